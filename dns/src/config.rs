@@ -1,0 +1,1 @@
+//! What an operator may write, parsed into types that cannot be wrong.

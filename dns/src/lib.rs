@@ -1,0 +1,26 @@
+//! verge-dns: an authoritative DNS server that keeps internal addresses private by default.
+//!
+//! ```text
+//! packet ─▶ serve/udp ─▶ wire::respond ─▶ view ─▶ answer ─▶ wire ─▶ serve/udp ─▶ packet
+//!                                          ▲        ▲
+//!           serve/reload ─▶ zone/file ─▶ zone     (pure: no socket, no clock, no log)
+//! ```
+//!
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `answer`, `wire`
+//! and `limit` know no async, no socket, no clock, no log, no metric and no config file; `serve` is the shell.
+//!
+//! Invariant: no code here decides "found, but may not show". What an outsider must not learn is absent from the
+//! public view's data ([`view`]); the rules that take it out are in `zone::privacy`.
+
+pub mod admin;
+pub mod answer;
+pub mod config;
+pub mod limit;
+pub mod metrics;
+pub mod name;
+pub mod rdata;
+pub mod rtype;
+pub mod serve;
+pub mod view;
+pub mod wire;
+pub mod zone;

@@ -1,0 +1,1 @@
+//! Which view a client is in, chosen first, once, and only by what an outsider cannot choose.

@@ -1,0 +1,125 @@
+//! What we know: zones as their author wrote them, with the place of every record.
+//!
+//! ```text
+//! text ─▶ file ─▶ Zone (records with positions) ─▶ check ─▶ problems
+//!                        │
+//!                        └─▶ privacy ─▶ records per view ─▶ tree ─▶ set (the zones of one view)
+//! ```
+
+pub mod address;
+pub mod check;
+pub mod diagnostic;
+pub mod file;
+pub mod privacy;
+pub mod set;
+pub mod text;
+pub mod tree;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::name::Name;
+use crate::rtype::Type;
+
+/// One record of class IN with the place it was written at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Who owns it.
+    pub owner: Name,
+    /// Its type.
+    pub rtype: Type,
+    /// Seconds that a resolver may keep it; at most 2^31 - 1 (RFC 2181 §8).
+    pub ttl: u32,
+    /// Uncompressed wire form; see [`crate::rdata`].
+    pub rdata: Box<[u8]>,
+    /// Where it was written.
+    pub at: Position,
+    /// What the author said of its visibility.
+    pub mark: Option<Mark>,
+}
+
+/// What a comment `; verge: …` says of the record whose last line it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// `; verge: public`: outsiders may see it on purpose.
+    Public,
+    /// `; verge: internal`: only the inside may see it.
+    Internal,
+}
+
+/// A place in a zone's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Index into [`Zone::files`].
+    pub file: u32,
+    /// Line, counted from 1.
+    pub line: u32,
+    /// Column in characters, counted from 1.
+    pub column: u32,
+    /// How many characters the caret underlines; at least 1.
+    pub width: u32,
+}
+
+/// A text that a zone was read from.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As it is shown to the author: relative to where the command was given, or as configured.
+    pub path: PathBuf,
+    /// The whole text; shared with whoever prints diagnostics. Not kept once a zone is in service.
+    pub text: Arc<[u8]>,
+}
+
+/// A zone as its author wrote it: every record, public and internal alike.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// The zone's apex.
+    pub apex: Name,
+    /// Records in the order they were written; exact duplicates are gone (RFC 2181 §5.2).
+    pub records: Vec<Record>,
+    /// The files it was read from; the zone file itself comes first.
+    pub files: Vec<SourceFile>,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// For information; nothing to mend.
+    Note,
+    /// Served as it is, but it will hurt.
+    Warning,
+    /// The zone is not served; the last good version stays.
+    Error,
+}
+
+impl Severity {
+    /// The word that stands before the message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Something wrong, or worth knowing, about what the author wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A short stable name in kebab case for pipelines: `unknown-type`, `missing-glue`, `D19` …
+    pub code: &'static str,
+    /// The place; none for a problem of a zone or folder as a whole.
+    pub at: Option<Position>,
+    /// What is wrong, in one line, lower case, no final dot.
+    pub message: String,
+    /// What to do about it ("did you mean …"), in one line.
+    pub help: Option<String>,
+}

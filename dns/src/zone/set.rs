@@ -1,0 +1,1 @@
+//! The zones of one view: the most specific zone for a name.

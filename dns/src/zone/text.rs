@@ -1,0 +1,1 @@
+//! RDATA in presentation form, both ways, by the shapes of [`crate::rdata`].

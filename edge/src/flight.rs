@@ -1,0 +1,1 @@
+//! One fetch per key however many ask; readers stream while it fills.

@@ -1,0 +1,1 @@
+//! From a request to the name under which it is cached.

@@ -1,0 +1,22 @@
+//! verge-edge: a pull-CDN edge cache that holds to RFC 9111 and shields origins from load.
+//!
+//! ```text
+//! request ─▶ serve/handler ─▶ key ─▶ store ─▶ policy::reuse(request, entry, now)
+//!    Fresh ───────────────────────────────────────────────▶ response
+//!    Stale (allowed) ── response now, and behind it ──┐
+//!    Revalidate / Fetch ─▶ flight ─▶ origin ─▶ policy::admit(…, now) ─▶ store ─▶ response
+//!    Pass / Refuse ─▶ origin / error
+//! ```
+//!
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `policy` and `key` know no async,
+//! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
+
+pub mod admin;
+pub mod config;
+pub mod flight;
+pub mod key;
+pub mod metrics;
+pub mod origin;
+pub mod policy;
+pub mod serve;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Counters for what the cores return.

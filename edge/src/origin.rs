@@ -1,0 +1,1 @@
+//! Which origin gets a fetch, and the connections to it.

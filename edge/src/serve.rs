@@ -1,0 +1,1 @@
+//! Sockets, and the one function that holds every branch of a request.

@@ -1,0 +1,1 @@
+//! What we keep: moka evicts by bytes; `policy` alone decides freshness.
