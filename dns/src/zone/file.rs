@@ -1,1 +1,41 @@
 //! Zone text (RFC 1035 §5) to records with positions; every problem is reported, none stops the reading.
+
+use std::path::Path;
+
+use super::{Problem, SourceFile, Zone};
+use crate::name::Name;
+
+/// What an `$INCLUDE` asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Include<'a> {
+    /// The file name as it was written.
+    pub written: &'a str,
+    /// The file that holds the directive, as it is shown to the author.
+    pub from: &'a Path,
+}
+
+/// Why a file is not included, said to the author: "it lies outside the zones folder".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotIncluded(pub String);
+
+/// Finds and reads included files; it keeps them inside the zones folder (S3).
+pub type Loader<'a> = &'a mut dyn FnMut(Include<'_>) -> Result<SourceFile, NotIncluded>;
+
+/// What reading a zone file came to.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The zone's name: from a leading `$ORIGIN`, else from the file name.
+    pub apex: Name,
+    /// The zone; none when an error was found.
+    pub zone: Option<Zone>,
+    /// Every file that was read, the zone file first; [`Problem::at`] counts in them.
+    pub files: Vec<SourceFile>,
+    /// What was found, in the order of the text.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the zone file `file` whose name says that it is `apex`.
+pub fn read(apex: Name, file: SourceFile, load: Loader<'_>) -> Parsed {
+    let _ = (apex, file, load);
+    todo!()
+}
