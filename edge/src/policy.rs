@@ -1,1 +1,114 @@
 //! The two questions of a shared cache (RFC 9111): may I answer from this, and may I keep this.
+//!
+//! ```text
+//! request ─▶ reuse ─┬─ Fresh / Stale ─▶ select (conditions, ranges) ─▶ headers::client ─▶ response
+//!                   ├─ Revalidate / Complete / Fetch ─▶ headers::origin ─▶ origin
+//!                   │        304 ─▶ freshen      5xx, lost ─▶ after_failure      else ─▶ admit
+//!                   └─ Pass / Refuse
+//! unsafe method answered ─▶ invalidates        HEAD answered ─▶ freshen_by_head
+//! ```
+//!
+//! Every function takes values and returns an enum that holds the reason and the numbers it was decided on.
+//!
+//! Invariant: nothing in here reads a clock, a socket, a log or a config file, or panics on any header bytes.
+//! Invariant: an [`Entry`] never holds a hop-by-hop field, nor one that its response's `Connection` named.
+
+pub mod admit;
+pub mod control;
+pub mod date;
+pub mod freshen;
+pub mod freshness;
+pub mod headers;
+pub mod invalidate;
+pub mod range;
+pub mod reuse;
+pub mod rules;
+pub mod select;
+pub mod structured;
+pub mod validate;
+pub mod vary;
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+pub use admit::{Admit, Unstorable, admit};
+pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head};
+pub use freshness::{Freshness, Lifetime};
+pub use invalidate::invalidates;
+pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, reuse};
+pub use rules::Rules;
+pub use select::{Selection, select};
+pub use vary::Selecting;
+
+/// A request as it came in, without its body.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// As sent, known or not.
+    pub method: Method,
+    /// Absolute: scheme, authority, path and query as sent.
+    pub uri: Uri,
+    /// As sent.
+    pub headers: HeaderMap,
+}
+
+/// A final response's head, without its body.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// The final status; 1xx never gets here.
+    pub status: StatusCode,
+    /// As received.
+    pub headers: HeaderMap,
+}
+
+/// What is stored beside a body. Made by [`Entry::new`] after [`admit`] said [`Admit::Keep`].
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The response's end-to-end fields, `Date` always present (RFC 9110 §6.6.1).
+    pub head: ResponseHead,
+    /// When the request left for the origin: `request_time` of RFC 9111 §4.2.3.
+    pub asked: SystemTime,
+    /// When the response's head arrived: `response_time` of RFC 9111 §4.2.3.
+    pub received: SystemTime,
+    /// How long it is fresh, and what may be done with it after.
+    pub lifetime: Lifetime,
+    /// The request fields that select this variant (RFC 9111 §4.1).
+    pub selecting: Selecting,
+    /// How much of the representation the body beside it holds.
+    pub content: Content,
+}
+
+/// How much of the representation a stored body holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// All of it; the length in bytes is unknown while it fills without a `Content-Length`.
+    Whole {
+        /// Bytes, once known.
+        length: Option<u64>,
+    },
+    /// One range of it, from a 206.
+    Part(range::Part),
+}
+
+impl Entry {
+    /// The entry for an admitted response. `length` is the body's, if known already; a 206 takes its extent from
+    /// its `Content-Range`.
+    pub fn new(
+        request: &RequestHead,
+        response: &ResponseHead,
+        lifetime: Lifetime,
+        asked: SystemTime,
+        received: SystemTime,
+        length: Option<u64>,
+    ) -> Self {
+        let head = headers::stored(response, &lifetime, received);
+        let selecting = Selecting::of(request, response);
+        let content = range::content(response, length);
+        Self { head, asked, received, lifetime, selecting, content }
+    }
+
+    /// Age and lifetime at `now` (RFC 9111 §4.2).
+    pub fn freshness(&self, now: SystemTime) -> Freshness {
+        freshness::of(self, now)
+    }
+}

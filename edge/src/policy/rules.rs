@@ -1,0 +1,117 @@
+//! What an operator decided about one site's caching: plain data, built by `config`.
+
+use http::{HeaderName, StatusCode};
+
+/// One site's caching rules. [`Rules::default`] is what the RFCs ask of a shared cache, and no more.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Lifetime of a cacheable response without any freshness information or validator, in seconds; 0 = not reused.
+    pub default_ttl_secs: u64,
+    /// Lifetime of a heuristically cacheable 4xx/5xx (404, 405, 410, 414, 501) without explicit freshness; 0 = not reused.
+    pub negative_ttl_secs: u64,
+    /// Heuristic freshness (RFC 9111 §4.2.2).
+    pub heuristic: Heuristic,
+    /// Targeted fields (RFC 9213), most specific first. The first one present and valid rules alone.
+    pub targeted: Vec<HeaderName>,
+    /// What to do with a response that sets a cookie.
+    pub set_cookie: SetCookie,
+    /// How far a client's `Cache-Control` may reach (RFC 9111 §5.2.1).
+    pub client_control: ClientControl,
+    /// TTLs that replace the origin's; the first match wins.
+    pub overrides: Vec<TtlOverride>,
+    /// Path prefixes that are never cached.
+    pub bypass: Vec<String>,
+    /// For how long after its end a response may be served when the origin cannot be reached (RFC 9111 §4.2.4),
+    /// in seconds, where the response does not forbid it. 0 = never.
+    pub stale_on_disconnect_secs: u64,
+    /// `stale-if-error` where the response has none, in seconds (RFC 5861 §4). 0 = none.
+    pub stale_if_error_secs: u64,
+    /// `stale-while-revalidate` where the response has none, in seconds (RFC 5861 §3). 0 = none.
+    pub stale_while_revalidate_secs: u64,
+    /// No lifetime is longer than this, whatever the origin says, in seconds.
+    pub max_ttl_secs: u64,
+    /// Whether 206 responses are stored as parts; the store must be able to hold them.
+    pub parts: Parts,
+    /// No key holds more variants than this; more are passed through.
+    pub max_variants: usize,
+}
+
+/// Heuristic freshness: a share of the time since `Last-Modified`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heuristic {
+    /// Only explicit freshness counts.
+    Off,
+    /// `percent` of Date − Last-Modified, at most `cap_secs`.
+    Share {
+        /// RFC 9111 §4.2.2 names 10 as typical.
+        percent: u8,
+        /// Seconds.
+        cap_secs: u64,
+    },
+}
+
+/// What to do with `Set-Cookie` in a response that could be stored (RFC 9111 §7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Stored only with explicit freshness from the origin, never by heuristic, default or override.
+    WhenExplicit,
+    /// Never stored.
+    Never,
+}
+
+/// How far a client's `Cache-Control` and `Pragma` request directives reach (RFC 9111 §5.2.1: they are advisory).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientControl {
+    /// `only-if-cached` and `no-store` (the answer is not stored) only; nobody can bust the cache.
+    Limited,
+    /// All of them: `no-cache`, `max-age`, `min-fresh`, `max-stale` as well.
+    Full,
+}
+
+/// Whether parts of a representation are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// A 206 is passed on and forgotten.
+    Leave,
+    /// A 206 with one range is stored as a [`super::range::Part`].
+    Store,
+}
+
+/// A TTL that replaces the origin's for some responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TtlOverride {
+    /// The path starts with this; empty matches all.
+    pub path_prefix: String,
+    /// Which statuses; none = 200 only.
+    pub statuses: Vec<StatusCode>,
+    /// The lifetime in seconds; 0 = not reused without validation.
+    pub ttl_secs: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            default_ttl_secs: 0,
+            negative_ttl_secs: 0,
+            heuristic: Heuristic::Share { percent: 10, cap_secs: HEURISTIC_CAP_SECS },
+            targeted: vec![HeaderName::from_static("cdn-cache-control")],
+            set_cookie: SetCookie::WhenExplicit,
+            client_control: ClientControl::Limited,
+            overrides: Vec::new(),
+            bypass: Vec::new(),
+            stale_on_disconnect_secs: STALE_ON_DISCONNECT_SECS,
+            stale_if_error_secs: 0,
+            stale_while_revalidate_secs: 0,
+            max_ttl_secs: super::freshness::MAX_DELTA_SECS,
+            parts: Parts::Leave,
+            max_variants: MAX_VARIANTS,
+        }
+    }
+}
+
+/// A day: RFC 9111 §4.2.2 wants care beyond it, and browsers cap alike.
+const HEURISTIC_CAP_SECS: u64 = 86_400;
+/// A day: long enough to bridge an outage over night, short enough to be noticed.
+const STALE_ON_DISCONNECT_SECS: u64 = 86_400;
+/// Real sites have at most some tens (encodings × languages); more is an attack or `Vary: User-Agent`.
+const MAX_VARIANTS: usize = 64;
