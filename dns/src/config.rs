@@ -1,1 +1,197 @@
-//! What an operator may write, parsed into types that cannot be wrong.
+//! What an operator may write: one TOML file, every key checked, every error with its place.
+//!
+//! ```text
+//! text ─▶ file (serde: keys and types) ─▶ validate (what belongs together) ─▶ Config
+//! ```
+//!
+//! Invariant: nothing makes a client internal but an exact prefix that the operator wrote; there is no "all private
+//! networks" default and no prefix that holds everybody.
+
+mod file;
+mod place;
+mod quantity;
+mod validate;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+pub use self::place::Place;
+use crate::name::Name;
+
+/// All that one server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The folder whose `*.zone` files are served.
+    pub zones: PathBuf,
+    /// Who asks here is outside. UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses that are hidden beside the special-purpose registries.
+    pub private: Vec<IpNet>,
+    /// Names at or under which everything is hidden.
+    pub internal_names: Vec<Name>,
+    /// Who is inside, and what only the inside sees.
+    pub internal: Internal,
+    /// The operator's HTTP listener, if wanted.
+    pub admin: Option<Admin>,
+    /// How events are logged.
+    pub log: Log,
+    /// The UDP loops.
+    pub udp: Udp,
+    /// The TCP loops.
+    pub tcp: Tcp,
+    /// How changes of zone files are noticed.
+    pub reload: Reload,
+    /// What is allowed but looks wrong.
+    pub warnings: Vec<Warning>,
+}
+
+/// The inside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Internal {
+    /// Who asks here is inside if its address is in `clients`. UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// Exact prefixes of internal clients.
+    pub clients: Vec<IpNet>,
+    /// Zones that do not exist outside.
+    pub zones: Vec<Name>,
+}
+
+/// The operator's HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens; loopback unless the operator says otherwise.
+    pub listen: SocketAddr,
+    /// Holds the token that changes something; made with mode 0600 if absent.
+    pub token_file: PathBuf,
+}
+
+/// How events are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// What is logged, as a `tracing` filter: `info`, `verge_dns=debug` …
+    pub level: String,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The UDP loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Udp {
+    /// Loops (threads and sockets) per address.
+    pub workers: usize,
+    /// Largest answer in octets, whatever a client says it can take.
+    pub max_payload_octets: u16,
+    /// The kernel's receive buffer of each socket; none leaves the system's default.
+    pub receive_buffer_octets: Option<usize>,
+}
+
+/// The TCP loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// Connections at once; one more drops the one that was idle longest.
+    pub max_connections: usize,
+    /// Connections at once from one client address (IPv6: one /64).
+    pub max_connections_per_client: usize,
+    /// How long a connection may wait between messages.
+    pub idle_timeout: Duration,
+    /// How long one message may take to arrive, from its first byte.
+    pub message_timeout: Duration,
+    /// How long one answer may take to leave.
+    pub write_timeout: Duration,
+}
+
+/// How changes of zone files are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Whether the folder is watched at all; SIGHUP always works.
+    pub watch: bool,
+    /// Quiet time after a change before the folder is read.
+    pub debounce: Duration,
+    /// How often modification times are compared, for file systems that report no changes.
+    pub poll: Duration,
+}
+
+/// Allowed, but looks wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub place: Place,
+    /// What looks wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+/// Reads and checks the file at `path`. Relative paths in it start at its folder.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+    parse(&text, path.parent().unwrap_or(Path::new("")), path)
+}
+
+/// Checks `text`. Relative paths in it start at `base`; errors name it `shown`.
+pub fn parse(text: &str, base: &Path, shown: &Path) -> Result<Config, ConfigError> {
+    let at = |span| Place::find(text, span, shown);
+    let written: file::File = toml::from_str(text).map_err(|error| file::explain(&error, text, shown))?;
+    validate::validate(written, base, &at)
+}
+
+/// Why a configuration is refused.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The text is at fault.
+    Invalid {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(f, "{}: error: cannot read the configuration: {source}", path.display())
+            }
+            Self::Invalid { place, message, help } => place.write(f, "error", message, help.as_deref()),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.write(f, "warning", &self.message, Some(&self.help))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The keys of the file and the type of each, as serde reads them; and what is said when it cannot.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use super::quantity::{Size, Span};
+use super::{ConfigError, LogFormat, Place};
+use crate::name::Name;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) zones: PathBuf,
+    #[serde(default)]
+    pub(super) listen: Vec<Spanned<SocketAddr>>,
+    #[serde(default)]
+    pub(super) private: Vec<Spanned<Prefix>>,
+    #[serde(default)]
+    pub(super) internal_names: Vec<Spanned<DomainName>>,
+    pub(super) internal: Option<Spanned<Internal>>,
+    pub(super) admin: Option<Admin>,
+    #[serde(default)]
+    pub(super) log: Log,
+    #[serde(default)]
+    pub(super) udp: Udp,
+    #[serde(default)]
+    pub(super) tcp: Tcp,
+    #[serde(default)]
+    pub(super) reload: Reload,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Internal {
+    pub(super) listen: Vec<Spanned<SocketAddr>>,
+    pub(super) clients: Vec<Spanned<Prefix>>,
+    pub(super) zones: Vec<Spanned<DomainName>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: Spanned<SocketAddr>,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) format: LogFormat,
+    pub(super) level: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Udp {
+    pub(super) workers: Option<Spanned<usize>>,
+    pub(super) max_payload: Option<Spanned<Size>>,
+    pub(super) receive_buffer: Option<Spanned<Size>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tcp {
+    pub(super) max_connections: Option<Spanned<usize>>,
+    pub(super) max_connections_per_client: Option<Spanned<usize>>,
+    pub(super) idle_timeout: Option<Spanned<Span>>,
+    pub(super) message_timeout: Option<Spanned<Span>>,
+    pub(super) write_timeout: Option<Spanned<Span>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Reload {
+    pub(super) watch: Option<bool>,
+    pub(super) debounce: Option<Spanned<Span>>,
+    pub(super) poll: Option<Spanned<Span>>,
+}
+
+/// An exact prefix; one address alone is a prefix of full length.
+#[derive(Clone, Copy)]
+pub(super) struct Prefix(pub(super) IpNet);
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(IpNet::from(address)));
+        }
+        let net: IpNet = text.parse().map_err(|_| {
+            de::Error::custom(format_args!(
+                "`{text}` is not a network; write one like 192.0.2.0/24 or 2001:db8::/32"
+            ))
+        })?;
+        if net != net.trunc() {
+            let message = format_args!(
+                "`{text}` has bits set behind its prefix length; write {} or the address alone",
+                net.trunc()
+            );
+            return Err(de::Error::custom(message));
+        }
+        Ok(Self(net))
+    }
+}
+
+/// A domain name; the final dot may be left out.
+pub(super) struct DomainName(pub(super) Name);
+
+impl<'de> Deserialize<'de> for DomainName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Name::parse_absolute(&text)
+            .map(Self)
+            .map_err(|error| de::Error::custom(format_args!("`{text}` is not a domain name: {error}")))
+    }
+}
+
+/// What serde and the TOML reader say, in our form.
+pub(super) fn explain(error: &toml::de::Error, text: &str, shown: &Path) -> ConfigError {
+    let place = Place::find(text, error.span().unwrap_or(0..0), shown);
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    let Some(rest) = message.strip_prefix("unknown field ") else {
+        return ConfigError::Invalid { place, help: explain_type(&message), message };
+    };
+    // serde gives the key and its neighbours in backquotes; there is no other way to learn them.
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let key = quoted.next().unwrap_or_default().to_owned();
+    let known: Vec<&str> = quoted.collect();
+    let help = nearest(&key, &known)
+        .map(|near| format!("did you mean `{near}`?"))
+        .unwrap_or_else(|| format!("keys known here: {}", known.join(", ")));
+    ConfigError::Invalid { place, message: format!("unknown key `{key}`"), help: Some(help) }
+}
+
+fn explain_type(message: &str) -> Option<String> {
+    message
+        .contains("socket address")
+        .then(|| "write an address and a port: \"192.0.2.1:53\", \"[2001:db8::1]:53\"".to_owned())
+        .or_else(|| {
+            message.starts_with("missing field `zones`").then(|| {
+                "name the folder that holds the zone files: zones = \"zones\"; put it above the first [table]"
+                    .to_owned()
+            })
+        })
+}
+
+/// The one of `known` that `key` was probably meant to be.
+fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+    let allowed = key.chars().count().div_ceil(3);
+    known
+        .iter()
+        .map(|name| (edits(key, name), *name))
+        .filter(|(distance, name)| *distance <= allowed || (key.len() > 3 && name.contains(key)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance: insertions, deletions and replacements from one text to the other.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}

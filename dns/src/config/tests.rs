@@ -1,0 +1,216 @@
+use super::*;
+
+const SMALLEST: &str = r#"# dns.toml
+zones = "zones"                      # every *.zone file in it
+listen = ["127.0.0.1:5300"]          # UDP and TCP; who asks here is outside
+[internal]
+listen = ["127.0.0.1:5301"]          # who asks here is inside …
+clients = ["127.0.0.0/8"]            # … if its real address is in here; others get the outside view
+[admin]
+listen = "127.0.0.1:9300"
+"#;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    parse(text, Path::new("/etc/verge"), Path::new("dns.toml"))
+}
+
+#[test]
+fn the_smallest_config_works_and_paths_start_at_its_folder() {
+    let config = read(SMALLEST).unwrap();
+    assert_eq!(config.zones, Path::new("/etc/verge/zones"));
+    assert_eq!(config.listen, ["127.0.0.1:5300".parse().unwrap()]);
+    assert_eq!(config.internal.listen, ["127.0.0.1:5301".parse().unwrap()]);
+    assert_eq!(config.internal.clients, ["127.0.0.0/8".parse().unwrap()]);
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.token_file, Path::new("/etc/verge/verge-dns.token"));
+    assert_eq!(config.udp.max_payload_octets, 1232);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = read(
+        r#"
+        zones = "/srv/zones"
+        listen = ["[::]:53", "192.0.2.1:53"]
+        private = ["198.51.100.64/27", "2001:db8::5"]
+        internal_names = ["Corp.Example.com", "db.example.com."]
+        [internal]
+        zones = ["lab.example"]
+        [admin]
+        listen = "[::1]:9300"
+        token_file = "secret/token"
+        [log]
+        format = "json"
+        level = "debug"
+        [udp]
+        workers = 3
+        max_payload = "4096B"
+        receive_buffer = "4MiB"
+        [tcp]
+        max_connections = 10
+        max_connections_per_client = 2
+        idle_timeout = "1m"
+        message_timeout = "1500ms"
+        write_timeout = "2s"
+        [reload]
+        watch = false
+        debounce = "50ms"
+        poll = "5s"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.zones, Path::new("/srv/zones"));
+    assert_eq!(config.private[1].to_string(), "2001:db8::5/128");
+    assert_eq!(config.internal_names[0].to_string(), "corp.example.com.");
+    assert_eq!(config.internal.zones[0].to_string(), "lab.example.");
+    assert_eq!(config.admin.unwrap().token_file, Path::new("/etc/verge/secret/token"));
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: "debug".into() });
+    let udp = Udp { workers: 3, max_payload_octets: 4096, receive_buffer_octets: Some(4 << 20) };
+    assert_eq!(config.udp, udp);
+    let tcp = Tcp {
+        max_connections: 10,
+        max_connections_per_client: 2,
+        idle_timeout: Duration::from_secs(60),
+        message_timeout: Duration::from_millis(1500),
+        write_timeout: Duration::from_secs(2),
+    };
+    assert_eq!(config.tcp, tcp);
+    let reload = Reload { watch: false, debounce: Duration::from_millis(50), poll: Duration::from_secs(5) };
+    assert_eq!(config.reload, reload);
+}
+
+#[test]
+fn an_error_points_at_its_place_and_says_what_to_do() {
+    for (text, line, column, message, help) in [
+        ("zones = \"z\"\nlistne = []", 2, 1, "unknown key `listne`", "did you mean `listen`?"),
+        ("zones = \"z\"\n[internal]\nclient = []", 3, 1, "unknown key `client`", "did you mean `clients`?"),
+        (
+            "zones = \"z\"\n[internal]\nfoo = 1",
+            3,
+            1,
+            "unknown key `foo`",
+            "keys known here: listen, clients, zones",
+        ),
+        ("listen = [\"127.0.0.1:1\"]", 1, 1, "missing field `zones`", "name the folder"),
+        ("zones = \"z\"", 1, 1, "there is no address to listen on", "add listen"),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1\"]",
+            2,
+            11,
+            "invalid socket address syntax",
+            "an address and a port",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            2,
+            26,
+            "listened on twice",
+            "each listener",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[internal]\nlisten = [\"127.0.0.1:1\"]",
+            4,
+            11,
+            "listened on twice",
+            "outside or inside, not both",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[internal]\nclients = [\"10.0.0.0/8\"]",
+            4,
+            12,
+            "only on internal listeners",
+            "add listen",
+        ),
+        (
+            "zones = \"z\"\n[internal]\nlisten = [\"127.0.0.1:1\"]",
+            3,
+            11,
+            "nobody would be inside",
+            "add clients",
+        ),
+        (
+            "zones = \"z\"\n[internal]\nlisten = [\"127.0.0.1:1\"]\nclients = [\"0.0.0.0/0\"]",
+            4,
+            12,
+            "would make everybody internal",
+            "exact prefixes",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[tcp]\nidle_timeout = \"0s\"",
+            4,
+            16,
+            "out of range",
+            "1ms to 1d",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[udp]\nmax_payload = \"100B\"",
+            4,
+            15,
+            "out of range",
+            "at least 512B",
+        ),
+    ] {
+        let Err(ConfigError::Invalid { place, message: said, help: helped }) = read(text) else {
+            panic!("accepted: {text}");
+        };
+        assert_eq!((place.line, place.column), (line, column), "{text}\n{said}");
+        assert!(said.contains(message), "{text}: {said}");
+        assert!(helped.as_deref().unwrap_or_default().contains(help), "{text}: {helped:?}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_refused_in_words() {
+    for (line, message) in [
+        ("private = [\"10.0.0.5/8\"]", "write 10.0.0.0/8"),
+        ("private = [\"ten\"]", "`ten` is not a network"),
+        ("internal_names = [\"a..b\"]", "a label is empty"),
+        ("tcp.idle_timeout = \"10\"", "a duration is a number and a unit"),
+        ("tcp.idle_timeout = 10", "invalid type: integer"),
+        ("udp.max_payload = \"1k\"", "a size is a number and a unit"),
+        ("log.format = \"xml\"", "unknown variant `xml`"),
+        ("reload = 5", "invalid type"),
+        ("listen = [", "unclosed"),
+    ] {
+        let text = format!("zones = \"z\"\n{line}\n");
+        let Err(ConfigError::Invalid { place, message: said, .. }) = read(&text) else {
+            panic!("accepted: {line}");
+        };
+        assert_eq!(place.line, 2, "{line}: {said}");
+        assert!(said.contains(message), "{line}: {said}");
+    }
+}
+
+#[test]
+fn an_error_is_shown_with_its_line_and_a_caret() {
+    let error = read("zones = \"z\"\n\tlistne = []\n").unwrap_err().to_string();
+    let expected = "dns.toml:2:2: error: unknown key `listne`\n   |\n 2 | \tlistne = []\n   | \t^^^^^^\n   = help: did you mean `listen`?";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn prefixes_that_hold_a_bridge_gateway_are_warned_of() {
+    let text = SMALLEST.replace("127.0.0.0/8", "172.16.0.0/12");
+    let warnings = read(&text).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].message.contains("172.17.0.1"), "{:?}", warnings[0]);
+    let text = SMALLEST.replace("127.0.0.1:9300", "0.0.0.0:9300");
+    assert!(read(&text).unwrap().warnings[0].message.contains("reachable from other machines"));
+}
+
+#[test]
+fn any_text_is_refused_without_a_panic() {
+    for text in [
+        "\u{feff}",
+        "é",
+        "zones=\"é\"\nlisten=[\"é\"]",
+        "\0",
+        "[internal",
+        "a=\"\"\"\n\n",
+        "zones = \"z\" listen",
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.to_string().starts_with("dns.toml:"), "{text}: {error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! What belongs together: from the keys as written to a [`Config`] that cannot be wrong.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+
+use super::file::{self, DomainName, File, Prefix};
+use super::quantity::{Size, Span};
+use super::{Admin, Config, ConfigError, Internal, Log, Place, Reload, Tcp, Udp, Warning};
+use crate::name::Name;
+
+/// Answers above this are truncated: what every path takes without fragments (DNS flag day 2020, RFC 9715).
+const MAX_PAYLOAD_OCTETS: u16 = 1232;
+/// RFC 6891 §6.2.3: no client may be held to less.
+const LEAST_PAYLOAD_OCTETS: u64 = 512;
+/// Room for many resolvers; each costs two buffers and a task.
+const MAX_CONNECTIONS: usize = 4096;
+/// A resolver needs few (RFC 9210 §4.2); a flood from one address gets no more.
+const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
+/// RFC 7766 §6.2.3 asks for seconds; resolvers that pipeline keep within it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A message is at most 64 KiB: nobody honest needs longer.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that does not read is dropped after this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// An editor writes a file in several steps within this.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Cheap (one stat a file) and only for file systems that report no changes.
+const POLL: Duration = Duration::from_secs(30);
+/// More loops than this on one address are a mistake.
+const MOST_WORKERS: usize = 512;
+/// The longest timeout that still is one.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Gateways of the common bridges: behind one, every outsider has its address (V6).
+const BRIDGE_GATEWAYS: &[(IpAddr, &str)] = &[
+    (v4(172, 17, 0, 1), "Docker"),
+    (v4(10, 88, 0, 1), "Podman"),
+    (v4(10, 42, 0, 1), "k3s"),
+    (v4(10, 244, 0, 1), "Kubernetes (flannel)"),
+    (v4(192, 168, 122, 1), "libvirt"),
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(std::net::Ipv4Addr::new(a, b, c, d))
+}
+
+type At<'a> = &'a dyn Fn(Range<usize>) -> Place;
+
+pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config, ConfigError> {
+    let internal = written.internal.unwrap_or_else(|| Spanned::new(0..0, file::Internal::default()));
+    check_listeners(&written.listen, &internal, at)?;
+    check_clients(internal.get_ref(), at)?;
+    let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
+    let internal = internal.into_inner();
+    Ok(Config {
+        zones: base.join(written.zones),
+        listen: plain(written.listen),
+        private: prefixes(written.private),
+        internal_names: names(written.internal_names),
+        internal: Internal {
+            listen: plain(internal.listen),
+            clients: prefixes(internal.clients),
+            zones: names(internal.zones),
+        },
+        admin: written.admin.map(|admin| Admin {
+            listen: admin.listen.into_inner(),
+            token_file: base.join(admin.token_file.unwrap_or_else(|| "verge-dns.token".into())),
+        }),
+        log: Log {
+            format: written.log.format,
+            level: written.log.level.unwrap_or_else(|| "info".to_owned()),
+        },
+        udp: udp(written.udp, at)?,
+        tcp: tcp(written.tcp, at)?,
+        reload: reload(written.reload, at)?,
+        warnings,
+    })
+}
+
+fn check_listeners(
+    outside: &[Spanned<SocketAddr>],
+    internal: &Spanned<file::Internal>,
+    at: At<'_>,
+) -> Result<(), ConfigError> {
+    let inside = &internal.get_ref().listen;
+    if outside.is_empty() && inside.is_empty() {
+        let message = "there is no address to listen on";
+        let help = "add listen = [\"127.0.0.1:5300\"] above the first [table]";
+        return Err(invalid(at(0..0), message, help));
+    }
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for listen in outside.iter().chain(inside) {
+        // Port 0 asks the system for a free one, so equal texts are different ports.
+        if listen.get_ref().port() != 0 && seen.contains(listen.get_ref()) {
+            let message = format!("{} is listened on twice", listen.get_ref());
+            let help = "an address is outside or inside, not both; give each listener its own";
+            return Err(invalid(at(listen.span()), message, help));
+        }
+        seen.push(*listen.get_ref());
+    }
+    Ok(())
+}
+
+fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigError> {
+    for client in &internal.clients {
+        let Prefix(net) = client.get_ref();
+        if net.prefix_len() == 0 {
+            let message = format!("{net} would make everybody internal");
+            let help = "write the exact prefixes of your own networks";
+            return Err(invalid(at(client.span()), message, help));
+        }
+    }
+    // V5: a source address alone, on a listener that outsiders reach, proves nothing.
+    match (internal.listen.first(), internal.clients.first()) {
+        (None, Some(client)) => Err(invalid(
+            at(client.span()),
+            "clients are internal only on internal listeners, and there is none",
+            "add listen = [\"…\"] to [internal], on an address that outsiders do not reach",
+        )),
+        (Some(listen), None) => Err(invalid(
+            at(listen.span()),
+            "nobody would be inside here: [internal] has no clients",
+            "add clients = [\"…\"], the exact prefixes of your own networks",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn warnings(internal: &file::Internal, admin: Option<&file::Admin>, at: At<'_>) -> Vec<Warning> {
+    let bridges = internal.clients.iter().flat_map(|client| {
+        let net = client.get_ref().0;
+        BRIDGE_GATEWAYS.iter().filter(move |(gateway, _)| net.contains(gateway)).map(move |(gateway, whose)| Warning {
+            place: at(client.span()),
+            message: format!("{net} holds {gateway}, the usual gateway of {whose}'s bridge"),
+            help: "behind such a gateway every outsider has its address; leave it out of the prefixes if there is one here"
+                .to_owned(),
+        })
+    });
+    let admin = admin.filter(|admin| !admin.listen.get_ref().ip().is_loopback()).map(|admin| Warning {
+        place: at(admin.listen.span()),
+        message: "the admin listener is reachable from other machines".to_owned(),
+        help: "metrics then need the token too; use a loopback address if you can".to_owned(),
+    });
+    bridges.chain(admin).collect()
+}
+
+fn udp(written: file::Udp, at: At<'_>) -> Result<Udp, ConfigError> {
+    let payload = |size: &Size| (LEAST_PAYLOAD_OCTETS..=u64::from(u16::MAX)).contains(&size.0);
+    let max_payload = within(written.max_payload, payload, "at least 512B and at most 65535B", at)?;
+    let receive_buffer =
+        within(written.receive_buffer, |size| (4096..=1 << 30).contains(&size.0), "4KiB to 1GiB", at)?;
+    let workers = within(written.workers, |n| (1..=MOST_WORKERS).contains(n), "1 to 512", at)?;
+    Ok(Udp {
+        workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        max_payload_octets: max_payload
+            .map_or(MAX_PAYLOAD_OCTETS, |size| u16::try_from(size.0).expect("checked against 65535")),
+        receive_buffer_octets: receive_buffer
+            .map(|size| usize::try_from(size.0).expect("checked against 1 GiB")),
+    })
+}
+
+fn tcp(written: file::Tcp, at: At<'_>) -> Result<Tcp, ConfigError> {
+    let count = |n: &usize| *n > 0;
+    let connections = within(written.max_connections, count, "at least 1", at)?;
+    let per_client = within(written.max_connections_per_client, count, "at least 1", at)?;
+    Ok(Tcp {
+        max_connections: connections.unwrap_or(MAX_CONNECTIONS),
+        max_connections_per_client: per_client.unwrap_or(MAX_CONNECTIONS_PER_CLIENT),
+        idle_timeout: timeout(written.idle_timeout, IDLE_TIMEOUT, at)?,
+        message_timeout: timeout(written.message_timeout, MESSAGE_TIMEOUT, at)?,
+        write_timeout: timeout(written.write_timeout, WRITE_TIMEOUT, at)?,
+    })
+}
+
+fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {
+    Ok(Reload {
+        watch: written.watch.unwrap_or(true),
+        debounce: timeout(written.debounce, DEBOUNCE, at)?,
+        poll: timeout(written.poll, POLL, at)?,
+    })
+}
+
+fn timeout(written: Option<Spanned<Span>>, default: Duration, at: At<'_>) -> Result<Duration, ConfigError> {
+    let allowed = |span: &Span| (Duration::from_millis(1)..=LONGEST_TIMEOUT).contains(&span.0);
+    Ok(within(written, allowed, "1ms to 1d", at)?.map_or(default, |span| span.0))
+}
+
+fn within<T: Copy>(
+    written: Option<Spanned<T>>,
+    allowed: impl Fn(&T) -> bool,
+    range: &str,
+    at: At<'_>,
+) -> Result<Option<T>, ConfigError> {
+    match written {
+        Some(value) if !allowed(value.get_ref()) => {
+            Err(invalid(at(value.span()), "the value is out of range", format!("allowed: {range}")))
+        }
+        value => Ok(value.map(Spanned::into_inner)),
+    }
+}
+
+fn invalid(place: Place, message: impl Into<String>, help: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { place, message: message.into(), help: Some(help.into()) }
+}
+
+fn plain<T>(written: Vec<Spanned<T>>) -> Vec<T> {
+    written.into_iter().map(Spanned::into_inner).collect()
+}
+
+fn prefixes(written: Vec<Spanned<Prefix>>) -> Vec<IpNet> {
+    plain(written).into_iter().map(|prefix| prefix.0).collect()
+}
+
+fn names(written: Vec<Spanned<DomainName>>) -> Vec<Name> {
+    plain(written).into_iter().map(|name| name.0).collect()
+}
