@@ -331,13 +331,11 @@ fn close_label(wire: &mut [u8], start: usize) -> Result<(), NameError> {
 /// One escape (`\DDD` or `\X`, RFC 1035 §5.1) at the start of `text`: the octet and the characters used.
 pub fn unescape(text: &[u8]) -> Option<(u8, usize)> {
     match text {
-        [b'\\', a @ b'0'..=b'9', rest @ ..] => match rest {
-            [b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => {
-                let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
-                u8::try_from(value).ok().map(|octet| (octet, 4))
-            }
-            _ => None,
-        },
+        [b'\\', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => {
+            let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+            u8::try_from(value).ok().map(|octet| (octet, 4))
+        }
+        [b'\\', b'0'..=b'9', ..] => None,
         [b'\\', octet, ..] => Some((*octet, 2)),
         _ => None,
     }

@@ -1,0 +1,256 @@
+//! Zones from small alphabets, so that owners, targets and questions meet each other often.
+//!
+//! A zone holds only what all servers accept: a CNAME alone at its name, nothing below a DNAME, an address for every
+//! name server inside the apex's own NS set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+/// One zone in the making: owner → (type mnemonic, RDATA) in text.
+pub(crate) struct Zone {
+    pub(crate) apex: String,
+    ttl: u32,
+    soa: String,
+    nodes: BTreeMap<String, Vec<(&'static str, String)>>,
+}
+
+/// One question to a zone.
+pub(crate) struct Question {
+    pub(crate) zone: usize,
+    pub(crate) name: String,
+    pub(crate) rtype: u16,
+    dnssec_ok: bool,
+}
+
+impl Question {
+    /// Without the DO bit.
+    pub(crate) fn plain(zone: usize, name: &str, rtype: u16) -> Self {
+        Self { zone, name: name.to_owned(), rtype, dnssec_ok: false }
+    }
+
+    /// The query: RD clear, EDNS with 4096 octets.
+    pub(crate) fn wire(&self, id: u16) -> Vec<u8> {
+        let mut wire = id.to_be_bytes().to_vec();
+        wire.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        for label in self.name.trim_end_matches('.').split('.') {
+            wire.push(u8::try_from(label.len()).expect("generated labels are short"));
+            wire.extend(label.bytes());
+        }
+        wire.push(0);
+        wire.extend(self.rtype.to_be_bytes());
+        wire.extend([0, 1]);
+        wire.extend([0, 0, 41, 0x10, 0, 0, 0, if self.dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+        wire
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} TYPE{}{}", self.name, self.rtype, if self.dnssec_ok { " +do" } else { "" })
+    }
+}
+
+const LABELS: &[&str] = &["a", "b", "c", "*", "_t"];
+const TYPES: &[u16] = &[1, 28, 2, 6, 15, 16, 5, 39, 43, 33, 64, 65, 12, 65280];
+
+/// The zones of one seed: a parent and, now and then, one of its children.
+pub(crate) fn zones(seed: u64) -> Vec<Zone> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let apex = format!("z{seed}.test.");
+    let neighbour = format!("z{}.test.", seed ^ 1);
+    let parent = zone(&mut random, apex.clone(), &neighbour);
+    let cuts: Vec<String> = parent.cuts().filter(|cut| !cut.starts_with('*')).cloned().collect();
+    let mut all = vec![parent];
+    if let Some(cut) = cuts.choose(&mut random)
+        && random.random_bool(0.3)
+    {
+        all.push(zone(&mut random, cut.clone(), &apex));
+    }
+    all
+}
+
+fn zone(random: &mut StdRng, apex: String, neighbour: &str) -> Zone {
+    let ttl = *[60, 300, 3600].choose(random).expect("not empty");
+    let minimum = *[30, 300, 86400].choose(random).expect("not empty");
+    let soa = format!("ns.{apex} h.{apex} 1 3600 600 604800 {minimum}");
+    let mut zone = Zone { apex, ttl, soa, nodes: BTreeMap::new() };
+    zone.add_apex(random, neighbour);
+    for _ in 0..random.random_range(2..14) {
+        let owner = zone.random_name(random);
+        zone.add_node(random, &owner, neighbour);
+    }
+    zone
+}
+
+impl Zone {
+    fn add_apex(&mut self, random: &mut StdRng, neighbour: &str) {
+        let apex = self.apex.clone();
+        if random.random_bool(0.06) {
+            self.put(&apex, "NS", "ns.elsewhere.example.".to_owned());
+            self.put(&apex, "DNAME", format!("a.{neighbour}"));
+            return;
+        }
+        self.put(&apex, "NS", format!("ns.{apex}"));
+        self.put(&format!("ns.{apex}"), "A", "192.0.2.1".to_owned());
+        if random.random_bool(0.4) {
+            self.put(&apex, "NS", format!("ns.{neighbour}"));
+        }
+        for (rtype, rdata) in [("A", "192.0.2.2"), ("TXT", "apex"), ("MX", "10 a")] {
+            if random.random_bool(0.3) {
+                let rdata = rdata.replace(" a", &format!(" a.{apex}"));
+                self.put(&apex, rtype, rdata);
+            }
+        }
+    }
+
+    fn random_name(&self, random: &mut StdRng) -> String {
+        let mut name = self.apex.clone();
+        for _ in 0..*[1, 1, 1, 2, 2, 3].choose(random).expect("not empty") {
+            name = format!("{}.{name}", LABELS.choose(random).expect("not empty"));
+        }
+        name
+    }
+
+    fn random_target(&self, random: &mut StdRng, neighbour: &str) -> String {
+        match random.random_range(0..12) {
+            0 => "x.elsewhere.example.".to_owned(),
+            1 => format!("a.{neighbour}"),
+            2 => format!("a.b.{neighbour}"),
+            3 => self.apex.clone(),
+            4 => format!("ns.{}", self.apex),
+            _ => self.random_name(random),
+        }
+    }
+
+    fn add_node(&mut self, random: &mut StdRng, owner: &str, neighbour: &str) {
+        if self.nodes.contains_key(owner) || self.is_under(owner, "DNAME") {
+            return;
+        }
+        let target = self.random_target(random, neighbour);
+        match random.random_range(0..20) {
+            0..=3 => self.put(owner, "CNAME", target),
+            4 if !owner.starts_with('*') && !self.has_below(owner) => self.put(owner, "DNAME", target),
+            5..=8 if !owner.starts_with('*') => self.add_cut(random, owner, &target),
+            _ => self.add_data(random, owner, neighbour),
+        }
+    }
+
+    fn add_cut(&mut self, random: &mut StdRng, owner: &str, target: &str) {
+        for _ in 0..random.random_range(1..3) {
+            let server = match random.random_range(0..5) {
+                0 => target.to_owned(),
+                1 => format!("ns.{}", self.apex),
+                2 => owner.to_owned(),
+                _ => format!("{}.{owner}", ["a", "ns"].choose(random).expect("not empty")),
+            };
+            if server.ends_with(&format!(".{owner}"))
+                && !self.nodes.contains_key(&server)
+                && random.random_bool(0.8)
+            {
+                self.put(&server, "A", format!("192.0.2.{}", random.random_range(10..20)));
+            }
+            self.put(owner, "NS", server);
+        }
+        if random.random_bool(0.4) {
+            let digest = "ab".repeat(32);
+            self.put(owner, "DS", format!("1 13 2 {digest}"));
+        }
+        if random.random_bool(0.3) {
+            self.put(owner, "A", "192.0.2.30".to_owned());
+        }
+        if random.random_bool(0.3) {
+            self.put(&format!("c.{owner}"), "TXT", "occluded".to_owned());
+        }
+    }
+
+    fn add_data(&mut self, random: &mut StdRng, owner: &str, neighbour: &str) {
+        for _ in 0..random.random_range(1..4) {
+            let target = self.random_target(random, neighbour);
+            let (rtype, rdata) = match random.random_range(0..12) {
+                0..=2 => ("A", format!("192.0.2.{}", random.random_range(40..250))),
+                3 => ("AAAA", format!("2001:db8::{:x}", random.random_range(1..99))),
+                4 => ("TXT", format!("t{}", random.random_range(0..9))),
+                5 | 6 => ("MX", format!("10 {target}")),
+                7 => ("SRV", format!("0 0 80 {target}")),
+                8 => ("HTTPS", format!("1 {target}")),
+                9 => ("SVCB", format!("0 {target}")),
+                10 => ("PTR", target),
+                _ => ("TYPE65280", "\\# 2 abcd".to_owned()),
+            };
+            self.put(owner, rtype, rdata);
+        }
+    }
+
+    fn put(&mut self, owner: &str, rtype: &'static str, rdata: String) {
+        let node = self.nodes.entry(owner.to_owned()).or_default();
+        if !node.iter().any(|(t, d)| (*t, d) == (rtype, &rdata)) && !node.iter().any(|(t, _)| *t == "CNAME") {
+            node.push((rtype, rdata));
+        }
+    }
+
+    fn is_under(&self, owner: &str, rtype: &str) -> bool {
+        self.nodes.iter().any(|(above, records)| {
+            records.iter().any(|(t, _)| *t == rtype) && owner.ends_with(&format!(".{above}"))
+        })
+    }
+
+    fn has_below(&self, owner: &str) -> bool {
+        self.nodes.keys().any(|below| below.ends_with(&format!(".{owner}")))
+    }
+
+    fn cuts(&self) -> impl Iterator<Item = &String> {
+        self.nodes
+            .iter()
+            .filter(|(owner, records)| **owner != self.apex && records.iter().any(|(t, _)| *t == "NS"))
+            .map(|(owner, _)| owner)
+    }
+
+    /// The master file.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("$TTL {}\n{} IN SOA {}\n", self.ttl, self.apex, self.soa);
+        for (owner, records) in &self.nodes {
+            for (rtype, rdata) in records {
+                let _ = writeln!(text, "{owner} IN {rtype} {rdata}");
+            }
+        }
+        text
+    }
+
+    /// Owners, their ancestors, and names beside and below them.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for owner in self.nodes.keys() {
+            let mut name = owner.as_str();
+            while name.len() >= self.apex.len() {
+                names.push(name.to_owned());
+                name = name.split_once('.').map_or("", |(_, parent)| parent);
+            }
+        }
+        for name in names.clone() {
+            names.extend(["a", "x", "*"].map(|label| format!("{label}.{name}")));
+            names.push(format!("x.a.{name}"));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// Every name of every zone with every type; the DO bit on each third question.
+pub(crate) fn questions(zones: &[Zone]) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for (index, zone) in zones.iter().enumerate() {
+        for name in zone.names() {
+            for &rtype in TYPES {
+                let dnssec_ok = questions.len() % 3 == 0;
+                questions.push(Question { zone: index, name: name.clone(), rtype, dnssec_ok });
+            }
+        }
+    }
+    questions
+}
