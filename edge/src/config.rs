@@ -1,1 +1,148 @@
 //! What an operator may write, parsed into types that cannot be wrong.
+//!
+//! `load` reads a file, `parse` takes its text; both give a [`Config`] whose every value is checked, or a
+//! [`ConfigError`] that points at the line. Paths in the file are relative to the file.
+//!
+//! Invariant: nothing outside this module reads TOML or re-checks a value that came from it.
+
+mod file;
+mod host;
+mod place;
+mod unit;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use host::{HostPattern, Sites};
+pub use place::ConfigError;
+
+use crate::key::KeyRules;
+use crate::policy::Rules;
+
+/// Everything one edge needs to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This edge's name in `Via`, `Cache-Status`, `Proxy-Status` and `CDN-Loop`.
+    pub name: String,
+    /// Public listeners, HTTP/1.1. Port 0 takes a free port.
+    pub listen: Vec<SocketAddr>,
+    /// The memory store.
+    pub cache: Cache,
+    /// The sites and which host names are theirs.
+    pub sites: Sites,
+    /// The operator's listener; none if the file has no `[admin]`.
+    pub admin: Option<Admin>,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// How the program tells what it does.
+    pub log: LogFormat,
+}
+
+/// The memory store's bounds.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// Bytes for heads, keys, bodies and the buffers of fills under way.
+    pub memory_bytes: u64,
+    /// Which object leaves when the memory is full.
+    pub eviction: Eviction,
+    /// A bigger response is streamed and not kept.
+    pub max_object_bytes: u64,
+}
+
+/// Which object leaves when the memory is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eviction {
+    /// The one that was not asked for the longest time.
+    Lru,
+    /// TinyLFU: a newcomer must be asked more often than the one it would replace.
+    Lfu,
+}
+
+/// One site: whose requests, from which origins, by which rules.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The first of its hosts; a label in metrics and logs.
+    pub name: String,
+    /// The names it answers to.
+    pub hosts: Vec<HostPattern>,
+    /// At least one.
+    pub origins: Vec<OriginAddress>,
+    /// What HTTP and the operator allow.
+    pub rules: Rules,
+    /// What makes two requests the same.
+    pub key: KeyRules,
+    /// How long an origin may take.
+    pub patience: Patience,
+}
+
+/// Where an origin is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginAddress {
+    /// `host:port`, as it is dialled.
+    pub authority: String,
+    /// Sent as Host instead of what the client asked for.
+    pub host: Option<String>,
+}
+
+/// How long an origin may take before a request to it has failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Until the TCP connection is up.
+    pub connect: Duration,
+    /// From the request to the response's head.
+    pub first_byte: Duration,
+    /// Between two pieces of a body.
+    pub between_bytes: Duration,
+}
+
+/// The operator's listener.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Loopback unless the operator says otherwise.
+    pub listen: SocketAddr,
+    /// Holds the token that purge asks for; made with mode 0600 if absent.
+    pub token_file: PathBuf,
+}
+
+/// What a client may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Client connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// A request's head must be complete within this, and a connection may be idle as long.
+    pub head_timeout: Duration,
+    /// A client that takes or gives no byte for this long is dropped.
+    pub stall_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Requests in flight have this long to end once the program is asked to stop.
+    pub drain: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines to read.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Reads and checks a config file.
+///
+/// # Errors
+/// When the file cannot be read, or says something that is not allowed; the error names the place.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    parse(&text, base, path)
+}
+
+/// Checks the text of a config. `base` is what relative paths start from, `shown` the name errors use.
+///
+/// # Errors
+/// When the text says something that is not allowed; the error names the place.
+pub fn parse(text: &str, base: &Path, shown: &Path) -> Result<Config, ConfigError> {
+    file::parse(text, base).map_err(|fault| ConfigError::at(text, shown, fault))
+}

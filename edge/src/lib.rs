@@ -12,6 +12,7 @@
 //! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
 
 pub mod admin;
+pub mod clock;
 pub mod config;
 pub mod flight;
 pub mod key;

@@ -1,0 +1,33 @@
+//! The one place where this program reads the time; tests move it by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// Where `now` comes from. Clones of a hand-moved clock move together.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    /// Milliseconds that tests have added.
+    ahead_ms: Arc<AtomicU64>,
+}
+
+impl Clock {
+    /// The system's time.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// What time it is, by RFC 9111's clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Moves this clock and its clones ahead, so that nothing has to sleep to become stale.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
