@@ -273,47 +273,66 @@ impl<'a> Iterator for Labels<'a> {
 ///
 /// `@` is the origin itself; a name without a final unescaped dot is relative to `origin`.
 pub fn parse_to_wire(text: &[u8], origin: Option<&[u8]>) -> Result<Vec<u8>, NameError> {
+    let mut wire = Vec::with_capacity(text.len() + 2);
+    parse_onto(text, origin, &mut wire)?;
+    Ok(wire)
+}
+
+/// As [`parse_to_wire`], but appends to `out`, which is left as it was when the text is no name.
+pub fn parse_onto(text: &[u8], origin: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), NameError> {
+    let start = out.len();
+    let parsed = append(text, origin, out);
+    if parsed.is_err() {
+        out.truncate(start);
+    }
+    parsed
+}
+
+fn append(text: &[u8], origin: Option<&[u8]>, wire: &mut Vec<u8>) -> Result<(), NameError> {
     match text {
         b"" => return Err(NameError::Empty),
-        b"@" => return origin.map(<[u8]>::to_vec).ok_or(NameError::NoOrigin),
-        b"." => return Ok(vec![0]),
+        b"@" => {
+            wire.extend_from_slice(origin.ok_or(NameError::NoOrigin)?);
+            return Ok(());
+        }
+        b"." => {
+            wire.push(0);
+            return Ok(());
+        }
         _ => {}
     }
-    let mut wire = Vec::with_capacity(text.len() + 2);
-    let mut label_start = 0;
+    let start = wire.len();
+    let mut label_start = start;
     wire.push(0);
     let mut absolute = false;
     let mut at = 0;
     while at < text.len() {
         absolute = false;
-        let octet = match text[at] {
+        match text[at] {
             b'.' => {
-                close_label(&mut wire, label_start)?;
+                close_label(wire, label_start)?;
                 label_start = wire.len();
                 wire.push(0);
                 absolute = true;
                 at += 1;
-                continue;
             }
             b'\\' => {
                 let (octet, used) = unescape(&text[at..]).ok_or(NameError::BadEscape)?;
+                wire.push(octet);
                 at += used;
-                octet
             }
             octet => {
+                wire.push(octet);
                 at += 1;
-                octet
             }
-        };
-        wire.push(octet);
+        }
     }
-    if absolute {
-        // The placeholder of the next label is the root label.
-    } else {
-        close_label(&mut wire, label_start)?;
+    // After a final dot the placeholder of the next label is the root label.
+    if !absolute {
+        close_label(wire, label_start)?;
         wire.extend_from_slice(origin.ok_or(NameError::NoOrigin)?);
     }
-    if wire.len() > MAX_NAME_OCTETS { Err(NameError::NameTooLong) } else { Ok(wire) }
+    if wire.len() - start > MAX_NAME_OCTETS { Err(NameError::NameTooLong) } else { Ok(()) }
 }
 
 fn close_label(wire: &mut [u8], start: usize) -> Result<(), NameError> {

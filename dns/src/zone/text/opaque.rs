@@ -1,0 +1,54 @@
+//! RDATA of any type as octets: `\# length hexadecimal` (RFC 3597 §5).
+
+use std::fmt;
+
+use super::encoding;
+use super::fields::{Fault, Fields};
+use super::{number, write};
+use crate::rdata::{self, Field};
+use crate::rtype::Type;
+
+/// The word that introduces the form.
+pub(super) const MARKER: &[u8] = b"\\#";
+
+/// Appends RDATA; the marker has been taken. A known type is held to its own form.
+pub(super) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let start = out.len();
+    let word = fields.word("the number of octets")?;
+    let said = number::decimal(word.text, u64::from(u16::MAX))
+        .ok_or_else(|| Fault::not_a(&word, "a number of octets (0 to 65535)"))?;
+    encoding::from_hex(fields.rest_octets(), out).ok_or_else(|| {
+        Fault::new("bad-field", "what follows the length is not pairs of hexadecimal digits")
+    })?;
+    let found = out.len() - start;
+    if u64::try_from(found) != Ok(said) {
+        return Err(Fault::of(
+            &word,
+            "bad-length",
+            format!("{said} octets are promised, {found} are written"),
+        )
+        .help(format!("write `\\# {found}`")));
+    }
+    if is_well_formed(rtype, &out[start..]) {
+        return Ok(());
+    }
+    Err(Fault::new("bad-rdata", format!("these octets are not the data of a {rtype} record")))
+}
+
+/// Whether a known type's own form says the same octets; types without a shape may hold anything.
+fn is_well_formed(rtype: Type, rdata: &[u8]) -> bool {
+    if rdata::shape(rtype).is_none_or(|shape| shape == [Field::Opaque]) {
+        return true;
+    }
+    let Some(text) = write::own_form(rtype, rdata) else { return false };
+    super::read_rdata(rtype, &text, &crate::name::Name::root()).is_ok_and(|again| *again == *rdata)
+}
+
+/// Writes the form.
+pub(super) fn write(rdata: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+    write!(out, "\\# {}", rdata.len())?;
+    if !rdata.is_empty() {
+        out.write_char(' ')?;
+    }
+    encoding::write_hex(rdata, out)
+}

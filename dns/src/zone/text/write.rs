@@ -1,0 +1,93 @@
+//! Wire form to presentation form, field by field.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::address::{self, array};
+use super::{bitmap, encoding, location, number, service, string};
+use crate::rdata::{self, Field};
+use crate::rtype::Type;
+
+/// RDATA in the form of its type; none when it has no form, or does not fit it.
+pub(super) fn own_form(rtype: Type, rdata: &[u8]) -> Option<String> {
+    if rdata::shape(rtype).is_none_or(|shape| shape == [Field::Opaque]) {
+        return None;
+    }
+    let mut out = String::new();
+    for span in rdata::spans(rtype, rdata) {
+        let span = span.ok()?;
+        one(span.field, span.octets, &mut out)?;
+    }
+    Some(if out.starts_with(' ') { out.split_off(1) } else { out })
+}
+
+/// Writes a blank and the field; nothing for an empty field.
+fn one(field: Field, octets: &[u8], out: &mut String) -> Option<()> {
+    match field {
+        Field::U8
+        | Field::U16
+        | Field::U32
+        | Field::U64
+        | Field::Ttl
+        | Field::Algorithm
+        | Field::CertType => {
+            let number = octets.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
+            write!(out, " {number}").ok()
+        }
+        Field::Time => write!(out, " {}", number::date(u32::from_be_bytes(array(octets)?))).ok(),
+        Field::Type => write!(out, " {}", Type(u16::from_be_bytes(array(octets)?))).ok(),
+        Field::Ipv4 => write!(out, " {}", Ipv4Addr::from(array::<4>(octets)?)).ok(),
+        Field::Ipv6 => write!(out, " {}", Ipv6Addr::from(array::<16>(octets)?)).ok(),
+        Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox => {
+            address::write_name(octets, out)
+        }
+        Field::Text => write_text(octets.get(1..)?, out),
+        Field::Texts => write_texts(octets, out),
+        Field::RestText => write_text(octets, out),
+        Field::Hex if octets.is_empty() => Some(()),
+        Field::Hex => {
+            out.push(' ');
+            encoding::write_hex(octets, out).ok()
+        }
+        Field::Base64 => address::write_base64(octets, out),
+        Field::Salt => write_salt(octets.get(1..)?, out),
+        Field::Base32Hex => {
+            out.push(' ');
+            encoding::write_base32hex(octets.get(1..).filter(|hash| !hash.is_empty())?, out).ok()
+        }
+        Field::TypeBitmap => bitmap::write_types(octets, out),
+        Field::NxtBitmap => bitmap::write_old_types(octets, out),
+        Field::WellKnownServices => bitmap::write_services(octets, out),
+        Field::Loc => location::write(octets, out),
+        Field::Apl => address::write_prefixes(octets, out),
+        Field::SvcParams => service::write(octets, out),
+        Field::A6 => address::write_a6(octets, out),
+        Field::IpsecGateway => address::write_ipsec_gateway(octets, out),
+        Field::AmtRelay => address::write_amt_relay(octets, out),
+        Field::Hip => address::write_hip(octets, out),
+        Field::Nsap => address::write_nsap(octets, out),
+        Field::Locator64 => address::write_locator64(octets, out),
+        Field::Eui48 | Field::Eui64 => address::write_eui(octets, out),
+        Field::Opaque => None,
+    }
+}
+
+fn write_text(octets: &[u8], out: &mut String) -> Option<()> {
+    out.push(' ');
+    string::write_quoted(octets, out);
+    Some(())
+}
+
+fn write_texts(mut octets: &[u8], out: &mut String) -> Option<()> {
+    while let Some((len, rest)) = octets.split_first() {
+        let (text, rest) = rest.split_at_checked(usize::from(*len))?;
+        write_text(text, out)?;
+        octets = rest;
+    }
+    Some(())
+}
+
+fn write_salt(salt: &[u8], out: &mut String) -> Option<()> {
+    out.push_str(if salt.is_empty() { " -" } else { " " });
+    encoding::write_hex(salt, out).ok()
+}
