@@ -1,1 +1,372 @@
 //! What we say: RFC 1034 §4.3.2 as one pipeline over one enum of outcomes.
+//!
+//! ```text
+//! question ─▶ zone ─▶ name ─┬─ records ──▶ answer, the zone's NS, additional
+//!                ▲          ├─ CNAME, DNAME ─▶ follow ─┐
+//!                │          ├─ delegation ──▶ referral │
+//!                │          └─ no data, no name ─▶ SOA │
+//!                └─────────────────────────────────────┘
+//! ```
+//!
+//! An [`Answer`] is a plain value: RRsets by section. What it may hold is decided by the [`View`] it is made from;
+//! what fits is decided by `wire`.
+//!
+//! Where RFCs leave room this does what NSD does: the zone's NS RRset goes with a positive answer, additional data
+//! comes from the zone of the record that asks for it, and ANY gets one RRset (RFC 8482 §4.1) and nothing more.
+//!
+//! Invariant: nothing here hides anything. A tree holds what its view may show.
+
+mod additional;
+mod substitute;
+
+use std::borrow::Cow;
+
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::view::View;
+use crate::wire::rcode::Rcode;
+use crate::zone::set::Served;
+use crate::zone::tree::{Found, Node, RrSet, Tree};
+
+/// A question as `wire` read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Lower-case wire form.
+    pub qname: &'a [u8],
+    /// The type asked for.
+    pub qtype: Type,
+    /// The class asked for.
+    pub qclass: Class,
+    /// Whether the client understands DNSSEC records (RFC 3225).
+    pub dnssec_ok: bool,
+}
+
+/// The classes that have data here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The Internet.
+    In,
+    /// Any class: answered from IN, never with authority (RFC 1034 §3.7.1).
+    Any,
+}
+
+/// What is said to a question, before it is fitted into a message.
+#[derive(Clone, Debug)]
+pub struct Answer<'v, 'a> {
+    /// How it ended: of the last name, if the question was followed (RFC 6604 §3).
+    pub rcode: Rcode,
+    /// The AA bit: of the first name (RFC 1034 §4.3.1).
+    pub authoritative: bool,
+    /// Records that answer.
+    pub answer: Vec<Placed<'a>>,
+    /// Records that say who knows more, or that there is no more.
+    pub authority: Vec<Placed<'a>>,
+    /// Records that a client is likely to ask for next.
+    pub additional: Vec<Placed<'a>>,
+    /// The zone that the last name fell into.
+    pub zone: Option<&'v Name>,
+    /// What kind of answer it is.
+    pub kind: Kind,
+}
+
+/// The kinds of answers, as rate limiting and metrics tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The name has records of the type.
+    Positive,
+    /// The name exists, but has none of the type (RFC 2308 §2.2).
+    NoData,
+    /// The name does not exist (RFC 2308 §2.1).
+    NxDomain,
+    /// Other servers know (RFC 1034 §4.3.2 step 3b).
+    Referral,
+    /// The question left our zones, or led nowhere.
+    Partial,
+    /// A substitution made the name too long (RFC 6672 §2.2).
+    TooLong,
+    /// No zone here.
+    NoZone,
+    /// The zone never had a good version.
+    BrokenZone,
+}
+
+impl Kind {
+    /// The label of logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Positive => "positive",
+            Self::NoData => "nodata",
+            Self::NxDomain => "nxdomain",
+            Self::Referral => "referral",
+            Self::Partial => "partial",
+            Self::TooLong => "too_long",
+            Self::NoZone => "no_zone",
+            Self::BrokenZone => "broken_zone",
+        }
+    }
+
+    fn rcode(self) -> Rcode {
+        match self {
+            Self::Positive | Self::NoData | Self::Referral | Self::Partial => Rcode::NoError,
+            Self::NxDomain => Rcode::NxDomain,
+            Self::TooLong => Rcode::YxDomain,
+            Self::NoZone => Rcode::Refused,
+            Self::BrokenZone => Rcode::ServFail,
+        }
+    }
+}
+
+/// An RRset in a section.
+#[derive(Clone, Debug)]
+pub struct Placed<'a> {
+    /// Lower-case wire form; of a wildcard the name that was asked for (RFC 4592 §3.3.1).
+    pub owner: Cow<'a, [u8]>,
+    /// The records.
+    pub set: Cow<'a, RrSet>,
+    /// Seconds; the set's own, or less for a negative answer's SOA.
+    pub ttl: u32,
+    /// Whether an answer without it must be marked as truncated.
+    pub need: Need,
+}
+
+/// Whether an answer is of use without an RRset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// No: if it does not fit, the client must be told (TC).
+    Required,
+    /// Yes: it is left out in silence.
+    Optional,
+}
+
+/// Names followed for one question; NSD's cap. Longer chains are cut, and the resolver goes on from there.
+pub const MOST_FOLLOWED: usize = 18;
+
+/// Answers a question from one view.
+pub fn answer<'v: 'a, 'a>(view: &'v View, query: Query<'a>) -> Answer<'v, 'a> {
+    let mut draft = Draft { query, followed: 0, answer: Answer::empty() };
+    let mut name = Cow::Borrowed(query.qname);
+    while let Step::Follow(next) = draft.look_up(view, name) {
+        if draft.followed == MOST_FOLLOWED {
+            draft.end(Kind::Partial);
+            break;
+        }
+        draft.followed += 1;
+        name = Cow::Owned(next);
+    }
+    draft.answer
+}
+
+impl Answer<'_, '_> {
+    fn empty() -> Self {
+        Self {
+            rcode: Rcode::NoError,
+            authoritative: false,
+            answer: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+            zone: None,
+            kind: Kind::Partial,
+        }
+    }
+}
+
+struct Draft<'v, 'a> {
+    query: Query<'a>,
+    followed: usize,
+    answer: Answer<'v, 'a>,
+}
+
+/// What a name led to.
+enum Step {
+    Done,
+    /// Lower-case wire form of the name to look up next.
+    Follow(Vec<u8>),
+}
+
+/// A section of a message.
+#[derive(Clone, Copy)]
+enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+/// Whether an RRset was put in, or was there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    New,
+    AlreadyThere,
+}
+
+impl<'v: 'a, 'a> Draft<'v, 'a> {
+    fn look_up(&mut self, view: &'v View, name: Cow<'a, [u8]>) -> Step {
+        match view.zones.find(&name, self.query.qtype) {
+            Some((_, Served::Zone(tree))) => self.in_zone(view, tree, name),
+            Some((apex, Served::Broken)) => self.without_zone(Some(apex), Kind::BrokenZone),
+            None => self.without_zone(None, Kind::NoZone),
+        }
+    }
+
+    /// Only the first name can make the whole answer fail; a chain that leaves our zones is an answer.
+    fn without_zone(&mut self, apex: Option<&'v Name>, first: Kind) -> Step {
+        if self.followed > 0 {
+            return self.end(Kind::Partial);
+        }
+        self.answer.zone = apex;
+        self.end(first)
+    }
+
+    fn in_zone(&mut self, view: &'v View, tree: &'v Tree, name: Cow<'a, [u8]>) -> Step {
+        self.answer.zone = Some(tree.apex());
+        let found = tree.find(&name);
+        if self.followed == 0 {
+            // AA speaks of the first name (RFC 1034 §4.3.1), so a referral at the end of a chain keeps it.
+            let refers = matches!(found, Found::Delegation(cut) if !self.is_ds_at(cut, &name));
+            self.answer.authoritative = !refers && self.query.qclass == Class::In;
+        }
+        match found {
+            // The parent's side of a cut owns the DS RRset (RFC 4035 §3.1.4.1).
+            Found::Delegation(cut) if self.is_ds_at(cut, &name) => self.records(tree, cut, name),
+            Found::Delegation(cut) => self.refer(tree, cut),
+            Found::Dname(owner) => self.substitute(tree, owner, name),
+            Found::Records(node) => self.records(tree, node, name),
+            Found::EmptyNonTerminal(_) => self.negative(tree, Kind::NoData),
+            // The zone below is served here, so its apex exists although this zone has no such name.
+            Found::Missing { .. } if self.is_ds_of_served_child(view, &name) => {
+                self.negative(tree, Kind::NoData)
+            }
+            Found::Missing { wildcard: Some(source), .. } => self.records(tree, source, name),
+            Found::Missing { wildcard: None, .. } => self.negative(tree, Kind::NxDomain),
+        }
+    }
+
+    fn is_ds_at(&self, cut: Node<'_>, name: &[u8]) -> bool {
+        self.query.qtype == Type::DS && cut.name() == name
+    }
+
+    /// `Zones::find` sends DS to the zone above only at the apex of a zone that is served here.
+    fn is_ds_of_served_child(&self, view: &View, name: &[u8]) -> bool {
+        self.query.qtype == Type::DS && view.zones.has_apex(name)
+    }
+
+    /// The name owns records, or a wildcard's records are its own.
+    fn records(&mut self, tree: &'v Tree, node: Node<'a>, owner: Cow<'a, [u8]>) -> Step {
+        if self.query.qtype == Type::ANY {
+            return self.one_of_any(tree, node, owner);
+        }
+        if let Some(set) = node.set(self.query.qtype) {
+            self.put(Section::Answer, owner.clone(), set, Need::Required);
+            self.add_additional(tree, &owner, set);
+            self.add_zone_ns(tree);
+            return self.end(Kind::Positive);
+        }
+        match node.set(Type::CNAME) {
+            Some(set) => self.alias(owner, set),
+            None => self.negative(tree, Kind::NoData),
+        }
+    }
+
+    /// RFC 1034 §4.3.2 step 3a. An alias that is in the answer already closes a loop: what there is, is sent.
+    fn alias(&mut self, owner: Cow<'a, [u8]>, set: &'a RrSet) -> Step {
+        let put = self.put(Section::Answer, owner, set, Need::Required);
+        match set.first() {
+            Some(target) if put == Put::New => Step::Follow(target.to_ascii_lowercase()),
+            _ => self.end(Kind::Partial),
+        }
+    }
+
+    /// One RRset is answer enough to ANY (RFC 8482 §4.1): a small one that clients can use.
+    fn one_of_any(&mut self, tree: &'v Tree, node: Node<'a>, owner: Cow<'a, [u8]>) -> Step {
+        match node.sets().iter().min_by_key(|set| preference(set.rtype)) {
+            Some(set) => {
+                self.put(Section::Answer, owner, set, Need::Required);
+                self.end(Kind::Positive)
+            }
+            None => self.negative(tree, Kind::NoData),
+        }
+    }
+
+    /// RFC 2308 §3: the SOA's TTL is how long the negative answer may be kept.
+    fn negative(&mut self, tree: &'v Tree, kind: Kind) -> Step {
+        if let Some(soa) = tree.soa() {
+            let ttl = negative_ttl(soa);
+            self.put(Section::Authority, Cow::Borrowed(tree.apex().as_wire()), soa, Need::Required);
+            if let Some(placed) = self.answer.authority.last_mut() {
+                placed.ttl = ttl;
+            }
+        }
+        self.end(kind)
+    }
+
+    /// RFC 1034 §4.3.2 step 3b.
+    fn refer(&mut self, tree: &'v Tree, cut: Node<'a>) -> Step {
+        if let Some(ns) = cut.set(Type::NS) {
+            self.put(Section::Authority, Cow::Borrowed(cut.name()), ns, Need::Required);
+            self.add_glue(tree, cut, ns);
+        }
+        // A DS means something only to who can check the zone that holds it (RFC 4035 §3.1.4).
+        if self.query.dnssec_ok
+            && is_signed(tree)
+            && let Some(ds) = cut.set(Type::DS)
+        {
+            self.put(Section::Authority, Cow::Borrowed(cut.name()), ds, Need::Required);
+        }
+        self.end(Kind::Referral)
+    }
+
+    /// Who else serves the zone; of use to a resolver that came by an old delegation.
+    fn add_zone_ns(&mut self, tree: &'v Tree) {
+        let Some(ns) = tree.apex_node().set(Type::NS).filter(|_| self.query.qclass == Class::In) else {
+            return;
+        };
+        let apex = Cow::Borrowed(tree.apex().as_wire());
+        if self.put(Section::Authority, apex, ns, Need::Optional) == Put::New {
+            self.add_additional(tree, tree.apex().as_wire(), ns);
+        }
+    }
+
+    fn put(&mut self, section: Section, owner: Cow<'a, [u8]>, set: &'a RrSet, need: Need) -> Put {
+        let placed = Placed { owner, ttl: set.ttl, set: Cow::Borrowed(set), need };
+        self.put_placed(section, placed)
+    }
+
+    /// An RRset is in a message once; one that was only additional is not moved, since nothing stronger follows it.
+    fn put_placed(&mut self, section: Section, placed: Placed<'a>) -> Put {
+        let Answer { answer, authority, additional, .. } = &self.answer;
+        let mut all = answer.iter().chain(authority).chain(additional);
+        if all.any(|other| other.set.rtype == placed.set.rtype && other.owner == placed.owner) {
+            return Put::AlreadyThere;
+        }
+        match section {
+            Section::Answer => self.answer.answer.push(placed),
+            Section::Authority => self.answer.authority.push(placed),
+            Section::Additional => self.answer.additional.push(placed),
+        }
+        Put::New
+    }
+
+    fn end(&mut self, kind: Kind) -> Step {
+        self.answer.kind = kind;
+        self.answer.rcode = kind.rcode();
+        Step::Done
+    }
+}
+
+/// Smaller is better; the order of types decides among equals.
+fn preference(rtype: Type) -> u8 {
+    match rtype {
+        Type::A | Type::AAAA | Type::CNAME | Type::MX | Type::PTR | Type::SOA => 0,
+        Type::DNSKEY | Type::RRSIG | Type::NSEC | Type::NSEC3 => 2,
+        _ => 1,
+    }
+}
+
+/// RFC 2308 §5: no longer than the SOA itself and than its MINIMUM, which are the last four octets.
+pub fn negative_ttl(soa: &RrSet) -> u32 {
+    let minimum = soa.first().and_then(<[u8]>::last_chunk).copied().map(u32::from_be_bytes);
+    minimum.map_or(soa.ttl, |minimum| minimum.min(soa.ttl))
+}
+
+fn is_signed(tree: &Tree) -> bool {
+    tree.apex_node().set(Type::DNSKEY).is_some()
+}

@@ -68,8 +68,28 @@ pub struct Access {
 pub struct Guard {
     /// The config's `private` prefixes: hidden like D1.
     pub private: Vec<IpNet>,
-    /// (owner, address) pairs that a mark published.
+    /// (owner, address) pairs that a mark published; the owner may be a wildcard.
     pub published: HashSet<(Name, IpAddr)>,
+}
+
+impl Guard {
+    /// Whether a mark published this address at `owner`, or at a wildcard that `owner` can come from.
+    pub fn publishes(&self, owner: &Name, address: IpAddr) -> bool {
+        let mut key = (owner.clone(), address);
+        if self.published.is_empty() || self.published.contains(&key) {
+            return !self.published.is_empty();
+        }
+        let mut above = owner.parent();
+        while let Some(parent) = above {
+            above = parent.parent();
+            let Some(wildcard) = parent.wildcard() else { continue };
+            key.0 = wildcard;
+            if self.published.contains(&key) {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// What the operator chose about the protocol.

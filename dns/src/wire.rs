@@ -1,13 +1,33 @@
 //! Bytes in, bytes out under every transport; truncation; the egress guard; "say nothing" is a value.
 
+//!
+//! ```text
+//! bytes ─▶ query ─▶ view ─▶ answer ─▶ limit ─▶ encode ─▶ guard ─▶ bytes
+//! ```
+//!
+//! Invariant: a response is never answered, so two servers cannot talk for ever (CVE-2024-2169).
+//! Invariant: nothing of a message but its question reaches [`answer`]; no option of the client's picks data.
+
+pub mod guard;
 pub mod rcode;
+
+mod encode;
+mod names;
+mod opt;
+mod query;
 
 use std::time::Instant;
 
-use crate::limit::Limits;
+use crate::answer::{self, Answer, Class, Kind, Query};
+use crate::limit::cookie::{Full, Proof, Secrets};
+use crate::limit::{self, Limits, Pace, Source};
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::view::{Client, Which, World};
+use crate::view::{self, Client, Transport, Which, World};
+use encode::{Fit, Flags};
+use names::Names;
+use opt::{ExtendedError, Opt};
+use query::{Edns, Message, NotForUs, Verdict};
 use rcode::Rcode;
 
 /// What time it is, by both clocks that answers need.
@@ -82,13 +102,227 @@ pub enum Guarded {
 }
 
 /// Answers one message; `out` is overwritten with what to send.
+///
+/// Whatever the bytes are, this returns: it does not panic, its time is bounded by the size of the packet and of the
+/// answer, and what it sends is never larger than the transport and the client allow.
 pub fn respond<'w>(
-    _world: &'w World,
-    _limits: &mut Limits,
-    _packet: &[u8],
-    _client: &Client,
-    _now: Moment,
-    _out: &mut Vec<u8>,
+    world: &'w World,
+    limits: &mut Limits,
+    packet: &[u8],
+    client: &Client,
+    now: Moment,
+    out: &mut Vec<u8>,
 ) -> Outcome<'w> {
-    todo!()
+    out.clear();
+    if client.transport == Transport::Udp && REFLECTION_PORTS.contains(&client.port) {
+        return Outcome::Silent(Why::ReflectionPort);
+    }
+    let view = view::choose(&world.access, client);
+    let message = match query::read(packet) {
+        Ok(message) => message,
+        Err(NotForUs::TooShort) => return Outcome::Silent(Why::TooShort),
+        Err(NotForUs::Response) => return Outcome::Silent(Why::NotAQuery),
+    };
+    let exchange = Exchange::new(world, view, &message, client, now);
+    let draft = exchange.decide();
+    match exchange.limit(limits, &draft, now) {
+        Pace::Send => exchange.send(&draft, out),
+        Pace::Slip => exchange.send(&draft.slipped(), out),
+        Pace::Drop => Outcome::Silent(Why::RateLimited),
+    }
 }
+
+/// Source ports that answer whatever they are sent, and the one that nobody can send from (CVE-2024-2169): echo,
+/// discard, daytime, quote of the day, character generator, time.
+const REFLECTION_PORTS: [u16; 7] = [0, 7, 9, 13, 17, 19, 37];
+
+/// Everything that is known of one question once it has been read.
+struct Exchange<'w, 'm> {
+    world: &'w World,
+    view: Which,
+    message: &'m Message<'m>,
+    client: &'m Client,
+    cookie: Option<(Proof, Full)>,
+}
+
+/// What will be sent, before it is bytes.
+struct Draft<'w, 'm> {
+    rcode: Rcode,
+    error: Option<ExtendedError>,
+    truncated: bool,
+    content: Content<'w, 'm>,
+}
+
+enum Content<'w, 'm> {
+    /// The header alone.
+    HeaderOnly,
+    /// Question, OPT and TSIG, but no data.
+    NoData,
+    /// What the view has to say.
+    Answer(Answer<'w, 'm>),
+}
+
+impl Draft<'_, '_> {
+    fn without_data(rcode: Rcode, error: Option<ExtendedError>) -> Self {
+        Self { rcode, error, truncated: false, content: Content::NoData }
+    }
+
+    /// Nothing but "come back by TCP", where the address cannot be forged.
+    fn slipped(&self) -> Self {
+        Self { truncated: true, ..Self::without_data(Rcode::NoError, None) }
+    }
+}
+
+impl<'w: 'm, 'm> Exchange<'w, 'm> {
+    fn new(world: &'w World, view: Which, message: &'m Message<'m>, client: &'m Client, now: Moment) -> Self {
+        let judge =
+            |cookie: &[u8], secrets: &Secrets| secrets.judge(cookie, client.real_address(), now.unix_seconds);
+        let cookie = message
+            .edns
+            .filter(opt::is_cookie_length)
+            .and_then(|edns| edns.cookie)
+            .zip(world.protocol.cookies.as_ref())
+            .map(|(cookie, secrets)| judge(cookie, secrets));
+        Self { world, view, message, client, cookie }
+    }
+
+    /// All branches of a question.
+    fn decide(&self) -> Draft<'w, 'm> {
+        let cookies_known = self.world.protocol.cookies.is_some();
+        match self.message.verdict {
+            Verdict::NotImp => {
+                Draft { content: Content::HeaderOnly, ..Draft::without_data(Rcode::NotImp, None) }
+            }
+            Verdict::FormErr => Draft::without_data(Rcode::FormErr, None),
+            Verdict::BadVers => Draft::without_data(Rcode::BadVers, None),
+            _ if cookies_known && !self.message.edns.as_ref().is_none_or(opt::is_cookie_length) => {
+                Draft::without_data(Rcode::FormErr, None)
+            }
+            Verdict::CookieOnly if cookies_known => Draft::without_data(Rcode::NoError, None),
+            Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
+            Verdict::BadKey => Draft::without_data(Rcode::NotAuth, None),
+            Verdict::Ask => self.ask(),
+        }
+    }
+
+    fn ask(&self) -> Draft<'w, 'm> {
+        let Some(question) = &self.message.question else {
+            return Draft::without_data(Rcode::FormErr, None);
+        };
+        let qclass = match question.qclass {
+            CLASS_IN => Class::In,
+            CLASS_ANY => Class::Any,
+            // CHAOS is where servers tell their names and versions (S1).
+            _ => return Draft::without_data(Rcode::Refused, Some(ExtendedError::NotSupported)),
+        };
+        // Transfers do not exist yet, and whether the zone does makes no difference (D17, D14).
+        if matches!(question.qtype, Type::AXFR | Type::IXFR) {
+            return Draft::without_data(Rcode::Refused, Some(ExtendedError::NotSupported));
+        }
+        let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
+        let query = Query { qname: question.name(), qtype: question.qtype, qclass, dnssec_ok };
+        let answer = answer::answer(self.world.view(self.view), query);
+        let error = match answer.kind {
+            Kind::NoZone => Some(ExtendedError::NotAuthoritative),
+            Kind::BrokenZone => Some(ExtendedError::NotReady),
+            _ => None,
+        };
+        Draft { rcode: answer.rcode, error, truncated: false, content: Content::Answer(answer) }
+    }
+
+    /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1).
+    fn limit(&self, limits: &mut Limits, draft: &Draft<'w, '_>, now: Moment) -> Pace {
+        let proved = matches!(self.cookie, Some((Proof::Proved, _)));
+        if self.client.transport == Transport::Tcp || proved {
+            return Pace::Send;
+        }
+        let name = self.message.question.as_ref().map_or(&[][..], |question| question.name());
+        let (kind, zone) = match &draft.content {
+            Content::Answer(answer) => (limit::Category::of(answer.kind), answer.zone.map(Name::as_wire)),
+            Content::HeaderOnly | Content::NoData => (limit::Category::Error, None),
+        };
+        let source = Source { network: self.client.real_address(), category: kind, name, zone };
+        limits.pace(&source, now.instant)
+    }
+
+    fn send(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Outcome<'w> {
+        let mut sent = self.write(draft, out);
+        if self.view == Which::Public && matches!(draft.content, Content::Answer(_)) {
+            sent.guard = Guarded::Clean;
+            if guard::inspect(out, &self.world.guard).is_err() {
+                sent = self.write(&Draft::without_data(Rcode::ServFail, None), out);
+                sent.guard = Guarded::Stopped;
+            }
+        }
+        Outcome::Sent(sent)
+    }
+
+    fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
+        let mut sent = Sent {
+            view: self.view,
+            zone: None,
+            qtype: self.message.question.as_ref().map(|question| question.qtype),
+            rcode: draft.rcode,
+            truncated: draft.truncated,
+            guard: Guarded::NotNeeded,
+        };
+        if matches!(draft.content, Content::HeaderOnly) {
+            encode::header_only(self.message.header, draft.rcode, out);
+            return sent;
+        }
+        let opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
+        let tail_octets = opt.as_ref().map_or(0, Opt::octets);
+        let mut names = Names::new();
+        encode::begin(self.message, &mut names, out);
+        let mut authoritative = false;
+        if let Content::Answer(answer) = &draft.content {
+            authoritative = answer.authoritative;
+            sent.zone = answer.zone;
+            let room = self.limit_octets().saturating_sub(tail_octets);
+            sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;
+        }
+        self.write_tail(opt.as_ref(), draft.rcode, out);
+        let flags = Flags { rcode: draft.rcode, authoritative, truncated: sent.truncated };
+        encode::finish(self.message, flags, out);
+        sent
+    }
+
+    fn write_tail(&self, opt: Option<&Opt<'_>>, rcode: Rcode, out: &mut Vec<u8>) {
+        if let Some(opt) = opt {
+            opt.write(rcode, out);
+            encode::count_one_additional(out);
+        }
+        if let (Verdict::BadKey, Some(tsig)) = (self.message.verdict, &self.message.tsig) {
+            opt::write_badkey(tsig, out);
+            encode::count_one_additional(out);
+        }
+    }
+
+    fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {
+        let protocol = &self.world.protocol;
+        Opt {
+            udp_octets: protocol.udp_limit_octets,
+            dnssec_ok: edns.dnssec_ok,
+            nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
+            cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
+            error,
+        }
+    }
+
+    /// RFC 1035 §4.2, RFC 6891 §6.2.3: what transport, client and operator all allow.
+    fn limit_octets(&self) -> usize {
+        match (self.client.transport, &self.message.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, None) => usize::from(MIN_UDP_OCTETS),
+            (Transport::Udp, Some(edns)) => {
+                let ours = self.world.protocol.udp_limit_octets.max(MIN_UDP_OCTETS);
+                usize::from(edns.udp_octets.clamp(MIN_UDP_OCTETS, ours))
+            }
+        }
+    }
+}
+
+const CLASS_IN: u16 = 1;
+const CLASS_ANY: u16 = 255;
+/// Every client takes this much (RFC 1035 §4.2.1, RFC 6891 §6.2.3).
+const MIN_UDP_OCTETS: u16 = 512;

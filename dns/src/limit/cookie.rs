@@ -56,28 +56,17 @@ impl Secrets {
         let now = (unix_seconds & 0xffff_ffff) as u32;
         let mut client_part = [0; CLIENT_OCTETS];
         client_part.copy_from_slice(&cookie[..CLIENT_OCTETS]);
-        match self.age(cookie, client, now) {
-            Some(age) if age <= REFRESH_SECONDS => (Proof::Proved, echoed(cookie)),
+        match age(cookie, now).filter(|_| self.is_ours(cookie, client)) {
+            Some(age) if age <= REFRESH_SECONDS && made_with(&self.active, cookie, client) => {
+                (Proof::Proved, echoed(cookie))
+            }
             Some(_) => (Proof::Proved, self.make(client_part, client, now)),
             None => (Proof::Unproved, self.make(client_part, client, now)),
         }
     }
 
-    /// The age in seconds of a cookie that is ours and in time; one from the near future has no age.
-    fn age(&self, cookie: &[u8], client: IpAddr, now: u32) -> Option<u32> {
-        if cookie.len() != CLIENT_OCTETS + SERVER_OCTETS || cookie[8] != VERSION {
-            return None;
-        }
-        let made = u32::from_be_bytes([cookie[12], cookie[13], cookie[14], cookie[15]]);
-        let (age, ahead) = (now.wrapping_sub(made), made.wrapping_sub(now));
-        let age = match (age, ahead) {
-            (age, _) if age <= LIFETIME_SECONDS => age,
-            (_, ahead) if ahead <= AHEAD_SECONDS => 0,
-            _ => return None,
-        };
-        let (signed, hash) = cookie.split_at(16);
-        let known = std::iter::once(&self.active).chain(&self.accepted);
-        known.into_iter().any(|secret| equal(&sip(secret, signed, client), hash)).then_some(age)
+    fn is_ours(&self, cookie: &[u8], client: IpAddr) -> bool {
+        std::iter::once(&self.active).chain(&self.accepted).any(|secret| made_with(secret, cookie, client))
     }
 
     fn make(&self, client_part: [u8; CLIENT_OCTETS], client: IpAddr, now: u32) -> Full {
@@ -92,6 +81,24 @@ impl Secrets {
 }
 
 const VERSION: u8 = 1;
+
+/// The age in seconds of a cookie of our kind that is in time; one from the near future is new.
+fn age(cookie: &[u8], now: u32) -> Option<u32> {
+    if cookie.len() != CLIENT_OCTETS + SERVER_OCTETS || cookie[8] != VERSION {
+        return None;
+    }
+    let made = u32::from_be_bytes([cookie[12], cookie[13], cookie[14], cookie[15]]);
+    match (now.wrapping_sub(made), made.wrapping_sub(now)) {
+        (age, _) if age <= LIFETIME_SECONDS => Some(age),
+        (_, ahead) if ahead <= AHEAD_SECONDS => Some(0),
+        _ => None,
+    }
+}
+
+fn made_with(secret: &[u8; SECRET_OCTETS], cookie: &[u8], client: IpAddr) -> bool {
+    let (signed, hash) = cookie.split_at(16);
+    equal(&sip(secret, signed, client), hash)
+}
 
 fn echoed(cookie: &[u8]) -> Full {
     let mut full = [0; CLIENT_OCTETS + SERVER_OCTETS];
@@ -146,13 +153,14 @@ mod tests {
         assert_eq!(proof, Proof::Unproved);
         assert_eq!(first.to_vec(), bytes("2464c4abcf10c957010000005cf79f111f8130c3eee29480"));
 
-        let (proof, renewed) = a.judge(
-            &bytes("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5"),
-            "203.0.113.203".parse().unwrap(),
-            1_559_734_385,
-        );
-        assert_eq!(proof, Proof::Proved, "an older cookie with reserved bits set is accepted");
-        assert_eq!(renewed.to_vec(), bytes("fc93fc62807ddb86010000005cf7a871f73a7810aca2381e"));
+        let (proof, renewed) = a.judge(&first, v4, 1_559_734_385);
+        assert_eq!(proof, Proof::Proved, "forty minutes old");
+        assert_eq!(renewed.to_vec(), bytes("2464c4abcf10c957010000005cf7a871d4a564a1442aca77"));
+
+        let reserved = bytes("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5");
+        let other = "203.0.113.203".parse().unwrap();
+        assert_eq!(a.judge(&reserved, other, 0x5cf7_8f71 + 60).0, Proof::Proved, "reserved bits are hashed");
+        assert_eq!(a.judge(&reserved, other, 1_559_734_385).0, Proof::Unproved, "older than an hour");
 
         let v6 = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
         let b = secrets("445536bcd2513298075a5d379663c962", &["dd3bdf9344b678b185a6f5cb60fca715"]);

@@ -23,17 +23,25 @@ pub enum Served {
 #[derive(Clone, Debug, Default)]
 pub struct Zones {
     by_apex: HashMap<Name, Served>,
+    /// Labels of the deepest apex: nothing below it needs a look-up, however many labels a question has.
+    most_labels: usize,
 }
 
 impl Zones {
     /// Adds a zone or puts it in the place of the one at the same apex.
     pub fn insert(&mut self, apex: Name, served: Served) {
+        self.most_labels = self.most_labels.max(apex.label_count());
         self.by_apex.insert(apex, served);
     }
 
     /// What is at exactly this apex.
     pub fn get(&self, apex: &Name) -> Option<&Served> {
         self.by_apex.get(apex)
+    }
+
+    /// Whether this lower-case wire name is an apex.
+    pub fn has_apex(&self, name: &[u8]) -> bool {
+        self.by_apex.contains_key(name)
     }
 
     /// Every apex and what is served there, in no order.
@@ -64,7 +72,11 @@ impl Zones {
     }
 
     fn closest(&self, from: Option<&[u8]>) -> Option<(&Name, &Served)> {
+        let surplus = name::labels(from?).count().saturating_sub(self.most_labels);
         let mut rest = from;
+        for _ in 0..surplus {
+            rest = rest.and_then(name::parent);
+        }
         while let Some(wire) = rest {
             if let Some(found) = self.by_apex.get_key_value(wire) {
                 return Some(found);
@@ -77,7 +89,9 @@ impl Zones {
 
 impl FromIterator<(Name, Served)> for Zones {
     fn from_iter<I: IntoIterator<Item = (Name, Served)>>(zones: I) -> Self {
-        Self { by_apex: zones.into_iter().collect() }
+        let mut all = Self::default();
+        zones.into_iter().for_each(|(apex, served)| all.insert(apex, served));
+        all
     }
 }
 

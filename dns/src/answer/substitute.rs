@@ -1,0 +1,38 @@
+//! DNAME (RFC 6672): the part of the name at the owner is replaced, and a CNAME says so to who knows no DNAME.
+
+use std::borrow::Cow;
+
+use super::{Draft, Kind, Need, Placed, Put, Section, Step};
+use crate::name::MAX_NAME_OCTETS;
+use crate::rtype::Type;
+use crate::zone::tree::{Node, RrSet, Tree};
+
+impl<'v: 'a, 'a> Draft<'v, 'a> {
+    /// RFC 6672 §3.1 step 3c: `name` is below `owner`, which has a DNAME RRset.
+    pub(super) fn substitute(&mut self, _tree: &'v Tree, owner: Node<'a>, name: Cow<'a, [u8]>) -> Step {
+        let Some(dname) = owner.set(Type::DNAME) else { return self.end(Kind::Partial) };
+        let target = dname.first().unwrap_or_default();
+        // A DNAME that is in the answer already is a loop, or a target below its own owner: it would only grow.
+        if self.put(Section::Answer, Cow::Borrowed(owner.name()), dname, Need::Required) == Put::AlreadyThere
+        {
+            return self.end(Kind::Partial);
+        }
+        let Some(renamed) = replace_suffix(&name, owner.name(), target) else {
+            return self.end(Kind::TooLong);
+        };
+        let cname = RrSet::new(Type::CNAME, dname.ttl, [renamed.as_slice()]);
+        let placed = Placed { owner: name, ttl: cname.ttl, set: Cow::Owned(cname), need: Need::Required };
+        self.put_placed(Section::Answer, placed);
+        if self.query.qtype == Type::CNAME {
+            // The synthesized record is the answer.
+            return self.end(Kind::Positive);
+        }
+        Step::Follow(renamed.to_ascii_lowercase())
+    }
+}
+
+/// `name` with `target` in the place of its suffix `owner`; none if that is too long (RFC 6672 §2.2).
+fn replace_suffix(name: &[u8], owner: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    let prefix = &name[..name.len() - owner.len()];
+    (prefix.len() + target.len() <= MAX_NAME_OCTETS).then(|| [prefix, target].concat())
+}

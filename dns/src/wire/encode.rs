@@ -1,0 +1,169 @@
+//! A message put together within a limit, RRset by RRset; what does not fit is taken back whole (RFC 2181 §9).
+
+use super::names::Names;
+use super::query::{HEADER_OCTETS, Header, Message};
+use super::rcode::Rcode;
+use crate::answer::{Answer, Need, Placed};
+use crate::rdata::{self, Field};
+use crate::rtype::Type;
+
+/// Flags of an answer that are not the client's to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) rcode: Rcode,
+    pub(super) authoritative: bool,
+    pub(super) truncated: bool,
+}
+
+/// Header and question; everything else comes behind.
+///
+/// The question is in lower case until [`finish`].
+pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&[0; HEADER_OCTETS]);
+    if let Some(question) = &message.question {
+        names.write(question.name(), out);
+        out.extend_from_slice(&question.wire[question.name().len()..]);
+        set_count(out, Count::Questions, 1);
+    }
+}
+
+/// Fits an answer's RRsets in: up to `limit_octets`, which leaves room for what comes behind. Tells whether the client must be told
+/// that something is missing.
+pub(super) fn sections(
+    answer: &Answer<'_, '_>,
+    limit_octets: usize,
+    names: &mut Names,
+    out: &mut Vec<u8>,
+) -> Fit {
+    let sections = [
+        (Count::Answers, &answer.answer),
+        (Count::Authorities, &answer.authority),
+        (Count::Additionals, &answer.additional),
+    ];
+    for (section, placed) in sections {
+        let mut records = 0;
+        for placed in placed {
+            match rrset(placed, limit_octets, names, out) {
+                Some(more) => records += more,
+                None if placed.need == Need::Required => {
+                    set_count(out, section, records);
+                    return Fit::Cut;
+                }
+                None => {}
+            }
+        }
+        set_count(out, section, records);
+    }
+    Fit::Whole
+}
+
+/// Whether all that an answer needs is in the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Whole,
+    /// Something that it needs is not: TC.
+    Cut,
+}
+
+/// Writes one RRset and tells how many records it has; writes nothing if it does not fit.
+fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut Vec<u8>) -> Option<u16> {
+    let start = out.len();
+    let mut records = 0_u16;
+    for rdata in placed.set.rdatas() {
+        record(placed, rdata, names, out);
+        records = records.saturating_add(1);
+        if out.len() > limit_octets {
+            out.truncate(start);
+            names.forget_from(start);
+            return None;
+        }
+    }
+    Some(records)
+}
+
+const CLASS_IN: [u8; 2] = [0, 1];
+
+fn record(placed: &Placed<'_>, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) {
+    names.write(&placed.owner, out);
+    out.extend_from_slice(&placed.set.rtype.0.to_be_bytes());
+    out.extend_from_slice(&CLASS_IN);
+    out.extend_from_slice(&placed.ttl.to_be_bytes());
+    let length_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    write_rdata(placed.set.rtype, rdata, names, out);
+    let octets = u16::try_from(out.len() - length_at - 2).expect("compression does not lengthen RDATA");
+    out[length_at..length_at + 2].copy_from_slice(&octets.to_be_bytes());
+}
+
+/// Only names in types of RFC 1035 are compressed (RFC 3597 §4).
+fn write_rdata(rtype: Type, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) {
+    let mut written = 0;
+    if has_compressible_name(rtype) {
+        for span in rdata::spans(rtype, rdata) {
+            let Ok(span) = span else { break };
+            match span.field {
+                Field::Compressible | Field::CompressibleMailbox => names.write(span.octets, out),
+                _ => out.extend_from_slice(span.octets),
+            }
+            written += span.octets.len();
+        }
+    }
+    out.extend_from_slice(&rdata[written..]);
+}
+
+fn has_compressible_name(rtype: Type) -> bool {
+    rdata::shape(rtype).is_some_and(|fields| {
+        fields.iter().any(|f| matches!(f, Field::Compressible | Field::CompressibleMailbox))
+    })
+}
+
+/// The counts of a header.
+#[derive(Clone, Copy)]
+pub(super) enum Count {
+    Questions,
+    Answers,
+    Authorities,
+    Additionals,
+}
+
+pub(super) fn set_count(out: &mut [u8], which: Count, count: u16) {
+    let at = match which {
+        Count::Questions => 4,
+        Count::Answers => 6,
+        Count::Authorities => 8,
+        Count::Additionals => 10,
+    };
+    out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+}
+
+/// One more record in the additional section: OPT or TSIG.
+pub(super) fn count_one_additional(out: &mut [u8]) {
+    let count = u16::from_be_bytes([out[10], out[11]]);
+    set_count(out, Count::Additionals, count.saturating_add(1));
+}
+
+/// The header's first four octets, and the question's own letters.
+///
+/// RA and Z are never set, AD never without signatures; RD and CD are the client's (RFC 1035 §4.1.1, RFC 4035 §3.1.6).
+pub(super) fn finish(message: &Message<'_>, flags: Flags, out: &mut [u8]) {
+    let Header { id, opcode, recursion_desired, checking_disabled } = message.header;
+    out[..2].copy_from_slice(&id);
+    out[2] = 0x80
+        | opcode << 3
+        | u8::from(flags.authoritative) << 2
+        | u8::from(flags.truncated) << 1
+        | u8::from(recursion_desired);
+    out[3] = u8::from(checking_disabled) << 4 | flags.rcode.low();
+    if let Some(question) = &message.question {
+        out[HEADER_OCTETS..HEADER_OCTETS + question.wire.len()].copy_from_slice(question.wire);
+    }
+}
+
+/// The whole answer to an operation that we do not know: nothing is copied but ID and opcode (RFC 8906 §3.1.4).
+pub(super) fn header_only(header: Header, rcode: Rcode, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&header.id);
+    out.extend_from_slice(&[0x80 | header.opcode << 3, rcode.low()]);
+    out.extend_from_slice(&[0; 8]);
+}

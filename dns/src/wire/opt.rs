@@ -1,0 +1,107 @@
+//! The OPT record of an answer (RFC 6891 §6.1) and the error TSIG: what comes behind the RRsets.
+
+use super::query::{Edns, Tsig};
+use super::rcode::Rcode;
+use crate::limit::cookie::Full;
+
+/// What an answer's OPT record says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opt<'a> {
+    pub(super) udp_octets: u16,
+    pub(super) dnssec_ok: bool,
+    pub(super) nsid: Option<&'a [u8]>,
+    pub(super) cookie: Option<Full>,
+    pub(super) error: Option<ExtendedError>,
+}
+
+/// Extended errors (RFC 8914) that say nothing of what is inside: each follows from the question and the list of
+/// public zones alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum ExtendedError {
+    /// The zone has not been loaded.
+    NotReady = 14,
+    /// No zone of ours.
+    NotAuthoritative = 20,
+    /// A class or operation that is not offered.
+    NotSupported = 21,
+}
+
+const OPTION_NSID: u16 = 3;
+const OPTION_COOKIE: u16 = 10;
+const OPTION_EXTENDED_ERROR: u16 = 15;
+
+impl Opt<'_> {
+    /// Octets that [`Opt::write`] will take.
+    pub(super) fn octets(&self) -> usize {
+        11 + self.options().map(|(_, data)| 4 + data.len()).sum::<usize>()
+    }
+
+    /// Appends the record. Flags and options that we do not know are not echoed (RFC 6891 §6.1.4, §6.1.2).
+    pub(super) fn write(&self, rcode: Rcode, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0, 0, 41]);
+        out.extend_from_slice(&self.udp_octets.to_be_bytes());
+        out.extend_from_slice(&[rcode.high(), 0, u8::from(self.dnssec_ok) << 7, 0]);
+        let octets = u16::try_from(self.octets() - 11).expect("our options are short");
+        out.extend_from_slice(&octets.to_be_bytes());
+        for (code, data) in self.options() {
+            out.extend_from_slice(&code.to_be_bytes());
+            out.extend_from_slice(&u16::try_from(data.len()).expect("our options are short").to_be_bytes());
+            out.extend_from_slice(data.as_slice());
+        }
+    }
+
+    fn options(&self) -> impl Iterator<Item = (u16, Data<'_>)> {
+        [
+            self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_OCTETS)]))),
+            self.cookie.map(|cookie| (OPTION_COOKIE, Data::Cookie(cookie))),
+            self.error.map(|error| (OPTION_EXTENDED_ERROR, Data::Code((error as u16).to_be_bytes()))),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// A name for a server, not a document: it must never push records out of an answer of 512 octets.
+const MAX_NSID_OCTETS: usize = 128;
+
+enum Data<'a> {
+    Borrowed(&'a [u8]),
+    Cookie(Full),
+    Code([u8; 2]),
+}
+
+impl Data<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(data) => data,
+            Self::Cookie(cookie) => cookie,
+            Self::Code(code) => code,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
+/// Whether a COOKIE option has a length that one can have (RFC 7873 §5.2.2).
+pub(super) fn is_cookie_length(edns: &Edns<'_>) -> bool {
+    edns.cookie.is_none_or(|cookie| matches!(cookie.len(), 8 | 16..=40))
+}
+
+const ERROR_BADKEY: u16 = 17;
+
+/// Appends an unsigned TSIG that says BADKEY (RFC 8945 §5.3.2); the same whether the key or the signature is not ours.
+pub(super) fn write_badkey(tsig: &Tsig<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(tsig.key);
+    out.extend_from_slice(&[0, 250, 0, 255, 0, 0, 0, 0]);
+    let octets = tsig.algorithm.len() + tsig.time.len() + 2 + tsig.original_id.len() + 2 + 2;
+    out.extend_from_slice(&u16::try_from(octets).expect("a name and 16 octets").to_be_bytes());
+    out.extend_from_slice(tsig.algorithm);
+    out.extend_from_slice(tsig.time);
+    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(tsig.original_id);
+    out.extend_from_slice(&ERROR_BADKEY.to_be_bytes());
+    out.extend_from_slice(&[0, 0]);
+}

@@ -1,0 +1,297 @@
+//! Reading a message that claims to be a query: by hand, strictly, without a copy.
+//!
+//! Invariant: every byte is reached through a bounds check, and each name is walked forward only; a pointer is refused
+//! in the question and merely skipped elsewhere, so nothing can loop (RFC 9267).
+
+use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS};
+use crate::rtype::Type;
+
+/// Octets of a header (RFC 1035 §4.1.1).
+pub(crate) const HEADER_OCTETS: usize = 12;
+
+/// A message as far as it could be read.
+#[derive(Clone, Debug)]
+pub(super) struct Message<'p> {
+    pub(super) header: Header,
+    pub(super) question: Option<Question<'p>>,
+    pub(super) edns: Option<Edns<'p>>,
+    pub(super) tsig: Option<Tsig<'p>>,
+    pub(super) verdict: Verdict,
+}
+
+/// What the form of a message calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A question to answer.
+    Ask,
+    /// No question but a cookie: only the cookie goes back (RFC 7873 §5.4).
+    CookieOnly,
+    /// Malformed.
+    FormErr,
+    /// An operation that is not QUERY.
+    NotImp,
+    /// An EDNS version that we do not speak.
+    BadVers,
+    /// Signed with a key that we do not have.
+    BadKey,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) id: [u8; 2],
+    pub(super) opcode: u8,
+    pub(super) recursion_desired: bool,
+    pub(super) checking_disabled: bool,
+}
+
+/// A question (RFC 1035 §4.1.2).
+#[derive(Clone, Debug)]
+pub(super) struct Question<'p> {
+    lower: [u8; MAX_NAME_OCTETS],
+    name_octets: usize,
+    /// As it came: letters, type and class.
+    pub(super) wire: &'p [u8],
+    pub(super) qtype: Type,
+    pub(super) qclass: u16,
+}
+
+impl Question<'_> {
+    /// The name in lower case.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.lower[..self.name_octets]
+    }
+}
+
+/// What an OPT record says (RFC 6891 §6.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edns<'p> {
+    pub(super) udp_octets: u16,
+    pub(super) version: u8,
+    pub(super) dnssec_ok: bool,
+    pub(super) wants_nsid: bool,
+    /// The data of the first COOKIE option.
+    pub(super) cookie: Option<&'p [u8]>,
+}
+
+/// What of a TSIG record must go back to say that its key is not ours (RFC 8945 §5.3.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tsig<'p> {
+    pub(super) key: &'p [u8],
+    pub(super) algorithm: &'p [u8],
+    /// Time signed and fudge.
+    pub(super) time: &'p [u8],
+    pub(super) original_id: &'p [u8],
+}
+
+/// Why a message is not answered at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotForUs {
+    TooShort,
+    Response,
+}
+
+const OPTION_NSID: u16 = 3;
+const OPTION_COOKIE: u16 = 10;
+const OPCODE_QUERY: u8 = 0;
+
+/// Reads a message; what it calls for is in its verdict.
+pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
+    let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>().ok_or(NotForUs::TooShort)?;
+    if fixed[2] & 0x80 != 0 {
+        return Err(NotForUs::Response);
+    }
+    let header = Header {
+        id: [fixed[0], fixed[1]],
+        opcode: fixed[2] >> 3 & 0x0f,
+        recursion_desired: fixed[2] & 0x01 != 0,
+        checking_disabled: fixed[3] & 0x10 != 0,
+    };
+    let mut message = Message { header, question: None, edns: None, tsig: None, verdict: Verdict::NotImp };
+    if header.opcode == OPCODE_QUERY {
+        let counts = Counts::of(fixed);
+        message.verdict = message.read_body(&counts, Reader { rest: body }).unwrap_or(Verdict::FormErr);
+    }
+    Ok(message)
+}
+
+struct Counts {
+    questions: u16,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+impl Counts {
+    fn of(fixed: &[u8; HEADER_OCTETS]) -> Self {
+        let count = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        Self { questions: count(4), answers: count(6), authorities: count(8), additionals: count(10) }
+    }
+}
+
+impl<'p> Message<'p> {
+    /// None where something does not fit.
+    fn read_body(&mut self, counts: &Counts, mut reader: Reader<'p>) -> Option<Verdict> {
+        // A query has one question (RFC 9619), or none and a cookie.
+        match counts.questions {
+            0 => {}
+            1 => self.question = Some(reader.question()?),
+            _ => return None,
+        }
+        for _ in 0..u32::from(counts.answers) + u32::from(counts.authorities) {
+            let record = reader.record()?;
+            if matches!(record.rtype, Type::OPT | Type::TSIG) {
+                return None;
+            }
+        }
+        for left in (0..counts.additionals).rev() {
+            let record = reader.record()?;
+            match record.rtype {
+                Type::OPT => self.read_opt(&record)?,
+                Type::TSIG => self.read_tsig(&record, left)?,
+                _ => {}
+            }
+        }
+        reader.rest.is_empty().then(|| self.judge())
+    }
+
+    fn judge(&self) -> Verdict {
+        match (&self.question, &self.edns) {
+            (_, Some(edns)) if edns.version != 0 => Verdict::BadVers,
+            (None, Some(edns)) if edns.cookie.is_some() => Verdict::CookieOnly,
+            (None, _) => Verdict::FormErr,
+            (Some(_), _) if self.tsig.is_some() => Verdict::BadKey,
+            (Some(_), _) => Verdict::Ask,
+        }
+    }
+
+    /// One OPT at most, owned by the root (RFC 6891 §6.1.1).
+    fn read_opt(&mut self, record: &Record<'p>) -> Option<()> {
+        if self.edns.is_some() || record.owner != [0] {
+            return None;
+        }
+        let [_rcode, version, flags, _reserved] = record.ttl;
+        let mut edns = Edns {
+            udp_octets: record.class,
+            version,
+            dnssec_ok: flags & 0x80 != 0,
+            wants_nsid: false,
+            cookie: None,
+        };
+        let options = read_options(&mut edns, record.rdata);
+        self.edns = Some(edns);
+        // The options of another version may have another form.
+        if version == 0 { options } else { Some(()) }
+    }
+
+    /// TSIG comes last (RFC 8945 §5.1).
+    fn read_tsig(&mut self, record: &Record<'p>, left: u16) -> Option<()> {
+        if left != 0 || record.class != 255 {
+            return None;
+        }
+        let mut rdata = Reader { rest: record.rdata };
+        let algorithm = rdata.name()?;
+        let time = rdata.take(8)?;
+        let mac_octets = rdata.u16()?;
+        rdata.take(usize::from(mac_octets))?;
+        let original_id = rdata.take(2)?;
+        rdata.take(2)?;
+        let other_octets = rdata.u16()?;
+        rdata.take(usize::from(other_octets))?;
+        let is_plain = [record.owner, algorithm].iter().all(|name| !ends_in_pointer(name));
+        if !rdata.rest.is_empty() || !is_plain {
+            return None;
+        }
+        self.tsig = Some(Tsig { key: record.owner, algorithm, time, original_id });
+        Some(())
+    }
+}
+
+fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
+    let mut reader = Reader { rest: rdata };
+    while !reader.rest.is_empty() {
+        let code = reader.u16()?;
+        let octets = reader.u16()?;
+        let data = reader.take(usize::from(octets))?;
+        match code {
+            OPTION_NSID => edns.wants_nsid = true,
+            // Only the first counts (RFC 7873 §4).
+            OPTION_COOKIE if edns.cookie.is_none() => edns.cookie = Some(data),
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+/// A skipped name that is not written out in full cannot be copied elsewhere.
+fn ends_in_pointer(name: &[u8]) -> bool {
+    name.len() >= 2 && name[name.len() - 2] >= 0xc0 && crate::name::wire_len(name) != Some(name.len())
+}
+
+struct Record<'p> {
+    owner: &'p [u8],
+    rtype: Type,
+    class: u16,
+    ttl: [u8; 4],
+    rdata: &'p [u8],
+}
+
+struct Reader<'p> {
+    rest: &'p [u8],
+}
+
+impl<'p> Reader<'p> {
+    fn take(&mut self, octets: usize) -> Option<&'p [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(octets)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        let (value, rest) = self.rest.split_first_chunk::<2>()?;
+        self.rest = rest;
+        Some(u16::from_be_bytes(*value))
+    }
+
+    /// A name in full; there is nothing before the question that a pointer could point at.
+    fn question(&mut self) -> Option<Question<'p>> {
+        let name_octets = crate::name::wire_len(self.rest)?;
+        let wire = self.take(name_octets + 4)?;
+        let mut lower = [0; MAX_NAME_OCTETS];
+        lower[..name_octets].copy_from_slice(&wire[..name_octets]);
+        lower[..name_octets].make_ascii_lowercase();
+        let [.., t1, t2, c1, c2] = *wire else { return None };
+        let qtype = Type(u16::from_be_bytes([t1, t2]));
+        Some(Question { lower, name_octets, wire, qtype, qclass: u16::from_be_bytes([c1, c2]) })
+    }
+
+    /// A name, perhaps with a pointer at its end; it is skipped, not followed.
+    fn name(&mut self) -> Option<&'p [u8]> {
+        let mut octets = 0;
+        loop {
+            let len = *self.rest.get(octets)?;
+            octets += match len {
+                0 => 1,
+                0xc0.. => 2,
+                _ if usize::from(len) <= MAX_LABEL_OCTETS => 1 + usize::from(len),
+                _ => return None,
+            };
+            if octets > MAX_NAME_OCTETS {
+                return None;
+            }
+            if len == 0 || len >= 0xc0 {
+                return self.take(octets);
+            }
+        }
+    }
+
+    fn record(&mut self) -> Option<Record<'p>> {
+        let owner = self.name()?;
+        let rtype = Type(self.u16()?);
+        let class = self.u16()?;
+        let (ttl, rest) = self.rest.split_first_chunk::<4>()?;
+        self.rest = rest;
+        let octets = self.u16()?;
+        let rdata = self.take(usize::from(octets))?;
+        Some(Record { owner, rtype, class, ttl: *ttl, rdata })
+    }
+}
