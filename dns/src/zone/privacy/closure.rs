@@ -189,9 +189,9 @@ impl<'z> Closure<'z> {
     fn follow(&mut self, zone: usize, id: NodeId, rtype: Type) {
         let node = self.node(zone, id);
         let never = node.is_apex || node.is_cut;
-        if is_address(rtype) && node.live_addresses == 0 && !never {
-            self.hide_host(zone, id);
-        } else if rtype == Type::MX && node.live_mx == 0 && node.is_hidden_host {
+        let last_address = is_address(rtype) && node.live_addresses == 0 && !never;
+        let last_mx = rtype == Type::MX && node.live_mx == 0 && node.is_hidden_host;
+        if last_address || last_mx {
             self.hide_host(zone, id);
         } else if rtype == Type::NS && node.is_cut && node.live_ns == 0 && !self.is_served_below(node) {
             self.leave(zone, self.nodes(zone).subtree(id), Rule::D13);
@@ -245,8 +245,8 @@ impl<'z> Closure<'z> {
     }
 
     fn is_empty(&self, node: &Node<'_>) -> bool {
-        let nothing = node.live == 0 && node.live_children == 0;
-        nothing && !node.is_apex && !node.is_dead && !(node.is_cut && self.is_served_below(node))
+        let stays = node.is_apex || node.is_dead || (node.is_cut && self.is_served_below(node));
+        node.live == 0 && node.live_children == 0 && !stays
     }
 
     /// D13: a cut whose child zone is served publicly here always stays.

@@ -18,9 +18,11 @@ pub(super) fn find(index: usize, facts: &Facts, closure: &Closure<'_>, outside: 
         return marks_in_vain(zone).into_iter().collect();
     }
     let mut found = Vec::new();
-    found.extend(no_public_server(zone, state, outside));
+    match no_public_server(zone, state, outside) {
+        Some(error) => found.push(error),
+        None => found.extend(outside.soa.and_then(|soa| replaced_in_soa(zone, soa))),
+    }
     found.extend(signed(zone, &outside.hidden));
-    found.extend(outside.soa.and_then(|soa| replaced_in_soa(zone, soa)));
     if let Some(nodes) = &state.nodes {
         let full = Full { zone, state, nodes };
         found.extend(full.last_mx());
