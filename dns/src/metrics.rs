@@ -1,1 +1,312 @@
-//! Counters for what the cores return; labels by view, transport, rcode and zone, never by name.
+//! Counters: each loop owns its own and is their only writer; a scrape adds them up.
+//!
+//! Labels name views, transports, response codes and, for what a reload did, zones. The listener that shows them is
+//! on loopback by default, since a hidden zone's name is a secret, too (S2).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::view::{Transport, Which};
+use crate::wire::rcode::Rcode;
+use crate::wire::{Guarded, Outcome, Why};
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    loops: Mutex<Vec<Arc<Counters>>>,
+    served: Mutex<Served>,
+    loads: [AtomicU64; LoadResult::ALL.len()],
+}
+
+/// What is in service, as the last reload left it.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// Counts the worlds that have been in service.
+    pub generation: u64,
+    /// Each zone with its state.
+    pub zones: Vec<ServedZone>,
+}
+
+/// A zone in service.
+#[derive(Clone, Debug)]
+pub struct ServedZone {
+    /// Its apex.
+    pub apex: String,
+    /// `current`, `previous` (its file is broken, the last good version serves) or `broken`.
+    pub state: &'static str,
+    /// Of its SOA; none if it never had a good version.
+    pub serial: Option<u32>,
+}
+
+/// How reading the zone files went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadResult {
+    /// Everything that changed is in service.
+    Good,
+    /// Something was refused; for it the last good state serves on.
+    Refused,
+}
+
+impl LoadResult {
+    const ALL: [Self; 2] = [Self::Good, Self::Refused];
+
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What one loop counted.
+#[derive(Debug)]
+pub struct Counters {
+    transport: Transport,
+    sent: [[AtomicU64; RCODES.len()]; VIEWS.len()],
+    truncated: [AtomicU64; VIEWS.len()],
+    silent: [AtomicU64; SILENCES.len()],
+    guard_stopped: AtomicU64,
+    refused_by_kernel: AtomicU64,
+}
+
+const VIEWS: [Which; 2] = [Which::Public, Which::Internal];
+const RCODES: [Rcode; 9] = [
+    Rcode::NoError,
+    Rcode::FormErr,
+    Rcode::ServFail,
+    Rcode::NxDomain,
+    Rcode::NotImp,
+    Rcode::Refused,
+    Rcode::YxDomain,
+    Rcode::NotAuth,
+    Rcode::BadVers,
+];
+const SILENCES: [Why; 4] = [Why::TooShort, Why::NotAQuery, Why::ReflectionPort, Why::RateLimited];
+
+impl Metrics {
+    /// Counters for one more loop.
+    pub fn counters(&self, transport: Transport) -> Arc<Counters> {
+        let counters = Arc::new(Counters {
+            transport,
+            sent: Default::default(),
+            truncated: Default::default(),
+            silent: Default::default(),
+            guard_stopped: AtomicU64::default(),
+            refused_by_kernel: AtomicU64::default(),
+        });
+        lock(&self.loops).push(Arc::clone(&counters));
+        counters
+    }
+
+    /// Another load of the zone files has ended.
+    pub fn loaded(&self, result: LoadResult, served: Served) {
+        add(&self.loads[result as usize], 1);
+        *lock(&self.served) = served;
+    }
+
+    /// All of it in the text format of OpenMetrics.
+    pub fn encode(self: &Arc<Self>) -> String {
+        let mut registry = Registry::with_prefix("verge_dns");
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
+        text
+    }
+
+    fn sum(&self, transport: Option<Transport>, of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        lock(&self.loops)
+            .iter()
+            .filter(|counters| transport.is_none_or(|wanted| counters.transport == wanted))
+            .map(|counters| of(counters).load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Counters {
+    /// Counts what became of a packet.
+    pub fn count(&self, outcome: &Outcome<'_>) {
+        match outcome {
+            Outcome::Silent(why) => add(&self.silent[index(&SILENCES, why)], 1),
+            Outcome::Sent(sent) => {
+                let view = index(&VIEWS, &sent.view);
+                add(&self.sent[view][index(&RCODES, &sent.rcode)], 1);
+                if sent.truncated {
+                    add(&self.truncated[view], 1);
+                }
+                if sent.guard == Guarded::Stopped {
+                    add(&self.guard_stopped, 1);
+                }
+            }
+        }
+    }
+
+    /// Counts answers that the kernel would not take.
+    pub fn refused_by_kernel(&self, answers: usize) {
+        add(&self.refused_by_kernel, u64::try_from(answers).unwrap_or(u64::MAX));
+    }
+}
+
+fn index<T: PartialEq>(all: &[T], wanted: &T) -> usize {
+    all.iter().position(|one| one == wanted).expect("the tables name every variant")
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn transport_label(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_answers(&mut encoder)?;
+        self.encode_truncated(&mut encoder)?;
+        let silent = SILENCES
+            .iter()
+            .enumerate()
+            .map(|(at, why)| ([("reason", why.as_str())], self.sum(None, |c| &c.silent[at])));
+        counters(&mut encoder, "silent", "Packets that got no answer", silent)?;
+        let guard = [([("view", "public")], self.sum(None, |c| &c.guard_stopped))];
+        counters(
+            &mut encoder,
+            "guard_stopped",
+            "Answers the egress guard stopped; should never rise",
+            guard,
+        )?;
+        let refused = [([("transport", "udp")], self.sum(None, |c| &c.refused_by_kernel))];
+        counters(&mut encoder, "unsent", "Answers the kernel would not take", refused)?;
+        let loads = LoadResult::ALL.map(|result| {
+            ([("result", result.as_str())], self.loads[result as usize].load(Ordering::Relaxed))
+        });
+        counters(&mut encoder, "loads", "Times the zone files were read after a change", loads)?;
+        self.encode_zones(&mut encoder)
+    }
+}
+
+impl Metrics {
+    fn encode_answers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = [Transport::Udp, Transport::Tcp].into_iter().flat_map(|transport| {
+            VIEWS.iter().enumerate().flat_map(move |(view_at, view)| {
+                RCODES.iter().enumerate().map(move |(rcode_at, rcode)| {
+                    let labels = [
+                        ("transport", transport_label(transport)),
+                        ("view", view.as_str()),
+                        ("rcode", rcode.as_str()),
+                    ];
+                    (labels, self.sum(Some(transport), |c| &c.sent[view_at][rcode_at]))
+                })
+            })
+        });
+        counters(encoder, "answers", "Answers sent", all)
+    }
+
+    fn encode_truncated(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = VIEWS
+            .iter()
+            .enumerate()
+            .map(|(at, view)| ([("view", view.as_str())], self.sum(None, |c| &c.truncated[at])));
+        counters(encoder, "truncated", "Answers that sent the client to TCP", all)
+    }
+
+    fn encode_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let served = lock(&self.served).clone();
+        let mut generation = encoder.encode_descriptor(
+            "generation",
+            "Worlds that have been in service",
+            None,
+            MetricType::Gauge,
+        )?;
+        generation.encode_gauge(&served.generation)?;
+        let mut serials = encoder.encode_descriptor(
+            "zone_serial",
+            "Serial of each zone in service",
+            None,
+            MetricType::Gauge,
+        )?;
+        for zone in &served.zones {
+            if let Some(serial) = zone.serial {
+                let labels = [("zone", zone.apex.as_str())];
+                serials.encode_family(&labels)?.encode_gauge(&u64::from(serial))?;
+            }
+        }
+        let mut states = encoder.encode_descriptor(
+            "zones",
+            "Zones by state: current, previous (the file is broken) or broken (never was good)",
+            None,
+            MetricType::Gauge,
+        )?;
+        for state in ["current", "previous", "broken"] {
+            let count = served.zones.iter().filter(|zone| zone.state == state).count() as u64;
+            states.encode_family(&[("state", state)])?.encode_gauge(&count)?;
+        }
+        Ok(())
+    }
+}
+
+fn counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        metric.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtype::Type;
+    use crate::wire::Sent;
+
+    #[test]
+    fn loops_are_added_up_at_a_scrape() {
+        let metrics = Arc::new(Metrics::default());
+        let sent = Outcome::Sent(Sent {
+            view: Which::Internal,
+            zone: None,
+            qtype: Some(Type::A),
+            rcode: Rcode::NxDomain,
+            truncated: true,
+            guard: Guarded::NotNeeded,
+        });
+        for _ in 0..2 {
+            metrics.counters(Transport::Udp).count(&sent);
+        }
+        metrics.counters(Transport::Tcp).count(&sent);
+        metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
+        let zone = ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7) };
+        metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
+        let text = metrics.encode();
+        for line in [
+            "verge_dns_answers_total{transport=\"udp\",view=\"internal\",rcode=\"NXDOMAIN\"} 2",
+            "verge_dns_answers_total{transport=\"tcp\",view=\"internal\",rcode=\"NXDOMAIN\"} 1",
+            "verge_dns_truncated_total{view=\"internal\"} 3",
+            "verge_dns_silent_total{reason=\"too_short\"} 1",
+            "verge_dns_loads_total{result=\"refused\"} 1",
+            "verge_dns_zone_serial{zone=\"example.com.\"} 7",
+            "verge_dns_zones{state=\"previous\"} 1",
+            "verge_dns_generation 3",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
+        }
+    }
+}
