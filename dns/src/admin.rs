@@ -1,1 +1,259 @@
-//! The operator's HTTP: metrics, health, readiness.
+//! The operator's HTTP: `/metrics`, `/healthz`, `/readyz`, and `POST /reload` for who has the token.
+//!
+//! Invariant: what changes something needs the token, wherever it is asked from; on an address that other machines
+//! reach, so do the metrics, which name hidden zones (S2).
+
+use std::convert::Infallible;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// A scraper and a few people; more is a mistake or an attack.
+const MAX_CONNECTIONS: usize = 64;
+/// A request's head must be here by then; also how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits after `accept` failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// 128 bits, written in hexadecimal.
+const TOKEN_OCTETS: usize = 16;
+
+/// What requests are answered from.
+pub(crate) struct Desk {
+    pub(crate) metrics: Arc<Metrics>,
+    /// Unset while the server drains.
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) token: Token,
+    /// Asks for a reload.
+    pub(crate) reload: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The secret that the operator shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(String);
+
+/// The token file is of no use.
+#[derive(Debug)]
+pub struct TokenError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the admin token: {} (setting `admin.token_file`)", self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// Reads the token, or makes one that only this user can read.
+pub(crate) fn token(path: &Path) -> Result<Token, TokenError> {
+    let fault = |source| TokenError { path: path.to_path_buf(), source };
+    match make(path) {
+        Ok(token) => Ok(token),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path).map_err(fault),
+        Err(error) => Err(fault(error)),
+    }
+}
+
+fn make(path: &Path) -> io::Result<Token> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let secret: [u8; TOKEN_OCTETS] = rand::random();
+    let token: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
+    writeln!(file, "{token}")?;
+    Ok(Token(token))
+}
+
+fn read(path: &Path) -> io::Result<Token> {
+    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
+    }
+    let text = fs::read_to_string(path)?;
+    let token = text.trim();
+    if token.is_empty() {
+        let message = "the file is empty; remove it to have a new token made";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(Token(token.to_owned()))
+}
+
+impl Token {
+    /// In a time that does not tell how much of it was right.
+    fn matches(&self, shown: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        own.len() == shown.len() && own.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    }
+}
+
+/// Answers until the drain begins.
+pub(crate) async fn serve(listener: TcpListener, desk: Desk, drain: CancellationToken) {
+    let desk = Arc::new(desk);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match (accepted, Arc::clone(&slots).try_acquire_owned()) {
+            (Ok((stream, _)), Ok(slot)) => {
+                let desk = Arc::clone(&desk);
+                tokio::spawn(async move {
+                    converse(stream, &desk, exposed).await;
+                    drop(slot);
+                });
+            }
+            // No slot is free: the connection is closed at once.
+            (Ok(_), Err(_)) => {}
+            (Err(_), _) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, desk: &Desk, exposed: bool) {
+    let service = service_fn(|request| {
+        let response = respond(desk, exposed, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection failed");
+    }
+}
+
+fn respond<B>(desk: &Desk, exposed: bool, request: &Request<B>) -> Response<Full<Bytes>> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match (request.uri().path(), is_read) {
+        ("/healthz", true) => text(StatusCode::OK, "ok\n"),
+        ("/readyz", true) if desk.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
+        ("/readyz", true) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        ("/metrics", true) if exposed && !is_authorized(desk, request) => unauthorized(),
+        ("/metrics", true) => metrics(desk),
+        ("/reload", _) if *request.method() != Method::POST => not_allowed("POST"),
+        ("/reload", _) if !is_authorized(desk, request) => unauthorized(),
+        ("/reload", _) => {
+            (desk.reload)();
+            text(StatusCode::ACCEPTED, "reloading; see the log\n")
+        }
+        ("/healthz" | "/readyz" | "/metrics", false) => not_allowed("GET, HEAD"),
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and POST /reload\n"),
+    }
+}
+
+fn is_authorized<B>(desk: &Desk, request: &Request<B>) -> bool {
+    let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+    shown.and_then(|shown| shown.strip_prefix(b"Bearer ")).is_some_and(|shown| desk.token.matches(shown))
+}
+
+fn metrics(desk: &Desk) -> Response<Full<Bytes>> {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Response::builder()
+        .header(CONTENT_TYPE, OPEN_METRICS)
+        .body(Full::from(desk.metrics.encode()))
+        .expect("a fixed header is valid")
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut response =
+        text(StatusCode::UNAUTHORIZED, "send the token of `admin.token_file`: Authorization: Bearer …\n");
+    let scheme = hyper::header::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(hyper::header::WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    response.headers_mut().insert(hyper::header::ALLOW, hyper::header::HeaderValue::from_static(methods));
+    response
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "text/plain; charset=utf-8")
+        .body(Full::from(body))
+        .expect("a fixed header is valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desk(ready: bool) -> Desk {
+        Desk {
+            metrics: Arc::default(),
+            ready: Arc::new(AtomicBool::new(ready)),
+            token: Token("secret".into()),
+            reload: Box::new(|| {}),
+        }
+    }
+
+    #[test]
+    fn what_changes_something_needs_the_token() {
+        for (method, path, token, exposed, expected) in [
+            ("GET", "/healthz", None, true, 200),
+            ("HEAD", "/readyz", None, false, 200),
+            ("GET", "/metrics", None, false, 200),
+            ("GET", "/metrics", None, true, 401),
+            ("GET", "/metrics", Some("Bearer secret"), true, 200),
+            ("POST", "/metrics", None, false, 405),
+            ("GET", "/reload", Some("Bearer secret"), false, 405),
+            ("POST", "/reload", None, false, 401),
+            ("POST", "/reload", Some("Bearer secreT"), false, 401),
+            ("POST", "/reload", Some("Bearer secre"), false, 401),
+            ("POST", "/reload", Some("secret"), false, 401),
+            ("POST", "/reload", Some("Bearer secret"), true, 202),
+            ("GET", "/", None, false, 404),
+        ] {
+            let mut request = Request::builder().method(method).uri(path);
+            if let Some(token) = token {
+                request = request.header(AUTHORIZATION, token);
+            }
+            let response = respond(&desk(true), exposed, &request.body(()).unwrap());
+            assert_eq!(response.status(), expected, "{method} {path} {token:?} exposed: {exposed}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_drains_is_not_ready_but_healthy() {
+        for (path, expected) in [("/readyz", 503), ("/healthz", 200)] {
+            let request = Request::get(path).body(()).unwrap();
+            assert_eq!(respond(&desk(false), false, &request).status(), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_is_made_once_and_only_for_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let made = token(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(made.0.len(), 2 * TOKEN_OCTETS);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(token(&path).is_ok_and(|again| again == made));
+        fs::write(&path, "\n").unwrap();
+        assert!(token(&path).is_err_and(|error| error.to_string().contains("admin.token_file")));
+    }
+}
