@@ -1,0 +1,248 @@
+//! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
+
+pub(crate) mod changes;
+mod folder;
+pub(crate) mod library;
+mod log;
+pub(crate) mod report;
+mod settle;
+mod watch;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch::Sender as Progress;
+
+pub use self::folder::FolderError;
+use self::library::{Library, Terms};
+use self::report::Report;
+use self::watch::Watch;
+use super::clock;
+use crate::config::{self, Config};
+use crate::metrics::Metrics;
+use crate::view::World;
+
+/// A change that goes on and on is read after this many quiet times at the latest.
+const MOST_DEBOUNCES: u32 = 10;
+/// Between looks whether all loops have let go of the old world.
+const RELEASE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the loader is asked to do.
+pub(super) enum Signal {
+    /// Something in the folder may have changed.
+    Changed,
+    /// Read the config and the zone files now.
+    Reload,
+    /// Stop.
+    Stop,
+}
+
+/// How far the loader has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// Loads that found something new, good or bad, and have ended.
+    pub ended: u64,
+    /// Worlds that have been in service; the first is 1.
+    pub generation: u64,
+}
+
+/// Where loads go.
+pub(super) struct Service {
+    pub(super) world: Arc<ArcSwap<World>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) progress: Progress<Loads>,
+}
+
+/// The loader's thread.
+pub(super) struct Loader {
+    pub(super) signals: Sender<Signal>,
+    thread: JoinHandle<()>,
+}
+
+/// The first load, before anything is served.
+pub(super) fn first(config: &Config) -> Result<(Library, World, Report), FolderError> {
+    let mut library = Library::new(vec![config.zones.clone()], Terms::of(config));
+    let loaded = library.load(clock::system_now())?;
+    let world = loaded.world.expect("the first load always makes a world");
+    Ok((library, world, loaded.report))
+}
+
+impl Service {
+    /// Puts a world in service and tells everybody.
+    pub(super) fn publish(&self, world: Option<World>, report: &Report) {
+        let served = world.is_some();
+        let old = world.map(|world| self.world.swap(Arc::new(world)));
+        log::report(report);
+        let mut now = *self.progress.borrow();
+        now.ended += 1;
+        now.generation += u64::from(served);
+        self.metrics.loaded(report.result(), report.served(now.generation));
+        self.progress.send_replace(now);
+        if let Some(old) = old {
+            release(old);
+        }
+    }
+}
+
+/// Frees an old world here and not in a loop: a million names take a while.
+fn release(old: Arc<World>) {
+    let mut old = old;
+    loop {
+        match Arc::try_unwrap(old) {
+            Ok(world) => return drop(world),
+            Err(shared) => old = shared,
+        }
+        std::thread::park_timeout(RELEASE_PAUSE);
+    }
+}
+
+impl Loader {
+    /// Starts the thread that follows the folder.
+    pub(super) fn start(config: Config, library: Library, service: Service) -> io::Result<Self> {
+        let (signals, inbox) = channel();
+        let watch = watch(&config, &signals);
+        let follow = Follow { config, library, service, signals: signals.clone(), watch };
+        let thread =
+            std::thread::Builder::new().name("reload".to_owned()).spawn(move || follow.run(&inbox))?;
+        Ok(Self { signals, thread })
+    }
+
+    /// Ends the thread; a load that is under way is completed.
+    pub(super) fn stop(self) {
+        // If the thread is gone already there is nobody to tell.
+        let _ = self.signals.send(Signal::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the reload thread panicked");
+        }
+    }
+}
+
+fn watch(config: &Config, signals: &Sender<Signal>) -> Option<Watch> {
+    if !config.reload.watch {
+        return None;
+    }
+    Watch::new(&config.zones, signals)
+        .inspect_err(|error| {
+            tracing::warn!(%error, folder = %config.zones.display(), poll = ?config.reload.poll,
+                "the folder cannot be watched; changes are noticed by polling only");
+        })
+        .ok()
+}
+
+struct Follow {
+    config: Config,
+    library: Library,
+    service: Service,
+    signals: Sender<Signal>,
+    watch: Option<Watch>,
+}
+
+impl Follow {
+    fn run(mut self, inbox: &Receiver<Signal>) {
+        self.library.forget_texts();
+        loop {
+            match inbox.recv_timeout(self.config.reload.poll) {
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Signal::Reload) => {
+                    self.reload_config();
+                    self.load();
+                }
+                Ok(Signal::Changed) => match debounce(inbox, self.config.reload.debounce) {
+                    Settled::Stop => return,
+                    Settled::Reload => {
+                        self.reload_config();
+                        self.load();
+                    }
+                    Settled::Quiet => self.load(),
+                },
+                Err(RecvTimeoutError::Timeout) => {
+                    self.mend_watch();
+                    if self.config.reload.watch {
+                        self.load();
+                    }
+                }
+            }
+        }
+    }
+
+    fn load(&mut self) {
+        match self.library.load(clock::system_now()) {
+            Ok(loaded) => {
+                if loaded.world.is_some() {
+                    self.service.publish(loaded.world, &loaded.report);
+                    self.library.forget_texts();
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the zones in service stay as they are");
+                self.service.progress.send_modify(|loads| loads.ended += 1);
+            }
+        }
+    }
+
+    /// Who is inside and what is hidden may change while we run; listeners need a restart.
+    fn reload_config(&mut self) {
+        let Some(path) = self.config.file.clone() else { return };
+        match config::load(&path) {
+            Ok(new) => {
+                for setting in restart_needed(&self.config, &new) {
+                    tracing::warn!(setting, "a change of this setting needs a restart");
+                }
+                if new != self.config {
+                    self.library.set_terms(vec![new.zones.clone()], Terms::of(&new));
+                    self.config = new;
+                    self.mend_watch();
+                }
+            }
+            Err(error) => {
+                tracing::error!("the configuration in force stays as it is\n{error}");
+                self.service.progress.send_modify(|loads| loads.ended += 1);
+            }
+        }
+    }
+
+    fn mend_watch(&mut self) {
+        let folder: &Path = &self.config.zones;
+        if !self.watch.as_ref().is_some_and(|watch| watch.is_current(folder)) {
+            self.watch = watch(&self.config, &self.signals);
+        }
+    }
+}
+
+/// The settings that are read at the start only and that differ.
+fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differences = [
+        ("listen", old.listen != new.listen),
+        ("internal.listen", old.internal.listen != new.internal.listen),
+        ("admin", old.admin != new.admin),
+        ("log", old.log != new.log),
+        ("udp", old.udp != new.udp),
+        ("tcp", old.tcp != new.tcp),
+    ];
+    differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
+}
+
+enum Settled {
+    Quiet,
+    Reload,
+    Stop,
+}
+
+/// Waits until nothing has changed for the quiet time.
+fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
+    let latest = clock::now() + quiet * MOST_DEBOUNCES;
+    while clock::now() < latest {
+        match inbox.recv_timeout(quiet) {
+            Ok(Signal::Changed) => {}
+            Ok(Signal::Reload) => return Settled::Reload,
+            Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Settled::Stop,
+            Err(RecvTimeoutError::Timeout) => return Settled::Quiet,
+        }
+    }
+    Settled::Quiet
+}

@@ -1,0 +1,38 @@
+//! Two trees of one zone side by side: an old and a new version, or what the outside and the inside see.
+
+use std::cmp::Ordering;
+
+use crate::zone::tree::{Node, Tree, canonical_cmp};
+
+/// A name that is not the same in both trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference<'l, 'r> {
+    /// What the first tree has there.
+    pub(crate) left: Option<Node<'l>>,
+    /// What the second tree has there.
+    pub(crate) right: Option<Node<'r>>,
+}
+
+/// Names in either tree, in canonical order, whose records are not the same.
+pub(crate) fn differences<'l, 'r>(
+    left: &'l Tree,
+    right: &'r Tree,
+) -> impl Iterator<Item = Difference<'l, 'r>> {
+    let (mut left, mut right) = (left.nodes().peekable(), right.nodes().peekable());
+    let pairs = std::iter::from_fn(move || {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(l), Some(r)) => canonical_cmp(*l, *r),
+        };
+        Some(Difference {
+            left: if order.is_le() { left.next() } else { None },
+            right: if order.is_ge() { right.next() } else { None },
+        })
+    });
+    pairs.filter(|pair| match (pair.left, pair.right) {
+        (Some(l), Some(r)) => l.sets() != r.sets(),
+        _ => true,
+    })
+}

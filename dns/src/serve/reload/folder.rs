@@ -1,0 +1,208 @@
+//! Zone files on disk: which there are, what is in them, whether they changed; `$INCLUDE` stays inside the folder.
+//!
+//! Invariant: no file is read through `$INCLUDE` whose canonical path lies outside the folder's canonical path (S3).
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::name::Name;
+use crate::zone::file::{self, Include, NotIncluded, Parsed};
+use crate::zone::{Problem, Severity, SourceFile};
+
+/// Files of this name are zones.
+const SUFFIX: &str = ".zone";
+/// A larger file is a mistake: it would hold more than ten million names.
+const MAX_FILE_OCTETS: u64 = 1 << 30;
+/// A file that changed this shortly before it was read may change again without a new time stamp.
+const STAMP_DOUBT: Duration = Duration::from_secs(1);
+
+/// A zone file that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// As it is opened and as it is shown.
+    pub(super) path: PathBuf,
+    /// Canonical; includes stay in it.
+    pub(super) root: PathBuf,
+}
+
+/// A zone file that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub(super) path: PathBuf,
+    pub(super) content: Content,
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// It was read; perhaps with errors.
+    Parsed(Box<Parsed>),
+    /// Its name is no domain name.
+    Nameless(Problem),
+}
+
+/// What tells one version of a file from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified_ns: i128,
+    changed_ns: i128,
+    octets: u64,
+    inode: (u64, u64),
+}
+
+/// The folder cannot be read.
+#[derive(Debug)]
+pub struct FolderError {
+    /// Which file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl fmt::Display for FolderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: cannot read zone files here: {}", self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for FolderError {}
+
+/// Every zone file of the folders, and the files themselves, among `paths`; in the order of their names.
+pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
+    let mut found = Vec::new();
+    for path in paths {
+        let fault = |source| FolderError { path: path.clone(), source };
+        let canonical = fs::canonicalize(path).map_err(fault)?;
+        if canonical.is_dir() {
+            let mut files = list_folder(path, &canonical).map_err(fault)?;
+            files.sort_by(|a, b| a.path.cmp(&b.path));
+            found.append(&mut files);
+        } else {
+            let root = canonical.parent().unwrap_or(Path::new("/")).to_path_buf();
+            found.push(Found { path: path.clone(), root });
+        }
+    }
+    Ok(found)
+}
+
+fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        // A leading dot is an editor's lock or a file that is being written.
+        let is_zone = name.to_str().is_some_and(|name| name.ends_with(SUFFIX) && !name.starts_with('.'));
+        if is_zone {
+            files.push(Found { path: folder.join(name), root: root.to_path_buf() });
+        }
+    }
+    Ok(files)
+}
+
+/// Reads a zone file and what it includes; none if it is gone by now.
+pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
+    let mut stamps = vec![(found.path.clone(), stamp(&found.path, now))];
+    let content = match apex(&found.path) {
+        Err(problem) => Content::Nameless(problem),
+        Ok(apex) => match read_text(&found.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => Content::Parsed(Box::new(unreadable(apex, &found.path, &error))),
+            Ok(source) => {
+                let mut load = |include: Include<'_>| {
+                    let path = inside(&include, &found.root)?;
+                    stamps.push((path.clone(), stamp(&path, now)));
+                    read_text(&path).map_err(|error| NotIncluded(format!("it cannot be read: {error}")))
+                };
+                Content::Parsed(Box::new(file::read(apex, source, &mut load)))
+            }
+        },
+    };
+    Some(Read { path: found.path.clone(), content, stamps })
+}
+
+impl Read {
+    /// Whether none of its files changed since, as far as their time stamps can tell.
+    pub(super) fn is_current(&self, now: SystemTime) -> bool {
+        self.stamps.iter().all(|(path, then)| then.is_some() && stamp(path, now) == *then)
+    }
+}
+
+/// `example.com.zone` is example.com.
+fn apex(path: &Path) -> Result<Name, Problem> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = name.strip_suffix(SUFFIX).unwrap_or(name);
+    Name::parse_absolute(stem).map_err(|error| Problem {
+        severity: Severity::Error,
+        code: "file-name",
+        at: None,
+        message: format!("{}: the file name is not a zone's name: {error}", path.display()),
+        help: Some("name the file after its zone: example.com.zone".to_owned()),
+    })
+}
+
+fn read_text(path: &Path) -> io::Result<SourceFile> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    if metadata.len() > MAX_FILE_OCTETS {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 GiB"));
+    }
+    Ok(SourceFile { path: path.to_path_buf(), text: Arc::from(fs::read(path)?) })
+}
+
+fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {
+    let problem = Problem {
+        severity: Severity::Error,
+        code: "unreadable",
+        at: None,
+        message: format!("{}: the file cannot be read: {error}", path.display()),
+        help: Some("verge-dns must be allowed to read every zone file".to_owned()),
+    };
+    let files = vec![SourceFile { path: path.to_path_buf(), text: Arc::from([]) }];
+    Parsed { apex, zone: None, files, problems: vec![problem] }
+}
+
+/// The file that an `$INCLUDE` names, if it lies in `root` after all links are followed.
+fn inside(include: &Include<'_>, root: &Path) -> Result<PathBuf, NotIncluded> {
+    let beside = include.from.parent().unwrap_or(Path::new(""));
+    let path = beside.join(include.written);
+    let canonical =
+        fs::canonicalize(&path).map_err(|error| NotIncluded(format!("it cannot be read: {error}")))?;
+    if canonical.starts_with(root) {
+        Ok(path)
+    } else {
+        Err(NotIncluded(format!("it lies outside the zones folder {}", root.display())))
+    }
+}
+
+/// None if the file cannot be seen, or changed so lately that its stamp proves nothing.
+fn stamp(path: &Path, now: SystemTime) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    let age = now.duration_since(metadata.modified().ok()?).ok()?;
+    (age > STAMP_DOUBT).then(|| Stamp {
+        modified_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
+        changed_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        octets: metadata.len(),
+        inode: (metadata.dev(), metadata.ino()),
+    })
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanos)
+}
+
+/// `files` with their texts, read again where they were let go.
+pub(super) fn with_texts(files: &[SourceFile]) -> Vec<SourceFile> {
+    files
+        .iter()
+        .map(|file| match file.text.is_empty() {
+            true => read_text(&file.path).unwrap_or_else(|_| file.clone()),
+            false => file.clone(),
+        })
+        .collect()
+}

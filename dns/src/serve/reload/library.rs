@@ -1,0 +1,350 @@
+//! From zone files to a world: read, check, divide, compile; for each zone the last good version stays.
+//!
+//! ```text
+//! folder ─▶ Read ─▶ Candidate ─▶ settle (divide, check views) ─▶ Good ─▶ World
+//! ```
+//!
+//! Invariant: a zone with an error never gets into a world; a world is made as a whole or not at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::folder::{self, Content, FolderError, Read};
+use super::report::{Change, Report, State, ZoneReport};
+use super::settle::{self, Candidate, Chosen, Settled};
+use crate::config::Config;
+use crate::name::Name;
+use crate::view::{Access, Guard, Protocol, View, World};
+use crate::zone::check::{self, Context};
+use crate::zone::file::Parsed;
+use crate::zone::privacy::{Divided, Rules, Selection, is_internal_zone};
+use crate::zone::set::{Served, Zones};
+use crate::zone::tree::{Tree, group};
+use crate::zone::{Problem, Record, Severity, SourceFile, Zone, address};
+
+/// What the config says about how zones are served.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) rules: Rules,
+    pub(crate) access: Access,
+    pub(crate) protocol: Protocol,
+}
+
+/// All zone files that are known, and the last good version of each zone.
+pub(crate) struct Library {
+    paths: Vec<PathBuf>,
+    terms: Terms,
+    terms_changed: bool,
+    shelf: BTreeMap<PathBuf, Book>,
+    good: HashMap<Name, Good>,
+    /// Problems of the last load by zone, so that a reload tells the new ones only.
+    told: HashMap<Name, Vec<Problem>>,
+}
+
+/// A zone file as it was last read.
+struct Book {
+    read: Read,
+    /// Of the zone when it is free of errors of its own.
+    zone: Option<Arc<Zone>>,
+    problems: Vec<Problem>,
+    files: Vec<SourceFile>,
+}
+
+/// A zone in service.
+#[derive(Clone)]
+pub(super) struct Good {
+    pub(super) zone: Arc<Zone>,
+    pub(super) divided: Arc<Divided>,
+    /// None if outside there is no such zone.
+    pub(super) public: Option<Arc<Tree>>,
+    pub(super) internal: Arc<Tree>,
+}
+
+/// What a load came to.
+pub(crate) struct Loaded {
+    /// None if nothing changed.
+    pub(crate) world: Option<World>,
+    pub(crate) report: Report,
+}
+
+impl Terms {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            rules: Rules {
+                private: config.private.clone(),
+                internal_names: config.internal_names.clone(),
+                internal_zones: config.internal.zones.clone(),
+            },
+            access: Access { clients: config.internal.clients.clone() },
+            protocol: Protocol { udp_limit_octets: config.udp.max_payload_octets, ..Protocol::default() },
+        }
+    }
+}
+
+impl Library {
+    /// Nothing is read yet. `paths` are folders of zone files, or zone files.
+    pub(crate) fn new(paths: Vec<PathBuf>, terms: Terms) -> Self {
+        Self {
+            paths,
+            terms,
+            terms_changed: true,
+            shelf: BTreeMap::new(),
+            good: HashMap::new(),
+            told: HashMap::new(),
+        }
+    }
+
+    /// New terms hold from the next load on.
+    pub(crate) fn set_terms(&mut self, paths: Vec<PathBuf>, terms: Terms) {
+        self.paths = paths;
+        self.terms = terms;
+        self.terms_changed = true;
+        // Every zone was checked under the old terms.
+        self.shelf.clear();
+    }
+
+    /// Reads what changed and makes a new world if anything did.
+    pub(crate) fn load(&mut self, now: SystemTime) -> Result<Loaded, FolderError> {
+        let changed = self.read_changed(now)?;
+        if !changed && !std::mem::take(&mut self.terms_changed) {
+            return Ok(Loaded { world: None, report: Report::default() });
+        }
+        self.terms_changed = false;
+        let mut candidates = self.candidates();
+        let settled = settle::settle(&mut candidates, &self.terms.rules);
+        let before = std::mem::take(&mut self.good);
+        let mut zones = Vec::new();
+        for (candidate, settled) in candidates.iter().zip(settled) {
+            zones.push(self.shelve(candidate, settled, before.get(&candidate.apex)));
+        }
+        let world = self.world(&zones);
+        let removed =
+            before.into_keys().filter(|apex| !zones.iter().any(|zone| zone.apex == *apex)).collect();
+        let report = Report { zones, removed, nameless: self.nameless() };
+        self.told = report.zones.iter().map(|zone| (zone.apex.clone(), zone.problems.clone())).collect();
+        Ok(Loaded { world: Some(world), report })
+    }
+
+    /// Lets the texts go that only diagnostics need.
+    pub(crate) fn forget_texts(&mut self) {
+        for file in self.shelf.values_mut().flat_map(|book| &mut book.files) {
+            file.text = Arc::from([]);
+        }
+    }
+
+    /// Brings the shelf up to date; whether anything is different.
+    fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
+        let found = folder::list(&self.paths)?;
+        let mut old = std::mem::take(&mut self.shelf);
+        let mut changed = false;
+        for file in &found {
+            match old.remove(&file.path) {
+                Some(book) if book.read.is_current(now) => {
+                    self.shelf.insert(file.path.clone(), book);
+                }
+                before => {
+                    let Some(read) = folder::read(file, now) else {
+                        changed |= before.is_some();
+                        continue;
+                    };
+                    let mut book = Book::open(read, &self.terms.rules);
+                    match before.filter(|before| before.is_same(&book)) {
+                        // The same value as before, so that nothing is compiled again.
+                        Some(before) => book.zone = before.zone,
+                        None => changed = true,
+                    }
+                    self.shelf.insert(file.path.clone(), book);
+                }
+            }
+        }
+        Ok(changed || !old.is_empty())
+    }
+
+    /// One candidate for each zone, in the order of the files' names.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut places: HashMap<Name, usize> = HashMap::new();
+        for book in self.shelf.values() {
+            let Content::Parsed(parsed) = &book.read.content else { continue };
+            match places.get(&parsed.apex) {
+                Some(&at) => candidates[at].also_in(&book.read.path),
+                None => {
+                    places.insert(parsed.apex.clone(), candidates.len());
+                    candidates.push(self.candidate(book, parsed));
+                }
+            }
+        }
+        candidates
+    }
+
+    fn candidate(&self, book: &Book, parsed: &Parsed) -> Candidate {
+        let good = self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone));
+        let mut problems = book.problems.clone();
+        if let (Some(old), Some(new)) = (&good, &book.zone) {
+            problems.extend(check::serial(old, new));
+        }
+        Candidate {
+            apex: parsed.apex.clone(),
+            path: book.read.path.clone(),
+            files: book.files.clone(),
+            problems,
+            new: book.zone.clone(),
+            good,
+        }
+    }
+
+    /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
+    fn shelve(&mut self, candidate: &Candidate, settled: Settled, before: Option<&Good>) -> ZoneReport {
+        let Settled { chosen, problems, divided } = settled;
+        let good = match (chosen, divided) {
+            (Chosen::New(zone) | Chosen::Good(zone), Some(divided)) => {
+                Some(compile(zone, Arc::new(divided), before))
+            }
+            (Chosen::Frozen(_), _) => before.cloned(),
+            _ => None,
+        };
+        let state = match (&good, &candidate.new) {
+            (None, _) => State::Broken,
+            (Some(good), Some(new)) if Arc::ptr_eq(&good.zone, new) => State::Current,
+            (Some(_), _) => State::Previous,
+        };
+        let news = self.news(&candidate.apex, &problems);
+        let change = Change::between(before, good.as_ref());
+        let report = ZoneReport {
+            apex: candidate.apex.clone(),
+            path: candidate.path.clone(),
+            files: candidate.files.clone(),
+            state,
+            change,
+            serial: good.as_ref().and_then(|good| serial(&good.internal)),
+            public: good.as_ref().and_then(|good| good.public.clone()),
+            internal: good.as_ref().map(|good| Arc::clone(&good.internal)),
+            zone: good.as_ref().map(|good| Arc::clone(&good.zone)),
+            divided: good.as_ref().map(|good| Arc::clone(&good.divided)),
+            problems,
+            news,
+        };
+        if let Some(good) = good {
+            self.good.insert(candidate.apex.clone(), good);
+        }
+        report
+    }
+
+    fn news(&self, apex: &Name, problems: &[Problem]) -> Vec<Problem> {
+        let told = self.told.get(apex).map_or(&[][..], Vec::as_slice);
+        problems.iter().filter(|problem| !told.contains(problem)).cloned().collect()
+    }
+
+    fn world(&self, zones: &[ZoneReport]) -> World {
+        let (mut public, mut internal) = (Zones::default(), Zones::default());
+        let mut published = std::collections::HashSet::new();
+        for zone in zones {
+            match self.good.get(&zone.apex) {
+                Some(good) => {
+                    internal.insert(zone.apex.clone(), Served::Zone(Arc::clone(&good.internal)));
+                    if let Some(tree) = &good.public {
+                        public.insert(zone.apex.clone(), Served::Zone(Arc::clone(tree)));
+                    }
+                    published.extend(good.divided.published.iter().cloned());
+                }
+                None => {
+                    internal.insert(zone.apex.clone(), Served::Broken);
+                    // Outside, a zone that is declared internal is as if it was not there (D12, D14).
+                    if !is_internal_zone(&zone.apex, &self.terms.rules) {
+                        public.insert(zone.apex.clone(), Served::Broken);
+                    }
+                }
+            }
+        }
+        World {
+            public: View { zones: public },
+            internal: View { zones: internal },
+            access: self.terms.access.clone(),
+            guard: Guard { private: self.terms.rules.private.clone(), published },
+            protocol: self.terms.protocol.clone(),
+        }
+    }
+
+    fn nameless(&self) -> Vec<Problem> {
+        let problems = self.shelf.values().filter_map(|book| match &book.read.content {
+            Content::Nameless(problem) => Some(problem.clone()),
+            Content::Parsed(_) => None,
+        });
+        problems.collect()
+    }
+}
+
+impl Book {
+    /// Checks what was read.
+    fn open(mut read: Read, rules: &Rules) -> Self {
+        let Content::Parsed(parsed) = &mut read.content else {
+            return Self { read, zone: None, problems: Vec::new(), files: Vec::new() };
+        };
+        let mut problems = std::mem::take(&mut parsed.problems);
+        let files = std::mem::take(&mut parsed.files);
+        let zone = parsed.zone.take().and_then(|zone| {
+            let context = Context {
+                hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
+                internal_name: &|name| is_internal_zone(name, rules),
+            };
+            problems.extend(check::check(&zone, context));
+            let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
+            is_good.then(|| Arc::new(without_texts(zone)))
+        });
+        Self { read, zone, problems, files }
+    }
+
+    /// Whether a second reading found just what the first did.
+    fn is_same(&self, other: &Self) -> bool {
+        let records = |book: &Self| book.zone.as_ref().map(|zone| zone.records.len());
+        let (Some(mine), Some(theirs)) = (&self.zone, &other.zone) else {
+            return records(self) == records(other) && self.problems == other.problems;
+        };
+        self.problems == other.problems && mine.apex == theirs.apex && mine.records == theirs.records
+    }
+}
+
+fn without_texts(mut zone: Zone) -> Zone {
+    for file in &mut zone.files {
+        file.text = Arc::from([]);
+    }
+    zone
+}
+
+fn compile(zone: Arc<Zone>, divided: Arc<Divided>, before: Option<&Good>) -> Good {
+    if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.zone, &zone)) {
+        // Only the other zones changed, and mostly not in a way that this one sees.
+        if before.divided.public == divided.public && before.divided.internal == divided.internal {
+            return Good { divided, ..before.clone() };
+        }
+    }
+    let internal = Arc::new(tree(&zone, &divided.internal));
+    let public = divided.public.as_ref().map(|public| {
+        // Nothing is hidden: both views are one value.
+        if *public == divided.internal { Arc::clone(&internal) } else { Arc::new(tree(&zone, public)) }
+    });
+    Good { zone, divided, public, internal }
+}
+
+fn tree(zone: &Zone, selection: &Selection) -> Tree {
+    let sets = match selection.is_whole() {
+        true => group(&zone.records),
+        false => group(&seen(zone, selection)),
+    };
+    Tree::build(zone.apex.clone(), sets)
+}
+
+/// The records of a view on their own.
+pub(super) fn seen(zone: &Zone, selection: &Selection) -> Vec<Record> {
+    let records = selection.records(zone);
+    records.map(|seen| Record { rdata: seen.rdata.into(), ..seen.record.clone() }).collect()
+}
+
+/// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).
+fn serial(tree: &Tree) -> Option<u32> {
+    let rdata = tree.soa()?.first()?;
+    let numbers = rdata.len().checked_sub(20)?;
+    rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
+}

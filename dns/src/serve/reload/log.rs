@@ -1,0 +1,77 @@
+//! One line for each thing that a load did, and every new problem with its place.
+
+use super::report::{Change, Report, State, ZoneReport};
+use crate::zone::diagnostic::{Style, render};
+use crate::zone::{Problem, Severity};
+
+/// Problems of one zone that are logged in full; `verge-dns check` lists all.
+const LOGGED_PROBLEMS: usize = 20;
+
+pub(super) fn report(report: &Report) {
+    for apex in &report.removed {
+        tracing::warn!(zone = %apex, "the zone file is gone; the zone is no longer served");
+    }
+    for problem in &report.nameless {
+        tracing::error!("{}", problem.message);
+    }
+    for zone in &report.zones {
+        problems(zone);
+        change(zone);
+    }
+}
+
+fn problems(zone: &ZoneReport) {
+    if zone.news.is_empty() {
+        return;
+    }
+    let texts = zone.texts();
+    for problem in zone.news.iter().take(LOGGED_PROBLEMS) {
+        log(zone, problem, render(problem, &texts, Style::Plain).trim_end());
+    }
+    if zone.news.len() > LOGGED_PROBLEMS {
+        let more = zone.news.len() - LOGGED_PROBLEMS;
+        tracing::warn!(zone = %zone.apex, more, "more problems; `verge-dns check` lists all");
+    }
+    if zone.has_errors() {
+        match zone.state {
+            State::Previous => {
+                tracing::error!(zone = %zone.apex, serial = zone.serial, "the last good version stays in service");
+            }
+            State::Broken => {
+                tracing::error!(zone = %zone.apex, "no version of this zone was good yet; its names get SERVFAIL");
+            }
+            State::Current => {}
+        }
+    }
+}
+
+fn log(zone: &ZoneReport, problem: &Problem, shown: &str) {
+    match problem.severity {
+        Severity::Error => tracing::error!(zone = %zone.apex, code = problem.code, "{shown}"),
+        Severity::Warning => tracing::warn!(zone = %zone.apex, code = problem.code, "{shown}"),
+        Severity::Note => tracing::info!(zone = %zone.apex, code = problem.code, "{shown}"),
+    }
+}
+
+fn change(zone: &ZoneReport) {
+    let (serial, apex) = (zone.serial, &zone.apex);
+    match &zone.change {
+        Change::None => {}
+        Change::Added => {
+            let public = zone.public.as_ref().map_or(0, |tree| tree.len());
+            let internal = zone.internal.as_ref().map_or(0, |tree| tree.len());
+            tracing::info!(zone = %apex, serial, public_names = public, internal_names = internal, "zone loaded");
+        }
+        Change::Names { public, internal } => {
+            tracing::info!(
+                zone = %apex,
+                serial,
+                public_names = public.count,
+                internal_names = internal.count,
+                public = public.some.join(" "),
+                internal = internal.some.join(" "),
+                "zone changed"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a load did, zone by zone: for the log, for `check`, for `explain`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::changes::differences;
+use super::folder;
+use super::library::Good;
+use crate::metrics::{LoadResult, Served, ServedZone};
+use crate::name::Name;
+use crate::zone::privacy::Divided;
+use crate::zone::tree::Tree;
+use crate::zone::{Problem, Severity, SourceFile, Zone};
+
+/// What a load did.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) zones: Vec<ZoneReport>,
+    /// Zones whose file is gone.
+    pub(crate) removed: Vec<Name>,
+    /// Files that are named after no zone.
+    pub(crate) nameless: Vec<Problem>,
+}
+
+/// What became of one zone.
+pub(crate) struct ZoneReport {
+    pub(crate) apex: Name,
+    pub(crate) path: PathBuf,
+    pub(crate) files: Vec<SourceFile>,
+    pub(crate) state: State,
+    pub(crate) change: Change,
+    pub(crate) serial: Option<u32>,
+    /// What outsiders see; none if outside there is no such zone, or if nothing is served.
+    pub(crate) public: Option<Arc<Tree>>,
+    /// What insiders see.
+    pub(crate) internal: Option<Arc<Tree>>,
+    /// The version that is served.
+    pub(crate) zone: Option<Arc<Zone>>,
+    pub(crate) divided: Option<Arc<Divided>>,
+    pub(crate) problems: Vec<Problem>,
+    /// Those of `problems` that the last load did not find.
+    pub(crate) news: Vec<Problem>,
+}
+
+/// Which version of a zone is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// What its file says.
+    Current,
+    /// The last good one; the file is broken.
+    Previous,
+    /// None: it never was good.
+    Broken,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// What is different from before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that any client can see.
+    None,
+    /// The zone is new.
+    Added,
+    /// Names whose records are not the same.
+    Names { public: Names, internal: Names },
+}
+
+/// Names that changed in one view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) count: usize,
+    /// The first of them.
+    pub(crate) some: Vec<String>,
+}
+
+/// Names of a change that a log line shows.
+const SHOWN_NAMES: usize = 10;
+
+impl Change {
+    pub(super) fn between(before: Option<&Good>, after: Option<&Good>) -> Self {
+        match (before, after) {
+            (_, None) => Self::None,
+            (None, Some(_)) => Self::Added,
+            (Some(old), Some(new)) => {
+                let public = Names::between(old.public.as_deref(), new.public.as_deref());
+                let internal = Names::between(Some(&old.internal), Some(&new.internal));
+                match public.count + internal.count {
+                    0 => Self::None,
+                    _ => Self::Names { public, internal },
+                }
+            }
+        }
+    }
+}
+
+impl Names {
+    fn between(old: Option<&Tree>, new: Option<&Tree>) -> Self {
+        match (old, new) {
+            (Some(old), Some(new)) if std::ptr::eq(old, new) => Self::default(),
+            (Some(old), Some(new)) => {
+                Self::of(differences(old, new).filter_map(|pair| pair.left.or(pair.right)))
+            }
+            (Some(tree), None) | (None, Some(tree)) => Self::of(tree.nodes()),
+            (None, None) => Self::default(),
+        }
+    }
+
+    fn of<'t>(nodes: impl Iterator<Item = crate::zone::tree::Node<'t>>) -> Self {
+        let mut names = Self::default();
+        for node in nodes {
+            names.count += 1;
+            if names.some.len() < SHOWN_NAMES {
+                names.some.push(format!("{node:?}"));
+            }
+        }
+        names
+    }
+}
+
+impl Report {
+    /// Whether anything was turned down.
+    pub(crate) fn result(&self) -> LoadResult {
+        let all_good = self.nameless.is_empty() && self.zones.iter().all(|zone| zone.state == State::Current);
+        if all_good { LoadResult::Good } else { LoadResult::Refused }
+    }
+
+    /// For the metrics.
+    pub(crate) fn served(&self, generation: u64) -> Served {
+        let zones = self.zones.iter().map(|zone| ServedZone {
+            apex: zone.apex.to_string(),
+            state: zone.state.as_str(),
+            serial: zone.serial,
+        });
+        Served { generation, zones: zones.collect() }
+    }
+}
+
+impl ZoneReport {
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The files with their texts, for diagnostics.
+    pub(crate) fn texts(&self) -> Vec<SourceFile> {
+        folder::with_texts(&self.files)
+    }
+}

@@ -1,0 +1,44 @@
+//! Notices that zone files changed: the kernel says so, and where it does not, a slow comparison of time stamps does.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::Signal;
+
+/// Keeps a watch on one folder; ends when dropped.
+pub(super) struct Watch {
+    folder: PathBuf,
+    /// Canonical, to notice that another folder has taken its place.
+    watched: PathBuf,
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Watches `folder` and what is below it.
+    pub(super) fn new(folder: &Path, signals: &Sender<Signal>) -> notify::Result<Self> {
+        let watched = std::fs::canonicalize(folder)?;
+        let signals = signals.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // An error means that events were lost: the files must be compared then, too.
+            if event.map_or(true, |event| is_change(event.kind)) {
+                // The loader is gone only when the server ends.
+                let _ = signals.send(Signal::Changed);
+            }
+        })?;
+        watcher.watch(&watched, RecursiveMode::Recursive)?;
+        Ok(Self { folder: folder.to_path_buf(), watched, _watcher: watcher })
+    }
+
+    /// Whether the folder is still the one that is watched: a link may point elsewhere by now.
+    pub(super) fn is_current(&self, folder: &Path) -> bool {
+        self.folder == folder && std::fs::canonicalize(folder).is_ok_and(|now| now == self.watched)
+    }
+}
+
+/// Reading a file is no change, and what we read ourselves must not make us read again.
+fn is_change(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
