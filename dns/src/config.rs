@@ -27,6 +27,8 @@ use crate::name::Name;
 /// All that one server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The file it was read from; a reload reads it again.
+    pub file: Option<PathBuf>,
     /// The folder whose `*.zone` files are served.
     pub zones: PathBuf,
     /// Who asks here is outside. UDP and TCP.
@@ -143,7 +145,8 @@ pub struct Warning {
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
-    parse(&text, path.parent().unwrap_or(Path::new("")), path)
+    let config = parse(&text, path.parent().unwrap_or(Path::new("")), path)?;
+    Ok(Config { file: Some(path.to_path_buf()), ..config })
 }
 
 /// Checks `text`. Relative paths in it start at `base`; errors name it `shown`.

@@ -58,6 +58,7 @@ pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config,
     let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
     let internal = internal.into_inner();
     Ok(Config {
+        file: None,
         zones: base.join(written.zones),
         listen: plain(written.listen),
         private: prefixes(written.private),

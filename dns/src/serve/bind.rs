@@ -1,0 +1,179 @@
+//! Bind first, then run: every address the config names is taken, or the one at fault is said with its setting.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::sys;
+use crate::config::Udp;
+
+/// Connections the kernel keeps while none is accepted; it lowers this to what the system allows.
+const BACKLOG: libc::c_int = 1024;
+/// Tries to find a port that is free for UDP and TCP when the system is asked for one.
+const PORT_TRIES: usize = 64;
+/// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
+const WAKE: Duration = Duration::from_millis(500);
+
+/// The sockets of one address.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// With the port that was found, if port 0 was asked for.
+    pub(super) address: SocketAddr,
+    /// One for each loop; the kernel spreads clients over them.
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: TcpListener,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The key in the config that names it.
+    pub setting: &'static str,
+    /// Which address.
+    pub address: SocketAddr,
+    /// `UDP` or `TCP`.
+    pub transport: &'static str,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, address, transport, source } = self;
+        write!(f, "cannot listen on {address} ({transport}, setting `{setting}`): ")?;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "the port is in use; stop the program that has it (`ss -lntup`) or change `{setting}`"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "no interface of this machine has this address; change `{setting}`")
+            }
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "not allowed; ports below 1024 need CAP_NET_BIND_SERVICE, or change `{setting}`")
+            }
+            _ => write!(f, "{source}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Finds out whether another program has `address`. Our own sockets allow others beside them, so that there can be
+/// one for each core, and that would let a second server in unnoticed.
+pub(super) fn probe(setting: &'static str, address: SocketAddr) -> Result<(), BindError> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    tcp(address, Sharing::Alone).map_err(|source| fault(setting, address, "TCP", source))?;
+    udp_socket(address, Sharing::Alone).map_err(|source| fault(setting, address, "UDP", source))?;
+    Ok(())
+}
+
+/// Takes `address`, on port 0 a free port that is the same for UDP and TCP.
+pub(super) fn bind(setting: &'static str, address: SocketAddr, config: Udp) -> Result<Bound, BindError> {
+    let mut tries = 0;
+    loop {
+        let sharing = if address.port() == 0 { Sharing::Alone } else { Sharing::Shared };
+        let listener = tcp(address, sharing).map_err(|source| fault(setting, address, "TCP", source))?;
+        let found = listener.local_addr().map_err(|source| fault(setting, address, "TCP", source))?;
+        tries += 1;
+        match udp(found, config, address.port() == 0) {
+            Ok(udp) => return Ok(Bound { address: found, udp, tcp: listener }),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries < PORT_TRIES => {}
+            Err(source) => return Err(fault(setting, found, "UDP", source)),
+        }
+    }
+}
+
+/// Takes `address` for TCP alone.
+pub(super) fn bind_tcp(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    tcp(address, Sharing::Alone).map_err(|source| fault(setting, address, "TCP", source))
+}
+
+fn fault(
+    setting: &'static str,
+    address: SocketAddr,
+    transport: &'static str,
+    source: io::Error,
+) -> BindError {
+    BindError { setting, address, transport, source }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    /// Beside others of this process, or below a wildcard address.
+    Shared,
+}
+
+fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Without this a restart would wait for connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Shared)?;
+    only_v6(&socket, address)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn udp(address: SocketAddr, config: Udp, fresh: bool) -> io::Result<Vec<UdpSocket>> {
+    if fresh {
+        udp_socket(address, Sharing::Alone)?;
+    }
+    (0..config.workers)
+        .map(|_| {
+            let socket = udp_socket(address, Sharing::Shared)?;
+            if let Some(octets) = config.receive_buffer_octets {
+                socket.set_recv_buffer_size(octets)?;
+            }
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn udp_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(sharing == Sharing::Shared)?;
+    only_v6(&socket, address)?;
+    socket.set_read_timeout(Some(WAKE))?;
+    socket.set_write_timeout(Some(WAKE))?;
+    never_fragment(&socket, address)?;
+    if address.ip().is_unspecified() {
+        tell_destination(&socket, address)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// An IPv6 socket that also takes IPv4 would show clients as ::ffff:a.b.c.d and collide with IPv4 listeners.
+fn only_v6(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
+}
+
+/// Fragments can be forged and get lost (RFC 9715): none are made, and path MTU news, which can be forged too, is
+/// not believed.
+fn never_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => {
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+        }
+        SocketAddr::V6(_) => {
+            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+        }
+    }
+}
+
+/// On a wildcard address each packet says which address was asked; the answer leaves from there.
+fn tell_destination(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => sys::set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        SocketAddr::V6(_) => sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    }
+}

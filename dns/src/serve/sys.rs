@@ -1,0 +1,236 @@
+//! The system calls that neither std nor socket2 offers: many UDP packets a call, with the address that was asked.
+//!
+//! This is the one module of the crate that may say `unsafe`: recvmmsg and sendmmsg save a system call for every
+//! packet but the first of a batch, and the kernel's headers for them are raw pointers.
+//!
+//! Invariant: every pointer handed to the kernel points into a box that this [`Batch`] owns, that is never
+//! reallocated, and that outlives the call; every length beside it is that of the memory behind the pointer.
+
+use std::io;
+use std::mem::{self, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+
+/// Packets a call. More would only add latency to the first of a batch.
+const BATCH: usize = 32;
+/// The longest query taken; honest ones have less than 200 octets. What is longer is dropped.
+const PACKET_OCTETS: usize = 4096;
+/// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 octets at most), aligned as the kernel wants it.
+const CONTROL_WORDS: usize = 8;
+
+/// Room for a batch of packets, and for the answer to each.
+pub(super) struct Batch {
+    slots: Box<[Slot]>,
+    answers: Box<[Vec<u8>]>,
+    scatter: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+    gather: Box<[libc::iovec]>,
+    outgoing: Box<[libc::mmsghdr]>,
+    /// Headers the kernel wrote in the last call; they are made afresh before the next.
+    used: usize,
+    /// Answers to send, first in `outgoing`.
+    queued: usize,
+}
+
+struct Slot {
+    packet: [u8; PACKET_OCTETS],
+    peer: libc::sockaddr_storage,
+    control: [u64; CONTROL_WORDS],
+}
+
+/// What to do when there is no packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub(super) enum Wait {
+    /// At most the socket's read timeout.
+    ForOne = libc::MSG_WAITFORONE,
+    /// Not at all.
+    No = libc::MSG_DONTWAIT,
+}
+
+/// What became of a batch of answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Answers that the kernel would not take.
+    pub(super) refused: usize,
+}
+
+impl Batch {
+    pub(super) fn new(answer_octets: usize) -> Self {
+        // SAFETY: all of these are plain C structs (integers and pointers) for which zero octets are a valid value.
+        let (slot, iovec, header) =
+            unsafe { (mem::zeroed::<Slot>, mem::zeroed::<libc::iovec>(), mem::zeroed::<libc::mmsghdr>()) };
+        Self {
+            // SAFETY: as above; a `Slot` holds nothing but integers.
+            slots: (0..BATCH).map(|_| unsafe { slot() }).collect(),
+            answers: (0..BATCH).map(|_| Vec::with_capacity(answer_octets)).collect(),
+            scatter: vec![iovec; BATCH].into(),
+            headers: vec![header; BATCH].into(),
+            gather: vec![iovec; BATCH].into(),
+            outgoing: vec![header; BATCH].into(),
+            used: BATCH,
+            queued: 0,
+        }
+    }
+
+    /// Takes the packets that are there: how many. If there is none it waits for one, or says `WouldBlock`.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        self.prepare();
+        // SAFETY: `headers` has BATCH entries, each prepared above or untouched since it was; see the invariant.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                wait as libc::c_int,
+                ptr::null_mut(),
+            )
+        };
+        self.used = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.used)
+    }
+
+    fn prepare(&mut self) {
+        for at in 0..self.used {
+            let slot = &mut self.slots[at];
+            self.scatter[at] =
+                libc::iovec { iov_base: slot.packet.as_mut_ptr().cast(), iov_len: PACKET_OCTETS };
+            let header = &mut self.headers[at].msg_hdr;
+            header.msg_name = (&raw mut slot.peer).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_iov = &raw mut self.scatter[at];
+            header.msg_iovlen = 1;
+            header.msg_control = slot.control.as_mut_ptr().cast();
+            header.msg_controllen = size_of::<[u64; CONTROL_WORDS]>();
+            header.msg_flags = 0;
+        }
+        self.used = 0;
+    }
+
+    /// Packet `at` of the last batch, who sent it, and the buffer for its answer; none if it was cut short or has no
+    /// address to answer to.
+    pub(super) fn packet(&mut self, at: usize) -> Option<(&[u8], SocketAddr, &mut Vec<u8>)> {
+        let header = &self.headers[at];
+        // A socket that was shut down to wake its loop yields nothing, from nobody.
+        if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 || header.msg_hdr.msg_namelen == 0 {
+            return None;
+        }
+        let slot = &self.slots[at];
+        let peer = socket_address(&slot.peer)?;
+        let packet = &slot.packet[..(header.msg_len as usize).min(PACKET_OCTETS)];
+        Some((packet, peer, &mut self.answers[at]))
+    }
+
+    /// Queues the answer to packet `at`, from the address that was asked.
+    pub(super) fn queue(&mut self, at: usize) {
+        let to = self.queued;
+        let asked = &self.headers[at].msg_hdr;
+        let answer = &mut self.answers[at];
+        self.gather[to] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
+        let header = &mut self.outgoing[to].msg_hdr;
+        header.msg_name = asked.msg_name;
+        header.msg_namelen = asked.msg_namelen;
+        header.msg_iov = &raw mut self.gather[to];
+        header.msg_iovlen = 1;
+        header.msg_control = asked.msg_control;
+        header.msg_controllen =
+            if asked.msg_flags & libc::MSG_CTRUNC == 0 { asked.msg_controllen } else { 0 };
+        header.msg_flags = 0;
+        if header.msg_controllen > 0 {
+            // SAFETY: the header's control buffer was filled by the kernel in the last `receive`.
+            unsafe { forget_interface(header) };
+        }
+        self.queued += 1;
+    }
+
+    /// Sends what is queued. An answer that the kernel refuses is dropped: the client asks again.
+    pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
+        let (mut at, mut sent) = (0, Sent::default());
+        while at < self.queued {
+            match self.send_from(at, socket.as_raw_fd()) {
+                Ok(count) => at += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // sendmmsg fails only when the first message does.
+                    at += 1;
+                    sent.refused += 1;
+                }
+            }
+        }
+        self.queued = 0;
+        sent
+    }
+
+    fn send_from(&mut self, at: usize, socket: RawFd) -> io::Result<usize> {
+        let rest = &mut self.outgoing[at..self.queued];
+        // SAFETY: `rest` has as many entries as are named, each filled by `queue`; see the invariant.
+        let count = unsafe { libc::sendmmsg(socket, rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// Who sent a packet.
+fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that a sockaddr_in lies here, and storage is larger and more aligned.
+            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let address = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::V4(SocketAddrV4::new(address, u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, of a sockaddr_in6.
+            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            Some(SocketAddr::V6(SocketAddrV6::new(address, port, v6.sin6_flowinfo, v6.sin6_scope_id)))
+        }
+        _ => None,
+    }
+}
+
+/// Leaves the source address of an answer in place but lets routing choose the interface; a link-local source keeps
+/// its interface, without which it means nothing.
+///
+/// # Safety
+/// `header.msg_control` must hold `msg_controllen` octets of well-formed control messages.
+unsafe fn forget_interface(header: &mut libc::msghdr) {
+    // SAFETY: by the caller's promise; the kernel aligns the data of these two messages for their types.
+    unsafe {
+        let message = libc::CMSG_FIRSTHDR(header);
+        let Some(kind) = message.as_ref() else { return };
+        match (kind.cmsg_level, kind.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                (*libc::CMSG_DATA(message).cast::<libc::in_pktinfo>()).ipi_ifindex = 0;
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let info = &mut *libc::CMSG_DATA(message).cast::<libc::in6_pktinfo>();
+                if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
+                    info.ipi6_ifindex = 0;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A socket option that std and socket2 do not name.
+pub(super) fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: the pointer is to a live integer and the length is its size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

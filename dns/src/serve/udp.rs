@@ -1,0 +1,68 @@
+//! The UDP loop: one thread and one socket per core and address, no lock and no allocation per query.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::clock;
+use super::desk::{Desk, Reply};
+use super::sys::{Batch, Wait};
+use crate::view::{Client, Listener, Transport};
+
+/// Waits after an error of the socket itself, so that one that lasts does not burn a core.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// Batches answered after the stop at most: more than a receive buffer holds, but an end under a flood.
+const LAST_BATCHES: usize = 1000;
+
+/// Answers on `socket` until `stop` is set; what had arrived by then is answered.
+pub(super) fn run(socket: &UdpSocket, listener: Listener, stop: &AtomicBool, mut desk: Desk) {
+    let answer_octets = usize::from(desk.world().protocol.udp_limit_octets);
+    let mut batch = Batch::new(answer_octets);
+    while !stop.load(Ordering::Acquire) {
+        match batch.receive(socket, Wait::ForOne) {
+            Ok(count) => answer(&mut batch, count, socket, listener, &mut desk),
+            Err(error) if is_quiet(&error) => {}
+            Err(_) => std::thread::park_timeout(ERROR_PAUSE),
+        }
+    }
+    for _ in 0..LAST_BATCHES {
+        match batch.receive(socket, Wait::No) {
+            Ok(count) => answer(&mut batch, count, socket, listener, &mut desk),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Ends the wait of the loop on `socket`, so that it sees that it should stop.
+pub(super) fn wake(socket: &UdpSocket) {
+    // Linux says ENOTCONN of a socket without a peer, but wakes whoever waits in it all the same; should it not,
+    // the read timeout does.
+    let _ = SockRef::from(socket).shutdown(Shutdown::Read);
+}
+
+fn answer(batch: &mut Batch, count: usize, socket: &UdpSocket, listener: Listener, desk: &mut Desk) {
+    let world = desk.world();
+    let now = clock::moment();
+    for at in 0..count {
+        let Some((packet, from, out)) = batch.packet(at) else { continue };
+        if desk.answer(&world, packet, &client(from, listener), now, out) == Reply::Send {
+            batch.queue(at);
+        }
+    }
+    let refused = batch.send(socket).refused;
+    if refused > 0 {
+        desk.unsent(refused);
+    }
+}
+
+fn client(from: SocketAddr, listener: Listener) -> Client {
+    Client { address: from.ip(), port: from.port(), listener, transport: Transport::Udp }
+}
+
+/// Nothing is wrong: no packet came within the timeout, or a signal did.
+fn is_quiet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
