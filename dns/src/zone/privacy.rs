@@ -1,10 +1,65 @@
 //! Which records each view may hold: rules D1 to D13 and D15 as a least fixpoint over all loaded zones.
+//!
+//! ```text
+//! zones ─▶ direct: what each record says by itself ─▶ closure: what would betray it ─▶ outside ─┐
+//!            (D1–D4, D11, D12, marks, suffixes)         (D6, D7, D12, D13)          ─▶ inside  ─┴▶ Divided
+//! ```
+//!
+//! # What is computed
+//! A record is **hidden** when one of these rules says so, and the set of hidden records is the *least* one that
+//! obeys them all: nothing is hidden without a reason that goes back to a record that is hidden by itself. So two
+//! public names that only point at each other stay public, and the order of the zones and records does not matter.
+//!
+//! 1. By itself ([`direct`]): D1 and D2 and `private` (A, AAAA), D3 (SVCB, HTTPS), D4 (other addresses), D1 (a type
+//!    that cannot be decoded), D6 and D13 (a name in RDATA under a hidden suffix), D11 (an owner in private reverse
+//!    space, or one that decodes to a hidden address), D12 (the zone is internal by its name), `; verge: internal`,
+//!    an owner at or under `internal_names` or a special-use suffix.
+//! 2. D6, D13 (NS): a name in its RDATA is a hidden target: the node that answers it in the full tree is dead. A
+//!    node is **dead** when no public record is left at or below it (D8), except the apex, and except a cut whose
+//!    child zone is public here (D13). DNAMEs on the way are followed; CNAME chains close by induction.
+//! 3. D7: it is other data at a host (a name below the apex that is no cut) whose every A, AAAA, CNAME, A6, L32 and
+//!    L64 is hidden, or lies below an underscore label under that host with no other host between. While an MX of
+//!    that name is public, its MX, TXT and CAA stay.
+//! 4. D13: it lies at or below a cut none of whose NS is public, unless the cut's child zone is public here. D6: it
+//!    lies below a DNAME that is hidden. So nothing that was occluded becomes visible.
+//! 5. D12: its zone has no public record beside the SOA. Such a zone is **internal**, and every name in it dead.
+//!
+//! `; verge: public` holds against the rules about one record or its host (D1 to D7, D11, the suffixes), not
+//! against 4 and 5. The SOA is never hidden; a hidden MNAME gives way to the first public apex NS (D13). D5, D9 and
+//! D10 need no rule of their own: what is hidden is not in the public data, from which sets, wildcards and empty
+//! non-terminals are made.
+//!
+//! # Cost
+//! One pass over the records and one look-up for each name in RDATA; trees of names are made only for zones in which
+//! something is hidden, and each record, node and reference is touched a bounded number of times. A zone of which
+//! nothing is hidden is shared, not copied: see [`Selection`].
+//!
+//! # How to serve it
+//! `divided.public` is none: outside there is no such zone. [`trees`] builds what each view serves. A zone with a problem
+//! of [`Severity::Error`](super::Severity::Error) must not be served: divide again with its last good version in its
+//! place. If it has none, leave it in (its names stay hidden) and answer SERVFAIL for it.
+
+mod closure;
+mod direct;
+mod hints;
+mod inside;
+mod names;
+mod nodes;
+mod outside;
+mod problems;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+pub use trees::{Trees, trees};
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Problem, Record, Zone};
+use self::direct::Facts;
+use self::names::HiddenNames;
+use super::{Problem, Record, Severity, Zone, address};
 use crate::name::Name;
 
 /// What the config says beyond the zone files.
@@ -131,10 +186,33 @@ pub struct Seen<'a> {
     pub rdata: &'a [u8],
 }
 
+impl Seen<'_> {
+    /// Whether the view shows other RDATA than the author wrote.
+    pub fn is_changed(&self) -> bool {
+        !std::ptr::eq(self.rdata, &*self.record.rdata)
+    }
+
+    /// The record as the view shows it; none if it shows the author's own.
+    fn changed(&self) -> Option<Record> {
+        self.is_changed().then(|| Record { rdata: self.rdata.into(), ..self.record.clone() })
+    }
+}
+
 impl Selection {
     /// Whether the view holds exactly the zone's own records.
     pub fn is_whole(&self) -> bool {
         self.kept == Kept::All && self.rewritten.is_empty()
+    }
+
+    /// All records but those for which `leave_out` is true. `rewritten` stands by rising index.
+    fn without(records: usize, leave_out: impl Fn(u32) -> bool, rewritten: Vec<(u32, Box<[u8]>)>) -> Self {
+        let records = u32::try_from(records).expect("a zone has fewer than 2^32 records");
+        let kept = if (0..records).any(&leave_out) {
+            Kept::Only((0..records).filter(|index| !leave_out(*index)).collect())
+        } else {
+            Kept::All
+        };
+        Self { kept, rewritten }
     }
 
     /// The records of the view, in the order they were written. `zone` must be the zone that was divided.
@@ -156,14 +234,41 @@ impl Selection {
     }
 }
 
-/// Divides all loaded zones at once; the results stand in the order of `zones`.
+/// Divides all loaded zones at once; the results stand in the order of `zones`, whose apexes must differ.
 pub fn divide(zones: &[&Zone], rules: &Rules) -> Vec<Divided> {
-    let _ = rules;
-    zones.iter().map(|_| Divided { public: Some(Selection::default()), ..Divided::default() }).collect()
+    let names = HiddenNames::new(rules);
+    let facts: Vec<Facts> = zones.iter().map(|zone| direct::facts(zone, &names, rules)).collect();
+    let closure = closure::close(zones, &facts);
+    let divided = facts.iter().enumerate().map(|(zone, facts)| {
+        let outside = outside::select(zone, facts, &closure, &names);
+        let problems = problems::find(zone, facts, &closure, &outside);
+        let is_refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+        Divided {
+            // Fails closed should anyone serve it all the same.
+            public: outside.selection.filter(|_| !is_refused),
+            internal: inside::select(zone, facts, &closure, rules),
+            published: published(zones[zone], facts, &outside.hidden, rules),
+            hidden: outside.hidden,
+            problems,
+        }
+    });
+    divided.collect()
 }
 
 /// Whether a zone with this apex is internal as a whole by its name alone (D11, D12, the config): also for zones
 /// that never loaded, which outside must be as if they were not there.
 pub fn is_internal_zone(apex: &Name, rules: &Rules) -> bool {
-    rules.internal_zones.iter().chain(&rules.internal_names).any(|name| apex.is_at_or_under(name))
+    HiddenNames::new(rules).rule(apex.as_wire()).is_some()
+}
+
+/// The hidden addresses of records that a mark made public.
+fn published(zone: &Zone, facts: &Facts, hidden: &[Hidden], rules: &Rules) -> Vec<(Name, IpAddr)> {
+    let gone = |index: &u32| hidden.binary_search_by_key(index, |hidden| hidden.record).is_ok();
+    let records =
+        facts.marked.iter().filter(|index| !gone(index)).map(|index| &zone.records[*index as usize]);
+    let pairs = records.flat_map(|record| {
+        let addresses = address::addresses(record.rtype, &record.rdata).into_iter();
+        addresses.map(|address| (record.owner.clone(), address))
+    });
+    pairs.filter(|(_, address)| address::hidden(*address, &rules.private).is_some()).collect()
 }

@@ -1,0 +1,196 @@
+//! What one record says by itself, before any other record is asked: marks, owners, addresses (D1 to D4), names
+//! under a hidden suffix; and which names it leads to.
+
+use std::net::IpAddr;
+
+use super::hints::{self, Stripped};
+use super::names::HiddenNames;
+use super::{Rule, Rules};
+use crate::name::Name;
+use crate::rdata::{self, Field, Role};
+use crate::rtype::Type;
+use crate::zone::{Mark, Record, Zone, address};
+
+/// What the records of one zone say by themselves. Depends on the zone and the config alone, not on other zones.
+#[derive(Default)]
+pub(super) struct Facts {
+    /// The zone is internal as a whole, by its name.
+    pub(super) internal: Option<Rule>,
+    /// Records that are hidden, by rising index.
+    pub(super) seeds: Vec<(u32, Rule)>,
+    /// Records that lose hints (D3), by rising index.
+    pub(super) stripped: Vec<(u32, Box<[u8]>)>,
+    /// Names in RDATA that may turn out to be hidden targets.
+    pub(super) references: Vec<(u32, Name)>,
+    /// Records that a mark publishes, by rising index.
+    pub(super) marked: Vec<u32>,
+    /// The first record with a documentation address.
+    pub(super) documentation: Option<u32>,
+    /// SVCB and HTTPS records with hints, marked or not.
+    pub(super) hinted: Vec<u32>,
+    /// A name below a DNAME is answered by what it is substituted with.
+    pub(super) has_dname: bool,
+}
+
+/// Judges every record of `zone` by itself.
+pub(super) fn facts(zone: &Zone, names: &HiddenNames<'_>, rules: &Rules) -> Facts {
+    let mut facts = Facts { internal: names.rule(zone.apex.as_wire()), ..Facts::default() };
+    if facts.internal.is_some() {
+        return facts;
+    }
+    let judge = Judge { names, rules, owners: names.reach_into(&zone.apex) };
+    for (index, record) in (0..).zip(&zone.records) {
+        judge.note(index, record, &mut facts);
+    }
+    facts
+}
+
+struct Judge<'r> {
+    names: &'r HiddenNames<'r>,
+    rules: &'r Rules,
+    /// Whether owners in this zone can be hidden by their name.
+    owners: bool,
+}
+
+enum Verdict {
+    Stays,
+    Hidden(Rule),
+    Stripped(Box<[u8]>),
+}
+
+impl Judge<'_> {
+    fn note(&self, index: u32, record: &Record, facts: &mut Facts) {
+        // D13: a SOA is never dropped; its MNAME is looked at when everything else is known.
+        if record.rtype == Type::SOA {
+            return;
+        }
+        facts.has_dname |= record.rtype == Type::DNAME;
+        if matches!(record.rtype, Type::SVCB | Type::HTTPS) && hints::has_hints(&record.rdata) {
+            facts.hinted.push(index);
+        }
+        match self.verdict(record) {
+            Verdict::Hidden(rule) => return facts.seeds.push((index, rule)),
+            Verdict::Stripped(rdata) => facts.stripped.push((index, rdata)),
+            Verdict::Stays => {}
+        }
+        if record.mark == Some(Mark::Public) {
+            return facts.marked.push(index);
+        }
+        if facts.documentation.is_none() && holds(record, address::is_documentation) {
+            facts.documentation = Some(index);
+        }
+        match self.lead(record) {
+            Lead::Hidden(rule) => {
+                facts.stripped.pop_if(|(at, _)| *at == index);
+                facts.seeds.push((index, rule));
+            }
+            Lead::To(names) => facts.references.extend(names.into_iter().map(|name| (index, name))),
+        }
+    }
+
+    fn verdict(&self, record: &Record) -> Verdict {
+        match record.mark {
+            Some(Mark::Internal) => return Verdict::Hidden(Rule::Mark),
+            // On purpose: no rule about this record or its owner holds against it.
+            Some(Mark::Public) => return Verdict::Stays,
+            None => {}
+        }
+        if let Some(rule) = self.owner_rule(&record.owner) {
+            return Verdict::Hidden(rule);
+        }
+        match record.rtype {
+            Type::A | Type::AAAA => self.of_address(record),
+            Type::SVCB | Type::HTTPS => self.of_hints(record),
+            _ if !is_decodable(record) => Verdict::Hidden(Rule::D1),
+            _ if holds(record, |address| self.is_hidden(address)) => Verdict::Hidden(Rule::D4),
+            _ => Verdict::Stays,
+        }
+    }
+
+    fn owner_rule(&self, owner: &Name) -> Option<Rule> {
+        self.owners.then(|| self.names.rule(owner.as_wire())).flatten()
+    }
+
+    fn is_hidden(&self, address: IpAddr) -> bool {
+        address::hidden(address, &self.rules.private).is_some()
+    }
+
+    fn of_address(&self, record: &Record) -> Verdict {
+        let Some(address) = plain_address(&record.rdata) else { return Verdict::Hidden(Rule::D1) };
+        match address::hidden(address, &self.rules.private) {
+            None => Verdict::Stays,
+            Some("D2") => Verdict::Hidden(Rule::D2),
+            Some("private") => Verdict::Hidden(Rule::Private),
+            Some(_) => Verdict::Hidden(Rule::D1),
+        }
+    }
+
+    fn of_hints(&self, record: &Record) -> Verdict {
+        match hints::strip(&record.rdata, |address| !self.is_hidden(address)) {
+            Stripped::Whole => Verdict::Stays,
+            Stripped::Rewritten(rdata) => Verdict::Stripped(rdata),
+            Stripped::Dropped => Verdict::Hidden(Rule::D3),
+            Stripped::Malformed => Verdict::Hidden(Rule::D1),
+        }
+    }
+
+    fn lead(&self, record: &Record) -> Lead {
+        let mut targets = Vec::new();
+        for (role, wire) in judged_names(record) {
+            let Ok(name) = Name::from_wire(wire) else { continue };
+            if self.names.rule(name.as_wire()).is_some() {
+                return Lead::Hidden(closure_rule(record.rtype));
+            }
+            if role == Role::Target {
+                targets.push(name);
+            }
+        }
+        Lead::To(targets)
+    }
+}
+
+/// Where the names in RDATA lead.
+enum Lead {
+    Hidden(Rule),
+    To(Vec<Name>),
+}
+
+/// The rule under which a record with a hidden name in its RDATA is hidden.
+pub(super) fn closure_rule(rtype: Type) -> Rule {
+    if rtype == Type::NS { Rule::D13 } else { Rule::D6 }
+}
+
+/// The names in RDATA that D6 and D13 judge; the root stands for "none" and is not one.
+fn judged_names(record: &Record) -> Vec<(Role, &[u8])> {
+    match record.rtype {
+        Type::A | Type::AAAA | Type::TXT => return Vec::new(),
+        // D15 is the rule for what a signer wrote.
+        Type::RRSIG | Type::SIG | Type::NSEC | Type::NXT => return Vec::new(),
+        _ => {}
+    }
+    let mut names = rdata::names(record.rtype, &record.rdata);
+    names.retain(|(_, wire)| *wire != [0]);
+    // MINFO names mailboxes that D6 lists as targets (RFC 1035 §3.3.7: they are domain names).
+    if record.rtype == Type::MINFO {
+        names.iter_mut().for_each(|(role, _)| *role = Role::Target);
+    }
+    names
+}
+
+/// Whether we know what is in this RDATA; a type without a shape may hold anything (D1).
+fn is_decodable(record: &Record) -> bool {
+    let known = rdata::shape(record.rtype).is_some_and(|fields| !fields.contains(&Field::Opaque));
+    known && rdata::spans(record.rtype, &record.rdata).all(|span| span.is_ok())
+}
+
+fn plain_address(rdata: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(rdata).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(rdata).map(IpAddr::from)).ok()
+}
+
+fn holds(record: &Record, test: impl Fn(IpAddr) -> bool) -> bool {
+    match record.rtype {
+        Type::A | Type::AAAA => plain_address(&record.rdata).is_some_and(test),
+        rtype => address::addresses(rtype, &record.rdata).into_iter().any(test),
+    }
+}

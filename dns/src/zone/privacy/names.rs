@@ -1,0 +1,164 @@
+//! Names that are hidden by themselves, wherever they occur: suffixes of the config, special-use suffixes, private
+//! reverse space (D11), and reverse names that decode to a hidden address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::{Rule, Rules};
+use crate::name::{self, Name};
+use crate::zone::address;
+
+/// Suffixes that are never delegated in the public DNS (RFC 6762 §3, RFC 8375, ICANN's .internal; .lan and .corp by
+/// custom).
+const SPECIAL_USE: &[&str] = &["internal", "local", "lan", "home.arpa", "corp"];
+
+/// The hidden suffixes of one configuration, and its `private` prefixes.
+pub(super) struct HiddenNames<'r> {
+    suffixes: HashMap<Name, Rule>,
+    private: &'r [IpNet],
+}
+
+impl<'r> HiddenNames<'r> {
+    pub(super) fn new(rules: &'r Rules) -> Self {
+        let special = SPECIAL_USE.iter().map(|text| (fixed(text), Rule::SpecialUse));
+        let reverse = private_reverse().map(|text| (fixed(&text), Rule::D11));
+        let named = rules.internal_names.iter().map(|name| (name.clone(), Rule::InternalNames));
+        let zones = rules.internal_zones.iter().map(|name| (name.clone(), Rule::D12));
+        Self { suffixes: special.chain(reverse).chain(named).chain(zones).collect(), private: &rules.private }
+    }
+
+    /// The rule that hides this lower-case wire name, wherever it stands; none if none does.
+    pub(super) fn rule(&self, wire: &[u8]) -> Option<Rule> {
+        let by_suffix = ancestry(wire).find_map(|suffix| self.suffixes.get(suffix).copied());
+        by_suffix.or_else(|| self.hidden_reverse(wire))
+    }
+
+    /// Whether an owner in the zone of this apex can be hidden by its name although the apex is not.
+    pub(super) fn reach_into(&self, apex: &Name) -> bool {
+        may_hold_reverse(apex) || self.suffixes.keys().any(|suffix| suffix.is_at_or_under(apex))
+    }
+
+    fn hidden_reverse(&self, wire: &[u8]) -> Option<Rule> {
+        let address = decode_reverse(wire)?;
+        address::hidden(address, self.private).map(|_| Rule::D11)
+    }
+}
+
+/// The name itself, its parent, and so on up to the root.
+pub(super) fn ancestry(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(wire), |name| name::parent(name))
+}
+
+fn fixed(text: &str) -> Name {
+    Name::parse_absolute(text).expect("the suffixes of this module are valid names")
+}
+
+/// D11: the reverse zones of RFC 1918, RFC 6598, RFC 3927, RFC 4193 and RFC 4291 §2.5.6.
+fn private_reverse() -> impl Iterator<Item = String> {
+    let of_ten = ["10", "168.192", "254.169"].into_iter().map(|text| format!("{text}.in-addr.arpa"));
+    let of_172 = (16..=31).map(|octet| format!("{octet}.172.in-addr.arpa"));
+    let shared = (64..=127).map(|octet| format!("{octet}.100.in-addr.arpa"));
+    let v6 = ["c.f", "d.f", "8.e.f", "9.e.f", "a.e.f", "b.e.f"].into_iter();
+    of_ten.chain(of_172).chain(shared).chain(v6.map(|text| format!("{text}.ip6.arpa")))
+}
+
+const IN_ADDR: &[u8] = b"\x07in-addr\x04arpa\0";
+const IP6: &[u8] = b"\x03ip6\x04arpa\0";
+
+fn may_hold_reverse(apex: &Name) -> bool {
+    let apex = apex.as_wire();
+    [IN_ADDR, IP6].iter().any(|top| name::is_at_or_under(apex, top) || name::is_at_or_under(top, apex))
+}
+
+/// The address that a complete reverse name stands for (RFC 1035 §3.5, RFC 3596 §2.5), also with one label of a
+/// classless delegation in it (RFC 2317, `5.0/26.113.0.203.in-addr.arpa`).
+fn decode_reverse(wire: &[u8]) -> Option<IpAddr> {
+    if name::is_at_or_under(wire, IN_ADDR) {
+        decode_v4(wire)
+    } else if name::is_at_or_under(wire, IP6) {
+        decode_v6(wire)
+    } else {
+        None
+    }
+}
+
+fn decode_v4(wire: &[u8]) -> Option<IpAddr> {
+    let mut labels: Vec<&[u8]> = name::labels(wire).take(8).collect();
+    labels.truncate(labels.len() - 2);
+    if labels.len() == 5 && decimal_octet(labels[1]).is_none() {
+        labels.remove(1);
+    }
+    let octets: Option<Vec<u8>> = labels.iter().rev().map(|label| decimal_octet(label)).collect();
+    Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets?).ok()?)))
+}
+
+fn decimal_octet(label: &[u8]) -> Option<u8> {
+    label.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(label).ok()?.parse().ok())?
+}
+
+fn decode_v6(wire: &[u8]) -> Option<IpAddr> {
+    let nibbles: Option<Vec<u128>> = name::labels(wire)
+        .take(32)
+        .map(|label| match label {
+            [digit] => char::from(*digit).to_digit(16).map(u128::from),
+            _ => None,
+        })
+        .collect();
+    let nibbles = nibbles?;
+    // 32 nibbles, a length octet before each, and nothing else below ip6.arpa.
+    if nibbles.len() != 32 || wire.len() != 64 + IP6.len() {
+        return None;
+    }
+    let bits = nibbles.iter().rev().fold(0, |bits, nibble| bits << 4 | nibble);
+    Some(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<Rule>) {
+        let rules = Rules {
+            private: vec!["203.0.113.64/27".parse().unwrap()],
+            internal_names: vec![Name::parse_absolute("int.example").unwrap()],
+            internal_zones: vec![Name::parse_absolute("closed.example").unwrap()],
+        };
+        let name = Name::parse_absolute(text).unwrap();
+        assert_eq!(HiddenNames::new(&rules).rule(name.as_wire()), expected, "{text}");
+    }
+
+    #[test]
+    fn names_are_hidden_by_suffix_and_by_the_address_they_stand_for() {
+        for (text, expected) in [
+            ("int.example", Some(Rule::InternalNames)),
+            ("a.b.int.example", Some(Rule::InternalNames)),
+            ("print.example", None),
+            ("x.closed.example", Some(Rule::D12)),
+            ("db.corp", Some(Rule::SpecialUse)),
+            ("corp.example", None),
+            ("nas.home.arpa", Some(Rule::SpecialUse)),
+            ("1.0.0.10.in-addr.arpa", Some(Rule::D11)),
+            ("10.in-addr.arpa", Some(Rule::D11)),
+            ("15.172.in-addr.arpa", None),
+            ("31.172.in-addr.arpa", Some(Rule::D11)),
+            ("127.100.in-addr.arpa", Some(Rule::D11)),
+            ("128.100.in-addr.arpa", None),
+            ("d.f.ip6.arpa", Some(Rule::D11)),
+            ("b.e.f.ip6.arpa", Some(Rule::D11)),
+            ("e.f.ip6.arpa", None),
+            ("1.0.0.127.in-addr.arpa", Some(Rule::D11)),
+            ("70.113.0.203.in-addr.arpa", Some(Rule::D11)),
+            ("70.64/27.113.0.203.in-addr.arpa", Some(Rule::D11)),
+            ("96.113.0.203.in-addr.arpa", None),
+            ("64/27.113.0.203.in-addr.arpa", None),
+            ("113.0.203.in-addr.arpa", None),
+            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa", Some(Rule::D11)),
+            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
+            ("1.0.0.0.0.a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa", Some(Rule::D11)),
+        ] {
+            check(text, expected);
+        }
+    }
+}
