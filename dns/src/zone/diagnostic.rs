@@ -1,6 +1,17 @@
 //! Problems as a person reads them: file:line:column, the line, a caret, the reason, what to do.
+//!
+//! ```text
+//! error[unknown-type]: `CNMAE` is not a record type
+//!   --> zones/example.com.zone:7:5
+//!    |
+//!  7 | www CNMAE web
+//!    |     ^^^^^
+//!    = help: did you mean `CNAME`?
+//! ```
 
-use super::{Problem, SourceFile};
+use std::fmt::Write;
+
+use super::{Position, Problem, Severity, SourceFile};
 
 /// How a problem is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +24,19 @@ pub enum Style {
 
 /// A problem as several lines of text that end with a line end.
 pub fn render(problem: &Problem, files: &[SourceFile], style: Style) -> String {
-    let _ = (problem, files, style);
-    todo!()
+    let paint = Paint(style);
+    let colour = colour(problem.severity);
+    let mut out = paint.with(colour, &format!("{}[{}]", problem.severity, problem.code));
+    out += &paint.with(BOLD, &format!(": {}", clean(&problem.message)));
+    out.push('\n');
+    let gutter = problem.at.map_or(0, |at| at.line.to_string().len());
+    if let Some(at) = problem.at {
+        place(at, files, paint, colour, &mut out);
+    }
+    if let Some(help) = &problem.help {
+        out += &format!("{:gutter$} {} help: {}\n", "", paint.with(BLUE, "="), clean(help));
+    }
+    out
 }
 
 /// A problem as plain values for editors and pipelines.
@@ -40,6 +62,244 @@ pub struct Plain {
 
 /// A problem as plain values.
 pub fn plain(problem: &Problem, files: &[SourceFile]) -> Plain {
-    let _ = (problem, files);
-    todo!()
+    let at = problem.at;
+    Plain {
+        severity: problem.severity.as_str(),
+        code: problem.code,
+        message: problem.message.clone(),
+        help: problem.help.clone(),
+        file: at.and_then(|at| files.get(at.file as usize)).map(|file| file.path.display().to_string()),
+        line: at.map(|at| at.line),
+        column: at.map(|at| at.column),
+        width: at.map(|at| at.width),
+    }
+}
+
+/// Where the problem is: the place in words, the line, and carets under the part at fault.
+fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &mut String) {
+    let number = at.line.to_string();
+    let blank = " ".repeat(number.len());
+    let Some(file) = files.get(at.file as usize) else { return };
+    let path = clean(&file.path.display().to_string());
+    writeln!(out, "{blank}{} {path}:{}:{}", paint.with(BLUE, "-->"), at.line, at.column).expect(INFALLIBLE);
+    let Some(line) = line(&file.text, at.line) else { return };
+    let window = Window::around(line, at);
+    let bar = paint.with(BLUE, "|");
+    writeln!(out, "{blank} {bar}").expect(INFALLIBLE);
+    writeln!(out, "{} {bar} {}", paint.with(BLUE, &number), window.text).expect(INFALLIBLE);
+    let carets = paint.with(colour, &"^".repeat(window.carets));
+    writeln!(out, "{blank} {bar} {}{carets}", " ".repeat(window.before)).expect(INFALLIBLE);
+}
+
+const INFALLIBLE: &str = "a String takes all that is written to it";
+
+/// The octets of a line, counted from 1, without its end.
+fn line(text: &[u8], number: u32) -> Option<&[u8]> {
+    let index = usize::try_from(number).ok()?.checked_sub(1)?;
+    let line = text.split(|octet| *octet == b'\n').nth(index)?;
+    let line = if index == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+    Some(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The part of a line that is shown, in columns of a terminal.
+struct Window {
+    text: String,
+    /// Columns before the carets.
+    before: usize,
+    carets: usize,
+}
+
+/// Most characters of a line that are shown; longer lines are cut around the place.
+const MAX_SHOWN: usize = 120;
+/// Characters that are kept before the place when a line is cut.
+const CONTEXT: usize = 40;
+
+impl Window {
+    fn around(line: &[u8], at: Position) -> Self {
+        let characters = characters(line);
+        let column = (at.column as usize - 1).min(characters.len());
+        let is_long = characters.len() > MAX_SHOWN;
+        let start = if is_long { column.saturating_sub(CONTEXT) } else { 0 };
+        let end = characters.len().min(start + MAX_SHOWN);
+        let mut text = String::from(if start > 0 { "…" } else { "" });
+        let mut before = text.chars().count();
+        let mut carets = 0;
+        for (index, shown) in characters[start..end].iter().enumerate() {
+            let columns = columns(shown);
+            if start + index < column {
+                before += columns;
+            } else if start + index < column + at.width as usize {
+                carets += columns;
+            }
+            text.push_str(shown);
+        }
+        if end < characters.len() {
+            text.push('…');
+        }
+        Self { text, before, carets: carets.max(1) }
+    }
+}
+
+/// A line character by character as it may be shown. As in a column count, octets that continue a character are not
+/// characters of their own, so an octet that is no UTF-8 is shown as one `\xNN` or joins the one before it.
+fn characters(line: &[u8]) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    for chunk in line.utf8_chunks() {
+        shown.extend(chunk.valid().chars().map(visible));
+        for octet in chunk.invalid() {
+            let text = format!("\\x{octet:02x}");
+            match shown.last_mut() {
+                Some(last) if octet & 0xc0 == 0x80 => last.push_str(&text),
+                _ => shown.push(text),
+            }
+        }
+    }
+    shown
+}
+
+fn visible(character: char) -> String {
+    match character {
+        '\t' => "    ".to_owned(),
+        _ if is_hostile(character) => character.escape_unicode().to_string(),
+        _ => character.to_string(),
+    }
+}
+
+/// Control characters move the cursor; those that turn the direction of writing make a line show what it is not.
+fn is_hostile(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Columns of a terminal; East Asian and emoji characters take two, marks that combine take none.
+fn columns(shown: &str) -> usize {
+    shown
+        .chars()
+        .map(|character| match character {
+            '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}' => 0,
+            '\u{1100}'..='\u{115f}'
+            | '\u{2e80}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7a3}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{fe30}'..='\u{fe6f}'
+            | '\u{ff00}'..='\u{ff60}'
+            | '\u{ffe0}'..='\u{ffe6}'
+            | '\u{1f300}'..='\u{1f64f}'
+            | '\u{1f900}'..='\u{1f9ff}'
+            | '\u{20000}'..='\u{3fffd}' => 2,
+            _ => 1,
+        })
+        .sum()
+}
+
+/// One line without what a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().map(|character| if is_hostile(character) { '\u{fffd}' } else { character }).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Paint(Style);
+
+impl Paint {
+    fn with(self, colour: &str, text: &str) -> String {
+        match self.0 {
+            Style::Plain => text.to_owned(),
+            Style::Coloured => format!("{colour}{text}{RESET}"),
+        }
+    }
+}
+
+const RESET: &str = "\x1b[0m";
+const BOLD: &str = "\x1b[1m";
+const BLUE: &str = "\x1b[1;34m";
+
+fn colour(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "\x1b[1;32m",
+        Severity::Warning => "\x1b[1;33m",
+        Severity::Error => "\x1b[1;31m",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &[u8], at: (u32, u32, u32), expected: &str) {
+        let files = [SourceFile { path: "a.zone".into(), text: text.into() }];
+        let (line, column, width) = at;
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "unknown-type",
+            at: Some(Position { file: 0, line, column, width }),
+            message: "`CNMAE` is not a record type".to_owned(),
+            help: Some("did you mean `CNAME`?".to_owned()),
+        };
+        assert_eq!(render(&problem, &files, Style::Plain), expected);
+    }
+
+    #[test]
+    fn the_line_is_shown_with_carets() {
+        check(
+            b"; one\n\nwww\tCNMAE web\r\n",
+            (3, 5, 5),
+            "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:3:5\n  |\n3 | www    CNMAE web\n  |        ^^^^^\n  = help: did you mean `CNAME`?\n",
+        );
+    }
+
+    #[test]
+    fn wide_and_odd_characters_do_not_shift_the_carets() {
+        let text = "\u{feff}日本é\u{1b} \u{202e}X".as_bytes();
+        let rendered = "日本é\\u{1b} \\u{202e}X";
+        check(
+            text,
+            (1, 7, 1),
+            &format!(
+                "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:1:7\n  |\n1 | {rendered}\n  | {}^\n  = help: did you mean `CNAME`?\n",
+                " ".repeat(2 + 2 + 1 + 6 + 1 + 8)
+            ),
+        );
+        check(
+            b"a\xff\xfeb X",
+            (1, 6, 1),
+            "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:1:6\n  |\n1 | a\\xff\\xfeb X\n  |            ^\n  = help: did you mean `CNAME`?\n",
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("{}X{}", "a".repeat(1_000), "b".repeat(1_000));
+        let shown = format!("…{}X{}…", "a".repeat(40), "b".repeat(79));
+        check(
+            text.as_bytes(),
+            (1, 1_001, 1),
+            &format!(
+                "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:1:1001\n  |\n1 | {shown}\n  | {}^\n  = help: did you mean `CNAME`?\n",
+                " ".repeat(41)
+            ),
+        );
+    }
+
+    #[test]
+    fn a_place_outside_the_text_is_only_named() {
+        check(
+            b"",
+            (9, 9, 9),
+            "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:9:9\n  = help: did you mean `CNAME`?\n",
+        );
+    }
+
+    #[test]
+    fn colours_are_only_added() {
+        let files = [SourceFile { path: "a.zone".into(), text: b"x y".as_slice().into() }];
+        let at = Some(Position { file: 0, line: 1, column: 3, width: 1 });
+        let problem =
+            Problem { severity: Severity::Warning, code: "c", at, message: "m".to_owned(), help: None };
+        let mut coloured = render(&problem, &files, Style::Coloured);
+        assert!(coloured.contains("\x1b[1;33mwarning[c]\x1b[0m"));
+        for code in [RESET, BOLD, BLUE, colour(Severity::Warning)] {
+            coloured = coloured.replace(code, "");
+        }
+        assert_eq!(coloured, render(&problem, &files, Style::Plain));
+    }
 }

@@ -1,7 +1,25 @@
 //! Zone text (RFC 1035 §5) to records with positions; every problem is reported, none stops the reading.
+//!
+//! ```text
+//! bytes ─▶ text::lexer ─▶ entry ─┬─▶ directive ($ORIGIN $TTL $INCLUDE) ─▶ the reader's state
+//!                                ├─▶ generate ($GENERATE) ─▶ many entries
+//!                                └─▶ record ─▶ owner, TTL, class, type ─▶ text::read ─▶ Record
+//! ```
+//!
+//! Invariant: a zone is handed out only when no error was found in it; warnings do not hold it back.
+//! Invariant: whatever the bytes, reading ends, and what it keeps is bounded by the constants of these modules.
+
+mod directive;
+mod duplicate;
+mod generate;
+mod mark;
+mod reader;
+mod record;
+mod report;
 
 use std::path::Path;
 
+use self::reader::Reader;
 use super::{Problem, SourceFile, Zone};
 use crate::name::Name;
 
@@ -28,6 +46,9 @@ pub struct Parsed {
     pub apex: Name,
     /// The zone; none when an error was found.
     pub zone: Option<Zone>,
+    /// What was understood of a zone in which an error was found. It is never served; [`super::check::partial`]
+    /// finds what else is wrong with it.
+    pub draft: Option<Zone>,
     /// Every file that was read, the zone file first; [`Problem::at`] counts in them.
     pub files: Vec<SourceFile>,
     /// What was found, in the order of the text.
@@ -36,6 +57,10 @@ pub struct Parsed {
 
 /// Reads the zone file `file` whose name says that it is `apex`.
 pub fn read(apex: Name, file: SourceFile, load: Loader<'_>) -> Parsed {
-    let _ = (apex, file, load);
-    todo!()
+    let mut reader = Reader::new(apex);
+    reader.file(file, load);
+    reader.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::address::{self, array};
 use super::{bitmap, encoding, location, number, service, string};
+use crate::name::Name;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 
-/// RDATA in the form of its type; none when it has no form, or does not fit it.
+/// RDATA in the form of its type; none when it has no form, or when that would be read as other octets (a bitmap
+/// with surplus zeros, parameters out of order).
 pub(super) fn own_form(rtype: Type, rdata: &[u8]) -> Option<String> {
     if rdata::shape(rtype).is_none_or(|shape| shape == [Field::Opaque]) {
         return None;
@@ -18,7 +20,9 @@ pub(super) fn own_form(rtype: Type, rdata: &[u8]) -> Option<String> {
         let span = span.ok()?;
         one(span.field, span.octets, &mut out)?;
     }
-    Some(if out.starts_with(' ') { out.split_off(1) } else { out })
+    let text = if out.starts_with(' ') { out.split_off(1) } else { out };
+    let again = super::read_rdata(rtype, &text, &Name::root()).ok()?;
+    (*again == *rdata).then_some(text)
 }
 
 /// Writes a blank and the field; nothing for an empty field.

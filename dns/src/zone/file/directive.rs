@@ -1,0 +1,101 @@
+//! `$ORIGIN`, `$TTL` and `$INCLUDE` (RFC 1035 §5.1, RFC 2308 §4).
+
+use super::reader::{Reader, Scope};
+use super::{Include, Loader, record};
+use crate::name::{self, Name};
+use crate::zone::text::fields::{Fields, Word};
+use crate::zone::text::lexer::{Entry, Token};
+use crate::zone::text::{Fault, mnemonic};
+
+/// Includes within includes. People nest two or three; more is a loop through different paths.
+const MAX_INCLUDE_DEPTH: usize = 16;
+
+/// Does what the directive says, or reports why not.
+pub(super) fn obey(
+    reader: &mut Reader,
+    directive: &Token<'_>,
+    entry: &Entry<'_>,
+    scope: &mut Scope<'_>,
+    load: Loader<'_>,
+) {
+    let is = |name: &[u8]| directive.text.eq_ignore_ascii_case(name);
+    let origin = scope.origin.clone();
+    let fields = &mut Fields::new(&entry.tokens, 1, Some(&origin));
+    let outcome = if is(b"$ORIGIN") {
+        set_origin(reader, fields, scope)
+    } else if is(b"$TTL") {
+        set_ttl(reader, fields)
+    } else if is(b"$INCLUDE") {
+        include(reader, fields, entry, scope, load)
+    } else {
+        Err(unknown(directive))
+    };
+    if let Err(fault) = outcome {
+        reader.fault(fault, entry, scope);
+    }
+}
+
+fn unknown(directive: &Token<'_>) -> Fault {
+    let word = Word { text: directive.text, quoted: false, index: 0 };
+    let fault = Fault::of(&word, "unknown-directive", format!("`{}` is not a directive", word.shown()));
+    match mnemonic::closest(word.text, ["$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"].into_iter()) {
+        Some(meant) => fault.help(format!("did you mean `{meant}`?")),
+        None => fault.help("write `\\$` if a name begins with a dollar sign"),
+    }
+}
+
+/// Before the first record an absolute `$ORIGIN` names the zone, whatever the file is called.
+fn set_origin(reader: &mut Reader, fields: &mut Fields<'_, '_>, scope: &mut Scope<'_>) -> Result<(), Fault> {
+    let mut wire = Vec::new();
+    let word = fields.name(&mut wire)?;
+    fields.end()?;
+    let is_absolute = name::parse_to_wire(word.text, None).is_ok();
+    if !reader.is_begun && is_absolute && reader.open.len() == 1 {
+        reader.apex = Name::from_wire(&wire).expect("Fields::name writes valid names");
+    }
+    reader.is_begun = true;
+    scope.origin = wire;
+    Ok(())
+}
+
+fn set_ttl(reader: &mut Reader, fields: &mut Fields<'_, '_>) -> Result<(), Fault> {
+    let word = fields.word("a TTL such as 3600 or 1h")?;
+    let ttl = record::read_ttl(&word).map_err(|fault| match fault.code {
+        "bad-ttl" => Fault::not_a(&word, "a TTL such as 3600 or 1h"),
+        _ => fault,
+    })?;
+    fields.end()?;
+    reader.default_ttl = Some(ttl);
+    Ok(())
+}
+
+/// Origin and owner are afterwards what they were before (RFC 1035 §5.1).
+fn include(
+    reader: &mut Reader,
+    fields: &mut Fields<'_, '_>,
+    entry: &Entry<'_>,
+    scope: &mut Scope<'_>,
+    load: Loader<'_>,
+) -> Result<(), Fault> {
+    let word = fields.text("the name of a file")?;
+    let mut origin = Vec::new();
+    if fields.peek().is_some() {
+        fields.name(&mut origin)?;
+    } else {
+        origin.extend_from_slice(&scope.origin);
+    }
+    fields.end()?;
+    reader.is_begun = true;
+    let refused = |why: String| Fault::of(&word, "not-included", why);
+    if reader.open.len() >= MAX_INCLUDE_DEPTH {
+        return Err(refused(format!("files are included at most {MAX_INCLUDE_DEPTH} deep")));
+    }
+    let written = std::str::from_utf8(entry.tokens[word.index].text)
+        .map_err(|_| refused("the name of the file is not UTF-8".to_owned()))?;
+    let from = reader.files[scope.file as usize].path.clone();
+    let file = load(Include { written, from: &from })
+        .map_err(|why| refused(format!("`{}` is not included: {}", word.shown(), why.0)))?;
+    reader.may_open(&file.path).map_err(refused)?;
+    reader.text(file, origin, load);
+    Ok(())
+}

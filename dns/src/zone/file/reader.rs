@@ -1,0 +1,263 @@
+//! The state of reading one zone, and what an entry does to it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::duplicate::Seen;
+use super::mark::{self, Said};
+use super::report::Report;
+use super::{Loader, Parsed, directive, generate, record};
+use crate::name::Name;
+use crate::zone::text::Fault;
+use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
+use crate::zone::{Mark, Position, Record, SourceFile, Zone};
+
+/// Most octets of one file. A larger one is no text that people edit, and would take gigabytes to hold as records.
+const MAX_FILE_OCTETS: usize = 1 << 30;
+/// Most files of one zone; includes that include each other fan out beyond any use before this.
+const MAX_FILES: usize = 1_000;
+/// Most records of one zone: some 2 GB of them.
+const MAX_RECORDS: usize = 20_000_000;
+
+/// Reads the files of one zone.
+pub(super) struct Reader {
+    /// What the file name says.
+    pub(super) named: Name,
+    /// The zone's name as far as it is known; see [`Reader::settle_apex`].
+    pub(super) apex: Name,
+    /// Whether anything was read after which an `$ORIGIN` no longer names the zone.
+    pub(super) is_begun: bool,
+    pub(super) files: Vec<SourceFile>,
+    /// The files that are being read, each included by the one before it.
+    pub(super) open: Vec<u32>,
+    pub(super) report: Report,
+    pub(super) records: Vec<Record>,
+    pub(super) seen: Seen,
+    /// `$TTL` (RFC 2308 §4).
+    pub(super) default_ttl: Option<u32>,
+    /// The last TTL that was written at a record (RFC 1035 §5.1).
+    pub(super) last_ttl: Option<u32>,
+    pub(super) warned_of_ttl: bool,
+    /// Records that `$GENERATE` made so far.
+    pub(super) generated: u64,
+    /// Reused for the RDATA of every record.
+    pub(super) scratch: Vec<u8>,
+}
+
+/// Where the reader is: a text, and what names in it are relative to.
+pub(super) struct Scope<'a> {
+    pub(super) file: u32,
+    pub(super) text: &'a [u8],
+    /// In wire form; letters as written.
+    pub(super) origin: Vec<u8>,
+    /// The owner of the record before.
+    pub(super) owner: Option<Name>,
+    /// Everything is at this place: the directive that generated the text.
+    pub(super) fixed: Option<Position>,
+}
+
+impl Scope<'_> {
+    /// Columns count characters, so octets that continue one are left out.
+    pub(super) fn position(&self, spot: Spot) -> Position {
+        if let Some(fixed) = self.fixed {
+            return fixed;
+        }
+        let column = characters(&self.text[spot.line_start..spot.start]) + 1;
+        let end = (spot.start + spot.len).min(self.text.len());
+        let width = characters(&self.text[spot.start..end]).max(1);
+        Position { file: self.file, line: spot.line, column, width }
+    }
+}
+
+fn characters(octets: &[u8]) -> u32 {
+    u32::try_from(octets.iter().filter(|octet| **octet & 0xc0 != 0x80).count()).unwrap_or(u32::MAX)
+}
+
+impl Reader {
+    pub(super) fn new(apex: Name) -> Self {
+        Self {
+            named: apex.clone(),
+            apex,
+            is_begun: false,
+            files: Vec::new(),
+            open: Vec::new(),
+            report: Report::default(),
+            records: Vec::new(),
+            seen: Seen::default(),
+            default_ttl: None,
+            last_ttl: None,
+            warned_of_ttl: false,
+            generated: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Reads the zone file itself.
+    pub(super) fn file(&mut self, file: SourceFile, load: Loader<'_>) {
+        let origin = self.apex.as_wire().to_vec();
+        self.text(file, origin, load);
+    }
+
+    /// Reads one file from its beginning to its end, included ones where they are named.
+    pub(super) fn text(&mut self, file: SourceFile, origin: Vec<u8>, load: Loader<'_>) {
+        let index = u32::try_from(self.files.len()).expect("far fewer files are read");
+        let text = Arc::clone(&file.text);
+        self.files.push(file);
+        if let Some((code, message, help)) = unreadable(&text) {
+            let at = Position { file: index, line: 1, column: 1, width: 1 };
+            return self.report.error(Some(at), code, message, Some(help));
+        }
+        self.open.push(index);
+        let mut scope = Scope { file: index, text: &text, origin, owner: None, fixed: None };
+        let mut lexer = Lexer::new(&text);
+        let mut entry = Entry::default();
+        while !self.report.is_full() && lexer.entry(&mut entry) {
+            self.entry(&entry, &mut scope, load);
+        }
+        self.open.pop();
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, scope: &mut Scope<'_>, load: Loader<'_>) {
+        if !entry.flaws.is_empty() {
+            return self.flaws(entry, scope);
+        }
+        let first = entry.tokens.first();
+        let directive = first.filter(|first| !entry.blank && !first.quoted && first.text.starts_with(b"$"));
+        let generates = directive.is_some_and(|word| word.text.eq_ignore_ascii_case(b"$GENERATE"));
+        let ends_record = first.is_some() && (directive.is_none() || generates);
+        let mark = self.mark(entry, ends_record, scope);
+        match directive {
+            _ if first.is_none() => {}
+            Some(_) if generates => generate::run(self, entry, mark, scope),
+            Some(word) => directive::obey(self, word, entry, scope, load),
+            None => record::add(self, entry, mark, scope),
+        }
+    }
+
+    fn flaws(&mut self, entry: &Entry<'_>, scope: &Scope<'_>) {
+        for (spot, flaw) in &entry.flaws {
+            let (code, message, help) = describe(*flaw);
+            self.report.error(Some(scope.position(*spot)), code, message, Some(help.to_owned()));
+        }
+    }
+
+    /// The mark that binds to the entry. A mark that binds to nothing is an error: whoever wrote it relies on it.
+    fn mark(&mut self, entry: &Entry<'_>, ends_record: bool, scope: &Scope<'_>) -> Option<Mark> {
+        let mut bound = None;
+        for comment in &entry.comments {
+            let at = Some(scope.position(comment.spot));
+            match mark::judge(comment.text) {
+                Said::Nothing => {}
+                Said::Mark(mark) if comment.ends_entry && ends_record => bound = Some(mark),
+                Said::Mark(_) => {
+                    let message = "this mark ends no record".to_owned();
+                    let help = "put it on the last line of the record that it is about".to_owned();
+                    self.report.error(at, "unbound-mark", message, Some(help));
+                }
+                Said::Unknown { message, help } => self.report.error(at, "unknown-mark", message, Some(help)),
+            }
+        }
+        bound
+    }
+
+    /// Reports what is wrong with one of the entry's tokens, or with what is missing after them.
+    pub(super) fn fault(&mut self, fault: Fault, entry: &Entry<'_>, scope: &Scope<'_>) {
+        let spot = match fault.token.and_then(|index| entry.tokens.get(index)) {
+            Some(token) => token.spot,
+            None => whole(entry),
+        };
+        self.report.error(Some(scope.position(spot)), fault.code, fault.message, fault.help);
+    }
+
+    /// Adds a record, unless it says what one before it said.
+    pub(super) fn push(&mut self, record: Record) {
+        if self.records.len() >= MAX_RECORDS {
+            let message = format!("a zone holds at most {MAX_RECORDS} records");
+            return self.report.error(Some(record.at), "too-many-records", message, None);
+        }
+        let Some(known) = self.seen.find_or_add(&record, &self.records) else {
+            return self.records.push(record);
+        };
+        let line = self.records[known].at.line;
+        let known = &mut self.records[known];
+        known.ttl = known.ttl.min(record.ttl);
+        match (known.mark, record.mark) {
+            (Some(a), Some(b)) if a != b => {
+                let message = format!("the same record stands in line {line} with the other mark");
+                self.report.error(Some(record.at), "conflicting-marks", message, None);
+            }
+            (None, mark) => known.mark = mark,
+            _ => {}
+        }
+        let message = format!("the same record stands in line {line} already");
+        self.report.warning(Some(record.at), "duplicate", message, None);
+    }
+
+    /// Whether another file may be read, and if not, why.
+    pub(super) fn may_open(&self, path: &Path) -> Result<(), String> {
+        if self.open.iter().any(|index| self.files[*index as usize].path == path) {
+            return Err(format!("`{}` includes itself", path.display()));
+        }
+        if self.files.len() >= MAX_FILES {
+            return Err(format!("a zone is made of at most {MAX_FILES} files"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Parsed {
+        let Self { apex, files, records, report, .. } = self;
+        let is_whole = report.errors() == 0;
+        let zone = Zone { apex: apex.clone(), records, files: files.clone() };
+        let (zone, draft) = if is_whole { (Some(zone), None) } else { (None, Some(zone)) };
+        Parsed { apex, zone, draft, files, problems: report.into_problems() }
+    }
+}
+
+/// From the first token to the last one on its line.
+pub(super) fn whole(entry: &Entry<'_>) -> Spot {
+    let Some(first) = entry.tokens.first().map(|token| token.spot) else { return Spot::default() };
+    let last =
+        entry.tokens.iter().rev().find(|token| token.spot.line == first.line).map_or(first, |t| t.spot);
+    Spot { len: last.start + last.len - first.start, ..first }
+}
+
+/// A text that is not worth a single entry.
+fn unreadable(text: &[u8]) -> Option<(&'static str, String, String)> {
+    if text.len() > MAX_FILE_OCTETS {
+        let message =
+            format!("the file has {} octets, more than the {MAX_FILE_OCTETS} that are read", text.len());
+        return Some(("file-too-large", message, "split the zone into several zones".to_owned()));
+    }
+    let is_utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
+    is_utf16.then(|| ("utf-16", "the file is UTF-16".to_owned(), "save it as UTF-8 or ASCII".to_owned()))
+}
+
+fn describe(flaw: Flaw) -> (&'static str, String, &'static str) {
+    match flaw {
+        Flaw::UnclosedQuote => (
+            "unclosed-quote",
+            "a quote is opened, but not closed on this line".to_owned(),
+            "close it with `\"`; a quote inside a text is written `\\\"`",
+        ),
+        Flaw::UnclosedParenthesis => (
+            "unclosed-parenthesis",
+            "a parenthesis is opened, but never closed".to_owned(),
+            "close it with `)` after the last line of the record",
+        ),
+        Flaw::StrayParenthesis => (
+            "stray-parenthesis",
+            "a parenthesis is closed that was not opened".to_owned(),
+            "remove it, or open it with `(` on the first line of the record",
+        ),
+        Flaw::Control(octet) => (
+            "control-character",
+            format!("a control character (octet {octet}) stands in a word"),
+            "remove it, or write it as `\\DDD`",
+        ),
+        Flaw::TooLong => (
+            "entry-too-long",
+            "this entry has more than a million octets".to_owned(),
+            "no record is that long; is a line end missing?",
+        ),
+    }
+}
