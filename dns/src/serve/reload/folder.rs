@@ -164,7 +164,7 @@ fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {
         help: Some("verge-dns must be allowed to read every zone file".to_owned()),
     };
     let files = vec![SourceFile { path: path.to_path_buf(), text: Arc::from([]) }];
-    Parsed { apex, zone: None, files, problems: vec![problem] }
+    Parsed { apex, zone: None, draft: None, files, problems: vec![problem] }
 }
 
 /// The file that an `$INCLUDE` names, if it lies in `root` after all links are followed.
