@@ -1,5 +1,7 @@
 //! Sockets, and the one function that holds every branch of a request.
 
+pub mod gate;
+
 use std::net::SocketAddr;
 
 use crate::clock::Clock;

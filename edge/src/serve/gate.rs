@@ -1,0 +1,321 @@
+//! A strict gate between a socket and hyper's HTTP/1.1 server.
+//!
+//! ```text
+//! socket ─▶ held ─▶ framing ─▶ good bytes ─▶ hyper ─▶ service
+//!              head, chunked │                          │ turn: refused? answered? switched?
+//!                            └──── turns ◀──────────────┘
+//! socket ◀── 1xx heads between two messages ◀── hyper ◀─┘
+//! ```
+//!
+//! hyper 1.12 accepts heads and chunks that other servers read differently, and sends no 1xx. The gate passes on only
+//! what can be read in one way. A head that cannot becomes a harmless request whose [`Turns::begin`] says how to
+//! answer; a body that cannot breaks off. What passes is not copied unless a message is cut in two by a read.
+//!
+//! Invariant: the decisions are in `head`, `chunked`, `framing` and `interim`, which know no socket. What a connection
+//! holds here is bounded by [`MAX_HELD_BYTES`] and a read.
+
+pub mod chunked;
+pub mod framing;
+pub mod head;
+pub mod interim;
+mod linger;
+mod refusal;
+mod text;
+mod turn;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use framing::{Framing, Stop};
+use linger::Linger;
+pub use refusal::Refusal;
+use turn::Shared;
+pub use turn::{Interim, Sent, Turn, Turns};
+
+/// Bytes kept of a client that sends before it knows whether protocols switch; it waits when there are more.
+pub const MAX_HELD_BYTES: usize = 16 * 1024;
+/// One read behind a message that was cut in two. Most rests are short.
+const READ_BYTES: usize = 4 * 1024;
+/// What the server reads instead of a head that it must not read.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
+
+/// A client's connection as the server may see it.
+#[derive(Debug)]
+pub struct Gate<T> {
+    io: T,
+    shared: Arc<Shared>,
+    framing: Framing,
+    /// Read and not handed over.
+    held: BytesMut,
+    /// So many bytes at the start of `held` are good.
+    good: usize,
+    end: End,
+    /// A 1xx head that is partly on the wire.
+    interim: Bytes,
+    /// Whether the server has written since it had written all it had.
+    mid_write: bool,
+    /// Whether a write did not take all since then.
+    write_blocked: bool,
+    linger: Option<Linger>,
+}
+
+/// Whether more is read from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It is.
+    Open,
+    /// The client has sent all it will.
+    Eof,
+    /// Nothing behind a refused head is read.
+    Refused,
+    /// The server is told so when it has read what is good.
+    Broken(Refusal),
+}
+
+impl<T> Gate<T> {
+    /// Heads may be `max_head_bytes` long.
+    pub fn new(io: T, max_head_bytes: usize) -> Self {
+        Self {
+            io,
+            shared: Arc::default(),
+            framing: Framing::new(max_head_bytes),
+            held: BytesMut::new(),
+            good: 0,
+            end: End::Open,
+            interim: Bytes::new(),
+            mid_write: false,
+            write_blocked: false,
+            linger: None,
+        }
+    }
+
+    /// For the connection's service.
+    pub fn turns(&self) -> Turns {
+        Turns(Arc::clone(&self.shared))
+    }
+
+    /// Hands over what is good; whether there was any.
+    fn hand_over(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let len = self.good.min(buf.remaining());
+        buf.put_slice(&self.held[..len]);
+        self.held.advance(len);
+        self.good -= len;
+        if self.held.is_empty() {
+            // An idle connection holds no memory here.
+            self.held = BytesMut::new();
+        }
+        len > 0
+    }
+
+    fn judge_held(&mut self) {
+        let judged = self.framing.judge(&self.held[self.good..]);
+        self.good += judged.good;
+        self.shared.pass(judged.heads);
+        self.obey(judged.stop);
+    }
+
+    /// Judges what was read into the server's own buffer behind `before`: the good stays there, the rest is held.
+    fn judge_in_place(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let fresh = &buf.filled()[before..];
+        let judged = self.framing.judge(fresh);
+        self.held.extend_from_slice(&fresh[judged.good..]);
+        buf.set_filled(before + judged.good);
+        self.shared.pass(judged.heads);
+        self.obey(judged.stop);
+    }
+
+    fn obey(&mut self, stop: Stop) {
+        match stop {
+            Stop::Starved | Stop::Unanswered => {}
+            Stop::Head(refusal) => {
+                self.shared.refuse(refusal);
+                self.held.truncate(self.good);
+                self.held.extend_from_slice(STAND_IN);
+                self.good = self.held.len();
+                self.end = End::Refused;
+            }
+            Stop::Body(refusal) => {
+                self.shared.break_off(refusal);
+                self.held.truncate(self.good);
+                self.end = End::Broken(refusal);
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        let before = buf.filled().len();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if me.good > 0 && me.hand_over(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            match me.end {
+                End::Open | End::Eof if me.shared.is_tunnel() => return me.poll_tunnel(cx, buf),
+                End::Open => ready!(me.poll_open(cx, buf))?,
+                End::Eof => return Poll::Ready(Ok(())),
+                // The server closes when it has answered; an end that it saw before would keep it from answering.
+                End::Refused => return Poll::Pending,
+                End::Broken(refusal) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
+                }
+            }
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Gate<T> {
+    fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.framing.is_unanswered() {
+            self.poll_unanswered(cx)
+        } else if self.held.is_empty() {
+            self.poll_in_place(cx, buf)
+        } else {
+            ready!(self.poll_held(cx))?;
+            self.judge_held();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn poll_in_place(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        if buf.filled().len() == before {
+            self.end = End::Eof;
+        } else {
+            self.judge_in_place(buf, before);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// What a client sends before it knows whether protocols switch is kept; that it leaves is seen all the same.
+    fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shared.is_answered(cx.waker()) {
+            if !self.shared.is_tunnel() {
+                self.framing.resume();
+                self.judge_held();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if self.held.len() >= MAX_HELD_BYTES {
+            return Poll::Pending;
+        }
+        self.poll_held(cx)
+    }
+
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        if read.filled().is_empty() {
+            self.end = End::Eof;
+        }
+        self.held.extend_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.good = self.held.len();
+        if self.good > 0 && self.hand_over(buf) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let me = self.get_mut();
+        ready!(me.poll_before_write(cx))?;
+        let written = Pin::new(&mut me.io).poll_write(cx, buf);
+        me.note_write(&written, buf.len());
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let me = self.get_mut();
+        ready!(me.poll_before_write(cx))?;
+        let written = Pin::new(&mut me.io).poll_write_vectored(cx, bufs);
+        me.note_write(&written, bufs.iter().map(|buf| buf.len()).sum());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    /// hyper flushes only when it has written all it had (1.12, `proto/h1/io.rs`): what is sent here stands between
+    /// two messages, never inside one.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        ready!(me.poll_interim(cx))?;
+        me.mid_write = false;
+        me.interim = me.shared.flushing(cx.waker());
+        ready!(me.poll_interim(cx))?;
+        let flushed = Pin::new(&mut me.io).poll_flush(cx);
+        // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
+        // service by itself.
+        if flushed.is_ready() && std::mem::take(&mut me.write_blocked) {
+            cx.waker().wake_by_ref();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        if me.linger.is_none() {
+            ready!(me.poll_interim(cx))?;
+            ready!(Pin::new(&mut me.io).poll_shutdown(cx))?;
+        }
+        if me.end == End::Eof {
+            return Poll::Ready(Ok(()));
+        }
+        me.linger.get_or_insert_with(Linger::start).poll(&mut me.io, cx).map(Ok)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Gate<T> {
+    fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        self.interim = self.shared.writing(!self.mid_write);
+        ready!(self.poll_interim(cx))?;
+        self.mid_write = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Finishes a 1xx head that is partly on the wire.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {
+        self.write_blocked |= match written {
+            Poll::Pending => true,
+            Poll::Ready(Ok(len)) => *len < wanted,
+            Poll::Ready(Err(_)) => false,
+        };
+    }
+}

@@ -1,0 +1,249 @@
+//! A request's head, read once and strictly (RFC 9112 §2 to §6, RFC 9110 §7 and §10.1.1).
+//!
+//! Stricter than the server behind it: what two servers could read differently is refused here, so that one
+//! message is one message for everybody on the way.
+//!
+//! Invariant: bytes in, a value out; nothing is allocated.
+
+mod authority;
+mod fields;
+mod target;
+
+use super::refusal::Refusal;
+use super::text::{self, TOKEN};
+use fields::Fields;
+pub(super) use fields::is_forbidden_in_trailer;
+
+/// RFC 9110 §4.1 asks for 8000 octets at least.
+pub const MAX_TARGET_BYTES: usize = 8192;
+/// Browsers send 20; hyper parses into 100.
+pub const MAX_FIELDS: usize = 100;
+/// The longest registered method has 17 (`UPDATEREDIRECTREF`).
+pub const MAX_METHOD_BYTES: usize = 32;
+
+/// What the head says about the bytes behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of the head, its empty line and one before it included.
+    pub len: usize,
+    /// How the body is framed.
+    pub body: Body,
+    /// What the bytes after the message are.
+    pub after: After,
+}
+
+/// RFC 9112 §6.3, without its ambiguous cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// No bytes.
+    None,
+    /// So many bytes, at least one.
+    Sized(u64),
+    /// Chunks and trailers.
+    Chunked,
+}
+
+/// What the bytes after a message are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The next request.
+    Request,
+    /// Only the answer tells: it may switch protocols (RFC 9110 §7.8, §9.3.6).
+    Answer,
+}
+
+/// Whether the bytes hold a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// All of it.
+    Whole(Head),
+    /// Nothing wrong up to here, but no end.
+    Partial,
+    /// Not to be passed on.
+    Refused(Refusal),
+}
+
+/// Reads the head at the start of `bytes`, which may be `max_bytes` long.
+#[must_use]
+pub fn read(bytes: &[u8], max_bytes: usize) -> Reading {
+    match whole(&bytes[..bytes.len().min(max_bytes)]) {
+        Ok(head) => Reading::Whole(head),
+        Err(Stop::Refuse(refusal)) => Reading::Refused(refusal),
+        Err(Stop::Starve) if bytes.len() >= max_bytes => Reading::Refused(too_long(bytes)),
+        Err(Stop::Starve) => Reading::Partial,
+    }
+}
+
+/// Whether reading again can tell more than `Partial`, when nothing was wrong in the first `seen` bytes: only the end
+/// of a head or of a line can be wrong behind them. Keeps a head that comes byte by byte from costing its square.
+#[must_use]
+pub fn worth_reading(bytes: &[u8], seen: usize) -> bool {
+    let ends_line =
+        |at: usize| bytes[at] == b'\n' && (!bytes[..at].ends_with(b"\r") || bytes[..at].ends_with(b"\r\n\r"));
+    (seen..bytes.len()).any(ends_line)
+}
+
+/// Why reading stopped before the head's end.
+#[derive(Debug)]
+enum Stop {
+    Starve,
+    Refuse(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+fn whole(bytes: &[u8]) -> Result<Head, Stop> {
+    let mut rest = Rest(bytes);
+    rest.skip_empty_line()?;
+    let method = rest.method()?;
+    let target = rest.target()?;
+    let version = rest.version()?;
+    let target = target::read(method, target)?;
+    let mut fields = Fields::default();
+    while let Some(field) = rest.field()? {
+        fields.note(field, version)?;
+    }
+    let (body, after) = fields.conclude(&target, version)?;
+    Ok(Head { len: bytes.len() - rest.0.len(), body, after })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
+}
+
+/// One field line without its white space.
+#[derive(Debug, Clone, Copy)]
+struct Field<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+/// What was not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    /// RFC 9112 §2.2: one empty line before the request line is ignored; some old clients send it after a body.
+    fn skip_empty_line(&mut self) -> Result<(), Stop> {
+        match self.0 {
+            [b'\r', b'\n', rest @ ..] => self.0 = rest,
+            [b'\r'] => return Err(Stop::Starve),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn method(&mut self) -> Result<&'a [u8], Stop> {
+        let len = text::run(self.0, TOKEN);
+        if len > MAX_METHOD_BYTES {
+            return Err(Refusal::LongMethod.into());
+        }
+        self.word(len, Refusal::BadRequestLine)
+    }
+
+    fn target(&mut self) -> Result<&'a [u8], Stop> {
+        let len = target::len(self.0);
+        if len > MAX_TARGET_BYTES {
+            return Err(Refusal::LongTarget.into());
+        }
+        self.word(len, Refusal::BadTarget)
+    }
+
+    /// Takes `len` bytes, not none, and the one space behind them (RFC 9112 §3: exactly one).
+    fn word(&mut self, len: usize, otherwise: Refusal) -> Result<&'a [u8], Stop> {
+        let (word, rest) = self.0.split_at(len);
+        match rest {
+            [] => Err(Stop::Starve),
+            [b' ', rest @ ..] if len > 0 => {
+                self.0 = rest;
+                Ok(word)
+            }
+            _ => Err(otherwise.into()),
+        }
+    }
+
+    fn version(&mut self) -> Result<Version, Stop> {
+        match self.0 {
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..] => {
+                self.0 = rest;
+                Ok(Version::Http11)
+            }
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', b'\r', b'\n', rest @ ..] => {
+                self.0 = rest;
+                Ok(Version::Http10)
+            }
+            other => Err(not_a_version(other)),
+        }
+    }
+
+    /// The next field line, or `None` after the empty line that ends the head.
+    fn field(&mut self) -> Result<Option<Field<'a>>, Stop> {
+        match self.0 {
+            [] | [b'\r'] => return Err(Stop::Starve),
+            [b'\r', b'\n', rest @ ..] => {
+                self.0 = rest;
+                return Ok(None);
+            }
+            [b'\r' | b'\n', ..] => return Err(Refusal::BareLineEnd.into()),
+            _ => {}
+        }
+        let (name, rest) = name(self.0)?;
+        let (value, rest) = value(rest)?;
+        self.0 = rest;
+        Ok(Some(Field { name, value }))
+    }
+}
+
+/// One field line with its CRLF, as a trailer has it; also what a head's fields are made of.
+pub(super) fn field_line(line: &[u8]) -> Result<&[u8], Refusal> {
+    let complete = |stop| match stop {
+        Stop::Refuse(refusal) => refusal,
+        Stop::Starve => Refusal::BadFieldName,
+    };
+    let (name, rest) = name(line).map_err(complete)?;
+    value(rest).map_err(complete)?;
+    Ok(name)
+}
+
+/// RFC 9112 §5.1: no space before the colon. §5.2: a line that starts with a space is a fold, long obsolete.
+fn name(bytes: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
+    let (name, rest) = bytes.split_at(text::run(bytes, TOKEN));
+    match rest {
+        [] => Err(Stop::Starve),
+        [b':', rest @ ..] if !name.is_empty() => Ok((name, rest)),
+        _ => Err(Refusal::BadFieldName.into()),
+    }
+}
+
+fn value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
+    let (value, rest) = bytes.split_at(text::value_run(bytes));
+    match rest {
+        [] | [b'\r'] => Err(Stop::Starve),
+        [b'\r', b'\n', rest @ ..] => Ok((text::trim(value), rest)),
+        [b'\r' | b'\n', ..] => Err(Refusal::BareLineEnd.into()),
+        _ => Err(Refusal::BadFieldValue.into()),
+    }
+}
+
+/// RFC 9110 §15.6.6 is for a version that is well formed.
+fn not_a_version(bytes: &[u8]) -> Stop {
+    const SHAPE: &[u8] = b"HTTP/d.d\r\n";
+    let fits =
+        |(&byte, &shape): (&u8, &u8)| if shape == b'd' { byte.is_ascii_digit() } else { byte == shape };
+    if !bytes.iter().zip(SHAPE).all(fits) {
+        return Stop::Refuse(Refusal::BadRequestLine);
+    }
+    if bytes.len() < SHAPE.len() { Stop::Starve } else { Stop::Refuse(Refusal::OtherVersion) }
+}
+
+fn too_long(bytes: &[u8]) -> Refusal {
+    if bytes.contains(&b'\n') { Refusal::LongHead } else { Refusal::LongTarget }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! The request target's four forms (RFC 9112 §3.2).
+
+use super::authority;
+use crate::serve::gate::refusal::Refusal;
+use crate::serve::gate::text::{self, PATH, QUERY};
+
+/// A target that fits its method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    /// `/path?query`, or `*` with OPTIONS: `Host` alone says who is meant.
+    Origin,
+    /// `http://authority/path?query`.
+    Absolute(&'a [u8]),
+    /// `host:port`, with CONNECT.
+    Tunnel(&'a [u8]),
+}
+
+/// How many bytes at the start can be a target.
+pub(super) fn len(bytes: &[u8]) -> usize {
+    let path = text::run(bytes, PATH);
+    match bytes.get(path) {
+        Some(b'?') => path + text::run(&bytes[path..], QUERY),
+        _ => path,
+    }
+}
+
+/// `target` is as long as [`len`] says.
+pub(super) fn read<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
+    let form = match (method, target) {
+        (b"CONNECT", _) => authority::is_valid_with_port(target).then_some(Target::Tunnel(target)),
+        (_, [b'/', ..]) | (b"OPTIONS", b"*") => Some(Target::Origin),
+        _ => absolute(target),
+    };
+    form.ok_or(Refusal::BadTarget)
+}
+
+fn absolute(target: &[u8]) -> Option<Target<'_>> {
+    let rest = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"))?;
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    authority::is_valid(&rest[..end]).then_some(Target::Absolute(&rest[..end]))
+}
+
+fn after_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = target.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}

@@ -1,0 +1,237 @@
+//! What a gate and the service of its connection tell each other: which requests passed, which one is being answered,
+//! and the 1xx heads to send before that answer.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, Version};
+
+use super::interim;
+use super::refusal::Refusal;
+
+/// 1xx heads that wait for a client that reads slowly; more are dropped, which RFC 9110 §15.2 survives: they are hints.
+const MAX_INTERIM_BYTES: usize = 32 * 1024;
+
+/// The service's side of a [`super::Gate`]: one turn for each request, in order.
+#[derive(Debug, Clone)]
+pub struct Turns(pub(super) Arc<Shared>);
+
+/// One request that passed and is being answered. Drop it before the final response is returned: no 1xx may follow.
+#[derive(Debug)]
+pub struct Turn {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+/// The right to send 1xx heads before the answer to one request; can be given away, and is worth nothing afterwards.
+#[derive(Debug, Clone)]
+pub struct Interim {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+/// What became of a 1xx head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It goes out before the final response.
+    Queued,
+    /// Not one to forward: 100, 101, or no 1xx at all.
+    NotForwarded,
+    /// The final response was returned, or the client speaks HTTP/1.0 (RFC 9110 §15.2).
+    Closed,
+    /// The client does not read what is queued.
+    Full,
+}
+
+impl Turns {
+    /// The service calls this first for each request.
+    ///
+    /// # Errors
+    /// When the request stands for one that must be refused: answer with the refusal's status. The connection
+    /// closes behind the answer.
+    pub fn begin(&self, version: Version) -> Result<Turn, Refusal> {
+        let number = self.0.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        // Never seen. Were the server to read a request where the gate read none, this connection would be smuggling.
+        if number > self.0.passed.load(Ordering::Acquire) {
+            return Err(Refusal::Unseen);
+        }
+        if let Some(&(refused, refusal)) = self.0.refused.get()
+            && refused == number
+        {
+            return Err(refusal);
+        }
+        let mut state = self.0.lock();
+        state.turn = number;
+        state.open = version == Version::HTTP_11;
+        Ok(Turn { shared: Arc::clone(&self.0), number })
+    }
+}
+
+impl Turn {
+    /// For 1xx heads.
+    #[must_use]
+    pub fn interim(&self) -> Interim {
+        Interim { shared: Arc::clone(&self.shared), number: self.number }
+    }
+
+    /// Why the request's body broke off, if the gate found its framing broken: answer with this status.
+    #[must_use]
+    pub fn body_refusal(&self) -> Option<Refusal> {
+        self.shared.broken.get().copied()
+    }
+
+    /// The answer is a 101, or a 2xx to CONNECT: from here on bytes pass as they are.
+    pub fn switch(self) {
+        self.shared.tunnel.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.open = false;
+        self.shared.answered.store(self.number, Ordering::Release);
+        if std::mem::take(&mut state.unanswered)
+            && let Some(waker) = &state.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl Interim {
+    /// Queues a 1xx head.
+    pub fn send(&self, status: StatusCode, fields: &HeaderMap) -> Sent {
+        if !interim::is_forwarded(status) {
+            return Sent::NotForwarded;
+        }
+        let mut state = self.shared.lock();
+        if !state.open || state.turn != self.number {
+            return Sent::Closed;
+        }
+        let before = state.queue.len();
+        interim::write(status, fields, &mut state.queue);
+        if state.queue.len() > MAX_INTERIM_BYTES {
+            state.queue.truncate(before);
+            return Sent::Full;
+        }
+        self.shared.queued.store(true, Ordering::Release);
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+        Sent::Queued
+    }
+}
+
+/// Both sides hold it.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Heads handed to the server, the one that stands for a refused head included.
+    passed: AtomicU64,
+    /// Requests that the service has seen.
+    begun: AtomicU64,
+    /// The last request that was answered.
+    answered: AtomicU64,
+    /// The number of the head that was refused, and why. There is one at most: it is the last.
+    refused: OnceLock<(u64, Refusal)>,
+    /// Why a body broke off. There is one at most: it is the last.
+    broken: OnceLock<Refusal>,
+    /// After a switch of protocols bytes pass unread.
+    tunnel: AtomicBool,
+    /// Whether `State::queue` may hold something, so that a write need not lock.
+    queued: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The last request that began.
+    turn: u64,
+    /// Whether 1xx heads may be sent for it.
+    open: bool,
+    /// The last request that had begun when the server had nothing left to write.
+    flushed: u64,
+    queue: BytesMut,
+    /// Whether the gate waits for an answer.
+    unanswered: bool,
+    waker: Option<Waker>,
+}
+
+impl Shared {
+    pub(super) fn pass(&self, heads: u64) {
+        if heads > 0 {
+            self.passed.fetch_add(heads, Ordering::Release);
+        }
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        let number = self.passed.load(Ordering::Relaxed) + 1;
+        // The first refusal stands; nothing is read behind it.
+        let _ = self.refused.set((number, refusal));
+        self.pass(1);
+    }
+
+    pub(super) fn break_off(&self, refusal: Refusal) {
+        let _ = self.broken.set(refusal);
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
+    }
+
+    /// Whether the last head that passed was answered; if not, `waker` is woken when it is.
+    pub(super) fn is_answered(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let answered = self.answered.load(Ordering::Acquire) >= self.passed.load(Ordering::Relaxed);
+        state.unanswered = !answered;
+        state.register(waker);
+        answered
+    }
+
+    /// The server has written all it had: what is queued may go out now.
+    pub(super) fn flushing(&self, waker: &Waker) -> Bytes {
+        let mut state = self.lock();
+        state.flushed = state.turn;
+        state.register(waker);
+        self.take(&mut state)
+    }
+
+    /// The server writes; `first` if these are its first bytes since it had written all it had. They begin the answer,
+    /// or a 100, if that was after the request began: what is queued goes before them. Otherwise it is too late.
+    pub(super) fn writing(&self, first: bool) -> Bytes {
+        if !self.queued.load(Ordering::Acquire) {
+            return Bytes::new();
+        }
+        let mut state = self.lock();
+        if first && state.flushed == state.turn {
+            return self.take(&mut state);
+        }
+        if !state.open {
+            self.take(&mut state);
+        }
+        Bytes::new()
+    }
+
+    fn take(&self, state: &mut State) -> Bytes {
+        if state.queue.is_empty() {
+            return Bytes::new();
+        }
+        self.queued.store(false, Ordering::Release);
+        std::mem::take(&mut state.queue).freeze()
+    }
+
+    /// No holder panics between two changes, so a poisoned state is a good one.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+}

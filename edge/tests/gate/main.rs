@@ -1,0 +1,9 @@
+//! The gate before hyper's HTTP/1.1 server, over real connections: raw bytes in, raw bytes out, and what the service saw.
+
+mod close;
+mod desync;
+mod interim;
+mod naive;
+mod server;
+mod smuggling;
+mod switch;

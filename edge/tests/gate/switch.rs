@@ -1,0 +1,46 @@
+//! What a client sends behind a switch of protocols is neither a request nor a tunnel before the answer says so.
+
+use super::server::{Seen, statuses, talk};
+
+const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn upgrade(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+}
+
+#[tokio::test]
+async fn bytes_behind_a_switch_go_through_the_tunnel_unread() {
+    let (answer, seen) = talk(format!("{}{NEXT}\0\n\r", upgrade("/switch")).as_bytes()).await;
+    assert!(answer.ends_with(&format!("\r\n\r\n{NEXT}\0\n\r")), "{answer:?}");
+    assert_eq!(statuses(&answer), [101]);
+    assert_eq!(seen, []);
+}
+
+#[tokio::test]
+async fn more_than_is_held_goes_through_the_tunnel() {
+    let long = "x".repeat(300 * 1024);
+    let (answer, _) = talk(format!("{}{long}", upgrade("/switch")).as_bytes()).await;
+    assert!(answer.ends_with(&format!("\r\n\r\n{long}")));
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_not_taken_up_is_a_request_like_others() {
+    let (answer, seen) = talk(format!("{}{NEXT}{NEXT}", upgrade("/plain")).as_bytes()).await;
+    assert_eq!(statuses(&answer), [200, 200, 200], "{answer:?}");
+    assert_eq!(seen.len(), 3);
+}
+
+#[tokio::test]
+async fn a_bad_head_behind_an_upgrade_that_is_not_taken_up_is_refused() {
+    let (answer, seen) = talk(format!("{}GET /next HTTP/1.1\r\n\r\n", upgrade("/plain")).as_bytes()).await;
+    assert_eq!(statuses(&answer), [200, 400], "{answer:?}");
+    assert_eq!(seen, [Seen::new("GET", "/plain", b"")]);
+}
+
+#[tokio::test]
+async fn a_body_before_a_switch_is_a_body() {
+    let request = "POST /plain HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let (answer, seen) = talk(format!("{request}{NEXT}").as_bytes()).await;
+    assert_eq!(statuses(&answer), [200, 200], "{answer:?}");
+    assert_eq!(seen, [Seen::new("POST", "/plain", b"hi"), Seen::new("GET", "/next", b"")]);
+}
