@@ -18,6 +18,8 @@
 
 mod additional;
 mod substitute;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 

@@ -15,6 +15,8 @@ mod encode;
 mod names;
 mod opt;
 mod query;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
@@ -213,18 +215,18 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             CLASS_IN => Class::In,
             CLASS_ANY => Class::Any,
             // CHAOS is where servers tell their names and versions (S1).
-            _ => return Draft::without_data(Rcode::Refused, Some(ExtendedError::NotSupported)),
+            _ => return Draft::without_data(Rcode::Refused, Some(ExtendedError::Unsupported)),
         };
         // Transfers do not exist yet, and whether the zone does makes no difference (D17, D14).
         if matches!(question.qtype, Type::AXFR | Type::IXFR) {
-            return Draft::without_data(Rcode::Refused, Some(ExtendedError::NotSupported));
+            return Draft::without_data(Rcode::Refused, Some(ExtendedError::Unsupported));
         }
         let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
         let query = Query { qname: question.name(), qtype: question.qtype, qclass, dnssec_ok };
         let answer = answer::answer(self.world.view(self.view), query);
         let error = match answer.kind {
-            Kind::NoZone => Some(ExtendedError::NotAuthoritative),
-            Kind::BrokenZone => Some(ExtendedError::NotReady),
+            Kind::NoZone => Some(ExtendedError::Elsewhere),
+            Kind::BrokenZone => Some(ExtendedError::Unready),
             _ => None,
         };
         Draft { rcode: answer.rcode, error, truncated: false, content: Content::Answer(answer) }

@@ -19,12 +19,12 @@ pub(super) struct Opt<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum ExtendedError {
-    /// The zone has not been loaded.
-    NotReady = 14,
-    /// No zone of ours.
-    NotAuthoritative = 20,
-    /// A class or operation that is not offered.
-    NotSupported = 21,
+    /// Not Ready: the zone has not been loaded.
+    Unready = 14,
+    /// Not Authoritative: no zone of ours.
+    Elsewhere = 20,
+    /// Not Supported: a class or operation that is not offered.
+    Unsupported = 21,
 }
 
 const OPTION_NSID: u16 = 3;

@@ -13,8 +13,12 @@
 //! Invariant: queries never insert, so the hash needs no key; a probe sequence is as long as the build made it.
 //! Invariant: nothing here knows of views or marks. A tree holds what its view may show and nothing else.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod index;
 mod rrset;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Ordering;
 use std::fmt;
