@@ -1,0 +1,146 @@
+//! Whatever comes in: no panic, no answer to an answer, nothing too large, and hickory-proto reads what we wrote.
+
+use std::fmt::Write as _;
+
+use hickory_proto::op::Message as Decoded;
+use proptest::prelude::*;
+
+use super::*;
+use crate::answer::{Class, Need, Placed, Query};
+
+fn label() -> impl Strategy<Value = &'static str> {
+    prop_oneof![4 => Just("a"), 4 => Just("B"), 2 => Just("*"), 1 => Just("long-label-here")]
+}
+
+fn relative(most: usize) -> impl Strategy<Value = String> {
+    proptest::collection::vec(label(), 0..=most).prop_map(|labels| labels.join("."))
+}
+
+/// A line of zone text: any owner, any of the types whose RDATA holds names or addresses.
+fn line() -> impl Strategy<Value = String> {
+    (relative(3), relative(3), 0..10_u8).prop_map(|(owner, target, kind)| {
+        let owner = if owner.is_empty() { "@" } else { &owner };
+        let target = if target.is_empty() { "@" } else { &target };
+        match kind {
+            0 => format!("{owner} NS {target}"),
+            1 => format!("{owner} CNAME {target}"),
+            2 => format!("{owner} DNAME {target}"),
+            3 => format!("{owner} MX 5 {target}"),
+            4 => format!("{owner} SRV 1 2 3 {target}"),
+            5 => format!("{owner} TXT {}", "t".repeat(200)),
+            6 => format!("{owner} AAAA 2001:db8::1"),
+            7 => format!("{owner} PTR {target}"),
+            8 => format!("{owner} TXT other"),
+            _ => format!("{owner} A 192.0.2.1"),
+        }
+    })
+}
+
+fn zone() -> impl Strategy<Value = String> {
+    proptest::collection::vec(line(), 0..25).prop_map(|lines| {
+        lines.iter().fold(String::from("@ SOA ns h 1 2 3 4 5\n@ NS a\n"), |mut text, line| {
+            writeln!(text, "{line}").unwrap();
+            text
+        })
+    })
+}
+
+fn qtype() -> impl Strategy<Value = Type> {
+    prop_oneof![
+        Just(Type::A),
+        Just(Type::NS),
+        Just(Type::CNAME),
+        Just(Type::MX),
+        Just(Type::TXT),
+        Just(Type::DS),
+        Just(Type::ANY),
+        Just(Type::DNAME),
+        Just(Type::SRV),
+        Just(Type::PTR),
+        Just(Type::SOA),
+    ]
+}
+
+/// Owner, type and TTL of each record of a section, in order.
+fn expected(section: &[Placed<'_>], count: usize) -> Vec<(String, u16, u32)> {
+    let mut records = Vec::new();
+    for placed in section {
+        let owner = Name::from_wire(&placed.owner).unwrap().to_string();
+        records.extend(placed.set.rdatas().map(|_| (owner.clone(), placed.set.rtype.0, placed.ttl)));
+    }
+    records.truncate(count);
+    records
+}
+
+fn decoded(section: &[hickory_proto::rr::Record]) -> Vec<(String, u16, u32)> {
+    section
+        .iter()
+        .map(|record| (record.name.to_string().to_lowercase(), record.record_type().into(), record.ttl))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_survived(packet in proptest::collection::vec(any::<u8>(), 0..200), tcp in any::<bool>()) {
+        let world = world(&[("ex.", EX)]);
+        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let mut out = Vec::new();
+        let outcome = respond(&world, &mut Limits::default(), &packet, &client(transport), moment(), &mut out);
+        match outcome {
+            Outcome::Silent(_) => prop_assert!(out.is_empty() && (packet.len() < 12 || packet[2] & 0x80 != 0)),
+            Outcome::Sent(_) => prop_assert!(out[2] & 0x80 != 0 && out[..2] == packet[..2]),
+        }
+    }
+
+    #[test]
+    fn a_damaged_question_is_survived(
+        at in 0..60_usize, value in any::<u8>(), cut in 0..80_usize, qtype in qtype(),
+    ) {
+        let world = world(&[("ex.", EX)]);
+        let mut packet = ask("a.WWW.ex.", qtype).edns(0, 0x8000, 1400, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]).bytes();
+        if let Some(octet) = packet.get_mut(at) {
+            *octet = value;
+        }
+        packet.truncate(cut.max(12));
+        let mut out = Vec::new();
+        respond(&world, &mut Limits::default(), &packet, &client(Transport::Udp), moment(), &mut out);
+        prop_assert!(out.len() <= 1232);
+        prop_assert!(out.is_empty() || Decoded::from_vec(&out).is_ok(), "{out:x?}");
+    }
+
+    #[test]
+    fn hickory_reads_what_was_meant(
+        text in zone(), qname in relative(5), qtype in qtype(), udp_octets in 0..1400_u16, tcp in any::<bool>(),
+    ) {
+        let world = world(&[("ex.", &text)]);
+        let qname = if qname.is_empty() { "ex.".to_owned() } else { format!("{qname}.ex.") };
+        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let packet = ask(&qname, qtype).edns(0, 0, udp_octets, b"").bytes();
+        let out = reply(&world, &packet, transport);
+        let limit = usize::from(udp_octets.clamp(512, 1232));
+        prop_assert!(tcp || out.len() <= limit, "{} octets", out.len());
+
+        let message = Decoded::from_vec(&out).unwrap();
+        let lower = name(&qname);
+        let query = Query { qname: lower.as_wire(), qtype, qclass: Class::In, dnssec_ok: false };
+        let meant = answer::answer(&world.public, query);
+        prop_assert_eq!(message.queries[0].name().to_string(), qname);
+        for (section, meant) in [(&message.answers, &meant.answer), (&message.authorities, &meant.authority)] {
+            prop_assert_eq!(decoded(section), expected(meant, section.len()));
+        }
+        let all = |placed: &[Placed<'_>]| expected(placed, usize::MAX).len();
+        let required = |placed: &[Placed<'_>]| {
+            placed.iter().filter(|placed| placed.need == Need::Required).map(|placed| placed.set.rdatas().count()).sum()
+        };
+        let (answers, authorities) = (message.answers.len(), message.authorities.len());
+        let additionals = message.additionals.len();
+        let has_required = answers >= required(&meant.answer) && authorities >= required(&meant.authority);
+        prop_assert!(message.metadata.truncation || has_required);
+        prop_assert!(!message.metadata.truncation || !tcp);
+        if tcp {
+            let meant = [&meant.answer, &meant.authority, &meant.additional].map(|section| all(section));
+            prop_assert_eq!([answers, authorities, additionals], meant);
+        }
+        prop_assert_eq!(guard::inspect(&out, &Guard::default()), Ok(()));
+    }
+}

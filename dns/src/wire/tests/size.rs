@@ -1,0 +1,177 @@
+//! Sizes: truncation at whole RRsets, glue, TCP, and response rate limiting.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::*;
+
+fn many(owner: &str, count: usize) -> String {
+    (0..count).fold(String::new(), |mut text, at| {
+        writeln!(text, "{owner} TXT {}{at}", "x".repeat(90)).unwrap();
+        text
+    })
+}
+
+fn big() -> World {
+    let mut text = format!(
+        "@ SOA ns1 h 1 2 3 4 100\n@ NS ns1\nns1 A 192.0.2.1\n{}{}",
+        many("four", 4),
+        many("many", 60)
+    );
+    text += "glued NS ns1\n";
+    for at in 0..13 {
+        writeln!(text, "cut NS n{at}.cut\nn{at}.cut A 192.0.2.{at}\nn{at}.cut AAAA 2001:db8::{at}").unwrap();
+        writeln!(text, "sibs NS m{at}.far\nm{at}.far A 192.0.2.{at}\nm{at}.far AAAA 2001:db8::{at}").unwrap();
+    }
+    world(&[("ex.", &text)])
+}
+
+fn check(qname: &str, udp_octets: Option<u16>, transport: Transport, expected: &str) {
+    let mut ask = ask(qname, Type::TXT);
+    let mut limit = 512;
+    if let Some(octets) = udp_octets {
+        ask = ask.edns(0, 0, octets, b"");
+        limit = usize::from(octets.clamp(512, 1232));
+    }
+    let reply = reply(&big(), &ask.bytes(), transport);
+    assert_eq!(summary(&reply), expected, "{qname} {udp_octets:?} {transport:?}");
+    assert!(reply.len() <= limit || transport == Transport::Tcp, "{} octets", reply.len());
+}
+
+#[test]
+fn answers_are_cut_at_whole_sets_and_the_client_is_told() {
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+    check("four.ex.", None, udp, "opcode0 qr aa rcode0 1/4/1/1");
+    check("many.ex.", None, udp, "opcode0 qr aa tc rcode0 1/0/0/0");
+    check("many.ex.", Some(1232), udp, "opcode0 qr aa tc rcode0 1/0/0/1");
+    check("many.ex.", Some(65535), udp, "opcode0 qr aa tc rcode0 1/0/0/1");
+    check("many.ex.", Some(0), udp, "opcode0 qr aa tc rcode0 1/0/0/1");
+    check("many.ex.", None, tcp, "opcode0 qr aa rcode0 1/60/1/1");
+    check("many.ex.", Some(512), tcp, "opcode0 qr aa rcode0 1/60/1/2");
+}
+
+/// RFC 9471 §3: glue below the cut is required, that of siblings is not.
+#[test]
+fn missing_glue_is_told_if_it_is_in_the_zone_below() {
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+    check("x.cut.ex.", None, udp, "opcode0 qr tc rcode0 1/0/13/11");
+    check("x.cut.ex.", Some(1232), udp, "opcode0 qr rcode0 1/0/13/27");
+    check("x.cut.ex.", None, tcp, "opcode0 qr rcode0 1/0/13/26");
+    check("x.sibs.ex.", None, udp, "opcode0 qr rcode0 1/0/13/12");
+    check("x.sibs.ex.", None, tcp, "opcode0 qr rcode0 1/0/13/26");
+}
+
+/// What does not fit in 65,535 octets cannot be sent at all; the header still says so.
+#[test]
+fn a_set_larger_than_any_message_is_truncated_even_on_tcp() {
+    let text = format!("@ SOA ns1 h 1 2 3 4 100\n{}", many("huge", 700));
+    let reply = reply(&world(&[("ex.", &text)]), &ask("huge.ex.", Type::TXT).bytes(), Transport::Tcp);
+    assert_eq!(summary(&reply), "opcode0 qr aa tc rcode0 1/0/0/0");
+}
+
+#[test]
+fn many_names_compress_to_the_same_message_as_they_would_alone() {
+    let mut text = String::from("@ SOA ns1 h 1 2 3 4 100\n");
+    for at in 0..500 {
+        writeln!(text, "ptr PTR host{at}.some.where.ex.").unwrap();
+    }
+    let reply = reply(&world(&[("ex.", &text)]), &ask("ptr.ex.", Type::PTR).bytes(), Transport::Tcp);
+    let decoded = hickory_proto::op::Message::from_vec(&reply).unwrap();
+    assert_eq!(decoded.answers.len(), 500);
+    assert!(
+        decoded
+            .answers
+            .iter()
+            .enumerate()
+            .all(|(at, record)| { record.data.to_string() == format!("host{at}.some.where.ex.") })
+    );
+    assert!(reply.len() < 500 * 24, "{} octets", reply.len());
+}
+
+/// Asks `count` times at once and tells how many answers were sent, sent empty, and dropped.
+fn flood(
+    limits: &mut Limits,
+    world: &World,
+    qnames: impl Iterator<Item = String>,
+    from: &Client,
+    at: Moment,
+) -> [usize; 3] {
+    let mut tally = [0; 3];
+    for qname in qnames {
+        let mut out = Vec::new();
+        match respond(world, limits, &ask(&qname, Type::A).bytes(), from, at, &mut out) {
+            Outcome::Sent(sent) if sent.truncated => {
+                assert_eq!(summary(&out), "opcode0 qr tc rcode0 1/0/0/0");
+                tally[1] += 1;
+            }
+            Outcome::Sent(_) => tally[0] += 1,
+            Outcome::Silent(why) => {
+                assert_eq!(why, Why::RateLimited);
+                tally[2] += 1;
+            }
+        }
+    }
+    tally
+}
+
+#[test]
+fn a_client_network_gets_its_rate_and_every_so_often_a_slip() {
+    let world = world(&[("ex.", EX)]);
+    let rates = Rates { per_second: 5, burst: 10, slip: 2 };
+    let mut limits = Limits::new(Some(rates));
+    let start = moment();
+    let later = Moment { instant: start.instant + Duration::from_secs(1), ..start };
+    let from = |address: &str, transport| Client { address: address.parse().unwrap(), ..client(transport) };
+    let same = || std::iter::repeat_n("www.ex.".to_owned(), 20);
+    let random = || (0..20).map(|at| format!("r{at}.ex."));
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+
+    assert_eq!(flood(&mut limits, &world, same(), &from("192.0.2.1", udp), start), [10, 5, 5]);
+    assert_eq!(flood(&mut limits, &world, same(), &from("192.0.2.200", udp), start), [0, 10, 10], "same /24");
+    assert_eq!(
+        flood(&mut limits, &world, same(), &from("192.0.2.1", tcp), start),
+        [20, 0, 0],
+        "TCP is proved"
+    );
+    assert_eq!(flood(&mut limits, &world, same(), &from("192.0.3.1", udp), start), [10, 5, 5], "another /24");
+    assert_eq!(
+        flood(&mut limits, &world, random(), &from("192.0.2.1", udp), start),
+        [10, 5, 5],
+        "NXDOMAIN by zone"
+    );
+    assert_eq!(
+        flood(&mut limits, &world, same(), &from("192.0.2.1", udp), later),
+        [5, 7, 8],
+        "a second later"
+    );
+    assert_eq!(flood(&mut limits, &world, same(), &from("2001:db8::1", udp), start), [10, 5, 5]);
+    assert_eq!(
+        flood(&mut limits, &world, same(), &from("2001:db8:0:ff::1", udp), start),
+        [0, 10, 10],
+        "same /56"
+    );
+    assert_eq!(
+        flood(&mut limits, &world, same(), &from("2001:db8:0:100::1", udp), start),
+        [10, 5, 5],
+        "another"
+    );
+}
+
+#[test]
+fn a_good_cookie_is_not_limited() {
+    let secrets = Secrets { active: [7; 16], accepted: Vec::new() };
+    let protocol = Protocol { cookies: Some(secrets.clone()), ..Protocol::default() };
+    let world = World { protocol, ..world(&[("ex.", EX)]) };
+    let from = client(Transport::Udp);
+    let (_, cookie) = secrets.judge(&[1; 8], from.address, moment().unix_seconds);
+    let good = ask("www.ex.", Type::A).edns(0, 0, 1232, &[&[0, 10, 0, 24], &cookie[..]].concat());
+    let bad = ask("www.ex.", Type::A).edns(0, 0, 1232, &[0, 10, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1]);
+    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 0 }));
+    let now = moment();
+    let mut sent = |ask: &Ask| {
+        let mut out = Vec::new();
+        matches!(respond(&world, &mut limits, &ask.bytes(), &from, now, &mut out), Outcome::Sent(_))
+    };
+    assert!(sent(&bad) && !sent(&bad));
+    assert!((0..10).all(|_| sent(&good)));
+}
