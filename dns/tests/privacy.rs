@@ -1,0 +1,102 @@
+//! The promise of PRIVACY.md, held to zones whose generator says of each record, as it makes it, whether outsiders may
+//! know it, so that the oracle shares no rule with the code.
+//!
+//! Every answer of the public view must equal, byte for byte, that of zones made without the hidden records.
+
+#[path = "privacy/ask.rs"]
+mod ask;
+#[path = "privacy/generate.rs"]
+mod generate;
+
+use std::collections::HashSet;
+
+use generate::{Label, Scene};
+use verge_dns::name::Name;
+use verge_dns::rtype::Type;
+use verge_dns::zone::privacy::{Divided, divide};
+use verge_dns::zone::{Record, Severity, Zone};
+
+/// Scenes hold two to four zones each: more than 10,000 zones.
+const SCENES: u64 = 4_000;
+/// Questions asked of each scene, in both worlds.
+const QUESTIONS: usize = 40;
+
+fn scenes(check: impl Fn(&Scene)) {
+    for seed in 0..SCENES {
+        let scene = generate::scene(seed);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(&scene)));
+        if let Err(why) = outcome {
+            eprintln!("seed {seed}\n{}", scene.text());
+            std::panic::resume_unwind(why);
+        }
+    }
+}
+
+fn divided(scene: &Scene) -> Vec<Divided> {
+    let zones: Vec<&Zone> = scene.zones.iter().map(|labelled| &labelled.zone).collect();
+    let divided = divide(&zones, &scene.rules);
+    for one in &divided {
+        assert!(one.problems.iter().all(|it| it.severity != Severity::Error), "{:?}", one.problems);
+    }
+    divided
+}
+
+type Key = (Name, Type, Vec<u8>);
+
+fn key(record: &Record, rdata: &[u8]) -> Key {
+    (record.owner.clone(), record.rtype, rdata.to_vec())
+}
+
+#[test]
+fn the_public_records_are_those_that_were_labelled_public() {
+    scenes(|scene| {
+        for (labelled, divided) in scene.zones.iter().zip(divided(scene)) {
+            let found = divided.public.as_ref().map(|public| {
+                public
+                    .records(&labelled.zone)
+                    .map(|seen| key(seen.record, seen.rdata))
+                    .collect::<HashSet<Key>>()
+            });
+            let expected = labelled.public().map(|zone| {
+                zone.records.iter().map(|record| key(record, &record.rdata)).collect::<HashSet<Key>>()
+            });
+            let leaked: Vec<_> =
+                found.iter().flatten().filter(|it| !expected.iter().flatten().any(|of| of == *it)).collect();
+            let lost: Vec<_> =
+                expected.iter().flatten().filter(|it| !found.iter().flatten().any(|of| of == *it)).collect();
+            assert!(leaked.is_empty() && lost.is_empty(), "leaked {leaked:?}\nlost {lost:?}");
+            assert_eq!(found.is_some(), expected.is_some(), "{} outside", labelled.zone.apex);
+        }
+    });
+}
+
+#[test]
+fn the_inside_sees_every_hidden_record() {
+    scenes(|scene| {
+        for (labelled, divided) in scene.zones.iter().zip(divided(scene)) {
+            let inside: HashSet<Key> =
+                divided.internal.records(&labelled.zone).map(|seen| key(seen.record, seen.rdata)).collect();
+            for (record, label) in labelled.zone.records.iter().zip(&labelled.labels) {
+                let is_there = inside.contains(&key(record, &record.rdata));
+                assert!(is_there || !matches!(label, Label::Hidden), "{} {}", record.owner, record.rtype);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_public_answer_is_that_of_zones_made_without_the_hidden_records() {
+    scenes(|scene| {
+        let zones: Vec<&Zone> = scene.zones.iter().map(|labelled| &labelled.zone).collect();
+        let ours = ask::divided_world(&zones, &divided(scene), &scene.rules);
+        let made: Vec<Zone> = scene.zones.iter().filter_map(generate::Labelled::public).collect();
+        let reference = ask::plain_world(&made, &ours.guard);
+        let mut answered = 0;
+        for question in scene.questions(QUESTIONS) {
+            let (found, expected) = (ask::ask(&ours, &question), ask::ask(&reference, &question));
+            assert_eq!(found, expected, "{question:?}");
+            answered += usize::from(found.len() > ask::HEADER_OCTETS);
+        }
+        assert_eq!(answered, QUESTIONS, "nothing was left unanswered");
+    });
+}
