@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use self::place::Place;
+use crate::limit::Rates;
 use crate::name::Name;
 
 /// All that one server is told.
@@ -49,6 +50,12 @@ pub struct Config {
     pub tcp: Tcp,
     /// How changes of zone files are noticed.
     pub reload: Reload,
+    /// Where the secret of DNS cookies (RFC 7873) comes from.
+    pub cookies: Cookies,
+    /// What is said to who asks for the server's identifier (RFC 5001); none keeps it to ourselves (S1).
+    pub nsid: Option<String>,
+    /// How many UDP answers one client network may take; none leaves them unlimited.
+    pub rate_limit: Option<Rates>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Warning>,
 }
@@ -117,6 +124,18 @@ pub struct Tcp {
     pub message_timeout: Duration,
     /// How long one answer may take to leave.
     pub write_timeout: Duration,
+}
+
+/// Where the secret of DNS cookies comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cookies {
+    /// Nowhere: cookies are ignored.
+    Off,
+    /// Made when the server starts.
+    Random,
+    /// A file that all servers of the same address share: one secret of 32 hexadecimal digits a line. The first makes
+    /// and checks, the others only check (RFC 9018 §5).
+    File(PathBuf),
 }
 
 /// How changes of zone files are noticed.

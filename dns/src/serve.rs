@@ -12,6 +12,7 @@ mod bind;
 pub(crate) mod clock;
 mod desk;
 pub(crate) mod reload;
+mod secrets;
 mod stream;
 #[expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; the module states its invariant")]
 mod sys;
@@ -37,8 +38,10 @@ use self::bind::Bound;
 use self::desk::Desk;
 pub use self::reload::{FolderError, Loads};
 use self::reload::{Loader, Service, Signal};
+pub use self::secrets::SecretError;
 use crate::admin::{self, TokenError};
 use crate::config::{Config, Tcp};
+use crate::limit::{Limits, Rates};
 use crate::metrics::Metrics;
 use crate::view::{Listener, Transport, World};
 
@@ -83,6 +86,8 @@ pub enum StartError {
     Folder(FolderError),
     /// The admin listener's token cannot be read or made.
     Token(TokenError),
+    /// The secret of server cookies cannot be read.
+    Secret(SecretError),
     /// The system gave no thread.
     Thread(io::Error),
 }
@@ -93,6 +98,7 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Folder(error) => write!(f, "{error} (setting `zones`)"),
             Self::Token(error) => error.fmt(f),
+            Self::Secret(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
         }
     }
@@ -105,9 +111,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let sockets = Sockets::bind(&config).map_err(StartError::Bind)?;
     let token = config.admin.as_ref().map(|admin| admin::token(&admin.token_file)).transpose();
     let token = token.map_err(StartError::Token)?;
+    let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
     let first = {
-        let config = config.clone();
-        tokio::task::spawn_blocking(move || reload::first(&config)).await.expect("loading does not panic")
+        let (config, secrets) = (config.clone(), secrets.clone());
+        let load = move || reload::first(&config, secrets);
+        tokio::task::spawn_blocking(load).await.expect("loading does not panic")
     };
     let (library, world, report) = first.map_err(StartError::Folder)?;
 
@@ -124,7 +132,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     for (bound, side) in sides {
         crew.serve(bound, side).map_err(StartError::Thread)?;
     }
-    let loader = Loader::start(config, library, service).map_err(StartError::Thread)?;
+    let loader = Loader::start(config, secrets, library, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));
     if let (Some(listener), Some(token)) = (admin_listener, token) {
         let signals = loader.signals.clone();
@@ -227,6 +235,7 @@ struct Crew {
     world: Arc<ArcSwap<World>>,
     metrics: Arc<Metrics>,
     tcp: Tcp,
+    rates: Option<Rates>,
     loops: Vec<Loop>,
     stop: Arc<AtomicBool>,
     drain: CancellationToken,
@@ -239,6 +248,7 @@ impl Crew {
             world,
             metrics,
             tcp: config.tcp,
+            rates: config.rate_limit,
             loops: Vec::new(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
@@ -278,7 +288,9 @@ impl Crew {
     }
 
     fn desk(&self, transport: Transport) -> Desk {
-        Desk::new(Arc::clone(&self.world), self.metrics.counters(transport))
+        // A stream's client has proved its address, so that nobody else can be flooded through it.
+        let rates = self.rates.filter(|_| transport == Transport::Udp);
+        Desk::new(Arc::clone(&self.world), Limits::new(rates), self.metrics.counters(transport))
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) struct File {
     pub(super) tcp: Tcp,
     #[serde(default)]
     pub(super) reload: Reload,
+    #[serde(default)]
+    pub(super) cookies: Cookies,
+    pub(super) nsid: Option<Spanned<String>>,
+    pub(super) rate_limit: Option<RateLimit>,
 }
 
 #[derive(Default, Deserialize)]
@@ -79,6 +83,21 @@ pub(super) struct Reload {
     pub(super) watch: Option<bool>,
     pub(super) debounce: Option<Spanned<Span>>,
     pub(super) poll: Option<Spanned<Span>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cookies {
+    pub(super) enabled: Option<bool>,
+    pub(super) secret_file: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateLimit {
+    pub(super) answers_per_second: Spanned<u32>,
+    pub(super) burst: Option<Spanned<u32>>,
+    pub(super) slip: Option<u32>,
 }
 
 /// An exact prefix; one address alone is a prefix of full length.

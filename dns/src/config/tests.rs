@@ -33,6 +33,7 @@ fn every_key_is_read() {
         r#"
         zones = "/srv/zones"
         listen = ["[::]:53", "192.0.2.1:53"]
+        nsid = "ns1.ams"
         private = ["198.51.100.64/27", "2001:db8::5"]
         internal_names = ["Corp.Example.com", "db.example.com."]
         [internal]
@@ -57,6 +58,11 @@ fn every_key_is_read() {
         watch = false
         debounce = "50ms"
         poll = "5s"
+        [cookies]
+        secret_file = "cookie.secret"
+        [rate_limit]
+        answers_per_second = 200
+        slip = 3
         "#,
     )
     .unwrap();
@@ -78,6 +84,9 @@ fn every_key_is_read() {
     assert_eq!(config.tcp, tcp);
     let reload = Reload { watch: false, debounce: Duration::from_millis(50), poll: Duration::from_secs(5) };
     assert_eq!(config.reload, reload);
+    assert_eq!(config.cookies, Cookies::File("/etc/verge/cookie.secret".into()));
+    assert_eq!(config.nsid.as_deref(), Some("ns1.ams"));
+    assert_eq!(config.rate_limit, Some(Rates { per_second: 200, burst: 200, slip: 3 }));
 }
 
 #[test]
@@ -171,6 +180,8 @@ fn a_bad_value_is_refused_in_words() {
         ("udp.max_payload = \"1k\"", "a size is a number and a unit"),
         ("log.format = \"xml\"", "unknown variant `xml`"),
         ("reload = 5", "invalid type"),
+        ("rate_limit = {}", "missing field `answers_per_second`"),
+        ("nsid = 5", "invalid type"),
         ("listen = [", "unclosed"),
     ] {
         let text = format!("zones = \"z\"\n{line}\n");

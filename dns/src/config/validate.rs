@@ -10,7 +10,8 @@ use toml::Spanned;
 
 use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
-use super::{Admin, Config, ConfigError, Internal, Log, Place, Reload, Tcp, Udp, Warning};
+use super::{Admin, Config, ConfigError, Cookies, Internal, Log, Place, Reload, Tcp, Udp, Warning};
+use crate::limit::Rates;
 use crate::name::Name;
 
 /// Answers above this are truncated: what every path takes without fragments (DNS flag day 2020, RFC 9715).
@@ -35,6 +36,13 @@ const POLL: Duration = Duration::from_secs(30);
 const MOST_WORKERS: usize = 512;
 /// The longest timeout that still is one.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// An identifier is a name, not a text; it is part of every answer that asks for it.
+const MAX_NSID_OCTETS: usize = 64;
+/// A rate above this limits nothing.
+const MOST_ANSWERS_PER_SECOND: u32 = 1_000_000;
+/// Every second refused answer says "come back by TCP", as in BIND and NSD.
+const SLIP: u32 = 2;
 
 /// Gateways of the common bridges: behind one, every outsider has its address (V6).
 const BRIDGE_GATEWAYS: &[(IpAddr, &str)] = &[
@@ -79,6 +87,9 @@ pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config,
         udp: udp(written.udp, at)?,
         tcp: tcp(written.tcp, at)?,
         reload: reload(written.reload, at)?,
+        cookies: cookies(written.cookies, base, at)?,
+        nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
+        rate_limit: written.rate_limit.map(|limit| rates(limit, at)).transpose()?,
         warnings,
     })
 }
@@ -186,12 +197,33 @@ fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {
     })
 }
 
+fn cookies(written: file::Cookies, base: &Path, at: At<'_>) -> Result<Cookies, ConfigError> {
+    match (written.enabled.unwrap_or(true), written.secret_file) {
+        (true, Some(path)) => Ok(Cookies::File(base.join(path.into_inner()))),
+        (true, None) => Ok(Cookies::Random),
+        (false, None) => Ok(Cookies::Off),
+        (false, Some(path)) => Err(invalid(
+            at(path.span()),
+            "cookies are off, so there is no use for a secret",
+            "remove secret_file, or enabled = false",
+        )),
+    }
+}
+
+fn rates(written: file::RateLimit, at: At<'_>) -> Result<Rates, ConfigError> {
+    let rate = |n: &u32| (1..=MOST_ANSWERS_PER_SECOND).contains(n);
+    let per_second = within(Some(written.answers_per_second), rate, "1 to 1000000", at)?;
+    let per_second = per_second.expect("a value went in");
+    let burst = within(written.burst, rate, "1 to 1000000", at)?;
+    Ok(Rates { per_second, burst: burst.unwrap_or(per_second), slip: written.slip.unwrap_or(SLIP) })
+}
+
 fn timeout(written: Option<Spanned<Span>>, default: Duration, at: At<'_>) -> Result<Duration, ConfigError> {
     let allowed = |span: &Span| (Duration::from_millis(1)..=LONGEST_TIMEOUT).contains(&span.0);
     Ok(within(written, allowed, "1ms to 1d", at)?.map_or(default, |span| span.0))
 }
 
-fn within<T: Copy>(
+fn within<T>(
     written: Option<Spanned<T>>,
     allowed: impl Fn(&T) -> bool,
     range: &str,

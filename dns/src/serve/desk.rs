@@ -31,8 +31,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>) -> Self {
-        Self { world, limits: Limits::default(), counters, shouted: None }
+    pub(super) fn new(world: Arc<ArcSwap<World>>, limits: Limits, counters: Arc<Counters>) -> Self {
+        Self { world, limits, counters, shouted: None }
     }
 
     /// The world in service now. It is held for a batch only, so that an idle loop keeps no old world in memory.

@@ -8,6 +8,7 @@ pub(crate) mod report;
 mod settle;
 mod watch;
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +24,9 @@ use self::library::{Library, Terms};
 use self::report::Report;
 use self::watch::Watch;
 use super::clock;
-use crate::config::{self, Config};
+use super::secrets::{self, SecretError};
+use crate::config::{self, Config, ConfigError, Cookies};
+use crate::limit::cookie::Secrets;
 use crate::metrics::Metrics;
 use crate::view::World;
 
@@ -65,8 +68,12 @@ pub(super) struct Loader {
 }
 
 /// The first load, before anything is served.
-pub(super) fn first(config: &Config) -> Result<(Library, World, Report), FolderError> {
-    let mut library = Library::new(vec![config.zones.clone()], Terms::of(config));
+pub(super) fn first(
+    config: &Config,
+    secrets: Option<Secrets>,
+) -> Result<(Library, World, Report), FolderError> {
+    let terms = Terms::of(config).with_cookies(secrets);
+    let mut library = Library::new(vec![config.zones.clone()], terms);
     let loaded = library.load(clock::system_now())?;
     let world = loaded.world.expect("the first load always makes a world");
     Ok((library, world, loaded.report))
@@ -103,10 +110,15 @@ fn release(old: Arc<World>) {
 
 impl Loader {
     /// Starts the thread that follows the folder.
-    pub(super) fn start(config: Config, library: Library, service: Service) -> io::Result<Self> {
+    pub(super) fn start(
+        config: Config,
+        secrets: Option<Secrets>,
+        library: Library,
+        service: Service,
+    ) -> io::Result<Self> {
         let (signals, inbox) = channel();
         let watch = watch(&config, &signals);
-        let follow = Follow { config, library, service, signals: signals.clone(), watch };
+        let follow = Follow { config, secrets, library, service, signals: signals.clone(), watch };
         let thread =
             std::thread::Builder::new().name("reload".to_owned()).spawn(move || follow.run(&inbox))?;
         Ok(Self { signals, thread })
@@ -136,6 +148,7 @@ fn watch(config: &Config, signals: &Sender<Signal>) -> Option<Watch> {
 
 struct Follow {
     config: Config,
+    secrets: Option<Secrets>,
     library: Library,
     service: Service,
     signals: Sender<Signal>,
@@ -148,17 +161,13 @@ impl Follow {
         loop {
             match inbox.recv_timeout(self.config.reload.poll) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Signal::Reload) => {
-                    self.reload_config();
-                    self.load();
-                }
+                Ok(Signal::Reload) => self.reload(),
                 Ok(Signal::Changed) => match debounce(inbox, self.config.reload.debounce) {
                     Settled::Stop => return,
-                    Settled::Reload => {
-                        self.reload_config();
+                    Settled::Reload => self.reload(),
+                    Settled::Quiet => {
                         self.load();
                     }
-                    Settled::Quiet => self.load(),
                 },
                 Err(RecvTimeoutError::Timeout) => {
                     self.mend_watch();
@@ -170,46 +179,76 @@ impl Follow {
         }
     }
 
-    fn load(&mut self) {
+    /// Somebody asked for it, and is told even if there was nothing to do.
+    fn reload(&mut self) {
+        self.reload_config();
+        if self.load() == Found::Nothing {
+            tracing::info!("nothing has changed");
+        }
+    }
+
+    fn load(&mut self) -> Found {
         match self.library.load(clock::system_now()) {
+            Ok(loaded) if loaded.world.is_none() => return Found::Nothing,
             Ok(loaded) => {
-                if loaded.world.is_some() {
-                    self.service.publish(loaded.world, &loaded.report);
-                    self.library.forget_texts();
-                }
+                self.service.publish(loaded.world, &loaded.report);
+                self.library.forget_texts();
             }
             Err(error) => {
                 tracing::error!(%error, "the zones in service stay as they are");
                 self.service.progress.send_modify(|loads| loads.ended += 1);
             }
         }
+        Found::Something
     }
 
     /// Who is inside and what is hidden may change while we run; listeners need a restart.
     fn reload_config(&mut self) {
         let Some(path) = self.config.file.clone() else { return };
-        match config::load(&path) {
-            Ok(new) => {
-                for setting in restart_needed(&self.config, &new) {
-                    tracing::warn!(setting, "a change of this setting needs a restart");
-                }
-                if new != self.config {
-                    self.library.set_terms(vec![new.zones.clone()], Terms::of(&new));
-                    self.config = new;
-                    self.mend_watch();
-                }
-            }
-            Err(error) => {
-                tracing::error!("the configuration in force stays as it is\n{error}");
-                self.service.progress.send_modify(|loads| loads.ended += 1);
-            }
+        if let Err(error) = self.try_config(&path) {
+            tracing::error!("the configuration in force stays as it is\n{error}");
+            self.service.progress.send_modify(|loads| loads.ended += 1);
         }
+    }
+
+    fn try_config(&mut self, path: &Path) -> Result<(), BadConfig> {
+        let new = config::load(path).map_err(BadConfig::Config)?;
+        let secrets = match (&self.config.cookies, &new.cookies) {
+            // A new random secret would make every cookie out there worthless.
+            (Cookies::Random, Cookies::Random) => self.secrets.clone(),
+            (_, cookies) => secrets::load(cookies).map_err(BadConfig::Secret)?,
+        };
+        for setting in restart_needed(&self.config, &new) {
+            tracing::warn!(setting, "a change of this setting needs a restart");
+        }
+        if new != self.config || secrets != self.secrets {
+            let terms = Terms::of(&new).with_cookies(secrets.clone());
+            self.library.set_terms(vec![new.zones.clone()], terms);
+            (self.config, self.secrets) = (new, secrets);
+            self.mend_watch();
+        }
+        Ok(())
     }
 
     fn mend_watch(&mut self) {
         let folder: &Path = &self.config.zones;
         if !self.watch.as_ref().is_some_and(|watch| watch.is_current(folder)) {
             self.watch = watch(&self.config, &self.signals);
+        }
+    }
+}
+
+/// Why a config is not taken over.
+enum BadConfig {
+    Config(ConfigError),
+    Secret(SecretError),
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Secret(error) => error.fmt(f),
         }
     }
 }
@@ -223,8 +262,15 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log", old.log != new.log),
         ("udp", old.udp != new.udp),
         ("tcp", old.tcp != new.tcp),
+        ("rate_limit", old.rate_limit != new.rate_limit),
     ];
     differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
+}
+
+#[derive(PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Something,
 }
 
 enum Settled {

@@ -15,6 +15,7 @@ use super::folder::{self, Content, FolderError, Read};
 use super::report::{Change, Report, State, ZoneReport};
 use super::settle::{self, Candidate, Chosen, Settled};
 use crate::config::Config;
+use crate::limit::cookie::Secrets;
 use crate::name::Name;
 use crate::view::{Access, Guard, Protocol, View, World};
 use crate::zone::check::{self, Context};
@@ -78,8 +79,18 @@ impl Terms {
                 internal_zones: config.internal.zones.clone(),
             },
             access: Access { clients: config.internal.clients.clone() },
-            protocol: Protocol { udp_limit_octets: config.udp.max_payload_octets, ..Protocol::default() },
+            protocol: Protocol {
+                udp_limit_octets: config.udp.max_payload_octets,
+                nsid: config.nsid.as_ref().map(|text| text.as_bytes().into()),
+                cookies: None,
+            },
         }
+    }
+
+    /// With the secrets that server cookies are made of.
+    pub(crate) fn with_cookies(mut self, secrets: Option<Secrets>) -> Self {
+        self.protocol.cookies = secrets;
+        self
     }
 }
 
