@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod command;
 pub mod config;
 pub mod limit;
 pub mod metrics;

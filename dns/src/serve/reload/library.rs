@@ -20,9 +20,9 @@ use crate::name::Name;
 use crate::view::{Access, Guard, Protocol, View, World};
 use crate::zone::check::{self, Context};
 use crate::zone::file::Parsed;
-use crate::zone::privacy::{Divided, Rules, Selection, is_internal_zone};
+use crate::zone::privacy::{Divided, Rules, Selection, Trees, is_internal_zone, trees};
 use crate::zone::set::{Served, Zones};
-use crate::zone::tree::{Tree, group};
+use crate::zone::tree::Tree;
 use crate::zone::{Problem, Record, Severity, SourceFile, Zone, address};
 
 /// What the config says about how zones are served.
@@ -47,7 +47,7 @@ pub(crate) struct Library {
 /// A zone file as it was last read.
 struct Book {
     read: Read,
-    /// Of the zone when it is free of errors of its own.
+    /// None if the text could not be understood.
     zone: Option<Arc<Zone>>,
     problems: Vec<Problem>,
     files: Vec<SourceFile>,
@@ -193,7 +193,9 @@ impl Library {
     fn candidate(&self, book: &Book, parsed: &Parsed) -> Candidate {
         let good = self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone));
         let mut problems = book.problems.clone();
-        if let (Some(old), Some(new)) = (&good, &book.zone) {
+        let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
+        let (new, withheld) = if is_good { (book.zone.clone(), None) } else { (None, book.zone.clone()) };
+        if let (Some(old), Some(new)) = (&good, &new) {
             problems.extend(check::serial(old, new));
         }
         Candidate {
@@ -201,7 +203,8 @@ impl Library {
             path: book.read.path.clone(),
             files: book.files.clone(),
             problems,
-            new: book.zone.clone(),
+            new,
+            withheld,
             good,
         }
     }
@@ -295,14 +298,13 @@ impl Book {
         };
         let mut problems = std::mem::take(&mut parsed.problems);
         let files = std::mem::take(&mut parsed.files);
-        let zone = parsed.zone.take().and_then(|zone| {
+        let zone = parsed.zone.take().map(|zone| {
             let context = Context {
                 hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
                 internal_name: &|name| is_internal_zone(name, rules),
             };
             problems.extend(check::check(&zone, context));
-            let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
-            is_good.then(|| Arc::new(without_texts(zone)))
+            Arc::new(without_texts(zone))
         });
         Self { read, zone, problems, files }
     }
@@ -331,20 +333,8 @@ fn compile(zone: Arc<Zone>, divided: Arc<Divided>, before: Option<&Good>) -> Goo
             return Good { divided, ..before.clone() };
         }
     }
-    let internal = Arc::new(tree(&zone, &divided.internal));
-    let public = divided.public.as_ref().map(|public| {
-        // Nothing is hidden: both views are one value.
-        if *public == divided.internal { Arc::clone(&internal) } else { Arc::new(tree(&zone, public)) }
-    });
+    let Trees { public, internal } = trees(&zone, &divided);
     Good { zone, divided, public, internal }
-}
-
-fn tree(zone: &Zone, selection: &Selection) -> Tree {
-    let sets = match selection.is_whole() {
-        true => group(&zone.records),
-        false => group(&seen(zone, selection)),
-    };
-    Tree::build(zone.apex.clone(), sets)
 }
 
 /// The records of a view on their own.

@@ -22,6 +22,8 @@ pub(super) struct Candidate {
     pub(super) problems: Vec<Problem>,
     /// The file's version, if it is good on its own.
     pub(super) new: Option<Arc<Zone>>,
+    /// The file's version if it is not good, but was understood.
+    pub(super) withheld: Option<Arc<Zone>>,
     /// The last good version.
     pub(super) good: Option<Arc<Zone>>,
 }
@@ -35,8 +37,9 @@ pub(super) enum Chosen {
     Good(Arc<Zone>),
     /// What it said before, as it was compiled then: others changed so that it would not pass again.
     Frozen(Arc<Zone>),
-    /// Nothing: it never was good.
-    Nothing,
+    /// Nothing: it never was good. What its file says takes part in the division, so that the names in it that are
+    /// hidden stay hidden in other zones.
+    Nothing(Option<Arc<Zone>>),
 }
 
 /// What became of a candidate.
@@ -50,7 +53,7 @@ pub(super) struct Settled {
 impl Candidate {
     /// A second file for the same zone: neither is believed.
     pub(super) fn also_in(&mut self, other: &Path) {
-        self.new = None;
+        self.withheld = self.new.take().or(self.withheld.take());
         self.problems.push(Problem {
             severity: Severity::Error,
             code: "two-files",
@@ -71,14 +74,14 @@ impl Chosen {
         match (&candidate.new, &candidate.good) {
             (Some(zone), _) => Self::New(Arc::clone(zone)),
             (None, Some(zone)) => Self::Good(Arc::clone(zone)),
-            (None, None) => Self::Nothing,
+            (None, None) => Self::Nothing(candidate.withheld.clone()),
         }
     }
 
     fn zone(&self) -> Option<&Zone> {
         match self {
             Self::New(zone) | Self::Good(zone) | Self::Frozen(zone) => Some(zone),
-            Self::Nothing => None,
+            Self::Nothing(zone) => zone.as_deref(),
         }
     }
 
@@ -86,7 +89,8 @@ impl Chosen {
         *self = match (&*self, &candidate.good) {
             (Self::New(new), Some(good)) if !Arc::ptr_eq(new, good) => Self::Good(Arc::clone(good)),
             (Self::New(_) | Self::Good(_), Some(good)) => Self::Frozen(Arc::clone(good)),
-            _ => Self::Nothing,
+            (Self::New(new), None) => Self::Nothing(Some(Arc::clone(new))),
+            (settled, _) => settled.clone(),
         };
     }
 

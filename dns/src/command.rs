@@ -1,0 +1,105 @@
+//! What a person can ask of the program: `serve`, `check`, `explain`, `diff`.
+//!
+//! The last three read the same files by the same rules as a server, but need none that runs.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to a person")]
+
+mod check;
+mod diff;
+mod explain;
+mod serve;
+mod zones;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::ConfigError;
+use crate::serve::{FolderError, StartError};
+
+/// An authoritative DNS server that keeps internal addresses private by default.
+#[derive(Debug, Parser)]
+#[command(name = "verge-dns", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer DNS queries until SIGTERM or SIGINT; SIGHUP reads the config and the zone files again
+    Serve(serve::Args),
+    /// Report every problem of zone files, and every record that outsiders do not see
+    Check(check::Args),
+    /// Show the answer that one client would get, and why
+    Explain(explain::Args),
+    /// Show what the outside and the inside see, side by side
+    Diff(diff::Args),
+}
+
+/// Which zone files, by which rules.
+#[derive(Clone, Debug, clap::Args)]
+struct Source {
+    /// The config whose rules hold, and whose zones if none are given [default: dns.toml if it is here]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For pipelines and editors
+    Json,
+}
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+enum Failure {
+    Config(ConfigError),
+    Folder(FolderError),
+    Start(StartError),
+    Log(tracing_subscriber::filter::ParseError),
+    Runtime(std::io::Error),
+    NoZones,
+    /// The command said all there is to say.
+    Problems,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Folder(error) => error.fmt(f),
+            Self::Start(error) => error.fmt(f),
+            Self::Log(error) => {
+                write!(f, "{error} (setting `log.level`; write info, debug, verge_dns=trace …)")
+            }
+            Self::Runtime(error) => write!(f, "the system does not let us start: {error}"),
+            Self::NoZones => {
+                write!(f, "which zone files? name a folder or files, or a config with --config FILE")
+            }
+            Self::Problems => Ok(()),
+        }
+    }
+}
+
+/// Does what was asked.
+pub fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Problems) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("verge-dns: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

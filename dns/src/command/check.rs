@@ -1,0 +1,248 @@
+//! `check`: every problem with its place, and every record that outsiders do not see with the rule that hides it.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Failure, Format, Source, zones};
+use crate::config::Warning;
+use crate::serve::reload::report::{Report, State, ZoneReport};
+use crate::zone::diagnostic::{self, Style};
+use crate::zone::privacy::{Extent, Hidden};
+use crate::zone::text::write_record;
+use crate::zone::{Problem, Severity, Zone};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folders of zone files, or zone files [default: the config's folder, or zones]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// The shape of the output
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let zones = zones::load(&args.paths, &args.source)?;
+    let report = &zones.loaded.report;
+    let warnings = zones.config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
+    let totals = Totals::of(report, warnings.len());
+    match args.format {
+        Format::Human => show(report, warnings, totals),
+        Format::Json => println!("{}", json(report, warnings, totals)),
+    }
+    if totals.errors > 0 { Err(Failure::Problems) } else { Ok(()) }
+}
+
+/// One hidden record, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct HiddenRecord {
+    /// The rule that hides it.
+    pub(super) rule: &'static str,
+    /// Whether only a part of it is hidden.
+    pub(super) partly: bool,
+    pub(super) file: String,
+    pub(super) line: u32,
+    pub(super) column: u32,
+    pub(super) record: String,
+}
+
+impl HiddenRecord {
+    pub(super) fn of(zone: &Zone, hidden: &Hidden) -> Self {
+        let record = &zone.records[hidden.record as usize];
+        let mut text = String::new();
+        write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut text)
+            .expect("a String takes any text");
+        let file = &zone.files[record.at.file as usize];
+        Self {
+            rule: hidden.why.as_str(),
+            partly: hidden.extent == Extent::Part,
+            file: file.path.display().to_string(),
+            line: record.at.line,
+            column: record.at.column,
+            record: text,
+        }
+    }
+}
+
+impl fmt::Display for HiddenRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, file, line, column, record, .. } = self;
+        let extent = if self.partly { " (a part of it)" } else { "" };
+        write!(f, "  {rule:<14} {file}:{line}:{column}: {record}{extent}")
+    }
+}
+
+/// The hidden records of a zone, in the order they were written.
+pub(super) fn hidden_of(zone: &ZoneReport) -> Vec<HiddenRecord> {
+    match (&zone.zone, &zone.divided) {
+        (Some(records), Some(divided)) => {
+            divided.hidden.iter().map(|hidden| HiddenRecord::of(records, hidden)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Totals {
+    zones: usize,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    hidden_records: usize,
+}
+
+impl Totals {
+    fn of(report: &Report, config_warnings: usize) -> Self {
+        let count = |severity| {
+            let problems = report.zones.iter().flat_map(|zone| &zone.problems).chain(&report.nameless);
+            problems.filter(|problem| problem.severity == severity).count()
+        };
+        let hidden = |zone: &ZoneReport| zone.divided.as_ref().map_or(0, |divided| divided.hidden.len());
+        Self {
+            zones: report.zones.len(),
+            errors: count(Severity::Error),
+            warnings: count(Severity::Warning) + config_warnings,
+            notes: count(Severity::Note),
+            hidden_records: report.zones.iter().map(hidden).sum(),
+        }
+    }
+}
+
+fn show(report: &Report, warnings: &[Warning], totals: Totals) {
+    let style = if std::io::stdout().is_terminal() { Style::Coloured } else { Style::Plain };
+    for warning in warnings {
+        println!("{warning}\n");
+    }
+    for problem in &report.nameless {
+        println!("{}", diagnostic::render(problem, &[], style));
+    }
+    for zone in &report.zones {
+        let texts = if zone.problems.is_empty() { Vec::new() } else { zone.texts() };
+        for problem in &zone.problems {
+            println!("{}", diagnostic::render(problem, &texts, style));
+        }
+    }
+    for zone in &report.zones {
+        println!("{}", summary(zone));
+        hidden_of(zone).iter().for_each(|hidden| println!("{hidden}"));
+    }
+    let Totals { zones, errors, warnings, hidden_records, .. } = totals;
+    println!(
+        "{}: {}, {}, {} hidden from outsiders",
+        counted(zones, "zone"),
+        counted(errors, "error"),
+        counted(warnings, "warning"),
+        counted(hidden_records, "record")
+    );
+}
+
+fn summary(zone: &ZoneReport) -> String {
+    let (apex, path) = (&zone.apex, zone.path.display());
+    if zone.state == State::Broken {
+        return format!("{apex} ({path}): not served");
+    }
+    let serial = zone.serial.unwrap_or_default();
+    let inside = counted(zone.internal.as_ref().map_or(0, |tree| tree.len()), "name");
+    let outside = match &zone.public {
+        Some(tree) => format!("{} outside", counted(tree.len(), "name")),
+        None => "no such zone outside".to_owned(),
+    };
+    format!("{apex} ({path}): serial {serial}, {outside}, {inside} inside")
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    totals: Totals,
+    config_warnings: Vec<Told<'a>>,
+    problems: Vec<Told<'a>>,
+    zones: Vec<ZoneDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct ZoneDocument<'a> {
+    zone: String,
+    file: String,
+    /// `current` or `broken`.
+    state: &'static str,
+    serial: Option<u32>,
+    /// None if outside there is no such zone.
+    names_outside: Option<usize>,
+    names_inside: Option<usize>,
+    problems: Vec<Told<'a>>,
+    hidden: Vec<HiddenRecord>,
+}
+
+/// A problem as editors and pipelines read it.
+#[derive(Serialize)]
+struct Told<'a> {
+    severity: &'a str,
+    code: &'a str,
+    message: String,
+    help: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    column: Option<u32>,
+    width: Option<u32>,
+}
+
+impl Told<'_> {
+    fn problem(problem: &Problem, zone: Option<&ZoneReport>) -> Self {
+        let files = zone.map_or(&[][..], |zone| zone.files.as_slice());
+        let plain = diagnostic::plain(problem, files);
+        Self {
+            severity: plain.severity,
+            code: plain.code,
+            message: plain.message,
+            help: plain.help,
+            file: plain.file,
+            line: plain.line,
+            column: plain.column,
+            width: plain.width,
+        }
+    }
+
+    fn warning(warning: &Warning) -> Self {
+        let number = |n: usize| u32::try_from(n).ok();
+        Self {
+            severity: "warning",
+            code: "config",
+            message: warning.message.clone(),
+            help: Some(warning.help.clone()),
+            file: Some(warning.place.path.display().to_string()),
+            line: number(warning.place.line),
+            column: number(warning.place.column),
+            width: number(warning.place.width),
+        }
+    }
+}
+
+fn json(report: &Report, warnings: &[Warning], totals: Totals) -> String {
+    let document = Document {
+        totals,
+        config_warnings: warnings.iter().map(Told::warning).collect(),
+        problems: report.nameless.iter().map(|problem| Told::problem(problem, None)).collect(),
+        zones: report.zones.iter().map(zone_document).collect(),
+    };
+    serde_json::to_string_pretty(&document).expect("the document holds only texts and numbers")
+}
+
+fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {
+    ZoneDocument {
+        zone: zone.apex.to_string(),
+        file: zone.path.display().to_string(),
+        state: zone.state.as_str(),
+        serial: zone.serial,
+        names_outside: zone.public.as_ref().map(|tree| tree.len()),
+        names_inside: zone.internal.as_ref().map(|tree| tree.len()),
+        problems: zone.problems.iter().map(|problem| Told::problem(problem, Some(zone))).collect(),
+        hidden: hidden_of(zone),
+    }
+}

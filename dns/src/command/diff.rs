@@ -1,0 +1,136 @@
+//! `diff`: names that the outside and the inside do not see alike, side by side.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Failure, Format, Source, zones};
+use crate::name;
+use crate::rtype::Type;
+use crate::serve::reload::changes::differences;
+use crate::serve::reload::report::ZoneReport;
+use crate::zone::text::write_rdata;
+use crate::zone::tree::{Node, Tree};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Folders of zone files, or zone files [default: the config's folder, or zones]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// The shape of the output
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+/// The widest that the outside's column gets.
+const MOST_WIDTH: usize = 48;
+
+/// The RRsets of one type at one name, as each side sees them.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Row {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    outside: Vec<String>,
+    inside: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ZoneDiff {
+    zone: String,
+    /// Whether there is such a zone outside.
+    outside: bool,
+    rows: Vec<Row>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let zones = zones::load(&args.paths, &args.source)?;
+    let report = &zones.loaded.report;
+    let diffs: Vec<ZoneDiff> = report.zones.iter().filter_map(diff).collect();
+    match args.format {
+        Format::Human => diffs.iter().for_each(show),
+        Format::Json => {
+            println!("{}", serde_json::to_string_pretty(&diffs).expect("only texts and flags are in it"));
+        }
+    }
+    let broken = report.zones.iter().filter(|zone| zone.internal.is_none());
+    let count = broken.inspect(|zone| eprintln!("{}: not served; see verge-dns check", zone.apex)).count();
+    if count > 0 { Err(Failure::Problems) } else { Ok(()) }
+}
+
+fn diff(zone: &ZoneReport) -> Option<ZoneDiff> {
+    let internal = zone.internal.as_deref()?;
+    let nothing;
+    let public = match zone.public.as_deref() {
+        Some(tree) => tree,
+        None => {
+            nothing = Tree::build(zone.apex.clone(), Vec::new());
+            &nothing
+        }
+    };
+    let pairs = differences(public, internal);
+    let rows = pairs.flat_map(|pair| rows(pair.left, pair.right)).collect();
+    Some(ZoneDiff { zone: zone.apex.to_string(), outside: zone.public.is_some(), rows })
+}
+
+fn rows(outside: Option<Node<'_>>, inside: Option<Node<'_>>) -> Vec<Row> {
+    let Some(node) = outside.or(inside) else { return Vec::new() };
+    let mut name = String::new();
+    name::write_wire(node.name(), &mut name).expect("a String takes any text");
+    let sides = [outside, inside];
+    let mut types: Vec<Type> =
+        sides.iter().flatten().flat_map(|node| node.sets()).map(|set| set.rtype).collect();
+    types.sort_unstable();
+    types.dedup();
+    let rows = types.into_iter().map(|rtype| Row {
+        name: name.clone(),
+        rtype: rtype.to_string(),
+        outside: records(outside, rtype),
+        inside: records(inside, rtype),
+    });
+    rows.filter(|row| row.outside != row.inside).collect()
+}
+
+fn records(node: Option<Node<'_>>, rtype: Type) -> Vec<String> {
+    let Some(set) = node.and_then(|node| node.set(rtype)) else { return Vec::new() };
+    set.rdatas()
+        .map(|rdata| {
+            let mut text = format!("{} ", set.ttl);
+            write_rdata(rtype, rdata, &mut text).expect("a String takes any text");
+            text
+        })
+        .collect()
+}
+
+fn show(diff: &ZoneDiff) {
+    match (diff.outside, diff.rows.is_empty()) {
+        (_, true) => println!("{}: the same outside and inside", diff.zone),
+        (true, false) => println!("{}", diff.zone),
+        (false, false) => println!("{}: there is no such zone outside", diff.zone),
+    }
+    let name_width = diff.rows.iter().map(|row| row.name.len() + row.rtype.len() + 1).max().unwrap_or(0);
+    let outside = diff.rows.iter().flat_map(|row| &row.outside).map(String::len).max().unwrap_or(0);
+    let width = outside.clamp("outside".len(), MOST_WIDTH);
+    if !diff.rows.is_empty() {
+        println!("  {:name_width$}  {:width$}  inside", "", "outside");
+    }
+    for row in &diff.rows {
+        let mut head = format!("{} {}", row.name, row.rtype);
+        for (outside, inside) in side_by_side(row) {
+            println!("  {head:name_width$}  {outside:width$}  {inside}");
+            head.clear();
+        }
+    }
+    println!();
+}
+
+/// What both see stands on one line.
+fn side_by_side(row: &Row) -> Vec<(&str, &str)> {
+    let outside = row.outside.iter().map(|record| {
+        let inside = if row.inside.contains(record) { record.as_str() } else { "-" };
+        (record.as_str(), inside)
+    });
+    let only_inside = row.inside.iter().filter(|record| !row.outside.contains(record));
+    outside.chain(only_inside.map(|record| ("-", record.as_str()))).collect()
+}

@@ -1,0 +1,213 @@
+//! `explain`: the answer that one client would get, and why.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::check::HiddenRecord;
+use super::{Failure, Format, Source, zones};
+use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
+use crate::config::Config;
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::serve::reload::report::{Report, ZoneReport};
+use crate::view::{Client, Listener, Transport, Which, World, choose};
+use crate::zone::text::write_record;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The name asked for; the final dot may be left out
+    #[arg(value_parser = Name::parse_absolute)]
+    name: Name,
+    /// The type asked for
+    #[arg(value_name = "TYPE", value_parser = parse_type)]
+    rtype: Type,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    from: IpAddr,
+    #[command(flatten)]
+    source: Source,
+    /// A folder of zone files, or a zone file [default: the config's folder, or zones]
+    #[arg(long, value_name = "PATH")]
+    zones: Vec<PathBuf>,
+    /// The shape of the output
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+fn parse_type(text: &str) -> Result<Type, &'static str> {
+    text.parse().map_err(|_| "no such type; write A, AAAA, MX …, or TYPE and a number")
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let zones = zones::load(&args.zones, &args.source)?;
+    let world = zones.loaded.world.expect("the first load always makes a world");
+    let explained = explain(args, &world, zones.config.as_ref(), &zones.loaded.report);
+    match args.format {
+        Format::Human => print!("{explained}"),
+        Format::Json => {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&explained).expect("only texts and numbers are in it")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// An answer with its reasons.
+#[derive(Debug, Serialize)]
+struct Explained {
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    from: IpAddr,
+    view: &'static str,
+    view_because: String,
+    zone: Option<ExplainedZone>,
+    rcode: &'static str,
+    kind: &'static str,
+    authoritative: bool,
+    answer: Vec<String>,
+    authority: Vec<String>,
+    additional: Vec<String>,
+    /// Records at or below the name, or at a wildcard above it, that outsiders do not see.
+    hidden_from_outside: Vec<HiddenRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainedZone {
+    zone: String,
+    file: String,
+    state: &'static str,
+    serial: Option<u32>,
+}
+
+fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report) -> Explained {
+    let (view, view_because) = view(args.from, world, config);
+    let query = Query { qname: args.name.as_wire(), qtype: args.rtype, qclass: Class::In, dnssec_ok: false };
+    let given = answer(world.view(view), query);
+    let zone = given.zone.and_then(|apex| report.zones.iter().find(|zone| zone.apex == *apex));
+    let Answer { rcode, authoritative, answer, authority, additional, kind, .. } = &given;
+    Explained {
+        name: args.name.to_string(),
+        rtype: args.rtype.to_string(),
+        from: args.from,
+        view: view.as_str(),
+        view_because,
+        zone: zone.map(explain_zone),
+        rcode: rcode.as_str(),
+        kind: kind_in_words(*kind),
+        authoritative: *authoritative,
+        answer: records(answer),
+        authority: records(authority),
+        additional: records(additional),
+        hidden_from_outside: hidden_near(&args.name, report),
+    }
+}
+
+/// The view of a client that asks the listener which could show it most.
+fn view(from: IpAddr, world: &World, config: Option<&Config>) -> (Which, String) {
+    let internal = config.filter(|config| !config.internal.listen.is_empty());
+    let listener = if internal.is_some() { Listener::Inside } else { Listener::Outside };
+    let client = Client { address: from, port: 0, listener, transport: Transport::Tcp };
+    let view = choose(&world.access, &client);
+    let prefix = world.access.clients.iter().find(|net| net.contains(&client.real_address()));
+    let because = match (view, internal, prefix) {
+        (Which::Internal, _, Some(net)) => {
+            format!("{from} is in {net} of internal.clients; on an outside listener it would be public")
+        }
+        (_, None, _) => "there is no internal listener".to_owned(),
+        (_, Some(_), _) => format!("{from} is in no prefix of internal.clients"),
+    };
+    (view, because)
+}
+
+fn explain_zone(zone: &ZoneReport) -> ExplainedZone {
+    ExplainedZone {
+        zone: zone.apex.to_string(),
+        file: zone.path.display().to_string(),
+        state: zone.state.as_str(),
+        serial: zone.serial,
+    }
+}
+
+fn kind_in_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Positive => "there are such records",
+        Kind::NoData => "the name exists, but has no records of this type",
+        Kind::NxDomain => "there is no such name",
+        Kind::Referral => "the name is delegated; other servers know",
+        Kind::Partial => "the name leads to where no zone here knows more",
+        Kind::TooLong => "the substitution of a DNAME made the name too long",
+        Kind::NoZone => "there is no zone for this name",
+        Kind::BrokenZone => "the zone has errors; see verge-dns check",
+    }
+}
+
+fn records(section: &[Placed<'_>]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for placed in section {
+        let owner = Name::from_wire(&placed.owner).expect("answers hold valid names");
+        for rdata in placed.set.rdatas() {
+            let mut line = String::new();
+            write_record(&owner, placed.ttl, placed.set.rtype, rdata, &mut line)
+                .expect("a String takes any text");
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn hidden_near(name: &Name, report: &Report) -> Vec<HiddenRecord> {
+    let mut near = Vec::new();
+    for zone in &report.zones {
+        let (Some(records), Some(divided)) = (&zone.zone, &zone.divided) else { continue };
+        let hidden = divided.hidden.iter().filter(|hidden| {
+            let owner = &records.records[hidden.record as usize].owner;
+            let wildcard_above =
+                || owner.is_wildcard() && owner.parent().is_some_and(|up| name.is_at_or_under(&up));
+            owner.is_at_or_under(name) && (owner == name || *name != zone.apex) || wildcard_above()
+        });
+        near.extend(hidden.map(|hidden| HiddenRecord::of(records, hidden)));
+    }
+    near
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {} asked from {}", self.name, self.rtype, self.from)?;
+        writeln!(f, "view    {}: {}", self.view, self.view_because)?;
+        match &self.zone {
+            Some(zone) => {
+                write!(f, "zone    {} ({}", zone.zone, zone.file)?;
+                match zone.serial {
+                    Some(serial) => writeln!(f, ", serial {serial})")?,
+                    None => writeln!(f, ", {})", zone.state)?,
+                }
+            }
+            None => writeln!(f, "zone    none in this view")?,
+        }
+        let aa = if self.authoritative { ", authoritative" } else { "" };
+        writeln!(f, "answer  {}{aa}: {}", self.rcode, self.kind)?;
+        for (section, lines) in
+            [("answer", &self.answer), ("authority", &self.authority), ("additional", &self.additional)]
+        {
+            if !lines.is_empty() {
+                writeln!(f, "\n;; {section}")?;
+            }
+            for line in lines {
+                writeln!(f, "{line}")?;
+            }
+        }
+        if !self.hidden_from_outside.is_empty() {
+            writeln!(f, "\n;; hidden from outsiders here")?;
+        }
+        for hidden in &self.hidden_from_outside {
+            writeln!(f, "{hidden}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! `serve`: load, build, say where it listens, run, drain.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::config::{self, Config, Log, LogFormat};
+use crate::serve::{self, Listening, Running};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The config
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = config::load(&args.config).map_err(Failure::Config)?;
+    start_log(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    runtime.block_on(answer(config))
+}
+
+async fn answer(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::Runtime)?;
+    let running = serve::start(config).await.map_err(Failure::Start)?;
+    announce(running.listening());
+    signals.until_told_to_stop(&running).await;
+    tracing::info!("draining");
+    running.drain().await;
+    Ok(())
+}
+
+fn announce(listening: &Listening) {
+    for address in &listening.outside {
+        println!("listening {address} outside");
+    }
+    for address in &listening.inside {
+        println!("listening {address} inside");
+    }
+    if let Some(address) = listening.admin {
+        println!("listening {address} admin");
+    }
+}
+
+fn start_log(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.level).map_err(Failure::Log)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Human => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+struct Signals {
+    stop: [Signal; 2],
+    reload: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        Ok(Self { stop, reload: signal(SignalKind::hangup())? })
+    }
+
+    async fn until_told_to_stop(&mut self, running: &Running) {
+        let [terminate, interrupt] = &mut self.stop;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = self.reload.recv() => running.reload(),
+            }
+        }
+    }
+}

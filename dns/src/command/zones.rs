@@ -1,0 +1,41 @@
+//! The zone files of a command: read once, by the rules of a config if there is one.
+
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Source};
+use crate::config::{self, Config};
+use crate::serve::clock;
+use crate::serve::reload::library::{Library, Loaded, Terms};
+
+/// Where a config is looked for when none is named.
+const DEFAULT_CONFIG: &str = "dns.toml";
+/// Where zone files are looked for when there is no config either.
+const DEFAULT_FOLDER: &str = "zones";
+
+/// What a command works on.
+pub(super) struct Zones {
+    pub(super) config: Option<Config>,
+    pub(super) loaded: Loaded,
+}
+
+pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure> {
+    let config = find_config(source)?;
+    let paths = match (given, &config) {
+        ([], Some(config)) => vec![config.zones.clone()],
+        ([], None) if Path::new(DEFAULT_FOLDER).is_dir() => vec![DEFAULT_FOLDER.into()],
+        ([], None) => return Err(Failure::NoZones),
+        (given, _) => given.to_vec(),
+    };
+    let terms = config.as_ref().map(Terms::of).unwrap_or_default();
+    let loaded = Library::new(paths, terms).load(clock::system_now()).map_err(Failure::Folder)?;
+    Ok(Zones { config, loaded })
+}
+
+fn find_config(source: &Source) -> Result<Option<Config>, Failure> {
+    let path = match &source.config {
+        Some(path) => path,
+        None if Path::new(DEFAULT_CONFIG).exists() => Path::new(DEFAULT_CONFIG),
+        None => return Ok(None),
+    };
+    config::load(path).map(Some).map_err(Failure::Config)
+}
