@@ -298,14 +298,22 @@ impl Book {
         };
         let mut problems = std::mem::take(&mut parsed.problems);
         let files = std::mem::take(&mut parsed.files);
-        let zone = parsed.zone.take().map(|zone| {
-            let context = Context {
-                hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
-                internal_name: &|name| is_internal_zone(name, rules),
-            };
-            problems.extend(check::check(&zone, context));
-            Arc::new(without_texts(zone))
-        });
+        let context = Context {
+            hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
+            internal_name: &|name| is_internal_zone(name, rules),
+        };
+        let zone = match (parsed.zone.take(), parsed.draft.take()) {
+            (Some(zone), _) => {
+                problems.extend(check::check(&zone, context));
+                Some(zone)
+            }
+            (None, Some(draft)) => {
+                problems.extend(check::partial(&draft, context));
+                Some(draft)
+            }
+            (None, None) => None,
+        };
+        let zone = zone.map(|zone| Arc::new(without_texts(zone)));
         Self { read, zone, problems, files }
     }
 
