@@ -147,7 +147,8 @@ pub struct Listener {
 
 async fn start_dns(options: &Options, folder: &Path) -> Result<verge_dns::serve::Running, StartError> {
     let text = dns_config(options);
-    let config = verge_dns::config::parse(&text, folder, Path::new("the demo's dns.toml")).map_err(boxed("verge-dns"))?;
+    let config = verge_dns::config::parse(&text, folder, Path::new("the demo's dns.toml"))
+        .map_err(boxed("verge-dns"))?;
     verge_dns::serve::start(config).await.map_err(boxed("verge-dns"))
 }
 
@@ -160,7 +161,8 @@ async fn start_edge(
     let text = edge_config(options, edge, origin.address());
     let folder = folder.join(edge.name);
     std::fs::create_dir(&folder).map_err(StartError::Folder)?;
-    let config = verge_edge::config::parse(&text, &folder, Path::new("the demo's edge.toml")).map_err(boxed(edge.name))?;
+    let config = verge_edge::config::parse(&text, &folder, Path::new("the demo's edge.toml"))
+        .map_err(boxed(edge.name))?;
     verge_edge::serve::start(config).await.map_err(boxed(edge.name))
 }
 
@@ -302,11 +304,18 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {source}; choose another port with {flag}")
             }
             Self::NoZones { folder } => {
-                write!(f, "there is no folder {}; name one that holds *.zone files with --zones", folder.display())
+                write!(
+                    f,
+                    "there is no folder {}; name one that holds *.zone files with --zones",
+                    folder.display()
+                )
             }
             Self::Folder(source) => write!(f, "cannot make a temporary folder: {source}"),
             Self::Origin { address, source } => {
-                write!(f, "the origin cannot listen on {address}: {source}; choose another port with --origin-port")
+                write!(
+                    f,
+                    "the origin cannot listen on {address}: {source}; choose another port with --origin-port"
+                )
             }
             Self::Unit { name, source } => write!(f, "{name} did not start: {source}"),
         }

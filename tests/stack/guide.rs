@@ -30,7 +30,11 @@ impl Guide {
         let edges = demo.edges();
         let origin = format!("http://{}", demo.origin.address());
         Self {
-            listening: demo.listening().iter().map(|l| format!("listening {} {}", l.what, l.address)).collect(),
+            listening: demo
+                .listening()
+                .iter()
+                .map(|l| format!("listening {} {}", l.what, l.address))
+                .collect(),
             page: format!("http://{}/", edges[0]),
             second_page: format!("http://{}/", edges[1]),
             names: names(demo),
@@ -80,7 +84,10 @@ impl fmt::Display for Guide {
         show(f, &self.names)?;
         writeln!(f, "\nPages:")?;
         show(f, &self.pages)?;
-        writeln!(f, "\nEdit zones/example.com.zone and ask again: a good edit is served at once, a broken one is")?;
+        writeln!(
+            f,
+            "\nEdit zones/example.com.zone and ask again: a good edit is served at once, a broken one is"
+        )?;
         writeln!(f, "pointed at here and changes nothing. Ctrl-C drains and ends.")
     }
 }

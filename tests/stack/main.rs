@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use verge_stack::guide::Guide;
 use verge_stack::{demo, origin};
@@ -65,7 +64,8 @@ async fn run_all(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
 
 async fn run_origin(listen: SocketAddr, arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let started = origin::start(listen).await;
-    let origin = started.map_err(|e| format!("cannot listen on {listen}: {e}; choose another address with --listen"))?;
+    let origin = started
+        .map_err(|e| format!("cannot listen on {listen}: {e}; choose another address with --listen"))?;
     say(&format!("listening origin {}\n", origin.address()));
     asked_to_end(arguments.until_stdin_closes).await?;
     within_limit(origin.drain()).await;
@@ -92,10 +92,15 @@ async fn asked_to_end(until_stdin_closes: bool) -> io::Result<()> {
 }
 
 async fn stdin_closed() {
-    let mut ignored = [0; 256];
-    let mut stdin = tokio::io::stdin();
-    // An error means that nothing more will come, as the end does.
-    while matches!(stdin.read(&mut ignored).await, Ok(n) if n > 0) {}
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    // A thread of its own: the runtime would wait at its end for a read on one of its threads.
+    std::thread::spawn(move || {
+        // An error means that nothing more will come, as the end does.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        // Nobody waits any more when a signal came first.
+        let _ = closed.send(());
+    });
+    let _ = wait.await;
 }
 
 /// Ends early at a second Ctrl-C, and in any case after [`DRAIN_LIMIT`].

@@ -173,12 +173,15 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Response<Full<Bytes>> {
 async fn slow() -> Response<Full<Bytes>> {
     tokio::time::sleep(SLOW_ANSWER).await;
     let mut response = Plain::new(StatusCode::OK, "that took the origin a second\n").response();
-    response.headers_mut().insert(CACHE_CONTROL, "public, max-age=0, s-maxage=10".parse().expect("it is valid"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, "public, max-age=0, s-maxage=10".parse().expect("it is valid"));
     response
 }
 
 fn counts(state: &State) -> Response<Full<Bytes>> {
-    let asked: BTreeMap<_, _> = state.asked.iter().map(|(path, count)| (path, count.load(Ordering::Relaxed))).collect();
+    let asked: BTreeMap<_, _> =
+        state.asked.iter().map(|(path, count)| (path, count.load(Ordering::Relaxed))).collect();
     let text = serde_json::json!({ "asked": asked, "demo": state.surroundings.get() });
     Response::builder()
         .header(CONTENT_TYPE, "application/json")

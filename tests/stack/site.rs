@@ -21,7 +21,8 @@ impl Asset {
 
     /// A strong validator: FNV-1a over the bytes, which change only with the program.
     pub fn etag(&self) -> String {
-        let hash = self.body.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
+        let hash =
+            self.body.iter().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME));
         format!("\"{hash:016x}\"")
     }
 }
@@ -62,12 +63,14 @@ mod tests {
         let page = std::str::from_utf8(find("/").unwrap().body).unwrap();
         let script = std::str::from_utf8(find("/app.js").unwrap().body).unwrap();
         for asset in ASSETS.iter().filter(|asset| asset.path != "/app.js") {
-            assert!(script.contains(&format!("\"{}\"", asset.path)), "app.js does not ask for {}", asset.path);
+            assert!(
+                script.contains(&format!("\"{}\"", asset.path)),
+                "app.js does not ask for {}",
+                asset.path
+            );
         }
-        let linked: Vec<_> = page
-            .split(['"'])
-            .filter(|text| text.starts_with('/') && text.len() > 1)
-            .collect();
+        let linked: Vec<_> =
+            page.split(['"']).filter(|text| text.starts_with('/') && text.len() > 1).collect();
         assert!(linked.len() >= 4, "the page links to its files");
         for path in linked {
             assert!(find(path).is_some(), "the page links to {path}");
