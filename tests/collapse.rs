@@ -1,5 +1,7 @@
 //! One request reaches the origin however many clients ask, and all of them stream while it is still answering.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;

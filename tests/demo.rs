@@ -2,6 +2,8 @@
 //!
 //! The lines are read back from what the program printed, so the text that a newcomer follows cannot rot.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -5,6 +5,8 @@
 //! module at the top of a unit must be listed as core or as shell, and the detector must find in the shells what it
 //! forbids in the cores.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
