@@ -7,7 +7,7 @@ const FILES = ["/", "/style.css", "/app.js", "/logo.svg", "/path.svg", "/horizon
 function verdict(response) {
   const status = response.headers.get("cache-status");
   if (!response.ok) return "failed";
-  if (!status) return "pass";
+  if (!status) return "direct";
   if (/;\s*hit\b/.test(status)) return "hit";
   return /;\s*fwd=(bypass|method|request)\b/.test(status) || !/;\s*stored\b/.test(status) ? "pass" : "miss";
 }
