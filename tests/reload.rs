@@ -163,17 +163,20 @@ impl Served {
     async fn edit(&self, apex: &str, text: &str) {
         let new = self.zones.path().join("edited");
         std::fs::write(&new, text).unwrap();
-        std::fs::rename(new, self.file(apex)).unwrap();
-        self.reload().await;
+        self.change(|| std::fs::rename(new, self.file(apex)).unwrap()).await;
     }
 
     async fn remove(&self, apex: &str) {
-        std::fs::remove_file(self.file(apex)).unwrap();
-        self.reload().await;
+        self.change(|| std::fs::remove_file(self.file(apex)).unwrap()).await;
     }
 
-    async fn reload(&self) {
-        self.running.reload().await;
+    /// Whichever comes first reads the change: the watch on the folder or our request. The other finds nothing new.
+    async fn change(&self, make: impl FnOnce()) {
+        let mut loads = self.running.loads();
+        let before = loads.borrow_and_update().ended;
+        make();
+        self.running.reload();
+        loads.wait_for(|loads| loads.ended > before).await.unwrap();
     }
 
     fn file(&self, apex: &str) -> std::path::PathBuf {

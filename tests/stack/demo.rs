@@ -50,7 +50,6 @@ pub struct Options {
 const SAMPLE_ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../zones");
 
 /// The running stack.
-#[derive(Debug)]
 pub struct Demo {
     /// The name server.
     pub dns: verge_dns::serve::Running,
