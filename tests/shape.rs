@@ -29,7 +29,9 @@ const DNS: Unit = Unit {
 const EDGE: Unit = Unit {
     folder: "edge",
     cores: &["key", "policy"],
-    shell: &["admin", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve", "store"],
+    shell: &[
+        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve", "store",
+    ],
 };
 
 /// What decides may not know what acts: async, sockets, clocks, logs, metrics, config files.
