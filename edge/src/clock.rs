@@ -31,3 +31,10 @@ impl Clock {
         self.ahead_ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
+
+/// Real time for sockets and durations, whatever a test does to the cache's clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]
+pub fn monotonic() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

@@ -1,1 +1,171 @@
 //! One fetch per key however many ask; readers stream while it fills.
+//!
+//! ```text
+//! fetch ─▶ join ─┬─ lead: a task of the cache's own ─▶ origin ─▶ Verdict ─▶ log ─▶ store
+//!                ├─ follow: wait for the Verdict, then read the log ◀─────────┘
+//!                └─ apart: as lead, but nobody follows
+//! ```
+//!
+//! The response's head decides whether others may share it: they ask [`policy::reuse`](crate::policy::reuse) about the
+//! entry that is filling, as about a stored one, and fetch for themselves at once if it says no.
+//!
+//! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
+//! Invariant: a fill that a purge has covered gets no new reader and is not stored.
+
+mod fill;
+pub mod log;
+mod marker;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::Version;
+
+pub use fill::{Filling, Own, Plan, Verdict};
+pub use log::Reader;
+
+use crate::clock::Clock;
+use crate::config::Site;
+use crate::key::Key;
+use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::policy::{RequestHead, Selecting};
+use crate::store::Store;
+use fill::Fill;
+use marker::Markers;
+use table::{Joined, Table};
+
+/// Every fetch under way.
+#[derive(Debug)]
+pub struct Flights {
+    table: Table,
+    apart: Markers,
+    store: Arc<Store>,
+    clock: Clock,
+    metrics: Metrics,
+    /// This edge's name in the fields that it adds.
+    name: String,
+    max_object_bytes: u64,
+}
+
+/// One site as a fetch needs it.
+#[derive(Debug)]
+pub struct FetchSite {
+    /// Its place in the config.
+    pub index: usize,
+    /// Its rules.
+    pub site: Arc<Site>,
+    /// Where to fetch from.
+    pub origins: Origins,
+}
+
+/// Everything a fetch needs, owned by its task.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// Whose origins, by whose rules.
+    pub site: Arc<FetchSite>,
+    /// Where the response will be stored.
+    pub key: Key,
+    /// The request that caused it.
+    pub request: RequestHead,
+    /// Its client, for `X-Forwarded-For`.
+    pub client: IpAddr,
+    /// Its version, for `Via`.
+    pub version: Version,
+    /// What to ask the origin.
+    pub plan: Plan,
+}
+
+/// How a request takes part in a fetch.
+#[derive(Debug)]
+pub struct Part {
+    /// What the response's head decided.
+    pub verdict: Verdict,
+    /// The right to read the log.
+    pub reader: Reader,
+    /// Whether this request caused the fetch, so that the response is its own.
+    pub role: Role,
+}
+
+/// Whether a request caused the fetch that answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It did.
+    Leader,
+    /// Another one did.
+    Follower,
+}
+
+/// Whose fetch a request may follow.
+#[derive(Debug, Clone)]
+pub enum Company {
+    /// Any for its key.
+    Any,
+    /// One that a request with the same selecting fields caused: the key's responses are known to vary.
+    Alike(Selecting),
+    /// None.
+    Alone,
+}
+
+impl Flights {
+    /// No fetch under way.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        clock: Clock,
+        metrics: Metrics,
+        name: String,
+        max_object_bytes: u64,
+    ) -> Self {
+        let table = Table::default();
+        Self { table, apart: Markers::default(), store, clock, metrics, name, max_object_bytes }
+    }
+
+    /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: the fetch that this request
+    /// followed took too long, and it had better ask alone.
+    pub async fn fetch(self: &Arc<Self>, fetch: &Fetch, company: Company) -> Option<Part> {
+        let (reader, role) = match self.join(fetch, company) {
+            Joined::Lead(reader) => {
+                self.launch(fetch.clone(), Arc::clone(reader.fill()));
+                (reader, Role::Leader)
+            }
+            Joined::Follow(reader) => (reader, Role::Follower),
+        };
+        let limit = if role == Role::Leader { Duration::MAX } else { FOLLOW_LIMIT };
+        let verdict = tokio::time::timeout(limit, reader.fill().verdict()).await.ok()?;
+        Some(Part { verdict, reader, role })
+    }
+
+    /// Fetches without anyone waiting, unless a fetch for the key is under way.
+    pub fn refresh(self: &Arc<Self>, fetch: Fetch) {
+        if let Joined::Lead(reader) = self.join(&fetch, Company::Any) {
+            reader.fill().log.stay();
+            self.launch(fetch, Arc::clone(reader.fill()));
+        }
+    }
+
+    fn join(&self, fetch: &Fetch, company: Company) -> Joined {
+        let company = match company {
+            Company::Any if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
+            other => other,
+        };
+        let is_void = |fill: &Fill| self.store.is_purged(&fill.ticket, &fetch.key, fetch.site.index);
+        self.table.join(&fetch.key, &fetch.request, company, || self.store.begin(), is_void)
+    }
+
+    fn launch(self: &Arc<Self>, fetch: Fetch, fill: Arc<Fill>) {
+        tokio::spawn(fill::run(Arc::clone(self), fetch, fill));
+    }
+
+    /// Responses for this key are not for sharing: until then nobody waits for another's.
+    fn mark_apart(&self, key: &Key, now: SystemTime) {
+        self.apart.mark(key, now + APART_TIME);
+    }
+}
+
+/// A follower waits this long for the head of another's response; then it asks for itself.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
+/// How long a key's requests go apart after a response that could not be shared (hit-for-miss).
+const APART_TIME: Duration = Duration::from_secs(10);

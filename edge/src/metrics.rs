@@ -1,1 +1,243 @@
 //! Counters for what the cores return.
+//!
+//! Invariant: no label comes from a request; the number of series is fixed by the config.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::policy::headers::status::ProxyError;
+use crate::store::Size;
+
+/// All metrics of one edge; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<All>);
+
+#[derive(Debug)]
+struct All {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    sent_bytes: Counter,
+    origin_bytes: Counter,
+    fills: Counter,
+    collapsed: Counter,
+    origin_errors: Family<OriginError, Counter>,
+    hit_seconds: Histogram,
+    miss_seconds: Histogram,
+    connections: Gauge,
+    store_bytes: Gauge,
+    store_keys: Gauge,
+    fill_bytes: Gauge,
+}
+
+/// How a request ended, for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// From a fresh entry.
+    Hit,
+    /// From a stale one.
+    Stale,
+    /// Stored, and the origin said that it still holds.
+    Revalidated,
+    /// From the origin, and storable.
+    Miss,
+    /// From another request's fetch.
+    Collapsed,
+    /// From the origin, and not stored.
+    Pass,
+    /// Refused by us.
+    Refused,
+    /// No origin answered.
+    Failed,
+}
+
+impl Outcome {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Pass => "pass",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the client had to wait for an origin.
+    #[must_use]
+    pub fn waited(self) -> bool {
+        !matches!(self, Self::Hit | Self::Stale | Self::Refused)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    site: String,
+    cache: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OriginError {
+    origin: String,
+    error: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let all = All {
+            registry: Registry::default(),
+            requests: Family::default(),
+            sent_bytes: Counter::default(),
+            origin_bytes: Counter::default(),
+            fills: Counter::default(),
+            collapsed: Counter::default(),
+            origin_errors: Family::default(),
+            hit_seconds: Histogram::new(HIT_SECONDS),
+            miss_seconds: Histogram::new(MISS_SECONDS),
+            connections: Gauge::default(),
+            store_bytes: Gauge::default(),
+            store_keys: Gauge::default(),
+            fill_bytes: Gauge::default(),
+        };
+        Self(Arc::new(all.registered()))
+    }
+}
+
+/// A hit is answered from memory: microseconds matter.
+const HIT_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.1, 1.0];
+/// A miss waits for an origin.
+const MISS_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+impl All {
+    fn registered(mut self) -> Self {
+        let mut registry = Registry::with_prefix("verge_edge");
+        registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+        registry.register_with_unit(
+            "sent",
+            "Body bytes sent to clients",
+            Unit::Bytes,
+            self.sent_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "origin",
+            "Body bytes read from origins",
+            Unit::Bytes,
+            self.origin_bytes.clone(),
+        );
+        registry.register("fills", "Fetches from origins whose response was storable", self.fills.clone());
+        registry.register(
+            "collapsed",
+            "Requests that another request's fetch answered",
+            self.collapsed.clone(),
+        );
+        registry.register(
+            "origin_errors",
+            "Requests that an origin did not answer",
+            self.origin_errors.clone(),
+        );
+        let hit = "From the request's head to the response's, answered from memory";
+        registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
+        let miss = "From the request's head to the response's, with an origin in between";
+        registry.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
+        registry.register("connections", "Client connections open", self.connections.clone());
+        registry.register_with_unit(
+            "store",
+            "Memory that stored responses take",
+            Unit::Bytes,
+            self.store_bytes.clone(),
+        );
+        registry.register("store_keys", "Keys stored", self.store_keys.clone());
+        let fill = "Memory that responses take while they are fetched";
+        registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
+        self.registry = registry;
+        self
+    }
+}
+
+impl Metrics {
+    /// A request was answered; `waited` is the time to the response's head.
+    pub fn answered(&self, site: &SiteMetrics, outcome: Outcome, waited: Duration) {
+        site.counters[outcome as usize].inc();
+        if outcome == Outcome::Collapsed {
+            self.0.collapsed.inc();
+        }
+        let histogram = if outcome.waited() { &self.0.miss_seconds } else { &self.0.hit_seconds };
+        histogram.observe(waited.as_secs_f64());
+    }
+
+    /// The counters of one site.
+    #[must_use]
+    pub fn site(&self, name: &str) -> SiteMetrics {
+        let counter = |outcome: Outcome| {
+            let labels = Request { site: name.to_owned(), cache: outcome.as_str() };
+            self.0.requests.get_or_create(&labels).clone()
+        };
+        SiteMetrics { counters: OUTCOMES.map(counter) }
+    }
+
+    /// A storable response began to fill.
+    pub fn filling(&self) {
+        self.0.fills.inc();
+    }
+
+    /// Body bytes went to a client.
+    pub fn sent(&self, bytes: usize) {
+        self.0.sent_bytes.inc_by(bytes as u64);
+    }
+
+    /// Body bytes came from an origin.
+    pub fn fetched(&self, bytes: usize) {
+        self.0.origin_bytes.inc_by(bytes as u64);
+    }
+
+    /// An origin did not answer.
+    pub fn origin_failed(&self, origin: &str, error: ProxyError) {
+        let labels = OriginError { origin: origin.to_owned(), error: format!("{error:?}") };
+        self.0.origin_errors.get_or_create(&labels).inc();
+    }
+
+    /// How many client connections are open.
+    pub fn connections(&self, open: usize) {
+        self.0.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Prometheus' text format, with the store's size as it is now.
+    #[must_use]
+    pub fn render(&self, size: &Size) -> String {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.0.store_bytes.set(gauge(size.bytes));
+        self.0.store_keys.set(gauge(size.keys));
+        self.0.fill_bytes.set(gauge(size.fill_bytes));
+        let mut out = String::new();
+        text::encode(&mut out, &self.0.registry).expect("a String takes any text");
+        out
+    }
+}
+
+/// The counters of one site, by outcome.
+#[derive(Debug, Clone)]
+pub struct SiteMetrics {
+    counters: [Counter; OUTCOMES.len()],
+}
+
+/// In the order of the enum: a counter's place is its outcome's number.
+const OUTCOMES: [Outcome; 8] = [
+    Outcome::Hit,
+    Outcome::Stale,
+    Outcome::Revalidated,
+    Outcome::Miss,
+    Outcome::Collapsed,
+    Outcome::Pass,
+    Outcome::Refused,
+    Outcome::Failed,
+];

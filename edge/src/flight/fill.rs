@@ -1,0 +1,445 @@
+//! The task that fetches: it asks the origin, tells the verdict, fills the log and stores.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use tokio::sync::watch;
+
+use super::log::{Log, Reader};
+use super::{Fetch, Flights};
+use crate::origin::{Answered, OriginBody, RequestBody, Retry, Unanswered};
+use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
+use crate::policy::headers::status::ProxyError;
+use crate::policy::validate::Validators;
+use crate::policy::{
+    self, Admit, Content, Entry, Failure, Freshened, Freshness, ResponseHead, Reuse, Selecting, Staleness,
+    Unstorable,
+};
+use crate::store::{Object, Put, Share, Ticket};
+
+/// What to ask the origin.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// The whole response, to be stored.
+    Whole {
+        /// Something stale that may be served if the origin fails.
+        reserve: Option<Arc<Object>>,
+    },
+    /// Whether a stored one still holds.
+    Validate {
+        /// The stored one.
+        object: Arc<Object>,
+        /// The conditions to send.
+        validators: Validators,
+    },
+}
+
+/// What the head of the origin's response decided.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is being stored: whoever policy lets may read the log.
+    Filling(Arc<Filling>),
+    /// The stored one still holds, with this head.
+    Validated(Arc<Object>),
+    /// The origin failed, and this one may be served stale.
+    Stale(Arc<Object>, Freshness, Staleness),
+    /// It is for the request that caused the fetch only; see [`Own`].
+    Apart,
+    /// No origin answered.
+    Failed(Unanswered),
+    /// The request is not to be sent to any origin.
+    Undeliverable(Undeliverable),
+}
+
+/// A response that is being stored.
+#[derive(Debug)]
+pub struct Filling {
+    /// As it came.
+    pub response: ResponseHead,
+    /// As it will be stored.
+    pub entry: Entry,
+    /// Bytes of its body, if the origin said so.
+    pub length: Option<u64>,
+}
+
+/// What only the request that caused the fetch may have.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
+pub enum Own {
+    /// A response that is not stored, with its body, and why not.
+    Response(Answered, Why),
+    /// A stored response that the origin's 304 confirmed and forbade to keep.
+    Once(Arc<Object>),
+}
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Policy says so.
+    Unstorable(Unstorable),
+    /// It is bigger than an object may be.
+    TooBig,
+}
+
+impl Why {
+    /// A label for logs and `Cache-Status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unstorable(why) => why.as_str(),
+            Self::TooBig => "too-big",
+        }
+    }
+}
+
+/// One fetch under way.
+#[derive(Debug)]
+pub(super) struct Fill {
+    pub(super) log: Log,
+    pub(super) ticket: Ticket,
+    /// The selecting fields of the request that caused it, if the key's responses are known to vary.
+    pub(super) expects: Option<Selecting>,
+    verdict: watch::Sender<Option<Verdict>>,
+    own: Mutex<Option<Own>>,
+}
+
+impl Fill {
+    /// A new fill and its first reader.
+    pub(super) fn start(expects: Option<Selecting>, ticket: Ticket) -> Reader {
+        let (verdict, _) = watch::channel(None);
+        let fill = Self { log: Log::default(), ticket, expects, verdict, own: Mutex::default() };
+        Reader::new(Arc::new(fill)).expect("a new log takes readers")
+    }
+
+    pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
+        Reader::new(Arc::clone(self))
+    }
+
+    /// Waits until the head of the response has come, or will not.
+    pub(super) async fn verdict(&self) -> Verdict {
+        let mut told = self.verdict.subscribe();
+        let verdict = told.wait_for(Option::is_some).await.expect("the sender lives in self");
+        verdict.clone().expect("waited for")
+    }
+
+    pub(super) fn take_own(&self) -> Option<Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn tell(&self, verdict: Verdict) {
+        self.verdict.send_replace(Some(verdict));
+    }
+
+    fn tell_apart(&self, own: Own) {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        self.tell(Verdict::Apart);
+    }
+}
+
+/// The task of one fetch.
+struct Task {
+    flights: Arc<Flights>,
+    fetch: Fetch,
+    fill: Arc<Fill>,
+}
+
+/// Ends the fill however the task ends, so that nobody waits for a task that is gone.
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.flights.table.unlist(&self.fetch.key, &self.fill);
+        if self.fill.verdict.borrow().is_none() {
+            self.fill.tell(Verdict::Failed(INTERRUPTED));
+        }
+        self.fill.log.break_off();
+    }
+}
+
+/// The task was dropped or panicked.
+const INTERRUPTED: Unanswered =
+    Unanswered { failure: Failure::Unreachable, error: ProxyError::ProxyInternalError };
+
+pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
+    let task = Task { flights, fetch, fill };
+    let storing = tokio::select! {
+        biased;
+        storing = task.decide() => storing,
+        () = task.fill.log.deserted() => return,
+    };
+    if let Some(storing) = storing {
+        task.store(storing).await;
+    }
+}
+
+/// A response on its way into the store.
+struct Storing {
+    filling: Arc<Filling>,
+    body: OriginBody,
+}
+
+impl Task {
+    /// Asks the origin and tells the verdict. The body to store, if there is one.
+    async fn decide(&self) -> Option<Storing> {
+        let (ask, held) = match &self.fetch.plan {
+            Plan::Whole { reserve } => (Ask::Whole, reserve.as_ref()),
+            Plan::Validate { object, validators } => (Ask::Validate(validators), Some(object)),
+        };
+        let retry = if held.is_some() { Retry::Never } else { Retry::Another };
+        let answered = match self.ask(&ask, retry).await {
+            Ok(answered) => answered,
+            Err(NoAnswer::Undeliverable(why)) => return self.tell(Verdict::Undeliverable(why)),
+            Err(NoAnswer::Unanswered(why)) => {
+                let stale = self.stale(held, why.failure);
+                return self.tell(stale.unwrap_or(Verdict::Failed(why)));
+            }
+        };
+        match (&self.fetch.plan, answered.response.status()) {
+            (Plan::Validate { object, .. }, StatusCode::NOT_MODIFIED) => {
+                self.validated(object, answered).await
+            }
+            (_, status) if is_failure(status) => match self.stale(held, Failure::Status(status)) {
+                Some(stale) => self.tell(stale),
+                None => self.received(answered),
+            },
+            _ => self.received(answered),
+        }
+    }
+
+    async fn ask(&self, ask: &Ask<'_>, retry: Retry) -> Result<Answered, NoAnswer> {
+        let Fetch { site, request, client, version, .. } = &self.fetch;
+        let hop = Hop { name: &self.flights.name, client: *client, scheme: "http", version: *version };
+        let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
+        let mut asked = Request::new(RequestBody::Empty);
+        *asked.method_mut() = request.method.clone();
+        *asked.uri_mut() = crate::origin::target(&request.uri);
+        *asked.headers_mut() = headers;
+        site.origins.send(asked, retry).await.map_err(NoAnswer::Unanswered)
+    }
+
+    fn tell(&self, verdict: Verdict) -> Option<Storing> {
+        self.fill.tell(verdict);
+        None
+    }
+
+    /// What may be served instead of a failure; never something that a purge has covered meanwhile.
+    fn stale(&self, held: Option<&Arc<Object>>, failure: Failure) -> Option<Verdict> {
+        let object = held.filter(|_| !self.is_purged())?;
+        let now = self.flights.clock.now();
+        match policy::after_failure(&object.entry, failure, &self.fetch.site.site.rules, now) {
+            Reuse::Stale { freshness, why, .. } => Some(Verdict::Stale(Arc::clone(object), freshness, why)),
+            _ => None,
+        }
+    }
+
+    /// A 304 to our own conditions (RFC 9111 §4.3.4).
+    async fn validated(&self, object: &Arc<Object>, answered: Answered) -> Option<Storing> {
+        let Fetch { site, key, request, .. } = &self.fetch;
+        let head = head_of(&answered);
+        match policy::freshen(
+            request,
+            &object.entry,
+            &head,
+            answered.asked,
+            &site.site.rules,
+            answered.received,
+        ) {
+            Freshened::Keep(entry) => {
+                let fresh = Arc::new(self.object(entry, Arc::clone(&object.body)));
+                match self.flights.store.put(key, Arc::clone(&fresh), Some(object), &self.fill.ticket) {
+                    Put::Kept => self.tell(Verdict::Validated(fresh)),
+                    Put::Purged => self.ask_whole().await,
+                }
+            }
+            Freshened::ServeOnce(entry, _) => {
+                self.flights.store.forget(key, object);
+                self.fill.tell_apart(Own::Once(Arc::new(self.object(entry, Arc::clone(&object.body)))));
+                None
+            }
+            Freshened::Mismatch => {
+                self.flights.store.forget(key, object);
+                self.ask_whole().await
+            }
+        }
+    }
+
+    /// What is stored cannot be used after all: another request, without conditions.
+    async fn ask_whole(&self) -> Option<Storing> {
+        match self.ask(&Ask::Whole, Retry::Another).await {
+            Ok(answered) => self.received(answered),
+            Err(NoAnswer::Undeliverable(why)) => self.tell(Verdict::Undeliverable(why)),
+            Err(NoAnswer::Unanswered(why)) => self.tell(Verdict::Failed(why)),
+        }
+    }
+
+    /// A whole response: store it or leave it to the request that caused it.
+    fn received(&self, answered: Answered) -> Option<Storing> {
+        let Fetch { site, key, request, .. } = &self.fetch;
+        let head = head_of(&answered);
+        let length = answered.response.body().size_hint().exact();
+        let lifetime =
+            match policy::admit(request, &head, answered.asked, &site.site.rules, answered.received) {
+                Admit::Leave(why) => return self.apart(answered, Why::Unstorable(why)),
+                Admit::Keep(_) if length > Some(self.flights.max_object_bytes) => {
+                    return self.apart(answered, Why::TooBig);
+                }
+                Admit::Keep(lifetime) => lifetime,
+            };
+        let entry = Entry::new(request, &head, lifetime, answered.asked, answered.received, length);
+        let filling = Arc::new(Filling { response: head, entry, length });
+        self.flights.metrics.filling();
+        self.flights.apart.clear(key);
+        let body = answered.response.into_body();
+        if body.is_end_stream() {
+            // Stored before the head is told: a client that has the head has the whole response.
+            self.put(&filling, &[]);
+            self.fill.log.end();
+            return self.tell(Verdict::Filling(filling));
+        }
+        self.fill.tell(Verdict::Filling(Arc::clone(&filling)));
+        Some(Storing { filling, body })
+    }
+
+    fn apart(&self, answered: Answered, why: Why) -> Option<Storing> {
+        self.flights.mark_apart(&self.fetch.key, answered.received);
+        self.fill.tell_apart(Own::Response(answered, why));
+        None
+    }
+
+    /// Fills the log, and the store from it.
+    async fn store(&self, Storing { filling, mut body }: Storing) {
+        let log = &self.fill.log;
+        let mut share = Some(self.flights.store.fills().share());
+        let mut got = 0_u64;
+        loop {
+            let nearly_done =
+                share.is_some() && filling.length.is_some_and(|length| length - got < NEARLY_BYTES);
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = log.deserted(), if !nearly_done => return,
+            };
+            let piece = match frame {
+                None => break,
+                Some(Err(error)) => {
+                    return tracing::warn!(target: "verge_edge::origin", %error, "response broke off");
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => unpinned(piece),
+                    // Trailers: RFC 9110 §6.5 lets a recipient discard them, and readers may have begun without.
+                    Err(_) => continue,
+                },
+            };
+            got += piece.len() as u64;
+            self.flights.metrics.fetched(piece.len());
+            let fits =
+                |share: &mut Share| got <= self.flights.max_object_bytes && share.grow(piece.len() as u64);
+            if share.as_mut().is_some_and(|share| !fits(share)) {
+                self.flights.table.unlist(&self.fetch.key, &self.fill);
+                log.slide();
+                share = None;
+            }
+            if share.is_some() && filling.length == Some(got) {
+                // Stored before the last piece is told: a client that has it all may ask again at once.
+                self.put_all(&filling, Some(piece.clone()));
+                log.push(piece);
+                return log.end();
+            }
+            log.push(piece);
+            tokio::select! {
+                () = log.room() => {}
+                () = log.deserted(), if share.is_none() => return,
+            }
+        }
+        if share.is_some() {
+            self.put_all(&filling, None);
+        }
+        log.end();
+    }
+
+    fn put_all(&self, filling: &Filling, last: Option<Bytes>) {
+        let mut pieces = self.fill.log.pieces();
+        pieces.extend(last);
+        self.put(filling, &pieces);
+    }
+
+    fn put(&self, filling: &Filling, pieces: &[Bytes]) {
+        let body = joined(pieces);
+        let mut entry = filling.entry.clone();
+        if let Content::Whole { length } = &mut entry.content {
+            *length = Some(body.iter().map(|piece| piece.len() as u64).sum());
+        }
+        let object = Arc::new(self.object(entry, body));
+        self.flights.store.put(&self.fetch.key, object, None, &self.fill.ticket);
+        self.flights.table.unlist(&self.fetch.key, &self.fill);
+    }
+
+    fn object(&self, entry: Entry, body: Arc<[Bytes]>) -> Object {
+        Object { entry, body, site: self.fetch.site.index, epoch: self.fill.ticket.epoch() }
+    }
+
+    fn is_purged(&self) -> bool {
+        self.flights.store.is_purged(&self.fill.ticket, &self.fetch.key, self.fetch.site.index)
+    }
+}
+
+/// Why there is no response.
+enum NoAnswer {
+    Undeliverable(Undeliverable),
+    Unanswered(Unanswered),
+}
+
+/// A fill that nobody reads goes on if no more than this is missing.
+const NEARLY_BYTES: u64 = 1 << 20;
+/// A smaller piece would keep a read buffer of several times its size alive.
+const PINNING_BYTES: usize = 32 << 10;
+/// Pieces smaller than this are joined before they are stored …
+const SMALL_PIECE_BYTES: usize = 16 << 10;
+/// … to pieces of about this size.
+const PIECE_BYTES: usize = 64 << 10;
+
+fn is_failure(status: StatusCode) -> bool {
+    // RFC 5861 §4 names these four.
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn head_of(answered: &Answered) -> ResponseHead {
+    ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
+}
+
+fn unpinned(piece: Bytes) -> Bytes {
+    if piece.len() < PINNING_BYTES { Bytes::copy_from_slice(&piece) } else { piece }
+}
+
+/// Runs of small pieces become one piece each.
+fn joined(pieces: &[Bytes]) -> Arc<[Bytes]> {
+    let mut out = Vec::new();
+    let mut run = BytesMut::new();
+    for piece in pieces {
+        if !run.is_empty() && (piece.len() >= SMALL_PIECE_BYTES || run.len() + piece.len() > PIECE_BYTES) {
+            out.push(std::mem::take(&mut run).freeze());
+        }
+        if piece.len() >= SMALL_PIECE_BYTES { out.push(piece.clone()) } else { run.extend_from_slice(piece) }
+    }
+    if !run.is_empty() {
+        out.push(run.freeze());
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joining_pieces_keeps_every_byte_in_order() {
+        let sizes = [1, 15, 20_000, 3, 9_000, 9_000, 16_384, 16_383, 16_383, 16_383, 16_383, 1];
+        let pieces: Vec<Bytes> =
+            sizes.iter().enumerate().map(|(n, size)| vec![n as u8; *size].into()).collect();
+        let joined = joined(&pieces);
+        assert_eq!(joined.concat(), pieces.concat());
+        assert!(joined.len() < pieces.len());
+        assert!(joined.iter().all(|piece| piece.len() <= PIECE_BYTES));
+    }
+}

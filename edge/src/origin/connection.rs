@@ -1,0 +1,108 @@
+//! One request over one connection: an idle one if there is one, else a new one.
+
+use std::io;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::body::{OriginBody, RequestBody};
+use super::pool::Pool;
+use crate::config::Patience;
+use crate::policy::headers::status::ProxyError;
+
+/// What one origin did with a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
+pub(super) enum Exchange {
+    /// The head of its final response is here.
+    Answered(Response<OriginBody>),
+    /// It never saw the request.
+    Unsent(Request<RequestBody>, ProxyError),
+    /// It may have seen the request, and gave no response.
+    Lost(ProxyError),
+}
+
+pub(super) async fn exchange(
+    pool: &Pool,
+    authority: &str,
+    mut request: Request<RequestBody>,
+    patience: Patience,
+) -> Exchange {
+    // An idle connection may turn out closed before the request is on it: then hyper gives the request back.
+    while let Some(sender) = pool.take() {
+        match send(sender, request, pool, patience).await {
+            Exchange::Unsent(back, _) => request = back,
+            other => return other,
+        }
+    }
+    match timeout(patience.connect, connect(authority)).await {
+        Ok(Ok(sender)) => send(sender, request, pool, patience).await,
+        Ok(Err(error)) => Exchange::Unsent(request, error),
+        Err(_) => Exchange::Unsent(request, ProxyError::ConnectionTimeout),
+    }
+}
+
+async fn connect(authority: &str) -> Result<SendRequest<RequestBody>, ProxyError> {
+    let stream = TcpStream::connect(authority).await.map_err(|error| connect_error(&error))?;
+    // Requests are written whole; waiting for more to send only delays them.
+    let _ = stream.set_nodelay(true);
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| ProxyError::ConnectionTerminated)?;
+    // What ends the connection also ends the exchange on it, where it is told.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
+/// Fields in a response's head; real ones have some tens.
+const MAX_FIELDS: usize = 256;
+/// hyper's read buffer, which a response's head must fit in.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+async fn send(
+    mut sender: SendRequest<RequestBody>,
+    request: Request<RequestBody>,
+    pool: &Pool,
+    patience: Patience,
+) -> Exchange {
+    let answer = sender.try_send_request(request);
+    match first_byte(answer, patience.first_byte).await {
+        Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
+        Ok(Ok(response)) => Exchange::Answered(
+            response
+                .map(|body: Incoming| OriginBody::new(body, sender, pool.clone(), patience.between_bytes)),
+        ),
+        Ok(Err(mut error)) => match error.take_message() {
+            Some(request) => Exchange::Unsent(request, ProxyError::ConnectionTerminated),
+            None => Exchange::Lost(exchange_error(error.error())),
+        },
+    }
+}
+
+/// No head in time.
+struct Late;
+
+async fn first_byte<F: Future>(answer: F, limit: Duration) -> Result<F::Output, Late> {
+    timeout(limit, answer).await.map_err(|_| Late)
+}
+
+fn connect_error(error: &io::Error) -> ProxyError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ProxyError::ConnectionTimeout,
+        // tokio gives resolver failures as errors without an OS code.
+        _ if error.raw_os_error().is_none() => ProxyError::DnsError,
+        _ => ProxyError::ConnectionRefused,
+    }
+}
+
+fn exchange_error(error: &hyper::Error) -> ProxyError {
+    if error.is_parse() { ProxyError::HttpProtocolError } else { ProxyError::ConnectionTerminated }
+}

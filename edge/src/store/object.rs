@@ -1,0 +1,94 @@
+//! One stored response, and the variants under one key.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::purge::Epoch;
+use crate::key::Key;
+use crate::policy::Entry;
+
+/// A stored response: what policy knows of it, and its body.
+#[derive(Debug)]
+pub struct Object {
+    /// The head and what decides reuse.
+    pub entry: Entry,
+    /// The body in pieces, in order.
+    pub body: Arc<[Bytes]>,
+    /// The site it belongs to.
+    pub site: usize,
+    /// The purge epoch its fetch began in.
+    pub epoch: Epoch,
+}
+
+impl Object {
+    /// Bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.
+    pub(super) fn weight(&self, key: &Key) -> u32 {
+        let head: usize = self
+            .entry
+            .head
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
+            .sum();
+        let pieces = self.body.len() * PIECE_BYTES;
+        let bytes = self.body_bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
+        u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
+    }
+}
+
+/// moka weighs in u32; in units of 64 bytes that reaches 256 GiB, and rounding costs less than a head.
+pub(super) const WEIGHT_UNIT_BYTES: u64 = 64;
+/// What the map of fields costs beside a name and a value.
+const FIELD_BYTES: usize = 64;
+/// `Bytes` and the block it shares.
+const PIECE_BYTES: usize = 64;
+/// moka's node and frequency sketch (some 250 bytes, measured), and our structs.
+const OBJECT_BYTES: usize = 640;
+
+/// The variants under one key, newest first; shared and immutable.
+#[derive(Debug, Clone, Default)]
+pub struct Variants(Arc<[Arc<Object>]>);
+
+impl Variants {
+    /// What `policy` judges, in the same order.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Entry> {
+        self.0.iter().map(|object| &object.entry).collect()
+    }
+
+    pub(super) fn weight(&self, key: &Key) -> u32 {
+        self.0.iter().fold(0, |sum, object| sum.saturating_add(object.weight(key)))
+    }
+
+    pub(super) fn retain(&self, keep: impl Fn(&Arc<Object>) -> bool) -> Self {
+        Self(self.0.iter().filter(|object| keep(object)).cloned().collect())
+    }
+
+    pub(super) fn with(&self, newest: Arc<Object>, instead: Option<&Arc<Object>>) -> Self {
+        let stays = |object: &&Arc<Object>| {
+            object.entry.selecting != newest.entry.selecting
+                && !instead.is_some_and(|old| Arc::ptr_eq(old, object))
+        };
+        let others = self.0.iter().filter(stays).take(MAX_VARIANTS - 1).cloned();
+        Self(std::iter::once(Arc::clone(&newest)).chain(others).collect())
+    }
+}
+
+impl Deref for Variants {
+    type Target = [Arc<Object>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// A second line behind `Rules::max_variants`, whatever an operator writes there: look-ups walk the list.
+const MAX_VARIANTS: usize = 256;

@@ -1,0 +1,132 @@
+//! Purge epochs: each purge begins a new one, and what was asked of an origin before it is void within its scope.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::key::Key;
+
+/// How many purges had happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(u64);
+
+/// What a purge covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every variant under one key.
+    Key(Key),
+    /// Everything of the site with this index.
+    Site(usize),
+    /// Everything.
+    All,
+}
+
+/// All purges so far, as far as they can still matter.
+#[derive(Debug)]
+pub struct Purges {
+    all: AtomicU64,
+    sites: Vec<AtomicU64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: u64,
+    /// Of keys, as long as a fetch runs that began before it: stored objects of the key are removed, not compared.
+    keys: HashMap<Key, u64>,
+    /// Fetches from before this are void whatever their key: what is left of keys that were too many to note.
+    fetches: u64,
+    /// How many fetches run that began in an epoch.
+    running: BTreeMap<u64, usize>,
+}
+
+/// A fetch under way, and the epoch that it began in.
+#[derive(Debug)]
+pub struct Ticket {
+    epoch: Epoch,
+    purges: Arc<Purges>,
+}
+
+impl Purges {
+    pub(super) fn new(sites: usize) -> Self {
+        let sites = std::iter::repeat_with(|| AtomicU64::new(0)).take(sites).collect();
+        Self { all: AtomicU64::new(0), sites, state: Mutex::default() }
+    }
+
+    pub(super) fn begin(this: &Arc<Self>) -> Ticket {
+        let mut state = this.lock();
+        let now = state.now;
+        *state.running.entry(now).or_default() += 1;
+        Ticket { epoch: Epoch(now), purges: Arc::clone(this) }
+    }
+
+    pub(super) fn advance(&self, scope: &Scope) {
+        let mut state = self.lock();
+        state.now += 1;
+        let now = state.now;
+        match scope {
+            Scope::All => self.all.store(now, Ordering::Release),
+            Scope::Site(site) => self.sites[*site].store(now, Ordering::Release),
+            Scope::Key(key) => state.note(key, now),
+        }
+    }
+
+    /// An object of this site from an earlier epoch is purged. Read on every hit, so without the lock.
+    pub(super) fn oldest_valid(&self, site: usize) -> Epoch {
+        let site = self.sites[site].load(Ordering::Acquire);
+        Epoch(self.all.load(Ordering::Acquire).max(site))
+    }
+
+    pub(super) fn covers(&self, ticket: &Ticket, key: &Key, site: usize) -> bool {
+        let of_key = self.lock().of(key);
+        ticket.epoch < self.oldest_valid(site).max(Epoch(of_key))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Purged keys that are noted while fetches run; beyond, all those fetches are void, which costs a refetch.
+const MAX_KEYS: usize = 65_536;
+
+impl State {
+    fn note(&mut self, key: &Key, now: u64) {
+        if self.keys.len() >= MAX_KEYS {
+            self.keys.clear();
+            self.fetches = now;
+        } else if !self.running.is_empty() {
+            self.keys.insert(key.clone(), now);
+        }
+    }
+
+    fn of(&self, key: &Key) -> u64 {
+        self.keys.get(key).copied().unwrap_or(0).max(self.fetches)
+    }
+
+    /// A purged key matters as long as a fetch from before its purge runs.
+    fn end(&mut self, epoch: u64) {
+        if let Some(count) = self.running.get_mut(&epoch) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&epoch);
+                let oldest = self.running.first_key_value().map_or(u64::MAX, |(oldest, _)| *oldest);
+                self.keys.retain(|_, purged| *purged > oldest);
+            }
+        }
+    }
+}
+
+impl Ticket {
+    /// The epoch that the fetch began in.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.purges.lock().end(self.epoch.0);
+    }
+}
