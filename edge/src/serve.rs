@@ -1,11 +1,45 @@
 //! Sockets, and the one function that holds every branch of a request.
+//!
+//! ```text
+//! listener ─▶ io ─▶ hyper ─▶ handler ─┬─ strict: is the head sound?
+//!                                     ├─ held: from the store
+//!                                     └─ forward: through a flight, or past the cache
+//! ```
 
+mod answer;
+pub mod body;
+mod forward;
 pub mod gate;
+mod handler;
+mod held;
+mod io;
+mod listener;
+pub mod strict;
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use handler::Edge;
+pub use handler::HEALTH_PATH;
+
+use crate::admin;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flight::{FetchSite, Flights};
+use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::store::Store;
+use listener::Floor;
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -22,11 +56,36 @@ pub enum StartError {
     /// The admin token's file cannot be read or made.
     Token {
         /// Where it should be.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         error: std::io::Error,
     },
 }
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { setting, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use by another program: stop it, or change `{setting}` in the config (port 0 takes a free one)"
+                )
+            }
+            Self::Bind { setting, address, error } => {
+                write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: {error}")
+            }
+            Self::Token { path, error } => {
+                write!(
+                    f,
+                    "cannot read or make the token file {} (`admin.token_file`): {error}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
 
 /// The addresses that were bound, with their real ports.
 #[derive(Debug, Clone)]
@@ -41,6 +100,8 @@ pub struct Listening {
 #[derive(Debug)]
 pub struct Running {
     listening: Listening,
+    floor: Floor,
+    admin: Option<admin::Running>,
 }
 
 /// Binds every listener, then serves. Fails before anything is served if one address is taken.
@@ -56,18 +117,108 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
-    let _ = (config, clock);
-    todo!()
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(bind("listen", *address).await?);
+    }
+    let admin_listener = match &config.admin {
+        None => None,
+        Some(admin) => Some((bind("admin.listen", admin.listen).await?, admin_token(admin)?)),
+    };
+    let public = listeners.iter().map(|(_, address)| *address).collect();
+    let edge = Arc::new(edge(config, clock));
+    let admin = admin_listener.map(|((listener, address), token)| {
+        tracing::info!(target: "verge_edge", %address, "admin listening");
+        (address, admin::run(listener, token, Arc::clone(&edge)))
+    });
+    let floor = floor(edge);
+    for (listener, address) in listeners {
+        tracing::info!(target: "verge_edge", %address, "listening");
+        tokio::spawn(floor.clone().accept(listener));
+    }
+    let listening = Listening { public, admin: admin.as_ref().map(|(address, _)| *address) };
+    Ok(Running { listening, floor, admin: admin.map(|(_, running)| running) })
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { setting, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn admin_token(admin: &crate::config::Admin) -> Result<admin::Token, StartError> {
+    let path = &admin.token_file;
+    admin::Token::read_or_make(path).map_err(|error| StartError::Token { path: path.clone(), error })
+}
+
+fn edge(config: Config, clock: Clock) -> Edge {
+    let metrics = Metrics::default();
+    let sites = config.sites.all();
+    let store = Arc::new(Store::new(&config.cache, sites.len()));
+    let fetch_sites = sites.iter().enumerate().map(|(index, site)| {
+        let origins = Origins::new(site, &clock, &metrics);
+        Arc::new(FetchSite { index, site: Arc::clone(site), origins })
+    });
+    let fetch_sites = fetch_sites.collect();
+    let site_metrics = sites.iter().map(|site| metrics.site(&site.name)).collect();
+    let max_object = config.cache.max_object_bytes;
+    let name = config.name;
+    let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone(), max_object);
+    Edge {
+        name,
+        sites: config.sites,
+        fetch_sites,
+        site_metrics,
+        store,
+        flights: Arc::new(flights),
+        clock,
+        metrics,
+        limits: config.limits,
+        draining: AtomicBool::new(false),
+    }
+}
+
+fn floor(edge: Arc<Edge>) -> Floor {
+    Floor {
+        room: Arc::new(Semaphore::new(edge.limits.connections.min(Semaphore::MAX_PERMITS))),
+        edge,
+        connections: TaskTracker::new(),
+        draining: CancellationToken::new(),
+        closed: CancellationToken::new(),
+        aborted: CancellationToken::new(),
+    }
 }
 
 impl Running {
     /// Where it can be reached.
+    #[must_use]
     pub fn listening(&self) -> &Listening {
         &self.listening
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
+    ///
+    /// New connections are still answered for half of that time, as long as old ones are open: who checks the health
+    /// should see the 503, and who has not heard of it yet should not see a refused connection.
     pub async fn drain(self) {
-        todo!()
+        let Self { floor, admin, .. } = self;
+        let half = floor.edge.limits.drain / 2;
+        floor.edge.draining.store(true, Ordering::Release);
+        floor.draining.cancel();
+        floor.connections.close();
+        let done = timeout(half, floor.connections.wait()).await;
+        floor.closed.cancel();
+        if done.is_err() && timeout(half.max(LEAST), floor.connections.wait()).await.is_err() {
+            tracing::warn!(target: "verge_edge", left = floor.connections.len(), "drain limit reached, closing connections");
+            floor.aborted.cancel();
+            floor.connections.wait().await;
+        }
+        if let Some(admin) = admin {
+            admin.stop().await;
+        }
     }
 }
+
+/// A connection needs a moment to see that it is to end.
+const LEAST: Duration = Duration::from_millis(1);

@@ -1,0 +1,50 @@
+//! What can be written on the command line.
+
+mod purge;
+mod serve;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A pull-CDN edge cache.
+#[derive(Debug, Parser)]
+#[command(name = "verge-edge", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer requests until SIGTERM or Ctrl-C
+    Serve(serve::Serve),
+    /// Make URLs gone from a running edge's cache
+    Purge(purge::Purge),
+}
+
+impl Arguments {
+    pub(crate) async fn run(self) -> Result<(), Failed> {
+        match self.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Purge(purge) => purge.run().await,
+        }
+    }
+}
+
+/// Why a command failed, in words for who typed it.
+#[derive(Debug)]
+pub(crate) struct Failed(String);
+
+impl Failed {
+    fn because(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+
+    #[expect(clippy::print_stderr, reason = "a program tells its errors there")]
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("verge-edge: {}", self.0);
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,88 @@
+//! An answer before it is sent: its head, its body, and what to say about it in counters and logs.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::body::Body;
+use super::strict::Refusal;
+use crate::metrics::Outcome;
+use crate::origin::Unanswered;
+use crate::policy::headers::status::ProxyError;
+use crate::policy::{Failure, Freshness, ResponseHead};
+
+/// One answer, and how it came about.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: ResponseHead,
+    pub(super) body: Body,
+    pub(super) outcome: Outcome,
+    /// Why, in a word.
+    pub(super) why: &'static str,
+    /// The numbers of the decision, if it had any.
+    pub(super) freshness: Option<Freshness>,
+}
+
+impl Answer {
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.head.status;
+        *response.headers_mut() = self.head.headers;
+        response
+    }
+
+    /// A status and a sentence of our own.
+    pub(super) fn plain(status: StatusCode, sentence: &str, outcome: Outcome, why: &'static str) -> Self {
+        let reason = status.canonical_reason().unwrap_or("");
+        let body = Body::whole(format!("{} {reason}: {sentence}\n", status.as_str()));
+        let mut head = ResponseHead { status, headers: http::HeaderMap::new() };
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        // An error of the moment must not be kept by anyone behind us.
+        head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { head, body, outcome, why, freshness: None }
+    }
+
+    /// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.
+    pub(super) fn refusal(refusal: Refusal) -> Self {
+        let mut answer = Self::plain(refusal.status, refusal.reason, Outcome::Refused, "unsound");
+        answer.head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    /// No origin answered.
+    pub(super) fn unanswered(unanswered: Unanswered, name: &str) -> Self {
+        let status = match unanswered.failure {
+            Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Unreachable | Failure::Status(_) => StatusCode::BAD_GATEWAY,
+        };
+        let error = error_type(unanswered.error);
+        let sentence = format!("no origin of this site answered ({error})");
+        let mut answer = Self::plain(status, &sentence, Outcome::Failed, error);
+        answer.proxy_status(name, error);
+        answer
+    }
+
+    /// `Proxy-Status` (RFC 9209) with an error of ours.
+    pub(super) fn proxy_status(&mut self, name: &str, error: &str) {
+        if let Ok(value) = HeaderValue::try_from(format!("{name}; error={error}")) {
+            self.head.headers.append(PROXY_STATUS, value);
+        }
+    }
+}
+
+const PROXY_STATUS: http::HeaderName = http::HeaderName::from_static("proxy-status");
+
+/// RFC 9209 §2.3's word for it.
+fn error_type(error: ProxyError) -> &'static str {
+    match error {
+        ProxyError::ConnectionTimeout => "connection_timeout",
+        ProxyError::ConnectionRefused => "connection_refused",
+        ProxyError::ConnectionTerminated => "connection_terminated",
+        ProxyError::HttpResponseTimeout => "http_response_timeout",
+        ProxyError::HttpProtocolError => "http_protocol_error",
+        ProxyError::HttpResponseIncomplete => "http_response_incomplete",
+        ProxyError::DnsError => "dns_error",
+        ProxyError::DestinationUnavailable => "destination_unavailable",
+        ProxyError::ProxyLoopDetected => "proxy_loop_detected",
+        ProxyError::HttpRequestError => "http_request_error",
+        ProxyError::ProxyInternalError => "proxy_internal_error",
+    }
+}

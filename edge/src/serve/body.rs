@@ -1,0 +1,216 @@
+//! A response's body, wherever its bytes come from.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::flight::Reader;
+use crate::flight::log::BrokenOff;
+use crate::metrics::Metrics;
+use crate::origin::OriginBody;
+use crate::origin::body::BodyError;
+use crate::store::Object;
+
+/// A body on its way to a client, counted as it goes.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    metrics: Option<Metrics>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per response in flight, moved twice")]
+enum Source {
+    Empty,
+    Whole(Bytes),
+    Stored(Stored),
+    Filling(Filling),
+    Origin(OriginBody),
+}
+
+/// Bytes of an object, from one offset to another.
+#[derive(Debug)]
+struct Stored {
+    object: Arc<Object>,
+    piece: usize,
+    window: Window,
+}
+
+/// Bytes of a fill, from one offset to another.
+#[derive(Debug)]
+struct Filling {
+    reader: Reader,
+    window: Window,
+    /// Whether the length is known, so that the client is told.
+    sized: bool,
+}
+
+/// What is still to be left out, then what is still to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    skip: u64,
+    left: u64,
+}
+
+impl Window {
+    fn cut(&mut self, piece: &Bytes) -> Bytes {
+        let skip = self.skip.min(piece.len() as u64);
+        self.skip -= skip;
+        let take = self.left.min(piece.len() as u64 - skip);
+        self.left -= take;
+        let (from, to) = (small(skip), small(skip + take));
+        piece.slice(from..to)
+    }
+}
+
+fn small(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset into a piece in memory")
+}
+
+impl Body {
+    /// None.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { source: Source::Empty, metrics: None }
+    }
+
+    /// A few bytes of our own.
+    #[must_use]
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self { source: Source::Whole(bytes.into()), metrics: None }
+    }
+
+    /// `length` bytes of a stored object from `first` on.
+    pub(super) fn stored(object: Arc<Object>, first: u64, length: u64, metrics: &Metrics) -> Self {
+        let window = Window { skip: first, left: length };
+        Self { source: Source::Stored(Stored { object, piece: 0, window }), metrics: Some(metrics.clone()) }
+    }
+
+    /// `length` bytes of a fill from `first` on; to its end if there is no length.
+    pub(super) fn filling(reader: Reader, first: u64, length: Option<u64>, metrics: &Metrics) -> Self {
+        let window = Window { skip: first, left: length.unwrap_or(u64::MAX) };
+        let source = Source::Filling(Filling { reader, window, sized: length.is_some() });
+        Self { source, metrics: Some(metrics.clone()) }
+    }
+
+    /// An origin's body, unstored.
+    pub(super) fn origin(body: OriginBody, metrics: &Metrics) -> Self {
+        Self { source: Source::Origin(body), metrics: Some(metrics.clone()) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        let Self { source, metrics } = self.get_mut();
+        let frame = ready!(source.poll(cx));
+        if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            metrics.sent(bytes);
+            if matches!(source, Source::Origin(_)) {
+                metrics.fetched(bytes);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::Stored(stored) => stored.window.left == 0,
+            Source::Filling(filling) => filling.window.left == 0,
+            Source::Origin(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stored(stored) => SizeHint::with_exact(stored.window.left),
+            Source::Filling(filling) if filling.sized => SizeHint::with_exact(filling.window.left),
+            Source::Filling(_) => SizeHint::default(),
+            Source::Origin(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Stored(stored) => Poll::Ready(stored.next().map(|piece| Ok(Frame::data(piece)))),
+            Self::Filling(filling) => filling.poll(cx),
+            Self::Origin(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(SendError::Origin)))
+            }
+        }
+    }
+}
+
+impl Stored {
+    fn next(&mut self) -> Option<Bytes> {
+        while self.window.left > 0 {
+            let piece = self.object.body.get(self.piece)?;
+            self.piece += 1;
+            let cut = self.window.cut(piece);
+            if !cut.is_empty() {
+                return Some(cut);
+            }
+        }
+        None
+    }
+}
+
+impl Filling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        while self.window.left > 0 {
+            match ready!(self.reader.poll_next(cx)) {
+                None => break,
+                Some(Err(broken)) => return Poll::Ready(Some(Err(SendError::Fill(broken)))),
+                Some(Ok(piece)) => {
+                    let cut = self.window.cut(&piece);
+                    if !cut.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(cut))));
+                    }
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// Why a response breaks off; the connection is closed, so that the client sees it is not whole.
+#[derive(Debug)]
+pub enum SendError {
+    /// While it was being stored.
+    Fill(BrokenOff),
+    /// On its way through.
+    Origin(BodyError),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fill(error) => error.fmt(f),
+            Self::Origin(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}

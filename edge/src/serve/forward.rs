@@ -1,0 +1,220 @@
+//! Answers that an origin has a part in.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header};
+
+use super::answer::Answer;
+use super::body::Body;
+use super::handler::{Edge, Exchange};
+use super::held;
+use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role};
+use crate::key::key;
+use crate::metrics::Outcome;
+use crate::origin::{self, Answered, OriginBody, RequestBody, Retry, Unanswered};
+use crate::policy::headers::client;
+use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
+use crate::policy::headers::status::{CacheStatus, Verdict};
+use crate::policy::validate::Validators;
+use crate::policy::{self, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
+use crate::store::{Object, Scope, Ticket};
+
+/// Fetches for this request and all that are like it.
+pub(super) async fn fetch(edge: &Arc<Edge>, exchange: &Exchange, plan: Plan, why: Forward) -> Answer {
+    let fetch = fetch_of(exchange, plan);
+    let mut company = Company::Any;
+    loop {
+        let alone = matches!(company, Company::Any).then_some(());
+        company = match edge.flights.fetch(&fetch, company).await {
+            None => Company::Alone,
+            Some(part) => match share(edge, exchange, part, why) {
+                Shared::Answer(answer) => return *answer,
+                // Whoever was refused twice goes alone, so this loop ends.
+                Shared::Not(other) => alone.map_or(Company::Alone, |()| other),
+            },
+        };
+    }
+}
+
+/// Whether a fetch answers a request that takes part in it.
+enum Shared {
+    Answer(Box<Answer>),
+    Not(Company),
+}
+
+fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Shared {
+    let Part { verdict, reader, role } = part;
+    let leads = role == Role::Leader;
+    let say =
+        |status, stored, freshness| Verdict::Forwarded { why, status, stored, collapsed: !leads, freshness };
+    let answer = match verdict {
+        flight::Verdict::Filling(filling) => {
+            if !leads && !is_fresh_for(edge, exchange, &filling.entry) {
+                return Shared::Not(other_company(exchange, &filling));
+            }
+            let freshness = filling.entry.freshness(edge.clock.now());
+            let verdict = say(Some(filling.response.status), true, Some(freshness));
+            held::streamed(edge, exchange, &filling, reader, role, verdict)
+        }
+        flight::Verdict::Validated(object) => {
+            if !leads && !is_fresh_for(edge, exchange, &object.entry) {
+                return Shared::Not(Company::Alone);
+            }
+            validated(edge, exchange, &object, role, why)
+        }
+        flight::Verdict::Stale(object, freshness, staleness) => {
+            let verdict = Verdict::HitStale(freshness, staleness);
+            held::answer(edge, exchange, &object, verdict, freshness, Outcome::Stale)
+        }
+        flight::Verdict::Apart => match reader.own().filter(|_| leads) {
+            Some(Own::Response(answered, unstored)) => {
+                passed(edge, answered.response, why, Some(unstored.as_str()))
+            }
+            Some(Own::Once(object)) => validated(edge, exchange, &object, role, why),
+            None => return Shared::Not(Company::Alone),
+        },
+        flight::Verdict::Failed(unanswered) => failed(edge, unanswered, why),
+        flight::Verdict::Undeliverable(why) if leads => undeliverable(edge, why),
+        flight::Verdict::Undeliverable(_) => return Shared::Not(Company::Alone),
+    };
+    Shared::Answer(Box::new(answer))
+}
+
+fn is_fresh_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool {
+    let rules = &exchange.site.site.rules;
+    matches!(policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()), Reuse::Fresh { .. })
+}
+
+/// Whom to follow instead: requests that the response's Vary does not tell from this one.
+fn other_company(exchange: &Exchange, filling: &flight::Filling) -> Company {
+    if filling.entry.selecting.matches(&exchange.request) {
+        return Company::Alone;
+    }
+    Company::Alike(Selecting::of(&exchange.request, &filling.response))
+}
+
+fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role, why: Forward) -> Answer {
+    let freshness = object.entry.freshness(edge.clock.now());
+    let (collapsed, outcome) = match role {
+        Role::Leader => (false, Outcome::Revalidated),
+        Role::Follower => (true, Outcome::Collapsed),
+    };
+    let status = Some(StatusCode::NOT_MODIFIED);
+    let verdict = Verdict::Forwarded { why, status, stored: true, collapsed, freshness: Some(freshness) };
+    held::answer(edge, exchange, object, verdict, freshness, outcome)
+}
+
+/// Asks the origin behind a stale answer's back, unless somebody already does.
+pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object>) {
+    let field = |name| object.entry.head.headers.get(name).cloned();
+    let validators =
+        Validators { if_none_match: field(header::ETAG), if_modified_since: field(header::LAST_MODIFIED) };
+    let object = Arc::clone(object);
+    let plan = if validators == Validators::default() {
+        Plan::Whole { reserve: Some(object) }
+    } else {
+        Plan::Validate { object, validators }
+    };
+    edge.flights.refresh(fetch_of(exchange, plan));
+}
+
+fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
+    Fetch {
+        site: Arc::clone(&exchange.site),
+        key: exchange.key.clone(),
+        request: exchange.request.clone(),
+        client: exchange.peer.client.ip(),
+        version: exchange.version,
+        plan,
+    }
+}
+
+/// Sends the request on as it is and stores nothing.
+pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, why: Forward) -> Answer {
+    let Exchange { request, version, peer, site, .. } = exchange;
+    let hop = Hop { name: &edge.name, client: peer.client.ip(), scheme: "http", version: *version };
+    let headers = match fields(request, &Ask::AsSent, &hop) {
+        Ok(headers) => headers,
+        Err(why) => return undeliverable(edge, why),
+    };
+    let mut asked = Request::new(upload);
+    *asked.method_mut() = request.method.clone();
+    *asked.uri_mut() = origin::target(&request.uri);
+    *asked.headers_mut() = headers;
+    let ticket = edge.store.begin();
+    match site.origins.send(asked, Retry::Another).await {
+        Err(unanswered) => failed(edge, unanswered, why),
+        Ok(answered) => {
+            let head = head_of(&answered);
+            for uri in policy::invalidates(request, &head) {
+                let about = RequestHead { uri, ..request.clone() };
+                edge.store.purge(&Scope::Key(key(&about, &site.site.key)));
+            }
+            if request.method == Method::HEAD {
+                learn(edge, exchange, &answered, &head, &ticket);
+            }
+            passed(edge, answered.response, why, None)
+        }
+    }
+}
+
+fn head_of(answered: &Answered) -> ResponseHead {
+    ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
+}
+
+/// What the answer to a HEAD says about what is stored (RFC 9111 §4.3.5).
+fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseHead, ticket: &Ticket) {
+    let Exchange { request, site, key, .. } = exchange;
+    let rules = &site.site.rules;
+    for object in
+        edge.store.get(key, site.index).iter().filter(|object| object.entry.selecting.matches(request))
+    {
+        match policy::freshen_by_head(request, &object.entry, head, answered.asked, rules, answered.received)
+        {
+            HeadEffect::Leave => {}
+            HeadEffect::Invalidate => edge.store.forget(key, object),
+            HeadEffect::Freshen(entry) => {
+                let fresh =
+                    Object { entry, body: Arc::clone(&object.body), site: site.index, epoch: object.epoch };
+                edge.store.put(key, Arc::new(fresh), Some(object), ticket);
+            }
+        }
+    }
+}
+
+fn passed(edge: &Edge, response: Response<OriginBody>, why: Forward, detail: Option<&'static str>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let status = Some(parts.status);
+    let verdict = Verdict::Forwarded { why, status, stored: false, collapsed: false, freshness: None };
+    let cache_status = CacheStatus { verdict, detail, key: None };
+    let head = ResponseHead { status: parts.status, headers: parts.headers };
+    let head = client::passed(&head, &edge.name, parts.version, &cache_status);
+    let body = Body::origin(body, &edge.metrics);
+    Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
+}
+
+fn failed(edge: &Edge, unanswered: Unanswered, why: Forward) -> Answer {
+    let answer = Answer::unanswered(unanswered, &edge.name);
+    let verdict = Verdict::Forwarded { why, status: None, stored: false, collapsed: false, freshness: None };
+    with_cache_status(edge, answer, verdict)
+}
+
+/// The request has been here before (RFC 8586).
+fn undeliverable(edge: &Edge, why: Undeliverable) -> Answer {
+    let sentence = "this request has passed through this edge before";
+    let mut answer = Answer::plain(why.status(), sentence, Outcome::Refused, "loop");
+    answer.proxy_status(&edge.name, "proxy_loop_detected");
+    with_cache_status(edge, answer, Verdict::Local)
+}
+
+/// What policy answers by itself.
+pub(super) fn refuse(edge: &Edge, status: StatusCode, why: Forward) -> Answer {
+    let answer = Answer::plain(status, "nothing that may be used is stored", Outcome::Refused, why.as_str());
+    with_cache_status(edge, answer, Verdict::Local)
+}
+
+fn with_cache_status(edge: &Edge, mut answer: Answer, verdict: Verdict) -> Answer {
+    let status = CacheStatus { verdict, detail: None, key: None };
+    answer.head = client::passed(&answer.head, &edge.name, http::Version::HTTP_11, &status);
+    answer
+}

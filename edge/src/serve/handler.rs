@@ -1,0 +1,185 @@
+//! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use super::answer::Answer;
+use super::body::Body;
+use super::{forward, held, strict};
+use crate::clock::{Clock, monotonic};
+use crate::config::{Limits, Sites};
+use crate::flight::{FetchSite, Flights, Plan};
+use crate::key::{Key, key};
+use crate::metrics::{Metrics, Outcome, SiteMetrics};
+use crate::origin::RequestBody;
+use crate::policy::headers::status::Verdict;
+use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
+use crate::store::{Scope, Store};
+
+/// Everything a request may need.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// This edge's name in the fields that it adds.
+    pub(crate) name: String,
+    pub(crate) sites: Sites,
+    /// By the site's index.
+    pub(crate) fetch_sites: Vec<Arc<FetchSite>>,
+    /// By the site's index.
+    pub(crate) site_metrics: Vec<SiteMetrics>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) draining: AtomicBool,
+}
+
+/// The two ends of a client's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// One request, and what was found out about it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) request: RequestHead,
+    pub(super) version: Version,
+    pub(super) peer: Peer,
+    pub(super) site: Arc<FetchSite>,
+    pub(super) key: Key,
+    pub(super) now: SystemTime,
+}
+
+/// Answers one request.
+pub(super) async fn handle(edge: &Arc<Edge>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    if parts.uri.path() == HEALTH_PATH {
+        return health(edge).into_response();
+    }
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        // RFC 9110 §9.3.7: about the server as a whole, which is us.
+        return empty(StatusCode::NO_CONTENT);
+    }
+    match open(edge, parts, peer) {
+        Ok(exchange) => {
+            let started = monotonic();
+            let upload = RequestBody::upload(body, edge.limits.stall_timeout);
+            let answer = respond(edge, &exchange, upload).await;
+            let waited = started.elapsed();
+            edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
+            tell(&exchange, &answer, waited);
+            answer.into_response()
+        }
+        Err(answer) => {
+            tracing::info!(target: "verge_edge::request", client = %peer.client, status = answer.head.status.as_u16(),
+                cache = answer.outcome.as_str(), why = answer.why);
+            answer.into_response()
+        }
+    }
+}
+
+/// Every way a request can go.
+async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> Answer {
+    let Exchange { request, site, key, now, .. } = exchange;
+    let variants = edge.store.get(key, site.index);
+    match policy::reuse(request, &variants.entries(), &site.site.rules, *now) {
+        Reuse::Fresh { variant, freshness } => {
+            held::answer(edge, exchange, &variants[variant], Verdict::Hit(freshness), freshness, Outcome::Hit)
+        }
+        Reuse::Stale { variant, freshness, why } => {
+            if why == Staleness::WhileRevalidate {
+                forward::refresh(edge, exchange, &variants[variant]);
+            }
+            let verdict = Verdict::HitStale(freshness, why);
+            held::answer(edge, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
+        }
+        Reuse::Revalidate { variant, validators, why, .. } if request.method == Method::GET => {
+            let object = Arc::clone(&variants[variant]);
+            forward::fetch(edge, exchange, Plan::Validate { object, validators }, why).await
+        }
+        Reuse::Fetch { reserve, why } if asks_for_whole(request) => {
+            let reserve = reserve.map(|variant| Arc::clone(&variants[variant]));
+            forward::fetch(edge, exchange, Plan::Whole { reserve }, why).await
+        }
+        Reuse::Revalidate { why, .. } | Reuse::Fetch { why, .. } | Reuse::Pass(why) => {
+            forward::pass(edge, exchange, upload, why).await
+        }
+        Reuse::Complete { .. } => forward::pass(edge, exchange, upload, Forward::Partial).await,
+        Reuse::Refuse(status, why) => forward::refuse(edge, status, why),
+    }
+}
+
+/// A range of something that is not stored is not worth fetching all of it.
+fn asks_for_whole(request: &RequestHead) -> bool {
+    request.method == Method::GET && !request.headers.contains_key(header::RANGE)
+}
+
+/// Checks the head and finds the site.
+fn open(edge: &Edge, parts: Parts, peer: Peer) -> Result<Exchange, Answer> {
+    let Parts { method, uri, version, headers, .. } = parts;
+    let request = strict::check(&method, &uri, version, headers, peer.local).map_err(Answer::refusal)?;
+    let host = request.uri.host().unwrap_or_default();
+    let Some(index) = edge.sites.find(host) else {
+        // RFC 9110 §15.5.20: this server does not speak for that host.
+        let sentence = format!("no site here has the host {host}");
+        return Err(Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site"));
+    };
+    let site = Arc::clone(&edge.fetch_sites[index]);
+    let key = key(&request, &site.site.key);
+    Ok(Exchange { request, version, peer, site, key, now: edge.clock.now() })
+}
+
+/// One line for each request: the decision and its numbers.
+fn tell(exchange: &Exchange, answer: &Answer, waited: std::time::Duration) {
+    let Exchange { request, peer, site, .. } = exchange;
+    tracing::info!(
+        target: "verge_edge::request",
+        client = %peer.client.ip(),
+        method = %request.method,
+        uri = %request.uri,
+        status = answer.head.status.as_u16(),
+        cache = answer.outcome.as_str(),
+        why = answer.why,
+        age = answer.freshness.map(|freshness| freshness.age_secs),
+        lifetime = answer.freshness.map(|freshness| freshness.lifetime_secs),
+        site = site.site.name,
+        waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
+    );
+}
+
+/// Where the name servers ask whether this edge takes requests.
+pub const HEALTH_PATH: &str = "/.well-known/verge/health";
+
+fn health(edge: &Edge) -> Answer {
+    if edge.draining.load(Ordering::Acquire) {
+        Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health")
+    } else {
+        Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health")
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+impl Edge {
+    /// Makes a URL's stored responses gone, whatever their variant. The number removed; none if no site has the host.
+    pub(crate) fn purge_url(&self, uri: &http::Uri) -> Option<usize> {
+        let index = self.sites.find(uri.host()?)?;
+        let mut headers = http::HeaderMap::new();
+        headers.insert(header::HOST, uri.authority()?.as_str().parse().ok()?);
+        let request = RequestHead { method: Method::GET, uri: uri.clone(), headers };
+        let key = key(&request, &self.fetch_sites[index].site.key);
+        Some(self.store.purge(&Scope::Key(key)))
+    }
+}

@@ -1,0 +1,114 @@
+//! Accepting connections and carrying each to its end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::handler::{Edge, Peer, handle};
+use super::io::Patient;
+
+/// What all listeners and connections share.
+#[derive(Debug, Clone)]
+pub(super) struct Floor {
+    pub(super) edge: Arc<Edge>,
+    /// Open connections.
+    pub(super) connections: TaskTracker,
+    /// One for each connection that may be open.
+    pub(super) room: Arc<Semaphore>,
+    /// Idle connections close, others after their response.
+    pub(super) draining: CancellationToken,
+    /// No more connections are accepted.
+    pub(super) closed: CancellationToken,
+    /// Every connection ends now.
+    pub(super) aborted: CancellationToken,
+}
+
+impl Floor {
+    /// Accepts until the floor is closed.
+    pub(super) async fn accept(self, listener: TcpListener) {
+        while let Some((stream, peer, permit)) = self.next(&listener).await {
+            self.edge.metrics.connections(self.connections.len() + 1);
+            let connection = self.clone().carry(stream, peer, permit);
+            self.connections.spawn(connection);
+        }
+    }
+
+    /// The next connection, once there is room for it: until then it waits in the kernel's queue.
+    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+        let accepted = async {
+            let permit = Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed");
+            loop {
+                match listener.accept().await {
+                    Ok((stream, client)) => return (stream, client, permit),
+                    Err(error) => rest(&error).await,
+                }
+            }
+        };
+        tokio::select! {
+            (stream, client, permit) = accepted => {
+                let local = stream.local_addr().unwrap_or(UNKNOWN);
+                Some((stream, Peer { client, local }, permit))
+            }
+            () = self.closed.cancelled() => None,
+        }
+    }
+
+    async fn carry(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
+        // Heads and small bodies go out in one write; waiting for more only delays them.
+        let _ = stream.set_nodelay(true);
+        let limits = self.edge.limits;
+        let io = TokioIo::new(Patient::new(stream, limits.stall_timeout));
+        let answer = |request| {
+            let edge = Arc::clone(&self.edge);
+            async move { Ok::<_, Infallible>(handle(&edge, request, peer).await) }
+        };
+        let late = self.draining.is_cancelled();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_headers(MAX_FIELDS)
+            .max_header_size(limits.head_bytes)
+            // A connection that comes while draining still gets its answer: health checks learn from it.
+            .keep_alive(!late)
+            .serve_connection(io, service_fn(answer));
+        let mut connection = pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = self.aborted.cancelled() => {}
+            () = self.draining.cancelled(), if !late => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    _ = connection => {}
+                    () = self.aborted.cancelled() => {}
+                }
+            }
+        }
+        drop(permit);
+        self.edge.metrics.connections(self.connections.len().saturating_sub(1));
+    }
+}
+
+/// Fields in a request's head; browsers send some 20.
+const MAX_FIELDS: usize = 100;
+/// The socket was closed before it could be asked.
+const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+/// Without file descriptors left, accepting again at once would only burn the CPU.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+async fn rest(error: &std::io::Error) {
+    if matches!(error.kind(), std::io::ErrorKind::ConnectionAborted | std::io::ErrorKind::ConnectionReset) {
+        return; // That client's matter, not ours.
+    }
+    tracing::warn!(target: "verge_edge::listener", %error, "cannot accept connections, trying again");
+    tokio::time::sleep(ACCEPT_REST).await;
+}
