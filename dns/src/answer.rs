@@ -11,8 +11,9 @@
 //! An [`Answer`] is a plain value: RRsets by section. What it may hold is decided by the [`View`] it is made from;
 //! what fits is decided by `wire`.
 //!
-//! Where RFCs leave room this does what NSD does: the zone's NS RRset goes with a positive answer, additional data
-//! comes from the zone of the record that asks for it, and ANY gets one RRset (RFC 8482 §4.1) and nothing more.
+//! Where RFCs leave room this does what Knot, NSD and PowerDNS agree on: a positive answer carries no NS RRset (the
+//! resolver found us by it, and it makes every answer larger), additional data comes from the zone of the record that
+//! asks for it, and ANY gets one RRset (RFC 8482 §4.1).
 //!
 //! Invariant: nothing here hides anything. A tree holds what its view may show.
 
@@ -259,7 +260,6 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         if let Some(set) = node.set(self.query.qtype) {
             self.put(Section::Answer, owner.clone(), set, Need::Required);
             self.add_additional(tree, &owner, set);
-            self.add_zone_ns(tree);
             return self.end(Kind::Positive);
         }
         match node.set(Type::CNAME) {
@@ -314,17 +314,6 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             self.put(Section::Authority, Cow::Borrowed(cut.name()), ds, Need::Required);
         }
         self.end(Kind::Referral)
-    }
-
-    /// Who else serves the zone; of use to a resolver that came by an old delegation.
-    fn add_zone_ns(&mut self, tree: &'v Tree) {
-        let Some(ns) = tree.apex_node().set(Type::NS).filter(|_| self.query.qclass == Class::In) else {
-            return;
-        };
-        let apex = Cow::Borrowed(tree.apex().as_wire());
-        if self.put(Section::Authority, apex, ns, Need::Optional) == Put::New {
-            self.add_additional(tree, tree.apex().as_wire(), ns);
-        }
     }
 
     fn put(&mut self, section: Section, owner: Cow<'a, [u8]>, set: &'a RrSet, need: Need) -> Put {
