@@ -180,7 +180,7 @@ impl Zone {
                 8 => ("HTTPS", format!("1 {target}")),
                 9 => ("SVCB", format!("0 {target}")),
                 10 => ("PTR", target),
-                _ => ("TYPE65280", "\\# 2 abcd".to_owned()),
+                _ => ("TYPE65280", "\\# 2 abcd ; verge: public".to_owned()),
             };
             self.put(owner, rtype, rdata);
         }
