@@ -2,8 +2,6 @@
 //!
 //! The last three read the same files by the same rules as a server, but need none that runs.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to a person")]
-
 mod check;
 mod diff;
 mod explain;
@@ -11,12 +9,15 @@ mod serve;
 mod zones;
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::config::ConfigError;
+use crate::name::Name;
 use crate::serve::{FolderError, StartError};
 
 /// An authoritative DNS server that keeps internal addresses private by default.
@@ -64,6 +65,8 @@ enum Failure {
     Log(tracing_subscriber::filter::ParseError),
     Runtime(std::io::Error),
     NoZones,
+    /// A zone has errors, so there is nothing to compare.
+    Broken(Name),
     /// The command said all there is to say.
     Problems,
 }
@@ -81,9 +84,24 @@ impl fmt::Display for Failure {
             Self::NoZones => {
                 write!(f, "which zone files? name a folder or files, or a config with --config FILE")
             }
+            Self::Broken(apex) => write!(f, "{apex} has errors and is not served; see verge-dns check"),
             Self::Problems => Ok(()),
         }
     }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A document for pipelines, with a line end.
+fn json(document: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string_pretty(document).expect("documents hold only texts, numbers and flags");
+    text.push('\n');
+    text
 }
 
 /// Does what was asked.
@@ -98,7 +116,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Problems) => ExitCode::FAILURE,
         Err(failure) => {
-            eprintln!("verge-dns: {failure}");
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(std::io::stderr(), "verge-dns: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::view::{Transport, Which};
+use crate::view::{Listener, Transport, Which};
 use crate::wire::rcode::Rcode;
 use crate::wire::{Guarded, Outcome, Why};
 
@@ -22,6 +22,7 @@ pub struct Metrics {
     loops: Mutex<Vec<Arc<Counters>>>,
     served: Mutex<Served>,
     loads: [AtomicU64; LoadResult::ALL.len()],
+    connections: [Arc<AtomicU64>; LISTENERS.len()],
 }
 
 /// What is in service, as the last reload left it.
@@ -76,6 +77,7 @@ pub struct Counters {
     refused_by_kernel: AtomicU64,
 }
 
+const LISTENERS: [Listener; 2] = [Listener::Outside, Listener::Inside];
 const VIEWS: [Which; 2] = [Which::Public, Which::Internal];
 const RCODES: [Rcode; 9] = [
     Rcode::NoError,
@@ -103,6 +105,11 @@ impl Metrics {
         });
         lock(&self.loops).push(Arc::clone(&counters));
         counters
+    }
+
+    /// How many TCP connections are open on the listeners of one side; whoever opens and closes them sets it.
+    pub fn connections(&self, listener: Listener) -> Arc<AtomicU64> {
+        Arc::clone(&self.connections[index(&LISTENERS, &listener)])
     }
 
     /// Another load of the zone files has ended.
@@ -194,6 +201,7 @@ impl Collector for Metrics {
             ([("result", result.as_str())], self.loads[result as usize].load(Ordering::Relaxed))
         });
         counters(&mut encoder, "loads", "Times the zone files were read after a change", loads)?;
+        self.encode_connections(&mut encoder)?;
         self.encode_zones(&mut encoder)
     }
 }
@@ -221,6 +229,19 @@ impl Metrics {
             .enumerate()
             .map(|(at, view)| ([("view", view.as_str())], self.sum(None, |c| &c.truncated[at])));
         counters(encoder, "truncated", "Answers that sent the client to TCP", all)
+    }
+
+    fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric =
+            encoder.encode_descriptor("tcp_connections", "Open TCP connections", None, MetricType::Gauge)?;
+        for (listener, open) in LISTENERS.iter().zip(&self.connections) {
+            let label = match listener {
+                Listener::Outside => "outside",
+                Listener::Inside => "inside",
+            };
+            metric.encode_family(&[("listener", label)])?.encode_gauge(&open.load(Ordering::Relaxed))?;
+        }
+        Ok(())
     }
 
     fn encode_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -294,6 +315,7 @@ mod tests {
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
         let zone = ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7) };
+        metrics.connections(Listener::Inside).store(4, Ordering::Relaxed);
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode();
         for line in [
@@ -305,6 +327,7 @@ mod tests {
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_generation 3",
+            "verge_dns_tcp_connections{listener=\"inside\"} 4",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
         }

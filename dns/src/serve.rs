@@ -263,6 +263,7 @@ impl Crew {
             table: stream::Table::new(
                 self.tcp.max_connections,
                 self.tcp.max_connections_per_client,
+                self.metrics.connections(side),
                 clock::now(),
             ),
             tasks: self.tasks.clone(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Failure, Format, Source, zones};
+use super::{Failure, Format, Source, json, say, zones};
 use crate::config::Warning;
 use crate::serve::reload::report::{Report, State, ZoneReport};
 use crate::zone::diagnostic::{self, Style};
@@ -30,10 +30,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let report = &zones.loaded.report;
     let warnings = zones.config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
     let totals = Totals::of(report, warnings.len());
-    match args.format {
-        Format::Human => show(report, warnings, totals),
-        Format::Json => println!("{}", json(report, warnings, totals)),
-    }
+    say(&match args.format {
+        Format::Human => text(report, warnings, totals),
+        Format::Json => json(&document(report, warnings, totals)),
+    });
     if totals.errors > 0 { Err(Failure::Problems) } else { Ok(()) }
 }
 
@@ -112,32 +112,32 @@ impl Totals {
     }
 }
 
-fn show(report: &Report, warnings: &[Warning], totals: Totals) {
+fn text(report: &Report, warnings: &[Warning], totals: Totals) -> String {
     let style = if std::io::stdout().is_terminal() { Style::Coloured } else { Style::Plain };
-    for warning in warnings {
-        println!("{warning}\n");
-    }
+    let mut text = String::new();
+    warnings.iter().for_each(|warning| text += &format!("{warning}\n\n"));
     for problem in &report.nameless {
-        println!("{}", diagnostic::render(problem, &[], style));
+        text += &format!("{}\n", diagnostic::render(problem, &[], style));
     }
-    for zone in &report.zones {
-        let texts = if zone.problems.is_empty() { Vec::new() } else { zone.texts() };
+    for zone in report.zones.iter().filter(|zone| !zone.problems.is_empty()) {
+        let texts = zone.texts();
         for problem in &zone.problems {
-            println!("{}", diagnostic::render(problem, &texts, style));
+            text += &format!("{}\n", diagnostic::render(problem, &texts, style));
         }
     }
     for zone in &report.zones {
-        println!("{}", summary(zone));
-        hidden_of(zone).iter().for_each(|hidden| println!("{hidden}"));
+        text += &format!("{}\n", summary(zone));
+        hidden_of(zone).iter().for_each(|hidden| text += &format!("{hidden}\n"));
     }
     let Totals { zones, errors, warnings, hidden_records, .. } = totals;
-    println!(
-        "{}: {}, {}, {} hidden from outsiders",
+    text += &format!(
+        "{}: {}, {}, {} hidden from outsiders\n",
         counted(zones, "zone"),
         counted(errors, "error"),
         counted(warnings, "warning"),
         counted(hidden_records, "record")
     );
+    text
 }
 
 fn summary(zone: &ZoneReport) -> String {
@@ -224,14 +224,13 @@ impl Told<'_> {
     }
 }
 
-fn json(report: &Report, warnings: &[Warning], totals: Totals) -> String {
-    let document = Document {
+fn document<'a>(report: &'a Report, warnings: &'a [Warning], totals: Totals) -> Document<'a> {
+    Document {
         totals,
         config_warnings: warnings.iter().map(Told::warning).collect(),
         problems: report.nameless.iter().map(|problem| Told::problem(problem, None)).collect(),
         zones: report.zones.iter().map(zone_document).collect(),
-    };
-    serde_json::to_string_pretty(&document).expect("the document holds only texts and numbers")
+    }
 }
 
 fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {

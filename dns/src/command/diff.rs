@@ -1,10 +1,11 @@
 //! `diff`: names that the outside and the inside do not see alike, side by side.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Failure, Format, Source, zones};
+use super::{Failure, Format, Source, json, say, zones};
 use crate::name;
 use crate::rtype::Type;
 use crate::serve::reload::changes::differences;
@@ -48,15 +49,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let zones = zones::load(&args.paths, &args.source)?;
     let report = &zones.loaded.report;
     let diffs: Vec<ZoneDiff> = report.zones.iter().filter_map(diff).collect();
-    match args.format {
-        Format::Human => diffs.iter().for_each(show),
-        Format::Json => {
-            println!("{}", serde_json::to_string_pretty(&diffs).expect("only texts and flags are in it"));
-        }
+    say(&match args.format {
+        Format::Human => diffs.iter().map(ZoneDiff::to_string).collect(),
+        Format::Json => json(&diffs),
+    });
+    match report.zones.iter().find(|zone| zone.internal.is_none()) {
+        Some(zone) => Err(Failure::Broken(zone.apex.clone())),
+        None => Ok(()),
     }
-    let broken = report.zones.iter().filter(|zone| zone.internal.is_none());
-    let count = broken.inspect(|zone| eprintln!("{}: not served; see verge-dns check", zone.apex)).count();
-    if count > 0 { Err(Failure::Problems) } else { Ok(()) }
 }
 
 fn diff(zone: &ZoneReport) -> Option<ZoneDiff> {
@@ -103,26 +103,27 @@ fn records(node: Option<Node<'_>>, rtype: Type) -> Vec<String> {
         .collect()
 }
 
-fn show(diff: &ZoneDiff) {
-    match (diff.outside, diff.rows.is_empty()) {
-        (_, true) => println!("{}: the same outside and inside", diff.zone),
-        (true, false) => println!("{}", diff.zone),
-        (false, false) => println!("{}: there is no such zone outside", diff.zone),
-    }
-    let name_width = diff.rows.iter().map(|row| row.name.len() + row.rtype.len() + 1).max().unwrap_or(0);
-    let outside = diff.rows.iter().flat_map(|row| &row.outside).map(String::len).max().unwrap_or(0);
-    let width = outside.clamp("outside".len(), MOST_WIDTH);
-    if !diff.rows.is_empty() {
-        println!("  {:name_width$}  {:width$}  inside", "", "outside");
-    }
-    for row in &diff.rows {
-        let mut head = format!("{} {}", row.name, row.rtype);
-        for (outside, inside) in side_by_side(row) {
-            println!("  {head:name_width$}  {outside:width$}  {inside}");
-            head.clear();
+impl fmt::Display for ZoneDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.outside, self.rows.is_empty()) {
+            (_, true) => return writeln!(f, "{}: the same outside and inside\n", self.zone),
+            (true, false) => writeln!(f, "{}", self.zone)?,
+            (false, false) => writeln!(f, "{}: there is no such zone outside", self.zone)?,
         }
+        let heads = self.rows.iter().map(|row| row.name.len() + row.rtype.len() + 1);
+        let head_width = heads.max().unwrap_or_default();
+        let outside = self.rows.iter().flat_map(|row| &row.outside).map(String::len);
+        let width = outside.max().unwrap_or_default().clamp("outside".len(), MOST_WIDTH);
+        writeln!(f, "  {:head_width$}  {:width$}  inside", "", "outside")?;
+        for row in &self.rows {
+            let mut head = format!("{} {}", row.name, row.rtype);
+            for (outside, inside) in side_by_side(row) {
+                writeln!(f, "  {head:head_width$}  {outside:width$}  {inside}")?;
+                head.clear();
+            }
+        }
+        writeln!(f)
     }
-    println!();
 }
 
 /// What both see stands on one line.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::check::HiddenRecord;
-use super::{Failure, Format, Source, zones};
+use super::{Failure, Format, Source, json, say, zones};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
 use crate::config::Config;
 use crate::name::Name;
@@ -45,15 +45,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let zones = zones::load(&args.zones, &args.source)?;
     let world = zones.loaded.world.expect("the first load always makes a world");
     let explained = explain(args, &world, zones.config.as_ref(), &zones.loaded.report);
-    match args.format {
-        Format::Human => print!("{explained}"),
-        Format::Json => {
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&explained).expect("only texts and numbers are in it")
-            );
-        }
-    }
+    say(&match args.format {
+        Format::Human => explained.to_string(),
+        Format::Json => json(&explained),
+    });
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Failure;
+use super::{Failure, say};
 use crate::config::{self, Config, Log, LogFormat};
 use crate::serve::{self, Listening, Running};
 
@@ -31,23 +31,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn answer(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::Runtime)?;
     let running = serve::start(config).await.map_err(Failure::Start)?;
-    announce(running.listening());
+    say(&announcement(running.listening()));
     signals.until_told_to_stop(&running).await;
     tracing::info!("draining");
     running.drain().await;
     Ok(())
 }
 
-fn announce(listening: &Listening) {
-    for address in &listening.outside {
-        println!("listening {address} outside");
-    }
-    for address in &listening.inside {
-        println!("listening {address} inside");
-    }
-    if let Some(address) = listening.admin {
-        println!("listening {address} admin");
-    }
+fn announcement(listening: &Listening) -> String {
+    let outside = listening.outside.iter().map(|address| (address, "outside"));
+    let inside = listening.inside.iter().map(|address| (address, "inside"));
+    let admin = listening.admin.iter().map(|address| (address, "admin"));
+    outside.chain(inside).chain(admin).map(|(address, who)| format!("listening {address} {who}\n")).collect()
 }
 
 fn start_log(log: &Log) -> Result<(), Failure> {

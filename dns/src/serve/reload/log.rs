@@ -45,11 +45,12 @@ fn problems(zone: &ZoneReport) {
     }
 }
 
+/// The fields stand below the caret's line, not behind the help.
 fn log(zone: &ZoneReport, problem: &Problem, shown: &str) {
     match problem.severity {
-        Severity::Error => tracing::error!(zone = %zone.apex, code = problem.code, "{shown}"),
-        Severity::Warning => tracing::warn!(zone = %zone.apex, code = problem.code, "{shown}"),
-        Severity::Note => tracing::info!(zone = %zone.apex, code = problem.code, "{shown}"),
+        Severity::Error => tracing::error!(zone = %zone.apex, code = problem.code, "{shown}\n  "),
+        Severity::Warning => tracing::warn!(zone = %zone.apex, code = problem.code, "{shown}\n  "),
+        Severity::Note => tracing::info!(zone = %zone.apex, code = problem.code, "{shown}\n  "),
     }
 }
 

@@ -23,6 +23,7 @@ struct State {
     next: u64,
     guests: HashMap<u64, Entry>,
     per_client: HashMap<IpAddr, usize>,
+    open: Arc<AtomicU64>,
 }
 
 struct Entry {
@@ -41,15 +42,11 @@ pub(super) struct Guest {
 }
 
 impl Table {
-    pub(crate) fn new(max: usize, max_per_client: usize, now: Instant) -> Arc<Self> {
+    /// `open` is kept at the number of connections.
+    pub(crate) fn new(max: usize, max_per_client: usize, open: Arc<AtomicU64>, now: Instant) -> Arc<Self> {
         let (guests, per_client) = (HashMap::new(), HashMap::new());
-        let state = State { max, max_per_client, next: 0, guests, per_client };
+        let state = State { max, max_per_client, next: 0, guests, per_client, open };
         Arc::new(Self { born: now, state: Mutex::new(state) })
-    }
-
-    /// How many connections there are.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().guests.len()
     }
 
     /// A place for a connection from `address`. If there is none, the connection that was idle longest leaves: of the
@@ -90,6 +87,7 @@ impl State {
         self.next += 1;
         self.guests.insert(id, entry);
         *self.per_client.entry(client).or_default() += 1;
+        self.open.fetch_add(1, Ordering::Relaxed);
         id
     }
 
@@ -108,6 +106,7 @@ impl State {
     fn remove(&mut self, id: u64) {
         let Some(entry) = self.guests.remove(&id) else { return };
         entry.evicted.cancel();
+        self.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = self.per_client.get_mut(&entry.client) {
             *count -= 1;
             if *count == 0 {
@@ -149,7 +148,8 @@ mod tests {
     fn the_longest_idle_leaves_when_there_is_no_room() {
         let start = crate::serve::clock::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let table = Table::new(3, 2, start);
+        let open = Arc::new(AtomicU64::new(0));
+        let table = Table::new(3, 2, Arc::clone(&open), start);
         let a = table.admit(address("192.0.2.1"), at(0));
         let b = table.admit(address("192.0.2.2"), at(1));
         let c = table.admit(address("192.0.2.3"), at(2));
@@ -157,15 +157,16 @@ mod tests {
         let _d = table.admit(address("192.0.2.4"), at(4));
         assert!(b.evicted.is_cancelled(), "b was idle longest");
         assert!(!a.evicted.is_cancelled() && !c.evicted.is_cancelled());
-        assert_eq!(table.len(), 3);
+        assert_eq!(open.load(Ordering::Relaxed), 3);
         drop((b, c));
-        assert_eq!(table.len(), 2);
+        assert_eq!(open.load(Ordering::Relaxed), 2);
     }
 
     #[test]
     fn a_client_with_too_many_loses_its_own() {
         let start = crate::serve::clock::now();
-        let table = Table::new(10, 2, start);
+        let open = Arc::new(AtomicU64::new(0));
+        let table = Table::new(10, 2, Arc::clone(&open), start);
         let other = table.admit(address("2001:db8:0:1::1"), start);
         // One /64 is one client.
         let first = table.admit(address("2001:db8::1"), start);
@@ -174,7 +175,7 @@ mod tests {
         assert!(first.evicted.is_cancelled());
         assert!(![&other, &second, &third].iter().any(|guest| guest.evicted.is_cancelled()));
         drop((other, first, second, third));
-        assert_eq!(table.len(), 0);
+        assert_eq!(open.load(Ordering::Relaxed), 0);
         assert!(table.lock().per_client.is_empty());
     }
 }
