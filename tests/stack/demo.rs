@@ -162,8 +162,7 @@ async fn start_edge(
     std::fs::create_dir(&folder).map_err(StartError::Folder)?;
     let config = verge_edge::config::parse(&text, &folder, Path::new("the demo's edge.toml"))
         .map_err(boxed(edge.name))?;
-    let refused = |e| StartError::Unit { name: edge.name, source: format!("{e:?}").into() };
-    verge_edge::serve::start(config).await.map_err(refused)
+    verge_edge::serve::start(config).await.map_err(boxed(edge.name))
 }
 
 fn dns_config(options: &Options) -> String {
