@@ -26,7 +26,7 @@ mod turn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -57,8 +57,10 @@ pub struct Gate<T> {
     end: End,
     /// A 1xx head that is partly on the wire.
     interim: Bytes,
-    /// Whether the server has written since it had written all it had.
-    mid_write: bool,
+    /// The last request that had begun when the server had last written all it had, if it has written nothing since.
+    idle_since: Option<u64>,
+    /// Who was last registered to be woken.
+    waker: Option<Waker>,
     /// Whether a write did not take all since then.
     write_blocked: bool,
     linger: Option<Linger>,
@@ -88,7 +90,8 @@ impl<T> Gate<T> {
             good: 0,
             end: End::Open,
             interim: Bytes::new(),
-            mid_write: false,
+            idle_since: None,
+            waker: None,
             write_blocked: false,
             linger: None,
         }
@@ -110,6 +113,14 @@ impl<T> Gate<T> {
             self.held = BytesMut::new();
         }
         len > 0
+    }
+
+    /// A task's waker stays the same, so this rarely locks.
+    fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+            self.shared.register(waker);
+        }
     }
 
     fn judge_held(&mut self) {
@@ -202,7 +213,8 @@ impl<T: AsyncRead + Unpin> Gate<T> {
 
     /// What a client sends before it knows whether protocols switch is kept; that it leaves is seen all the same.
     fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.shared.is_answered(cx.waker()) {
+        self.register(cx.waker());
+        if self.shared.is_answered() {
             if !self.shared.is_tunnel() {
                 self.framing.resume();
                 self.judge_held();
@@ -265,8 +277,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         ready!(me.poll_interim(cx))?;
-        me.mid_write = false;
-        me.interim = me.shared.flushing(cx.waker());
+        me.register(cx.waker());
+        me.idle_since = Some(me.shared.begun());
+        me.interim = me.shared.take_queue();
         ready!(me.poll_interim(cx))?;
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
         // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
@@ -291,11 +304,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Gate<T> {
+    /// What the server writes when it had nothing left to write begins an answer, or a 100, if the request began before
+    /// that: 1xx heads go before it. Otherwise it may be the rest of the answer before, and they wait or are too late.
     fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
-        self.interim = self.shared.writing(!self.mid_write);
-        ready!(self.poll_interim(cx))?;
-        self.mid_write = true;
+        if self.idle_since.take() == Some(self.shared.begun()) {
+            self.interim = self.shared.take_queue();
+            return self.poll_interim(cx);
+        }
+        self.shared.drop_late_queue();
         Poll::Ready(Ok(()))
     }
 

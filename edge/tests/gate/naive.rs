@@ -4,7 +4,7 @@
 use super::server::Seen;
 
 /// The requests up to the first that has no end.
-pub fn read(mut bytes: &[u8]) -> Vec<Seen> {
+pub(crate) fn read(mut bytes: &[u8]) -> Vec<Seen> {
     let mut requests = Vec::new();
     while let Some((request, rest)) = request(bytes) {
         requests.push(request);

@@ -14,38 +14,38 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::{TcpListener, TcpStream};
 use verge_edge::serve::gate::{Gate, Interim, Refusal, Sent, Turn, Turns};
 
-pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bigger than what any socket here takes at once.
-pub const BIG_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const BIG_BYTES: usize = 4 * 1024 * 1024;
 /// For a test that fails: none waits so long when all is well.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A whole request as the service saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    pub method: String,
-    pub target: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn new(method: &str, target: &str, body: &[u8]) -> Self {
+    pub(crate) fn new(method: &str, target: &str, body: &[u8]) -> Self {
         Self { method: method.to_owned(), target: target.to_owned(), body: body.to_owned() }
     }
 }
 
 /// What the service saw on all connections of one test.
 #[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<Seen>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
 impl Log {
-    pub fn take(&self) -> Vec<Seen> {
+    pub(crate) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
 /// A server on a free port of this machine.
-pub async fn listen() -> (std::net::SocketAddr, Log) {
+pub(crate) async fn listen() -> (std::net::SocketAddr, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, log) = (listener.local_addr().unwrap(), Log::default());
     let service_log = log.clone();
@@ -59,7 +59,7 @@ pub async fn listen() -> (std::net::SocketAddr, Log) {
 }
 
 /// A server at the other end of a pipe that holds so many bytes each way.
-pub fn pipe(bytes: usize) -> (DuplexStream, Log) {
+pub(crate) fn pipe(bytes: usize) -> (DuplexStream, Log) {
     let (client, server) = tokio::io::duplex(bytes);
     let log = Log::default();
     tokio::spawn(serve(server, log.clone()));
@@ -67,12 +67,12 @@ pub fn pipe(bytes: usize) -> (DuplexStream, Log) {
 }
 
 /// Sends `request` and says no more; everything that comes until the server closes.
-pub async fn talk(request: &[u8]) -> (String, Vec<Seen>) {
+pub(crate) async fn talk(request: &[u8]) -> (String, Vec<Seen>) {
     exchange(request, true).await
 }
 
 /// As [`talk`], but it is for the server to end the connection.
-pub async fn listen_until_closed(request: &[u8]) -> (String, Vec<Seen>) {
+pub(crate) async fn listen_until_closed(request: &[u8]) -> (String, Vec<Seen>) {
     exchange(request, false).await
 }
 
@@ -87,7 +87,7 @@ async fn exchange(request: &[u8], says_no_more: bool) -> (String, Vec<Seen>) {
     (answer, log.take())
 }
 
-pub async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     read.unwrap_or_else(|_| panic!("still open after {:?}", head_of(&answer))).unwrap();
@@ -95,7 +95,7 @@ pub async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Reads until `end` has come.
-pub async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut answer = String::new();
     while !answer.ends_with(end) {
         let byte = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
@@ -109,7 +109,7 @@ fn head_of(answer: &[u8]) -> String {
 }
 
 /// The status lines, in order; bodies here hold none.
-pub fn statuses(answer: &str) -> Vec<u16> {
+pub(crate) fn statuses(answer: &str) -> Vec<u16> {
     answer.split("HTTP/1.1 ").skip(1).map(|rest| rest[..3].parse().unwrap()).collect()
 }
 
@@ -143,7 +143,7 @@ async fn answer(turns: Turns, log: Log, request: Request<Incoming>) -> Result<An
     })
 }
 
-async fn whole(turn: Turn, log: Log, request: Request<Incoming>) -> Answer {
+async fn whole(mut turn: Turn, log: Log, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     hints(turn.interim(), head.uri.path()).await;
     match body.collect().await {

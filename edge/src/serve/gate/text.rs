@@ -24,9 +24,15 @@ pub(super) fn all(bytes: &[u8], class: u8) -> bool {
     run(bytes, class) == bytes.len()
 }
 
-/// As `run(bytes, VALUE)`, eight bytes at a time: most of a head is field values.
+/// As `run(bytes, VALUE)`, in blocks of what one instruction compares and then of what one word holds: most of a head
+/// is field values.
 pub(super) fn value_run(bytes: &[u8]) -> usize {
     let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<16>()
+        && !block.iter().fold(false, |control, &byte| control | (byte < 0x20) | (byte == 0x7f))
+    {
+        at += 16;
+    }
     while let Some(word) = bytes[at..].first_chunk::<8>() {
         match first_control(u64::from_le_bytes(*word)) {
             8 => at += 8,

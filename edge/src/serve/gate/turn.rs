@@ -23,6 +23,18 @@ pub struct Turns(pub(super) Arc<Shared>);
 pub struct Turn {
     shared: Arc<Shared>,
     number: u64,
+    interims: Interims,
+}
+
+/// Most requests have no 1xx, and cost no lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interims {
+    /// The client would not understand them.
+    Refused,
+    /// None was asked for.
+    Unused,
+    /// To be closed with the turn.
+    Open,
 }
 
 /// The right to send 1xx heads before the answer to one request; can be given away, and is worth nothing afterwards.
@@ -62,17 +74,20 @@ impl Turns {
         {
             return Err(refusal);
         }
-        let mut state = self.0.lock();
-        state.turn = number;
-        state.open = version == Version::HTTP_11;
-        Ok(Turn { shared: Arc::clone(&self.0), number })
+        // RFC 9110 §15.2: none to HTTP/1.0.
+        let interims = if version == Version::HTTP_11 { Interims::Unused } else { Interims::Refused };
+        Ok(Turn { shared: Arc::clone(&self.0), number, interims })
     }
 }
 
 impl Turn {
     /// For 1xx heads.
     #[must_use]
-    pub fn interim(&self) -> Interim {
+    pub fn interim(&mut self) -> Interim {
+        if self.interims == Interims::Unused {
+            self.interims = Interims::Open;
+            self.shared.lock().open = self.number;
+        }
         Interim { shared: Arc::clone(&self.shared), number: self.number }
     }
 
@@ -90,14 +105,10 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.open = false;
-        self.shared.answered.store(self.number, Ordering::Release);
-        if std::mem::take(&mut state.unanswered)
-            && let Some(waker) = &state.waker
-        {
-            waker.wake_by_ref();
+        if self.interims == Interims::Open {
+            self.shared.lock().open = NONE;
         }
+        self.shared.answer(self.number);
     }
 }
 
@@ -108,7 +119,7 @@ impl Interim {
             return Sent::NotForwarded;
         }
         let mut state = self.shared.lock();
-        if !state.open || state.turn != self.number {
+        if state.open != self.number {
             return Sent::Closed;
         }
         let before = state.queue.len();
@@ -118,9 +129,8 @@ impl Interim {
             return Sent::Full;
         }
         self.shared.queued.store(true, Ordering::Release);
-        if let Some(waker) = &state.waker {
-            waker.wake_by_ref();
-        }
+        drop(state);
+        self.shared.wake();
         Sent::Queued
     }
 }
@@ -140,6 +150,8 @@ pub(super) struct Shared {
     broken: OnceLock<Refusal>,
     /// After a switch of protocols bytes pass unread.
     tunnel: AtomicBool,
+    /// Whether the gate waits for an answer.
+    unanswered: AtomicBool,
     /// Whether `State::queue` may hold something, so that a write need not lock.
     queued: AtomicBool,
     state: Mutex<State>,
@@ -147,17 +159,14 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last request that began.
-    turn: u64,
-    /// Whether 1xx heads may be sent for it.
-    open: bool,
-    /// The last request that had begun when the server had nothing left to write.
-    flushed: u64,
+    /// The request for which 1xx heads may be sent, or [`NONE`].
+    open: u64,
     queue: BytesMut,
-    /// Whether the gate waits for an answer.
-    unanswered: bool,
     waker: Option<Waker>,
 }
+
+/// Requests are counted from 1.
+const NONE: u64 = 0;
 
 impl Shared {
     pub(super) fn pass(&self, heads: u64) {
@@ -181,57 +190,59 @@ impl Shared {
         self.tunnel.load(Ordering::Acquire)
     }
 
-    /// Whether the last head that passed was answered; if not, `waker` is woken when it is.
-    pub(super) fn is_answered(&self, waker: &Waker) -> bool {
-        let mut state = self.lock();
-        let answered = self.answered.load(Ordering::Acquire) >= self.passed.load(Ordering::Relaxed);
-        state.unanswered = !answered;
-        state.register(waker);
+    /// The last request that began.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Who is to be woken when a 1xx head is queued or an awaited answer given.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.lock().waker = Some(waker.clone());
+    }
+
+    /// Whether the last head that passed was answered; if not, whoever is registered is woken when it is.
+    pub(super) fn is_answered(&self) -> bool {
+        // Either this sees the answer or the answer sees this: both sides store before they load.
+        self.unanswered.store(true, Ordering::SeqCst);
+        let answered = self.answered.load(Ordering::SeqCst) >= self.passed.load(Ordering::Relaxed);
+        if answered {
+            self.unanswered.store(false, Ordering::Relaxed);
+        }
         answered
     }
 
-    /// The server has written all it had: what is queued may go out now.
-    pub(super) fn flushing(&self, waker: &Waker) -> Bytes {
-        let mut state = self.lock();
-        state.flushed = state.turn;
-        state.register(waker);
-        self.take(&mut state)
+    fn answer(&self, number: u64) {
+        self.answered.store(number, Ordering::SeqCst);
+        if self.unanswered.load(Ordering::SeqCst) {
+            self.wake();
+        }
     }
 
-    /// The server writes; `first` if these are its first bytes since it had written all it had. They begin the answer,
-    /// or a 100, if that was after the request began: what is queued goes before them. Otherwise it is too late.
-    pub(super) fn writing(&self, first: bool) -> Bytes {
+    fn wake(&self) {
+        if let Some(waker) = &self.lock().waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The 1xx heads that may go out now.
+    pub(super) fn take_queue(&self) -> Bytes {
         if !self.queued.load(Ordering::Acquire) {
             return Bytes::new();
         }
         let mut state = self.lock();
-        if first && state.flushed == state.turn {
-            return self.take(&mut state);
-        }
-        if !state.open {
-            self.take(&mut state);
-        }
-        Bytes::new()
-    }
-
-    fn take(&self, state: &mut State) -> Bytes {
-        if state.queue.is_empty() {
-            return Bytes::new();
-        }
         self.queued.store(false, Ordering::Release);
         std::mem::take(&mut state.queue).freeze()
+    }
+
+    /// The answer has begun without the 1xx heads that are still queued: it is too late for them.
+    pub(super) fn drop_late_queue(&self) {
+        if self.queued.load(Ordering::Acquire) && self.lock().open == NONE {
+            self.take_queue();
+        }
     }
 
     /// No holder panics between two changes, so a poisoned state is a good one.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn register(&mut self, waker: &Waker) {
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            self.waker = Some(waker.clone());
-        }
     }
 }
