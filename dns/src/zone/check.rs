@@ -1,8 +1,26 @@
 //! Rules that hold before a zone is served, and warnings for what hurts later.
+//!
+//! Three questions, because they are asked of different things: [`check`] of the zone as it was written, [`view`] of
+//! what one view holds of it (a lone CNAME and so on), [`cycles`] of all zones together.
+//!
+//! Invariant: nothing here looks at text; what only the text shows was reported when it was read.
+
+mod apex;
+mod cut;
+mod cycle;
+mod leak;
+mod name;
+mod nodes;
+mod serial;
+mod target;
+mod ttl;
+mod types;
+mod view;
 
 use std::net::IpAddr;
 
-use super::{Problem, Record, Zone};
+use self::nodes::Nodes;
+use super::{Position, Problem, Record, Severity, Zone};
 use crate::name::Name;
 
 /// What the rules need to know beside the zone.
@@ -16,20 +34,36 @@ pub struct Context<'a> {
 
 /// The rules on one zone as it was written, whatever its views.
 pub fn check(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
-    let _ = (zone, context);
-    todo!()
+    let nodes = Nodes::of(zone);
+    let mut found = Found::default();
+    apex::missing(zone, &mut found);
+    present(zone, &nodes, context, &mut found);
+    target::judge(zone, &nodes, &mut found);
+    found.into_problems()
 }
 
 /// The rules on a zone of which only a part was understood: none that complain of something missing.
 pub fn partial(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
-    let _ = (zone, context);
-    todo!()
+    let mut found = Found::default();
+    present(zone, &Nodes::of(zone), context, &mut found);
+    found.into_problems()
+}
+
+/// What is wrong with records that are there.
+fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Found) {
+    apex::surplus(zone, found);
+    name::judge(zone, found);
+    ttl::judge(zone, nodes, found);
+    cut::judge(zone, nodes, found);
+    types::judge(zone, found);
+    leak::judge(zone, nodes, context, found);
 }
 
 /// The rules that hold per view (a lone CNAME and so on), on the records that one view holds of a zone.
 pub fn view(apex: &Name, records: &[Record]) -> Vec<Problem> {
-    let _ = (apex, records);
-    todo!()
+    let mut found = Found::default();
+    view::judge(apex, records, &mut found);
+    found.into_problems()
 }
 
 /// A problem that only shows when all zones are seen together.
@@ -43,12 +77,72 @@ pub struct Across {
 
 /// Delegations that lead back to where they began (TsuNAME), over all loaded zones.
 pub fn cycles(zones: &[&Zone]) -> Vec<Across> {
-    let _ = zones;
-    todo!()
+    cycle::find(zones)
 }
 
 /// A warning when `new` differs from `old` but its SOA serial was not raised (RFC 1982).
 pub fn serial(old: &Zone, new: &Zone) -> Option<Problem> {
-    let _ = (old, new);
-    todo!()
+    serial::judge(old, new)
 }
+
+/// Most problems of one zone that are kept; a rule that a whole zone breaks says so more than often enough.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// Collects problems.
+#[derive(Debug, Default)]
+struct Found {
+    problems: Vec<Problem>,
+    left_out: usize,
+}
+
+impl Found {
+    fn error(&mut self, at: Option<Position>, code: &'static str, message: String, help: &str) {
+        self.add(Severity::Error, at, code, message, help);
+    }
+
+    fn warning(&mut self, at: Option<Position>, code: &'static str, message: String, help: &str) {
+        self.add(Severity::Warning, at, code, message, help);
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        at: Option<Position>,
+        code: &'static str,
+        message: String,
+        help: &str,
+    ) {
+        if self.problems.len() >= MAX_PROBLEMS && severity != Severity::Error {
+            self.left_out += 1;
+            return;
+        }
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { severity, code, at, message, help });
+            return;
+        }
+        // An error is never the one that is left out: it takes the place of a warning.
+        self.left_out += 1;
+        if let Some(warning) = self.problems.iter_mut().rfind(|problem| problem.severity != Severity::Error) {
+            *warning = Problem { severity, code, at, message, help };
+        }
+    }
+
+    /// In the order of the text.
+    fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| problem.at);
+        if self.left_out > 0 {
+            self.problems.push(Problem {
+                severity: Severity::Note,
+                code: "too-many-problems",
+                at: None,
+                message: format!("{} more problems are not shown", self.left_out),
+                help: None,
+            });
+        }
+        self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Every zone has one SOA and name servers at its apex, and nothing outside (RFC 1035 §5.2).
+
+use super::Found;
+use crate::rtype::Type;
+use crate::zone::Zone;
+
+/// What must be there.
+pub(super) fn missing(zone: &Zone, found: &mut Found) {
+    let apex = &zone.apex;
+    let has = |rtype: Type| zone.records.iter().any(|record| record.rtype == rtype && record.owner == *apex);
+    if !has(Type::SOA) {
+        let help = format!(
+            "begin the zone with a line such as `@ 1h IN SOA ns1 hostmaster 1 2h 15m 1w 5m` at {apex}"
+        );
+        found.error(None, "no-soa", format!("the zone {apex} has no SOA record"), &help);
+    }
+    if !has(Type::NS) {
+        let help = format!("add the name servers of the zone, such as `{apex} IN NS ns1.{apex}`");
+        found.error(None, "no-ns", format!("the zone {apex} has no NS record at its apex"), &help);
+    }
+}
+
+/// What must not be there.
+pub(super) fn surplus(zone: &Zone, found: &mut Found) {
+    let mut soa_line = None;
+    for record in &zone.records {
+        if !record.owner.is_at_or_under(&zone.apex) {
+            let message = format!("{} is not in the zone {}", record.owner, zone.apex);
+            found.error(
+                Some(record.at),
+                "out-of-zone",
+                message,
+                "records of another zone belong in its own file",
+            );
+        } else if record.rtype == Type::SOA {
+            if let Some(line) = soa_line {
+                let message = format!("the zone has a second SOA record; the first stands in line {line}");
+                found.error(Some(record.at), "several-soa", message, "remove one of them");
+            }
+            soa_line.get_or_insert(record.at.line);
+        }
+    }
+}

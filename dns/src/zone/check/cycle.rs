@@ -1,0 +1,128 @@
+//! Delegations that cannot be followed to an end, because the names of their servers depend on each other (TsuNAME,
+//! Moura et al., IMC 2021): resolvers ask round and round, and the zones are unreachable.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Across;
+use super::nodes::Nodes;
+use crate::name::{self, Name};
+use crate::rtype::Type;
+use crate::zone::{Problem, Record, Severity, Zone};
+
+/// The name servers of one zone, as the zone or its parent names them.
+struct Delegation<'z> {
+    zone: usize,
+    first: &'z Record,
+    /// Delegated names that have to be followed to reach a server; empty when some server needs none.
+    needs: Vec<&'z [u8]>,
+    is_free: bool,
+}
+
+pub(super) fn find(zones: &[&Zone]) -> Vec<Across> {
+    let mut delegations = collect(zones);
+    let mut reachable: HashSet<&[u8]> = HashSet::new();
+    // Whoever needs no other delegation is reachable, then whoever needs those, and so on.
+    loop {
+        let before = reachable.len();
+        for (owner, delegations) in &delegations {
+            let can_follow = |delegation: &Delegation<'_>| {
+                delegation.is_free || delegation.needs.iter().any(|need| reachable.contains(need))
+            };
+            if !reachable.contains(owner) && delegations.iter().any(can_follow) {
+                reachable.insert(owner);
+            }
+        }
+        if reachable.len() == before {
+            break;
+        }
+    }
+    delegations.retain(|owner, _| !reachable.contains(owner));
+    let mut found: Vec<Across> = delegations.values().flatten().map(problem).collect();
+    found.sort_by_key(|across| (across.zone, across.problem.at));
+    found
+}
+
+fn problem(delegation: &Delegation<'_>) -> Across {
+    let owner = &delegation.first.owner;
+    let needs = delegation.needs.first().and_then(|wire| Name::from_wire(wire).ok());
+    let through = needs.map(|name| format!(" ({name} comes first)")).unwrap_or_default();
+    Across {
+        zone: delegation.zone,
+        problem: Problem {
+            severity: Severity::Warning,
+            code: "ns-cycle",
+            at: Some(delegation.first.at),
+            message: format!(
+                "no name server of {owner} can be found: their names depend on each other{through}"
+            ),
+            help: Some(format!(
+                "give {owner} a name server below itself with glue, or one that is found elsewhere"
+            )),
+        },
+    }
+}
+
+/// All delegations by the name that is delegated: NS at an apex and NS at a cut.
+fn collect<'z>(zones: &[&'z Zone]) -> HashMap<&'z [u8], Vec<Delegation<'z>>> {
+    let owners: HashSet<&[u8]> = zones
+        .iter()
+        .flat_map(|zone| &zone.records)
+        .filter(|record| record.rtype == Type::NS)
+        .map(|record| record.owner.as_wire())
+        .collect();
+    let mut all: HashMap<&[u8], Vec<Delegation<'_>>> = HashMap::new();
+    for (index, zone) in zones.iter().enumerate() {
+        let mut here: HashMap<&[u8], Delegation<'_>> = HashMap::new();
+        let glue = glue(zone);
+        for record in zone.records.iter().filter(|record| record.rtype == Type::NS) {
+            let delegation = here.entry(record.owner.as_wire()).or_insert_with(|| Delegation {
+                zone: index,
+                first: record,
+                needs: Vec::new(),
+                is_free: false,
+            });
+            match needed(record, zone, &glue, &owners) {
+                Some(need) => delegation.needs.push(need),
+                None => delegation.is_free = true,
+            }
+        }
+        for (owner, delegation) in here {
+            all.entry(owner).or_default().push(delegation);
+        }
+    }
+    all
+}
+
+/// Names at or below a cut that have an address in the zone of the parent.
+fn glue<'z>(zone: &'z Zone) -> HashSet<&'z [u8]> {
+    let nodes = Nodes::of(zone);
+    zone.records
+        .iter()
+        .filter(|record| matches!(record.rtype, Type::A | Type::AAAA))
+        .filter(|record| matches!(nodes.lookup(&record.owner), super::nodes::Lookup::Delegated(_)))
+        .map(|record| record.owner.as_wire())
+        .collect()
+}
+
+/// The delegation that must be followed to find the address of this name server; none when it is at hand.
+fn needed<'z>(
+    record: &'z Record,
+    zone: &Zone,
+    glue: &HashSet<&[u8]>,
+    owners: &HashSet<&'z [u8]>,
+) -> Option<&'z [u8]> {
+    let target = Name::from_wire(&record.rdata).ok()?;
+    // The parent of a zone holds glue for servers below the zone's own apex.
+    let is_below_itself = record.owner == zone.apex && target.is_at_or_under(&zone.apex);
+    if is_below_itself || glue.contains(target.as_wire()) {
+        return None;
+    }
+    let mut at = Some(target.as_wire());
+    while let Some(wire) = at {
+        if let Some(owner) = owners.get(wire) {
+            return Some(owner);
+        }
+        at = name::parent(wire);
+    }
+    None
+}

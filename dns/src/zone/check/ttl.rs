@@ -1,0 +1,104 @@
+//! Times that hurt: TTLs that differ within an RRset, are zero or very long, and timers of the SOA that disagree.
+
+use super::Found;
+use super::nodes::Nodes;
+use crate::rtype::Type;
+use crate::zone::{Record, Zone};
+
+/// A TTL above this keeps a mistake alive in caches for longer than anyone wants to wait.
+const LONG_S: u32 = 7 * 86_400;
+/// RFC 2308 §5 recommends one to three hours for negative answers.
+const LONG_NEGATIVE_S: u32 = 86_400;
+
+pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
+    differing(zone, nodes, found);
+    let long = |record: &&Record| record.ttl > LONG_S && !is_key(record.rtype);
+    tell(
+        "ttl-long",
+        "a TTL of more than a week",
+        "changes will take that long to be seen",
+        zone,
+        long,
+        found,
+    );
+    let zero = |record: &&Record| record.ttl == 0;
+    tell(
+        "ttl-zero",
+        "a TTL of 0",
+        "resolvers will ask again for every client; 60 is short enough",
+        zone,
+        zero,
+        found,
+    );
+    zone.records.iter().filter(|record| record.rtype == Type::SOA).for_each(|soa| timers(soa, found));
+}
+
+fn is_key(rtype: Type) -> bool {
+    matches!(rtype, Type::DNSKEY | Type::DS)
+}
+
+/// One warning for all records that have the oddity, at the first of them: a `$TTL` makes many of one kind.
+fn tell(
+    code: &'static str,
+    what: &str,
+    help: &str,
+    zone: &Zone,
+    is_odd: impl Fn(&&Record) -> bool,
+    found: &mut Found,
+) {
+    let mut odd = zone.records.iter().filter(is_odd);
+    let Some(first) = odd.next() else { return };
+    let message = match odd.count() {
+        0 => format!("the record has {what}"),
+        more => format!("the record and {more} more have {what}"),
+    };
+    found.warning(Some(first.at), code, message, help);
+}
+
+/// The records of an RRset have one TTL; the least of them is served (RFC 2181 §5.2).
+fn differing(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
+    for set in nodes.sorted.chunk_by(|a, b| a.0 == b.0) {
+        let record = |index: u32| &zone.records[index as usize];
+        let first = record(set[0].1);
+        let Some(other) = set.iter().map(|(_, index)| record(*index)).find(|other| other.ttl != first.ttl)
+        else {
+            continue;
+        };
+        // Signatures have the TTL of what they sign (RFC 4034 §3).
+        if first.rtype == Type::RRSIG {
+            continue;
+        }
+        let least = set.iter().map(|(_, index)| record(*index).ttl).min().unwrap_or_default();
+        let message = format!(
+            "the TTL is {}, but {} in line {} for the same name and type",
+            other.ttl, first.ttl, first.at.line
+        );
+        found.warning(
+            Some(other.at),
+            "ttl-differs",
+            message,
+            &format!("all are served with the least one, {least}"),
+        );
+    }
+}
+
+fn timers(soa: &Record, found: &mut Found) {
+    let Some(numbers) = soa.rdata.last_chunk::<20>() else { return };
+    let number =
+        |at: usize| u32::from_be_bytes([numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]]);
+    let (refresh, retry, expire, minimum) = (number(4), number(8), number(12), number(16));
+    if u64::from(expire) < u64::from(refresh) + u64::from(retry) {
+        let message =
+            format!("EXPIRE ({expire}) is less than REFRESH and RETRY together ({refresh} + {retry})");
+        found.warning(
+            Some(soa.at),
+            "soa-timers",
+            message,
+            "secondaries would drop the zone before they try twice",
+        );
+    }
+    if minimum > LONG_NEGATIVE_S {
+        let message = format!("MINIMUM ({minimum}) keeps negative answers in caches for more than a day");
+        found.warning(Some(soa.at), "soa-timers", message, "RFC 2308 recommends one to three hours");
+    }
+}

@@ -1,0 +1,65 @@
+//! What is unwise about records of some types.
+
+use super::Found;
+use crate::rtype::Type;
+use crate::zone::{Record, Zone};
+
+pub(super) fn judge(zone: &Zone, found: &mut Found) {
+    let mut keys: Vec<(u16, &Record)> = Vec::new();
+    for record in &zone.records {
+        let at = Some(record.at);
+        match (record.rtype, &*record.rdata) {
+            (Type::SPF, _) => {
+                let message = "the type SPF is obsolete; mail servers read TXT only".to_owned();
+                found.warning(at, "spf-type", message, "write the text in a TXT record (RFC 7208 §3.1)");
+            }
+            (Type::NSEC3PARAM | Type::NSEC3, [_, _, high, low, ..]) if (*high, *low) != (0, 0) => {
+                let message = format!("NSEC3 with {} extra iterations", u16::from_be_bytes([*high, *low]));
+                found.warning(
+                    at,
+                    "nsec3-iterations",
+                    message,
+                    "use 0; resolvers refuse more (RFC 9276 §3.1)",
+                );
+            }
+            (Type::SVCB | Type::HTTPS, [0, 0, rest @ ..])
+                if crate::name::wire_len(rest).is_some_and(|len| len < rest.len()) =>
+            {
+                let message = "parameters have no effect where the priority is 0 (AliasMode)".to_owned();
+                found.warning(
+                    at,
+                    "alias-with-parameters",
+                    message,
+                    "remove them, or set a priority (RFC 9460 §2.4.2)",
+                );
+            }
+            (Type::DNSKEY, rdata) => keys.push((key_tag(rdata), record)),
+            (Type::A6 | Type::MD | Type::MF | Type::WKS | Type::NXT, _) => {
+                let message = format!("the type {} is obsolete", record.rtype);
+                found.warning(at, "obsolete-type", message, "no client asks for it");
+            }
+            _ => {}
+        }
+    }
+    colliding(keys, found);
+}
+
+/// Keys with one tag make validators try both (RFC 4034 appendix B).
+fn colliding(mut keys: Vec<(u16, &Record)>, found: &mut Found) {
+    keys.sort_by_key(|(tag, record)| (*tag, record.at));
+    for [(tag, first), (next, second)] in keys.array_windows() {
+        if tag == next && first.owner == second.owner && first.rdata.get(3) == second.rdata.get(3) {
+            let message = format!("the key has the tag {tag}, as that in line {}", first.at.line);
+            found.warning(Some(second.at), "key-tag-collision", message, "generate another key");
+        }
+    }
+}
+
+/// RFC 4034 appendix B.
+fn key_tag(rdata: &[u8]) -> u16 {
+    let sum: u64 = rdata
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)))
+        .sum();
+    (sum + (sum >> 16 & 0xffff)) as u16
+}
