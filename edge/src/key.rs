@@ -1,9 +1,26 @@
 //! From a request to the name under which it is cached.
 //!
+//! Scheme, host, port, path and query make the key, and what the site adds: chosen fields, cookies, the device class.
+//! The method is not in it: HEAD is answered from a GET's response.
+//!
 //! Invariant: parts are length-prefixed, so no two different lists of parts have the same key.
-//! Invariant: what two requests share a key for, the origin could only tell apart by fields the key rules leave out.
+//! Invariant: the path in the key is the path that the origin is asked for ([`target`]), so that no two requests share
+//! a key of which the origin could make different things. Only a site's own rules leave more out.
 
-use crate::policy::RequestHead;
+mod device;
+mod path;
+mod query;
+
+use std::fmt;
+
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, Uri, header};
+
+pub use device::{Class, Device};
+pub use path::without_dot_segments;
+pub use query::{Keep, Order, Query};
+
+use crate::policy::{RequestHead, vary};
 
 /// The name under which a request's response is stored. Compare all of it on a hit; its hash alone is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,7 +29,7 @@ pub struct Key {
 }
 
 /// What goes into the key beside scheme, authority and path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRules {
     /// How the query takes part.
     pub query: Query,
@@ -24,58 +41,221 @@ pub struct KeyRules {
     pub device: Device,
 }
 
-/// How the query takes part in the key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
-    /// Which parameters.
-    pub keep: Keep,
-    /// In which order.
-    pub order: Order,
-}
-
-/// Which query parameters take part.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// All, as sent.
-    #[default]
-    All,
-    /// None.
-    Nothing,
-    /// Only these; a trailing `*` matches a prefix.
-    Only(Vec<String>),
-    /// All but these; a trailing `*` matches a prefix.
-    Except(Vec<String>),
-}
-
-/// The order of query parameters in the key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// As sent.
-    #[default]
-    AsSent,
-    /// By name; parameters of the same name keep their order.
-    Sorted,
-}
-
-/// Whether the device class takes part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// It does not.
-    #[default]
-    Ignored,
-    /// `mobile`, `tablet` or `desktop`, from `Sec-CH-UA-Mobile` or `User-Agent`.
-    Keyed,
-}
-
-/// The key of `request` under `rules`.
+/// The key of `request` under `rules`. The request is as [`crate::policy::headers::received`] makes it.
 pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
-    let _ = (request, rules);
-    todo!()
+    let mut parts = Parts::default();
+    parts.url(&request.uri, rules);
+    for name in &rules.headers {
+        parts.add(name.as_str().as_bytes());
+        parts.add_option(vary::normal(&request.headers, name).as_deref());
+    }
+    for name in &rules.cookies {
+        parts.add(name.as_bytes());
+        parts.add_list(&cookie_values(&request.headers, name));
+    }
+    if rules.device == Device::Keyed {
+        parts.add(Class::of(&request.headers).as_str().as_bytes());
+    }
+    Key { bytes: parts.bytes.into_boxed_slice() }
+}
+
+/// The path and query to ask the origin for: the path in normal form (RFC 3986 §6.2.2), the query as sent.
+pub fn target(uri: &Uri) -> PathAndQuery {
+    let path = path::normal(uri.path());
+    let text = uri.query().map_or(path.clone(), |query| format!("{path}?{query}"));
+    let sent = || uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    text.parse().unwrap_or_else(|_| sent())
+}
+
+/// Parts, each behind its length: four bytes, the highest first.
+#[derive(Default)]
+struct Parts {
+    bytes: Vec<u8>,
+}
+
+impl Parts {
+    fn url(&mut self, uri: &Uri, rules: &KeyRules) {
+        self.add(uri.scheme_str().unwrap_or("http").as_bytes());
+        self.add(authority(uri).as_bytes());
+        self.add(path::normal(uri.path()).as_bytes());
+        let query = uri.query().and_then(|query| rules.query.normal(query));
+        self.add_option(query.as_deref().map(str::as_bytes));
+    }
+
+    fn add(&mut self, part: &[u8]) {
+        let length = u32::try_from(part.len()).expect("a request's head is limited to far less than 4 GiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(part);
+    }
+
+    fn add_option(&mut self, part: Option<&[u8]>) {
+        self.add_list(&part.into_iter().collect::<Vec<_>>());
+    }
+
+    fn add_list(&mut self, parts: &[&[u8]]) {
+        let count = u32::try_from(parts.len()).expect("a request's head is limited to far less than 4 GiB");
+        self.bytes.extend_from_slice(&count.to_be_bytes());
+        parts.iter().for_each(|part| self.add(part));
+    }
+}
+
+/// Host in lower case, and the port unless it is the scheme's own (RFC 9110 §4.2.3). User information is left out.
+fn authority(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    match uri.port_u16() {
+        Some(port) if port != default => format!("{host}:{port}"),
+        _ => host,
+    }
+}
+
+/// The values of a cookie, in the order sent; a name may be there more than once.
+fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    let lines = headers.get_all(header::COOKIE).into_iter().map(|line| line.as_bytes());
+    let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
+    let valued = pairs.filter_map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=')?;
+        (&pair[..equals] == name.as_bytes()).then(|| &pair[equals + 1..])
+    });
+    valued.collect()
 }
 
 impl Key {
     /// All of the key, for stores.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The key of a stored one's bytes: of a disk, or of another edge.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into() }
+    }
+
+    /// Scheme, authority, path and the query as keyed, for purges, listings and logs; lossy where bytes are not UTF-8.
+    pub fn url(&self) -> String {
+        let mut rest = &*self.bytes;
+        let mut next =
+            || take(&mut rest).map(|part| String::from_utf8_lossy(part).into_owned()).unwrap_or_default();
+        let url = format!("{}://{}{}", next(), next(), next());
+        let has_query = rest.get(..4) == Some(&1u32.to_be_bytes());
+        rest = rest.get(4..).unwrap_or_default();
+        match take(&mut rest) {
+            Some(query) if has_query => format!("{url}?{}", String::from_utf8_lossy(query)),
+            _ => url,
+        }
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (part, after) = after.split_at_checked(length)?;
+    *rest = after;
+    Some(part)
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.url())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::testing::request;
+
+    fn key_of(uri: &str, fields: &[(&str, &str)], rules: &KeyRules) -> Key {
+        key(&request("GET", uri, fields), rules)
+    }
+
+    fn check(uri: &str, expected: &str) {
+        assert_eq!(key_of(uri, &[], &KeyRules::default()).url(), expected);
+    }
+
+    #[test]
+    fn equal_urls_share_a_key_and_others_do_not() {
+        check("http://A.Example:80/x?q", "http://a.example/x?q");
+        check("https://a.example:443/", "https://a.example/");
+        check("http://a.example:443/", "http://a.example:443/");
+        check("http://a.example:1337/", "http://a.example:1337/");
+        check("http://a.example", "http://a.example/");
+        check("http://[::1]:8080/", "http://[::1]:8080/");
+        check("http://a.example/x?", "http://a.example/x?");
+        check("http://a.example/x?b=2&a=1&&c;d", "http://a.example/x?b=2&a=1&&c;d");
+        check("http://a.example/%7euser/%2f/./a/../b//", "http://a.example/~user/%2F/b//");
+    }
+
+    #[test]
+    fn the_method_is_not_in_the_key() {
+        let of = |method| key(&request(method, "http://a.example/", &[]), &KeyRules::default());
+        assert_eq!(of("GET"), of("HEAD"));
+        assert_eq!(of("GET"), of("POST"));
+    }
+
+    #[test]
+    fn the_origin_is_asked_for_what_is_keyed() {
+        for (uri, expected) in [
+            ("http://a.example/%7euser/../x%2fy?a=%7e", "/x%2Fy?a=%7e"),
+            ("http://a.example", "/"),
+            ("http://a.example/x?", "/x?"),
+            ("http://a.example?q", "/?q"),
+        ] {
+            assert_eq!(target(&uri.parse().unwrap()).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn chosen_fields_cookies_and_devices_take_part() {
+        let rules = KeyRules {
+            headers: vec![HeaderName::from_static("x-tenant")],
+            cookies: vec!["lang".into()],
+            device: Device::Keyed,
+            ..KeyRules::default()
+        };
+        let of = |fields: &[(&str, &str)]| key_of("http://a.example/", fields, &rules);
+        assert_ne!(of(&[]), of(&[("x-tenant", "")]));
+        assert_ne!(of(&[("x-tenant", "a")]), of(&[("x-tenant", "b")]));
+        assert_eq!(of(&[("x-other", "a")]), of(&[]));
+        assert_eq!(of(&[("cookie", "a=1; lang=de")]), of(&[("cookie", "lang=de"), ("cookie", "b=2")]));
+        assert_ne!(of(&[("cookie", "lang=de")]), of(&[("cookie", "lang=en")]));
+        assert_ne!(of(&[("cookie", "lang=de; lang=en")]), of(&[("cookie", "lang=de")]));
+        assert_ne!(of(&[("cookie", "xlang=de")]), of(&[("cookie", "lang=de")]));
+        assert_ne!(of(&[("user-agent", "iPhone Mobile")]), of(&[]));
+    }
+
+    #[test]
+    fn a_key_survives_its_bytes() {
+        let key = key_of("http://a.example/x?q", &[], &KeyRules::default());
+        assert_eq!(Key::from_bytes(key.as_bytes()), key);
+        assert_eq!(Key::from_bytes(b"\0\0\xff\xff").url(), "://");
+    }
+
+    proptest! {
+        /// Two lists of parts have the same key only if they are the same list.
+        #[test]
+        fn keys_are_injective(
+            a in ("[a-z]{1,3}", "[a-z/?&=%]{0,6}", "[a-z,]{0,4}"), b in ("[a-z]{1,3}", "[a-z/?&=%]{0,6}", "[a-z,]{0,4}"),
+        ) {
+            let rules = KeyRules { cookies: vec!["c".into(), "d".into()], ..KeyRules::default() };
+            let parts = |(host, target, cookie): &(String, String, String)| {
+                let request = request("GET", &format!("http://{host}/{target}"), &[("cookie", &format!("c={cookie}"))]);
+                let seen = (authority(&request.uri), self::target(&request.uri), cookie.clone());
+                (key(&request, &rules), seen)
+            };
+            let ((key_a, seen_a), (key_b, seen_b)) = (parts(&a), parts(&b));
+            prop_assert_eq!(key_a == key_b, seen_a == seen_b);
+        }
+
+        /// What is asked of the origin has the key of what was sent: normalising twice changes nothing.
+        #[test]
+        fn normal_form_is_stable(text in "[a-z/.%0-9A-F2eE]{0,20}") {
+            let uri: Uri = format!("http://a.example/{text}").parse().unwrap();
+            let again: Uri = format!("http://a.example{}", target(&uri)).parse().unwrap();
+            prop_assert_eq!(target(&uri), target(&again));
+        }
     }
 }

@@ -25,6 +25,8 @@ pub mod reuse;
 pub mod rules;
 pub mod select;
 pub mod structured;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod validate;
 pub mod vary;
 

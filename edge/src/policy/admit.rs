@@ -2,7 +2,12 @@
 
 use std::time::SystemTime;
 
-use super::{Lifetime, RequestHead, ResponseHead, Rules};
+use http::{Method, StatusCode, Uri, header};
+
+use super::control::{self, ResponseControl, Scope};
+use super::freshness::{self, WhenStale};
+use super::rules::{Parts, SetCookie};
+use super::{Lifetime, RequestHead, ResponseHead, Rules, invalidate, range, vary};
 
 /// The verdict on storing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +21,40 @@ pub enum Admit {
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unstorable {
-    /// The method's responses are not stored by this cache.
+    /// The method's responses are not stored; a POST's only with freshness and its own `Content-Location`.
     Method,
+    /// The site's rules pass this path by.
+    Bypass,
+    /// The request said `no-store`.
+    RequestNoStore,
+    /// 304, 412, 416: it answers this request's conditions and ranges only.
+    ForThisRequest,
+    /// A 206 that the site does not store, or with several ranges or a wrong `Content-Range`.
+    Part,
+    /// `must-understand` and a status this cache does not know (RFC 9111 §5.2.2.3).
+    NotUnderstood,
+    /// `no-store`.
+    NoStore,
+    /// `private`.
+    Private,
+    /// The request had `Authorization`, and the response does not allow sharing (RFC 9111 §3.5).
+    Authorization,
+    /// `Vary: *`: no request would match.
+    VaryStar,
+    /// `Vary` depends on more fields than this cache compares, or on ones it overwrites.
+    VaryTooWide,
+    /// It sets a cookie, and the site or its lack of explicit freshness forbids storing that.
+    SetCookie,
+    /// The status needs explicit freshness or `public`, and has none.
+    StatusNeedsFreshness,
+    /// Never fresh, and nothing to validate it by.
+    NothingToReuse,
 }
 
 /// Whether the response to `request` may be stored, and for how long. `asked` is when the request left,
-/// `now` when the response's head arrived.
+/// `now` when the response's head arrived. A POST's response is stored under the key of a GET.
+///
+/// It judges the head; a body that ends too early is the shell's to drop.
 pub fn admit(
     request: &RequestHead,
     response: &ResponseHead,
@@ -29,13 +62,321 @@ pub fn admit(
     rules: &Rules,
     now: SystemTime,
 ) -> Admit {
-    let _ = (request, response, asked, rules, now);
-    todo!()
+    let lifetime = freshness::lifetime(request, response, asked, rules, now);
+    match obstacle(request, response, &lifetime, rules) {
+        Some(why) => Admit::Leave(why),
+        None => Admit::Keep(lifetime),
+    }
+}
+
+fn obstacle(
+    request: &RequestHead,
+    response: &ResponseHead,
+    lifetime: &Lifetime,
+    rules: &Rules,
+) -> Option<Unstorable> {
+    let (control, _) = control::of_response(&response.headers, &rules.targeted);
+    of_method(request, response, lifetime)
+        .or_else(|| of_rules(request, rules))
+        .or_else(|| of_status(response, &control, rules))
+        .or_else(|| of_directives(request, response, &control))
+        .or_else(|| of_vary(response))
+        .or_else(|| of_cookie(response, lifetime, rules))
+        .or_else(|| of_use(response, &control, lifetime))
+}
+
+fn of_method(request: &RequestHead, response: &ResponseHead, lifetime: &Lifetime) -> Option<Unstorable> {
+    let storable = match request.method {
+        Method::GET => true,
+        // RFC 9110 §9.3.3: a POST's response stands for a later GET if it says so and how long.
+        Method::POST => lifetime.source.is_explicit() && is_own_location(request, response),
+        _ => false,
+    };
+    (!storable).then_some(Unstorable::Method)
+}
+
+fn is_own_location(request: &RequestHead, response: &ResponseHead) -> bool {
+    let same = |uri: Uri| {
+        invalidate::same_origin(&uri, &request.uri) && uri.path_and_query() == request.uri.path_and_query()
+    };
+    let location = response.headers.get(header::CONTENT_LOCATION);
+    let resolved = location.and_then(|value| invalidate::resolve(&request.uri, value.as_bytes()));
+    response.status.is_success() && resolved.is_some_and(same)
+}
+
+fn of_rules(request: &RequestHead, rules: &Rules) -> Option<Unstorable> {
+    if rules.bypasses(request.uri.path()) {
+        Some(Unstorable::Bypass)
+    } else if control::of_request(&request.headers).no_store {
+        Some(Unstorable::RequestNoStore)
+    } else {
+        None
+    }
+}
+
+fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) -> Option<Unstorable> {
+    match response.status {
+        StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
+            Some(Unstorable::ForThisRequest)
+        }
+        StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || range::part(response).is_none() => {
+            Some(Unstorable::Part)
+        }
+        status if control.must_understand && !is_understood(status) => Some(Unstorable::NotUnderstood),
+        _ => None,
+    }
+}
+
+fn of_directives(
+    request: &RequestHead,
+    response: &ResponseHead,
+    control: &ResponseControl,
+) -> Option<Unstorable> {
+    // RFC 9111 §5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
+    if control.no_store && !(control.must_understand && is_understood(response.status)) {
+        return Some(Unstorable::NoStore);
+    }
+    if control.private == Scope::Everything {
+        return Some(Unstorable::Private);
+    }
+    // RFC 9111 §3.5.
+    let shared = control.public || control.must_revalidate || control.s_maxage.is_some();
+    (request.headers.contains_key(header::AUTHORIZATION) && !shared).then_some(Unstorable::Authorization)
+}
+
+fn of_vary(response: &ResponseHead) -> Option<Unstorable> {
+    match vary::of(response) {
+        vary::Vary::Star => Some(Unstorable::VaryStar),
+        vary::Vary::TooWide => Some(Unstorable::VaryTooWide),
+        vary::Vary::Fields(_) => None,
+    }
+}
+
+/// RFC 9111 §7.3 leaves it to explicit freshness; a copy of a cookie must not go to others by our own guess.
+fn of_cookie(response: &ResponseHead, lifetime: &Lifetime, rules: &Rules) -> Option<Unstorable> {
+    if !response.headers.contains_key(header::SET_COOKIE) || lifetime.omitted.contains(&header::SET_COOKIE) {
+        return None;
+    }
+    let meant = lifetime.source.is_explicit()
+        && lifetime.fresh_secs > 0
+        && lifetime.stale != WhenStale::NeverUnvalidated;
+    let kept = rules.set_cookie == SetCookie::WhenExplicit && meant;
+    (!kept).then_some(Unstorable::SetCookie)
+}
+
+fn of_use(response: &ResponseHead, control: &ResponseControl, lifetime: &Lifetime) -> Option<Unstorable> {
+    // RFC 9111 §3: public, explicit freshness, or a status that is cacheable by default.
+    let explicit = lifetime.source != freshness::Source::Nothing;
+    if !(explicit || control.public || freshness::is_heuristically_cacheable(response)) {
+        return Some(Unstorable::StatusNeedsFreshness);
+    }
+    let validator =
+        response.headers.contains_key(header::ETAG) || response.headers.contains_key(header::LAST_MODIFIED);
+    let windows = match lifetime.stale {
+        WhenStale::NeverUnvalidated => return (!validator).then_some(Unstorable::NothingToReuse),
+        WhenStale::MustRevalidate => 0,
+        WhenStale::May { while_revalidate_secs, if_error_secs } => while_revalidate_secs.max(if_error_secs),
+    };
+    let usable = validator || lifetime.fresh_secs > 0 || windows > 0;
+    (!usable).then_some(Unstorable::NothingToReuse)
+}
+
+/// The final statuses whose caching requirements this cache knows: RFC 9110 §15, RFC 6585, RFC 7725 and others of the
+/// registry that ask nothing of caches beyond RFC 9111.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(status.as_u16(),
+        200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=426 | 428 | 429 | 431 | 451
+        | 500..=508 | 510 | 511)
 }
 
 impl Unstorable {
     /// A label for logs and Cache-Status detail.
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            Self::Method => "method",
+            Self::Bypass => "bypass",
+            Self::RequestNoStore => "request-no-store",
+            Self::ForThisRequest => "for-this-request",
+            Self::Part => "part",
+            Self::NotUnderstood => "must-understand",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::VaryStar => "vary-star",
+            Self::VaryTooWide => "vary-too-wide",
+            Self::SetCookie => "set-cookie",
+            Self::StatusNeedsFreshness => "status",
+            Self::NothingToReuse => "no-freshness",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, get, request, response};
+    use super::*;
+
+    const FRESH: (&str, &str) = ("cache-control", "max-age=3600");
+
+    fn verdict(
+        request: &RequestHead,
+        status: u16,
+        fields: &[(&str, &str)],
+        rules: &Rules,
+    ) -> Option<Unstorable> {
+        match admit(request, &response(status, fields), at(1000), rules, at(1000)) {
+            Admit::Keep(_) => None,
+            Admit::Leave(why) => Some(why),
+        }
+    }
+
+    fn check(status: u16, fields: &[(&str, &str)], expected: Option<Unstorable>) {
+        assert_eq!(verdict(&get(&[]), status, fields, &Rules::default()), expected, "{status} {fields:?}");
+    }
+
+    #[test]
+    fn any_final_status_is_kept_with_explicit_freshness() {
+        for status in (200..=999).filter(|status| ![206, 304, 412, 416].contains(status)) {
+            check(status, &[FRESH], None);
+        }
+        for status in [304, 412, 416] {
+            check(status, &[FRESH], Some(Unstorable::ForThisRequest));
+        }
+    }
+
+    #[test]
+    fn without_freshness_only_a_validator_keeps() {
+        check(200, &[], Some(Unstorable::NothingToReuse));
+        check(200, &[("etag", "\"a\"")], None);
+        check(200, &[("cache-control", "max-age=0")], Some(Unstorable::NothingToReuse));
+        check(200, &[("cache-control", "max-age=0, stale-if-error=9")], None);
+        check(
+            200,
+            &[("cache-control", "max-age=0, stale-if-error=9, must-revalidate")],
+            Some(Unstorable::NothingToReuse),
+        );
+        check(200, &[("cache-control", "no-cache, max-age=9")], Some(Unstorable::NothingToReuse));
+        check(200, &[("cache-control", "no-cache"), ("etag", "\"a\"")], None);
+        check(
+            403,
+            &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")],
+            Some(Unstorable::StatusNeedsFreshness),
+        );
+        check(599, &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"), ("cache-control", "public")], None);
+    }
+
+    #[test]
+    fn directives_that_forbid() {
+        check(200, &[("cache-control", "no-store, max-age=9")], Some(Unstorable::NoStore));
+        check(200, &[("cache-control", "private, max-age=9")], Some(Unstorable::Private));
+        check(200, &[("cache-control", "private=\"a\", max-age=9")], None);
+        check(200, &[("cache-control", "no-store"), ("cdn-cache-control", "max-age=9")], None);
+        check(200, &[FRESH, ("cdn-cache-control", "no-store")], Some(Unstorable::NoStore));
+        check(200, &[FRESH, ("cdn-cache-control", "private")], Some(Unstorable::Private));
+        check(200, &[FRESH, ("cdn-cache-control", "no-cache")], Some(Unstorable::NothingToReuse));
+        check(
+            200,
+            &[("cache-control", "no-store"), ("cdn-cache-control", "max-age=\"10\"")],
+            Some(Unstorable::NothingToReuse),
+        );
+    }
+
+    #[test]
+    fn must_understand() {
+        check(599, &[("cache-control", "max-age=9, must-understand")], Some(Unstorable::NotUnderstood));
+        check(200, &[("cache-control", "max-age=9, must-understand, no-store")], None);
+        check(
+            599,
+            &[("cache-control", "max-age=9, must-understand, no-store")],
+            Some(Unstorable::NotUnderstood),
+        );
+    }
+
+    #[test]
+    fn authorization_needs_leave_to_share() {
+        let authorized = get(&[("authorization", "x")]);
+        for (directives, expected) in [
+            ("max-age=9", Some(Unstorable::Authorization)),
+            ("max-age=9, proxy-revalidate", Some(Unstorable::Authorization)),
+            ("max-age=9, public", None),
+            ("max-age=9, must-revalidate", None),
+            ("s-maxage=9", None),
+        ] {
+            let found = verdict(&authorized, 200, &[("cache-control", directives)], &Rules::default());
+            assert_eq!(found, expected, "{directives}");
+        }
+        let rules = Rules { default_ttl_secs: 60, ..Rules::default() };
+        assert_eq!(verdict(&authorized, 200, &[], &rules), Some(Unstorable::Authorization));
+    }
+
+    #[test]
+    fn cookies_are_kept_only_when_the_origin_means_it() {
+        let cookie = ("set-cookie", "a=b");
+        check(200, &[FRESH, cookie], None);
+        check(200, &[cookie, ("etag", "\"a\"")], Some(Unstorable::SetCookie));
+        check(
+            200,
+            &[cookie, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")],
+            Some(Unstorable::SetCookie),
+        );
+        check(
+            200,
+            &[("cache-control", "max-age=9, no-cache"), cookie, ("etag", "\"a\"")],
+            Some(Unstorable::SetCookie),
+        );
+        check(200, &[("cache-control", "no-cache=\"set-cookie\""), cookie, ("etag", "\"a\"")], None);
+        let never = Rules { set_cookie: SetCookie::Never, ..Rules::default() };
+        assert_eq!(verdict(&get(&[]), 200, &[FRESH, cookie], &never), Some(Unstorable::SetCookie));
+        let default = Rules { default_ttl_secs: 60, ..Rules::default() };
+        assert_eq!(verdict(&get(&[]), 200, &[cookie], &default), Some(Unstorable::SetCookie));
+    }
+
+    #[test]
+    fn methods() {
+        let check = |method: &str, fields: &[(&str, &str)], expected| {
+            let request = request(method, "http://a.example/p?q", &[]);
+            assert_eq!(verdict(&request, 200, fields, &Rules::default()), expected, "{method} {fields:?}");
+        };
+        check("HEAD", &[FRESH], Some(Unstorable::Method));
+        check("PUT", &[FRESH], Some(Unstorable::Method));
+        check("M-SEARCH", &[FRESH], Some(Unstorable::Method));
+        check("POST", &[FRESH], Some(Unstorable::Method));
+        check("POST", &[FRESH, ("content-location", "/p?q")], None);
+        check("POST", &[FRESH, ("content-location", "http://A.example:80/p?q")], None);
+        check("POST", &[FRESH, ("content-location", "/p")], Some(Unstorable::Method));
+        check("POST", &[FRESH, ("content-location", "http://b.example/p?q")], Some(Unstorable::Method));
+        check("POST", &[("etag", "\"a\""), ("content-location", "/p?q")], Some(Unstorable::Method));
+    }
+
+    #[test]
+    fn the_request_and_the_site_may_forbid() {
+        let rules = Rules { bypass: vec!["/private".into()], ..Rules::default() };
+        let private = request("GET", "http://a.example/private/x", &[]);
+        assert_eq!(verdict(&private, 200, &[FRESH], &rules), Some(Unstorable::Bypass));
+        let no_store = get(&[("cache-control", "no-store")]);
+        assert_eq!(verdict(&no_store, 200, &[FRESH], &Rules::default()), Some(Unstorable::RequestNoStore));
+    }
+
+    #[test]
+    fn parts_need_one_right_content_range() {
+        check(206, &[FRESH, ("content-range", "bytes 0-4/10")], None);
+        check(206, &[FRESH], Some(Unstorable::Part));
+        check(206, &[FRESH, ("content-range", "bytes 5-4/10")], Some(Unstorable::Part));
+        check(206, &[FRESH, ("content-type", "multipart/byteranges; boundary=x")], Some(Unstorable::Part));
+        let leave = Rules { parts: Parts::Leave, ..Rules::default() };
+        assert_eq!(
+            verdict(&get(&[]), 206, &[FRESH, ("content-range", "bytes 0-4/10")], &leave),
+            Some(Unstorable::Part)
+        );
+    }
+
+    #[test]
+    fn vary_star_is_not_kept() {
+        for value in ["*", "*, *", ", *", "*, Foo", "Foo, *"] {
+            check(200, &[FRESH, ("vary", value)], Some(Unstorable::VaryStar));
+        }
+        check(200, &[FRESH, ("vary", ""), ("vary", "*")], Some(Unstorable::VaryStar));
+        check(200, &[FRESH, ("vary", "X-Forwarded-For")], Some(Unstorable::VaryTooWide));
+        check(200, &[FRESH, ("vary", "Foo, Bar")], None);
     }
 }

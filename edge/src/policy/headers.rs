@@ -1,4 +1,7 @@
-//! Which fields travel on: to the origin, into the store, to the client.
+//! Which fields travel on: in from the client, to the origin, into the store, back to the client.
+//!
+//! Invariant: nothing that belongs to one connection is stored or forwarded: not the hop-by-hop fields, nor those that
+//! a `Connection` names (RFC 9110 §7.6.1, RFC 9111 §3.1).
 
 pub mod client;
 pub mod origin;
@@ -6,10 +9,181 @@ pub mod status;
 
 use std::time::SystemTime;
 
-use super::{Lifetime, ResponseHead};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-/// The head as it is stored: hop-by-hop and omitted fields gone, `Date` present.
+use super::{Lifetime, RequestHead, ResponseHead, control, date};
+
+/// A request as policy and key must see it: without fields of the connection, and without those that
+/// [`origin::fields`] overwrites or withholds. What the origin cannot see of a client must not select a variant.
+/// Apply it once, when the request is read, after the connection's own needs (`Upgrade`, `TE`) are met.
+/// `Transfer-Encoding` stays as a mark that there is a body ([`super::Forward::Body`]); [`origin::fields`] drops it.
+pub fn received(request: RequestHead) -> RequestHead {
+    let mut headers = end_to_end(&request.headers);
+    if request.headers.contains_key(header::TRANSFER_ENCODING) {
+        // The framing is the connection's; that there is a body is not.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    for name in origin::withheld(&request.headers) {
+        headers.remove(name);
+    }
+    RequestHead { headers, ..request }
+}
+
+/// `headers` without the fields of the connection.
+pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for element in control::elements(headers, &header::CONNECTION) {
+        match HeaderName::from_bytes(element) {
+            Ok(name) if !NOT_OPTIONS.contains(&name.as_str()) => kept.remove(name),
+            _ => None,
+        };
+    }
+    for name in HOP_BY_HOP {
+        kept.remove(*name);
+    }
+    kept
+}
+
+/// The head as it is stored: end-to-end fields only, without those that the response keeps from storing, without
+/// `Age` (counted anew at each use), with a valid `Date` (RFC 9110 §6.6.1).
 pub fn stored(response: &ResponseHead, lifetime: &Lifetime, received: SystemTime) -> ResponseHead {
-    let _ = (response, lifetime, received);
-    todo!()
+    let mut headers = end_to_end(&response.headers);
+    for name in &lifetime.omitted {
+        headers.remove(name);
+    }
+    headers.remove(header::AGE);
+    if date::single(&headers, &header::DATE, received).is_none() {
+        headers.insert(header::DATE, date::format(received));
+    }
+    ResponseHead { status: response.status, headers }
+}
+
+/// RFC 9110 §7.6.1, RFC 9111 §3.1 and what old clients send.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A `Connection` may not take these away: what they guard against is what would make a client try (RFC 9110 §7.6.1
+/// forbids naming fields that are meant for all recipients).
+const NOT_OPTIONS: &[&str] = &["cdn-loop", "via", "host", "content-length", "date", "age"];
+
+/// `1.1 name` for `Via` (RFC 9110 §7.6.3).
+fn via(version: Version, name: &str) -> Option<HeaderValue> {
+    let version = match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    };
+    HeaderValue::try_from(format!("{version} {name}")).ok()
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        headers.append(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, fields, get, response};
+    use super::super::{Rules, freshness};
+    use super::*;
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn fields_of_the_connection_end_here() {
+        let headers = fields(&[
+            ("connection", "a, B, close"),
+            ("connection", "c"),
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("d", "4"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "gzip, chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "x"),
+            ("proxy-authenticate", "x"),
+            ("proxy-authorization", "x"),
+            ("proxy-authentication-info", "x"),
+            ("http2-settings", "x"),
+        ]);
+        assert_eq!(names(&end_to_end(&headers)), ["d"]);
+    }
+
+    #[test]
+    fn what_guards_against_loops_stays() {
+        let headers = fields(&[
+            ("connection", "cdn-loop, via, host, age"),
+            ("cdn-loop", "a"),
+            ("via", "1.1 a"),
+            ("host", "b"),
+            ("age", "5"),
+        ]);
+        assert_eq!(names(&end_to_end(&headers)), ["age", "cdn-loop", "host", "via"]);
+    }
+
+    #[test]
+    fn what_the_response_withholds_is_not_stored() {
+        let head = response(
+            200,
+            &[
+                ("cache-control", "no-cache=\"a\", private=\"b\", max-age=9"),
+                ("a", "1"),
+                ("b", "2"),
+                ("c", "3"),
+                ("age", "5"),
+                ("connection", "d"),
+                ("d", "4"),
+            ],
+        );
+        let lifetime = freshness::lifetime(&get(&[]), &head, at(1000), &Rules::default(), at(1000));
+        let stored = stored(&head, &lifetime, at(1000));
+        assert_eq!(names(&stored.headers), ["c", "cache-control", "date"]);
+        assert_eq!(stored.headers["date"], "Thu, 01 Jan 1970 00:16:40 GMT");
+    }
+
+    #[test]
+    fn the_origins_date_is_kept_if_it_is_one() {
+        let check = |date: &str, expected: &str| {
+            let head = response(200, &[("date", date)]);
+            let lifetime = freshness::lifetime(&get(&[]), &head, at(1000), &Rules::default(), at(1000));
+            assert_eq!(stored(&head, &lifetime, at(1000)).headers["date"], expected);
+        };
+        check("Thu, 01 Jan 1970 00:00:01 GMT", "Thu, 01 Jan 1970 00:00:01 GMT");
+        check("foo", "Thu, 01 Jan 1970 00:16:40 GMT");
+    }
+
+    #[test]
+    fn what_the_origin_cannot_see_selects_nothing() {
+        let request = received(get(&[
+            ("connection", "x-tenant"),
+            ("x-tenant", "a"),
+            ("x-forwarded-host", "evil"),
+            ("x-original-url", "/admin"),
+            ("forwarded", "for=1"),
+            ("transfer-encoding", "gzip, chunked"),
+            ("accept", "*/*"),
+        ]));
+        assert_eq!(names(&request.headers), ["accept", "transfer-encoding"]);
+    }
 }

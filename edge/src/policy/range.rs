@@ -1,20 +1,454 @@
-//! Byte ranges (RFC 9110 §14).
+//! Byte ranges (RFC 9110 §14): what was asked, what a part holds, and the plan of an answer.
+//!
+//! Invariant: an answer never has more bytes than the whole representation, whatever ranges were asked (RangeAmp).
 
-use super::{Content, ResponseHead};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// One contiguous run of bytes of a representation, from a `Content-Range`.
+use super::{Content, ResponseHead, control};
+
+/// One contiguous run of bytes of a representation, as `Content-Range` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// First byte's offset.
     pub first: u64,
-    /// Last byte's offset, inclusive.
+    /// Last byte's offset, inclusive, never before the first.
     pub last: u64,
-    /// The whole representation's length, if known.
+    /// The whole representation's length in bytes, if known; more than `last`.
     pub complete: Option<u64>,
 }
 
-/// What a stored body of this response holds.
+/// One range of a `Range` field (RFC 9110 §14.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// `first-`, `first-last`.
+    From {
+        /// First byte's offset.
+        first: u64,
+        /// Last byte's offset, inclusive; none = to the end.
+        last: Option<u64>,
+    },
+    /// `-length`: the last so many bytes.
+    Suffix {
+        /// Bytes.
+        length: u64,
+    },
+}
+
+/// What ranges come to, given the representation's length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// These, ascending and apart from each other.
+    Parts(Vec<Part>),
+    /// None of them begins inside.
+    Unsatisfiable,
+    /// They are so many or so large that the whole is the better answer (RFC 9110 §14.2).
+    Excessive,
+}
+
+/// The body and the fields of a `multipart/byteranges` answer (RFC 9110 §14.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multipart {
+    /// Before each part's bytes: its delimiter and head.
+    pub pieces: Vec<Piece>,
+    /// After the last part.
+    pub end: Vec<u8>,
+    boundary: String,
+}
+
+/// One part of a multipart answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Delimiter and head, to be written before the bytes.
+    pub head: Vec<u8>,
+    /// Which bytes.
+    pub part: Part,
+}
+
+/// A field with more ranges than this is ignored: no client needs them, and each costs work.
+pub const MAX_SPECS: usize = 64;
+/// An answer has at most this many parts; more get the whole.
+pub const MAX_PARTS: usize = 16;
+/// Ranges nearer than a part's head is long are sent as one (RFC 9110 §15.3.7.2).
+const JOIN_GAP_BYTES: u64 = 80;
+/// What a part's delimiter and head cost at most, with a `Content-Type` of common length.
+const PIECE_HEAD_BYTES: u64 = 256;
+
+/// The ranges that a request asks for; none if the field is absent, of another unit or not valid: then it is
+/// ignored (RFC 9110 §14.2).
+pub fn asked(headers: &HeaderMap) -> Option<Vec<Spec>> {
+    let mut lines = headers.get_all(header::RANGE).into_iter();
+    let line = lines.next()?.as_bytes();
+    if lines.next().is_some() {
+        return None;
+    }
+    let equals = line.iter().position(|&byte| byte == b'=')?;
+    if !line[..equals].eq_ignore_ascii_case(b"bytes") {
+        return None;
+    }
+    let elements: Vec<&[u8]> = control::split(&line[equals + 1..]).take(MAX_SPECS + 1).collect();
+    if elements.is_empty() || elements.len() > MAX_SPECS {
+        return None;
+    }
+    elements.into_iter().map(spec).collect()
+}
+
+/// What `specs` come to in a representation of `length` bytes.
+pub fn resolve(specs: &[Spec], length: u64) -> Resolved {
+    let satisfiable = specs.iter().filter_map(|spec| within(*spec, length)).collect();
+    let parts = coalesce(satisfiable);
+    let several = parts.len() > 1;
+    let sent: u64 = parts.iter().fold(0, |sum, part| sum.saturating_add(part.length()));
+    let heads = PIECE_HEAD_BYTES * parts.len() as u64;
+    if parts.is_empty() {
+        Resolved::Unsatisfiable
+    } else if parts.len() > MAX_PARTS || several && sent.saturating_add(heads) >= length {
+        Resolved::Excessive
+    } else {
+        Resolved::Parts(parts)
+    }
+}
+
+/// The part that a 206 holds: one, with a valid `Content-Range` in bytes.
+pub fn part(response: &ResponseHead) -> Option<Part> {
+    let mut lines = response.headers.get_all(header::CONTENT_RANGE).into_iter();
+    let line = lines.next()?.as_bytes();
+    if response.status != StatusCode::PARTIAL_CONTENT || lines.next().is_some() {
+        return None;
+    }
+    let (unit, range) = line.split_at_checked(6)?;
+    if !unit.eq_ignore_ascii_case(b"bytes ") {
+        return None;
+    }
+    let slash = range.iter().position(|&byte| byte == b'/')?;
+    let dash = range[..slash].iter().position(|&byte| byte == b'-')?;
+    let complete = match &range[slash + 1..] {
+        b"*" => None,
+        digits => Some(offset(digits)?),
+    };
+    let part = Part { first: offset(&range[..dash])?, last: offset(&range[dash + 1..slash])?, complete };
+    (part.first <= part.last && complete.is_none_or(|complete| part.last < complete)).then_some(part)
+}
+
+/// What a body of `length` bytes with this head holds. A part whose body ends early is a shorter part
+/// (RFC 9111 §3.3).
 pub fn content(response: &ResponseHead, length: Option<u64>) -> Content {
-    let _ = response;
-    Content::Whole { length }
+    match (part(response), length) {
+        (Some(part), Some(length)) if length > 0 => {
+            Content::Part(Part { last: part.last.min(part.first.saturating_add(length - 1)), ..part })
+        }
+        (Some(part), _) => Content::Part(part),
+        (None, length) => Content::Whole { length },
+    }
+}
+
+/// Two parts as one, if they touch or overlap and are of one length (RFC 9111 §3.4). The caller has compared their
+/// strong validators: [`super::validate::likeness`].
+pub fn combine(held: Part, more: Part) -> Option<Part> {
+    let (low, high) = if held.first <= more.first { (held, more) } else { (more, held) };
+    let complete = held.complete.or(more.complete);
+    let of_one = held.complete.is_none() || more.complete.is_none() || held.complete == more.complete;
+    let touch = high.first <= low.last.saturating_add(1);
+    (of_one && touch).then_some(Part { first: low.first, last: low.last.max(high.last), complete })
+}
+
+impl Part {
+    /// Bytes in it.
+    pub fn length(&self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+
+    /// The field that names it in a 206.
+    pub fn content_range(&self) -> HeaderValue {
+        let complete = self.complete.map_or_else(|| "*".to_owned(), |length| length.to_string());
+        value(format!("bytes {}-{}/{complete}", self.first, self.last))
+    }
+
+    /// The field that asks for it; to the end if it is the last.
+    pub fn range(&self) -> HeaderValue {
+        match self.complete {
+            Some(complete) if self.last + 1 == complete => value(format!("bytes={}-", self.first)),
+            _ => value(format!("bytes={}-{}", self.first, self.last)),
+        }
+    }
+
+    /// Whether all bytes of `other` are in it.
+    pub fn holds(&self, other: &Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+
+    /// The one run of bytes that it lacks of the whole; none if there are two, or the length is not known.
+    pub fn missing(&self) -> Option<Self> {
+        let complete = self.complete?;
+        match (self.first, self.last + 1) {
+            (0, end) if end < complete => Some(Self { first: end, last: complete - 1, ..*self }),
+            (first, end) if first > 0 && end == complete => Some(Self { first: 0, last: first - 1, ..*self }),
+            _ => None,
+        }
+    }
+}
+
+impl Multipart {
+    /// The plan for `parts` of a representation with this `Content-Type`. `random` makes the delimiter: a new one for
+    /// each answer, or content could be made to contain it.
+    pub fn new(parts: &[Part], content_type: Option<&HeaderValue>, random: u128) -> Self {
+        let boundary = format!("{random:032x}");
+        let pieces = parts.iter().map(|part| piece(*part, content_type, &boundary)).collect();
+        Self { pieces, end: format!("\r\n--{boundary}--\r\n").into_bytes(), boundary }
+    }
+
+    /// The answer's `Content-Type`.
+    pub fn content_type(&self) -> HeaderValue {
+        value(format!("multipart/byteranges; boundary={}", self.boundary))
+    }
+
+    /// The answer's `Content-Length` in bytes.
+    pub fn length(&self) -> u64 {
+        let pieces = self.pieces.iter().map(|piece| piece.head.len() as u64 + piece.part.length());
+        pieces.sum::<u64>() + self.end.len() as u64
+    }
+}
+
+fn piece(part: Part, content_type: Option<&HeaderValue>, boundary: &str) -> Piece {
+    let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+    if let Some(content_type) = content_type {
+        head.extend_from_slice(b"Content-Type: ");
+        head.extend_from_slice(content_type.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"Content-Range: ");
+    head.extend_from_slice(part.content_range().as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    Piece { head, part }
+}
+
+fn spec(element: &[u8]) -> Option<Spec> {
+    let dash = element.iter().position(|&byte| byte == b'-')?;
+    match (&element[..dash], &element[dash + 1..]) {
+        (b"", length) => Some(Spec::Suffix { length: offset(length)? }),
+        (first, b"") => Some(Spec::From { first: offset(first)?, last: None }),
+        (first, last) => {
+            let (first, last) = (offset(first)?, offset(last)?);
+            (first <= last).then_some(Spec::From { first, last: Some(last) })
+        }
+    }
+}
+
+/// Digits only, saturating: an offset beyond all lengths is beyond this one too.
+fn offset(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    Some(digits.iter().fold(0, add).min(u64::MAX - 1))
+}
+
+fn within(spec: Spec, length: u64) -> Option<Part> {
+    let end = length.checked_sub(1)?;
+    let (first, last) = match spec {
+        Spec::Suffix { length: 0 } => return None,
+        Spec::Suffix { length: suffix } => (length.saturating_sub(suffix), end),
+        Spec::From { first, .. } if first > end => return None,
+        Spec::From { first, last } => (first, last.unwrap_or(end).min(end)),
+    };
+    Some(Part { first, last, complete: Some(length) })
+}
+
+fn coalesce(mut parts: Vec<Part>) -> Vec<Part> {
+    parts.sort_unstable_by_key(|part| part.first);
+    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match joined.last_mut() {
+            Some(previous) if part.first <= previous.last.saturating_add(JOIN_GAP_BYTES) => {
+                previous.last = previous.last.max(part.last);
+            }
+            _ => joined.push(part),
+        }
+    }
+    joined
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("digits and fixed words are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{fields, response};
+    use super::*;
+
+    fn resolved(range: &str, length: u64) -> Option<Resolved> {
+        asked(&fields(&[("range", range)])).map(|specs| resolve(&specs, length))
+    }
+
+    fn check(range: &str, length: u64, expected: &[(u64, u64)]) {
+        let parts =
+            expected.iter().map(|&(first, last)| Part { first, last, complete: Some(length) }).collect();
+        assert_eq!(resolved(range, length), Some(Resolved::Parts(parts)), "{range} of {length}");
+    }
+
+    #[test]
+    fn ranges_are_cut_to_the_representation() {
+        check("bytes=0-1", 11, &[(0, 1)]);
+        check("bytes=1-", 11, &[(1, 10)]);
+        check("bytes=-1", 11, &[(10, 10)]);
+        check("bytes=-99", 11, &[(0, 10)]);
+        check("bytes=5-99999999999999999999999", 11, &[(5, 10)]);
+        check("BYTES=0-0", 11, &[(0, 0)]);
+        check("bytes= 0-0 , ,99-", 11, &[(0, 0)]);
+        check("bytes=0-", 11, &[(0, 10)]);
+    }
+
+    #[test]
+    fn several_ranges_are_sorted_and_joined() {
+        check("bytes=5000-5009,0-9", 10_000, &[(0, 9), (5000, 5009)]);
+        check("bytes=0-9,5-20,21-30", 10_000, &[(0, 30)]);
+        check("bytes=0-9,80-90", 10_000, &[(0, 90)]);
+        check("bytes=0-9,90-99", 10_000, &[(0, 9), (90, 99)]);
+    }
+
+    #[test]
+    fn what_is_not_valid_is_ignored() {
+        for range in [
+            "bytes",
+            "bytes=",
+            "bytes=a-b",
+            "bytes=5-4",
+            "bytes=-",
+            "items=0-1",
+            "bytes=0-1;2-3",
+            "bytes=+1-2",
+            "bytes=1-2-3",
+            "bytes=0-1,x",
+        ] {
+            assert_eq!(resolved(range, 100), None, "{range}");
+        }
+        assert_eq!(asked(&fields(&[("range", "bytes=0-1"), ("range", "bytes=2-3")])), None);
+        assert_eq!(resolved(&format!("bytes={}", "0-,".repeat(MAX_SPECS + 1)), 100), None);
+    }
+
+    #[test]
+    fn what_begins_nowhere_is_unsatisfiable() {
+        for (range, length) in
+            [("bytes=11-", 11), ("bytes=-0", 11), ("bytes=0-", 0), ("bytes=-1", 0), ("bytes=20-30,40-", 11)]
+        {
+            assert_eq!(resolved(range, length), Some(Resolved::Unsatisfiable), "{range}");
+        }
+    }
+
+    #[test]
+    fn many_or_large_ranges_get_the_whole() {
+        assert_eq!(resolved("bytes=0-399,500-999", 1000), Some(Resolved::Excessive));
+        let many: Vec<String> = (0..=MAX_PARTS).map(|n| format!("{}-{}", n * 1000, n * 1000)).collect();
+        assert_eq!(resolved(&format!("bytes={}", many.join(",")), 1_000_000), Some(Resolved::Excessive));
+    }
+
+    #[test]
+    fn content_range_is_read_by_the_letter() {
+        let check = |text: &str, expected: Option<(u64, u64, Option<u64>)>| {
+            let expected = expected.map(|(first, last, complete)| Part { first, last, complete });
+            assert_eq!(part(&response(206, &[("content-range", text)])), expected, "{text}");
+        };
+        check("bytes 4-8/10", Some((4, 8, Some(10))));
+        check("Bytes 0-0/*", Some((0, 0, None)));
+        for wrong in [
+            "bytes 4-10/10",
+            "bytes 5-4/10",
+            "bytes */10",
+            "bytes=4-8/10",
+            "items 4-8/10",
+            "bytes 4-8",
+            "bytes 4-8/",
+            "bytes -8/10",
+            "",
+        ] {
+            check(wrong, None);
+        }
+        assert_eq!(part(&response(200, &[("content-range", "bytes 4-8/10")])), None);
+    }
+
+    #[test]
+    fn parts_join_when_they_touch() {
+        let part = |first, last| Part { first, last, complete: Some(100) };
+        for (held, more, expected) in [
+            (part(0, 4), part(5, 9), Some(part(0, 9))),
+            (part(5, 9), part(0, 4), Some(part(0, 9))),
+            (part(0, 9), part(3, 5), Some(part(0, 9))),
+            (part(0, 4), part(6, 9), None),
+            (part(0, 4), Part { complete: Some(99), ..part(5, 9) }, None),
+            (part(0, 4), Part { complete: None, ..part(5, 9) }, Some(part(0, 9))),
+        ] {
+            assert_eq!(combine(held, more), expected, "{held:?} {more:?}");
+        }
+        assert_eq!(part(0, 4).missing().map(|part| part.range()), Some(HeaderValue::from_static("bytes=5-")));
+        assert_eq!(part(40, 99).missing(), Some(part(0, 39)));
+        assert_eq!(part(40, 98).missing(), None);
+        assert_eq!(part(0, 99).missing(), None);
+    }
+
+    #[test]
+    fn a_part_that_ends_early_is_a_shorter_part() {
+        let head = response(206, &[("content-range", "bytes 4-9/10")]);
+        assert_eq!(content(&head, Some(5)), Content::Part(Part { first: 4, last: 8, complete: Some(10) }));
+        assert_eq!(content(&head, None), Content::Part(Part { first: 4, last: 9, complete: Some(10) }));
+    }
+
+    #[test]
+    fn a_multipart_answer_is_as_long_as_it_says() {
+        let parts = [
+            Part { first: 0, last: 4, complete: Some(50) },
+            Part { first: 10, last: 10, complete: Some(50) },
+        ];
+        let plan = Multipart::new(&parts, Some(&HeaderValue::from_static("text/plain")), 7);
+        let mut body = Vec::new();
+        for piece in &plan.pieces {
+            body.extend_from_slice(&piece.head);
+            body.extend(std::iter::repeat_n(b'x', piece.part.length() as usize));
+        }
+        body.extend_from_slice(&plan.end);
+        let boundary = "00000000000000000000000000000007";
+        let expected = format!(
+            "\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-4/50\r\n\r\nxxxxx\
+             \r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 10-10/50\r\n\r\nx\r\n--{boundary}--\r\n"
+        );
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+        assert_eq!(plan.length(), expected.len() as u64);
+    }
+
+    proptest! {
+        /// Against the bytes one by one: each asked byte is sent once, none lies outside, and never more than the whole.
+        #[test]
+        fn resolving_matches_marking_bytes(
+            specs in proptest::collection::vec((0u64..1200, proptest::option::of(0u64..1200), any::<bool>()), 1..6),
+            length in 0u64..1000,
+        ) {
+            let specs: Vec<Spec> = specs.into_iter().map(|(a, b, suffix)| match b {
+                _ if suffix => Spec::Suffix { length: a },
+                Some(b) => Spec::From { first: a.min(b), last: Some(a.max(b)) },
+                None => Spec::From { first: a, last: None },
+            }).collect();
+            let asked = |byte: u64| specs.iter().any(|spec| match *spec {
+                Spec::From { first, last } => first <= byte && last.is_none_or(|last| byte <= last),
+                Spec::Suffix { length: suffix } => byte + suffix >= length,
+            });
+            let any = (0..length).any(asked);
+            match resolve(&specs, length) {
+                Resolved::Unsatisfiable => prop_assert!(!any),
+                Resolved::Excessive => prop_assert!(any && specs.len() > 1),
+                Resolved::Parts(parts) => {
+                    let held = |byte| parts.iter().filter(|part| part.first <= byte && byte <= part.last).count();
+                    prop_assert!((0..length).all(|byte| held(byte) <= 1 && (!asked(byte) || held(byte) == 1)));
+                    prop_assert!(parts.iter().all(|part| part.first <= part.last && part.last < length));
+                    prop_assert!(parts.iter().map(Part::length).sum::<u64>() <= length);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(text in "[ -~]{0,40}", length in any::<u64>()) {
+            let _ = resolved(&format!("bytes={text}"), length);
+            let _ = part(&response(206, &[("content-range", &format!("bytes {text}"))]));
+        }
+    }
 }

@@ -2,12 +2,18 @@
 
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::{HeaderValue, Method, StatusCode, header};
 
-use super::{Entry, Freshness, RequestHead, Rules, range::Part, validate::Validators};
+use super::control::{self, RequestControl};
+use super::freshness::{Reload, WhenStale};
+use super::range::Part;
+use super::rules::ClientControl;
+use super::select::{self, Fit};
+use super::validate::{ETag, Validators};
+use super::{Content, Entry, Freshness, RequestHead, Rules, vary};
 
 /// The verdict on reuse. `variant` is an index into the variants given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reuse {
     /// Answer from this variant.
     Fresh {
@@ -25,7 +31,7 @@ pub enum Reuse {
         /// What allows it; for [`Staleness::WhileRevalidate`] refresh it behind the answer.
         why: Staleness,
     },
-    /// Ask the origin whether this variant still holds.
+    /// Ask the origin whether this variant still holds. If that fails, see [`after_failure`].
     Revalidate {
         /// Which.
         variant: usize,
@@ -36,29 +42,30 @@ pub enum Reuse {
         /// Why it cannot be used as it is.
         why: Forward,
     },
-    /// Ask the origin for the bytes that are missing from this fresh part (RFC 9111 §3.4).
+    /// Ask the origin for the bytes that this fresh part lacks (RFC 9111 §3.4). A 206 with the same strong tag is
+    /// joined to it, a 200 replaces it.
     Complete {
         /// Which.
         variant: usize,
-        /// The range to ask for, under `If-Range` with the stored strong validator.
+        /// What to ask for.
         missing: Part,
-        /// The conditions to send.
-        if_range: http::HeaderValue,
+        /// Its strong tag.
+        if_range: HeaderValue,
     },
-    /// Ask the origin without our conditions.
+    /// Ask the origin without conditions of ours.
     Fetch {
-        /// A stale variant without validators that [`after_failure`] may allow.
+        /// A variant without validators that [`after_failure`] may allow.
         reserve: Option<usize>,
         /// Why.
         why: Forward,
     },
-    /// Send it to the origin and store nothing.
+    /// Send it to the origin as it is. Its response is stored only if [`super::admit`] says so of a POST.
     Pass(Forward),
     /// Answer with this status ourselves.
     Refuse(StatusCode, Forward),
 }
 
-/// Why a request goes to the origin: RFC 9211 §2.2 `fwd`, with more detail.
+/// Why a request goes to the origin: RFC 9211 §2.2's `fwd`, with more detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
     /// Nothing is stored under the key.
@@ -75,14 +82,18 @@ pub enum Forward {
     Method,
     /// The site's rules pass this path by.
     Bypass,
-    /// The request has a body: its content may decide.
+    /// The request has a body, which may decide the answer.
     Body,
     /// A stored part does not cover what is asked.
     Partial,
-    /// A precondition or header that only the origin can judge.
+    /// A precondition that only the origin may judge.
     Condition,
-    /// `only-if-cached` and nothing usable is stored.
+    /// The key holds as many fresh variants as it may.
+    TooManyVariants,
+    /// `only-if-cached`, and nothing usable is stored.
     OnlyIfCached,
+    /// The origin failed, and nothing stored may stand in.
+    Failure,
 }
 
 /// What allows a stale answer.
@@ -105,38 +116,251 @@ pub enum Failure {
     Unreachable,
     /// No response in time.
     Timeout,
-    /// A response with one of 500, 502, 503, 504.
+    /// A response with this status.
     Status(StatusCode),
 }
 
 /// Whether `request` may be answered from one of `variants`, which all lie under its key.
 pub fn reuse(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: SystemTime) -> Reuse {
-    let _ = (request, variants, rules, now);
-    todo!()
+    let wishes = control::of_request(&request.headers);
+    let verdict = match passed_by(request, rules) {
+        Some(why) => Reuse::Pass(why),
+        None => from_store(request, variants, &wishes, rules, now),
+    };
+    if wishes.only_if_cached { without_origin(verdict) } else { verdict }
 }
 
-/// What to answer when the origin failed and `entry` is what we hold: [`Reuse::Stale`] (variant 0) or
-/// [`Reuse::Refuse`] with 502 or 504, or [`Reuse::Pass`]: hand the origin's own error on.
+/// What to answer when the origin failed and `entry` is what we hold: [`Reuse::Stale`] or [`Reuse::Fresh`] (variant 0);
+/// [`Reuse::Refuse`] with 502 or 504; or [`Reuse::Pass`]: hand the origin's own answer on.
 pub fn after_failure(entry: &Entry, failure: Failure, rules: &Rules, now: SystemTime) -> Reuse {
-    let _ = (entry, failure, rules, now);
-    todo!()
+    let freshness = entry.freshness(now);
+    let stale = |why| Reuse::Stale { variant: 0, freshness, why };
+    match (entry.lifetime.stale, failure) {
+        // RFC 5861 §4 names the errors; another status is an answer.
+        (_, Failure::Status(status)) if !is_error(status) => Reuse::Pass(Forward::Stale),
+        (WhenStale::NeverUnvalidated, _) => failed(entry, failure),
+        _ if freshness.is_fresh() => Reuse::Fresh { variant: 0, freshness },
+        (WhenStale::May { if_error_secs, .. }, _) if freshness.is_stale_within(if_error_secs) => {
+            stale(Staleness::IfError)
+        }
+        // RFC 9111 §4.2.4: a cache that is disconnected may, unless the response forbids it.
+        (WhenStale::May { .. }, Failure::Unreachable | Failure::Timeout)
+            if freshness.is_stale_within(rules.stale_on_disconnect_secs) =>
+        {
+            stale(Staleness::Disconnected)
+        }
+        _ => failed(entry, failure),
+    }
+}
+
+/// Requests that no stored response answers.
+fn passed_by(request: &RequestHead, rules: &Rules) -> Option<Forward> {
+    if request.method != Method::GET && request.method != Method::HEAD {
+        Some(Forward::Method)
+    } else if rules.bypasses(request.uri.path()) {
+        Some(Forward::Bypass)
+    } else if has_body(request) {
+        Some(Forward::Body)
+    } else {
+        None
+    }
+}
+
+fn has_body(request: &RequestHead) -> bool {
+    let length = request.headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length.as_bytes().iter().any(|&byte| byte != b'0'))
+        || request.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn from_store(
+    request: &RequestHead,
+    variants: &[&Entry],
+    wishes: &RequestControl,
+    rules: &Rules,
+    now: SystemTime,
+) -> Reuse {
+    let Some(variant) = vary::choose(request, variants) else { return missing(variants, rules, now) };
+    let entry = variants[variant];
+    let freshness = entry.freshness(now);
+    match select::fit(request, entry) {
+        Fit::AskOrigin => return Reuse::Pass(Forward::Condition),
+        Fit::Lacks => return completing(request, variant, entry, &freshness),
+        Fit::Fits => {}
+    }
+    match (usable(entry, &freshness), objection(entry, &freshness, wishes, rules)) {
+        (Usable::Fresh, None) => Reuse::Fresh { variant, freshness },
+        (Usable::Stale(why), None) => Reuse::Stale { variant, freshness, why },
+        (Usable::Not(Forward::Stale), None) if stale_wished(entry, &freshness, wishes, rules) => {
+            Reuse::Stale { variant, freshness, why: Staleness::MaxStale }
+        }
+        (Usable::Not(why), _) | (_, Some(why)) => validating(variant, entry, freshness, why),
+    }
+}
+
+fn missing(variants: &[&Entry], rules: &Rules, now: SystemTime) -> Reuse {
+    let fresh = variants.iter().filter(|entry| entry.freshness(now).is_fresh()).count();
+    if fresh >= rules.max_variants {
+        Reuse::Pass(Forward::TooManyVariants)
+    } else if variants.is_empty() {
+        Reuse::Fetch { reserve: None, why: Forward::UriMiss }
+    } else {
+        Reuse::Fetch { reserve: None, why: Forward::VaryMiss }
+    }
+}
+
+/// A part that lacks bytes is worth completing for a plain GET, if the rest can be known to be of the same
+/// representation: RFC 9111 §3.4 wants a strong validator.
+fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &Freshness) -> Reuse {
+    let whole_asked = request.method == Method::GET && !request.headers.contains_key(header::RANGE);
+    let missing = match entry.content {
+        Content::Part(held) if whole_asked && freshness.is_fresh() => held.missing(),
+        _ => None,
+    };
+    let strong = ETag::of(&entry.head.headers).is_some_and(|tag| tag.is_strong());
+    match (missing, entry.head.headers.get(header::ETAG)) {
+        (Some(missing), Some(tag)) if strong => Reuse::Complete { variant, missing, if_range: tag.clone() },
+        _ => Reuse::Fetch { reserve: None, why: Forward::Partial },
+    }
+}
+
+enum Usable {
+    Fresh,
+    Stale(Staleness),
+    Not(Forward),
+}
+
+/// What the response and the site allow.
+fn usable(entry: &Entry, freshness: &Freshness) -> Usable {
+    match entry.lifetime.stale {
+        WhenStale::NeverUnvalidated => Usable::Not(Forward::NoCache),
+        _ if freshness.is_fresh() => Usable::Fresh,
+        WhenStale::May { while_revalidate_secs, .. } if freshness.is_stale_within(while_revalidate_secs) => {
+            Usable::Stale(Staleness::WhileRevalidate)
+        }
+        _ => Usable::Not(Forward::Stale),
+    }
+}
+
+/// What the client objects to, where the site lets it (RFC 9111 §5.2.1).
+fn objection(
+    entry: &Entry,
+    freshness: &Freshness,
+    wishes: &RequestControl,
+    rules: &Rules,
+) -> Option<Forward> {
+    if rules.client_control == ClientControl::Limited {
+        return None;
+    }
+    // RFC 8246 §2: max-age=0 is what a reload sends; it says nothing against an immutable response.
+    let reload =
+        wishes.max_age == Some(0) && entry.lifetime.reload == Reload::Immutable && freshness.is_fresh();
+    let too_old = wishes.max_age.is_some_and(|secs| freshness.age_secs >= secs) && !reload;
+    let least = wishes.min_fresh.unwrap_or(0);
+    let too_short =
+        wishes.min_fresh.is_some() && freshness.lifetime_secs < freshness.age_secs.saturating_add(least);
+    (wishes.no_cache || too_old || too_short).then_some(Forward::Request)
+}
+
+/// `max-stale`, where the site lets clients ask for it and the response does not forbid it.
+fn stale_wished(entry: &Entry, freshness: &Freshness, wishes: &RequestControl, rules: &Rules) -> bool {
+    rules.client_control == ClientControl::Full
+        && matches!(entry.lifetime.stale, WhenStale::May { .. })
+        && wishes.max_stale.is_some_and(|secs| freshness.is_stale_within(secs.saturating_add(1)))
+}
+
+fn validating(variant: usize, entry: &Entry, freshness: Freshness, why: Forward) -> Reuse {
+    let validators = Validators::of(&entry.head.headers);
+    if validators.is_empty() {
+        Reuse::Fetch { reserve: Some(variant), why }
+    } else {
+        Reuse::Revalidate { variant, freshness, validators, why }
+    }
+}
+
+/// RFC 9111 §5.2.1.7: from the store, or 504.
+fn without_origin(verdict: Reuse) -> Reuse {
+    match verdict {
+        Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Pass(Forward::Method) => verdict,
+        _ => Reuse::Refuse(StatusCode::GATEWAY_TIMEOUT, Forward::OnlyIfCached),
+    }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn failed(entry: &Entry, failure: Failure) -> Reuse {
+    match failure {
+        Failure::Status(_) => Reuse::Pass(Forward::Stale),
+        // RFC 9111 §5.2.2.2: what must be revalidated and cannot be is a 504.
+        _ if entry.lifetime.stale == WhenStale::MustRevalidate => {
+            Reuse::Refuse(StatusCode::GATEWAY_TIMEOUT, Forward::Failure)
+        }
+        Failure::Unreachable => Reuse::Refuse(StatusCode::BAD_GATEWAY, Forward::Failure),
+        Failure::Timeout => Reuse::Refuse(StatusCode::GATEWAY_TIMEOUT, Forward::Failure),
+    }
 }
 
 impl Forward {
     /// RFC 9211 §2.2's word for it.
     pub fn fwd(self) -> &'static str {
-        todo!()
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Stale | Self::NoCache | Self::Failure => "stale",
+            Self::Request | Self::Condition | Self::OnlyIfCached => "request",
+            Self::Method => "method",
+            Self::Bypass | Self::Body | Self::TooManyVariants => "bypass",
+            Self::Partial => "partial",
+        }
     }
 
     /// A label for logs and `detail`.
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Stale => "stale",
+            Self::NoCache => "no-cache",
+            Self::Request => "request",
+            Self::Method => "method",
+            Self::Bypass => "bypass",
+            Self::Body => "body",
+            Self::Partial => "partial",
+            Self::Condition => "condition",
+            Self::TooManyVariants => "too-many-variants",
+            Self::OnlyIfCached => "only-if-cached",
+            Self::Failure => "failure",
+        }
     }
 }
 
 impl Staleness {
     /// A label for logs and `detail`.
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            Self::WhileRevalidate => "stale-while-revalidate",
+            Self::IfError => "stale-if-error",
+            Self::Disconnected => "disconnected",
+            Self::MaxStale => "max-stale",
+        }
     }
 }
+
+impl Reuse {
+    /// A label for logs.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Fresh { .. } => "fresh",
+            Self::Stale { .. } => "stale",
+            Self::Revalidate { .. } => "revalidate",
+            Self::Complete { .. } => "complete",
+            Self::Fetch { .. } => "fetch",
+            Self::Pass(_) => "pass",
+            Self::Refuse(..) => "refuse",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

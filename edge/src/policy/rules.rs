@@ -2,6 +2,9 @@
 
 use http::{HeaderName, StatusCode};
 
+use super::control::MAX_DELTA_SECS;
+use super::{RequestHead, ResponseHead};
+
 /// One site's caching rules. [`Rules::default`] is what the RFCs ask of a shared cache, and no more.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -28,6 +31,8 @@ pub struct Rules {
     pub stale_if_error_secs: u64,
     /// `stale-while-revalidate` where the response has none, in seconds (RFC 5861 §3). 0 = none.
     pub stale_while_revalidate_secs: u64,
+    /// Whether `s-maxage` alone forbids stale answers that the response allows in the same breath.
+    pub s_maxage: SMaxage,
     /// No lifetime is longer than this, whatever the origin says, in seconds.
     pub max_ttl_secs: u64,
     /// Whether 206 responses are stored as parts; the store must be able to hold them.
@@ -48,6 +53,15 @@ pub enum Heuristic {
         /// Seconds.
         cap_secs: u64,
     },
+}
+
+/// What `s-maxage` means beside `stale-while-revalidate` or `stale-if-error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SMaxage {
+    /// RFC 9111 §5.2.2.10: it has the meaning of `proxy-revalidate`, and what forbids goes before what allows.
+    ForbidsStale,
+    /// An explicit window of RFC 5861 counts all the same, as many frameworks expect that send both.
+    YieldsToWindows,
 }
 
 /// What to do with `Set-Cookie` in a response that could be stored (RFC 9111 §7.3).
@@ -84,8 +98,30 @@ pub struct TtlOverride {
     pub path_prefix: String,
     /// Which statuses; none = 200 only.
     pub statuses: Vec<StatusCode>,
-    /// The lifetime in seconds; 0 = not reused without validation.
+    /// The lifetime in seconds; 0 = not reused without validation. It replaces the origin's number only:
+    /// `no-store`, `private`, `no-cache`, cookies and `Authorization` mean what they mean.
     pub ttl_secs: u64,
+}
+
+impl Rules {
+    /// The site's own lifetime for this response, if it has one.
+    pub fn override_secs(&self, request: &RequestHead, response: &ResponseHead) -> Option<u64> {
+        let path = request.uri.path();
+        let applies =
+            |rule: &&TtlOverride| path.starts_with(&rule.path_prefix) && rule.covers(response.status);
+        self.overrides.iter().find(applies).map(|rule| rule.ttl_secs)
+    }
+
+    /// Whether the site never caches this path.
+    pub fn bypasses(&self, path: &str) -> bool {
+        self.bypass.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
+impl TtlOverride {
+    fn covers(&self, status: StatusCode) -> bool {
+        if self.statuses.is_empty() { status == StatusCode::OK } else { self.statuses.contains(&status) }
+    }
 }
 
 impl Default for Rules {
@@ -102,8 +138,9 @@ impl Default for Rules {
             stale_on_disconnect_secs: STALE_ON_DISCONNECT_SECS,
             stale_if_error_secs: 0,
             stale_while_revalidate_secs: 0,
-            max_ttl_secs: super::freshness::MAX_DELTA_SECS,
-            parts: Parts::Leave,
+            s_maxage: SMaxage::ForbidsStale,
+            max_ttl_secs: MAX_DELTA_SECS,
+            parts: Parts::Store,
             max_variants: MAX_VARIANTS,
         }
     }

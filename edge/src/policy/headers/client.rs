@@ -1,18 +1,32 @@
 //! The head of a response to the client.
 
-use http::{HeaderMap, Version};
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use super::status::CacheStatus;
-use crate::policy::{Entry, Freshness, ResponseHead, Selection};
+use super::{append, via};
+use crate::policy::{Entry, Freshness, ResponseHead, Selection, date};
 
-/// A response passed on from the origin: hop-by-hop fields gone, `Via` and `Cache-Status` added.
-pub fn passed(response: &ResponseHead, name: &str, version: Version, status: &CacheStatus) -> ResponseHead {
-    let _ = (response, name, version, status);
-    todo!()
+/// A response passed on from the origin, received at `received` in HTTP `version`.
+pub fn passed(
+    response: &ResponseHead,
+    name: &str,
+    version: Version,
+    status: &CacheStatus,
+    received: SystemTime,
+) -> ResponseHead {
+    let mut headers = super::end_to_end(&response.headers);
+    if !headers.contains_key(header::DATE) {
+        // RFC 9110 §6.6.1: a recipient that forwards it dates it.
+        headers.insert(header::DATE, date::format(received));
+    }
+    sign(&mut headers, name, version, status);
+    ResponseHead { status: response.status, headers }
 }
 
-/// A response from a stored entry: the status and fields for `selection`, `Age`, `Via` and `Cache-Status` added.
-/// A multipart body's `Content-Type` and length are in the [`crate::policy::range::Multipart`] plan.
+/// A response from a stored entry: the status and fields for `selection`, with `Age` (RFC 9111 §4). `Content-Length` is
+/// there for what has a fixed one; for several ranges, [`crate::policy::range::Multipart`] has type and length.
 pub fn reused(
     entry: &Entry,
     selection: &Selection,
@@ -20,6 +34,181 @@ pub fn reused(
     name: &str,
     status: &CacheStatus,
 ) -> ResponseHead {
-    let _ = (entry, selection, freshness, name, status, HeaderMap::<()>::with_capacity(0));
-    todo!()
+    let (code, mut headers) = match selection {
+        Selection::Whole => (entry.head.status, entry.head.headers.clone()),
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, not_modified(&entry.head.headers)),
+        Selection::Partial(parts) => (StatusCode::PARTIAL_CONTENT, partial(&entry.head.headers, parts)),
+        Selection::Unsatisfiable { length } => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, unsatisfiable(&entry.head.headers, *length))
+        }
+    };
+    headers.insert(header::AGE, HeaderValue::from(freshness.age_secs));
+    sign(&mut headers, name, Version::HTTP_11, status);
+    ResponseHead { status: code, headers }
+}
+
+fn sign(headers: &mut HeaderMap, name: &str, version: Version, status: &CacheStatus) {
+    append(headers, header::VIA, via(version, name));
+    // RFC 9211 §2: caches append, the one nearest to the origin first.
+    append(headers, CacheStatus::NAME, status.field(name));
+}
+
+/// RFC 9110 §15.4.5: what guides cache updates, and nothing about content that is not sent.
+fn not_modified(stored: &HeaderMap) -> HeaderMap {
+    let mut headers = stored.clone();
+    for name in CONTENT_FIELDS {
+        headers.remove(*name);
+    }
+    if headers.contains_key(header::ETAG) {
+        headers.remove(header::LAST_MODIFIED);
+    }
+    headers
+}
+
+const CONTENT_FIELDS: &[&str] = &[
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-range",
+    "content-md5",
+    "content-digest",
+];
+
+fn partial(stored: &HeaderMap, parts: &[crate::policy::range::Part]) -> HeaderMap {
+    let mut headers = stored.clone();
+    // They are about the whole.
+    for name in ["content-length", "content-range", "content-md5", "content-digest"] {
+        headers.remove(name);
+    }
+    if let [part] = parts {
+        headers.insert(header::CONTENT_RANGE, part.content_range());
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.length()));
+    }
+    headers
+}
+
+/// RFC 9110 §15.5.17. The stored response's own fields are about another answer.
+fn unsatisfiable(stored: &HeaderMap, length: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    append(&mut headers, header::DATE, stored.get(header::DATE).cloned());
+    append(&mut headers, header::CONTENT_RANGE, HeaderValue::try_from(format!("bytes */{length}")).ok());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::{at, response, stored};
+    use super::super::status::Verdict;
+    use super::*;
+    use crate::policy::range::Part;
+
+    fn reused_as(selection: &Selection) -> ResponseHead {
+        let entry = stored(&[
+            ("etag", "\"a\""),
+            ("cache-control", "max-age=60"),
+            ("vary", "foo"),
+            ("content-location", "/x"),
+            ("content-type", "text/plain"),
+            ("content-length", "100"),
+            ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("via", "1.0 shield"),
+            ("cache-status", "shield; hit"),
+            ("expires", "0"),
+            ("x", "1"),
+            ("x", "2"),
+        ]);
+        let freshness = entry.freshness(at(1007));
+        let status = CacheStatus { verdict: Verdict::Hit(freshness), detail: None, key: None };
+        reused(&entry, selection, &freshness, "edge-1", &status)
+    }
+
+    fn check(selection: &Selection, status: u16, present: &[(&str, &str)], absent: &[&str]) {
+        let head = reused_as(selection);
+        assert_eq!(head.status.as_u16(), status);
+        for (name, value) in present {
+            let found: Vec<&[u8]> =
+                head.headers.get_all(*name).into_iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(String::from_utf8(found.join(&b"|"[..])).unwrap(), *value, "{name} of {selection:?}");
+        }
+        for name in absent {
+            assert!(!head.headers.contains_key(*name), "{name} of {selection:?}");
+        }
+    }
+
+    const SIGNED: [(&str, &str); 3] =
+        [("age", "7"), ("via", "1.0 shield|1.1 edge-1"), ("cache-status", "shield; hit|edge-1; hit; ttl=53")];
+
+    #[test]
+    fn a_stored_response_is_sent_with_its_age() {
+        check(&Selection::Whole, 200, &SIGNED, &[]);
+        check(
+            &Selection::Whole,
+            200,
+            &[("x", "1|2"), ("content-length", "100"), ("date", "Thu, 01 Jan 1970 00:16:40 GMT")],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_304_carries_what_updates_caches() {
+        check(&Selection::NotModified, 304, &SIGNED, &["content-length", "content-type", "last-modified"]);
+        check(
+            &Selection::NotModified,
+            304,
+            &[
+                ("etag", "\"a\""),
+                ("vary", "foo"),
+                ("content-location", "/x"),
+                ("cache-control", "max-age=60"),
+                ("expires", "0"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_206_names_its_range() {
+        let part = |first, last| Part { first, last, complete: Some(100) };
+        check(
+            &Selection::Partial(vec![part(2, 5)]),
+            206,
+            &[("content-range", "bytes 2-5/100"), ("content-length", "4"), ("etag", "\"a\"")],
+            &[],
+        );
+        check(
+            &Selection::Partial(vec![part(2, 5), part(90, 99)]),
+            206,
+            &[("etag", "\"a\"")],
+            &["content-range", "content-length"],
+        );
+    }
+
+    #[test]
+    fn a_416_names_the_length() {
+        check(
+            &Selection::Unsatisfiable { length: 100 },
+            416,
+            &[("content-range", "bytes */100"), ("content-length", "0")],
+            &["etag", "cache-control", "x"],
+        );
+    }
+
+    #[test]
+    fn a_passed_response_loses_the_connections_fields() {
+        let status = CacheStatus { verdict: Verdict::Local, detail: None, key: None };
+        let head = passed(
+            &response(299, &[("connection", "a"), ("a", "1"), ("age", "5")]),
+            "edge-1",
+            Version::HTTP_10,
+            &status,
+            at(1000),
+        );
+        assert_eq!(head.status.as_u16(), 299);
+        assert!(!head.headers.contains_key("a") && !head.headers.contains_key("connection"));
+        assert_eq!(head.headers["age"], "5");
+        assert_eq!(head.headers["via"], "1.0 edge-1");
+        assert_eq!(head.headers["date"], "Thu, 01 Jan 1970 00:16:40 GMT");
+    }
 }

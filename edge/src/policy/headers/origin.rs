@@ -1,10 +1,14 @@
 //! The head of a request to the origin.
+//!
+//! What of it depends on the client and is ours to say is said by us: a field that a client may set, the origin heeds
+//! and the key ignores would poison the cache.
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
-use crate::policy::{RequestHead, validate::Validators};
+use super::{append, via};
+use crate::policy::{RequestHead, control, validate::Validators};
 
 /// What this hop knows about itself and the connection a request came on.
 #[derive(Clone, Debug)]
@@ -13,27 +17,26 @@ pub struct Hop<'a> {
     pub name: &'a str,
     /// The client's address.
     pub client: IpAddr,
-    /// `http` or `https`, as the client used it.
-    pub scheme: &'a str,
     /// The version of the message received, for `Via`.
     pub version: Version,
 }
 
-/// What we ask of the origin beyond what the client asked.
+/// What we ask of the origin.
 #[derive(Clone, Debug)]
 pub enum Ask<'a> {
-    /// The client's own request, its conditions and ranges as sent; the answer is not stored.
+    /// The client's own request, its conditions and ranges as sent: for what is passed, and for a range that is
+    /// missing here.
     AsSent,
-    /// The whole representation to store: the client's conditions and ranges are ours to judge and do not travel.
+    /// The whole representation, to store: the client's conditions and ranges are ours to judge and do not travel.
     Whole,
     /// Whether this stored one still holds.
     Validate(&'a Validators),
-    /// A range, under `If-Range`.
-    Range {
+    /// The bytes that a part lacks.
+    Rest {
         /// `bytes=…`.
         range: HeaderValue,
-        /// The strong validator the answer must share.
-        if_range: Option<HeaderValue>,
+        /// The strong validator that the answer must share.
+        if_range: HeaderValue,
     },
 }
 
@@ -44,15 +47,222 @@ pub enum Undeliverable {
     Loop,
 }
 
-impl Undeliverable {
-    /// The status to answer with.
-    pub fn status(self) -> StatusCode {
-        StatusCode::LOOP_DETECTED
+impl<'a> Ask<'a> {
+    /// What to ask on a miss: the whole, but for a range only that range, which is all a client of a large object wants.
+    pub fn for_miss(request: &RequestHead) -> Self {
+        if request.headers.contains_key(header::RANGE) { Ask::AsSent } else { Ask::Whole }
     }
 }
 
-/// The fields to send to the origin.
+impl Undeliverable {
+    /// The status to answer with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Loop => StatusCode::LOOP_DETECTED,
+        }
+    }
+}
+
+/// The fields to send to the origin, `Host` as it came. Body framing is the connection's to add.
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
-    let _ = (request, ask, hop);
-    todo!()
+    if has_looped(&request.headers, hop.name) {
+        return Err(Undeliverable::Loop);
+    }
+    let mut headers = super::end_to_end(&request.headers);
+    for name in withheld(&request.headers) {
+        headers.remove(name);
+    }
+    condition(&mut headers, ask);
+    introduce(&mut headers, request, hop);
+    Ok(headers)
+}
+
+/// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves, and
+/// those that rewrite the target or the method behind the key's back.
+pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
+    let ours =
+        |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") || WITHHELD.contains(&name.as_str());
+    headers.keys().filter(ours).cloned().collect()
+}
+
+const WITHHELD: &[&str] = &[
+    "forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+const CONDITIONS: [HeaderName; 6] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::RANGE,
+];
+
+fn condition(headers: &mut HeaderMap, ask: &Ask<'_>) {
+    if matches!(ask, Ask::AsSent) {
+        return;
+    }
+    for name in &CONDITIONS {
+        headers.remove(name);
+    }
+    match ask {
+        Ask::AsSent | Ask::Whole => {}
+        Ask::Validate(validators) => {
+            append(headers, header::IF_NONE_MATCH, validators.if_none_match.clone());
+            append(headers, header::IF_MODIFIED_SINCE, validators.if_modified_since.clone());
+        }
+        Ask::Rest { range, if_range } => {
+            headers.insert(header::RANGE, range.clone());
+            headers.insert(header::IF_RANGE, if_range.clone());
+        }
+    }
+}
+
+fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
+    let scheme = request.uri.scheme_str().unwrap_or("http");
+    let host = request.uri.authority().map_or("", |authority| authority.as_str());
+    let node = match hop.client {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let text = |text: String| HeaderValue::try_from(text).ok();
+    append(headers, HeaderName::from_static("x-forwarded-for"), text(hop.client.to_string()));
+    append(headers, HeaderName::from_static("x-forwarded-proto"), text(scheme.to_owned()));
+    append(headers, HeaderName::from_static("x-forwarded-host"), text(host.to_owned()));
+    append(headers, header::FORWARDED, text(format!("for={node};host=\"{host}\";proto={scheme}")));
+    append(headers, header::VIA, via(hop.version, hop.name));
+    append(headers, CDN_LOOP, text(hop.name.to_owned()));
+}
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// RFC 8586 §2: a member is an identifier and parameters. The field counts even if a `Connection` names it.
+fn has_looped(headers: &HeaderMap, name: &str) -> bool {
+    control::elements(headers, &CDN_LOOP).any(|member| {
+        let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
+        id.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::request;
+    use super::*;
+
+    const HOP: Hop<'_> = Hop {
+        name: "edge-1",
+        client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        version: Version::HTTP_11,
+    };
+
+    fn check(sent: &[(&str, &str)], ask: &Ask<'_>, name: &str, expected: &[&str]) {
+        let headers = fields(&request("GET", "https://a.example:8443/x", sent), ask, &HOP).unwrap();
+        let found: Vec<&str> =
+            headers.get_all(name).into_iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(found, expected, "{name} of {sent:?}");
+    }
+
+    #[test]
+    fn end_to_end_fields_travel_as_sent() {
+        for (name, value) in [
+            ("accept-encoding", "br;q=1.0, gzip"),
+            ("authorization", "x"),
+            ("cookie", "a=b"),
+            ("x-any", "  1,2 "),
+            ("host", "a.example"),
+            ("x-host", "b"),
+            ("expect", "x"),
+        ] {
+            check(&[(name, value)], &Ask::Whole, name, &[value]);
+        }
+        check(&[("foo", "1"), ("foo", "2")], &Ask::Whole, "foo", &["1", "2"]);
+    }
+
+    #[test]
+    fn what_is_ours_to_say_is_overwritten() {
+        check(&[("x-forwarded-for", "evil")], &Ask::AsSent, "x-forwarded-for", &["192.0.2.1"]);
+        check(&[("x-forwarded-proto", "evil")], &Ask::AsSent, "x-forwarded-proto", &["https"]);
+        check(&[("x-forwarded-host", "evil")], &Ask::AsSent, "x-forwarded-host", &["a.example:8443"]);
+        check(
+            &[("forwarded", "for=evil")],
+            &Ask::AsSent,
+            "forwarded",
+            &["for=192.0.2.1;host=\"a.example:8443\";proto=https"],
+        );
+        for name in [
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+        ] {
+            check(&[(name, "evil")], &Ask::AsSent, name, &[]);
+        }
+    }
+
+    #[test]
+    fn connection_cannot_take_away_what_we_add() {
+        let sent = [("connection", "x-forwarded-for, via, cdn-loop, forwarded, x")];
+        check(&sent, &Ask::AsSent, "x-forwarded-for", &["192.0.2.1"]);
+        check(&sent, &Ask::AsSent, "via", &["1.1 edge-1"]);
+        check(&sent, &Ask::AsSent, "cdn-loop", &["edge-1"]);
+        check(&sent, &Ask::AsSent, "connection", &[]);
+    }
+
+    #[test]
+    fn via_and_cdn_loop_grow() {
+        check(&[("via", "1.0 a")], &Ask::Whole, "via", &["1.0 a", "1.1 edge-1"]);
+        check(&[("cdn-loop", "other; x=1")], &Ask::Whole, "cdn-loop", &["other; x=1", "edge-1"]);
+    }
+
+    #[test]
+    fn a_request_that_was_here_is_not_sent_again() {
+        for (value, looped) in
+            [("edge-1", true), ("a, EDGE-1;v=2", true), ("edge-12", false), ("a;x=\"edge-1, edge-1\"", false)]
+        {
+            let sent =
+                request("GET", "http://a.example/", &[("cdn-loop", value), ("connection", "cdn-loop")]);
+            assert_eq!(fields(&sent, &Ask::Whole, &HOP).is_err(), looped, "{value}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_the_clients_or_ours() {
+        let sent = [
+            ("if-none-match", "\"c\""),
+            ("if-modified-since", "x"),
+            ("if-range", "x"),
+            ("range", "bytes=0-1"),
+            ("if-match", "\"m\""),
+        ];
+        check(&sent, &Ask::AsSent, "if-none-match", &["\"c\""]);
+        check(&sent, &Ask::AsSent, "range", &["bytes=0-1"]);
+        for name in ["if-none-match", "if-modified-since", "if-range", "range", "if-match"] {
+            check(&sent, &Ask::Whole, name, &[]);
+        }
+        let validators =
+            Validators { if_none_match: Some(HeaderValue::from_static("\"o\"")), if_modified_since: None };
+        check(&sent, &Ask::Validate(&validators), "if-none-match", &["\"o\""]);
+        check(&sent, &Ask::Validate(&validators), "if-modified-since", &[]);
+        check(&sent, &Ask::Validate(&validators), "range", &[]);
+        let rest = Ask::Rest {
+            range: HeaderValue::from_static("bytes=5-"),
+            if_range: HeaderValue::from_static("\"o\""),
+        };
+        check(&sent, &rest, "range", &["bytes=5-"]);
+        check(&sent, &rest, "if-range", &["\"o\""]);
+    }
+
+    #[test]
+    fn an_ipv6_client_is_quoted_in_forwarded() {
+        let hop = Hop { client: "2001:db8::1".parse().unwrap(), ..HOP };
+        let headers = fields(&request("GET", "http://a.example/", &[]), &Ask::Whole, &hop).unwrap();
+        assert_eq!(headers["forwarded"], "for=\"[2001:db8::1]\";host=\"a.example\";proto=http");
+        assert_eq!(headers["x-forwarded-for"], "2001:db8::1");
+    }
 }

@@ -1,6 +1,6 @@
 //! `Cache-Status` (RFC 9211) and `Proxy-Status` (RFC 9209).
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::{Forward, Freshness, Staleness};
 
@@ -9,7 +9,7 @@ use crate::policy::{Forward, Freshness, Staleness};
 pub struct CacheStatus {
     /// How it was answered.
     pub verdict: Verdict,
-    /// Free words for `detail`: a token.
+    /// A word for `detail`, if the verdict's own is not enough.
     pub detail: Option<&'static str>,
     /// The key, for clients with a debug token only.
     pub key: Option<String>,
@@ -20,7 +20,7 @@ pub struct CacheStatus {
 pub enum Verdict {
     /// From a fresh entry.
     Hit(Freshness),
-    /// From a stale entry, without asking the origin first.
+    /// From a stale entry, before the origin was asked or because it failed.
     HitStale(Freshness, Staleness),
     /// After asking the origin.
     Forwarded {
@@ -28,10 +28,10 @@ pub enum Verdict {
         why: Forward,
         /// The origin's status, if it gave one.
         status: Option<StatusCode>,
-        /// Whether the answer was stored.
-        stored: bool,
-        /// Whether another request's fetch served this one.
-        collapsed: bool,
+        /// What became of its response here.
+        kept: Kept,
+        /// Whose fetch it was.
+        fetch: Fetch,
         /// Of what was sent to the client, if it has a lifetime.
         freshness: Option<Freshness>,
     },
@@ -39,29 +39,244 @@ pub enum Verdict {
     Local,
 }
 
+/// What became of a forwarded request's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It was stored, or freshened what is stored.
+    Stored,
+    /// It was not.
+    NotStored,
+}
+
+/// Whose fetch answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// This request's.
+    Own,
+    /// Another request's that was under way (`collapsed`).
+    Joined,
+}
+
 /// What went wrong, by RFC 9209 §2.3's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyError {
-    /// 504: connecting took too long.
-    ConnectionTimeout,
-    /// 502: refused.
-    ConnectionRefused,
-    /// 502: lost before the response was complete.
-    ConnectionTerminated,
-    /// 504: no response in time.
-    HttpResponseTimeout,
-    /// 502: the response was malformed.
-    HttpProtocolError,
-    /// 502: the response ended too early.
-    HttpResponseIncomplete,
-    /// 502: a name did not resolve.
+    /// A name did not resolve.
     DnsError,
-    /// 503: no origin is in service.
+    /// No origin is in service.
     DestinationUnavailable,
-    /// 508.
+    /// Connecting took too long.
+    ConnectionTimeout,
+    /// The connection was refused.
+    ConnectionRefused,
+    /// The connection was lost before the response was complete.
+    ConnectionTerminated,
+    /// No response in time.
+    HttpResponseTimeout,
+    /// The response ended too early.
+    HttpResponseIncomplete,
+    /// The response was malformed.
+    HttpProtocolError,
+    /// The request has been here already.
     ProxyLoopDetected,
-    /// 400, 421, 431 …: the request was refused.
+    /// The request was refused.
     HttpRequestError,
-    /// 500.
+    /// The request was denied by the site's rules.
+    HttpRequestDenied,
+    /// Something is wrong in here.
     ProxyInternalError,
+}
+
+impl CacheStatus {
+    /// `Cache-Status`.
+    pub const NAME: HeaderName = HeaderName::from_static("cache-status");
+
+    /// The field's member for a cache of this name.
+    pub fn field(&self, name: &str) -> Option<HeaderValue> {
+        let mut text = identifier(name);
+        self.verdict.write(&mut text);
+        if let Some(detail) = self.detail.or(self.verdict.detail()) {
+            text.push_str("; detail=");
+            text.push_str(detail);
+        }
+        if let Some(key) = &self.key {
+            text.push_str("; key=");
+            text.push_str(&string(key));
+        }
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+impl Verdict {
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::Hit(freshness) | Self::HitStale(freshness, _) => {
+                text.push_str(&format!("; hit; ttl={}", freshness.ttl_secs()));
+            }
+            Self::Forwarded { why, status, kept, fetch, freshness } => {
+                text.push_str(&format!("; fwd={}", why.fwd()));
+                if let Some(status) = status {
+                    text.push_str(&format!("; fwd-status={}", status.as_u16()));
+                }
+                if *kept == Kept::Stored {
+                    text.push_str("; stored");
+                }
+                if *fetch == Fetch::Joined {
+                    text.push_str("; collapsed");
+                }
+                if let Some(freshness) = freshness {
+                    text.push_str(&format!("; ttl={}", freshness.ttl_secs()));
+                }
+            }
+            Self::Local => {}
+        }
+    }
+
+    /// A word where RFC 9211's own are less than we know.
+    fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::HitStale(_, why) => Some(why.as_str()),
+            Self::Forwarded { why, .. } if why.as_str() != why.fwd() => Some(why.as_str()),
+            _ => None,
+        }
+    }
+}
+
+impl ProxyError {
+    /// `Proxy-Status`.
+    pub const NAME: HeaderName = HeaderName::from_static("proxy-status");
+
+    /// The field's member for a proxy of this name.
+    pub fn field(self, name: &str) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("{}; error={}", identifier(name), self.as_str())).ok()
+    }
+
+    /// RFC 9209 §2.3's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DnsError => "dns_error",
+            Self::DestinationUnavailable => "destination_unavailable",
+            Self::ConnectionTimeout => "connection_timeout",
+            Self::ConnectionRefused => "connection_refused",
+            Self::ConnectionTerminated => "connection_terminated",
+            Self::HttpResponseTimeout => "http_response_timeout",
+            Self::HttpResponseIncomplete => "http_response_incomplete",
+            Self::HttpProtocolError => "http_protocol_error",
+            Self::ProxyLoopDetected => "proxy_loop_detected",
+            Self::HttpRequestError => "http_request_error",
+            Self::HttpRequestDenied => "http_request_denied",
+            Self::ProxyInternalError => "proxy_internal_error",
+        }
+    }
+
+    /// The status that RFC 9209 §2.3 recommends; 508 for a loop (RFC 8586 §2 leaves it open).
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::DnsError
+            | Self::ConnectionRefused
+            | Self::ConnectionTerminated
+            | Self::HttpResponseIncomplete
+            | Self::HttpProtocolError => StatusCode::BAD_GATEWAY,
+            Self::DestinationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
+            Self::HttpRequestError => StatusCode::BAD_REQUEST,
+            Self::HttpRequestDenied => StatusCode::FORBIDDEN,
+            Self::ProxyInternalError => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// A token if it is one, else a string (RFC 9211 §2, RFC 9209 §2).
+fn identifier(name: &str) -> String {
+    let tail = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
+    if first && name.bytes().all(tail) { name.to_owned() } else { string(name) }
+}
+
+/// A Structured Field string (RFC 9651 §4.1.6); what it cannot hold becomes `?`.
+fn string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            ' '..='~' => quoted.push(character),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::freshness::Source;
+
+    const LEFT: Freshness = Freshness { age_secs: 7, lifetime_secs: 60, source: Source::MaxAge };
+    const OVER: Freshness = Freshness { age_secs: 63, lifetime_secs: 60, source: Source::MaxAge };
+
+    fn check(verdict: Verdict, expected: &str) {
+        let status = CacheStatus { verdict, detail: None, key: None };
+        assert_eq!(status.field("edge-1").unwrap(), expected);
+    }
+
+    fn forwarded(
+        why: Forward,
+        status: u16,
+        kept: Kept,
+        fetch: Fetch,
+        freshness: Option<Freshness>,
+    ) -> Verdict {
+        Verdict::Forwarded { why, status: StatusCode::from_u16(status).ok(), kept, fetch, freshness }
+    }
+
+    #[test]
+    fn every_path_has_its_member() {
+        check(Verdict::Hit(LEFT), "edge-1; hit; ttl=53");
+        check(
+            Verdict::HitStale(OVER, Staleness::WhileRevalidate),
+            "edge-1; hit; ttl=-3; detail=stale-while-revalidate",
+        );
+        check(
+            forwarded(Forward::UriMiss, 200, Kept::Stored, Fetch::Own, Some(LEFT)),
+            "edge-1; fwd=uri-miss; fwd-status=200; stored; ttl=53",
+        );
+        check(
+            forwarded(Forward::UriMiss, 200, Kept::Stored, Fetch::Joined, None),
+            "edge-1; fwd=uri-miss; fwd-status=200; stored; collapsed",
+        );
+        check(
+            forwarded(Forward::Stale, 304, Kept::Stored, Fetch::Own, Some(LEFT)),
+            "edge-1; fwd=stale; fwd-status=304; stored; ttl=53",
+        );
+        check(
+            forwarded(Forward::NoCache, 200, Kept::NotStored, Fetch::Own, None),
+            "edge-1; fwd=stale; fwd-status=200; detail=no-cache",
+        );
+        check(forwarded(Forward::Method, 0, Kept::NotStored, Fetch::Own, None), "edge-1; fwd=method");
+        check(Verdict::Local, "edge-1");
+    }
+
+    #[test]
+    fn names_and_keys_are_quoted_where_they_must_be() {
+        let status = CacheStatus {
+            verdict: Verdict::Local,
+            detail: Some("x"),
+            key: Some("http://a/\"\\\u{fc}".into()),
+        };
+        assert_eq!(status.field("1 edge").unwrap(), "\"1 edge\"; detail=x; key=\"http://a/\\\"\\\\?\"");
+    }
+
+    #[test]
+    fn errors_have_their_status() {
+        for (error, status, text) in [
+            (ProxyError::ConnectionRefused, 502, "edge-1; error=connection_refused"),
+            (ProxyError::HttpResponseTimeout, 504, "edge-1; error=http_response_timeout"),
+            (ProxyError::ProxyLoopDetected, 508, "edge-1; error=proxy_loop_detected"),
+            (ProxyError::DestinationUnavailable, 503, "edge-1; error=destination_unavailable"),
+        ] {
+            assert_eq!(error.status().as_u16(), status);
+            assert_eq!(error.field("edge-1").unwrap(), text);
+        }
+    }
 }

@@ -1,0 +1,213 @@
+use super::super::testing::{at, get, request, response, stored, stored_for, stored_response};
+use super::*;
+
+/// The verdict in words: the label, its reason, and the status of a refusal.
+fn words(verdict: &Reuse) -> String {
+    match verdict {
+        Reuse::Fresh { .. } => "fresh".into(),
+        Reuse::Stale { why, .. } => format!("stale {}", why.as_str()),
+        Reuse::Revalidate { why, .. } => format!("revalidate {}", why.as_str()),
+        Reuse::Complete { missing, .. } => format!("complete {}", missing.range().to_str().unwrap()),
+        Reuse::Fetch { reserve: Some(_), why } => format!("fetch {} with reserve", why.as_str()),
+        Reuse::Fetch { reserve: None, why } => format!("fetch {}", why.as_str()),
+        Reuse::Pass(why) => format!("pass {}", why.as_str()),
+        Reuse::Refuse(status, why) => format!("{} {}", status.as_u16(), why.as_str()),
+    }
+}
+
+/// A response with these directives, received at second 1000, asked for `secs` later.
+fn check_with(rules: &Rules, directives: &str, secs: u64, asking: &[(&str, &str)], expected: &str) {
+    let entry = stored(&[("cache-control", directives)]);
+    let found = words(&reuse(&get(asking), &[&entry], rules, at(1000 + secs)));
+    assert_eq!(found, expected, "{directives} after {secs} for {asking:?}");
+}
+
+fn check(directives: &str, secs: u64, expected: &str) {
+    check_with(&Rules::default(), directives, secs, &[], expected);
+}
+
+#[test]
+fn fresh_until_the_lifetime_is_over() {
+    check("max-age=10", 0, "fresh");
+    check("max-age=10", 9, "fresh");
+    check("max-age=10", 10, "fetch stale with reserve");
+    check("max-age=99999999999", 1_000_000, "fresh");
+    check("s-maxage=10", 10, "fetch stale with reserve");
+}
+
+#[test]
+fn no_cache_is_validated_while_fresh() {
+    check("max-age=10, no-cache", 0, "fetch no-cache with reserve");
+    check("max-age=10, no-cache=\"a\"", 0, "fresh");
+}
+
+#[test]
+fn stale_while_revalidate_holds_exactly_in_its_window() {
+    check("max-age=1, stale-while-revalidate=4", 0, "fresh");
+    check("max-age=1, stale-while-revalidate=4", 1, "stale stale-while-revalidate");
+    check("max-age=1, stale-while-revalidate=4", 4, "stale stale-while-revalidate");
+    check("max-age=1, stale-while-revalidate=4", 5, "fetch stale with reserve");
+    check("max-age=1, stale-while-revalidate=4, must-revalidate", 1, "fetch stale with reserve");
+}
+
+#[test]
+fn what_has_validators_is_revalidated_with_them() {
+    let entry = stored(&[
+        ("etag", "W/\"a\""),
+        ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT"),
+        ("cache-control", "max-age=1"),
+    ]);
+    let Reuse::Revalidate { validators, why, freshness, .. } =
+        reuse(&get(&[]), &[&entry], &Rules::default(), at(1007))
+    else {
+        panic!()
+    };
+    assert_eq!(validators.if_none_match.unwrap(), "W/\"a\"");
+    assert_eq!(validators.if_modified_since.unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!((why, freshness.ttl_secs()), (Forward::Stale, -6));
+}
+
+#[test]
+fn clients_cannot_bust_the_cache_by_default() {
+    for wish in ["no-cache", "max-age=0", "max-age=1", "min-fresh=2000", "no-store", "nothing-to-see-here"] {
+        check_with(&Rules::default(), "max-age=10", 5, &[("cache-control", wish)], "fresh");
+    }
+    check_with(&Rules::default(), "max-age=10", 5, &[("pragma", "no-cache")], "fresh");
+    check_with(
+        &Rules::default(),
+        "max-age=10",
+        15,
+        &[("cache-control", "max-stale")],
+        "fetch stale with reserve",
+    );
+}
+
+#[test]
+fn clients_may_be_given_full_control() {
+    let rules = Rules { client_control: ClientControl::Full, ..Rules::default() };
+    let check = |directives, secs, wish: &str, expected| {
+        check_with(&rules, directives, secs, &[("cache-control", wish)], expected);
+    };
+    check("max-age=10", 5, "no-cache", "fetch request with reserve");
+    check("max-age=10", 5, "max-age=0", "fetch request with reserve");
+    check("max-age=10", 5, "max-age=5", "fetch request with reserve");
+    check("max-age=10", 5, "max-age=6", "fresh");
+    check("max-age=10", 5, "min-fresh=5", "fresh");
+    check("max-age=10", 5, "min-fresh=6", "fetch request with reserve");
+    check("max-age=10", 15, "max-stale=5", "stale max-stale");
+    check("max-age=10", 16, "max-stale=5", "fetch stale with reserve");
+    check("max-age=10", 999, "max-stale", "stale max-stale");
+    check("max-age=10, must-revalidate", 15, "max-stale", "fetch stale with reserve");
+    check("max-age=10, immutable", 5, "max-age=0", "fresh");
+    check("max-age=10, immutable", 5, "no-cache", "fetch request with reserve");
+    check("max-age=10, immutable", 15, "max-age=0", "fetch stale with reserve");
+    check_with(&rules, "max-age=10", 5, &[("pragma", "no-cache")], "fetch request with reserve");
+}
+
+#[test]
+fn only_if_cached_never_reaches_the_origin() {
+    let only = [("cache-control", "only-if-cached")];
+    check_with(&Rules::default(), "max-age=10", 5, &only, "fresh");
+    check_with(&Rules::default(), "max-age=10", 15, &only, "504 only-if-cached");
+    let nothing = reuse(&get(&only), &[], &Rules::default(), at(0));
+    assert_eq!(words(&nothing), "504 only-if-cached");
+}
+
+#[test]
+fn what_no_stored_response_answers_passes() {
+    let entry = stored(&[("cache-control", "max-age=10")]);
+    let rules = Rules { bypass: vec!["/x".into()], ..Rules::default() };
+    let check = |method: &str, uri: &str, fields: &[(&str, &str)], expected: &str| {
+        let found = reuse(&request(method, uri, fields), &[&entry], &rules, at(1000));
+        assert_eq!(words(&found), expected, "{method} {uri}");
+    };
+    check("GET", "http://a.example/", &[], "fresh");
+    check("HEAD", "http://a.example/", &[], "fresh");
+    check("GET", "http://a.example/", &[("content-length", "0")], "fresh");
+    check("GET", "http://a.example/", &[("content-length", "5")], "pass body");
+    check("GET", "http://a.example/", &[("transfer-encoding", "chunked")], "pass body");
+    check("GET", "http://a.example/x/y", &[], "pass bypass");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "M-SEARCH", "get"] {
+        check(method, "http://a.example/", &[], "pass method");
+    }
+}
+
+#[test]
+fn cookies_and_credentials_do_not_bypass_what_may_be_shared() {
+    check_with(&Rules::default(), "max-age=10", 0, &[("cookie", "a=b"), ("authorization", "x")], "fresh");
+}
+
+#[test]
+fn misses_say_what_missed() {
+    let english = stored_for(&get(&[("foo", "1")]), &[("vary", "foo"), ("cache-control", "max-age=10")]);
+    let check = |variants: &[&Entry], max_variants, expected: &str| {
+        let rules = Rules { max_variants, ..Rules::default() };
+        assert_eq!(words(&reuse(&get(&[]), variants, &rules, at(1000))), expected);
+    };
+    check(&[], 64, "fetch uri-miss");
+    check(&[&english], 64, "fetch vary-miss");
+    check(&[&english], 1, "pass too-many-variants");
+}
+
+#[test]
+fn demands_for_another_state_pass() {
+    let entry = stored(&[("cache-control", "max-age=10"), ("etag", "\"a\"")]);
+    let check = |tag, expected: &str| {
+        let found = reuse(&get(&[("if-match", tag)]), &[&entry], &Rules::default(), at(1000));
+        assert_eq!(words(&found), expected);
+    };
+    check("\"a\"", "fresh");
+    check("\"b\"", "pass condition");
+}
+
+#[test]
+fn parts_are_used_completed_or_left() {
+    let check = |fields: &[(&str, &str)], range: Option<&str>, expected: &str| {
+        let mut fields = fields.to_vec();
+        fields.push(("cache-control", "max-age=10"));
+        let entry = stored_response(&get(&[]), &response(206, &fields), 5);
+        let asking = get(&range.map(|range| vec![("range", range)]).unwrap_or_default());
+        assert_eq!(
+            words(&reuse(&asking, &[&entry], &Rules::default(), at(1000))),
+            expected,
+            "{fields:?} {range:?}"
+        );
+    };
+    let (start, middle) = (("content-range", "bytes 0-4/10"), ("content-range", "bytes 2-6/10"));
+    check(&[start], Some("bytes=1-2"), "fresh");
+    check(&[start], Some("bytes=-5"), "fetch partial");
+    check(&[start], None, "fetch partial");
+    check(&[start, ("etag", "\"a\"")], None, "complete bytes=5-");
+    check(&[start, ("etag", "W/\"a\"")], None, "fetch partial");
+    check(&[middle, ("etag", "\"a\"")], None, "fetch partial");
+}
+
+#[test]
+fn failures_are_bridged_only_where_allowed() {
+    let check = |directives: &str, secs: u64, failure, expected: &str| {
+        let entry = stored(&[("cache-control", directives), ("etag", "\"a\"")]);
+        let found = words(&after_failure(&entry, failure, &Rules::default(), at(1000 + secs)));
+        assert_eq!(found, expected, "{directives} after {secs}: {failure:?}");
+    };
+    let status = |code| Failure::Status(StatusCode::from_u16(code).unwrap());
+    use Failure::{Timeout, Unreachable};
+    check("max-age=2", 3, Unreachable, "stale disconnected");
+    check("max-age=2", 3, Timeout, "stale disconnected");
+    check("max-age=2", 3, status(503), "pass stale");
+    check("max-age=2", 86_402, Unreachable, "502 failure");
+    check("max-age=2", 86_402, Timeout, "504 failure");
+    for directive in
+        ["must-revalidate", "proxy-revalidate", "s-maxage=2", "must-revalidate, stale-if-error=60"]
+    {
+        check(&format!("max-age=2, {directive}"), 3, Unreachable, "504 failure");
+        check(&format!("max-age=2, {directive}"), 3, status(503), "pass stale");
+    }
+    check("max-age=2, no-cache", 1, Unreachable, "502 failure");
+    check("max-age=2, stale-if-error=60", 3, status(503), "stale stale-if-error");
+    check("max-age=2, stale-if-error=60", 61, status(500), "stale stale-if-error");
+    check("max-age=2, stale-if-error=60", 62, status(500), "pass stale");
+    check("max-age=2, stale-if-error=60", 3, status(404), "pass stale");
+    check("max-age=2, stale-if-error=60", 3, status(501), "pass stale");
+    check("max-age=2, stale-if-error=60", 3, Unreachable, "stale stale-if-error");
+    check("max-age=2", 1, Unreachable, "fresh");
+}
