@@ -85,9 +85,7 @@ fn span(selection: &Selection) -> Span {
             Some(part) => Span::From { first: part.first, length: part.last - part.first + 1 },
             None => Span::Nothing,
         },
-        Selection::NotModified | Selection::Unsatisfiable { .. } | Selection::PreconditionFailed => {
-            Span::Nothing
-        }
+        Selection::NotModified | Selection::Unsatisfiable { .. } => Span::Nothing,
     }
 }
 
