@@ -292,3 +292,6 @@ fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
     }
     Settled::Quiet
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,39 @@ pub(super) fn with_texts(files: &[SourceFile]) -> Vec<SourceFile> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_believed_only_when_the_file_had_rested() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.example.zone");
+        fs::write(&path, "1").unwrap();
+        let found = Found { path: path.clone(), root: folder.path().to_path_buf() };
+        let now = crate::serve::clock::system_now();
+        let later = now + STAMP_DOUBT * 10;
+
+        let fresh = read(&found, now).unwrap();
+        assert!(!fresh.is_current(later), "it was written when it was read");
+        let rested = read(&found, later).unwrap();
+        assert!(rested.is_current(later));
+        fs::write(&path, "22").unwrap();
+        assert!(!rested.is_current(later), "it was written since");
+        fs::remove_file(&path).unwrap();
+        assert!(!rested.is_current(later), "it is gone");
+        assert!(read(&found, later).is_none());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_an_error_and_no_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.example.zone");
+        fs::create_dir(&path).unwrap();
+        let found = Found { path, root: folder.path().to_path_buf() };
+        let read = read(&found, crate::serve::clock::system_now()).unwrap();
+        let Content::Parsed(parsed) = read.content else { panic!("the name is good") };
+        assert_eq!(parsed.problems[0].code, "unreadable");
+    }
+}

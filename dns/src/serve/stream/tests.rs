@@ -1,0 +1,164 @@
+//! A conversation over a pipe in memory, on tokio's paused clock: deadlines pass at once and in order.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::limit::Limits;
+use crate::metrics::Metrics;
+
+/// A world without zones says REFUSED to all, which is all that a conversation needs.
+fn shared() -> Arc<Shared> {
+    let config = Tcp {
+        max_connections: 2,
+        max_connections_per_client: 2,
+        idle_timeout: Duration::from_secs(10),
+        message_timeout: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(3),
+    };
+    let metrics = Metrics::default();
+    let desk = Desk::new(Arc::default(), Limits::default(), metrics.counters(Transport::Tcp));
+    Arc::new(Shared {
+        config,
+        listener: Listener::Outside,
+        table: Table::new(2, 2, Arc::new(AtomicU64::new(0)), clock::now()),
+        tasks: TaskTracker::new(),
+        drain: CancellationToken::new(),
+        desk: Mutex::new(desk),
+    })
+}
+
+fn peer() -> SocketAddr {
+    "192.0.2.1:4000".parse().unwrap()
+}
+
+/// A server that talks into a pipe of `octets`, and the client's end of it.
+fn talk(shared: &Arc<Shared>, octets: usize) -> (DuplexStream, tokio::task::JoinHandle<Ended>) {
+    let (client, mut server) = duplex(octets);
+    let shared = Arc::clone(shared);
+    let ended = tokio::spawn(async move {
+        let guest = shared.table.admit(peer().ip(), clock::now());
+        exchange(&mut server, peer(), &guest, &shared).await
+    });
+    (client, ended)
+}
+
+/// `id`, asks for `example. A`, behind its length.
+fn question(id: u8) -> Vec<u8> {
+    let mut message = vec![0, 25, 0, id, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 7];
+    message.extend_from_slice(b"example\0\0\x01\0\x01");
+    message
+}
+
+async fn read_answer(client: &mut DuplexStream) -> Vec<u8> {
+    let length = client.read_u16().await.unwrap();
+    let mut message = vec![0; usize::from(length)];
+    client.read_exact(&mut message).await.unwrap();
+    message
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_questions_are_answered_in_order_however_they_are_cut() {
+    let all = [question(1), question(2), question(3)].concat();
+    for piece in [1, 2, 3, 26, 27, 28, all.len()] {
+        let shared = shared();
+        let (mut client, ended) = talk(&shared, 4096);
+        for piece in all.chunks(piece) {
+            client.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        for id in 1..=3 {
+            let answer = read_answer(&mut client).await;
+            assert_eq!((answer[1], answer[2] & 0x80, answer[3] & 0x0f), (id, 0x80, 5), "pieces of {piece}");
+        }
+        drop(client);
+        assert_eq!(ended.await.unwrap(), Ended::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_wait_has_a_deadline() {
+    let half = &question(1)[..10];
+    for (sent, seconds, expected) in [
+        (&b""[..], 10, Ended::Idle),
+        (&b"\0"[..], 5, Ended::SlowMessage),
+        (half, 5, Ended::SlowMessage),
+        (&b"\xff\xff"[..], 5, Ended::SlowMessage),
+    ] {
+        let shared = shared();
+        let (mut client, ended) = talk(&shared, 4096);
+        let start = tokio_now();
+        client.write_all(sent).await.unwrap();
+        assert_eq!(ended.await.unwrap(), expected, "{sent:?}");
+        assert_eq!((tokio_now() - start).as_secs(), seconds, "{sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_octet_at_a_time_does_not_stretch_the_deadline_of_a_message() {
+    let shared = shared();
+    let (mut client, ended) = talk(&shared, 4096);
+    let start = tokio_now();
+    for octet in question(1) {
+        if client.write_all(&[octet]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(ended.await.unwrap(), Ended::SlowMessage);
+    assert!((tokio_now() - start).as_secs() <= 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_dropped() {
+    let shared = shared();
+    // The pipe holds one answer at most, and nobody takes it out.
+    let (mut client, ended) = talk(&shared, 30);
+    for id in 0..4 {
+        if client.write_all(&question(id)).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(ended.await.unwrap(), Ended::SlowReader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_question_ends_the_connection() {
+    for garbage in [&b"\0\0"[..], b"\0\x01x", b"\0\x0b12345678901"] {
+        let shared = shared();
+        let (mut client, ended) = talk(&shared, 4096);
+        client.write_all(garbage).await.unwrap();
+        assert_eq!(ended.await.unwrap(), Ended::Garbage, "{garbage:?}");
+    }
+    // An answer is never answered (CVE-2024-2169).
+    let mut answer = question(1);
+    answer[4] = 0x80;
+    let shared = shared();
+    let (mut client, ended) = talk(&shared, 4096);
+    client.write_all(&answer).await.unwrap();
+    assert_eq!(ended.await.unwrap(), Ended::Garbage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_idle_connections_and_lets_a_message_arrive() {
+    let shared = shared();
+    let (_idle, idle_ended) = talk(&shared, 4096);
+    let (mut busy, busy_ended) = talk(&shared, 4096);
+    let message = question(7);
+    busy.write_all(&message[..5]).await.unwrap();
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    shared.drain.cancel();
+    assert_eq!(idle_ended.await.unwrap(), Ended::Draining);
+    busy.write_all(&message[5..]).await.unwrap();
+    assert_eq!(read_answer(&mut busy).await[1], 7);
+    assert_eq!(busy_ended.await.unwrap(), Ended::Draining);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the paused clock")]
+fn tokio_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
