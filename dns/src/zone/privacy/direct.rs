@@ -18,7 +18,7 @@ pub(super) struct Facts {
     pub(super) internal: Option<Rule>,
     /// Records that are hidden, by rising index.
     pub(super) seeds: Vec<(u32, Rule)>,
-    /// Records that lose hints (D3), by rising index.
+    /// Records that lose hints (D3) unless they are hidden in full, by rising index.
     pub(super) stripped: Vec<(u32, Box<[u8]>)>,
     /// Names in RDATA that may turn out to be hidden targets.
     pub(super) references: Vec<(u32, Name)>,
@@ -80,10 +80,7 @@ impl Judge<'_> {
             facts.documentation = Some(index);
         }
         match self.lead(record) {
-            Lead::Hidden(rule) => {
-                facts.stripped.pop_if(|(at, _)| *at == index);
-                facts.seeds.push((index, rule));
-            }
+            Lead::Hidden(rule) => facts.seeds.push((index, rule)),
             Lead::To(names) => facts.references.extend(names.into_iter().map(|name| (index, name))),
         }
     }

@@ -289,6 +289,7 @@ fn d6_follows_names_across_zones_and_dnames() {
         far CNAME x.d.third. | D6
         near CNAME y.d.third.
         gone CNAME ghost.dark. | D6
+        round CNAME x.d.fifth. | D6
         $ORIGIN other.
         @ NS ns.example.
         db CNAME db.third. | D6
@@ -300,6 +301,10 @@ fn d6_follows_names_across_zones_and_dnames() {
         @ NS ns.example.
         x.t A 10.0.0.1 | D1
         y.t A 192.0.2.1
+        $ORIGIN fifth.
+        @ NS ns.example.
+        d DNAME d.third.
+        loop DNAME loop.fifth.
         $ORIGIN dark. | internal
         @ NS ns | D13
         ns A 10.0.0.1 | D1",
