@@ -237,8 +237,8 @@ impl Selection {
 /// Divides all loaded zones at once; the results stand in the order of `zones`, whose apexes must differ.
 pub fn divide(zones: &[&Zone], rules: &Rules) -> Vec<Divided> {
     let names = HiddenNames::new(rules);
-    let facts: Vec<Facts> = zones.iter().map(|zone| direct::facts(zone, &names, rules)).collect();
-    let closure = closure::close(zones, &facts);
+    let mut facts: Vec<Facts> = zones.iter().map(|zone| direct::facts(zone, &names, rules)).collect();
+    let closure = closure::close(zones, &mut facts);
     let divided = facts.iter().enumerate().map(|(zone, facts)| {
         let outside = outside::select(zone, facts, &closure, &names);
         let problems = problems::find(zone, facts, &closure, &outside);

@@ -63,8 +63,8 @@ struct Hide {
     why: Rule,
 }
 
-/// Hides what follows from `facts`, which stand in the order of `zones`.
-pub(super) fn close<'z>(zones: &'z [&'z Zone], facts: &[Facts]) -> Closure<'z> {
+/// Hides what follows from `facts`, which stand in the order of `zones`; their references are used up.
+pub(super) fn close<'z>(zones: &'z [&'z Zone], facts: &mut [Facts]) -> Closure<'z> {
     let by_apex = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_wire(), index)).collect();
     let states = facts.iter().map(|facts| State { internal: facts.internal, ..State::default() }).collect();
     let mut closure = Closure { zones, by_apex, states, worklist: VecDeque::new() };
@@ -101,10 +101,10 @@ impl<'z> Closure<'z> {
         self.by_apex.get(apex).copied().filter(|zone| self.states[*zone].internal.is_none())
     }
 
-    fn start(&mut self, facts: &[Facts]) {
-        for (zone, facts) in facts.iter().enumerate() {
-            for (record, to) in &facts.references {
-                self.refer(Reference { from: Referrer { zone, record: *record }, to: to.clone(), steps: 0 });
+    fn start(&mut self, facts: &mut [Facts]) {
+        for (zone, facts) in facts.iter_mut().enumerate() {
+            for (record, to) in std::mem::take(&mut facts.references) {
+                self.refer(Reference { from: Referrer { zone, record }, to, steps: 0 });
             }
         }
         for (zone, facts) in facts.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! The public view of one zone: what is left, what stands in for hidden servers (D13), and why the rest is gone.
 
+use std::collections::HashSet;
+
 use super::closure::{Closure, State};
 use super::direct::Facts;
 use super::names::HiddenNames;
@@ -43,7 +45,7 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, names: 
     hidden.extend(soa.map(|soa| part(soa.record, Rule::D13)));
     let kept_cuts = state.nodes.as_ref().map_or(Vec::new(), |nodes| kept_cuts(zone, nodes, closure));
     hidden.extend(kept_cuts.iter().map(|(at, _)| part(*at, Rule::D13)));
-    let stand_ins: Vec<u32> = kept_cuts.iter().map(|(at, _)| *at).collect();
+    let stand_ins: HashSet<u32> = kept_cuts.iter().map(|(at, _)| *at).collect();
     rewritten.extend(kept_cuts);
     rewritten.sort_unstable_by_key(|(at, _)| *at);
     let gone = |record: u32| is_hidden(record) && !stand_ins.contains(&record);

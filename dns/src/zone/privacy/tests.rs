@@ -305,6 +305,10 @@ fn d6_follows_names_across_zones_and_dnames() {
         @ NS ns.example.
         d DNAME d.third.
         loop DNAME loop.fifth.
+        shown DNAME corp. ; verge: public
+        into CNAME x.shown | D6
+        $ORIGIN corp. | internal
+        x A 192.0.2.1 | special-use
         $ORIGIN dark. | internal
         @ NS ns | D13
         ns A 10.0.0.1 | D1",
@@ -461,6 +465,22 @@ fn d12_zones_that_are_internal_as_a_whole() {
         ns.lab A 10.0.0.1 | D1
         to CNAME missing.lab | D6",
     );
+    // The parent's cut loses its servers before the child is known to be internal.
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        ns0 A 10.0.0.1 | D1
+        late NS ns0 | D13
+        late DS 1 8 2 DIGEST | D13
+        $ORIGIN late.example. | internal
+        @ NS a | D13
+        a CNAME b | D6
+        b CNAME c | D6
+        c A 10.0.0.1 | D1"
+            .replace("DIGEST", &"00".repeat(32))
+            .as_str(),
+    );
 }
 
 #[test]
@@ -475,6 +495,7 @@ fn d13_soa_and_apex_ns() {
         ns1 A 192.0.2.1",
     );
     check("$ORIGIN example.\n@ SOA ns.corp. h 1 2 3 4 5 | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
+    check("$ORIGIN example.\n@ SOA b. h 1 2 3 4 5 ; verge: internal | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
     check("$ORIGIN example.\n@ SOA ns0 h 1 2 3 4 5 ; verge: public\n@ NS a.\nns0 A 10.0.0.1 | D1");
     check_problems("$ORIGIN example.\n@ NS ns0\nns0 A 10.0.0.1\nwww TXT x", &[(Severity::Error, "D13", 2)]);
     check_problems(
@@ -517,7 +538,11 @@ fn d13_a_cut_stays_for_its_public_child() {
         sub DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000
         old A 10.0.0.1 | D1
         older A 10.0.0.2 | D1
+        bare NS old | D13 ns.example.
         $ORIGIN sub.example.
+        @ NS ns.example.
+        @ TXT public
+        $ORIGIN bare.example.
         @ NS ns.example.
         @ TXT public",
     );
@@ -555,6 +580,8 @@ fn warnings_for_what_hurts_later() {
         &zone("db A 10.0.0.1\n_acme-challenge.db TXT x ; verge: public"),
         &[(Severity::Warning, "D7", 4)],
     );
+    check_problems(&zone("m TXT x\nm MX 1 db\ndb A 10.0.0.1"), &[]);
+    check_problems(&zone("m A 10.0.0.1\n_dmarc.m TXT x"), &[]);
     check_problems(&zone("m A 10.0.0.1\nm MX 1 a.\n_dmarc.m TXT x"), &[(Severity::Warning, "D7", 5)]);
     check_problems(&zone("a A 8.8.8.8 ; verge: internal\nb A 8.8.8.8"), &[(Severity::Note, "mark", 3)]);
     check_problems(&zone("a A 192.0.2.1\nb A 192.0.2.1"), &[(Severity::Note, "D1", 3)]);
