@@ -49,12 +49,24 @@ impl<'m> Walk<'m> {
         if rtype == Type::OPT || !address::bears_addresses(rtype) {
             return Ok(());
         }
+        // Nearly all records that bear addresses are these two, and every answer comes through here.
+        if let (Type::A, Ok(octets)) = (rtype, <[u8; 4]>::try_from(rdata)) {
+            return self.judge(owner_at, octets.into(), guard);
+        }
+        if let (Type::AAAA, Ok(octets)) = (rtype, <[u8; 16]>::try_from(rdata)) {
+            return self.judge(owner_at, octets.into(), guard);
+        }
         // Types that bear addresses have no compressed names in their RDATA, so the bytes can be read as they are.
-        let hidden = address::addresses(rtype, rdata)
+        address::addresses(rtype, rdata)
             .into_iter()
-            .filter(|address| address::hidden(*address, &guard.private).is_some())
-            .find(|address| !self.is_published(owner_at, *address, guard));
-        hidden.map_or(Ok(()), |address| Err(Stop::Hidden(address)))
+            .try_for_each(|address| self.judge(owner_at, address, guard))
+    }
+
+    fn judge(&self, owner_at: usize, address: IpAddr, guard: &Guard) -> Result<(), Stop> {
+        if address::hidden(address, &guard.private).is_none() || self.is_published(owner_at, address, guard) {
+            return Ok(());
+        }
+        Err(Stop::Hidden(address))
     }
 
     fn is_published(&self, owner_at: usize, address: IpAddr, guard: &Guard) -> bool {

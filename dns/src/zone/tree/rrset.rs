@@ -1,6 +1,6 @@
 //! RRsets: immutable, in one allocation of RDATA, shared between views.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,24 +67,26 @@ impl<'a> Iterator for Rdatas<'a> {
     }
 }
 
-/// Records to RRsets, in the order in which each RRset is first seen; exact duplicates fall together.
+/// Records to RRsets, in canonical order of owners and then by type; exact duplicates fall together.
+///
+/// Within an RRset the records keep the order they were written in.
 pub fn group<'r>(records: impl IntoIterator<Item = &'r Record>) -> Vec<(Name, Arc<RrSet>)> {
-    let mut order: HashMap<(&Name, Type), usize> = HashMap::new();
-    let mut groups: Vec<Vec<&Record>> = Vec::new();
-    for record in records {
-        let at = *order.entry((&record.owner, record.rtype)).or_insert(groups.len());
-        match groups.get_mut(at) {
-            Some(group) => group.push(record),
-            None => groups.push(vec![record]),
-        }
-    }
-    groups.into_iter().filter_map(|group| one_set(&group)).collect()
+    let mut sorted: Vec<&Record> = records.into_iter().collect();
+    sorted.sort_by(|a, b| a.owner.canonical_cmp(&b.owner).then(a.rtype.cmp(&b.rtype)));
+    sorted.chunk_by(|a, b| a.rtype == b.rtype && a.owner == b.owner).filter_map(one_set).collect()
 }
 
 fn one_set(records: &[&Record]) -> Option<(Name, Arc<RrSet>)> {
     let first = records.first()?;
+    // RFC 2181 §5.2: the records of an RRset share one TTL; where they were written with several, the least holds.
     let ttl = records.iter().map(|record| record.ttl).min()?;
-    let mut seen = std::collections::HashSet::new();
-    let distinct = records.iter().map(|record| &*record.rdata).filter(|rdata| seen.insert(*rdata));
-    Some((first.owner.clone(), Arc::new(RrSet::new(first.rtype, ttl, distinct))))
+    let set = match records {
+        [only] => RrSet::new(only.rtype, ttl, [&*only.rdata]),
+        _ => {
+            let mut seen = HashSet::new();
+            let distinct = records.iter().map(|record| &*record.rdata).filter(|rdata| seen.insert(*rdata));
+            RrSet::new(first.rtype, ttl, distinct)
+        }
+    };
+    Some((first.owner.clone(), Arc::new(set)))
 }
