@@ -209,7 +209,7 @@ impl Task {
 
     async fn ask(&self, ask: &Ask<'_>, retry: Retry) -> Result<Answered, NoAnswer> {
         let Fetch { site, request, client, version, .. } = &self.fetch;
-        let hop = Hop { name: &self.flights.name, client: *client, scheme: "http", version: *version };
+        let hop = Hop { name: &self.flights.name, client: *client, version: *version };
         let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
         let mut asked = Request::new(RequestBody::Empty);
         *asked.method_mut() = request.method.clone();

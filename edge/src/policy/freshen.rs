@@ -20,10 +20,9 @@ pub enum Freshened {
 
 /// What a response to a forwarded HEAD does to the stored GET.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, taken apart at once")]
 pub enum HeadEffect {
     /// It describes the same representation: replace the stored head by this one.
-    Freshen(Entry),
+    Freshen(Box<Entry>),
     /// It describes another one: drop the stored response, or treat it as stale.
     Invalidate,
     /// It says nothing about it.
@@ -74,7 +73,7 @@ pub fn freshen_by_head(
         return HeadEffect::Invalidate;
     }
     match freshen(request, entry, response, asked, rules, now) {
-        Freshened::Keep(entry) => HeadEffect::Freshen(entry),
+        Freshened::Keep(entry) => HeadEffect::Freshen(Box::new(entry)),
         Freshened::ServeOnce(..) | Freshened::Mismatch => HeadEffect::Invalidate,
     }
 }

@@ -83,6 +83,7 @@ fn error_type(error: ProxyError) -> &'static str {
         ProxyError::DestinationUnavailable => "destination_unavailable",
         ProxyError::ProxyLoopDetected => "proxy_loop_detected",
         ProxyError::HttpRequestError => "http_request_error",
+        ProxyError::HttpRequestDenied => "http_request_denied",
         ProxyError::ProxyInternalError => "proxy_internal_error",
     }
 }

@@ -14,7 +14,7 @@ use crate::metrics::Outcome;
 use crate::origin::{self, Answered, OriginBody, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::headers::status::{CacheStatus, Verdict};
+use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
 use crate::policy::validate::Validators;
 use crate::policy::{self, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Object, Scope, Ticket};
@@ -45,15 +45,20 @@ enum Shared {
 fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Shared {
     let Part { verdict, reader, role } = part;
     let leads = role == Role::Leader;
-    let say =
-        |status, stored, freshness| Verdict::Forwarded { why, status, stored, collapsed: !leads, freshness };
+    let say = |status, kept, freshness| Verdict::Forwarded {
+        why,
+        status,
+        kept,
+        fetch: if leads { status::Fetch::Own } else { status::Fetch::Joined },
+        freshness,
+    };
     let answer = match verdict {
         flight::Verdict::Filling(filling) => {
             if !leads && !is_fresh_for(edge, exchange, &filling.entry) {
                 return Shared::Not(other_company(exchange, &filling));
             }
             let freshness = filling.entry.freshness(edge.clock.now());
-            let verdict = say(Some(filling.response.status), true, Some(freshness));
+            let verdict = say(Some(filling.response.status), Kept::Stored, Some(freshness));
             held::streamed(edge, exchange, &filling, reader, role, verdict)
         }
         flight::Verdict::Validated(object) => {
@@ -95,12 +100,12 @@ fn other_company(exchange: &Exchange, filling: &flight::Filling) -> Company {
 
 fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role, why: Forward) -> Answer {
     let freshness = object.entry.freshness(edge.clock.now());
-    let (collapsed, outcome) = match role {
-        Role::Leader => (false, Outcome::Revalidated),
-        Role::Follower => (true, Outcome::Collapsed),
+    let (fetch, outcome) = match role {
+        Role::Leader => (status::Fetch::Own, Outcome::Revalidated),
+        Role::Follower => (status::Fetch::Joined, Outcome::Collapsed),
     };
     let status = Some(StatusCode::NOT_MODIFIED);
-    let verdict = Verdict::Forwarded { why, status, stored: true, collapsed, freshness: Some(freshness) };
+    let verdict = Verdict::Forwarded { why, status, kept: Kept::Stored, fetch, freshness: Some(freshness) };
     held::answer(edge, exchange, object, verdict, freshness, outcome)
 }
 
@@ -132,7 +137,7 @@ fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
 /// Sends the request on as it is and stores nothing.
 pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, why: Forward) -> Answer {
     let Exchange { request, version, peer, site, .. } = exchange;
-    let hop = Hop { name: &edge.name, client: peer.client.ip(), scheme: "http", version: *version };
+    let hop = Hop { name: &edge.name, client: peer.client.ip(), version: *version };
     let headers = match fields(request, &Ask::AsSent, &hop) {
         Ok(headers) => headers,
         Err(why) => return undeliverable(edge, why),
@@ -174,8 +179,12 @@ fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseH
             HeadEffect::Leave => {}
             HeadEffect::Invalidate => edge.store.forget(key, object),
             HeadEffect::Freshen(entry) => {
-                let fresh =
-                    Object { entry, body: Arc::clone(&object.body), site: site.index, epoch: object.epoch };
+                let fresh = Object {
+                    entry: *entry,
+                    body: Arc::clone(&object.body),
+                    site: site.index,
+                    epoch: object.epoch,
+                };
                 edge.store.put(key, Arc::new(fresh), Some(object), ticket);
             }
         }
@@ -185,17 +194,24 @@ fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseH
 fn passed(edge: &Edge, response: Response<OriginBody>, why: Forward, detail: Option<&'static str>) -> Answer {
     let (parts, body) = response.into_parts();
     let status = Some(parts.status);
-    let verdict = Verdict::Forwarded { why, status, stored: false, collapsed: false, freshness: None };
+    let verdict =
+        Verdict::Forwarded { why, status, kept: Kept::NotStored, fetch: status::Fetch::Own, freshness: None };
     let cache_status = CacheStatus { verdict, detail, key: None };
     let head = ResponseHead { status: parts.status, headers: parts.headers };
-    let head = client::passed(&head, &edge.name, parts.version, &cache_status);
+    let head = client::passed(&head, &edge.name, parts.version, &cache_status, edge.clock.now());
     let body = Body::origin(body, &edge.metrics);
     Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
 }
 
 fn failed(edge: &Edge, unanswered: Unanswered, why: Forward) -> Answer {
     let answer = Answer::unanswered(unanswered, &edge.name);
-    let verdict = Verdict::Forwarded { why, status: None, stored: false, collapsed: false, freshness: None };
+    let verdict = Verdict::Forwarded {
+        why,
+        status: None,
+        kept: Kept::NotStored,
+        fetch: status::Fetch::Own,
+        freshness: None,
+    };
     with_cache_status(edge, answer, verdict)
 }
 
@@ -215,6 +231,6 @@ pub(super) fn refuse(edge: &Edge, status: StatusCode, why: Forward) -> Answer {
 
 fn with_cache_status(edge: &Edge, mut answer: Answer, verdict: Verdict) -> Answer {
     let status = CacheStatus { verdict, detail: None, key: None };
-    answer.head = client::passed(&answer.head, &edge.name, http::Version::HTTP_11, &status);
+    answer.head = client::passed(&answer.head, &edge.name, http::Version::HTTP_11, &status, edge.clock.now());
     answer
 }

@@ -50,7 +50,7 @@ pub(super) fn streamed(
     let head = match (role, &selection) {
         // What must not be stored of the head still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {
-            client::passed(&filling.response, &edge.name, http::Version::HTTP_11, &status)
+            client::passed(&filling.response, &edge.name, http::Version::HTTP_11, &status, edge.clock.now())
         }
         _ => client::reused(&filling.entry, &selection, &freshness, &edge.name, &status),
     };

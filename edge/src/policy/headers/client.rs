@@ -8,17 +8,21 @@ use super::status::CacheStatus;
 use super::{append, via};
 use crate::policy::{Entry, Freshness, ResponseHead, Selection, date};
 
-/// A response passed on from the origin, which spoke HTTP `version`. Date it first: [`dated`].
-pub fn passed(response: &ResponseHead, name: &str, version: Version, status: &CacheStatus) -> ResponseHead {
+/// A response passed on from the origin, received at `received` in HTTP `version`.
+pub fn passed(
+    response: &ResponseHead,
+    name: &str,
+    version: Version,
+    status: &CacheStatus,
+    received: SystemTime,
+) -> ResponseHead {
     let mut headers = super::end_to_end(&response.headers);
+    if !headers.contains_key(header::DATE) {
+        // RFC 9110 §6.6.1: a recipient that forwards it dates it.
+        headers.insert(header::DATE, date::format(received));
+    }
     sign(&mut headers, name, version, status);
     ResponseHead { status: response.status, headers }
-}
-
-/// A response just received, with the time of its receipt for a `Date` if the origin sent none (RFC 9110 §6.6.1).
-pub fn dated(mut response: ResponseHead, received: SystemTime) -> ResponseHead {
-    response.headers.entry(header::DATE).or_insert_with(|| date::format(received));
-    response
 }
 
 /// A response from a stored entry: the status and fields for `selection`, with `Age` (RFC 9111 §4). `Content-Length` is
@@ -194,8 +198,13 @@ mod tests {
     #[test]
     fn a_passed_response_loses_the_connections_fields() {
         let status = CacheStatus { verdict: Verdict::Local, detail: None, key: None };
-        let received = dated(response(299, &[("connection", "a"), ("a", "1"), ("age", "5")]), at(1000));
-        let head = passed(&received, "edge-1", Version::HTTP_10, &status);
+        let head = passed(
+            &response(299, &[("connection", "a"), ("a", "1"), ("age", "5")]),
+            "edge-1",
+            Version::HTTP_10,
+            &status,
+            at(1000),
+        );
         assert_eq!(head.status.as_u16(), 299);
         assert!(!head.headers.contains_key("a") && !head.headers.contains_key("connection"));
         assert_eq!(head.headers["age"], "5");

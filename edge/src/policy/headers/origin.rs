@@ -17,8 +17,6 @@ pub struct Hop<'a> {
     pub name: &'a str,
     /// The client's address.
     pub client: IpAddr,
-    /// `http` or `https`, as the client came.
-    pub scheme: &'a str,
     /// The version of the message received, for `Via`.
     pub version: Version,
 }
@@ -126,6 +124,7 @@ fn condition(headers: &mut HeaderMap, ask: &Ask<'_>) {
 }
 
 fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
+    let scheme = request.uri.scheme_str().unwrap_or("http");
     let host = request.uri.authority().map_or("", |authority| authority.as_str());
     let node = match hop.client {
         IpAddr::V4(address) => address.to_string(),
@@ -133,9 +132,9 @@ fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
     };
     let text = |text: String| HeaderValue::try_from(text).ok();
     append(headers, HeaderName::from_static("x-forwarded-for"), text(hop.client.to_string()));
-    append(headers, HeaderName::from_static("x-forwarded-proto"), text(hop.scheme.to_owned()));
+    append(headers, HeaderName::from_static("x-forwarded-proto"), text(scheme.to_owned()));
     append(headers, HeaderName::from_static("x-forwarded-host"), text(host.to_owned()));
-    append(headers, header::FORWARDED, text(format!("for={node};host=\"{host}\";proto={}", hop.scheme)));
+    append(headers, header::FORWARDED, text(format!("for={node};host=\"{host}\";proto={scheme}")));
     append(headers, header::VIA, via(hop.version, hop.name));
     append(headers, CDN_LOOP, text(hop.name.to_owned()));
 }
@@ -158,7 +157,6 @@ mod tests {
     const HOP: Hop<'_> = Hop {
         name: "edge-1",
         client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-        scheme: "https",
         version: Version::HTTP_11,
     };
 
@@ -262,7 +260,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_is_quoted_in_forwarded() {
-        let hop = Hop { client: "2001:db8::1".parse().unwrap(), scheme: "http", ..HOP };
+        let hop = Hop { client: "2001:db8::1".parse().unwrap(), ..HOP };
         let headers = fields(&request("GET", "http://a.example/", &[]), &Ask::Whole, &hop).unwrap();
         assert_eq!(headers["forwarded"], "for=\"[2001:db8::1]\";host=\"a.example\";proto=http");
         assert_eq!(headers["x-forwarded-for"], "2001:db8::1");

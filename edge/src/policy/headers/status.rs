@@ -28,15 +28,33 @@ pub enum Verdict {
         why: Forward,
         /// The origin's status, if it gave one.
         status: Option<StatusCode>,
-        /// Whether its response was stored, or freshened what is stored.
-        stored: bool,
-        /// Whether another request's fetch, under way already, served this one.
-        collapsed: bool,
+        /// What became of its response here.
+        kept: Kept,
+        /// Whose fetch it was.
+        fetch: Fetch,
         /// Of what was sent to the client, if it has a lifetime.
         freshness: Option<Freshness>,
     },
     /// By ourselves, without any origin: 504 for `only-if-cached`, 508, 400 …
     Local,
+}
+
+/// What became of a forwarded request's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It was stored, or freshened what is stored.
+    Stored,
+    /// It was not.
+    NotStored,
+}
+
+/// Whose fetch answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// This request's.
+    Own,
+    /// Another request's that was under way (`collapsed`).
+    Joined,
 }
 
 /// What went wrong, by RFC 9209 §2.3's names.
@@ -62,6 +80,8 @@ pub enum ProxyError {
     ProxyLoopDetected,
     /// The request was refused.
     HttpRequestError,
+    /// The request was denied by the site's rules.
+    HttpRequestDenied,
     /// Something is wrong in here.
     ProxyInternalError,
 }
@@ -92,15 +112,15 @@ impl Verdict {
             Self::Hit(freshness) | Self::HitStale(freshness, _) => {
                 text.push_str(&format!("; hit; ttl={}", freshness.ttl_secs()));
             }
-            Self::Forwarded { why, status, stored, collapsed, freshness } => {
+            Self::Forwarded { why, status, kept, fetch, freshness } => {
                 text.push_str(&format!("; fwd={}", why.fwd()));
                 if let Some(status) = status {
                     text.push_str(&format!("; fwd-status={}", status.as_u16()));
                 }
-                if *stored {
+                if *kept == Kept::Stored {
                     text.push_str("; stored");
                 }
-                if *collapsed {
+                if *fetch == Fetch::Joined {
                     text.push_str("; collapsed");
                 }
                 if let Some(freshness) = freshness {
@@ -143,6 +163,7 @@ impl ProxyError {
             Self::HttpProtocolError => "http_protocol_error",
             Self::ProxyLoopDetected => "proxy_loop_detected",
             Self::HttpRequestError => "http_request_error",
+            Self::HttpRequestDenied => "http_request_denied",
             Self::ProxyInternalError => "proxy_internal_error",
         }
     }
@@ -159,6 +180,7 @@ impl ProxyError {
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
             Self::HttpRequestError => StatusCode::BAD_REQUEST,
+            Self::HttpRequestDenied => StatusCode::FORBIDDEN,
             Self::ProxyInternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -201,11 +223,11 @@ mod tests {
     fn forwarded(
         why: Forward,
         status: u16,
-        stored: bool,
-        collapsed: bool,
+        kept: Kept,
+        fetch: Fetch,
         freshness: Option<Freshness>,
     ) -> Verdict {
-        Verdict::Forwarded { why, status: StatusCode::from_u16(status).ok(), stored, collapsed, freshness }
+        Verdict::Forwarded { why, status: StatusCode::from_u16(status).ok(), kept, fetch, freshness }
     }
 
     #[test]
@@ -216,22 +238,22 @@ mod tests {
             "edge-1; hit; ttl=-3; detail=stale-while-revalidate",
         );
         check(
-            forwarded(Forward::UriMiss, 200, true, false, Some(LEFT)),
+            forwarded(Forward::UriMiss, 200, Kept::Stored, Fetch::Own, Some(LEFT)),
             "edge-1; fwd=uri-miss; fwd-status=200; stored; ttl=53",
         );
         check(
-            forwarded(Forward::UriMiss, 200, true, true, None),
+            forwarded(Forward::UriMiss, 200, Kept::Stored, Fetch::Joined, None),
             "edge-1; fwd=uri-miss; fwd-status=200; stored; collapsed",
         );
         check(
-            forwarded(Forward::Stale, 304, true, false, Some(LEFT)),
+            forwarded(Forward::Stale, 304, Kept::Stored, Fetch::Own, Some(LEFT)),
             "edge-1; fwd=stale; fwd-status=304; stored; ttl=53",
         );
         check(
-            forwarded(Forward::NoCache, 200, false, false, None),
+            forwarded(Forward::NoCache, 200, Kept::NotStored, Fetch::Own, None),
             "edge-1; fwd=stale; fwd-status=200; detail=no-cache",
         );
-        check(forwarded(Forward::Method, 0, false, false, None), "edge-1; fwd=method");
+        check(forwarded(Forward::Method, 0, Kept::NotStored, Fetch::Own, None), "edge-1; fwd=method");
         check(Verdict::Local, "edge-1");
     }
 
