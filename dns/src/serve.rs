@@ -296,4 +296,4 @@ impl Crew {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

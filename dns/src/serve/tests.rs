@@ -1,0 +1,336 @@
+//! Whole servers on loopback, on ports that the system gives.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config;
+
+/// No test waits for this; one that would hang ends.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\n\
+    www A 203.0.113.1\ndb A 10.0.0.5\n";
+const CONFIG: &str = r#"
+zones = "zones"
+listen = ["127.0.0.1:0"]
+udp.workers = 1
+reload.watch = false
+[internal]
+listen = ["127.0.0.1:0"]
+clients = ["127.0.0.0/8"]
+"#;
+
+struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("zones")).unwrap();
+        let site = Self { dir };
+        site.write("zones/example.com.zone", ZONE);
+        site
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn config(&self, text: &str) -> Config {
+        self.write("dns.toml", text);
+        config::load(&self.path("dns.toml")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn start(&self, config: &str) -> Running {
+        start(self.config(config)).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// A question for A records with ID 7.
+fn question(name: &str) -> Vec<u8> {
+    let mut message = vec![0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend_from_slice(crate::name::Name::parse_absolute(name).unwrap().as_wire());
+    message.extend_from_slice(&[0, 1, 0, 1]);
+    message
+}
+
+/// What an answer says: its code, and the address at its end if it has an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Address(Ipv4Addr),
+    Code(u8),
+}
+
+/// Reads an answer: in these zones the first answer record follows the question, with a compressed owner.
+fn said(answer: &[u8], question: &[u8]) -> Said {
+    assert_eq!((&answer[..2], answer[2] & 0x80), (&question[..2], 0x80), "it is no answer to this");
+    if answer[7] == 0 {
+        return Said::Code(answer[3] & 0x0f);
+    }
+    let rdata = question.len() + 12;
+    let octets: [u8; 4] = answer[rdata..rdata + 4].try_into().unwrap();
+    Said::Address(octets.into())
+}
+
+fn ask_udp(server: SocketAddr, name: &str) -> Said {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    // A connected socket takes answers from this address only.
+    socket.connect(server).unwrap();
+    let question = question(name);
+    socket.send(&question).unwrap();
+    let mut answer = [0; 512];
+    let octets = socket.recv(&mut answer).unwrap();
+    said(&answer[..octets], &question)
+}
+
+fn send_tcp(stream: &mut TcpStream, message: &[u8]) {
+    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length, message].concat()).unwrap();
+}
+
+fn read_tcp(stream: &mut TcpStream) -> Vec<u8> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut message).unwrap();
+    message
+}
+
+fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+fn ask_tcp(server: SocketAddr, name: &str) -> Said {
+    let mut stream = connect(server);
+    let question = question(name);
+    send_tcp(&mut stream, &question);
+    said(&read_tcp(&mut stream), &question)
+}
+
+fn address(text: &str) -> Said {
+    Said::Address(text.parse().unwrap())
+}
+
+const NXDOMAIN: Said = Said::Code(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inside_is_a_listener_and_an_address() {
+    let site = Site::new();
+    let running = site.start(CONFIG).await;
+    let Listening { outside, inside, admin } = running.listening().clone();
+    assert_eq!(admin, None);
+    for ask in [ask_udp, ask_tcp] {
+        assert_eq!(ask(outside[0], "www.example.com"), address("203.0.113.1"));
+        assert_eq!(ask(outside[0], "db.example.com"), NXDOMAIN);
+        assert_eq!(ask(inside[0], "db.example.com"), address("10.0.0.5"));
+    }
+    running.drain().await;
+    let running = site.start(&CONFIG.replace("127.0.0.0/8", "127.0.0.2/32")).await;
+    let inside = running.listening().inside[0];
+    assert_eq!((ask_udp(inside, "db.example.com"), ask_tcp(inside, "db.example.com")), (NXDOMAIN, NXDOMAIN));
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_leaves_from_the_address_that_was_asked() {
+    let site = Site::new();
+    let config = CONFIG.replacen("127.0.0.1:0", "0.0.0.0:0", 1);
+    let running = site.start(&config).await;
+    let port = running.listening().outside[0].port();
+    for ip in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+        let server = SocketAddr::new(ip.parse().unwrap(), port);
+        assert_eq!(ask_udp(server, "www.example.com"), address("203.0.113.1"), "{ip}");
+    }
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_larger_than_a_batch_is_answered() {
+    let site = Site::new();
+    let running = site.start(CONFIG).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.connect(running.listening().outside[0]).unwrap();
+    let mut message = question("www.example.com");
+    for id in 0..100 {
+        message[1] = id;
+        socket.send(&message).unwrap();
+    }
+    // Neither of these gets an answer, and neither stops the loop.
+    socket.send(&[]).unwrap();
+    socket.send(&[0; 5000]).unwrap();
+    let mut seen = [false; 100];
+    for _ in 0..100 {
+        let mut answer = [0; 512];
+        socket.recv(&mut answer).unwrap();
+        seen[usize::from(answer[1])] = true;
+    }
+    assert!(seen.iter().all(|seen| *seen));
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_ends_the_one_that_was_idle_longest() {
+    let site = Site::new();
+    let running = site.start(&format!("{CONFIG}\n[tcp]\nmax_connections = 2\n")).await;
+    let server = running.listening().outside[0];
+    let question = question("www.example.com");
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(server);
+        send_tcp(&mut stream, &question);
+        read_tcp(&mut stream);
+        streams.push(stream);
+    }
+    let mut nothing = [0; 1];
+    assert_eq!(streams[0].read(&mut nothing).unwrap_or(0), 0, "the first has been closed");
+    for stream in &mut streams[1..] {
+        send_tcp(stream, &question);
+        assert_eq!(said(&read_tcp(stream), &question), address("203.0.113.1"));
+    }
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_told_with_its_setting() {
+    let site = Site::new();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = site.start(CONFIG).await;
+    let ours = running.listening().outside[0];
+    for (taken, transport) in
+        [(udp.local_addr().unwrap(), "UDP"), (tcp.local_addr().unwrap(), "TCP"), (ours, "TCP")]
+    {
+        for (setting, config) in [
+            ("`listen`", CONFIG.replacen("127.0.0.1:0", &taken.to_string(), 1)),
+            (
+                "`internal.listen`",
+                CONFIG.replace(
+                    "[internal]\nlisten = [\"127.0.0.1:0\"]",
+                    &format!("[internal]\nlisten = [\"{taken}\"]"),
+                ),
+            ),
+        ] {
+            let error = start(site.config(&config)).await.err().expect("the port is taken").to_string();
+            assert!(error.contains(setting) && error.contains(transport), "{error}");
+            assert!(error.contains("the port is in use"), "{error}");
+        }
+    }
+    let config = format!("{CONFIG}\n[admin]\nlisten = \"{}\"\n", tcp.local_addr().unwrap());
+    let error = start(site.config(&config)).await.err().expect("the port is taken").to_string();
+    assert!(error.contains("`admin.listen`"), "{error}");
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_zones_folder_is_told_with_its_setting() {
+    let site = Site::new();
+    let config = site.config(&CONFIG.replace("\"zones\"", "\"nowhere\""));
+    let error = start(config).await.err().expect("there is no such folder").to_string();
+    assert!(error.contains("nowhere") && error.contains("`zones`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_file_is_served_without_being_asked() {
+    let site = Site::new();
+    let running = site.start(&CONFIG.replace("reload.watch = false", "reload.debounce = \"10ms\"")).await;
+    let server = running.listening().outside[0];
+    let mut loads = running.loads();
+    for (how, number) in [(Save::InPlace, 2), (Save::Rename, 3), (Save::InPlace, 4)] {
+        let text = ZONE.replace("203.0.113.1\n", &format!("203.0.113.{number}\n"));
+        save(&site.path("zones/example.com.zone"), &text, how);
+        let want = address(&format!("203.0.113.{number}"));
+        while ask_udp(server, "www.example.com") != want {
+            timeout(LIMIT, loads.changed()).await.expect("the change was not noticed").unwrap();
+        }
+    }
+    running.drain().await;
+}
+
+#[derive(Clone, Copy)]
+enum Save {
+    InPlace,
+    Rename,
+}
+
+fn save(path: &Path, text: &str, how: Save) {
+    match how {
+        Save::InPlace => fs::write(path, text).unwrap(),
+        Save::Rename => {
+            let beside = path.with_extension("new");
+            fs::write(&beside, text).unwrap();
+            fs::rename(&beside, path).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_over_who_is_inside_and_a_bad_config_changes_nothing() {
+    let site = Site::new();
+    let running = site.start(CONFIG).await;
+    let inside = running.listening().inside[0];
+    assert_eq!(ask_udp(inside, "db.example.com"), address("10.0.0.5"));
+    for (config, expected) in [
+        (CONFIG.replace("127.0.0.0/8", "192.0.2.0/24"), NXDOMAIN),
+        (CONFIG.replace("127.0.0.0/8", "0.0.0.0/0"), NXDOMAIN),
+        (CONFIG.to_owned(), address("10.0.0.5")),
+        (CONFIG.replace("zones =", "zone ="), address("10.0.0.5")),
+    ] {
+        let mut loads = running.loads();
+        loads.mark_unchanged();
+        site.write("dns.toml", &config);
+        running.reload();
+        timeout(LIMIT, loads.changed()).await.expect("no reload").unwrap();
+        assert_eq!(ask_udp(inside, "db.example.com"), expected, "{config}");
+    }
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_frees_every_port() {
+    let site = Site::new();
+    let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
+    let Listening { outside, inside, admin } = running.listening().clone();
+    let idle = connect(outside[0]);
+    running.drain().await;
+    for address in [outside[0], inside[0]] {
+        UdpSocket::bind(address).unwrap();
+        bind::bind_tcp("listen", address).unwrap_or_else(|error| panic!("{error}"));
+    }
+    bind::bind_tcp("admin.listen", admin.unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_of_both_sides_are_counted_apart() {
+    let site = Site::new();
+    let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
+    let Listening { outside, inside, admin } = running.listening().clone();
+    ask_udp(outside[0], "db.example.com");
+    ask_tcp(inside[0], "db.example.com");
+    let mut stream = connect(admin.unwrap());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for line in [
+        "verge_dns_answers_total{transport=\"udp\",view=\"public\",rcode=\"NXDOMAIN\"} 1",
+        "verge_dns_answers_total{transport=\"tcp\",view=\"internal\",rcode=\"NOERROR\"} 1",
+        "verge_dns_zone_serial{zone=\"example.com.\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    running.drain().await;
+}
