@@ -5,6 +5,7 @@
 //!
 //! Invariant: nothing here looks at text; what only the text shows was reported when it was read.
 
+mod advice;
 mod apex;
 mod cut;
 mod cycle;
@@ -14,7 +15,6 @@ mod nodes;
 mod serial;
 mod target;
 mod ttl;
-mod types;
 mod view;
 
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Fou
     name::judge(zone, found);
     ttl::judge(zone, nodes, found);
     cut::judge(zone, nodes, found);
-    types::judge(zone, found);
+    advice::judge(zone, found);
     leak::judge(zone, nodes, context, found);
 }
 
