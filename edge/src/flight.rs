@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::Site;
 use crate::key::Key;
 use crate::metrics::Metrics;
-use crate::origin::Origins;
+use crate::origin::{Early, Origins};
 use crate::policy::{RequestHead, Selecting};
 use crate::store::Store;
 use fill::Fill;
@@ -74,6 +74,8 @@ pub struct Fetch {
     pub client: IpAddr,
     /// Its version, for `Via`.
     pub version: Version,
+    /// Who gets the origin's 1xx heads; nobody in the background.
+    pub early: Option<Early>,
     /// What to ask the origin.
     pub plan: Plan,
 }
@@ -140,6 +142,7 @@ impl Flights {
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way.
     pub fn refresh(self: &Arc<Self>, fetch: Fetch) {
+        let fetch = Fetch { early: None, ..fetch };
         if let Joined::Lead(reader) = self.join(&fetch, Company::Any) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));

@@ -13,10 +13,11 @@ mod connection;
 pub mod health;
 mod pool;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 pub use body::{OriginBody, RequestBody};
 
@@ -57,6 +58,29 @@ pub struct Answered {
     pub asked: SystemTime,
     /// When the head arrived.
     pub received: SystemTime,
+}
+
+/// Who gets the 1xx heads that come before a response.
+#[derive(Clone)]
+pub struct Early(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+
+impl Early {
+    /// Calls `tell` for each.
+    pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// Listens for those that come before this request's response.
+    pub fn attach(&self, request: &mut Request<RequestBody>) {
+        let tell = Arc::clone(&self.0);
+        hyper::ext::on_informational(request, move |early| tell(early.status(), early.headers()));
+    }
+}
+
+impl std::fmt::Debug for Early {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Early")
+    }
 }
 
 /// No origin answered.
@@ -123,6 +147,10 @@ impl Origins {
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),
+                // The client's own body broke off: no origin is to blame.
+                Exchange::Lost(error @ ProxyError::HttpRequestError) => {
+                    return Err(Unanswered { failure: Failure::Unreachable, error });
+                }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
             origin.health.failed(fault(error), received);
@@ -196,6 +224,7 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     copy
 }
 

@@ -1,9 +1,8 @@
 //! Sockets, and the one function that holds every branch of a request.
 //!
 //! ```text
-//! listener ─▶ io ─▶ hyper ─▶ handler ─┬─ strict: is the head sound?
-//!                                     ├─ held: from the store
-//!                                     └─ forward: through a flight, or past the cache
+//! listener ─▶ io ─▶ gate ─▶ hyper ─▶ handler ─┬─ held: from the store
+//!                                             └─ forward: through a flight, or past the cache
 //! ```
 
 mod answer;
@@ -14,7 +13,7 @@ mod handler;
 mod held;
 mod io;
 mod listener;
-pub mod strict;
+mod target;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -215,6 +215,9 @@ impl Task {
         *asked.method_mut() = request.method.clone();
         *asked.uri_mut() = crate::origin::target(&request.uri);
         *asked.headers_mut() = headers;
+        if let Some(early) = &self.fetch.early {
+            early.attach(&mut asked);
+        }
         site.origins.send(asked, retry).await.map_err(NoAnswer::Unanswered)
     }
 

@@ -104,5 +104,9 @@ fn connect_error(error: &io::Error) -> ProxyError {
 }
 
 fn exchange_error(error: &hyper::Error) -> ProxyError {
-    if error.is_parse() { ProxyError::HttpProtocolError } else { ProxyError::ConnectionTerminated }
+    match error {
+        error if error.is_user() => ProxyError::HttpRequestError,
+        error if error.is_parse() => ProxyError::HttpProtocolError,
+        _ => ProxyError::ConnectionTerminated,
+    }
 }

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::body::Body;
-use super::strict::Refusal;
+use super::gate::Refusal;
 use crate::metrics::Outcome;
 use crate::origin::Unanswered;
 use crate::policy::headers::status::ProxyError;
@@ -42,7 +42,7 @@ impl Answer {
 
     /// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.
     pub(super) fn refusal(refusal: Refusal) -> Self {
-        let mut answer = Self::plain(refusal.status, refusal.reason, Outcome::Refused, "unsound");
+        let mut answer = Self::plain(refusal.status(), refusal.as_str(), Outcome::Refused, "unsound");
         answer.head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
     }
@@ -50,11 +50,15 @@ impl Answer {
     /// No origin answered.
     pub(super) fn unanswered(unanswered: Unanswered, name: &str) -> Self {
         let status = match unanswered.failure {
+            _ if unanswered.error == ProxyError::HttpRequestError => StatusCode::BAD_REQUEST,
             Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Failure::Unreachable | Failure::Status(_) => StatusCode::BAD_GATEWAY,
         };
         let error = error_type(unanswered.error);
-        let sentence = format!("no origin of this site answered ({error})");
+        let sentence = match unanswered.error {
+            ProxyError::HttpRequestError => "the request broke off".to_owned(),
+            _ => format!("no origin of this site answered ({error})"),
+        };
         let mut answer = Self::plain(status, &sentence, Outcome::Failed, error);
         answer.proxy_status(name, error);
         answer

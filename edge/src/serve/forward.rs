@@ -11,7 +11,7 @@ use super::held;
 use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role};
 use crate::key::key;
 use crate::metrics::Outcome;
-use crate::origin::{self, Answered, OriginBody, RequestBody, Retry, Unanswered};
+use crate::origin::{self, Answered, Early, OriginBody, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
@@ -130,8 +130,18 @@ fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
         request: exchange.request.clone(),
         client: exchange.peer.client.ip(),
         version: exchange.version,
+        early: Some(early(exchange)),
         plan,
     }
+}
+
+/// RFC 9110 §15.2: a proxy forwards 1xx heads, to the client whose request they answer.
+fn early(exchange: &Exchange) -> Early {
+    let interim = exchange.interim.clone();
+    Early::new(move |status, fields| {
+        // A hint that comes too late is none.
+        let _ = interim.send(status, fields);
+    })
 }
 
 /// Sends the request on as it is and stores nothing.
@@ -146,6 +156,7 @@ pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, 
     *asked.method_mut() = request.method.clone();
     *asked.uri_mut() = origin::target(&request.uri);
     *asked.headers_mut() = headers;
+    early(exchange).attach(&mut asked);
     let ticket = edge.store.begin();
     match site.origins.send(asked, Retry::Another).await {
         Err(unanswered) => failed(edge, unanswered, why),

@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 
 use super::answer::Answer;
 use super::body::Body;
-use super::{forward, held, strict};
+use super::gate::{Interim, Turn, Turns};
+use super::{forward, held, target};
 use crate::clock::{Clock, monotonic};
 use crate::config::{Limits, Sites};
 use crate::flight::{FetchSite, Flights, Plan};
@@ -56,11 +57,22 @@ pub(super) struct Exchange {
     pub(super) site: Arc<FetchSite>,
     pub(super) key: Key,
     pub(super) now: SystemTime,
+    /// For the origin's 1xx heads.
+    pub(super) interim: Interim,
 }
 
 /// Answers one request.
-pub(super) async fn handle(edge: &Arc<Edge>, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+pub(super) async fn handle(
+    edge: &Arc<Edge>,
+    turns: &Turns,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    let turn = match turns.begin(parts.version) {
+        Ok(turn) => turn,
+        Err(refusal) => return turned_away(peer, Answer::refusal(refusal)),
+    };
     if parts.uri.path() == HEALTH_PATH {
         return health(edge).into_response();
     }
@@ -68,22 +80,24 @@ pub(super) async fn handle(edge: &Arc<Edge>, request: Request<Incoming>, peer: P
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return empty(StatusCode::NO_CONTENT);
     }
-    match open(edge, parts, peer) {
-        Ok(exchange) => {
-            let started = monotonic();
-            let upload = RequestBody::upload(body, edge.limits.stall_timeout);
-            let answer = respond(edge, &exchange, upload).await;
-            let waited = started.elapsed();
-            edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
-            tell(&exchange, &answer, waited);
-            answer.into_response()
-        }
-        Err(answer) => {
-            tracing::info!(target: "verge_edge::request", client = %peer.client, status = answer.head.status.as_u16(),
-                cache = answer.outcome.as_str(), why = answer.why);
-            answer.into_response()
-        }
-    }
+    let exchange = match open(edge, &turn, parts, peer) {
+        Ok(exchange) => exchange,
+        Err(answer) => return turned_away(peer, answer),
+    };
+    let started = monotonic();
+    let upload = RequestBody::upload(body, edge.limits.stall_timeout);
+    let answer = respond(edge, &exchange, upload).await;
+    let answer = turn.body_refusal().map_or(answer, Answer::refusal);
+    let waited = started.elapsed();
+    edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
+    tell(&exchange, &answer, waited);
+    answer.into_response()
+}
+
+fn turned_away(peer: Peer, answer: Answer) -> Response<Body> {
+    tracing::info!(target: "verge_edge::request", client = %peer.client.ip(), status = answer.head.status.as_u16(),
+        cache = answer.outcome.as_str(), why = answer.why);
+    answer.into_response()
 }
 
 /// Every way a request can go.
@@ -122,19 +136,25 @@ fn asks_for_whole(request: &RequestHead) -> bool {
     request.method == Method::GET && !request.headers.contains_key(header::RANGE)
 }
 
-/// Checks the head and finds the site.
-fn open(edge: &Edge, parts: Parts, peer: Peer) -> Result<Exchange, Answer> {
-    let Parts { method, uri, version, headers, .. } = parts;
-    let request = strict::check(&method, &uri, version, headers, peer.local).map_err(Answer::refusal)?;
-    let host = request.uri.host().unwrap_or_default();
+/// Finds the site and the key.
+fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, Answer> {
+    let Parts { method, uri, version, mut headers, .. } = parts;
+    if method == Method::CONNECT {
+        let sentence = "CONNECT is not for a cache";
+        return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method"));
+    }
+    let uri = target::absolute(&uri, &mut headers, peer.local)
+        .map_err(|why| Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target"))?;
+    let host = uri.host().unwrap_or_default();
     let Some(index) = edge.sites.find(host) else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
         let sentence = format!("no site here has the host {host}");
         return Err(Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site"));
     };
+    let request = RequestHead { method, uri, headers };
     let site = Arc::clone(&edge.fetch_sites[index]);
     let key = key(&request, &site.site.key);
-    Ok(Exchange { request, version, peer, site, key, now: edge.clock.now() })
+    Ok(Exchange { request, version, peer, site, key, now: edge.clock.now(), interim: turn.interim() })
 }
 
 /// One line for each request: the decision and its numbers.

@@ -1,7 +1,7 @@
 //! The socket below hyper: a client that takes no byte for too long is dropped.
 //!
 //! hyper limits how long a head may take, and bodies from clients have their own limit; nothing above this limits how
-//! long a written byte may wait. What else must happen between the socket and hyper belongs here too.
+//! long a written byte may wait.
 
 use std::io;
 use std::pin::Pin;

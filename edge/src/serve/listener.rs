@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::gate::Gate;
 use super::handler::{Edge, Peer, handle};
 use super::io::Patient;
 
@@ -67,10 +68,11 @@ impl Floor {
         // Heads and small bodies go out in one write; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let limits = self.edge.limits;
-        let io = TokioIo::new(Patient::new(stream, limits.stall_timeout));
+        let gate = Gate::new(Patient::new(stream, limits.stall_timeout), limits.head_bytes);
+        let turns = gate.turns();
         let answer = |request| {
-            let edge = Arc::clone(&self.edge);
-            async move { Ok::<_, Infallible>(handle(&edge, request, peer).await) }
+            let (edge, turns) = (Arc::clone(&self.edge), turns.clone());
+            async move { Ok::<_, Infallible>(handle(&edge, &turns, request, peer).await) }
         };
         let late = self.draining.is_cancelled();
         let connection = http1::Builder::new()
@@ -80,7 +82,7 @@ impl Floor {
             .max_header_size(limits.head_bytes)
             // A connection that comes while draining still gets its answer: health checks learn from it.
             .keep_alive(!late)
-            .serve_connection(io, service_fn(answer));
+            .serve_connection(TokioIo::new(gate), service_fn(answer));
         let mut connection = pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => {}

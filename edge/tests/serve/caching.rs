@@ -1,0 +1,238 @@
+//! What is stored, and for how long.
+
+use super::rig::{Origin, Rig, response};
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+
+#[tokio::test]
+async fn a_fresh_response_is_served_again_with_its_age() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let first = rig.get("/a").await;
+    first.assert_forwarded();
+    assert_eq!((first.status, first.text().as_str()), (200, "hello"));
+    rig.pass(5);
+    let second = rig.get("/a").await;
+    second.assert_hit();
+    assert_eq!((second.status, second.text().as_str()), (200, "hello"));
+    assert!(matches!(second.field("age").as_str(), "5" | "6"), "{second:?}");
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_response_is_asked_for_again_when_its_time_is_over() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    rig.pass(61);
+    rig.get("/a").await.assert_forwarded();
+    rig.get("/a").await.assert_hit();
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn without_freshness_nothing_is_reused() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for asked in 1..=3 {
+        rig.get("/a").await.assert_forwarded();
+        assert_eq!(origin.count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_sites_default_ttl_gives_freshness() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rig = Rig::with(&[origin.address], "", "default_ttl = \"10s\"").await;
+    rig.get("/a").await.assert_forwarded();
+    rig.get("/a").await.assert_hit();
+    rig.pass(11);
+    rig.get("/a").await.assert_forwarded();
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn a_stale_response_is_validated_and_a_304_makes_it_fresh() {
+    let origin = Origin::answering(|head| {
+        let fields = "Cache-Control: max-age=60\r\nETag: \"v1\"\r\n";
+        if head.to_ascii_lowercase().contains("if-none-match: \"v1\"") {
+            format!("HTTP/1.1 304 Not Modified\r\n{fields}X-New: yes\r\n\r\n")
+        } else {
+            response("200 OK", fields, "hello")
+        }
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    rig.pass(61);
+    let validated = rig.get("/a").await;
+    assert_eq!((validated.status, validated.text().as_str()), (200, "hello"));
+    assert_eq!(validated.field("x-new"), "yes");
+    assert!(validated.cache_status().contains("fwd=stale"), "{validated:?}");
+    rig.get("/a").await.assert_hit();
+    assert_eq!(origin.count(), 2);
+    let seen = origin.seen();
+    assert!(!seen[0].to_ascii_lowercase().contains("if-none-match"), "{}", seen[0]);
+}
+
+#[tokio::test]
+async fn a_validated_response_that_changed_replaces_the_stored_one() {
+    let origin = Origin::answering(|head| {
+        let changed = head.to_ascii_lowercase().contains("if-none-match");
+        let (tag, body) = if changed { ("\"v2\"", "new") } else { ("\"v1\"", "old") };
+        response("200 OK", &format!("Cache-Control: max-age=60\r\nETag: {tag}\r\n"), body)
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    assert_eq!(rig.get("/a").await.text(), "old");
+    rig.pass(61);
+    assert_eq!(rig.get("/a").await.text(), "new");
+    let hit = rig.get("/a").await;
+    hit.assert_hit();
+    assert_eq!(hit.text(), "new");
+}
+
+#[tokio::test]
+async fn variants_are_kept_apart_and_each_is_served_again() {
+    let origin = Origin::answering(|head| {
+        let german = head.to_ascii_lowercase().contains("accept-language: de");
+        response(
+            "200 OK",
+            &format!("{FRESH}Vary: Accept-Language\r\n"),
+            if german { "hallo" } else { "hello" },
+        )
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for _ in 0..2 {
+        for (language, body) in [("de", "hallo"), ("en", "hello")] {
+            let fields = format!("Accept-Language: {language}\r\n");
+            assert_eq!(rig.client().await.get_with("/a", &fields).await.text(), body);
+        }
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn a_conditional_request_is_answered_from_the_store() {
+    let origin =
+        Origin::answering(|_| response("200 OK", &format!("{FRESH}ETag: \"v1\"\r\n"), "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let got = rig.client().await.get_with("/a", "If-None-Match: \"v1\"\r\n").await;
+    assert_eq!((got.status, got.body.len()), (304, 0));
+    let got = rig.client().await.get_with("/a", "If-None-Match: \"v2\"\r\n").await;
+    assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_range_is_cut_from_the_stored_body() {
+    let body: String = (0..50_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+    let whole = body.clone();
+    let origin =
+        Origin::answering(move |_| response("200 OK", &format!("{FRESH}ETag: \"v1\"\r\n"), &whole)).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let got = rig.client().await.get_with("/a", "Range: bytes=40000-40009\r\n").await;
+    assert_eq!((got.status, got.text().as_str()), (206, &body[40_000..40_010]));
+    assert_eq!(got.field("content-range"), "bytes 40000-40009/50000");
+    let got = rig.client().await.get_with("/a", "Range: bytes=-3\r\n").await;
+    assert_eq!((got.status, got.text().as_str()), (206, &body[49_997..]));
+    let got = rig.client().await.get_with("/a", "Range: bytes=50000-\r\n").await;
+    assert_eq!(got.status, 416);
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn head_is_answered_from_a_stored_get() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let mut client = rig.client().await;
+    client.write(b"HEAD /a HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+    let got = client.head().await;
+    got.assert_hit();
+    assert_eq!((got.status, got.field("content-length").as_str()), (200, "5"));
+    // Nothing of a body is in the way of the next response.
+    assert_eq!(client.get("/a").await.text(), "hello");
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn an_unsafe_request_drops_what_is_stored() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let post = b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 2\r\n\r\nxy";
+    assert_eq!(rig.client().await.raw(post).await.status, 200);
+    rig.get("/a").await.assert_forwarded();
+    assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test]
+async fn hosts_are_kept_apart() {
+    let origin = Origin::answering(|head| {
+        let host = head.lines().find(|line| line.to_ascii_lowercase().starts_with("host:")).unwrap();
+        response("200 OK", FRESH, host)
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for _ in 0..2 {
+        for host in ["a.test", "b.test"] {
+            let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let got = rig.client().await.raw(request.as_bytes()).await;
+            assert!(got.text().ends_with(host), "{got:?}");
+        }
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn an_object_over_the_limit_is_passed_on_whole_and_not_kept() {
+    let body = "x".repeat(300_000);
+    let sent = body.clone();
+    let origin = Origin::answering(move |_| response("200 OK", FRESH, &sent)).await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"2MiB\"\nmax_object = \"200KB\"", "").await;
+    for asked in 1..=2 {
+        assert_eq!(rig.get("/a").await.text(), body);
+        assert_eq!(origin.count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_turns_out_too_big_is_passed_on_whole_and_not_kept() {
+    let body = "x".repeat(300_000);
+    let sent = body.clone();
+    let origin = Origin::answering(move |_| {
+        let chunks: String = sent
+            .as_bytes()
+            .chunks(50_000)
+            .map(|piece| format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()))
+            .collect();
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{FRESH}\r\n{chunks}0\r\n\r\n")
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"2MiB\"\nmax_object = \"200KB\"", "").await;
+    for asked in 1..=2 {
+        assert_eq!(rig.get("/a").await.text(), body);
+        assert_eq!(origin.count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn memory_stays_within_its_bound() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, &"x".repeat(100_000))).await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"2MiB\"\neviction = \"lru\"", "").await;
+    for n in 0..60 {
+        rig.get(&format!("/{n}")).await;
+    }
+    let metrics = super::client::Client::connect(rig.admin).await.get("/metrics").await.text();
+    let bytes = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let stored = bytes("verge_edge_store_bytes ");
+    assert!((500_000..=2 << 20).contains(&stored), "{stored}");
+    assert_eq!(bytes("verge_edge_fill_bytes "), 0);
+}

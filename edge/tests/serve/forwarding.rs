@@ -1,0 +1,140 @@
+//! What reaches the origin, and what comes back past the cache.
+
+use super::rig::{Origin, Rig, response, soon};
+
+#[tokio::test]
+async fn hop_by_hop_fields_stay_behind_both_ways_and_end_to_end_fields_travel() {
+    let origin = Origin::answering(|_| {
+        let fields = "Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nX-Kept: yes\r\nCache-Control: max-age=60\r\n";
+        response("200 OK", fields, "hello")
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let fields = "Connection: X-Private, keep-alive\r\nX-Private: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\nX-Mine: yes\r\n";
+    for _ in 0..2 {
+        let got = rig.client().await.get_with("/a", fields).await;
+        assert_eq!(got.field("x-kept"), "yes");
+        for name in ["x-hop", "keep-alive", "connection"] {
+            assert_eq!(got.field(name), "", "{got:?}");
+        }
+        assert!(got.field("via").contains("verge-edge"), "{got:?}");
+    }
+    let seen = origin.seen()[0].to_ascii_lowercase();
+    assert!(seen.contains("x-mine: yes"), "{seen}");
+    for name in ["x-private:", "keep-alive:", "te:", "proxy-connection:"] {
+        assert!(!seen.lines().any(|line| line.starts_with(name)), "{name} in {seen}");
+    }
+    assert!(seen.contains("\r\nvia: "), "{seen}");
+    assert!(seen.contains("\r\nx-forwarded-for: 127.0.0.1"), "{seen}");
+    assert!(seen.contains("\r\nhost: site.test"), "{seen}");
+}
+
+#[tokio::test]
+async fn an_upload_streams_to_the_origin_as_the_client_sends_it() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.write(b"PUT /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\nfirst").await;
+    let mut asked = origin.next().await;
+    assert!(asked.head.starts_with("PUT /a HTTP/1.1\r\n"), "{}", asked.head);
+    assert!(asked.head.to_ascii_lowercase().contains("content-length: 10"), "{}", asked.head);
+    assert_eq!(asked.read(5).await, b"first");
+    client.write(b"later").await;
+    assert_eq!(asked.read(5).await, b"later");
+    asked.respond(&response("201 Created", "", "made")).await;
+    let got = client.response().await;
+    assert_eq!((got.status, got.text().as_str()), (201, "made"));
+}
+
+#[tokio::test]
+async fn a_chunked_upload_arrives_whole() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.write(b"POST /a HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n").await;
+    let mut asked = origin.next().await;
+    assert!(asked.head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "{}", asked.head);
+    assert_eq!(asked.read(15).await, b"5\r\nfirst\r\n0\r\n\r\n");
+    asked.respond(&response("200 OK", "", "ok")).await;
+    assert_eq!(client.response().await.text(), "ok");
+}
+
+#[tokio::test]
+async fn every_method_and_status_passes() {
+    let origin = Origin::answering(|head| {
+        let status = head.split(['/', ' ']).nth(2).unwrap();
+        response(&format!("{status} Odd"), "", "")
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (method, status) in
+        [("GET", 299), ("DELETE", 200), ("PATCH", 499), ("OPTIONS", 599), ("BREW", 418), ("GET", 999)]
+    {
+        let request = format!("{method} /{status} HTTP/1.1\r\nHost: site.test\r\n\r\n");
+        assert_eq!(rig.client().await.raw(request.as_bytes()).await.status, status, "{method}");
+        assert!(origin.seen().last().unwrap().starts_with(method));
+    }
+}
+
+#[tokio::test]
+async fn a_response_without_length_is_read_to_its_end_and_stored() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    asked.write(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nfirst, ").await;
+    asked.write(b"last").await;
+    drop(asked);
+    assert_eq!(client.response().await.text(), "first, last");
+    soon("the stored response", async {
+        let hit = rig.get("/a").await;
+        hit.assert_hit();
+        assert_eq!(hit.text(), "first, last");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn early_hints_reach_the_client_before_the_response() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    asked.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n").await;
+    let early = client.head().await;
+    assert_eq!((early.status, early.field("link").as_str()), (103, "</a.css>; rel=preload"));
+    asked.respond(&response("200 OK", "", "hello")).await;
+    assert_eq!(client.response().await.text(), "hello");
+}
+
+#[tokio::test]
+async fn connections_to_the_origin_are_used_again() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/a").await.text(), "hello");
+    }
+    assert_eq!(origin.count(), 3);
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_can_be_read_in_two_ways_never_reaches_the_origin() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for head in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n",
+        "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut client = rig.client().await;
+        assert_eq!(client.raw(head.as_bytes()).await.status, 400, "{head}");
+        assert!(client.is_closed().await, "{head}");
+    }
+    assert_eq!(origin.count(), 0);
+}

@@ -1,0 +1,12 @@
+//! A real edge between a bare-socket client and an origin that counts, over loopback.
+
+#![allow(unreachable_pub, reason = "modules of one test program")]
+
+mod caching;
+mod client;
+mod collapsing;
+mod forwarding;
+mod operating;
+mod origin;
+mod origins;
+mod rig;

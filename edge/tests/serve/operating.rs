@@ -1,0 +1,109 @@
+//! What an operator sees: health, metrics, purge's token, drain, ports.
+
+use std::path::Path;
+
+use verge_edge::{config, serve};
+
+use super::client::Client;
+use super::rig::{Origin, Rig, response, soon};
+
+const HEALTH: &str = "/.well-known/verge/health";
+
+#[tokio::test]
+async fn a_draining_edge_says_503_and_finishes_what_is_in_flight() {
+    let origin = Origin::start().await;
+    let mut rig = Rig::start(&[origin.address]).await;
+    assert_eq!(rig.get(HEALTH).await.status, 200);
+    let mut idle = rig.client().await;
+    assert_eq!(idle.get(HEALTH).await.status, 200);
+    let mut busy = rig.client().await;
+    busy.send_get("/a", "").await;
+    let asked = origin.next().await;
+    let drain = tokio::spawn(rig.running.take().unwrap().drain());
+    assert!(idle.is_closed().await, "an idle connection closes");
+    assert_eq!(rig.get(HEALTH).await.status, 503);
+    let ready = Client::connect(rig.admin).await.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    asked.respond(&response("200 OK", "", "hello")).await;
+    assert_eq!(busy.response().await.text(), "hello");
+    assert!(busy.is_closed().await);
+    soon("the end of the drain", drain).await.unwrap();
+    assert!(tokio::net::TcpStream::connect(rig.public).await.is_err());
+    assert!(tokio::net::TcpStream::connect(rig.admin).await.is_err());
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_ever() {
+    let origin = Origin::start().await;
+    let mut rig = Rig::with(&[origin.address], "[limits]\ndrain = \"50ms\"", "").await;
+    let mut busy = rig.client().await;
+    busy.send_get("/a", "").await;
+    let _held = origin.next().await;
+    soon("the end of the drain", rig.running.take().unwrap().drain()).await;
+}
+
+#[tokio::test]
+async fn purge_needs_the_token() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let body = "{\"url\": \"http://site.test/a\"}";
+    for field in ["", "Authorization: Bearer wrong\r\n"] {
+        let head =
+            format!("POST /purge HTTP/1.1\r\nHost: a\r\n{field}Content-Length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(Client::connect(rig.admin).await.raw(head.as_bytes()).await.status, 401);
+    }
+    rig.get("/a").await.assert_hit();
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_what_became_of_them() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for _ in 0..3 {
+        rig.get("/a").await;
+    }
+    let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
+    for line in [
+        "verge_edge_requests_total{site=\"*\",cache=\"miss\"} 1",
+        "verge_edge_requests_total{site=\"*\",cache=\"hit\"} 2",
+        "verge_edge_sent_bytes_total 15",
+        "verge_edge_origin_bytes_total 5",
+        "verge_edge_hit_duration_seconds_count 2",
+        "verge_edge_miss_duration_seconds_count 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_names_the_setting() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let site = "[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:1\"]\n";
+    let check = async |text: String, setting: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+        let error = serve::start(config).await.unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains(&format!("`{setting}`")), "{error}");
+    };
+    check(format!("listen = [\"{address}\"]\n{site}"), "listen").await;
+    let admin = format!("listen = [\"127.0.0.1:0\"]\n{site}[admin]\nlisten = \"{address}\"\n");
+    check(admin, "admin.listen").await;
+}
+
+#[tokio::test]
+async fn a_host_without_a_site_is_misdirected() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"site.test\"]\norigins = [\"http://{}\"]\n",
+        origin.address
+    );
+    let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+    let running = serve::start(config).await.unwrap();
+    let mut client = Client::connect(running.listening().public[0]).await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.raw(b"GET / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n").await.status, 421);
+    assert_eq!(origin.count(), 1);
+}

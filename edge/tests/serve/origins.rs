@@ -1,0 +1,109 @@
+//! Which origin is asked, and what happens when none answers.
+
+use std::net::SocketAddr;
+
+use super::rig::{Origin, Rig, response};
+
+/// An address where nobody listens.
+async fn dead() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn origins_take_turns() {
+    let (a, b) = (
+        Origin::answering(|_| response("200 OK", "", "a")).await,
+        Origin::answering(|_| response("200 OK", "", "b")).await,
+    );
+    let rig = Rig::start(&[a.address, b.address]).await;
+    for _ in 0..6 {
+        rig.get("/").await;
+    }
+    assert_eq!((a.count(), b.count()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_dead_origin_is_skipped() {
+    let living = Origin::answering(|_| response("200 OK", "", "alive")).await;
+    let rig = Rig::start(&[dead().await, living.address]).await;
+    for asked in 1..=6 {
+        let got = rig.get("/").await;
+        assert_eq!((got.status, got.text().as_str()), (200, "alive"));
+        assert_eq!(living.count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_comes_back_is_found() {
+    let place = dead().await;
+    let living = Origin::answering(|_| response("200 OK", "", "old")).await;
+    let rig = Rig::start(&[place, living.address]).await;
+    for _ in 0..4 {
+        rig.get("/").await;
+    }
+    let back = Origin::at(place, |_| response("200 OK", "", "back")).await;
+    rig.pass(60);
+    for _ in 0..4 {
+        rig.get("/").await;
+    }
+    assert!(back.count() >= 1, "{}", back.count());
+}
+
+#[tokio::test]
+async fn when_all_origins_are_down_the_client_is_told_so() {
+    let rig = Rig::start(&[dead().await, dead().await]).await;
+    let got = rig.get("/").await;
+    assert_eq!(got.status, 502);
+    assert!(got.text().contains("no origin"), "{got:?}");
+    assert!(got.field("proxy-status").contains("error=connection_refused"), "{got:?}");
+    got.assert_forwarded();
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_answer_in_time_is_a_504() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "first_byte_timeout = \"50ms\"").await;
+    let got = rig.get("/").await;
+    assert_eq!(got.status, 504);
+    assert!(got.field("proxy-status").contains("error=http_response_timeout"), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_one_origin_has_seen_goes_to_another_only_if_that_does_no_harm() {
+    let check = async |request: &'static str, expected: u16| {
+        let failing = Origin::start().await;
+        let living = Origin::answering(|_| response("200 OK", "", "alive")).await;
+        let rig = Rig::start(&[failing.address, living.address]).await;
+        let mut client = rig.client().await;
+        client.write(request.as_bytes()).await;
+        drop(failing.next().await);
+        let got = client.response().await;
+        assert_eq!(got.status, expected, "{request}");
+        assert_eq!(failing.count(), 1, "never the same origin twice");
+        assert_eq!(living.count(), usize::from(expected == 200));
+    };
+    check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200).await;
+    check("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n", 200).await;
+    check("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", 502).await;
+    check("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", 502).await;
+}
+
+#[tokio::test]
+async fn a_stale_response_is_served_when_the_origin_cannot_be_reached() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/").await;
+    origin.die().await;
+    rig.pass(61);
+    let got = rig.get("/").await;
+    assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    got.assert_hit();
+}
+
+#[tokio::test]
+async fn a_malformed_response_is_a_502() {
+    let origin =
+        Origin::answering(|_| "HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n".to_owned()).await;
+    let rig = Rig::start(&[origin.address]).await;
+    assert_eq!(rig.get("/").await.status, 502);
+}

@@ -1,0 +1,79 @@
+//! A real edge on loopback, an origin that counts and can be held, a client that says what it got.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use verge_edge::clock::Clock;
+use verge_edge::config;
+use verge_edge::serve::{self, Running};
+
+pub use super::client::{Client, Got};
+pub use super::origin::{Origin, response};
+
+/// One edge, its clock and its folder.
+pub struct Rig {
+    pub running: Option<Running>,
+    pub clock: Clock,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    pub folder: tempfile::TempDir,
+}
+
+impl Rig {
+    /// An edge for every host in front of these origins.
+    pub async fn start(origins: &[SocketAddr]) -> Self {
+        Self::with(origins, "", "").await
+    }
+
+    /// As `start`, with more lines for the file's top and for the site.
+    pub async fn with(origins: &[SocketAddr], top: &str, site: &str) -> Self {
+        let origins: Vec<String> = origins.iter().map(|origin| format!("\"http://{origin}\"")).collect();
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [\"*\"]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            origins.join(", ")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+        let clock = Clock::system();
+        let running = serve::start_at(config, clock.clone()).await.unwrap();
+        let public = running.listening().public[0];
+        let admin = running.listening().admin.unwrap();
+        Self { running: Some(running), clock, public, admin, folder }
+    }
+
+    /// A new connection to it.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.public).await
+    }
+
+    /// One GET on a connection of its own.
+    pub async fn get(&self, path: &str) -> Got {
+        self.client().await.get(path).await
+    }
+
+    /// Moves the edge's clock.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Purges a path for the host that `get` uses.
+    pub async fn purge(&self, path: &str) -> Got {
+        let token = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();
+        let body = format!("{{\"url\": \"http://site.test{path}\"}}");
+        let head = format!(
+            "POST /purge HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            token.trim(),
+            body.len()
+        );
+        Client::connect(self.admin).await.raw(head.as_bytes()).await
+    }
+}
+
+/// Waits for something that must happen; a test that hangs says where.
+pub async fn soon<F: Future>(what: &str, event: F) -> F::Output {
+    match tokio::time::timeout(Duration::from_secs(20), event).await {
+        Ok(output) => output,
+        Err(_) => panic!("did not happen: {what}"),
+    }
+}
