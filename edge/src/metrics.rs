@@ -89,7 +89,7 @@ struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OriginError {
     origin: String,
-    error: String,
+    error: &'static str,
 }
 
 impl Default for Metrics {
@@ -202,7 +202,7 @@ impl Metrics {
 
     /// An origin did not answer.
     pub fn origin_failed(&self, origin: &str, error: ProxyError) {
-        let labels = OriginError { origin: origin.to_owned(), error: format!("{error:?}") };
+        let labels = OriginError { origin: origin.to_owned(), error: error.as_str() };
         self.0.origin_errors.get_or_create(&labels).inc();
     }
 

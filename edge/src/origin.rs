@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 pub use body::{OriginBody, RequestBody};
 
@@ -62,7 +62,9 @@ pub struct Answered {
 
 /// Who gets the 1xx heads that come before a response.
 #[derive(Clone)]
-pub struct Early(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+pub struct Early(Arc<Tell>);
+
+type Tell = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
 
 impl Early {
     /// Calls `tell` for each.
@@ -155,7 +157,7 @@ impl Origins {
             };
             origin.health.failed(fault(error), received);
             self.metrics.origin_failed(&origin.address.authority, error);
-            tracing::warn!(target: "verge_edge::origin", origin = origin.address.authority, ?error, "origin failed");
+            tracing::warn!(target: "verge_edge::origin", origin = origin.address.authority, error = error.as_str(), "origin failed");
             match again {
                 Some(back) if tried.len() < self.all.len().min(MAX_ORIGINS_TRIED) => request = back,
                 _ => return Err(Unanswered { failure: failure(error), error }),
@@ -210,12 +212,6 @@ impl Origin {
         }
         connection::exchange(&self.pool, &self.address.authority, request, patience).await
     }
-}
-
-/// The request target that an origin is asked for: path and query as the client sent them (RFC 9112 §3.2.1).
-#[must_use]
-pub fn target(uri: &Uri) -> Uri {
-    uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from)
 }
 
 /// Only what has no body is copied.

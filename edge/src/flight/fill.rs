@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::watch;
 
 use super::log::{Log, Reader};
 use super::{Fetch, Flights};
+use crate::key;
 use crate::origin::{Answered, OriginBody, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::ProxyError;
@@ -59,6 +60,8 @@ pub enum Verdict {
 pub struct Filling {
     /// As it came.
     pub response: ResponseHead,
+    /// The HTTP version that it came in.
+    pub version: Version,
     /// As it will be stored.
     pub entry: Entry,
     /// Bytes of its body, if the origin said so.
@@ -183,7 +186,7 @@ impl Task {
     /// Asks the origin and tells the verdict. The body to store, if there is one.
     async fn decide(&self) -> Option<Storing> {
         let (ask, held) = match &self.fetch.plan {
-            Plan::Whole { reserve } => (Ask::Whole, reserve.as_ref()),
+            Plan::Whole { reserve } => (Ask::for_miss(&self.fetch.request), reserve.as_ref()),
             Plan::Validate { object, validators } => (Ask::Validate(validators), Some(object)),
         };
         let retry = if held.is_some() { Retry::Never } else { Retry::Another };
@@ -213,7 +216,7 @@ impl Task {
         let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
         let mut asked = Request::new(RequestBody::Empty);
         *asked.method_mut() = request.method.clone();
-        *asked.uri_mut() = crate::origin::target(&request.uri);
+        *asked.uri_mut() = key::target(&request.uri).into();
         *asked.headers_mut() = headers;
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);
@@ -290,7 +293,8 @@ impl Task {
                 Admit::Keep(lifetime) => lifetime,
             };
         let entry = Entry::new(request, &head, lifetime, answered.asked, answered.received, length);
-        let filling = Arc::new(Filling { response: head, entry, length });
+        let version = answered.response.version();
+        let filling = Arc::new(Filling { response: head, version, entry, length });
         self.flights.metrics.filling();
         self.flights.apart.clear(key);
         let body = answered.response.into_body();
@@ -305,7 +309,9 @@ impl Task {
     }
 
     fn apart(&self, answered: Answered, why: Why) -> Option<Storing> {
-        self.flights.mark_apart(&self.fetch.key, answered.received);
+        if tells_of_all(why) {
+            self.flights.mark_apart(&self.fetch.key, answered.received);
+        }
         self.fill.tell_apart(Own::Response(answered, why));
         None
     }
@@ -401,6 +407,12 @@ const PINNING_BYTES: usize = 32 << 10;
 const SMALL_PIECE_BYTES: usize = 16 << 10;
 /// … to pieces of about this size.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Whether what keeps this response from being stored is likely to hold for the key's other responses as well.
+fn tells_of_all(why: Why) -> bool {
+    use Unstorable::{Authorization, ForThisRequest, Method, Part, RequestNoStore};
+    !matches!(why, Why::Unstorable(Authorization | ForThisRequest | Method | Part | RequestNoStore))
+}
 
 fn is_failure(status: StatusCode) -> bool {
     // RFC 5861 §4 names these four.

@@ -17,7 +17,6 @@ use crate::policy::headers::status::ProxyError;
 
 /// What one origin did with a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
 pub(super) enum Exchange {
     /// The head of its final response is here.
     Answered(Response<OriginBody>),

@@ -7,7 +7,7 @@ use super::gate::Refusal;
 use crate::metrics::Outcome;
 use crate::origin::Unanswered;
 use crate::policy::headers::status::ProxyError;
-use crate::policy::{Failure, Freshness, ResponseHead};
+use crate::policy::{Freshness, ResponseHead};
 
 /// One answer, and how it came about.
 #[derive(Debug)]
@@ -49,45 +49,20 @@ impl Answer {
 
     /// No origin answered.
     pub(super) fn unanswered(unanswered: Unanswered, name: &str) -> Self {
-        let status = match unanswered.failure {
-            _ if unanswered.error == ProxyError::HttpRequestError => StatusCode::BAD_REQUEST,
-            Failure::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Failure::Unreachable | Failure::Status(_) => StatusCode::BAD_GATEWAY,
-        };
-        let error = error_type(unanswered.error);
-        let sentence = match unanswered.error {
+        let error = unanswered.error;
+        let sentence = match error {
             ProxyError::HttpRequestError => "the request broke off".to_owned(),
-            _ => format!("no origin of this site answered ({error})"),
+            _ => format!("no origin of this site answered ({})", error.as_str()),
         };
-        let mut answer = Self::plain(status, &sentence, Outcome::Failed, error);
-        answer.proxy_status(name, error);
-        answer
+        let answer = Self::plain(error.status(), &sentence, Outcome::Failed, error.as_str());
+        answer.with_proxy_status(error, name)
     }
 
-    /// `Proxy-Status` (RFC 9209) with an error of ours.
-    pub(super) fn proxy_status(&mut self, name: &str, error: &str) {
-        if let Ok(value) = HeaderValue::try_from(format!("{name}; error={error}")) {
-            self.head.headers.append(PROXY_STATUS, value);
+    /// With `Proxy-Status` (RFC 9209).
+    pub(super) fn with_proxy_status(mut self, error: ProxyError, name: &str) -> Self {
+        if let Some(value) = error.field(name) {
+            self.head.headers.append(ProxyError::NAME, value);
         }
-    }
-}
-
-const PROXY_STATUS: http::HeaderName = http::HeaderName::from_static("proxy-status");
-
-/// RFC 9209 §2.3's word for it.
-fn error_type(error: ProxyError) -> &'static str {
-    match error {
-        ProxyError::ConnectionTimeout => "connection_timeout",
-        ProxyError::ConnectionRefused => "connection_refused",
-        ProxyError::ConnectionTerminated => "connection_terminated",
-        ProxyError::HttpResponseTimeout => "http_response_timeout",
-        ProxyError::HttpProtocolError => "http_protocol_error",
-        ProxyError::HttpResponseIncomplete => "http_response_incomplete",
-        ProxyError::DnsError => "dns_error",
-        ProxyError::DestinationUnavailable => "destination_unavailable",
-        ProxyError::ProxyLoopDetected => "proxy_loop_detected",
-        ProxyError::HttpRequestError => "http_request_error",
-        ProxyError::HttpRequestDenied => "http_request_denied",
-        ProxyError::ProxyInternalError => "proxy_internal_error",
+        self
     }
 }

@@ -1,5 +1,6 @@
 //! A response's body, wherever its bytes come from.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::flight::log::BrokenOff;
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
+use crate::policy::range::{Multipart, Part};
 use crate::store::Object;
 
 /// A body on its way to a client, counted as it goes.
@@ -23,7 +25,6 @@ pub struct Body {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per response in flight, moved twice")]
 enum Source {
     Empty,
     Whole(Bytes),
@@ -32,12 +33,20 @@ enum Source {
     Origin(OriginBody),
 }
 
-/// Bytes of an object, from one offset to another.
+/// Bytes of an object and of our own, one segment after another.
 #[derive(Debug)]
 struct Stored {
     object: Arc<Object>,
-    piece: usize,
-    window: Window,
+    segments: VecDeque<Segment>,
+    left: u64,
+}
+
+#[derive(Debug)]
+enum Segment {
+    /// What stands between two parts.
+    Own(Bytes),
+    /// A window on the object's body from this piece on.
+    Object { piece: usize, window: Window },
 }
 
 /// Bytes of a fill, from one offset to another.
@@ -84,10 +93,33 @@ impl Body {
         Self { source: Source::Whole(bytes.into()), metrics: None }
     }
 
-    /// `length` bytes of a stored object from `first` on.
-    pub(super) fn stored(object: Arc<Object>, first: u64, length: u64, metrics: &Metrics) -> Self {
-        let window = Window { skip: first, left: length };
-        Self { source: Source::Stored(Stored { object, piece: 0, window }), metrics: Some(metrics.clone()) }
+    /// All of a stored object.
+    pub(super) fn stored(object: Arc<Object>, metrics: &Metrics) -> Self {
+        let all = Segment::window(0, object.body_bytes());
+        Self::segments(object, [all].into(), metrics)
+    }
+
+    /// One range of a stored object.
+    pub(super) fn part(object: Arc<Object>, part: &Part, metrics: &Metrics) -> Self {
+        Self::segments(object, [Segment::window(part.first, part.length())].into(), metrics)
+    }
+
+    /// Several ranges of a stored object, each behind its head.
+    pub(super) fn parts(object: Arc<Object>, plan: Multipart, metrics: &Metrics) -> Self {
+        let pieces = plan.pieces.into_iter();
+        let mut segments: VecDeque<_> = pieces
+            .flat_map(|piece| {
+                let window = Segment::window(piece.part.first, piece.part.length());
+                [Segment::Own(piece.head.into()), window]
+            })
+            .collect();
+        segments.push_back(Segment::Own(plan.end.into()));
+        Self::segments(object, segments, metrics)
+    }
+
+    fn segments(object: Arc<Object>, segments: VecDeque<Segment>, metrics: &Metrics) -> Self {
+        let left = segments.iter().map(Segment::bytes).sum();
+        Self { source: Source::Stored(Stored { object, segments, left }), metrics: Some(metrics.clone()) }
     }
 
     /// `length` bytes of a fill from `first` on; to its end if there is no length.
@@ -127,7 +159,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => true,
             Source::Whole(bytes) => bytes.is_empty(),
-            Source::Stored(stored) => stored.window.left == 0,
+            Source::Stored(stored) => stored.left == 0,
             Source::Filling(filling) => filling.window.left == 0,
             Source::Origin(body) => body.is_end_stream(),
         }
@@ -137,7 +169,7 @@ impl HttpBody for Body {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stored(stored) => SizeHint::with_exact(stored.window.left),
+            Source::Stored(stored) => SizeHint::with_exact(stored.left),
             Source::Filling(filling) if filling.sized => SizeHint::with_exact(filling.window.left),
             Source::Filling(_) => SizeHint::default(),
             Source::Origin(body) => body.size_hint(),
@@ -165,15 +197,46 @@ impl Source {
 
 impl Stored {
     fn next(&mut self) -> Option<Bytes> {
-        while self.window.left > 0 {
-            let piece = self.object.body.get(self.piece)?;
-            self.piece += 1;
-            let cut = self.window.cut(piece);
-            if !cut.is_empty() {
-                return Some(cut);
+        loop {
+            let next = self.segments.front_mut()?.next(&self.object);
+            match next.filter(|bytes| !bytes.is_empty()) {
+                Some(bytes) => {
+                    self.left -= bytes.len() as u64;
+                    return Some(bytes);
+                }
+                None => drop(self.segments.pop_front()),
             }
         }
-        None
+    }
+}
+
+impl Segment {
+    fn window(first: u64, length: u64) -> Self {
+        Self::Object { piece: 0, window: Window { skip: first, left: length } }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Own(bytes) => bytes.len() as u64,
+            Self::Object { window, .. } => window.left,
+        }
+    }
+
+    /// The next bytes of it, none at its end.
+    fn next(&mut self, object: &Object) -> Option<Bytes> {
+        match self {
+            Self::Own(bytes) => Some(std::mem::take(bytes)),
+            Self::Object { piece, window } => {
+                while window.left > 0 {
+                    let bytes = window.cut(object.body.get(*piece)?);
+                    *piece += 1;
+                    if !bytes.is_empty() {
+                        return Some(bytes);
+                    }
+                }
+                None
+            }
+        }
     }
 }
 

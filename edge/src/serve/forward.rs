@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
 use super::held;
 use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role};
-use crate::key::key;
+use crate::key;
 use crate::metrics::Outcome;
-use crate::origin::{self, Answered, Early, OriginBody, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
+use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::validate::Validators;
 use crate::policy::{self, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Object, Scope, Ticket};
@@ -22,7 +22,9 @@ use crate::store::{Object, Scope, Ticket};
 /// Fetches for this request and all that are like it.
 pub(super) async fn fetch(edge: &Arc<Edge>, exchange: &Exchange, plan: Plan, why: Forward) -> Answer {
     let fetch = fetch_of(exchange, plan);
-    let mut company = Company::Any;
+    // Who asks for a range gets that range, which is of no use to others.
+    let ranged = exchange.request.headers.contains_key(header::RANGE);
+    let mut company = if ranged { Company::Alone } else { Company::Any };
     loop {
         let alone = matches!(company, Company::Any).then_some(());
         company = match edge.flights.fetch(&fetch, company).await {
@@ -45,20 +47,16 @@ enum Shared {
 fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Shared {
     let Part { verdict, reader, role } = part;
     let leads = role == Role::Leader;
-    let say = |status, kept, freshness| Verdict::Forwarded {
-        why,
-        status,
-        kept,
-        fetch: if leads { status::Fetch::Own } else { status::Fetch::Joined },
-        freshness,
-    };
     let answer = match verdict {
         flight::Verdict::Filling(filling) => {
             if !leads && !is_fresh_for(edge, exchange, &filling.entry) {
                 return Shared::Not(other_company(exchange, &filling));
             }
             let freshness = filling.entry.freshness(edge.clock.now());
-            let verdict = say(Some(filling.response.status), Kept::Stored, Some(freshness));
+            let status = Some(filling.response.status);
+            let fetch = if leads { status::Fetch::Own } else { status::Fetch::Joined };
+            let verdict =
+                Verdict::Forwarded { why, status, kept: Kept::Stored, fetch, freshness: Some(freshness) };
             held::streamed(edge, exchange, &filling, reader, role, verdict)
         }
         flight::Verdict::Validated(object) => {
@@ -72,9 +70,7 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             held::answer(edge, exchange, &object, verdict, freshness, Outcome::Stale)
         }
         flight::Verdict::Apart => match reader.own().filter(|_| leads) {
-            Some(Own::Response(answered, unstored)) => {
-                passed(edge, answered.response, why, Some(unstored.as_str()))
-            }
+            Some(Own::Response(answered, unstored)) => passed(edge, answered, why, Some(unstored.as_str())),
             Some(Own::Once(object)) => validated(edge, exchange, &object, role, why),
             None => return Shared::Not(Company::Alone),
         },
@@ -111,11 +107,9 @@ fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role,
 
 /// Asks the origin behind a stale answer's back, unless somebody already does.
 pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object>) {
-    let field = |name| object.entry.head.headers.get(name).cloned();
-    let validators =
-        Validators { if_none_match: field(header::ETAG), if_modified_since: field(header::LAST_MODIFIED) };
+    let validators = Validators::of(&object.entry.head.headers);
     let object = Arc::clone(object);
-    let plan = if validators == Validators::default() {
+    let plan = if validators.is_empty() {
         Plan::Whole { reserve: Some(object) }
     } else {
         Plan::Validate { object, validators }
@@ -154,7 +148,7 @@ pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, 
     };
     let mut asked = Request::new(upload);
     *asked.method_mut() = request.method.clone();
-    *asked.uri_mut() = origin::target(&request.uri);
+    *asked.uri_mut() = key::target(&request.uri).into();
     *asked.headers_mut() = headers;
     early(exchange).attach(&mut asked);
     let ticket = edge.store.begin();
@@ -164,12 +158,12 @@ pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, 
             let head = head_of(&answered);
             for uri in policy::invalidates(request, &head) {
                 let about = RequestHead { uri, ..request.clone() };
-                edge.store.purge(&Scope::Key(key(&about, &site.site.key)));
+                edge.store.purge(&Scope::Key(key::key(&about, &site.site.key)));
             }
             if request.method == Method::HEAD {
                 learn(edge, exchange, &answered, &head, &ticket);
             }
-            passed(edge, answered.response, why, None)
+            passed(edge, answered, why, None)
         }
     }
 }
@@ -202,14 +196,15 @@ fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseH
     }
 }
 
-fn passed(edge: &Edge, response: Response<OriginBody>, why: Forward, detail: Option<&'static str>) -> Answer {
+fn passed(edge: &Edge, answered: Answered, why: Forward, detail: Option<&'static str>) -> Answer {
+    let Answered { response, received, .. } = answered;
     let (parts, body) = response.into_parts();
     let status = Some(parts.status);
     let verdict =
         Verdict::Forwarded { why, status, kept: Kept::NotStored, fetch: status::Fetch::Own, freshness: None };
     let cache_status = CacheStatus { verdict, detail, key: None };
     let head = ResponseHead { status: parts.status, headers: parts.headers };
-    let head = client::passed(&head, &edge.name, parts.version, &cache_status, edge.clock.now());
+    let head = client::passed(&head, &edge.name, parts.version, &cache_status, received);
     let body = Body::origin(body, &edge.metrics);
     Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
 }
@@ -229,8 +224,8 @@ fn failed(edge: &Edge, unanswered: Unanswered, why: Forward) -> Answer {
 /// The request has been here before (RFC 8586).
 fn undeliverable(edge: &Edge, why: Undeliverable) -> Answer {
     let sentence = "this request has passed through this edge before";
-    let mut answer = Answer::plain(why.status(), sentence, Outcome::Refused, "loop");
-    answer.proxy_status(&edge.name, "proxy_loop_detected");
+    let answer = Answer::plain(why.status(), sentence, Outcome::Refused, "loop");
+    let answer = answer.with_proxy_status(ProxyError::ProxyLoopDetected, &edge.name);
     with_cache_status(edge, answer, Verdict::Local)
 }
 
@@ -242,6 +237,8 @@ pub(super) fn refuse(edge: &Edge, status: StatusCode, why: Forward) -> Answer {
 
 fn with_cache_status(edge: &Edge, mut answer: Answer, verdict: Verdict) -> Answer {
     let status = CacheStatus { verdict, detail: None, key: None };
-    answer.head = client::passed(&answer.head, &edge.name, http::Version::HTTP_11, &status, edge.clock.now());
+    if let Some(value) = status.field(&edge.name) {
+        answer.head.headers.append(CacheStatus::NAME, value);
+    }
     answer
 }

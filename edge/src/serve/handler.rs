@@ -19,6 +19,7 @@ use crate::flight::{FetchSite, Flights, Plan};
 use crate::key::{Key, key};
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
+use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
 use crate::store::{Scope, Store};
@@ -69,7 +70,7 @@ pub(super) async fn handle(
     peer: Peer,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let turn = match turns.begin(parts.version) {
+    let mut turn = match turns.begin(parts.version) {
         Ok(turn) => turn,
         Err(refusal) => return turned_away(peer, Answer::refusal(refusal)),
     };
@@ -80,9 +81,9 @@ pub(super) async fn handle(
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return empty(StatusCode::NO_CONTENT);
     }
-    let exchange = match open(edge, &turn, parts, peer) {
+    let exchange = match open(edge, &mut turn, parts, peer) {
         Ok(exchange) => exchange,
-        Err(answer) => return turned_away(peer, answer),
+        Err(answer) => return turned_away(peer, *answer),
     };
     let started = monotonic();
     let upload = RequestBody::upload(body, edge.limits.stall_timeout);
@@ -119,7 +120,7 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
             let object = Arc::clone(&variants[variant]);
             forward::fetch(edge, exchange, Plan::Validate { object, validators }, why).await
         }
-        Reuse::Fetch { reserve, why } if asks_for_whole(request) => {
+        Reuse::Fetch { reserve, why } if request.method == Method::GET => {
             let reserve = reserve.map(|variant| Arc::clone(&variants[variant]));
             forward::fetch(edge, exchange, Plan::Whole { reserve }, why).await
         }
@@ -131,27 +132,24 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
     }
 }
 
-/// A range of something that is not stored is not worth fetching all of it.
-fn asks_for_whole(request: &RequestHead) -> bool {
-    request.method == Method::GET && !request.headers.contains_key(header::RANGE)
-}
-
 /// Finds the site and the key.
-fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, Answer> {
+fn open(edge: &Edge, turn: &mut Turn, parts: Parts, peer: Peer) -> Result<Exchange, Box<Answer>> {
     let Parts { method, uri, version, mut headers, .. } = parts;
     if method == Method::CONNECT {
         let sentence = "CONNECT is not for a cache";
-        return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method"));
+        return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
     let uri = target::absolute(&uri, &mut headers, peer.local)
-        .map_err(|why| Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target"))?;
+        .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
     let host = uri.host().unwrap_or_default();
     let Some(index) = edge.sites.find(host) else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
         let sentence = format!("no site here has the host {host}");
-        return Err(Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site"));
+        return Err(
+            Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site").into()
+        );
     };
-    let request = RequestHead { method, uri, headers };
+    let request = received(RequestHead { method, uri, headers });
     let site = Arc::clone(&edge.fetch_sites[index]);
     let key = key(&request, &site.site.key);
     Ok(Exchange { request, version, peer, site, key, now: edge.clock.now(), interim: turn.interim() })

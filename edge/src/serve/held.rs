@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::{HeaderValue, header};
+
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
@@ -9,7 +11,8 @@ use crate::flight::{Filling, Reader, Role};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
 use crate::policy::headers::status::{CacheStatus, Verdict};
-use crate::policy::{self, Freshness, Selection};
+use crate::policy::range::{Multipart, Part};
+use crate::policy::{self, Freshness, ResponseHead, Selection};
 use crate::store::Object;
 
 /// An answer from a stored object: all of it, or what the client's conditions and ranges leave of it.
@@ -21,17 +24,28 @@ pub(super) fn answer(
     freshness: Freshness,
     outcome: Outcome,
 ) -> Answer {
-    let selection = servable(policy::select(&exchange.request, &object.entry));
+    let selection = policy::select(&exchange.request, &object.entry);
     let why = why(&verdict);
     let status = CacheStatus { verdict, detail: None, key: None };
-    let head = client::reused(&object.entry, &selection, &freshness, &edge.name, &status);
-    let send = |first, length| Body::stored(Arc::clone(object), first, length, &edge.metrics);
-    let body = match span(&selection) {
-        Span::Nothing => Body::empty(),
-        Span::All => send(0, object.body_bytes()),
-        Span::From { first, length } => send(first, length),
+    let mut head = client::reused(&object.entry, &selection, &freshness, &edge.name, &status);
+    let body = match &selection {
+        Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
+        Selection::Whole => Body::stored(Arc::clone(object), &edge.metrics),
+        Selection::Partial(parts) => match parts.as_slice() {
+            [part] => Body::part(Arc::clone(object), part, &edge.metrics),
+            parts => several(edge, object, parts, &mut head),
+        },
     };
     Answer { head, body, outcome, why, freshness: Some(freshness) }
+}
+
+/// RFC 9110 §14.6: several ranges in one body.
+fn several(edge: &Edge, object: &Arc<Object>, parts: &[Part], head: &mut ResponseHead) -> Body {
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let plan = Multipart::new(parts, content_type, rand::random());
+    head.headers.insert(header::CONTENT_TYPE, plan.content_type());
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(plan.length()));
+    Body::parts(Arc::clone(object), plan, &edge.metrics)
 }
 
 /// An answer from an object that is being stored.
@@ -43,49 +57,35 @@ pub(super) fn streamed(
     role: Role,
     verdict: Verdict,
 ) -> Answer {
-    let selection = servable(policy::select(&exchange.request, &filling.entry));
+    let selection = one_after_another(policy::select(&exchange.request, &filling.entry));
     let freshness = filling.entry.freshness(edge.clock.now());
     let why = why(&verdict);
     let status = CacheStatus { verdict, detail: None, key: None };
     let head = match (role, &selection) {
         // What must not be stored of the head still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {
-            client::passed(&filling.response, &edge.name, http::Version::HTTP_11, &status, edge.clock.now())
+            let received = filling.entry.received;
+            client::passed(&filling.response, &edge.name, filling.version, &status, received)
         }
         _ => client::reused(&filling.entry, &selection, &freshness, &edge.name, &status),
     };
-    let body = match span(&selection) {
-        Span::Nothing => Body::empty(),
-        Span::All => Body::filling(reader, 0, filling.length, &edge.metrics),
-        Span::From { first, length } => Body::filling(reader, first, Some(length), &edge.metrics),
+    let body = match &selection {
+        Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
+        Selection::Whole => Body::filling(reader, 0, filling.length, &edge.metrics),
+        Selection::Partial(parts) => {
+            let part = parts.first().expect("select() gives at least one part");
+            Body::filling(reader, part.first, Some(part.length()), &edge.metrics)
+        }
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
     Answer { head, body, outcome, why, freshness: Some(freshness) }
 }
 
-/// RFC 9110 §14.2: a server may ignore Range; several ranges are answered with the whole.
-fn servable(selection: Selection) -> Selection {
+/// RFC 9110 §14.2: a server may ignore Range; while it fills, a response is not cut in several parts.
+fn one_after_another(selection: Selection) -> Selection {
     match selection {
         Selection::Partial(parts) if parts.len() != 1 => Selection::Whole,
         other => other,
-    }
-}
-
-/// Which bytes of a body to send.
-enum Span {
-    Nothing,
-    All,
-    From { first: u64, length: u64 },
-}
-
-fn span(selection: &Selection) -> Span {
-    match selection {
-        Selection::Whole => Span::All,
-        Selection::Partial(parts) => match parts.first() {
-            Some(part) => Span::From { first: part.first, length: part.last - part.first + 1 },
-            None => Span::Nothing,
-        },
-        Selection::NotModified | Selection::Unsatisfiable { .. } => Span::Nothing,
     }
 }
 
