@@ -20,6 +20,8 @@ pub mod freshen;
 pub mod freshness;
 pub mod headers;
 pub mod invalidate;
+#[cfg(test)]
+mod model;
 pub mod range;
 pub mod reuse;
 pub mod rules;
