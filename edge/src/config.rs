@@ -8,6 +8,8 @@
 mod file;
 mod host;
 mod place;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use std::net::SocketAddr;

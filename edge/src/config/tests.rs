@@ -1,0 +1,146 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+/// The smallest config there is to write.
+const SMALLEST: &str = r#"
+listen = ["127.0.0.1:8080"]
+[cache]
+memory = "512MiB"
+eviction = "lfu"
+[[site]]
+hosts = ["*"]
+origins = ["http://127.0.0.1:8000"]
+[admin]
+listen = "127.0.0.1:9301"
+"#;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    parse(text, Path::new("/etc/verge"), Path::new("edge.toml"))
+}
+
+#[test]
+fn the_smallest_config_is_enough() {
+    let config = read(SMALLEST).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((config.cache.memory_bytes, config.cache.eviction), (512 << 20, Eviction::Lfu));
+    let site = &config.sites.all()[config.sites.find("any.test").unwrap()];
+    assert_eq!(site.origins[0].authority, "127.0.0.1:8000");
+    assert_eq!(site.rules.default_ttl_secs, 0);
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.listen, "127.0.0.1:9301".parse().unwrap());
+    assert_eq!(admin.token_file, Path::new("/etc/verge/verge-edge.token"));
+}
+
+#[test]
+fn a_site_is_found_by_its_exact_name_then_its_longest_wildcard_then_the_star() {
+    let site = |host: &str| format!("[[site]]\nhosts = [\"{host}\"]\norigins = [\"http://o\"]\n");
+    let hosts = ["*", "*.example.com", "*.a.example.com", "www.example.com", "EXAMPLE.org."];
+    let text = format!("listen = [\"127.0.0.1:0\"]\n{}", hosts.map(site).concat());
+    let config = read(&text).unwrap();
+    let check = |host, expected: &str| {
+        let site = &config.sites.all()[config.sites.find(host).unwrap()];
+        assert_eq!(site.name, expected, "{host}");
+    };
+    check("www.example.com", "www.example.com");
+    check("WWW.Example.COM.", "www.example.com");
+    check("b.example.com", "*.example.com");
+    check("b.c.example.com", "*.example.com");
+    check("b.a.example.com", "*.a.example.com");
+    check("a.example.com", "*.example.com");
+    check("example.com", "*");
+    check("example.org", "example.org");
+    check("xexample.com", "*");
+    check("192.0.2.1", "*");
+    check("[::1]", "*");
+}
+
+#[test]
+fn without_a_star_other_hosts_have_no_site() {
+    let config = read(&SMALLEST.replace("\"*\"", "\"a.test\"")).unwrap();
+    assert_eq!(config.sites.find("b.test"), None);
+}
+
+#[test]
+fn origins_are_strings_or_tables() {
+    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test" }, "http://[::1]:82/"]"#;
+    let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
+    let origin = |authority: &str, host: Option<&str>| OriginAddress {
+        authority: authority.to_owned(),
+        host: host.map(str::to_owned),
+    };
+    let expected = [origin("a:80", None), origin("b:81", Some("c.test")), origin("[::1]:82", None)];
+    assert_eq!(config.sites.all()[0].origins, expected);
+}
+
+#[test]
+fn units_are_read_and_defaults_fill_the_rest() {
+    let text = SMALLEST.replace(
+        "[admin]",
+        "default_ttl = \"2m\"\nfirst_byte_timeout = \"1500ms\"\n[limits]\ndrain = \"5s\"\n[admin]",
+    );
+    let config = read(&text).unwrap();
+    let site = &config.sites.all()[0];
+    assert_eq!(site.rules.default_ttl_secs, 120);
+    assert_eq!(site.patience.first_byte, Duration::from_millis(1500));
+    assert_eq!(config.limits.drain, Duration::from_secs(5));
+    assert_eq!(config.cache.max_object_bytes, 64 << 20);
+}
+
+#[test]
+fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
+    let check = |from: &str, to: &str, place: &str, message: &str| {
+        assert!(SMALLEST.contains(from), "{from}");
+        let error = read(&SMALLEST.replace(from, to)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: ")), "{error}");
+        assert!(error.contains(message), "{error}");
+        assert!(
+            error
+                .lines()
+                .last()
+                .unwrap()
+                .trim_start()
+                .trim_start_matches('|')
+                .trim()
+                .chars()
+                .all(|c| c == '^'),
+            "{error}"
+        );
+    };
+    check("listen = [\"127", "lisen = [\"127", "2:1", "did you mean `listen`?");
+    check("memory = ", "memroy = ", "4:1", "did you mean `memory`?");
+    check("\"lfu\"", "\"lur\"", "5:12", "did you mean `lru`?");
+    check("\"512MiB\"", "\"512\"", "4:10", "such as \"512MiB\"");
+    check("\"512MiB\"", "512", "4:10", "such as \"512MiB\"");
+    check("\"512MiB\"", "\"5KiB\"", "4:10", "at least 1MiB");
+    check("\"512MiB\"", "\"8MiB\"\nmax_object = \"4MiB\"", "5:14", "a quarter of `memory`");
+    check("[\"*\"]", "[]", "7:9", "at least one host");
+    check("[\"*\"]", "[\"a\", \"A.\"]", "7:15", "claimed twice");
+    check("[\"*\"]", "[\"a:80\"]", "7:10", "without a port");
+    check("[\"*\"]", "[\"a..b\"]", "7:10", "not a host name");
+    check("\"http://127.0.0.1:8000\"", "\"https://a\"", "8:12", "plain HTTP");
+    check("\"http://127.0.0.1:8000\"", "\"http://a/b\"", "8:12", "has no path");
+    check("\"http://127.0.0.1:8000\"", "\"a\"", "8:12", "http://host:port");
+    check("[\"http://127.0.0.1:8000\"]", "[]", "8:11", "at least one origin");
+    check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "socket address");
+    check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");
+    check("[admin]", "default_ttl = 5\n[admin]", "9:15", "such as \"4s\"");
+    check("listen = [\"127", "name = \"1 x\"\nlisten = [\"127", "2:8", "a name is a letter");
+}
+
+#[test]
+fn the_caret_stands_under_what_is_wrong_also_behind_wide_characters() {
+    let error = read(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"é.test\", \"b b\"]\norigins = [\"http://o\"]\n",
+    );
+    let text = error.unwrap_err().to_string();
+    assert!(text.starts_with("edge.toml:3:10: "), "{text}");
+    assert!(text.ends_with("3 | hosts = [\"é.test\", \"b b\"]\n  |          ^^^^^^^^"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = load(Path::new("/nonexistent/edge.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/edge.toml: cannot read the config: "), "{error}");
+}

@@ -1,0 +1,117 @@
+//! The program itself: its arguments, what it prints, how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+/// A running `verge-edge serve`; killed if the test does not end it.
+struct Serving {
+    child: Child,
+    public: String,
+    admin: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program(arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verge-edge"));
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+fn run(arguments: &[&str], folder: &Path) -> Output {
+    program(arguments, folder).output().unwrap()
+}
+
+fn serve(folder: &Path) -> Serving {
+    let mut child = program(&["serve", "--config", "edge.toml"], folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = |word: &str| lines.next().unwrap().unwrap().strip_prefix(word).unwrap().trim().to_owned();
+    let (public, admin) = (next("listening"), next("admin"));
+    Serving { child, public, admin }
+}
+
+/// An origin that answers each connection once with a response that may be stored.
+fn origin() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while lines.read_line(&mut head).unwrap() > 2 {}
+            let response = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+            stream.write_all(response.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /a HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn config(folder: &Path) {
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        origin()
+    );
+    std::fs::write(folder.join("edge.toml"), text).unwrap();
+}
+
+#[test]
+fn it_serves_purges_and_ends_with_0_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let mut serving = serve(folder.path());
+    assert!(get(&serving.public).contains("fwd="));
+    assert!(get(&serving.public).contains("; hit"));
+    let arguments =
+        ["purge", "http://site.test/a", "--admin", &serving.admin, "--token-file", "verge-edge.token"];
+    let purged = run(&arguments, folder.path());
+    assert!(purged.status.success(), "{purged:?}");
+    assert_eq!(String::from_utf8_lossy(&purged.stdout), "http://site.test/a: 1 stored responses purged\n");
+    assert!(get(&serving.public).contains("fwd="));
+    let killed = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_purge_with_a_wrong_token_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let serving = serve(folder.path());
+    std::fs::write(folder.path().join("other"), "wrong\n").unwrap();
+    let arguments = ["purge", "http://site.test/a", "--admin", &serving.admin, "--token-file", "other"];
+    let refused = run(&arguments, folder.path());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("401"), "{refused:?}");
+}
+
+#[test]
+fn a_broken_config_is_shown_and_ends_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("edge.toml"), "lisen = []\n").unwrap();
+    let broken = run(&["serve"], folder.path());
+    assert_eq!(broken.status.code(), Some(1));
+    let expected = "verge-edge: edge.toml:1:1: unknown field `lisen`";
+    assert!(String::from_utf8_lossy(&broken.stderr).starts_with(expected), "{broken:?}");
+}
