@@ -39,6 +39,7 @@ use self::desk::Desk;
 pub use self::reload::{FolderError, Loads};
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
+pub(crate) use self::sys::raise_descriptor_limit;
 use crate::admin::{self, TokenError};
 use crate::config::{Config, Tcp};
 use crate::limit::{Limits, Rates};

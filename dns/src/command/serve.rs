@@ -23,6 +23,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    make_room(&config);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(answer(config))
@@ -36,6 +37,20 @@ async fn answer(config: Config) -> Result<(), Failure> {
     tracing::info!("draining");
     running.drain().await;
     Ok(())
+}
+
+/// More descriptors than connections, or a word about it.
+fn make_room(config: &Config) {
+    let wanted = 2 * config.tcp.max_connections as u64;
+    match serve::raise_descriptor_limit() {
+        Ok(limit) if limit > wanted => {}
+        Ok(limit) => tracing::warn!(
+            limit,
+            wanted,
+            "the limit of open files is below both sides' `tcp.max_connections`; connections are dropped earlier"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 fn announcement(listening: &Listening) -> String {

@@ -16,15 +16,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::table::Guest;
 pub(super) use self::table::Table;
+use self::table::{Guest, Room};
 use super::clock;
 use super::desk::{Desk, Reply};
 use crate::config::Tcp;
 use crate::view::{Client, Listener, Transport};
 
-/// Waits after `accept` failed for want of descriptors or memory, which does not mend by itself.
+/// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Lets a connection that was dropped for another close.
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// The two octets before each message (RFC 1035 §4.2.2).
 const LENGTH_OCTETS: usize = 2;
 /// What an idle connection keeps to read into; a longer message makes room for itself.
@@ -58,8 +60,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 shared.tasks.clone().spawn(async move { converse(stream, peer, &guest, &shared).await });
             }
             Err(error) if is_exhaustion(&error) => {
-                shared.table.drop_longest_idle();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                let pause = match shared.table.drop_longest_idle() {
+                    Room::Made => CLOSE_PAUSE,
+                    Room::None => ACCEPT_PAUSE,
+                };
+                tokio::time::sleep(pause).await;
             }
             // The client went away before it was accepted.
             Err(_) => {}

@@ -215,6 +215,22 @@ unsafe fn forget_interface(header: &mut libc::msghdr) {
     }
 }
 
+/// Lets this process open as many descriptors as it may: how many. The usual limit of 1024 is for programs that
+/// use select; each TCP connection is a descriptor.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live struct of the right type.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above; the kernel only reads it.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
 /// A socket option that std and socket2 do not name.
 pub(super) fn set_option(
     socket: &impl AsRawFd,

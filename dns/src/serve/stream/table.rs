@@ -41,6 +41,13 @@ pub(super) struct Guest {
     evicted: CancellationToken,
 }
 
+/// Whether a connection was dropped for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Made,
+    None,
+}
+
 impl Table {
     /// `open` is kept at the number of connections.
     pub(crate) fn new(max: usize, max_per_client: usize, open: Arc<AtomicU64>, now: Instant) -> Arc<Self> {
@@ -61,8 +68,8 @@ impl Table {
     }
 
     /// Makes room for somebody who cannot even be accepted.
-    pub(super) fn drop_longest_idle(&self) {
-        self.lock().evict(|_| true);
+    pub(super) fn drop_longest_idle(&self) -> Room {
+        self.lock().evict(|_| true)
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -91,15 +98,19 @@ impl State {
         id
     }
 
-    fn evict(&mut self, eligible: impl Fn(&Entry) -> bool) {
+    fn evict(&mut self, eligible: impl Fn(&Entry) -> bool) -> Room {
         let longest_idle = self
             .guests
             .iter()
             .filter(|(_, entry)| eligible(entry))
             .min_by_key(|(id, entry)| (entry.active_ms.load(Ordering::Relaxed), **id))
             .map(|(id, _)| *id);
-        if let Some(id) = longest_idle {
-            self.remove(id);
+        match longest_idle {
+            Some(id) => {
+                self.remove(id);
+                Room::Made
+            }
+            None => Room::None,
         }
     }
 
