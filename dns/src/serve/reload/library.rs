@@ -6,7 +6,7 @@
 //!
 //! Invariant: a zone with an error never gets into a world; a world is made as a whole or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -253,7 +253,7 @@ impl Library {
 
     fn world(&self, zones: &[ZoneReport]) -> World {
         let (mut public, mut internal) = (Zones::default(), Zones::default());
-        let mut published = std::collections::HashSet::new();
+        let mut published = HashSet::new();
         for zone in zones {
             match self.good.get(&zone.apex) {
                 Some(good) => {
