@@ -211,9 +211,17 @@ async fn a_port_in_use_is_told_with_its_setting() {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = site.start(CONFIG).await;
     let ours = running.listening().outside[0];
-    for (taken, transport) in
-        [(udp.local_addr().unwrap(), "UDP"), (tcp.local_addr().unwrap(), "TCP"), (ours, "TCP")]
-    {
+    // Another server of the same user that shares its port: the kernel would let us in beside it.
+    let shared = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    shared.set_reuse_port(true).unwrap();
+    shared.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    let shared = UdpSocket::from(shared);
+    for (taken, transport) in [
+        (shared.local_addr().unwrap(), "UDP"),
+        (udp.local_addr().unwrap(), "UDP"),
+        (tcp.local_addr().unwrap(), "TCP"),
+        (ours, "TCP"),
+    ] {
         for (setting, config) in [
             ("`listen`", CONFIG.replacen("127.0.0.1:0", &taken.to_string(), 1)),
             (
