@@ -7,6 +7,9 @@ use crate::rtype::Type;
 use crate::zone::Zone;
 
 pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
+    if !nodes.has_cuts() {
+        return;
+    }
     let mut last: Option<(&Name, Option<&[u8]>)> = None;
     for record in &zone.records {
         let cut = match last {

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Across;
-use super::nodes::Nodes;
 use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::zone::{Problem, Record, Severity, Zone};
@@ -20,26 +19,33 @@ struct Delegation<'z> {
 
 pub(super) fn find(zones: &[&Zone]) -> Vec<Across> {
     let mut delegations = collect(zones);
-    let mut reachable: HashSet<&[u8]> = HashSet::new();
-    // Whoever needs no other delegation is reachable, then whoever needs those, and so on.
-    loop {
-        let before = reachable.len();
-        for (owner, delegations) in &delegations {
-            let can_follow = |delegation: &Delegation<'_>| {
-                delegation.is_free || delegation.needs.iter().any(|need| reachable.contains(need))
-            };
-            if !reachable.contains(owner) && delegations.iter().any(can_follow) {
-                reachable.insert(owner);
-            }
-        }
-        if reachable.len() == before {
-            break;
-        }
-    }
+    let reachable = reachable(&delegations);
     delegations.retain(|owner, _| !reachable.contains(owner));
     let mut found: Vec<Across> = delegations.values().flatten().map(problem).collect();
     found.sort_by_key(|across| (across.zone, across.problem.at));
     found
+}
+
+/// Whoever needs no other delegation is reachable, then whoever needs those, and so on.
+fn reachable<'z>(delegations: &HashMap<&'z [u8], Vec<Delegation<'z>>>) -> HashSet<&'z [u8]> {
+    let mut waiting: HashMap<&[u8], Vec<&[u8]>> = HashMap::new();
+    let mut next: Vec<&[u8]> = Vec::new();
+    for (owner, delegations) in delegations {
+        if delegations.iter().any(|delegation| delegation.is_free) {
+            next.push(owner);
+            continue;
+        }
+        for need in delegations.iter().flat_map(|delegation| &delegation.needs) {
+            waiting.entry(need).or_default().push(owner);
+        }
+    }
+    let mut reachable: HashSet<&[u8]> = HashSet::with_capacity(delegations.len());
+    while let Some(owner) = next.pop() {
+        if reachable.insert(owner) {
+            next.extend(waiting.remove(owner).unwrap_or_default());
+        }
+    }
+    reachable
 }
 
 fn problem(delegation: &Delegation<'_>) -> Across {
@@ -94,14 +100,26 @@ fn collect<'z>(zones: &[&'z Zone]) -> HashMap<&'z [u8], Vec<Delegation<'z>>> {
 }
 
 /// Names at or below a cut that have an address in the zone of the parent.
-fn glue<'z>(zone: &'z Zone) -> HashSet<&'z [u8]> {
-    let nodes = Nodes::of(zone);
-    zone.records
+fn glue(zone: &Zone) -> HashSet<&[u8]> {
+    let cuts: HashSet<&[u8]> = zone
+        .records
         .iter()
-        .filter(|record| matches!(record.rtype, Type::A | Type::AAAA))
-        .filter(|record| matches!(nodes.lookup(&record.owner), super::nodes::Lookup::Delegated(_)))
+        .filter(|record| record.rtype == Type::NS && record.owner != zone.apex)
         .map(|record| record.owner.as_wire())
+        .collect();
+    if cuts.is_empty() {
+        return HashSet::new();
+    }
+    let addresses = zone.records.iter().filter(|record| matches!(record.rtype, Type::A | Type::AAAA));
+    addresses
+        .map(|record| record.owner.as_wire())
+        .filter(|wire| ancestors(wire).any(|wire| cuts.contains(wire)))
         .collect()
+}
+
+/// The name itself, its parent, and so on to the root.
+fn ancestors(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(wire), |wire| name::parent(wire))
 }
 
 /// The delegation that must be followed to find the address of this name server; none when it is at hand.
@@ -117,12 +135,5 @@ fn needed<'z>(
     if is_below_itself || glue.contains(target.as_wire()) {
         return None;
     }
-    let mut at = Some(target.as_wire());
-    while let Some(wire) = at {
-        if let Some(owner) = owners.get(wire) {
-            return Some(owner);
-        }
-        at = name::parent(wire);
-    }
-    None
+    ancestors(target.as_wire()).find_map(|wire| owners.get(wire).copied())
 }

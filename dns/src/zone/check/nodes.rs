@@ -20,6 +20,8 @@ pub(super) struct Nodes<'z> {
     apex: &'z Name,
     by_name: HashMap<&'z [u8], u32>,
     owns: Vec<Owns>,
+    /// Whether any name hides what is below it; most zones have none, and need no walk up from every name.
+    has_cuts: bool,
     /// Node and type of each record with its index, sorted: RRsets stand together.
     pub(super) sorted: Vec<(u64, u32)>,
 }
@@ -44,6 +46,7 @@ impl<'z> Nodes<'z> {
             apex: &zone.apex,
             by_name: HashMap::with_capacity(zone.records.len()),
             owns: Vec::with_capacity(zone.records.len()),
+            has_cuts: false,
             sorted: Vec::with_capacity(zone.records.len()),
         };
         let mut last: Option<(&Name, u32)> = None;
@@ -88,8 +91,14 @@ impl<'z> Nodes<'z> {
             Type::CNAME => owns.cname = true,
             Type::DNAME => owns.dname = true,
             Type::NS => owns.ns = true,
-            _ => {}
+            _ => return,
         }
+        self.has_cuts |= owns.dname || (owns.ns && record.owner != *self.apex);
+    }
+
+    /// Whether anything in the zone can hide anything else.
+    pub(super) fn has_cuts(&self) -> bool {
+        self.has_cuts
     }
 
     fn get(&self, wire: &[u8]) -> Option<Owns> {
@@ -102,6 +111,9 @@ impl<'z> Nodes<'z> {
 
     /// The topmost cut or DNAME strictly above `name`, and whether it is a cut.
     pub(super) fn above<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], Owns)> {
+        if !self.has_cuts {
+            return None;
+        }
         let mut topmost = None;
         let mut above = name::parent(name);
         while let Some(wire) = above.filter(|wire| wire.len() >= self.apex.as_wire().len()) {

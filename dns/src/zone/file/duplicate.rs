@@ -17,8 +17,16 @@ pub(super) struct Seen {
 }
 
 const NONE: u32 = u32::MAX;
+/// A usual line of a zone file; a guess that is wrong only costs a reallocation.
+const OCTETS_PER_RECORD: usize = 32;
 
 impl Seen {
+    /// Makes room for the records that a text of so many octets will hold.
+    pub(super) fn reserve(&mut self, octets: usize) {
+        self.last.reserve(octets / OCTETS_PER_RECORD);
+        self.before.reserve(octets / OCTETS_PER_RECORD);
+    }
+
     /// The record among `records` that says the same as `record`; if there is none, `record` is remembered as the
     /// next to be pushed.
     pub(super) fn find_or_add(&mut self, record: &Record, records: &[Record]) -> Option<usize> {

@@ -107,6 +107,7 @@ impl Reader {
             let at = Position { file: index, line: 1, column: 1, width: 1 };
             return self.report.error(Some(at), code, message, Some(help));
         }
+        self.seen.reserve(text.len());
         self.open.push(index);
         let mut scope = Scope { file: index, text: &text, origin, owner: None, fixed: None };
         let mut lexer = Lexer::new(&text);

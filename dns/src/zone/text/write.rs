@@ -18,7 +18,10 @@ pub(super) fn own_form(rtype: Type, rdata: &[u8]) -> Option<String> {
     let mut out = String::new();
     for span in rdata::spans(rtype, rdata) {
         let span = span.ok()?;
-        one(span.field, span.octets, &mut out)?;
+        match (rtype, span.field) {
+            (Type::CAA, Field::Text) => write_tag(span.octets.get(1..)?, &mut out)?,
+            (_, field) => one(field, span.octets, &mut out)?,
+        }
     }
     let text = if out.starts_with(' ') { out.split_off(1) } else { out };
     let again = super::read_rdata(rtype, &text, &Name::root()).ok()?;
@@ -74,6 +77,11 @@ fn one(field: Field, octets: &[u8], out: &mut String) -> Option<()> {
         Field::Eui48 | Field::Eui64 => address::write_eui(octets, out),
         Field::Opaque => None,
     }
+}
+
+/// The tag of CAA does not stand in quotes (RFC 8659 §4.1.1).
+fn write_tag(tag: &[u8], out: &mut String) -> Option<()> {
+    write!(out, " {}", std::str::from_utf8(tag).ok()?).ok()
 }
 
 fn write_text(octets: &[u8], out: &mut String) -> Option<()> {
