@@ -9,11 +9,12 @@ mod ask;
 mod generate;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use generate::{Label, Scene};
 use verge_dns::name::Name;
 use verge_dns::rtype::Type;
-use verge_dns::zone::privacy::{Divided, divide};
+use verge_dns::zone::privacy::{Divided, Division, divide};
 use verge_dns::zone::{Record, Severity, Zone};
 
 /// Scenes hold five zones on average: more than 10,000 zones.
@@ -98,5 +99,25 @@ fn every_public_answer_is_that_of_zones_made_without_the_hidden_records() {
             answered += usize::from(found.len() > ask::HEADER_OCTETS);
         }
         assert_eq!(answered, QUESTIONS, "nothing was left unanswered");
+    });
+}
+
+/// Edits of each scene, one after the other.
+const EDITS: u64 = 3;
+
+#[test]
+fn dividing_again_after_an_edit_is_dividing_from_scratch() {
+    scenes(|scene| {
+        let mut zones: Vec<Arc<Zone>> =
+            scene.zones.iter().map(|labelled| Arc::new(labelled.zone.clone())).collect();
+        let mut division = Division::default().again(&zones, &scene.rules);
+        for step in 0..EDITS {
+            scene.edit(step, &mut zones);
+            division = division.again(&zones, &scene.rules);
+            let plain: Vec<&Zone> = zones.iter().map(|zone| &**zone).collect();
+            for (part, expected) in division.parts().iter().zip(divide(&plain, &scene.rules)) {
+                assert_eq!(*part.divided, expected, "{} after edit {step}", part.zone.apex);
+            }
+        }
     });
 }

@@ -34,6 +34,8 @@
 //! something is hidden, and each record, node and reference is touched a bounded number of times. A zone of which
 //! nothing is hidden is shared, not copied: see [`Selection`].
 //!
+//! [`Division`] divides again after an edit, at the cost of the zones that the edit can reach.
+//!
 //! # How to serve it
 //! `divided.public` is none: outside there is no such zone. [`trees`] builds what each view serves. A zone with a problem
 //! of [`Severity::Error`](super::Severity::Error) must not be served: divide again with its last good version in its
@@ -41,6 +43,7 @@
 
 mod closure;
 mod direct;
+mod division;
 mod hints;
 mod inside;
 mod names;
@@ -51,6 +54,7 @@ mod problems;
 mod tests;
 mod trees;
 
+pub use division::{Division, Part};
 pub use trees::{Trees, trees};
 
 use std::net::IpAddr;
@@ -63,7 +67,7 @@ use super::{Problem, Record, Severity, Zone, address};
 use crate::name::Name;
 
 /// What the config says beyond the zone files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Addresses that are hidden although they are public ones (`private = […]`).
     pub private: Vec<IpNet>,
@@ -126,7 +130,7 @@ impl Rule {
 }
 
 /// One zone, divided.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Divided {
     /// What outsiders may learn; none if outside there is no such zone (D11, D12).
     pub public: Option<Selection>,
@@ -237,10 +241,20 @@ impl Selection {
 /// Divides all loaded zones at once; the results stand in the order of `zones`, whose apexes must differ.
 pub fn divide(zones: &[&Zone], rules: &Rules) -> Vec<Divided> {
     let names = HiddenNames::new(rules);
-    let mut facts: Vec<Facts> = zones.iter().map(|zone| direct::facts(zone, &names, rules)).collect();
+    let facts = zones.iter().map(|zone| direct::facts(zone, &names, rules)).collect();
+    divide_judged(zones, facts, &names, rules)
+}
+
+/// Divides zones of which each record has been judged by itself.
+fn divide_judged(
+    zones: &[&Zone],
+    mut facts: Vec<Facts>,
+    names: &HiddenNames<'_>,
+    rules: &Rules,
+) -> Vec<Divided> {
     let closure = closure::close(zones, &mut facts);
     let divided = facts.iter().enumerate().map(|(zone, facts)| {
-        let outside = outside::select(zone, facts, &closure, &names);
+        let outside = outside::select(zone, facts, &closure, names);
         let problems = problems::find(zone, facts, &closure, &outside);
         let is_refused = problems.iter().any(|problem| problem.severity == Severity::Error);
         Divided {

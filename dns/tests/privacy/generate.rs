@@ -1,8 +1,10 @@
 //! Zones whose records are labelled as they are made. The generator knows why it makes a record; it never asks the
 //! code whether it is hidden.
 
+use std::sync::Arc;
+
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::{IndexedMutRandom, IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use verge_dns::name::Name;
 use verge_dns::rtype::Type;
@@ -87,6 +89,22 @@ impl Scene {
             }
         }
         out
+    }
+
+    /// Drops a record of one zone, or turns addresses of another into others.
+    pub(crate) fn edit(&self, step: u64, zones: &mut [Arc<Zone>]) {
+        let mut rng = StdRng::seed_from_u64(self.seed.wrapping_mul(31) + step);
+        let zone = zones.choose_mut(&mut rng).unwrap();
+        let mut edited = Zone::clone(zone);
+        if rng.random_bool(0.5) {
+            edited.records.remove(rng.random_range(0..edited.records.len()));
+        }
+        for record in edited.records.iter_mut().filter(|record| record.rtype == Type::A) {
+            if rng.random_bool(0.3) {
+                record.rdata = if rng.random_bool(0.5) { [10, 0, 0, 1].into() } else { [8, 8, 8, 8].into() };
+            }
+        }
+        *zone = Arc::new(edited);
     }
 
     /// Names that are there, near what is there, and not there.

@@ -266,16 +266,19 @@ impl<'z> Closure<'z> {
         self.release_cut(zone);
     }
 
-    /// The parent's cut has lost the child that kept it.
+    /// The cut above, in whichever zone it stands, has lost the child that kept it.
     fn release_cut(&mut self, child: usize) {
         let apex = &self.zones[child].apex;
-        let Some(parent) = apex.parent().and_then(|above| self.zone_of(above.as_wire())) else { return };
-        let Some(nodes) = &self.states[parent].nodes else { return };
-        let Some(id) = nodes.get(apex.as_wire()) else { return };
-        let node = &nodes.list[id as usize];
-        if node.is_cut && node.live_ns == 0 {
-            self.leave(parent, nodes.subtree(id), Rule::D13);
-            self.bury(parent, id);
+        let above = ancestry(apex.as_wire()).skip(1);
+        let parents: Vec<usize> = above.filter_map(|name| self.by_apex.get(name).copied()).collect();
+        for parent in parents {
+            let Some(nodes) = &self.states[parent].nodes else { continue };
+            let Some(id) = nodes.get(apex.as_wire()) else { continue };
+            let node = &nodes.list[id as usize];
+            if node.is_cut && node.live_ns == 0 {
+                self.leave(parent, nodes.subtree(id), Rule::D13);
+                self.bury(parent, id);
+            }
         }
     }
 

@@ -640,3 +640,30 @@ fn equal_sets_and_equal_trees_are_one_value() {
     let open = trees(zones[1], &divided[1]);
     assert!(Arc::ptr_eq(&open.public.unwrap(), &open.internal));
 }
+
+#[test]
+fn an_edit_touches_only_zones_that_lead_to_the_edited_one() {
+    let fixtures = read(
+        "$ORIGIN hub.
+        @ NS ns
+        ns A 192.0.2.1
+        $ORIGIN leaf.
+        @ NS ns.hub.
+        www A 192.0.2.1
+        $ORIGIN other.
+        @ NS ns.hub.
+        @ MX 1 www.leaf.",
+    );
+    let zones: Vec<Arc<Zone>> = fixtures.into_iter().map(|fixture| Arc::new(fixture.zone)).collect();
+    let before = Division::default().again(&zones, &rules());
+    for (edited, touched) in [(0, [true, true, true]), (1, [false, true, true]), (2, [false, false, true])] {
+        let mut zones = zones.clone();
+        zones[edited] = Arc::new(Zone::clone(&zones[edited]));
+        let after = before.again(&zones, &rules());
+        let found = before.parts().iter().zip(after.parts());
+        let found: Vec<bool> = found.map(|(old, new)| !Arc::ptr_eq(&old.divided, &new.divided)).collect();
+        assert_eq!(found, touched, "zone {edited}");
+    }
+    let other_rules = before.again(&zones, &Rules::default());
+    assert!(!Arc::ptr_eq(&before.parts()[0].divided, &other_rules.parts()[0].divided));
+}
