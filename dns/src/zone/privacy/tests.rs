@@ -652,11 +652,24 @@ fn an_edit_touches_only_zones_that_lead_to_the_edited_one() {
         www A 192.0.2.1
         $ORIGIN other.
         @ NS ns.hub.
-        @ MX 1 www.leaf.",
+        @ MX 1 www.leaf.
+        $ORIGIN primary.
+        @ SOA www.leaf. h 1 2 3 4 5
+        @ NS ns.hub.
+        $ORIGIN moved.
+        @ NS ns.hub.
+        d DNAME target.
+        $ORIGIN deep.target.
+        @ NS ns.hub.",
     );
     let zones: Vec<Arc<Zone>> = fixtures.into_iter().map(|fixture| Arc::new(fixture.zone)).collect();
     let before = Division::default().again(&zones, &rules());
-    for (edited, touched) in [(0, [true, true, true]), (1, [false, true, true]), (2, [false, false, true])] {
+    for (edited, touched) in [
+        (0, [true, true, true, true, true, true]),
+        (1, [false, true, true, true, false, false]),
+        (2, [false, false, true, false, false, false]),
+        (5, [false, false, false, false, true, true]),
+    ] {
         let mut zones = zones.clone();
         zones[edited] = Arc::new(Zone::clone(&zones[edited]));
         let after = before.again(&zones, &rules());
