@@ -1,6 +1,9 @@
 //! What a client sends behind a switch of protocols is neither a request nor a tunnel before the answer says so.
 
-use super::server::{Seen, statuses, talk};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::server::{HalfClose, Seen, listen, read_until, statuses, talk};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -43,4 +46,15 @@ async fn a_body_before_a_switch_is_a_body() {
     let (answer, seen) = talk(format!("{request}{NEXT}").as_bytes()).await;
     assert_eq!(statuses(&answer), [200, 200], "{answer:?}");
     assert_eq!(seen, [Seen::new("POST", "/plain", b"hi"), Seen::new("GET", "/next", b"")]);
+}
+
+/// hyper has found nothing to read while it answered: the gate must tell it that there is something now.
+#[tokio::test]
+async fn what_was_held_is_read_when_the_answer_is_given() {
+    let (address, log) = listen(HalfClose::Abort).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{}{NEXT}", upgrade("/late-hint")).as_bytes()).await.unwrap();
+    let answers = read_until(&mut stream, "/next").await;
+    assert_eq!(statuses(&answers), [103, 200, 200], "{answers:?}");
+    assert_eq!(log.take().len(), 2);
 }

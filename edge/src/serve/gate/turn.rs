@@ -246,3 +246,60 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(passed: u64) -> Turns {
+        let shared = Shared::default();
+        shared.pass(passed);
+        Turns(Arc::new(shared))
+    }
+
+    fn hint(interim: &Interim) -> Sent {
+        interim.send(StatusCode::EARLY_HINTS, &HeaderMap::new())
+    }
+
+    #[test]
+    fn a_1xx_is_queued_until_its_turn_is_over() {
+        let turns = turns(2);
+        let mut turn = turns.begin(Version::HTTP_11).expect("it passed");
+        let (first, second) = (turn.interim(), turn.interim());
+        assert_eq!((hint(&first), hint(&second)), (Sent::Queued, Sent::Queued));
+        drop(turn);
+        assert_eq!((hint(&first), hint(&second)), (Sent::Closed, Sent::Closed));
+        let mut next = turns.begin(Version::HTTP_11).expect("it passed");
+        let third = next.interim();
+        assert_eq!((hint(&first), hint(&third)), (Sent::Closed, Sent::Queued));
+    }
+
+    #[test]
+    fn an_old_client_gets_no_1xx() {
+        let mut turn = turns(1).begin(Version::HTTP_10).expect("it passed");
+        assert_eq!(hint(&turn.interim()), Sent::Closed);
+    }
+
+    #[test]
+    fn only_a_hint_is_forwarded() {
+        let mut turn = turns(1).begin(Version::HTTP_11).expect("it passed");
+        for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::OK] {
+            assert_eq!(turn.interim().send(status, &HeaderMap::new()), Sent::NotForwarded);
+        }
+    }
+
+    #[test]
+    fn the_refusal_is_for_the_request_that_stands_for_the_bad_head() {
+        let turns = turns(1);
+        turns.0.refuse(Refusal::NoHost);
+        assert!(turns.begin(Version::HTTP_11).is_ok());
+        assert_eq!(turns.begin(Version::HTTP_11).err(), Some(Refusal::NoHost));
+    }
+
+    #[test]
+    fn a_request_that_the_gate_did_not_pass_is_refused() {
+        let turns = turns(1);
+        assert!(turns.begin(Version::HTTP_11).is_ok());
+        assert_eq!(turns.begin(Version::HTTP_11).err(), Some(Refusal::Unseen));
+    }
+}
