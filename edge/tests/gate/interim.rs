@@ -1,8 +1,10 @@
 //! 1xx heads reach HTTP/1.1 clients whole, before the answer they belong to, and nobody else (RFC 9110 §15.2).
 
+use http::{HeaderMap, StatusCode, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use verge_edge::serve::gate::{Gate, Sent};
 
-use super::server::{BIG_BYTES, pipe, read_to_end, read_until, statuses, talk};
+use super::server::{BIG_BYTES, MAX_HEAD_BYTES, pipe, read_to_end, read_until, statuses, talk};
 
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
 const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
@@ -101,4 +103,50 @@ async fn heads_wait_for_the_end_of_the_answer_before() {
         let answers = read_to_end(&mut client).await;
         assert_eq!(statuses(&answers), [103, 200, 102, 103, 200], "{answers:?}");
     }
+}
+
+/// As above, for an answer that is all head: hyper asks the service for the next answer while it writes this one.
+#[tokio::test]
+async fn heads_do_not_stand_in_a_head() {
+    // All requests fit, the first answer does not.
+    for pipe_bytes in [300, 1000, 4000] {
+        let (mut client, _) = pipe(pipe_bytes);
+        let unread = "POST /unread-empty HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+        client.write_all([unread, &get("/hints"), &get("/plain")].concat().as_bytes()).await.unwrap();
+        let first = read_until(&mut client, "\r\n\r\n").await;
+        assert_eq!(statuses(&first), [204], "{first:?}");
+        client.shutdown().await.unwrap();
+        let rest = read_to_end(&mut client).await;
+        assert_eq!(statuses(&rest).split_last(), Some((&200, [102, 103, 200].as_slice())), "{rest:?}");
+    }
+}
+
+/// What any server does behind the gate, step by step: two requests are read, the first answer is written in two parts
+/// and the second request begins between them.
+async fn second_turn_between(end_turn: bool) -> String {
+    let (mut client, server) = tokio::io::duplex(4096);
+    let mut gate = Gate::new(server, MAX_HEAD_BYTES);
+    let turns = gate.turns();
+    client.write_all([get("/1"), get("/2")].concat().as_bytes()).await.unwrap();
+    gate.read_exact(&mut vec![0; 2 * get("/1").len()]).await.unwrap();
+    drop(turns.begin(Version::HTTP_11).unwrap());
+    gate.flush().await.unwrap();
+    gate.write_all(b"first ").await.unwrap();
+    let mut turn = turns.begin(Version::HTTP_11).unwrap();
+    assert_eq!(turn.interim().send(StatusCode::PROCESSING, &HeaderMap::new()), Sent::Queued);
+    let turn = Some(turn).filter(|_| !end_turn);
+    gate.write_all(b"answer").await.unwrap();
+    gate.flush().await.unwrap();
+    drop((turn, gate));
+    read_to_end(&mut client).await
+}
+
+#[tokio::test]
+async fn a_head_waits_until_the_server_has_written_all_it_had() {
+    assert_eq!(second_turn_between(false).await, format!("first answer{PROCESSING}"));
+}
+
+#[tokio::test]
+async fn a_head_is_dropped_when_its_answer_is_behind_another_one_already() {
+    assert_eq!(second_turn_between(true).await, "first answer");
 }

@@ -147,6 +147,11 @@ async fn answer(turns: Turns, log: Log, request: Request<Incoming>) -> Result<An
             log.0.lock().unwrap().push(Seen::new(request.method().as_str(), "/unread", b""));
             text(StatusCode::OK, vec![b'u'; BIG_BYTES])
         }
+        "/unread-empty" => {
+            let mut answer = text(StatusCode::NO_CONTENT, Vec::new());
+            answer.headers_mut().insert("x-long", HeaderValue::try_from("x".repeat(8000)).unwrap());
+            answer
+        }
         "/switch" => switch(turn, request),
         _ => whole(turn, log, request).await,
     })
