@@ -18,6 +18,7 @@
 //! Invariant: nothing here hides anything. A tree holds what its view may show.
 
 mod additional;
+mod denial;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -130,6 +131,17 @@ pub struct Placed<'a> {
     pub ttl: u32,
     /// Whether an answer without it must be marked as truncated.
     pub need: Need,
+    /// The owner's RRSIG RRset if the client wants signatures; those that cover `set` go with it (RFC 4035 §3.1.1).
+    pub signatures: Option<&'a RrSet>,
+}
+
+impl Placed<'_> {
+    /// The RDATA of the signatures that cover this RRset.
+    pub fn covering(&self) -> impl Iterator<Item = &[u8]> {
+        let covered = self.set.rtype.0.to_be_bytes();
+        let all = self.signatures.into_iter().flat_map(RrSet::rdatas);
+        all.filter(move |rdata| rdata.starts_with(&covered))
+    }
 }
 
 /// Whether an answer is of use without an RRset.
@@ -233,13 +245,21 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             Found::Delegation(cut) => self.refer(tree, cut),
             Found::Dname(owner) => self.substitute(tree, owner, name),
             Found::Records(node) => self.records(tree, node, name),
-            Found::EmptyNonTerminal(_) => self.negative(tree, Kind::NoData),
+            Found::EmptyNonTerminal(_) => {
+                self.prove_no_name(tree, &name);
+                self.negative(tree, Kind::NoData)
+            }
             // The zone below is served here, so its apex exists although this zone has no such name.
             Found::Missing { .. } if self.is_ds_of_served_child(view, &name) => {
+                self.prove_no_name(tree, &name);
                 self.negative(tree, Kind::NoData)
             }
             Found::Missing { wildcard: Some(source), .. } => self.records(tree, source, name),
-            Found::Missing { wildcard: None, .. } => self.negative(tree, Kind::NxDomain),
+            Found::Missing { wildcard: None, closest_encloser } => {
+                self.prove_no_name(tree, &name);
+                self.prove_no_wildcard(tree, closest_encloser);
+                self.negative(tree, Kind::NxDomain)
+            }
         }
     }
 
@@ -253,24 +273,31 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// The name owns records, or a wildcard's records are its own.
-    fn records(&mut self, tree: &'v Tree, node: Node<'a>, owner: Cow<'a, [u8]>) -> Step {
+    fn records(&mut self, tree: &'v Tree, node: Node<'v>, owner: Cow<'a, [u8]>) -> Step {
         if self.query.qtype == Type::ANY {
             return self.one_of_any(tree, node, owner);
         }
         if let Some(set) = node.set(self.query.qtype) {
-            self.put(Section::Answer, owner.clone(), set, Need::Required);
+            self.put(Section::Answer, owner.clone(), node, set, Need::Required);
+            self.prove_expansion(tree, node, &owner);
             self.add_additional(tree, &owner, set);
             return self.end(Kind::Positive);
         }
         match node.set(Type::CNAME) {
-            Some(set) => self.alias(owner, set),
-            None => self.negative(tree, Kind::NoData),
+            Some(set) => {
+                self.prove_expansion(tree, node, &owner);
+                self.alias(owner, node, set)
+            }
+            None => {
+                self.prove_no_data(tree, node, &owner);
+                self.negative(tree, Kind::NoData)
+            }
         }
     }
 
     /// RFC 1034 §4.3.2 step 3a. An alias that is in the answer already closes a loop: what there is, is sent.
-    fn alias(&mut self, owner: Cow<'a, [u8]>, set: &'a RrSet) -> Step {
-        let put = self.put(Section::Answer, owner, set, Need::Required);
+    fn alias(&mut self, owner: Cow<'a, [u8]>, node: Node<'v>, set: &'v RrSet) -> Step {
+        let put = self.put(Section::Answer, owner, node, set, Need::Required);
         match set.first() {
             Some(target) if put == Put::New => Step::Follow(target.to_ascii_lowercase()),
             _ => self.end(Kind::Partial),
@@ -278,13 +305,17 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// One RRset is answer enough to ANY (RFC 8482 §4.1): a small one that clients can use.
-    fn one_of_any(&mut self, tree: &'v Tree, node: Node<'a>, owner: Cow<'a, [u8]>) -> Step {
+    fn one_of_any(&mut self, tree: &'v Tree, node: Node<'v>, owner: Cow<'a, [u8]>) -> Step {
         match node.sets().iter().min_by_key(|set| preference(set.rtype)) {
             Some(set) => {
-                self.put(Section::Answer, owner, set, Need::Required);
+                self.prove_expansion(tree, node, &owner);
+                self.put(Section::Answer, owner, node, set, Need::Required);
                 self.end(Kind::Positive)
             }
-            None => self.negative(tree, Kind::NoData),
+            None => {
+                self.prove_no_data(tree, node, &owner);
+                self.negative(tree, Kind::NoData)
+            }
         }
     }
 
@@ -292,7 +323,8 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     fn negative(&mut self, tree: &'v Tree, kind: Kind) -> Step {
         if let Some(soa) = tree.soa() {
             let ttl = negative_ttl(soa);
-            self.put(Section::Authority, Cow::Borrowed(tree.apex().as_wire()), soa, Need::Required);
+            let apex = tree.apex_node();
+            self.put(Section::Authority, Cow::Borrowed(apex.name()), apex, soa, Need::Required);
             if let Some(placed) = self.answer.authority.last_mut() {
                 placed.ttl = ttl;
             }
@@ -301,24 +333,29 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// RFC 1034 §4.3.2 step 3b.
-    fn refer(&mut self, tree: &'v Tree, cut: Node<'a>) -> Step {
+    fn refer(&mut self, tree: &'v Tree, cut: Node<'v>) -> Step {
         if let Some(ns) = cut.set(Type::NS) {
-            self.put(Section::Authority, Cow::Borrowed(cut.name()), ns, Need::Required);
+            self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ns, Need::Required);
             self.add_glue(tree, cut, ns);
         }
-        // A DS means something only to who can check the zone that holds it (RFC 4035 §3.1.4).
-        if self.query.dnssec_ok
-            && is_signed(tree)
-            && let Some(ds) = cut.set(Type::DS)
-        {
-            self.put(Section::Authority, Cow::Borrowed(cut.name()), ds, Need::Required);
+        // A DS means something only to who can check the zone that holds it.
+        if self.query.dnssec_ok && is_signed(tree) {
+            self.prove_delegation(cut);
         }
         self.end(Kind::Referral)
     }
 
-    fn put(&mut self, section: Section, owner: Cow<'a, [u8]>, set: &'a RrSet, need: Need) -> Put {
-        let placed = Placed { owner, ttl: set.ttl, set: Cow::Borrowed(set), need };
-        self.put_placed(section, placed)
+    /// Puts in a set of `node`, under the name that it is asked for.
+    fn put(
+        &mut self,
+        section: Section,
+        owner: Cow<'a, [u8]>,
+        node: Node<'v>,
+        set: &'v RrSet,
+        need: Need,
+    ) -> Put {
+        let signatures = node.set(Type::RRSIG).filter(|_| self.query.dnssec_ok).map(|set| &**set);
+        self.put_placed(section, Placed { owner, ttl: set.ttl, set: Cow::Borrowed(set), need, signatures })
     }
 
     /// An RRset is in a message once; one that was only additional is not moved, since nothing stronger follows it.

@@ -25,7 +25,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// Glue for a referral: first what the zone below cannot be reached without, then that of its siblings.
-    pub(super) fn add_glue(&mut self, tree: &'v Tree, cut: Node<'a>, ns: &RrSet) {
+    pub(super) fn add_glue(&mut self, tree: &'v Tree, cut: Node<'v>, ns: &RrSet) {
         for required in [true, false] {
             for rdata in ns.rdatas().take(MOST_TARGETS) {
                 let target = rdata.to_ascii_lowercase();
@@ -51,7 +51,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         let Some(node) = node else { return };
         for rtype in [Type::A, Type::AAAA] {
             if let Some(set) = node.set(rtype) {
-                self.put(Section::Additional, Cow::Owned(target.clone()), set, reach.need);
+                self.put(Section::Additional, Cow::Owned(target.clone()), node, set, reach.need);
             }
         }
     }

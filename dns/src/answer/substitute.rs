@@ -9,11 +9,12 @@ use crate::zone::tree::{Node, RrSet, Tree};
 
 impl<'v: 'a, 'a> Draft<'v, 'a> {
     /// RFC 6672 §3.1 step 3c: `name` is below `owner`, which has a DNAME RRset.
-    pub(super) fn substitute(&mut self, _tree: &'v Tree, owner: Node<'a>, name: Cow<'a, [u8]>) -> Step {
+    pub(super) fn substitute(&mut self, _tree: &'v Tree, owner: Node<'v>, name: Cow<'a, [u8]>) -> Step {
         let Some(dname) = owner.set(Type::DNAME) else { return self.end(Kind::Partial) };
         let target = dname.first().unwrap_or_default();
         // A DNAME that is in the answer already is a loop, or a target below its own owner: it would only grow.
-        if self.put(Section::Answer, Cow::Borrowed(owner.name()), dname, Need::Required) == Put::AlreadyThere
+        if self.put(Section::Answer, Cow::Borrowed(owner.name()), owner, dname, Need::Required)
+            == Put::AlreadyThere
         {
             return self.end(Kind::Partial);
         }
@@ -21,7 +22,14 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             return self.end(Kind::TooLong);
         };
         let cname = RrSet::new(Type::CNAME, dname.ttl, [renamed.as_slice()]);
-        let placed = Placed { owner: name, ttl: cname.ttl, set: Cow::Owned(cname), need: Need::Required };
+        // A validator makes the CNAME itself from the signed DNAME (RFC 6672 §5.3.1).
+        let placed = Placed {
+            owner: name,
+            ttl: cname.ttl,
+            set: Cow::Owned(cname),
+            need: Need::Required,
+            signatures: None,
+        };
         self.put_placed(Section::Answer, placed);
         if self.query.qtype == Type::CNAME {
             // The synthesized record is the answer.

@@ -66,12 +66,14 @@ pub(super) enum Fit {
     Cut,
 }
 
-/// Writes one RRset and tells how many records it has; writes nothing if it does not fit.
+/// Writes one RRset with its signatures and tells how many records it has; writes nothing if it does not fit.
 fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut Vec<u8>) -> Option<u16> {
     let start = out.len();
     let mut records = 0_u16;
-    for rdata in placed.set.rdatas() {
-        record(placed, rdata, names, out);
+    let rtype = placed.set.rtype;
+    let own = placed.set.rdatas().map(|rdata| (rtype, rdata));
+    for (rtype, rdata) in own.chain(placed.covering().map(|rdata| (Type::RRSIG, rdata))) {
+        record(placed, rtype, rdata, names, out);
         records = records.saturating_add(1);
         if out.len() > limit_octets {
             out.truncate(start);
@@ -84,14 +86,14 @@ fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut 
 
 const CLASS_IN: [u8; 2] = [0, 1];
 
-fn record(placed: &Placed<'_>, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) {
+fn record(placed: &Placed<'_>, rtype: Type, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) {
     names.write(&placed.owner, out);
-    out.extend_from_slice(&placed.set.rtype.0.to_be_bytes());
+    out.extend_from_slice(&rtype.0.to_be_bytes());
     out.extend_from_slice(&CLASS_IN);
     out.extend_from_slice(&placed.ttl.to_be_bytes());
     let length_at = out.len();
     out.extend_from_slice(&[0, 0]);
-    write_rdata(placed.set.rtype, rdata, names, out);
+    write_rdata(rtype, rdata, names, out);
     let octets = u16::try_from(out.len() - length_at - 2).expect("compression does not lengthen RDATA");
     out[length_at..length_at + 2].copy_from_slice(&octets.to_be_bytes());
 }

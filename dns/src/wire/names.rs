@@ -132,3 +132,26 @@ fn is_at(message: &[u8], mut offset: usize, suffix: &[u8]) -> bool {
         offset += octets;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Otherwise RRsets that did not fit would use the table up, and the next ones would not be compressed.
+    #[test]
+    fn what_is_taken_back_leaves_room_in_the_table() {
+        let (mut names, mut out) = (Names::new(), vec![0; 12]);
+        names.write(b"\x02ex\0", &mut out);
+        let start = out.len();
+        for _ in 0..3 {
+            for at in 0..200_u8 {
+                names.write(&[1, at, 2, b'e', b'x', 0], &mut out);
+            }
+            out.truncate(start);
+            names.forget_from(start);
+        }
+        names.write(b"\x01a\x02ex\0", &mut out);
+        names.write(b"\x01a\x02ex\0", &mut out);
+        assert_eq!(out[start..], [1, b'a', 0xc0, 12, 0xc0, 16]);
+    }
+}

@@ -128,6 +128,19 @@ impl Tree {
         self.probe(hashes.of(labels), name)
     }
 
+    /// The last node that is not behind this name in canonical order; none for a name before the apex.
+    pub fn at_or_before(&self, name: &[u8]) -> Option<Node<'_>> {
+        let (mut low, mut high) = (0, self.nodes.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match name::canonical_cmp(self.name_of(as_id(middle)), name) {
+                Ordering::Greater => high = middle,
+                Ordering::Less | Ordering::Equal => low = middle + 1,
+            }
+        }
+        low.checked_sub(1).map(|at| Node { tree: self, id: as_id(at) })
+    }
+
     /// Every node in canonical order, the apex first.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         (0..self.nodes.len()).map(|at| Node { tree: self, id: u32::try_from(at).expect("ids fit 32 bits") })
@@ -207,6 +220,11 @@ impl<'t> Node<'t> {
     /// Its place in canonical order, from 0 for the apex.
     pub fn position(self) -> usize {
         as_index(self.id)
+    }
+
+    /// The node before it in canonical order; none for the apex.
+    pub fn previous(self) -> Option<Node<'t>> {
+        self.id.checked_sub(1).map(|id| Node { tree: self.tree, id })
     }
 
     /// Its RRsets, ordered by type.

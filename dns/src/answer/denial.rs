@@ -1,0 +1,78 @@
+//! What a validating resolver needs of a zone that was signed before it came to us (RFC 4035 §3.1): NSEC records that
+//! prove what does not exist. Signatures travel with their RRset, see [`Placed::signatures`](super::Placed).
+//!
+//! A zone with NSEC3 in place of NSEC gets its signatures but no proofs.
+
+use std::borrow::Cow;
+
+use super::{Draft, Need, Section};
+use crate::name::MAX_NAME_OCTETS;
+use crate::rtype::Type;
+use crate::zone::tree::{Node, Tree};
+
+impl<'v: 'a, 'a> Draft<'v, 'a> {
+    /// The name has no such type (RFC 4035 §3.1.3.1), also where the name is a wildcard's (§3.1.3.4).
+    pub(super) fn prove_no_data(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
+        if self.query.dnssec_ok {
+            self.put_nsec(node);
+            self.prove_expansion(tree, node, name);
+        }
+    }
+
+    /// A wildcard answers only for a name that does not exist (RFC 4035 §3.1.3.3).
+    pub(super) fn prove_expansion(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
+        if node.name() != name {
+            self.prove_no_name(tree, name);
+        }
+    }
+
+    /// The name does not exist, or is an empty non-terminal: the NSEC before it passes over it (RFC 4035 §3.1.3.2).
+    pub(super) fn prove_no_name(&mut self, tree: &'v Tree, name: &[u8]) {
+        if self.query.dnssec_ok
+            && let Some(before) = nsec_before(tree, name)
+        {
+            self.put_nsec(before);
+        }
+    }
+
+    /// No wildcard below the closest encloser answers for the name either (RFC 4035 §3.1.3.2).
+    pub(super) fn prove_no_wildcard(&mut self, tree: &'v Tree, closest_encloser: Node<'v>) {
+        let wildcard = [b"\x01*", closest_encloser.name()].concat();
+        if wildcard.len() <= MAX_NAME_OCTETS {
+            self.prove_no_name(tree, &wildcard);
+        }
+    }
+
+    /// A referral says whether the zone below is signed: by its DS, or by an NSEC without one (RFC 4035 §3.1.4).
+    pub(super) fn prove_delegation(&mut self, cut: Node<'v>) {
+        match cut.set(Type::DS) {
+            Some(ds) => {
+                self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ds, Need::Required);
+            }
+            None => self.put_nsec(cut),
+        }
+    }
+
+    fn put_nsec(&mut self, node: Node<'v>) {
+        if let Some(nsec) = node.set(Type::NSEC) {
+            self.put(Section::Authority, Cow::Borrowed(node.name()), node, nsec, Need::Required);
+        }
+    }
+}
+
+/// Empty non-terminals and what lies below a cut have no NSEC; a signed zone has one at all other names.
+const MOST_STEPS: usize = 256;
+
+/// The last node at or before `name` in canonical order that has an NSEC.
+fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
+    let mut node = tree.at_or_before(name)?;
+    for _ in 0..MOST_STEPS {
+        // What is below a cut or a DNAME is passed over at once, however much it is.
+        node = node.hider().unwrap_or(node);
+        if node.set(Type::NSEC).is_some() {
+            return Some(node);
+        }
+        node = node.previous()?;
+    }
+    None
+}
