@@ -1,8 +1,10 @@
 //! The program as a person runs it: what it prints, how it ends.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -20,6 +22,12 @@ db   A   10.0.0.5
      TXT \"primary\"
 git  A   203.0.113.2
 git  A   10.0.0.2
+";
+const PUBLIC: &str = "\
+$TTL 60
+@    SOA ns hostmaster 1 2h 30m 2w 5m
+@    NS  ns
+ns   A   203.0.113.53
 ";
 const BROKEN: &str = "\
 $TTL 60
@@ -107,6 +115,21 @@ example.com. (zones/example.com.zone): serial 1, 4 names outside, 5 names inside
 ";
     assert!(stdout(&output).ends_with(expected), "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn check_says_which_files_with_hidden_records_everybody_can_read() {
+    for (zone, mode, expected) in [(GOOD, 0o644, true), (GOOD, 0o640, false), (PUBLIC, 0o644, false)] {
+        let folder = folder(zone);
+        let file = folder.path().join("zones/example.com.zone");
+        std::fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+        let text = stdout(&run(folder.path(), &["check"]));
+        assert_eq!(
+            text.contains("note[S3]: zones/example.com.zone holds hidden records"),
+            expected,
+            "{text}"
+        );
+    }
 }
 
 #[test]

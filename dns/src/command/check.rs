@@ -26,7 +26,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let zones = zones::load(&args.paths, &args.source)?;
+    let mut zones = zones::load(&args.paths, &args.source)?;
+    for zone in &mut zones.loaded.report.zones {
+        zone.problems.extend(zone.exposed());
+    }
     let report = &zones.loaded.report;
     let warnings = zones.config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
     let totals = Totals::of(report, warnings.len());

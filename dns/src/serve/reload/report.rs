@@ -1,6 +1,6 @@
 //! What a load did, zone by zone: for the log, for `check`, for `explain`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::changes::differences;
@@ -147,6 +147,25 @@ impl Report {
 impl ZoneReport {
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Files that everybody on this machine can read although they hold what outsiders must not learn (S3).
+    pub(crate) fn exposed(&self) -> Vec<Problem> {
+        let hides = self.divided.as_ref().is_some_and(|divided| !divided.hidden.is_empty());
+        let files = if hides { folder::world_readable(&self.files) } else { Vec::new() };
+        let problem = |path: &Path| Problem {
+            severity: Severity::Note,
+            code: "S3",
+            at: None,
+            message: format!(
+                "{} holds hidden records, and every user of this machine can read it",
+                path.display()
+            ),
+            help: Some(
+                "if others use this machine: chmod o-r, with the server's user as owner or group".to_owned(),
+            ),
+        };
+        files.into_iter().map(problem).collect()
     }
 
     /// The files with their texts, for diagnostics.
