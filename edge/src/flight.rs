@@ -141,9 +141,9 @@ impl Flights {
     }
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way.
-    pub fn refresh(self: &Arc<Self>, fetch: Fetch) {
+    pub fn refresh(self: &Arc<Self>, fetch: Fetch, company: Company) {
         let fetch = Fetch { early: None, ..fetch };
-        if let Joined::Lead(reader) = self.join(&fetch, Company::Any) {
+        if let Joined::Lead(reader) = self.join(&fetch, company) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
@@ -151,7 +151,7 @@ impl Flights {
 
     fn join(&self, fetch: &Fetch, company: Company) -> Joined {
         let company = match company {
-            Company::Any if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
+            _ if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
             other => other,
         };
         let is_void = |fill: &Fill| self.store.is_purged(&fill.ticket, &fetch.key, fetch.site.index);

@@ -17,25 +17,46 @@ use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::validate::Validators;
 use crate::policy::{self, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
-use crate::store::{Object, Scope, Ticket};
+use crate::store::{Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
-pub(super) async fn fetch(edge: &Arc<Edge>, exchange: &Exchange, plan: Plan, why: Forward) -> Answer {
+pub(super) async fn fetch(
+    edge: &Arc<Edge>,
+    exchange: &Exchange,
+    variants: &Variants,
+    plan: Plan,
+    why: Forward,
+) -> Answer {
     let fetch = fetch_of(exchange, plan);
-    // Who asks for a range gets that range, which is of no use to others.
-    let ranged = exchange.request.headers.contains_key(header::RANGE);
-    let mut company = if ranged { Company::Alone } else { Company::Any };
+    let mut company = company(&exchange.request, variants);
+    let mut refused = 0;
     loop {
-        let alone = matches!(company, Company::Any).then_some(());
         company = match edge.flights.fetch(&fetch, company).await {
             None => Company::Alone,
             Some(part) => match share(edge, exchange, part, why) {
                 Shared::Answer(answer) => return *answer,
-                // Whoever was refused twice goes alone, so this loop ends.
-                Shared::Not(other) => alone.map_or(Company::Alone, |()| other),
+                Shared::Not(other) if refused == 0 => other,
+                // Who goes alone is not refused, so this ends.
+                Shared::Not(_) => Company::Alone,
             },
         };
+        refused += 1;
     }
+}
+
+/// Whom to follow at first.
+fn company(request: &RequestHead, variants: &Variants) -> Company {
+    if request.headers.contains_key(header::RANGE) {
+        // Who asks for a range gets that range, which is of no use to others.
+        return Company::Alone;
+    }
+    // What the newest response varied on, the next one will.
+    variants.first().map_or(Company::Any, |newest| alike(request, &newest.entry.head))
+}
+
+fn alike(request: &RequestHead, response: &ResponseHead) -> Company {
+    let selecting = Selecting::of(request, response);
+    if selecting.names().next().is_none() { Company::Any } else { Company::Alike(selecting) }
 }
 
 /// Whether a fetch answers a request that takes part in it.
@@ -66,10 +87,15 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             validated(edge, exchange, &object, role, why)
         }
         flight::Verdict::Stale(object, freshness, staleness) => {
+            if !leads && !is_for(edge, exchange, &object.entry) {
+                return Shared::Not(Company::Alone);
+            }
             let verdict = Verdict::HitStale(freshness, staleness);
             held::answer(edge, exchange, &object, verdict, freshness, Outcome::Stale)
         }
-        flight::Verdict::Apart => match reader.own().filter(|_| leads) {
+        // Only the leader may take it: it is there once.
+        flight::Verdict::Apart if !leads => return Shared::Not(Company::Alone),
+        flight::Verdict::Apart => match reader.own() {
             Some(Own::Response(answered, unstored)) => passed(edge, answered, why, Some(unstored.as_str())),
             Some(Own::Once(object)) => validated(edge, exchange, &object, role, why),
             None => return Shared::Not(Company::Alone),
@@ -86,12 +112,22 @@ fn is_fresh_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool
     matches!(policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()), Reuse::Fresh { .. })
 }
 
+/// Whether this request's own fetch could have ended with this entry.
+fn is_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool {
+    let rules = &exchange.site.site.rules;
+    match policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()) {
+        Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Revalidate { .. } => true,
+        Reuse::Fetch { reserve, .. } => reserve.is_some(),
+        Reuse::Complete { .. } | Reuse::Pass(_) | Reuse::Refuse(..) => false,
+    }
+}
+
 /// Whom to follow instead: requests that the response's Vary does not tell from this one.
 fn other_company(exchange: &Exchange, filling: &flight::Filling) -> Company {
     if filling.entry.selecting.matches(&exchange.request) {
         return Company::Alone;
     }
-    Company::Alike(Selecting::of(&exchange.request, &filling.response))
+    alike(&exchange.request, &filling.response)
 }
 
 fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role, why: Forward) -> Answer {
@@ -108,13 +144,14 @@ fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role,
 /// Asks the origin behind a stale answer's back, unless somebody already does.
 pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object>) {
     let validators = Validators::of(&object.entry.head.headers);
+    let company = alike(&exchange.request, &object.entry.head);
     let object = Arc::clone(object);
     let plan = if validators.is_empty() {
         Plan::Whole { reserve: Some(object) }
     } else {
         Plan::Validate { object, validators }
     };
-    edge.flights.refresh(fetch_of(exchange, plan));
+    edge.flights.refresh(fetch_of(exchange, plan), company);
 }
 
 fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {

@@ -118,11 +118,11 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
         }
         Reuse::Revalidate { variant, validators, why, .. } if request.method == Method::GET => {
             let object = Arc::clone(&variants[variant]);
-            forward::fetch(edge, exchange, Plan::Validate { object, validators }, why).await
+            forward::fetch(edge, exchange, &variants, Plan::Validate { object, validators }, why).await
         }
         Reuse::Fetch { reserve, why } if request.method == Method::GET => {
             let reserve = reserve.map(|variant| Arc::clone(&variants[variant]));
-            forward::fetch(edge, exchange, Plan::Whole { reserve }, why).await
+            forward::fetch(edge, exchange, &variants, Plan::Whole { reserve }, why).await
         }
         Reuse::Revalidate { why, .. } | Reuse::Fetch { why, .. } | Reuse::Pass(why) => {
             forward::pass(edge, exchange, upload, why).await

@@ -159,6 +159,32 @@ async fn a_follower_whose_variant_differs_gets_its_own_and_shares_it_with_its_li
 }
 
 #[tokio::test]
+async fn variants_of_a_key_that_is_known_to_vary_are_fetched_at_the_same_time() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let fields = format!("{FRESH}Vary: Accept-Language\r\n");
+    let mut first = rig.client().await;
+    first.send_get("/a", "Accept-Language: en\r\n").await;
+    origin.next().await.respond(&response("200 OK", &fields, "en")).await;
+    first.response().await;
+    let mut clients = Vec::new();
+    for language in ["de", "fr", "de", "fr"] {
+        let mut client = rig.client().await;
+        client.send_get("/a", &format!("Accept-Language: {language}\r\n")).await;
+        clients.push((client, language));
+    }
+    // Neither waits for the other's head.
+    for asked in [origin.next().await, origin.next().await] {
+        let body = if asked.head.to_ascii_lowercase().contains("language: de") { "de" } else { "fr" };
+        asked.respond(&response("200 OK", &fields, body)).await;
+    }
+    for (client, language) in &mut clients {
+        assert_eq!(client.response().await.text(), *language);
+    }
+    assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test]
 async fn a_purge_is_in_effect_when_it_returns() {
     let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
     let rig = Rig::start(&[origin.address]).await;

@@ -107,3 +107,25 @@ async fn a_malformed_response_is_a_502() {
     let rig = Rig::start(&[origin.address]).await;
     assert_eq!(rig.get("/").await.status, 502);
 }
+
+#[tokio::test]
+async fn a_stale_variant_is_served_only_to_those_whose_variant_it_is() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let (english, german) = ("Accept-Language: en\r\n", "Accept-Language: de\r\n");
+    let mut first = rig.client().await;
+    first.send_get("/", english).await;
+    let fields = "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n";
+    origin.next().await.respond(&response("200 OK", fields, "hello")).await;
+    first.response().await;
+    rig.pass(61);
+    let mut other = rig.client().await;
+    first.send_get("/", english).await;
+    let stale = origin.next().await;
+    other.send_get("/", german).await;
+    let missing = origin.next().await;
+    drop((stale, missing));
+    let (english, german) = (first.response().await, other.response().await);
+    assert_eq!((english.status, english.text().as_str()), (200, "hello"));
+    assert_eq!(german.status, 502);
+}
