@@ -1,6 +1,6 @@
 //! Rules that hold before a zone is served, and warnings for what hurts later.
 //!
-//! Three questions, because they are asked of different things: [`check`] of the zone as it was written, [`view`] of
+//! Three questions, because they are asked of different things: [`check()`] of the zone as it was written, [`view()`] of
 //! what one view holds of it (a lone CNAME and so on), [`cycles`] of all zones together.
 //!
 //! Invariant: nothing here looks at text; what only the text shows was reported when it was read.

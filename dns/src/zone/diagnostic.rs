@@ -95,10 +95,30 @@ const INFALLIBLE: &str = "a String takes all that is written to it";
 
 /// The octets of a line, counted from 1, without its end.
 fn line(text: &[u8], number: u32) -> Option<&[u8]> {
-    let index = usize::try_from(number).ok()?.checked_sub(1)?;
-    let line = text.split(|octet| *octet == b'\n').nth(index)?;
-    let line = if index == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+    let start = line_start(text, usize::try_from(number).ok()?.checked_sub(1)?)?;
+    let rest = &text[start..];
+    let len = rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
+    let line = &rest[..len];
+    let line = if start == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
     Some(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Where the line after `ends` line ends begins. Chunks are counted whole, which is many times faster than looking
+/// at octet after octet; a large zone may have a thousand warnings near its end.
+fn line_start(text: &[u8], mut ends: usize) -> Option<usize> {
+    const CHUNK: usize = 4_096;
+    if ends == 0 {
+        return Some(0);
+    }
+    for (index, chunk) in text.chunks(CHUNK).enumerate() {
+        let here = chunk.iter().filter(|octet| **octet == b'\n').count();
+        if here >= ends {
+            let (at, _) = chunk.iter().enumerate().filter(|(_, octet)| **octet == b'\n').nth(ends - 1)?;
+            return Some(index * CHUNK + at + 1);
+        }
+        ends -= here;
+    }
+    None
 }
 
 /// The part of a line that is shown, in columns of a terminal.
@@ -116,15 +136,16 @@ const CONTEXT: usize = 40;
 
 impl Window {
     fn around(line: &[u8], at: Position) -> Self {
-        let characters = characters(line);
-        let column = (at.column as usize - 1).min(characters.len());
-        let is_long = characters.len() > MAX_SHOWN;
-        let start = if is_long { column.saturating_sub(CONTEXT) } else { 0 };
-        let end = characters.len().min(start + MAX_SHOWN);
+        let count = line.iter().filter(|octet| begins_character(**octet)).count();
+        let column = (at.column as usize - 1).min(count);
+        let start = if count > MAX_SHOWN { column.saturating_sub(CONTEXT) } else { 0 };
+        let end = count.min(start + MAX_SHOWN);
+        // Only what is shown is taken apart: a line may have as many octets as a file.
+        let characters = characters(&line[offset(line, start)..offset(line, end)]);
         let mut text = String::from(if start > 0 { "…" } else { "" });
         let mut before = text.chars().count();
         let mut carets = 0;
-        for (index, shown) in characters[start..end].iter().enumerate() {
+        for (index, shown) in characters.iter().enumerate() {
             let columns = columns(shown);
             if start + index < column {
                 before += columns;
@@ -133,11 +154,22 @@ impl Window {
             }
             text.push_str(shown);
         }
-        if end < characters.len() {
+        if end < count {
             text.push('…');
         }
         Self { text, before, carets: carets.max(1) }
     }
+}
+
+/// Octets before the character with this index.
+fn offset(line: &[u8], index: usize) -> usize {
+    let mut starts = line.iter().enumerate().filter(|(_, octet)| begins_character(**octet));
+    if index == 0 { 0 } else { starts.nth(index).map_or(line.len(), |(at, _)| at) }
+}
+
+/// As columns are counted: the octets 0x80 to 0xbf continue a character of UTF-8.
+fn begins_character(octet: u8) -> bool {
+    octet & 0xc0 != 0x80
 }
 
 /// A line character by character as it may be shown. As in a column count, octets that continue a character are not
@@ -149,7 +181,7 @@ fn characters(line: &[u8]) -> Vec<String> {
         for octet in chunk.invalid() {
             let text = format!("\\x{octet:02x}");
             match shown.last_mut() {
-                Some(last) if octet & 0xc0 == 0x80 => last.push_str(&text),
+                Some(last) if !begins_character(*octet) => last.push_str(&text),
                 _ => shown.push(text),
             }
         }
@@ -278,6 +310,17 @@ mod tests {
                 " ".repeat(41)
             ),
         );
+    }
+
+    #[test]
+    fn lines_are_found_behind_many_others() {
+        let text = "0123456789\n".repeat(5_000);
+        for number in [1, 2, 372, 373, 4_999, 5_000] {
+            assert_eq!(line(text.as_bytes(), number), Some(&b"0123456789"[..]), "{number}");
+        }
+        assert_eq!(line(text.as_bytes(), 5_001), Some(&b""[..]));
+        assert_eq!(line(text.as_bytes(), 5_002), None);
+        assert_eq!(line(b"\n\nc", 3), Some(&b"c"[..]));
     }
 
     #[test]

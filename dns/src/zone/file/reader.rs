@@ -23,7 +23,7 @@ const MAX_RECORDS: usize = 20_000_000;
 pub(super) struct Reader {
     /// What the file name says.
     pub(super) named: Name,
-    /// The zone's name as far as it is known; see [`Reader::settle_apex`].
+    /// The zone's name as far as it is known; a leading `$ORIGIN` and the SOA settle it.
     pub(super) apex: Name,
     /// Whether anything was read after which an `$ORIGIN` no longer names the zone.
     pub(super) is_begun: bool,

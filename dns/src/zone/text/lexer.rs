@@ -9,6 +9,9 @@
 /// `\DDD`; the rest is room for comments. An unclosed parenthesis is found after this much.
 const MAX_ENTRY_OCTETS: usize = 1 << 20;
 
+/// Flaws of one entry that are kept; a half-written file may be a gigabyte of zeros.
+const MAX_FLAWS: usize = 5;
+
 /// A place in one text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spot {
@@ -198,7 +201,9 @@ impl<'a> Lexer<'a> {
                 }
                 Class::End => break,
                 Class::Control => {
-                    entry.flaws.push((self.spot(at, 1), Flaw::Control(octet)));
+                    if entry.flaws.len() < MAX_FLAWS {
+                        entry.flaws.push((self.spot(at, 1), Flaw::Control(octet)));
+                    }
                     at += 1;
                 }
             }
@@ -325,6 +330,16 @@ mod tests {
         check(b"a ) b\nc", &["a b [StrayParenthesis 1:3]", "c"]);
         check(b"a ( b\n c\nd e\nf", &["[UnclosedParenthesis 1:3]", "d e", "f"]);
         check(b"a\0b c", &["a\0b c [Control(0) 1:2]"]);
+    }
+
+    #[test]
+    fn a_file_of_zeros_has_few_flaws() {
+        let zeros = vec![0; 100_000];
+        let mut lexer = Lexer::new(&zeros);
+        let mut entry = Entry::default();
+        assert!(lexer.entry(&mut entry));
+        assert_eq!(entry.flaws.len(), MAX_FLAWS);
+        assert!(!lexer.entry(&mut entry));
     }
 
     #[test]
