@@ -111,6 +111,24 @@ impl Entry {
         Self { head, asked, received, lifetime, selecting, content }
     }
 
+    /// Where in the stored body a range of the representation begins: a stored part's body begins at its first byte.
+    pub fn offset_in_body(&self, range: &range::Part) -> u64 {
+        match self.content {
+            Content::Whole { .. } => range.first,
+            Content::Part(held) => range.first.saturating_sub(held.first),
+        }
+    }
+
+    /// The entry for a body that came to `length` bytes. A part's may have ended before its `Content-Range` said; none
+    /// if nothing of it came.
+    pub fn completed(self, length: u64) -> Option<Self> {
+        let content = match self.content {
+            Content::Whole { .. } => Content::Whole { length: Some(length) },
+            Content::Part(held) => Content::Part(held.cut(length)?),
+        };
+        Some(Self { content, ..self })
+    }
+
     /// Age and lifetime at `now` (RFC 9111 §4.2).
     pub fn freshness(&self, now: SystemTime) -> Freshness {
         freshness::of(self, now)

@@ -16,8 +16,7 @@ use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::validate::Validators;
 use crate::policy::{
-    self, Admit, Content, Entry, Failure, Freshened, Freshness, ResponseHead, Reuse, Selecting, Staleness,
-    Unstorable,
+    self, Admit, Entry, Failure, Freshened, Freshness, ResponseHead, Reuse, Selecting, Staleness, Unstorable,
 };
 use crate::store::{Object, Put, Share, Ticket};
 
@@ -375,10 +374,10 @@ impl Task {
 
     fn put(&self, filling: &Filling, pieces: &[Bytes]) {
         let body = joined(pieces);
-        let mut entry = filling.entry.clone();
-        if let Content::Whole { length } = &mut entry.content {
-            *length = Some(body.iter().map(|piece| piece.len() as u64).sum());
-        }
+        let length = body.iter().map(|piece| piece.len() as u64).sum();
+        let Some(entry) = filling.entry.clone().completed(length) else {
+            return self.flights.table.unlist(&self.fetch.key, &self.fill);
+        };
         let object = Arc::new(self.object(entry, body));
         self.flights.store.put(&self.fetch.key, object, None, &self.fill.ticket);
         self.flights.table.unlist(&self.fetch.key, &self.fill);

@@ -132,12 +132,9 @@ pub fn part(response: &ResponseHead) -> Option<Part> {
 /// What a body of `length` bytes with this head holds. A part whose body ends early is a shorter part
 /// (RFC 9111 §3.3).
 pub fn content(response: &ResponseHead, length: Option<u64>) -> Content {
-    match (part(response), length) {
-        (Some(part), Some(length)) if length > 0 => {
-            Content::Part(Part { last: part.last.min(part.first.saturating_add(length - 1)), ..part })
-        }
-        (Some(part), _) => Content::Part(part),
-        (None, length) => Content::Whole { length },
+    match part(response) {
+        Some(part) => Content::Part(length.and_then(|length| part.cut(length)).unwrap_or(part)),
+        None => Content::Whole { length },
     }
 }
 
@@ -155,6 +152,12 @@ impl Part {
     /// Bytes in it.
     pub fn length(&self) -> u64 {
         (self.last - self.first).saturating_add(1)
+    }
+
+    /// As much of it as a body of `length` bytes has; none without any.
+    pub fn cut(self, length: u64) -> Option<Self> {
+        let span = length.checked_sub(1)?;
+        Some(Self { last: self.last.min(self.first.saturating_add(span)), ..self })
     }
 
     /// The field that names it in a 206.
@@ -275,7 +278,7 @@ fn value(text: String) -> HeaderValue {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{fields, response};
+    use super::super::testing::{fields, get, response, stored_response};
     use super::*;
 
     fn resolved(range: &str, length: u64) -> Option<Resolved> {
@@ -391,6 +394,11 @@ mod tests {
     fn a_part_that_ends_early_is_a_shorter_part() {
         let head = response(206, &[("content-range", "bytes 4-9/10")]);
         assert_eq!(content(&head, Some(5)), Content::Part(Part { first: 4, last: 8, complete: Some(10) }));
+        let entry = stored_response(&get(&[]), &head, 6);
+        assert_eq!(entry.offset_in_body(&Part { first: 5, last: 5, complete: Some(10) }), 1);
+        let cut = entry.clone().completed(3).map(|entry| entry.content);
+        assert_eq!(cut, Some(Content::Part(Part { first: 4, last: 6, complete: Some(10) })));
+        assert!(entry.completed(0).is_none());
         assert_eq!(content(&head, None), Content::Part(Part { first: 4, last: 9, complete: Some(10) }));
     }
 

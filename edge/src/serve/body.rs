@@ -101,7 +101,8 @@ impl Body {
 
     /// One range of a stored object.
     pub(super) fn part(object: Arc<Object>, part: &Part, metrics: &Metrics) -> Self {
-        Self::segments(object, [Segment::window(part.first, part.length())].into(), metrics)
+        let window = Segment::window(object.entry.offset_in_body(part), part.length());
+        Self::segments(object, [window].into(), metrics)
     }
 
     /// Several ranges of a stored object, each behind its head.
@@ -109,7 +110,8 @@ impl Body {
         let pieces = plan.pieces.into_iter();
         let mut segments: VecDeque<_> = pieces
             .flat_map(|piece| {
-                let window = Segment::window(piece.part.first, piece.part.length());
+                let first = object.entry.offset_in_body(&piece.part);
+                let window = Segment::window(first, piece.part.length());
                 [Segment::Own(piece.head.into()), window]
             })
             .collect();

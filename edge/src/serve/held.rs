@@ -74,7 +74,8 @@ pub(super) fn streamed(
         Selection::Whole => Body::filling(reader, 0, filling.length, &edge.metrics),
         Selection::Partial(parts) => {
             let part = parts.first().expect("select() gives at least one part");
-            Body::filling(reader, part.first, Some(part.length()), &edge.metrics)
+            let first = filling.entry.offset_in_body(part);
+            Body::filling(reader, first, Some(part.length()), &edge.metrics)
         }
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
