@@ -50,7 +50,7 @@ fn request(number: usize, chance: &mut StdRng) -> (Vec<u8>, Seen) {
     ([start.as_bytes(), field.as_bytes(), b"\r\n\r\n", &coded].concat(), Seen::new("POST", &target, &body))
 }
 
-fn connection(chance: &mut StdRng) -> (Vec<u8>, Vec<Seen>) {
+pub(crate) fn connection(chance: &mut StdRng) -> (Vec<u8>, Vec<Seen>) {
     let requests: Vec<_> = (0..chance.random_range(1..8)).map(|number| request(number, chance)).collect();
     let bytes = requests.iter().flat_map(|(bytes, _)| bytes).copied().collect();
     (bytes, requests.into_iter().map(|(_, seen)| seen).collect())

@@ -121,9 +121,16 @@ async fn heads_do_not_stand_in_a_head() {
     }
 }
 
+/// Whether the second answer is ready before the first is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SecondTurn {
+    Stays,
+    Ends,
+}
+
 /// What any server does behind the gate, step by step: two requests are read, the first answer is written in two parts
 /// and the second request begins between them.
-async fn second_turn_between(end_turn: bool) -> String {
+async fn second_turn_between(end: SecondTurn) -> String {
     let (mut client, server) = tokio::io::duplex(4096);
     let mut gate = Gate::new(server, MAX_HEAD_BYTES);
     let turns = gate.turns();
@@ -134,7 +141,7 @@ async fn second_turn_between(end_turn: bool) -> String {
     gate.write_all(b"first ").await.unwrap();
     let mut turn = turns.begin(Version::HTTP_11).unwrap();
     assert_eq!(turn.interim().send(StatusCode::PROCESSING, &HeaderMap::new()), Sent::Queued);
-    let turn = Some(turn).filter(|_| !end_turn);
+    let turn = Some(turn).filter(|_| end == SecondTurn::Stays);
     gate.write_all(b"answer").await.unwrap();
     gate.flush().await.unwrap();
     drop((turn, gate));
@@ -143,10 +150,10 @@ async fn second_turn_between(end_turn: bool) -> String {
 
 #[tokio::test]
 async fn a_head_waits_until_the_server_has_written_all_it_had() {
-    assert_eq!(second_turn_between(false).await, format!("first answer{PROCESSING}"));
+    assert_eq!(second_turn_between(SecondTurn::Stays).await, format!("first answer{PROCESSING}"));
 }
 
 #[tokio::test]
 async fn a_head_is_dropped_when_its_answer_is_behind_another_one_already() {
-    assert_eq!(second_turn_between(true).await, "first answer");
+    assert_eq!(second_turn_between(SecondTurn::Ends).await, "first answer");
 }

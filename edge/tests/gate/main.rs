@@ -4,6 +4,7 @@
 
 mod close;
 mod desync;
+mod edge;
 mod interim;
 mod naive;
 mod server;

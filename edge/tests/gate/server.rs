@@ -39,6 +39,10 @@ impl Seen {
 pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
 impl Log {
+    pub(crate) fn note(&self, request: Seen) {
+        self.0.lock().unwrap().push(request);
+    }
+
     pub(crate) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -144,7 +148,7 @@ async fn answer(turns: Turns, log: Log, request: Request<Incoming>) -> Result<An
     };
     Ok(match request.uri().path() {
         "/unread" => {
-            log.0.lock().unwrap().push(Seen::new(request.method().as_str(), "/unread", b""));
+            log.note(Seen::new(request.method().as_str(), "/unread", b""));
             text(StatusCode::OK, vec![b'u'; BIG_BYTES])
         }
         "/unread-empty" => {
@@ -163,7 +167,7 @@ async fn whole(mut turn: Turn, log: Log, request: Request<Incoming>) -> Answer {
     match body.collect().await {
         Ok(body) => {
             let body = body.to_bytes();
-            log.0.lock().unwrap().push(Seen::new(head.method.as_str(), &head.uri.to_string(), &body));
+            log.note(Seen::new(head.method.as_str(), &head.uri.to_string(), &body));
             text(StatusCode::OK, head.uri.path().as_bytes().to_vec())
         }
         Err(_) => turn.body_refusal().map_or_else(|| text(StatusCode::BAD_REQUEST, b"cut".to_vec()), refuse),
