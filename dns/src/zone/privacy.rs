@@ -10,7 +10,7 @@
 //! obeys them all: nothing is hidden without a reason that goes back to a record that is hidden by itself. So two
 //! public names that only point at each other stay public, and the order of the zones and records does not matter.
 //!
-//! 1. By itself ([`direct`]): D1 and D2 and `private` (A, AAAA), D3 (SVCB, HTTPS), D4 (other addresses), D1 (a type
+//! 1. By itself (`direct`): D1 and D2 and `private` (A, AAAA), D3 (SVCB, HTTPS), D4 (other addresses), D1 (a type
 //!    that cannot be decoded), D6 and D13 (a name in RDATA under a hidden suffix), D11 (an owner in private reverse
 //!    space, or one that decodes to a hidden address), D12 (the zone is internal by its name), `; verge: internal`,
 //!    an owner at or under `internal_names` or a special-use suffix.
@@ -102,9 +102,9 @@ pub enum Rule {
     Private,
     /// `; verge: internal`.
     Mark,
-    /// The owner is at or under one of the config's `internal_names`.
+    /// The owner is at or under one of the config's `internal_names`, but its zone is not.
     InternalNames,
-    /// The owner is at or under a special-use suffix (.internal, .local, .lan, .home.arpa, .corp).
+    /// The owner is at or under a special-use suffix (.internal, .local, .lan, .home.arpa, .corp), but its zone is not.
     SpecialUse,
 }
 

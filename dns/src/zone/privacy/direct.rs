@@ -34,7 +34,7 @@ pub(super) struct Facts {
 
 /// Judges every record of `zone` by itself.
 pub(super) fn facts(zone: &Zone, names: &HiddenNames<'_>, rules: &Rules) -> Facts {
-    let mut facts = Facts { internal: names.rule(zone.apex.as_wire()), ..Facts::default() };
+    let mut facts = Facts { internal: internal_by_name(zone, names), ..Facts::default() };
     if facts.internal.is_some() {
         return facts;
     }
@@ -43,6 +43,12 @@ pub(super) fn facts(zone: &Zone, names: &HiddenNames<'_>, rules: &Rules) -> Fact
         judge.note(index, record, &mut facts);
     }
     facts
+}
+
+/// D11 is the reason for private reverse space, D12 whatever else makes a whole zone internal.
+fn internal_by_name(zone: &Zone, names: &HiddenNames<'_>) -> Option<Rule> {
+    let rule = names.rule(zone.apex.as_wire())?;
+    Some(if rule == Rule::D11 { rule } else { Rule::D12 })
 }
 
 struct Judge<'r> {

@@ -163,7 +163,7 @@ fn d1_special_purpose_addresses_and_what_cannot_be_decoded() {
         x.int A 192.0.2.8 | internal_names
         y.int A 192.0.2.8 ; verge: public",
     );
-    check("$ORIGIN corp. | internal\n@ NS ns.example. | special-use\nns A 192.0.2.1 | special-use");
+    check("$ORIGIN corp. | internal\n@ NS ns.example. | D12\nns A 192.0.2.1 | D12");
     check("$ORIGIN .\n@ NS ns.example.\nns.example A 192.0.2.1\ndb.lan A 192.0.2.1 | special-use");
 }
 
@@ -308,7 +308,7 @@ fn d6_follows_names_across_zones_and_dnames() {
         shown DNAME corp. ; verge: public
         into CNAME x.shown | D6
         $ORIGIN corp. | internal
-        x A 192.0.2.1 | special-use
+        x A 192.0.2.1 | D12
         $ORIGIN dark. | internal
         @ NS ns | D13
         ns A 10.0.0.1 | D1",
