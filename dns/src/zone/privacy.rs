@@ -38,7 +38,7 @@
 //!
 //! # How to serve it
 //! `divided.public` is none: outside there is no such zone. [`trees`] builds what each view serves. A zone with a problem
-//! of [`Severity::Error`](super::Severity::Error) must not be served: divide again with its last good version in its
+//! of [`Severity::Error`] must not be served: divide again with its last good version in its
 //! place. If it has none, leave it in (its names stay hidden) and answer SERVFAIL for it.
 
 mod closure;

@@ -1,0 +1,248 @@
+//! Rules about zones as a whole, what their author is told, the inside, and dividing again.
+
+use std::sync::Arc;
+
+use super::super::*;
+use super::fixture::{check, check_problems, name, read, rules};
+use crate::rtype::Type;
+
+#[test]
+fn d12_zones_that_are_internal_as_a_whole() {
+    check(
+        "$ORIGIN closed.example. | internal
+        @ NS ns.example. | D12
+        www A 192.0.2.1 | D12
+        $ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        closed NS ns | D12
+        to CNAME www.closed | D6",
+    );
+    // Inferred: every apex NS is hidden and nothing else is public. Names in it are hidden, even missing ones.
+    check(
+        "$ORIGIN lab.example. | internal
+        @ NS ns | D13
+        ns A 10.0.0.1 | D1
+        ns TXT gone | D7
+        $ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        lab NS ns.lab | D13
+        ns.lab A 10.0.0.1 | D1
+        to CNAME missing.lab | D6",
+    );
+    // The parent's cut loses its servers before the child is known to be internal.
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        ns0 A 10.0.0.1 | D1
+        late NS ns0 | D13
+        late DS 1 8 2 DIGEST | D13
+        $ORIGIN late.example. | internal
+        @ NS a | D13
+        a CNAME b | D6
+        b CNAME c | D6
+        c A 10.0.0.1 | D1"
+            .replace("DIGEST", &"00".repeat(32))
+            .as_str(),
+    );
+}
+
+#[test]
+fn d13_soa_and_apex_ns() {
+    check(
+        "$ORIGIN example.
+        @ SOA ns0 admin.int 1 2 3 4 5 | D13 ns1.example. hostmaster.example. 1 2 3 4 5
+        @ NS ns0 | D13
+        @ NS ns1
+        @ NS ns.corp. | D13
+        ns0 A 10.0.0.1 | D1
+        ns1 A 192.0.2.1",
+    );
+    check("$ORIGIN example.\n@ SOA ns.corp. h 1 2 3 4 5 | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
+    check("$ORIGIN example.\n@ SOA b. h 1 2 3 4 5 ; verge: internal | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
+    check("$ORIGIN example.\n@ SOA ns0 h 1 2 3 4 5 ; verge: public\n@ NS a.\nns0 A 10.0.0.1 | D1");
+    check_problems("$ORIGIN example.\n@ NS ns0\nns0 A 10.0.0.1\nwww TXT x", &[(Severity::Error, "D13", 2)]);
+    check_problems(
+        "$ORIGIN example.\n@ SOA ns0.corp. h 1 2 3 4 5\nwww TXT x",
+        &[(Severity::Error, "D13", 2)],
+    );
+}
+
+#[test]
+fn d13_cuts() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        half NS ns1.half
+        half NS ns2.half | D13
+        ns1.half A 192.0.2.2
+        ns2.half A 10.0.0.2 | D1
+        gone NS ns.gone | D13
+        gone DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000 | D13
+        ns.gone A 10.0.0.3 | D1
+        www.gone A 192.0.2.3 ; verge: public | D13
+        to CNAME deep.down.gone | D6
+        keep NS ns.keep ; verge: public
+        ns.keep A 10.0.0.4 | D1
+        outer NS ns.x.outer
+        x.outer NS db.int | D13
+        ns.x.outer A 192.0.2.9",
+    );
+}
+
+#[test]
+fn d13_a_cut_stays_for_its_public_child() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        sub NS old | D13 ns.example.
+        sub NS older | D13
+        sub DS 1 8 2 0000000000000000000000000000000000000000000000000000000000000000
+        old A 10.0.0.1 | D1
+        older A 10.0.0.2 | D1
+        bare NS old | D13 ns.example.
+        $ORIGIN sub.example.
+        @ NS ns.example.
+        @ TXT public
+        $ORIGIN bare.example.
+        @ NS ns.example.
+        @ TXT public",
+    );
+}
+
+#[test]
+fn d13_nothing_occluded_becomes_visible_below_a_dname() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        d DNAME x.int | D6
+        d TXT stays
+        www.d A 192.0.2.2 | D6",
+    );
+}
+
+#[test]
+fn d15_signed_files_with_hidden_data_are_refused() {
+    let signature = "RRSIG A 8 2 60 20300101000000 20200101000000 1 example. AAAA";
+    let signed = |tail: &str| format!("$ORIGIN example.\n@ NS a.\nwww {signature}\nwww TXT x\n{tail}");
+    check_problems(&signed(""), &[]);
+    check_problems(&signed("db A 10.0.0.1"), &[(Severity::Error, "D15", 3)]);
+    check_problems(&signed("h HTTPS 1 . ipv4hint=10.0.0.1"), &[(Severity::Error, "D15", 3)]);
+    check_problems("$ORIGIN example.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[(Severity::Error, "D15", 3)]);
+    check_problems("$ORIGIN corp.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[]);
+}
+
+#[test]
+fn warnings_for_what_hurts_later() {
+    let zone = |tail: &str| format!("$ORIGIN example.\n@ NS a.\n{tail}");
+    check_problems(&zone("@ A 8.8.8.8\n@ MX 1 db\ndb A 10.0.0.1"), &[(Severity::Warning, "D19", 4)]);
+    check_problems(&zone("@ A 8.8.8.8\n@ MX 1 db\n@ MX 2 a.\ndb A 10.0.0.1"), &[]);
+    check_problems(
+        &zone("db A 10.0.0.1\n_acme-challenge.db TXT x ; verge: public"),
+        &[(Severity::Warning, "D7", 4)],
+    );
+    check_problems(&zone("m TXT x\nm MX 1 db\ndb A 10.0.0.1"), &[]);
+    check_problems(&zone("m A 10.0.0.1\n_dmarc.m TXT x"), &[]);
+    check_problems(&zone("m A 10.0.0.1\nm MX 1 a.\n_dmarc.m TXT x"), &[(Severity::Warning, "D7", 5)]);
+    check_problems(&zone("a A 8.8.8.8 ; verge: internal\nb A 8.8.8.8"), &[(Severity::Note, "mark", 3)]);
+    check_problems(&zone("a A 192.0.2.1\nb A 192.0.2.1"), &[(Severity::Note, "D1", 3)]);
+    check_problems("$ORIGIN lan.\n@ NS a.\nb A 8.8.8.8 ; verge: public", &[(Severity::Warning, "D12", 3)]);
+    check_problems("$ORIGIN example.\n@ SOA m.corp. h 1 2 3 4 5\n@ NS a.", &[(Severity::Note, "D13", 2)]);
+}
+
+#[test]
+fn inside_internal_records_stand_in_for_public_ones() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        git A 192.0.2.20 | split
+        git AAAA 2001:db8::20 | split
+        git A 10.0.0.20 | D1
+        git HTTPS 1 . alpn=h2 ipv4hint=192.0.2.20 ipv6hint=2001:db8::20 | inside 1 . alpn=h2
+        shop HTTPS 1 git ipv4hint=192.0.2.20,10.0.0.20 | D3 1 git.example. ipv4hint=192.0.2.20 inside 1 git.example. ipv4hint=10.0.0.20
+        other HTTPS 1 . ipv4hint=192.0.2.20
+        www CNAME cdn.elsewhere. | split
+        www A 10.0.0.5 | D1
+        app A 192.0.2.5 | split
+        app CNAME db | D6
+        db A 10.0.0.6 | D1
+        two A 10.0.0.7 ; verge: public | split
+        two A 10.0.0.8 | D1
+        one A 10.0.0.9 ; verge: public",
+    );
+}
+
+#[test]
+fn a_mark_publishes_pairs_for_the_guard() {
+    let fixtures =
+        read("$ORIGIN example.\n@ NS a.\n*.w A 10.0.0.1 ; verge: public\nx A 8.8.8.8 ; verge: public");
+    let divided = &divide(&[&fixtures[0].zone], &rules())[0];
+    assert_eq!(divided.published, [(name("*.w.example"), "10.0.0.1".parse().unwrap())]);
+    assert!(divided.public.as_ref().unwrap().is_whole() && divided.internal.is_whole(), "nothing is copied");
+}
+
+#[test]
+fn equal_sets_and_equal_trees_are_one_value() {
+    let fixtures = read(
+        "$ORIGIN example.\n@ NS a.\nx A 8.8.8.8\nx TXT t\nx A 10.0.0.1\n$ORIGIN open.\n@ NS a.\nx A 8.8.8.8",
+    );
+    let zones: Vec<&Zone> = fixtures.iter().map(|fixture| &fixture.zone).collect();
+    let divided = divide(&zones, &rules());
+    let mixed = trees(zones[0], &divided[0]);
+    let set = |tree: &Arc<crate::zone::tree::Tree>, rtype| {
+        let x = name("x.example");
+        Arc::clone(tree.node(x.as_wire()).unwrap().set(rtype).unwrap())
+    };
+    let public = mixed.public.unwrap();
+    assert!(Arc::ptr_eq(&set(&public, Type::TXT), &set(&mixed.internal, Type::TXT)));
+    assert_eq!(set(&public, Type::A).rdatas().collect::<Vec<_>>(), [[8, 8, 8, 8]]);
+    assert_eq!(set(&mixed.internal, Type::A).rdatas().collect::<Vec<_>>(), [[10, 0, 0, 1]]);
+    let open = trees(zones[1], &divided[1]);
+    assert!(Arc::ptr_eq(&open.public.unwrap(), &open.internal));
+}
+
+#[test]
+fn an_edit_touches_only_zones_that_lead_to_the_edited_one() {
+    let fixtures = read(
+        "$ORIGIN hub.
+        @ NS ns
+        ns A 192.0.2.1
+        $ORIGIN leaf.
+        @ NS ns.hub.
+        www A 192.0.2.1
+        $ORIGIN other.
+        @ NS ns.hub.
+        @ MX 1 www.leaf.
+        $ORIGIN primary.
+        @ SOA www.leaf. h 1 2 3 4 5
+        @ NS ns.hub.
+        $ORIGIN moved.
+        @ NS ns.hub.
+        d DNAME target.
+        $ORIGIN deep.target.
+        @ NS ns.hub.",
+    );
+    let zones: Vec<Arc<Zone>> = fixtures.into_iter().map(|fixture| Arc::new(fixture.zone)).collect();
+    let before = Division::default().again(&zones, &rules());
+    for (edited, touched) in [
+        (0, [true, true, true, true, true, true]),
+        (1, [false, true, true, true, false, false]),
+        (2, [false, false, true, false, false, false]),
+        (5, [false, false, false, false, true, true]),
+    ] {
+        let mut zones = zones.clone();
+        zones[edited] = Arc::new(Zone::clone(&zones[edited]));
+        let after = before.again(&zones, &rules());
+        let found = before.parts().iter().zip(after.parts());
+        let found: Vec<bool> = found.map(|(old, new)| !Arc::ptr_eq(&old.divided, &new.divided)).collect();
+        assert_eq!(found, touched, "zone {edited}");
+    }
+    let other_rules = before.again(&zones, &Rules::default());
+    assert!(!Arc::ptr_eq(&before.parts()[0].divided, &other_rules.parts()[0].divided));
+}

@@ -1,0 +1,263 @@
+//! What people write into zone files, a few records at a time, and what outsiders may know of it.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use verge_dns::rtype::Type;
+
+use super::{Change, Label, MAIN, Maker, OTHER, rdata};
+
+impl Maker {
+    pub(super) fn public_host(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        for _ in 0..self.rng.random_range(1..3) {
+            let (rtype, address) = self.public_address();
+            self.add(zone, &owner, rtype, &address, Label::Public);
+        }
+        self.add(zone, &owner, "TXT", "here", Label::Public);
+        self.add(zone, &format!("_443._tcp.{owner}"), "TLSA", "3 1 0 0102", Label::Public);
+        self.public.push(owner);
+    }
+
+    /// A host, what else it owns, and its services: all hidden.
+    pub(super) fn hidden_host(&mut self, zone: usize, owner: &str) -> String {
+        for _ in 0..self.rng.random_range(1..3) {
+            let (rtype, address) = self.hidden_address();
+            self.add(zone, owner, rtype, &address, Label::Hidden);
+        }
+        if self.rng.random_bool(0.5) {
+            self.add(zone, owner, "TXT", "ask the platform team", Label::Hidden);
+            self.add(zone, owner, "HINFO", "a b", Label::Hidden);
+            self.add(zone, &format!("_443._tcp.{owner}"), "TLSA", "3 1 0 0102", Label::Hidden);
+        }
+        self.hidden.push(owner.into());
+        owner.into()
+    }
+
+    /// Records that lead somewhere, beside public data.
+    pub(super) fn leads(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        self.add(zone, &owner, "A", "8.8.4.4", Label::Public);
+        for _ in 0..3 {
+            let shape = *LEADS.choose(&mut self.rng).unwrap();
+            let (target, label) = self.either_target();
+            self.add(zone, &owner, shape.0, &shape.1.replace('%', &target), label);
+        }
+        self.public.push(owner);
+    }
+
+    pub(super) fn aliases(&mut self, zone: usize) {
+        let (mut target, label) = self.either_target();
+        for _ in 0..self.rng.random_range(1..4) {
+            let zone = if self.rng.random_bool(0.3) { OTHER } else { zone };
+            let owner = self.place(zone);
+            self.add(zone, &owner, "CNAME", &target, label);
+            target = owner;
+        }
+        if label == Label::Public { self.public.push(target) } else { self.hidden.push(target) }
+    }
+
+    /// A hidden name under a public wildcard does not exist, and the wildcard answers for it.
+    pub(super) fn wildcards(&mut self, zone: usize) {
+        let parent = self.place(zone);
+        let address = self.public_v4();
+        self.add(zone, &format!("*.{parent}"), "A", &address, Label::Public);
+        self.public.push(format!("any.{parent}"));
+        self.hidden_host(zone, &format!("admin.{parent}"));
+    }
+
+    pub(super) fn hidden_wildcard(&mut self, zone: usize) {
+        let parent = self.place(zone);
+        let address = self.hidden_v4();
+        self.add(zone, &format!("*.{parent}"), "A", &address, Label::Hidden);
+        self.add(zone, &format!("*.{parent}"), "TXT", "x", Label::Hidden);
+        self.hidden.push(format!("any.thing.{parent}"));
+        if self.rng.random_bool(0.5) {
+            let address = self.public_v4();
+            self.add(zone, &format!("shown.{parent}"), "A", &address, Label::Public);
+        } else {
+            self.hidden.push(parent);
+        }
+    }
+
+    /// Empty non-terminals that only hidden names hold up.
+    pub(super) fn hidden_depth(&mut self, zone: usize) {
+        let top = self.place(zone);
+        self.hidden_host(zone, &format!("x.y.{top}"));
+        self.hidden.push(format!("y.{top}"));
+        self.hidden.push(top);
+    }
+
+    pub(super) fn public_cut(&mut self, zone: usize) {
+        let cut = self.place(zone);
+        self.add(zone, &cut, "NS", &format!("ns.{cut}"), Label::Public);
+        let address = self.public_v4();
+        self.add(zone, &format!("ns.{cut}"), "A", &address, Label::Public);
+        self.add(zone, &cut, "DS", DIGEST, Label::Public);
+        self.public.push(format!("deep.in.{cut}"));
+        if self.rng.random_bool(0.5) {
+            let secret = self.hidden_target();
+            self.add(zone, &cut, "NS", &secret, Label::Hidden);
+            let address = self.hidden_v4();
+            self.add(zone, &cut, "A", &address, Label::Hidden);
+        }
+    }
+
+    pub(super) fn hidden_cut(&mut self, zone: usize) {
+        let cut = self.place(zone);
+        let server = if self.rng.random_bool(0.5) { format!("ns.{cut}") } else { self.hidden_target() };
+        self.add(zone, &cut, "NS", &server, Label::Hidden);
+        self.add(zone, &cut, "DS", DIGEST, Label::Hidden);
+        let address = self.hidden_v4();
+        self.add(zone, &format!("ns.{cut}"), "A", &address, Label::Hidden);
+        let address = self.public_v4();
+        self.add(zone, &format!("www.{cut}"), "A", &address, Label::Hidden);
+        self.hidden.push(format!("deep.in.{cut}"));
+        self.hidden.push(format!("www.{cut}"));
+    }
+
+    pub(super) fn mixed_host(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let (rtype, address) = self.public_address();
+        self.add(zone, &owner, rtype, &address, Label::Public);
+        let (rtype, address) = self.hidden_address();
+        self.add(zone, &owner, rtype, &address, Label::Hidden);
+        self.add(zone, &owner, "TXT", "stays", Label::Public);
+        self.public.push(owner);
+    }
+
+    /// A host whose MX is public keeps MX, TXT and CAA.
+    pub(super) fn mail_host(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let address = self.hidden_v4();
+        self.add(zone, &owner, "A", &address, Label::Hidden);
+        self.add(zone, &owner, "HINFO", "a b", Label::Hidden);
+        let (target, label) = self.either_target();
+        self.add(zone, &owner, "MX", &format!("10 {target}"), label);
+        self.add(zone, &owner, "TXT", "\"v=spf1 mx -all\"", label);
+        self.add(zone, &owner, "CAA", "0 issue \"ca.test\"", label);
+        if label == Label::Public { self.public.push(owner) } else { self.hidden.push(owner) }
+    }
+
+    pub(super) fn hints(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let (shown, secret) = (self.public_v4(), self.hidden_v4());
+        let mut partly = |written: &str, outside: &str| {
+            self.zones[zone].outside.push(rdata(Type::HTTPS, outside));
+            let label = Label::Changed(Change::Text(self.zones[zone].outside.len() - 1));
+            self.add(zone, &owner, "HTTPS", written, label);
+        };
+        partly(&format!("1 . alpn=h2 ipv4hint={secret},{shown}"), &format!("1 . alpn=h2 ipv4hint={shown}"));
+        partly(&format!("2 . alpn=h2 ipv4hint={secret} ipv6hint=fd00::1"), "2 . alpn=h2");
+        self.add(zone, &owner, "HTTPS", &format!("3 . ipv4hint={shown}"), Label::Public);
+        let strict = format!("4 . mandatory=ipv4hint ipv4hint={secret}");
+        self.add(zone, &owner, "HTTPS", &strict, Label::Hidden);
+        let target = self.hidden_target();
+        self.add(zone, &owner, "HTTPS", &format!("5 {target} ipv4hint={shown},{secret}"), Label::Hidden);
+    }
+
+    pub(super) fn marks(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let address = self.hidden_v4();
+        self.add_marked(zone, &owner, "A", &address, Label::Public);
+        self.add(zone, &owner, "TXT", "stays", Label::Public);
+        self.public.push(owner);
+        let owner = self.place(zone);
+        let address = self.public_v4();
+        self.add_marked(zone, &owner, "A", &address, Label::Hidden);
+        self.hidden.push(owner);
+        let owner = self.place(zone);
+        let target = self.hidden_target();
+        self.add_marked(zone, &owner, "CNAME", &target, Label::Public);
+        self.public.push(owner);
+    }
+
+    /// A marked record below a hidden host stays, and makes the host an empty non-terminal.
+    pub(super) fn challenge(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let address = self.hidden_v4();
+        self.add(zone, &owner, "A", &address, Label::Hidden);
+        self.add_marked(zone, &format!("_acme-challenge.{owner}"), "TXT", "token", Label::Public);
+        self.add(zone, &format!("_other.{owner}"), "TXT", "gone", Label::Hidden);
+        self.public.push(owner);
+    }
+
+    pub(super) fn other_addresses(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        for (rtype, text, label) in [
+            ("APL", "1:192.0.2.0/24", Label::Public),
+            ("APL", "1:192.0.2.0/24 1:10.0.0.0/8", Label::Hidden),
+            ("IPSECKEY", "10 1 2 8.8.8.8 AQID", Label::Public),
+            ("IPSECKEY", "10 1 2 192.168.0.1 AQID", Label::Hidden),
+            ("AMTRELAY", "10 0 2 fd00::1", Label::Hidden),
+            ("WKS", "10.0.0.1 6 25", Label::Hidden),
+            ("TYPE65280", "\\# 4 0A000001", Label::Hidden),
+            ("TYPE1", "\\# 4 0A000001", Label::Hidden),
+            ("TYPE1", "\\# 4 08080808", Label::Public),
+        ] {
+            self.add(zone, &owner, rtype, text, label);
+        }
+        self.public.push(owner);
+    }
+
+    pub(super) fn suffixes(&mut self, zone: usize) {
+        let label = self.label();
+        let owner = format!("{label}.int.a.test.");
+        let address = self.public_v4();
+        self.add(MAIN, &owner, "A", &address, Label::Hidden);
+        self.hidden.push(owner);
+        let owner = self.place(zone);
+        let target = *["db.corp.", "nas.local.", "x.home.arpa.", "2.0.0.10.in-addr.arpa."]
+            .choose(&mut self.rng)
+            .unwrap();
+        self.add(zone, &owner, "CNAME", target, Label::Hidden);
+        self.hidden.push(owner);
+    }
+
+    pub(super) fn dnames(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let (target, label) = self.either_target();
+        self.add(zone, &owner, "DNAME", &target, label);
+        if label == Label::Hidden {
+            self.hidden.push(format!("x.{owner}"));
+            self.hidden.push(owner);
+        }
+    }
+
+    /// The commonest split: an alias to somebody else outside, an address inside.
+    pub(super) fn split_alias(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        self.add(zone, &owner, "CNAME", "cdn.elsewhere.", Label::Public);
+        let address = self.hidden_v4();
+        self.add(zone, &owner, "A", &address, Label::Hidden);
+        self.public.push(owner);
+    }
+
+    /// An apex is never a hidden host.
+    pub(super) fn apex_data(&mut self, zone: usize) {
+        let apex = self.zones[zone].zone.apex.to_string();
+        let address = self.hidden_v4();
+        self.add(zone, &apex, "A", &address, Label::Hidden);
+        self.add(zone, &apex, "TXT", "stays", Label::Public);
+        self.add(zone, &format!("_dmarc.{apex}"), "TXT", "stays", Label::Public);
+        let (target, label) = self.either_target();
+        self.add(zone, &apex, "MX", &format!("5 {target}"), label);
+    }
+}
+
+const DIGEST: &str = "1 8 2 000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F";
+
+/// Types with a name in their RDATA; `%` is the name.
+const LEADS: &[(&str, &str)] = &[
+    ("MX", "10 %"),
+    ("SRV", "0 0 443 %"),
+    ("PTR", "%"),
+    ("HTTPS", "1 % alpn=h2"),
+    ("SVCB", "0 %"),
+    ("NAPTR", "1 1 S SIP \"\" %"),
+    ("AFSDB", "1 %"),
+    ("KX", "1 %"),
+    ("RT", "1 %"),
+    ("LP", "1 %"),
+    ("MINFO", "% %"),
+    ("TALINK", "% %"),
+];
