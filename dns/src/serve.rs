@@ -21,6 +21,7 @@ mod udp;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -281,10 +282,14 @@ impl Crew {
     }
 
     fn spawn_loop(&mut self, address: SocketAddr, socket: Arc<UdpSocket>, side: Listener) -> io::Result<()> {
-        let (desk, stop, own) = (self.desk(Transport::Udp), Arc::clone(&self.stop), Arc::clone(&socket));
-        let thread = std::thread::Builder::new()
-            .name(format!("udp {address}"))
-            .spawn(move || udp::run(&own, side, &stop, desk))?;
+        let (mut desk, stop, own) = (self.desk(Transport::Udp), Arc::clone(&self.stop), Arc::clone(&socket));
+        let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
+            // A packet that panics is a bug, but must not silence this core's clients for good.
+            let mut run = || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &mut desk)));
+            while run().is_err() {
+                tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
+            }
+        })?;
         self.loops.push(Loop { socket, thread });
         Ok(())
     }

@@ -10,6 +10,7 @@ mod watch;
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -188,13 +189,21 @@ impl Follow {
     }
 
     fn load(&mut self) -> Found {
-        match self.library.load(clock::system_now()) {
-            Ok(loaded) if loaded.world.is_none() => return Found::Nothing,
-            Ok(loaded) => {
+        // A zone that panics us is a bug, but must not end all reloads.
+        let load = AssertUnwindSafe(|| self.library.load(clock::system_now()));
+        match catch_unwind(load) {
+            Err(_) => {
+                tracing::error!(
+                    "reading the zone files panicked; all zones stay as they are; please report this"
+                );
+                self.service.progress.send_modify(|loads| loads.ended += 1);
+            }
+            Ok(Ok(loaded)) if loaded.world.is_none() => return Found::Nothing,
+            Ok(Ok(loaded)) => {
                 self.service.publish(loaded.world, &loaded.report);
                 self.library.forget_texts();
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::error!(%error, "the zones in service stay as they are");
                 self.service.progress.send_modify(|loads| loads.ended += 1);
             }

@@ -18,19 +18,19 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 const LAST_BATCHES: usize = 1000;
 
 /// Answers on `socket` until `stop` is set; what had arrived by then is answered.
-pub(super) fn run(socket: &UdpSocket, listener: Listener, stop: &AtomicBool, mut desk: Desk) {
+pub(super) fn run(socket: &UdpSocket, listener: Listener, stop: &AtomicBool, desk: &mut Desk) {
     let answer_octets = usize::from(desk.world().protocol.udp_limit_octets);
     let mut batch = Batch::new(answer_octets);
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket, Wait::ForOne) {
-            Ok(count) => answer(&mut batch, count, socket, listener, &mut desk),
+            Ok(count) => answer(&mut batch, count, socket, listener, desk),
             Err(error) if is_quiet(&error) => {}
             Err(_) => std::thread::park_timeout(ERROR_PAUSE),
         }
     }
     for _ in 0..LAST_BATCHES {
         match batch.receive(socket, Wait::No) {
-            Ok(count) => answer(&mut batch, count, socket, listener, &mut desk),
+            Ok(count) => answer(&mut batch, count, socket, listener, desk),
             Err(_) => return,
         }
     }

@@ -125,11 +125,15 @@ impl Library {
         self.terms_changed = false;
         let mut candidates = self.candidates();
         let settled = settle::settle(&mut candidates, &self.terms.rules);
-        let before = std::mem::take(&mut self.good);
+        // Nothing that is good is let go before all that replaces it is there.
+        let mut good = HashMap::new();
         let mut zones = Vec::new();
         for (candidate, settled) in candidates.iter().zip(settled) {
-            zones.push(self.shelve(candidate, settled, before.get(&candidate.apex)));
+            let (zone, report) = self.shelve(candidate, settled);
+            good.extend(zone.map(|zone| (candidate.apex.clone(), zone)));
+            zones.push(report);
         }
+        let before = std::mem::replace(&mut self.good, good);
         let world = self.world(&zones);
         let removed =
             before.into_keys().filter(|apex| !zones.iter().any(|zone| zone.apex == *apex)).collect();
@@ -210,7 +214,8 @@ impl Library {
     }
 
     /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
-    fn shelve(&mut self, candidate: &Candidate, settled: Settled, before: Option<&Good>) -> ZoneReport {
+    fn shelve(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
+        let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
         let good = match (chosen, divided) {
             (Chosen::New(zone) | Chosen::Good(zone), Some(divided)) => {
@@ -240,10 +245,7 @@ impl Library {
             problems,
             news,
         };
-        if let Some(good) = good {
-            self.good.insert(candidate.apex.clone(), good);
-        }
-        report
+        (good, report)
     }
 
     fn news(&self, apex: &Name, problems: &[Problem]) -> Vec<Problem> {

@@ -267,3 +267,16 @@ fn a_zone_that_others_put_at_fault_steps_back() {
     // It was good before and its own file did not change: it serves on.
     assert_eq!(folder.outside("x.a.example"), Kind::Positive);
 }
+
+#[test]
+fn a_folder_that_vanishes_takes_no_zone_with_it() {
+    let mut folder = Folder::new(&[("a.example.zone", "x A 203.0.113.1\n")]);
+    folder.load();
+    let (zones, away) = (folder.path(""), folder.dir.path().join("away"));
+    fs::rename(&zones, &away).unwrap();
+    assert!(folder.library.load(clock::system_now()).is_err());
+    fs::rename(&away, &zones).unwrap();
+    folder.write("a.example.zone", "x A not-an-address\n");
+    assert_eq!(states(&folder.load())[0].1, State::Previous);
+    assert_eq!(folder.outside("x.a.example"), Kind::Positive);
+}
