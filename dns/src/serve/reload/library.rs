@@ -217,17 +217,15 @@ impl Library {
     fn shelve(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
-        let good = match (chosen, divided) {
-            (Chosen::New(zone) | Chosen::Good(zone), Some(divided)) => {
-                Some(compile(zone, Arc::new(divided), before))
+        let (state, good) = match (chosen, divided) {
+            (Chosen::New(zone), Some(divided)) => {
+                (State::Current, Some(compile(zone, Arc::new(divided), before)))
             }
-            (Chosen::Frozen(_), _) => before.cloned(),
-            _ => None,
-        };
-        let state = match (&good, &candidate.new) {
-            (None, _) => State::Broken,
-            (Some(good), Some(new)) if Arc::ptr_eq(&good.zone, new) => State::Current,
-            (Some(_), _) => State::Previous,
+            (Chosen::Good(zone), Some(divided)) => {
+                (State::Previous, Some(compile(zone, Arc::new(divided), before)))
+            }
+            (Chosen::Frozen(_), _) => (State::Previous, before.cloned()),
+            _ => (State::Broken, None),
         };
         let news = self.news(&candidate.apex, &problems);
         let change = Change::between(before, good.as_ref());

@@ -47,7 +47,7 @@ pub(crate) struct ZoneReport {
 pub(crate) enum State {
     /// What its file says.
     Current,
-    /// The last good one; the file is broken.
+    /// The last good one; the file is broken, or is no longer good beside the other zones.
     Previous,
     /// None: it never was good.
     Broken,

@@ -265,6 +265,7 @@ fn a_zone_that_others_put_at_fault_steps_back() {
     assert!(codes(&report).contains(&"D13"), "{}", messages(&report));
     assert_eq!(folder.outside("host.b.example"), Kind::NxDomain);
     // It was good before and its own file did not change: it serves on.
+    assert_eq!(report.zones[0].state, State::Previous);
     assert_eq!(folder.outside("x.a.example"), Kind::Positive);
 }
 
