@@ -50,7 +50,7 @@ fn set_origin(reader: &mut Reader, fields: &mut Fields<'_, '_>, scope: &mut Scop
     let word = fields.name(&mut wire)?;
     fields.end()?;
     let is_absolute = name::parse_to_wire(word.text, None).is_ok();
-    if !reader.is_begun && is_absolute && reader.open.len() == 1 {
+    if !reader.is_begun && is_absolute {
         reader.apex = Name::from_wire(&wire).expect("Fields::name writes valid names");
     }
     reader.is_begun = true;

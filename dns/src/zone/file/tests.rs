@@ -111,6 +111,12 @@ fn a_leading_origin_names_the_zone() {
 }
 
 #[test]
+fn the_origin_of_an_included_file_names_no_zone() {
+    let parsed = parse(&[("example.com.zone", b"$INCLUDE inc\n"), ("inc", b"$ORIGIN example.net.\n")]);
+    assert_eq!(parsed.apex.to_string(), "example.com.");
+}
+
+#[test]
 fn an_soa_elsewhere_says_what_to_do() {
     check("sub 1 SOA . . 1 2 3 4 5\n",
         "error[soa-owner] 1:1+23 the SOA belongs to sub.example.com., but the zone is example.com. (write it at example.com., or name the file after the zone, or begin it with `$ORIGIN sub.example.com.`)
