@@ -65,7 +65,7 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
-/// What is stored beside a body. Made by [`Entry::new`] after [`admit`] said [`Admit::Keep`].
+/// What is stored beside a body. Made by [`Entry::new`] after [`admit()`] said [`Admit::Keep`].
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The response's end-to-end fields, `Date` always present (RFC 9110 §6.6.1).

@@ -59,7 +59,7 @@ pub enum Reuse {
         /// Why.
         why: Forward,
     },
-    /// Send it to the origin as it is. Its response is stored only if [`super::admit`] says so of a POST.
+    /// Send it to the origin as it is. Its response is stored only if [`super::admit()`] says so of a POST.
     Pass(Forward),
     /// Answer with this status ourselves.
     Refuse(StatusCode, Forward),
