@@ -5,6 +5,9 @@
 //!
 //! Invariant: no lock is held while a task is woken.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +101,7 @@ impl Log {
         let mut state = self.lock();
         state.held_bytes += piece.len();
         state.pieces.push_back(piece);
+        state.forget_read();
         let wakers = state.waiting();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);

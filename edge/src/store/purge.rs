@@ -130,3 +130,58 @@ impl Drop for Ticket {
         self.purges.lock().end(self.epoch.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::from_bytes(name.as_bytes())
+    }
+
+    #[test]
+    fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
+        let check = |scope: Scope, same: bool, other_key: bool, other_site: bool| {
+            let purges = Arc::new(Purges::new(2));
+            let before = Purges::begin(&purges);
+            purges.advance(&scope);
+            let after = Purges::begin(&purges);
+            assert_eq!(purges.covers(&before, &key("a"), 0), same, "{scope:?}");
+            assert_eq!(purges.covers(&before, &key("b"), 0), other_key, "{scope:?}");
+            assert_eq!(purges.covers(&before, &key("b"), 1), other_site, "{scope:?}");
+            assert!(!purges.covers(&after, &key("a"), 0), "{scope:?}");
+        };
+        check(Scope::Key(key("a")), true, false, false);
+        check(Scope::Site(0), true, true, false);
+        check(Scope::All, true, true, true);
+    }
+
+    #[test]
+    fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
+        let purges = Arc::new(Purges::new(1));
+        let first = Purges::begin(&purges);
+        purges.advance(&Scope::Key(key("a")));
+        let second = Purges::begin(&purges);
+        purges.advance(&Scope::Key(key("b")));
+        assert_eq!(purges.lock().keys.len(), 2);
+        drop(first);
+        assert!(purges.covers(&second, &key("b"), 0));
+        assert_eq!(purges.lock().keys.len(), 1, "only the second fetch can still bring something old");
+        drop(second);
+        assert!(purges.lock().keys.is_empty());
+        purges.advance(&Scope::Key(key("c")));
+        assert!(purges.lock().keys.is_empty(), "no fetch runs");
+    }
+
+    #[test]
+    fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
+        let purges = Arc::new(Purges::new(1));
+        let before = Purges::begin(&purges);
+        for number in 0..=MAX_KEYS {
+            purges.advance(&Scope::Key(key(&number.to_string())));
+        }
+        assert!(purges.lock().keys.len() <= MAX_KEYS);
+        assert!(purges.covers(&before, &key("never purged"), 0));
+        assert!(!purges.covers(&Purges::begin(&purges), &key("0"), 0));
+    }
+}
