@@ -4,6 +4,8 @@
 //! text ─▶ file (serde: keys and types) ─▶ validate (what belongs together) ─▶ Config
 //! ```
 //!
+//! Every key with its default stands in `dns/reference.toml`.
+//!
 //! Invariant: nothing makes a client internal but an exact prefix that the operator wrote; there is no "all private
 //! networks" default and no prefix that holds everybody.
 

@@ -90,6 +90,39 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn the_reference_names_every_key_and_its_default() {
+    let reference = include_str!("../../reference.toml");
+    let config = read(reference).unwrap_or_else(|error| panic!("{error}"));
+    let defaults = read(SMALLEST).unwrap();
+    let Udp { workers, receive_buffer_octets, .. } = defaults.udp;
+    assert_eq!(Udp { workers, receive_buffer_octets, ..config.udp }, defaults.udp);
+    assert_eq!((config.tcp, config.reload, &config.log), (defaults.tcp, defaults.reload, &defaults.log));
+    // serde lists the keys that it knows; each must be in the reference.
+    for section in [
+        "",
+        "[internal]\n",
+        "[admin]\n",
+        "[log]\n",
+        "[udp]\n",
+        "[tcp]\n",
+        "[reload]\n",
+        "[cookies]\n",
+        "[rate_limit]\n",
+    ] {
+        let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
+            panic!("accepted");
+        };
+        let help = help.unwrap();
+        let keys = help.strip_prefix("keys known here: ").unwrap();
+        for key in keys.split(", ") {
+            let is_there =
+                |line: &str| line.starts_with(&format!("{key} = ")) || line.starts_with(&format!("[{key}]"));
+            assert!(reference.lines().any(is_there), "{section}{key}");
+        }
+    }
+}
+
+#[test]
 fn an_error_points_at_its_place_and_says_what_to_do() {
     for (text, line, column, message, help) in [
         ("zones = \"z\"\nlistne = []", 2, 1, "unknown key `listne`", "did you mean `listen`?"),
