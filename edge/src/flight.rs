@@ -6,7 +6,7 @@
 //!                └─ apart: as lead, but nobody follows
 //! ```
 //!
-//! The response's head decides whether others may share it: they ask [`policy::reuse`](crate::policy::reuse) about the
+//! The response's head decides whether others may share it: they ask [`policy::reuse`](fn@crate::policy::reuse) about the
 //! entry that is filling, as about a stored one, and fetch for themselves at once if it says no.
 //!
 //! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
