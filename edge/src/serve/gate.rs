@@ -296,7 +296,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
             ready!(me.poll_interim(cx))?;
             ready!(Pin::new(&mut me.io).poll_shutdown(cx))?;
         }
-        if me.end == End::Eof {
+        // A tunnel's other direction may live on, and is not ours to throw away.
+        if me.end == End::Eof || me.shared.is_tunnel() {
             return Poll::Ready(Ok(()));
         }
         me.linger.get_or_insert_with(Linger::start).poll(&mut me.io, cx).map(Ok)

@@ -1,9 +1,11 @@
 //! What a client sends behind a switch of protocols is neither a request nor a tunnel before the answer says so.
 
-use tokio::io::AsyncWriteExt;
+use http::Version;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use verge_edge::serve::gate::Gate;
 
-use super::server::{HalfClose, Seen, listen, read_until, statuses, talk};
+use super::server::{HalfClose, MAX_HEAD_BYTES, Seen, listen, read_until, statuses, talk};
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -57,4 +59,20 @@ async fn what_was_held_is_read_when_the_answer_is_given() {
     let answers = read_until(&mut stream, "/next").await;
     assert_eq!(statuses(&answers), [200, 200], "{answers:?}");
     assert_eq!(log.take().len(), 2);
+}
+
+/// A server that has said all through the tunnel may still listen.
+#[tokio::test]
+async fn a_tunnel_that_is_closed_one_way_stays_open_the_other_way() {
+    let (mut client, server) = tokio::io::duplex(4096);
+    let mut gate = Gate::new(server, MAX_HEAD_BYTES);
+    let turns = gate.turns();
+    client.write_all(upgrade("/").as_bytes()).await.unwrap();
+    gate.read_exact(&mut vec![0; upgrade("/").len()]).await.unwrap();
+    turns.begin(Version::HTTP_11).unwrap().switch();
+    gate.shutdown().await.unwrap();
+    client.write_all(b"more").await.unwrap();
+    let mut more = [0; 4];
+    gate.read_exact(&mut more).await.unwrap();
+    assert_eq!(&more, b"more");
 }

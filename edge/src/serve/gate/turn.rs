@@ -86,7 +86,7 @@ impl Turn {
     pub fn interim(&mut self) -> Interim {
         if self.interims == Interims::Unused {
             self.interims = Interims::Open;
-            self.shared.lock().open = self.number;
+            self.shared.open.store(self.number, Ordering::Release);
         }
         Interim { shared: Arc::clone(&self.shared), number: self.number }
     }
@@ -106,7 +106,9 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if self.interims == Interims::Open {
-            self.shared.lock().open = NONE;
+            // Under the lock, so that nobody is in the middle of queueing.
+            let _state = self.shared.lock();
+            self.shared.open.store(NONE, Ordering::Release);
         }
         self.shared.answer(self.number);
     }
@@ -119,7 +121,7 @@ impl Interim {
             return Sent::NotForwarded;
         }
         let mut state = self.shared.lock();
-        if state.open != self.number {
+        if self.shared.open.load(Ordering::Acquire) != self.number {
             return Sent::Closed;
         }
         let before = state.queue.len();
@@ -150,6 +152,8 @@ pub(super) struct Shared {
     broken: OnceLock<Refusal>,
     /// After a switch of protocols bytes pass unread.
     tunnel: AtomicBool,
+    /// The request for which 1xx heads may be sent, or [`NONE`].
+    open: AtomicU64,
     /// Whether the gate waits for an answer.
     unanswered: AtomicBool,
     /// Whether `State::queue` may hold something, so that a write need not lock.
@@ -159,8 +163,6 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The request for which 1xx heads may be sent, or [`NONE`].
-    open: u64,
     queue: BytesMut,
     waker: Option<Waker>,
 }
@@ -236,7 +238,7 @@ impl Shared {
 
     /// The answer has begun without the 1xx heads that are still queued: it is too late for them.
     pub(super) fn drop_late_queue(&self) {
-        if self.queued.load(Ordering::Acquire) && self.lock().open == NONE {
+        if self.queued.load(Ordering::Acquire) && self.open.load(Ordering::Acquire) == NONE {
             self.take_queue();
         }
     }
