@@ -209,11 +209,12 @@ async fn what_was_being_filled_when_a_purge_came_is_neither_joined_nor_stored() 
     let mut late = rig.client().await;
     late.send_get("/a", "").await;
     let new = origin.next().await;
+    new.respond(&response("200 OK", FRESH, "newnew")).await;
+    assert_eq!(late.response().await.text(), "newnew");
+    // The old one ends last, and must not take the new one's place.
     old.write(b"old").await;
     old.done();
     assert_eq!(early.bytes(6).await, b"oldold");
-    new.respond(&response("200 OK", FRESH, "newnew")).await;
-    assert_eq!(late.response().await.text(), "newnew");
     let hit = rig.get("/a").await;
     hit.assert_hit();
     assert_eq!(hit.text(), "newnew");
