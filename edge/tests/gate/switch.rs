@@ -70,8 +70,9 @@ async fn a_tunnel_that_is_closed_one_way_stays_open_the_other_way() {
     client.write_all(upgrade("/").as_bytes()).await.unwrap();
     gate.read_exact(&mut vec![0; upgrade("/").len()]).await.unwrap();
     turns.begin(Version::HTTP_11).unwrap().switch();
-    gate.shutdown().await.unwrap();
     client.write_all(b"more").await.unwrap();
+    gate.shutdown().await.unwrap();
+    drop(client);
     let mut more = [0; 4];
     gate.read_exact(&mut more).await.unwrap();
     assert_eq!(&more, b"more");
