@@ -90,7 +90,8 @@ const RCODES: [Rcode; 9] = [
     Rcode::NotAuth,
     Rcode::BadVers,
 ];
-const SILENCES: [Why; 4] = [Why::TooShort, Why::NotAQuery, Why::ReflectionPort, Why::RateLimited];
+const SILENCES: [Why; 5] =
+    [Why::TooShort, Why::NotAQuery, Why::ReflectionPort, Why::RateLimited, Why::NotOverQuic];
 
 impl Metrics {
     /// Counters for one more loop.
@@ -172,13 +173,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn transport_label(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Udp => "udp",
-        Transport::Tcp => "tcp",
-    }
-}
-
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_answers(&mut encoder)?;
@@ -208,11 +202,11 @@ impl Collector for Metrics {
 
 impl Metrics {
     fn encode_answers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = [Transport::Udp, Transport::Tcp].into_iter().flat_map(|transport| {
+        let all = Transport::ALL.into_iter().flat_map(|transport| {
             VIEWS.iter().enumerate().flat_map(move |(view_at, view)| {
                 RCODES.iter().enumerate().map(move |(rcode_at, rcode)| {
                     let labels = [
-                        ("transport", transport_label(transport)),
+                        ("transport", transport.as_str()),
                         ("view", view.as_str()),
                         ("rcode", rcode.as_str()),
                     ];

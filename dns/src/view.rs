@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -101,14 +102,18 @@ pub struct Protocol {
     pub nsid: Option<Box<[u8]>>,
     /// Secrets for server cookies (RFC 7873, RFC 9018); none: cookies are ignored.
     pub cookies: Option<Secrets>,
+    /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
+    pub idle_timeout: Duration,
 }
 
 /// Fits every path of today's Internet without IP fragments (flag day 2020, RFC 9715 §3.1).
 pub const UDP_LIMIT_OCTETS: u16 = 1232;
+/// RFC 7766 §6.2.3 asks for seconds; resolvers that pipeline keep within it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { udp_limit_octets: UDP_LIMIT_OCTETS, nsid: None, cookies: None }
+        Self { udp_limit_octets: UDP_LIMIT_OCTETS, nsid: None, cookies: None, idle_timeout: IDLE_TIMEOUT }
     }
 }
 
@@ -148,6 +153,39 @@ pub enum Transport {
     Udp,
     /// A stream: the source has proved its address.
     Tcp,
+    /// The same stream inside TLS (RFC 7858).
+    Tls,
+    /// A body in an HTTP request inside TLS (RFC 8484).
+    Https,
+    /// A QUIC stream (RFC 9250); the source has proved its address by the handshake.
+    Quic,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Https, Self::Quic];
+
+    /// The label of logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// Whether only the two ends can read it, so that padding hides something (RFC 7830 §6).
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Quic)
+    }
+
+    /// Whether messages follow each other on one connection that the client keeps open (RFC 7828 §3.1). QUIC and
+    /// HTTP have means of their own (RFC 9250 §5.5.2).
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
 }
 
 /// The view of a client: internal only on a listener that is marked for it and from an exact prefix (V5); public else.

@@ -10,10 +10,12 @@
 
 pub mod guard;
 pub mod rcode;
+pub mod ttl;
 
 mod encode;
 mod names;
 mod opt;
+mod padding;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,9 @@ pub enum Why {
     ReflectionPort,
     /// Response rate limiting.
     RateLimited,
+    /// What DNS over QUIC forbids: an ID other than 0, or the keepalive of TCP (RFC 9250 §4.2.1, §5.5.2). It is fatal to
+    /// the connection.
+    NotOverQuic,
 }
 
 impl Why {
@@ -71,6 +76,7 @@ impl Why {
             Self::NotAQuery => "not_a_query",
             Self::ReflectionPort => "reflection_port",
             Self::RateLimited => "rate_limited",
+            Self::NotOverQuic => "not_over_quic",
         }
     }
 }
@@ -125,6 +131,9 @@ pub fn respond<'w>(
         Err(NotForUs::TooShort) => return Outcome::Silent(Why::TooShort),
         Err(NotForUs::Response) => return Outcome::Silent(Why::NotAQuery),
     };
+    if client.transport == Transport::Quic && !message.fits_quic() {
+        return Outcome::Silent(Why::NotOverQuic);
+    }
     let exchange = Exchange::new(world, view, &message, client, now);
     let draft = exchange.decide();
     match exchange.limit(limits, &draft, now) {
@@ -235,7 +244,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1).
     fn limit(&self, limits: &mut Limits, draft: &Draft<'w, '_>, now: Moment) -> Pace {
         let proved = matches!(self.cookie, Some((Proof::Proved, _)));
-        if self.client.transport == Transport::Tcp || proved {
+        if self.client.transport != Transport::Udp || proved {
             return Pace::Send;
         }
         let name = self.message.question.as_ref().map_or(&[][..], |question| question.name());
@@ -286,6 +295,9 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         self.write_tail(opt.as_ref(), draft.rcode, out);
         let flags = Flags { rcode: draft.rcode, authoritative, truncated: sent.truncated };
         encode::finish(self.message, flags, out);
+        if let Some(opt) = opt.filter(|_| self.wants_padding()) {
+            padding::pad(opt.octets(), out);
+        }
         sent
     }
 
@@ -300,6 +312,12 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         }
     }
 
+    /// Only who pads is padded for, and only where nobody else can read (RFC 7830 §4, §6). An error TSIG stays last.
+    fn wants_padding(&self) -> bool {
+        let asked = self.message.edns.is_some_and(|edns| edns.padded && edns.version == 0);
+        asked && self.client.transport.is_encrypted() && self.message.verdict != Verdict::BadKey
+    }
+
     fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {
         let protocol = &self.world.protocol;
         Opt {
@@ -307,16 +325,24 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             dnssec_ok: edns.dnssec_ok,
             nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
             cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
+            keepalive: self.keepalive(edns),
             error,
         }
+    }
+
+    /// RFC 7828 §3.3.2: told to who asks, where a connection can be kept; ignored on UDP (§3.2.1).
+    fn keepalive(&self, edns: &Edns<'_>) -> Option<u16> {
+        let wanted = edns.keepalive && edns.version == 0 && self.client.transport.is_stream();
+        let tenths = self.world.protocol.idle_timeout.as_millis() / 100;
+        wanted.then(|| u16::try_from(tenths).unwrap_or(u16::MAX))
     }
 
     /// RFC 1035 §4.2, RFC 6891 §6.2.3: what transport, client and operator all allow.
     fn limit_octets(&self) -> usize {
         match (self.client.transport, &self.message.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
-            (Transport::Udp, None) => usize::from(MIN_UDP_OCTETS),
-            (Transport::Udp, Some(edns)) => {
+            (transport, _) if transport != Transport::Udp => usize::from(u16::MAX),
+            (_, None) => usize::from(MIN_UDP_OCTETS),
+            (_, Some(edns)) => {
                 let ours = self.world.protocol.udp_limit_octets.max(MIN_UDP_OCTETS);
                 usize::from(edns.udp_octets.clamp(MIN_UDP_OCTETS, ours))
             }

@@ -13,6 +13,7 @@ use super::quantity::{Size, Span};
 use super::{Admin, Config, ConfigError, Cookies, Internal, Log, Place, Reload, Tcp, Udp, Warning};
 use crate::limit::Rates;
 use crate::name::Name;
+use crate::view::IDLE_TIMEOUT;
 
 /// Answers above this are truncated: what every path takes without fragments (DNS flag day 2020, RFC 9715).
 const MAX_PAYLOAD_OCTETS: u16 = 1232;
@@ -22,8 +23,6 @@ const LEAST_PAYLOAD_OCTETS: u64 = 512;
 const MAX_CONNECTIONS: usize = 4096;
 /// A resolver needs few (RFC 9210 §4.2); a flood from one address gets no more.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
-/// RFC 7766 §6.2.3 asks for seconds; resolvers that pipeline keep within it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A message is at most 64 KiB: nobody honest needs longer.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that does not read is dropped after this.

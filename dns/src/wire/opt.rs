@@ -11,6 +11,8 @@ pub(super) struct Opt<'a> {
     pub(super) dnssec_ok: bool,
     pub(super) nsid: Option<&'a [u8]>,
     pub(super) cookie: Option<Full>,
+    /// How long the connection may be idle, in units of 100 milliseconds (RFC 7828 §3.1).
+    pub(super) keepalive: Option<u16>,
     pub(super) error: Option<ExtendedError>,
 }
 
@@ -29,6 +31,7 @@ pub(super) enum ExtendedError {
 
 const OPTION_NSID: u16 = 3;
 const OPTION_COOKIE: u16 = 10;
+const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl Opt<'_> {
@@ -55,6 +58,7 @@ impl Opt<'_> {
         [
             self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_OCTETS)]))),
             self.cookie.map(|cookie| (OPTION_COOKIE, Data::Cookie(cookie))),
+            self.keepalive.map(|timeout| (OPTION_KEEPALIVE, Data::Code(timeout.to_be_bytes()))),
             self.error.map(|error| (OPTION_EXTENDED_ERROR, Data::Code((error as u16).to_be_bytes()))),
         ]
         .into_iter()

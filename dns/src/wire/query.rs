@@ -69,6 +69,10 @@ pub(super) struct Edns<'p> {
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
     pub(super) wants_nsid: bool,
+    /// The edns-tcp-keepalive option is there (RFC 7828).
+    pub(super) keepalive: bool,
+    /// The padding option is there (RFC 7830).
+    pub(super) padded: bool,
     /// The data of the first COOKIE option.
     pub(super) cookie: Option<&'p [u8]>,
 }
@@ -92,6 +96,8 @@ pub(super) enum NotForUs {
 
 const OPTION_NSID: u16 = 3;
 const OPTION_COOKIE: u16 = 10;
+const OPTION_KEEPALIVE: u16 = 11;
+const OPTION_PADDING: u16 = 12;
 const OPCODE_QUERY: u8 = 0;
 
 /// Reads a message; what it calls for is in its verdict.
@@ -154,6 +160,11 @@ impl<'p> Message<'p> {
         reader.rest.is_empty().then(|| self.judge())
     }
 
+    /// RFC 9250 §4.2.1: the stream tells questions apart, so the ID is 0; §5.5.2: no keepalive of TCP.
+    pub(super) fn fits_quic(&self) -> bool {
+        self.header.id == [0, 0] && !self.edns.is_some_and(|edns| edns.keepalive)
+    }
+
     fn judge(&self) -> Verdict {
         match (&self.question, &self.edns) {
             (_, Some(edns)) if edns.version != 0 => Verdict::BadVers,
@@ -175,6 +186,8 @@ impl<'p> Message<'p> {
             version,
             dnssec_ok: flags & 0x80 != 0,
             wants_nsid: false,
+            keepalive: false,
+            padded: false,
             cookie: None,
         };
         let options = read_options(&mut edns, record.rdata);
@@ -216,6 +229,8 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
             OPTION_NSID => edns.wants_nsid = true,
             // Only the first counts (RFC 7873 §4).
             OPTION_COOKIE if edns.cookie.is_none() => edns.cookie = Some(data),
+            OPTION_KEEPALIVE => edns.keepalive = true,
+            OPTION_PADDING => edns.padded = true,
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ mod compliance;
 mod guarded;
 mod properties;
 mod size;
+mod transports;
 
 use std::net::IpAddr;
 

@@ -83,6 +83,7 @@ impl Terms {
                 udp_limit_octets: config.udp.max_payload_octets,
                 nsid: config.nsid.as_ref().map(|text| text.as_bytes().into()),
                 cookies: None,
+                idle_timeout: config.tcp.idle_timeout,
             },
         }
     }
