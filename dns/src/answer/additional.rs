@@ -32,7 +32,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
                 if name::is_at_or_under(&target, cut.name()) == required {
                     // In-domain glue must be there or TC must be set (RFC 9471 §3.1).
                     let need = if required { Need::Required } else { Need::Optional };
-                    self.add_addresses(tree, target, Reach { below_cuts: true, need });
+                    self.add_addresses(tree, target, Reach { below_cuts: true, need, types: ADDRESSES });
                 }
             }
         }
@@ -49,7 +49,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             Found::Delegation(_) | Found::Dname(_) | Found::EmptyNonTerminal(_) => None,
         };
         let Some(node) = node else { return };
-        for rtype in [Type::A, Type::AAAA] {
+        for &rtype in reach.types {
             if let Some(set) = node.set(rtype) {
                 self.put(Section::Additional, Cow::Owned(target.clone()), node, set, reach.need);
             }
@@ -57,20 +57,32 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 }
 
-/// Where the addresses of a target may come from, and how much they matter.
+/// Where the data of a target may come from, how much it matters, and what of it.
 #[derive(Clone, Copy)]
 struct Reach {
     below_cuts: bool,
     need: Need,
+    types: &'static [Type],
 }
+
+const ADDRESSES: &[Type] = &[Type::A, Type::AAAA];
 
 /// Types whose targets' addresses a client will ask for next; glue is for NS alone, as in NSD and BIND.
 fn reach(rtype: Type) -> Option<Reach> {
     match rtype {
-        Type::NS => Some(Reach { below_cuts: true, need: Need::Optional }),
-        Type::MX | Type::KX | Type::RT | Type::SRV | Type::SVCB | Type::HTTPS => {
-            Some(Reach { below_cuts: false, need: Need::Optional })
+        Type::NS => Some(Reach { below_cuts: true, need: Need::Optional, types: ADDRESSES }),
+        Type::MX | Type::KX | Type::RT | Type::SRV => {
+            Some(Reach { below_cuts: false, need: Need::Optional, types: ADDRESSES })
         }
+        // The client asks for the target's own service records next (RFC 9460 §4.1).
+        Type::SVCB => {
+            Some(Reach { below_cuts: false, need: Need::Optional, types: &[Type::A, Type::AAAA, Type::SVCB] })
+        }
+        Type::HTTPS => Some(Reach {
+            below_cuts: false,
+            need: Need::Optional,
+            types: &[Type::A, Type::AAAA, Type::HTTPS],
+        }),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Draft, Kind, Need, Placed, Put, Section, Step};
-use crate::name::MAX_NAME_OCTETS;
+use crate::name::{self, MAX_NAME_OCTETS};
 use crate::rtype::Type;
 use crate::zone::tree::{Node, RrSet, Tree};
 
@@ -12,10 +12,9 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     pub(super) fn substitute(&mut self, _tree: &'v Tree, owner: Node<'v>, name: Cow<'a, [u8]>) -> Step {
         let Some(dname) = owner.set(Type::DNAME) else { return self.end(Kind::Partial) };
         let target = dname.first().unwrap_or_default();
-        // A DNAME that is in the answer already is a loop, or a target below its own owner: it would only grow.
-        if self.put(Section::Answer, Cow::Borrowed(owner.name()), owner, dname, Need::Required)
-            == Put::AlreadyThere
-        {
+        let put = self.put(Section::Answer, Cow::Borrowed(owner.name()), owner, dname, Need::Required);
+        // A DNAME may lead to itself again, to a shorter name; but not with a target below its owner: that only grows.
+        if put == Put::AlreadyThere && name::is_at_or_under(&target.to_ascii_lowercase(), owner.name()) {
             return self.end(Kind::Partial);
         }
         let Some(renamed) = replace_suffix(&name, owner.name(), target) else {
@@ -30,7 +29,9 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             need: Need::Required,
             signatures: None,
         };
-        self.put_placed(Section::Answer, placed);
+        if self.put_placed(Section::Answer, placed) == Put::AlreadyThere {
+            return self.end(Kind::Partial);
+        }
         if self.query.qtype == Type::CNAME {
             // The synthesized record is the answer.
             return self.end(Kind::Positive);

@@ -26,6 +26,7 @@ const EX: &str = "
     srv SRV 0 0 1 mail
     srv SRV 0 0 1 ns1
     svcb HTTPS 1 mail
+    svcb2 HTTPS 0 svcbdot
     svcbdot HTTPS 1 .
     svcbdot A 192.0.2.7
     alias HTTPS 0 .
@@ -64,6 +65,10 @@ const EX: &str = "
     dnself DNAME y.dnself
     dnsub DNAME sub
     dnapex DNAME other2.
+    s.s.dnback DNAME s.dnback
+    x.s.dnback A 192.0.2.23
+    dnround DNAME dnsquare
+    dnsquare DNAME dnround
     any A 192.0.2.30
     any TXT z
     *.a.b.c.d TXT five
@@ -191,6 +196,13 @@ fn positive_answers_carry_the_addresses_of_their_targets() {
         "NOERROR aa
          answer svcbdot.ex. HTTPS 1 .
          additional svcbdot.ex. A 192.0.2.7",
+    );
+    check(
+        "svcb2.ex. HTTPS",
+        "NOERROR aa
+         answer svcb2.ex. HTTPS 0 svcbdot.ex.
+         additional svcbdot.ex. A 192.0.2.7
+         additional svcbdot.ex. HTTPS 1 .",
     );
     check("alias.ex. HTTPS", "NOERROR aa\nanswer alias.ex. HTTPS 0 .");
     check("mxcn.ex. MX", "NOERROR aa\nanswer mxcn.ex. MX 1 cn.ex.");
@@ -370,6 +382,22 @@ fn dname_replaces_what_is_below_its_owner() {
          answer dnapex. DNAME ex.
          answer mail.dnapex. CNAME mail.ex.
          answer mail.ex. A 192.0.2.2",
+    );
+    check(
+        "x.s.s.s.dnback.ex. A",
+        "NOERROR aa
+         answer s.s.dnback.ex. DNAME s.dnback.ex.
+         answer x.s.s.s.dnback.ex. CNAME x.s.s.dnback.ex.
+         answer x.s.s.dnback.ex. CNAME x.s.dnback.ex.
+         answer x.s.dnback.ex. A 192.0.2.23",
+    );
+    check(
+        "x.dnround.ex. A",
+        "NOERROR aa
+         answer dnround.ex. DNAME dnsquare.ex.
+         answer x.dnround.ex. CNAME x.dnsquare.ex.
+         answer dnsquare.ex. DNAME dnround.ex.
+         answer x.dnsquare.ex. CNAME x.dnround.ex.",
     );
     check("dnapex. A", "NOERROR aa\nauthority dnapex. 100 SOA ns1.ex. h.ex. 1 2 3 4 100");
 }
