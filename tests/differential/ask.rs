@@ -44,10 +44,14 @@ fn ask_window(
             let wire = &buffer[..len];
             let id = u16::from_be_bytes([buffer[0], buffer[1]]);
             let Some(index) = open.remove(&id) else { continue };
-            let said = decode::answer(wire)
+            let query = window[index].wire(id);
+            let said = decode::answer(&query, wire)
                 .ok_or_else(|| format!("{server}: malformed answer to {}", window[index]))?;
-            answers[index] =
-                Some(if said.truncated { over_tcp(server, &window[index].wire(id))? } else { said });
+            answers[index] = Some(if said.truncated {
+                Answer { truncated: true, octets: said.octets, ..over_tcp(server, &query)? }
+            } else {
+                said
+            });
         }
         if open.is_empty() {
             return Ok(answers.into_iter().map(|said| said.expect("none is open")).collect());
@@ -70,5 +74,5 @@ fn over_tcp(server: SocketAddr, query: &[u8]) -> Result<Answer, String> {
         Ok(wire)
     };
     let wire = whole().map_err(|error| format!("{server}: over TCP: {error}"))?;
-    decode::answer(&wire).ok_or_else(|| format!("{server}: malformed answer over TCP"))
+    decode::answer(query, &wire).ok_or_else(|| format!("{server}: malformed answer over TCP"))
 }

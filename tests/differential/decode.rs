@@ -21,9 +21,14 @@ impl fmt::Display for Record {
 /// What a server said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
+    /// Whether the question came back as it was asked, letter case included.
+    pub(crate) echoes: bool,
     pub(crate) rcode: u8,
     pub(crate) authoritative: bool,
+    /// Whether the answer over UDP was cut; the records are then those of the answer over TCP.
     pub(crate) truncated: bool,
+    /// Octets of the answer over UDP.
+    pub(crate) octets: usize,
     pub(crate) answer: BTreeSet<Record>,
     pub(crate) authority: BTreeSet<Record>,
     pub(crate) additional: BTreeSet<Record>,
@@ -33,7 +38,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let aa = if self.authoritative { " aa" } else { "" };
         let tc = if self.truncated { " tc" } else { "" };
-        writeln!(f, "rcode {}{aa}{tc}", self.rcode)?;
+        writeln!(f, "rcode {}{aa}{tc}, {} octets", self.rcode, self.octets)?;
         for (section, records) in
             [("answer", &self.answer), ("authority", &self.authority), ("additional", &self.additional)]
         {
@@ -45,8 +50,8 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The whole message as sets; none if it is malformed.
-pub(crate) fn answer(wire: &[u8]) -> Option<Answer> {
+/// The whole answer to `query` as sets; none if it is malformed.
+pub(crate) fn answer(query: &[u8], wire: &[u8]) -> Option<Answer> {
     let count = |at: usize| wire.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
     let (flags_high, flags_low) = (*wire.get(2)?, *wire.get(3)?);
     let mut at = 12;
@@ -55,6 +60,8 @@ pub(crate) fn answer(wire: &[u8]) -> Option<Answer> {
         at += 4;
     }
     let mut said = Answer {
+        echoes: query.get(12..at) == wire.get(12..at),
+        octets: wire.len(),
         rcode: flags_low & 15,
         authoritative: flags_high & 4 != 0,
         truncated: flags_high & 2 != 0,
@@ -90,7 +97,7 @@ fn rdata(wire: &[u8], rtype: u16, mut at: usize, end: usize) -> Option<String> {
     let (prefix, names) = match rtype {
         2 | 5 | 12 | 39 => (0, 1),
         6 => (0, 2),
-        15 => (2, 1),
+        15 | 18 | 21 | 36 => (2, 1),
         33 => (6, 1),
         _ => (0, 0),
     };

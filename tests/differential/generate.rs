@@ -1,7 +1,7 @@
 //! Zones from small alphabets, so that owners, targets and questions meet each other often.
 //!
-//! A zone holds only what all servers accept: a CNAME alone at its name, nothing below a DNAME, an address for every
-//! name server inside the apex's own NS set.
+//! A zone holds only what all servers accept: a CNAME alone at its name, nothing below a DNAME (also none of a parent's
+//! data, since NSD keeps all zones in one tree of names), an address for every name server inside the apex's own NS set.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,19 +24,38 @@ pub(crate) struct Question {
     pub(crate) zone: usize,
     pub(crate) name: String,
     pub(crate) rtype: u16,
-    dnssec_ok: bool,
+    edns: Edns,
 }
+
+/// What a client says of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edns {
+    None,
+    Plain { bufsize: u16 },
+    DnssecOk { bufsize: u16 },
+}
+
+/// Each question takes the next of these; seven are prime to the number of types, so that each type meets each.
+const EDNS: [Edns; 7] = [
+    Edns::DnssecOk { bufsize: 4096 },
+    Edns::Plain { bufsize: 4096 },
+    Edns::Plain { bufsize: 512 },
+    Edns::DnssecOk { bufsize: 1232 },
+    Edns::Plain { bufsize: 1232 },
+    Edns::None,
+    Edns::Plain { bufsize: 900 },
+];
 
 impl Question {
     /// Without the DO bit.
     pub(crate) fn plain(zone: usize, name: &str, rtype: u16) -> Self {
-        Self { zone, name: name.to_owned(), rtype, dnssec_ok: false }
+        Self { zone, name: name.to_owned(), rtype, edns: Edns::Plain { bufsize: 4096 } }
     }
 
-    /// The query: RD clear, EDNS with 4096 octets.
+    /// The query: RD clear.
     pub(crate) fn wire(&self, id: u16) -> Vec<u8> {
         let mut wire = id.to_be_bytes().to_vec();
-        wire.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, 1]);
+        wire.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns != Edns::None)]);
         for label in self.name.trim_end_matches('.').split('.') {
             wire.push(u8::try_from(label.len()).expect("generated labels are short"));
             wire.extend(label.bytes());
@@ -44,43 +63,64 @@ impl Question {
         wire.push(0);
         wire.extend(self.rtype.to_be_bytes());
         wire.extend([0, 1]);
-        wire.extend([0, 0, 41, 0x10, 0, 0, 0, if self.dnssec_ok { 0x80 } else { 0 }, 0, 0, 0]);
+        let (bufsize, flags) = match self.edns {
+            Edns::None => return wire,
+            Edns::Plain { bufsize } => (bufsize, 0),
+            Edns::DnssecOk { bufsize } => (bufsize, 0x80),
+        };
+        wire.extend([0, 0, 41]);
+        wire.extend(bufsize.to_be_bytes());
+        wire.extend([0, 0, flags, 0, 0, 0]);
         wire
     }
 }
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} TYPE{}{}", self.name, self.rtype, if self.dnssec_ok { " +do" } else { "" })
+        write!(f, "{} TYPE{}", self.name, self.rtype)?;
+        match self.edns {
+            Edns::None => f.write_str(" +noedns"),
+            Edns::Plain { bufsize } => write!(f, " +bufsize={bufsize}"),
+            Edns::DnssecOk { bufsize } => write!(f, " +do +bufsize={bufsize}"),
+        }
     }
 }
 
 const LABELS: &[&str] = &["a", "b", "c", "*", "_t"];
-const TYPES: &[u16] = &[1, 28, 2, 6, 15, 16, 5, 39, 43, 33, 64, 65, 12, 65280];
+const TYPES: &[u16] = &[1, 28, 2, 6, 15, 16, 5, 39, 43, 33, 64, 65, 12, 35, 48, 65280];
 
 /// The zones of one seed: a parent and, now and then, one of its children.
 pub(crate) fn zones(seed: u64) -> Vec<Zone> {
     let mut random = StdRng::seed_from_u64(seed);
     let apex = format!("z{seed}.test.");
     let neighbour = format!("z{}.test.", seed ^ 1);
-    let parent = zone(&mut random, apex.clone(), &neighbour);
+    let parent = zone(&mut random, apex.clone(), &neighbour, Apex::Any);
     let cuts: Vec<String> = parent.cuts().filter(|cut| !cut.starts_with('*')).cloned().collect();
     let mut all = vec![parent];
     if let Some(cut) = cuts.choose(&mut random)
         && random.random_bool(0.3)
     {
-        all.push(zone(&mut random, cut.clone(), &apex));
+        let kind = if all[0].has_below(cut) { Apex::WithoutDname } else { Apex::Any };
+        all.push(zone(&mut random, cut.clone(), &apex, kind));
     }
     all
 }
 
-fn zone(random: &mut StdRng, apex: String, neighbour: &str) -> Zone {
+/// What may stand at an apex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Apex {
+    Any,
+    /// A parent has data below it.
+    WithoutDname,
+}
+
+fn zone(random: &mut StdRng, apex: String, neighbour: &str, kind: Apex) -> Zone {
     let ttl = *[60, 300, 3600].choose(random).expect("not empty");
     let minimum = *[30, 300, 86400].choose(random).expect("not empty");
     let soa = format!("ns.{apex} h.{apex} 1 3600 600 604800 {minimum}");
     let mut zone = Zone { apex, ttl, soa, nodes: BTreeMap::new() };
-    zone.add_apex(random, neighbour);
-    for _ in 0..random.random_range(2..14) {
+    zone.add_apex(random, neighbour, kind);
+    for _ in 0..random.random_range(2..16) {
         let owner = zone.random_name(random);
         zone.add_node(random, &owner, neighbour);
     }
@@ -88,9 +128,9 @@ fn zone(random: &mut StdRng, apex: String, neighbour: &str) -> Zone {
 }
 
 impl Zone {
-    fn add_apex(&mut self, random: &mut StdRng, neighbour: &str) {
+    fn add_apex(&mut self, random: &mut StdRng, neighbour: &str, kind: Apex) {
         let apex = self.apex.clone();
-        if random.random_bool(0.06) {
+        if random.random_bool(0.06) && kind == Apex::Any {
             self.put(&apex, "NS", "ns.elsewhere.example.".to_owned());
             self.put(&apex, "DNAME", format!("a.{neighbour}"));
             return;
@@ -110,7 +150,7 @@ impl Zone {
 
     fn random_name(&self, random: &mut StdRng) -> String {
         let mut name = self.apex.clone();
-        for _ in 0..*[1, 1, 1, 2, 2, 3].choose(random).expect("not empty") {
+        for _ in 0..*[1, 1, 1, 1, 2, 2, 2, 3, 3, 5].choose(random).expect("not empty") {
             name = format!("{}.{name}", LABELS.choose(random).expect("not empty"));
         }
         name
@@ -134,8 +174,13 @@ impl Zone {
         let target = self.random_target(random, neighbour);
         match random.random_range(0..20) {
             0..=3 => self.put(owner, "CNAME", target),
-            4 if !owner.starts_with('*') && !self.has_below(owner) => self.put(owner, "DNAME", target),
-            5..=8 if !owner.starts_with('*') => self.add_cut(random, owner, &target),
+            4 if (!owner.starts_with('*') || random.random_bool(0.3)) && !self.has_below(owner) => {
+                self.put(owner, "DNAME", target)
+            }
+            5..=8 if !owner.starts_with('*') || random.random_bool(0.1) => {
+                self.add_cut(random, owner, &target)
+            }
+            9 => self.add_large(random, owner),
             _ => self.add_data(random, owner, neighbour),
         }
     }
@@ -168,10 +213,20 @@ impl Zone {
         }
     }
 
+    /// What does not fit into 512 octets, or not into 1232.
+    fn add_large(&mut self, random: &mut StdRng, owner: &str) {
+        for number in 0..random.random_range(4..80) {
+            self.put(owner, "A", format!("192.0.2.{number}"));
+        }
+        for number in 0..random.random_range(0..9) {
+            self.put(owner, "TXT", format!("{number}{}", "large".repeat(40)));
+        }
+    }
+
     fn add_data(&mut self, random: &mut StdRng, owner: &str, neighbour: &str) {
         for _ in 0..random.random_range(1..4) {
             let target = self.random_target(random, neighbour);
-            let (rtype, rdata) = match random.random_range(0..12) {
+            let (rtype, rdata) = match random.random_range(0..14) {
                 0..=2 => ("A", format!("192.0.2.{}", random.random_range(40..250))),
                 3 => ("AAAA", format!("2001:db8::{:x}", random.random_range(1..99))),
                 4 => ("TXT", format!("t{}", random.random_range(0..9))),
@@ -180,6 +235,8 @@ impl Zone {
                 8 => ("HTTPS", format!("1 {target}")),
                 9 => ("SVCB", format!("0 {target}")),
                 10 => ("PTR", target),
+                11 => ("NAPTR", format!("1 1 \"s\" \"SIP+D2U\" \"\" {target}")),
+                12 => ("DS", format!("2 13 2 {}", "cd".repeat(32))),
                 _ => ("TYPE65280", "\\# 2 abcd ; verge: public".to_owned()),
             };
             self.put(owner, rtype, rdata);
@@ -210,11 +267,21 @@ impl Zone {
             .map(|(owner, _)| owner)
     }
 
+    /// Whether the parent of what is at `name` is not the authority for it.
+    pub(crate) fn is_below_a_cut(&self, name: &str) -> bool {
+        self.cuts().any(|cut| cut == name || name.ends_with(&format!(".{cut}")))
+    }
+
+    pub(crate) fn has_wildcard_cut(&self) -> bool {
+        self.cuts().any(|cut| cut.starts_with("*."))
+    }
+
     /// The master file.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("$TTL {}\n{} IN SOA {}\n", self.ttl, self.apex, self.soa);
         for (owner, records) in &self.nodes {
             for (rtype, rdata) in records {
+                let owner = mixed_case(owner, text.len());
                 let _ = writeln!(text, "{owner} IN {rtype} {rdata}");
             }
         }
@@ -241,14 +308,26 @@ impl Zone {
     }
 }
 
-/// Every name of every zone with every type; the DO bit on each third question.
+/// Some letters of one name in four as capitals, where `choice` says which.
+fn mixed_case(name: &str, choice: usize) -> String {
+    if choice % 4 != 3 {
+        return name.to_owned();
+    }
+    let change = |(at, letter): (usize, char)| {
+        if (choice + at) % 3 == 0 { letter.to_ascii_uppercase() } else { letter }
+    };
+    name.chars().enumerate().map(change).collect()
+}
+
+/// Every name of every zone with every type, by all kinds of clients.
 pub(crate) fn questions(zones: &[Zone]) -> Vec<Question> {
     let mut questions = Vec::new();
     for (index, zone) in zones.iter().enumerate() {
         for name in zone.names() {
             for &rtype in TYPES {
-                let dnssec_ok = questions.len() % 3 == 0;
-                questions.push(Question { zone: index, name: name.clone(), rtype, dnssec_ok });
+                let number = questions.len();
+                let (name, edns) = (mixed_case(&name, number), EDNS[number % EDNS.len()]);
+                questions.push(Question { zone: index, name, rtype, edns });
             }
         }
     }

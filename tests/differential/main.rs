@@ -81,11 +81,13 @@ fn batch(
     let servers = peers::start(&folder, &zones, arguments.ours.as_deref())?;
     let mut answers = Vec::new();
     for server in &servers {
-        answers.push((server.name, ask::all(server.address, &questions)?));
+        answers.push((server, ask::all(server.address, &questions)?));
     }
     for (index, question) in questions.iter().enumerate() {
-        let said: Vec<_> = answers.iter().map(|(name, all)| (*name, &all[index])).collect();
-        tally.judge(&zones[question.zone], question, &said);
+        let zone = &zones[question.zone];
+        let takers = answers.iter().filter(|(server, _)| server.takes(zone));
+        let said: Vec<_> = takers.map(|(server, all)| (server.name, &all[index])).collect();
+        tally.judge(zone, question, &said);
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::justified::justified;
 /// The parts of an answer that are compared one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
+    Question,
+    Truncated,
     Rcode,
     Authoritative,
     Answer,
@@ -18,7 +20,15 @@ pub(crate) enum Part {
     Additional,
 }
 
-const PARTS: [Part; 5] = [Part::Rcode, Part::Authoritative, Part::Answer, Part::Authority, Part::Additional];
+const PARTS: [Part; 7] = [
+    Part::Question,
+    Part::Truncated,
+    Part::Rcode,
+    Part::Authoritative,
+    Part::Answer,
+    Part::Authority,
+    Part::Additional,
+];
 
 /// What one server said in one part, in a form that compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +87,7 @@ impl Tally {
             if accepted(part, ours, &peers) {
                 continue;
             }
-            match justified(question, part) {
+            match justified(part, zone, said) {
                 Some(reason) => *self.justified.entry(reason).or_default() += 1,
                 None => self.unexplained(part, zone, question, said),
             }
@@ -132,6 +142,8 @@ fn accepted(part: Part, ours: &Said, peers: &[&(&'static str, Said)]) -> bool {
 
 fn view(part: Part, answer: &Answer) -> Said {
     match part {
+        Part::Question => Said::Flag(answer.echoes),
+        Part::Truncated => Said::Flag(answer.truncated),
         Part::Rcode => Said::Code(answer.rcode),
         Part::Authoritative => Said::Flag(answer.authoritative),
         Part::Answer => Said::Set(answer.answer.iter().cloned().collect()),
