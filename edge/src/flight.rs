@@ -23,16 +23,16 @@ use std::time::{Duration, SystemTime};
 
 use http::Version;
 
-pub use fill::{Filling, Own, Plan, Verdict};
+pub use fill::{Filling, INTERRUPTED, Own, Plan, Verdict};
 pub use log::Reader;
 
 use crate::clock::Clock;
 use crate::config::Site;
 use crate::key::Key;
 use crate::metrics::Metrics;
-use crate::origin::{Early, Origins};
+use crate::origin::{Answered, Early, Origins};
 use crate::policy::{RequestHead, Selecting};
-use crate::store::Store;
+use crate::store::{Store, Ticket};
 use fill::Fill;
 use marker::Markers;
 use table::{Joined, Table};
@@ -138,6 +138,14 @@ impl Flights {
         let limit = if role == Role::Leader { Duration::MAX } else { FOLLOW_LIMIT };
         let verdict = tokio::time::timeout(limit, reader.fill().verdict()).await.ok()?;
         Some(Part { verdict, reader, role })
+    }
+
+    /// Stores a response that is already here, to be read as it comes like one that was fetched.
+    pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Part {
+        let reader = Fill::start(None, ticket);
+        tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
+        let verdict = reader.fill().verdict().await;
+        Part { verdict, reader, role: Role::Leader }
     }
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way.

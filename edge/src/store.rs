@@ -137,6 +137,15 @@ impl Store {
         }
     }
 
+    /// Makes what is stored under `key` gone for the sake of a response that will be put in its place, which a request
+    /// with this ticket got. The ticket to put it with; none if another purge has come over it.
+    #[must_use]
+    pub fn supersede(&self, ticket: &Ticket, key: &Key, site: usize) -> Option<Ticket> {
+        let ticket = Purges::supersede(&self.purges, ticket, key, site);
+        self.objects.invalidate(key);
+        ticket
+    }
+
     /// The bytes that fills under way may hold.
     #[must_use]
     pub fn fills(&self) -> &Arc<Budget> {

@@ -160,7 +160,7 @@ impl Drop for Task {
 }
 
 /// The task was dropped or panicked.
-const INTERRUPTED: Unanswered =
+pub const INTERRUPTED: Unanswered =
     Unanswered { failure: Failure::Unreachable, error: ProxyError::ProxyInternalError };
 
 pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
@@ -171,6 +171,14 @@ pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
         () = task.fill.log.deserted() => return,
     };
     if let Some(storing) = storing {
+        task.store(storing).await;
+    }
+}
+
+/// As [`run`], with the origin's answer already there.
+pub(super) async fn adopt(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>, answered: Answered) {
+    let task = Task { flights, fetch, fill };
+    if let Some(storing) = task.received(answered) {
         task.store(storing).await;
     }
 }

@@ -129,11 +129,11 @@ pub fn part(response: &ResponseHead) -> Option<Part> {
     (part.first <= part.last && complete.is_none_or(|complete| part.last < complete)).then_some(part)
 }
 
-/// What a body of `length` bytes with this head holds. A part whose body ends early is a shorter part
-/// (RFC 9111 §3.3).
+/// What a body of `length` bytes with this head holds, `length` being what its own framing says. A part whose body
+/// ends early is a shorter part (RFC 9111 §3.3).
 pub fn content(response: &ResponseHead, length: Option<u64>) -> Content {
     match part(response) {
-        Some(part) => Content::Part(length.and_then(|length| part.cut(length)).unwrap_or(part)),
+        Some(part) => Content::Part(length.and_then(|length| part.framed(length)).unwrap_or(part)),
         None => Content::Whole { length },
     }
 }
@@ -158,6 +158,14 @@ impl Part {
     pub fn cut(self, length: u64) -> Option<Self> {
         let span = length.checked_sub(1)?;
         Some(Self { last: self.last.min(self.first.saturating_add(span)), ..self })
+    }
+
+    /// As [`Part::cut`], of a body whose `Content-Length` it is. The end of a part that runs to the end of the whole is
+    /// the end of the whole: of two lengths that differ, the one that can be counted counts.
+    fn framed(self, length: u64) -> Option<Self> {
+        let held = self.cut(length)?;
+        let runs_to_end = self.complete == Some(self.last.saturating_add(1));
+        Some(if runs_to_end { Self { complete: Some(held.last.saturating_add(1)), ..held } } else { held })
     }
 
     /// The field that names it in a 206.
@@ -393,7 +401,10 @@ mod tests {
     #[test]
     fn a_part_that_ends_early_is_a_shorter_part() {
         let head = response(206, &[("content-range", "bytes 4-9/10")]);
-        assert_eq!(content(&head, Some(5)), Content::Part(Part { first: 4, last: 8, complete: Some(10) }));
+        assert_eq!(content(&head, Some(5)), Content::Part(Part { first: 4, last: 8, complete: Some(9) }));
+        let inner = response(206, &[("content-range", "bytes 4-8/10")]);
+        assert_eq!(content(&inner, Some(3)), Content::Part(Part { first: 4, last: 6, complete: Some(10) }));
+        assert_eq!(content(&inner, Some(9)), Content::Part(Part { first: 4, last: 8, complete: Some(10) }));
         let entry = stored_response(&get(&[]), &head, 6);
         assert_eq!(entry.offset_in_body(&Part { first: 5, last: 5, complete: Some(10) }), 1);
         let cut = entry.clone().completed(3).map(|entry| entry.content);

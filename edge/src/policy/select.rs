@@ -36,8 +36,9 @@ pub enum Fit {
 
 /// What to send of `entry` for `request`, which [`fit`] found to fit.
 pub fn select(request: &RequestHead, entry: &Entry) -> Selection {
-    // RFC 9110 §13.2.1: conditions apply where the answer without them were a success.
-    if !entry.head.status.is_success() {
+    // RFC 9110 §13.2.1: conditions apply where the answer without them were a success; a 304 is for GET and HEAD.
+    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    if !reads || !entry.head.status.is_success() {
         Selection::Whole
     } else if is_unmodified(request, entry) {
         Selection::NotModified
@@ -193,6 +194,13 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_to_a_post_is_not_conditional() {
+        let asking =
+            request("POST", "http://a.example/", &[("if-none-match", "\"a\""), ("range", "bytes=0-1")]);
+        assert_eq!(select(&asking, &stored(&[ETAG])), Selection::Whole);
+    }
+
+    #[test]
     fn ranges_come_after_conditions() {
         check(&[], &[("range", "bytes=0-1")], partial(&[(0, 1)], 100));
         check(&[], &[("range", "bytes=100-")], Selection::Unsatisfiable { length: 100 });
@@ -228,10 +236,12 @@ mod tests {
             let found = (fit(&asking, &entry) == Fit::Fits).then(|| select(&asking, &entry));
             assert_eq!(found, expected, "{content_range} {range:?}");
         };
+        check("bytes 4-9/10", 5, Some("bytes=-5"), Some(partial(&[(4, 8)], 9)));
         check("bytes 5-9/10", 5, Some("bytes=-5"), Some(partial(&[(5, 9)], 10)));
-        check("bytes 4-9/10", 5, Some("bytes=6-8"), Some(partial(&[(6, 8)], 10)));
+        check("bytes 4-9/10", 5, Some("bytes=6-8"), Some(partial(&[(6, 8)], 9)));
         check("bytes 4-9/10", 6, Some("bytes=6-"), Some(partial(&[(6, 9)], 10)));
-        check("bytes 4-9/10", 5, Some("bytes=6-"), None);
+        check("bytes 4-9/10", 5, Some("bytes=6-"), Some(partial(&[(6, 8)], 9)));
+        check("bytes 4-8/10", 4, Some("bytes=6-"), None);
         check("bytes 4-9/10", 6, Some("bytes=3-8"), None);
         check("bytes 4-9/10", 6, Some("bytes=10-"), None);
         check("bytes 4-9/10", 6, None, None);

@@ -16,7 +16,7 @@ use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::validate::Validators;
-use crate::policy::{self, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
+use crate::policy::{self, Admit, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -175,8 +175,8 @@ fn early(exchange: &Exchange) -> Early {
     })
 }
 
-/// Sends the request on as it is and stores nothing.
-pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, why: Forward) -> Answer {
+/// Sends the request on as it is. Only a POST's response may be stored.
+pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody, why: Forward) -> Answer {
     let Exchange { request, version, peer, site, .. } = exchange;
     let hop = Hop { name: &edge.name, client: peer.client.ip(), version: *version };
     let headers = match fields(request, &Ask::AsSent, &hop) {
@@ -193,15 +193,54 @@ pub(super) async fn pass(edge: &Edge, exchange: &Exchange, upload: RequestBody, 
         Err(unanswered) => failed(edge, unanswered, why),
         Ok(answered) => {
             let head = head_of(&answered);
-            for uri in policy::invalidates(request, &head) {
-                let about = RequestHead { uri, ..request.clone() };
-                edge.store.purge(&Scope::Key(key::key(&about, &site.site.key)));
-            }
+            let superseding = invalidate(edge, exchange, &head, &ticket);
             if request.method == Method::HEAD {
                 learn(edge, exchange, &answered, &head, &ticket);
             }
-            passed(edge, answered, why, None)
+            match superseding {
+                Some(ticket) if is_kept(exchange, &answered, &head) => {
+                    keep(edge, exchange, answered, ticket, why).await
+                }
+                _ => passed(edge, answered, why, None),
+            }
         }
+    }
+}
+
+/// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place
+/// of what was stored under its key, if it had any business there.
+fn invalidate(edge: &Edge, exchange: &Exchange, head: &ResponseHead, ticket: &Ticket) -> Option<Ticket> {
+    let Exchange { request, site, key, .. } = exchange;
+    let uris = policy::invalidates(request, head);
+    let superseding = if uris.is_empty() { None } else { edge.store.supersede(ticket, key, site.index) };
+    let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, &site.site.key);
+    for other in uris.into_iter().map(about).filter(|other| other != key) {
+        edge.store.purge(&Scope::Key(other));
+    }
+    superseding
+}
+
+/// RFC 9110 §9.3.3: a POST's response may stand for a later GET.
+fn is_kept(exchange: &Exchange, answered: &Answered, head: &ResponseHead) -> bool {
+    let Exchange { request, site, .. } = exchange;
+    let rules = &site.site.rules;
+    let admitted = || policy::admit(request, head, answered.asked, rules, answered.received);
+    request.method == Method::POST && matches!(admitted(), Admit::Keep(_))
+}
+
+async fn keep(
+    edge: &Arc<Edge>,
+    exchange: &Exchange,
+    answered: Answered,
+    ticket: Ticket,
+    why: Forward,
+) -> Answer {
+    let fetch = fetch_of(exchange, Plan::Whole { reserve: None });
+    let part = edge.flights.adopt(fetch, answered, ticket).await;
+    match share(edge, exchange, part, why) {
+        Shared::Answer(answer) => *answer,
+        // Its task broke down: the response went with it.
+        Shared::Not(_) => failed(edge, flight::INTERRUPTED, why),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::metrics::Outcome;
 use crate::policy::headers::client;
 use crate::policy::headers::status::{CacheStatus, Verdict};
 use crate::policy::range::{Multipart, Part};
-use crate::policy::{self, Freshness, ResponseHead, Selection};
+use crate::policy::{self, Content, Freshness, ResponseHead, Selection};
 use crate::store::Object;
 
 /// An answer from a stored object: all of it, or what the client's conditions and ranges leave of it.
@@ -57,7 +57,11 @@ pub(super) fn streamed(
     role: Role,
     verdict: Verdict,
 ) -> Answer {
-    let selection = one_after_another(policy::select(&exchange.request, &filling.entry));
+    let selection = match role {
+        // A 206 to its own request is what it asked for, as it came.
+        Role::Leader if matches!(filling.entry.content, Content::Part(_)) => Selection::Whole,
+        _ => one_after_another(policy::select(&exchange.request, &filling.entry)),
+    };
     let freshness = filling.entry.freshness(edge.clock.now());
     let why = why(&verdict);
     let status = CacheStatus { verdict, detail: None, key: None };

@@ -60,6 +60,20 @@ impl Purges {
         Ticket { epoch: Epoch(now), purges: Arc::clone(this) }
     }
 
+    /// Purges `key`, and gives a ticket from after that to a fetch from before it, unless another purge covers it already.
+    pub(super) fn supersede(this: &Arc<Self>, ticket: &Ticket, key: &Key, site: usize) -> Option<Ticket> {
+        let mut state = this.lock();
+        let covering = this.oldest_valid(site).max(Epoch(state.of(key)));
+        state.now += 1;
+        let now = state.now;
+        state.note(key, now);
+        if ticket.epoch < covering {
+            return None;
+        }
+        *state.running.entry(now).or_default() += 1;
+        Some(Ticket { epoch: Epoch(now), purges: Arc::clone(this) })
+    }
+
     pub(super) fn advance(&self, scope: &Scope) {
         let mut state = self.lock();
         state.now += 1;
@@ -154,6 +168,18 @@ mod tests {
         check(Scope::Key(key("a")), true, false, false);
         check(Scope::Site(0), true, true, false);
         check(Scope::All, true, true, true);
+    }
+
+    #[test]
+    fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
+        let purges = Arc::new(Purges::new(1));
+        let (before, other) = (Purges::begin(&purges), Purges::begin(&purges));
+        let after = Purges::supersede(&purges, &before, &key("a"), 0).expect("nothing was purged");
+        assert!(purges.covers(&other, &key("a"), 0) && !purges.covers(&after, &key("a"), 0));
+        purges.advance(&Scope::Key(key("a")));
+        assert!(purges.covers(&after, &key("a"), 0));
+        assert!(Purges::supersede(&purges, &after, &key("a"), 0).is_none());
+        assert!(purges.covers(&after, &key("a"), 0) && !purges.covers(&Purges::begin(&purges), &key("a"), 0));
     }
 
     #[test]

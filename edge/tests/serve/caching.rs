@@ -171,6 +171,28 @@ async fn an_unsafe_request_drops_what_is_stored() {
 }
 
 #[tokio::test]
+async fn the_response_to_a_post_answers_a_later_get_if_it_says_so() {
+    let origin = Origin::answering(|head| {
+        let location = if head.starts_with("POST /own") { "Content-Location: /own\r\n" } else { "" };
+        response("200 OK", &format!("{FRESH}{location}"), &head[..head.find(' ').unwrap()])
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let check = async |path: &str, expected: &str| {
+        rig.get(path).await;
+        let post = format!(
+            "POST {path} HTTP/1.1\r\nHost: site.test\r\nIf-None-Match: *\r\nContent-Length: 0\r\n\r\n"
+        );
+        let posted = rig.client().await.raw(post.as_bytes()).await;
+        assert_eq!((posted.status, posted.text().as_str()), (200, "POST"));
+        assert_eq!(rig.get(path).await.text(), expected, "{path}");
+    };
+    check("/own", "POST").await;
+    check("/other", "GET").await;
+    assert_eq!(origin.count(), 5);
+}
+
+#[tokio::test]
 async fn hosts_are_kept_apart() {
     let origin = Origin::answering(|head| {
         let host = head.lines().find(|line| line.to_ascii_lowercase().starts_with("host:")).unwrap();
