@@ -36,6 +36,8 @@ pub struct Config {
     pub zones: PathBuf,
     /// Who asks here is outside. UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Encrypted listeners of the outside.
+    pub encrypted: Encrypted,
     /// Addresses that are hidden beside the special-purpose registries.
     pub private: Vec<IpNet>,
     /// Names at or under which everything is hidden.
@@ -48,8 +50,12 @@ pub struct Config {
     pub log: Log,
     /// The UDP loops.
     pub udp: Udp,
-    /// The TCP loops.
+    /// Connections, whatever they carry.
     pub tcp: Tcp,
+    /// What encrypted listeners show; there is one if there are any.
+    pub tls: Option<Tls>,
+    /// DNS over HTTPS.
+    pub https: Https,
     /// How changes of zone files are noticed.
     pub reload: Reload,
     /// Where the secret of DNS cookies (RFC 7873) comes from.
@@ -67,10 +73,48 @@ pub struct Config {
 pub struct Internal {
     /// Who asks here is inside if its address is in `clients`. UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Encrypted listeners of the inside.
+    pub encrypted: Encrypted,
     /// Exact prefixes of internal clients.
     pub clients: Vec<IpNet>,
     /// Zones that do not exist outside.
     pub zones: Vec<Name>,
+}
+
+/// Listeners inside TLS or QUIC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encrypted {
+    /// DNS over TLS (RFC 7858). TCP.
+    pub tls: Vec<SocketAddr>,
+    /// DNS over HTTPS (RFC 8484). TCP.
+    pub https: Vec<SocketAddr>,
+    /// DNS over QUIC (RFC 9250). UDP.
+    pub quic: Vec<SocketAddr>,
+}
+
+impl Encrypted {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tls.is_empty() && self.https.is_empty() && self.quic.is_empty()
+    }
+}
+
+/// What encrypted listeners show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM: the server's certificate, and behind it those that lead to its root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+}
+
+/// DNS over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Https {
+    /// Where questions are asked.
+    pub path: String,
 }
 
 /// The operator's HTTP listener.
@@ -113,7 +157,7 @@ pub struct Udp {
     pub receive_buffer_octets: Option<usize>,
 }
 
-/// The TCP loops.
+/// Connections: TCP, TLS, HTTPS and QUIC, outside and inside, each counted on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tcp {
     /// Connections at once; one more drops the one that was idle longest.

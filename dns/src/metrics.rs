@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::serve::Ended;
 use crate::view::{Listener, Transport, Which};
 use crate::wire::rcode::Rcode;
 use crate::wire::{Guarded, Outcome, Why};
@@ -22,7 +23,19 @@ pub struct Metrics {
     loops: Mutex<Vec<Arc<Counters>>>,
     served: Mutex<Served>,
     loads: [AtomicU64; LoadResult::ALL.len()],
-    connections: [Arc<AtomicU64>; LISTENERS.len()],
+    connections: [[Arc<AtomicU64>; Transport::ALL.len()]; LISTENERS.len()],
+    endings: [Arc<Endings>; Transport::ALL.len()],
+}
+
+/// How connections of one transport ended.
+#[derive(Debug, Default)]
+pub struct Endings([AtomicU64; Ended::ALL.len()]);
+
+impl Endings {
+    /// Counts one.
+    pub(crate) fn count(&self, ended: Ended) {
+        add(&self.0[index(&Ended::ALL, &ended)], 1);
+    }
 }
 
 /// What is in service, as the last reload left it.
@@ -108,9 +121,14 @@ impl Metrics {
         counters
     }
 
-    /// How many TCP connections are open on the listeners of one side; whoever opens and closes them sets it.
-    pub fn connections(&self, listener: Listener) -> Arc<AtomicU64> {
-        Arc::clone(&self.connections[index(&LISTENERS, &listener)])
+    /// How many connections are open on the listeners of one side; whoever opens and closes them sets it.
+    pub fn connections(&self, listener: Listener, transport: Transport) -> Arc<AtomicU64> {
+        Arc::clone(&self.connections[index(&LISTENERS, &listener)][index(&Transport::ALL, &transport)])
+    }
+
+    /// How connections ended.
+    pub(crate) fn endings(&self, transport: Transport) -> Arc<Endings> {
+        Arc::clone(&self.endings[index(&Transport::ALL, &transport)])
     }
 
     /// Another load of the zone files has ended.
@@ -159,6 +177,11 @@ impl Counters {
     pub fn refused_by_kernel(&self, answers: usize) {
         add(&self.refused_by_kernel, u64::try_from(answers).unwrap_or(u64::MAX));
     }
+}
+
+/// Of each transport that has connections.
+fn connected<T>(of: &[T; Transport::ALL.len()]) -> impl Iterator<Item = (Transport, &T)> {
+    Transport::ALL.into_iter().zip(of).filter(|(transport, _)| *transport != Transport::Udp)
 }
 
 fn index<T: PartialEq>(all: &[T], wanted: &T) -> usize {
@@ -227,15 +250,24 @@ impl Metrics {
 
     fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric =
-            encoder.encode_descriptor("tcp_connections", "Open TCP connections", None, MetricType::Gauge)?;
+            encoder.encode_descriptor("connections", "Open connections", None, MetricType::Gauge)?;
         for (listener, open) in LISTENERS.iter().zip(&self.connections) {
             let label = match listener {
                 Listener::Outside => "outside",
                 Listener::Inside => "inside",
             };
-            metric.encode_family(&[("listener", label)])?.encode_gauge(&open.load(Ordering::Relaxed))?;
+            for (transport, open) in connected(open) {
+                let labels = [("transport", transport.as_str()), ("listener", label)];
+                metric.encode_family(&labels)?.encode_gauge(&open.load(Ordering::Relaxed))?;
+            }
         }
-        Ok(())
+        let ended = connected(&self.endings).flat_map(|(transport, endings)| {
+            Ended::ALL.iter().zip(&endings.0).map(move |(ended, count)| {
+                let labels = [("transport", transport.as_str()), ("reason", ended.as_str())];
+                (labels, count.load(Ordering::Relaxed))
+            })
+        });
+        counters(encoder, "connections_ended", "Connections that ended, by what ended them", ended)
     }
 
     fn encode_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -309,7 +341,8 @@ mod tests {
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
         let zone = ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7) };
-        metrics.connections(Listener::Inside).store(4, Ordering::Relaxed);
+        metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
+        metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode();
         for line in [
@@ -321,7 +354,8 @@ mod tests {
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_generation 3",
-            "verge_dns_tcp_connections{listener=\"inside\"} 4",
+            "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
+            "verge_dns_connections_ended_total{transport=\"tls\",reason=\"slow_handshake\"} 1",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");
         }

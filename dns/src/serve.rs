@@ -1,29 +1,35 @@
 //! How it travels: the sockets and the loops on them, the world they answer from, and its reload.
 //!
 //! ```text
-//! config ─▶ bind ─▶ first load ─▶ UDP threads, TCP tasks, admin ─▶ Running ─▶ drain
+//! config ─▶ bind ─▶ first load ─▶ UDP threads; TCP, TLS, HTTPS and QUIC tasks; admin ─▶ Running ─▶ drain
 //!                        │              ▲
 //!                        └▶ reload ─▶ world (one pointer, swapped as a whole)
 //! ```
 //!
 //! Invariant: nothing listens before every address is taken and the first world is loaded.
 
+mod accept;
 mod bind;
 pub(crate) mod clock;
+mod crew;
 mod desk;
+mod guests;
+mod https;
+mod quic;
 pub(crate) mod reload;
 mod secrets;
+mod sockets;
 mod stream;
 #[expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; the module states its invariant")]
 mod sys;
+mod tls;
 mod udp;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,18 +40,20 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::accept::Ended;
 pub use self::bind::BindError;
-use self::bind::Bound;
-use self::desk::Desk;
+use self::crew::Crew;
 pub use self::reload::{FolderError, Loads};
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
+use self::sockets::Sockets;
 pub(crate) use self::sys::raise_descriptor_limit;
+use self::tls::Certificates;
+pub use self::tls::{CertificateError, CertificateFault};
 use crate::admin::{self, TokenError};
-use crate::config::{Config, Tcp};
-use crate::limit::{Limits, Rates};
+use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::view::{Listener, Transport, World};
+use crate::view::{Listener, Transport};
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -57,8 +65,21 @@ pub struct Listening {
     pub outside: Vec<SocketAddr>,
     /// UDP and TCP; who asks here is inside if its address is.
     pub inside: Vec<SocketAddr>,
+    /// Inside TLS or QUIC.
+    pub encrypted: Vec<Encrypted>,
     /// The operator's HTTP.
     pub admin: Option<SocketAddr>,
+}
+
+/// An encrypted listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encrypted {
+    /// With the port that was found.
+    pub address: SocketAddr,
+    /// TLS, HTTPS or QUIC.
+    pub transport: Transport,
+    /// Who asks there.
+    pub listener: Listener,
 }
 
 /// A server that answers.
@@ -71,6 +92,7 @@ pub struct Running {
     tasks: TaskTracker,
     loader: Loader,
     loads: watch::Receiver<Loads>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// A UDP thread and the socket that wakes it.
@@ -90,6 +112,8 @@ pub enum StartError {
     Token(TokenError),
     /// The secret of server cookies cannot be read.
     Secret(SecretError),
+    /// The certificate of the encrypted listeners is of no use.
+    Certificate(CertificateError),
     /// The system gave no thread.
     Thread(io::Error),
 }
@@ -101,6 +125,7 @@ impl fmt::Display for StartError {
             Self::Folder(error) => write!(f, "{error} (setting `zones`)"),
             Self::Token(error) => error.fmt(f),
             Self::Secret(error) => error.fmt(f),
+            Self::Certificate(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
         }
     }
@@ -113,6 +138,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let sockets = Sockets::bind(&config).map_err(StartError::Bind)?;
     let token = config.admin.as_ref().map(|admin| admin::token(&admin.token_file)).transpose();
     let token = token.map_err(StartError::Token)?;
+    let certificates = config.tls.as_ref().map(Certificates::load).transpose();
+    let certificates = certificates.map_err(StartError::Certificate)?;
     let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
     let first = {
         let (config, secrets) = (config.clone(), secrets.clone());
@@ -130,14 +157,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut crew = Crew::new(Arc::clone(&service.world), Arc::clone(&metrics), &config);
     let listening = sockets.addresses();
     let admin_listener = sockets.admin.map(into_tokio);
-    let sides = [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)];
-    for (bound, side) in sides {
-        crew.serve(bound, side).map_err(StartError::Thread)?;
+    for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
+        crew.serve(sockets.plain, side).map_err(StartError::Thread)?;
+        if let Some(certificates) = &certificates {
+            crew.serve_encrypted(sockets.encrypted, side, certificates).map_err(StartError::Thread)?;
+        }
+    }
+    if let Some(certificates) = &certificates {
+        crew.tasks.spawn(Arc::clone(certificates).follow(crew.drain.clone()));
     }
     let loader = Loader::start(config, secrets, library, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));
     if let (Some(listener), Some(token)) = (admin_listener, token) {
-        let signals = loader.signals.clone();
+        let (signals, certificates) = (loader.signals.clone(), certificates.clone());
         let desk = admin::Desk {
             metrics,
             ready: Arc::clone(&ready),
@@ -145,12 +177,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             reload: Box::new(move || {
                 // The loader is gone only when the server ends.
                 let _ = signals.send(Signal::Reload);
+                certificates.iter().for_each(|it| it.ask());
             }),
         };
         crew.tasks.spawn(admin::serve(listener, desk, crew.drain.clone()));
     }
     let Crew { loops, stop, drain, tasks, .. } = crew;
-    Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads })
+    Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates })
 }
 
 impl Running {
@@ -159,10 +192,11 @@ impl Running {
         &self.listening
     }
 
-    /// Reads the config and the zone files again, as SIGHUP does.
+    /// Reads the config, the zone files and the certificate again, as SIGHUP does.
     pub fn reload(&self) {
         // The loader is gone only when the server ends.
         let _ = self.loader.signals.send(Signal::Reload);
+        self.certificates.iter().for_each(|it| it.ask());
     }
 
     /// Tells of every load that found something new, good or bad.
@@ -197,108 +231,8 @@ impl Loop {
     }
 }
 
-struct Sockets {
-    outside: Vec<Bound>,
-    inside: Vec<Bound>,
-    admin: Option<std::net::TcpListener>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Self, BindError> {
-        let sides = [("listen", &config.listen), ("internal.listen", &config.internal.listen)];
-        // All are probed before any is taken: one of ours must not look like a stranger's to the next.
-        for (setting, addresses) in sides {
-            addresses.iter().try_for_each(|address| bind::probe(setting, *address))?;
-        }
-        let [outside, inside] = sides.map(|(setting, addresses)| -> Result<Vec<_>, BindError> {
-            addresses.iter().map(|address| bind::bind(setting, *address, config.udp)).collect()
-        });
-        let admin =
-            config.admin.as_ref().map(|admin| bind::bind_tcp("admin.listen", admin.listen)).transpose()?;
-        Ok(Self { outside: outside?, inside: inside?, admin })
-    }
-
-    fn addresses(&self) -> Listening {
-        let of = |bound: &[Bound]| bound.iter().map(|bound| bound.address).collect();
-        Listening {
-            outside: of(&self.outside),
-            inside: of(&self.inside),
-            admin: self.admin.as_ref().and_then(|admin| admin.local_addr().ok()),
-        }
-    }
-}
-
 fn into_tokio(listener: std::net::TcpListener) -> TcpListener {
     TcpListener::from_std(listener).expect("the listener does not block and the runtime is here")
-}
-
-/// Those who answer, as they are hired.
-struct Crew {
-    world: Arc<ArcSwap<World>>,
-    metrics: Arc<Metrics>,
-    tcp: Tcp,
-    rates: Option<Rates>,
-    loops: Vec<Loop>,
-    stop: Arc<AtomicBool>,
-    drain: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Crew {
-    fn new(world: Arc<ArcSwap<World>>, metrics: Arc<Metrics>, config: &Config) -> Self {
-        Self {
-            world,
-            metrics,
-            tcp: config.tcp,
-            rates: config.rate_limit,
-            loops: Vec::new(),
-            stop: Arc::default(),
-            drain: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        }
-    }
-
-    fn serve(&mut self, bound: Vec<Bound>, side: Listener) -> io::Result<()> {
-        let shared = Arc::new(stream::Shared {
-            config: self.tcp,
-            listener: side,
-            table: stream::Table::new(
-                self.tcp.max_connections,
-                self.tcp.max_connections_per_client,
-                self.metrics.connections(side),
-                clock::now(),
-            ),
-            tasks: self.tasks.clone(),
-            drain: self.drain.clone(),
-            desk: Mutex::new(self.desk(Transport::Tcp)),
-        });
-        for Bound { address, udp, tcp } in bound {
-            for socket in udp {
-                self.spawn_loop(address, Arc::new(socket), side)?;
-            }
-            self.tasks.spawn(stream::accept(into_tokio(tcp), Arc::clone(&shared)));
-        }
-        Ok(())
-    }
-
-    fn spawn_loop(&mut self, address: SocketAddr, socket: Arc<UdpSocket>, side: Listener) -> io::Result<()> {
-        let (mut desk, stop, own) = (self.desk(Transport::Udp), Arc::clone(&self.stop), Arc::clone(&socket));
-        let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
-            // A packet that panics is a bug, but must not silence this core's clients for good.
-            let mut run = || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &mut desk)));
-            while run().is_err() {
-                tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
-            }
-        })?;
-        self.loops.push(Loop { socket, thread });
-        Ok(())
-    }
-
-    fn desk(&self, transport: Transport) -> Desk {
-        // A stream's client has proved its address, so that nobody else can be flooded through it.
-        let rates = self.rates.filter(|_| transport == Transport::Udp);
-        Desk::new(Arc::clone(&self.world), Limits::new(rates), self.metrics.counters(transport))
-    }
 }
 
 #[cfg(test)]

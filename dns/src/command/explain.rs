@@ -105,7 +105,8 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
 
 /// The view of a client that asks the listener which could show it most.
 fn view(from: IpAddr, world: &World, config: Option<&Config>) -> (Which, String) {
-    let internal = config.filter(|config| !config.internal.listen.is_empty());
+    let internal =
+        config.filter(|config| !config.internal.listen.is_empty() || !config.internal.encrypted.is_empty());
     let listener = if internal.is_some() { Listener::Inside } else { Listener::Outside };
     let client = Client { address: from, port: 0, listener, transport: Transport::Tcp };
     let view = choose(&world.access, &client);

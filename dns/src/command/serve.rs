@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, say};
 use crate::config::{self, Config, Log, LogFormat};
 use crate::serve::{self, Listening, Running};
+use crate::view::Listener;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,13 +42,16 @@ async fn answer(config: Config) -> Result<(), Failure> {
 
 /// More descriptors than connections, or a word about it.
 fn make_room(config: &Config) {
-    let wanted = 2 * config.tcp.max_connections as u64;
+    let sides = [&config.encrypted, &config.internal.encrypted];
+    // TCP on both sides, TLS and HTTPS where there are; all connections of QUIC share a descriptor.
+    let tables = 2 + sides.iter().flat_map(|it| [&it.tls, &it.https]).filter(|it| !it.is_empty()).count();
+    let wanted = (tables * config.tcp.max_connections) as u64;
     match serve::raise_descriptor_limit() {
         Ok(limit) if limit > wanted => {}
         Ok(limit) => tracing::warn!(
             limit,
             wanted,
-            "the limit of open files is below both sides' `tcp.max_connections`; connections are dropped earlier"
+            "the limit of open files is below what `tcp.max_connections` allows in all; connections are dropped earlier"
         ),
         Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
     }
@@ -57,7 +61,16 @@ fn announcement(listening: &Listening) -> String {
     let outside = listening.outside.iter().map(|address| (address, "outside"));
     let inside = listening.inside.iter().map(|address| (address, "inside"));
     let admin = listening.admin.iter().map(|address| (address, "admin"));
-    outside.chain(inside).chain(admin).map(|(address, who)| format!("listening {address} {who}\n")).collect()
+    let encrypted = listening.encrypted.iter().map(|it| {
+        let who = match it.listener {
+            Listener::Outside => "outside",
+            Listener::Inside => "inside",
+        };
+        format!("listening {} {who} {}\n", it.address, it.transport.as_str())
+    });
+    let plain =
+        outside.chain(inside).chain(admin).map(|(address, who)| format!("listening {address} {who}\n"));
+    plain.chain(encrypted).collect()
 }
 
 fn start_log(log: &Log) -> Result<(), Failure> {

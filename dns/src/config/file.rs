@@ -18,6 +18,12 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) listen: Vec<Spanned<SocketAddr>>,
     #[serde(default)]
+    pub(super) listen_tls: Vec<Spanned<SocketAddr>>,
+    #[serde(default)]
+    pub(super) listen_https: Vec<Spanned<SocketAddr>>,
+    #[serde(default)]
+    pub(super) listen_quic: Vec<Spanned<SocketAddr>>,
+    #[serde(default)]
     pub(super) private: Vec<Spanned<Prefix>>,
     #[serde(default)]
     pub(super) internal_names: Vec<Spanned<DomainName>>,
@@ -29,6 +35,9 @@ pub(super) struct File {
     pub(super) udp: Udp,
     #[serde(default)]
     pub(super) tcp: Tcp,
+    pub(super) tls: Option<Spanned<Tls>>,
+    #[serde(default)]
+    pub(super) https: Https,
     #[serde(default)]
     pub(super) reload: Reload,
     #[serde(default)]
@@ -41,6 +50,9 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Internal {
     pub(super) listen: Vec<Spanned<SocketAddr>>,
+    pub(super) listen_tls: Vec<Spanned<SocketAddr>>,
+    pub(super) listen_https: Vec<Spanned<SocketAddr>>,
+    pub(super) listen_quic: Vec<Spanned<SocketAddr>>,
     pub(super) clients: Vec<Spanned<Prefix>>,
     pub(super) zones: Vec<Spanned<DomainName>>,
 }
@@ -75,6 +87,20 @@ pub(super) struct Tcp {
     pub(super) idle_timeout: Option<Spanned<Span>>,
     pub(super) message_timeout: Option<Spanned<Span>>,
     pub(super) write_timeout: Option<Spanned<Span>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) handshake_timeout: Option<Spanned<Span>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Https {
+    pub(super) path: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

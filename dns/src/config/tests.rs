@@ -34,6 +34,9 @@ fn every_key_is_read() {
         zones = "/srv/zones"
         listen = ["[::]:53", "192.0.2.1:53"]
         nsid = "ns1.ams"
+        listen_tls = ["192.0.2.1:853"]
+        listen_https = ["192.0.2.1:443", "[::]:443"]
+        listen_quic = ["192.0.2.1:853"]
         private = ["198.51.100.64/27", "2001:db8::5"]
         internal_names = ["Corp.Example.com", "db.example.com."]
         [internal]
@@ -54,6 +57,12 @@ fn every_key_is_read() {
         idle_timeout = "1m"
         message_timeout = "1500ms"
         write_timeout = "2s"
+        [tls]
+        certificate = "tls/chain.pem"
+        key = "/run/key.pem"
+        handshake_timeout = "3s"
+        [https]
+        path = "/q"
         [reload]
         watch = false
         debounce = "50ms"
@@ -82,6 +91,16 @@ fn every_key_is_read() {
         write_timeout: Duration::from_secs(2),
     };
     assert_eq!(config.tcp, tcp);
+    let tls = Tls {
+        certificate: "/etc/verge/tls/chain.pem".into(),
+        key: "/run/key.pem".into(),
+        handshake_timeout: Duration::from_secs(3),
+    };
+    assert_eq!(config.tls, Some(tls));
+    assert_eq!(config.https.path, "/q");
+    assert_eq!(config.encrypted.tls, ["192.0.2.1:853".parse().unwrap()]);
+    assert_eq!(config.encrypted.https.len(), 2);
+    assert_eq!(config.encrypted.quic, config.encrypted.tls);
     let reload = Reload { watch: false, debounce: Duration::from_millis(50), poll: Duration::from_secs(5) };
     assert_eq!(config.reload, reload);
     assert_eq!(config.cookies, Cookies::File("/etc/verge/cookie.secret".into()));
@@ -105,6 +124,8 @@ fn the_reference_names_every_key_and_its_default() {
         "[log]\n",
         "[udp]\n",
         "[tcp]\n",
+        "[tls]\n",
+        "[https]\n",
         "[reload]\n",
         "[cookies]\n",
         "[rate_limit]\n",
@@ -132,7 +153,7 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             3,
             1,
             "unknown key `foo`",
-            "keys known here: listen, clients, zones",
+            "keys known here: listen, listen_tls, listen_https, listen_quic, clients, zones",
         ),
         ("listen = [\"127.0.0.1:1\"]", 1, 1, "missing field `zones`", "name the folder"),
         ("zones = \"z\"", 1, 1, "there is no address to listen on", "add listen"),
@@ -155,7 +176,42 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             4,
             11,
             "listened on twice",
-            "outside or inside, not both",
+            "outside or inside, and carries one protocol",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\nlisten_https = [\"127.0.0.1:1\"]",
+            3,
+            17,
+            "listened on twice",
+            "carries one protocol",
+        ),
+        (
+            "zones = \"z\"\nlisten_quic = [\"127.0.0.1:1\"]\n[internal]\nlisten = [\"127.0.0.1:1\"]",
+            2,
+            16,
+            "listened on twice",
+            "carries one protocol",
+        ),
+        (
+            "zones = \"z\"\nlisten_tls = [\"127.0.0.1:1\"]",
+            2,
+            15,
+            "no certificate for this listener",
+            "add a section [tls]",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"",
+            3,
+            1,
+            "no listener shows this certificate",
+            "add listen_tls",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[https]\npath = \"dns query\"",
+            4,
+            8,
+            "out of range",
+            "a path such as",
         ),
         (
             "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[internal]\nclients = [\"10.0.0.0/8\"]",

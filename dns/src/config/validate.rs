@@ -1,6 +1,8 @@
 //! What belongs together: from the keys as written to a [`Config`] that cannot be wrong.
 
-use std::net::{IpAddr, SocketAddr};
+mod listeners;
+
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +12,10 @@ use toml::Spanned;
 
 use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
-use super::{Admin, Config, ConfigError, Cookies, Internal, Log, Place, Reload, Tcp, Udp, Warning};
+use super::{
+    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, Log, Place, Reload, Tcp, Tls, Udp,
+    Warning,
+};
 use crate::limit::Rates;
 use crate::name::Name;
 use crate::view::IDLE_TIMEOUT;
@@ -27,6 +32,10 @@ const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that does not read is dropped after this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Two round trips and a signature; a client that needs longer is not one.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The path of RFC 8484's examples, and what clients take if they are told none.
+const HTTPS_PATH: &str = "/dns-query";
 /// An editor writes a file in several steps within this.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Cheap (one stat a file) and only for file systems that report no changes.
@@ -58,9 +67,9 @@ const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
 
 type At<'a> = &'a dyn Fn(Range<usize>) -> Place;
 
-pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config, ConfigError> {
-    let internal = written.internal.unwrap_or_else(|| Spanned::new(0..0, file::Internal::default()));
-    check_listeners(&written.listen, &internal, at)?;
+pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Config, ConfigError> {
+    let internal = written.internal.take().unwrap_or_else(|| Spanned::new(0..0, file::Internal::default()));
+    listeners::check(&written, internal.get_ref(), at)?;
     check_clients(internal.get_ref(), at)?;
     let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
     let internal = internal.into_inner();
@@ -68,10 +77,20 @@ pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config,
         file: None,
         zones: base.join(written.zones),
         listen: plain(written.listen),
+        encrypted: Encrypted {
+            tls: plain(written.listen_tls),
+            https: plain(written.listen_https),
+            quic: plain(written.listen_quic),
+        },
         private: prefixes(written.private),
         internal_names: names(written.internal_names),
         internal: Internal {
             listen: plain(internal.listen),
+            encrypted: Encrypted {
+                tls: plain(internal.listen_tls),
+                https: plain(internal.listen_https),
+                quic: plain(internal.listen_quic),
+            },
             clients: prefixes(internal.clients),
             zones: names(internal.zones),
         },
@@ -85,36 +104,17 @@ pub(super) fn validate(written: File, base: &Path, at: At<'_>) -> Result<Config,
         },
         udp: udp(written.udp, at)?,
         tcp: tcp(written.tcp, at)?,
+        tls: written.tls.map(|tls| self::tls(tls.into_inner(), base, at)).transpose()?,
+        https: Https {
+            path: within(written.https.path, |path| is_path(path), "a path such as \"/dns-query\"", at)?
+                .unwrap_or_else(|| HTTPS_PATH.to_owned()),
+        },
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
         rate_limit: written.rate_limit.map(|limit| rates(limit, at)).transpose()?,
         warnings,
     })
-}
-
-fn check_listeners(
-    outside: &[Spanned<SocketAddr>],
-    internal: &Spanned<file::Internal>,
-    at: At<'_>,
-) -> Result<(), ConfigError> {
-    let inside = &internal.get_ref().listen;
-    if outside.is_empty() && inside.is_empty() {
-        let message = "there is no address to listen on";
-        let help = "add listen = [\"127.0.0.1:5300\"] above the first [table]";
-        return Err(invalid(at(0..0), message, help));
-    }
-    let mut seen: Vec<SocketAddr> = Vec::new();
-    for listen in outside.iter().chain(inside) {
-        // Port 0 asks the system for a free one, so equal texts are different ports.
-        if listen.get_ref().port() != 0 && seen.contains(listen.get_ref()) {
-            let message = format!("{} is listened on twice", listen.get_ref());
-            let help = "an address is outside or inside, not both; give each listener its own";
-            return Err(invalid(at(listen.span()), message, help));
-        }
-        seen.push(*listen.get_ref());
-    }
-    Ok(())
 }
 
 fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigError> {
@@ -127,7 +127,7 @@ fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigErro
         }
     }
     // V5: a source address alone, on a listener that outsiders reach, proves nothing.
-    match (internal.listen.first(), internal.clients.first()) {
+    match (listeners::of_inside(internal).next(), internal.clients.first()) {
         (None, Some(client)) => Err(invalid(
             at(client.span()),
             "clients are internal only on internal listeners, and there is none",
@@ -186,6 +186,20 @@ fn tcp(written: file::Tcp, at: At<'_>) -> Result<Tcp, ConfigError> {
         message_timeout: timeout(written.message_timeout, MESSAGE_TIMEOUT, at)?,
         write_timeout: timeout(written.write_timeout, WRITE_TIMEOUT, at)?,
     })
+}
+
+fn tls(written: file::Tls, base: &Path, at: At<'_>) -> Result<Tls, ConfigError> {
+    Ok(Tls {
+        certificate: base.join(written.certificate),
+        key: base.join(written.key),
+        handshake_timeout: timeout(written.handshake_timeout, HANDSHAKE_TIMEOUT, at)?,
+    })
+}
+
+/// What a URI can have as its path (RFC 3986 §3.3), without escapes.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|it| it.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&it))
 }
 
 fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {

@@ -90,6 +90,13 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr, config: Udp) -> R
     }
 }
 
+/// Takes `address` for UDP alone.
+pub(super) fn bind_udp(setting: &'static str, address: SocketAddr) -> Result<UdpSocket, BindError> {
+    udp_socket(address, Sharing::Alone)
+        .map(UdpSocket::from)
+        .map_err(|source| fault(setting, address, "UDP", source))
+}
+
 /// Takes `address` for TCP alone.
 pub(super) fn bind_tcp(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
     tcp(address, Sharing::Alone).map_err(|source| fault(setting, address, "TCP", source))

@@ -7,11 +7,20 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::limit::Limits;
 use crate::metrics::Counters;
-use crate::view::{Client, World};
+use crate::view::{Client, Which, World};
 use crate::wire::{self, Guarded, Moment, Outcome, Sent};
 
 /// At most one line a second says that the guard stopped an answer; the counter has them all.
 const SHOUT_PERIOD: Duration = Duration::from_secs(1);
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// The buffer holds an answer of this view.
+    From(Which),
+    /// Nothing is to be sent.
+    Not,
+}
 
 /// Whether a message gets an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +57,30 @@ impl Desk {
         now: Moment,
         out: &mut Vec<u8>,
     ) -> Reply {
+        match self.view_of_answer(world, message, client, now, out) {
+            Answered::From(_) => Reply::Send,
+            Answered::Not => Reply::Silence,
+        }
+    }
+
+    /// As [`Desk::answer`], for whom it matters which view it was.
+    pub(super) fn view_of_answer(
+        &mut self,
+        world: &World,
+        message: &[u8],
+        client: &Client,
+        now: Moment,
+        out: &mut Vec<u8>,
+    ) -> Answered {
         let outcome = wire::respond(world, &mut self.limits, message, client, now, out);
         self.counters.count(&outcome);
         match outcome {
-            Outcome::Silent(_) => Reply::Silence,
+            Outcome::Silent(_) => Answered::Not,
             Outcome::Sent(sent) => {
                 if sent.guard == Guarded::Stopped {
                     self.shout(&sent, client, now.instant);
                 }
-                Reply::Send
+                Answered::From(sent.view)
             }
         }
     }

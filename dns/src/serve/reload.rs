@@ -271,6 +271,10 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log", old.log != new.log),
         ("udp", old.udp != new.udp),
         ("tcp", old.tcp != new.tcp),
+        ("listen_tls, listen_https or listen_quic", old.encrypted != new.encrypted),
+        ("internal's encrypted listeners", old.internal.encrypted != new.internal.encrypted),
+        ("tls", old.tls != new.tls),
+        ("https", old.https != new.https),
         ("rate_limit", old.rate_limit != new.rate_limit),
     ];
     differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()

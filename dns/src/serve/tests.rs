@@ -130,7 +130,7 @@ const NXDOMAIN: Said = Said::Code(3);
 async fn the_inside_is_a_listener_and_an_address() {
     let site = Site::new();
     let running = site.start(CONFIG).await;
-    let Listening { outside, inside, admin } = running.listening().clone();
+    let Listening { outside, inside, admin, .. } = running.listening().clone();
     assert_eq!(admin, None);
     for ask in [ask_udp, ask_tcp] {
         assert_eq!(ask(outside[0], "www.example.com"), address("203.0.113.1"));
@@ -311,7 +311,7 @@ async fn a_reload_takes_over_who_is_inside_and_a_bad_config_changes_nothing() {
 async fn a_drain_frees_every_port() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
-    let Listening { outside, inside, admin } = running.listening().clone();
+    let Listening { outside, inside, admin, .. } = running.listening().clone();
     let idle = connect(outside[0]);
     running.drain().await;
     for address in [outside[0], inside[0]] {
@@ -326,7 +326,7 @@ async fn a_drain_frees_every_port() {
 async fn questions_of_both_sides_are_counted_apart() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
-    let Listening { outside, inside, admin } = running.listening().clone();
+    let Listening { outside, inside, admin, .. } = running.listening().clone();
     ask_udp(outside[0], "db.example.com");
     ask_tcp(inside[0], "db.example.com");
     let mut stream = connect(admin.unwrap());

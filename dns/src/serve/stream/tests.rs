@@ -1,14 +1,18 @@
 //! A conversation over a pipe in memory, on tokio's paused clock: deadlines pass at once and in order.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::config::Tcp;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
+use crate::serve::desk::Desk;
+use crate::view::{Listener, Transport};
 
 /// A world without zones says REFUSED to all, which is all that a conversation needs.
 fn shared() -> Arc<Shared> {
@@ -21,14 +25,8 @@ fn shared() -> Arc<Shared> {
     };
     let metrics = Metrics::default();
     let desk = Desk::new(Arc::default(), Limits::default(), metrics.counters(Transport::Tcp));
-    Arc::new(Shared {
-        config,
-        listener: Listener::Outside,
-        table: Table::new(2, 2, Arc::new(AtomicU64::new(0)), clock::now()),
-        tasks: TaskTracker::new(),
-        drain: CancellationToken::new(),
-        desk: Mutex::new(desk),
-    })
+    let until = (TaskTracker::new(), CancellationToken::new());
+    Arc::new(Shared::new(config, (Listener::Outside, Transport::Tcp), until, &metrics, desk))
 }
 
 fn peer() -> SocketAddr {
@@ -140,6 +138,43 @@ async fn what_is_no_question_ends_the_connection() {
     let (mut client, ended) = talk(&shared, 4096);
     client.write_all(&answer).await.unwrap();
     assert_eq!(ended.await.unwrap(), Ended::Garbage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_garbage_is_answered() {
+    let shared = shared();
+    let (mut client, ended) = talk(&shared, 4096);
+    client.write_all(&[&question(1)[..], &question(2), b"\0\x01x"].concat()).await.unwrap();
+    assert_eq!(read_answer(&mut client).await[1], 1);
+    assert_eq!(read_answer(&mut client).await[1], 2);
+    assert_eq!(ended.await.unwrap(), Ended::Garbage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_more_questions_still_gets_its_answers() {
+    let shared = shared();
+    let (mut client, ended) = talk(&shared, 4096);
+    client.write_all(&[question(1), question(2)].concat()).await.unwrap();
+    // Only one half of the connection is closed.
+    client.shutdown().await.unwrap();
+    assert_eq!((read_answer(&mut client).await[1], read_answer(&mut client).await[1]), (1, 2));
+    assert_eq!(ended.await.unwrap(), Ended::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_need_leave_and_small_ones_do_not() {
+    let shared = shared();
+    let mut all: Vec<_> = std::iter::from_fn(|| shared.large_message()).collect();
+    let (mut large, large_ended) = talk(&shared, 4096);
+    large.write_all(b"\x10\x01").await.unwrap();
+    assert_eq!(large_ended.await.unwrap(), Ended::Crowded);
+    let (mut small, _ended) = talk(&shared, 4096);
+    small.write_all(&question(3)).await.unwrap();
+    assert_eq!(read_answer(&mut small).await[1], 3);
+    all.pop();
+    let (mut large, large_ended) = talk(&shared, 4096);
+    large.write_all(b"\x10\x01").await.unwrap();
+    assert_eq!(large_ended.await.unwrap(), Ended::SlowMessage);
 }
 
 #[tokio::test(start_paused = true)]

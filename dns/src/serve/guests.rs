@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::client_of;
-
-/// The connections of all listeners of one side. The two sides do not share a table, so that a flood from outside
-/// does not close the connections of the inside.
+/// The connections of one transport on all listeners of one side. Nothing shares a table, so that a flood from outside
+/// does not close the connections of the inside, nor one over TLS those over TCP.
 pub(crate) struct Table {
     born: Instant,
     state: Mutex<State>,
@@ -39,6 +37,14 @@ pub(super) struct Guest {
     id: u64,
     active_ms: Arc<AtomicU64>,
     evicted: CancellationToken,
+}
+
+/// The client an address stands for: an IPv6 client owns a whole /64 (RFC 6177), an IPv4 one its address.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
 }
 
 /// Whether a connection was dropped for another.
@@ -133,6 +139,12 @@ impl Guest {
         self.active_ms.store(self.table.millis(now), Ordering::Relaxed);
     }
 
+    /// How long ago the last whole message arrived.
+    pub(super) fn idle(&self, now: Instant) -> Duration {
+        let active_ms = self.active_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.table.millis(now).saturating_sub(active_ms))
+    }
+
     /// Ends when the place is needed by another.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
@@ -147,8 +159,6 @@ impl Drop for Guest {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn address(text: &str) -> IpAddr {

@@ -1,0 +1,226 @@
+//! Who wants to talk: connections are accepted, seated, served until they end, and what ended them is counted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock;
+use super::desk::{Answered, Desk};
+use super::guests::{Guest, Room, Table};
+use super::https::{self, Path};
+use super::stream;
+use super::tls::{self, Acceptor};
+use crate::config::Tcp;
+use crate::metrics::{Endings, Metrics};
+use crate::view::{Client, Listener, Transport};
+
+/// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Lets a connection that was dropped for another close.
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
+/// A message up to this needs nobody's leave; nearly every query is far below it.
+pub(super) const SMALL_OCTETS: usize = 4 * 1024;
+/// Messages above that which may be on their way in at once: 16 MiB together.
+const LARGE_MESSAGES: usize = 256;
+
+/// What the connections of one transport on one side's listeners share.
+pub(super) struct Shared {
+    pub(super) config: Tcp,
+    pub(super) listener: Listener,
+    pub(super) transport: Transport,
+    pub(super) table: Arc<Table>,
+    pub(super) tasks: TaskTracker,
+    /// Set when no more questions are wanted.
+    pub(super) drain: CancellationToken,
+    pub(super) endings: Arc<Endings>,
+    large: Arc<Semaphore>,
+    /// Held for the microseconds of one answer; a connection's own work is around it.
+    desk: Mutex<Desk>,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone)]
+pub(super) enum Service {
+    /// RFC 7766.
+    Plain,
+    /// RFC 7858.
+    Tls(Acceptor),
+    /// RFC 8484.
+    Https(Acceptor, Path),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its place was needed by another.
+    Evicted,
+    /// The client went, or the network lost it.
+    Closed,
+    /// No message within the idle timeout.
+    Idle,
+    /// A message took too long to arrive.
+    SlowMessage,
+    /// The client did not take its answers.
+    SlowReader,
+    /// What came was no question.
+    Garbage,
+    /// Too many large messages are on their way at once.
+    Crowded,
+    /// The handshake failed.
+    Handshake,
+    /// The handshake took too long.
+    SlowHandshake,
+    /// The server stops.
+    Draining,
+}
+
+impl Ended {
+    /// All of them.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Evicted,
+        Self::Closed,
+        Self::Idle,
+        Self::SlowMessage,
+        Self::SlowReader,
+        Self::Garbage,
+        Self::Crowded,
+        Self::Handshake,
+        Self::SlowHandshake,
+        Self::Draining,
+    ];
+
+    /// The label of logs and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::SlowMessage => "slow_message",
+            Self::SlowReader => "slow_reader",
+            Self::Garbage => "garbage",
+            Self::Crowded => "crowded",
+            Self::Handshake => "handshake",
+            Self::SlowHandshake => "slow_handshake",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: Tcp,
+        (listener, transport): (Listener, Transport),
+        (tasks, drain): (TaskTracker, CancellationToken),
+        metrics: &Metrics,
+        desk: Desk,
+    ) -> Self {
+        let open = metrics.connections(listener, transport);
+        let (most, most_per_client) = (config.max_connections, config.max_connections_per_client);
+        Self {
+            config,
+            listener,
+            transport,
+            table: Table::new(most, most_per_client, open, clock::now()),
+            tasks,
+            drain,
+            endings: metrics.endings(transport),
+            large: Arc::new(Semaphore::new(LARGE_MESSAGES)),
+            desk: Mutex::new(desk),
+        }
+    }
+
+    /// Answers one message of `peer`.
+    pub(super) fn answer(&self, message: &[u8], peer: SocketAddr, out: &mut Vec<u8>) -> Answered {
+        let client = Client {
+            address: peer.ip(),
+            port: peer.port(),
+            listener: self.listener,
+            transport: self.transport,
+        };
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let world = desk.world();
+        desk.view_of_answer(&world, message, &client, clock::moment(), out)
+    }
+
+    /// How long a connection may be idle, as the world in service has it: what clients are told (RFC 7828) holds.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.world().protocol.idle_timeout
+    }
+
+    /// Leave to take in a large message; none while too many are on their way.
+    pub(super) fn large_message(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.large).try_acquire_owned().ok()
+    }
+
+    pub(super) fn note(&self, peer: SocketAddr, ended: Ended) {
+        self.endings.count(ended);
+        tracing::trace!(%peer, transport = self.transport.as_str(), ended = ended.as_str(), "connection closed");
+    }
+}
+
+/// Accepts connections until the drain begins.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: Service) {
+    loop {
+        let accepted = tokio::select! {
+            () = shared.drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let guest = shared.table.admit(peer.ip(), clock::now());
+                let (shared, service) = (Arc::clone(&shared), service.clone());
+                shared
+                    .tasks
+                    .clone()
+                    .spawn(async move { converse(stream, peer, guest, shared, service).await });
+            }
+            Err(error) if is_exhaustion(&error) => {
+                let pause = match shared.table.drop_longest_idle() {
+                    Room::Made => CLOSE_PAUSE,
+                    Room::None => ACCEPT_PAUSE,
+                };
+                tokio::time::sleep(pause).await;
+            }
+            // The client went away before it was accepted.
+            Err(_) => {}
+        }
+    }
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    guest: Guest,
+    shared: Arc<Shared>,
+    service: Service,
+) {
+    // Answers are written whole; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let guest = Arc::new(guest);
+    let served = async {
+        match service {
+            Service::Plain => stream::exchange(&mut stream, peer, &guest, &shared).await,
+            // Boxed, so that a plain connection does not pay for what it does not use.
+            Service::Tls(acceptor) => Box::pin(tls::converse(stream, peer, &guest, &shared, &acceptor)).await,
+            Service::Https(acceptor, path) => {
+                Box::pin(https::converse(stream, peer, &guest, &shared, &acceptor, &path)).await
+            }
+        }
+    };
+    let ended = tokio::select! {
+        () = guest.evicted() => Ended::Evicted,
+        ended = served => ended,
+    };
+    shared.note(peer, ended);
+}

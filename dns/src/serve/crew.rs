@@ -1,0 +1,115 @@
+//! Those who answer, as they are hired: a thread for each UDP socket, a task for each listener of connections.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accept::{self, Service, Shared};
+use super::bind::Bound;
+use super::desk::Desk;
+use super::https::Path;
+use super::sockets::Sealed;
+use super::tls::{self, Acceptor, Certificates};
+use super::{Loop, into_tokio, quic, udp};
+use crate::config::{self, Config, Tcp};
+use crate::limit::{Limits, Rates};
+use crate::metrics::Metrics;
+use crate::view::{Listener, Transport, World};
+
+pub(super) struct Crew {
+    world: Arc<ArcSwap<World>>,
+    metrics: Arc<Metrics>,
+    tcp: Tcp,
+    tls: Option<config::Tls>,
+    path: Path,
+    rates: Option<Rates>,
+    pub(super) loops: Vec<Loop>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) drain: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Crew {
+    pub(super) fn new(world: Arc<ArcSwap<World>>, metrics: Arc<Metrics>, config: &Config) -> Self {
+        Self {
+            world,
+            metrics,
+            tcp: config.tcp,
+            tls: config.tls.clone(),
+            path: config.https.path.as_str().into(),
+            rates: config.rate_limit,
+            loops: Vec::new(),
+            stop: Arc::default(),
+            drain: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn serve(&mut self, bound: Vec<Bound>, side: Listener) -> io::Result<()> {
+        let shared = self.shared(side, Transport::Tcp);
+        for Bound { address, udp, tcp } in bound {
+            for socket in udp {
+                self.spawn_loop(address, Arc::new(socket), side)?;
+            }
+            self.tasks.spawn(accept::accept(into_tokio(tcp), Arc::clone(&shared), Service::Plain));
+        }
+        Ok(())
+    }
+
+    pub(super) fn serve_encrypted(
+        &mut self,
+        sockets: Sealed,
+        side: Listener,
+        certificates: &Arc<Certificates>,
+    ) -> io::Result<()> {
+        let Some(deadline) = self.tls.as_ref().map(|tls| tls.handshake_timeout) else { return Ok(()) };
+        let dot = Service::Tls(Acceptor::new(certificates, tls::DOT, deadline));
+        let doh = Service::Https(Acceptor::new(certificates, tls::DOH, deadline), Arc::clone(&self.path));
+        for (listeners, transport, service) in
+            [(sockets.tls, Transport::Tls, dot), (sockets.https, Transport::Https, doh)]
+        {
+            let shared = self.shared(side, transport);
+            for listener in listeners {
+                let (shared, service) = (Arc::clone(&shared), service.clone());
+                self.tasks.spawn(accept::accept(into_tokio(listener), shared, service));
+            }
+        }
+        let shared = self.shared(side, Transport::Quic);
+        for socket in sockets.quic {
+            let endpoint = quic::endpoint(socket, quic::terms(certificates, &shared))?;
+            self.tasks.spawn(quic::accept(endpoint, Arc::clone(&shared), deadline));
+        }
+        Ok(())
+    }
+
+    fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {
+        let until = (self.tasks.clone(), self.drain.clone());
+        let desk = self.desk(transport);
+        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, desk))
+    }
+
+    fn spawn_loop(&mut self, address: SocketAddr, socket: Arc<UdpSocket>, side: Listener) -> io::Result<()> {
+        let (mut desk, stop, own) = (self.desk(Transport::Udp), Arc::clone(&self.stop), Arc::clone(&socket));
+        let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
+            // A packet that panics is a bug, but must not silence this core's clients for good.
+            let mut run = || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &mut desk)));
+            while run().is_err() {
+                tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
+            }
+        })?;
+        self.loops.push(Loop { socket, thread });
+        Ok(())
+    }
+
+    fn desk(&self, transport: Transport) -> Desk {
+        // A connection's client has proved its address, so that nobody else can be flooded through it.
+        let rates = self.rates.filter(|_| transport == Transport::Udp);
+        Desk::new(Arc::clone(&self.world), Limits::new(rates), self.metrics.counters(transport))
+    }
+}

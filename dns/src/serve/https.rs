@@ -1,0 +1,187 @@
+//! DNS over HTTPS (RFC 8484): HTTP/1.1 and HTTP/2 on hyper, chosen by ALPN.
+//!
+//! Invariant: nothing of a request but its message reaches the answer. Headers that claim another client
+//! (`X-Forwarded-For`, `Forwarded`, …) have no way in (V3).
+
+mod request;
+mod response;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use self::request::{Asked, MAX_MESSAGE_OCTETS};
+use self::response::Body;
+use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::clock;
+use super::guests::Guest;
+use super::tls::{self, Acceptor};
+
+/// Where questions are asked.
+pub(super) type Path = Arc<str>;
+
+/// Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends no fewer).
+const MAX_STREAMS: u32 = 100;
+/// A request's head; room for a question of 4 KiB in a GET and much else.
+const MAX_HEAD_OCTETS: u32 = 16 * 1024;
+/// Header fields of an HTTP/1.1 request.
+const MAX_FIELDS: usize = 64;
+/// Streams that were reset before they were answered; more end the connection (Rapid Reset, CVE-2023-44487).
+const MAX_RESETS: usize = 20;
+/// What a client may send ahead on one stream: a message.
+const STREAM_WINDOW_OCTETS: u32 = 64 * 1024;
+/// What a client may send ahead on all streams of a connection.
+const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
+/// Answers that hyper keeps for one stream.
+const SEND_BUFFER_OCTETS: usize = 64 * 1024;
+
+/// A handshake, and then requests until the connection ends.
+pub(super) async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    guest: &Arc<Guest>,
+    shared: &Arc<Shared>,
+    acceptor: &Acceptor,
+    path: &Path,
+) -> Ended {
+    let stream = match acceptor.handshake(stream).await {
+        Ok(stream) => stream,
+        Err(ended) => return ended,
+    };
+    let desk = Desk { peer, guest: Arc::clone(guest), shared: Arc::clone(shared), path: Arc::clone(path) };
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
+    if is_h2 { speak_h2(stream, desk).await } else { speak_h1(stream, desk).await }
+}
+
+/// What a request is answered with.
+#[derive(Clone)]
+struct Desk {
+    peer: SocketAddr,
+    guest: Arc<Guest>,
+    shared: Arc<Shared>,
+    path: Path,
+}
+
+async fn speak_h1(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
+    let service = {
+        let desk = desk.clone();
+        service_fn(move |request| respond(desk.clone(), request))
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(desk.shared.config.message_timeout)
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(usize::try_from(MAX_HEAD_OCTETS).expect("16 KiB fit"))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let why = tokio::select! {
+        _ = connection.as_mut() => return Ended::Closed,
+        why = desk.over() => why,
+    };
+    connection.as_mut().graceful_shutdown();
+    finish(connection, why, desk.shared.config.write_timeout).await
+}
+
+async fn speak_h2(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
+    let service = {
+        let desk = desk.clone();
+        service_fn(move |request| respond(desk.clone(), request))
+    };
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_OCTETS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW_OCTETS)
+        .initial_connection_window_size(CONNECTION_WINDOW_OCTETS)
+        .max_send_buf_size(SEND_BUFFER_OCTETS)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let why = tokio::select! {
+        _ = connection.as_mut() => return Ended::Closed,
+        why = desk.over() => why,
+    };
+    connection.as_mut().graceful_shutdown();
+    finish(connection, why, desk.shared.config.write_timeout).await
+}
+
+/// Requests that are there are answered, if the client takes the answers.
+async fn finish<C: Future>(connection: C, why: Ended, limit: Duration) -> Ended {
+    if timeout(limit, connection).await.is_ok() { why } else { Ended::SlowReader }
+}
+
+impl Desk {
+    /// Waits until no more requests are wanted here. hyper has no limit of its own for an idle HTTP/2 connection, nor
+    /// for one whose answers are not read.
+    async fn over(&self) -> Ended {
+        loop {
+            let limit = self.shared.idle_timeout();
+            let idle = self.guest.idle(clock::now());
+            let Some(left) = limit.checked_sub(idle).filter(|left| !left.is_zero()) else {
+                return Ended::Idle;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.shared.drain.cancelled() => return Ended::Draining,
+            }
+        }
+    }
+}
+
+async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    desk.guest.active(clock::now());
+    let (head, body) = request.into_parts();
+    let message = match request::read(&head, &desk.path) {
+        Ok(Asked::Message(message)) => Ok(Bytes::from(message)),
+        Ok(Asked::InBody) => collect(body, &desk.shared).await,
+        Err(refusal) => return Ok(response::refusal(refusal)),
+    };
+    let message = match message {
+        Ok(message) => message,
+        Err(status) => return Ok(response::refusal(status.into())),
+    };
+    let mut answer = Vec::new();
+    let answered = desk.shared.answer(&message, desk.peer, &mut answer);
+    Ok(response::answer(answered, answer))
+}
+
+/// The whole body within the deadline of a message.
+async fn collect(body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+    let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
+    if body.size_hint().lower() > most {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    timeout(shared.config.message_timeout, frames(body, shared))
+        .await
+        .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+async fn frames(mut body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+    let mut message = Vec::new();
+    let mut leave = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
+        let octets = message.len() + data.len();
+        if octets > MAX_MESSAGE_OCTETS {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        if octets > SMALL_OCTETS && leave.is_none() {
+            leave = Some(shared.large_message().ok_or(StatusCode::SERVICE_UNAVAILABLE)?);
+        }
+        message.extend_from_slice(&data);
+    }
+    Ok(message.into())
+}

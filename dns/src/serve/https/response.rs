@@ -1,0 +1,56 @@
+//! An answer as an HTTP response (RFC 8484 §4.2, §5.1): the status is HTTP's, the rcode is DNS's.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use hyper::{Response, StatusCode};
+
+use super::request::{MEDIA_TYPE, Refusal};
+use crate::serve::desk::Answered;
+use crate::view::Which;
+use crate::wire::ttl;
+
+pub(super) type Body = Full<Bytes>;
+
+/// Every answer that DNS gives is a success of HTTP (RFC 8484 §4.2.1).
+pub(super) fn answer(answered: Answered, message: Vec<u8>) -> Response<Body> {
+    let Answered::From(view) = answered else {
+        let help = "this is not a DNS query";
+        return refusal(Refusal { status: StatusCode::BAD_REQUEST, help });
+    };
+    let headers = [(CONTENT_TYPE, MEDIA_TYPE.to_owned()), (CACHE_CONTROL, cache_control(view, &message))];
+    build(StatusCode::OK, headers, message.into())
+}
+
+/// What is wrong, in words. Nobody keeps it.
+pub(super) fn refusal(Refusal { status, help }: Refusal) -> Response<Body> {
+    let headers =
+        [(CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()), (CACHE_CONTROL, "no-store".to_owned())];
+    let mut response = build(status, headers, format!("{help}\n").into());
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, "GET, HEAD, POST".parse().expect("a list of methods"));
+    }
+    response
+}
+
+/// V4: what insiders see stays out of every shared cache. RFC 8484 §5.1: fresh for no longer than the least TTL.
+fn cache_control(view: Which, message: &[u8]) -> String {
+    match (view, ttl::least(message)) {
+        (Which::Internal, _) => "private, no-store".to_owned(),
+        (Which::Public, Some(seconds)) => format!("max-age={seconds}"),
+        (Which::Public, None) => "no-store".to_owned(),
+    }
+}
+
+fn build<const N: usize>(
+    status: StatusCode,
+    headers: [(HeaderName, String); N],
+    body: Bytes,
+) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value.parse().expect("ASCII of our own"));
+    }
+    response
+}

@@ -1,0 +1,211 @@
+//! DNS over QUIC (RFC 9250) on quinn: a stream for each question, exact bytes both ways.
+//!
+//! Who has not shown that its address is its own takes no place: the table of guests knows finished handshakes only,
+//! and under load an address is proved before any work is done for it (RFC 9000 §8.1).
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{
+    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ReadToEndError, RecvStream, SendStream,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::clock;
+use super::desk::Answered;
+use super::guests::Guest;
+use super::tls::{self, Certificates};
+
+/// Error codes (RFC 9250 §4.3).
+const DOQ_NO_ERROR: VarInt = VarInt::from_u32(0);
+const DOQ_PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
+const DOQ_EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
+
+/// Questions at once on one connection.
+const MAX_STREAMS: u32 = 100;
+/// Handshakes at once on one listener; more are refused.
+const MAX_HANDSHAKES: usize = 512;
+/// From this many handshakes on, an address is proved first.
+const UNPROVED_HANDSHAKES: usize = 64;
+/// Packets kept for connections that are not yet looked at, for one and for all of a listener.
+const INCOMING_OCTETS: u64 = 8 * 1024;
+const ALL_INCOMING_OCTETS: u64 = 4 * 1024 * 1024;
+/// The two octets before each message (RFC 9250 §4.2).
+const LENGTH_OCTETS: usize = 2;
+/// A message with its length.
+const MAX_STREAM_OCTETS: u32 = u16::MAX as u32 + 2;
+/// What a client may send ahead on all streams of a connection, and what waits for its acknowledgement.
+const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
+
+/// What every connection of a listener is offered.
+pub(super) fn terms(certificates: &Arc<Certificates>, shared: &Shared) -> ServerConfig {
+    let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS);
+    let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(Arc::new(transport(shared.idle_timeout())))
+        .max_incoming(MAX_HANDSHAKES)
+        .incoming_buffer_size(INCOMING_OCTETS)
+        .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
+    config
+}
+
+fn transport(idle: Duration) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
+        // RFC 9250 §4.2: questions come on bidirectional streams and on nothing else.
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(MAX_STREAM_OCTETS))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_OCTETS))
+        .send_window(u64::from(CONNECTION_WINDOW_OCTETS))
+        .max_idle_timeout(IdleTimeout::try_from(idle).ok());
+    config
+}
+
+/// Starts an endpoint on a socket.
+pub(super) fn endpoint(socket: UdpSocket, terms: ServerConfig) -> io::Result<Endpoint> {
+    Endpoint::new(EndpointConfig::default(), Some(terms), socket, Arc::new(TokioRuntime))
+}
+
+/// Takes connections until the drain begins; handshakes do not wait for each other.
+pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>, handshake_timeout: Duration) {
+    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    loop {
+        let incoming = tokio::select! {
+            () = shared.drain.cancelled() => break,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else { break };
+        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
+            incoming.refuse();
+            shared.endings.count(Ended::Crowded);
+            continue;
+        };
+        let open = MAX_HANDSHAKES - handshakes.available_permits();
+        if open > UNPROVED_HANDSHAKES && !incoming.remote_address_validated() && incoming.may_retry() {
+            // It may; and if it could not, it would be dropped, which the client's next packet mends.
+            let _ = incoming.retry();
+            continue;
+        }
+        let shared = Arc::clone(&shared);
+        shared.tasks.clone().spawn(async move { greet(incoming, place, shared, handshake_timeout).await });
+    }
+    // Connections close on their own; what they still say must get out.
+    endpoint.set_server_config(None);
+    endpoint.wait_idle().await;
+}
+
+async fn greet(incoming: Incoming, place: OwnedSemaphorePermit, shared: Arc<Shared>, limit: Duration) {
+    let peer = incoming.remote_address();
+    let connection = match timeout(limit, incoming).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(_)) => return shared.note(peer, Ended::Handshake),
+        Err(_) => return shared.note(peer, Ended::SlowHandshake),
+    };
+    drop(place);
+    let guest = Arc::new(shared.table.admit(peer.ip(), clock::now()));
+    let ended = tokio::select! {
+        () = guest.evicted() => Ended::Evicted,
+        ended = converse(&connection, &guest, &shared) => ended,
+    };
+    let code = match ended {
+        Ended::Evicted | Ended::Crowded => DOQ_EXCESSIVE_LOAD,
+        Ended::Garbage => DOQ_PROTOCOL_ERROR,
+        _ => DOQ_NO_ERROR,
+    };
+    connection.close(code, b"");
+    shared.note(peer, ended);
+}
+
+/// Questions until the connection ends; each stream is a task of this one's own.
+async fn converse(connection: &Connection, guest: &Arc<Guest>, shared: &Arc<Shared>) -> Ended {
+    let mut streams = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shared.drain.cancelled() => break,
+            stream = connection.accept_bi() => match stream {
+                Ok((send, receive)) => {
+                    let (guest, shared) = (Arc::clone(guest), Arc::clone(shared));
+                    let peer = connection.remote_address();
+                    streams.spawn(async move { exchange(send, receive, peer, &guest, &shared).await });
+                }
+                Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
+                Err(_) => return Ended::Closed,
+            },
+            Some(ended) = streams.join_next() => {
+                // RFC 9250 §4.3.3: what breaks the protocol on one stream is fatal to the connection.
+                if let Ok(Err(ended @ Ended::Garbage)) = ended {
+                    return ended;
+                }
+            }
+        }
+    }
+    while streams.join_next().await.is_some() {}
+    Ended::Draining
+}
+
+/// One question and its answer.
+async fn exchange(
+    mut send: SendStream,
+    receive: RecvStream,
+    peer: SocketAddr,
+    guest: &Guest,
+    shared: &Shared,
+) -> Result<(), Ended> {
+    let read = timeout(shared.config.message_timeout, read(receive, shared)).await;
+    let message = read.unwrap_or(Err(Ended::SlowMessage))?;
+    guest.active(clock::now());
+    let mut answer = vec![0; LENGTH_OCTETS];
+    let mut body = Vec::new();
+    if shared.answer(&message, peer, &mut body) == Answered::Not {
+        return Err(Ended::Garbage);
+    }
+    let octets = u16::try_from(body.len()).expect("an answer over QUIC has at most 65,535 octets");
+    answer.copy_from_slice(&octets.to_be_bytes());
+    answer.append(&mut body);
+    let sent = timeout(shared.config.write_timeout, async {
+        send.write_all(&answer).await?;
+        // RFC 9250 §4.2: the end of the stream says that the answer is complete.
+        Ok::<_, quinn::WriteError>(send.finish())
+    });
+    match sent.await {
+        Ok(Ok(_)) => {
+            // Until the client has it all, so that a drain does not close the connection under it.
+            let _ = timeout(shared.config.write_timeout, send.stopped()).await;
+            Ok(())
+        }
+        Ok(Err(_)) => Err(Ended::Closed),
+        Err(_) => {
+            let _ = send.reset(DOQ_EXCESSIVE_LOAD);
+            Err(Ended::SlowReader)
+        }
+    }
+}
+
+/// The message of a stream: its length, its octets, the end, and nothing else (RFC 9250 §4.2).
+async fn read(mut receive: RecvStream, shared: &Shared) -> Result<Vec<u8>, Ended> {
+    let mut length = [0; LENGTH_OCTETS];
+    receive.read_exact(&mut length).await.map_err(|error| match error {
+        quinn::ReadExactError::FinishedEarly(_) => Ended::Garbage,
+        quinn::ReadExactError::ReadError(_) => Ended::Closed,
+    })?;
+    let octets = usize::from(u16::from_be_bytes(length));
+    let leave = (octets > SMALL_OCTETS).then(|| shared.large_message());
+    if matches!(leave, Some(None)) {
+        let _ = receive.stop(DOQ_EXCESSIVE_LOAD);
+        return Err(Ended::Crowded);
+    }
+    let message = receive.read_to_end(octets).await.map_err(|error| match error {
+        ReadToEndError::TooLong => Ended::Garbage,
+        ReadToEndError::Read(_) => Ended::Closed,
+    })?;
+    if message.len() == octets { Ok(message) } else { Err(Ended::Garbage) }
+}

@@ -1,0 +1,103 @@
+//! Every socket that the config names, taken before anything is served.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use super::bind::{self, BindError, Bound};
+use super::{Encrypted, Listening};
+use crate::config::{self, Config};
+use crate::view::{Listener, Transport};
+
+pub(super) struct Sockets {
+    pub(super) outside: Side,
+    pub(super) inside: Side,
+    pub(super) admin: Option<TcpListener>,
+}
+
+/// The sockets of one side.
+pub(super) struct Side {
+    /// UDP and TCP.
+    pub(super) plain: Vec<Bound>,
+    pub(super) encrypted: Sealed,
+}
+
+/// Sockets for what is inside TLS or QUIC.
+pub(super) struct Sealed {
+    pub(super) tls: Vec<TcpListener>,
+    pub(super) https: Vec<TcpListener>,
+    pub(super) quic: Vec<UdpSocket>,
+}
+
+/// How the config names the listeners of a side.
+struct Settings {
+    plain: &'static str,
+    tls: &'static str,
+    https: &'static str,
+    quic: &'static str,
+}
+
+const OUTSIDE: Settings =
+    Settings { plain: "listen", tls: "listen_tls", https: "listen_https", quic: "listen_quic" };
+const INSIDE: Settings = Settings {
+    plain: "internal.listen",
+    tls: "internal.listen_tls",
+    https: "internal.listen_https",
+    quic: "internal.listen_quic",
+};
+
+impl Sockets {
+    pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
+        let outside = (&config.listen, &config.encrypted, OUTSIDE);
+        let inside = (&config.internal.listen, &config.internal.encrypted, INSIDE);
+        // All are probed before any is taken: one of ours must not look like a stranger's to the next.
+        for (plain, _, settings) in [&outside, &inside] {
+            plain.iter().try_for_each(|address| bind::probe(settings.plain, *address))?;
+        }
+        let admin =
+            config.admin.as_ref().map(|admin| bind::bind_tcp("admin.listen", admin.listen)).transpose()?;
+        let [outside, inside] = [outside, inside].map(|(plain, encrypted, settings)| {
+            let plain = plain.iter().map(|address| bind::bind(settings.plain, *address, config.udp));
+            Ok(Side {
+                plain: plain.collect::<Result<_, _>>()?,
+                encrypted: Sealed::bind(encrypted, &settings)?,
+            })
+        });
+        Ok(Self { outside: outside?, inside: inside?, admin })
+    }
+
+    pub(super) fn addresses(&self) -> Listening {
+        let of = |side: &Side| side.plain.iter().map(|bound| bound.address).collect();
+        let sides = [(&self.outside, Listener::Outside), (&self.inside, Listener::Inside)];
+        Listening {
+            outside: of(&self.outside),
+            inside: of(&self.inside),
+            encrypted: sides
+                .into_iter()
+                .flat_map(|(side, listener)| side.encrypted.addresses(listener))
+                .collect(),
+            admin: self.admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+        }
+    }
+}
+
+impl Sealed {
+    fn bind(config: &config::Encrypted, settings: &Settings) -> Result<Self, BindError> {
+        let streams = |setting, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| bind::bind_tcp(setting, *address)).collect::<Result<_, _>>()
+        };
+        let quic = config.quic.iter().map(|address| bind::bind_udp(settings.quic, *address));
+        Ok(Self {
+            tls: streams(settings.tls, &config.tls)?,
+            https: streams(settings.https, &config.https)?,
+            quic: quic.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn addresses(&self, listener: Listener) -> Vec<Encrypted> {
+        let tls = self.tls.iter().map(|it| (Transport::Tls, it.local_addr()));
+        let https = self.https.iter().map(|it| (Transport::Https, it.local_addr()));
+        let quic = self.quic.iter().map(|it| (Transport::Quic, it.local_addr()));
+        let all = tls.chain(https).chain(quic);
+        all.filter_map(|(transport, address)| Some(Encrypted { address: address.ok()?, transport, listener }))
+            .collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! TLS around the stream (RFC 7858) and under HTTP (RFC 8484): the handshake, and the terms on which it is made.
+
+mod certificates;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub(super) use self::certificates::Certificates;
+pub use self::certificates::{CertificateError, CertificateFault};
+use super::accept::{Ended, Shared};
+use super::guests::Guest;
+use super::stream;
+
+/// The names by which clients ask for a protocol (ALPN): RFC 7858, RFC 9113 and RFC 9112, RFC 9250 §4.1.1.
+pub(super) const DOT: &[&[u8]] = &[b"dot"];
+pub(super) const DOH: &[&[u8]] = &[HTTP_2, b"http/1.1"];
+pub(super) const DOQ: &[&[u8]] = &[b"doq"];
+/// HTTP/2 as ALPN has it.
+pub(super) const HTTP_2: &[u8] = b"h2";
+
+/// RFC 9325 §3.1.1: these two and nothing older.
+const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+/// RFC 9001 §4.2.
+pub(super) const QUIC_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13];
+/// How long a goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Makes handshakes within a deadline.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    acceptor: TlsAcceptor,
+    deadline: Duration,
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// What is agreed to: `certificates` as they are at each handshake, one of the protocols of `alpn`. No early data: a
+/// replayed question would be answered to whoever replays it, and no question is that urgent (RFC 9250 §9.1).
+pub(super) fn terms(
+    certificates: &Arc<Certificates>,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("the provider has these versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // Tickets let a client come back without the costly half of a handshake, and keep nothing here.
+    match aws_lc_rs::Ticketer::new() {
+        Ok(ticketer) => config.ticketer = ticketer,
+        Err(error) => tracing::warn!(%error, "TLS sessions cannot be resumed"),
+    }
+    config
+}
+
+impl Acceptor {
+    pub(super) fn new(certificates: &Arc<Certificates>, alpn: &[&[u8]], deadline: Duration) -> Self {
+        let terms = terms(certificates, alpn, STREAM_VERSIONS);
+        Self { acceptor: TlsAcceptor::from(Arc::new(terms)), deadline }
+    }
+
+    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Ended> {
+        match timeout(self.deadline, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(_)) => Err(Ended::Handshake),
+            Err(_) => Err(Ended::SlowHandshake),
+        }
+    }
+}
+
+/// A handshake, and then the stream as it is over TCP (RFC 7858 §3.3).
+pub(super) async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    guest: &Guest,
+    shared: &Shared,
+    acceptor: &Acceptor,
+) -> Ended {
+    let mut stream = match acceptor.handshake(stream).await {
+        Ok(stream) => stream,
+        Err(ended) => return ended,
+    };
+    let ended = stream::exchange(&mut stream, peer, guest, shared).await;
+    // RFC 7858 §3.4: close_notify, so that the client knows that nothing was cut off. If it does not get there, it is
+    // closed all the same.
+    let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+    ended
+}
