@@ -5,8 +5,11 @@
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /healthz` | 200 as long as the program runs |
 //! | `GET /readyz` | 200, or 503 while draining |
-//! | `POST /purge` with `{"url": "…"}` and `Authorization: Bearer TOKEN` | `{"purged": N}` once it is in effect |
+//! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
+//!
+//! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`.
 
+mod purge;
 mod token;
 
 use std::convert::Infallible;
@@ -16,36 +19,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use purge::{PurgeRequest, Purged};
 pub use token::Token;
 
 use crate::serve::Edge;
-
-/// What to purge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PurgeRequest {
-    /// The URL as clients ask for it.
-    pub url: String,
-}
-
-/// What a purge did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Purged {
-    /// Stored responses that are gone.
-    pub purged: usize,
-}
 
 /// The listener's task.
 #[derive(Debug)]
@@ -61,7 +50,7 @@ struct Desk {
 
 /// Operators and scrapers; more wait.
 const MAX_CONNECTIONS: usize = 64;
-/// A purge is one URL.
+/// What is asked for is some names.
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// A scraper that says nothing for so long is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -125,8 +114,22 @@ async fn carry(stream: TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
     }
 }
 
+/// Why something is not done.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    sentence: String,
+}
+
+impl Refused {
+    fn bad(sentence: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, sentence }
+    }
+}
+
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let authorized = self.token.is_in(request.headers());
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => {
                 let text = self.edge.metrics.render(&self.edge.store.size());
@@ -137,41 +140,40 @@ impl Desk {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
-            (&Method::POST, "/purge") if !self.token.is_in(request.headers()) => {
-                let mut refusal =
-                    plain(StatusCode::UNAUTHORIZED, "purge needs `Authorization: Bearer TOKEN`");
-                refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                refusal
-            }
-            (&Method::POST, "/purge") => self.purge(request.into_body()).await,
-            (_, "/metrics" | "/healthz" | "/readyz" | "/purge") => {
-                plain(StatusCode::METHOD_NOT_ALLOWED, "GET /metrics, /healthz, /readyz; POST /purge")
-            }
-            _ => plain(StatusCode::NOT_FOUND, "GET /metrics, /healthz, /readyz; POST /purge"),
+            (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
+            (_, "/purge") if !authorized => unauthorized(),
+            (&Method::POST, "/purge") => match whole(request.into_body()).await {
+                Ok(body) => json(purge::purge(&self.edge, &body)),
+                Err(refused) => json::<()>(Err(refused)),
+            },
+            (_, "/purge") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
+            _ => plain(StatusCode::NOT_FOUND, THERE_IS),
         }
     }
+}
 
-    async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {
-        let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or broke off");
-        };
-        let asked: PurgeRequest = match serde_json::from_slice(&body.to_bytes()) {
-            Ok(asked) => asked,
-            Err(error) => {
-                return plain(StatusCode::BAD_REQUEST, &format!("write {{\"url\": \"http://…\"}}: {error}"));
-            }
-        };
-        let uri = match asked.url.parse::<Uri>() {
-            Ok(uri) if uri.scheme().is_some() && uri.authority().is_some() => uri,
-            _ => return plain(StatusCode::BAD_REQUEST, "the url is not absolute: write http://host/path"),
-        };
-        let Some(purged) = self.edge.purge_url(&uri) else {
-            return plain(StatusCode::NOT_FOUND, "no site here has that host");
-        };
-        tracing::info!(target: "verge_edge::purge", %uri, purged, "purged");
-        let text = serde_json::to_string(&Purged { purged }).expect("a number is JSON");
-        typed(StatusCode::OK, "application/json", text)
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge";
+
+async fn whole(body: Incoming) -> Result<Bytes, Refused> {
+    let sentence = "the body is too long, or broke off";
+    let refused = |_| Refused { status: StatusCode::PAYLOAD_TOO_LARGE, sentence: sentence.to_owned() };
+    Ok(Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(refused)?.to_bytes())
+}
+
+fn json<T: Serialize>(done: Result<T, Refused>) -> Response<Full<Bytes>> {
+    match done {
+        Ok(value) => {
+            let text = serde_json::to_string(&value).expect("plain data is JSON");
+            typed(StatusCode::OK, "application/json", text)
+        }
+        Err(Refused { status, sentence }) => plain(status, &sentence),
     }
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let mut refusal = plain(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer TOKEN`");
+    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    refusal
 }
 
 fn plain(status: StatusCode, sentence: &str) -> Response<Full<Bytes>> {

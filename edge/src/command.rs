@@ -1,5 +1,6 @@
 //! What can be written on the command line.
 
+mod desk;
 mod purge;
 mod serve;
 
@@ -20,7 +21,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Answer requests until SIGTERM or Ctrl-C
     Serve(serve::Serve),
-    /// Make URLs gone from a running edge's cache
+    /// Make URLs, prefixes, tags, a site or everything gone from a running edge's cache
     Purge(purge::Purge),
 }
 
@@ -40,6 +41,11 @@ pub(crate) struct Failed(String);
 impl Failed {
     fn because(reason: impl Display) -> Self {
         Self(reason.to_string())
+    }
+
+    /// Says first what it was about.
+    fn about(self, name: &str) -> Self {
+        Self(format!("{name}: {}", self.0))
     }
 
     #[expect(clippy::print_stderr, reason = "a program tells its errors there")]

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::Version;
+use http::{HeaderMap, Version};
 
 pub use fill::{Filling, INTERRUPTED, Own, Plan, Verdict};
 pub use log::Reader;
@@ -32,7 +32,7 @@ use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::origin::{Answered, Early, Origins};
 use crate::policy::{RequestHead, Selecting};
-use crate::store::{Store, Ticket};
+use crate::store::{Mode, Store, Ticket};
 use fill::Fill;
 use marker::Markers;
 use table::{Joined, Table};
@@ -137,7 +137,9 @@ impl Flights {
         };
         let limit = if role == Role::Leader { Duration::MAX } else { FOLLOW_LIMIT };
         let verdict = tokio::time::timeout(limit, reader.fill().verdict()).await.ok()?;
-        Some(Part { verdict, reader, role })
+        // Its tags are known now, and a purge of one may have come before this request.
+        let is_void = role == Role::Follower && self.is_purged(reader.fill(), fetch);
+        (!is_void).then_some(Part { verdict, reader, role })
     }
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
@@ -162,8 +164,16 @@ impl Flights {
             _ if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
             other => other,
         };
-        let is_void = |fill: &Fill| self.store.is_purged(&fill.ticket, &fetch.key, fetch.site.index);
+        let is_void = |fill: &Fill| self.is_purged(fill, fetch);
         self.table.join(&fetch.key, &fetch.request, company, || self.store.begin(), is_void)
+    }
+
+    fn is_purged(&self, fill: &Fill, fetch: &Fetch) -> bool {
+        self.purged(fill, fetch, fill.shared_headers().as_ref()).is_some()
+    }
+
+    fn purged(&self, fill: &Fill, fetch: &Fetch, headers: Option<&HeaderMap>) -> Option<Mode> {
+        self.store.purged(&fill.ticket, &fetch.key, fetch.site.index, headers)
     }
 
     fn launch(self: &Arc<Self>, fetch: Fetch, fill: Arc<Fill>) {

@@ -41,6 +41,13 @@ pub struct KeyRules {
     pub device: Device,
 }
 
+impl KeyRules {
+    /// Whether a URL has one key, whatever else a request says.
+    pub fn is_url_only(&self) -> bool {
+        self.headers.is_empty() && self.cookies.is_empty() && self.device == Device::Ignored
+    }
+}
+
 /// The key of `request` under `rules`. The request is as [`crate::policy::headers::received`] makes it.
 pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
     let mut parts = Parts::default();
@@ -129,6 +136,20 @@ impl Key {
     /// The key of a stored one's bytes: of a disk, or of another edge.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.into() }
+    }
+
+    /// The bytes for scheme, authority, path and query: the same for all keys of a URL.
+    pub fn url_part(&self) -> &[u8] {
+        let mut rest = &*self.bytes;
+        for _scheme_authority_path in 0..3 {
+            take(&mut rest);
+        }
+        let has_query = rest.get(..4) == Some(&1u32.to_be_bytes());
+        rest = rest.get(4..).unwrap_or_default();
+        if has_query {
+            take(&mut rest);
+        }
+        &self.bytes[..self.bytes.len() - rest.len()]
     }
 
     /// Scheme, authority, path and the query as keyed, for purges, listings and logs; lossy where bytes are not UTF-8.
@@ -225,6 +246,19 @@ mod tests {
         assert_ne!(of(&[("cookie", "lang=de; lang=en")]), of(&[("cookie", "lang=de")]));
         assert_ne!(of(&[("cookie", "xlang=de")]), of(&[("cookie", "lang=de")]));
         assert_ne!(of(&[("user-agent", "iPhone Mobile")]), of(&[]));
+    }
+
+    #[test]
+    fn all_keys_of_a_url_share_its_part() {
+        let rules = KeyRules { cookies: vec!["lang".into()], device: Device::Keyed, ..KeyRules::default() };
+        let part = |uri, fields: &[_]| key_of(uri, fields, &rules).url_part().to_vec();
+        for uri in ["http://a.example/x", "http://a.example/x?", "http://a.example/x?q"] {
+            assert_eq!(part(uri, &[("cookie", "lang=de")]), part(uri, &[("user-agent", "Mobile")]));
+            assert_eq!(part(uri, &[]), key_of(uri, &[], &KeyRules::default()).as_bytes());
+        }
+        assert_ne!(part("http://a.example/x", &[]), part("http://a.example/x?", &[]));
+        assert_ne!(part("http://a.example/x?q", &[]), part("http://a.example/x?", &[]));
+        assert_eq!(Key::from_bytes(b"\0\0\xff\xff").url_part(), b"\0\0\xff\xff");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod reuse;
 pub mod rules;
 pub mod select;
 pub mod structured;
+pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
@@ -127,6 +128,12 @@ impl Entry {
             Content::Part(held) => Content::Part(held.cut(length)?),
         };
         Some(Self { content, ..self })
+    }
+
+    /// The entry with its freshness ended at `at`, unless it ended before: as if its lifetime had been its age then.
+    pub fn expired(mut self, at: SystemTime) -> Self {
+        self.lifetime.fresh_secs = self.lifetime.fresh_secs.min(self.freshness(at).age_secs);
+        self
     }
 
     /// Age and lifetime at `now` (RFC 9111 §4.2).

@@ -28,8 +28,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use handler::Edge;
 pub use handler::HEALTH_PATH;
+pub(crate) use handler::{Edge, Found};
 
 use crate::admin;
 use crate::clock::Clock;
@@ -154,7 +154,7 @@ fn admin_token(admin: &crate::config::Admin) -> Result<admin::Token, StartError>
 fn edge(config: Config, clock: Clock) -> Edge {
     let metrics = Metrics::default();
     let sites = config.sites.all();
-    let store = Arc::new(Store::new(&config.cache, sites.len()));
+    let store = Arc::new(Store::new(&config.cache));
     let fetch_sites = sites.iter().enumerate().map(|(index, site)| {
         let origins = Origins::new(site, &clock, &metrics);
         Arc::new(FetchSite { index, site: Arc::clone(site), origins })

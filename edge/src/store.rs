@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin ─▶ Ticket (the purge epoch a fetch began in) ─▶ put(key, object, &ticket)
-//! purge ─▶ a new epoch; what began before it is neither found nor put
+//! purge ─▶ a new epoch; what began before it is neither put nor found, or found stale (a soft purge)
 //! ```
 //!
 //! All variants of a key lie under that key, newest first, so a purge of the key takes them all.
@@ -15,17 +15,20 @@ pub mod object;
 pub mod purge;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use http::HeaderMap;
 use moka::ops::compute::{CompResult, Op};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 pub use memory::{Budget, Share};
 pub use object::{Object, Variants};
-pub use purge::{Purges, Scope, Ticket};
+pub use purge::{Epoch, Mode, Purges, Scope, Ticket};
 
 use crate::config::{self, Eviction};
 use crate::key::Key;
+use purge::{Settled, Subject};
 
 /// The memory store.
 #[derive(Debug)]
@@ -47,9 +50,9 @@ pub enum Put {
 }
 
 impl Store {
-    /// An empty store for `sites` sites.
+    /// An empty store.
     #[must_use]
-    pub fn new(config: &config::Cache, sites: usize) -> Self {
+    pub fn new(config: &config::Cache) -> Self {
         let shares = memory::shares(config.memory_bytes);
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
         let policy = match config.eviction {
@@ -62,18 +65,32 @@ impl Store {
             .weigher(|key: &Key, variants: &Variants| variants.weight(key))
             .build();
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
-        Self { objects, purges: Arc::new(Purges::new(sites)), fills: Budget::new(shares.fills_bytes), heavy }
+        Self { objects, purges: Purges::new(), fills: Budget::new(shares.fills_bytes), heavy }
     }
 
-    /// What is stored under `key` and not purged.
+    /// What is stored under `key` and not gone; what a soft purge covers is stale.
     #[must_use]
     pub fn get(&self, key: &Key, site: usize) -> Variants {
         let Some(variants) = self.objects.get(key) else { return Variants::default() };
-        let oldest = self.purges.oldest_valid(site);
-        if variants.iter().all(|object| object.epoch >= oldest) {
-            return variants;
+        if self.purges.are_clear(&variants) { variants } else { self.settled(key, site) }
+    }
+
+    /// The first time that something is found after a purge: compares it, and stores what that made of it.
+    fn settled(&self, key: &Key, site: usize) -> Variants {
+        let done = self.objects.entry_by_ref(key).and_compute_with(|present| {
+            let Some(present) = present else { return Op::Nop };
+            match self.purges.settle(key, site, present.value()) {
+                Settled::Same => Op::Nop,
+                Settled::Changed(rest) if rest.is_empty() => Op::Remove,
+                Settled::Changed(rest) => Op::Put(rest),
+            }
+        });
+        match done {
+            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
+                entry.into_value()
+            }
+            CompResult::Removed(_) | CompResult::StillNone(_) => Variants::default(),
         }
-        variants.retain(|object| object.epoch >= oldest)
     }
 
     /// The epoch that a fetch begins in; hold it until the object is put.
@@ -82,22 +99,48 @@ impl Store {
         Purges::begin(&self.purges)
     }
 
-    /// Whether a purge has come over a fetch with this ticket.
+    /// Which kind of purge has come over a fetch with this ticket, if one has. `headers` are its response's, once they
+    /// are known: they have its tags.
     #[must_use]
-    pub fn is_purged(&self, ticket: &Ticket, key: &Key, site: usize) -> bool {
-        self.purges.covers(ticket, key, site)
+    pub fn purged(
+        &self,
+        ticket: &Ticket,
+        key: &Key,
+        site: usize,
+        headers: Option<&HeaderMap>,
+    ) -> Option<Mode> {
+        self.purges.covers(ticket, key, site, headers)
     }
 
     /// Puts `object` in the place of the variant with the same selecting fields, and of `instead`.
     pub fn put(&self, key: &Key, object: Arc<Object>, instead: Option<&Arc<Object>>, ticket: &Ticket) -> Put {
+        // What a 304 confirmed is the old body: a purge takes it, also one that came before the 304 was asked for.
+        let took = |old: &Arc<Object>| self.purges.took(key, old);
+        self.compute(key, &object, ticket, |present| {
+            (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead))
+        })
+    }
+
+    /// Puts `object` in the place of everything under its key.
+    pub fn put_alone(&self, key: &Key, object: &Arc<Object>, ticket: &Ticket) -> Put {
+        self.compute(key, object, ticket, |_| Some(Variants::only(Arc::clone(object))))
+    }
+
+    fn compute(
+        &self,
+        key: &Key,
+        object: &Arc<Object>,
+        ticket: &Ticket,
+        make: impl FnOnce(Variants) -> Option<Variants>,
+    ) -> Put {
         let weight = object.weight(key);
+        let headers = Some(&object.entry.head.headers);
         let done = self.objects.entry_by_ref(key).and_compute_with(|present| {
             // Asked in here, where moka lets nobody else at this key: a purge that comes later removes the object.
-            if self.purges.covers(ticket, key, object.site) {
+            if self.purged(ticket, key, object.site, headers).is_some() {
                 return Op::Nop;
             }
-            let present = present.map(moka::Entry::into_value).unwrap_or_default();
-            Op::Put(present.with(object, instead))
+            make(present.map(moka::Entry::into_value).unwrap_or_default()).map_or(Op::Nop, Op::Put)
         });
         if weight >= self.heavy {
             self.objects.run_pending_tasks();
@@ -119,29 +162,51 @@ impl Store {
         });
     }
 
-    /// Makes everything in `scope` gone, also what is being fetched. In effect when this returns.
-    /// Gives the number of objects that were removed at once; the rest of a wide scope leaves as it is met.
-    pub fn purge(&self, scope: &Scope) -> usize {
-        self.purges.advance(scope);
-        match scope {
-            Scope::Key(key) => {
+    /// Makes everything in `scope` gone or stale, also what is being fetched. In effect when this returns.
+    /// Gives the number of stored responses, where it is known at once; those of a wide scope are met one by one later.
+    pub fn purge(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
+        self.purges.advance(scope, mode, now);
+        match (scope, mode) {
+            (Scope::Key(key), Mode::Hard) => {
                 let removed = self.objects.entry_by_ref(key).and_compute_with(|_| Op::Remove);
-                if let CompResult::Removed(entry) = removed { entry.value().len() } else { 0 }
+                Some(if let CompResult::Removed(entry) = removed { entry.value().len() } else { 0 })
             }
-            Scope::Site(_) => 0,
-            Scope::All => {
+            (Scope::Key(key), Mode::Soft) => Some(self.expire(key, now)),
+            (Scope::All, Mode::Hard) => {
                 let count = self.objects.entry_count();
                 self.objects.invalidate_all();
-                usize::try_from(count).unwrap_or(usize::MAX)
+                usize::try_from(count).ok()
             }
+            _ => None,
         }
     }
 
-    /// Makes what is stored under `key` gone for the sake of a response that will be put in its place, which a request
-    /// with this ticket got. The ticket to put it with; none if another purge has come over it.
+    fn expire(&self, key: &Key, now: SystemTime) -> usize {
+        let done = self.objects.entry_by_ref(key).and_compute_with(|present| match present {
+            None => Op::Nop,
+            Some(present) => {
+                let stale = present.value().iter().map(|object| Arc::new(object.expired(now)));
+                Op::Put(stale.collect())
+            }
+        });
+        if let CompResult::ReplacedWith(entry) = done { entry.value().len() } else { 0 }
+    }
+
+    /// Makes what is stored under `key`'s URL gone for the sake of a response that will be put in its place, which a
+    /// request with this ticket got and `headers` are of. The ticket to put it with; none if another purge has come
+    /// over it.
     #[must_use]
-    pub fn supersede(&self, ticket: &Ticket, key: &Key, site: usize) -> Option<Ticket> {
-        let ticket = Purges::supersede(&self.purges, ticket, key, site);
+    pub fn supersede(
+        &self,
+        ticket: &Ticket,
+        scope: &Scope,
+        key: &Key,
+        site: usize,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Option<Ticket> {
+        let subject = Subject { key, site, headers: Some(headers) };
+        let ticket = Purges::supersede(&self.purges, ticket, scope, &subject, now);
         self.objects.invalidate(key);
         ticket
     }

@@ -1,92 +1,66 @@
-//! `verge-edge purge URL…`: tells a running edge, through its admin listener.
+//! `verge-edge purge URL…`: tells a running edge what is to go, through its admin listener.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use verge_edge::admin::{PurgeRequest, Purged, Token};
-use verge_edge::config;
+use verge_edge::admin::{PurgeRequest, Purged};
 
 use super::Failed;
+use super::desk::Desk;
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["urls", "prefix", "tag", "site", "all"]))]
 pub(super) struct Purge {
-    /// As clients ask for them: http://host/path
-    #[arg(required = true, value_name = "URL")]
+    /// As clients ask for them, every variant of each: http://host/path
+    #[arg(value_name = "URL")]
     urls: Vec<String>,
-    /// The edge's config: says where its admin listener and its token are
-    #[arg(long, value_name = "FILE", default_value = "edge.toml")]
-    config: PathBuf,
-    /// The admin listener, instead of the config's
-    #[arg(long, value_name = "ADDRESS", requires = "token_file")]
-    admin: Option<SocketAddr>,
-    /// The token's file, instead of the config's
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    /// Every URL that begins so
+    #[arg(long, value_name = "URL")]
+    prefix: Vec<String>,
+    /// Every response with this tag in Surrogate-Key or Cache-Tag; with --site, on that site only
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Everything of the site with this host
+    #[arg(long, value_name = "HOST")]
+    site: Option<String>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["urls", "prefix", "tag", "site"])]
+    all: bool,
+    /// Stale instead of gone: validated before its next use, served meanwhile where stale-while-revalidate allows it
+    #[arg(long)]
+    soft: bool,
+    #[command(flatten)]
+    desk: Desk,
 }
-
-/// A purge is answered when it is in effect; that takes no time worth waiting for.
-const LIMIT: Duration = Duration::from_secs(10);
-/// An answer is a number or a sentence.
-const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 impl Purge {
     #[expect(clippy::print_stdout, reason = "this is what the command says")]
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let (address, token) = self.desk()?;
-        for url in self.urls {
-            let asked = purge(address, &token, &url);
-            let late = |_| Failed::because(format!("no answer from {address} in {LIMIT:?}"));
-            let Purged { purged } = timeout(LIMIT, asked).await.map_err(late)??;
-            println!("{url}: {purged} stored responses purged");
+        let line = self.desk.line()?;
+        for (name, asked) in self.asked() {
+            let done: Purged = line.ask("/purge", &asked).await.map_err(|failed| failed.about(&name))?;
+            println!("{name}: {done}");
         }
         Ok(())
     }
 
-    fn desk(&self) -> Result<(SocketAddr, Token), Failed> {
-        let (address, path) = match (self.admin, &self.token_file) {
-            (Some(address), Some(path)) => (address, path.clone()),
-            (_, path) => {
-                let config = config::load(&self.config).map_err(Failed::because)?;
-                let none = || Failed::because(format!("{} has no [admin]", self.config.display()));
-                let admin = config.admin.ok_or_else(none)?;
-                (admin.listen, path.clone().unwrap_or(admin.token_file))
-            }
-        };
-        let unreadable =
-            |error| Failed::because(format!("cannot read the token file {}: {error}", path.display()));
-        Ok((address, Token::read(&path).map_err(unreadable)?))
+    /// One request for each thing named.
+    fn asked(&self) -> Vec<(String, PurgeRequest)> {
+        let plain = || PurgeRequest { soft: self.soft, ..PurgeRequest::default() };
+        let mut asked = Vec::new();
+        for url in &self.urls {
+            asked.push((url.clone(), PurgeRequest { url: Some(url.clone()), ..plain() }));
+        }
+        for prefix in &self.prefix {
+            asked.push((format!("{prefix}…"), PurgeRequest { prefix: Some(prefix.clone()), ..plain() }));
+        }
+        for tag in &self.tag {
+            let request = PurgeRequest { tag: Some(tag.clone()), site: self.site.clone(), ..plain() };
+            asked.push((format!("tag {tag}"), request));
+        }
+        if let (Some(site), []) = (&self.site, self.tag.as_slice()) {
+            asked.push((format!("site {site}"), PurgeRequest { site: Some(site.clone()), ..plain() }));
+        }
+        if self.all {
+            asked.push(("everything".to_owned(), PurgeRequest { all: true, ..plain() }));
+        }
+        asked
     }
-}
-
-async fn purge(address: SocketAddr, token: &Token, url: &str) -> Result<Purged, Failed> {
-    let unreachable = |error| Failed::because(format!("no edge's admin listener at {address}: {error}"));
-    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
-    tokio::spawn(connection);
-    let body = serde_json::to_vec(&PurgeRequest { url: url.to_owned() }).expect("a string is JSON");
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri("/purge")
-        .header(header::HOST, address.to_string())
-        .header(header::AUTHORIZATION, token.authorization())
-        .body(Full::new(Bytes::from(body)))
-        .map_err(Failed::because)?;
-    let response = sender.send_request(request).await.map_err(Failed::because)?;
-    let status = response.status();
-    let body =
-        Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(Failed::because)?;
-    let body = body.to_bytes();
-    if status != StatusCode::OK {
-        let sentence = String::from_utf8_lossy(&body);
-        return Err(Failed::because(format!("{url}: {status}: {}", sentence.trim())));
-    }
-    serde_json::from_slice(&body).map_err(Failed::because)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use crate::policy::validate::Validators;
 use crate::policy::{
     self, Admit, Entry, Failure, Freshened, Freshness, ResponseHead, Reuse, Selecting, Staleness, Unstorable,
 };
-use crate::store::{Object, Put, Share, Ticket};
+use crate::store::{Mode, Object, Put, Share, Ticket};
 
 /// What to ask the origin.
 #[derive(Debug, Clone)]
@@ -125,6 +125,17 @@ impl Fill {
         let mut told = self.verdict.subscribe();
         let verdict = told.wait_for(Option::is_some).await.expect("the sender lives in self");
         verdict.clone().expect("waited for")
+    }
+
+    /// The fields of the response, once its head has come and others may share it.
+    pub(super) fn shared_headers(&self) -> Option<HeaderMap> {
+        match &*self.verdict.borrow() {
+            Some(Verdict::Filling(filling)) => Some(filling.response.headers.clone()),
+            Some(Verdict::Validated(object) | Verdict::Stale(object, ..)) => {
+                Some(object.entry.head.headers.clone())
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn take_own(&self) -> Option<Own> {
@@ -238,7 +249,7 @@ impl Task {
 
     /// What may be served instead of a failure; never something that a purge has covered meanwhile.
     fn stale(&self, held: Option<&Arc<Object>>, failure: Failure) -> Option<Verdict> {
-        let object = held.filter(|_| !self.is_purged())?;
+        let object = held.filter(|object| !self.is_gone(object))?;
         let now = self.flights.clock.now();
         match policy::after_failure(&object.entry, failure, &self.fetch.site.site.rules, now) {
             Reuse::Stale { freshness, why, .. } => Some(Verdict::Stale(Arc::clone(object), freshness, why)),
@@ -395,8 +406,10 @@ impl Task {
         Object { entry, body, site: self.fetch.site.index, epoch: self.fill.ticket.epoch() }
     }
 
-    fn is_purged(&self) -> bool {
-        self.flights.store.is_purged(&self.fill.ticket, &self.fetch.key, self.fetch.site.index)
+    /// A hard purge; what a soft one covers is stale, and may be served as that.
+    fn is_gone(&self, object: &Object) -> bool {
+        let headers = Some(&object.entry.head.headers);
+        self.flights.purged(&self.fill, &self.fetch, headers) == Some(Mode::Hard)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::validate::Validators;
 use crate::policy::{self, Admit, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
-use crate::store::{Object, Scope, Ticket, Variants};
+use crate::store::{Mode, Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
 pub(super) async fn fetch(
@@ -193,7 +193,7 @@ pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestB
         Err(unanswered) => failed(edge, unanswered, why),
         Ok(answered) => {
             let head = head_of(&answered);
-            let superseding = invalidate(edge, exchange, &head, &ticket);
+            let superseding = invalidate(edge, exchange, &answered, &head, &ticket);
             if request.method == Method::HEAD {
                 learn(edge, exchange, &answered, &head, &ticket);
             }
@@ -209,13 +209,24 @@ pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestB
 
 /// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place
 /// of what was stored under its key, if it had any business there.
-fn invalidate(edge: &Edge, exchange: &Exchange, head: &ResponseHead, ticket: &Ticket) -> Option<Ticket> {
+fn invalidate(
+    edge: &Edge,
+    exchange: &Exchange,
+    answered: &Answered,
+    head: &ResponseHead,
+    ticket: &Ticket,
+) -> Option<Ticket> {
     let Exchange { request, site, key, .. } = exchange;
+    let (rules, now) = (&site.site.key, answered.received);
     let uris = policy::invalidates(request, head);
-    let superseding = if uris.is_empty() { None } else { edge.store.supersede(ticket, key, site.index) };
-    let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, &site.site.key);
+    let own = Scope::of(key.clone(), rules);
+    let superseding = match uris.is_empty() {
+        true => None,
+        false => edge.store.supersede(ticket, &own, key, site.index, &head.headers, now),
+    };
+    let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, rules);
     for other in uris.into_iter().map(about).filter(|other| other != key) {
-        edge.store.purge(&Scope::Key(other));
+        edge.store.purge(&Scope::of(other, rules), Mode::Hard, now);
     }
     superseding
 }
@@ -264,7 +275,7 @@ fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseH
                     entry: *entry,
                     body: Arc::clone(&object.body),
                     site: site.index,
-                    epoch: object.epoch,
+                    epoch: object.epoch.clone(),
                 };
                 edge.store.put(key, Arc::new(fresh), Some(object), ticket);
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
@@ -22,7 +22,7 @@ use crate::origin::RequestBody;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
-use crate::store::{Scope, Store};
+use crate::store::Store;
 
 /// Everything a request may need.
 #[derive(Debug)]
@@ -141,17 +141,14 @@ fn open(edge: &Edge, turn: &mut Turn, parts: Parts, peer: Peer) -> Result<Exchan
     }
     let uri = target::absolute(&uri, &mut headers, peer.local)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
-    let host = uri.host().unwrap_or_default();
-    let Some(index) = edge.sites.find(host) else {
+    let Some(Found { request, site, key }) = edge.find(RequestHead { method, uri: uri.clone(), headers })
+    else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
-        let sentence = format!("no site here has the host {host}");
+        let sentence = format!("no site here has the host {}", uri.host().unwrap_or_default());
         return Err(
             Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site").into()
         );
     };
-    let request = received(RequestHead { method, uri, headers });
-    let site = Arc::clone(&edge.fetch_sites[index]);
-    let key = key(&request, &site.site.key);
     Ok(Exchange { request, version, peer, site, key, now: edge.clock.now(), interim: turn.interim() })
 }
 
@@ -190,14 +187,20 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
+/// Whose a request is, and under which name its response is stored.
+pub(crate) struct Found {
+    pub(crate) request: RequestHead,
+    pub(crate) site: Arc<FetchSite>,
+    pub(crate) key: Key,
+}
+
 impl Edge {
-    /// Makes a URL's stored responses gone, whatever their variant. The number removed; none if no site has the host.
-    pub(crate) fn purge_url(&self, uri: &http::Uri) -> Option<usize> {
-        let index = self.sites.find(uri.host()?)?;
-        let mut headers = http::HeaderMap::new();
-        headers.insert(header::HOST, uri.authority()?.as_str().parse().ok()?);
-        let request = RequestHead { method: Method::GET, uri: uri.clone(), headers };
-        let key = key(&request, &self.fetch_sites[index].site.key);
-        Some(self.store.purge(&Scope::Key(key)))
+    /// The site and the key of a request; none if no site has its host.
+    pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
+        let index = self.sites.find(request.uri.host().unwrap_or_default())?;
+        let request = received(request);
+        let site = Arc::clone(&self.fetch_sites[index]);
+        let key = key(&request, &site.site.key);
+        Some(Found { request, site, key })
     }
 }

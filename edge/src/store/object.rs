@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -27,6 +28,12 @@ impl Object {
     #[must_use]
     pub fn body_bytes(&self) -> u64 {
         self.body.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// The same, with its freshness ended at `at`.
+    pub(super) fn expired(&self, at: SystemTime) -> Self {
+        let entry = self.entry.clone().expired(at);
+        Self { entry, body: Arc::clone(&self.body), site: self.site, epoch: self.epoch.clone() }
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.
@@ -72,6 +79,10 @@ impl Variants {
         Self(self.0.iter().filter(|object| keep(object)).cloned().collect())
     }
 
+    pub(super) fn only(object: Arc<Object>) -> Self {
+        Self([object].into())
+    }
+
     pub(super) fn with(&self, newest: Arc<Object>, instead: Option<&Arc<Object>>) -> Self {
         let stays = |object: &&Arc<Object>| {
             object.entry.selecting != newest.entry.selecting
@@ -79,6 +90,12 @@ impl Variants {
         };
         let others = self.0.iter().filter(stays).take(MAX_VARIANTS - 1).cloned();
         Self(std::iter::once(Arc::clone(&newest)).chain(others).collect())
+    }
+}
+
+impl FromIterator<Arc<Object>> for Variants {
+    fn from_iter<T: IntoIterator<Item = Arc<Object>>>(objects: T) -> Self {
+        Self(objects.into_iter().collect())
     }
 }
 

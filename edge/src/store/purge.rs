@@ -1,20 +1,51 @@
 //! Purge epochs: each purge begins a new one, and what was asked of an origin before it is void within its scope.
+//!
+//! A purge of one key takes the stored responses out and is noted for the fetches that run. All wider scopes are marks
+//! ([`marks`]) that are compared when a response is found: a purge costs the same for one response and for a million,
+//! and none is searched for. A response that was compared once is not compared again before the next purge.
 
-use std::collections::{BTreeMap, HashMap};
+mod marks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
-use crate::key::Key;
+use http::HeaderMap;
 
-/// How many purges had happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Epoch(u64);
+use super::object::{Object, Variants};
+use crate::key::{Key, KeyRules};
+pub use marks::Mode;
+pub(super) use marks::Subject;
+use marks::{Marks, Name, Standing};
+
+/// The epoch that a stored response is from: how many purges had happened when it was asked for.
+#[derive(Debug)]
+pub struct Epoch {
+    /// As long as it lives, marks from after it are kept.
+    birth: Arc<u64>,
+    /// No purge up to this one covers it.
+    clear_until: AtomicU64,
+}
 
 /// What a purge covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Every variant under one key.
     Key(Key),
+    /// Every variant under every key with this key's URL, whatever fields, cookies and devices make of it.
+    Url(Key),
+    /// Every URL that begins so; in the form of [`Key::url`].
+    Prefix(String),
+    /// Every response with this tag.
+    Tag {
+        /// As the origin wrote it.
+        tag: String,
+        /// Only on the site with this index.
+        site: Option<usize>,
+    },
     /// Everything of the site with this index.
     Site(usize),
     /// Everything.
@@ -24,14 +55,19 @@ pub enum Scope {
 /// All purges so far, as far as they can still matter.
 #[derive(Debug)]
 pub struct Purges {
-    all: AtomicU64,
-    sites: Vec<AtomicU64>,
+    /// The epoch of the last mark.
+    marked: AtomicU64,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     now: u64,
+    marks: Marks,
+    /// The epoch of the last mark, shared by all that began in it.
+    birth: Arc<u64>,
+    /// The epochs that something may still be from, oldest first.
+    births: VecDeque<Weak<u64>>,
     /// Of keys, as long as a fetch runs that began before it: stored objects of the key are removed, not compared.
     keys: HashMap<Key, u64>,
     /// Fetches from before this are void whatever their key: what is left of keys that were too many to note.
@@ -43,57 +79,149 @@ struct State {
 /// A fetch under way, and the epoch that it began in.
 #[derive(Debug)]
 pub struct Ticket {
-    epoch: Epoch,
+    epoch: u64,
+    birth: Arc<u64>,
     purges: Arc<Purges>,
 }
 
+/// What the marks leave of what is stored under one key.
+pub(super) enum Settled {
+    /// All of it, as it is.
+    Same,
+    /// This.
+    Changed(Variants),
+}
+
+impl Scope {
+    /// What is to go when `key`'s URL changes, under the rules that made the key.
+    #[must_use]
+    pub fn of(key: Key, rules: &KeyRules) -> Self {
+        if rules.is_url_only() { Self::Key(key) } else { Self::Url(key) }
+    }
+
+    fn mark(&self) -> Option<Name<'_>> {
+        match self {
+            Self::Key(_) => None,
+            Self::Url(key) => Some(Name::Url(key)),
+            Self::Prefix(prefix) => Some(Name::Prefix(prefix)),
+            Self::Tag { tag, site } => Some(Name::Tag(*site, tag.as_bytes())),
+            Self::Site(site) => Some(Name::Site(*site)),
+            Self::All => Some(Name::All),
+        }
+    }
+}
+
 impl Purges {
-    pub(super) fn new(sites: usize) -> Self {
-        let sites = std::iter::repeat_with(|| AtomicU64::new(0)).take(sites).collect();
-        Self { all: AtomicU64::new(0), sites, state: Mutex::default() }
+    pub(super) fn new() -> Arc<Self> {
+        Self::bounded(MAX_MARKS)
+    }
+
+    fn bounded(marks: usize) -> Arc<Self> {
+        let birth = Arc::new(0);
+        let state = State {
+            now: 0,
+            marks: Marks::new(marks),
+            births: [Arc::downgrade(&birth)].into(),
+            birth,
+            keys: HashMap::new(),
+            fetches: 0,
+            running: BTreeMap::new(),
+        };
+        Arc::new(Self { marked: AtomicU64::new(0), state: Mutex::new(state) })
     }
 
     pub(super) fn begin(this: &Arc<Self>) -> Ticket {
-        let mut state = this.lock();
+        this.ticket(&mut this.lock())
+    }
+
+    fn ticket(self: &Arc<Self>, state: &mut State) -> Ticket {
         let now = state.now;
         *state.running.entry(now).or_default() += 1;
-        Ticket { epoch: Epoch(now), purges: Arc::clone(this) }
+        Ticket { epoch: now, birth: Arc::clone(&state.birth), purges: Arc::clone(self) }
     }
 
-    /// Purges `key`, and gives a ticket from after that to a fetch from before it, unless another purge covers it already.
-    pub(super) fn supersede(this: &Arc<Self>, ticket: &Ticket, key: &Key, site: usize) -> Option<Ticket> {
+    /// Purges `scope`, which holds the subject, and gives a ticket from after that to a fetch from before it, unless
+    /// another purge covers it already.
+    pub(super) fn supersede(
+        this: &Arc<Self>,
+        ticket: &Ticket,
+        scope: &Scope,
+        subject: &Subject<'_>,
+        now: SystemTime,
+    ) -> Option<Ticket> {
         let mut state = this.lock();
-        let covering = this.oldest_valid(site).max(Epoch(state.of(key)));
+        let covering = state.over(ticket.epoch, subject);
+        this.advance_in(&mut state, scope, Mode::Hard, now);
+        (covering == Standing::Good).then(|| this.ticket(&mut state))
+    }
+
+    pub(super) fn advance(&self, scope: &Scope, mode: Mode, now: SystemTime) {
+        self.advance_in(&mut self.lock(), scope, mode, now);
+    }
+
+    fn advance_in(&self, state: &mut State, scope: &Scope, mode: Mode, now: SystemTime) {
         state.now += 1;
-        let now = state.now;
-        state.note(key, now);
-        if ticket.epoch < covering {
-            return None;
-        }
-        *state.running.entry(now).or_default() += 1;
-        Some(Ticket { epoch: Epoch(now), purges: Arc::clone(this) })
-    }
-
-    pub(super) fn advance(&self, scope: &Scope) {
-        let mut state = self.lock();
-        state.now += 1;
-        let now = state.now;
-        match scope {
-            Scope::All => self.all.store(now, Ordering::Release),
-            Scope::Site(site) => self.sites[*site].store(now, Ordering::Release),
-            Scope::Key(key) => state.note(key, now),
+        let epoch = state.now;
+        match (scope, scope.mark()) {
+            (_, Some(name)) => {
+                state.mark(&name, mode, now);
+                self.marked.store(epoch, Ordering::Release);
+            }
+            (Scope::Key(key), None) => state.note(key, epoch),
+            (_, None) => {}
         }
     }
 
-    /// An object of this site from an earlier epoch is purged. Read on every hit, so without the lock.
-    pub(super) fn oldest_valid(&self, site: usize) -> Epoch {
-        let site = self.sites[site].load(Ordering::Acquire);
-        Epoch(self.all.load(Ordering::Acquire).max(site))
+    /// Whether no mark is younger than what was last compared. Asked on every hit, so without the lock.
+    pub(super) fn are_clear(&self, variants: &Variants) -> bool {
+        let marked = self.marked.load(Ordering::Acquire);
+        variants.iter().all(|object| object.epoch.clear_until.load(Ordering::Relaxed) >= marked)
     }
 
-    pub(super) fn covers(&self, ticket: &Ticket, key: &Key, site: usize) -> bool {
-        let of_key = self.lock().of(key);
-        ticket.epoch < self.oldest_valid(site).max(Epoch(of_key))
+    /// Compares what is stored under `key` with the marks.
+    pub(super) fn settle(&self, key: &Key, site: usize, variants: &Variants) -> Settled {
+        let state = self.lock();
+        let standing = |object: &Arc<Object>| {
+            let subject = Subject { key, site, headers: Some(&object.entry.head.headers) };
+            state.marks.standing(object.epoch.clear_until.load(Ordering::Relaxed), &subject)
+        };
+        let standings: Vec<Standing> = variants.iter().map(standing).collect();
+        let now = state.now;
+        drop(state);
+        let settled = variants.iter().zip(&standings).filter_map(|(object, standing)| match standing {
+            Standing::Gone => None,
+            Standing::Good => Some(Arc::clone(object)),
+            Standing::StaleSince(at) => Some(Arc::new(object.expired(*at))),
+        });
+        let settled: Vec<Arc<Object>> = settled.collect();
+        settled.iter().for_each(|object| object.epoch.clear(now));
+        if standings.iter().all(|standing| *standing == Standing::Good) {
+            Settled::Same
+        } else {
+            Settled::Changed(settled.into_iter().collect())
+        }
+    }
+
+    /// Whether a purge came over a fetch, of whose response these fields are known.
+    pub(super) fn covers(
+        &self,
+        ticket: &Ticket,
+        key: &Key,
+        site: usize,
+        headers: Option<&HeaderMap>,
+    ) -> Option<Mode> {
+        match self.lock().over(ticket.epoch, &Subject { key, site, headers }) {
+            Standing::Good => None,
+            Standing::StaleSince(_) => Some(Mode::Soft),
+            Standing::Gone => Some(Mode::Hard),
+        }
+    }
+
+    /// Whether a hard purge came over something stored since it was last found.
+    pub(super) fn took(&self, key: &Key, object: &Object) -> bool {
+        let subject = Subject { key, site: object.site, headers: Some(&object.entry.head.headers) };
+        let since = object.epoch.clear_until.load(Ordering::Relaxed);
+        self.lock().marks.standing(since, &subject) == Standing::Gone
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,10 +229,31 @@ impl Purges {
     }
 }
 
+/// Marks are some hundred bytes each; responses that nobody asked for during as many purges are fetched again.
+const MAX_MARKS: usize = 65_536;
 /// Purged keys that are noted while fetches run; beyond, all those fetches are void, which costs a refetch.
 const MAX_KEYS: usize = 65_536;
 
 impl State {
+    fn mark(&mut self, name: &Name<'_>, mode: Mode, now: SystemTime) {
+        self.marks.note(name, mode, self.now, now);
+        self.birth = Arc::new(self.now);
+        self.births.push_back(Arc::downgrade(&self.birth));
+        while self.births.front().is_some_and(|birth| birth.strong_count() == 0) {
+            self.births.pop_front();
+        }
+        if self.births.len() > MAX_MARKS {
+            self.births.retain(|birth| birth.strong_count() > 0);
+        }
+        let oldest = self.births.front().and_then(Weak::upgrade).map_or(self.now, |birth| *birth);
+        self.marks.forget_before(oldest);
+    }
+
+    /// How a fetch that began in `epoch` stands.
+    fn over(&self, epoch: u64, subject: &Subject<'_>) -> Standing {
+        if epoch < self.of(subject.key) { Standing::Gone } else { self.marks.standing(epoch, subject) }
+    }
+
     fn note(&mut self, key: &Key, now: u64) {
         if self.keys.len() >= MAX_KEYS {
             self.keys.clear();
@@ -131,83 +280,35 @@ impl State {
     }
 }
 
+impl Epoch {
+    /// Its number, for people.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        *self.birth
+    }
+
+    fn clear(&self, until: u64) {
+        self.clear_until.fetch_max(until, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Epoch {
+    fn clone(&self) -> Self {
+        let clear_until = AtomicU64::new(self.clear_until.load(Ordering::Relaxed));
+        Self { birth: Arc::clone(&self.birth), clear_until }
+    }
+}
+
 impl Ticket {
     /// The epoch that the fetch began in.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        Epoch { birth: Arc::clone(&self.birth), clear_until: AtomicU64::new(self.epoch) }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.purges.lock().end(self.epoch.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> Key {
-        Key::from_bytes(name.as_bytes())
-    }
-
-    #[test]
-    fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
-        let check = |scope: Scope, same: bool, other_key: bool, other_site: bool| {
-            let purges = Arc::new(Purges::new(2));
-            let before = Purges::begin(&purges);
-            purges.advance(&scope);
-            let after = Purges::begin(&purges);
-            assert_eq!(purges.covers(&before, &key("a"), 0), same, "{scope:?}");
-            assert_eq!(purges.covers(&before, &key("b"), 0), other_key, "{scope:?}");
-            assert_eq!(purges.covers(&before, &key("b"), 1), other_site, "{scope:?}");
-            assert!(!purges.covers(&after, &key("a"), 0), "{scope:?}");
-        };
-        check(Scope::Key(key("a")), true, false, false);
-        check(Scope::Site(0), true, true, false);
-        check(Scope::All, true, true, true);
-    }
-
-    #[test]
-    fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
-        let purges = Arc::new(Purges::new(1));
-        let (before, other) = (Purges::begin(&purges), Purges::begin(&purges));
-        let after = Purges::supersede(&purges, &before, &key("a"), 0).expect("nothing was purged");
-        assert!(purges.covers(&other, &key("a"), 0) && !purges.covers(&after, &key("a"), 0));
-        purges.advance(&Scope::Key(key("a")));
-        assert!(purges.covers(&after, &key("a"), 0));
-        assert!(Purges::supersede(&purges, &after, &key("a"), 0).is_none());
-        assert!(purges.covers(&after, &key("a"), 0) && !purges.covers(&Purges::begin(&purges), &key("a"), 0));
-    }
-
-    #[test]
-    fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
-        let purges = Arc::new(Purges::new(1));
-        let first = Purges::begin(&purges);
-        purges.advance(&Scope::Key(key("a")));
-        let second = Purges::begin(&purges);
-        purges.advance(&Scope::Key(key("b")));
-        assert_eq!(purges.lock().keys.len(), 2);
-        drop(first);
-        assert!(purges.covers(&second, &key("b"), 0));
-        assert_eq!(purges.lock().keys.len(), 1, "only the second fetch can still bring something old");
-        drop(second);
-        assert!(purges.lock().keys.is_empty());
-        purges.advance(&Scope::Key(key("c")));
-        assert!(purges.lock().keys.is_empty(), "no fetch runs");
-    }
-
-    #[test]
-    fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
-        let purges = Arc::new(Purges::new(1));
-        let before = Purges::begin(&purges);
-        for number in 0..=MAX_KEYS {
-            purges.advance(&Scope::Key(key(&number.to_string())));
-        }
-        assert!(purges.lock().keys.len() <= MAX_KEYS);
-        assert!(purges.covers(&before, &key("never purged"), 0));
-        assert!(!purges.covers(&Purges::begin(&purges), &key("0"), 0));
+        self.purges.lock().end(self.epoch);
     }
 }

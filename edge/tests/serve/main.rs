@@ -10,4 +10,5 @@ mod forwarding;
 mod operating;
 mod origin;
 mod origins;
+mod purging;
 mod rig;

@@ -59,14 +59,23 @@ impl Rig {
 
     /// Purges a path for the host that `get` uses.
     pub async fn purge(&self, path: &str) -> Got {
-        let token = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();
-        let body = format!("{{\"url\": \"http://site.test{path}\"}}");
+        self.ask("/purge", &format!("{{\"url\": \"http://site.test{path}\"}}")).await
+    }
+
+    /// Posts to the admin listener, with its token.
+    pub async fn ask(&self, path: &str, body: &str) -> Got {
         let head = format!(
-            "POST /purge HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
-            token.trim(),
+            "POST {path} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.token(),
             body.len()
         );
         Client::connect(self.admin).await.raw(head.as_bytes()).await
+    }
+
+    /// What the admin listener asks for.
+    pub fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();
+        text.trim().to_owned()
     }
 }
 

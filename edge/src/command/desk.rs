@@ -1,0 +1,109 @@
+//! How the other commands speak to a running edge: through its admin listener, with its token.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use verge_edge::admin::Token;
+use verge_edge::config;
+
+use super::Failed;
+
+/// Which edge.
+#[derive(Debug, clap::Args)]
+pub(super) struct Desk {
+    /// The edge's config: says where its admin listener and its token are
+    #[arg(long, value_name = "FILE", default_value = "edge.toml")]
+    pub(super) config: PathBuf,
+    /// The admin listener, instead of the config's
+    #[arg(long, value_name = "ADDRESS", requires = "token_file")]
+    admin: Option<SocketAddr>,
+    /// The token's file, instead of the config's
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// A running edge's admin listener.
+#[derive(Debug)]
+pub(super) struct Line {
+    address: SocketAddr,
+    token: Token,
+}
+
+/// What is asked is done at once; that takes no time worth waiting for.
+const LIMIT: Duration = Duration::from_secs(10);
+/// An answer is a sentence or a list of variants with their fields.
+const MAX_ANSWER_BYTES: usize = 4 << 20;
+
+impl Desk {
+    pub(super) fn line(&self) -> Result<Line, Failed> {
+        let (address, path) = match (self.admin, &self.token_file) {
+            (Some(address), Some(path)) => (address, path.clone()),
+            (_, path) => {
+                let config = config::load(&self.config).map_err(Failed::because)?;
+                let none = || Failed::because(format!("{} has no [admin]", self.config.display()));
+                let admin = config.admin.ok_or_else(none)?;
+                (admin.listen, path.clone().unwrap_or(admin.token_file))
+            }
+        };
+        let unreadable =
+            |error| Failed::because(format!("cannot read the token file {}: {error}", path.display()));
+        Ok(Line { address, token: Token::read(&path).map_err(unreadable)? })
+    }
+}
+
+impl Line {
+    /// Asks with JSON, for JSON.
+    pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Q,
+    ) -> Result<A, Failed> {
+        let body = serde_json::to_vec(question).expect("plain data is JSON");
+        let request = Request::builder().method(Method::POST).uri(path).body(Full::new(Bytes::from(body)));
+        let asked = self.send(request.map_err(Failed::because)?);
+        let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
+        let response = timeout(LIMIT, asked).await.map_err(late)??;
+        serde_json::from_slice(&answer(response).await?).map_err(Failed::because)
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, Failed>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        let address = self.address;
+        let unreachable = |error| Failed::because(format!("no edge's admin listener at {address}: {error}"));
+        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
+        tokio::spawn(connection);
+        let token = self.token.authorization().try_into().map_err(Failed::because)?;
+        let host = address.to_string().try_into().expect("an address is visible ASCII");
+        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::AUTHORIZATION, token);
+        sender.send_request(request).await.map_err(Failed::because)
+    }
+}
+
+/// The body of a 2xx answer; the sentence of another.
+pub(super) async fn answer(response: Response<Incoming>) -> Result<Bytes, Failed> {
+    let status = response.status();
+    let body =
+        Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(Failed::because)?;
+    let body = body.to_bytes();
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    Err(Failed::because(format!("{status}: {}", String::from_utf8_lossy(&body).trim())))
+}

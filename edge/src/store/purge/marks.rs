@@ -1,0 +1,240 @@
+//! What was purged when, by name: plain data, bounded.
+//!
+//! A purge is one mark, whatever it covers; nothing is searched for. Who finds a stored response compares the epoch it
+//! is from with the marks of its URL, its tags, its prefixes, its site and everything: as many look-ups as it has tags.
+//!
+//! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use crate::key::Key;
+use crate::policy::tags::{self, Tags};
+
+/// What becomes of what is purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It is gone.
+    Hard,
+    /// Its freshness ends at the time of the purge: it is validated before its next use, and `stale-while-revalidate`
+    /// and `stale-if-error` mean what they mean.
+    Soft,
+}
+
+/// What a mark is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Name<'a> {
+    All,
+    Site(usize),
+    /// Every key with this one's URL.
+    Url(&'a Key),
+    /// Every URL, in normal form, that begins so.
+    Prefix(&'a str),
+    /// On one site, or on all.
+    Tag(Option<usize>, &'a [u8]),
+}
+
+/// What is compared with the marks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Subject<'a> {
+    pub(in crate::store) key: &'a Key,
+    pub(in crate::store) site: usize,
+    /// The response's fields; none if it has not come yet.
+    pub(in crate::store) headers: Option<&'a HeaderMap>,
+}
+
+/// What the marks say of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No purge covers it.
+    Good,
+    /// A soft purge came at this time.
+    StaleSince(SystemTime),
+    Gone,
+}
+
+/// The marks, newest last.
+#[derive(Debug)]
+pub(super) struct Marks {
+    hasher: RandomState,
+    limit: usize,
+    /// By the hash of the name: two names that share one are purged together, which costs a fetch.
+    named: HashMap<u64, Purged>,
+    prefixes: Vec<(Box<str>, Purged)>,
+    /// By any tag, for a response that counts as having all.
+    any_tag: Purged,
+    order: VecDeque<(u64, Place)>,
+    /// What is from before this is gone: marks had to go.
+    floor: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Named(u64),
+    Prefix(Box<str>),
+}
+
+/// The last purges of one name.
+#[derive(Debug, Clone, Default)]
+struct Purged {
+    hard: u64,
+    /// Since then, oldest first: a response is stale as of the first one after it.
+    softs: VecDeque<(u64, SystemTime)>,
+}
+
+/// Each is compared with every response from before the last purge, once.
+pub(super) const MAX_PREFIXES: usize = 1_024;
+
+impl Marks {
+    /// No marks; at most `limit` at once.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            limit,
+            named: HashMap::new(),
+            prefixes: Vec::new(),
+            any_tag: Purged::default(),
+            order: VecDeque::new(),
+            floor: 0,
+        }
+    }
+
+    /// Marks everything under `name` that is from before `epoch`, which is higher than all before.
+    pub(super) fn note(&mut self, name: &Name<'_>, mode: Mode, epoch: u64, now: SystemTime) {
+        let place = match name {
+            Name::Prefix(prefix) => {
+                let known = self.prefixes.iter().position(|(known, _)| **known == **prefix);
+                let index = known.unwrap_or_else(|| {
+                    self.prefixes.push(((*prefix).into(), Purged::default()));
+                    self.prefixes.len() - 1
+                });
+                self.prefixes[index].1.at(mode, epoch, now);
+                Place::Prefix((*prefix).into())
+            }
+            other => {
+                let hash = self.hash(other);
+                self.named.entry(hash).or_default().at(mode, epoch, now);
+                Place::Named(hash)
+            }
+        };
+        if matches!(name, Name::Tag(..)) {
+            self.any_tag.at(mode, epoch, now);
+        }
+        self.order.push_back((epoch, place));
+        while self.order.len() > self.limit || self.prefixes.len() > MAX_PREFIXES {
+            self.floor = self.forget_oldest().unwrap_or(epoch);
+        }
+    }
+
+    /// What is from `oldest` or later is all there is: marks that came before it cover nothing.
+    pub(super) fn forget_before(&mut self, oldest: u64) {
+        while self.order.front().is_some_and(|(epoch, _)| *epoch <= oldest) {
+            self.forget_oldest();
+        }
+    }
+
+    /// How a subject from epoch `since` stands.
+    pub(super) fn standing(&self, since: u64, subject: &Subject<'_>) -> Standing {
+        if since < self.floor {
+            return Standing::Gone;
+        }
+        let mut standing = Standing::Good;
+        self.each(subject, |purged| standing = standing.and(purged.standing(since)));
+        standing
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn each(&self, subject: &Subject<'_>, mut found: impl FnMut(&Purged)) {
+        let Subject { key, site, headers } = subject;
+        let mut look = |name: Name<'_>| self.named.get(&self.hash(&name)).into_iter().for_each(&mut found);
+        look(Name::All);
+        look(Name::Site(*site));
+        look(Name::Url(key));
+        let tags = headers.map_or(Tags::These(Vec::new()), tags::of);
+        if let Tags::These(tags) = &tags {
+            for tag in tags {
+                look(Name::Tag(None, tag));
+                look(Name::Tag(Some(*site), tag));
+            }
+        }
+        if tags == Tags::Any {
+            found(&self.any_tag);
+        }
+        if !self.prefixes.is_empty() {
+            let url = key.url();
+            let begins = |(prefix, _): &&(Box<str>, Purged)| url.starts_with(&**prefix);
+            self.prefixes.iter().filter(begins).for_each(|(_, purged)| found(purged));
+        }
+    }
+
+    fn forget_oldest(&mut self) -> Option<u64> {
+        let (epoch, place) = self.order.pop_front()?;
+        self.any_tag.forget_until(epoch);
+        match place {
+            Place::Named(hash) => {
+                if self.named.get_mut(&hash).is_some_and(|purged| purged.forget_until(epoch)) {
+                    self.named.remove(&hash);
+                }
+            }
+            Place::Prefix(prefix) => {
+                self.prefixes.retain_mut(|(known, purged)| *known != prefix || !purged.forget_until(epoch));
+            }
+        }
+        Some(epoch)
+    }
+
+    fn hash(&self, name: &Name<'_>) -> u64 {
+        match name {
+            Name::All => self.hasher.hash_one(0_u8),
+            Name::Site(site) => self.hasher.hash_one((1_u8, site)),
+            Name::Url(key) => self.hasher.hash_one((2_u8, key.url_part())),
+            Name::Prefix(prefix) => self.hasher.hash_one((3_u8, prefix)),
+            Name::Tag(site, tag) => self.hasher.hash_one((4_u8, site, tag)),
+        }
+    }
+}
+
+impl Purged {
+    fn at(&mut self, mode: Mode, epoch: u64, now: SystemTime) {
+        match mode {
+            Mode::Hard => *self = Self { hard: epoch, softs: VecDeque::new() },
+            Mode::Soft => self.softs.push_back((epoch, now)),
+        }
+    }
+
+    /// What is from before `epoch` is not asked about any more. Whether that is all of it.
+    fn forget_until(&mut self, epoch: u64) -> bool {
+        while self.softs.front().is_some_and(|(soft, _)| *soft <= epoch) {
+            self.softs.pop_front();
+        }
+        self.hard <= epoch && self.softs.is_empty()
+    }
+
+    fn standing(&self, since: u64) -> Standing {
+        if since < self.hard {
+            return Standing::Gone;
+        }
+        let first = self.softs.partition_point(|(epoch, _)| *epoch <= since);
+        self.softs.get(first).map_or(Standing::Good, |(_, at)| Standing::StaleSince(*at))
+    }
+}
+
+impl Standing {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Gone, _) | (_, Self::Gone) => Self::Gone,
+            (Self::StaleSince(one), Self::StaleSince(two)) => Self::StaleSince(one.min(two)),
+            (Self::StaleSince(at), Self::Good) | (Self::Good, Self::StaleSince(at)) => Self::StaleSince(at),
+            (Self::Good, Self::Good) => Self::Good,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Cache, Eviction};
+use crate::policy::testing::{at, fields, get, response};
+use crate::policy::{Admit, Entry, Rules, admit};
+use crate::store::{Put, Store};
+
+fn key(url: &str, tenant: &str) -> Key {
+    let rules = KeyRules { headers: vec![http::HeaderName::from_static("x-tenant")], ..KeyRules::default() };
+    let mut request = get(&[("x-tenant", tenant)]);
+    request.uri = url.parse().unwrap();
+    crate::key::key(&request, &rules)
+}
+
+fn object(tags: &str, site: usize, ticket: &Ticket) -> Arc<Object> {
+    let head = response(200, &[("cache-control", "max-age=1000"), ("surrogate-key", tags)]);
+    let asked = get(&[]);
+    let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
+    let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(0));
+    Arc::new(Object { entry, body: Arc::new([]), site, epoch: ticket.epoch() })
+}
+
+fn store() -> Store {
+    Store::new(&Cache { memory_bytes: 64 << 20, eviction: Eviction::Lru, max_object_bytes: 1 << 20 })
+}
+
+fn covered(purges: &Arc<Purges>, ticket: &Ticket, key: &Key, site: usize, tags: &str) -> Option<Mode> {
+    purges.covers(ticket, key, site, Some(&fields(&[("cache-tag", tags)])))
+}
+
+#[test]
+fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
+    let (a, a2, b) = (key("http://a/x", "1"), key("http://a/x", "2"), key("http://a/y", "1"));
+    // Which of: the same key, the same URL under another key, another URL, another site; all tagged.
+    let check = |scope: Scope, expected: [bool; 4]| {
+        for mode in [Mode::Hard, Mode::Soft] {
+            let purges = Purges::new();
+            let before = Purges::begin(&purges);
+            purges.advance(&scope, mode, UNIX_EPOCH);
+            let after = Purges::begin(&purges);
+            let subjects = [(&a, 0, "t"), (&a2, 0, "t"), (&b, 0, "t"), (&b, 1, "u")];
+            let found = subjects.map(|(key, site, tag)| covered(&purges, &before, key, site, tag).is_some());
+            assert_eq!(found, expected, "{scope:?}");
+            assert!(
+                subjects.iter().all(|(key, site, tag)| covered(&purges, &after, key, *site, tag).is_none())
+            );
+        }
+    };
+    let tag = |tag: &str, site| Scope::Tag { tag: tag.into(), site };
+    check(Scope::Key(a.clone()), [true, false, false, false]);
+    check(Scope::Url(a.clone()), [true, true, false, false]);
+    check(Scope::Prefix("http://a/x".into()), [true, true, false, false]);
+    check(Scope::Prefix("http://a/".into()), [true, true, true, true]);
+    check(Scope::Prefix("http://a/z".into()), [false, false, false, false]);
+    check(tag("t", None), [true, true, true, false]);
+    check(tag("t", Some(0)), [true, true, true, false]);
+    check(tag("t", Some(1)), [false, false, false, false]);
+    check(tag("u", Some(1)), [false, false, false, true]);
+    check(Scope::Site(0), [true, true, true, false]);
+    check(Scope::All, [true, true, true, true]);
+}
+
+#[test]
+fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
+    let name = key("http://a/x", "1");
+    for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
+        let purges = Purges::new();
+        let tagged = fields(&[("cache-tag", "t")]);
+        let subject = Subject { key: &name, site: 0, headers: Some(&tagged) };
+        let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
+        let is_covered = |ticket: &Ticket| covered(&purges, ticket, &name, 0, "t").is_some();
+        let (before, other) = (Purges::begin(&purges), Purges::begin(&purges));
+        let after = supersede(&before).expect("nothing was purged");
+        assert!(is_covered(&other) && !is_covered(&after));
+        purges.advance(&Scope::Tag { tag: "t".into(), site: None }, Mode::Soft, UNIX_EPOCH);
+        assert!(is_covered(&after));
+        assert!(supersede(&after).is_none());
+        assert!(is_covered(&after) && !is_covered(&Purges::begin(&purges)));
+    }
+}
+
+#[test]
+fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
+    let purges = Purges::new();
+    let hard = |name: &str| purges.advance(&Scope::Key(key(name, "")), Mode::Hard, UNIX_EPOCH);
+    let first = Purges::begin(&purges);
+    hard("http://a/a");
+    let second = Purges::begin(&purges);
+    hard("http://a/b");
+    assert_eq!(purges.lock().keys.len(), 2);
+    drop(first);
+    assert!(covered(&purges, &second, &key("http://a/b", ""), 0, "").is_some());
+    assert_eq!(purges.lock().keys.len(), 1, "only the second fetch can still bring something old");
+    drop(second);
+    assert!(purges.lock().keys.is_empty());
+    hard("http://a/c");
+    assert!(purges.lock().keys.is_empty(), "no fetch runs");
+}
+
+#[test]
+fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
+    let purges = Purges::new();
+    let before = Purges::begin(&purges);
+    for number in 0..=MAX_KEYS {
+        let key = Key::from_bytes(number.to_string().as_bytes());
+        purges.advance(&Scope::Key(key), Mode::Hard, UNIX_EPOCH);
+    }
+    assert!(purges.lock().keys.len() <= MAX_KEYS);
+    let never = key("http://a/never", "");
+    assert!(covered(&purges, &before, &never, 0, "").is_some());
+    assert!(covered(&purges, &Purges::begin(&purges), &never, 0, "").is_none());
+}
+
+#[test]
+fn marks_go_with_the_last_response_from_before_them() {
+    let purges = Purges::new();
+    let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
+    let marks = || purges.lock().marks.len();
+    let first = Purges::begin(&purges);
+    let old = object("", 0, &first);
+    drop(first);
+    (0..10).for_each(|number| tag(&number.to_string()));
+    assert_eq!(marks(), 10);
+    let ticket = Purges::begin(&purges);
+    let young = object("", 0, &ticket);
+    drop((old, ticket));
+    tag("x");
+    assert_eq!(marks(), 1, "what is left is from after the ten");
+    drop(young);
+    tag("y");
+    assert_eq!(marks(), 0, "nothing is from before it");
+}
+
+#[test]
+fn marks_and_births_stay_within_their_bounds() {
+    let purges = Purges::bounded(100);
+    let mut held = Vec::new();
+    for number in 0..1_000 {
+        held.push(Purges::begin(&purges));
+        let prefix = Scope::Prefix(format!("http://a/{number}"));
+        let tag = Scope::Tag { tag: number.to_string(), site: None };
+        purges.advance(if number % 2 == 0 { &prefix } else { &tag }, Mode::Soft, UNIX_EPOCH);
+        assert!(purges.lock().marks.len() <= 100);
+    }
+    // A mark that had to go covers all that is from before it.
+    assert_eq!(covered(&purges, &held[0], &key("http://b/", ""), 0, ""), Some(Mode::Hard));
+    assert_eq!(covered(&purges, &held[999], &key("http://b/", ""), 0, ""), None);
+}
+
+#[test]
+fn a_soft_purge_ends_freshness_then_and_a_hard_one_goes_before_it() {
+    let store = store();
+    let name = key("http://a/x", "");
+    let put = || {
+        let ticket = store.begin();
+        assert_eq!(store.put(&name, object("t", 0, &ticket), None, &ticket), Put::Kept);
+    };
+    let tag = Scope::Tag { tag: "t".into(), site: None };
+    put();
+    store.purge(&tag, Mode::Soft, at(10));
+    store.purge(&Scope::All, Mode::Soft, at(20));
+    let found = store.get(&name, 0);
+    assert_eq!(found[0].entry.freshness(at(30)).lifetime_secs, 10, "as of the first");
+    assert!(Arc::ptr_eq(&found[0], &store.get(&name, 0)[0]), "compared once");
+    store.purge(&tag, Mode::Hard, at(40));
+    assert!(store.get(&name, 0).is_empty());
+    put();
+    store.purge(&Scope::Key(name.clone()), Mode::Soft, at(10));
+    assert_eq!(store.get(&name, 0)[0].entry.freshness(at(30)).lifetime_secs, 10);
+}
+
+#[test]
+fn a_304_does_not_bring_back_a_body_that_a_purge_took() {
+    let store = store();
+    let name = key("http://a/x", "");
+    let ticket = store.begin();
+    let old = object("t", 0, &ticket);
+    store.put(&name, Arc::clone(&old), None, &ticket);
+    store.purge(&Scope::Site(0), Mode::Hard, at(0));
+    // Found before the purge, asked about after it.
+    let ticket = store.begin();
+    assert_eq!(store.put(&name, object("t", 0, &ticket), Some(&old), &ticket), Put::Purged);
+    assert_eq!(store.put(&name, object("t", 0, &ticket), None, &ticket), Put::Kept);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Begin,
+    /// The oldest fetch under way ends with a response for this URL, tenant, tags.
+    Put(usize, usize, usize),
+    Get(usize, usize),
+    Purge(usize, usize, bool),
+}
+
+const URLS: [&str; 3] = ["http://a/x", "http://a/x/1", "http://b/x"];
+const TENANTS: [&str; 2] = ["1", "2"];
+const TAGS: [&str; 4] = ["", "t", "u", "t u"];
+
+fn site_of(url: usize) -> usize {
+    usize::from(url == 2)
+}
+
+fn scope(which: usize, url: usize) -> Scope {
+    match which {
+        0 => Scope::All,
+        1 => Scope::Site(site_of(url)),
+        2 => Scope::Tag { tag: "t".into(), site: None },
+        3 => Scope::Tag { tag: "u".into(), site: Some(site_of(url)) },
+        4 => Scope::Prefix("http://a/x".into()),
+        5 => Scope::Url(key(URLS[url], "")),
+        _ => Scope::Key(key(URLS[url], TENANTS[0])),
+    }
+}
+
+/// By looking at everything.
+fn covers(scope: &Scope, url: usize, tenant: usize, tags: usize) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Site(site) => site_of(url) == *site,
+        Scope::Tag { tag, site } => {
+            TAGS[tags].split(' ').any(|had| had == tag) && site.is_none_or(|site| site_of(url) == site)
+        }
+        Scope::Prefix(prefix) => URLS[url].starts_with(prefix),
+        Scope::Url(key) => key.url() == URLS[url],
+        Scope::Key(name) => *name == key(URLS[url], TENANTS[tenant]),
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::Begin),
+        (0..URLS.len(), 0..TENANTS.len(), 0..TAGS.len()).prop_map(|(u, t, g)| Step::Put(u, t, g)),
+        (0..URLS.len(), 0..TENANTS.len()).prop_map(|(u, t)| Step::Get(u, t)),
+        (0_usize..7, 0..URLS.len(), any::<bool>()).prop_map(|(w, u, soft)| Step::Purge(w, u, soft)),
+    ]
+}
+
+/// What the model keeps: everything, and every purge, by the step they happened in.
+#[derive(Default)]
+struct Naive {
+    purges: Vec<(usize, Scope, Mode)>,
+    stored: HashMap<(usize, usize), (usize, usize)>,
+}
+
+impl Naive {
+    /// How what began in a step stands: gone, stale since a step, or good.
+    fn standing(&self, began: usize, url: usize, tenant: usize, tags: usize) -> Option<Option<usize>> {
+        let over =
+            |(when, scope, _): &&(usize, Scope, Mode)| *when > began && covers(scope, url, tenant, tags);
+        let hard = self.purges.iter().filter(over).any(|(_, _, mode)| *mode == Mode::Hard);
+        let soft = self.purges.iter().filter(over).map(|(when, ..)| *when).min();
+        (!hard).then_some(soft)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn epochs_say_what_looking_at_everything_says(steps in proptest::collection::vec(step(), 1..60)) {
+        let store = store();
+        let mut naive = Naive::default();
+        let mut running: VecDeque<(usize, Ticket)> = VecDeque::new();
+        for (now, step) in steps.iter().enumerate() {
+            match *step {
+                Step::Begin => running.push_back((now, store.begin())),
+                Step::Put(url, tenant, tags) => {
+                    let Some((began, ticket)) = running.pop_front() else { continue };
+                    let done = store.put(
+                        &key(URLS[url], TENANTS[tenant]), object(TAGS[tags], site_of(url), &ticket), None, &ticket,
+                    );
+                    let good = naive.standing(began, url, tenant, tags) == Some(None);
+                    prop_assert_eq!(done, if good { Put::Kept } else { Put::Purged });
+                    if good {
+                        naive.stored.insert((url, tenant), (began, tags));
+                    }
+                }
+                Step::Get(url, tenant) => {
+                    let found = store.get(&key(URLS[url], TENANTS[tenant]), site_of(url));
+                    let ends = found.first().map(|object| object.entry.lifetime.fresh_secs);
+                    let stored = naive.stored.get(&(url, tenant));
+                    let standing = stored.and_then(|(began, tags)| naive.standing(*began, url, tenant, *tags));
+                    // A soft purge at step n happens at second n; without one it is fresh for 1000 seconds.
+                    let expected = standing.map(|soft| soft.map_or(1_000, |when| when as u64));
+                    prop_assert_eq!(ends, expected, "step {} of {:?}", now, steps);
+                }
+                Step::Purge(which, url, soft) => {
+                    let mode = if soft { Mode::Soft } else { Mode::Hard };
+                    store.purge(&scope(which, url), mode, UNIX_EPOCH + Duration::from_secs(now as u64));
+                    naive.purges.push((now, scope(which, url), mode));
+                }
+            }
+        }
+    }
+}

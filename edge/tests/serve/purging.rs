@@ -1,0 +1,173 @@
+//! What a purge takes, and when.
+
+use super::client::Client;
+use super::rig::{Origin, Rig, response, soon};
+
+const TAGGED: &str = "Cache-Control: max-age=60\r\nSurrogate-Key: all one\r\n";
+
+/// Whether each path is still a hit after this purge of an edge that holds them all.
+async fn check(purge: &str, expected: &[(&str, bool)]) {
+    let origin = Origin::answering(|head| {
+        let path = head.split(' ').nth(1).unwrap();
+        response("200 OK", &format!("Cache-Control: max-age=60\r\nCache-Tag: all,{}\r\n", &path[1..2]), path)
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (path, _) in expected {
+        rig.get(path).await.assert_forwarded();
+        rig.get(path).await.assert_hit();
+    }
+    assert_eq!(rig.ask("/purge", purge).await.status, 200, "{purge}");
+    for (path, stays) in expected {
+        let got = rig.get(path).await;
+        assert_eq!(got.cache_status().contains("; hit"), *stays, "{purge} {path}: {got:?}");
+        rig.get(path).await.assert_hit();
+    }
+}
+
+#[tokio::test]
+async fn every_scope_takes_what_it_names_and_no_more() {
+    let of = |a, aa, b| [("/a/1", a), ("/a/2?x", aa), ("/b/1", b)];
+    check(r#"{"url": "http://SITE.test:80/a/./1"}"#, &of(false, true, true)).await;
+    check(r#"{"url": "http://site.test/a/2?x"}"#, &of(true, false, true)).await;
+    check(r#"{"prefix": "http://Site.test/a/"}"#, &of(false, false, true)).await;
+    check(r#"{"prefix": "http://site.test/a/2?"}"#, &of(true, false, true)).await;
+    check(r#"{"prefix": "http://site.test"}"#, &of(false, false, false)).await;
+    check(r#"{"prefix": "http://other.test/"}"#, &of(true, true, true)).await;
+    check(r#"{"tag": "b"}"#, &of(true, true, false)).await;
+    check(r#"{"tag": "all", "site": "*"}"#, &of(false, false, false)).await;
+    check(r#"{"tag": "ALL"}"#, &of(true, true, true)).await;
+    check(r#"{"site": "*"}"#, &of(false, false, false)).await;
+    check(r#"{"all": true}"#, &of(false, false, false)).await;
+}
+
+#[tokio::test]
+async fn what_is_not_one_purge_is_refused_with_what_to_write() {
+    let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    for (body, status) in [
+        ("{}", 400),
+        ("", 400),
+        (r#"{"soft": true}"#, 400),
+        (r#"{"url": "/a"}"#, 400),
+        (r#"{"url": "http://site.test/a", "all": true}"#, 400),
+        (r#"{"prefix": "http://site.test/a", "tag": "x"}"#, 400),
+        (r#"{"tag": ""}"#, 400),
+        (r#"{"tags": ["x"]}"#, 400),
+        (r#"{"site": "none.test"}"#, 404),
+    ] {
+        let got = rig.ask("/purge", body).await;
+        assert_eq!(got.status, status, "{body}: {got:?}");
+    }
+    rig.get("/a").await.assert_hit();
+}
+
+#[tokio::test]
+async fn a_soft_purge_validates_and_the_304_makes_it_fresh_again() {
+    let origin = Origin::answering(|head| {
+        let fields = format!("{TAGGED}ETag: \"v1\"\r\n");
+        if head.to_ascii_lowercase().contains("if-none-match: \"v1\"") {
+            format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")
+        } else {
+            response("200 OK", &fields, "hello")
+        }
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (number, purge) in [
+        r#"{"tag": "one", "soft": true}"#,
+        r#"{"url": "http://site.test/a", "soft": true}"#,
+        r#"{"all": true, "soft": true}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        rig.get("/a").await;
+        rig.get("/a").await.assert_hit();
+        rig.ask("/purge", purge).await;
+        let validated = rig.get("/a").await;
+        assert_eq!((validated.status, validated.text().as_str()), (200, "hello"), "{purge}");
+        assert!(validated.cache_status().contains("fwd=stale; fwd-status=304"), "{purge}: {validated:?}");
+        rig.get("/a").await.assert_hit();
+        assert_eq!(origin.count(), number + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_softly_purged_response_is_served_while_it_is_refreshed_if_it_may_be() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let fields = "Cache-Control: max-age=600, stale-while-revalidate=30\r\nCache-Tag: t\r\n";
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    origin.next().await.respond(&response("200 OK", fields, "old")).await;
+    client.response().await;
+    rig.ask("/purge", r#"{"tag": "t", "soft": true}"#).await;
+    // The window of 30 seconds runs from the purge.
+    rig.pass(29);
+    assert_eq!(rig.get("/a").await.text(), "old");
+    origin.next().await.respond(&response("200 OK", fields, "new")).await;
+    soon("the refreshed response", async {
+        while rig.get("/a").await.text() != "new" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    rig.ask("/purge", r#"{"tag": "t", "soft": true}"#).await;
+    rig.pass(31);
+    client.send_get("/a", "").await;
+    origin.next().await.respond(&response("200 OK", fields, "newest")).await;
+    assert_eq!(client.response().await.text(), "newest");
+}
+
+#[tokio::test]
+async fn a_softly_purged_response_stands_in_for_an_origin_that_is_gone() {
+    let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    origin.die().await;
+    rig.ask("/purge", r#"{"tag": "one", "soft": true}"#).await;
+    assert_eq!(rig.get("/a").await.text(), "hello");
+    rig.ask("/purge", r#"{"tag": "one"}"#).await;
+    assert!(matches!(rig.get("/a").await.status, 502 | 504));
+}
+
+#[tokio::test]
+async fn a_tag_purge_before_the_head_came_takes_what_turns_out_to_have_the_tag() {
+    for purge in [r#"{"tag": "one"}"#, r#"{"tag": "one", "soft": true}"#, r#"{"site": "*"}"#] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut early = rig.client().await;
+        early.send_get("/a", "").await;
+        let old = origin.next().await;
+        rig.ask("/purge", purge).await;
+        let mut late = rig.client().await;
+        late.send_get("/a", "").await;
+        // The late one may wait for the old head, but not take it.
+        old.respond(&response("200 OK", TAGGED, "old")).await;
+        assert_eq!(early.response().await.text(), "old");
+        origin.next().await.respond(&response("200 OK", TAGGED, "new")).await;
+        assert_eq!(late.response().await.text(), "new", "{purge}");
+        let hit = rig.get("/a").await;
+        hit.assert_hit();
+        assert_eq!(hit.text(), "new", "{purge}");
+    }
+}
+
+/// EDGE §2, class 27.
+#[tokio::test]
+async fn nobody_purges_without_the_token_nor_on_the_public_listener() {
+    let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    let body = r#"{"all": true}"#;
+    let post = format!("POST /purge HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(Client::connect(rig.admin).await.raw(post.as_bytes()).await.status, 401);
+    // An origin may have a PURGE and a /purge of its own: they are requests as others are.
+    let purge = b"PURGE /a HTTP/1.1\r\nHost: other.test\r\n\r\n";
+    assert_eq!(rig.client().await.raw(purge).await.status, 200);
+    rig.client().await.raw(post.as_bytes()).await;
+    assert_eq!(origin.count(), 3);
+    rig.get("/a").await.assert_hit();
+}
