@@ -20,9 +20,11 @@ pub(crate) fn rtype(word: &[u8]) -> Option<Type> {
     }
 }
 
-/// The type mnemonic that is nearest to `word`.
+/// The type mnemonic that is nearest to `word`; among equals the one that people write most.
 pub(crate) fn closest_type(word: &[u8]) -> Option<&'static str> {
-    closest(word, NAMED.iter().filter(|(rtype, _)| !rtype.is_meta()).map(|(_, text)| *text))
+    let common = ["A", "AAAA", "CNAME", "NS", "MX", "TXT", "SRV", "PTR", "SOA", "CAA", "HTTPS"];
+    let named = NAMED.iter().filter(|(rtype, _)| !rtype.is_meta()).map(|(_, text)| *text);
+    closest(word, common.into_iter().chain(named))
 }
 
 /// The candidate that is nearest to `word`, if any is near enough to have been meant.
@@ -34,7 +36,7 @@ pub(crate) fn closest<'c>(word: &[u8], candidates: impl Iterator<Item = &'c str>
     let most = (word.len() / 3).clamp(1, 3);
     candidates
         .map(|candidate| (distance(&word, candidate.to_ascii_uppercase().as_bytes()), candidate))
-        .filter(|(distance, candidate)| *distance <= most && *distance < candidate.len())
+        .filter(|(distance, candidate)| *distance <= most && *distance < word.len().max(candidate.len()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -170,6 +172,8 @@ mod tests {
             ("CNMAE", Some("CNAME")),
             ("cname", Some("CNAME")),
             ("AAA", Some("AAAA")),
+            ("AA", Some("A")),
+            ("MC", Some("MX")),
             ("TEXT", Some("TXT")),
             ("HTTP", Some("HTTPS")),
             ("MXX", Some("MX")),
