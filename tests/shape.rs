@@ -23,7 +23,7 @@ struct Unit {
 const DNS: Unit = Unit {
     folder: "dns",
     cores: &["answer", "limit", "name", "rdata", "rtype", "view", "wire", "zone"],
-    shell: &["admin", "command", "config", "lib", "main", "metrics", "serve"],
+    shell: &["admin", "command", "config", "embed", "lib", "main", "metrics", "serve"],
 };
 
 const EDGE: Unit = Unit {

@@ -16,6 +16,7 @@ pub mod admin;
 pub mod answer;
 pub mod command;
 pub mod config;
+pub mod embed;
 pub mod limit;
 pub mod metrics;
 pub mod name;

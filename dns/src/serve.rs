@@ -43,6 +43,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::accept::Ended;
 pub use self::bind::BindError;
 use self::crew::Crew;
+use self::reload::library::Library;
 pub use self::reload::{FolderError, Loads};
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
@@ -53,7 +54,7 @@ pub use self::tls::{CertificateError, CertificateFault};
 use crate::admin::{self, TokenError};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::view::{Listener, Transport};
+use crate::view::{Listener, Transport, World};
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -132,6 +133,14 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// The zones that the config names, for who serves them on sockets of its own. This blocks.
+pub(crate) fn load(config: &Config) -> Result<(Library, World), StartError> {
+    let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
+    let (library, world, report) = reload::first(config, secrets).map_err(StartError::Folder)?;
+    reload::log::report(&report);
+    Ok((library, world))
+}
 
 /// Binds, loads, and answers.
 pub async fn start(config: Config) -> Result<Running, StartError> {

@@ -3,7 +3,7 @@
 pub(crate) mod changes;
 mod folder;
 pub(crate) mod library;
-mod log;
+pub(crate) mod log;
 pub(crate) mod report;
 mod settle;
 mod watch;

@@ -7,7 +7,7 @@ use crate::zone::{Problem, Severity};
 /// Problems of one zone that are logged in full; `verge-dns check` lists all.
 const LOGGED_PROBLEMS: usize = 20;
 
-pub(super) fn report(report: &Report) {
+pub(crate) fn report(report: &Report) {
     for apex in &report.removed {
         tracing::warn!(zone = %apex, "the zone file is gone; the zone is no longer served");
     }

@@ -1,0 +1,195 @@
+//! verge-dns inside another program: a [`RequestHandler`] for hickory-server's `Server`.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::path::Path;
+//! use std::sync::Arc;
+//! use hickory_server::Server;
+//! use verge_dns::{config, embed, view::Listener};
+//!
+//! let config = config::load(Path::new("dns.toml"))?;
+//! let zones = Arc::new(embed::Zones::load(&config)?);
+//! let mut outside = Server::new(embed::Handler::new(Arc::clone(&zones), Listener::Outside));
+//! outside.register_socket(tokio::net::UdpSocket::bind("[::1]:5300").await?);
+//! // … and when the files may have changed, on a thread that may block:
+//! zones.reload()?;
+//! outside.block_until_done().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Zones, views, the answer and the egress guard are those of the program `verge-dns`. Who is inside is a matter of the
+//! handler's [`Listener`] and of the client's address, as there; a program that serves both sides makes a server for
+//! each. Of the config, `zones`, `private`, `internal_names`, `internal`, `cookies`, `nsid`, `udp.max_payload` and
+//! `rate_limit` hold; listeners, caps and deadlines are those of hickory-server.
+//!
+//! # What differs from verge-dns's own listeners
+//!
+//! hickory-server decodes the question before a handler sees it and encodes the answer after, so that our bytes do not
+//! get through, only what they say:
+//!
+//! - a packet that hickory cannot decode never gets here: hickory answers FORMERR of its own, or nothing;
+//! - the layout of an answer is hickory's: compression may differ, the OPT record's place is hickory's, and an answer may
+//!   be a few octets longer or shorter;
+//! - padding (RFC 7830) and the keepalive of TCP (RFC 7828) are left out: a block size would not hold, and idle timeouts
+//!   are hickory's;
+//! - a UDP size below 512 is raised to 512 in the OPT record, and the Z bit of a header cannot be told;
+//! - DNS over TLS and DNS over QUIC are answered one question after the other on each connection, DNS over QUIC ends a
+//!   connection after 100 questions and makes handshakes one after the other; DNS over HTTPS has no GET and no HTTP/1.1;
+//! - HTTP's `Cache-Control` is hickory's, so that a shared cache in front is not told to forget what insiders see (V4);
+//! - there is no cap on TCP connections.
+//!
+//! Invariant: what hickory encodes was decoded from bytes that the egress guard has passed; if they cannot be decoded,
+//! SERVFAIL is sent.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, ResponseCode};
+use hickory_server::proto::rr::rdata::opt::EdnsCode;
+use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder};
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
+
+use crate::config::Config;
+use crate::limit::{Limits, Rates};
+use crate::serve::reload::library::Library;
+use crate::serve::{self, FolderError, StartError, clock};
+use crate::view::{Client, Listener, Transport, World};
+use crate::wire::{self, Outcome};
+
+/// The zones of a config, in service for any number of handlers.
+pub struct Zones {
+    world: ArcSwap<World>,
+    library: Mutex<Library>,
+    rates: Option<Rates>,
+}
+
+impl fmt::Debug for Zones {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zones").finish_non_exhaustive()
+    }
+}
+
+impl Zones {
+    /// Reads the zone files that `config` names. This blocks; what is wrong with a zone is logged, and it is answered
+    /// with SERVFAIL.
+    pub fn load(config: &Config) -> Result<Self, StartError> {
+        let (library, world) = serve::load(config)?;
+        Ok(Self {
+            world: ArcSwap::from_pointee(world),
+            library: Mutex::new(library),
+            rates: config.rate_limit,
+        })
+    }
+
+    /// Reads the files that changed. A zone that is no longer good stays as it was, and that is logged. This blocks.
+    pub fn reload(&self) -> Result<(), FolderError> {
+        let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = library.load(clock::system_now())?;
+        if let Some(world) = loaded.world {
+            self.world.store(Arc::new(world));
+            serve::reload::log::report(&loaded.report);
+        }
+        Ok(())
+    }
+}
+
+/// Answers the requests of one side.
+#[derive(Debug)]
+pub struct Handler {
+    zones: Arc<Zones>,
+    listener: Listener,
+    limits: Mutex<Limits>,
+}
+
+impl Handler {
+    /// A handler for sockets on which `listener` asks.
+    pub fn new(zones: Arc<Zones>, listener: Listener) -> Self {
+        let limits = Mutex::new(Limits::new(zones.rates));
+        Self { zones, listener, limits }
+    }
+
+    /// Our answer as it would leave by our own listener; none if nothing is to be sent.
+    fn answer(&self, request: &Request) -> Option<Vec<u8>> {
+        let world = self.zones.world.load();
+        let client = client(request.src(), request.protocol(), self.listener);
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = Vec::new();
+        match wire::respond(&world, &mut limits, request.as_slice(), &client, clock::moment(), &mut out) {
+            Outcome::Sent(_) => Some(out),
+            Outcome::Silent(_) => None,
+        }
+    }
+}
+
+/// Whatever is no datagram is a stream to us: what else encrypted transports have does not get through hickory.
+fn client(from: SocketAddr, protocol: Protocol, listener: Listener) -> Client {
+    let transport = if protocol.is_datagram() { Transport::Udp } else { Transport::Tcp };
+    Client { address: from.ip(), port: from.port(), listener, transport }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Handler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut send: R,
+    ) -> ResponseInfo {
+        let Some(bytes) = self.answer(request) else { return nothing(request) };
+        let sent = match decode(&bytes) {
+            Some((message, queries)) => {
+                let mut response = MessageResponseBuilder::new(&queries, message.edns.as_ref()).build(
+                    message.metadata,
+                    &message.answers,
+                    &message.authorities,
+                    [],
+                    &message.additionals,
+                );
+                if let Some(signature) = message.signature.clone() {
+                    response.set_signature(signature);
+                }
+                send.send_response(response).await
+            }
+            None => {
+                tracing::error!("an answer cannot be read by hickory; SERVFAIL is sent; please report this");
+                let builder = MessageResponseBuilder::from_message_request(request);
+                send.send_response(builder.error_msg(&request.metadata, ResponseCode::ServFail)).await
+            }
+        };
+        sent.unwrap_or_else(|error| {
+            tracing::debug!(%error, "hickory could not send an answer");
+            nothing(request)
+        })
+    }
+}
+
+/// What hickory is to encode. Questions are taken from our bytes, which keep the client's letters.
+fn decode(bytes: &[u8]) -> Option<(Message, Queries)> {
+    let mut message = Message::from_vec(bytes).ok()?;
+    if let Some(edns) = &mut message.edns {
+        forget(edns);
+    }
+    let mut decoder = BinDecoder::new(bytes);
+    let header = Header::read(&mut decoder).ok()?;
+    let queries = Queries::read(&mut decoder, usize::from(header.counts.queries)).ok()?;
+    Some((message, queries))
+}
+
+fn forget(edns: &mut Edns) {
+    edns.options_mut().remove(EdnsCode::Keepalive);
+    edns.options_mut().remove(EdnsCode::Padding);
+}
+
+/// What hickory is told if nothing was sent.
+fn nothing(request: &Request) -> ResponseInfo {
+    let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, request.metadata.op_code);
+    metadata.response_code = ResponseCode::ServFail;
+    ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
+}
+
+#[cfg(test)]
+mod tests;
