@@ -22,7 +22,7 @@ struct Unit {
 
 const DNS: Unit = Unit {
     folder: "dns",
-    cores: &["answer", "limit", "name", "rdata", "rtype", "view", "wire", "zone"],
+    cores: &["answer", "limit", "name", "octets", "rdata", "rtype", "view", "wire", "zone"],
     shell: &["admin", "command", "config", "embed", "lib", "main", "metrics", "serve"],
 };
 

@@ -109,7 +109,8 @@ impl Kind {
         }
     }
 
-    fn rcode(self) -> Rcode {
+    /// How such an answer ends.
+    pub fn rcode(self) -> Rcode {
         match self {
             Self::Positive | Self::NoData | Self::Referral | Self::Partial => Rcode::NoError,
             Self::NxDomain => Rcode::NxDomain,
@@ -126,20 +127,20 @@ pub struct Placed<'a> {
     /// Lower-case wire form; of a wildcard the name that was asked for (RFC 4592 §3.3.1).
     pub owner: Cow<'a, [u8]>,
     /// The records.
-    pub set: Cow<'a, RrSet>,
+    pub set: RrSet<'a>,
     /// Seconds; the set's own, or less for a negative answer's SOA.
     pub ttl: u32,
     /// Whether an answer without it must be marked as truncated.
     pub need: Need,
     /// The owner's RRSIG RRset if the client wants signatures; those that cover `set` go with it (RFC 4035 §3.1.1).
-    pub signatures: Option<&'a RrSet>,
+    pub signatures: Option<RrSet<'a>>,
 }
 
 impl Placed<'_> {
     /// The RDATA of the signatures that cover this RRset.
     pub fn covering(&self) -> impl Iterator<Item = &[u8]> {
         let covered = self.set.rtype.0.to_be_bytes();
-        let all = self.signatures.into_iter().flat_map(RrSet::rdatas);
+        let all = self.signatures.iter().flat_map(RrSet::rdatas);
         all.filter(move |rdata| rdata.starts_with(&covered))
     }
 }
@@ -278,9 +279,9 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             return self.one_of_any(tree, node, owner);
         }
         if let Some(set) = node.set(self.query.qtype) {
-            self.put(Section::Answer, owner.clone(), node, set, Need::Required);
+            self.put(Section::Answer, owner.clone(), node, set.clone(), Need::Required);
             self.prove_expansion(tree, node, &owner);
-            self.add_additional(tree, &owner, set);
+            self.add_additional(tree, &owner, &set);
             return self.end(Kind::Positive);
         }
         match node.set(Type::CNAME) {
@@ -296,17 +297,17 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// RFC 1034 §4.3.2 step 3a. An alias that is in the answer already closes a loop: what there is, is sent.
-    fn alias(&mut self, owner: Cow<'a, [u8]>, node: Node<'v>, set: &'v RrSet) -> Step {
-        let put = self.put(Section::Answer, owner, node, set, Need::Required);
-        match set.first() {
-            Some(target) if put == Put::New => Step::Follow(target.to_ascii_lowercase()),
+    fn alias(&mut self, owner: Cow<'a, [u8]>, node: Node<'v>, set: RrSet<'v>) -> Step {
+        let target = set.first().map(<[u8]>::to_ascii_lowercase);
+        match (self.put(Section::Answer, owner, node, set, Need::Required), target) {
+            (Put::New, Some(target)) => Step::Follow(target),
             _ => self.end(Kind::Partial),
         }
     }
 
     /// One RRset is answer enough to ANY (RFC 8482 §4.1): a small one that clients can use.
     fn one_of_any(&mut self, tree: &'v Tree, node: Node<'v>, owner: Cow<'a, [u8]>) -> Step {
-        match node.sets().iter().min_by_key(|set| preference(set.rtype)) {
+        match node.sets().min_by_key(|set| preference(set.rtype)) {
             Some(set) => {
                 self.prove_expansion(tree, node, &owner);
                 self.put(Section::Answer, owner, node, set, Need::Required);
@@ -322,7 +323,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     /// RFC 2308 §3: the SOA's TTL is how long the negative answer may be kept.
     fn negative(&mut self, tree: &'v Tree, kind: Kind) -> Step {
         if let Some(soa) = tree.soa() {
-            let ttl = negative_ttl(soa);
+            let ttl = negative_ttl(&soa);
             let apex = tree.apex_node();
             self.put(Section::Authority, Cow::Borrowed(apex.name()), apex, soa, Need::Required);
             if let Some(placed) = self.answer.authority.last_mut() {
@@ -335,8 +336,8 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     /// RFC 1034 §4.3.2 step 3b.
     fn refer(&mut self, tree: &'v Tree, cut: Node<'v>) -> Step {
         if let Some(ns) = cut.set(Type::NS) {
-            self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ns, Need::Required);
-            self.add_glue(tree, cut, ns);
+            self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ns.clone(), Need::Required);
+            self.add_glue(tree, cut, &ns);
         }
         // A DS means something only to who can check the zone that holds it.
         if self.query.dnssec_ok && is_signed(tree) {
@@ -351,11 +352,11 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         section: Section,
         owner: Cow<'a, [u8]>,
         node: Node<'v>,
-        set: &'v RrSet,
+        set: RrSet<'v>,
         need: Need,
     ) -> Put {
-        let signatures = node.set(Type::RRSIG).filter(|_| self.query.dnssec_ok).map(|set| &**set);
-        self.put_placed(section, Placed { owner, ttl: set.ttl, set: Cow::Borrowed(set), need, signatures })
+        let signatures = if self.query.dnssec_ok { node.set(Type::RRSIG) } else { None };
+        self.put_placed(section, Placed { owner, ttl: set.ttl, set, need, signatures })
     }
 
     /// An RRset is in a message once; one that was only additional is not moved, since nothing stronger follows it.
@@ -390,7 +391,7 @@ fn preference(rtype: Type) -> u8 {
 }
 
 /// RFC 2308 §5: no longer than the SOA itself and than its MINIMUM, which are the last four octets.
-pub fn negative_ttl(soa: &RrSet) -> u32 {
+pub fn negative_ttl(soa: &RrSet<'_>) -> u32 {
     let minimum = soa.first().and_then(<[u8]>::last_chunk).copied().map(u32::from_be_bytes);
     minimum.map_or(soa.ttl, |minimum| minimum.min(soa.ttl))
 }

@@ -20,6 +20,7 @@ pub mod embed;
 pub mod limit;
 pub mod metrics;
 pub mod name;
+pub mod octets;
 pub mod rdata;
 pub mod rtype;
 pub mod serve;

@@ -11,6 +11,8 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::octets::Octets;
+
 /// Longest name on the wire, root label included (RFC 1035 §2.3.4).
 pub const MAX_NAME_OCTETS: usize = 255;
 /// Longest label (RFC 1035 §2.3.4).
@@ -18,7 +20,7 @@ pub const MAX_LABEL_OCTETS: usize = 63;
 
 /// A lower-case domain name in uncompressed wire form.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Octets);
 
 /// Why a name is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl std::error::Error for NameError {}
 impl Name {
     /// The root.
     pub fn root() -> Self {
-        Self(Box::new([0]))
+        Self(Octets::from([0]))
     }
 
     /// From exactly one uncompressed wire name; letters are lowered.
@@ -91,7 +93,7 @@ impl Name {
     }
 
     fn lowered(wire: &[u8]) -> Self {
-        let mut bytes: Box<[u8]> = wire.into();
+        let mut bytes = Octets::from(wire);
         // Length octets are at most 63 and so never collide with the letters that this lowers.
         bytes.make_ascii_lowercase();
         Self(bytes)

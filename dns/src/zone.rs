@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::name::Name;
+use crate::octets::Octets;
 use crate::rtype::Type;
 
 /// One record of class IN with the place it was written at.
@@ -32,7 +33,7 @@ pub struct Record {
     /// Seconds that a resolver may keep it; at most 2^31 - 1 (RFC 2181 §8).
     pub ttl: u32,
     /// Uncompressed wire form; see [`crate::rdata`].
-    pub rdata: Box<[u8]>,
+    pub rdata: Octets,
     /// Where it was written.
     pub at: Position,
     /// What the author said of its visibility.

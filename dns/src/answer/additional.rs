@@ -15,7 +15,7 @@ const MOST_TARGETS: usize = 128;
 
 impl<'v: 'a, 'a> Draft<'v, 'a> {
     /// Addresses of the targets of `set`, owned by `owner`.
-    pub(super) fn add_additional(&mut self, tree: &'v Tree, owner: &[u8], set: &RrSet) {
+    pub(super) fn add_additional(&mut self, tree: &'v Tree, owner: &[u8], set: &RrSet<'_>) {
         let Some(reach) = reach(set.rtype) else { return };
         for rdata in set.rdatas().take(MOST_TARGETS) {
             if let Some(target) = target(set.rtype, rdata, owner) {
@@ -25,7 +25,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// Glue for a referral: first what the zone below cannot be reached without, then that of its siblings.
-    pub(super) fn add_glue(&mut self, tree: &'v Tree, cut: Node<'v>, ns: &RrSet) {
+    pub(super) fn add_glue(&mut self, tree: &'v Tree, cut: Node<'v>, ns: &RrSet<'_>) {
         for required in [true, false] {
             for rdata in ns.rdatas().take(MOST_TARGETS) {
                 let target = rdata.to_ascii_lowercase();

@@ -65,7 +65,7 @@ fn diff(zone: &ZoneReport) -> Option<ZoneDiff> {
     let public = match zone.public.as_deref() {
         Some(tree) => tree,
         None => {
-            nothing = Tree::build(zone.apex.clone(), Vec::new());
+            nothing = Tree::build(zone.apex.clone(), [] as [&crate::zone::Record; 0]);
             &nothing
         }
     };

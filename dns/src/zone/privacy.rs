@@ -195,11 +195,6 @@ impl Seen<'_> {
     pub fn is_changed(&self) -> bool {
         !std::ptr::eq(self.rdata, &*self.record.rdata)
     }
-
-    /// The record as the view shows it; none if it shows the author's own.
-    fn changed(&self) -> Option<Record> {
-        self.is_changed().then(|| Record { rdata: self.rdata.into(), ..self.record.clone() })
-    }
 }
 
 impl Selection {
@@ -230,7 +225,7 @@ impl Selection {
         indices.map(move |index| {
             let record = &zone.records[index];
             let rdata = match rewritten.next_if(|(at, _)| *at as usize == index) {
-                Some((_, rdata)) => rdata,
+                Some((_, rdata)) => &**rdata,
                 None => &record.rdata,
             };
             Seen { record, rdata }

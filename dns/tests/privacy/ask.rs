@@ -11,7 +11,7 @@ use verge_dns::wire::{self, Guarded, Moment, Outcome};
 use verge_dns::zone::Zone;
 use verge_dns::zone::privacy::{Divided, Rules, trees};
 use verge_dns::zone::set::Served;
-use verge_dns::zone::tree::{Tree, group};
+use verge_dns::zone::tree::Tree;
 
 pub(crate) const HEADER_OCTETS: usize = 12;
 
@@ -39,7 +39,7 @@ pub(crate) fn divided_world(zones: &[&Zone], divided: &[Divided], rules: &Rules)
 pub(crate) fn plain_world(zones: &[Zone], guard: &Guard) -> World {
     let mut public = View::default();
     for zone in zones {
-        let tree = Tree::build(zone.apex.clone(), group(&zone.records));
+        let tree = Tree::build(zone.apex.clone(), &zone.records);
         public.zones.insert(zone.apex.clone(), Served::Zone(Arc::new(tree)));
     }
     World { public, guard: guard.clone(), ..World::default() }

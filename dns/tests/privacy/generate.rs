@@ -54,7 +54,7 @@ impl Labelled {
             Label::Public => Some(record.clone()),
             Label::Hidden => None,
             Label::Changed(change) => {
-                Some(Record { rdata: self.outside_rdata(record, *change), ..record.clone() })
+                Some(Record { rdata: self.outside_rdata(record, *change).into(), ..record.clone() })
             }
         });
         let records = kept.collect();
@@ -425,7 +425,7 @@ impl Maker {
                 owner,
                 rtype,
                 ttl: 300,
-                rdata,
+                rdata: rdata.into(),
                 at: Position::default(),
                 mark,
             });

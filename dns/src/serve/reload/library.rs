@@ -354,7 +354,8 @@ pub(super) fn seen(zone: &Zone, selection: &Selection) -> Vec<Record> {
 
 /// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).
 fn serial(tree: &Tree) -> Option<u32> {
-    let rdata = tree.soa()?.first()?;
+    let soa = tree.soa()?;
+    let rdata = soa.first()?;
     let numbers = rdata.len().checked_sub(20)?;
     rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }

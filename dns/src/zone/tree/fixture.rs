@@ -1,6 +1,6 @@
 //! Zones for tests: one record a line, `owner [ttl] TYPE rdata`, names relative to the apex.
 
-use super::{RrSet, Tree, group};
+use super::Tree;
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::view::View;
@@ -16,14 +16,14 @@ pub(crate) fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()
 }
 
-pub(crate) fn sets(apex: &str, text: &str) -> Vec<(Name, Arc<RrSet>)> {
+pub(crate) fn records(apex: &str, text: &str) -> Vec<Record> {
     let apex = name(apex);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    group(&lines.map(|line| record(line, &apex)).collect::<Vec<_>>())
+    lines.map(|line| record(line, &apex)).collect()
 }
 
 pub(crate) fn tree(apex: &str, text: &str) -> Tree {
-    Tree::build(name(apex), sets(apex, text))
+    Tree::build(name(apex), &records(apex, text))
 }
 
 pub(crate) fn view(zones: &[(&str, &str)]) -> View {
@@ -43,7 +43,7 @@ fn record(line: &str, apex: &Name) -> Record {
     let rtype: Type = rtype.parse().unwrap_or_else(|_| panic!("no type: {line}"));
     let rdata = read_rdata(rtype, rdata, apex).unwrap_or_else(|_| panic!("bad RDATA: {line}"));
     let owner = Name::parse(owner, Some(apex)).unwrap();
-    Record { owner, rtype, ttl, rdata, at: Position::default(), mark: None }
+    Record { owner, rtype, ttl, rdata: rdata.into(), at: Position::default(), mark: None }
 }
 
 fn word(text: &str) -> (&str, &str) {

@@ -1,107 +1,147 @@
-//! From the hash of a name to its node: open addressing, half full at most, built once.
+//! From the hash of a name to its place: open addressing, two thirds full at most, built once.
 
-/// Slots that hold node ids.
+use super::arena::Place;
+
+/// Slots that hold places, each beside the lower half of its name's hash: a name that is not there costs no look at
+/// any that is.
 #[derive(Default)]
 pub(super) struct Index {
-    slots: Box<[u32]>,
+    slots: Box<[u64]>,
 }
 
-const FREE: u32 = u32::MAX;
+const FREE: u64 = u64::MAX;
+const TAG: u64 = 0xffff_ffff;
 
 impl Index {
     pub(super) fn for_entries(count: usize) -> Self {
-        let slots = (count * 2).next_power_of_two().max(2);
-        Self { slots: vec![FREE; slots].into() }
+        Self { slots: vec![FREE; count + count / 2 + 1].into() }
     }
 
-    pub(super) fn insert(&mut self, hash: u64, id: u32) {
+    pub(super) fn insert(&mut self, hash: u64, place: Place) {
         let mut at = self.start(hash);
         while self.slots[at] != FREE {
-            at = (at + 1) & (self.slots.len() - 1);
+            at = self.after(at);
         }
-        self.slots[at] = id;
+        self.slots[at] = u64::from(place.0) << 32 | (hash & TAG);
     }
 
-    /// The id in the hash's run of slots for which `is_it` holds.
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    /// The place in the hash's run of slots for which `is_it` holds.
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(Place) -> bool) -> Option<Place> {
         let mut at = self.start(hash);
         loop {
-            match self.slots[at] {
-                FREE => return None,
-                id if is_it(id) => return Some(id),
-                _ => at = (at + 1) & (self.slots.len() - 1),
+            let slot = self.slots[at];
+            if slot == FREE {
+                return None;
             }
+            let place = Place(u32::try_from(slot >> 32).expect("32 bits are left"));
+            if slot & TAG == hash & TAG && is_it(place) {
+                return Some(place);
+            }
+            at = self.after(at);
         }
     }
 
+    /// The upper bits of the hash are the well mixed ones.
     fn start(&self, hash: u64) -> usize {
-        // The product's high bits are the well mixed ones.
-        let folded = hash ^ (hash >> 32);
-        usize::try_from(folded & 0xffff_ffff).expect("32 bits fit a usize") & (self.slots.len() - 1)
+        let scaled = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        usize::try_from(scaled).expect("it is less than the number of slots")
     }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+}
+
+/// The hash of `name` and how many labels it has below an apex of `apex_labels` labels, which hashes to 0.
+pub(super) fn hash(name: &[u8], apex_labels: usize) -> (u64, usize) {
+    let starts = Starts::of(name);
+    let below = starts.count.saturating_sub(apex_labels);
+    let hash = (0..below).rev().fold(0, |above, label| mix(above, starts.label(name, label)));
+    (hash, below)
+}
+
+/// The hash of the name that is made of `label` (with its length octet) below a name of hash `above`.
+pub(super) fn below(above: u64, label: &[u8]) -> u64 {
+    mix(above, label)
 }
 
 /// The hashes of a name and of its ancestors up to the apex, made in one pass from the top.
 ///
 /// They are counted in labels below the apex: 0 is the apex itself.
 pub(super) struct Hashes {
+    starts: Starts,
+    below: usize,
     hashes: [u64; 128],
-    offsets: [u8; 128],
-}
-
-impl Default for Hashes {
-    fn default() -> Self {
-        Self { hashes: [0; 128], offsets: [0; 128] }
-    }
 }
 
 impl Hashes {
-    /// Hashes `name` and what is above it; returns its labels below an apex of `apex_labels` labels.
-    pub(super) fn fill(&mut self, name: &[u8], apex_labels: usize) -> usize {
-        let mut starts = [0_u8; 128];
-        let (mut at, mut count) = (0_usize, 0_usize);
-        while let Some(&len) = name.get(at)
-            && len != 0
-        {
-            starts[count] = u8::try_from(at).expect("a name has at most 255 octets");
-            count += 1;
-            at += usize::from(len) + 1;
+    /// Of `name` and what is above it; those of more than `most` labels below the apex are left out.
+    pub(super) fn of(name: &[u8], apex_labels: usize, most: usize) -> Self {
+        let starts = Starts::of(name);
+        let below = starts.count.saturating_sub(apex_labels);
+        let mut hashes = [0; 128];
+        for labels in 1..=below.min(most) {
+            hashes[labels] = mix(hashes[labels - 1], starts.label(name, below - labels));
         }
-        let below = count.saturating_sub(apex_labels);
-        self.offsets[0] = starts.get(below).copied().unwrap_or_default();
-        if below == count {
-            self.offsets[0] = u8::try_from(at).expect("a name has at most 255 octets");
-        }
-        for labels in 1..=below {
-            let start = starts[below - labels];
-            let from = usize::from(start);
-            let label = &name[from..=from + usize::from(name[from])];
-            self.offsets[labels] = start;
-            self.hashes[labels] = mix(self.hashes[labels - 1], label);
-        }
-        below
+        Self { starts, below, hashes }
+    }
+
+    /// Labels of the name below the apex.
+    pub(super) fn labels(&self) -> usize {
+        self.below
     }
 
     /// The hash of the ancestor that has this many labels below the apex.
-    pub(super) fn of(&self, labels: usize) -> u64 {
+    pub(super) fn hash(&self, labels: usize) -> u64 {
         self.hashes[labels]
     }
 
-    /// The name of that ancestor.
+    /// The name of that ancestor, which is not the apex.
     pub(super) fn suffix<'n>(&self, name: &'n [u8], labels: usize) -> &'n [u8] {
-        &name[usize::from(self.offsets[labels])..]
+        &name[usize::from(self.starts.offsets[self.below - labels])..]
+    }
+}
+
+/// Where the labels of a name begin, from the left; a name of 255 octets has 127 at most.
+struct Starts {
+    offsets: [u8; 128],
+    count: usize,
+}
+
+impl Starts {
+    fn of(name: &[u8]) -> Self {
+        let (mut offsets, mut at, mut count) = ([0_u8; 128], 0_u8, 0);
+        while let Some(&len) = name.get(usize::from(at))
+            && len != 0
+        {
+            offsets[count] = at;
+            count += 1;
+            at += len + 1;
+        }
+        Self { offsets, count }
+    }
+
+    /// The label with its length octet.
+    fn label<'n>(&self, name: &'n [u8], at: usize) -> &'n [u8] {
+        let from = usize::from(self.offsets[at]);
+        &name[from..=from + usize::from(name[from])]
     }
 }
 
 /// Eight octets a step; a multiplication spreads each over the whole word.
 fn mix(above: u64, label: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    label.chunks(8).fold(above ^ ODD, |hash, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let product = (hash ^ u64::from_le_bytes(word)).wrapping_mul(ODD);
+    let step = |hash: u64, word: u64| {
+        let product = (hash ^ word).wrapping_mul(ODD);
         product ^ (product >> 29)
-    })
+    };
+    let (words, rest) = label.as_chunks::<8>();
+    let hash = words.iter().fold(above ^ ODD, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    if rest.is_empty() {
+        return hash;
+    }
+    let last = rest.iter().rev().fold(0, |word, octet| word << 8 | u64::from(*octet));
+    step(hash, last)
 }
 
 #[cfg(test)]
@@ -112,9 +152,8 @@ mod tests {
     #[test]
     fn a_name_hashes_as_it_does_as_an_ancestor() {
         let deep = Name::parse_absolute("a.bb.ccc.example.com.").unwrap();
-        let mut hashes = Hashes::default();
-        let labels = hashes.fill(deep.as_wire(), 2);
-        assert_eq!(labels, 3);
+        let hashes = Hashes::of(deep.as_wire(), 2, 3);
+        assert_eq!(hashes.labels(), 3);
         for (count, text) in [
             (0, "example.com."),
             (1, "ccc.example.com."),
@@ -122,10 +161,13 @@ mod tests {
             (3, "a.bb.ccc.example.com."),
         ] {
             let name = Name::parse_absolute(text).unwrap();
-            let mut own = Hashes::default();
-            let own_labels = own.fill(name.as_wire(), 2);
-            assert_eq!((own_labels, own.of(own_labels)), (count, hashes.of(count)), "{text}");
-            assert_eq!(hashes.suffix(deep.as_wire(), count), name.as_wire());
+            assert_eq!(hash(name.as_wire(), 2), (hashes.hash(count), count), "{text}");
+            if count > 0 {
+                assert_eq!(hashes.suffix(deep.as_wire(), count), name.as_wire());
+                let (above, _) = hash(name.parent().unwrap().as_wire(), 2);
+                let end = usize::from(name.as_wire()[0]) + 1;
+                assert_eq!(below(above, &name.as_wire()[..end]), hashes.hash(count));
+            }
         }
     }
 }

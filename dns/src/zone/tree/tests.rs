@@ -75,9 +75,8 @@ proptest! {
         let mut records: Vec<(Name, Type)> = records;
         records.sort_by(|(a, a_type), (b, b_type)| a.canonical_cmp(b).then(a_type.cmp(b_type)));
         records.dedup();
-        let set = |rtype: Type| Arc::new(RrSet::new(rtype, 1, [&b"\x01x\0"[..]]));
-        let sets = records.iter().map(|(owner, rtype)| (owner.clone(), set(*rtype))).collect();
-        let tree = Tree::build(apex.clone(), sets);
+        let data = records.iter().map(|(owner, rtype)| Datum { owner, rtype: *rtype, ttl: 1, rdata: b"\x01x\0" });
+        let tree = Tree::build(apex.clone(), data);
         for qname in questions {
             let empty_apex = qname == apex && !records.iter().any(|(owner, _)| *owner == apex);
             let expected = if empty_apex { "empty".into() } else { model(&apex, &records, &qname) };
@@ -91,12 +90,11 @@ proptest! {
 
 #[test]
 fn records_of_one_owner_and_type_are_one_set_with_the_least_ttl() {
-    let sets =
-        fixture::sets("ex.", "a 300 A 192.0.2.1\nb 5 A 192.0.2.9\na 100 A 192.0.2.2\na 400 A 192.0.2.1");
-    let a = &sets[0];
-    assert_eq!((a.0.clone(), a.1.ttl), (name("a.ex."), 100));
-    assert_eq!(a.1.rdatas().collect::<Vec<_>>(), [&[192, 0, 2, 1][..], &[192, 0, 2, 2]]);
-    assert_eq!(sets.len(), 2);
+    let tree = tree("ex.", "a 300 A 192.0.2.1\nb 5 A 192.0.2.9\na 100 A 192.0.2.2\na 400 A 192.0.2.1");
+    let a = tree.node(name("a.ex.").as_wire()).unwrap();
+    let set = a.set(Type::A).unwrap();
+    assert_eq!((a.sets().len(), set.ttl, tree.len()), (1, 100, 3));
+    assert_eq!(set.rdatas().collect::<Vec<_>>(), [&[192, 0, 2, 1][..], &[192, 0, 2, 2]]);
 }
 
 #[test]
@@ -110,6 +108,6 @@ fn glue_below_a_cut_is_reached_by_its_node_only() {
 
 #[test]
 fn records_outside_of_the_apex_are_left_out() {
-    let sets = fixture::sets(".", "a.ex A 192.0.2.1\nother A 192.0.2.2");
-    assert_eq!(Tree::build(name("ex."), sets).len(), 2);
+    let records = fixture::records(".", "a.ex A 192.0.2.1\nother A 192.0.2.2");
+    assert_eq!(Tree::build(name("ex."), &records).len(), 2);
 }

@@ -1,0 +1,136 @@
+//! One run of octets that holds all that is known of each name: its position, what hides it, its RRsets.
+//!
+//! ```text
+//! name:   position u32 │ hider u32 │ RRsets u16 │ octets of the name u8 │ name │ RRset …
+//! RRset:  type u16 │ TTL u32 │ octets u32 │ (length u16, RDATA) …
+//! ```
+//!
+//! Invariant: only [`Arena::open`], [`Arena::hide`] and [`Arena::add`] write, and a [`Place`] comes from `open`
+//! alone; so what is read at a place was written there.
+
+use std::borrow::Cow;
+
+use super::rrset::{RrSet, pack};
+use crate::rtype::Type;
+
+/// All names of a tree.
+#[derive(Default)]
+pub(super) struct Arena {
+    octets: Vec<u8>,
+    last: Place,
+}
+
+/// Where a name begins, in units of [`UNIT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place(pub(super) u32);
+
+/// Names begin at multiples of this, so that 32 bits reach 32 GiB: more than the records of one zone take.
+const UNIT: usize = 8;
+const NOBODY: u32 = u32::MAX;
+
+const HIDER: usize = 4;
+const SETS: usize = 8;
+const NAME: usize = 10;
+
+impl Arena {
+    /// Begins the next name; the RRsets that are added next are its own.
+    pub(super) fn open(&mut self, position: usize, name: &[u8]) -> Place {
+        let start = self.octets.len().next_multiple_of(UNIT);
+        self.octets.resize(start, 0);
+        let place = u32::try_from(start / UNIT).ok().filter(|place| *place != NOBODY);
+        self.last = Place(place.expect("the records of a zone take less than 32 GiB"));
+        let position = u32::try_from(position).expect("a zone has less than 2^32 names");
+        self.octets.extend_from_slice(&position.to_ne_bytes());
+        self.octets.extend_from_slice(&NOBODY.to_ne_bytes());
+        self.octets.extend_from_slice(&[
+            0,
+            0,
+            u8::try_from(name.len()).expect("a name has at most 255 octets"),
+        ]);
+        self.octets.extend_from_slice(name);
+        self.last
+    }
+
+    /// Adds an RRset to the last name.
+    pub(super) fn add<'r>(&mut self, rtype: Type, ttl: u32, rdatas: impl IntoIterator<Item = &'r [u8]>) {
+        let count_at = at(self.last) + SETS;
+        let count = u16::from_ne_bytes([self.octets[count_at], self.octets[count_at + 1]]) + 1;
+        self.octets[count_at..count_at + 2].copy_from_slice(&count.to_ne_bytes());
+        self.octets.extend_from_slice(&rtype.0.to_ne_bytes());
+        self.octets.extend_from_slice(&ttl.to_ne_bytes());
+        let length_at = self.octets.len();
+        self.octets.extend_from_slice(&[0; 4]);
+        pack(rdatas, &mut self.octets);
+        let packed = u32::try_from(self.octets.len() - length_at - 4).expect("an RRset has less than 4 GiB");
+        self.octets[length_at..length_at + 4].copy_from_slice(&packed.to_ne_bytes());
+    }
+
+    pub(super) fn hide(&mut self, place: Place, hider: Place) {
+        let at = at(place) + HIDER;
+        self.octets[at..at + 4].copy_from_slice(&hider.0.to_ne_bytes());
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.octets.shrink_to_fit();
+    }
+
+    pub(super) fn reserve(&mut self, octets: usize) {
+        self.octets.reserve_exact(octets);
+    }
+
+    pub(super) fn name(&self, place: Place) -> &[u8] {
+        let rest = &self.octets[at(place) + NAME..];
+        &rest[1..=usize::from(rest[0])]
+    }
+
+    pub(super) fn position(&self, place: Place) -> usize {
+        usize::try_from(self.u32(at(place))).expect("32 bits fit a usize")
+    }
+
+    pub(super) fn hider(&self, place: Place) -> Option<Place> {
+        let hider = self.u32(at(place) + HIDER);
+        (hider != NOBODY).then_some(Place(hider))
+    }
+
+    pub(super) fn sets(&self, place: Place) -> Sets<'_> {
+        let header = &self.octets[at(place) + SETS..];
+        let left = u16::from_ne_bytes([header[0], header[1]]);
+        Sets { left, rest: &header[3 + usize::from(header[2])..] }
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(*self.octets[at..].first_chunk().expect("a place holds its header"))
+    }
+}
+
+fn at(place: Place) -> usize {
+    usize::try_from(place.0).expect("32 bits fit a usize") * UNIT
+}
+
+/// The RRsets of one name, ordered by type.
+#[derive(Clone)]
+pub struct Sets<'t> {
+    left: u16,
+    rest: &'t [u8],
+}
+
+impl<'t> Iterator for Sets<'t> {
+    type Item = RrSet<'t>;
+
+    fn next(&mut self) -> Option<RrSet<'t>> {
+        self.left = self.left.checked_sub(1)?;
+        let (header, rest) = self.rest.split_first_chunk::<10>()?;
+        let [t1, t2, s1, s2, s3, s4, o1, o2, o3, o4] = *header;
+        let octets = usize::try_from(u32::from_ne_bytes([o1, o2, o3, o4])).expect("32 bits fit a usize");
+        let (packed, rest) = rest.split_at(octets);
+        self.rest = rest;
+        let (rtype, ttl) = (Type(u16::from_ne_bytes([t1, t2])), u32::from_ne_bytes([s1, s2, s3, s4]));
+        Some(RrSet { rtype, ttl, packed: Cow::Borrowed(packed) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
+}
+
+impl ExactSizeIterator for Sets<'_> {}

@@ -1,0 +1,211 @@
+//! Records in any order to a tree: sorted by a key that settles most comparisons, then written name after name.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use super::arena::{Arena, Place};
+use super::index::{self, Index};
+use super::{Node, Tree};
+use crate::name::{self, Name};
+use crate::rtype::Type;
+use crate::zone::Record;
+
+/// What a tree takes of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Datum<'r> {
+    /// Who owns it.
+    pub owner: &'r Name,
+    /// Its type.
+    pub rtype: Type,
+    /// Seconds.
+    pub ttl: u32,
+    /// Uncompressed wire form.
+    pub rdata: &'r [u8],
+}
+
+impl<'r> From<&'r Record> for Datum<'r> {
+    fn from(record: &'r Record) -> Self {
+        Self { owner: &record.owner, rtype: record.rtype, ttl: record.ttl, rdata: &record.rdata }
+    }
+}
+
+pub(super) fn build(apex: Name, mut data: Vec<Datum<'_>>) -> Tree {
+    data.retain(|datum| datum.owner.is_at_or_under(&apex));
+    let order = sort(&apex, &data);
+    let mut builder = Builder::new(apex, &data);
+    let sorted = order.iter().map(|keyed| &data[keyed.at as usize]);
+    let mut run: Vec<&Datum<'_>> = Vec::new();
+    for datum in sorted {
+        if run.first().is_some_and(|first| first.rtype != datum.rtype || first.owner != datum.owner) {
+            builder.add(&run);
+            run.clear();
+        }
+        run.push(datum);
+    }
+    builder.add(&run);
+    builder.finish()
+}
+
+/// A datum by its index, and the beginning of the label below the apex: in canonical order that label comes first.
+struct Keyed {
+    key: u64,
+    at: u32,
+}
+
+/// In canonical order of owners, then by type, then as they came.
+fn sort(apex: &Name, data: &[Datum<'_>]) -> Vec<Keyed> {
+    let keyed = (0..).zip(data).map(|(at, datum)| Keyed { key: key(relative(apex, datum)), at });
+    let mut order: Vec<Keyed> = keyed.collect();
+    let by_content = |left: u32, right: u32| -> Ordering {
+        let (a, b) = (&data[left as usize], &data[right as usize]);
+        let owners = if a.owner == b.owner {
+            Ordering::Equal
+        } else {
+            name::canonical_cmp(relative(apex, a), relative(apex, b))
+        };
+        owners.then(a.rtype.cmp(&b.rtype)).then(left.cmp(&right))
+    };
+    order.sort_unstable_by(|a, b| a.key.cmp(&b.key).then_with(|| by_content(a.at, b.at)));
+    order
+}
+
+/// The labels below the apex.
+fn relative<'d>(apex: &Name, datum: &Datum<'d>) -> &'d [u8] {
+    let owner = datum.owner.as_wire();
+    &owner[..owner.len() - apex.as_wire().len()]
+}
+
+/// Orders as the topmost of these labels does, as far as its first eight octets tell; the end comes before any octet.
+fn key(relative: &[u8]) -> u64 {
+    let mut rest = relative;
+    let mut top: &[u8] = &[];
+    while let Some((&len, after)) = rest.split_first() {
+        (top, rest) = after.split_at(usize::from(len));
+    }
+    let mut key = [0; 8];
+    let octets = top.len().min(key.len());
+    key[..octets].copy_from_slice(&top[..octets]);
+    u64::from_be_bytes(key)
+}
+
+/// Adds RRsets in canonical order and keeps the chain of names above the last one.
+struct Builder {
+    apex: Name,
+    apex_labels: usize,
+    arena: Arena,
+    nodes: Vec<Place>,
+    hashes: Vec<u64>,
+    /// Nodes from the apex down to the last one added.
+    path: Vec<Place>,
+    most_labels: usize,
+    has_dnssec: bool,
+    hides: bool,
+}
+
+impl Builder {
+    fn new(apex: Name, data: &[Datum<'_>]) -> Self {
+        let mut new = Self {
+            apex_labels: apex.label_count(),
+            apex: apex.clone(),
+            arena: Arena::default(),
+            nodes: Vec::with_capacity(data.len() + 1),
+            hashes: Vec::with_capacity(data.len() + 1),
+            path: Vec::new(),
+            most_labels: 0,
+            has_dnssec: false,
+            hides: false,
+        };
+        let octets = data.iter().map(|datum| OVERHEAD + datum.owner.as_wire().len() + datum.rdata.len());
+        new.arena.reserve(octets.sum());
+        new.push(apex.as_wire());
+        new
+    }
+
+    /// Adds one RRset: records of one owner and type.
+    fn add(&mut self, records: &[&Datum<'_>]) {
+        let Some(first) = records.first() else { return };
+        if self.last_name() != first.owner.as_wire() {
+            self.open(first.owner.as_wire());
+        }
+        self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::DNSKEY);
+        self.hides |= first.rtype == Type::DNAME || (first.rtype == Type::NS && self.path.len() > 1);
+        // RFC 2181 §5.2: the records of an RRset share one TTL; where they were written with several, the least holds.
+        let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(first.ttl);
+        match records {
+            [only] => self.arena.add(first.rtype, ttl, [only.rdata]),
+            _ => {
+                let mut seen = HashSet::new();
+                let all = records.iter().map(|record| record.rdata);
+                self.arena.add(first.rtype, ttl, all.filter(|rdata| seen.insert(*rdata)));
+            }
+        }
+    }
+
+    /// Opens the node of `name` and those of the empty non-terminals between it and what is there.
+    fn open(&mut self, name: &[u8]) {
+        while !name::is_at_or_under(name, self.last_name()) {
+            self.path.pop();
+        }
+        let above = self.last_name().len();
+        let ancestors = std::iter::successors(Some(name), |name| name::parent(name));
+        let missing: Vec<&[u8]> = ancestors.take_while(|name| name.len() > above).collect();
+        for name in missing.into_iter().rev() {
+            self.push(name);
+        }
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        let place = self.arena.open(self.nodes.len(), name);
+        self.nodes.push(place);
+        self.hashes.push(index::hash(name, self.apex_labels).0);
+        self.path.push(place);
+        self.most_labels = self.most_labels.max(self.path.len() - 1);
+    }
+
+    fn last_name(&self) -> &[u8] {
+        self.arena.name(*self.path.last().expect("the apex is never taken from the path"))
+    }
+
+    fn finish(mut self) -> Tree {
+        self.arena.shrink();
+        let mut index = Index::for_entries(self.nodes.len());
+        self.hashes.iter().zip(&self.nodes).for_each(|(hash, place)| index.insert(*hash, *place));
+        let mut tree = Tree {
+            apex: self.apex,
+            apex_labels: self.apex_labels,
+            most_labels: self.most_labels,
+            arena: self.arena,
+            nodes: self.nodes.into(),
+            index,
+            has_dnssec: self.has_dnssec,
+        };
+        if self.hides {
+            hide(&mut tree);
+        }
+        tree
+    }
+}
+
+/// Octets that a name and an RRset take beside their own; see [`super::arena`].
+const OVERHEAD: usize = 32;
+
+/// Marks every node at or below a cut and below a DNAME with the topmost of them (RFC 2181 §6, RFC 6672 §2.4).
+///
+/// In canonical order a subtree is one run, so the current hider holds until a name leaves it.
+fn hide(tree: &mut Tree) {
+    let mut current: Option<Place> = None;
+    for at in 0..tree.nodes.len() {
+        let node = Node { tree, place: tree.nodes[at] };
+        let (place, is_cut, has_dname) = (node.place, node.is_cut(), node.set(Type::DNAME).is_some());
+        current = current.filter(|hider| name::is_at_or_under(node.name(), tree.arena.name(*hider)));
+        if current.is_none() && is_cut {
+            current = Some(place);
+        }
+        if let Some(hider) = current {
+            tree.arena.hide(place, hider);
+        } else if has_dname {
+            // The owner of a DNAME keeps its own records (RFC 6672 §2.3); what is below is hidden.
+            current = Some(place);
+        }
+    }
+}
