@@ -12,6 +12,7 @@ pub mod guard;
 pub mod rcode;
 pub mod ttl;
 
+mod direct;
 mod encode;
 mod names;
 mod opt;
@@ -135,12 +136,10 @@ pub fn respond<'w>(
         return Outcome::Silent(Why::NotOverQuic);
     }
     let exchange = Exchange::new(world, view, &message, client, now);
-    let draft = exchange.decide();
-    match exchange.limit(limits, &draft, now) {
-        Pace::Send => exchange.send(&draft, out),
-        Pace::Slip => exchange.send(&draft.slipped(), out),
-        Pace::Drop => Outcome::Silent(Why::RateLimited),
+    if let Some(outcome) = exchange.answer_directly(limits, now, out) {
+        return outcome;
     }
+    exchange.answer_by_draft(limits, now, out)
 }
 
 /// Source ports that answer whatever they are sent, and the one that nobody can send from (CVE-2024-2169): echo,
@@ -197,6 +196,49 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         Self { world, view, message, client, cookie }
     }
 
+    /// The plain pipeline: every answer there is.
+    fn answer_by_draft(&self, limits: &mut Limits, now: Moment, out: &mut Vec<u8>) -> Outcome<'w> {
+        let draft = self.decide();
+        let (category, zone) = match &draft.content {
+            Content::Answer(answer) => (limit::Category::of(answer.kind), answer.zone),
+            Content::HeaderOnly | Content::NoData => (limit::Category::Error, None),
+        };
+        match self.pace(limits, category, zone, now) {
+            Pace::Send => self.send(&draft, out),
+            Pace::Slip => self.send(&draft.slipped(), out),
+            Pace::Drop => Outcome::Silent(Why::RateLimited),
+        }
+    }
+
+    /// The usual answers, written without a draft; the same octets as the plain pipeline's.
+    fn answer_directly(&self, limits: &mut Limits, now: Moment, out: &mut Vec<u8>) -> Option<Outcome<'w>> {
+        let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN)?;
+        if self.message.verdict != Verdict::Ask || !self.has_good_cookie() {
+            return None;
+        }
+        let opt = self.message.edns.map(|edns| self.opt(&edns, None));
+        let room = self.limit_octets().saturating_sub(opt.as_ref().map_or(0, Opt::octets));
+        let view = self.world.view(self.view);
+        let written = direct::write(view, self.message, question, room, out)?;
+        match self.pace(limits, limit::Category::of(written.kind), Some(written.zone), now) {
+            Pace::Send => {}
+            Pace::Slip => return Some(self.send(&Draft::without_data(Rcode::NoError, None).slipped(), out)),
+            Pace::Drop => {
+                out.clear();
+                return Some(Outcome::Silent(Why::RateLimited));
+            }
+        }
+        let rcode = written.kind.rcode();
+        self.write_tail(opt.as_ref(), rcode, out);
+        encode::finish(self.message, Flags { rcode, authoritative: true, truncated: false }, out);
+        let sent = Sent { zone: Some(written.zone), ..self.sent(rcode) };
+        Some(Outcome::Sent(self.guarded(sent, out)))
+    }
+
+    fn has_good_cookie(&self) -> bool {
+        self.world.protocol.cookies.is_none() || self.message.edns.as_ref().is_none_or(opt::is_cookie_length)
+    }
+
     /// All branches of a question.
     fn decide(&self) -> Draft<'w, 'm> {
         let cookies_known = self.world.protocol.cookies.is_some();
@@ -206,9 +248,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
             Verdict::FormErr => Draft::without_data(Rcode::FormErr, None),
             Verdict::BadVers => Draft::without_data(Rcode::BadVers, None),
-            _ if cookies_known && !self.message.edns.as_ref().is_none_or(opt::is_cookie_length) => {
-                Draft::without_data(Rcode::FormErr, None)
-            }
+            _ if !self.has_good_cookie() => Draft::without_data(Rcode::FormErr, None),
             Verdict::CookieOnly if cookies_known => Draft::without_data(Rcode::NoError, None),
             Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
             Verdict::BadKey => Draft::without_data(Rcode::NotAuth, None),
@@ -242,41 +282,50 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     }
 
     /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1).
-    fn limit(&self, limits: &mut Limits, draft: &Draft<'w, '_>, now: Moment) -> Pace {
+    fn pace(&self, limits: &mut Limits, category: limit::Category, zone: Option<&Name>, now: Moment) -> Pace {
         let proved = matches!(self.cookie, Some((Proof::Proved, _)));
         if self.client.transport != Transport::Udp || proved {
             return Pace::Send;
         }
         let name = self.message.question.as_ref().map_or(&[][..], |question| question.name());
-        let (kind, zone) = match &draft.content {
-            Content::Answer(answer) => (limit::Category::of(answer.kind), answer.zone.map(Name::as_wire)),
-            Content::HeaderOnly | Content::NoData => (limit::Category::Error, None),
-        };
-        let source = Source { network: self.client.real_address(), category: kind, name, zone };
+        let network = self.client.real_address();
+        let source = Source { network, category, name, zone: zone.map(Name::as_wire) };
         limits.pace(&source, now.instant)
     }
 
     fn send(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Outcome<'w> {
-        let mut sent = self.write(draft, out);
-        if self.view == Which::Public && matches!(draft.content, Content::Answer(_)) {
+        let sent = self.write(draft, out);
+        match draft.content {
+            Content::Answer(_) => Outcome::Sent(self.guarded(sent, out)),
+            Content::HeaderOnly | Content::NoData => Outcome::Sent(sent),
+        }
+    }
+
+    /// What is sent after the egress guard has read the answer that is to go to the public view.
+    fn guarded(&self, mut sent: Sent<'w>, out: &mut Vec<u8>) -> Sent<'w> {
+        if self.view == Which::Public {
             sent.guard = Guarded::Clean;
             if guard::inspect(out, &self.world.guard).is_err() {
                 sent = self.write(&Draft::without_data(Rcode::ServFail, None), out);
                 sent.guard = Guarded::Stopped;
             }
         }
-        Outcome::Sent(sent)
+        sent
     }
 
-    fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
-        let mut sent = Sent {
+    fn sent(&self, rcode: Rcode) -> Sent<'w> {
+        Sent {
             view: self.view,
             zone: None,
             qtype: self.message.question.as_ref().map(|question| question.qtype),
-            rcode: draft.rcode,
-            truncated: draft.truncated,
+            rcode,
+            truncated: false,
             guard: Guarded::NotNeeded,
-        };
+        }
+    }
+
+    fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
+        let mut sent = Sent { truncated: draft.truncated, ..self.sent(draft.rcode) };
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);
             return sent;

@@ -28,6 +28,16 @@ pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>)
     }
 }
 
+/// As [`begin`], but the question has the client's letters at once, for who needs no names to be found in it.
+pub(super) fn begin_as_written(message: &Message<'_>, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&[0; HEADER_OCTETS]);
+    if let Some(question) = &message.question {
+        out.extend_from_slice(question.wire);
+        set_count(out, Count::Questions, 1);
+    }
+}
+
 /// Fits an answer's RRsets in: up to `limit_octets`, which leaves room for what comes behind. Tells whether the client must be told
 /// that something is missing.
 pub(super) fn sections(

@@ -2,6 +2,7 @@
 //! truncation and the egress guard.
 
 mod compliance;
+mod direct;
 mod guarded;
 mod properties;
 mod size;

@@ -12,7 +12,7 @@ fn label() -> impl Strategy<Value = &'static str> {
     prop_oneof![4 => Just("a"), 4 => Just("B"), 2 => Just("*"), 1 => Just("long-label-here")]
 }
 
-fn relative(most: usize) -> impl Strategy<Value = String> {
+pub(super) fn relative(most: usize) -> impl Strategy<Value = String> {
     proptest::collection::vec(label(), 0..=most).prop_map(|labels| labels.join("."))
 }
 
@@ -36,7 +36,7 @@ fn line() -> impl Strategy<Value = String> {
     })
 }
 
-fn zone() -> impl Strategy<Value = String> {
+pub(super) fn zone() -> impl Strategy<Value = String> {
     proptest::collection::vec(line(), 0..25).prop_map(|lines| {
         lines.iter().fold(String::from("@ SOA ns h 1 2 3 4 5\n@ NS a\n"), |mut text, line| {
             writeln!(text, "{line}").unwrap();
@@ -45,7 +45,7 @@ fn zone() -> impl Strategy<Value = String> {
     })
 }
 
-fn qtype() -> impl Strategy<Value = Type> {
+pub(super) fn qtype() -> impl Strategy<Value = Type> {
     prop_oneof![
         Just(Type::A),
         Just(Type::NS),

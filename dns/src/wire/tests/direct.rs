@@ -1,0 +1,132 @@
+//! Answers that are written without a draft are the plain pipeline's, octet for octet; and the usual ones are.
+
+use proptest::prelude::*;
+
+use super::properties::{qtype, relative, zone};
+use super::*;
+use crate::limit::cookie::Secrets;
+
+/// What both ways say of a question: the direct one may pass.
+fn both(world: &World, view: Which, packet: &[u8], client: &Client) -> (Option<String>, String) {
+    let message = query::read(packet).unwrap();
+    let exchange = Exchange::new(world, view, &message, client, moment());
+    let shown = |outcome: Outcome<'_>, out: &[u8]| format!("{outcome:?} {out:x?}");
+    let (mut direct, mut plain) = (Vec::new(), Vec::new());
+    let outcome = exchange.answer_directly(&mut Limits::default(), moment(), &mut direct);
+    let direct = outcome.map(|outcome| shown(outcome, &direct));
+    let outcome = exchange.answer_by_draft(&mut Limits::default(), moment(), &mut plain);
+    (direct, shown(outcome, &plain))
+}
+
+fn secrets() -> Option<Secrets> {
+    Some(Secrets { active: [7; 16], accepted: Vec::new() })
+}
+
+/// The letters that `upper` says in upper case.
+fn letters(name: &str, upper: u64) -> String {
+    let case = |(at, letter): (usize, char)| match upper >> (at % 64) & 1 {
+        1 => letter.to_ascii_uppercase(),
+        _ => letter,
+    };
+    name.chars().enumerate().map(case).collect()
+}
+
+/// Options of an OPT record: a cookie of some length, NSID, both or none.
+fn options() -> impl Strategy<Value = Vec<u8>> {
+    let cookie = (0..41_u8).prop_map(|len| [&[0, 10, 0, len][..], &vec![3; usize::from(len)]].concat());
+    let nsid = prop_oneof![Just(vec![]), Just(vec![0, 3, 0, 0])];
+    (prop_oneof![Just(vec![]), cookie], nsid).prop_map(|(cookie, nsid)| [cookie, nsid].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_direct_way_says_what_the_plain_one_says(
+        (outside, inside, child) in (zone(), zone(), zone()),
+        (apex, soa) in (prop_oneof![Just("ex."), Just("a.ex."), Just("b.")], prop_oneof![Just("ns"), Just("a"), Just("X.other.")]),
+        qname in relative(5), qtype in prop_oneof![20 => qtype(), 1 => any::<u16>().prop_map(Type)], upper in any::<u64>(),
+        (edns, options) in (proptest::option::of((0..1400_u16, any::<bool>())), options()),
+        (tcp, internal, flags) in (any::<bool>(), any::<bool>(), any::<u8>()),
+    ) {
+        let mended = |text: &str| text.replacen("SOA ns", &format!("SOA {soa}"), 1);
+        let zones = |text: &str| view(&[(apex, &mended(text)), ("a.b.ex.", &child), ("broken.ex.", "broken")]);
+        let mut world = World { public: zones(&outside), internal: zones(&inside), ..World::default() };
+        world.protocol.cookies = secrets();
+        world.protocol.nsid = Some(b"one"[..].into());
+        let qname = if qname.is_empty() { "ex.".to_owned() } else { format!("{qname}.ex.") };
+        let mut ask = ask(&letters(&qname, upper), qtype).flags(flags & 1, flags & 0x10);
+        if let Some((octets, dnssec_ok)) = edns {
+            ask = ask.edns(0, u16::from(dnssec_ok) << 15, octets, &options);
+        }
+        let view = if internal { Which::Internal } else { Which::Public };
+        let client = client(if tcp { Transport::Tcp } else { Transport::Udp });
+        if let (Some(direct), plain) = both(&world, view, &ask.bytes(), &client) {
+            prop_assert_eq!(direct, plain);
+        }
+    }
+}
+
+/// Otherwise the property could hold because nothing is answered directly.
+#[test]
+fn the_usual_answers_are_direct() {
+    let text = "
+        @ SOA ns1 h 1 2 3 4 100
+        @ NS ns1
+        ns1 A 192.0.2.1
+        www A 192.0.2.2
+        www A 192.0.2.3
+        www HTTPS 1 .
+        www TXT t
+        alias CNAME www
+        far CNAME www.other.
+        long CNAME alias
+        *.wild TXT w
+        *.aliases CNAME www
+        4.3 PTR WWW
+        a.b.c A 192.0.2.4
+        sub NS ns.sub
+        d DNAME www
+    ";
+    let mut world =
+        world(&[("ex.", text), ("sig.", "@ SOA ns h 1 2 3 4 5\n@ DNSKEY 256 3 13 AAAA\nw A 192.0.2.1")]);
+    world.protocol.cookies = secrets();
+    for (qname, qtype, expected) in [
+        ("www.ex.", Type::A, true),
+        ("wWw.eX.", Type::TXT, true),
+        ("ns1.ex.", Type::AAAA, true),
+        ("nothing.ex.", Type::A, true),
+        ("a.b.c.d.nothing.ex.", Type::A, true),
+        ("b.c.ex.", Type::A, true),
+        ("x.wild.ex.", Type::TXT, true),
+        ("x.wild.ex.", Type::A, true),
+        ("alias.ex.", Type::A, true),
+        ("alias.ex.", Type::CNAME, true),
+        ("x.aliases.ex.", Type::A, true),
+        ("4.3.ex.", Type::PTR, true),
+        ("w.sig.", Type::A, false),
+        ("www.ex.", Type::HTTPS, false),
+        ("www.ex.", Type::ANY, false),
+        ("www.ex.", Type::DS, false),
+        ("www.ex.", Type::AXFR, false),
+        ("far.ex.", Type::A, false),
+        ("long.ex.", Type::A, false),
+        ("x.sub.ex.", Type::A, false),
+        ("x.d.ex.", Type::A, false),
+        ("elsewhere.", Type::A, false),
+    ] {
+        let packet = ask(qname, qtype).edns(0, 0x8000, 1232, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]).bytes();
+        let (direct, plain) = both(&world, Which::Public, &packet, &client(Transport::Udp));
+        assert_eq!(direct.is_some(), expected, "{qname} {qtype}");
+        assert!(direct.is_none_or(|direct| direct == plain), "{qname} {qtype}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_not_direct() {
+    let text = format!("@ SOA ns h 1 2 3 4 5\nbig TXT {0}\nbig TXT x{0}\nbig TXT y{0}", "t".repeat(200));
+    let world = world(&[("ex.", &text)]);
+    let direct =
+        |transport| both(&world, Which::Public, &ask("big.ex.", Type::TXT).bytes(), &client(transport)).0;
+    assert!(direct(Transport::Udp).is_none() && direct(Transport::Tcp).is_some());
+}
