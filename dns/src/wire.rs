@@ -229,8 +229,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
         }
         let rcode = written.kind.rcode();
-        self.write_tail(opt.as_ref(), rcode, out);
-        encode::finish(self.message, Flags { rcode, authoritative: true, truncated: false }, out);
+        self.close(opt.as_ref(), Flags { rcode, authoritative: true, truncated: false }, out);
         let sent = Sent { zone: Some(written.zone), ..self.sent(rcode) };
         Some(Outcome::Sent(self.guarded(sent, out)))
     }
@@ -341,13 +340,17 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             let room = self.limit_octets().saturating_sub(tail_octets);
             sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;
         }
-        self.write_tail(opt.as_ref(), draft.rcode, out);
-        let flags = Flags { rcode: draft.rcode, authoritative, truncated: sent.truncated };
+        self.close(opt.as_ref(), Flags { rcode: draft.rcode, authoritative, truncated: sent.truncated }, out);
+        sent
+    }
+
+    /// All that comes behind the RRsets, and the header.
+    fn close(&self, opt: Option<&Opt<'_>>, flags: Flags, out: &mut Vec<u8>) {
+        self.write_tail(opt, flags.rcode, out);
         encode::finish(self.message, flags, out);
         if let Some(opt) = opt.filter(|_| self.wants_padding()) {
             padding::pad(opt.octets(), out);
         }
-        sent
     }
 
     fn write_tail(&self, opt: Option<&Opt<'_>>, rcode: Rcode, out: &mut Vec<u8>) {

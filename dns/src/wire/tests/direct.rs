@@ -31,11 +31,16 @@ fn letters(name: &str, upper: u64) -> String {
     name.chars().enumerate().map(case).collect()
 }
 
-/// Options of an OPT record: a cookie of some length, NSID, both or none.
+/// Options of an OPT record: a cookie of some length, NSID, keepalive, padding, some or none of them.
 fn options() -> impl Strategy<Value = Vec<u8>> {
     let cookie = (0..41_u8).prop_map(|len| [&[0, 10, 0, len][..], &vec![3; usize::from(len)]].concat());
-    let nsid = prop_oneof![Just(vec![]), Just(vec![0, 3, 0, 0])];
-    (prop_oneof![Just(vec![]), cookie], nsid).prop_map(|(cookie, nsid)| [cookie, nsid].concat())
+    let other = prop_oneof![Just(vec![0, 3, 0, 0]), Just(vec![0, 11, 0, 0]), Just(vec![0, 12, 0, 1, 0])];
+    let others = proptest::collection::vec(other, 0..3).prop_map(|others| others.concat());
+    (prop_oneof![Just(vec![]), cookie], others).prop_map(|(cookie, others)| [cookie, others].concat())
+}
+
+fn transport() -> impl Strategy<Value = Transport> {
+    prop_oneof![4 => Just(Transport::Udp), 1 => Just(Transport::Tcp), 1 => Just(Transport::Tls)]
 }
 
 proptest! {
@@ -47,7 +52,7 @@ proptest! {
         (apex, soa) in (prop_oneof![Just("ex."), Just("a.ex."), Just("b.")], prop_oneof![Just("ns"), Just("a"), Just("X.other.")]),
         qname in relative(5), qtype in prop_oneof![20 => qtype(), 1 => any::<u16>().prop_map(Type)], upper in any::<u64>(),
         (edns, options) in (proptest::option::of((0..1400_u16, any::<bool>())), options()),
-        (tcp, internal, flags) in (any::<bool>(), any::<bool>(), any::<u8>()),
+        (transport, internal, flags) in (transport(), any::<bool>(), any::<u8>()),
     ) {
         let mended = |text: &str| text.replacen("SOA ns", &format!("SOA {soa}"), 1);
         let zones = |text: &str| view(&[(apex, &mended(text)), ("a.b.ex.", &child), ("broken.ex.", "broken")]);
@@ -60,7 +65,7 @@ proptest! {
             ask = ask.edns(0, u16::from(dnssec_ok) << 15, octets, &options);
         }
         let view = if internal { Which::Internal } else { Which::Public };
-        let client = client(if tcp { Transport::Tcp } else { Transport::Udp });
+        let client = client(transport);
         if let (Some(direct), plain) = both(&world, view, &ask.bytes(), &client) {
             prop_assert_eq!(direct, plain);
         }
