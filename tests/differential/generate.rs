@@ -1,7 +1,6 @@
 //! Zones from small alphabets, so that owners, targets and questions meet each other often.
 //!
-//! A zone holds only what all servers accept: a CNAME alone at its name, nothing below a DNAME (also none of a parent's
-//! data, since NSD keeps all zones in one tree of names), an address for every name server inside the apex's own NS set.
+//! A zone holds only what all servers accept: a CNAME alone at its name, nothing below a DNAME, an address for every name server inside the apex's own NS set.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +13,7 @@ use rand::{Rng, SeedableRng};
 /// One zone in the making: owner → (type mnemonic, RDATA) in text.
 pub(crate) struct Zone {
     pub(crate) apex: String,
+    beneath: Beneath,
     ttl: u32,
     soa: String,
     nodes: BTreeMap<String, Vec<(&'static str, String)>>,
@@ -94,32 +94,33 @@ pub(crate) fn zones(seed: u64) -> Vec<Zone> {
     let mut random = StdRng::seed_from_u64(seed);
     let apex = format!("z{seed}.test.");
     let neighbour = format!("z{}.test.", seed ^ 1);
-    let parent = zone(&mut random, apex.clone(), &neighbour, Apex::Any);
-    let cuts: Vec<String> = parent.cuts().filter(|cut| !cut.starts_with('*')).cloned().collect();
+    let parent = zone(&mut random, apex.clone(), &neighbour, Beneath::Nothing);
+    let can_be_zone = |cut: &&String| !cut.starts_with('*') && !parent.has_dname_below(cut);
+    let cuts: Vec<String> = parent.cuts().filter(can_be_zone).cloned().collect();
     let mut all = vec![parent];
     if let Some(cut) = cuts.choose(&mut random)
         && random.random_bool(0.3)
     {
-        let kind = if all[0].has_below(cut) { Apex::WithoutDname } else { Apex::Any };
-        all.push(zone(&mut random, cut.clone(), &apex, kind));
+        let beneath = if all[0].has_below(cut) { Beneath::OccludedData } else { Beneath::Nothing };
+        all.push(zone(&mut random, cut.clone(), &apex, beneath));
     }
     all
 }
 
-/// What may stand at an apex.
+/// Whether a parent has data below a zone's apex. NSD mixes such data up with the zone's own: it refuses a DNAME above
+/// it, and takes names for existing that are not.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Apex {
-    Any,
-    /// A parent has data below it.
-    WithoutDname,
+enum Beneath {
+    Nothing,
+    OccludedData,
 }
 
-fn zone(random: &mut StdRng, apex: String, neighbour: &str, kind: Apex) -> Zone {
+fn zone(random: &mut StdRng, apex: String, neighbour: &str, beneath: Beneath) -> Zone {
     let ttl = *[60, 300, 3600].choose(random).expect("not empty");
     let minimum = *[30, 300, 86400].choose(random).expect("not empty");
     let soa = format!("ns.{apex} h.{apex} 1 3600 600 604800 {minimum}");
-    let mut zone = Zone { apex, ttl, soa, nodes: BTreeMap::new() };
-    zone.add_apex(random, neighbour, kind);
+    let mut zone = Zone { apex, beneath, ttl, soa, nodes: BTreeMap::new() };
+    zone.add_apex(random, neighbour);
     for _ in 0..random.random_range(2..16) {
         let owner = zone.random_name(random);
         zone.add_node(random, &owner, neighbour);
@@ -128,9 +129,9 @@ fn zone(random: &mut StdRng, apex: String, neighbour: &str, kind: Apex) -> Zone 
 }
 
 impl Zone {
-    fn add_apex(&mut self, random: &mut StdRng, neighbour: &str, kind: Apex) {
+    fn add_apex(&mut self, random: &mut StdRng, neighbour: &str) {
         let apex = self.apex.clone();
-        if random.random_bool(0.06) && kind == Apex::Any {
+        if random.random_bool(0.06) && self.beneath == Beneath::Nothing {
             self.put(&apex, "NS", "ns.elsewhere.example.".to_owned());
             self.put(&apex, "DNAME", format!("a.{neighbour}"));
             return;
@@ -177,7 +178,10 @@ impl Zone {
             4 if (!owner.starts_with('*') || random.random_bool(0.3)) && !self.has_below(owner) => {
                 self.put(owner, "DNAME", target)
             }
-            5..=8 if !owner.starts_with('*') || random.random_bool(0.1) => {
+            5..=8
+                if !owner.starts_with('*')
+                    || (self.beneath == Beneath::Nothing && random.random_bool(0.1)) =>
+            {
                 self.add_cut(random, owner, &target)
             }
             9 => self.add_large(random, owner),
@@ -260,6 +264,11 @@ impl Zone {
         self.nodes.keys().any(|below| below.ends_with(&format!(".{owner}")))
     }
 
+    fn has_dname_below(&self, owner: &str) -> bool {
+        let dnames = self.nodes.iter().filter(|(_, records)| records.iter().any(|(t, _)| *t == "DNAME"));
+        dnames.map(|(below, _)| below).any(|below| below.ends_with(&format!(".{owner}")))
+    }
+
     fn cuts(&self) -> impl Iterator<Item = &String> {
         self.nodes
             .iter()
@@ -270,6 +279,17 @@ impl Zone {
     /// Whether the parent of what is at `name` is not the authority for it.
     pub(crate) fn is_below_a_cut(&self, name: &str) -> bool {
         self.cuts().any(|cut| cut == name || name.ends_with(&format!(".{cut}")))
+    }
+
+    /// Whether `name` is at or below the apex.
+    pub(crate) fn covers(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        name == self.apex || name.ends_with(&format!(".{}", self.apex))
+    }
+
+    /// Whether NSD takes the zone for what it is.
+    pub(crate) fn is_on_its_own(&self) -> bool {
+        self.beneath == Beneath::Nothing
     }
 
     pub(crate) fn has_wildcard_cut(&self) -> bool {
@@ -314,7 +334,7 @@ fn mixed_case(name: &str, choice: usize) -> String {
         return name.to_owned();
     }
     let change = |(at, letter): (usize, char)| {
-        if (choice + at) % 3 == 0 { letter.to_ascii_uppercase() } else { letter }
+        if (choice + at).is_multiple_of(3) { letter.to_ascii_uppercase() } else { letter }
     };
     name.chars().enumerate().map(change).collect()
 }

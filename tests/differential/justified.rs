@@ -3,30 +3,47 @@
 use std::collections::BTreeSet;
 
 use crate::decode::{Answer, Record};
-use crate::generate::Zone;
+use crate::generate::{Question, Zone};
 use crate::verdict::Part;
 
 /// Why ours may differ from all of them in `part`; none if it may not.
-pub(crate) fn justified(part: Part, zone: &Zone, said: &[(&'static str, &Answer)]) -> Option<&'static str> {
+pub(crate) fn justified(
+    part: Part,
+    zones: &[Zone],
+    question: &Question,
+    said: &[(&'static str, &Answer)],
+) -> Option<&'static str> {
     let of = |name| said.iter().find(|(other, _)| *other == name).map(|(_, answer)| *answer);
-    let (nsd, knot, ours) = (of("nsd")?, of("knot")?, of("verge")?);
+    let (knot, ours) = (of("knot")?, of("verge")?);
     let others: Vec<&Answer> = [Some(knot), of("bind")].into_iter().flatten().collect();
+    let zone = &zones[question.zone];
     match part {
-        Part::Answer if stops_where_a_dname_repeats(ours, nsd, &others) => Some(
+        _ if goes_on_where_nsd_is_confused(zones, question, ours, &others) => Some(
+            "a chain goes on in another zone, as NSD would if it did not confuse one of the two; the others stop at the border",
+        ),
+        Part::Answer if of("nsd").is_some_and(|nsd| stops_where_a_dname_repeats(ours, nsd, &others)) => Some(
             "a chain ends where a DNAME comes again: NSD goes on to some 30 growing names, the others stop at the zone",
+        ),
+        Part::Answer | Part::Authority if question.rtype == DS && ends_at_a_parent(ours, &others) => Some(
+            "the DS at the end of a chain comes from the parent (RFC 4035 §3.1.4.1); Knot and BIND stay in the zone below",
         ),
         Part::Additional if names_the_target(zone, ours, knot) => {
             Some("data beside an answer: Knot's, but by the name that was pointed at, not twice, and no glue")
         }
-        Part::Additional if stands_beside_the_end_of_a_chain(ours, nsd, &others) => Some(
-            "addresses beside the end of a chain in another zone: only NSD gets there, and leaves them out",
-        ),
+        Part::Additional
+            if of("nsd").is_some_and(|nsd| stands_beside_the_end_of_a_chain(ours, nsd, &others)) =>
+        {
+            Some(
+                "addresses beside the end of a chain in another zone: only NSD gets there, and leaves them out",
+            )
+        }
         _ => None,
     }
 }
 
 const CNAME: u16 = 5;
 const DNAME: u16 = 39;
+const DS: u16 = 43;
 
 /// Ours is the beginning of NSD's chain, no less than what the others say, and its last name is below a DNAME that is
 /// there already.
@@ -37,6 +54,36 @@ fn stops_where_a_dname_repeats(ours: &Answer, nsd: &Answer, others: &[&Answer]) 
     ours.answer.is_subset(&nsd.answer)
         && others.iter().all(|other| other.answer.is_subset(&ours.answer))
         && of_type(CNAME).any(|record| is_left(&record.rdata) && repeats(&record.rdata))
+}
+
+/// All others end at the same alias, which leaves the zone; and NSD, who alone would go on, cannot vouch for the rest.
+fn goes_on_where_nsd_is_confused(
+    zones: &[Zone],
+    question: &Question,
+    ours: &Answer,
+    others: &[&Answer],
+) -> bool {
+    let is_confused = |name: &str| zones.iter().any(|zone| !zone.is_on_its_own() && zone.covers(name));
+    let is_left = |target: &str, answer: &Answer| answer.answer.iter().all(|record| record.owner != target);
+    others.iter().all(|other| {
+        let mut aliases = other.answer.iter().filter(|record| record.rtype == CNAME);
+        other.answer.is_subset(&ours.answer)
+            && aliases.any(|alias| {
+                is_left(&alias.rdata, other) && (is_confused(&alias.rdata) || is_confused(&question.name))
+            })
+    })
+}
+
+/// The others have all but the DS of a name that a CNAME of the answer leads to.
+fn ends_at_a_parent(ours: &Answer, others: &[&Answer]) -> bool {
+    let is_target =
+        |owner: &str| ours.answer.iter().any(|record| record.rtype == CNAME && record.rdata == owner);
+    others.iter().all(|other| {
+        let mut more = ours.answer.difference(&other.answer).peekable();
+        other.answer.is_subset(&ours.answer)
+            && more.peek().is_some()
+            && more.all(|record| record.rtype == DS && is_target(&record.owner))
+    })
 }
 
 /// Knot names a wildcard itself as the owner of what stands beside, repeats an RRset that is in the answer, and takes

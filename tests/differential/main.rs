@@ -5,7 +5,7 @@
 //! starts the servers on loopback, asks each the same questions and compares rcode, AA and the sections as sets.
 //!
 //! The verdict: where the three agree, their answer is right. Where they do not, ours must be the answer of two of
-//! them, or NSD's. Anything else is a difference, and must be in the table of [`justified`] or be mended.
+//! them, or NSD's. Who cannot load or confuses a zone has no say in it; then one of the other two is enough. Anything else is a difference, and must be in the table of [`justified`] or be mended.
 //!
 //! NSD and BIND run with minimal responses, as Knot always does: the NS set beside a positive answer is of no use to a
 //! resolver that asked us because it has it, and it makes each answer larger.
@@ -79,15 +79,32 @@ fn batch(
     let zones: Vec<generate::Zone> = seeds.flat_map(generate::zones).collect();
     let questions = generate::questions(&zones);
     let servers = peers::start(&folder, &zones, arguments.ours.as_deref())?;
-    let mut answers = Vec::new();
+    let mut heard = Vec::new();
     for server in &servers {
-        answers.push((server, ask::all(server.address, &questions)?));
+        let unknown = zones.iter().filter(|zone| !server.understands(zone)).collect();
+        heard.push(Heard { name: server.name, unknown, answers: ask::all(server.address, &questions)? });
     }
     for (index, question) in questions.iter().enumerate() {
-        let zone = &zones[question.zone];
-        let takers = answers.iter().filter(|(server, _)| server.takes(zone));
-        let said: Vec<_> = takers.map(|(server, all)| (server.name, &all[index])).collect();
-        tally.judge(zone, question, &said);
+        let knows = |heard: &&Heard| heard.knows(&question.name);
+        let voters = heard.iter().filter(knows).filter(|heard| heard.name != "verge").count();
+        // What a confused NSD says still shows where a chain goes on in another zone.
+        let said = heard.iter().filter(|heard| knows(heard) || heard.name == "nsd");
+        let said: Vec<_> = said.map(|heard| (heard.name, &heard.answers[index])).collect();
+        tally.judge(&zones, question, &said, voters);
     }
     Ok(())
+}
+
+/// All that one server said.
+struct Heard<'z> {
+    name: &'static str,
+    unknown: Vec<&'z generate::Zone>,
+    answers: Vec<decode::Answer>,
+}
+
+impl Heard<'_> {
+    /// Whether the server understands all zones that `name` can lie in.
+    fn knows(&self, name: &str) -> bool {
+        !self.unknown.iter().any(|zone| zone.covers(name))
+    }
 }

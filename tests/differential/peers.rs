@@ -147,18 +147,23 @@ fn spawn(
 }
 
 impl Server {
-    /// BIND refuses a zone with a delegation at a wildcard.
-    pub(crate) fn takes(&self, zone: &Zone) -> bool {
-        self.name != "bind" || !zone.has_wildcard_cut()
+    /// Whether its word counts. BIND refuses a zone with a delegation at a wildcard; NSD takes a parent's data below a
+    /// cut for that of the zone below, too.
+    pub(crate) fn understands(&self, zone: &Zone) -> bool {
+        match self.name {
+            "bind" => !zone.has_wildcard_cut(),
+            "nsd" => zone.is_on_its_own(),
+            _ => true,
+        }
     }
 }
 
-/// A server is ready when every zone that it takes answers for its SOA.
+/// A server is ready when every zone that it understands answers for its SOA.
 fn wait_until_loaded(server: &mut Server, zones: &[Zone]) -> Result<(), String> {
     let probes: Vec<Question> = zones
         .iter()
         .enumerate()
-        .filter(|(_, zone)| server.takes(zone))
+        .filter(|(_, zone)| server.understands(zone))
         .map(|(index, zone)| Question::plain(index, &zone.apex, 6))
         .collect();
     let give_up = Instant::now() + PATIENCE;

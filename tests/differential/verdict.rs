@@ -42,6 +42,7 @@ enum Said {
 pub(crate) struct Tally {
     show: usize,
     questions: usize,
+    failed: usize,
     split: BTreeMap<Part, usize>,
     alone: BTreeMap<(&'static str, Part), usize>,
     unexplained: BTreeMap<Part, usize>,
@@ -55,6 +56,7 @@ impl Tally {
         Self {
             show,
             questions: 0,
+            failed: 0,
             split: BTreeMap::new(),
             alone: BTreeMap::new(),
             unexplained: BTreeMap::new(),
@@ -69,9 +71,17 @@ impl Tally {
         self.unexplained.is_empty()
     }
 
-    /// Compares what all said to one question.
-    pub(crate) fn judge(&mut self, zone: &Zone, question: &Question, said: &[(&'static str, &Answer)]) {
+    /// Compares what all said to one question; so many of the peers as `voters` understand the zone.
+    pub(crate) fn judge(
+        &mut self,
+        zones: &[Zone],
+        question: &Question,
+        said: &[(&'static str, &Answer)],
+        voters: usize,
+    ) {
+        let zone = &zones[question.zone];
         self.questions += 1;
+        let unexplained: usize = self.unexplained.values().sum();
         for part in PARTS {
             let views: Vec<(&'static str, Said)> =
                 said.iter().map(|(name, answer)| (*name, view(part, answer))).collect();
@@ -84,14 +94,15 @@ impl Tally {
                 }
                 continue;
             };
-            if accepted(part, ours, &peers) {
+            if accepted(part, ours, &peers, voters) {
                 continue;
             }
-            match justified(part, zone, said) {
+            match justified(part, zones, question, said) {
                 Some(reason) => *self.justified.entry(reason).or_default() += 1,
                 None => self.unexplained(part, zone, question, said),
             }
         }
+        self.failed += usize::from(self.unexplained.values().sum::<usize>() > unexplained);
     }
 
     fn count_peers(&mut self, part: Part, peers: &[&(&'static str, Said)]) {
@@ -130,14 +141,14 @@ impl Tally {
     }
 }
 
-/// Ours is right if it is the answer of two peers, or NSD's.
+/// Ours is right if it is the answer of two peers of three, of one of two, or NSD's.
 ///
 /// Which addresses stand beside an answer is taste ("useful", RFC 1034 §4.3.2 step 6): NSD and BIND leave out what Knot
 /// adds and BIND forgets glue of siblings, so in that section it is enough to say what one of them says.
-fn accepted(part: Part, ours: &Said, peers: &[&(&'static str, Said)]) -> bool {
+fn accepted(part: Part, ours: &Said, peers: &[&(&'static str, Said)], voters: usize) -> bool {
     let same = peers.iter().filter(|(_, view)| view == ours).count();
     let nsd = peers.iter().any(|(name, view)| *name == "nsd" && view == ours);
-    same >= 2 || nsd || (part == Part::Additional && same == 1)
+    same * 2 >= voters || nsd || (part == Part::Additional && same == 1)
 }
 
 fn view(part: Part, answer: &Answer) -> Said {
@@ -168,6 +179,7 @@ impl fmt::Display for Tally {
         for (part, count) in &self.unexplained {
             writeln!(f, "unexplained in {part:?}: {count}")?;
         }
-        writeln!(f, "unexplained differences: {}", self.unexplained.values().sum::<usize>())
+        writeln!(f, "unexplained differences: {}", self.unexplained.values().sum::<usize>())?;
+        writeln!(f, "differential: {} passed, {} failed", self.questions - self.failed, self.failed)
     }
 }

@@ -44,7 +44,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         }
         let node = match tree.find(&target) {
             Found::Records(node) => Some(node),
-            Found::Missing { wildcard, .. } => wildcard,
+            Found::Missing { wildcard, .. } => wildcard.filter(|node| reach.below_cuts || !node.is_cut()),
             Found::Delegation(_) if reach.below_cuts => tree.node(&target),
             Found::Delegation(_) | Found::Dname(_) | Found::EmptyNonTerminal(_) => None,
         };
