@@ -3,11 +3,15 @@
 //! `load` reads a file, `parse` takes its text; both give a [`Config`] whose every value is checked, or a
 //! [`ConfigError`] that points at the line. Paths in the file are relative to the file.
 //!
+//! Every key with its default stands in `edge/reference.toml`.
+//!
 //! Invariant: nothing outside this module reads TOML or re-checks a value that came from it.
 
 mod file;
 mod host;
 mod place;
+mod rules;
+mod site;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -21,6 +25,7 @@ pub use place::ConfigError;
 
 use crate::key::KeyRules;
 use crate::policy::Rules;
+use crate::policy::rewrite::{FieldRules, ForwardTags, Redirect};
 
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]
@@ -74,6 +79,16 @@ pub struct Site {
     pub rules: Rules,
     /// What makes two requests the same.
     pub key: KeyRules,
+    /// A bigger response is streamed and not kept.
+    pub max_object_bytes: u64,
+    /// Whether clients see `Surrogate-Key` and `Cache-Tag`.
+    pub forward_tags: ForwardTags,
+    /// What is done to a request before anything else looks at it.
+    pub request_fields: FieldRules,
+    /// What is done to a response after everything else.
+    pub response_fields: FieldRules,
+    /// What is answered without a look into the store; the first match wins.
+    pub redirects: Vec<Redirect>,
     /// How long an origin may take.
     pub patience: Patience,
 }

@@ -47,7 +47,6 @@ pub struct Flights {
     metrics: Metrics,
     /// This edge's name in the fields that it adds.
     name: String,
-    max_object_bytes: u64,
 }
 
 /// One site as a fetch needs it.
@@ -114,15 +113,9 @@ pub enum Company {
 impl Flights {
     /// No fetch under way.
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        clock: Clock,
-        metrics: Metrics,
-        name: String,
-        max_object_bytes: u64,
-    ) -> Self {
+    pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
-        Self { table, apart: Markers::default(), store, clock, metrics, name, max_object_bytes }
+        Self { table, apart: Markers::default(), store, clock, metrics, name }
     }
 
     /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: the fetch that this request

@@ -74,6 +74,11 @@ pub fn target(uri: &Uri) -> PathAndQuery {
     text.parse().unwrap_or_else(|_| sent())
 }
 
+/// The path in normal form: the one in the key, that the origin is asked for and that a site's rules are about.
+pub fn normal_path(uri: &Uri) -> String {
+    path::normal(uri.path())
+}
+
 /// Parts, each behind its length: four bytes, the highest first.
 #[derive(Default)]
 struct Parts {

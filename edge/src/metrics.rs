@@ -51,6 +51,8 @@ pub enum Outcome {
     Collapsed,
     /// From the origin, and not stored.
     Pass,
+    /// By a redirect of the site's.
+    Redirect,
     /// Refused by us.
     Refused,
     /// No origin answered.
@@ -68,6 +70,7 @@ impl Outcome {
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
             Self::Pass => "pass",
+            Self::Redirect => "redirect",
             Self::Refused => "refused",
             Self::Failed => "failed",
         }
@@ -76,7 +79,7 @@ impl Outcome {
     /// Whether the client had to wait for an origin.
     #[must_use]
     pub fn waited(self) -> bool {
-        !matches!(self, Self::Hit | Self::Stale | Self::Refused)
+        !matches!(self, Self::Hit | Self::Stale | Self::Redirect | Self::Refused)
     }
 }
 
@@ -231,13 +234,14 @@ pub struct SiteMetrics {
 }
 
 /// In the order of the enum: a counter's place is its outcome's number.
-const OUTCOMES: [Outcome; 8] = [
+const OUTCOMES: [Outcome; 9] = [
     Outcome::Hit,
     Outcome::Stale,
     Outcome::Revalidated,
     Outcome::Miss,
     Outcome::Collapsed,
     Outcome::Pass,
+    Outcome::Redirect,
     Outcome::Refused,
     Outcome::Failed,
 ];

@@ -16,14 +16,17 @@
 pub mod admit;
 pub mod control;
 pub mod date;
+pub mod disguise;
 pub mod freshen;
 pub mod freshness;
 pub mod headers;
 pub mod invalidate;
 #[cfg(test)]
 mod model;
+pub mod pattern;
 pub mod range;
 pub mod reuse;
+pub mod rewrite;
 pub mod rules;
 pub mod select;
 pub mod structured;

@@ -161,9 +161,8 @@ fn edge(config: Config, clock: Clock) -> Edge {
     });
     let fetch_sites = fetch_sites.collect();
     let site_metrics = sites.iter().map(|site| metrics.site(&site.name)).collect();
-    let max_object = config.cache.max_object_bytes;
     let name = config.name;
-    let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone(), max_object);
+    let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
     Edge {
         name,
         sites: config.sites,

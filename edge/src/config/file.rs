@@ -1,22 +1,16 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use http::Uri;
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::place::Fault;
+use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
-use super::{
-    Admin, Cache, Config, Eviction, HostPattern, Limits, LogFormat, OriginAddress, Patience, Site, Sites,
-};
-use crate::key::KeyRules;
-use crate::policy::Rules;
+use super::{Admin, Cache, Config, Eviction, Limits, LogFormat};
 
 pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
     let file: File = toml::from_str(text)?;
@@ -26,11 +20,13 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
     if file.site.is_empty() {
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
+    let cache = cache(file.cache)?;
+    let sites = site::sites(file.site, &cache)?;
     Ok(Config {
         name: name(file.name)?,
         listen: file.listen.into_inner(),
-        cache: cache(file.cache)?,
-        sites: sites(file.site)?,
+        cache,
+        sites,
         admin: file.admin.map(|admin| Admin {
             listen: admin.listen.unwrap_or(DEFAULT_ADMIN),
             token_file: base.join(admin.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
@@ -80,38 +76,6 @@ struct CacheTable {
 enum EvictionName {
     Lru,
     Lfu,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SiteTable {
-    hosts: Spanned<Vec<Spanned<String>>>,
-    origins: Spanned<Vec<Spanned<OriginEntry>>>,
-    #[serde(default)]
-    default_ttl: Option<Span>,
-    #[serde(default)]
-    connect_timeout: Option<Span>,
-    #[serde(default)]
-    first_byte_timeout: Option<Span>,
-    #[serde(default)]
-    between_bytes_timeout: Option<Span>,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "an origin is \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }"
-)]
-enum OriginEntry {
-    Url(String),
-    Table(OriginTable),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OriginTable {
-    url: String,
-    host: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -174,17 +138,23 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
     }
     let max_object_bytes = match table.max_object {
         None => memory_bytes / OBJECT_PART,
-        // A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.
-        Some(size) if size.get_ref().0 > memory_bytes / 4 => {
-            return Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most"));
-        }
-        Some(size) => size.get_ref().0,
+        Some(size) => object_bytes(&size, memory_bytes)?,
     };
     let eviction = match table.eviction.unwrap_or(EvictionName::Lfu) {
         EvictionName::Lru => Eviction::Lru,
         EvictionName::Lfu => Eviction::Lfu,
     };
     Ok(Cache { memory_bytes, eviction, max_object_bytes })
+}
+
+/// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.
+pub(super) fn object_bytes(size: &Spanned<Size>, memory_bytes: u64) -> Result<u64, Fault> {
+    match size.get_ref().0 {
+        bytes if bytes > memory_bytes / 4 => {
+            Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most"))
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 fn limits(table: &LimitsTable) -> Limits {
@@ -199,86 +169,4 @@ fn limits(table: &LimitsTable) -> Limits {
             .max(8 << 10),
         drain: or(table.drain, 30),
     }
-}
-
-fn sites(tables: Vec<SiteTable>) -> Result<Sites, Fault> {
-    let mut claimed = HashMap::new();
-    let sites = tables.into_iter().map(|table| site(table, &mut claimed)).collect::<Result<_, _>>()?;
-    Ok(Sites::new(sites))
-}
-
-fn site(table: SiteTable, claimed: &mut HashMap<HostPattern, Range<usize>>) -> Result<Site, Fault> {
-    let hosts = hosts(table.hosts, claimed)?;
-    let name = hosts.first().expect("hosts() gives at least one").to_string();
-    let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
-    Ok(Site {
-        name,
-        hosts,
-        origins: origins(table.origins)?,
-        rules: Rules { default_ttl_secs: or(table.default_ttl, 0).as_secs(), ..Rules::default() },
-        key: KeyRules::default(),
-        patience: Patience {
-            connect: or(table.connect_timeout, 5),
-            first_byte: or(table.first_byte_timeout, 60),
-            between_bytes: or(table.between_bytes_timeout, 60),
-        },
-    })
-}
-
-fn hosts(
-    written: Spanned<Vec<Spanned<String>>>,
-    claimed: &mut HashMap<HostPattern, Range<usize>>,
-) -> Result<Vec<HostPattern>, Fault> {
-    if written.get_ref().is_empty() {
-        return Err(Fault::new(written.span(), "a site needs at least one host; \"*\" takes every name"));
-    }
-    written.into_inner().into_iter().map(|host| claim(&host, claimed)).collect()
-}
-
-fn claim(
-    host: &Spanned<String>,
-    claimed: &mut HashMap<HostPattern, Range<usize>>,
-) -> Result<HostPattern, Fault> {
-    let pattern = HostPattern::parse(host.get_ref()).ok_or_else(|| {
-        Fault::new(
-            host.span(),
-            "not a host name: write \"example.com\", \"*.example.com\" or \"*\", without a port",
-        )
-    })?;
-    match claimed.insert(pattern.clone(), host.span()) {
-        None => Ok(pattern),
-        Some(_) => Err(Fault::new(host.span(), format!("the host `{pattern}` is claimed twice"))),
-    }
-}
-
-fn origins(written: Spanned<Vec<Spanned<OriginEntry>>>) -> Result<Vec<OriginAddress>, Fault> {
-    if written.get_ref().is_empty() {
-        return Err(Fault::new(
-            written.span(),
-            "a site needs at least one origin such as \"http://127.0.0.1:8000\"",
-        ));
-    }
-    written.into_inner().into_iter().map(origin).collect()
-}
-
-fn origin(written: Spanned<OriginEntry>) -> Result<OriginAddress, Fault> {
-    let span = written.span();
-    let (url, host) = match written.into_inner() {
-        OriginEntry::Url(url) => (url, None),
-        OriginEntry::Table(OriginTable { url, host }) => (url, host),
-    };
-    let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
-    let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong("origins are reached by plain HTTP"));
-    }
-    if uri.path_and_query().is_some_and(|path| path != "/") {
-        return Err(wrong("an origin has no path, requests keep theirs"));
-    }
-    let authority = uri.authority().ok_or_else(|| wrong("no host in the URL"))?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(wrong("not a host and port"));
-    }
-    let port = authority.port_u16().unwrap_or(80);
-    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host })
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -143,4 +144,97 @@ fn the_caret_stands_under_what_is_wrong_also_behind_wide_characters() {
 fn a_file_that_is_not_there_is_named() {
     let error = load(Path::new("/nonexistent/edge.toml")).unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/edge.toml: cannot read the config: "), "{error}");
+}
+
+#[test]
+fn a_sites_rules_are_read_or_pointed_at() {
+    let check = |lines: &str, place: &str, message: &str| {
+        let error = read(&SMALLEST.replace("[admin]", &format!("{lines}\n[admin]"))).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: ")) && error.contains(message), "{error}");
+    };
+    check("bypass = [\"admin\"]", "9:11", "begins with `/`");
+    check("set_cookie = \"strips\"", "9:14", "did you mean `strip`?");
+    check("max_object = \"400MiB\"", "9:14", "a quarter of `memory`");
+    check("[[site.ttl]]\npath = \"/\"\nstatus = [99]\nttl = \"1s\"", "11:11", "from 200");
+    check("[[site.ttl]]\npath = \"/\"", "9:1", "missing field `ttl`");
+    check("[site.key]\nquery = \"none\"\nquery_only = [\"a\"]", "11:14", "is enough");
+    check("[site.key]\nheaders = [\"X-Forwarded-Host\"]", "10:12", "not the client's to say");
+    check("[site.key]\nheaders = [\"a b\"]", "10:12", "not a header's name");
+    check("[site.response]\nset = { x = \"a\\r\\nset-cookie: b\" }", "10:13", "visible ASCII");
+    check("[site.response]\nset = { Content-Length = \"1\" }", "10:9", "only the edge itself");
+    check("[site.request]\nremove = [\"cdn-loop\"]", "10:11", "only the edge itself");
+    let redirect = |to: &str, place: &str, message: &str| {
+        check(&format!("[[site.redirect]]\nfrom = \"/a/*\"\n{to}"), place, message);
+    };
+    redirect("to = \"b\"", "11:6", "a path or a URL");
+    redirect("to = \"//b\"", "11:6", "a path or a URL");
+    redirect("to = \"https://b*\"", "11:6", "a host without `*`");
+    redirect("to = \"/*/*\"", "11:6", "there may be one");
+    redirect("to = \"/\\r\\nx\"", "11:6", "not a URL");
+    redirect("to = \"/b\"\nstatus = 200", "12:10", "301, 302");
+}
+
+#[test]
+fn the_reference_names_every_key_and_its_default() {
+    let reference = include_str!("../../reference.toml");
+    let config = read(reference).unwrap_or_else(|error| panic!("{error}"));
+    let site = |config: &Config| Arc::clone(&config.sites.all()[0]);
+    let (found, default) = (site(&config), site(&read(SMALLEST).unwrap()));
+    let numbers = |site: &Site| {
+        let Rules { negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, .. } = site.rules;
+        let windows = (site.rules.stale_while_revalidate_secs, site.rules.stale_if_error_secs);
+        let Patience { connect, first_byte, between_bytes } = site.patience;
+        let times = (connect, first_byte, between_bytes);
+        let control = site.rules.client_control;
+        let rest = (site.forward_tags, site.rules.default_ttl_secs);
+        (negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, windows, times, control, rest)
+    };
+    assert_eq!(numbers(&found), numbers(&default));
+    let of = |config: &Config| {
+        let (cache, limits) = (&config.cache, &config.limits);
+        let times = (limits.head_timeout, limits.stall_timeout, limits.drain);
+        (cache.memory_bytes, cache.max_object_bytes, limits.head_bytes, limits.connections, times)
+    };
+    assert_eq!(of(&config), of(&read(&SMALLEST.replace("memory = \"512MiB\"\n", "")).unwrap()));
+    // serde lists the keys that it knows; each must be in the reference.
+    let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";
+    for (above, section) in [
+        ("", ""),
+        ("", "[cache]"),
+        ("", "[limits]"),
+        ("", "[log]"),
+        ("", "[admin]"),
+        ("", "[[site]]"),
+        (site, "[site.key]"),
+        (site, "[site.request]"),
+        (site, "[site.response]"),
+        (site, "[[site.ttl]]"),
+        (site, "[[site.redirect]]"),
+    ] {
+        let text = format!("{above}{section}\nzzzzzzzzzzzz = 1\n");
+        let error = read(&text).unwrap_err().to_string();
+        let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
+        let keys: Vec<&str> = keys
+            .split("; did")
+            .next()
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        assert!(!keys.is_empty(), "{error}");
+        let (_, part) = reference.split_once(&format!("\n{section}")).unwrap_or_else(|| panic!("{section}"));
+        for key in keys {
+            let is_there = |line: &str| {
+                let line = line.trim_start_matches("# ");
+                let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
+                line.starts_with(&format!("{key} = "))
+                    || ["[", "[[", "[site.", "[[site."].into_iter().any(opens)
+            };
+            assert!(part.lines().any(is_there), "{section} {key}");
+        }
+    }
 }

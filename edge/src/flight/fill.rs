@@ -305,7 +305,7 @@ impl Task {
         let lifetime =
             match policy::admit(request, &head, answered.asked, &site.site.rules, answered.received) {
                 Admit::Leave(why) => return self.apart(answered, Why::Unstorable(why)),
-                Admit::Keep(_) if length > Some(self.flights.max_object_bytes) => {
+                Admit::Keep(_) if length > Some(self.fetch.site.site.max_object_bytes) => {
                     return self.apart(answered, Why::TooBig);
                 }
                 Admit::Keep(lifetime) => lifetime,
@@ -360,8 +360,9 @@ impl Task {
             };
             got += piece.len() as u64;
             self.flights.metrics.fetched(piece.len());
-            let fits =
-                |share: &mut Share| got <= self.flights.max_object_bytes && share.grow(piece.len() as u64);
+            let fits = |share: &mut Share| {
+                got <= self.fetch.site.site.max_object_bytes && share.grow(piece.len() as u64)
+            };
             if share.as_mut().is_some_and(|share| !fits(share)) {
                 self.flights.table.unlist(&self.fetch.key, &self.fill);
                 log.slide();

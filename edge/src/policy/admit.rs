@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Uri, header};
 use super::control::{self, ResponseControl, Scope};
 use super::freshness::{self, WhenStale};
 use super::rules::{Parts, SetCookie};
-use super::{Lifetime, RequestHead, ResponseHead, Rules, invalidate, range, vary};
+use super::{Lifetime, RequestHead, ResponseHead, Rules, disguise, invalidate, range, vary};
 
 /// The verdict on storing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Unstorable {
     VaryTooWide,
     /// It sets a cookie, and the site or its lack of explicit freshness forbids storing that.
     SetCookie,
+    /// A page under a file's name, without freshness of its own.
+    Disguised,
     /// The status needs explicit freshness or `public`, and has none.
     StatusNeedsFreshness,
     /// Never fresh, and nothing to validate it by.
@@ -82,6 +84,7 @@ fn obstacle(
         .or_else(|| of_directives(request, response, &control))
         .or_else(|| of_vary(response))
         .or_else(|| of_cookie(response, lifetime, rules))
+        .or_else(|| of_disguise(request, response, lifetime))
         .or_else(|| of_use(response, &control, lifetime))
 }
 
@@ -105,7 +108,7 @@ fn is_own_location(request: &RequestHead, response: &ResponseHead) -> bool {
 }
 
 fn of_rules(request: &RequestHead, rules: &Rules) -> Option<Unstorable> {
-    if rules.bypasses(request.uri.path()) {
+    if rules.bypasses(&request.uri) {
         Some(Unstorable::Bypass)
     } else if control::of_request(&request.headers).no_store {
         Some(Unstorable::RequestNoStore)
@@ -164,6 +167,13 @@ fn of_cookie(response: &ResponseHead, lifetime: &Lifetime, rules: &Rules) -> Opt
     (!kept).then_some(Unstorable::SetCookie)
 }
 
+/// The site's own rules must not store under a file's name what the origin did not call fresh and is a page.
+fn of_disguise(request: &RequestHead, response: &ResponseHead, lifetime: &Lifetime) -> Option<Unstorable> {
+    let guessed = lifetime.fresh_secs > 0 && !lifetime.source.is_explicit();
+    let disguised = guessed && disguise::is_disguised(request.uri.path(), &response.headers);
+    disguised.then_some(Unstorable::Disguised)
+}
+
 fn of_use(response: &ResponseHead, control: &ResponseControl, lifetime: &Lifetime) -> Option<Unstorable> {
     // RFC 9111 §3: public, explicit freshness, or a status that is cacheable by default.
     let explicit = lifetime.source != freshness::Source::Nothing;
@@ -205,6 +215,7 @@ impl Unstorable {
             Self::VaryStar => "vary-star",
             Self::VaryTooWide => "vary-too-wide",
             Self::SetCookie => "set-cookie",
+            Self::Disguised => "disguised",
             Self::StatusNeedsFreshness => "status",
             Self::NothingToReuse => "no-freshness",
         }
@@ -213,6 +224,7 @@ impl Unstorable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::PathPattern;
     use super::super::testing::{at, get, request, response};
     use super::*;
 
@@ -332,6 +344,27 @@ mod tests {
     }
 
     #[test]
+    fn stripped_cookies_are_no_obstacle_and_not_stored() {
+        let strip = Rules { set_cookie: SetCookie::Strip, default_ttl_secs: 60, ..Rules::default() };
+        let head = response(200, &[("set-cookie", "a=b")]);
+        let Admit::Keep(lifetime) = admit(&get(&[]), &head, at(1000), &strip, at(1000)) else { panic!() };
+        assert_eq!(lifetime.omitted, [header::SET_COOKIE]);
+    }
+
+    #[test]
+    fn a_page_under_a_files_name_needs_the_origins_own_freshness() {
+        let rules = Rules { default_ttl_secs: 60, ..Rules::default() };
+        let page = ("content-type", "text/html");
+        let check = |uri: &str, fields: &[(&str, &str)], expected| {
+            assert_eq!(verdict(&request("GET", uri, &[]), 200, fields, &rules), expected, "{uri} {fields:?}");
+        };
+        check("http://a.example/account/x.css", &[page], Some(Unstorable::Disguised));
+        check("http://a.example/account/x.css", &[page, FRESH], None);
+        check("http://a.example/account/x.css", &[("content-type", "text/css")], None);
+        check("http://a.example/account", &[page], None);
+    }
+
+    #[test]
     fn methods() {
         let check = |method: &str, fields: &[(&str, &str)], expected| {
             let request = request(method, "http://a.example/p?q", &[]);
@@ -350,9 +383,12 @@ mod tests {
 
     #[test]
     fn the_request_and_the_site_may_forbid() {
-        let rules = Rules { bypass: vec!["/private".into()], ..Rules::default() };
-        let private = request("GET", "http://a.example/private/x", &[]);
-        assert_eq!(verdict(&private, 200, &[FRESH], &rules), Some(Unstorable::Bypass));
+        let rules =
+            Rules { bypass: PathPattern::parse("/private*").into_iter().collect(), ..Rules::default() };
+        for uri in ["http://a.example/private/x", "http://a.example/x/../%70rivate"] {
+            let private = request("GET", uri, &[]);
+            assert_eq!(verdict(&private, 200, &[FRESH], &rules), Some(Unstorable::Bypass), "{uri}");
+        }
         let no_store = get(&[("cache-control", "no-store")]);
         assert_eq!(verdict(&no_store, 200, &[FRESH], &Rules::default()), Some(Unstorable::RequestNoStore));
     }

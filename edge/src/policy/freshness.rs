@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::{HeaderName, header};
 
 use super::control::{self, MAX_DELTA_SECS, ResponseControl, Scope, Voice};
-use super::rules::{Heuristic, SMaxage};
+use super::rules::{Heuristic, SMaxage, SetCookie};
 use super::{Entry, RequestHead, ResponseHead, Rules, date};
 
 /// How long a response is fresh and what may be done with it after, fixed when it was stored or freshened.
@@ -96,8 +96,14 @@ pub fn lifetime(
         initial_age_secs: initial_age_secs(response, asked, now),
         stale: when_stale(&control, rules),
         reload: if control.immutable { Reload::Immutable } else { Reload::Ordinary },
-        omitted: [control.no_cache.fields(), control.private.fields()].concat(),
+        omitted: [control.no_cache.fields(), control.private.fields(), stripped(response, rules)].concat(),
     }
+}
+
+/// What the site keeps out of the store.
+fn stripped(response: &ResponseHead, rules: &Rules) -> &'static [HeaderName] {
+    let strips = rules.set_cookie == SetCookie::Strip && response.headers.contains_key(header::SET_COOKIE);
+    if strips { &[header::SET_COOKIE] } else { &[] }
 }
 
 /// Age and lifetime of `entry` at `now`.
@@ -193,7 +199,13 @@ fn implicit_secs(
         return (secs, Source::Heuristic);
     }
     let error = response.status.is_client_error() || response.status.is_server_error();
-    match if error { rules.negative_ttl_secs } else { rules.default_ttl_secs } {
+    let missing = matches!(response.status.as_u16(), 404 | 410);
+    let own_secs = match (error, missing) {
+        (false, _) => rules.default_ttl_secs,
+        (true, true) => rules.negative_ttl_secs,
+        (true, false) => 0,
+    };
+    match own_secs {
         0 => (0, Source::Nothing),
         secs => (secs, Source::SiteDefault),
     }
@@ -257,6 +269,7 @@ mod tests {
     use http::StatusCode;
     use proptest::prelude::*;
 
+    use super::super::pattern::PathPattern;
     use super::super::testing::{at, request, response};
     use super::*;
 
@@ -401,8 +414,11 @@ mod tests {
     #[test]
     fn overrides_replace_the_lifetime_and_nothing_else() {
         use super::super::rules::TtlOverride;
-        let overrides =
-            vec![TtlOverride { path_prefix: "/".into(), statuses: vec![StatusCode::OK], ttl_secs: 9 }];
+        let overrides = vec![TtlOverride {
+            path: PathPattern::parse("*").unwrap(),
+            statuses: vec![StatusCode::OK],
+            ttl_secs: 9,
+        }];
         let rules = Rules { overrides, ..Rules::default() };
         let lifetime = lifetime_of(200, &[("cache-control", "max-age=60, no-cache")], &rules);
         assert_eq!(

@@ -157,7 +157,7 @@ pub fn after_failure(entry: &Entry, failure: Failure, rules: &Rules, now: System
 fn passed_by(request: &RequestHead, rules: &Rules) -> Option<Forward> {
     if request.method != Method::GET && request.method != Method::HEAD {
         Some(Forward::Method)
-    } else if rules.bypasses(request.uri.path()) {
+    } else if rules.bypasses(&request.uri) {
         Some(Forward::Bypass)
     } else if has_body(request) {
         Some(Forward::Body)

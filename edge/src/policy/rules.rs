@@ -1,16 +1,19 @@
 //! What an operator decided about one site's caching: plain data, built by `config`.
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Uri};
 
 use super::control::MAX_DELTA_SECS;
+use super::pattern::PathPattern;
 use super::{RequestHead, ResponseHead};
+use crate::key;
 
 /// One site's caching rules. [`Rules::default`] is what the RFCs ask of a shared cache, and no more.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Lifetime of a cacheable response without any freshness information or validator, in seconds; 0 = not reused.
     pub default_ttl_secs: u64,
-    /// Lifetime of a heuristically cacheable 4xx/5xx (404, 405, 410, 414, 501) without explicit freshness; 0 = not reused.
+    /// Lifetime of a 404 or 410 without explicit freshness, in seconds; 0 = not reused. Other errors may be a client's
+    /// own doing (EDGE §2, class 9) and are kept for nobody.
     pub negative_ttl_secs: u64,
     /// Heuristic freshness (RFC 9111 §4.2.2).
     pub heuristic: Heuristic,
@@ -22,8 +25,8 @@ pub struct Rules {
     pub client_control: ClientControl,
     /// TTLs that replace the origin's; the first match wins.
     pub overrides: Vec<TtlOverride>,
-    /// Path prefixes that are never cached.
-    pub bypass: Vec<String>,
+    /// Paths that are never cached.
+    pub bypass: Vec<PathPattern>,
     /// For how long after its end a response may be served when the origin cannot be reached (RFC 9111 §4.2.4),
     /// in seconds, where the response does not forbid it. 0 = never.
     pub stale_on_disconnect_secs: u64,
@@ -71,6 +74,8 @@ pub enum SetCookie {
     WhenExplicit,
     /// Never stored.
     Never,
+    /// Stored without it: only the request that caused the fetch gets the cookie.
+    Strip,
 }
 
 /// How far a client's `Cache-Control` and `Pragma` request directives reach (RFC 9111 §5.2.1: they are advisory).
@@ -94,8 +99,8 @@ pub enum Parts {
 /// A TTL that replaces the origin's for some responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TtlOverride {
-    /// The path starts with this; empty matches all.
-    pub path_prefix: String,
+    /// Which paths.
+    pub path: PathPattern,
     /// Which statuses; none = 200 only.
     pub statuses: Vec<StatusCode>,
     /// The lifetime in seconds; 0 = not reused without validation. It replaces the origin's number only:
@@ -106,15 +111,25 @@ pub struct TtlOverride {
 impl Rules {
     /// The site's own lifetime for this response, if it has one.
     pub fn override_secs(&self, request: &RequestHead, response: &ResponseHead) -> Option<u64> {
-        let path = request.uri.path();
-        let applies =
-            |rule: &&TtlOverride| path.starts_with(&rule.path_prefix) && rule.covers(response.status);
-        self.overrides.iter().find(applies).map(|rule| rule.ttl_secs)
+        self.overriding(&request.uri, response.status).map(|rule| rule.ttl_secs)
+    }
+
+    /// The first override for this path and status.
+    pub fn overriding(&self, uri: &Uri, status: StatusCode) -> Option<&TtlOverride> {
+        if self.overrides.is_empty() {
+            return None;
+        }
+        let path = key::normal_path(uri);
+        self.overrides.iter().find(|rule| rule.covers(status) && rule.path.matches(&path))
     }
 
     /// Whether the site never caches this path.
-    pub fn bypasses(&self, path: &str) -> bool {
-        self.bypass.iter().any(|prefix| path.starts_with(prefix))
+    pub fn bypasses(&self, uri: &Uri) -> bool {
+        if self.bypass.is_empty() {
+            return false;
+        }
+        let path = key::normal_path(uri);
+        self.bypass.iter().any(|pattern| pattern.matches(&path))
     }
 }
 

@@ -16,11 +16,12 @@ use super::{forward, held, target};
 use crate::clock::{Clock, monotonic};
 use crate::config::{Limits, Sites};
 use crate::flight::{FetchSite, Flights, Plan};
-use crate::key::{Key, key};
+use crate::key::{Key, key, normal_path};
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
+use crate::policy::rewrite;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
 use crate::store::Store;
 
@@ -87,7 +88,9 @@ pub(super) async fn handle(
     };
     let started = monotonic();
     let upload = RequestBody::upload(body, edge.limits.stall_timeout);
-    let answer = respond(edge, &exchange, upload).await;
+    let mut answer = respond(edge, &exchange, upload).await;
+    let site = &exchange.site.site;
+    rewrite::outgoing(&mut answer.head.headers, site.forward_tags, &site.response_fields);
     let answer = turn.body_refusal().map_or(answer, Answer::refusal);
     let waited = started.elapsed();
     edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
@@ -104,6 +107,9 @@ fn turned_away(peer: Peer, answer: Answer) -> Response<Body> {
 /// Every way a request can go.
 async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> Answer {
     let Exchange { request, site, key, now, .. } = exchange;
+    if let Some(answer) = elsewhere(exchange) {
+        return answer;
+    }
     let variants = edge.store.get(key, site.index);
     match policy::reuse(request, &variants.entries(), &site.site.rules, *now) {
         Reuse::Fresh { variant, freshness } => {
@@ -130,6 +136,25 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
         Reuse::Complete { .. } => forward::pass(edge, exchange, upload, Forward::Partial).await,
         Reuse::Refuse(status, why) => forward::refuse(edge, status, why),
     }
+}
+
+/// What the site says is somewhere else.
+fn elsewhere(Exchange { request, site, .. }: &Exchange) -> Option<Answer> {
+    if site.site.redirects.is_empty() {
+        return None;
+    }
+    let path = normal_path(&request.uri);
+    let query = request.uri.query();
+    site.site.redirects.iter().find_map(|redirect| {
+        let head = redirect.head(redirect.location(&path, query)?);
+        Some(Answer {
+            head,
+            body: Body::empty(),
+            outcome: Outcome::Redirect,
+            why: "redirect",
+            freshness: None,
+        })
+    })
 }
 
 /// Finds the site and the key.
@@ -198,8 +223,9 @@ impl Edge {
     /// The site and the key of a request; none if no site has its host.
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
         let index = self.sites.find(request.uri.host().unwrap_or_default())?;
-        let request = received(request);
+        let mut request = received(request);
         let site = Arc::clone(&self.fetch_sites[index]);
+        site.site.request_fields.apply(&mut request.headers);
         let key = key(&request, &site.site.key);
         Some(Found { request, site, key })
     }

@@ -80,9 +80,12 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
 /// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves, and
 /// those that rewrite the target or the method behind the key's back.
 pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
-    let ours =
-        |name: &&HeaderName| name.as_str().starts_with("x-forwarded-") || WITHHELD.contains(&name.as_str());
-    headers.keys().filter(ours).cloned().collect()
+    headers.keys().filter(|name| is_withheld(name)).cloned().collect()
+}
+
+/// Whether no origin gets to see this field of a client.
+pub fn is_withheld(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || WITHHELD.contains(&name.as_str())
 }
 
 const WITHHELD: &[&str] = &[

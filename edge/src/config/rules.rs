@@ -1,0 +1,219 @@
+//! A site's rules as they are written: what is kept how long, what makes a key, what is set, removed or elsewhere.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::place::Fault;
+use super::site::SiteTable;
+use super::unit::Span;
+use crate::key::{Device, Keep, KeyRules, Order, Query};
+use crate::policy::Rules;
+use crate::policy::headers::origin;
+use crate::policy::pattern::{MAX_WILDCARDS, PathPattern};
+use crate::policy::rewrite::{self, FieldRules, Redirect};
+use crate::policy::rules::{ClientControl, SetCookie, TtlOverride};
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ClientControlName {
+    Limited,
+    Full,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SetCookieName {
+    WhenExplicit,
+    Never,
+    Strip,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TtlTable {
+    path: Option<Spanned<String>>,
+    #[serde(default)]
+    status: Vec<Spanned<u16>>,
+    ttl: Span,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyTable {
+    query: Option<Spanned<QueryName>>,
+    query_only: Option<Spanned<Vec<String>>>,
+    query_except: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    query_sorted: bool,
+    #[serde(default)]
+    headers: Vec<Spanned<String>>,
+    #[serde(default)]
+    cookies: Vec<String>,
+    #[serde(default)]
+    device: bool,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum QueryName {
+    All,
+    None,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FieldsTable {
+    #[serde(default)]
+    set: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    remove: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedirectTable {
+    from: Spanned<String>,
+    to: Spanned<String>,
+    status: Option<Spanned<u16>>,
+}
+
+pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
+    let default = Rules::default();
+    let or = |span: Option<Span>, secs: u64| span.map_or(secs, |span| span.0.as_secs());
+    Ok(Rules {
+        default_ttl_secs: or(site.default_ttl, default.default_ttl_secs),
+        negative_ttl_secs: or(site.negative_ttl, default.negative_ttl_secs),
+        max_ttl_secs: or(site.max_ttl, default.max_ttl_secs).min(default.max_ttl_secs),
+        stale_while_revalidate_secs: or(site.stale_while_revalidate, default.stale_while_revalidate_secs),
+        stale_if_error_secs: or(site.stale_if_error, default.stale_if_error_secs),
+        stale_on_disconnect_secs: or(site.stale_on_disconnect, default.stale_on_disconnect_secs),
+        client_control: match site.client_control {
+            None | Some(ClientControlName::Limited) => ClientControl::Limited,
+            Some(ClientControlName::Full) => ClientControl::Full,
+        },
+        set_cookie: match site.set_cookie {
+            None | Some(SetCookieName::WhenExplicit) => SetCookie::WhenExplicit,
+            Some(SetCookieName::Never) => SetCookie::Never,
+            Some(SetCookieName::Strip) => SetCookie::Strip,
+        },
+        bypass: site.bypass.iter().map(pattern).collect::<Result<_, _>>()?,
+        overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,
+        ..default
+    })
+}
+
+fn pattern(written: &Spanned<String>) -> Result<PathPattern, Fault> {
+    PathPattern::parse(written.get_ref()).ok_or_else(|| {
+        let message =
+            format!("a path begins with `/`, and has {MAX_WILDCARDS} `*` at most: \"/img/*\", \"*.css\"");
+        Fault::new(written.span(), message)
+    })
+}
+
+fn ttl(table: &TtlTable) -> Result<TtlOverride, Fault> {
+    let all = || PathPattern::parse("*").expect("a pattern");
+    Ok(TtlOverride {
+        path: table.path.as_ref().map_or_else(|| Ok(all()), pattern)?,
+        statuses: table.status.iter().map(final_status).collect::<Result<_, _>>()?,
+        ttl_secs: table.ttl.0.as_secs(),
+    })
+}
+
+fn final_status(written: &Spanned<u16>) -> Result<StatusCode, Fault> {
+    let status = StatusCode::from_u16(*written.get_ref()).ok().filter(|status| status.as_u16() >= 200);
+    status.ok_or_else(|| Fault::new(written.span(), "a status is a number from 200 to 999"))
+}
+
+pub(super) fn key(table: KeyTable) -> Result<KeyRules, Fault> {
+    let only = table.query_only.map(|names| (names.span(), Keep::Only(names.into_inner())));
+    let except = table.query_except.map(|names| (names.span(), Keep::Except(names.into_inner())));
+    let named = table.query.map(|name| match name.get_ref() {
+        QueryName::All => (name.span(), Keep::All),
+        QueryName::None => (name.span(), Keep::Nothing),
+    });
+    let mut keeps = [named, only, except].into_iter().flatten();
+    let keep = keeps.next().map_or(Keep::All, |(_, keep)| keep);
+    if let Some((span, _)) = keeps.next() {
+        return Err(Fault::new(span, "one of `query`, `query_only` and `query_except` is enough"));
+    }
+    Ok(KeyRules {
+        query: Query { keep, order: if table.query_sorted { Order::Sorted } else { Order::AsSent } },
+        headers: table.headers.iter().map(key_header).collect::<Result<_, _>>()?,
+        cookies: table.cookies,
+        device: if table.device { Device::Keyed } else { Device::Ignored },
+    })
+}
+
+fn key_header(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+    let name = header_name(written)?;
+    // What an origin does not get to see of a client cannot be in the key either.
+    let seen = !rewrite::is_ours(&name) && !origin::is_withheld(&name);
+    if seen {
+        Ok(name)
+    } else {
+        Err(Fault::new(written.span(), format!("`{name}` is not the client's to say")))
+    }
+}
+
+pub(super) fn fields(table: FieldsTable) -> Result<FieldRules, Fault> {
+    let set = |(name, value): (Spanned<String>, Spanned<String>)| {
+        Ok::<_, Fault>((free_name(&name)?, header_value(&value)?))
+    };
+    Ok(FieldRules {
+        remove: table.remove.iter().map(free_name).collect::<Result<_, _>>()?,
+        set: table.set.into_iter().map(set).collect::<Result<_, _>>()?,
+    })
+}
+
+fn free_name(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+    let name = header_name(written)?;
+    if rewrite::is_ours(&name) {
+        return Err(Fault::new(written.span(), format!("only the edge itself says `{name}`")));
+    }
+    Ok(name)
+}
+
+fn header_name(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+    let name = HeaderName::from_bytes(written.get_ref().as_bytes());
+    name.map_err(|_| Fault::new(written.span(), "not a header's name: letters, digits and `-`"))
+}
+
+fn header_value(written: &Spanned<String>) -> Result<HeaderValue, Fault> {
+    let value = HeaderValue::from_str(written.get_ref());
+    value.map_err(|_| Fault::new(written.span(), "a header's value has visible ASCII, spaces and tabs only"))
+}
+
+pub(super) fn redirect(table: RedirectTable) -> Result<Redirect, Fault> {
+    let from = pattern(&table.from)?;
+    let to = table.to.get_ref();
+    let wrong = |message: &str| Err(Fault::new(table.to.span(), message));
+    let at_host = to.split_once("://").map(|(_, rest)| rest);
+    match at_host {
+        None if !to.starts_with('/') || to.starts_with("//") => {
+            return wrong("where to is a path or a URL: \"/new/*\", \"https://www.example.com/*\"");
+        }
+        Some(rest)
+            if !rest.split_once('/').is_some_and(|(host, _)| !host.is_empty() && !host.contains('*')) =>
+        {
+            return wrong("a URL has a host without `*`, and a path: \"https://www.example.com/*\"");
+        }
+        _ => {}
+    }
+    if to.matches('*').count() > from.wildcards().min(1) {
+        return wrong("`*` is what the last `*` of `from` stood for; there may be one if there is one there");
+    }
+    if HeaderValue::from_str(to).is_err() || to.contains(' ') {
+        return wrong("not a URL");
+    }
+    let status = match &table.status {
+        None => StatusCode::MOVED_PERMANENTLY,
+        Some(written) if [301, 302, 303, 307, 308].contains(written.get_ref()) => final_status(written)?,
+        Some(written) => {
+            return Err(Fault::new(written.span(), "a redirect is 301, 302, 303, 307 or 308"));
+        }
+    };
+    Ok(Redirect { from, to: table.to.into_inner(), status })
+}

@@ -1,0 +1,162 @@
+//! One `[[site]]`: whose requests, from which origins, by which rules.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use http::Uri;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::object_bytes;
+use super::place::Fault;
+use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
+use super::unit::{Size, Span};
+use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
+use crate::policy::rewrite::ForwardTags;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteTable {
+    hosts: Spanned<Vec<Spanned<String>>>,
+    origins: Spanned<Vec<Spanned<OriginEntry>>>,
+    pub(super) default_ttl: Option<Span>,
+    pub(super) negative_ttl: Option<Span>,
+    pub(super) max_ttl: Option<Span>,
+    pub(super) stale_while_revalidate: Option<Span>,
+    pub(super) stale_if_error: Option<Span>,
+    pub(super) stale_on_disconnect: Option<Span>,
+    pub(super) client_control: Option<rules::ClientControlName>,
+    pub(super) set_cookie: Option<rules::SetCookieName>,
+    #[serde(default)]
+    pub(super) bypass: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) ttl: Vec<TtlTable>,
+    max_object: Option<Spanned<Size>>,
+    #[serde(default)]
+    forward_tags: bool,
+    #[serde(default)]
+    key: KeyTable,
+    #[serde(default)]
+    request: FieldsTable,
+    #[serde(default)]
+    response: FieldsTable,
+    #[serde(default)]
+    redirect: Vec<RedirectTable>,
+    connect_timeout: Option<Span>,
+    first_byte_timeout: Option<Span>,
+    between_bytes_timeout: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an origin is \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }"
+)]
+enum OriginEntry {
+    Url(String),
+    Table(OriginTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OriginTable {
+    url: String,
+    host: Option<String>,
+}
+
+pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache) -> Result<Sites, Fault> {
+    let mut claimed = HashMap::new();
+    let sites = tables.into_iter().map(|table| site(table, cache, &mut claimed)).collect::<Result<_, _>>()?;
+    Ok(Sites::new(sites))
+}
+
+fn site(
+    table: SiteTable,
+    cache: &Cache,
+    claimed: &mut HashMap<HostPattern, Range<usize>>,
+) -> Result<Site, Fault> {
+    let rules = rules::rules(&table)?;
+    let max_object_bytes = match &table.max_object {
+        Some(size) => object_bytes(size, cache.memory_bytes)?,
+        None => cache.max_object_bytes,
+    };
+    let hosts = hosts(table.hosts, claimed)?;
+    let name = hosts.first().expect("hosts() gives at least one").to_string();
+    let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
+    Ok(Site {
+        name,
+        hosts,
+        origins: origins(table.origins)?,
+        rules,
+        key: rules::key(table.key)?,
+        max_object_bytes,
+        forward_tags: if table.forward_tags { ForwardTags::Yes } else { ForwardTags::No },
+        request_fields: rules::fields(table.request)?,
+        response_fields: rules::fields(table.response)?,
+        redirects: table.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
+        patience: Patience {
+            connect: or(table.connect_timeout, 5),
+            first_byte: or(table.first_byte_timeout, 60),
+            between_bytes: or(table.between_bytes_timeout, 60),
+        },
+    })
+}
+
+fn hosts(
+    written: Spanned<Vec<Spanned<String>>>,
+    claimed: &mut HashMap<HostPattern, Range<usize>>,
+) -> Result<Vec<HostPattern>, Fault> {
+    if written.get_ref().is_empty() {
+        return Err(Fault::new(written.span(), "a site needs at least one host; \"*\" takes every name"));
+    }
+    written.into_inner().into_iter().map(|host| claim(&host, claimed)).collect()
+}
+
+fn claim(
+    host: &Spanned<String>,
+    claimed: &mut HashMap<HostPattern, Range<usize>>,
+) -> Result<HostPattern, Fault> {
+    let pattern = HostPattern::parse(host.get_ref()).ok_or_else(|| {
+        Fault::new(
+            host.span(),
+            "not a host name: write \"example.com\", \"*.example.com\" or \"*\", without a port",
+        )
+    })?;
+    match claimed.insert(pattern.clone(), host.span()) {
+        None => Ok(pattern),
+        Some(_) => Err(Fault::new(host.span(), format!("the host `{pattern}` is claimed twice"))),
+    }
+}
+
+fn origins(written: Spanned<Vec<Spanned<OriginEntry>>>) -> Result<Vec<OriginAddress>, Fault> {
+    if written.get_ref().is_empty() {
+        return Err(Fault::new(
+            written.span(),
+            "a site needs at least one origin such as \"http://127.0.0.1:8000\"",
+        ));
+    }
+    written.into_inner().into_iter().map(origin).collect()
+}
+
+fn origin(written: Spanned<OriginEntry>) -> Result<OriginAddress, Fault> {
+    let span = written.span();
+    let (url, host) = match written.into_inner() {
+        OriginEntry::Url(url) => (url, None),
+        OriginEntry::Table(OriginTable { url, host }) => (url, host),
+    };
+    let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
+    let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(wrong("origins are reached by plain HTTP"));
+    }
+    if uri.path_and_query().is_some_and(|path| path != "/") {
+        return Err(wrong("an origin has no path, requests keep theirs"));
+    }
+    let authority = uri.authority().ok_or_else(|| wrong("no host in the URL"))?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(wrong("not a host and port"));
+    }
+    let port = authority.port_u16().unwrap_or(80);
+    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host })
+}

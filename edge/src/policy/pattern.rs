@@ -1,0 +1,89 @@
+//! Paths as an operator writes them: `/a` is that path, `*` stands for any run of characters, slashes too.
+
+/// A path with wildcards. It is compared with the path in normal form, the one that the origin is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// What stands between the wildcards; one more than there are wildcards.
+    pieces: Vec<String>,
+}
+
+impl PathPattern {
+    /// Reads a pattern; none if it begins with neither `/` nor `*`, or has more than [`MAX_WILDCARDS`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
+        let valid = text.starts_with(['/', '*']) && pieces.len() <= MAX_WILDCARDS + 1;
+        valid.then_some(Self { pieces })
+    }
+
+    /// How many wildcards it has.
+    pub fn wildcards(&self) -> usize {
+        self.pieces.len() - 1
+    }
+
+    /// Whether it matches all of `path`.
+    pub fn matches(&self, path: &str) -> bool {
+        self.captured(path).is_some()
+    }
+
+    /// What its last wildcard stands for in `path`, the earlier ones being as short as they can; empty without one.
+    pub fn captured<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let (first, rest) = self.pieces.split_first()?;
+        let mut left = path.strip_prefix(first.as_str())?;
+        let Some((last, middle)) = rest.split_last() else { return left.is_empty().then_some(left) };
+        for piece in middle {
+            left = &left[left.find(piece.as_str())? + piece.len()..];
+        }
+        left.strip_suffix(last.as_str())
+    }
+}
+
+/// More make matching slow and mean nothing.
+pub const MAX_WILDCARDS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(pattern: &str, path: &str, expected: Option<&str>) {
+        assert_eq!(PathPattern::parse(pattern).unwrap().captured(path), expected, "{pattern} {path}");
+    }
+
+    #[test]
+    fn a_star_is_any_run_and_all_of_the_path_must_match() {
+        check("/a", "/a", Some(""));
+        check("/a", "/a/", None);
+        check("/a", "/b", None);
+        check("/a/*", "/a/", Some(""));
+        check("/a/*", "/a/b/c", Some("b/c"));
+        check("/a/*", "/a", None);
+        check("*", "/any", Some("/any"));
+        check("*.css", "/x/y.css", Some("/x/y"));
+        check("*.css", "/x/y.css/z", None);
+        check("/a/*.css", "/a/b.css", Some("b"));
+        check("/*/x/*", "/a/x/y/x/z", Some("y/x/z"));
+        check("/aa*a", "/aa", None);
+        check("/**", "/x", Some("x"));
+        assert_eq!(PathPattern::parse("a"), None);
+        assert_eq!(PathPattern::parse(""), None);
+        assert_eq!(PathPattern::parse(&"*".repeat(MAX_WILDCARDS + 1)), None);
+    }
+
+    /// By trying every length of every run.
+    fn naive(pattern: &[u8], path: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => path.is_empty(),
+            Some((b'*', rest)) => (0..=path.len()).any(|run| naive(rest, &path[run..])),
+            Some((byte, rest)) => path.first() == Some(byte) && naive(rest, &path[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_is_trying_everything(pattern in "/[ab*]{0,6}", path in "/[ab]{0,8}") {
+            let found = PathPattern::parse(&pattern).unwrap().matches(&path);
+            prop_assert_eq!(found, naive(pattern.as_bytes(), path.as_bytes()));
+        }
+    }
+}

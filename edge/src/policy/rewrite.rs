@@ -1,0 +1,151 @@
+//! Fields that a site sets or removes, and the addresses it sends clients to instead.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::pattern::PathPattern;
+use super::{ResponseHead, tags};
+
+/// What a site does to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR or LF,
+/// as [`HeaderValue`] cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldRules {
+    /// These go.
+    pub remove: Vec<HeaderName>,
+    /// These take the place of any that are there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Whether the tags of a response go out with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardTags {
+    /// They end here: clients have no use for them, and they tell how a site is made.
+    #[default]
+    No,
+    /// They do, for a cache behind this one.
+    Yes,
+}
+
+/// A path that is somewhere else now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// Which paths.
+    pub from: PathPattern,
+    /// Where to: a path or an absolute URL. A `*` in it is what the last one of `from` stood for.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+impl FieldRules {
+    /// Applies them.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+/// Whether only the edge itself may say this field: framing, routing, and what guards against loops and tells ages.
+pub fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+}
+
+const OURS: &[&str] = &[
+    "age",
+    "cdn-loop",
+    "connection",
+    "content-length",
+    "content-range",
+    "date",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// The last thing that happens to a response: what is for caches goes, and what the site wants is done.
+pub fn outgoing(headers: &mut HeaderMap, tags: ForwardTags, rules: &FieldRules) {
+    if tags == ForwardTags::No {
+        for name in &tags::FIELDS {
+            headers.remove(name);
+        }
+    }
+    rules.apply(headers);
+}
+
+impl Redirect {
+    /// Where a request for this path in normal form goes. The query goes along unless `to` has one.
+    ///
+    /// Nothing is decoded on the way, so an encoded CR, LF or quote stays one (EDGE §2, class 8).
+    pub fn location(&self, path: &str, query: Option<&str>) -> Option<HeaderValue> {
+        let captured = self.from.captured(path)?;
+        let mut location = self.to.replacen('*', captured, 1);
+        if self.to.starts_with('/') {
+            // "//host" and what browsers take for it would be another host's.
+            location = format!("/{}", location.trim_start_matches(['/', '\\']));
+        }
+        if let Some(query) = query
+            && !self.to.contains('?')
+        {
+            location = format!("{location}?{query}");
+        }
+        HeaderValue::try_from(location).ok()
+    }
+
+    /// The response.
+    pub fn head(&self, location: HeaderValue) -> ResponseHead {
+        let headers = [(header::LOCATION, location), (header::CONTENT_LENGTH, HeaderValue::from(0))];
+        ResponseHead { status: self.status, headers: headers.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::fields;
+    use super::*;
+
+    #[test]
+    fn fields_are_removed_then_set_and_tags_end_here() {
+        let rules = FieldRules {
+            remove: vec![header::SERVER, header::VARY],
+            set: vec![(header::VARY, HeaderValue::from_static("a"))],
+        };
+        let before = fields(&[("server", "x"), ("vary", "b"), ("vary", "c"), ("cache-tag", "t"), ("x", "1")]);
+        let mut headers = before.clone();
+        outgoing(&mut headers, ForwardTags::No, &rules);
+        assert_eq!(headers, fields(&[("vary", "a"), ("x", "1")]));
+        let mut headers = before.clone();
+        outgoing(&mut headers, ForwardTags::Yes, &FieldRules::default());
+        assert_eq!(headers, before);
+    }
+
+    fn check(from: &str, to: &str, path: &str, query: Option<&str>, expected: Option<&str>) {
+        let from = PathPattern::parse(from).unwrap();
+        let redirect = Redirect { from, to: to.to_owned(), status: StatusCode::FOUND };
+        let found = redirect.location(path, query);
+        assert_eq!(found.as_ref().map(|found| found.to_str().unwrap()), expected, "{to} {path}");
+    }
+
+    #[test]
+    fn a_redirect_takes_along_what_the_wildcard_stood_for_and_the_query() {
+        check("/old", "/new", "/old", None, Some("/new"));
+        check("/old", "/new", "/other", None, None);
+        check("/old/*", "https://b.test/new/*", "/old/a/b", Some("q"), Some("https://b.test/new/a/b?q"));
+        check("/old/*", "/new?from=*", "/old/a", Some("q"), Some("/new?from=a"));
+    }
+
+    #[test]
+    fn a_path_splits_no_response_and_leads_to_no_other_host() {
+        check("/o/*", "/*", "/o/%0d%0aSet-Cookie:%20x", None, Some("/%0d%0aSet-Cookie:%20x"));
+        check("/o/*", "/*", "/o//evil.test/", None, Some("/evil.test/"));
+        check("/o/*", "/*", "/o/\\evil.test/", None, Some("/evil.test/"));
+    }
+}

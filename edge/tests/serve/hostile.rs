@@ -1,0 +1,197 @@
+//! What attackers of caches try (the classes of `design/EDGE.md` §2), each through a whole edge.
+
+use super::rig::{Origin, Rig, response};
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+
+/// Class 1: what the origin heeds and the key ignores.
+#[tokio::test]
+async fn no_unkeyed_field_of_one_client_reaches_another_through_the_origin() {
+    // An origin that makes its page of whatever says where it is.
+    let origin = Origin::answering(|head| {
+        let heeded = [
+            "forwarded",
+            "x-forwarded-",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method",
+            "x-method-override",
+        ];
+        let said =
+            head.lines().filter(|line| heeded.iter().any(|name| line.to_ascii_lowercase().starts_with(name)));
+        response("200 OK", FRESH, &said.collect::<Vec<_>>().join("\n"))
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let names = [
+        "Forwarded",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Server",
+        "X-Forwarded-For",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-HTTP-Method",
+        "X-HTTP-Method-Override",
+        "X-Method-Override",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let path = format!("/{number}");
+        rig.client().await.get_with(&path, &format!("{name}: evil\r\n")).await;
+        let clean = rig.get(&path).await;
+        clean.assert_hit();
+        assert!(!clean.text().contains("evil"), "{name}: {}", clean.text());
+    }
+}
+
+/// Class 2: what shares a key is the same to the origin.
+#[tokio::test]
+async fn requests_that_an_origin_could_tell_apart_share_nothing() {
+    let origin = Origin::answering(|head| {
+        let target = head.split(' ').nth(1).unwrap();
+        let host = head.lines().find(|line| line.to_ascii_lowercase().starts_with("host:")).unwrap();
+        response("200 OK", FRESH, &format!("{target} {host}"))
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut seen = std::collections::HashSet::new();
+    for (path, host) in [
+        ("/a?a=1&b", "s.test"),
+        ("/a?a=1;b", "s.test"),
+        ("/a?a=1&b=", "s.test"),
+        ("/a?b&a=1", "s.test"),
+        ("/a;a=1?b", "s.test"),
+        ("/a%3Fa=1&b", "s.test"),
+        ("/a?a=1&b", "s.test:1337"),
+        ("/a?a=1%26b", "s.test"),
+        ("/a%2F", "s.test"),
+        ("/a/", "s.test"),
+        ("//a/", "s.test"),
+        ("/a?", "s.test"),
+        ("/a", "s.test"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        for _ in 0..2 {
+            let got = rig.client().await.raw(request.as_bytes()).await;
+            assert!(got.text().starts_with(path), "{path} got {}", got.text());
+            seen.insert(got.text());
+        }
+    }
+    assert_eq!(seen.len(), origin.count());
+}
+
+/// Class 2: a GET whose body says more than its key.
+#[tokio::test]
+async fn a_get_with_a_body_neither_fills_nor_reads_the_store() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let fat = b"GET /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 6\r\n\r\nid=2&x";
+    rig.client().await.raw(fat).await.assert_forwarded();
+    rig.get("/a").await.assert_forwarded();
+    rig.get("/a").await.assert_hit();
+    rig.client().await.raw(fat).await.assert_forwarded();
+    assert_eq!(origin.count(), 3);
+}
+
+/// Class 3: cache deception, with the rule that invites it.
+#[tokio::test]
+async fn a_private_page_under_a_files_name_is_not_kept_by_the_sites_rules() {
+    let origin = Origin::answering(|head| {
+        let who = if head.contains("session=1") { "alice" } else { "nobody" };
+        response("200 OK", "Content-Type: text/html\r\n", who)
+    })
+    .await;
+    let rules = "default_ttl = \"60s\"\n[[site.ttl]]\npath = \"*.css\"\nttl = \"1h\"\n[[site.ttl]]\npath = \"/static/*\"\nttl = \"1h\"";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    for path in [
+        "/account/x.css",
+        "/account;x.css",
+        "/account%2fx.js",
+        "/static/..%2faccount%2fx.css",
+        "/account%00.css",
+        "/account%0a.png",
+        "/static/../account/x.gif",
+    ] {
+        let own = rig.client().await.get_with(path, "Cookie: session=1\r\n").await;
+        if own.status == 400 {
+            continue;
+        }
+        assert_eq!(own.text(), "alice", "{path}");
+        let other = rig.get(path).await;
+        other.assert_forwarded();
+        assert_eq!(other.text(), "nobody", "{path}");
+    }
+}
+
+/// Class 9: a request that makes an origin refuse must not make a cold key an error for others.
+#[tokio::test]
+async fn an_error_that_one_client_provoked_is_not_served_to_the_next() {
+    let origin = Origin::answering(|head| {
+        let head = head.to_ascii_lowercase();
+        if head.contains("x-http-method-override") {
+            response("405 Method Not Allowed", "", "no")
+        } else if head.contains("x-odd") {
+            response("400 Bad Request", "", "no")
+        } else if head.len() > 8_000 {
+            response("431 Request Header Fields Too Large", "", "no")
+        } else {
+            response("200 OK", FRESH, "fine")
+        }
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "", "default_ttl = \"60s\"\nnegative_ttl = \"60s\"").await;
+    let oversize = format!("X-Long: {}\r\n", "a".repeat(9_000));
+    for (number, fields) in
+        ["X-HTTP-Method-Override: DELETE\r\n", "X-Odd: y\r\n", &oversize].into_iter().enumerate()
+    {
+        let path = format!("/{number}");
+        rig.client().await.get_with(&path, fields).await;
+        let clean = rig.get(&path).await;
+        assert_eq!((clean.status, clean.text().as_str()), (200, "fine"), "{fields:.30}");
+    }
+}
+
+/// Class 26: variants are bounded, and who comes later is still served.
+#[tokio::test]
+async fn a_thousand_user_agents_make_no_more_variants_than_the_bound() {
+    let fields = format!("{FRESH}Vary: User-Agent\r\n");
+    let origin = Origin::answering(move |_| response("200 OK", &fields, "hello")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    for number in 0..1_000 {
+        let got = client.get_with("/a", &format!("User-Agent: a{number}\r\n")).await;
+        assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    }
+    let mut hits = 0;
+    for number in 0..1_000 {
+        let got = client.get_with("/a", &format!("User-Agent: a{number}\r\n")).await;
+        hits += usize::from(got.cache_status().contains("; hit"));
+    }
+    assert_eq!(hits, 64);
+}
+
+/// Class 23: what a client chooses costs it linear work here. Not by the clock: by what comes of it.
+#[tokio::test]
+async fn crafted_parameters_and_cookies_collide_with_nothing() {
+    // Names that collide under a sum, a xor or a multiplication by 31 or 33 of their letters.
+    let words: Vec<String> =
+        (0..64u32).map(|n| (0..6).map(|bit| if n >> bit & 1 == 1 { "Aa" } else { "BB" }).collect()).collect();
+    let (origin, rig) = {
+        let origin =
+            Origin::answering(|head| response("200 OK", FRESH, head.split(' ').nth(1).unwrap())).await;
+        let rules = "[site.key]\nquery_sorted = true\ncookies = [\"id\"]";
+        let rig = Rig::with(&[origin.address], "", rules).await;
+        (origin, rig)
+    };
+    let mut client = rig.client().await;
+    for _ in 0..2 {
+        for word in &words {
+            let path = format!("/?{word}=1&z");
+            assert_eq!(client.get_with(&path, &format!("Cookie: id={word}\r\n")).await.text(), path);
+        }
+    }
+    assert_eq!(origin.count(), words.len());
+}
