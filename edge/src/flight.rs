@@ -16,6 +16,7 @@ mod fill;
 pub mod log;
 mod marker;
 mod table;
+mod verdict;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,17 +24,18 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Version};
 
-pub use fill::{Filling, INTERRUPTED, Own, Plan, Verdict};
+pub use fill::INTERRUPTED;
 pub use log::Reader;
+pub use verdict::{Cut, Filling, Own, Plan, Verdict, Why};
 
 use crate::clock::Clock;
 use crate::config::Site;
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::origin::{Answered, Early, Origins};
-use crate::policy::{RequestHead, Selecting};
+use crate::policy::{RequestHead, Selecting, range};
 use crate::store::{Mode, Store, Ticket};
-use fill::Fill;
+use fill::{Fill, Meant};
 use marker::Markers;
 use table::{Joined, Table};
 
@@ -106,6 +108,10 @@ pub enum Company {
     Any,
     /// One that a request with the same selecting fields caused: the key's responses are known to vary.
     Alike(Selecting),
+    /// One that fetches these slices.
+    Slice(range::Part),
+    /// One under way for the whole that will soon be at this byte.
+    Passing(u64),
     /// None.
     Alone,
 }
@@ -137,7 +143,7 @@ impl Flights {
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
     pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Part {
-        let reader = Fill::start(None, ticket);
+        let reader = Fill::start(Meant::ForAll, ticket);
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
         Part { verdict, reader, role: Role::Leader }

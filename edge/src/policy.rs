@@ -14,6 +14,7 @@
 //! Invariant: an [`Entry`] never holds a hop-by-hop field, nor one that its response's `Connection` named.
 
 pub mod admit;
+pub mod complete;
 pub mod control;
 pub mod date;
 pub mod disguise;
@@ -41,6 +42,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 pub use admit::{Admit, Unstorable, admit};
+pub use complete::complete;
 pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head};
 pub use freshness::{Freshness, Lifetime};
 pub use invalidate::invalidates;
@@ -121,6 +123,23 @@ impl Entry {
             Content::Whole { .. } => range.first,
             Content::Part(held) => range.first.saturating_sub(held.first),
         }
+    }
+
+    /// Whether both are parts of one representation, apart from each other, so that one does not replace the other.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let apart = match (self.content, other.content) {
+            (Content::Part(a), Content::Part(b)) => {
+                a.complete == b.complete && (a.last < b.first || b.last < a.first)
+            }
+            _ => false,
+        };
+        apart && self.is_of_one_with(other)
+    }
+
+    /// Whether both are surely of one representation (RFC 9111 §3.4).
+    pub fn is_of_one_with(&self, other: &Self) -> bool {
+        self.selecting == other.selecting
+            && validate::likeness(&self.head.headers, &other.head.headers) == validate::Likeness::Strong
     }
 
     /// The entry for a body that came to `length` bytes. A part's may have ended before its `Content-Range` said; none

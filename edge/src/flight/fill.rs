@@ -1,100 +1,38 @@
 //! The task that fetches: it asks the origin, tells the verdict, fills the log and stores.
 
+mod arriving;
+mod parts;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, Version};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Body;
 use tokio::sync::watch;
 
 use super::log::{Log, Reader};
+use super::verdict::{Cut, Filling, Own, Plan, Verdict, Why};
 use super::{Fetch, Flights};
 use crate::key;
-use crate::origin::{Answered, OriginBody, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::ProxyError;
-use crate::policy::validate::Validators;
+use crate::policy::range::Part;
 use crate::policy::{
-    self, Admit, Entry, Failure, Freshened, Freshness, ResponseHead, Reuse, Selecting, Staleness, Unstorable,
+    self, Admit, Content, Entry, Failure, Freshened, Lifetime, ResponseHead, Reuse, Selecting, Unstorable,
 };
 use crate::store::{Mode, Object, Put, Share, Ticket};
+use arriving::Arriving;
 
-/// What to ask the origin.
-#[derive(Debug, Clone)]
-pub enum Plan {
-    /// The whole response, to be stored.
-    Whole {
-        /// Something stale that may be served if the origin fails.
-        reserve: Option<Arc<Object>>,
-    },
-    /// Whether a stored one still holds.
-    Validate {
-        /// The stored one.
-        object: Arc<Object>,
-        /// The conditions to send.
-        validators: Validators,
-    },
-}
-
-/// What the head of the origin's response decided.
-#[derive(Debug, Clone)]
-pub enum Verdict {
-    /// It is being stored: whoever policy lets may read the log.
-    Filling(Arc<Filling>),
-    /// The stored one still holds, with this head.
-    Validated(Arc<Object>),
-    /// The origin failed, and this one may be served stale.
-    Stale(Arc<Object>, Freshness, Staleness),
-    /// It is for the request that caused the fetch only; see [`Own`].
-    Apart,
-    /// No origin answered.
-    Failed(Unanswered),
-    /// The request is not to be sent to any origin.
-    Undeliverable(Undeliverable),
-}
-
-/// A response that is being stored.
+/// Whom a fetch is meant for.
 #[derive(Debug)]
-pub struct Filling {
-    /// As it came.
-    pub response: ResponseHead,
-    /// The HTTP version that it came in.
-    pub version: Version,
-    /// As it will be stored.
-    pub entry: Entry,
-    /// Bytes of its body, if the origin said so.
-    pub length: Option<u64>,
-}
-
-/// What only the request that caused the fetch may have.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
-pub enum Own {
-    /// A response that is not stored, with its body, and why not.
-    Response(Answered, Why),
-    /// A stored response that the origin's 304 confirmed and forbade to keep.
-    Once(Arc<Object>),
-}
-
-/// Why a response is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// Policy says so.
-    Unstorable(Unstorable),
-    /// It is bigger than an object may be.
-    TooBig,
-}
-
-impl Why {
-    /// A label for logs and `Cache-Status`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unstorable(why) => why.as_str(),
-            Self::TooBig => "too-big",
-        }
-    }
+pub(super) enum Meant {
+    /// All requests for its key.
+    ForAll,
+    /// Those with these selecting fields: the key's responses are known to vary.
+    ForLike(Selecting),
+    /// Those whose range lies in these slices.
+    Slice(Part),
 }
 
 /// One fetch under way.
@@ -102,17 +40,16 @@ impl Why {
 pub(super) struct Fill {
     pub(super) log: Log,
     pub(super) ticket: Ticket,
-    /// The selecting fields of the request that caused it, if the key's responses are known to vary.
-    pub(super) expects: Option<Selecting>,
+    pub(super) meant: Meant,
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
 }
 
 impl Fill {
     /// A new fill and its first reader.
-    pub(super) fn start(expects: Option<Selecting>, ticket: Ticket) -> Reader {
+    pub(super) fn start(meant: Meant, ticket: Ticket) -> Reader {
         let (verdict, _) = watch::channel(None);
-        let fill = Self { log: Log::default(), ticket, expects, verdict, own: Mutex::default() };
+        let fill = Self { log: Log::default(), ticket, meant, verdict, own: Mutex::default() };
         Reader::new(Arc::new(fill)).expect("a new log takes readers")
     }
 
@@ -140,6 +77,17 @@ impl Fill {
 
     pub(super) fn take_own(&self) -> Option<Own> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether it fills a whole response of known length, and has come to about this byte of it.
+    pub(super) fn will_soon_be_at(&self, first: u64) -> bool {
+        let sized = |verdict: &Option<Verdict>| match verdict {
+            Some(Verdict::Filling(filling)) => {
+                matches!(filling.entry.content, Content::Whole { length: Some(_) })
+            }
+            _ => false,
+        };
+        sized(&self.verdict.borrow()) && first <= self.log.held_bytes().saturating_add(NEARLY_BYTES)
     }
 
     fn tell(&self, verdict: Verdict) {
@@ -197,7 +145,7 @@ pub(super) async fn adopt(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>, 
 /// A response on its way into the store.
 struct Storing {
     filling: Arc<Filling>,
-    body: OriginBody,
+    body: Arriving,
 }
 
 impl Task {
@@ -205,7 +153,14 @@ impl Task {
     async fn decide(&self) -> Option<Storing> {
         let (ask, held) = match &self.fetch.plan {
             Plan::Whole { reserve } => (Ask::for_miss(&self.fetch.request), reserve.as_ref()),
-            Plan::Validate { object, validators } => (Ask::Validate(validators), Some(object)),
+            Plan::Validate { object, validators } => match object.entry.content {
+                Content::Whole { .. } => (Ask::Validate(validators), Some(object)),
+                Content::Part(_) => (Ask::ValidatePart(validators), Some(object)),
+            },
+            Plan::Slice(slice) => return self.slice(slice).await,
+            Plan::Complete { object, missing, if_range } => {
+                return self.complete(object, missing, if_range).await;
+            }
         };
         let retry = if held.is_some() { Retry::Never } else { Retry::Another };
         let answered = match self.ask(&ask, retry).await {
@@ -273,7 +228,7 @@ impl Task {
                 let fresh = Arc::new(self.object(entry, Arc::clone(&object.body)));
                 match self.flights.store.put(key, Arc::clone(&fresh), Some(object), &self.fill.ticket) {
                     Put::Kept => self.tell(Verdict::Validated(fresh)),
-                    Put::Purged => self.ask_whole().await,
+                    Put::Purged => self.ask_anew().await,
                 }
             }
             Freshened::ServeOnce(entry, _) => {
@@ -283,40 +238,72 @@ impl Task {
             }
             Freshened::Mismatch => {
                 self.flights.store.forget(key, object);
-                self.ask_whole().await
+                self.ask_anew().await
             }
         }
     }
 
-    /// What is stored cannot be used after all: another request, without conditions.
-    async fn ask_whole(&self) -> Option<Storing> {
-        match self.ask(&Ask::Whole, Retry::Another).await {
+    /// What is stored cannot be used after all: another request, without conditions of ours.
+    async fn ask_anew(&self) -> Option<Storing> {
+        match self.ask(&Ask::for_miss(&self.fetch.request), Retry::Another).await {
             Ok(answered) => self.received(answered),
-            Err(NoAnswer::Undeliverable(why)) => self.tell(Verdict::Undeliverable(why)),
-            Err(NoAnswer::Unanswered(why)) => self.tell(Verdict::Failed(why)),
+            Err(no_answer) => self.unanswered(no_answer),
         }
     }
 
-    /// A whole response: store it or leave it to the request that caused it.
+    fn unanswered(&self, no_answer: NoAnswer) -> Option<Storing> {
+        match no_answer {
+            NoAnswer::Undeliverable(why) => self.tell(Verdict::Undeliverable(why)),
+            NoAnswer::Unanswered(why) => self.tell(Verdict::Failed(why)),
+        }
+    }
+
+    /// A response to what the client asked: store it or leave it to the request that caused it.
     fn received(&self, answered: Answered) -> Option<Storing> {
-        let Fetch { site, key, request, .. } = &self.fetch;
         let head = head_of(&answered);
         let length = answered.response.body().size_hint().exact();
-        let lifetime =
-            match policy::admit(request, &head, answered.asked, &site.site.rules, answered.received) {
-                Admit::Leave(why) => return self.apart(answered, Why::Unstorable(why)),
-                Admit::Keep(_) if length > Some(self.fetch.site.site.max_object_bytes) => {
-                    return self.apart(answered, Why::TooBig);
-                }
-                Admit::Keep(lifetime) => lifetime,
-            };
-        let entry = Entry::new(request, &head, lifetime, answered.asked, answered.received, length);
-        let version = answered.response.version();
-        let filling = Arc::new(Filling { response: head, version, entry, length });
+        match self.admitted(&head, length, &answered) {
+            Err(why) => self.apart(answered, why),
+            Ok(lifetime) => {
+                let version = answered.response.version();
+                let entry = self.entry(&head, lifetime, length, &answered);
+                let filling = Filling { response: head, version, entry, length, cut: Cut::AsItCame };
+                self.storing(filling, Arriving::new(answered.response.into_body(), &self.flights.metrics))
+            }
+        }
+    }
+
+    /// Whether a response with this head may be stored.
+    fn admitted(
+        &self,
+        head: &ResponseHead,
+        length: Option<u64>,
+        answered: &Answered,
+    ) -> Result<Lifetime, Why> {
+        let rules = &self.fetch.site.site.rules;
+        match policy::admit(&self.fetch.request, head, answered.asked, rules, answered.received) {
+            Admit::Leave(why) => Err(Why::Unstorable(why)),
+            Admit::Keep(_) if length > Some(self.fetch.site.site.max_object_bytes) => Err(Why::TooBig),
+            Admit::Keep(lifetime) => Ok(lifetime),
+        }
+    }
+
+    fn entry(
+        &self,
+        head: &ResponseHead,
+        lifetime: Lifetime,
+        length: Option<u64>,
+        answered: &Answered,
+    ) -> Entry {
+        Entry::new(&self.fetch.request, head, lifetime, answered.asked, answered.received, length)
+    }
+
+    /// Tells of a response that will be stored.
+    fn storing(&self, filling: Filling, body: Arriving) -> Option<Storing> {
+        let filling = Arc::new(filling);
         self.flights.metrics.filling();
-        self.flights.apart.clear(key);
-        let body = answered.response.into_body();
-        if body.is_end_stream() {
+        self.flights.apart.clear(&self.fetch.key);
+        if body.is_end() {
             // Stored before the head is told: a client that has the head has the whole response.
             self.put(&filling, &[]);
             self.fill.log.end();
@@ -342,24 +329,19 @@ impl Task {
         loop {
             let nearly_done =
                 share.is_some() && filling.length.is_some_and(|length| length - got < NEARLY_BYTES);
-            let frame = tokio::select! {
+            let next = tokio::select! {
                 biased;
-                frame = body.frame() => frame,
+                next = body.next() => next,
                 () = log.deserted(), if !nearly_done => return,
             };
-            let piece = match frame {
+            let piece = match next {
                 None => break,
                 Some(Err(error)) => {
                     return tracing::warn!(target: "verge_edge::origin", %error, "response broke off");
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(piece) => unpinned(piece),
-                    // Trailers: RFC 9110 §6.5 lets a recipient discard them, and readers may have begun without.
-                    Err(_) => continue,
-                },
+                Some(Ok(piece)) => piece,
             };
             got += piece.len() as u64;
-            self.flights.metrics.fetched(piece.len());
             let fits = |share: &mut Share| {
                 got <= self.fetch.site.site.max_object_bytes && share.grow(piece.len() as u64)
             };
@@ -399,7 +381,12 @@ impl Task {
             return self.flights.table.unlist(&self.fetch.key, &self.fill);
         };
         let object = Arc::new(self.object(entry, body));
-        self.flights.store.put(&self.fetch.key, object, None, &self.fill.ticket);
+        // Its bytes go into it, so a purge of it covers this as well.
+        let part = match &self.fetch.plan {
+            Plan::Complete { object, .. } => Some(object),
+            _ => None,
+        };
+        self.flights.store.put(&self.fetch.key, object, part, &self.fill.ticket);
         self.flights.table.unlist(&self.fetch.key, &self.fill);
     }
 
@@ -422,8 +409,6 @@ enum NoAnswer {
 
 /// A fill that nobody reads goes on if no more than this is missing.
 const NEARLY_BYTES: u64 = 1 << 20;
-/// A smaller piece would keep a read buffer of several times its size alive.
-const PINNING_BYTES: usize = 32 << 10;
 /// Pieces smaller than this are joined before they are stored …
 const SMALL_PIECE_BYTES: usize = 16 << 10;
 /// … to pieces of about this size.
@@ -442,10 +427,6 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn head_of(answered: &Answered) -> ResponseHead {
     ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
-}
-
-fn unpinned(piece: Bytes) -> Bytes {
-    if piece.len() < PINNING_BYTES { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 /// Runs of small pieces become one piece each.

@@ -107,6 +107,11 @@ impl Log {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Bytes that have come and are still held.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.lock().held_bytes as u64
+    }
+
     /// What has come so far and is still held.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         self.lock().pieces.iter().cloned().collect()

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Company;
-use super::fill::Fill;
+use super::fill::{Fill, Meant};
 use super::log::Reader;
 use crate::key::Key;
 use crate::policy::RequestHead;
@@ -33,6 +33,17 @@ pub(super) enum Joined {
     Follow(Reader),
 }
 
+/// Whether a request that looks for this company may follow this fetch.
+fn suits(company: &Company, fill: &Fill, request: &RequestHead) -> bool {
+    match (company, &fill.meant) {
+        (Company::Slice(wanted), Meant::Slice(fetched)) => wanted == fetched,
+        (Company::Slice(_), _) | (_, Meant::Slice(_)) => false,
+        (Company::Passing(first), _) => fill.will_soon_be_at(*first),
+        (_, Meant::ForLike(selecting)) => selecting.matches(request),
+        (company, Meant::ForAll) => matches!(company, Company::Any),
+    }
+}
+
 impl Table {
     /// Joins a fetch that this request may follow, or lists a new one for others to follow.
     pub(super) fn join(
@@ -43,23 +54,24 @@ impl Table {
         begin: impl FnOnce() -> Ticket,
         is_void: impl Fn(&Fill) -> bool,
     ) -> Joined {
-        let expects = match company {
-            Company::Any => None,
-            Company::Alike(selecting) => Some(selecting),
-            Company::Alone => return Joined::Lead(Fill::start(None, begin())),
-        };
+        if matches!(company, Company::Alone) {
+            return Joined::Lead(Fill::start(Meant::ForAll, begin()));
+        }
         let mut shard = self.shard(key);
-        let fills = shard.entry(key.clone()).or_default();
-        let suits = |fill: &Arc<Fill>| match &fill.expects {
-            None => expects.is_none(),
-            Some(selecting) => selecting.matches(request),
-        };
-        let open = fills.iter().filter(|fill| suits(fill) && !is_void(fill)).find_map(|fill| fill.reader());
-        if let Some(reader) = open {
+        let fills = shard.get(key).map_or(&[][..], Vec::as_slice);
+        let open = |fill: &&Arc<Fill>| suits(&company, fill, request) && !is_void(fill);
+        if let Some(reader) = fills.iter().filter(open).find_map(|fill| fill.reader()) {
             return Joined::Follow(reader);
         }
-        let reader = Fill::start(expects, begin());
-        fills.push(Arc::clone(reader.fill()));
+        let meant = match company {
+            Company::Any => Meant::ForAll,
+            Company::Alike(selecting) => Meant::ForLike(selecting),
+            Company::Slice(slice) => Meant::Slice(slice),
+            // What it fetches is one client's range.
+            Company::Passing(_) | Company::Alone => return Joined::Lead(Fill::start(Meant::ForAll, begin())),
+        };
+        let reader = Fill::start(meant, begin());
+        shard.entry(key.clone()).or_default().push(Arc::clone(reader.fill()));
         Joined::Lead(reader)
     }
 

@@ -79,7 +79,7 @@ pub fn freshen_by_head(
 }
 
 /// RFC 9111 §3.2: all received fields replace the stored ones, but for those that describe the stored bytes.
-fn updated(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
+pub(super) fn updated(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     let newer = headers::end_to_end(newer);
     let mut headers = stored.clone();
     for name in newer.keys().filter(|name| !describes_bytes(name)) {

@@ -64,6 +64,11 @@ pub struct Piece {
     pub part: Part,
 }
 
+/// A large object that is asked for in ranges is fetched in pieces that begin and end at multiples of this: small
+/// enough that a byte does not cost much, large enough that a player asks an origin seldom.
+pub const SLICE_BYTES: u64 = 1 << 20;
+/// What is asked for is fetched as it is asked, not in slices, if they came to more than this.
+const MAX_SLICED_BYTES: u64 = 8 * SLICE_BYTES;
 /// A field with more ranges than this is ignored: no client needs them, and each costs work.
 pub const MAX_SPECS: usize = 64;
 /// An answer has at most this many parts; more get the whole.
@@ -138,6 +143,16 @@ pub fn content(response: &ResponseHead, length: Option<u64>) -> Content {
     }
 }
 
+/// The slices in which one range of a representation of `complete` bytes lies; none for several ranges or large ones.
+pub fn slice(specs: &[Spec], complete: u64) -> Option<Part> {
+    let [spec] = specs else { return None };
+    let wanted = within(*spec, complete)?;
+    let first = wanted.first / SLICE_BYTES * SLICE_BYTES;
+    let end = (wanted.last / SLICE_BYTES + 1).saturating_mul(SLICE_BYTES).min(complete);
+    let slice = Part { first, last: end - 1, complete: Some(complete) };
+    (slice.length() <= MAX_SLICED_BYTES).then_some(slice)
+}
+
 /// Two parts as one, if they touch or overlap and are of one length (RFC 9111 §3.4). The caller has compared their
 /// strong validators: [`super::validate::likeness`].
 pub fn combine(held: Part, more: Part) -> Option<Part> {
@@ -180,6 +195,11 @@ impl Part {
             Some(complete) if self.last + 1 == complete => value(format!("bytes={}-", self.first)),
             _ => value(format!("bytes={}-{}", self.first, self.last)),
         }
+    }
+
+    /// Whether it is the whole.
+    pub fn is_all(&self) -> bool {
+        self.first == 0 && self.complete == Some(self.last.saturating_add(1))
     }
 
     /// Whether all bytes of `other` are in it.
@@ -396,6 +416,24 @@ mod tests {
         assert_eq!(part(40, 99).missing(), Some(part(0, 39)));
         assert_eq!(part(40, 98).missing(), None);
         assert_eq!(part(0, 99).missing(), None);
+    }
+
+    #[test]
+    fn a_range_lies_in_slices() {
+        let check = |range: &str, complete: u64, expected: Option<(u64, u64)>| {
+            let specs = asked(&fields(&[("range", range)])).unwrap();
+            let found = slice(&specs, complete).map(|slice| (slice.first, slice.last));
+            assert_eq!(found, expected, "{range} of {complete}");
+        };
+        let (mib, gib) = (1 << 20, 1 << 30);
+        check("bytes=0-0", gib, Some((0, mib - 1)));
+        check("bytes=1048575-1048576", gib, Some((0, 2 * mib - 1)));
+        check("bytes=3000000-", 3_000_010, Some((2 * mib, 3_000_009)));
+        check("bytes=-5", gib, Some((gib - mib, gib - 1)));
+        check("bytes=5-9", 10, Some((0, 9)));
+        check("bytes=0-", gib, None);
+        check("bytes=10-", 10, None);
+        check("bytes=0-0,9-9", 10, None);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub enum Reuse {
         /// Its strong tag.
         if_range: HeaderValue,
     },
+    /// Ask the origin for these bytes of a large object that is asked for in ranges; they hold what is asked.
+    Slice(Part),
     /// Ask the origin without conditions of ours.
     Fetch {
         /// A variant without validators that [`after_failure`] may allow.
@@ -180,6 +182,7 @@ fn from_store(
     now: SystemTime,
 ) -> Reuse {
     let Some(variant) = vary::choose(request, variants) else { return missing(variants, rules, now) };
+    let variant = holder(request, variants, variant, now);
     let entry = variants[variant];
     let freshness = entry.freshness(now);
     match select::fit(request, entry) {
@@ -198,8 +201,11 @@ fn from_store(
 }
 
 fn missing(variants: &[&Entry], rules: &Rules, now: SystemTime) -> Reuse {
-    let fresh = variants.iter().filter(|entry| entry.freshness(now).is_fresh()).count();
-    if fresh >= rules.max_variants {
+    // Parts of one representation are one variant.
+    let first = |index: usize| !variants[..index].iter().any(|e| e.selecting == variants[index].selecting);
+    let fresh =
+        (0..variants.len()).filter(|&index| variants[index].freshness(now).is_fresh() && first(index));
+    if fresh.count() >= rules.max_variants {
         Reuse::Pass(Forward::TooManyVariants)
     } else if variants.is_empty() {
         Reuse::Fetch { reserve: None, why: Forward::UriMiss }
@@ -208,18 +214,36 @@ fn missing(variants: &[&Entry], rules: &Rules, now: SystemTime) -> Reuse {
     }
 }
 
-/// A part that lacks bytes is worth completing for a plain GET, if the rest can be known to be of the same
-/// representation: RFC 9111 §3.4 wants a strong validator.
-fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &Freshness) -> Reuse {
-    let whole_asked = request.method == Method::GET && !request.headers.contains_key(header::RANGE);
-    let missing = match entry.content {
-        Content::Part(held) if whole_asked && freshness.is_fresh() => held.missing(),
-        _ => None,
+/// Of several parts of the representation that was chosen the one that holds what is asked, if there is one.
+fn holder(request: &RequestHead, variants: &[&Entry], chosen: usize, now: SystemTime) -> usize {
+    let newest = variants[chosen];
+    if select::fit(request, newest) != Fit::Lacks {
+        return chosen;
+    }
+    let holds = |entry: &&Entry| {
+        entry.is_of_one_with(newest)
+            && entry.freshness(now).is_fresh()
+            && select::fit(request, entry) == Fit::Fits
     };
-    let strong = ETag::of(&entry.head.headers).is_some_and(|tag| tag.is_strong());
-    match (missing, entry.head.headers.get(header::ETAG)) {
-        (Some(missing), Some(tag)) if strong => Reuse::Complete { variant, missing, if_range: tag.clone() },
-        _ => Reuse::Fetch { reserve: None, why: Forward::Partial },
+    variants.iter().position(holds).unwrap_or(chosen)
+}
+
+/// A part that lacks bytes is worth completing for a plain GET, and another one is worth having for a range, if the
+/// rest can be known to be of the same representation: RFC 9111 §3.4 wants a strong validator.
+fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &Freshness) -> Reuse {
+    let fetch = Reuse::Fetch { reserve: None, why: Forward::Partial };
+    let tag = entry.head.headers.get(header::ETAG);
+    let (Content::Part(held), Some(tag)) = (entry.content, tag) else { return fetch };
+    if request.method != Method::GET || !freshness.is_fresh() || !ETag::parse(tag.as_bytes()).is_strong() {
+        return fetch;
+    }
+    if request.headers.contains_key(header::RANGE) {
+        // The first range of an object is fetched as it is asked: who asks for one byte each of many gets no more.
+        return select::slice(request, entry, &held).map_or(fetch, Reuse::Slice);
+    }
+    match held.missing() {
+        Some(missing) => Reuse::Complete { variant, missing, if_range: tag.clone() },
+        None => fetch,
     }
 }
 
@@ -355,6 +379,7 @@ impl Reuse {
             Self::Stale { .. } => "stale",
             Self::Revalidate { .. } => "revalidate",
             Self::Complete { .. } => "complete",
+            Self::Slice(_) => "slice",
             Self::Fetch { .. } => "fetch",
             Self::Pass(_) => "pass",
             Self::Refuse(..) => "refuse",

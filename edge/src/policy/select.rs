@@ -65,6 +65,11 @@ pub fn fit(request: &RequestHead, entry: &Entry) -> Fit {
     }
 }
 
+/// The slices to fetch for a range that the stored part `held` lacks; none if it is not to be fetched in slices.
+pub fn slice(request: &RequestHead, entry: &Entry, held: &Part) -> Option<Part> {
+    range::slice(&heeded(request, entry)?, held.complete?)
+}
+
 /// RFC 9110 §13.1.2, §13.1.3: `If-None-Match` goes before `If-Modified-Since`.
 fn is_unmodified(request: &RequestHead, entry: &Entry) -> bool {
     let stored = &entry.head.headers;

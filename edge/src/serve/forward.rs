@@ -15,6 +15,7 @@ use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
+use crate::policy::range;
 use crate::policy::validate::Validators;
 use crate::policy::{self, Admit, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Mode, Object, Scope, Ticket, Variants};
@@ -28,7 +29,7 @@ pub(super) async fn fetch(
     why: Forward,
 ) -> Answer {
     let fetch = fetch_of(exchange, plan);
-    let mut company = company(&exchange.request, variants);
+    let mut company = company(&exchange.request, variants, &fetch.plan);
     let mut refused = 0;
     loop {
         company = match edge.flights.fetch(&fetch, company).await {
@@ -45,10 +46,16 @@ pub(super) async fn fetch(
 }
 
 /// Whom to follow at first.
-fn company(request: &RequestHead, variants: &Variants) -> Company {
+fn company(request: &RequestHead, variants: &Variants, plan: &Plan) -> Company {
+    if let Plan::Slice(slice) = plan {
+        return Company::Slice(*slice);
+    }
     if request.headers.contains_key(header::RANGE) {
-        // Who asks for a range gets that range, which is of no use to others.
-        return Company::Alone;
+        // Who asks for a range gets that range, which is of no use to others; but others may fetch what it is in.
+        return match range::asked(&request.headers).as_deref() {
+            Some([range::Spec::From { first, .. }]) => Company::Passing(*first),
+            _ => Company::Alone,
+        };
     }
     // What the newest response varied on, the next one will.
     variants.first().map_or(Company::Any, |newest| alike(request, &newest.entry.head))
@@ -118,7 +125,7 @@ fn is_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool {
     match policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()) {
         Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Revalidate { .. } => true,
         Reuse::Fetch { reserve, .. } => reserve.is_some(),
-        Reuse::Complete { .. } | Reuse::Pass(_) | Reuse::Refuse(..) => false,
+        Reuse::Complete { .. } | Reuse::Slice(_) | Reuse::Pass(_) | Reuse::Refuse(..) => false,
     }
 }
 

@@ -130,10 +130,16 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
             let reserve = reserve.map(|variant| Arc::clone(&variants[variant]));
             forward::fetch(edge, exchange, &variants, Plan::Whole { reserve }, why).await
         }
+        Reuse::Slice(slice) => {
+            forward::fetch(edge, exchange, &variants, Plan::Slice(slice), Forward::Partial).await
+        }
+        Reuse::Complete { variant, missing, if_range } => {
+            let plan = Plan::Complete { object: Arc::clone(&variants[variant]), missing, if_range };
+            forward::fetch(edge, exchange, &variants, plan, Forward::Partial).await
+        }
         Reuse::Revalidate { why, .. } | Reuse::Fetch { why, .. } | Reuse::Pass(why) => {
             forward::pass(edge, exchange, upload, why).await
         }
-        Reuse::Complete { .. } => forward::pass(edge, exchange, upload, Forward::Partial).await,
         Reuse::Refuse(status, why) => forward::refuse(edge, status, why),
     }
 }

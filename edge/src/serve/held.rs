@@ -7,7 +7,7 @@ use http::{HeaderValue, header};
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
-use crate::flight::{Filling, Reader, Role};
+use crate::flight::{Cut, Filling, Reader, Role};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
 use crate::policy::headers::status::{CacheStatus, Verdict};
@@ -57,9 +57,9 @@ pub(super) fn streamed(
     role: Role,
     verdict: Verdict,
 ) -> Answer {
-    let selection = match role {
+    let selection = match (role, filling.cut, filling.entry.content) {
         // A 206 to its own request is what it asked for, as it came.
-        Role::Leader if matches!(filling.entry.content, Content::Part(_)) => Selection::Whole,
+        (Role::Leader, Cut::AsItCame, Content::Part(_)) => Selection::Whole,
         _ => one_after_another(policy::select(&exchange.request, &filling.entry)),
     };
     let freshness = filling.entry.freshness(edge.clock.now());

@@ -85,7 +85,7 @@ impl Variants {
 
     pub(super) fn with(&self, newest: Arc<Object>, instead: Option<&Arc<Object>>) -> Self {
         let stays = |object: &&Arc<Object>| {
-            object.entry.selecting != newest.entry.selecting
+            (object.entry.selecting != newest.entry.selecting || object.entry.is_beside(&newest.entry))
                 && !instead.is_some_and(|old| Arc::ptr_eq(old, object))
         };
         let others = self.0.iter().filter(stays).take(MAX_VARIANTS - 1).cloned();

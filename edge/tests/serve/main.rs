@@ -11,6 +11,7 @@ mod hostile;
 mod operating;
 mod origin;
 mod origins;
+mod parts;
 mod purging;
 mod rig;
 mod rules;

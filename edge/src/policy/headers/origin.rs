@@ -31,6 +31,10 @@ pub enum Ask<'a> {
     Whole,
     /// Whether this stored one still holds.
     Validate(&'a Validators),
+    /// As [`Ask::Validate`], of a stored part: if it has changed, the range that the client asks for.
+    ValidatePart(&'a Validators),
+    /// These bytes (`bytes=…`), whatever representation they are of by now: the answer says.
+    Slice(HeaderValue),
     /// The bytes that a part lacks.
     Rest {
         /// `bytes=…`.
@@ -110,12 +114,16 @@ fn condition(headers: &mut HeaderMap, ask: &Ask<'_>) {
     if matches!(ask, Ask::AsSent) {
         return;
     }
-    for name in &CONDITIONS {
+    let kept = |name: &HeaderName| *name == header::RANGE && matches!(ask, Ask::ValidatePart(_));
+    for name in CONDITIONS.iter().filter(|name| !kept(name)) {
         headers.remove(name);
     }
     match ask {
         Ask::AsSent | Ask::Whole => {}
-        Ask::Validate(validators) => {
+        Ask::Slice(range) => {
+            headers.insert(header::RANGE, range.clone());
+        }
+        Ask::Validate(validators) | Ask::ValidatePart(validators) => {
             append(headers, header::IF_NONE_MATCH, validators.if_none_match.clone());
             append(headers, header::IF_MODIFIED_SINCE, validators.if_modified_since.clone());
         }

@@ -9,6 +9,7 @@ fn words(verdict: &Reuse) -> String {
         Reuse::Stale { why, .. } => format!("stale {}", why.as_str()),
         Reuse::Revalidate { why, .. } => format!("revalidate {}", why.as_str()),
         Reuse::Complete { missing, .. } => format!("complete {}", missing.range().to_str().unwrap()),
+        Reuse::Slice(slice) => format!("slice {}", slice.range().to_str().unwrap()),
         Reuse::Fetch { reserve: Some(_), why } => format!("fetch {} with reserve", why.as_str()),
         Reuse::Fetch { reserve: None, why } => format!("fetch {}", why.as_str()),
         Reuse::Pass(why) => format!("pass {}", why.as_str()),

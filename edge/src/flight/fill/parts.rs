@@ -1,0 +1,92 @@
+//! Fetching what of an object is not stored yet: slices of a large one, the rest of a part.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use hyper::body::Body;
+
+use super::arriving::Arriving;
+use super::{Storing, Task, head_of};
+use crate::flight::verdict::{Cut, Filling};
+use crate::origin::{Answered, Retry};
+use crate::policy;
+use crate::policy::headers::origin::Ask;
+use crate::policy::range::{self, Part};
+use crate::store::Object;
+
+impl Task {
+    /// Slices in which the client's range lies. If the origin gives something else, it is asked as the client asks.
+    pub(super) async fn slice(&self, slice: &Part) -> Option<Storing> {
+        let ask = if slice.is_all() { Ask::Whole } else { Ask::Slice(slice.range()) };
+        match self.ask(&ask, Retry::Another).await {
+            Err(no_answer) => self.unanswered(no_answer),
+            Ok(answered) => match self.sliced(answered, slice) {
+                Ok(storing) => storing,
+                Err(NotThat) => self.ask_anew().await,
+            },
+        }
+    }
+
+    fn sliced(&self, answered: Answered, slice: &Part) -> Result<Option<Storing>, NotThat> {
+        let head = head_of(&answered);
+        let holds = match head.status {
+            StatusCode::OK => true,
+            StatusCode::PARTIAL_CONTENT => range::part(&head).is_some_and(|part| part.holds(slice)),
+            _ => false,
+        };
+        let length = answered.response.body().size_hint().exact();
+        match self.admitted(&head, length, &answered) {
+            Ok(lifetime) if holds => {
+                let version = answered.response.version();
+                let entry = self.entry(&head, lifetime, length, &answered);
+                let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
+                let body = Arriving::new(answered.response.into_body(), &self.flights.metrics);
+                Ok(self.storing(filling, body))
+            }
+            // A whole that may not be stored is an answer to a range (RFC 9110 §14.2).
+            Err(why) if head.status == StatusCode::OK => Ok(self.apart(answered, why)),
+            _ => Err(NotThat),
+        }
+    }
+
+    /// The rest of a stored part, joined to it (RFC 9111 §3.4).
+    pub(super) async fn complete(
+        &self,
+        object: &Arc<Object>,
+        missing: &Part,
+        if_range: &HeaderValue,
+    ) -> Option<Storing> {
+        let ask = Ask::Rest { range: missing.range(), if_range: if_range.clone() };
+        match self.ask(&ask, Retry::Another).await {
+            Err(no_answer) => self.unanswered(no_answer),
+            Ok(answered) => match answered.response.status() {
+                StatusCode::PARTIAL_CONTENT => match self.joined(answered, object, missing) {
+                    Ok(storing) => storing,
+                    Err(NotThat) => self.ask_anew().await,
+                },
+                StatusCode::RANGE_NOT_SATISFIABLE => self.ask_anew().await,
+                // It has changed, or the origin does not know ranges: this is the whole.
+                _ => self.received(answered),
+            },
+        }
+    }
+
+    fn joined(
+        &self,
+        answered: Answered,
+        object: &Object,
+        missing: &Part,
+    ) -> Result<Option<Storing>, NotThat> {
+        let length = missing.complete;
+        let head = policy::complete(&object.entry, missing, &head_of(&answered)).ok_or(NotThat)?;
+        let lifetime = self.admitted(&head, length, &answered).map_err(|_| NotThat)?;
+        let version = answered.response.version();
+        let entry = self.entry(&head, lifetime, length, &answered);
+        let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
+        let body = answered.response.into_body();
+        Ok(self.storing(filling, Arriving::joined(&object.body, missing, body, &self.flights.metrics)))
+    }
+}
+
+/// The origin's answer is not what was hoped for.
+struct NotThat;

@@ -1,0 +1,111 @@
+//! What a fetch is asked to do, and what the head of the origin's response decided.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Version};
+
+use crate::origin::{Answered, Unanswered};
+use crate::policy::headers::origin::Undeliverable;
+use crate::policy::range::Part;
+use crate::policy::validate::Validators;
+use crate::policy::{Entry, Freshness, ResponseHead, Staleness, Unstorable};
+use crate::store::Object;
+
+/// What to ask the origin.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// The whole response, to be stored.
+    Whole {
+        /// Something stale that may be served if the origin fails.
+        reserve: Option<Arc<Object>>,
+    },
+    /// Whether a stored one still holds.
+    Validate {
+        /// The stored one.
+        object: Arc<Object>,
+        /// The conditions to send.
+        validators: Validators,
+    },
+    /// A piece of a large object, of which a client asks for less.
+    Slice(Part),
+    /// The bytes that a stored part lacks of the whole.
+    Complete {
+        /// The stored part.
+        object: Arc<Object>,
+        /// What it lacks.
+        missing: Part,
+        /// Its strong tag.
+        if_range: HeaderValue,
+    },
+}
+
+/// What the head of the origin's response decided.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// It is being stored: whoever policy lets may read the log.
+    Filling(Arc<Filling>),
+    /// The stored one still holds, with this head.
+    Validated(Arc<Object>),
+    /// The origin failed, and this one may be served stale.
+    Stale(Arc<Object>, Freshness, Staleness),
+    /// It is for the request that caused the fetch only; see [`Own`].
+    Apart,
+    /// No origin answered.
+    Failed(Unanswered),
+    /// The request is not to be sent to any origin.
+    Undeliverable(Undeliverable),
+}
+
+/// A response that is being stored.
+#[derive(Debug)]
+pub struct Filling {
+    /// As it came.
+    pub response: ResponseHead,
+    /// The HTTP version that it came in.
+    pub version: Version,
+    /// As it will be stored.
+    pub entry: Entry,
+    /// Bytes of its body, if the origin said so.
+    pub length: Option<u64>,
+    /// What of it is for the request that caused the fetch.
+    pub cut: Cut,
+}
+
+/// What of a response is for the request that caused its fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// A part as it came: it was asked as the client asks.
+    AsItCame,
+    /// What the client's conditions and ranges leave of it.
+    AsAsked,
+}
+
+/// What only the request that caused the fetch may have.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
+pub enum Own {
+    /// A response that is not stored, with its body, and why not.
+    Response(Answered, Why),
+    /// A stored response that the origin's 304 confirmed and forbade to keep.
+    Once(Arc<Object>),
+}
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Policy says so.
+    Unstorable(Unstorable),
+    /// It is bigger than an object may be.
+    TooBig,
+}
+
+impl Why {
+    /// A label for logs and `Cache-Status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unstorable(why) => why.as_str(),
+            Self::TooBig => "too-big",
+        }
+    }
+}
