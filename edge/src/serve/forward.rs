@@ -13,7 +13,7 @@ use crate::key;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
-use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
+use crate::policy::headers::origin::{Ask, Hop, Undeliverable, deliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::range;
 use crate::policy::validate::Validators;
@@ -28,6 +28,9 @@ pub(super) async fn fetch(
     plan: Plan,
     why: Forward,
 ) -> Answer {
+    if let Err(why) = deliverable(&exchange.request, &edge.name) {
+        return undeliverable(edge, why);
+    }
     let fetch = fetch_of(exchange, plan);
     let mut company = company(&exchange.request, variants, &fetch.plan);
     let mut refused = 0;

@@ -67,11 +67,15 @@ impl Undeliverable {
     }
 }
 
+/// Whether the cache of this name may send a request to an origin. Ask before one waits for another's fetch: in a loop
+/// that would be its own.
+pub fn deliverable(request: &RequestHead, name: &str) -> Result<(), Undeliverable> {
+    if has_looped(&request.headers, name) { Err(Undeliverable::Loop) } else { Ok(()) }
+}
+
 /// The fields to send to the origin, `Host` as it came. Body framing is the connection's to add.
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
-    if has_looped(&request.headers, hop.name) {
-        return Err(Undeliverable::Loop);
-    }
+    deliverable(request, hop.name)?;
     let mut headers = super::end_to_end(&request.headers);
     for name in withheld(&request.headers) {
         headers.remove(name);
