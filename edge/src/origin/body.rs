@@ -81,7 +81,8 @@ pub struct OriginBody {
     body: Incoming,
     patience: Stall,
     sender: Option<SendRequest<RequestBody>>,
-    pool: Pool,
+    /// Where the connection goes when the body has been read; none if it is not to be used again.
+    pool: Option<Pool>,
     at_end: bool,
 }
 
@@ -89,7 +90,7 @@ impl OriginBody {
     pub(super) fn new(
         body: Incoming,
         sender: SendRequest<RequestBody>,
-        pool: Pool,
+        pool: Option<Pool>,
         stall_limit: Duration,
     ) -> Self {
         Self { body, patience: Stall::new(stall_limit), sender: Some(sender), pool, at_end: false }
@@ -122,8 +123,9 @@ impl Body for OriginBody {
 impl Drop for OriginBody {
     fn drop(&mut self) {
         // A body left unread would be in the way of the next response: dropping the sender closes the connection.
-        if let Some(sender) = self.sender.take().filter(|_| self.at_end || self.body.is_end_stream()) {
-            self.pool.put(sender);
+        let sender = self.sender.take().filter(|_| self.at_end || self.body.is_end_stream());
+        if let (Some(pool), Some(sender)) = (&self.pool, sender) {
+            pool.put(sender);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -75,15 +75,21 @@ async fn send(
     let answer = sender.try_send_request(request);
     match first_byte(answer, patience.first_byte).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
-        Ok(Ok(response)) => Exchange::Answered(
-            response
-                .map(|body: Incoming| OriginBody::new(body, sender, pool.clone(), patience.between_bytes)),
-        ),
+        Ok(Ok(response)) => {
+            let pool = (!is_framed_twice(response.headers())).then(|| pool.clone());
+            let body = |body: Incoming| OriginBody::new(body, sender, pool, patience.between_bytes);
+            Exchange::Answered(response.map(body))
+        }
         Ok(Err(mut error)) => match error.take_message() {
             Some(request) => Exchange::Unsent(request, ProxyError::ConnectionTerminated),
             None => Exchange::Lost(exchange_error(error.error())),
         },
     }
+}
+
+/// RFC 9112 §6.3: length and transfer coding at once; who sends both may not agree with us on where the response ends.
+fn is_framed_twice(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// No head in time.

@@ -38,6 +38,10 @@ pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
             _ => None,
         };
     }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112 §6.3: it overrides a length, which must not be forwarded.
+        kept.remove(header::CONTENT_LENGTH);
+    }
     for name in HOP_BY_HOP {
         kept.remove(*name);
     }
@@ -128,6 +132,13 @@ mod tests {
             ("http2-settings", "x"),
         ]);
         assert_eq!(names(&end_to_end(&headers)), ["d"]);
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_none() {
+        let headers = fields(&[("transfer-encoding", "chunked"), ("content-length", "50"), ("d", "4")]);
+        assert_eq!(names(&end_to_end(&headers)), ["d"]);
+        assert_eq!(names(&end_to_end(&fields(&[("content-length", "50")]))), ["content-length"]);
     }
 
     #[test]
