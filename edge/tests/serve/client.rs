@@ -155,6 +155,17 @@ impl Client {
         }
     }
 
+    /// All that comes until the server closes the connection.
+    pub async fn rest(&mut self) -> String {
+        while self.more().await > 0 {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+
+    /// Writes, if the server is still there.
+    pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// Whether the server has closed the connection, with nothing more to read.
     pub async fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && self.more().await == 0

@@ -3,9 +3,11 @@
 #![allow(unreachable_pub, reason = "modules of one test program")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod attacks;
 mod caching;
 mod client;
 mod collapsing;
+mod edition;
 mod forwarding;
 mod hostile;
 mod operating;
@@ -15,3 +17,4 @@ mod parts;
 mod purging;
 mod rig;
 mod rules;
+mod targeted;

@@ -28,9 +28,14 @@ impl Rig {
 
     /// As `start`, with more lines for the file's top and for the site.
     pub async fn with(origins: &[SocketAddr], top: &str, site: &str) -> Self {
+        Self::for_hosts("\"*\"", origins, top, site).await
+    }
+
+    /// As `with`, for these hosts only.
+    pub async fn for_hosts(hosts: &str, origins: &[SocketAddr], top: &str, site: &str) -> Self {
         let origins: Vec<String> = origins.iter().map(|origin| format!("\"http://{origin}\"")).collect();
         let text = format!(
-            "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [\"*\"]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [{hosts}]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
             origins.join(", ")
         );
         let folder = tempfile::tempdir().unwrap();
