@@ -245,4 +245,8 @@ fn into_tokio(listener: std::net::TcpListener) -> TcpListener {
 }
 
 #[cfg(test)]
+mod carrier;
+#[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ mod opt;
 mod padding;
 mod query;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Instant;
 

@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -142,20 +142,26 @@ impl Desk {
 }
 
 async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let is_head = request.method() == Method::HEAD;
+    let response = answer(desk, request).await;
+    Ok(if is_head { response::without_body(response) } else { response })
+}
+
+async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     desk.guest.active(clock::now());
     let (head, body) = request.into_parts();
     let message = match request::read(&head, &desk.path) {
         Ok(Asked::Message(message)) => Ok(Bytes::from(message)),
         Ok(Asked::InBody) => collect(body, &desk.shared).await,
-        Err(refusal) => return Ok(response::refusal(refusal)),
+        Err(refusal) => return response::refusal(refusal),
     };
     let message = match message {
         Ok(message) => message,
-        Err(status) => return Ok(response::refusal(status.into())),
+        Err(status) => return response::refusal(status.into()),
     };
     let mut answer = Vec::new();
     let answered = desk.shared.answer(&message, desk.peer, &mut answer);
-    Ok(response::answer(answered, answer))
+    response::answer(answered, answer)
 }
 
 /// The whole body within the deadline of a message.
@@ -185,3 +191,6 @@ async fn frames(mut body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode
     }
     Ok(message.into())
 }
+
+#[cfg(test)]
+mod tests;

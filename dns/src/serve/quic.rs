@@ -116,12 +116,7 @@ async fn greet(incoming: Incoming, place: OwnedSemaphorePermit, shared: Arc<Shar
         () = guest.evicted() => Ended::Evicted,
         ended = converse(&connection, &guest, &shared) => ended,
     };
-    let code = match ended {
-        Ended::Evicted | Ended::Crowded => DOQ_EXCESSIVE_LOAD,
-        Ended::Garbage => DOQ_PROTOCOL_ERROR,
-        _ => DOQ_NO_ERROR,
-    };
-    connection.close(code, b"");
+    connection.close(code(ended), b"");
     shared.note(peer, ended);
 }
 
@@ -135,7 +130,7 @@ async fn converse(connection: &Connection, guest: &Arc<Guest>, shared: &Arc<Shar
                 Ok((send, receive)) => {
                     let (guest, shared) = (Arc::clone(guest), Arc::clone(shared));
                     let peer = connection.remote_address();
-                    streams.spawn(async move { exchange(send, receive, peer, &guest, &shared).await });
+                    streams.spawn(async move { serve(send, receive, peer, &guest, &shared).await });
                 }
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
                 Err(_) => return Ended::Closed,
@@ -152,9 +147,33 @@ async fn converse(connection: &Connection, guest: &Arc<Guest>, shared: &Arc<Shar
     Ended::Draining
 }
 
+/// A stream: answered, or reset with the reason.
+async fn serve(
+    mut send: SendStream,
+    receive: RecvStream,
+    peer: SocketAddr,
+    guest: &Guest,
+    shared: &Shared,
+) -> Result<(), Ended> {
+    let done = exchange(&mut send, receive, peer, guest, shared).await;
+    if let Err(ended) = done {
+        // It fails where the client has stopped the stream itself.
+        let _ = send.reset(code(ended));
+    }
+    done
+}
+
+fn code(ended: Ended) -> VarInt {
+    match ended {
+        Ended::Garbage => DOQ_PROTOCOL_ERROR,
+        Ended::Evicted | Ended::Crowded | Ended::SlowMessage | Ended::SlowReader => DOQ_EXCESSIVE_LOAD,
+        _ => DOQ_NO_ERROR,
+    }
+}
+
 /// One question and its answer.
 async fn exchange(
-    mut send: SendStream,
+    send: &mut SendStream,
     receive: RecvStream,
     peer: SocketAddr,
     guest: &Guest,
@@ -183,10 +202,7 @@ async fn exchange(
             Ok(())
         }
         Ok(Err(_)) => Err(Ended::Closed),
-        Err(_) => {
-            let _ = send.reset(DOQ_EXCESSIVE_LOAD);
-            Err(Ended::SlowReader)
-        }
+        Err(_) => Err(Ended::SlowReader),
     }
 }
 
@@ -209,3 +225,6 @@ async fn read(mut receive: RecvStream, shared: &Shared) -> Result<Vec<u8>, Ended
     })?;
     if message.len() == octets { Ok(message) } else { Err(Ended::Garbage) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -75,7 +75,10 @@ impl Acceptor {
         Self { acceptor: TlsAcceptor::from(Arc::new(terms)), deadline }
     }
 
-    pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Ended> {
+    pub(super) async fn handshake<S>(&self, stream: S) -> Result<TlsStream<S>, Ended>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         match timeout(self.deadline, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(_)) => Err(Ended::Handshake),
@@ -102,3 +105,6 @@ pub(super) async fn converse(
     let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
     ended
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,35 @@ use crate::limit::Rates;
 use crate::view::{Access, Guard, Listener, Protocol};
 use crate::zone::tree::fixture::{name, view};
 
+/// A question of the tables and what must hold of its reply, for tests that ask in other ways.
+pub(crate) struct Row {
+    pub(crate) test: String,
+    pub(crate) packet: Vec<u8>,
+    /// Looks at everything but the ID.
+    pub(crate) judge: Judge,
+}
+
+type Judge = Box<dyn Fn(&[u8])>;
+
+/// The compliance tables and the world that they are about.
+pub(crate) fn compliance() -> (World, Vec<Row>) {
+    let mut rows = Vec::new();
+    compliance::rows(&mut |test, ask, expected, opt| {
+        let (name, ask, expected, opt) = (test.to_owned(), ask.clone(), expected.to_owned(), opt.to_vec());
+        let packet = ask.bytes();
+        let judge = move |reply: &[u8]| compliance::judge(&name, &ask, &expected, &opt, reply);
+        rows.push(Row { test: test.to_owned(), packet, judge: Box::new(judge) });
+    });
+    (world(&[("ex.", EX)]), rows)
+}
+
+/// Questions whose answers the egress guard stops for outsiders, and a world that holds them. `clients` are inside.
+pub(crate) fn leaks(clients: &str) -> (World, Vec<Vec<u8>>) {
+    let packets =
+        guarded::STOPPED.iter().map(|(qname, qtype)| ask(qname, *qtype).edns(0, 0, 1232, b"").bytes());
+    (guarded::leaky_world(clients), packets.collect())
+}
+
 const EX: &str = "
     @ SOA ns1 h 1 2 3 4 100
     @ NS ns1

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use hyper::body::Body as _;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use hyper::{Response, StatusCode};
 
 use super::request::{MEDIA_TYPE, Refusal};
@@ -30,6 +31,14 @@ pub(super) fn refusal(Refusal { status, help }: Refusal) -> Response<Body> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, "GET, HEAD, POST".parse().expect("a list of methods"));
     }
+    response
+}
+
+/// What HEAD gets: hyper's HTTP/2 would send the body all the same (RFC 9110 §9.3.2).
+pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
+    let octets = response.body().size_hint().exact().unwrap_or_default();
+    let mut response = response.map(|_| Full::default());
+    response.headers_mut().insert(CONTENT_LENGTH, octets.into());
     response
 }
 

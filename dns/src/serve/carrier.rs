@@ -1,0 +1,287 @@
+//! A client for every transport, each on a connection of its own that is kept, and servers for it to ask.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::crew::Crew;
+use super::sockets::Sockets;
+use super::{Certificates, Listening, tls};
+use crate::config;
+use crate::metrics::Metrics;
+use crate::view::{Listener, Transport, World};
+
+/// No test waits for this; one that would hang ends.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a message is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Udp,
+    Tcp,
+    Tls,
+    Get1,
+    Post1,
+    Get2,
+    Post2,
+    Quic,
+}
+
+impl Carrier {
+    pub(super) const ALL: [Self; 8] =
+        [Self::Udp, Self::Tcp, Self::Tls, Self::Get1, Self::Post1, Self::Get2, Self::Post2, Self::Quic];
+
+    pub(super) fn transport(self) -> Transport {
+        match self {
+            Self::Udp => Transport::Udp,
+            Self::Tcp => Transport::Tcp,
+            Self::Tls => Transport::Tls,
+            Self::Get1 | Self::Post1 | Self::Get2 | Self::Post2 => Transport::Https,
+            Self::Quic => Transport::Quic,
+        }
+    }
+}
+
+/// Servers on loopback that answer from one world, on every transport and for both sides.
+pub(super) struct Servers {
+    pub(super) listening: Listening,
+    root: CertificateDer<'static>,
+    crew: Crew,
+}
+
+const CONFIG: &str = r#"
+zones = "zones"
+listen = ["127.0.0.1:0"]
+listen_tls = ["127.0.0.1:0"]
+listen_https = ["127.0.0.1:0"]
+listen_quic = ["127.0.0.1:0"]
+udp.workers = 1
+[internal]
+listen = ["127.0.0.1:0"]
+listen_tls = ["127.0.0.1:0"]
+listen_https = ["127.0.0.1:0"]
+listen_quic = ["127.0.0.1:0"]
+clients = ["127.0.0.0/8"]
+[tls]
+certificate = "chain.pem"
+key = "key.pem"
+"#;
+
+impl Servers {
+    pub(super) fn new(world: World) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(dir.path().join("chain.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let config = config::parse(CONFIG, dir.path(), Path::new("dns.toml")).unwrap();
+        let certificates = Certificates::load(config.tls.as_ref().unwrap()).unwrap();
+        let sockets = Sockets::bind(&config).unwrap();
+        let listening = sockets.addresses();
+        let world = Arc::new(ArcSwap::from_pointee(world));
+        let mut crew = Crew::new(world, Arc::new(Metrics::default()), &config);
+        for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
+            crew.serve(sockets.plain, side).unwrap();
+            crew.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();
+        }
+        Self { listening, root: made.cert.der().clone(), crew }
+    }
+
+    pub(super) fn address(&self, transport: Transport, side: Listener) -> SocketAddr {
+        let plain = if side == Listener::Outside { &self.listening.outside } else { &self.listening.inside };
+        let mut encrypted = self.listening.encrypted.iter();
+        encrypted
+            .find(|it| it.transport == transport && it.listener == side)
+            .map_or(plain[0], |it| it.address)
+    }
+
+    pub(super) async fn client(&self, carrier: Carrier, side: Listener) -> Client {
+        let server = self.address(carrier.transport(), side);
+        match carrier {
+            Carrier::Udp => Client::Udp(self.udp(server).await),
+            Carrier::Tcp => Client::Stream(Box::new(TcpStream::connect(server).await.unwrap())),
+            Carrier::Tls => Client::Stream(Box::new(self.tls(server, tls::DOT).await)),
+            Carrier::Get1 => Client::Http1(self.http1(server).await, Method::GET),
+            Carrier::Post1 => Client::Http1(self.http1(server).await, Method::POST),
+            Carrier::Get2 => Client::Http2(self.http2(server).await, Method::GET),
+            Carrier::Post2 => Client::Http2(self.http2(server).await, Method::POST),
+            Carrier::Quic => Client::Quic(self.quic(server).await),
+        }
+    }
+
+    async fn udp(&self, server: SocketAddr) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server).await.unwrap();
+        socket
+    }
+
+    fn trust(&self, alpn: &[&[u8]]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+
+    pub(super) async fn try_tls(
+        &self,
+        server: SocketAddr,
+        alpn: &[&[u8]],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(server).await.unwrap();
+        // HTTP/2 writes head and body apart; Nagle would keep the body back.
+        stream.set_nodelay(true).unwrap();
+        let connector = TlsConnector::from(Arc::new(self.trust(alpn)));
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
+    }
+
+    pub(super) async fn tls(&self, server: SocketAddr, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
+        self.try_tls(server, alpn).await.unwrap()
+    }
+
+    pub(super) async fn http1(&self, server: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
+        let stream = TokioIo::new(self.tls(server, &[b"http/1.1"]).await);
+        let (send, connection) = http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        send
+    }
+
+    pub(super) async fn http2(&self, server: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+        let stream = TokioIo::new(self.tls(server, &[b"h2"]).await);
+        let (send, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        send
+    }
+
+    pub(super) async fn quic(&self, server: SocketAddr) -> quinn::Connection {
+        let crypto = QuicClientConfig::try_from(self.trust(tls::DOQ)).unwrap();
+        let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+        endpoint.connect(server, "localhost").unwrap().await.unwrap()
+    }
+
+    pub(super) async fn end(self) {
+        let Crew { loops, stop, drain, tasks, .. } = self.crew;
+        stop.store(true, std::sync::atomic::Ordering::Release);
+        drain.cancel();
+        tasks.close();
+        timeout(PATIENCE, tasks.wait()).await.expect("connections end");
+        let ended = tokio::task::spawn_blocking(|| loops.into_iter().for_each(super::Loop::end));
+        ended.await.unwrap();
+    }
+}
+
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// A connection.
+pub(super) enum Client {
+    Udp(UdpSocket),
+    Stream(Box<dyn Duplex>),
+    Http1(http1::SendRequest<Full<Bytes>>, Method),
+    Http2(http2::SendRequest<Full<Bytes>>, Method),
+    Quic(quinn::Connection),
+}
+
+impl Client {
+    /// Sends a message and waits for its answer.
+    pub(super) async fn ask(&mut self, message: &[u8]) -> Vec<u8> {
+        timeout(PATIENCE, self.exchange(message)).await.expect("an answer")
+    }
+
+    async fn exchange(&mut self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Udp(socket) => {
+                socket.send(message).await.unwrap();
+                let mut answer = vec![0; 65_535];
+                let octets = socket.recv(&mut answer).await.unwrap();
+                answer.truncate(octets);
+                answer
+            }
+            Self::Stream(stream) => {
+                stream.write_all(&framed(message)).await.unwrap();
+                stream.flush().await.unwrap();
+                let mut answer = vec![0; usize::from(stream.read_u16().await.unwrap())];
+                stream.read_exact(&mut answer).await.unwrap();
+                answer
+            }
+            Self::Http1(send, method) => {
+                send.ready().await.unwrap();
+                taken(send.send_request(request(method, message)).await.unwrap()).await
+            }
+            Self::Http2(send, method) => {
+                taken(send.send_request(request(method, message)).await.unwrap()).await
+            }
+            Self::Quic(connection) => over_quic(connection, &framed(message)).await.unwrap(),
+        }
+    }
+}
+
+/// Sends `octets` on a stream of their own; the message that comes back, or how it failed.
+pub(super) async fn over_quic(
+    connection: &quinn::Connection,
+    octets: &[u8],
+) -> Result<Vec<u8>, quinn::ReadToEndError> {
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_all(octets).await.unwrap();
+    let _ = send.finish();
+    let answer = receive.read_to_end(65_537).await?;
+    assert_eq!(usize::from(u16::from_be_bytes([answer[0], answer[1]])), answer.len() - 2);
+    Ok(answer[2..].to_vec())
+}
+
+pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+    [&u16::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+pub(super) fn request(method: &Method, message: &[u8]) -> Request<Full<Bytes>> {
+    // Everything that a proxy might add, and an outsider might claim (V3).
+    let request = Request::builder()
+        .method(method)
+        .header("host", "localhost")
+        .header("x-forwarded-for", "10.0.0.1")
+        .header("x-real-ip", "10.0.0.1")
+        .header("forwarded", "for=10.0.0.1;by=127.0.0.1")
+        .header("content-type", "application/dns-message");
+    let (query, body) = match *method {
+        Method::POST => (String::new(), Bytes::copy_from_slice(message)),
+        _ => (format!("?dns={}", base64url(message)), Bytes::new()),
+    };
+    request.uri(format!("https://localhost/dns-query{query}")).body(Full::new(body)).unwrap()
+}
+
+async fn taken(response: Response<hyper::body::Incoming>) -> Vec<u8> {
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/dns-message");
+    response.into_body().collect().await.unwrap().to_bytes().to_vec()
+}
+
+/// RFC 4648 §5, without padding.
+pub(super) fn base64url(octets: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in octets.chunks(3) {
+        let bits = three.iter().fold(0_usize, |bits, octet| bits << 8 | usize::from(*octet))
+            << (8 * (3 - three.len()));
+        (0..=three.len()).for_each(|at| text.push(char::from(DIGITS[bits >> (18 - 6 * at) & 63])));
+    }
+    text
+}

@@ -1,0 +1,130 @@
+//! What is HTTP's own about DNS over HTTPS: status codes, fields, what caches are told.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::serve::carrier::{Servers, base64url, request};
+use crate::view::{Listener, Transport};
+use crate::wire::tests;
+
+/// One request on a connection of its own, by either version.
+async fn send(
+    servers: &Servers,
+    http2: bool,
+    server: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Response<Bytes> {
+    let response = if http2 {
+        servers.http2(server).await.send_request(request).await.unwrap()
+    } else {
+        servers.http1(server).await.send_request(request).await.unwrap()
+    };
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+}
+
+fn field<'r>(response: &'r Response<Bytes>, name: &str) -> &'r str {
+    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// A question for A records, without EDNS.
+fn question(name: &str) -> Vec<u8> {
+    let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend_from_slice(crate::name::Name::parse_absolute(name).unwrap().as_wire());
+    message.extend_from_slice(&[0, 1, 0, 1]);
+    message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_are_told_the_least_ttl_outside_and_to_forget_inside() {
+    let servers = Servers::new(tests::leaks("127.0.0.0/8").0);
+    for (side, name, expected) in [
+        (Listener::Outside, "ns1.ex.", "max-age=300"),
+        (Listener::Outside, "nope.ex.", "max-age=100"),
+        (Listener::Outside, "elsewhere.", "no-store"),
+        // The guard stops this one.
+        (Listener::Outside, "db.ex.", "no-store"),
+        (Listener::Inside, "ns1.ex.", "private, no-store"),
+        (Listener::Inside, "db.ex.", "private, no-store"),
+        (Listener::Inside, "nope.ex.", "private, no-store"),
+    ] {
+        let server = servers.address(Transport::Https, side);
+        for http2 in [false, true] {
+            for method in [Method::GET, Method::POST] {
+                let response = send(&servers, http2, server, request(&method, &question(name))).await;
+                assert_eq!(field(&response, "cache-control"), expected, "{side:?} {name} {method} {http2}");
+                assert_eq!(field(&response, "content-length"), response.body().len().to_string());
+            }
+        }
+    }
+    servers.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_question_has_a_status_of_http() {
+    let servers = Servers::new(tests::compliance().0);
+    let server = servers.address(Transport::Https, Listener::Outside);
+    let build = |method: Method, path: &str, media_type: &str, body: Vec<u8>| {
+        let uri = format!("https://localhost{path}");
+        let request = Request::builder().method(method).uri(uri).header("host", "localhost");
+        request.header("content-type", media_type).body(Full::new(body.into())).unwrap()
+    };
+    let (get, post, dns) = (Method::GET, Method::POST, "application/dns-message");
+    let answer = {
+        let mut answer = question("ex.");
+        answer[2] |= 0x80;
+        answer
+    };
+    let good = format!("/dns-query?dns={}", base64url(&question("ex.")));
+    for http2 in [false, true] {
+        for (method, path, media_type, body, expected) in [
+            (&get, good.as_str(), "", vec![], 200),
+            (&Method::HEAD, &good, "", vec![], 200),
+            (&post, "/dns-query", dns, question("ex."), 200),
+            (&get, "/dns-query", "", vec![], 400),
+            (&get, "/dns-query?dns=!", "", vec![], 400),
+            (&get, "/dns-query?dns=AAAA", "", vec![], 400),
+            (&post, "/dns-query", dns, vec![], 400),
+            (&post, "/dns-query", dns, answer.clone(), 400),
+            (&post, "/dns-query", "text/html", question("ex."), 415),
+            (&post, "/dns-query", dns, vec![0; 65_536], 413),
+            (&get, "/", "", vec![], 404),
+            (&Method::DELETE, "/dns-query", "", vec![], 405),
+        ] {
+            let response = send(&servers, http2, server, build(method.clone(), path, media_type, body)).await;
+            assert_eq!(response.status().as_u16(), expected, "{method} {path} h2: {http2}");
+            if expected == 405 {
+                assert_eq!(field(&response, "allow"), "GET, HEAD, POST");
+            }
+            if *method == Method::HEAD {
+                assert!(response.body().is_empty());
+            }
+            let kept = if expected == 200 { "max-age=100" } else { "no-store" };
+            assert_eq!(field(&response, "cache-control"), kept);
+        }
+    }
+    servers.end().await;
+}
+
+/// A message of 64 KiB is a question like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_message_is_taken() {
+    let servers = Servers::new(tests::compliance().0);
+    let server = servers.address(Transport::Https, Listener::Outside);
+    let mut message = question("ex.");
+    let options = 65_535 - message.len() - 11;
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0]);
+    message.extend_from_slice(&u16::try_from(options).unwrap().to_be_bytes());
+    message.extend_from_slice(&[255, 0]);
+    message.extend_from_slice(&u16::try_from(options - 4).unwrap().to_be_bytes());
+    message.resize(65_535, 0);
+    for http2 in [false, true] {
+        let response = send(&servers, http2, server, request(&Method::POST, &message)).await;
+        assert_eq!((response.status(), response.body()[3] & 15), (StatusCode::OK, 0));
+    }
+    servers.end().await;
+}

@@ -1,0 +1,158 @@
+//! The matrix: every row of the protocol's and of privacy's tables over every transport. What comes back is what the
+//! row says, and byte for byte what [`wire::respond`] gives.
+
+use std::path::Path;
+
+use super::carrier::{Carrier, Servers};
+use super::clock;
+use super::reload::library::{Library, Terms};
+use crate::limit::Limits;
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::view::{Access, Client, Listener, Transport, World};
+use crate::wire;
+use crate::zone::address;
+use crate::zone::privacy::Rules;
+use crate::zone::set::Served;
+
+const SIDES: [Listener; 2] = [Listener::Outside, Listener::Inside];
+const LOOPBACK: &str = "127.0.0.0/8";
+
+/// As asked over `transport`: QUIC has no IDs (RFC 9250 §4.2.1).
+fn fit(packet: &[u8], transport: Transport) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    if transport == Transport::Quic {
+        packet[..2].fill(0);
+    }
+    packet
+}
+
+fn direct(world: &World, packet: &[u8], transport: Transport, listener: Listener) -> Vec<u8> {
+    let client = Client { address: [127, 0, 0, 1].into(), port: 4000, listener, transport };
+    let mut out = Vec::new();
+    wire::respond(world, &mut Limits::default(), packet, &client, clock::moment(), &mut out);
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_compliance_holds_over_every_transport() {
+    let (world, rows) = wire::tests::compliance();
+    let servers = Servers::new(wire::tests::compliance().0);
+    assert!(rows.len() > 70, "{}", rows.len());
+    for carrier in Carrier::ALL {
+        let mut client = servers.client(carrier, Listener::Outside).await;
+        for row in &rows {
+            let packet = fit(&row.packet, carrier.transport());
+            let reply = client.ask(&packet).await;
+            assert_eq!(reply[..2], packet[..2], "{carrier:?} {}: the ID", row.test);
+            (row.judge)(&reply);
+            let expected = direct(&world, &packet, carrier.transport(), Listener::Outside);
+            assert_eq!(reply, expected, "{carrier:?} {}", row.test);
+        }
+    }
+    servers.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guard_stops_hidden_addresses_on_every_transport() {
+    let (_, packets) = wire::tests::leaks(LOOPBACK);
+    let servers = Servers::new(wire::tests::leaks(LOOPBACK).0);
+    for carrier in Carrier::ALL {
+        for side in SIDES {
+            let mut client = servers.client(carrier, side).await;
+            for packet in &packets {
+                let reply = client.ask(&fit(packet, carrier.transport())).await;
+                let rcode = if side == Listener::Outside { 2 } else { 0 };
+                assert_eq!(reply[3] & 15, rcode, "{carrier:?} {side:?} {packet:x?}");
+            }
+        }
+    }
+    servers.end().await;
+}
+
+/// The sample zones, with all that they hide.
+fn sample() -> World {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zones");
+    let access = Access { clients: vec![LOOPBACK.parse().unwrap()] };
+    let terms = Terms { rules: Rules::default(), access, ..Terms::default() };
+    let loaded = Library::new(vec![folder], terms).load(clock::system_now()).unwrap();
+    loaded.world.unwrap()
+}
+
+/// With an option that claims a client inside (V1).
+fn question(name: &[u8], qtype: Type) -> Vec<u8> {
+    let mut packet = vec![0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    packet.extend_from_slice(name);
+    packet.extend_from_slice(&qtype.0.to_be_bytes());
+    packet.extend_from_slice(&[0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 12]);
+    packet.extend_from_slice(&[0, 8, 0, 8, 0, 1, 32, 0, 10, 0, 0, 1]);
+    packet
+}
+
+const TYPES: [Type; 12] = [
+    Type::A,
+    Type::AAAA,
+    Type::MX,
+    Type::TXT,
+    Type::SRV,
+    Type::CNAME,
+    Type::NS,
+    Type::SOA,
+    Type::PTR,
+    Type::HTTPS,
+    Type::ANY,
+    Type::AXFR,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transport_shows_an_outsider_what_is_inside() {
+    let world = sample();
+    let servers = Servers::new(sample());
+    let questions = sample_questions(&world);
+    assert!(questions.len() > 500, "{}", questions.len());
+    for carrier in Carrier::ALL {
+        let transport = carrier.transport();
+        let mut shown = [0, 0];
+        // Outside, inside, outside again: what was asked inside stays in nothing that outsiders are answered from (V8).
+        for (pass, side) in [Listener::Outside, Listener::Inside, Listener::Outside].into_iter().enumerate() {
+            let mut client = servers.client(carrier, side).await;
+            for packet in &questions {
+                let packet = fit(packet, transport);
+                let reply = client.ask(&packet).await;
+                assert_eq!(
+                    reply,
+                    direct(&world, &packet, transport, side),
+                    "{carrier:?} {side:?} {packet:x?}"
+                );
+                shown[pass % 2] += usize::from(shows_hidden(&reply));
+            }
+        }
+        assert_eq!(shown[0], 0, "{carrier:?} shows hidden addresses outside");
+        assert!(shown[1] > 10, "{carrier:?} shows {} inside, so that nothing is proved", shown[1]);
+    }
+    servers.end().await;
+}
+
+fn sample_questions(world: &World) -> Vec<Vec<u8>> {
+    let apexes = ["example.com.", "corp.internal.", "10.in-addr.arpa."];
+    let names = apexes.iter().flat_map(|apex| names_of(world, apex));
+    names.flat_map(|name| TYPES.map(|qtype| question(&name, qtype))).collect()
+}
+
+/// Every name of the zone as the inside has it, and one that is not there.
+fn names_of(world: &World, apex: &str) -> Vec<Vec<u8>> {
+    let apex = Name::parse_absolute(apex).unwrap();
+    let Some(Served::Zone(tree)) = world.internal.zones.get(&apex) else { panic!("no zone {apex}") };
+    let mut names: Vec<Vec<u8>> = tree.nodes().map(|node| node.name().to_vec()).collect();
+    names.push([b"\x07missing", apex.as_wire()].concat());
+    names
+}
+
+/// Whether a reply holds an address that outsiders must not see.
+fn shows_hidden(reply: &[u8]) -> bool {
+    let message = hickory_proto::op::Message::from_vec(reply).unwrap();
+    let records = message.answers.iter().chain(&message.authorities).chain(&message.additionals);
+    records
+        .filter_map(|record| record.data.ip_addr())
+        .any(|ip| address::hidden(ip, &[]).is_some_and(|_| !ip.is_loopback()))
+}
