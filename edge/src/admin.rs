@@ -6,10 +6,14 @@
 //! | `GET /healthz` | 200 as long as the program runs |
 //! | `GET /readyz` | 200, or 503 while draining |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
+//! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
+//! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
 //! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`.
 
+mod explain;
 mod purge;
+pub mod push;
 mod token;
 
 use std::convert::Infallible;
@@ -31,6 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use explain::{ExplainRequest, Explained, Variant};
 pub use purge::{PurgeRequest, Purged};
 pub use token::Token;
 
@@ -141,18 +146,23 @@ impl Desk {
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge") if !authorized => unauthorized(),
+            (_, "/purge" | "/explain" | "/push") if !authorized => unauthorized(),
+            (&Method::PUT, "/push") => json(push::push(&self.edge, request).await),
+            (&Method::POST, "/explain") => match whole(request.into_body()).await {
+                Ok(body) => json(explain::explain(&self.edge, &body)),
+                Err(refused) => json::<()>(Err(refused)),
+            },
             (&Method::POST, "/purge") => match whole(request.into_body()).await {
                 Ok(body) => json(purge::purge(&self.edge, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
-            (_, "/purge") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
+            (_, "/purge" | "/explain" | "/push") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
         }
     }
 }
 
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge";
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

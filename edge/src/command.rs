@@ -1,13 +1,17 @@
 //! What can be written on the command line.
 
 mod desk;
+mod explain;
 mod purge;
+mod push;
 mod serve;
+mod warm;
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use http::{HeaderName, HeaderValue};
 
 /// A pull-CDN edge cache.
 #[derive(Debug, Parser)]
@@ -23,6 +27,12 @@ enum Command {
     Serve(serve::Serve),
     /// Make URLs, prefixes, tags, a site or everything gone from a running edge's cache
     Purge(purge::Purge),
+    /// Put files into a running edge's cache ahead of demand
+    Push(push::Push),
+    /// Ask a running edge for URLs, so that it has them
+    Warm(warm::Warm),
+    /// Say what a running edge would make of a request, and why
+    Explain(explain::Explain),
 }
 
 impl Arguments {
@@ -30,8 +40,20 @@ impl Arguments {
         match self.command {
             Command::Serve(serve) => serve.run().await,
             Command::Purge(purge) => purge.run().await,
+            Command::Push(push) => push.run().await,
+            Command::Warm(warm) => warm.run().await,
+            Command::Explain(explain) => explain.run().await,
         }
     }
+}
+
+/// Reads `Name: value`.
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let parsed = text.split_once(':').and_then(|(name, value)| {
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+        Some((name, HeaderValue::from_str(value.trim()).ok()?))
+    });
+    parsed.ok_or_else(|| "write `Name: value`".to_owned())
 }
 
 /// Why a command failed, in words for who typed it.

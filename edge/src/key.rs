@@ -74,6 +74,19 @@ pub fn target(uri: &Uri) -> PathAndQuery {
     text.parse().unwrap_or_else(|_| sent())
 }
 
+/// What beside the URL is in the key of `request`, by name, for people: fields, cookies and the device.
+pub fn ingredients(request: &RequestHead, rules: &KeyRules) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let value = |name| vary::normal(&request.headers, name).map_or_else(|| "(absent)".into(), |v| text(&v));
+    let headers = rules.headers.iter().map(|name| (name.to_string(), value(name)));
+    let cookies = rules.cookies.iter().map(|name| {
+        (format!("cookie {name}"), text(&cookie_values(&request.headers, name).join(&b"; "[..])))
+    });
+    let device = (rules.device == Device::Keyed)
+        .then(|| ("device".to_owned(), Class::of(&request.headers).as_str().to_owned()));
+    headers.chain(cookies).chain(device).collect()
+}
+
 /// The path in normal form: the one in the key, that the origin is asked for and that a site's rules are about.
 pub fn normal_path(uri: &Uri) -> String {
     path::normal(uri.path())

@@ -126,6 +126,19 @@ impl Store {
         self.compute(key, object, ticket, |_| Some(Variants::only(Arc::clone(object))))
     }
 
+    /// Whether something is stored under `key`, once the memory's bound was seen to.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.objects.run_pending_tasks();
+        self.objects.contains_key(key)
+    }
+
+    /// How many purges there were.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.purges.marked()
+    }
+
     fn compute(
         &self,
         key: &Key,

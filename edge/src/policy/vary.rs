@@ -107,6 +107,11 @@ impl Selecting {
         self.fields.iter().map(|(name, _)| name)
     }
 
+    /// The fields and their values, none where the request had none.
+    pub fn values(&self) -> impl Iterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.fields.iter().map(|(name, value)| (name, value.as_deref()))
+    }
+
     fn matches_but_for(&self, request: &RequestHead, free: &HeaderName) -> bool {
         let equal = |(name, value): &(HeaderName, Option<Vec<u8>>)| {
             name == free || normal(&request.headers, name) == *value

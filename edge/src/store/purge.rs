@@ -172,6 +172,11 @@ impl Purges {
         }
     }
 
+    /// The epoch of the last mark.
+    pub(super) fn marked(&self) -> u64 {
+        self.marked.load(Ordering::Acquire)
+    }
+
     /// Whether no mark is younger than what was last compared. Asked on every hit, so without the lock.
     pub(super) fn are_clear(&self, variants: &Variants) -> bool {
         let marked = self.marked.load(Ordering::Acquire);

@@ -95,6 +95,43 @@ fn it_serves_purges_and_ends_with_0_on_sigterm() {
 }
 
 #[test]
+fn it_pushes_a_folder_warms_a_url_explains_it_and_purges_by_tag() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let serving = serve(folder.path());
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("a.css"), "body {}").unwrap();
+    std::fs::write(files.join(".env"), "secret").unwrap();
+    let desk = ["--admin", &serving.admin, "--token-file", "verge-edge.token"];
+    let said = |arguments: &[&str], to: &[&str]| {
+        let output = run(&[arguments, to].concat(), folder.path());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let push =
+        ["push", "files", "--site", "site.test", "--prefix", "x", "--ttl", "90s", "--header", "Cache-Tag: t"];
+    assert_eq!(said(&push, &desk), "http://site.test/x/a.css: 7 bytes, fresh for 90 s\n");
+    let explained = said(&["explain", "http://site.test/x/a.css", "-H", "Accept: text/css"], &desk);
+    assert!(explained.starts_with("fresh: a hit: "), "{explained}");
+    assert!(
+        explained.contains("lifetime 90 s by max-age: fresh") && explained.contains("tags     t"),
+        "{explained}"
+    );
+    let warm = ["warm", "http://site.test/a", "http://site.test/x/a.css", "--edge", &serving.public];
+    let warmed = said(&warm, &[]);
+    let lines: Vec<&str> = warmed.lines().collect();
+    assert!(lines[0].starts_with("http://site.test/a: 200, 2 bytes, verge-edge; fwd=uri-miss"), "{warmed}");
+    assert!(lines[1].starts_with("http://site.test/x/a.css: 200, 7 bytes, verge-edge; hit"), "{warmed}");
+    assert!(get(&serving.public).contains("; hit"));
+    assert_eq!(said(&["purge", "--tag", "t", "--soft"], &desk), "tag t: purged\n");
+    let explained = said(&["explain", "http://site.test/x/a.css", "--json"], &desk);
+    assert!(explained.contains("\"verdict\": \"revalidate\""), "{explained}");
+    let nothing = run(&[&["purge"], desk.as_slice()].concat(), folder.path());
+    assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
+}
+
+#[test]
 fn a_purge_with_a_wrong_token_fails() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path());

@@ -1,0 +1,246 @@
+//! `POST /explain`: what would become of a request now, and every number that goes into it.
+//!
+//! `{"url": "http://host/path", "headers": [["accept-language", "de"]]}` gives an [`Explained`]. Nothing is asked of an
+//! origin and nothing is changed.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use serde::{Deserialize, Serialize};
+
+use super::Refused;
+use super::purge::found;
+use crate::key::{ingredients, normal_path};
+use crate::policy::freshness::WhenStale;
+use crate::policy::tags::{self, Tags};
+use crate::policy::{self, Content, Forward, Reuse};
+use crate::serve::{Edge, Found};
+use crate::store::Object;
+
+/// A request to explain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// As clients ask for it.
+    pub url: String,
+    /// Its fields, name and value.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+}
+
+/// What the edge makes of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The site's name.
+    pub site: String,
+    /// The URL in the key.
+    pub key: String,
+    /// What else is in the key: fields, cookies, the device.
+    pub ingredients: Vec<(String, String)>,
+    /// The path that the origin would be asked for.
+    pub path: String,
+    /// Bytes of the biggest response that is kept for this site.
+    pub max_object_bytes: u64,
+    /// The rules of the site that are about this path, in words.
+    pub rules: Vec<String>,
+    /// `fresh`, `stale`, `revalidate`, `complete`, `slice`, `fetch`, `pass`, `refuse` or `redirect`.
+    pub verdict: String,
+    /// The verdict in a sentence, with its reason.
+    pub because: String,
+    /// How many purges of more than one URL there were.
+    pub epoch: u64,
+    /// What is stored under the key, newest first.
+    pub variants: Vec<Variant>,
+}
+
+/// One stored response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Whether the verdict is about this one.
+    pub chosen: bool,
+    /// Its status.
+    pub status: u16,
+    /// The request fields that select it, and their values.
+    pub selecting: Vec<(String, Option<String>)>,
+    /// `age_secs` = `initial_age_secs` + seconds since receipt.
+    pub age_secs: u64,
+    /// Age at receipt.
+    pub initial_age_secs: u64,
+    /// Fresh below this age.
+    pub lifetime_secs: u64,
+    /// Where the lifetime comes from.
+    pub source: String,
+    /// What may be done with it once it is stale.
+    pub when_stale: String,
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    pub last_modified: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// `Content-Encoding`.
+    pub encoding: Option<String>,
+    /// Bytes of its body.
+    pub body_bytes: u64,
+    /// Which bytes of the representation they are, if not all.
+    pub part: Option<String>,
+    /// How many purges of more than one URL there had been when it was asked for.
+    pub epoch: u64,
+}
+
+pub(super) fn explain(edge: &Edge, body: &[u8]) -> Result<Explained, Refused> {
+    let asked: ExplainRequest = serde_json::from_slice(body)
+        .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
+    let Found { request, site, key } = found(edge, &asked.url, fields(&asked)?)?;
+    let now = edge.clock.now();
+    let variants = edge.store.get(&key, site.index);
+    let rules = &site.site.rules;
+    let reuse = policy::reuse(&request, &variants.entries(), rules, now);
+    let elsewhere = site
+        .site
+        .redirects
+        .iter()
+        .find_map(|rule| rule.location(&normal_path(&request.uri), request.uri.query()));
+    let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
+    let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
+        variant(object, object.entry.freshness(now), chosen == Some(index))
+    };
+    Ok(Explained {
+        site: site.site.name.clone(),
+        key: key.url(),
+        ingredients: ingredients(&request, &site.site.key),
+        path: normal_path(&request.uri),
+        max_object_bytes: site.site.max_object_bytes,
+        rules: rules_for(&request.uri, &site.site),
+        verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
+        because: match elsewhere {
+            Some(location) => format!("the site sends it to {}", text(&location)),
+            None => because(&reuse),
+        },
+        epoch: edge.store.epoch(),
+        variants: variants.iter().enumerate().map(shown).collect(),
+    })
+}
+
+fn fields(asked: &ExplainRequest) -> Result<HeaderMap, Refused> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => drop(headers.append(name, value)),
+            _ => return Err(Refused::bad(format!("not a field: `{name}: {value}`"))),
+        }
+    }
+    headers.remove(http::header::HOST);
+    Ok(headers)
+}
+
+fn chosen(reuse: &Reuse) -> Option<usize> {
+    match reuse {
+        Reuse::Fresh { variant, .. }
+        | Reuse::Stale { variant, .. }
+        | Reuse::Revalidate { variant, .. }
+        | Reuse::Complete { variant, .. } => Some(*variant),
+        Reuse::Fetch { reserve, .. } => *reserve,
+        Reuse::Slice(_) | Reuse::Pass(_) | Reuse::Refuse(..) => None,
+    }
+}
+
+fn because(reuse: &Reuse) -> String {
+    match reuse {
+        Reuse::Fresh { freshness, .. } => {
+            format!(
+                "a hit: its age of {} s is below its lifetime of {} s",
+                freshness.age_secs, freshness.lifetime_secs
+            )
+        }
+        Reuse::Stale { freshness, why, .. } => {
+            format!("served stale, {} s after its end: {}", -freshness.ttl_secs(), why.as_str())
+        }
+        Reuse::Revalidate { why, .. } => {
+            format!("the origin is asked whether it still holds: {}", reason(*why))
+        }
+        Reuse::Complete { .. } => "the origin is asked for the bytes that the stored part lacks".into(),
+        Reuse::Fetch { why, .. } => format!("the origin is asked for it: {}", reason(*why)),
+        Reuse::Slice(slice) => {
+            format!("a slice of a large object is fetched: bytes {} to {}", slice.first, slice.last)
+        }
+        Reuse::Pass(why) => format!("goes to the origin as it is: {}", reason(*why)),
+        Reuse::Refuse(status, why) => format!("{} from here: {}", status.as_u16(), reason(*why)),
+    }
+}
+
+fn reason(why: Forward) -> &'static str {
+    match why {
+        Forward::UriMiss => "nothing is stored under its key",
+        Forward::VaryMiss => "what is stored is for other values of the fields in Vary",
+        Forward::Stale => "what is stored is stale",
+        Forward::NoCache => "what is stored says no-cache",
+        Forward::Request => "the request's own Cache-Control, which the site lets count",
+        Forward::Method => "its method is not answered from a cache",
+        Forward::Bypass => "the site bypasses its path",
+        Forward::Body => "it has a body",
+        Forward::Partial => "the stored part has not all that is asked for",
+        Forward::Condition => "its precondition is the origin's to judge",
+        Forward::TooManyVariants => "its key has as many variants as it may",
+        Forward::OnlyIfCached => "only-if-cached, and nothing that may be used is stored",
+        Forward::Failure => "the origin failed, and nothing stored may stand in",
+    }
+}
+
+fn rules_for(uri: &Uri, site: &crate::config::Site) -> Vec<String> {
+    let mut rules = Vec::new();
+    if site.rules.bypasses(uri) {
+        rules.push("bypass: never kept".to_owned());
+    }
+    let path = normal_path(uri);
+    for rule in site.rules.overrides.iter().filter(|rule| rule.path.matches(&path)) {
+        let statuses: Vec<&str> = rule.statuses.iter().map(http::StatusCode::as_str).collect();
+        let statuses = if statuses.is_empty() { "200".to_owned() } else { statuses.join(", ") };
+        rules.push(format!("ttl: {} s for status {statuses}", rule.ttl_secs));
+    }
+    rules
+}
+
+fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Variant {
+    let entry = &object.entry;
+    let headers = &entry.head.headers;
+    let field = |name: &str| headers.get(name).map(text);
+    let tags = match tags::of(headers) {
+        Tags::These(tags) => tags.into_iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
+        Tags::Any => vec!["(more than are compared: every tag purge takes it)".to_owned()],
+    };
+    let selecting = entry.selecting.values();
+    let lossy = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    Variant {
+        chosen,
+        status: entry.head.status.as_u16(),
+        selecting: selecting.map(|(name, value)| (name.to_string(), value.map(lossy))).collect(),
+        age_secs: freshness.age_secs,
+        initial_age_secs: entry.lifetime.initial_age_secs,
+        lifetime_secs: freshness.lifetime_secs,
+        source: freshness.source.as_str().into(),
+        when_stale: when_stale(entry.lifetime.stale),
+        etag: field("etag"),
+        last_modified: field("last-modified"),
+        tags,
+        encoding: field("content-encoding"),
+        body_bytes: object.body_bytes(),
+        part: match entry.content {
+            Content::Whole { .. } => None,
+            Content::Part(part) => Some(text(&part.content_range())),
+        },
+        epoch: object.epoch.number(),
+    }
+}
+
+fn when_stale(stale: WhenStale) -> String {
+    match stale {
+        WhenStale::NeverUnvalidated => "validated at each use, also while fresh".into(),
+        WhenStale::MustRevalidate => "must be validated".into(),
+        WhenStale::May { while_revalidate_secs, if_error_secs } => {
+            format!("stale-while-revalidate {while_revalidate_secs} s, stale-if-error {if_error_secs} s")
+        }
+    }
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}

@@ -1,0 +1,67 @@
+//! What the edge says it would do is what it does.
+
+use super::rig::{Origin, Rig, response};
+
+async fn explain(rig: &Rig, path: &str, headers: &str) -> String {
+    let got = rig
+        .ask("/explain", &format!("{{\"url\": \"http://site.test{path}\", \"headers\": [{headers}]}}"))
+        .await;
+    assert_eq!(got.status, 200, "{got:?}");
+    got.text()
+}
+
+#[track_caller]
+fn assert_says(explained: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(explained.contains(part), "no {part} in {explained}");
+    }
+}
+
+#[tokio::test]
+async fn each_verdict_is_said_with_its_reason_and_asks_nothing() {
+    let origin = Origin::answering(|_| {
+        let fields = "Cache-Control: max-age=60\r\nAge: 3\r\nETag: \"v\"\r\nSurrogate-Key: s t\r\nVary: Accept-Language\r\n";
+        response("200 OK", fields, "hello")
+    })
+    .await;
+    let rules = "bypass = [\"/admin/*\"]\n[[site.ttl]]\npath = \"/img/*\"\nttl = \"9s\"\n\
+                 [[site.redirect]]\nfrom = \"/old\"\nto = \"/new\"\n[site.key]\ncookies = [\"lang\"]";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    let cold = explain(&rig, "/a", "").await;
+    assert_says(
+        &cold,
+        &[r#""verdict":"fetch""#, "nothing is stored under its key", r#""site":"*""#, r#""variants":[]"#],
+    );
+    rig.get("/a").await;
+    rig.pass(10);
+    let fresh = explain(&rig, "/a", "").await;
+    let numbers =
+        [r#""age_secs":13"#, r#""initial_age_secs":3"#, r#""lifetime_secs":60"#, r#""source":"max-age""#];
+    assert_says(&fresh, &numbers);
+    let found =
+        [r#""verdict":"fresh""#, r#""tags":["s","t"]"#, r#""etag":"\"v\"""#, r#"["accept-language",null]"#];
+    assert_says(&fresh, &found);
+    assert_says(&fresh, &[r#"["cookie lang",""]"#, r#""chosen":true"#, r#""body_bytes":5"#, r#""epoch":0"#]);
+    let other = explain(&rig, "/a", r#"["accept-language", "de"]"#).await;
+    assert_says(
+        &other,
+        &[r#""verdict":"fetch""#, "for other values of the fields in Vary", r#""chosen":false"#],
+    );
+    let keyed = explain(&rig, "/a", r#"["cookie", "lang=de"]"#).await;
+    assert_says(&keyed, &[r#"["cookie lang","de"]"#, r#""variants":[]"#]);
+    rig.ask("/purge", r#"{"tag": "t", "soft": true}"#).await;
+    let soft = explain(&rig, "/a", "").await;
+    assert_says(&soft, &[r#""verdict":"revalidate""#, "what is stored is stale", r#""lifetime_secs":13"#]);
+    assert_says(
+        &explain(&rig, "/%61dmin/x", "").await,
+        &[r#""verdict":"pass""#, "bypasses", "bypass: never kept"],
+    );
+    assert_says(&explain(&rig, "/img/x", "").await, &["ttl: 9 s for status 200"]);
+    assert_says(&explain(&rig, "/old?q", "").await, &[r#""verdict":"redirect""#, "/new?q"]);
+    assert_eq!(origin.count(), 1);
+    for (body, status) in
+        [("", 400), (r#"{"url": "/a"}"#, 400), (r#"{"url": "http://a/", "headers": [["a b", ""]]}"#, 400)]
+    {
+        assert_eq!(rig.ask("/explain", body).await.status, status, "{body}");
+    }
+}

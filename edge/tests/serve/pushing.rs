@@ -1,0 +1,105 @@
+//! Content that is put into the edge ahead of demand.
+
+use super::client::{Client, Got};
+use super::rig::{Origin, Rig, response};
+
+async fn push(rig: &Rig, path: &str, fields: &str, body: &str) -> Got {
+    let head = format!(
+        "PUT /push HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nVerge-URL: http://site.test{path}\r\n\
+         Content-Length: {}\r\n{fields}\r\n{body}",
+        rig.token(),
+        body.len()
+    );
+    Client::connect(rig.admin).await.raw(head.as_bytes()).await
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_a_hit_with_its_fields_and_a_tag_of_its_content() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let fields = "Content-Type: text/css\r\nVerge-TTL: 60\r\nX-Own: 1\r\nUser-Agent: x\r\n";
+    let pushed = push(&rig, "/a", fields, "hello").await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    let got = rig.get("/a").await;
+    got.assert_hit();
+    assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    assert_eq!((got.field("content-type").as_str(), got.field("x-own").as_str()), ("text/css", "1"));
+    for name in ["verge-url", "verge-ttl", "user-agent", "authorization"] {
+        assert_eq!(got.field(name), "", "{name}");
+    }
+    let tag = got.field("etag");
+    assert!(pushed.text().contains(tag.trim_matches('"')), "{pushed:?}");
+    assert_eq!(rig.client().await.get_with("/a", &format!("If-None-Match: {tag}\r\n")).await.status, 304);
+    let part = rig.client().await.get_with("/a", "Range: bytes=1-2\r\n").await;
+    assert_eq!((part.status, part.text().as_str()), (206, "el"));
+    push(&rig, "/a", "Verge-TTL: 60\r\n", "other").await;
+    let other = rig.get("/a").await;
+    assert_eq!(other.text(), "other");
+    assert_ne!(other.field("etag"), tag);
+    assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_validated_at_the_origin_when_its_time_is_over() {
+    let origin = Origin::answering(|_| "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned()).await;
+    let rig = Rig::start(&[origin.address]).await;
+    push(&rig, "/a", "Cache-Control: max-age=5\r\nVerge-TTL: 600\r\n", "hello").await;
+    rig.pass(6);
+    let got = rig.get("/a").await;
+    assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    assert!(origin.seen()[0].to_ascii_lowercase().contains("if-none-match: \""), "{:?}", origin.seen());
+}
+
+#[tokio::test]
+async fn what_may_not_be_stored_is_refused_and_says_why() {
+    let origin = Origin::start().await;
+    let rules = "bypass = [\"/admin/*\"]\nmax_object = \"1KB\"";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    for (path, fields, body, status) in [
+        ("/a", "Cache-Control: no-store\r\n", "x", 422),
+        ("/admin/a", "Verge-TTL: 60\r\n", "x", 422),
+        ("/a", "Verge-TTL: soon\r\n", "x", 400),
+        ("/a", "Verge-TTL: 60\r\n", &*"x".repeat(1_001), 413),
+    ] {
+        let got = push(&rig, path, fields, body).await;
+        assert_eq!(got.status, status, "{path} {fields}: {}", got.text());
+    }
+    let nobody =
+        "PUT /push HTTP/1.1\r\nHost: a\r\nVerge-URL: http://site.test/a\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(Client::connect(rig.admin).await.raw(nobody.as_bytes()).await.status, 401);
+    // Without a length, the limit shows as it comes.
+    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1_000));
+    let head = format!(
+        "PUT /push HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nVerge-URL: http://site.test/a\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n",
+        rig.token()
+    );
+    assert_eq!(Client::connect(rig.admin).await.raw(head.as_bytes()).await.status, 413);
+    let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
+    assert!(metrics.contains("verge_edge_fill_bytes 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_purge_during_a_push_wins_and_a_push_wins_over_a_fetch_from_before_it() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut pusher = Client::connect(rig.admin).await;
+    let head = format!(
+        "PUT /push HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nVerge-URL: http://site.test/a\r\n\
+         Cache-Tag: t\r\nVerge-TTL: 60\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        rig.token()
+    );
+    pusher.write(head.as_bytes()).await;
+    // The 100 says that the push has begun.
+    assert_eq!(pusher.head().await.status, 100);
+    rig.ask("/purge", r#"{"tag": "t"}"#).await;
+    pusher.write(b"hello").await;
+    assert_eq!(pusher.response().await.status, 409);
+    let mut early = rig.client().await;
+    early.send_get("/a", "").await;
+    let old = origin.next().await;
+    assert_eq!(push(&rig, "/a", "Verge-TTL: 60\r\n", "pushed").await.status, 200);
+    old.respond(&response("200 OK", "Cache-Control: max-age=60\r\n", "old")).await;
+    assert_eq!(early.response().await.text(), "old");
+    assert_eq!(rig.get("/a").await.text(), "pushed");
+}
