@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -256,6 +256,17 @@ impl Server {
         Self { listening: listening.collect(), child }
     }
 
+    /// Leaves room for so many more descriptors.
+    fn leave_descriptors(&self, more: u64) {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count();
+        let limit = libc::rlimit { rlim_cur: open as u64 + more, rlim_max: open as u64 + more };
+        let pid = libc::pid_t::try_from(self.child.id()).unwrap();
+        #[expect(unsafe_code, reason = "the limit is a valid pointer, and the child is ours")]
+        let result =
+            unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+        assert_eq!(result, 0);
+    }
+
     fn signal(&self, signal: libc::c_int) {
         let pid = libc::pid_t::try_from(self.child.id()).unwrap();
         #[expect(
@@ -295,6 +306,32 @@ fn serve_says_where_it_listens_answers_and_drains() {
         server.signal(signal);
         assert_eq!(server.child.wait().unwrap().code(), Some(0));
     }
+}
+
+/// A question for the addresses of www.example.com.
+const QUESTION: &[u8] = b"\0\x07\0\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
+
+#[test]
+fn connections_that_are_idle_give_way_when_descriptors_run_out() {
+    let folder = folder(GOOD);
+    let mut server = Server::start(folder.path());
+    let address = server.listening[0].0;
+    server.leave_descriptors(10);
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = u16::try_from(QUESTION.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length, QUESTION].concat()).unwrap();
+        let mut answer = [0; 14];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!((answer[3], answer[5] & 0x0f), (7, 0), "the ID and the code");
+    }
+    // The first of them made room for all the others.
+    let gone = (&idle[0]).read(&mut [0; 1]).unwrap_or(0);
+    assert_eq!(gone, 0);
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

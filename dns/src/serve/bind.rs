@@ -12,6 +12,10 @@ use crate::config::Udp;
 
 /// Connections the kernel keeps while none is accepted; it lowers this to what the system allows.
 const BACKLOG: libc::c_int = 1024;
+/// What the system keeps of a connection's answers (Linux doubles it for its own use): one of the largest.
+const SEND_BUFFER_OCTETS: usize = 64 * 1024;
+/// What the system keeps of a connection's questions: some hundred.
+const RECEIVE_BUFFER_OCTETS: usize = 32 * 1024;
 /// Tries to find a port that is free for UDP and TCP when the system is asked for one.
 const PORT_TRIES: usize = 64;
 /// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
@@ -124,6 +128,10 @@ fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
     only_v6(&socket, address)?;
+    // Connections inherit these. Without them the system gives each up to some MiB, and who does not read its answers
+    // would have as much made and kept for it.
+    socket.set_send_buffer_size(SEND_BUFFER_OCTETS)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -123,6 +123,25 @@ async fn who_does_not_read_is_dropped() {
     assert_eq!(ended.await.unwrap(), Ended::SlowReader);
 }
 
+/// On one thread a conversation that never waits would keep all others waiting.
+#[tokio::test(start_paused = true)]
+async fn who_has_one_question_does_not_wait_for_who_has_thousands() {
+    const MANY: usize = 20_000;
+    let shared = shared();
+    let (mut many, _) = talk(&shared, 1 << 20);
+    let (mut one, _) = talk(&shared, 4096);
+    many.write_all(&question(1).repeat(MANY)).await.unwrap();
+    one.write_all(&question(2)).await.unwrap();
+    assert_eq!(read_answer(&mut one).await[1], 2);
+    let mut answered = Vec::new();
+    tokio::select! {
+        biased;
+        read = many.read_buf(&mut answered) => assert!(read.unwrap() > 0),
+        () = std::future::ready(()) => {}
+    }
+    assert!(answered.len() < 2000 * question(1).len(), "{} octets were sent before", answered.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_no_question_ends_the_connection() {
     for garbage in [&b"\0\0"[..], b"\0\x01x", b"\0\x0b12345678901"] {
