@@ -292,6 +292,11 @@ impl Zone {
         self.beneath == Beneath::Nothing
     }
 
+    /// Whether `name`, in lower case, owns records.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.nodes.contains_key(name)
+    }
+
     pub(crate) fn has_wildcard_cut(&self) -> bool {
         self.cuts().any(|cut| cut.starts_with("*."))
     }

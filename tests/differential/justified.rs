@@ -27,6 +27,9 @@ pub(crate) fn justified(
         Part::Answer | Part::Authority if question.rtype == DS && ends_at_a_parent(ours, &others) => Some(
             "the DS at the end of a chain comes from the parent (RFC 4035 §3.1.4.1); Knot and BIND stay in the zone below",
         ),
+        Part::Truncated if has_no_glue_from_wildcards(zone, ours, &others) => Some(
+            "glue is what the zone holds at that very name, as in BIND; NSD and Knot take it from wildcards below a cut, too",
+        ),
         Part::Additional if names_the_target(zone, ours, knot) => {
             Some("data beside an answer: Knot's, but by the name that was pointed at, not twice, and no glue")
         }
@@ -84,6 +87,15 @@ fn ends_at_a_parent(ours: &Answer, others: &[&Answer]) -> bool {
             && more.peek().is_some()
             && more.all(|record| record.rtype == DS && is_target(&record.owner))
     })
+}
+
+/// Knot cut its answer for glue that BIND and we do not give: of names that are not in the zone.
+fn has_no_glue_from_wildcards(zone: &Zone, ours: &Answer, others: &[&Answer]) -> bool {
+    let [knot, bind] = others else { return false };
+    let mut more = knot.additional.difference(&ours.additional).peekable();
+    ours.truncated == bind.truncated
+        && more.peek().is_some()
+        && more.all(|record| zone.is_below_a_cut(&record.owner) && !zone.has(&record.owner))
 }
 
 /// Knot names a wildcard itself as the owner of what stands beside, repeats an RRset that is in the answer, and takes
