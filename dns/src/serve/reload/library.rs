@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::folder::{self, Content, FolderError, Read};
 use super::report::{Change, Report, State, ZoneReport};
-use super::settle::{self, Candidate, Chosen, Settled};
+use super::settle::{self, Candidate, Chosen, Memory, Settled};
 use crate::config::Config;
 use crate::limit::cookie::Secrets;
 use crate::name::Name;
@@ -40,6 +40,7 @@ pub(crate) struct Library {
     terms_changed: bool,
     shelf: BTreeMap<PathBuf, Book>,
     good: HashMap<Name, Good>,
+    memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
     told: HashMap<Name, Vec<Problem>>,
 }
@@ -104,6 +105,7 @@ impl Library {
             terms_changed: true,
             shelf: BTreeMap::new(),
             good: HashMap::new(),
+            memory: Memory::default(),
             told: HashMap::new(),
         }
     }
@@ -125,7 +127,7 @@ impl Library {
         }
         self.terms_changed = false;
         let mut candidates = self.candidates();
-        let settled = settle::settle(&mut candidates, &self.terms.rules);
+        let settled = settle::settle(&mut candidates, &self.terms.rules, &mut self.memory);
         // Nothing that is good is let go before all that replaces it is there.
         let mut good = HashMap::new();
         let mut zones = Vec::new();
@@ -136,8 +138,8 @@ impl Library {
         }
         let before = std::mem::replace(&mut self.good, good);
         let world = self.world(&zones);
-        let removed =
-            before.into_keys().filter(|apex| !zones.iter().any(|zone| zone.apex == *apex)).collect();
+        let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
+        let removed = before.into_keys().filter(|apex| !there.contains(apex)).collect();
         let report = Report { zones, removed, nameless: self.nameless() };
         self.told = report.zones.iter().map(|zone| (zone.apex.clone(), zone.problems.clone())).collect();
         Ok(Loaded { world: Some(world), report })
@@ -200,7 +202,9 @@ impl Library {
         let mut problems = book.problems.clone();
         let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
         let (new, withheld) = if is_good { (book.zone.clone(), None) } else { (None, book.zone.clone()) };
-        if let (Some(old), Some(new)) = (&good, &new) {
+        if let (Some(old), Some(new)) = (&good, &new)
+            && !Arc::ptr_eq(old, new)
+        {
             problems.extend(check::serial(old, new));
         }
         Candidate {
@@ -219,12 +223,8 @@ impl Library {
         let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
         let (state, good) = match (chosen, divided) {
-            (Chosen::New(zone), Some(divided)) => {
-                (State::Current, Some(compile(zone, Arc::new(divided), before)))
-            }
-            (Chosen::Good(zone), Some(divided)) => {
-                (State::Previous, Some(compile(zone, Arc::new(divided), before)))
-            }
+            (Chosen::New(zone), Some(divided)) => (State::Current, Some(compile(zone, divided, before))),
+            (Chosen::Good(zone), Some(divided)) => (State::Previous, Some(compile(zone, divided, before))),
             (Chosen::Frozen(_), _) => (State::Previous, before.cloned()),
             _ => (State::Broken, None),
         };
@@ -338,7 +338,8 @@ fn without_texts(mut zone: Zone) -> Zone {
 fn compile(zone: Arc<Zone>, divided: Arc<Divided>, before: Option<&Good>) -> Good {
     if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.zone, &zone)) {
         // Only the other zones changed, and mostly not in a way that this one sees.
-        if before.divided.public == divided.public && before.divided.internal == divided.internal {
+        let same = |old: &Divided, new: &Divided| old.public == new.public && old.internal == new.internal;
+        if Arc::ptr_eq(&before.divided, &divided) || same(&before.divided, &divided) {
             return Good { divided, ..before.clone() };
         }
     }

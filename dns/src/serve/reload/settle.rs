@@ -3,14 +3,17 @@
 //! A zone can be at fault because of another (a name server that has become internal), so all zones are divided
 //! together, those at fault step back, and the rest is divided again. Each round takes at least one version away, so
 //! there is an end.
+//!
+//! A load costs what its edits can reach: see [`Division`]. All else is the same value as before, and is not checked again.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::library::seen;
 use crate::name::Name;
 use crate::zone::check;
-use crate::zone::privacy::{Divided, Rules, Selection, divide};
+use crate::zone::privacy::{Divided, Division, Part, Rules, Selection};
 use crate::zone::{Problem, Severity, SourceFile, Zone};
 
 /// A zone that has a file.
@@ -47,7 +50,20 @@ pub(super) struct Settled {
     pub(super) chosen: Chosen,
     /// All that was found, of versions that were turned down, too.
     pub(super) problems: Vec<Problem>,
-    pub(super) divided: Option<Divided>,
+    pub(super) divided: Option<Arc<Divided>>,
+}
+
+/// What the last load came to, so that the next one need not do it again.
+#[derive(Default)]
+pub(super) struct Memory {
+    division: Division,
+    judged: HashMap<Name, Judged>,
+}
+
+/// A zone as it was divided, and all that is to say of it.
+struct Judged {
+    divided: Arc<Divided>,
+    problems: Arc<[Problem]>,
 }
 
 impl Candidate {
@@ -78,10 +94,10 @@ impl Chosen {
         }
     }
 
-    fn zone(&self) -> Option<&Zone> {
+    fn zone(&self) -> Option<&Arc<Zone>> {
         match self {
             Self::New(zone) | Self::Good(zone) | Self::Frozen(zone) => Some(zone),
-            Self::Nothing(zone) => zone.as_deref(),
+            Self::Nothing(zone) => zone.as_ref(),
         }
     }
 
@@ -99,41 +115,52 @@ impl Chosen {
     }
 }
 
-pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules) -> Vec<Settled> {
+pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules, memory: &mut Memory) -> Vec<Settled> {
     let mut chosen: Vec<Chosen> = candidates.iter().map(Chosen::first).collect();
     let mut turned_down: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
     loop {
-        let mut divided = divide_all(&chosen, rules);
+        memory.divide(&chosen, rules);
         let mut again = false;
-        for (at, divided) in divided.iter_mut().enumerate() {
-            let Some(divided) = divided else { continue };
-            check_views(&chosen[at], divided);
-            if chosen[at].may_step_back() && has_error(&divided.problems) {
-                add_new(&mut turned_down[at], std::mem::take(&mut divided.problems));
-                chosen[at].step_back(&candidates[at]);
+        for (at, chosen) in chosen.iter_mut().enumerate() {
+            let Some(judged) = memory.judged.get(&candidates[at].apex) else { continue };
+            if chosen.may_step_back() && has_error(&judged.problems) {
+                add_new(&mut turned_down[at], judged.problems.to_vec());
+                chosen.step_back(&candidates[at]);
                 again = true;
             }
         }
         if !again {
-            return finish(candidates, chosen, turned_down, divided);
+            return finish(candidates, chosen, turned_down, memory);
         }
     }
 }
 
-fn divide_all(chosen: &[Chosen], rules: &Rules) -> Vec<Option<Divided>> {
-    let zones: Vec<&Zone> = chosen.iter().filter_map(Chosen::zone).collect();
-    let mut divided = divide(&zones, rules).into_iter();
-    chosen.iter().map(|chosen| chosen.zone().and_then(|_| divided.next())).collect()
+impl Memory {
+    /// Divides and checks what is chosen, as far as it is not the same as before.
+    fn divide(&mut self, chosen: &[Chosen], rules: &Rules) {
+        let zones: Vec<Arc<Zone>> = chosen.iter().filter_map(Chosen::zone).map(Arc::clone).collect();
+        self.division = self.division.again(&zones, rules);
+        let mut before = std::mem::take(&mut self.judged);
+        for part in self.division.parts() {
+            let apex = part.zone.apex.clone();
+            let same = before.remove(&apex).filter(|judged| Arc::ptr_eq(&judged.divided, &part.divided));
+            self.judged.insert(apex, same.unwrap_or_else(|| Judged::of(part)));
+        }
+    }
 }
 
-/// Zone rules hold for what each view sees: a CNAME may stand beside an address that only the other view has.
-fn check_views(chosen: &Chosen, divided: &mut Divided) {
-    let Some(zone) = chosen.zone() else { return };
-    let mut problems = check_view(zone, &divided.internal);
-    if let Some(public) = divided.public.as_ref().filter(|public| **public != divided.internal) {
-        add_new(&mut problems, check_view(zone, public));
+impl Judged {
+    /// Zone rules hold for what each view sees: a CNAME may stand beside an address that only the other view has.
+    fn of(part: &Part) -> Self {
+        let Part { zone, divided, .. } = part;
+        let mut problems = divided.problems.clone();
+        let mut in_views = check_view(zone, &divided.internal);
+        if let Some(public) = divided.public.as_ref().filter(|public| **public != divided.internal) {
+            add_new(&mut in_views, check_view(zone, public));
+        }
+        add_new(&mut problems, in_views);
+        Self { divided: Arc::clone(divided), problems: problems.into() }
     }
-    add_new(&mut divided.problems, problems);
 }
 
 fn check_view(zone: &Zone, selection: &Selection) -> Vec<Problem> {
@@ -147,20 +174,20 @@ fn finish(
     candidates: &mut [Candidate],
     chosen: Vec<Chosen>,
     turned_down: Vec<Vec<Problem>>,
-    divided: Vec<Option<Divided>>,
+    memory: &Memory,
 ) -> Vec<Settled> {
     let cycles = cycles(&chosen);
-    let all = candidates.iter_mut().zip(chosen).zip(turned_down).zip(divided).zip(cycles);
-    all.map(|((((candidate, chosen), turned_down), mut divided), cycles)| {
+    let all = candidates.iter_mut().zip(chosen).zip(turned_down).zip(cycles);
+    all.map(|(((candidate, chosen), turned_down), cycles)| {
+        let judged = memory.judged.get(&candidate.apex).filter(|_| chosen.zone().is_some());
         let mut problems = std::mem::take(&mut candidate.problems);
         add_new(&mut problems, turned_down);
         // Positions in an older version mean nothing in the file as it is now.
         if matches!(chosen, Chosen::New(_)) {
-            let found = divided.as_mut().map(|divided| std::mem::take(&mut divided.problems));
-            add_new(&mut problems, found.unwrap_or_default());
+            add_new(&mut problems, judged.map(|judged| judged.problems.to_vec()).unwrap_or_default());
             add_new(&mut problems, cycles);
         }
-        Settled { chosen, problems, divided }
+        Settled { chosen, problems, divided: judged.map(|judged| Arc::clone(&judged.divided)) }
     })
     .collect()
 }
@@ -168,7 +195,7 @@ fn finish(
 /// Delegations that lead in circles, by candidate.
 fn cycles(chosen: &[Chosen]) -> Vec<Vec<Problem>> {
     let (places, zones): (Vec<usize>, Vec<&Zone>) =
-        chosen.iter().enumerate().filter_map(|(at, chosen)| chosen.zone().map(|zone| (at, zone))).unzip();
+        chosen.iter().enumerate().filter_map(|(at, chosen)| chosen.zone().map(|zone| (at, &**zone))).unzip();
     let mut found: Vec<Vec<Problem>> = chosen.iter().map(|_| Vec::new()).collect();
     for across in check::cycles(&zones) {
         found[places[across.zone]].push(across.problem);

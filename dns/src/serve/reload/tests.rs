@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::library::{Library, Loaded, Terms};
-use super::report::{Change, Report, State};
+use super::report::{Change, Report, State, ZoneReport};
 use crate::answer::{Class, Kind, Query, answer};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -280,4 +281,66 @@ fn a_folder_that_vanishes_takes_no_zone_with_it() {
     folder.write("a.example.zone", "x A not-an-address\n");
     assert_eq!(states(&folder.load())[0].1, State::Previous);
     assert_eq!(folder.outside("x.a.example"), Kind::Positive);
+}
+
+#[test]
+fn an_edit_touches_only_zones_that_lead_to_it() {
+    let mut folder = Folder::new(&[
+        ("a.example.zone", "x A 203.0.113.1\n"),
+        ("b.example.zone", "to CNAME x.a.example.\n"),
+        ("c.example.zone", "y A 203.0.113.2\ndb A 10.0.0.1\n"),
+    ]);
+    let before = folder.load();
+    folder.write("a.example.zone", "x A 10.0.0.5\n");
+    let after = folder.load();
+    let kept = |at: usize| {
+        let (before, after): (&ZoneReport, &ZoneReport) = (&before.zones[at], &after.zones[at]);
+        let one = Arc::ptr_eq(before.divided.as_ref().unwrap(), after.divided.as_ref().unwrap());
+        let two = Arc::ptr_eq(before.public.as_ref().unwrap(), after.public.as_ref().unwrap());
+        let three = Arc::ptr_eq(before.internal.as_ref().unwrap(), after.internal.as_ref().unwrap());
+        [one, two, three]
+    };
+    assert_eq!([kept(0), kept(1), kept(2)], [[false; 3], [false; 3], [true; 3]]);
+    assert_eq!(folder.outside("to.b.example"), Kind::NxDomain);
+}
+
+#[test]
+fn zones_that_come_and_go_are_divided_with_all_others() {
+    let mut folder = Folder::new(&[("b.example.zone", "to CNAME x.a.example.\n")]);
+    folder.load();
+    assert_eq!(folder.outside("to.b.example"), Kind::Partial);
+    folder.write("a.example.zone", "x A 10.0.0.5\n");
+    folder.load();
+    assert_eq!(folder.outside("to.b.example"), Kind::NxDomain);
+    fs::remove_file(folder.path("a.example.zone")).unwrap();
+    assert_eq!(folder.load().removed.len(), 1);
+    assert_eq!(folder.outside("to.b.example"), Kind::Partial);
+}
+
+#[test]
+fn a_zone_at_fault_because_of_another_recovers_with_it() {
+    let mut folder = Folder::new(&[("a.example.zone", "ns2 A 203.0.113.1\n"), ("b.example.zone", "")]);
+    let text = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns2.a.example.\nwww A 203.0.113.9\n";
+    folder.write_raw("b.example.zone", text);
+    folder.load();
+    folder.write("a.example.zone", "ns2 A 10.0.0.1\n");
+    let report = folder.load();
+    assert!(report.zones.iter().any(|zone| zone.state == State::Previous), "{}", messages(&report));
+    assert_eq!(folder.outside("www.b.example"), Kind::Positive);
+    folder.write("a.example.zone", "ns2 A 203.0.113.2\n");
+    let report = folder.load();
+    assert!(report.zones.iter().all(|zone| zone.state == State::Current), "{}", messages(&report));
+}
+
+#[test]
+fn a_serial_that_was_not_raised_is_told_once() {
+    let mut folder = Folder::new(&[("a.example.zone", "x A 203.0.113.1\n"), ("b.example.zone", "")]);
+    folder.load();
+    folder.write("a.example.zone", "x A 203.0.113.2\n");
+    let news = |report: &Report| -> Vec<&'static str> {
+        report.zones.iter().flat_map(|zone| &zone.news).map(|problem| problem.code).collect()
+    };
+    assert!(news(&folder.load()).contains(&"serial-not-raised"));
+    folder.write("b.example.zone", "x A 203.0.113.2\n");
+    assert_eq!(news(&folder.load()), ["serial-not-raised"]);
 }
