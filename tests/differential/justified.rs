@@ -30,6 +30,13 @@ pub(crate) fn justified(
         Part::Truncated if has_no_glue_from_wildcards(zone, ours, &others) => Some(
             "glue is what the zone holds at that very name, as in BIND; NSD and Knot take it from wildcards below a cut, too",
         ),
+        Part::Truncated | Part::Additional
+            if of("nsd").is_some_and(|nsd| tells_that_glue_is_missing(ours, nsd)) =>
+        {
+            Some(
+                "TC is set when glue below the cut does not fit (RFC 9471 §3.1); NSD and BIND leave it out in silence",
+            )
+        }
         Part::Additional if names_the_target(zone, ours, knot) => {
             Some("data beside an answer: Knot's, but by the name that was pointed at, not twice, and no glue")
         }
@@ -44,6 +51,7 @@ pub(crate) fn justified(
     }
 }
 
+const NS: u16 = 2;
 const CNAME: u16 = 5;
 const DNAME: u16 = 39;
 const DS: u16 = 43;
@@ -96,6 +104,22 @@ fn has_no_glue_from_wildcards(zone: &Zone, ours: &Answer, others: &[&Answer]) ->
     ours.truncated == bind.truncated
         && more.peek().is_some()
         && more.all(|record| zone.is_below_a_cut(&record.owner) && !zone.has(&record.owner))
+}
+
+/// What NSD left out, and we gave over TCP, are addresses of name servers below the very cut.
+fn tells_that_glue_is_missing(ours: &Answer, nsd: &Answer) -> bool {
+    let is_in_domain = |glue: &Record| {
+        let own = |ns: &&Record| ns.rtype == NS && ns.rdata == glue.owner;
+        let below = |ns: &Record| format!(".{}", glue.owner).ends_with(&format!(".{}", ns.owner));
+        ours.authority.iter().filter(own).any(below)
+    };
+    let mut missing = ours.additional.difference(&nsd.additional).peekable();
+    ours.truncated
+        && !nsd.truncated
+        && ours.authority == nsd.authority
+        && nsd.additional.is_subset(&ours.additional)
+        && missing.peek().is_some()
+        && missing.all(is_in_domain)
 }
 
 /// Knot names a wildcard itself as the owner of what stands beside, repeats an RRset that is in the answer, and takes
