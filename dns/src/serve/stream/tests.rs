@@ -133,13 +133,13 @@ async fn who_has_one_question_does_not_wait_for_who_has_thousands() {
     many.write_all(&question(1).repeat(MANY)).await.unwrap();
     one.write_all(&question(2)).await.unwrap();
     assert_eq!(read_answer(&mut one).await[1], 2);
-    let mut answered = Vec::new();
+    let mut answered = Vec::with_capacity(1 << 20);
     tokio::select! {
         biased;
         read = many.read_buf(&mut answered) => assert!(read.unwrap() > 0),
         () = std::future::ready(()) => {}
     }
-    assert!(answered.len() < 2000 * question(1).len(), "{} octets were sent before", answered.len());
+    assert!(answered.len() < 500 * question(1).len(), "{} octets were sent before", answered.len());
 }
 
 #[tokio::test(start_paused = true)]
