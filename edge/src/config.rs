@@ -25,6 +25,7 @@ pub use place::ConfigError;
 
 use crate::key::KeyRules;
 use crate::policy::Rules;
+use crate::policy::encoding::Coding;
 use crate::policy::rewrite::{FieldRules, ForwardTags, Redirect};
 
 /// Everything one edge needs to run.
@@ -81,6 +82,8 @@ pub struct Site {
     pub key: KeyRules,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
+    /// Into which codings text is put while it is stored, the liked best first; none: it stays as it came.
+    pub compress: Vec<Coding>,
     /// Whether clients see `Surrogate-Key` and `Cache-Tag`.
     pub forward_tags: ForwardTags,
     /// What is done to a request before anything else looks at it.

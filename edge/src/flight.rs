@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Version};
+use tokio::sync::Semaphore;
 
 pub use fill::INTERRUPTED;
 pub use log::Reader;
@@ -49,6 +50,8 @@ pub struct Flights {
     metrics: Metrics,
     /// This edge's name in the fields that it adds.
     name: String,
+    /// Room for bodies that are encoded while they fill.
+    encoders: Arc<Semaphore>,
 }
 
 /// One site as a fetch needs it.
@@ -121,7 +124,8 @@ impl Flights {
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
-        Self { table, apart: Markers::default(), store, clock, metrics, name }
+        let encoders = Arc::new(Semaphore::new(fill::encode::MAX_AT_ONCE));
+        Self { table, apart: Markers::default(), store, clock, metrics, name, encoders }
     }
 
     /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: the fetch that this request

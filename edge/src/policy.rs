@@ -18,6 +18,7 @@ pub mod complete;
 pub mod control;
 pub mod date;
 pub mod disguise;
+pub mod encoding;
 pub mod freshen;
 pub mod freshness;
 pub mod headers;

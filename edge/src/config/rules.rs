@@ -11,6 +11,7 @@ use super::site::SiteTable;
 use super::unit::Span;
 use crate::key::{Device, Keep, KeyRules, Order, Query};
 use crate::policy::Rules;
+use crate::policy::encoding::Coding;
 use crate::policy::headers::origin;
 use crate::policy::pattern::{MAX_WILDCARDS, PathPattern};
 use crate::policy::rewrite::{self, FieldRules, Redirect};
@@ -29,6 +30,24 @@ pub(super) enum SetCookieName {
     WhenExplicit,
     Never,
     Strip,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CodingName {
+    Br,
+    Zstd,
+    Gzip,
+}
+
+impl From<CodingName> for Coding {
+    fn from(name: CodingName) -> Self {
+        match name {
+            CodingName::Br => Self::Br,
+            CodingName::Zstd => Self::Zstd,
+            CodingName::Gzip => Self::Gzip,
+        }
+    }
 }
 
 #[derive(Deserialize)]

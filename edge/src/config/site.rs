@@ -34,6 +34,8 @@ pub(super) struct SiteTable {
     pub(super) ttl: Vec<TtlTable>,
     max_object: Option<Spanned<Size>>,
     #[serde(default)]
+    compress: Vec<rules::CodingName>,
+    #[serde(default)]
     forward_tags: bool,
     #[serde(default)]
     key: KeyTable,
@@ -91,6 +93,7 @@ fn site(
         rules,
         key: rules::key(table.key)?,
         max_object_bytes,
+        compress: table.compress.into_iter().map(Into::into).collect(),
         forward_tags: if table.forward_tags { ForwardTags::Yes } else { ForwardTags::No },
         request_fields: rules::fields(table.request)?,
         response_fields: rules::fields(table.response)?,

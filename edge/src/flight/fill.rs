@@ -1,6 +1,7 @@
 //! The task that fetches: it asks the origin, tells the verdict, fills the log and stores.
 
 mod arriving;
+pub(super) mod encode;
 mod parts;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use super::verdict::{Cut, Filling, Own, Plan, Verdict, Why};
 use super::{Fetch, Flights};
 use crate::key;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
+use crate::policy::encoding;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::range::Part;
@@ -23,6 +25,7 @@ use crate::policy::{
 };
 use crate::store::{Mode, Object, Put, Share, Ticket};
 use arriving::Arriving;
+use encode::Encoder;
 
 /// Whom a fetch is meant for.
 #[derive(Debug)]
@@ -215,7 +218,8 @@ impl Task {
     /// A 304 to our own conditions (RFC 9111 §4.3.4).
     async fn validated(&self, object: &Arc<Object>, answered: Answered) -> Option<Storing> {
         let Fetch { site, key, request, .. } = &self.fetch;
-        let head = head_of(&answered);
+        let mut head = head_of(&answered);
+        encoding::confirmed(&object.entry.head.headers, &mut head, &site.site.compress);
         match policy::freshen(
             request,
             &object.entry,
@@ -260,17 +264,39 @@ impl Task {
 
     /// A response to what the client asked: store it or leave it to the request that caused it.
     fn received(&self, answered: Answered) -> Option<Storing> {
-        let head = head_of(&answered);
-        let length = answered.response.body().size_hint().exact();
+        let mut head = self.head_of(&answered);
+        let mut length = answered.response.body().size_hint().exact();
         match self.admitted(&head, length, &answered) {
             Err(why) => self.apart(answered, why),
             Ok(lifetime) => {
                 let version = answered.response.version();
+                let encoder = self.encoder(&mut head, length);
+                length = length.filter(|_| encoder.is_none());
                 let entry = self.entry(&head, lifetime, length, &answered);
                 let filling = Filling { response: head, version, entry, length, cut: Cut::AsItCame };
-                self.storing(filling, Arriving::new(answered.response.into_body(), &self.flights.metrics))
+                let body = Arriving::new(answered.response.into_body(), &self.flights.metrics);
+                let body = match encoder {
+                    Some(encoder) => body.encoded(encoder),
+                    None => body,
+                };
+                self.storing(filling, body)
             }
         }
+    }
+
+    /// Encodes what is worth it, where the site says so, and puts it into the head.
+    fn encoder(&self, head: &mut ResponseHead, length: Option<u64>) -> Option<Encoder> {
+        let Fetch { site, request, .. } = &self.fetch;
+        let coding = encoding::chosen(&request.headers, head, &site.site.compress, length)?;
+        let encoder = Encoder::new(coding, &self.flights.encoders)?;
+        encoding::encoded(head, coding);
+        Some(encoder)
+    }
+
+    fn head_of(&self, answered: &Answered) -> ResponseHead {
+        let mut head = head_of(answered);
+        encoding::mark(&mut head, &self.fetch.site.site.compress);
+        head
     }
 
     /// Whether a response with this head may be stored.

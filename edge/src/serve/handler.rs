@@ -21,8 +21,8 @@ use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
-use crate::policy::rewrite;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
+use crate::policy::{encoding, rewrite};
 use crate::store::Store;
 
 /// Everything a request may need.
@@ -232,6 +232,7 @@ impl Edge {
         let mut request = received(request);
         let site = Arc::clone(&self.fetch_sites[index]);
         site.site.request_fields.apply(&mut request.headers);
+        encoding::normalise(&mut request.headers, &site.site.compress);
         let key = key(&request, &site.site.key);
         Some(Found { request, site, key })
     }

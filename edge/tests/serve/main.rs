@@ -8,6 +8,7 @@ mod caching;
 mod client;
 mod collapsing;
 mod edition;
+mod encoding;
 mod explaining;
 mod forwarding;
 mod hostile;

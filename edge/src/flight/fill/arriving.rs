@@ -1,13 +1,14 @@
 //! The pieces of a response on its way into a log: from the origin, and round them what is stored already.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
+use super::encode::{Encoder, FLUSH_AFTER, Work};
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
@@ -20,7 +21,25 @@ pub(super) struct Arriving {
     /// Bytes that the origin has still to send, if pieces of ours depend on their number.
     left: Option<u64>,
     after: VecDeque<Bytes>,
+    encoder: Option<Encoding>,
     metrics: Metrics,
+}
+
+/// A body that is encoded as it arrives.
+struct Encoding {
+    encoder: Encoder,
+    state: Unencoded,
+}
+
+/// What an encoder may still hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unencoded {
+    /// Nothing that was not given out.
+    Nothing,
+    /// Something.
+    Some,
+    /// Its end was given out.
+    Ended,
 }
 
 /// Why no more of it arrives.
@@ -30,6 +49,8 @@ pub(super) enum Broken {
     Origin(BodyError),
     /// The origin sent more or less than its `Content-Range` said.
     Length,
+    /// It could not be encoded.
+    Encoder(io::Error),
 }
 
 /// A smaller piece would keep a read buffer of several times its size alive.
@@ -39,7 +60,7 @@ impl Arriving {
     /// All of it from the origin.
     pub(super) fn new(origin: OriginBody, metrics: &Metrics) -> Self {
         let (before, after) = (VecDeque::new(), VecDeque::new());
-        Self { before, origin, left: None, after, metrics: metrics.clone() }
+        Self { before, origin, left: None, after, encoder: None, metrics: metrics.clone() }
     }
 
     /// A stored part's pieces on the side of the missing ones on which they lie.
@@ -47,7 +68,13 @@ impl Arriving {
         let pieces = held.iter().cloned().collect();
         let (before, after) =
             if missing.first == 0 { (VecDeque::new(), pieces) } else { (pieces, VecDeque::new()) };
-        Self { before, origin, left: Some(missing.length()), after, metrics: metrics.clone() }
+        let left = Some(missing.length());
+        Self { before, origin, left, after, encoder: None, metrics: metrics.clone() }
+    }
+
+    /// The same, encoded.
+    pub(super) fn encoded(self, encoder: Encoder) -> Self {
+        Self { encoder: Some(Encoding { encoder, state: Unencoded::Nothing }), ..self }
     }
 
     /// Whether there is nothing of it.
@@ -55,8 +82,43 @@ impl Arriving {
         self.before.is_empty() && self.after.is_empty() && self.origin.is_end_stream()
     }
 
-    /// The next piece. It loses nothing when it is dropped before it is ready.
+    /// The next piece. One that is encoded may not be dropped before it is ready, unless no other will be asked for.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+        match self.encoder.take() {
+            None => self.next_as_it_came().await,
+            Some(mut encoding) => {
+                let next = self.next_encoded(&mut encoding).await;
+                self.encoder = Some(encoding);
+                next
+            }
+        }
+    }
+
+    /// Works until something comes out.
+    async fn next_encoded(&mut self, encoding: &mut Encoding) -> Option<Result<Bytes, Broken>> {
+        while encoding.state != Unencoded::Ended {
+            let idle = tokio::time::sleep(FLUSH_AFTER);
+            let (work, state) = tokio::select! {
+                biased;
+                next = self.next_as_it_came() => match next {
+                    Some(Ok(piece)) => (Work::Encode(piece), Unencoded::Some),
+                    Some(Err(broken)) => return Some(Err(broken)),
+                    None => (Work::End, Unencoded::Ended),
+                },
+                () = idle, if encoding.state == Unencoded::Some => (Work::Flush, Unencoded::Nothing),
+            };
+            encoding.state = state;
+            match encoding.encoder.work(work).await {
+                Ok(piece) if piece.is_empty() => {}
+                Ok(piece) => return Some(Ok(piece)),
+                Err(error) => return Some(Err(Broken::Encoder(error))),
+            }
+        }
+        None
+    }
+
+    /// It loses nothing when it is dropped before it is ready.
+    async fn next_as_it_came(&mut self) -> Option<Result<Bytes, Broken>> {
         if let Some(piece) = self.before.pop_front() {
             return Some(Ok(piece));
         }
@@ -91,6 +153,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Origin(error) => error.fmt(f),
+            Self::Encoder(error) => write!(f, "cannot encode: {error}"),
             Self::Length => f.write_str("the body is not as long as its Content-Range"),
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use hyper::body::Body;
 
 use super::arriving::Arriving;
-use super::{Storing, Task, head_of};
+use super::{Storing, Task};
 use crate::flight::verdict::{Cut, Filling};
 use crate::origin::{Answered, Retry};
 use crate::policy;
@@ -28,7 +28,7 @@ impl Task {
     }
 
     fn sliced(&self, answered: Answered, slice: &Part) -> Result<Option<Storing>, NotThat> {
-        let head = head_of(&answered);
+        let head = self.head_of(&answered);
         let holds = match head.status {
             StatusCode::OK => true,
             StatusCode::PARTIAL_CONTENT => range::part(&head).is_some_and(|part| part.holds(slice)),
@@ -78,7 +78,7 @@ impl Task {
         missing: &Part,
     ) -> Result<Option<Storing>, NotThat> {
         let length = missing.complete;
-        let head = policy::complete(&object.entry, missing, &head_of(&answered)).ok_or(NotThat)?;
+        let head = policy::complete(&object.entry, missing, &self.head_of(&answered)).ok_or(NotThat)?;
         let lifetime = self.admitted(&head, length, &answered).map_err(|_| NotThat)?;
         let version = answered.response.version();
         let entry = self.entry(&head, lifetime, length, &answered);

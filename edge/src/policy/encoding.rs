@@ -1,0 +1,268 @@
+//! Content codings (RFC 9110 §8.4): which one a client gets, and what becomes of a head whose body is encoded here.
+//!
+//! A site that compresses looks at `Accept-Encoding` once: of all that a client may write there, one coding is left, or
+//! none. That is what selects a variant and what the origin is asked for, so a key has as many variants as the site has
+//! codings and one more.
+//!
+//! Invariant: nothing is ever decoded here, so no body can grow (EDGE §2, class 22).
+//! Invariant: what is encoded is what is stored for all: no secret of one client is compressed beside another's words.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{ResponseHead, control};
+
+/// A coding that this edge can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// RFC 7932.
+    Br,
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// Its name in `Content-Encoding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// The coding of `offered` that the client likes best, the first of those that it likes the same; none if it likes to
+/// have it as it is (RFC 9110 §12.5.3).
+pub fn preferred(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+    let wishes: Vec<(Vec<u8>, u16)> =
+        control::elements(headers, &header::ACCEPT_ENCODING).map(wish).collect();
+    let weight =
+        |name: &str| wishes.iter().find(|(wished, _)| wished == name.as_bytes()).map(|(_, weight)| *weight);
+    let any = weight("*");
+    let identity = weight("identity").unwrap_or(0);
+    let weighted = |coding: &Coding| {
+        // RFC 9110 §8.4.1.3: x-gzip is gzip.
+        let named =
+            weight(coding.as_str()).or_else(|| (*coding == Coding::Gzip).then(|| weight("x-gzip"))?);
+        (named.or(any).unwrap_or(0), *coding)
+    };
+    let best = offered.iter().map(weighted).reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.filter(|(weight, _)| *weight > 0 && *weight >= identity).map(|(_, coding)| coding)
+}
+
+/// Leaves of `Accept-Encoding` what [`preferred`] says; as it is if the site offers nothing.
+pub fn normalise(headers: &mut HeaderMap, offered: &[Coding]) {
+    if offered.is_empty() {
+        return;
+    }
+    match preferred(headers, offered) {
+        Some(coding) => {
+            drop(headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding.as_str())))
+        }
+        None => drop(headers.remove(header::ACCEPT_ENCODING)),
+    }
+}
+
+/// The coding to give the body of a response to a request with these fields. `length` is its body's, if known.
+pub fn chosen(
+    asked: &HeaderMap,
+    response: &ResponseHead,
+    offered: &[Coding],
+    length: Option<u64>,
+) -> Option<Coding> {
+    let worth_it = length.is_none_or(|length| length >= LEAST_BYTES);
+    let plain = response.status == StatusCode::OK && !response.headers.contains_key(header::CONTENT_ENCODING);
+    let may = plain && worth_it && is_compressible(&response.headers);
+    if may { preferred(asked, offered) } else { None }
+}
+
+/// Less does not become shorter in a packet.
+const LEAST_BYTES: u64 = 256;
+
+/// Says that a response depends on `Accept-Encoding`, if the site gives its like in several codings. Its like is: also
+/// what stayed as it came, because a client wanted it so or it was short.
+pub fn mark(response: &mut ResponseHead, offered: &[Coding]) {
+    let whole = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    if !offered.is_empty() && whole && is_compressible(&response.headers) {
+        vary(&mut response.headers);
+    }
+}
+
+/// The head of a response whose body will be encoded.
+pub fn encoded(response: &mut ResponseHead, coding: Coding) {
+    let headers = &mut response.headers;
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    // They are about other bytes.
+    for name in ["content-length", "content-md5", "content-digest", "repr-digest", "digest"] {
+        headers.remove(name);
+    }
+    weaken(headers);
+    vary(headers);
+}
+
+/// A 304 about a response that was encoded here: its strong tag is the one that was made weak (RFC 9110 §8.8.1), and what
+/// it says of `Vary` is still not all.
+pub fn confirmed(stored: &HeaderMap, not_modified: &mut ResponseHead, offered: &[Coding]) {
+    if offered.is_empty() {
+        return;
+    }
+    let headers = &mut not_modified.headers;
+    if headers.contains_key(header::VARY) && is_compressible(stored) {
+        vary(headers);
+    }
+    if stored.contains_key(header::CONTENT_ENCODING) {
+        let mut weak = headers.clone();
+        weaken(&mut weak);
+        if weak.get(header::ETAG) == stored.get(header::ETAG) {
+            *headers = weak;
+        }
+    }
+}
+
+/// RFC 9110 §8.8.1: a weak tag for what is the same in other bytes.
+fn weaken(headers: &mut HeaderMap) {
+    let strong = headers.get(header::ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
+    let weak = strong.and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok());
+    if let Some(weak) = weak {
+        headers.insert(header::ETAG, weak);
+    }
+}
+
+fn vary(headers: &mut HeaderMap) {
+    let named = |element: &[u8]| element == b"*" || element.eq_ignore_ascii_case(b"accept-encoding");
+    if !control::elements(headers, &header::VARY).any(named) {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+}
+
+/// Text of all kinds, unless the origin forbids to touch it (RFC 9110 §7.7).
+fn is_compressible(headers: &HeaderMap) -> bool {
+    let forbids = |element: &[u8]| element.eq_ignore_ascii_case(b"no-transform");
+    if control::elements(headers, &header::CACHE_CONTROL).any(forbids) {
+        return false;
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // Events are to arrive when they happen.
+    let text = kind.starts_with("text/") && kind != "text/event-stream";
+    text || kind.ends_with("+json") || kind.ends_with("+xml") || OTHER_TEXT.contains(&kind.as_str())
+}
+
+const OTHER_TEXT: &[&str] = &[
+    "application/javascript",
+    "application/json",
+    "application/vnd.ms-fontobject",
+    "application/wasm",
+    "application/x-javascript",
+    "application/xml",
+    "font/otf",
+    "font/ttf",
+    "image/bmp",
+    "image/x-icon",
+];
+
+/// A coding's name and its weight in thousandths.
+fn wish(element: &[u8]) -> (Vec<u8>, u16) {
+    let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|part| {
+        let value = part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q="))?;
+        std::str::from_utf8(value).ok()?.parse::<f32>().ok().filter(|q| (0.0..=1.0).contains(q))
+    });
+    // A float between 0 and 1 times a thousand fits; what is not a weight counts as none given.
+    (name, weight.map_or(1_000, |q| (q * 1_000.0) as u16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{fields, response};
+    use super::*;
+
+    const ALL: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+
+    #[test]
+    fn one_coding_is_left_of_whatever_a_client_writes() {
+        let check = |accept: &str, offered: &[Coding], expected: Option<Coding>| {
+            let mut headers = fields(&[("accept-encoding", accept)]);
+            assert_eq!(preferred(&headers, offered), expected, "{accept}");
+            normalise(&mut headers, offered);
+            let left = headers.get("accept-encoding").map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(left.as_deref(), expected.map(Coding::as_str), "{accept}");
+        };
+        check("gzip, deflate, br, zstd", &ALL, Some(Coding::Br));
+        check("gzip, deflate, br, zstd", &[Coding::Zstd, Coding::Br], Some(Coding::Zstd));
+        check("gzip, deflate", &ALL, Some(Coding::Gzip));
+        check("GZIP", &ALL, Some(Coding::Gzip));
+        check("x-gzip", &ALL, Some(Coding::Gzip));
+        check("br;q=0.5, gzip;q=0.8", &ALL, Some(Coding::Gzip));
+        check("br;q=0, *", &ALL, Some(Coding::Zstd));
+        check("*;q=0", &ALL, None);
+        check("gzip;q=0", &ALL, None);
+        check("identity, gzip;q=0.5", &ALL, None);
+        check("identity;q=0.5, gzip", &ALL, Some(Coding::Gzip));
+        check("deflate, compress", &ALL, None);
+        check("", &ALL, None);
+        check("br;q=2", &ALL, Some(Coding::Br));
+        let mut untouched = fields(&[("accept-encoding", "gzip, deflate")]);
+        normalise(&mut untouched, &[]);
+        assert_eq!(untouched, fields(&[("accept-encoding", "gzip, deflate")]));
+    }
+
+    #[test]
+    fn text_is_encoded_and_what_is_encoded_or_forbidden_is_not() {
+        let check = |status: u16, sent: &[(&str, &str)], length, expected| {
+            let asked = fields(&[("accept-encoding", "gzip")]);
+            assert_eq!(
+                chosen(&asked, &response(status, sent), &ALL, length),
+                expected,
+                "{sent:?} {length:?}"
+            );
+        };
+        let html = ("content-type", "Text/HTML; charset=utf-8");
+        check(200, &[html], Some(1_000), Some(Coding::Gzip));
+        check(200, &[html], None, Some(Coding::Gzip));
+        check(200, &[html], Some(100), None);
+        check(206, &[html], None, None);
+        check(404, &[html], None, None);
+        check(200, &[html, ("content-encoding", "br")], None, None);
+        check(200, &[html, ("cache-control", "max-age=9, No-Transform")], None, None);
+        check(200, &[("content-type", "image/svg+xml")], None, Some(Coding::Gzip));
+        check(200, &[("content-type", "application/ld+json")], None, Some(Coding::Gzip));
+        check(200, &[("content-type", "text/event-stream")], None, None);
+        check(200, &[("content-type", "image/png")], None, None);
+        check(200, &[], None, None);
+    }
+
+    #[test]
+    fn an_encoded_head_says_what_its_body_is() {
+        let mut head = response(200, &[("etag", "\"a\""), ("content-length", "9"), ("vary", "Cookie")]);
+        encoded(&mut head, Coding::Br);
+        let expected = fields(&[
+            ("etag", "W/\"a\""),
+            ("vary", "Cookie"),
+            ("vary", "Accept-Encoding"),
+            ("content-encoding", "br"),
+        ]);
+        assert_eq!(head.headers, expected);
+        encoded(&mut head, Coding::Br);
+        assert_eq!(head.headers, expected, "weak already, named already");
+    }
+
+    #[test]
+    fn a_304_with_the_tag_that_was_made_weak_is_about_the_encoded_one() {
+        let kind = ("content-type", "text/css");
+        let check = |stored: &[(&str, &str)], told: &str, expected: &str| {
+            let mut head = response(304, &[("etag", told), ("vary", "X")]);
+            confirmed(&fields(stored), &mut head, &ALL);
+            assert_eq!(head.headers["etag"], expected);
+            let varies: Vec<_> = head.headers.get_all("vary").into_iter().collect();
+            assert_eq!(varies, ["X", "Accept-Encoding"]);
+        };
+        let encoded = ("content-encoding", "br");
+        check(&[kind, encoded, ("etag", "W/\"a\"")], "\"a\"", "W/\"a\"");
+        check(&[kind, encoded, ("etag", "W/\"a\"")], "\"b\"", "\"b\"");
+        check(&[kind, ("etag", "\"a\"")], "\"a\"", "\"a\"");
+    }
+}
