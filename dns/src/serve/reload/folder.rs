@@ -152,7 +152,24 @@ fn read_text(path: &Path) -> io::Result<SourceFile> {
     if metadata.len() > MAX_FILE_OCTETS {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 GiB"));
     }
-    Ok(SourceFile { path: path.to_path_buf(), text: Arc::from(fs::read(path)?) })
+    Ok(SourceFile { path: path.to_path_buf(), text: exactly(fs::File::open(path)?, metadata.len())? })
+}
+
+/// The whole text, in memory once. A file that grows or shrinks meanwhile is being written, and is read again when that
+/// has changed its time stamp.
+fn exactly(mut file: impl io::Read, octets: u64) -> io::Result<Arc<[u8]>> {
+    let being_written = || io::Error::other("it is being written");
+    let octets = usize::try_from(octets).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut text: Arc<[u8]> = std::iter::repeat_n(0, octets).collect();
+    let whole = Arc::get_mut(&mut text).expect("nobody else has it yet");
+    file.read_exact(whole).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => being_written(),
+        _ => error,
+    })?;
+    match file.read(&mut [0])? {
+        0 => Ok(text),
+        _ => Err(being_written()),
+    }
 }
 
 fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {
@@ -235,6 +252,14 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!rested.is_current(later), "it is gone");
         assert!(read(&found, later).is_none());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_an_error() {
+        assert_eq!(&*exactly(&b"abc"[..], 3).unwrap(), b"abc");
+        for octets in [2, 4] {
+            assert_eq!(exactly(&b"abc"[..], octets).unwrap_err().to_string(), "it is being written");
+        }
     }
 
     #[test]
