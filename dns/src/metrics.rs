@@ -79,8 +79,9 @@ impl LoadResult {
     }
 }
 
-/// What one loop counted.
+/// What one loop counted, on cache lines that no other loop writes.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Counters {
     transport: Transport,
     sent: [[AtomicU64; RCODES.len()]; VIEWS.len()],

@@ -10,6 +10,7 @@ pub mod address;
 pub mod check;
 pub mod diagnostic;
 pub mod file;
+pub(crate) mod hash;
 pub mod privacy;
 pub mod set;
 pub mod text;

@@ -26,6 +26,7 @@ use self::report::Report;
 use self::watch::Watch;
 use super::clock;
 use super::secrets::{self, SecretError};
+use super::sys;
 use crate::config::{self, Config, ConfigError, Cookies};
 use crate::limit::cookie::Secrets;
 use crate::metrics::Metrics;
@@ -158,6 +159,9 @@ struct Follow {
 
 impl Follow {
     fn run(mut self, inbox: &Receiver<Signal>) {
+        if let Err(error) = sys::yield_to_others() {
+            tracing::debug!(%error, "zone files are read at the priority of those who answer");
+        }
         self.library.forget_texts();
         loop {
             match inbox.recv_timeout(self.config.reload.poll) {

@@ -3,11 +3,11 @@
 //! Invariant: a zone that is declared but was never good is here as [`Served::Broken`], so that its names are SERVFAIL
 //! and never what the zone above would say of them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::name::{self, Name};
 use crate::rtype::Type;
+use crate::zone::hash::HashMap;
 use crate::zone::tree::Tree;
 
 /// What a view has at an apex.

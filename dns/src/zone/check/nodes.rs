@@ -1,9 +1,8 @@
 //! The names of a zone, looked up as an answer would look them up.
 
-use std::collections::HashMap;
-
 use crate::name::{self, Name};
 use crate::rtype::Type;
+use crate::zone::hash::HashMap;
 use crate::zone::{Record, Zone};
 
 /// What a name owns.
@@ -44,7 +43,7 @@ impl<'z> Nodes<'z> {
     pub(super) fn of(zone: &'z Zone) -> Self {
         let mut nodes = Self {
             apex: &zone.apex,
-            by_name: HashMap::with_capacity(zone.records.len()),
+            by_name: HashMap::with_capacity_and_hasher(zone.records.len(), Default::default()),
             owns: Vec::with_capacity(zone.records.len()),
             has_cuts: false,
             sorted: Vec::with_capacity(zone.records.len()),

@@ -1,12 +1,11 @@
 //! Names that records point to, as far as this zone knows them.
 
-use std::collections::HashMap;
-
 use super::Found;
 use super::nodes::{Lookup, Nodes};
 use crate::name::Name;
 use crate::rdata::{self, Role};
 use crate::rtype::Type;
+use crate::zone::hash::HashMap;
 use crate::zone::{Record, Zone};
 
 pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
@@ -83,7 +82,8 @@ fn loops(zone: &Zone, found: &mut Found) {
         .filter_map(|record| Some((&record.owner, (record, target(record)?))))
         .collect();
     // 0: not seen; otherwise the walk that saw it first.
-    let mut seen: HashMap<&Name, usize> = HashMap::with_capacity(aliases.len());
+    let mut seen: HashMap<&Name, usize> =
+        HashMap::with_capacity_and_hasher(aliases.len(), Default::default());
     for (walk, start) in zone.records.iter().filter(|record| record.rtype == Type::CNAME).enumerate() {
         let mut at = &start.owner;
         while let Some((record, next)) = aliases.get(at) {

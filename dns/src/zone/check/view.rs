@@ -1,15 +1,14 @@
 //! What may stand beside what in one view: CNAME alone (RFC 1034 §3.6.2), one DNAME and nothing below it (RFC 6672).
 
-use std::collections::HashMap;
-
 use super::Found;
 use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::zone::Record;
+use crate::zone::hash::HashMap;
 
 pub(super) fn judge(apex: &Name, records: &[Record], found: &mut Found) {
     let first_of = |rtype: Type| {
-        let mut first: HashMap<&[u8], &Record> = HashMap::new();
+        let mut first: HashMap<&[u8], &Record> = HashMap::default();
         for record in records.iter().filter(|record| record.rtype == rtype) {
             first.entry(record.owner.as_wire()).or_insert(record);
         }

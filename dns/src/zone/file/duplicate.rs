@@ -1,65 +1,102 @@
 //! Which record says the same as one before it: same owner, type and data (RFC 2181 §5), letters of names aside.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 use crate::zone::Record;
+use crate::zone::hash::Keyed;
 
-/// Finds records again by their content.
+/// Finds records again by their content: open addressing, two thirds full at most.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// From the hash of a record's content to the last record with it.
-    last: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
-    /// From each record to the one before it with the same hash.
-    before: Vec<u32>,
+    keyed: Keyed,
+    /// The index of a record in the upper half, half of its hash in the lower.
+    slots: Vec<u64>,
+    filled: usize,
 }
 
-const NONE: u32 = u32::MAX;
-/// A usual line of a zone file; a guess that is wrong only costs a reallocation.
-const OCTETS_PER_RECORD: usize = 32;
+const FREE: u64 = u64::MAX;
+const TAG: u64 = 0xffff_ffff;
+const FEWEST_SLOTS: usize = 64;
+/// A usual line of a zone file; a guess that is wrong only costs time.
+const OCTETS_PER_RECORD: usize = 24;
 
 impl Seen {
     /// Makes room for the records that a text of so many octets will hold.
-    pub(super) fn reserve(&mut self, octets: usize) {
-        self.last.reserve(octets / OCTETS_PER_RECORD);
-        self.before.reserve(octets / OCTETS_PER_RECORD);
+    pub(super) fn reserve(&mut self, octets: usize, records: &[Record]) {
+        let slots = (self.filled + octets / OCTETS_PER_RECORD) * 3 / 2;
+        if slots > self.slots.len() {
+            self.grow(slots.max(FEWEST_SLOTS), records);
+        }
     }
 
     /// The record among `records` that says the same as `record`; if there is none, `record` is remembered as the
     /// next to be pushed.
     pub(super) fn find_or_add(&mut self, record: &Record, records: &[Record]) -> Option<usize> {
-        let hash = hash(record);
-        let index = u32::try_from(records.len()).expect("the reader caps the number of records");
-        let first = self.last.get(&hash).copied().unwrap_or(NONE);
-        let mut at = first;
-        while at != NONE {
-            let known = at as usize;
-            if same(record, &records[known]) {
+        if (self.filled + 1) * 3 > self.slots.len() * 2 {
+            self.grow((self.slots.len() * 2).max(FEWEST_SLOTS), records);
+        }
+        let hash = self.hash(record);
+        let mut at = self.start(hash);
+        while self.slots[at] != FREE {
+            let known = usize::try_from(self.slots[at] >> 32).expect("32 bits fit a usize");
+            if self.slots[at] & TAG == hash & TAG && same(record, &records[known]) {
                 return Some(known);
             }
-            at = self.before[known];
+            at = self.after(at);
         }
-        self.last.insert(hash, index);
-        self.before.push(first);
+        self.put(at, records.len(), hash);
         None
     }
-}
 
-/// Letters are lowered, which joins a few records that differ; [`same`] tells them apart.
-fn hash(record: &Record) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(record.owner.as_wire());
-    hasher.write_u16(record.rtype.0);
-    let mut lowered = [0; 64];
-    for chunk in record.rdata.chunks(lowered.len()) {
-        let lowered = &mut lowered[..chunk.len()];
-        lowered.copy_from_slice(chunk);
-        lowered.make_ascii_lowercase();
-        hasher.write(lowered);
+    fn grow(&mut self, slots: usize, records: &[Record]) {
+        self.slots = vec![FREE; slots];
+        self.filled = 0;
+        for (index, record) in records.iter().enumerate() {
+            let hash = self.hash(record);
+            let mut at = self.start(hash);
+            while self.slots[at] != FREE {
+                at = self.after(at);
+            }
+            self.put(at, index, hash);
+        }
     }
-    hasher.finish()
+
+    fn put(&mut self, at: usize, index: usize, hash: u64) {
+        let index = u32::try_from(index).expect("the reader caps the number of records");
+        self.slots[at] = u64::from(index) << 32 | (hash & TAG);
+        self.filled += 1;
+    }
+
+    fn start(&self, hash: u64) -> usize {
+        let scaled = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        usize::try_from(scaled).expect("it is less than the number of slots")
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+
+    /// Letters are lowered where names may differ in them, which joins a few records that differ; [`same`] tells them
+    /// apart.
+    fn hash(&self, record: &Record) -> u64 {
+        let mut hasher = self.keyed.build_hasher();
+        hasher.write(record.owner.as_wire());
+        hasher.write_u16(record.rtype.0);
+        if matches!(record.rtype, Type::A | Type::AAAA | Type::TXT) {
+            hasher.write(&record.rdata);
+            return hasher.finish();
+        }
+        let mut lowered = [0; 64];
+        for chunk in record.rdata.chunks(lowered.len()) {
+            let lowered = &mut lowered[..chunk.len()];
+            lowered.copy_from_slice(chunk);
+            lowered.make_ascii_lowercase();
+            hasher.write(lowered);
+        }
+        hasher.finish()
+    }
 }
 
 fn same(left: &Record, right: &Record) -> bool {
@@ -79,22 +116,4 @@ fn same_rdata(rtype: Type, left: &[u8], right: &[u8]) -> bool {
 
 fn is_name(field: Field) -> bool {
     matches!(field, Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox)
-}
-
-/// The keys are hashes already.
-#[derive(Debug, Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        octets.iter().for_each(|octet| self.0 = self.0.rotate_left(8) ^ u64::from(*octet));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }

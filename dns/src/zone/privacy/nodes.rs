@@ -2,12 +2,11 @@
 //!
 //! Invariant: counts only fall, so each name dies at most once and the closure is linear.
 
-use std::collections::HashMap;
-
 use super::names::ancestry;
 use crate::name::{self, MAX_NAME_OCTETS};
 use crate::rtype::Type;
 use crate::zone::Zone;
+use crate::zone::hash::HashMap;
 
 /// Index of a node in [`Nodes`].
 pub(super) type NodeId = u32;
@@ -62,7 +61,7 @@ impl<'z> Nodes<'z> {
     pub(super) fn build(zone: &'z Zone) -> Self {
         let mut nodes = Self {
             list: Vec::new(),
-            ids: HashMap::with_capacity(zone.records.len() / 2),
+            ids: HashMap::with_capacity_and_hasher(zone.records.len() / 2, Default::default()),
             of_record: Vec::with_capacity(zone.records.len()),
             grouped: Vec::new(),
             starts: Vec::new(),
