@@ -20,6 +20,10 @@ pub(super) struct Names {
 const SLOTS: usize = 256;
 /// Leaves slots free, so that a search ends.
 const MOST_NAMES: usize = 160;
+/// Names with more labels are seldom.
+const USUAL_LABELS: usize = 10;
+/// 255 octets hold no more.
+const MOST_LABELS: usize = 127;
 /// Offsets above do not fit in a pointer.
 const MAX_POINTER: usize = 0x3fff;
 
@@ -30,7 +34,15 @@ impl Names {
 
     /// Writes `wire` with as long a known ending as possible replaced by a pointer.
     pub(super) fn write(&mut self, wire: &[u8], out: &mut Vec<u8>) {
-        let mut labels = [(0_u8, 0_u32); 128];
+        match name::labels(wire).count() {
+            0..=USUAL_LABELS => self.write_labels::<USUAL_LABELS>(wire, out),
+            _ => self.write_labels::<MOST_LABELS>(wire, out),
+        }
+    }
+
+    /// Of at most `N` labels: room for the longest name would cost more than all else.
+    fn write_labels<const N: usize>(&mut self, wire: &[u8], out: &mut Vec<u8>) {
+        let mut labels = [(0, 0); N];
         let count = hash_suffixes(wire, &mut labels);
         for &(start, hash) in &labels[..count] {
             let (suffix, from) = (&wire[usize::from(start)..], usize::from(start));
@@ -91,7 +103,7 @@ fn start_of(hash: u32) -> usize {
 }
 
 /// The start and hash of each label's suffix, from the whole name to the topmost label.
-fn hash_suffixes(wire: &[u8], labels: &mut [(u8, u32); 128]) -> usize {
+fn hash_suffixes(wire: &[u8], labels: &mut [(u8, u32)]) -> usize {
     let (mut at, mut count) = (0_usize, 0);
     while let Some(&len) = wire.get(at)
         && len != 0
@@ -103,8 +115,12 @@ fn hash_suffixes(wire: &[u8], labels: &mut [(u8, u32); 128]) -> usize {
     let mut hash = 0x811c_9dc5_u32;
     for (start, slot) in labels[..count].iter_mut().rev() {
         let from = usize::from(*start);
-        for octet in &wire[from..=from + usize::from(wire[from])] {
-            hash = (hash ^ u32::from(*octet)).wrapping_mul(0x0100_0193);
+        let (words, rest) = wire[from..=from + usize::from(wire[from])].as_chunks::<4>();
+        let words = words.iter().map(|word| u32::from_le_bytes(*word));
+        let rest = rest.iter().fold(0, |word, octet| word << 8 | u32::from(*octet));
+        for word in words.chain([rest]) {
+            hash = (hash ^ word).wrapping_mul(0x9e37_79b1);
+            hash ^= hash >> 15;
         }
         *slot = hash;
     }

@@ -6,6 +6,79 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+/// From hashes to numbers that stand for names or records: open addressing, two thirds full at most.
+///
+/// Half of the hash stands beside each number, so that what is not there costs no look at any that is; and a look-up
+/// costs one cache miss, however many there are.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Vec<u64>,
+    filled: usize,
+}
+
+const FREE: u64 = u64::MAX;
+const TAG: u64 = 0xffff_ffff;
+const FEWEST_SLOTS: usize = 16;
+
+impl Slots {
+    /// Room for `count` numbers.
+    pub(crate) fn with_room(count: usize) -> Self {
+        Self { slots: vec![FREE; (count + count / 2 + 1).max(FEWEST_SLOTS)], filled: 0 }
+    }
+
+    /// Makes room for `more` numbers; `hash_of` knows those that are here.
+    pub(crate) fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
+        if (self.filled + more) * 3 <= self.slots.len() * 2 {
+            return;
+        }
+        let old = std::mem::replace(self, Self::with_room((self.filled + more).max(self.filled * 2)));
+        for slot in old.slots.into_iter().filter(|slot| *slot != FREE) {
+            let number = number(slot);
+            self.insert(hash_of(number), number);
+        }
+    }
+
+    /// Adds a number; there must be room.
+    pub(crate) fn insert(&mut self, hash: u64, number: u32) {
+        let mut at = self.start(hash);
+        while self.slots[at] != FREE {
+            at = self.after(at);
+        }
+        self.slots[at] = u64::from(number) << 32 | (hash & TAG);
+        self.filled += 1;
+    }
+
+    /// The number with this hash for which `is_it` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut at = self.start(hash);
+        loop {
+            let slot = *self.slots.get(at)?;
+            if slot == FREE {
+                return None;
+            }
+            if slot & TAG == hash & TAG && is_it(number(slot)) {
+                return Some(number(slot));
+            }
+            at = self.after(at);
+        }
+    }
+
+    /// The upper bits of a hash are the well mixed ones.
+    fn start(&self, hash: u64) -> usize {
+        let scaled = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        usize::try_from(scaled).expect("it is less than the number of slots")
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+}
+
+fn number(slot: u64) -> u32 {
+    u32::try_from(slot >> 32).expect("32 bits are left")
+}
+
 /// A map from names or records.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, Keyed>;
 
@@ -41,8 +114,7 @@ impl Folding {
     fn fold(&mut self, word: u64) {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let product = u128::from(self.hash ^ word) * u128::from(self.seed | ODD);
-        let [low, high] = [product, product >> 64].map(|half| (half & u128::from(u64::MAX)) as u64);
-        self.hash = low ^ high ^ self.seed.rotate_left(32);
+        self.hash = product as u64 ^ (product >> 64) as u64 ^ self.seed.rotate_left(32);
     }
 }
 
@@ -85,6 +157,19 @@ impl Hasher for Folding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_found_by_hash_and_content_however_many() {
+        let hash_of = |number: u32| u64::from(number / 3) << 61 | u64::from(number % 7);
+        let mut slots = Slots::default();
+        assert_eq!(slots.find(5, |_| true), None, "nothing was made room for");
+        for number in 0..20 {
+            slots.reserve(1, hash_of);
+            assert_eq!(slots.find(hash_of(number), |known| known == number), None);
+            slots.insert(hash_of(number), number);
+        }
+        assert!((0..20).all(|number| slots.find(hash_of(number), |known| known == number) == Some(number)));
+    }
 
     #[test]
     fn octets_that_differ_hardly_ever_collide_in_either_half() {

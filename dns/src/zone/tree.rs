@@ -32,8 +32,9 @@ pub use rrset::{Rdatas, RrSet};
 
 use crate::name::{self, Name};
 use crate::rtype::Type;
+use crate::zone::hash::Slots;
 use arena::{Arena, Place, Sets};
-use index::{Hashes, Index};
+use index::Hashes;
 
 /// One zone of one view.
 pub struct Tree {
@@ -42,7 +43,7 @@ pub struct Tree {
     most_labels: usize,
     arena: Arena,
     nodes: Box<[Place]>,
-    index: Index,
+    index: Slots,
     has_dnssec: bool,
 }
 
@@ -156,7 +157,8 @@ impl Tree {
     }
 
     fn probe(&self, hash: u64, name: &[u8]) -> Option<Node<'_>> {
-        self.index.find(hash, |place| self.arena.name(place) == name).map(|place| self.at(place))
+        let is_it = |place| self.arena.name(Place(place)) == name;
+        self.index.find(hash, is_it).map(|place| self.at(Place(place)))
     }
 
     /// Bisects between the apex, which exists, and `qname`, which does not: if a name exists, so does its parent.
@@ -180,8 +182,8 @@ impl Tree {
 
     fn wildcard_below(&self, parent: Node<'_>, hash: u64) -> Option<Node<'_>> {
         let above = parent.name();
-        let is_it = |place| self.arena.name(place).strip_prefix(b"\x01*") == Some(above);
-        self.index.find(index::below(hash, b"\x01*"), is_it).map(|place| self.at(place))
+        let is_it = |place| self.arena.name(Place(place)).strip_prefix(b"\x01*") == Some(above);
+        self.index.find(index::below(hash, b"\x01*"), is_it).map(|place| self.at(Place(place)))
     }
 }
 

@@ -76,6 +76,11 @@ fn ends_twice(name: &Name, apex: &Name) -> bool {
 
 /// The labels of `name` below `apex`; none when it is not below.
 fn below<'n>(name: &'n Name, apex: &Name) -> Option<Vec<&'n [u8]>> {
+    // Nearly all names of a large zone are one label below it: too few to end with its name, or another's.
+    let first = usize::from(name.as_wire()[0]) + 1;
+    if name.as_wire().len() == first + apex.as_wire().len() && apex.label_count() > 1 {
+        return None;
+    }
     let more = name.as_wire().len() > apex.as_wire().len() && name.is_at_or_under(apex);
     more.then(|| name.labels().take(name.label_count() - apex.label_count()).collect())
 }

@@ -1,8 +1,10 @@
 //! The names of a zone, looked up as an answer would look them up.
 
+use std::hash::BuildHasher;
+
 use crate::name::{self, Name};
 use crate::rtype::Type;
-use crate::zone::hash::HashMap;
+use crate::zone::hash::{Keyed, Slots};
 use crate::zone::{Record, Zone};
 
 /// What a name owns.
@@ -17,8 +19,13 @@ pub(super) struct Owns {
 /// Every name that exists in a zone, empty non-terminals included.
 pub(super) struct Nodes<'z> {
     apex: &'z Name,
-    by_name: HashMap<&'z [u8], u32>,
+    keyed: Keyed,
+    by_name: Slots,
+    /// Of each node.
+    names: Vec<&'z [u8]>,
     owns: Vec<Owns>,
+    /// The name whose node and whose ancestors' were looked for last.
+    last_above: &'z [u8],
     /// Whether any name hides what is below it; most zones have none, and need no walk up from every name.
     has_cuts: bool,
     /// Node and type of each record with its index, sorted: RRsets stand together.
@@ -43,7 +50,10 @@ impl<'z> Nodes<'z> {
     pub(super) fn of(zone: &'z Zone) -> Self {
         let mut nodes = Self {
             apex: &zone.apex,
-            by_name: HashMap::with_capacity_and_hasher(zone.records.len(), Default::default()),
+            keyed: Keyed::default(),
+            by_name: Slots::with_room(zone.records.len()),
+            names: Vec::with_capacity(zone.records.len()),
+            last_above: &[],
             owns: Vec::with_capacity(zone.records.len()),
             has_cuts: false,
             sorted: Vec::with_capacity(zone.records.len()),
@@ -64,23 +74,33 @@ impl<'z> Nodes<'z> {
 
     /// The node of a name; those of its ancestors come with it.
     fn add(&mut self, wire: &'z [u8]) -> u32 {
-        if let Some(node) = self.by_name.get(wire) {
-            return *node;
-        }
-        let node = self.push(wire);
-        let mut above = name::parent(wire);
-        while let Some(wire) = above.filter(|wire| !self.by_name.contains_key(wire)) {
-            self.push(wire);
-            above = name::parent(wire);
+        let (node, was_there) = self.find_or_push(wire);
+        let mut above = name::parent(wire).filter(|above| !was_there && *above != self.last_above);
+        self.last_above = above.unwrap_or(self.last_above);
+        while let Some(wire) = above {
+            let (_, was_there) = self.find_or_push(wire);
+            above = name::parent(wire).filter(|_| !was_there);
         }
         node
     }
 
-    fn push(&mut self, wire: &'z [u8]) -> u32 {
+    /// The node of a name, and whether it was there.
+    fn find_or_push(&mut self, wire: &'z [u8]) -> (u32, bool) {
+        let hash = self.keyed.hash_one(wire);
+        if let Some(node) = self.by_name.find(hash, |node| self.names[node as usize] == wire) {
+            return (node, true);
+        }
         let node = u32::try_from(self.owns.len()).expect("the reader caps the number of records");
+        let Self { keyed, by_name, names, .. } = self;
+        by_name.reserve(1, |node| keyed.hash_one(names[node as usize]));
+        by_name.insert(hash, node);
+        names.push(wire);
         self.owns.push(Owns::default());
-        self.by_name.insert(wire, node);
-        node
+        (node, false)
+    }
+
+    fn node(&self, wire: &[u8]) -> Option<u32> {
+        self.by_name.find(self.keyed.hash_one(wire), |node| self.names[node as usize] == wire)
     }
 
     fn note(&mut self, node: u32, record: &Record) {
@@ -101,7 +121,7 @@ impl<'z> Nodes<'z> {
     }
 
     fn get(&self, wire: &[u8]) -> Option<Owns> {
-        self.by_name.get(wire).map(|node| self.owns[*node as usize])
+        self.node(wire).map(|node| self.owns[node as usize])
     }
 
     pub(super) fn owns(&self, name: &Name) -> Owns {
@@ -148,7 +168,7 @@ impl<'z> Nodes<'z> {
     fn wildcard(&self, wire: &[u8]) -> Lookup {
         let mut above = name::parent(wire);
         while let Some(encloser) = above {
-            if self.by_name.contains_key(encloser) {
+            if self.node(encloser).is_some() {
                 let mut wildcard = vec![1, b'*'];
                 wildcard.extend_from_slice(encloser);
                 return self.get(&wildcard).map_or(Lookup::Missing, Lookup::Exists);

@@ -19,7 +19,14 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
             _ => {}
         }
     }
-    loops(zone, found);
+    if zone.records.iter().any(|record| leads_to_alias(record, nodes)) {
+        loops(zone, found);
+    }
+}
+
+fn leads_to_alias(record: &Record, nodes: &Nodes<'_>) -> bool {
+    record.rtype == Type::CNAME
+        && Name::from_wire(&record.rdata).is_ok_and(|target| nodes.owns(&target).cname)
 }
 
 /// Where the record points; none for the root, which says "nowhere" (RFC 7505) or "here" (RFC 9460 §2.5).

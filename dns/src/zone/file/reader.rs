@@ -17,7 +17,7 @@ const MAX_FILE_OCTETS: usize = 1 << 30;
 /// Most files of one zone; includes that include each other fan out beyond any use before this.
 const MAX_FILES: usize = 1_000;
 /// A usual line; a guess that is wrong only costs time.
-const OCTETS_PER_RECORD: usize = 32;
+const OCTETS_PER_RECORD: usize = 28;
 /// Most records of one zone: some 2 GB of them.
 const MAX_RECORDS: usize = 20_000_000;
 
@@ -109,8 +109,9 @@ impl Reader {
             let at = Position { file: index, line: 1, column: 1, width: 1 };
             return self.report.error(Some(at), code, message, Some(help));
         }
-        self.seen.reserve(text.len(), &self.records);
-        self.records.reserve(text.len() / OCTETS_PER_RECORD);
+        let records = text.len() / OCTETS_PER_RECORD;
+        self.seen.reserve(records, &self.records);
+        self.records.reserve(records);
         self.open.push(index);
         let mut scope = Scope { file: index, text: &text, origin, owner: None, fixed: None };
         let mut lexer = Lexer::new(&text);

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::arena::{Arena, Place};
-use super::index::{self, Index};
+use super::index;
 use super::{Node, Tree};
 use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::zone::Record;
+use crate::zone::hash::Slots;
 
 /// What a tree takes of a record.
 #[derive(Clone, Copy, Debug)]
@@ -168,8 +169,8 @@ impl Builder {
 
     fn finish(mut self) -> Tree {
         self.arena.shrink();
-        let mut index = Index::for_entries(self.nodes.len());
-        self.hashes.iter().zip(&self.nodes).for_each(|(hash, place)| index.insert(*hash, *place));
+        let mut index = Slots::with_room(self.nodes.len());
+        self.hashes.iter().zip(&self.nodes).for_each(|(hash, place)| index.insert(*hash, place.0));
         let mut tree = Tree {
             apex: self.apex,
             apex_labels: self.apex_labels,

@@ -1,56 +1,5 @@
-//! From the hash of a name to its place: open addressing, two thirds full at most, built once.
-
-use super::arena::Place;
-
-/// Slots that hold places, each beside the lower half of its name's hash: a name that is not there costs no look at
-/// any that is.
-#[derive(Default)]
-pub(super) struct Index {
-    slots: Box<[u64]>,
-}
-
-const FREE: u64 = u64::MAX;
-const TAG: u64 = 0xffff_ffff;
-
-impl Index {
-    pub(super) fn for_entries(count: usize) -> Self {
-        Self { slots: vec![FREE; count + count / 2 + 1].into() }
-    }
-
-    pub(super) fn insert(&mut self, hash: u64, place: Place) {
-        let mut at = self.start(hash);
-        while self.slots[at] != FREE {
-            at = self.after(at);
-        }
-        self.slots[at] = u64::from(place.0) << 32 | (hash & TAG);
-    }
-
-    /// The place in the hash's run of slots for which `is_it` holds.
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(Place) -> bool) -> Option<Place> {
-        let mut at = self.start(hash);
-        loop {
-            let slot = self.slots[at];
-            if slot == FREE {
-                return None;
-            }
-            let place = Place(u32::try_from(slot >> 32).expect("32 bits are left"));
-            if slot & TAG == hash & TAG && is_it(place) {
-                return Some(place);
-            }
-            at = self.after(at);
-        }
-    }
-
-    /// The upper bits of the hash are the well mixed ones.
-    fn start(&self, hash: u64) -> usize {
-        let scaled = (u128::from(hash) * self.slots.len() as u128) >> 64;
-        usize::try_from(scaled).expect("it is less than the number of slots")
-    }
-
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.slots.len() { 0 } else { at + 1 }
-    }
-}
+//! The hashes of names in a tree: each label is mixed into the hash of what is above it, so one pass from the top
+//! hashes all ancestors, too.
 
 /// The hash of `name` and how many labels it has below an apex of `apex_labels` labels, which hashes to 0.
 pub(super) fn hash(name: &[u8], apex_labels: usize) -> (u64, usize) {
