@@ -201,10 +201,10 @@ def rounds(procs, ports, questions, a):
 def median(results, key): return statistics.median(x[key] for x in results)
 
 def table(res, info):
-    e = [x for (n, _), x in res.items() if n == "echo"]; e_us, e_qps = (median(e[0], "us"), median(e[0], "qps")) if e else (None, None)
     print(f"{'server':13} {'questions':9} {'qps/core':>9} {'cpu us/q':>9} {'x echo cpu':>10} {'x echo qps':>10} {'lost':>6} {'noerr%':>7} {'start s':>8} {'cpu s':>6} {'PSS MB':>7}")
     for n, k in sorted(res, key=lambda nk: median(res[nk], "us")):
-        x = res[n, k]; us, qps = median(x, "us"), median(x, "qps"); got = sum(y["got"] for y in x) or 1
+        x, e = res[n, k], res.get(("echo", k)); e_us, e_qps = (median(e, "us"), median(e, "qps")) if e else (0, 0)
+        us, qps = median(x, "us"), median(x, "qps"); got = sum(y["got"] for y in x) or 1
         print(f"{n:13} {k:9} {qps:9.0f} {us:9.2f} {us / e_us if e_us else 0:10.2f} {qps / e_qps if e_qps else 0:10.2f} {sum(y['lost'] for y in x):6} {100 * sum(y['noerror'] for y in x) / got:7.1f} {info[n]['start_s']:8.2f} {info[n]['start_cpu_s']:6.2f} {info[n]['pss_mb']:7.0f}")
 
 def compare(s, d, names, questions, a):

@@ -16,8 +16,9 @@ use crate::zone::{Mark, Position, Record, SourceFile, Zone};
 const MAX_FILE_OCTETS: usize = 1 << 30;
 /// Most files of one zone; includes that include each other fan out beyond any use before this.
 const MAX_FILES: usize = 1_000;
-/// A usual line; a guess that is wrong only costs time.
-const OCTETS_PER_RECORD: usize = 28;
+/// A short line. Room is made for no more records than this many octets each would be, lest lines without any cost
+/// memory.
+const OCTETS_PER_RECORD: usize = 20;
 /// Most records of one zone: some 2 GB of them.
 const MAX_RECORDS: usize = 20_000_000;
 
@@ -109,7 +110,7 @@ impl Reader {
             let at = Position { file: index, line: 1, column: 1, width: 1 };
             return self.report.error(Some(at), code, message, Some(help));
         }
-        let records = text.len() / OCTETS_PER_RECORD;
+        let records = most_records(&text);
         self.seen.reserve(records, &self.records);
         self.records.reserve(records);
         self.open.push(index);
@@ -216,6 +217,12 @@ impl Reader {
         let (zone, draft) = if is_whole { (Some(zone), None) } else { (None, Some(zone)) };
         Parsed { apex, zone, draft, files, problems: report.into_problems() }
     }
+}
+
+/// How many records a text holds at most, unless its lines are very short: growing a table costs more than counting.
+fn most_records(text: &[u8]) -> usize {
+    let lines = text.iter().filter(|octet| **octet == b'\n').count() + 1;
+    lines.min(text.len() / OCTETS_PER_RECORD)
 }
 
 /// From the first token to the last one on its line.
