@@ -153,7 +153,7 @@ pub struct Udp {
     pub workers: usize,
     /// Largest answer in octets, whatever a client says it can take.
     pub max_payload_octets: u16,
-    /// The kernel's receive buffer of each socket; none leaves the system's default.
+    /// The kernel's receive buffer of each socket; none leaves it to `serve`, which asks for 4 MiB.
     pub receive_buffer_octets: Option<usize>,
 }
 
