@@ -20,7 +20,7 @@ const RECEIVE_BUFFER_OCTETS: usize = 32 * 1024;
 const PORT_TRIES: usize = 64;
 /// What waits while a loop has no processor: some 5,000 questions. The system's own 208 KiB hold 250, which a core at
 /// its peak sends in a millisecond.
-const RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
+const UDP_RECEIVE_OCTETS: usize = 4 << 20;
 /// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
 const WAKE: Duration = Duration::from_millis(500);
 
@@ -148,7 +148,7 @@ fn udp(address: SocketAddr, config: Udp, fresh: bool) -> io::Result<Vec<UdpSocke
     (0..config.workers)
         .map(|_| {
             let socket = udp_socket(address, Sharing::Shared)?;
-            receive_buffer(&socket, config.receive_buffer_octets.unwrap_or(RECEIVE_BUFFER_OCTETS))?;
+            receive_buffer(&socket, config.receive_buffer_octets.unwrap_or(UDP_RECEIVE_OCTETS))?;
             Ok(socket.into())
         })
         .collect()
