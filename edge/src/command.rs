@@ -47,6 +47,12 @@ impl Arguments {
     }
 }
 
+/// Says a line; who does not listen any more need not hear it.
+fn say(line: impl Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Reads `Name: value`.
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let parsed = text.split_once(':').and_then(|(name, value)| {

@@ -133,7 +133,7 @@ impl Store {
         self.objects.contains_key(key)
     }
 
-    /// How many purges there were.
+    /// The number of the last purge of more than one key.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.purges.marked()

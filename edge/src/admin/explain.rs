@@ -45,7 +45,7 @@ pub struct Explained {
     pub verdict: String,
     /// The verdict in a sentence, with its reason.
     pub because: String,
-    /// How many purges of more than one URL there were.
+    /// The number of the last purge of more than one key.
     pub epoch: u64,
     /// What is stored under the key, newest first.
     pub variants: Vec<Variant>,
@@ -82,7 +82,7 @@ pub struct Variant {
     pub body_bytes: u64,
     /// Which bytes of the representation they are, if not all.
     pub part: Option<String>,
-    /// How many purges of more than one URL there had been when it was asked for.
+    /// The number of the last such purge when it was asked for.
     pub epoch: u64,
 }
 

@@ -22,16 +22,15 @@ pub(super) struct Explain {
 }
 
 impl Explain {
-    #[expect(clippy::print_stdout, reason = "this is what the command says")]
     pub(super) async fn run(self) -> Result<(), Failed> {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = self.header.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let asked = ExplainRequest { url: self.url.clone(), headers };
         let explained: Explained = self.desk.line()?.ask("/explain", &asked).await?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&explained).map_err(Failed::because)?);
+            super::say(serde_json::to_string_pretty(&explained).map_err(Failed::because)?);
         } else {
-            println!("{}", lines(&explained).join("\n"));
+            super::say(lines(&explained).join("\n"));
         }
         Ok(())
     }

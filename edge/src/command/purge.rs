@@ -31,12 +31,11 @@ pub(super) struct Purge {
 }
 
 impl Purge {
-    #[expect(clippy::print_stdout, reason = "this is what the command says")]
     pub(super) async fn run(self) -> Result<(), Failed> {
         let line = self.desk.line()?;
         for (name, asked) in self.asked() {
             let done: Purged = line.ask("/purge", &asked).await.map_err(|failed| failed.about(&name))?;
-            println!("{name}: {done}");
+            super::say(format!("{name}: {done}"));
         }
         Ok(())
     }

@@ -53,7 +53,6 @@ struct Item {
 }
 
 impl Push {
-    #[expect(clippy::print_stdout, reason = "this is what the command says")]
     pub(super) async fn run(self) -> Result<(), Failed> {
         let line = self.desk.line()?;
         let mut failed = 0_usize;
@@ -61,7 +60,7 @@ impl Push {
         for item in &items {
             match self.push(&line, item).await {
                 Ok((url, pushed)) => {
-                    println!("{url}: {} bytes, fresh for {} s", pushed.bytes, pushed.fresh_secs)
+                    super::say(format!("{url}: {} bytes, fresh for {} s", pushed.bytes, pushed.fresh_secs))
                 }
                 Err(why) => {
                     failed += 1;

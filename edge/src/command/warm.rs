@@ -40,14 +40,13 @@ struct Warmed {
 }
 
 impl Warm {
-    #[expect(clippy::print_stdout, reason = "this is what the command says")]
     pub(super) async fn run(self) -> Result<(), Failed> {
         let address = self.address()?;
         let mut failed = 0_usize;
         for url in &self.urls {
             match self.warm(address, url).await {
                 Ok(Warmed { status, bytes, cache_status }) => {
-                    println!("{url}: {}, {bytes} bytes, {cache_status}", status.as_u16());
+                    super::say(format!("{url}: {}, {bytes} bytes, {cache_status}", status.as_u16()));
                     failed += usize::from(status.as_u16() >= 400);
                 }
                 Err(why) => {

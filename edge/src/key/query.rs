@@ -51,7 +51,8 @@ impl Query {
 
     fn ordered<'a>(&self, mut pairs: Vec<&'a str>) -> Vec<&'a str> {
         if self.order == Order::Sorted {
-            pairs.sort_by_key(|pair| name(pair));
+            // Each name is decoded once, however many there are.
+            pairs.sort_by_cached_key(|pair| name(pair));
         }
         pairs
     }
