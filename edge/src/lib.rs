@@ -8,6 +8,9 @@
 //!    Pass / Refuse ─▶ origin / error
 //! ```
 //!
+//! The operator's side is `admin`: purge ([`store::purge`]), push, explain; the commands of the same names ask it.
+//! Every setting stands in `edge/reference.toml`.
+//!
 //! Decide in a pure function that returns a value; act in a thin shell that obeys. `policy` and `key` know no async,
 //! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
 

@@ -72,10 +72,16 @@ impl Store {
     #[must_use]
     pub fn get(&self, key: &Key, site: usize) -> Variants {
         let Some(variants) = self.objects.get(key) else { return Variants::default() };
-        if self.purges.are_clear(&variants) { variants } else { self.settled(key, site) }
+        if self.purges.are_clear(&variants) {
+            return variants;
+        }
+        match self.purges.settle(key, site, &variants) {
+            Settled::Same => variants,
+            Settled::Changed(_) => self.settled(key, site),
+        }
     }
 
-    /// The first time that something is found after a purge: compares it, and stores what that made of it.
+    /// A purge covers something under the key: compares it where moka lets nobody else, and stores what that leaves.
     fn settled(&self, key: &Key, site: usize) -> Variants {
         let done = self.objects.entry_by_ref(key).and_compute_with(|present| {
             let Some(present) = present else { return Op::Nop };
