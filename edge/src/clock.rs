@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 /// Where `now` comes from. Clones of a hand-moved clock move together.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
+    /// When it stands, but for what tests add; the system's time else.
+    standing: Option<SystemTime>,
     /// Milliseconds that tests have added.
     ahead_ms: Arc<AtomicU64>,
 }
@@ -18,11 +20,18 @@ impl Clock {
         Self::default()
     }
 
+    /// A time that only [`Clock::advance`] changes.
+    #[must_use]
+    pub fn standing(at: SystemTime) -> Self {
+        Self { standing: Some(at), ..Self::default() }
+    }
+
     /// What time it is, by RFC 9111's clock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]
     pub fn now(&self) -> SystemTime {
-        SystemTime::now() + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
+        self.standing.unwrap_or_else(SystemTime::now)
+            + Duration::from_millis(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// Moves this clock and its clones ahead, so that nothing has to sleep to become stale.

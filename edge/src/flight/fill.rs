@@ -17,6 +17,7 @@ use super::{Fetch, Flights};
 use crate::key;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::encoding;
+use crate::policy::freshness::WhenStale;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::range::Part;
@@ -171,7 +172,7 @@ impl Task {
             Err(NoAnswer::Undeliverable(why)) => return self.tell(Verdict::Undeliverable(why)),
             Err(NoAnswer::Unanswered(why)) => {
                 let stale = self.stale(held, why.failure);
-                return self.tell(stale.unwrap_or(Verdict::Failed(why)));
+                return self.tell(stale.unwrap_or_else(|| self.failed(held, why)));
             }
         };
         match (&self.fetch.plan, answered.response.status()) {
@@ -213,6 +214,11 @@ impl Task {
             Reuse::Stale { freshness, why, .. } => Some(Verdict::Stale(Arc::clone(object), freshness, why)),
             _ => None,
         }
+    }
+
+    fn failed(&self, held: Option<&Arc<Object>>, why: Unanswered) -> Verdict {
+        let must = held.is_some_and(|object| object.entry.lifetime.stale == WhenStale::MustRevalidate);
+        if must { Verdict::MustValidate(why) } else { Verdict::Failed(why) }
     }
 
     /// A 304 to our own conditions (RFC 9111 §4.3.4).

@@ -52,6 +52,8 @@ pub enum Verdict {
     Apart,
     /// No origin answered.
     Failed(Unanswered),
+    /// Nor that; and what is stored must not be used without an answer: 504 (RFC 9111 §5.2.2.2).
+    MustValidate(Unanswered),
     /// The request is not to be sent to any origin.
     Undeliverable(Undeliverable),
 }

@@ -111,6 +111,11 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             None => return Shared::Not(Company::Alone),
         },
         flight::Verdict::Failed(unanswered) => failed(edge, unanswered, why),
+        flight::Verdict::MustValidate(unanswered) => {
+            let mut answer = failed(edge, unanswered, why);
+            answer.head.status = StatusCode::GATEWAY_TIMEOUT;
+            answer
+        }
         flight::Verdict::Undeliverable(why) if leads => undeliverable(edge, why),
         flight::Verdict::Undeliverable(_) => return Shared::Not(Company::Alone),
     };

@@ -12,6 +12,7 @@ mod encoding;
 mod explaining;
 mod forwarding;
 mod hostile;
+mod model;
 mod operating;
 mod origin;
 mod origins;

@@ -90,6 +90,11 @@ impl Origin {
         soon("a request at the origin", async { self.asked.lock().await.recv().await.unwrap() }).await
     }
 
+    /// How many requests have come and were not taken.
+    pub fn waiting(&self) -> usize {
+        self.asked.try_lock().map_or(0, |asked| asked.len())
+    }
+
     /// The heads of all requests so far.
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()

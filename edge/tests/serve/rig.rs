@@ -33,6 +33,11 @@ impl Rig {
 
     /// As `with`, for these hosts only.
     pub async fn for_hosts(hosts: &str, origins: &[SocketAddr], top: &str, site: &str) -> Self {
+        Self::at(Clock::system(), hosts, origins, top, site).await
+    }
+
+    /// As `for_hosts`, by this clock.
+    pub async fn at(clock: Clock, hosts: &str, origins: &[SocketAddr], top: &str, site: &str) -> Self {
         let origins: Vec<String> = origins.iter().map(|origin| format!("\"http://{origin}\"")).collect();
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [{hosts}]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
@@ -40,7 +45,6 @@ impl Rig {
         );
         let folder = tempfile::tempdir().unwrap();
         let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
-        let clock = Clock::system();
         let running = serve::start_at(config, clock.clone()).await.unwrap();
         let public = running.listening().public[0];
         let admin = running.listening().admin.unwrap();
