@@ -120,7 +120,7 @@ impl World {
     }
 
     async fn head(&mut self, url: usize, place: &str) {
-        let asking = Asking { foo: self.foo(), ..Asking::default() };
+        let asking = Asking { shade: self.shade(), ..Asking::default() };
         self.tell(format!("HEAD /{url} {asking:?}"));
         let head = format!("HEAD /{url} HTTP/1.1\r\nHost: site.test\r\n{}\r\n", fields(&asking));
         self.client.write(head.as_bytes()).await;
@@ -222,11 +222,11 @@ impl World {
         asking.authorization = chance.random_ratio(1, 12);
         asking.no_store = chance.random_ratio(1, 30);
         asking.only_if_cached = chance.random_ratio(1, 20);
-        asking.foo = self.foo();
+        asking.shade = self.shade();
         asking
     }
 
-    fn foo(&mut self) -> Option<u8> {
+    fn shade(&mut self) -> Option<u8> {
         [None, Some(1), Some(2)][self.chance.random_range(0..3)]
     }
 
@@ -269,7 +269,7 @@ fn page(chance: &mut StdRng, version: u64) -> Said {
         etag,
         // A second later with each version, long ago.
         last_modified: chance.random_ratio(1, 3).then(|| START - 100_000 + version),
-        vary: [Vary::Nothing, Vary::Nothing, Vary::Foo, Vary::Star][chance.random_range(0..4)],
+        vary: [Vary::Nothing, Vary::Nothing, Vary::Shade, Vary::Star][chance.random_range(0..4)],
         ..Said::default()
     }
 }
@@ -315,7 +315,7 @@ fn message(said: &Said, form: Form) -> String {
         "Vary",
         match said.vary {
             Vary::Nothing => None,
-            Vary::Foo => Some("Foo".to_owned()),
+            Vary::Shade => Some("Shade".to_owned()),
             Vary::Star => Some("*".to_owned()),
         },
     );
@@ -341,7 +341,7 @@ fn fields(asking: &Asking) -> String {
     let mut add = |name: &str, value: Option<String>| {
         fields.extend(value.map(|value| format!("{name}: {value}\r\n")));
     };
-    add("Foo", asking.foo.map(|foo| foo.to_string()));
+    add("Shade", asking.shade.map(|shade| shade.to_string()));
     add("If-None-Match", asking.if_none_match.clone());
     add("If-Modified-Since", asking.if_modified_since.map(date));
     add("Authorization", asking.authorization.then(|| "Basic YTpi".to_owned()));

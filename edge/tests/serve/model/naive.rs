@@ -31,14 +31,14 @@ pub struct Said {
 pub enum Vary {
     #[default]
     Nothing,
-    Foo,
+    Shade,
     Star,
 }
 
 /// What a client asks.
 #[derive(Debug, Clone, Default)]
 pub struct Asking {
-    pub foo: Option<u8>,
+    pub shade: Option<u8>,
     pub if_none_match: Option<String>,
     pub if_modified_since: Option<u64>,
     pub authorization: bool,
@@ -51,8 +51,8 @@ pub struct Asking {
 struct Stored {
     said: Said,
     received: u64,
-    /// The request's `Foo`, if that selects.
-    foo: Option<Option<u8>>,
+    /// The request's `Shade`, if that selects.
+    shade: Option<Option<u8>>,
 }
 
 /// What the cache does with a GET before it knows what the origin says.
@@ -154,7 +154,7 @@ impl Stored {
 
     /// §4.1.
     fn selects(&self, asking: &Asking) -> bool {
-        self.foo.is_none_or(|foo| foo == asking.foo)
+        self.shade.is_none_or(|shade| shade == asking.shade)
     }
 
     /// §4.3.2: what the client's conditions leave of it.
@@ -219,7 +219,7 @@ impl Cache {
             Met::Answered(said) if said.is_storable(asking) => {
                 let stored = Stored::new(said, asking, now);
                 let answer = stored.answer(asking, None);
-                self.0.retain(|other| other.foo != stored.foo);
+                self.0.retain(|other| other.shade != stored.shade);
                 self.0.push(stored);
                 answer
             }
@@ -231,7 +231,7 @@ impl Cache {
     /// §4.3.4. What it may not keep it uses this once.
     fn validated(&mut self, chosen: usize, asking: &Asking, said: Said, now: u64) -> Answer {
         let keeps = said.is_storable(asking);
-        let fresh = Stored { said, received: now, foo: self.0[chosen].foo };
+        let fresh = Stored { said, received: now, shade: self.0[chosen].shade };
         let answer = fresh.answer(asking, None);
         self.0.remove(chosen);
         if keeps {
@@ -250,7 +250,7 @@ impl Cache {
         let same = about
             .into_iter()
             .filter(|stored| stored.said.version == said.version && said.is_storable(asking));
-        rest.extend(same.map(|stored| Stored { said: said.clone(), received: now, foo: stored.foo }));
+        rest.extend(same.map(|stored| Stored { said: said.clone(), received: now, shade: stored.shade }));
         self.0 = rest;
     }
 
@@ -262,8 +262,8 @@ impl Cache {
 
 impl Stored {
     fn new(said: Said, asking: &Asking, now: u64) -> Self {
-        let foo = (said.vary == Vary::Foo).then_some(asking.foo);
-        Self { said, received: now, foo }
+        let shade = (said.vary == Vary::Shade).then_some(asking.shade);
+        Self { said, received: now, shade }
     }
 
     fn may_stand_in(&self, now: u64) -> bool {

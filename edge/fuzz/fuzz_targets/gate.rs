@@ -1,0 +1,46 @@
+//! Heads and chunks: what a byte means does not depend on the pieces it comes in, and no good head is longer than its
+//! limits.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use verge_edge::serve::gate::framing::{Framing, Stop};
+use verge_edge::serve::gate::head::{self, Reading};
+
+const MAX_HEAD_BYTES: usize = 1024;
+
+/// What becomes of a connection whose bytes come in pieces of these sizes, in turn.
+fn judged(bytes: &[u8], sizes: &[u8]) -> (usize, u64, Stop) {
+    let mut framing = Framing::new(MAX_HEAD_BYTES);
+    let (mut good, mut heads, mut end) = (0, 0, 0);
+    let mut sizes = sizes.iter().cycle();
+    loop {
+        end = bytes.len().min(end + 1 + usize::from(*sizes.next().unwrap_or(&255)));
+        let judged = framing.judge(&bytes[good..end]);
+        good += judged.good;
+        heads += judged.heads;
+        assert!(good <= end);
+        if judged.stop == Stop::Unanswered && framing.is_unanswered() {
+            framing.resume();
+            continue;
+        }
+        if judged.stop != Stop::Starved || end == bytes.len() {
+            return (good, heads, judged.stop);
+        }
+    }
+}
+
+fuzz_target!(|input: (&[u8], &[u8])| {
+    let (sizes, bytes) = input;
+    let whole = judged(bytes, &[]);
+    let pieces = judged(bytes, sizes);
+    assert_eq!((pieces.0, pieces.1), (whole.0, whole.1));
+    // A head in pieces is not read again before its line ends, so that a fault in the last line may not be seen yet.
+    let unseen = matches!((pieces.2, whole.2), (Stop::Starved, Stop::Head(_)));
+    assert!(pieces.2 == whole.2 || unseen, "{pieces:?} {whole:?}");
+    if let Reading::Whole(head) = head::read(bytes, MAX_HEAD_BYTES) {
+        assert!(head.len <= bytes.len().min(MAX_HEAD_BYTES) && bytes[..head.len].ends_with(b"\r\n\r\n"));
+        assert!(bytes[..head.len].windows(2).all(|pair| pair[1] != b'\n' || pair[0] == b'\r'));
+        assert_eq!(head::read(&bytes[..head.len], MAX_HEAD_BYTES), Reading::Whole(head));
+        assert!(whole.1 >= 1);
+    }
+});
