@@ -18,7 +18,7 @@ pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bigger than what any socket here takes at once.
 pub(crate) const BIG_BYTES: usize = 4 * 1024 * 1024;
 /// For a test that fails: none waits so long when all is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A whole request as the service saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,9 +88,9 @@ impl Rig {
     }
 }
 
-/// Waits for something that must happen; a test that hangs says where.
+/// Waits for something that must happen; a test that hangs says where. None waits so long on a machine that is not busy.
 pub async fn soon<F: Future>(what: &str, event: F) -> F::Output {
-    match tokio::time::timeout(Duration::from_secs(20), event).await {
+    match tokio::time::timeout(Duration::from_secs(60), event).await {
         Ok(output) => output,
         Err(_) => panic!("did not happen: {what}"),
     }
