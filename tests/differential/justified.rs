@@ -67,7 +67,7 @@ fn stops_where_a_dname_repeats(ours: &Answer, nsd: &Answer, others: &[&Answer]) 
         && of_type(CNAME).any(|record| is_left(&record.rdata) && repeats(&record.rdata))
 }
 
-/// All others end at the same alias, which leaves the zone; and NSD, who alone would go on, cannot vouch for the rest.
+/// All others end at the same alias, which leaves the zone; and NSD, who alone would go on, confuses a zone on the way.
 fn goes_on_where_nsd_is_confused(
     zones: &[Zone],
     question: &Question,
@@ -75,14 +75,16 @@ fn goes_on_where_nsd_is_confused(
     others: &[&Answer],
 ) -> bool {
     let is_confused = |name: &str| zones.iter().any(|zone| !zone.is_on_its_own() && zone.covers(name));
+    let aliases = |answer: &'_ Answer| -> Vec<String> {
+        let aliases = answer.answer.iter().filter(|record| record.rtype == CNAME);
+        aliases.map(|record| record.rdata.clone()).collect()
+    };
     let is_left = |target: &str, answer: &Answer| answer.answer.iter().all(|record| record.owner != target);
-    others.iter().all(|other| {
-        let mut aliases = other.answer.iter().filter(|record| record.rtype == CNAME);
-        other.answer.is_subset(&ours.answer)
-            && aliases.any(|alias| {
-                is_left(&alias.rdata, other) && (is_confused(&alias.rdata) || is_confused(&question.name))
-            })
-    })
+    let ends_at_an_alias = |other: &&Answer| {
+        other.answer.is_subset(&ours.answer) && aliases(other).iter().any(|target| is_left(target, other))
+    };
+    others.iter().all(ends_at_an_alias)
+        && (is_confused(&question.name) || aliases(ours).iter().any(|target| is_confused(target)))
 }
 
 /// The others have all but the DS of a name that a CNAME of the answer leads to.
