@@ -1,7 +1,7 @@
 //! DNS over QUIC (RFC 9250) on quinn: a stream for each question, exact bytes both ways.
 //!
-//! Who has not shown that its address is its own takes no place: the table of guests knows finished handshakes only,
-//! and under load an address is proved before any work is done for it (RFC 9000 §8.1).
+//! Who has not shown that its address is its own takes nobody's place: the table of guests knows proved addresses only,
+//! and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -29,10 +29,10 @@ const DOQ_EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
 /// Questions at once on one connection.
 const MAX_STREAMS: u32 = 100;
-/// Handshakes at once on one listener; more are refused.
-const MAX_HANDSHAKES: usize = 512;
-/// From this many handshakes on, an address is proved first.
+/// Handshakes at once on one listener whose address is not proved; beyond that, it is proved first.
 const UNPROVED_HANDSHAKES: usize = 64;
+/// First packets that wait to be looked at; more are refused.
+const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
 const INCOMING_OCTETS: u64 = 8 * 1024;
 const ALL_INCOMING_OCTETS: u64 = 4 * 1024 * 1024;
@@ -50,7 +50,7 @@ pub(super) fn terms(certificates: &Arc<Certificates>, shared: &Shared) -> Server
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
         .transport_config(Arc::new(transport(shared.idle_timeout())))
-        .max_incoming(MAX_HANDSHAKES)
+        .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_OCTETS)
         .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
     config
@@ -77,24 +77,22 @@ pub(super) fn endpoint(socket: UdpSocket, terms: ServerConfig) -> io::Result<End
 
 /// Takes connections until the drain begins; handshakes do not wait for each other.
 pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>, handshake_timeout: Duration) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
     loop {
         let incoming = tokio::select! {
             () = shared.drain.cancelled() => break,
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else {
-            incoming.refuse();
-            shared.endings.count(Ended::Crowded);
-            continue;
-        };
-        let open = MAX_HANDSHAKES - handshakes.available_permits();
-        if open > UNPROVED_HANDSHAKES && !incoming.remote_address_validated() && incoming.may_retry() {
-            // It may; and if it could not, it would be dropped, which the client's next packet mends.
+        let place = if incoming.remote_address_validated() {
+            Place::Proved(shared.table.admit(incoming.remote_address().ip(), clock::now()))
+        } else if let Ok(place) = Arc::clone(&unproved).try_acquire_owned() {
+            Place::Unproved(place)
+        } else {
+            // Costs one packet and keeps nothing. It cannot fail for who has no token yet.
             let _ = incoming.retry();
             continue;
-        }
+        };
         let shared = Arc::clone(&shared);
         shared.tasks.clone().spawn(async move { greet(incoming, place, shared, handshake_timeout).await });
     }
@@ -103,21 +101,52 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>, handshake_ti
     endpoint.wait_idle().await;
 }
 
-async fn greet(incoming: Incoming, place: OwnedSemaphorePermit, shared: Arc<Shared>, limit: Duration) {
+/// What a handshake takes up.
+enum Place {
+    /// One of a few, since whoever forges addresses can take them all.
+    Unproved(OwnedSemaphorePermit),
+    /// One of its client's.
+    Proved(Guest),
+}
+
+async fn greet(incoming: Incoming, place: Place, shared: Arc<Shared>, limit: Duration) {
     let peer = incoming.remote_address();
-    let connection = match timeout(limit, incoming).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(_)) => return shared.note(peer, Ended::Handshake),
-        Err(_) => return shared.note(peer, Ended::SlowHandshake),
+    let connection = tokio::select! {
+        () = place.lost() => return shared.note(peer, Ended::Evicted),
+        shaken = timeout(limit, incoming) => match shaken {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(_)) => return shared.note(peer, Ended::Handshake),
+            Err(_) => return shared.note(peer, Ended::SlowHandshake),
+        },
     };
-    drop(place);
-    let guest = Arc::new(shared.table.admit(peer.ip(), clock::now()));
+    let guest = Arc::new(place.guest(peer, &shared));
     let ended = tokio::select! {
         () = guest.evicted() => Ended::Evicted,
         ended = converse(&connection, &guest, &shared) => ended,
     };
     connection.close(code(ended), b"");
     shared.note(peer, ended);
+}
+
+impl Place {
+    /// Ends when the place is needed by another.
+    async fn lost(&self) {
+        match self {
+            Self::Unproved(_) => std::future::pending().await,
+            Self::Proved(guest) => guest.evicted().await,
+        }
+    }
+
+    /// The handshake is done, which proves an address, too.
+    fn guest(self, peer: SocketAddr, shared: &Shared) -> Guest {
+        match self {
+            Self::Unproved(permit) => {
+                drop(permit);
+                shared.table.admit(peer.ip(), clock::now())
+            }
+            Self::Proved(guest) => guest,
+        }
+    }
 }
 
 /// Questions until the connection ends; each stream is a task of this one's own.
