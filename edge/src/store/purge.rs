@@ -1,7 +1,7 @@
 //! Purge epochs: each purge begins a new one, and what was asked of an origin before it is void within its scope.
 //!
 //! A purge of one key takes the stored responses out and is noted for the fetches that run. All wider scopes are marks
-//! ([`marks`]) that are compared when a response is found: a purge costs the same for one response and for a million,
+//! (`marks`) that are compared when a response is found: a purge costs the same for one response and for a million,
 //! and none is searched for. A response that was compared once is not compared again before the next purge.
 
 mod marks;
