@@ -27,6 +27,13 @@ pub(crate) fn justified(
         Part::Answer | Part::Authority if question.rtype == DS && ends_at_a_parent(ours, &others) => Some(
             "the DS at the end of a chain comes from the parent (RFC 4035 §3.1.4.1); Knot and BIND stay in the zone below",
         ),
+        Part::Truncated
+            if !ours.truncated
+                && of("nsd")
+                    .is_some_and(|nsd| nsd.truncated && stops_where_a_dname_repeats(ours, nsd, &[])) =>
+        {
+            Some("a chain that grows for ever ends sooner with us, and so fits")
+        }
         Part::Truncated if has_no_glue_from_wildcards(zone, ours, &others) => Some(
             "glue is what the zone holds at that very name, as in BIND; NSD and Knot take it from wildcards below a cut, too",
         ),
