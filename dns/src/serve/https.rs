@@ -46,6 +46,8 @@ const STREAM_WINDOW_OCTETS: u32 = 64 * 1024;
 const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
 /// Answers that hyper keeps for one stream.
 const SEND_BUFFER_OCTETS: usize = 64 * 1024;
+/// What is read after a refusal: the longest message that some client may have under way, a few times over.
+const MAX_DISCARDED_OCTETS: usize = 256 * 1024;
 
 /// A handshake, and then requests until the connection ends.
 pub(super) async fn converse(
@@ -149,15 +151,18 @@ async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body
 
 async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     desk.guest.active(clock::now());
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let message = match request::read(&head, &desk.path) {
         Ok(Asked::Message(message)) => Ok(Bytes::from(message)),
-        Ok(Asked::InBody) => collect(body, &desk.shared).await,
-        Err(refusal) => return response::refusal(refusal),
+        Ok(Asked::InBody) => collect(&mut body, &desk.shared).await.map_err(Into::into),
+        Err(refusal) => Err(refusal),
     };
     let message = match message {
         Ok(message) => message,
-        Err(status) => return response::refusal(status.into()),
+        Err(refusal) => {
+            discard(body, &desk.shared).await;
+            return response::refusal(refusal);
+        }
     };
     let mut answer = Vec::new();
     let answered = desk.shared.answer(&message, desk.peer, &mut answer);
@@ -165,7 +170,7 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
 }
 
 /// The whole body within the deadline of a message.
-async fn collect(body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+async fn collect(body: &mut Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
     let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
     if body.size_hint().lower() > most {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -175,7 +180,7 @@ async fn collect(body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
         .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
-async fn frames(mut body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+async fn frames(body: &mut Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
     let mut message = Vec::new();
     let mut leave = None;
     while let Some(frame) = body.frame().await {
@@ -190,6 +195,21 @@ async fn frames(mut body: Incoming, shared: &Shared) -> Result<Bytes, StatusCode
         message.extend_from_slice(&data);
     }
     Ok(message.into())
+}
+
+/// Reads on a little after a refusal: a connection that closes on unread octets is reset, and that destroys the refusal
+/// before the client has read it (RFC 9112 §9.6).
+async fn discard(mut body: Incoming, shared: &Shared) {
+    let some = async {
+        let mut octets = 0;
+        while let Some(Ok(frame)) = body.frame().await
+            && octets <= MAX_DISCARDED_OCTETS
+        {
+            octets += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whether it ended or took too long: the refusal is next either way.
+    let _ = timeout(shared.config.message_timeout, some).await;
 }
 
 #[cfg(test)]
