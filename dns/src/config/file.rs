@@ -148,6 +148,15 @@ impl<'de> Deserialize<'de> for Prefix {
             );
             return Err(de::Error::custom(message));
         }
+        if let IpNet::V6(v6) = net
+            && let Some(v4) = v6.addr().to_ipv4_mapped()
+            && let Some(length) = v6.prefix_len().checked_sub(96)
+        {
+            // Addresses are compared in their IPv4 form, so this would match nothing.
+            return Err(de::Error::custom(format_args!(
+                "`{text}` is about IPv4 addresses; write {v4}/{length}"
+            )));
+        }
         Ok(Self(net))
     }
 }
@@ -158,6 +167,16 @@ pub(super) struct DomainName(pub(super) Name);
 impl<'de> Deserialize<'de> for DomainName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        if let Some(below) = text.strip_prefix("*.") {
+            let message =
+                format_args!("`{text}` is a wildcard; write {below}, which covers all names below it, too");
+            return Err(de::Error::custom(message));
+        }
+        if text.chars().any(char::is_whitespace) {
+            return Err(de::Error::custom(format_args!(
+                "`{text}` has white space in it; a domain name has none"
+            )));
+        }
         Name::parse_absolute(&text)
             .map(Self)
             .map_err(|error| de::Error::custom(format_args!("`{text}` is not a domain name: {error}")))

@@ -263,7 +263,10 @@ fn a_bad_value_is_refused_in_words() {
     for (line, message) in [
         ("private = [\"10.0.0.5/8\"]", "write 10.0.0.0/8"),
         ("private = [\"ten\"]", "`ten` is not a network"),
+        ("private = [\"::ffff:198.51.100.0/120\"]", "write 198.51.100.0/24"),
         ("internal_names = [\"a..b\"]", "a label is empty"),
+        ("internal_names = [\"*.lab.example.com\"]", "write lab.example.com, which covers"),
+        ("internal_names = [\"corp.example.com \"]", "white space"),
         ("tcp.idle_timeout = \"10\"", "a duration is a number and a unit"),
         ("tcp.idle_timeout = 10", "invalid type: integer"),
         ("udp.max_payload = \"1k\"", "a size is a number and a unit"),

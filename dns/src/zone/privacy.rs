@@ -75,6 +75,10 @@ pub struct Rules {
     pub internal_names: Vec<Name>,
     /// Zones that do not exist outside (`[internal] zones`), with everything below them.
     pub internal_zones: Vec<Name>,
+    /// Zones that have a file but never had a good version: nobody knows what is hidden in them, so whatever leads into
+    /// them is hidden (D6). Name servers are left to what was understood of the file, or one broken file would take down
+    /// every zone that its name servers serve.
+    pub unknown_zones: Vec<Name>,
 }
 
 /// Why a record is hidden: the first reason that was found.

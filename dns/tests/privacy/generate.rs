@@ -189,6 +189,7 @@ impl Maker {
             private: vec!["203.0.113.64/27".parse().unwrap()],
             internal_names: vec![name("int.a.test.")],
             internal_zones: vec![name("closed.test.")],
+            unknown_zones: Vec::new(),
         };
         Scene { zones: self.zones, rules, seed }
     }

@@ -78,6 +78,7 @@ impl Terms {
                 private: config.private.clone(),
                 internal_names: config.internal_names.clone(),
                 internal_zones: config.internal.zones.clone(),
+                unknown_zones: Vec::new(),
             },
             access: Access { clients: config.internal.clients.clone() },
             protocol: Protocol {

@@ -40,8 +40,8 @@ pub(super) enum Chosen {
     Good(Arc<Zone>),
     /// What it said before, as it was compiled then: others changed so that it would not pass again.
     Frozen(Arc<Zone>),
-    /// Nothing: it never was good. What its file says takes part in the division, so that the names in it that are
-    /// hidden stay hidden in other zones.
+    /// Nothing: it never was good. What leads into it is hidden in other zones ([`Rules::unknown_zones`]), and what its
+    /// file says takes part in the division.
     Nothing(Option<Arc<Zone>>),
 }
 
@@ -119,7 +119,7 @@ pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules, memory: &mut M
     let mut chosen: Vec<Chosen> = candidates.iter().map(Chosen::first).collect();
     let mut turned_down: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
     loop {
-        memory.divide(&chosen, rules);
+        memory.divide(&chosen, &with_unknown(rules, candidates, &chosen));
         let mut again = false;
         for (at, chosen) in chosen.iter_mut().enumerate() {
             let Some(judged) = memory.judged.get(&candidates[at].apex) else { continue };
@@ -133,6 +133,13 @@ pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules, memory: &mut M
             return finish(candidates, chosen, turned_down, memory);
         }
     }
+}
+
+/// The rules, and the zones of which nothing is known for sure. A zone that is declared internal is hidden anyway.
+fn with_unknown(rules: &Rules, candidates: &[Candidate], chosen: &[Chosen]) -> Rules {
+    let unknown = candidates.iter().zip(chosen).filter(|(_, chosen)| matches!(chosen, Chosen::Nothing(_)));
+    let unknown_zones = unknown.map(|(candidate, _)| candidate.apex.clone()).collect();
+    Rules { unknown_zones, ..rules.clone() }
 }
 
 impl Memory {

@@ -163,6 +163,28 @@ fn a_zone_that_never_was_good_is_servfail_and_not_its_parents_business() {
 }
 
 #[test]
+fn what_leads_into_a_zone_that_never_was_good_is_hidden_until_it_is() {
+    let broken = "x A 10.0.0.2x\ny A 203.0.113.3 ; verge: internl\n";
+    for text in [broken, "z A (203.0.113.4\n"] {
+        let mut folder = Folder::new(&[
+            ("example.zone", "x CNAME x.other.test.\ny CNAME y.other.test.\nz CNAME z.other.test.\n"),
+            ("other.test.zone", text),
+        ]);
+        folder.load();
+        for name in ["x.example", "y.example", "z.example"] {
+            assert_eq!(folder.outside(name), Kind::NxDomain, "{name} {text}");
+        }
+        folder.write("other.test.zone", "x A 10.0.0.2\ny A 203.0.113.3 ; verge: internal\nz A 203.0.113.4\n");
+        folder.load();
+        for (name, expected) in
+            [("x.example", Kind::NxDomain), ("y.example", Kind::NxDomain), ("z.example", Kind::Positive)]
+        {
+            assert_eq!(folder.outside(name), expected, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_broken_internal_zone_is_as_if_it_was_not_there_outside() {
     let rules =
         || Rules { internal_zones: vec![Name::parse_absolute("lab.example").unwrap()], ..Rules::default() };

@@ -144,11 +144,18 @@ impl Judge<'_> {
             if self.names.rule(name.as_wire()).is_some() {
                 return Lead::Hidden(closure_rule(record.rtype));
             }
+            if record.rtype != Type::NS && self.is_unknown(&name) {
+                return Lead::Hidden(Rule::D6);
+            }
             if role == Role::Target {
                 targets.push(name);
             }
         }
         Lead::To(targets)
+    }
+
+    fn is_unknown(&self, name: &Name) -> bool {
+        self.rules.unknown_zones.iter().any(|apex| name.is_at_or_under(apex))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Rule, Rules};
 use crate::name::{self, Name};
@@ -41,8 +41,8 @@ impl<'r> HiddenNames<'r> {
     }
 
     fn hidden_reverse(&self, wire: &[u8]) -> Option<Rule> {
-        let address = decode_reverse(wire)?;
-        address::hidden(address, self.private).map(|_| Rule::D11)
+        let net = decode_reverse(wire)?;
+        is_hidden_whole(net, self.private).then_some(Rule::D11)
     }
 }
 
@@ -72,9 +72,10 @@ fn may_hold_reverse(apex: &Name) -> bool {
     [IN_ADDR, IP6].iter().any(|top| name::is_at_or_under(apex, top) || name::is_at_or_under(top, apex))
 }
 
-/// The address that a complete reverse name stands for (RFC 1035 §3.5, RFC 3596 §2.5), also with one label of a
-/// classless delegation in it (RFC 2317, `5.0/26.113.0.203.in-addr.arpa`).
-fn decode_reverse(wire: &[u8]) -> Option<IpAddr> {
+/// The addresses that a reverse name stands for (RFC 1035 §3.5, RFC 3596 §2.5): one for a complete name and what is
+/// below it, a prefix for one that ends early, at a wildcard, or at a label of a classless delegation (RFC 2317), unless
+/// the octet below that label completes it (`5.0/26.113.0.203.in-addr.arpa`).
+fn decode_reverse(wire: &[u8]) -> Option<IpNet> {
     if name::is_at_or_under(wire, IN_ADDR) {
         decode_v4(wire)
     } else if name::is_at_or_under(wire, IP6) {
@@ -84,35 +85,64 @@ fn decode_reverse(wire: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn decode_v4(wire: &[u8]) -> Option<IpAddr> {
-    let mut labels: Vec<&[u8]> = name::labels(wire).take(8).collect();
-    labels.truncate(labels.len() - 2);
-    if labels.len() == 5 && decimal_octet(labels[1]).is_none() {
-        labels.remove(1);
+/// The labels below `in-addr.arpa` or `ip6.arpa`, the topmost first.
+fn labels_from_the_top(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let labels: Vec<&[u8]> = name::labels(wire).collect();
+    labels.into_iter().rev().skip(2)
+}
+
+fn decode_v4(wire: &[u8]) -> Option<IpNet> {
+    let mut octets = [0; 4];
+    let mut known = 0;
+    for (at, label) in labels_from_the_top(wire).take(5).enumerate() {
+        match decimal_octet(label) {
+            Some(octet) if known < 4 => {
+                octets[known] = octet;
+                known += 1;
+            }
+            // One label of a classless delegation may stand above the last octet.
+            None if at == 3 && known == 3 => {}
+            _ => break,
+        }
     }
-    let octets: Option<Vec<u8>> = labels.iter().rev().map(|label| decimal_octet(label)).collect();
-    Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets?).ok()?)))
+    let length = u8::try_from(8 * known).expect("at most 32");
+    (known > 0).then(|| Ipv4Net::new_assert(Ipv4Addr::from(octets), length).into())
 }
 
 fn decimal_octet(label: &[u8]) -> Option<u8> {
     label.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(label).ok()?.parse().ok())?
 }
 
-fn decode_v6(wire: &[u8]) -> Option<IpAddr> {
-    let nibbles: Option<Vec<u128>> = name::labels(wire)
-        .take(32)
-        .map(|label| match label {
-            [digit] => char::from(*digit).to_digit(16).map(u128::from),
-            _ => None,
-        })
-        .collect();
-    let nibbles = nibbles?;
-    // 32 nibbles, a length octet before each, and nothing else below ip6.arpa.
-    if nibbles.len() != 32 || wire.len() != 64 + IP6.len() {
-        return None;
-    }
-    let bits = nibbles.iter().rev().fold(0, |bits, nibble| bits << 4 | nibble);
-    Some(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+fn decode_v6(wire: &[u8]) -> Option<IpNet> {
+    let nibble = |label: &[u8]| match label {
+        [digit] => char::from(*digit).to_digit(16).map(u128::from),
+        _ => None,
+    };
+    let nibbles: Vec<u128> = labels_from_the_top(wire).take(32).map_while(nibble).collect();
+    let bits =
+        nibbles.iter().zip(1_u32..).fold(0, |bits, (nibble, place)| bits | nibble << (128 - 4 * place));
+    let length = u8::try_from(4 * nibbles.len()).expect("at most 128");
+    (length > 0).then(|| Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), length).into())
+}
+
+/// Whether all addresses of a prefix are hidden, as far as evenly spread ones show, both ends among them.
+fn is_hidden_whole(net: IpNet, private: &[IpNet]) -> bool {
+    samples(net).all(|address| address::hidden(address, private).is_some())
+}
+
+/// Up to 256 addresses of a prefix, evenly spread, then its last one.
+fn samples(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let free_bits = u32::from(net.max_prefix_len() - net.prefix_len());
+    let shift = free_bits.saturating_sub(8);
+    let count = 1_u128 << free_bits.min(8);
+    let spread = (0..count).map(move |at| match net.network() {
+        IpAddr::V4(first) => {
+            let offset = u32::try_from(at << shift).expect("an offset inside of a prefix fits");
+            IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() | offset))
+        }
+        IpAddr::V6(first) => IpAddr::V6(Ipv6Addr::from_bits(first.to_bits() | at << shift)),
+    });
+    spread.chain(std::iter::once(net.broadcast()))
 }
 
 #[cfg(test)]
@@ -121,9 +151,12 @@ mod tests {
 
     fn check(text: &str, expected: Option<Rule>) {
         let rules = Rules {
-            private: vec!["203.0.113.64/27".parse().unwrap()],
+            private: ["203.0.113.64/27", "198.51.100.0/24", "2001:db8:77::/48"]
+                .map(|net| net.parse().unwrap())
+                .to_vec(),
             internal_names: vec![Name::parse_absolute("int.example").unwrap()],
             internal_zones: vec![Name::parse_absolute("closed.example").unwrap()],
+            unknown_zones: Vec::new(),
         };
         let name = Name::parse_absolute(text).unwrap();
         assert_eq!(HiddenNames::new(&rules).rule(name.as_wire()), expected, "{text}");
@@ -154,6 +187,25 @@ mod tests {
             ("96.113.0.203.in-addr.arpa", None),
             ("64/27.113.0.203.in-addr.arpa", None),
             ("113.0.203.in-addr.arpa", None),
+            ("*.113.0.203.in-addr.arpa", None),
+            ("_a.70.113.0.203.in-addr.arpa", Some(Rule::D11)),
+            ("_a.64/27.113.0.203.in-addr.arpa", None),
+            ("100.51.198.in-addr.arpa", Some(Rule::D11)),
+            ("*.100.51.198.in-addr.arpa", Some(Rule::D11)),
+            ("*.0-25.100.51.198.in-addr.arpa", Some(Rule::D11)),
+            ("0/25.100.51.198.in-addr.arpa", Some(Rule::D11)),
+            ("51.198.in-addr.arpa", None),
+            ("*.0.18.198.in-addr.arpa", Some(Rule::D11)),
+            ("18.198.in-addr.arpa", Some(Rule::D11)),
+            ("20.198.in-addr.arpa", None),
+            ("198.in-addr.arpa", None),
+            ("127.in-addr.arpa", Some(Rule::D11)),
+            ("in-addr.arpa", None),
+            ("*.1.0.0.0.7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa", Some(Rule::D11)),
+            ("7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa", Some(Rule::D11)),
+            ("7.0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
+            ("2.0.0.2.ip6.arpa", None),
+            ("ip6.arpa", None),
             ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa", Some(Rule::D11)),
             ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
             ("1.0.0.0.0.a.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa", Some(Rule::D11)),

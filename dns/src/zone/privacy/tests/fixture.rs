@@ -70,6 +70,7 @@ pub(super) fn rules() -> Rules {
         private: vec!["198.51.100.64/27".parse().unwrap()],
         internal_names: vec![name("int.example")],
         internal_zones: vec![name("closed.example")],
+        unknown_zones: vec![name("broken.example")],
     }
 }
 

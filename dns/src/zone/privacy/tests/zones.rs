@@ -49,6 +49,21 @@ fn d12_zones_that_are_internal_as_a_whole() {
     );
 }
 
+/// Nobody knows what is hidden in a zone that never had a good version; its name servers may still serve others.
+#[test]
+fn d6_what_leads_into_an_unknown_zone() {
+    check(
+        "$ORIGIN example.
+        @ NS ns.broken
+        ns A 192.0.2.1
+        a CNAME broken | D6
+        b MX 10 x.broken | D6
+        b MX 10 ns
+        c CNAME unbroken.example.
+        shop NS ns.broken",
+    );
+}
+
 #[test]
 fn d13_soa_and_apex_ns() {
     check(
