@@ -142,10 +142,17 @@ fn names_the_target(zone: &Zone, ours: &Answer, knot: &Answer) -> bool {
     ours.answer == knot.answer && beside(ours) == beside(knot)
 }
 
-/// The answer is NSD's, the others stopped at the zone's border, and what stands beside is what its records point at.
+/// The answer is NSD's, the others stopped at the zone's border (Knot names a wildcard's DNAME by the name that was asked
+/// for), and what stands beside is what its records point at.
 fn stands_beside_the_end_of_a_chain(ours: &Answer, nsd: &Answer, others: &[&Answer]) -> bool {
+    let is_ours = |record: &Record| {
+        let same = |own: &Record| own.rtype == DNAME && record.rtype == DNAME && own.rdata == record.rdata;
+        ours.answer.contains(record) || ours.answer.iter().any(same)
+    };
     ours.answer == nsd.answer
-        && others.iter().all(|other| other.answer.is_subset(&ours.answer) && other.answer != ours.answer)
+        && others
+            .iter()
+            .all(|other| other.answer.iter().all(is_ours) && other.answer.len() < ours.answer.len())
         && ours.additional.iter().all(|beside| {
             let in_hex: String = wire(&beside.owner).iter().map(|octet| format!("{octet:02x}")).collect();
             ours.answer.iter().any(|record| {

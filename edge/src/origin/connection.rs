@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -75,6 +75,10 @@ async fn send(
     let answer = sender.try_send_request(request);
     match first_byte(answer, patience.first_byte).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
+        // RFC 9110 §15.2.2: nobody asked for another protocol, `Upgrade` is not passed on.
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Exchange::Lost(ProxyError::HttpProtocolError)
+        }
         Ok(Ok(response)) => {
             let pool = (!is_framed_twice(response.headers())).then(|| pool.clone());
             let body = |body: Incoming| OriginBody::new(body, sender, pool, patience.between_bytes);

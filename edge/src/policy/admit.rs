@@ -27,7 +27,7 @@ pub enum Unstorable {
     Bypass,
     /// The request said `no-store`.
     RequestNoStore,
-    /// 304, 412, 416: it answers this request's conditions and ranges only.
+    /// 304, 412, 416, 417: it answers this request's conditions, ranges and expectations only.
     ForThisRequest,
     /// A 206 that the site does not store, or with several ranges or a wrong `Content-Range`.
     Part,
@@ -119,9 +119,10 @@ fn of_rules(request: &RequestHead, rules: &Rules) -> Option<Unstorable> {
 
 fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) -> Option<Unstorable> {
     match response.status {
-        StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => {
-            Some(Unstorable::ForThisRequest)
-        }
+        StatusCode::NOT_MODIFIED
+        | StatusCode::PRECONDITION_FAILED
+        | StatusCode::RANGE_NOT_SATISFIABLE
+        | StatusCode::EXPECTATION_FAILED => Some(Unstorable::ForThisRequest),
         StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || range::part(response).is_none() => {
             Some(Unstorable::Part)
         }
@@ -248,10 +249,10 @@ mod tests {
 
     #[test]
     fn any_final_status_is_kept_with_explicit_freshness() {
-        for status in (200..=999).filter(|status| ![206, 304, 412, 416].contains(status)) {
+        for status in (200..=999).filter(|status| ![206, 304, 412, 416, 417].contains(status)) {
             check(status, &[FRESH], None);
         }
-        for status in [304, 412, 416] {
+        for status in [304, 412, 416, 417] {
             check(status, &[FRESH], Some(Unstorable::ForThisRequest));
         }
     }

@@ -107,6 +107,8 @@ async fn a_response_that_can_be_read_in_two_ways_is_refused_or_made_one() {
         "HTTP/1.1 200 OK\r\nX : y\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 0200 OK\r\nContent-Length: 5\r\n\r\nhello",
         "nonsense\r\n\r\n",
+        // Nobody asked for another protocol.
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
     ] {
         let origin = Origin::start().await;
         let rig = Rig::start(&[origin.address]).await;

@@ -80,9 +80,19 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
     for name in withheld(&request.headers) {
         headers.remove(name);
     }
+    if !has_content(&request.headers) {
+        // RFC 9110 §10.1.1: without content there is nothing to wait for, and it must not be sent.
+        headers.remove(header::EXPECT);
+    }
     condition(&mut headers, ask);
     introduce(&mut headers, request, hop);
     Ok(headers)
+}
+
+/// RFC 9112 §6: content is announced by its length or by a transfer coding.
+fn has_content(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
 /// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves, and
@@ -191,11 +201,19 @@ mod tests {
             ("x-any", "  1,2 "),
             ("host", "a.example"),
             ("x-host", "b"),
-            ("expect", "x"),
         ] {
             check(&[(name, value)], &Ask::Whole, name, &[value]);
         }
         check(&[("foo", "1"), ("foo", "2")], &Ask::Whole, "foo", &["1", "2"]);
+    }
+
+    #[test]
+    fn an_expectation_travels_with_content_only() {
+        let expect = ("expect", "100-continue");
+        check(&[expect], &Ask::Whole, "expect", &[]);
+        check(&[expect, ("content-length", "0")], &Ask::Whole, "expect", &[]);
+        check(&[expect, ("content-length", "5")], &Ask::AsSent, "expect", &["100-continue"]);
+        check(&[expect, ("transfer-encoding", "chunked")], &Ask::AsSent, "expect", &["100-continue"]);
     }
 
     #[test]
