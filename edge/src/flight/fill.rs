@@ -47,13 +47,23 @@ pub(super) struct Fill {
     pub(super) meant: Meant,
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
+    /// What the log takes of the memory, for as long as somebody reads it: a slow reader's pieces stay in it although
+    /// the store may have evicted the object long ago.
+    held: Mutex<Option<Share>>,
 }
 
 impl Fill {
     /// A new fill and its first reader.
     pub(super) fn start(meant: Meant, ticket: Ticket) -> Reader {
         let (verdict, _) = watch::channel(None);
-        let fill = Self { log: Log::default(), ticket, meant, verdict, own: Mutex::default() };
+        let fill = Self {
+            log: Log::default(),
+            ticket,
+            meant,
+            verdict,
+            own: Mutex::default(),
+            held: Mutex::default(),
+        };
         Reader::new(Arc::new(fill)).expect("a new log takes readers")
     }
 
@@ -77,6 +87,10 @@ impl Fill {
             }
             _ => None,
         }
+    }
+
+    fn hold(&self, share: Option<Share>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = share;
     }
 
     pub(super) fn take_own(&self) -> Option<Own> {
@@ -385,6 +399,7 @@ impl Task {
             if share.is_some() && filling.length == Some(got) {
                 // Stored before the last piece is told: a client that has it all may ask again at once.
                 self.put_all(&filling, Some(piece.clone()));
+                self.fill.hold(share);
                 log.push(piece);
                 return log.end();
             }
@@ -397,6 +412,7 @@ impl Task {
         if share.is_some() {
             self.put_all(&filling, None);
         }
+        self.fill.hold(share);
         log.end();
     }
 

@@ -256,5 +256,5 @@ async fn memory_stays_within_its_bound() {
     };
     let stored = bytes("verge_edge_store_bytes ");
     assert!((500_000..=2 << 20).contains(&stored), "{stored}");
-    assert_eq!(bytes("verge_edge_fill_bytes "), 0);
+    assert!(bytes("verge_edge_fill_bytes ") <= (2 << 20) / 4);
 }
