@@ -1,6 +1,6 @@
 //! What is stored, and for how long.
 
-use super::rig::{Origin, Rig, response};
+use super::rig::{Origin, Rig, response, soon};
 
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
 
@@ -242,6 +242,44 @@ async fn an_object_that_turns_out_too_big_is_passed_on_whole_and_not_kept() {
     }
 }
 
+async fn metrics(rig: &Rig) -> String {
+    super::client::Client::connect(rig.admin).await.get("/metrics").await.text()
+}
+
+/// The value of the metric whose line begins so.
+fn gauge(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// A slow reader's pieces stay in memory although the fetch has ended, so they count until the reader has gone.
+#[tokio::test]
+async fn what_a_slow_client_still_reads_counts_against_the_memory() {
+    const BODY_BYTES: u64 = 24 << 20;
+    let body = "x".repeat(usize::try_from(BODY_BYTES).unwrap());
+    let origin = Origin::answering(move |_| response("200 OK", FRESH, &body)).await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"128MiB\"\nmax_object = \"32MiB\"", "").await;
+    let mut slow = rig.client().await;
+    slow.send_get("/a", "").await;
+    slow.head().await;
+    let ended = async {
+        while gauge(&metrics(&rig).await, "verge_edge_store_bytes ") < BODY_BYTES {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the object is stored", ended).await;
+    // Another request and its answer: whatever the fetch's task does last is done.
+    rig.get("/a").await;
+    assert!(gauge(&metrics(&rig).await, "verge_edge_fill_bytes ") >= BODY_BYTES);
+    drop(slow);
+    let given_back = async {
+        while gauge(&metrics(&rig).await, "verge_edge_fill_bytes ") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the memory is given back", given_back).await;
+}
+
 #[tokio::test]
 async fn memory_stays_within_its_bound() {
     let origin = Origin::answering(|_| response("200 OK", FRESH, &"x".repeat(100_000))).await;
@@ -249,11 +287,8 @@ async fn memory_stays_within_its_bound() {
     for n in 0..60 {
         rig.get(&format!("/{n}")).await;
     }
-    let metrics = super::client::Client::connect(rig.admin).await.get("/metrics").await.text();
-    let bytes = |name: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
-        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
-    };
+    let metrics = metrics(&rig).await;
+    let bytes = |name: &str| gauge(&metrics, name);
     let stored = bytes("verge_edge_store_bytes ");
     assert!((500_000..=2 << 20).contains(&stored), "{stored}");
     assert!(bytes("verge_edge_fill_bytes ") <= (2 << 20) / 4);
