@@ -30,7 +30,8 @@ const EDGE: Unit = Unit {
     folder: "edge",
     cores: &["key", "policy"],
     shell: &[
-        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve", "store",
+        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "pace", "serve",
+        "store",
     ],
 };
 

@@ -24,6 +24,7 @@ pub use host::{HostPattern, Sites};
 pub use place::ConfigError;
 
 use crate::key::KeyRules;
+use crate::pace;
 use crate::policy::Rules;
 use crate::policy::encoding::Coding;
 use crate::policy::rewrite::{FieldRules, ForwardTags, Redirect};
@@ -132,8 +133,8 @@ pub struct Limits {
     pub connections: usize,
     /// A request's head must be complete within this, and a connection may be idle as long.
     pub head_timeout: Duration,
-    /// A client that takes or gives no byte for this long is dropped.
-    pub stall_timeout: Duration,
+    /// How slow a client may be.
+    pub pace: pace::Rule,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Requests in flight have this long to end once the program is asked to stop.

@@ -21,6 +21,7 @@ pub mod flight;
 pub mod key;
 pub mod metrics;
 pub mod origin;
+pub mod pace;
 pub mod policy;
 pub mod serve;
 pub mod store;

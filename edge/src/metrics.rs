@@ -31,6 +31,7 @@ struct All {
     hit_seconds: Histogram,
     miss_seconds: Histogram,
     connections: Gauge,
+    clients_dropped: Family<Dropped, Counter>,
     store_bytes: Gauge,
     store_keys: Gauge,
     fill_bytes: Gauge,
@@ -95,6 +96,11 @@ struct OriginError {
     error: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dropped {
+    why: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let all = All {
@@ -108,6 +114,7 @@ impl Default for Metrics {
             hit_seconds: Histogram::new(HIT_SECONDS),
             miss_seconds: Histogram::new(MISS_SECONDS),
             connections: Gauge::default(),
+            clients_dropped: Family::default(),
             store_bytes: Gauge::default(),
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
@@ -153,6 +160,8 @@ impl All {
         let miss = "From the request's head to the response's, with an origin in between";
         registry.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
         registry.register("connections", "Client connections open", self.connections.clone());
+        let dropped = "Clients whose transfer was broken off because they were too slow";
+        registry.register("clients_dropped", dropped, self.clients_dropped.clone());
         registry.register_with_unit(
             "store",
             "Memory that stored responses take",
@@ -160,7 +169,7 @@ impl All {
             self.store_bytes.clone(),
         );
         registry.register("store_keys", "Keys stored", self.store_keys.clone());
-        let fill = "Memory that responses take while they are fetched";
+        let fill = "Memory that responses take while they are fetched, or still read though no longer stored";
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
         self.registry = registry;
         self
@@ -212,6 +221,12 @@ impl Metrics {
     /// How many client connections are open.
     pub fn connections(&self, open: usize) {
         self.0.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A client was too slow; `why` is one of a few words of ours.
+    pub fn client_dropped(&self, why: &'static str) {
+        self.0.clients_dropped.get_or_create(&Dropped { why }).inc();
+        tracing::debug!(target: "verge_edge::slow", why, "a client was dropped");
     }
 
     /// Prometheus' text format, with the store's size as it is now.

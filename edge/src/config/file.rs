@@ -11,6 +11,7 @@ use super::place::Fault;
 use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, Limits, LogFormat};
+use crate::pace;
 
 pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
     let file: File = toml::from_str(text)?;
@@ -42,6 +43,8 @@ const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
 /// One object may take this part of the memory unless the file says otherwise.
 const OBJECT_PART: u64 = 8;
+/// What http.sys and Kestrel ask for: a tenth of a modem.
+const DEFAULT_MIN_RATE_BYTES: u64 = 240;
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9301);
 /// Edges that stand behind one another need names of their own, or the second takes the first's requests for a loop.
 const DEFAULT_NAME: &str = "verge-edge";
@@ -91,6 +94,7 @@ struct LimitsTable {
     connections: Option<usize>,
     head_timeout: Option<Span>,
     stall_timeout: Option<Span>,
+    min_rate: Option<Size>,
     head_size: Option<Size>,
     drain: Option<Span>,
 }
@@ -162,7 +166,10 @@ fn limits(table: &LimitsTable) -> Limits {
     Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
         head_timeout: or(table.head_timeout, 30),
-        stall_timeout: or(table.stall_timeout, 60),
+        pace: pace::Rule {
+            stall_timeout: or(table.stall_timeout, 60),
+            min_rate_bytes: table.min_rate.map_or(DEFAULT_MIN_RATE_BYTES, |size| size.0),
+        },
         // hyper refuses a buffer below 8 KiB; origins commonly take 8 to 16 KiB.
         head_bytes: usize::try_from(table.head_size.map_or(16 << 10, |size| size.0))
             .unwrap_or(usize::MAX)

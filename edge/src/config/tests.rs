@@ -192,7 +192,7 @@ fn the_reference_names_every_key_and_its_default() {
     assert_eq!(numbers(&found), numbers(&default));
     let of = |config: &Config| {
         let (cache, limits) = (&config.cache, &config.limits);
-        let times = (limits.head_timeout, limits.stall_timeout, limits.drain);
+        let times = (limits.head_timeout, limits.pace, limits.drain);
         (cache.memory_bytes, cache.max_object_bytes, limits.head_bytes, limits.connections, times)
     };
     assert_eq!(of(&config), of(&read(&SMALLEST.replace("memory = \"512MiB\"\n", "")).unwrap()));

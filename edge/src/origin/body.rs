@@ -11,6 +11,8 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Sleep;
 
 use super::pool::Pool;
+use crate::metrics::Metrics;
+use crate::pace::{Slow, Watch};
 
 /// A request's body.
 #[derive(Debug)]
@@ -18,24 +20,25 @@ pub enum RequestBody {
     /// None.
     Empty,
     /// As the client sends it.
-    Upload(Upload),
+    Upload(Box<Upload>),
 }
 
 /// A client's body, read as the origin takes it.
 #[derive(Debug)]
 pub struct Upload {
     body: Incoming,
-    patience: Stall,
+    watch: Watch,
+    metrics: Metrics,
 }
 
 impl RequestBody {
-    /// A client's body; it may stand still for `stall_limit`.
+    /// A client's body, which comes as fast as `watch` asks.
     #[must_use]
-    pub fn upload(body: Incoming, stall_limit: Duration) -> Self {
+    pub fn upload(body: Incoming, watch: Watch, metrics: &Metrics) -> Self {
         if body.is_end_stream() {
             Self::Empty
         } else {
-            Self::Upload(Upload { body, patience: Stall::new(stall_limit) })
+            Self::Upload(Box::new(Upload { body, watch, metrics: metrics.clone() }))
         }
     }
 
@@ -56,7 +59,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Upload(Upload { body, patience }) => patience.poll(body, cx),
+            Self::Upload(upload) => upload.poll(cx),
         }
     }
 
@@ -72,6 +75,23 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Upload(upload) => upload.body.size_hint(),
         }
+    }
+}
+
+impl Upload {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let bytes = |frame: &Option<hyper::Result<Frame<Bytes>>>| match frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
+            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
+            Err(slow) => {
+                self.metrics.client_dropped(slow.as_str());
+                Some(Err(BodyError::Slow(slow)))
+            }
+        })
     }
 }
 
@@ -133,8 +153,10 @@ impl Drop for OriginBody {
 /// Why a body broke off.
 #[derive(Debug)]
 pub enum BodyError {
-    /// Nothing came for too long.
+    /// Nothing came for too long from the origin.
     Stalled,
+    /// Too little came from the client.
+    Slow(Slow),
     /// The connection or its framing.
     Broken(hyper::Error),
 }
@@ -143,6 +165,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stalled => f.write_str("no byte came in time"),
+            Self::Slow(slow) => slow.fmt(f),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
         }
     }

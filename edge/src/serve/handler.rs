@@ -19,6 +19,7 @@ use crate::flight::{FetchSite, Flights, Plan};
 use crate::key::{Key, key, normal_path};
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
+use crate::pace::Watch;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
@@ -87,7 +88,7 @@ pub(super) async fn handle(
         Err(answer) => return turned_away(peer, *answer),
     };
     let started = monotonic();
-    let upload = RequestBody::upload(body, edge.limits.stall_timeout);
+    let upload = edge.upload(body);
     let mut answer = respond(edge, &exchange, upload).await;
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, site.forward_tags, &site.response_fields);
@@ -226,6 +227,10 @@ pub(crate) struct Found {
 }
 
 impl Edge {
+    fn upload(&self, body: Incoming) -> RequestBody {
+        RequestBody::upload(body, Watch::new(self.limits.pace, self.clock.clone()), &self.metrics)
+    }
+
     /// The site and the key of a request; none if no site has its host.
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
         let index = self.sites.find(request.uri.host().unwrap_or_default())?;

@@ -1,38 +1,43 @@
-//! The socket below hyper: a client that takes no byte for too long is dropped.
+//! The socket below hyper: a client that takes bytes too slowly is dropped ([`crate::pace`]).
 //!
 //! hyper limits how long a head may take, and bodies from clients have their own limit; nothing above this limits how
 //! long a written byte may wait.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
-/// A connection whose writes may stand still for a while only.
+use crate::metrics::Metrics;
+use crate::pace::Watch;
+
+/// A connection whose client must take what is written.
 #[derive(Debug)]
 pub(super) struct Patient<T> {
     io: T,
-    limit: Duration,
-    /// Set while a write is waiting.
-    timer: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
+    metrics: Metrics,
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(io: T, limit: Duration) -> Self {
-        Self { io, limit, timer: None }
+    pub(super) fn new(io: T, watch: Watch, metrics: Metrics) -> Self {
+        Self { io, watch, metrics }
     }
 
-    fn judge<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if written.is_ready() {
-            self.timer = None;
-            return written;
-        }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    fn judge<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<R>>,
+        bytes: impl FnOnce(&R) -> usize,
+    ) -> Poll<io::Result<R>> {
+        let bytes = |written: &io::Result<R>| written.as_ref().map_or(0, bytes);
+        self.watch.judge(cx, polled, bytes).map(|judged| {
+            judged.unwrap_or_else(|slow| {
+                self.metrics.client_dropped(slow.as_str());
+                Err(io::Error::new(io::ErrorKind::TimedOut, slow))
+            })
+        })
     }
 }
 
@@ -49,7 +54,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.judge(cx, written)
+        self.judge(cx, written, |written| *written)
     }
 
     fn poll_write_vectored(
@@ -58,7 +63,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.judge(cx, written)
+        self.judge(cx, written, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -71,6 +76,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.judge(cx, shut)
+        self.judge(cx, shut, |()| 0)
     }
 }

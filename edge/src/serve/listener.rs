@@ -1,6 +1,7 @@
 //! Accepting connections and carrying each to its end.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::gate::Gate;
 use super::handler::{Edge, Peer, handle};
 use super::io::Patient;
+use crate::pace::Watch;
 
 /// What all listeners and connections share.
 #[derive(Debug, Clone)]
@@ -68,7 +70,9 @@ impl Floor {
         // Heads and small bodies go out in one write; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let limits = self.edge.limits;
-        let gate = Gate::new(Patient::new(stream, limits.stall_timeout), limits.head_bytes);
+        let watch = Watch::new(limits.pace, self.edge.clock.clone());
+        let stream = Patient::new(stream, watch, self.edge.metrics.clone());
+        let gate = Gate::new(stream, limits.head_bytes);
         let turns = gate.turns();
         let answer = |request| {
             let (edge, turns) = (Arc::clone(&self.edge), turns.clone());
@@ -80,6 +84,7 @@ impl Floor {
             .header_read_timeout(limits.head_timeout)
             .max_headers(MAX_FIELDS)
             .max_header_size(limits.head_bytes)
+            .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
             // A connection that comes while draining still gets its answer: health checks learn from it.
             .keep_alive(!late)
             .serve_connection(TokioIo::new(gate), service_fn(answer));
@@ -102,15 +107,63 @@ impl Floor {
 
 /// Fields in a request's head; browsers send some 20.
 const MAX_FIELDS: usize = 100;
+/// What hyper may hold of a connection's input, and of its output beside one piece; its own limit of 408 KiB would be
+/// most of what a slow client costs. Twice a piece: one is written while the next is fetched.
+const BUFFER_BYTES: usize = 128 << 10;
 /// The socket was closed before it could be asked.
 const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-async fn rest(error: &std::io::Error) {
-    if matches!(error.kind(), std::io::ErrorKind::ConnectionAborted | std::io::ErrorKind::ConnectionReset) {
-        return; // That client's matter, not ours.
+async fn rest(error: &io::Error) {
+    match next_accept(error) {
+        Accept::AtOnce => {}
+        Accept::After(rest) => {
+            tracing::warn!(target: "verge_edge::listener", %error, "cannot accept connections, trying again");
+            tokio::time::sleep(rest).await;
+        }
     }
-    tracing::warn!(target: "verge_edge::listener", %error, "cannot accept connections, trying again");
-    tokio::time::sleep(ACCEPT_REST).await;
+}
+
+/// When to accept again after an error.
+#[derive(Debug, PartialEq, Eq)]
+enum Accept {
+    /// It was one client's matter, and has gone with it.
+    AtOnce,
+    /// It is ours, and would be the same at once.
+    After(Duration),
+}
+
+/// accept(2) gives errors of the new connection as its own; whatever else there is, a loop must not spin on it.
+fn next_accept(error: &io::Error) -> Accept {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+    };
+    match error.kind() {
+        ConnectionAborted | ConnectionReset | HostUnreachable | NetworkUnreachable | Interrupted => {
+            Accept::AtOnce
+        }
+        _ => Accept::After(ACCEPT_REST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_one_clients_matter_is_passed_over_and_what_is_ours_rests() {
+        let check = |code: i32, expected: &Accept| {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(next_accept(&error), *expected, "{error}");
+        };
+        // Linux: ECONNABORTED, ECONNRESET, EHOSTUNREACH, ENETUNREACH, EINTR.
+        for code in [103, 104, 113, 101, 4] {
+            check(code, &Accept::AtOnce);
+        }
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EINVAL, and one that there is not.
+        for code in [24, 23, 105, 12, 1, 22, 9999] {
+            check(code, &Accept::After(ACCEPT_REST));
+        }
+    }
 }
