@@ -147,7 +147,7 @@ impl Flights {
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
     pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Part {
-        let reader = Fill::start(Meant::ForAll, ticket);
+        let reader = Fill::start(Meant::ForAll, ticket, self.store.fills().share());
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
         Part { verdict, reader, role: Role::Leader }
@@ -168,7 +168,8 @@ impl Flights {
             other => other,
         };
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
-        self.table.join(&fetch.key, &fetch.request, company, || self.store.begin(), is_void)
+        let start = |meant| Fill::start(meant, self.store.begin(), self.store.fills().share());
+        self.table.join(&fetch.key, &fetch.request, company, start, is_void)
     }
 
     fn is_purged(&self, fill: &Fill, fetch: &Fetch) -> bool {

@@ -8,8 +8,10 @@
 //! All variants of a key lie under that key, newest first, so a purge of the key takes them all.
 //!
 //! Invariant: an object whose fetch began before a purge that covers it is never returned after the purge returned.
-//! Invariant: heads, keys, bodies and the buffers of fills under way stay within the configured bytes.
+//! Invariant: heads, keys, bodies, the buffers of fills under way and what is read though no longer stored stay within
+//! the configured bytes.
 
+pub mod body;
 pub mod memory;
 pub mod object;
 pub mod purge;
@@ -22,6 +24,7 @@ use moka::ops::compute::{CompResult, Op};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+pub use body::{Body, Reading};
 pub use memory::{Budget, Share};
 pub use object::{Object, Variants};
 pub use purge::{Epoch, Mode, Purges, Scope, Ticket};
@@ -63,6 +66,7 @@ impl Store {
             .max_capacity(capacity)
             .eviction_policy(policy)
             .weigher(|key: &Key, variants: &Variants| variants.weight(key))
+            .eviction_listener(|_, variants: Variants, _| variants.unlist())
             .build();
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
         Self { objects, purges: Purges::new(), fills: Budget::new(shares.fills_bytes), heavy }
@@ -88,7 +92,7 @@ impl Store {
             match self.purges.settle(key, site, present.value()) {
                 Settled::Same => Op::Nop,
                 Settled::Changed(rest) if rest.is_empty() => Op::Remove,
-                Settled::Changed(rest) => Op::Put(rest),
+                Settled::Changed(rest) => listed(rest),
             }
         });
         match done {
@@ -159,7 +163,7 @@ impl Store {
             if self.purged(ticket, key, object.site, headers).is_some() {
                 return Op::Nop;
             }
-            make(present.map(moka::Entry::into_value).unwrap_or_default()).map_or(Op::Nop, Op::Put)
+            make(present.map(moka::Entry::into_value).unwrap_or_default()).map_or(Op::Nop, listed)
         });
         if weight >= self.heavy {
             self.objects.run_pending_tasks();
@@ -176,7 +180,7 @@ impl Store {
             None => Op::Nop,
             Some(present) => match present.into_value().retain(|kept| !Arc::ptr_eq(kept, object)) {
                 rest if rest.is_empty() => Op::Remove,
-                rest => Op::Put(rest),
+                rest => listed(rest),
             },
         });
     }
@@ -205,7 +209,7 @@ impl Store {
             None => Op::Nop,
             Some(present) => {
                 let stale = present.value().iter().map(|object| Arc::new(object.expired(now)));
-                Op::Put(stale.collect())
+                listed(stale.collect())
             }
         });
         if let CompResult::ReplacedWith(entry) = done { entry.value().len() } else { 0 }
@@ -230,7 +234,7 @@ impl Store {
         ticket
     }
 
-    /// The bytes that fills under way may hold.
+    /// The bytes that fills under way may hold, and readers of what is no longer stored.
     #[must_use]
     pub fn fills(&self) -> &Arc<Budget> {
         &self.fills
@@ -254,8 +258,14 @@ pub struct Size {
     pub keys: u64,
     /// Heads, keys and bodies.
     pub bytes: u64,
-    /// Buffers of fills under way.
+    /// Buffers of fills under way, and bodies that are read though no longer stored.
     pub fill_bytes: u64,
+}
+
+/// Everything that is put goes through here; what leaves is told to the eviction listener, also what is replaced.
+fn listed(variants: Variants) -> Op<Variants> {
+    variants.list();
+    Op::Put(variants)
 }
 
 /// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.

@@ -222,7 +222,7 @@ fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Varia
         last_modified: field("last-modified"),
         tags,
         encoding: field("content-encoding"),
-        body_bytes: object.body_bytes(),
+        body_bytes: object.body.bytes(),
         part: match entry.content {
             Content::Whole { .. } => None,
             Content::Part(part) => Some(text(&part.content_range())),

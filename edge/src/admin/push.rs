@@ -19,7 +19,7 @@ use super::purge::found;
 use crate::policy::headers::end_to_end;
 use crate::policy::{Admit, Entry, ResponseHead, admit};
 use crate::serve::{Edge, Found};
-use crate::store::{Object, Put, Scope, Share};
+use crate::store::{self, Object, Put, Scope, Share};
 
 /// Where the content belongs: an absolute URL.
 pub const URL: HeaderName = HeaderName::from_static("verge-url");
@@ -66,7 +66,8 @@ pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Push
     let scope = Scope::Key(key.clone());
     let ticket =
         edge.store.supersede(&ticket, &scope, &key, site.index, &head.headers, now).ok_or_else(purged)?;
-    let object = Object { entry, body: content.pieces.into(), site: site.index, epoch: ticket.epoch() };
+    let body = store::Body::new(content.pieces, edge.store.fills());
+    let object = Object { entry, body, site: site.index, epoch: ticket.epoch() };
     if edge.store.put_alone(&key, &Arc::new(object), &ticket) == Put::Purged {
         return Err(purged());
     }
@@ -92,7 +93,9 @@ async fn content(edge: &Edge, mut body: Incoming, limit: u64, share: &mut Share)
     let (mut pieces, mut open, mut length) = (Vec::new(), BytesMut::new(), 0_u64);
     let mut hasher = SipHasher24::new();
     let broke_off = || Refused::bad("the body broke off".into());
-    while let Some(frame) = timeout(edge.limits.stall_timeout, body.frame()).await.map_err(|_| broke_off())? {
+    while let Some(frame) =
+        timeout(edge.limits.pace.stall_timeout, body.frame()).await.map_err(|_| broke_off())?
+    {
         let Ok(data) = frame.map_err(|_| broke_off())?.into_data() else { continue };
         length += data.len() as u64;
         if length > limit {

@@ -1,37 +1,60 @@
 //! A body as it arrives: appended once, read by many, each at its own pace.
 //!
+//! ```text
+//! keeping ──▶ sliding ──▶ ended (or broken off)
+//!    └──────────────────────▲
+//! ```
+//!
 //! While it is being kept, pieces stay until the end and nobody waits for a slow reader. Once it has grown too big to
-//! be kept it slides: pieces go when every reader has passed them, and the writer waits for the slowest.
+//! be kept it slides: pieces go when every reader has passed them, and the writer waits for the slowest, but not for
+//! long while another has nothing to do ([`lag`]). A reader that is alone sets the pace. After the end, and while it
+//! slides, there is no new reader.
+//!
+//! Its share of the memory is what it holds; when the budget has no more for it, it takes one piece at a time.
 //!
 //! Invariant: no lock is held while a task is woken.
+//! Invariant: of bytes that its share does not cover it holds one piece, once it slides.
 
+mod lag;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::fill::Fill;
+use crate::clock::Clock;
+use crate::store::Share;
+use lag::{Lag, Standing};
 
 /// The body of one fill.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     pieces: VecDeque<Bytes>,
     /// How many pieces have gone.
     gone: usize,
-    held_bytes: usize,
+    held_bytes: u64,
+    /// What they cost in memory, in bytes.
+    cost: u64,
+    /// What of the memory answers for what is held.
+    share: Share,
     mode: Mode,
     end: Option<End>,
     readers: HashMap<u64, Place>,
     next_reader: u64,
     writer: Option<Waker>,
+    /// When the readers' lags were last looked at.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -60,29 +83,71 @@ enum End {
 #[derive(Debug, Default)]
 struct Place {
     next: usize,
+    /// Set while it has read all there is and waits for more.
     waker: Option<Waker>,
+    lag: Lag,
 }
 
-/// The body broke off at the origin.
+/// Whether the writer may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokenOff;
+enum Room {
+    /// It may.
+    Here,
+    /// When somebody has read on; nobody is held up by that.
+    WhenRead,
+    /// When somebody has read on, or after this time those in the way are left behind.
+    Within(Duration),
+}
+
+/// Why a reader does not get all of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenOff {
+    /// It broke off at the origin.
+    AtOrigin,
+    /// This reader held up the others.
+    LeftBehind,
+}
 
 impl std::fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the response broke off at the origin")
+        f.write_str(match self {
+            Self::AtOrigin => "the response broke off at the origin",
+            Self::LeftBehind => "the client read too slowly for others that read the same response",
+        })
     }
 }
 
 impl std::error::Error for BrokenOff {}
 
+/// For metrics: a reader was left behind.
+pub(super) const LEFT_BEHIND: &str = "left-behind";
 /// A sliding log holds this much, so that a fast origin and a slow client both have something to do.
-const WINDOW_BYTES: usize = 256 << 10;
+const WINDOW_BYTES: u64 = 256 << 10;
+/// `Bytes` and the block that it shares.
+const PIECE_BYTES: u64 = 64;
 
 impl Log {
-    /// A new reader at the beginning, unless the beginning has gone.
+    /// An empty one that takes its memory from `share`.
+    pub(super) fn new(share: Share) -> Self {
+        Self(Mutex::new(State {
+            pieces: VecDeque::new(),
+            gone: 0,
+            held_bytes: 0,
+            cost: 0,
+            share,
+            mode: Mode::Keeping,
+            end: None,
+            readers: HashMap::new(),
+            next_reader: 0,
+            writer: None,
+            looked: None,
+        }))
+    }
+
+    /// A new reader at the beginning, unless the beginning has gone or may go.
     pub(super) fn enter(&self) -> Option<u64> {
         let mut state = self.lock();
-        if matches!(state.mode, Mode::Sliding | Mode::Deserted) || state.end == Some(End::Broken) {
+        if matches!(state.mode, Mode::Sliding | Mode::Deserted) {
             return None;
         }
         let id = state.next_reader;
@@ -96,10 +161,19 @@ impl Log {
         self.lock().mode = Mode::Staying;
     }
 
+    /// Takes what the next piece costs of the memory; false if that is not left.
+    #[must_use]
+    pub(super) fn reserve(&self, piece: &Bytes) -> bool {
+        self.lock().share.grow(cost(piece))
+    }
+
     /// Adds a piece and wakes who waits for it.
     pub(super) fn push(&self, piece: Bytes) {
         let mut state = self.lock();
-        state.held_bytes += piece.len();
+        // Where it is kept that was done before; where it slides, what is not covered makes the next piece wait.
+        let _covered = state.mode == Mode::Sliding && state.share.grow(cost(&piece));
+        state.held_bytes += piece.len() as u64;
+        state.cost += cost(&piece);
         state.pieces.push_back(piece);
         state.forget_read();
         let wakers = state.waiting();
@@ -109,7 +183,7 @@ impl Log {
 
     /// Bytes that have come and are still held.
     pub(super) fn held_bytes(&self) -> u64 {
-        self.lock().held_bytes as u64
+        self.lock().held_bytes
     }
 
     /// What has come so far and is still held.
@@ -130,6 +204,7 @@ impl Log {
     fn end_as(&self, end: End) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
+        state.slide();
         let wakers = state.waiting();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -137,20 +212,34 @@ impl Log {
 
     /// Keeps no piece from now on that every reader has read.
     pub(super) fn slide(&self) {
-        let mut state = self.lock();
-        state.mode = Mode::Sliding;
-        state.forget_read();
+        self.lock().slide();
     }
 
-    /// Ready when a sliding log has room for more; at once when it is being kept.
-    pub(super) async fn room(&self) {
+    /// Ready when a sliding log has room for more; at once when it is being kept. Readers that are in the others' way
+    /// for too long lose their place; `left_behind` is called for each.
+    pub(super) async fn room(&self, clock: &Clock, mut left_behind: impl FnMut()) {
+        let mut timer = None;
         poll_fn(|cx| {
-            let mut state = self.lock();
-            if state.mode != Mode::Sliding || state.held_bytes < WINDOW_BYTES || state.readers.is_empty() {
-                return Poll::Ready(());
+            loop {
+                let mut state = self.lock();
+                if state.mode != Mode::Sliding {
+                    return Poll::Ready(());
+                }
+                let (room, left) = state.look(clock.monotonic());
+                if room != Room::Here {
+                    state.writer = Some(cx.waker().clone());
+                }
+                drop(state);
+                (0..left).for_each(|_| left_behind());
+                timer = match room {
+                    Room::Here => return Poll::Ready(()),
+                    Room::WhenRead => None,
+                    Room::Within(time) => Some(clock.timer(time)),
+                };
+                if timer.as_mut().is_none_or(|timer| Pin::new(timer).poll(cx).is_pending()) {
+                    return Poll::Pending;
+                }
             }
-            state.writer = Some(cx.waker().clone());
-            Poll::Pending
         })
         .await;
     }
@@ -171,8 +260,10 @@ impl Log {
 
     fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut state = self.lock();
-        let next = state.readers.get(&reader).expect("a reader leaves when it is dropped").next;
-        if let Some(piece) = state.pieces.get(next - state.gone).cloned() {
+        let Some(place) = state.readers.get(&reader) else {
+            return Poll::Ready(Some(Err(BrokenOff::LeftBehind)));
+        };
+        if let Some(piece) = state.pieces.get(place.next - state.gone).cloned() {
             let writer = state.advance(reader);
             drop(state);
             writer.into_iter().for_each(Waker::wake);
@@ -180,10 +271,11 @@ impl Log {
         }
         match state.end {
             Some(End::Complete) => Poll::Ready(None),
-            Some(End::Broken) => Poll::Ready(Some(Err(BrokenOff))),
+            Some(End::Broken) => Poll::Ready(Some(Err(BrokenOff::AtOrigin))),
             None => {
-                let place = state.readers.get_mut(&reader).expect("looked up above");
-                place.waker = Some(cx.waker().clone());
+                let writer = state.wait(reader, cx);
+                drop(state);
+                writer.into_iter().for_each(Waker::wake);
                 Poll::Pending
             }
         }
@@ -204,6 +296,11 @@ impl Log {
 }
 
 impl State {
+    fn slide(&mut self) {
+        self.mode = Mode::Sliding;
+        self.forget_read();
+    }
+
     fn waiting(&mut self) -> Vec<Waker> {
         self.readers.values_mut().filter_map(|place| place.waker.take()).collect()
     }
@@ -215,7 +312,55 @@ impl State {
             return None;
         }
         self.forget_read();
-        if self.held_bytes < WINDOW_BYTES { self.writer.take() } else { None }
+        if self.has_room() { self.writer.take() } else { None }
+    }
+
+    /// The reader has read all there is; the writer to wake if somebody may be in this reader's way.
+    fn wait(&mut self, reader: u64, cx: &Context<'_>) -> Option<Waker> {
+        let place = self.readers.get_mut(&reader).expect("looked up by the caller");
+        let waits_already = place.waker.replace(cx.waker().clone()).is_some();
+        let may_be_held_up = self.mode == Mode::Sliding && !self.has_room() && !waits_already;
+        if may_be_held_up { self.writer.take() } else { None }
+    }
+
+    /// An uncovered piece goes before the next comes.
+    fn has_room(&self) -> bool {
+        let covered = self.cost <= self.share.bytes();
+        self.readers.is_empty() || self.pieces.is_empty() || covered && self.held_bytes < WINDOW_BYTES
+    }
+
+    /// Whether there is room, and how many readers were left behind for it.
+    fn look(&mut self, now: Instant) -> (Room, usize) {
+        let mut left = 0;
+        loop {
+            let patience = self.look_at_lags(now);
+            match patience {
+                _ if self.has_room() => return (Room::Here, left),
+                None => return (Room::WhenRead, left),
+                Some(Duration::ZERO) => left += self.leave_behind(),
+                Some(time) => return (Room::Within(time), left),
+            }
+        }
+    }
+
+    /// Charges the time since the last look. How long those in the way may stay there; none if nobody is.
+    fn look_at_lags(&mut self, now: Instant) -> Option<Duration> {
+        let passed = self.looked.replace(now).map_or(Duration::ZERO, |looked| now - looked);
+        let end = self.gone + self.pieces.len();
+        let one_waits = !self.has_room() && self.readers.values().any(|place| place.waker.is_some());
+        for place in self.readers.values_mut() {
+            let in_the_way = one_waits && place.next < end;
+            place.lag.look(passed, if in_the_way { Standing::InTheWay } else { Standing::Harmless });
+        }
+        self.readers.values().filter_map(|place| place.lag.patience()).min()
+    }
+
+    /// Takes their places from those that have no patience left; how many.
+    fn leave_behind(&mut self) -> usize {
+        let before = self.readers.len();
+        self.readers.retain(|_, place| place.lag.patience() != Some(Duration::ZERO));
+        self.forget_read();
+        before - self.readers.len()
     }
 
     fn forget_read(&mut self) {
@@ -227,9 +372,16 @@ impl State {
             && let Some(piece) = self.pieces.pop_front()
         {
             self.gone += 1;
-            self.held_bytes -= piece.len();
+            self.held_bytes -= piece.len() as u64;
+            self.cost -= cost(&piece);
         }
+        self.share.shrink_to(self.cost);
     }
+}
+
+/// A piece and what it costs beside its bytes, so that an origin that sends them one by one gains nothing.
+fn cost(piece: &Bytes) -> u64 {
+    piece.len() as u64 + PIECE_BYTES
 }
 
 /// One reader of a fill, counted from the moment it joins.

@@ -10,7 +10,6 @@ use super::fill::{Fill, Meant};
 use super::log::Reader;
 use crate::key::Key;
 use crate::policy::RequestHead;
-use crate::store::Ticket;
 
 /// The fetches that others may follow, by key.
 #[derive(Debug, Default)]
@@ -51,11 +50,11 @@ impl Table {
         key: &Key,
         request: &RequestHead,
         company: Company,
-        begin: impl FnOnce() -> Ticket,
+        start: impl FnOnce(Meant) -> Reader,
         is_void: impl Fn(&Fill) -> bool,
     ) -> Joined {
         if matches!(company, Company::Alone) {
-            return Joined::Lead(Fill::start(Meant::ForAll, begin()));
+            return Joined::Lead(start(Meant::ForAll));
         }
         let mut shard = self.shard(key);
         let fills = shard.get(key).map_or(&[][..], Vec::as_slice);
@@ -68,9 +67,9 @@ impl Table {
             Company::Alike(selecting) => Meant::ForLike(selecting),
             Company::Slice(slice) => Meant::Slice(slice),
             // What it fetches is one client's range.
-            Company::Passing(_) | Company::Alone => return Joined::Lead(Fill::start(Meant::ForAll, begin())),
+            Company::Passing(_) | Company::Alone => return Joined::Lead(start(Meant::ForAll)),
         };
-        let reader = Fill::start(meant, begin());
+        let reader = start(meant);
         shard.entry(key.clone()).or_default().push(Arc::clone(reader.fill()));
         Joined::Lead(reader)
     }

@@ -39,6 +39,18 @@ pub enum Plan {
     },
 }
 
+impl Plan {
+    /// What is stored already and has a part in it.
+    #[must_use]
+    pub fn held(&self) -> Option<&Arc<Object>> {
+        match self {
+            Self::Whole { reserve } => reserve.as_ref(),
+            Self::Validate { object, .. } | Self::Complete { object, .. } => Some(object),
+            Self::Slice(_) => None,
+        }
+    }
+}
+
 /// What the head of the origin's response decided.
 #[derive(Debug, Clone)]
 pub enum Verdict {

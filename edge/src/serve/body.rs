@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
 use crate::policy::range::{Multipart, Part};
-use crate::store::Object;
+use crate::store::{Object, Reading};
 
 /// A body on its way to a client, counted as it goes.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ enum Source {
 /// Bytes of an object and of our own, one segment after another.
 #[derive(Debug)]
 struct Stored {
-    object: Arc<Object>,
+    object: Reading,
     segments: VecDeque<Segment>,
     left: u64,
 }
@@ -95,7 +95,7 @@ impl Body {
 
     /// All of a stored object.
     pub(super) fn stored(object: Arc<Object>, metrics: &Metrics) -> Self {
-        let all = Segment::window(0, object.body_bytes());
+        let all = Segment::window(0, object.body.bytes());
         Self::segments(object, [all].into(), metrics)
     }
 
@@ -121,6 +121,7 @@ impl Body {
 
     fn segments(object: Arc<Object>, segments: VecDeque<Segment>, metrics: &Metrics) -> Self {
         let left = segments.iter().map(Segment::bytes).sum();
+        let object = Reading::new(object);
         Self { source: Source::Stored(Stored { object, segments, left }), metrics: Some(metrics.clone()) }
     }
 

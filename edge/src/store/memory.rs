@@ -33,7 +33,7 @@ pub struct Share {
 }
 
 impl Budget {
-    pub(super) fn new(limit_bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self { limit_bytes, taken_bytes: AtomicU64::new(0) })
     }
 
@@ -43,7 +43,13 @@ impl Budget {
         Share { budget: Arc::clone(self), bytes: 0 }
     }
 
-    /// What all shares hold together.
+    /// A share of so many bytes that are held already, whether or not they are left.
+    pub(super) fn owe(self: &Arc<Self>, bytes: u64) -> Share {
+        self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Share { budget: Arc::clone(self), bytes }
+    }
+
+    /// What all shares hold together; more than the limit only by what was owed.
     #[must_use]
     pub fn taken_bytes(&self) -> u64 {
         self.taken_bytes.load(Ordering::Relaxed)
@@ -63,15 +69,23 @@ impl Share {
         grown
     }
 
-    /// Gives all of it back.
-    pub fn release(&mut self) {
-        self.budget.taken_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    /// What it holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Gives back what it holds beyond this.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.bytes -= back;
+        self.budget.taken_bytes.fetch_sub(back, Ordering::Relaxed);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.release();
+        self.shrink_to(0);
     }
 }
 
@@ -88,8 +102,22 @@ mod tests {
         assert!(b.grow(4));
         assert!(!b.grow(u64::MAX));
         assert_eq!(budget.taken_bytes(), 10);
+        a.shrink_to(7);
+        assert_eq!(a.bytes(), 6);
+        a.shrink_to(5);
+        assert_eq!(budget.taken_bytes(), 9);
         drop(a);
         assert_eq!(budget.taken_bytes(), 4);
         assert!(b.grow(6));
+    }
+
+    #[test]
+    fn what_is_owed_counts_beyond_the_limit_and_leaves_nothing_for_others() {
+        let budget = Budget::new(10);
+        let owed = budget.owe(12);
+        assert_eq!(budget.taken_bytes(), 12);
+        assert!(!budget.share().grow(1));
+        drop(owed);
+        assert!(budget.share().grow(10));
     }
 }

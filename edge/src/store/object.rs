@@ -4,8 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-
+use super::body::Body;
 use super::purge::Epoch;
 use crate::key::Key;
 use crate::policy::Entry;
@@ -15,8 +14,8 @@ use crate::policy::Entry;
 pub struct Object {
     /// The head and what decides reuse.
     pub entry: Entry,
-    /// The body in pieces, in order.
-    pub body: Arc<[Bytes]>,
+    /// The body.
+    pub body: Arc<Body>,
     /// The site it belongs to.
     pub site: usize,
     /// The purge epoch its fetch began in.
@@ -24,12 +23,6 @@ pub struct Object {
 }
 
 impl Object {
-    /// Bytes of the body.
-    #[must_use]
-    pub fn body_bytes(&self) -> u64 {
-        self.body.iter().map(|piece| piece.len() as u64).sum()
-    }
-
     /// The same, with its freshness ended at `at`.
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
@@ -46,7 +39,7 @@ impl Object {
             .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
             .sum();
         let pieces = self.body.len() * PIECE_BYTES;
-        let bytes = self.body_bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
+        let bytes = self.body.bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
         u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
     }
 }
@@ -70,6 +63,16 @@ impl Variants {
     #[must_use]
     pub fn entries(&self) -> Vec<&Entry> {
         self.0.iter().map(|object| &object.entry).collect()
+    }
+
+    /// The store answers for their bodies from now on.
+    pub(super) fn list(&self) {
+        self.iter().for_each(|object| object.body.list());
+    }
+
+    /// It no longer does.
+    pub(super) fn unlist(&self) {
+        self.iter().for_each(|object| object.body.unlist());
     }
 
     pub(super) fn weight(&self, key: &Key) -> u32 {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::rig::soon;
 
@@ -50,6 +50,14 @@ impl Got {
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("connecting", TcpStream::connect(address)).await.unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// One that has little room for what it does not read.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = soon("connecting", socket.connect(address)).await.unwrap();
         Self { stream, buffer: Vec::new() }
     }
 

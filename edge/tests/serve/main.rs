@@ -21,4 +21,5 @@ mod purging;
 mod pushing;
 mod rig;
 mod rules;
+mod slow;
 mod targeted;

@@ -81,6 +81,18 @@ impl Rig {
         Client::connect(self.admin).await.raw(head.as_bytes()).await
     }
 
+    /// The value of the metric whose line begins so; 0 as long as there is none.
+    pub async fn metric(&self, line: &str) -> u64 {
+        let metrics = Client::connect(self.admin).await.get("/metrics").await.text();
+        let found = metrics.lines().find(|one| one.starts_with(line));
+        found.map_or(0, |found| found.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// How many clients were dropped for this.
+    pub async fn dropped(&self, why: &str) -> u64 {
+        self.metric(&format!("verge_edge_clients_dropped_total{{why=\"{why}\"}} ")).await
+    }
+
     /// What the admin listener asks for.
     pub fn token(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();

@@ -1,7 +1,6 @@
 //! The pieces of a response on its way into a log: from the origin, and round them what is stored already.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -64,7 +63,7 @@ impl Arriving {
     }
 
     /// A stored part's pieces on the side of the missing ones on which they lie.
-    pub(super) fn joined(held: &Arc<[Bytes]>, missing: &Part, origin: OriginBody, metrics: &Metrics) -> Self {
+    pub(super) fn joined(held: &[Bytes], missing: &Part, origin: OriginBody, metrics: &Metrics) -> Self {
         let pieces = held.iter().cloned().collect();
         let (before, after) =
             if missing.first == 0 { (VecDeque::new(), pieces) } else { (pieces, VecDeque::new()) };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 use hyper::body::Body;
 
+use super::Task;
 use super::arriving::Arriving;
-use super::{Storing, Task};
+use super::keep::Storing;
 use crate::flight::verdict::{Cut, Filling};
 use crate::origin::{Answered, Retry};
 use crate::policy;

@@ -4,6 +4,12 @@ use std::task::Wake;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::Budget;
+
+/// A log with memory enough.
+fn log() -> Log {
+    Log::new(Budget::new(u64::MAX).share())
+}
 
 /// Counts how often it is woken.
 #[derive(Default)]
@@ -34,7 +40,7 @@ fn is_ready(bell: &Arc<Bell>, future: impl Future<Output = ()>) -> bool {
 #[test]
 fn a_waiting_reader_is_woken_by_a_piece_and_by_the_end() {
     for event in [|log: &Log| log.push(Bytes::from_static(b"x")), Log::end, Log::break_off] {
-        let log = Log::default();
+        let log = log();
         let reader = log.enter().unwrap();
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
@@ -46,7 +52,7 @@ fn a_waiting_reader_is_woken_by_a_piece_and_by_the_end() {
 
 #[test]
 fn a_log_is_deserted_when_its_last_reader_leaves_and_nobody_can_enter_then() {
-    let log = Log::default();
+    let log = log();
     let (one, two) = (log.enter().unwrap(), log.enter().unwrap());
     let bell = Arc::new(Bell::default());
     assert!(!is_ready(&bell, log.deserted()));
@@ -60,39 +66,137 @@ fn a_log_is_deserted_when_its_last_reader_leaves_and_nobody_can_enter_then() {
 
 #[test]
 fn a_log_in_the_background_is_never_deserted() {
-    let log = Log::default();
+    let log = log();
     log.stay();
     assert!(!is_ready(&Arc::new(Bell::default()), log.deserted()));
     assert!(log.enter().is_some());
 }
 
-#[test]
-fn a_sliding_log_holds_a_window_and_waits_for_its_slowest_reader() {
-    let log = Log::default();
+fn window() -> Bytes {
+    vec![0; usize::try_from(WINDOW_BYTES).unwrap()].into()
+}
+
+/// Whether a log has room at this time, who waits for it, and how many were left behind.
+async fn has_room(log: &Log, bell: &Arc<Bell>, clock: &Clock) -> (bool, usize) {
+    let mut left = 0;
+    let is_ready = is_ready(bell, log.room(clock, || left += 1));
+    (is_ready, left)
+}
+
+#[tokio::test]
+async fn a_sliding_log_holds_a_window_and_waits_for_its_slowest_reader() {
+    let log = log();
     let (slow, quick) = (log.enter().unwrap(), log.enter().unwrap());
-    let bell = Arc::new(Bell::default());
+    let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
     log.slide();
-    log.push(vec![0; WINDOW_BYTES].into());
-    assert!(!is_ready(&bell, log.room()));
+    log.push(window());
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
     assert!(read(&log, quick).is_ready());
-    assert!(!is_ready(&bell, log.room()), "the slow one has not read it");
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "the slow one has not read it");
     assert!(read(&log, slow).is_ready());
     assert_eq!(bell.rung(), 1);
-    assert!(is_ready(&bell, log.room()));
+    assert_eq!(has_room(&log, &bell, &clock).await, (true, 0));
     assert!(log.pieces().is_empty());
     assert_eq!(log.enter(), None, "the beginning has gone");
 }
 
-#[test]
-fn a_broken_log_takes_no_new_reader_and_an_ended_one_stays_ended() {
-    let log = Log::default();
-    log.end();
-    log.break_off();
+#[tokio::test]
+async fn who_keeps_another_waiting_is_left_behind_and_told_so() {
+    let log = log();
+    let (slow, quick) = (log.enter().unwrap(), log.enter().unwrap());
+    let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
+    log.slide();
+    log.push(window());
+    assert!(read(&log, quick).is_ready());
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+    // The quick one is busy with what it has read: nobody is held up, however long that takes.
+    clock.advance(lag::PATIENCE * 10);
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+    assert!(read(&log, quick).is_pending());
+    assert_eq!(bell.rung(), 1, "the writer is told that one waits");
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+    clock.advance(lag::PATIENCE / 2);
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+    clock.advance(lag::PATIENCE / 2);
+    assert_eq!(has_room(&log, &bell, &clock).await, (true, 1));
+    assert_eq!(read(&log, slow), Poll::Ready(Some(Err(BrokenOff::LeftBehind))));
+    log.push(Bytes::from_static(b"x"));
+    assert_eq!(read(&log, quick), Poll::Ready(Some(Ok(Bytes::from_static(b"x")))));
+    log.leave(quick);
+    assert!(is_ready(&bell, log.deserted()), "who was left behind is no reader");
+    log.leave(slow);
+}
+
+#[tokio::test]
+async fn readers_that_are_all_slow_are_left_alone() {
+    let log = log();
+    let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
+    let readers = [log.enter().unwrap(), log.enter().unwrap()];
+    log.slide();
+    for _ in 0..10 {
+        log.push(window());
+        assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+        clock.advance(lag::PATIENCE * 10);
+        assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+        assert!(readers.iter().all(|reader| read(&log, *reader).is_ready()));
+        assert_eq!(has_room(&log, &bell, &clock).await, (true, 0));
+    }
+    log.leave(readers[0]);
+    // And one alone sets the pace.
+    log.push(window());
+    clock.advance(lag::PATIENCE * 10);
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
+    assert!(matches!(read(&log, readers[1]), Poll::Ready(Some(Ok(_)))));
+}
+
+#[tokio::test]
+async fn what_is_held_is_covered_by_its_share_or_is_one_piece() {
+    let budget = Budget::new(3 * (1000 + PIECE_BYTES));
+    let log = Log::new(budget.share());
+    let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
     let reader = log.enter().unwrap();
-    assert!(matches!(read(&log, reader), Poll::Ready(None)));
-    let broken = Log::default();
-    broken.break_off();
-    assert_eq!(broken.enter(), None);
+    let piece = Bytes::from(vec![0; 1000]);
+    for _ in 0..3 {
+        assert!(log.reserve(&piece));
+        log.push(piece.clone());
+    }
+    assert!(!log.reserve(&piece));
+    log.slide();
+    assert_eq!(budget.taken_bytes(), 3 * (1000 + PIECE_BYTES), "it holds what it held");
+    log.push(piece.clone());
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "the fourth is not covered");
+    for left in [3, 2, 1, 0] {
+        assert!(read(&log, reader).is_ready());
+        assert_eq!(budget.taken_bytes(), left * (1000 + PIECE_BYTES));
+        assert_eq!(has_room(&log, &bell, &clock).await, (true, 0), "what went made room for it");
+    }
+    let mut others = budget.share();
+    assert!(others.grow(3 * (1000 + PIECE_BYTES)));
+    log.push(piece.clone());
+    assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "one at a time");
+    assert!(read(&log, reader).is_ready());
+    assert_eq!(has_room(&log, &bell, &clock).await, (true, 0));
+    drop(others);
+    log.push(piece);
+    log.end();
+    assert_eq!(budget.taken_bytes(), 1000 + PIECE_BYTES, "until it is read");
+    log.leave(reader);
+    assert_eq!(budget.taken_bytes(), 0);
+}
+
+#[test]
+fn an_ended_log_stays_ended_gives_its_readers_the_rest_and_takes_no_new_one() {
+    for (end, last) in [(Log::end as fn(&Log), None), (Log::break_off, Some(Err(BrokenOff::AtOrigin)))] {
+        let log = log();
+        let reader = log.enter().unwrap();
+        log.push(Bytes::from_static(b"x"));
+        end(&log);
+        log.break_off();
+        assert!(matches!(read(&log, reader), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(read(&log, reader), Poll::Ready(last));
+        assert!(log.pieces().is_empty(), "what all have read is not held");
+        assert_eq!(log.enter(), None);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +224,7 @@ proptest! {
     /// Whatever the order of events, a reader gets every piece once, in order, and its end only after the last.
     #[test]
     fn every_reader_gets_every_piece_in_order(steps in proptest::collection::vec(step(), 0..200)) {
-        let log = Log::default();
+        let log = log();
         let (mut pushed, mut slid, mut ended) = (0_u32, false, false);
         let mut readers: Vec<(u64, u32)> = Vec::new();
         for step in steps {
@@ -131,7 +235,7 @@ proptest! {
                 }
                 Step::Enter => {
                     let entered = log.enter();
-                    prop_assert_eq!(entered.is_some(), !slid);
+                    prop_assert_eq!(entered.is_some(), !slid && !ended);
                     readers.extend(entered.map(|reader| (reader, 0)));
                 }
                 Step::Read(which) if !readers.is_empty() => {
@@ -158,7 +262,7 @@ proptest! {
                 }
                 Step::Push | Step::Read(_) | Step::Leave(_) => {}
             }
-            if slid {
+            if slid || ended {
                 let behind = readers.iter().map(|(_, next)| *next).min().unwrap_or(pushed);
                 prop_assert!(log.pieces().len() as u32 <= pushed - behind);
             } else {

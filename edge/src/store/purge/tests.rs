@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Cache, Eviction};
 use crate::policy::testing::{at, fields, get, response};
 use crate::policy::{Admit, Entry, Rules, admit};
-use crate::store::{Put, Store};
+use crate::store::{Body, Budget, Put, Store};
 
 fn key(url: &str, tenant: &str) -> Key {
     let rules = KeyRules { headers: vec![http::HeaderName::from_static("x-tenant")], ..KeyRules::default() };
@@ -20,7 +20,7 @@ fn object(tags: &str, site: usize, ticket: &Ticket) -> Arc<Object> {
     let asked = get(&[]);
     let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(0));
-    Arc::new(Object { entry, body: Arc::new([]), site, epoch: ticket.epoch() })
+    Arc::new(Object { entry, body: Body::new(Vec::new(), &Budget::new(0)), site, epoch: ticket.epoch() })
 }
 
 fn store() -> Store {

@@ -1,0 +1,85 @@
+//! How long one reader of a sliding log may hold up the others.
+//!
+//! Who has read all there is waits for the slowest, because the window cannot move on. The time that this takes is
+//! charged to every reader that is behind, until each has used up its patience and is left behind: its body breaks off,
+//! so that its client sees a broken transfer, never a short one. What was charged is paid back slowly, so that a hitch
+//! now and then is forgiven and a steady drag is not.
+//!
+//! Left behind rather than given a request of its own: what slides outgrew what may be kept while it came, so its length
+//! was not known, and such responses seldom have the strong validator and the ranges that a second request could go on
+//! with (RFC 9110 §13.1.5). The client can ask again, and goes apart then.
+
+use std::time::Duration;
+
+/// A lost packet and the timeout after which it is sent again (RFC 6298 §2.4: a second at least) are nobody's fault.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// Others lose this part of their time to one reader at most, after its patience.
+const PAID_BACK_PART: u32 = 10;
+
+/// What one reader owes.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Lag {
+    charged: Duration,
+    standing: Standing,
+}
+
+/// What a reader does to the others.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    #[default]
+    Harmless,
+    /// One of them has to wait for it.
+    InTheWay,
+}
+
+impl Lag {
+    /// So much time has passed in the standing of the last look; this is the one from now on.
+    pub(super) fn look(&mut self, passed: Duration, standing: Standing) {
+        self.charged = match self.standing {
+            Standing::InTheWay => self.charged.saturating_add(passed),
+            Standing::Harmless => self.charged.saturating_sub(passed / PAID_BACK_PART),
+        };
+        self.standing = standing;
+    }
+
+    /// How long it may still be in the way; none if it is not.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.standing == Standing::InTheWay).then(|| PATIENCE.saturating_sub(self.charged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing::{Harmless, InTheWay};
+    use super::*;
+
+    /// Milliseconds passed before each look, and what the look found; the patience after the last, in milliseconds.
+    #[track_caller]
+    fn check(looks: &[(u64, Standing)], expected: Option<u64>) {
+        let mut lag = Lag::default();
+        for (passed, standing) in looks {
+            lag.look(Duration::from_millis(*passed), *standing);
+        }
+        assert_eq!(lag.patience(), expected.map(Duration::from_millis), "{looks:?}");
+    }
+
+    #[test]
+    fn time_in_the_way_is_charged_and_paid_back_at_a_tenth() {
+        check(&[(9_000, Harmless)], None);
+        check(&[(9_000, InTheWay)], Some(2_000));
+        check(&[(0, InTheWay), (500, InTheWay), (500, InTheWay)], Some(1_000));
+        check(&[(0, InTheWay), (3_000, InTheWay)], Some(0));
+        check(&[(0, InTheWay), (1_000, Harmless), (5_000, InTheWay)], Some(1_500));
+        check(&[(0, InTheWay), (1_000, Harmless), (60_000, InTheWay)], Some(2_000));
+        // In the way for 900 ms of each second: left behind in the third.
+        check(
+            &[(0, InTheWay), (900, Harmless), (100, InTheWay), (900, Harmless), (100, InTheWay)],
+            Some(220),
+        );
+        // For a twentieth of the time: never.
+        let steady = [(950, InTheWay), (50, Harmless)].repeat(1_000);
+        check(&steady, None);
+        check(&[steady, vec![(950, InTheWay)]].concat(), Some(2_000));
+    }
+}

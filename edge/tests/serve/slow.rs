@@ -1,0 +1,207 @@
+//! Clients that take or give bytes slowly: what they may cost others, and the memory.
+
+use std::time::Duration;
+
+use super::client::Client;
+use super::rig::{Origin, Rig, response, soon};
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+/// Far more than the sockets between take of what is not read.
+const BODY_BYTES: usize = 20 << 20;
+/// Objects of [`BODY_BYTES`] can be kept.
+const ROOMY: &str = "[cache]\nmemory = \"96MiB\"\nmax_object = \"24MiB\"\n";
+
+async fn big() -> std::sync::Arc<Origin> {
+    let body = "x".repeat(BODY_BYTES);
+    Origin::answering(move |_| response("200 OK", FRESH, &body)).await
+}
+
+/// Moves the clock in small steps until so many clients have been dropped for this.
+async fn until_dropped(rig: &Rig, why: &str, step: Duration) {
+    soon(why, async {
+        while rig.dropped(why).await == 0 {
+            rig.clock.advance(step);
+        }
+    })
+    .await;
+}
+
+/// A response of unknown length that outgrows what may be kept, read by one who stops and one who does not.
+#[tokio::test]
+async fn a_client_that_stops_reading_does_not_stop_another_that_reads_the_same_response() {
+    let origin = Origin::start().await;
+    let top = "[cache]\nmemory = \"16MiB\"\nmax_object = \"1MiB\"\n[limits]\nstall_timeout = \"1h\"";
+    let rig = Rig::with(&[origin.address], top, "").await;
+    let (mut stopped, mut quick) = (Client::narrow(rig.public).await, rig.client().await);
+    stopped.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    quick.send_get("/a", "").await;
+    asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+    let heads = (stopped.head().await, quick.head().await);
+    tokio::spawn(async move {
+        let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+        for _ in 0..BODY_BYTES / 0x10000 {
+            asked.write(&chunk).await;
+        }
+        asked.write(b"0\r\n\r\n").await;
+        asked.done();
+    });
+    let reading = tokio::spawn(async move { quick.body(&heads.1).await });
+    until_dropped(&rig, "left-behind", Duration::from_millis(100)).await;
+    assert_eq!(soon("the quick one's end", reading).await.unwrap().map(|body| body.len()), Some(BODY_BYTES));
+    assert_eq!(stopped.body(&heads.0).await, None, "the other must not look whole");
+    // Who asks again does not depend on others for a while.
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    one.send_get("/a", "").await;
+    two.send_get("/a", "").await;
+    let _both = (origin.next().await, origin.next().await);
+    assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_alone_sets_the_pace() {
+    let origin = Origin::start().await;
+    let top = "[cache]\nmemory = \"16MiB\"\nmax_object = \"1MiB\"";
+    let rig = Rig::with(&[origin.address], top, "").await;
+    let mut client = Client::narrow(rig.public).await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+    let head = client.head().await;
+    tokio::spawn(async move {
+        let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+        for _ in 0..BODY_BYTES / 0x10000 {
+            asked.write(&chunk).await;
+        }
+        asked.write(b"0\r\n\r\n").await;
+        asked.done();
+    });
+    for _ in 0..5 {
+        rig.clock.advance(Duration::from_secs(10));
+        rig.metric("verge_edge_fill_bytes ").await;
+    }
+    assert_eq!(client.body(&head).await.map(|body| body.len()), Some(BODY_BYTES));
+    assert_eq!(rig.dropped("left-behind").await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_byte_is_dropped_after_the_stall_timeout() {
+    let origin = big().await;
+    let rig = Rig::with(&[origin.address], &format!("{ROOMY}[limits]\nmin_rate = \"0B\""), "").await;
+    let mut client = Client::narrow(rig.public).await;
+    client.send_get("/a", "").await;
+    let head = client.head().await;
+    until_dropped(&rig, "stalled", Duration::from_secs(5)).await;
+    assert_eq!(client.body(&head).await, None, "the rest is not sent any more");
+}
+
+/// Reads as little as lets the edge write again, fifty seconds after the last time; so often, or until it is dropped.
+async fn drip(rig: &Rig, client: &mut Client, times: usize) {
+    for _ in 0..times {
+        let before = rig.metric("verge_edge_sent_bytes").await;
+        while rig.metric("verge_edge_sent_bytes").await == before {
+            client.bytes(0x10000).await;
+        }
+        rig.clock.advance(Duration::from_secs(50));
+        if rig.dropped("below-min-rate").await > 0 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_drips_is_dropped_although_it_never_stalls() {
+    let origin = big().await;
+    let rig = Rig::with(&[origin.address], &format!("{ROOMY}[limits]\nmin_rate = \"1MB\""), "").await;
+    let mut client = Client::narrow(rig.public).await;
+    client.send_get("/a", "").await;
+    let head = client.head().await;
+    drip(&rig, &mut client, usize::MAX).await;
+    assert_eq!((rig.dropped("below-min-rate").await, rig.dropped("stalled").await), (1, 0));
+    assert_eq!(client.body(&head).await, None);
+}
+
+#[tokio::test]
+async fn without_a_lowest_rate_a_client_may_drip() {
+    let origin = big().await;
+    let rig = Rig::with(&[origin.address], &format!("{ROOMY}[limits]\nmin_rate = \"0B\""), "").await;
+    let mut client = Client::narrow(rig.public).await;
+    client.send_get("/a", "").await;
+    client.head().await;
+    let (before, times) = (rig.metric("verge_edge_sent_bytes").await, 5);
+    drip(&rig, &mut client, times).await;
+    assert!(rig.metric("verge_edge_sent_bytes").await > before);
+    assert_eq!((rig.dropped("below-min-rate").await, rig.dropped("stalled").await), (0, 0));
+    client.bytes(0x10000).await;
+}
+
+#[tokio::test]
+async fn a_request_body_that_drips_is_dropped_and_the_client_is_told() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.write(b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 1000000\r\n\r\n").await;
+    client.write(b"0123456789").await;
+    let mut asked = origin.next().await;
+    asked.read(10).await;
+    soon("the client being dropped", async {
+        while rig.dropped("below-min-rate").await == 0 {
+            rig.clock.advance(Duration::from_secs(50));
+            if client.try_write(b"0123456789").await.is_ok() && rig.dropped("below-min-rate").await == 0 {
+                asked.read(10).await;
+            }
+        }
+    })
+    .await;
+    assert_eq!(rig.dropped("stalled").await, 0);
+    assert_eq!(client.response().await.status, 400);
+    asked.hung_up().await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_one_to_end() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rig = Rig::with(&[origin.address], "[limits]\nconnections = 2", "").await;
+    let (mut one, mut two) = (rig.client().await, rig.client().await);
+    one.get("/a").await;
+    two.get("/a").await;
+    let mut third = rig.client().await;
+    third.send_get("/third", "").await;
+    for _ in 0..50 {
+        assert_eq!(one.get("/a").await.status, 200);
+        assert_eq!(two.get("/a").await.status, 200);
+    }
+    assert!(!origin.seen().iter().any(|head| head.contains("/third")));
+    assert_eq!(rig.metric("verge_edge_connections ").await, 2);
+    drop(one);
+    assert_eq!(third.response().await.text(), "hello");
+}
+
+/// What a purge, an eviction or a replacement takes out of the store stays in memory while somebody reads it.
+#[tokio::test]
+async fn what_is_read_though_no_longer_stored_counts_and_keeps_new_things_out() {
+    let body = "x".repeat(BODY_BYTES);
+    let small = "y".repeat(BODY_BYTES / 2);
+    let origin = Origin::answering(move |head| {
+        response("200 OK", FRESH, if head.contains("/other") { &small } else { &body })
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], ROOMY, "").await;
+    rig.get("/a").await;
+    let mut slow = Client::narrow(rig.public).await;
+    slow.send_get("/a", "").await;
+    slow.head().await.assert_hit();
+    let taken = async || rig.metric("verge_edge_fill_bytes ").await;
+    soon("the fetch's readers being gone", async { while taken().await > 0 {} }).await;
+    rig.purge("/a").await;
+    assert_eq!(taken().await, BODY_BYTES as u64);
+    for _ in 0..2 {
+        let got = rig.get("/other").await;
+        got.assert_forwarded();
+        assert_eq!(got.body.len(), BODY_BYTES / 2, "it is passed on whole all the same");
+    }
+    drop(slow);
+    soon("the slow one being gone", async { while taken().await > 0 {} }).await;
+    rig.get("/other").await.assert_forwarded();
+    rig.get("/other").await.assert_hit();
+}
