@@ -73,7 +73,9 @@ fn now() -> Instant {
 fn world() -> World {
     let mut text = String::from(
         "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 300\n@ NS ns1\n@ NS ns2\nns1 A 198.51.100.1\n\
-         ns2 A 198.51.100.2\n*.wild A 198.51.100.77\nmail MX 10 ns1\nsub NS ns.sub\nns.sub A 198.51.100.3\n",
+         ns2 A 198.51.100.2\n*.wild A 198.51.100.77\nmail MX 10 ns1\nsub NS ns.sub\nsub NS ns2.sub\n\
+         ns.sub A 198.51.100.3\nns2.sub A 198.51.100.4\n@ TXT \"v=spf1 -all\"\n@ HTTPS 1 . alpn=h2\n\
+         @ A 198.51.100.10\n_sip._tcp SRV 1 2 5060 ns1\n",
     );
     for i in 0..NAMES {
         text += &format!("h{i} A 203.0.{}.{}\n", i >> 8 & 255, i & 255);
@@ -81,25 +83,50 @@ fn world() -> World {
             text += &format!("c{i} CNAME h{i}\n");
         }
     }
-    let apex = Name::parse_absolute("example.com.").expect("it is a name");
-    let source = SourceFile { path: PathBuf::from("example.com.zone"), text: Arc::from(text.as_bytes()) };
-    let parsed = file::read(apex.clone(), source, &mut |_| unreachable!("nothing is included"));
-    let zone = parsed.zone.expect("the zone is good");
-    let divided = divide(&[&zone], &Rules::default()).pop().expect("one zone was divided");
-    let trees = trees(&zone, &divided);
-    let zones = |tree| [(apex.clone(), Served::Zone(tree))].into_iter().collect::<Zones>();
+    let (mut public, mut internal) = (Zones::default(), Zones::default());
+    for (apex, text) in [("example.com.", text), ("signed.example.", signed())] {
+        let apex = Name::parse_absolute(apex).expect("it is a name");
+        let source = SourceFile { path: PathBuf::from("a.zone"), text: Arc::from(text.as_bytes()) };
+        let parsed = file::read(apex.clone(), source, &mut |_| unreachable!("nothing is included"));
+        let zone = parsed.zone.expect("the zone is good");
+        let divided = divide(&[&zone], &Rules::default()).pop().expect("one zone was divided");
+        let trees = trees(&zone, &divided);
+        public.insert(apex.clone(), Served::Zone(trees.public.expect("it is a public zone")));
+        internal.insert(apex, Served::Zone(trees.internal));
+    }
     World {
-        public: View { zones: zones(trees.public.expect("it is a public zone")) },
-        internal: View { zones: zones(trees.internal) },
+        public: View { zones: public },
+        internal: View { zones: internal },
         guard: Guard { private: Vec::new(), published: HashSet::new() },
         ..World::default()
     }
+}
+
+/// As a signer leaves a zone: an NSEC and signatures of 64 octets at each name.
+fn signed() -> String {
+    let signature = |owner: &str, covered: &str| {
+        format!("{owner} RRSIG {covered} 13 3 300 20300101000000 20200101000000 7 @ {}==\n", "A".repeat(86))
+    };
+    let mut text = String::from(
+        "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 300\n@ NS ns1\n@ DNSKEY 256 3 13 AAAA\n@ NSEC h0 SOA NS RRSIG\n\
+         ns1 A 198.51.100.1\n",
+    );
+    text += &["SOA", "NS", "NSEC"].map(|covered| signature("@", covered)).concat();
+    for i in 0..NAMES / 10 {
+        text += &format!("h{i} A 203.0.{}.{}\nh{i} NSEC h{i}x A RRSIG NSEC\n", i >> 8 & 255, i & 255);
+        text += &["A", "NSEC"].map(|covered| signature(&format!("h{i}"), covered)).concat();
+    }
+    text
 }
 
 fn questions() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let all = |name: &dyn Fn(usize) -> String, qtype: u16, edns: bool| {
         // A stride that is prime to the number of names visits them in no order.
         (0..QUESTIONS).map(|k| question(&name(k * 7919 % NAMES), qtype, edns)).collect::<Vec<_>>()
+    };
+    let signed = |name: &dyn Fn(usize) -> String| {
+        let all = all(&|i| format!("{}.signed.example.", name(i / 10)), 1, true).into_iter();
+        all.map(with_dnssec_ok).collect::<Vec<_>>()
     };
     let host = |i: usize| format!("h{i}.example.com.");
     vec![
@@ -112,6 +139,11 @@ fn questions() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("wildcard", all(&|i| format!("x{i}.wild.example.com."), 1, true)),
         ("apex-ns", all(&|_| "example.com.".into(), 2, true)),
         ("mail", all(&|_| "mail.example.com.".into(), 15, true)),
+        ("text", all(&|_| "example.com.".into(), 16, true)),
+        ("https", all(&|_| "example.com.".into(), 65, true)),
+        ("service", all(&|_| "_sip._tcp.example.com.".into(), 33, true)),
+        ("signed", signed(&|i| format!("h{i}"))),
+        ("signed-nx", signed(&|i| format!("nx{i}"))),
         ("referral", all(&|i| format!("x{i}.sub.example.com."), 1, true)),
         ("refused", all(&|i| format!("x{i}.example.net."), 1, true)),
     ]
@@ -126,5 +158,12 @@ fn question(name: &str, qtype: u16, edns: bool) -> Vec<u8> {
     if edns {
         packet.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
     }
+    packet
+}
+
+/// DO is the highest bit of the TTL of OPT, which ends the packet (RFC 3225 §3).
+fn with_dnssec_ok(mut packet: Vec<u8>) -> Vec<u8> {
+    let at = packet.len() - 4;
+    packet[at] |= 0x80;
     packet
 }

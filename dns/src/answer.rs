@@ -17,8 +17,8 @@
 //!
 //! Invariant: nothing here hides anything. A tree holds what its view may show.
 
-mod additional;
-mod denial;
+pub(crate) mod additional;
+pub(crate) mod denial;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -396,6 +396,7 @@ pub fn negative_ttl(soa: &RrSet<'_>) -> u32 {
     minimum.map_or(soa.ttl, |minimum| minimum.min(soa.ttl))
 }
 
-fn is_signed(tree: &Tree) -> bool {
+/// Whether the zone can be validated: without keys nobody asks for its proofs.
+pub(crate) fn is_signed(tree: &Tree) -> bool {
     tree.apex_node().set(Type::DNSKEY).is_some()
 }

@@ -229,7 +229,9 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
         }
         let rcode = written.kind.rcode();
-        self.close(opt.as_ref(), Flags { rcode, authoritative: true, truncated: false }, out);
+        // Only a referral speaks of what is not ours (RFC 1034 §4.3.1).
+        let authoritative = written.kind != Kind::Referral;
+        self.close(opt.as_ref(), Flags { rcode, authoritative, truncated: false }, out);
         let sent = Sent { zone: Some(written.zone), ..self.sent(rcode) };
         Some(Outcome::Sent(self.guarded(sent, out)))
     }

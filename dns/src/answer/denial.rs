@@ -64,7 +64,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
 const MOST_STEPS: usize = 256;
 
 /// The last node at or before `name` in canonical order that has an NSEC.
-fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
+pub(crate) fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
     let mut node = tree.at_or_before(name)?;
     for _ in 0..MOST_STEPS {
         // What is below a cut or a DNAME is passed over at once, however much it is.

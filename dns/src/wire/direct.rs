@@ -1,35 +1,46 @@
 //! Answers that need no draft: from the tree to bytes in one pass, without an allocation.
 //!
 //! ```text
-//! question ─▶ zone ─▶ name ─┬─ records of a type without names in it ──▶ copied behind a pointer to the question
-//!                           ├─ one alias, one PTR, an alias's records ─▶ the same, names against the question
-//!                           └─ no data, no name ──────────────────────▶ the SOA, names against the question
+//! question ─▶ zone ─▶ name ─┬─ records ──────────▶ copied behind a pointer to the question, then their additional data
+//!                ▲          ├─ one alias ────────▶ written, and its target looked up ─┐
+//!                │          ├─ delegation ───────▶ its NS and glue                    │
+//!                │          └─ no data, no name ─▶ the SOA                            │
+//!                └────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! That is nearly all of the traffic. Everything else (referrals, additional data, DNSSEC where there is some,
-//! chains, substitutions, what does not fit) is left to the plain pipeline, which is also the definition of right: a
-//! property test holds both to the same bytes for whatever is answered here.
+//! That is nearly all of the traffic, signatures and NSEC records of a signed zone included. Everything else
+//! (substitutions, chains out of the zone, ANY, DS, types that are seldom asked for, names in RDATA with upper-case
+//! letters that have additional data, sets of more than a few dozen octets of new names, what does not fit) is left to
+//! the plain pipeline, which is also the definition of right: a property test holds both to the same bytes for whatever
+//! is answered here.
 //!
 //! Invariant: only RRsets of the view's own tree are written, and the egress guard reads the result as it reads any.
 
+mod additional;
+mod proof;
+mod standing;
+mod writer;
+
 use super::encode::{self, Count};
-use super::query::{HEADER_OCTETS, Message, Question};
-use crate::answer::{Kind, negative_ttl};
-use crate::name::{self, Name};
+use super::query::{Message, Question};
+use crate::answer::{Kind, is_signed, negative_ttl};
+use crate::name::Name;
 use crate::rtype::Type;
 use crate::view::View;
 use crate::zone::set::Served;
 use crate::zone::tree::{Found, Node, RrSet, Tree};
+use proof::Proved;
+use writer::{Owner, Writer};
 
-/// What was written, for rates and counters.
+/// What was written, for rates, flags and counters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'v> {
     pub(super) zone: &'v Name,
     pub(super) kind: Kind,
 }
 
-/// Writes header, question and RRsets of an authoritative answer in at most `limit_octets`, its flags and what comes
-/// behind left to the caller. None if the answer is not of a kind that is written here; `out` then holds anything.
+/// Writes header, question and RRsets of an answer in at most `limit_octets`, its flags and what comes behind left to
+/// the caller. None if the answer is not of a kind that is written here; `out` then holds anything.
 pub(super) fn write<'v>(
     view: &'v View,
     message: &Message<'_>,
@@ -42,19 +53,15 @@ pub(super) fn write<'v>(
     if qname == [0] || qtype == Type::DS || qtype.is_meta() {
         return None;
     }
-    let tree = zone(view, qname, qtype)?;
-    if tree.has_dnssec() && message.edns.is_some_and(|edns| edns.dnssec_ok) {
-        return None;
-    }
+    let tree = zone(view, qname, qtype).filter(|tree| !tree.apex().is_root())?;
+    let dnssec_ok = tree.has_dnssec() && message.edns.is_some_and(|edns| edns.dnssec_ok);
     encode::begin_as_written(message, out);
-    let mut draft = Draft { view, tree, question, limit_octets, out };
-    let kind = match tree.find(qname) {
-        Found::Records(node) | Found::Missing { wildcard: Some(node), .. } => draft.records(node)?,
-        Found::EmptyNonTerminal(_) => draft.negative(Kind::NoData)?,
-        Found::Missing { wildcard: None, .. } => draft.negative(Kind::NxDomain)?,
-        Found::Delegation(_) | Found::Dname(_) => return None,
-    };
-    (out.len() <= limit_octets).then(|| Written { zone: tree.apex(), kind })
+    let writer = Writer::new(qname, limit_octets, out);
+    let mut draft = Draft { view, tree, qtype, dnssec_ok, followed: 0, proved: Proved::default(), writer };
+    let owner = draft.writer.question();
+    let kind = draft.look_up(owner)?;
+    draft.writer.finish();
+    Some(Written { zone: tree.apex(), kind })
 }
 
 fn zone<'v>(view: &'v View, name: &[u8], qtype: Type) -> Option<&'v Tree> {
@@ -64,182 +71,101 @@ fn zone<'v>(view: &'v View, name: &[u8], qtype: Type) -> Option<&'v Tree> {
     }
 }
 
-struct Draft<'v, 'q> {
-    view: &'v View,
-    tree: &'v Tree,
-    question: &'q Question<'q>,
-    limit_octets: usize,
-    out: &'q mut Vec<u8>,
+/// Aliases that are followed; longer chains are seldom, and one that is a loop ends here.
+const MOST_FOLLOWED: usize = 4;
+
+struct Draft<'a, 'o> {
+    view: &'a View,
+    tree: &'a Tree,
+    qtype: Type,
+    /// The client wants signatures, and there are some.
+    dnssec_ok: bool,
+    followed: usize,
+    proved: Proved<'a>,
+    writer: Writer<'a, 'o>,
 }
 
-impl<'v> Draft<'v, '_> {
+impl<'a> Draft<'a, '_> {
+    fn look_up(&mut self, owner: Owner<'a>) -> Option<Kind> {
+        match self.tree.find(owner.name) {
+            Found::Records(node) | Found::Missing { wildcard: Some(node), .. } => self.records(node, owner),
+            Found::EmptyNonTerminal(_) => {
+                self.prove_no_name(owner.name)?;
+                self.negative(Kind::NoData)
+            }
+            Found::Missing { wildcard: None, closest_encloser } => {
+                self.prove_no_name(owner.name)?;
+                self.prove_no_wildcard(closest_encloser)?;
+                self.negative(Kind::NxDomain)
+            }
+            Found::Delegation(cut) if self.followed == 0 => self.refer(cut),
+            Found::Delegation(_) | Found::Dname(_) => None,
+        }
+    }
+
     /// The name owns records, or a wildcard's records are its own.
-    fn records(&mut self, node: Node<'v>) -> Option<Kind> {
-        if let Some(set) = node.set(self.question.qtype) {
-            let records = self.set(&set, HEADER_OCTETS)?;
-            encode::set_count(self.out, Count::Answers, records);
+    fn records(&mut self, node: Node<'a>, owner: Owner<'a>) -> Option<Kind> {
+        if let Some(set) = node.set(self.qtype) {
+            self.put(Count::Answers, owner, node, &set)?;
+            self.prove_expansion(node, owner.name)?;
+            self.add_additional(owner, &set)?;
             return Some(Kind::Positive);
         }
         match node.set(Type::CNAME) {
-            Some(alias) => self.alias(&alias),
-            None => self.negative(Kind::NoData),
-        }
-    }
-
-    /// Writes an RRset whose owner stands at `owner_at`: how many records.
-    fn set(&mut self, set: &RrSet<'_>, owner_at: usize) -> Option<u16> {
-        match form(set.rtype) {
-            Form::Plain => self.plain(set, owner_at),
-            Form::Name => self.one_name(set, owner_at).map(|_| 1),
-            Form::Other => None,
-        }
-    }
-
-    fn plain(&mut self, set: &RrSet<'_>, owner_at: usize) -> Option<u16> {
-        let mut records = 0;
-        for rdata in set.rdatas() {
-            let octets = u16::try_from(rdata.len()).ok()?;
-            self.begin(owner_at, set.rtype, set.ttl, octets);
-            self.out.extend_from_slice(rdata);
-            records += 1;
-            if self.out.len() > self.limit_octets {
-                return None;
+            Some(alias) => self.alias(node, owner, &alias),
+            None => {
+                self.prove_no_data(node, owner.name)?;
+                self.negative(Kind::NoData)
             }
         }
-        Some(records)
     }
 
-    /// A record that is one name, such as PTR: where that name now stands.
-    fn one_name(&mut self, set: &RrSet<'_>, owner_at: usize) -> Option<usize> {
-        let name = set.only()?;
-        self.begin(owner_at, set.rtype, set.ttl, 0);
-        let at = self.out.len();
-        let standing = write_name(name, &[standing(self.question)], self.out);
-        self.close(at);
-        Some(standing.at)
-    }
-
-    /// An alias and the records of its target, which is in the same zone and is no alias itself.
-    fn alias(&mut self, alias: &RrSet<'_>) -> Option<Kind> {
-        let target = alias.only()?;
+    /// An alias whose target is in the same zone.
+    fn alias(&mut self, node: Node<'a>, owner: Owner<'a>, alias: &RrSet<'a>) -> Option<Kind> {
+        let target = alias.lent()?.next()?;
         // Names match octet for octet, so the target's own letters would not be found again as an owner.
-        if target == [0] || target.iter().any(u8::is_ascii_uppercase) {
+        if self.followed == MOST_FOLLOWED || target == [0] || target.iter().any(u8::is_ascii_uppercase) {
             return None;
         }
-        let tree =
-            zone(self.view, target, self.question.qtype).filter(|tree| std::ptr::eq(*tree, self.tree))?;
-        let Found::Records(node) = tree.find(target) else { return None };
-        let set = node.set(self.question.qtype).filter(|set| form(set.rtype) == Form::Plain)?;
-        let target_at = self.one_name(alias, HEADER_OCTETS)?;
-        let records = self.plain(&set, target_at)?.checked_add(1)?;
-        encode::set_count(self.out, Count::Answers, records);
-        Some(Kind::Positive)
+        // The proof of an expansion would come behind the target's records.
+        if self.dnssec_ok && node.name() != owner.name {
+            return None;
+        }
+        zone(self.view, target, self.qtype).filter(|tree| std::ptr::eq(*tree, self.tree))?;
+        self.put(Count::Answers, owner, node, alias)?;
+        self.followed += 1;
+        let target = self.writer.owner(target);
+        self.look_up(target)
     }
 
     /// RFC 2308 §3: the SOA with the TTL that the negative answer may be kept for.
     fn negative(&mut self, kind: Kind) -> Option<Kind> {
-        let (soa, apex) = (self.tree.soa()?, self.tree.apex());
-        let rdata = soa.only().filter(|_| !apex.is_root())?;
-        let (mname, rest) = rdata.split_at(name::wire_len(rdata)?);
-        let (rname, numbers) = rest.split_at(name::wire_len(rest)?);
-        let question = standing(self.question);
-        self.begin(
-            HEADER_OCTETS + question.name.len() - apex.as_wire().len(),
-            Type::SOA,
-            negative_ttl(&soa),
-            0,
-        );
-        let at = self.out.len();
-        let primary = write_name(mname, &[question], self.out);
-        write_name(rname, &[question, primary], self.out);
-        self.out.extend_from_slice(numbers);
-        self.close(at);
-        encode::set_count(self.out, Count::Authorities, 1);
+        let (soa, apex) = (self.tree.soa()?, self.tree.apex_node());
+        let owner = self.writer.owner(apex.name());
+        let signatures = self.signatures(apex);
+        self.writer.set(Count::Authorities, owner, &soa, negative_ttl(&soa), signatures.as_ref())?;
         Some(kind)
     }
 
-    /// Everything of a record before its RDATA.
-    fn begin(&mut self, owner_at: usize, rtype: Type, ttl: u32, octets: u16) {
-        let ([o1, o2], [t1, t2], [s1, s2, s3, s4], [n1, n2]) =
-            (pointer(owner_at), rtype.0.to_be_bytes(), ttl.to_be_bytes(), octets.to_be_bytes());
-        self.out.extend_from_slice(&[o1, o2, t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
-    }
-
-    /// The length of RDATA that begins at `at` and ends here.
-    fn close(&mut self, at: usize) {
-        let octets = u16::try_from(self.out.len() - at).expect("two names and five numbers at most");
-        self.out[at - 2..at].copy_from_slice(&octets.to_be_bytes());
-    }
-}
-
-/// How RDATA of a type is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// As it is; no other record goes with it.
-    Plain,
-    /// It is one name that may be compressed; no other record goes with it.
-    Name,
-    Other,
-}
-
-fn form(rtype: Type) -> Form {
-    match rtype {
-        Type::A | Type::AAAA | Type::TXT | Type::CAA | Type::TLSA | Type::SSHFP | Type::URI | Type::NAPTR => {
-            Form::Plain
+    /// RFC 1034 §4.3.2 step 3b.
+    fn refer(&mut self, cut: Node<'a>) -> Option<Kind> {
+        let owner = self.writer.owner(cut.name());
+        let ns = cut.set(Type::NS)?;
+        self.put(Count::Authorities, owner, cut, &ns)?;
+        if self.dnssec_ok && is_signed(self.tree) {
+            self.prove_delegation(cut, owner)?;
         }
-        Type::CNAME | Type::PTR => Form::Name,
-        _ => Form::Other,
+        self.add_glue(cut, &ns)?;
+        Some(Kind::Referral)
     }
-}
 
-/// A name in the message: its first `written` octets stand at `at`, a pointer or the root stands behind them.
-#[derive(Clone, Copy)]
-struct Standing<'n> {
-    at: usize,
-    name: &'n [u8],
-    written: usize,
-}
-
-fn standing<'q>(question: &'q Question<'_>) -> Standing<'q> {
-    let name = question.name();
-    Standing { at: HEADER_OCTETS, name, written: name.len() - 1 }
-}
-
-/// Writes `name` with as long an ending as possible replaced by a pointer into those that stand there already.
-fn write_name<'n>(name: &'n [u8], standing: &[Standing<'_>], out: &mut Vec<u8>) -> Standing<'n> {
-    let at = out.len();
-    let mut rest = name;
-    while rest.len() > 1 {
-        if let Some(found) = standing.iter().find_map(|standing| standing.find(rest)) {
-            let written = name.len() - rest.len();
-            out.extend_from_slice(&name[..written]);
-            out.extend_from_slice(&pointer(found));
-            return Standing { at: if written == 0 { found } else { at }, name, written };
-        }
-        rest = &rest[usize::from(rest[0]) + 1..];
+    /// Writes a set of `node`, under the name that it is asked for.
+    fn put(&mut self, section: Count, owner: Owner<'a>, node: Node<'a>, set: &RrSet<'a>) -> Option<()> {
+        let signatures = self.signatures(node);
+        self.writer.set(section, owner, set, set.ttl, signatures.as_ref())
     }
-    out.extend_from_slice(name);
-    Standing { at, name, written: name.len() - 1 }
-}
 
-impl Standing<'_> {
-    /// Where `suffix` stands in full or as a beginning with a pointer behind it.
-    fn find(&self, suffix: &[u8]) -> Option<usize> {
-        let offset = self.name.len().checked_sub(suffix.len()).filter(|offset| *offset < self.written)?;
-        (self.name[offset..] == *suffix && is_label_start(self.name, offset)).then(|| self.at + offset)
+    fn signatures(&self, node: Node<'a>) -> Option<RrSet<'a>> {
+        if self.dnssec_ok { node.set(Type::RRSIG) } else { None }
     }
-}
-
-/// Whether a label of `name` begins at `offset`, and not only octets that look like one.
-fn is_label_start(name: &[u8], offset: usize) -> bool {
-    let mut at = 0;
-    while at < offset {
-        at += usize::from(name[at]) + 1;
-    }
-    at == offset
-}
-
-/// RFC 1035 §4.1.4. What is pointed at stands in the first few hundred octets.
-fn pointer(at: usize) -> [u8; 2] {
-    (0xc000 | u16::try_from(at).expect("names that are pointed at stand at the beginning")).to_be_bytes()
 }

@@ -19,13 +19,13 @@ pub(super) struct Names {
 
 const SLOTS: usize = 256;
 /// Leaves slots free, so that a search ends.
-const MOST_NAMES: usize = 160;
+pub(super) const MOST_NAMES: usize = 160;
 /// Names with more labels are seldom.
 const USUAL_LABELS: usize = 10;
 /// 255 octets hold no more.
 const MOST_LABELS: usize = 127;
 /// Offsets above do not fit in a pointer.
-const MAX_POINTER: usize = 0x3fff;
+pub(super) const MAX_POINTER: usize = 0x3fff;
 
 impl Names {
     pub(super) fn new() -> Self {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::properties::{qtype, relative, zone};
+use super::properties::{qtype, relative, signed, zone};
 use super::*;
 use crate::limit::cookie::Secrets;
 
@@ -48,7 +48,7 @@ proptest! {
 
     #[test]
     fn the_direct_way_says_what_the_plain_one_says(
-        (outside, inside, child) in (zone(), zone(), zone()),
+        (outside, inside, child) in (zone(), signed(), zone()),
         (apex, soa) in (prop_oneof![Just("ex."), Just("a.ex."), Just("b.")], prop_oneof![Just("ns"), Just("a"), Just("X.other.")]),
         qname in relative(5), qtype in prop_oneof![20 => qtype(), 1 => any::<u16>().prop_map(Type)], upper in any::<u64>(),
         (edns, options) in (proptest::option::of((0..1400_u16, any::<bool>())), options()),
@@ -86,15 +86,36 @@ fn the_usual_answers_are_direct() {
         alias CNAME www
         far CNAME www.other.
         long CNAME alias
+        round CNAME round
         *.wild TXT w
         *.aliases CNAME www
         4.3 PTR WWW
         a.b.c A 192.0.2.4
         sub NS ns.sub
+        sub NS ns1
+        sub NS ns.other.
+        ns.sub A 192.0.2.5
+        mail MX 10 www
+        mail MX 20 WWW
+        box MX 10 www
+        box MX 20 ns1
+        _sip._tcp SRV 1 2 3 www
         d DNAME www
+        x ZONEMD 1 1 240 AAAA
     ";
-    let mut world =
-        world(&[("ex.", text), ("sig.", "@ SOA ns h 1 2 3 4 5\n@ DNSKEY 256 3 13 AAAA\nw A 192.0.2.1")]);
+    let signed = "
+        @ SOA ns h 1 2 3 4 5
+        @ DNSKEY 256 3 13 AAAA
+        @ NSEC sub NS
+        sub NS ns.sub
+        sub NSEC w NS
+        w A 192.0.2.1
+        w NSEC *.wild A
+        w RRSIG A 13 2 300 20300101000000 20200101000000 7 @ AAAA
+        *.wild A 192.0.2.2
+        *.wild NSEC @ A
+    ";
+    let mut world = world(&[("ex.", text), ("sig.", signed)]);
     world.protocol.cookies = secrets();
     for (qname, qtype, expected) in [
         ("www.ex.", Type::A, true),
@@ -109,14 +130,29 @@ fn the_usual_answers_are_direct() {
         ("alias.ex.", Type::CNAME, true),
         ("x.aliases.ex.", Type::A, true),
         ("4.3.ex.", Type::PTR, true),
-        ("w.sig.", Type::A, false),
-        ("www.ex.", Type::HTTPS, false),
+        ("long.ex.", Type::A, true),
+        ("alias.ex.", Type::HTTPS, true),
+        ("alias.ex.", Type::AAAA, true),
+        ("www.ex.", Type::HTTPS, true),
+        ("ex.", Type::NS, true),
+        ("ex.", Type::SOA, true),
+        ("box.ex.", Type::MX, true),
+        ("_sip._tcp.ex.", Type::SRV, true),
+        ("sub.ex.", Type::NS, true),
+        ("x.sub.ex.", Type::A, true),
+        ("w.sig.", Type::A, true),
+        ("w.sig.", Type::AAAA, true),
+        ("v.sig.", Type::A, true),
+        ("x.wild.sig.", Type::A, true),
+        ("x.wild.sig.", Type::AAAA, true),
+        ("x.sub.sig.", Type::A, true),
+        ("mail.ex.", Type::MX, false),
+        ("round.ex.", Type::A, false),
+        ("x.ex.", Type::ZONEMD, false),
         ("www.ex.", Type::ANY, false),
         ("www.ex.", Type::DS, false),
         ("www.ex.", Type::AXFR, false),
         ("far.ex.", Type::A, false),
-        ("long.ex.", Type::A, false),
-        ("x.sub.ex.", Type::A, false),
         ("x.d.ex.", Type::A, false),
         ("elsewhere.", Type::A, false),
     ] {
@@ -134,4 +170,27 @@ fn what_does_not_fit_is_not_direct() {
     let direct =
         |transport| both(&world, Which::Public, &ask("big.ex.", Type::TXT).bytes(), &client(transport)).0;
     assert!(direct(Transport::Udp).is_none() && direct(Transport::Tcp).is_some());
+}
+
+/// The direct way keeps few names; the plain one's table of names has an end, too.
+#[test]
+fn sets_of_many_names_are_the_same() {
+    let line = |at: usize| {
+        format!(
+            "@ NS n{at}\nn{at} A 192.0.2.1\n@ MX {at} m.a{at}.{}\n@ SRV 1 1 {at} s{at}\ns{at} AAAA ::1\n",
+            "b.".repeat(at) + "c"
+        )
+    };
+    for (count, expected) in [(1, true), (16, true), (17, false), (40, false)] {
+        let text = (0..count).fold("@ SOA ns h 1 2 3 4 5\n".to_owned(), |text, at| text + &line(at));
+        let world = world(&[("ex.", &text)]);
+        for qtype in [Type::NS, Type::MX, Type::SRV] {
+            let (direct, plain) =
+                both(&world, Which::Public, &ask("ex.", qtype).bytes(), &client(Transport::Tcp));
+            assert!(expected || qtype == Type::SRV || direct.is_none(), "{count} {qtype}");
+            assert!(direct.is_none_or(|direct| direct == plain), "{count} {qtype}");
+        }
+        let (direct, _) = both(&world, Which::Public, &ask("ex.", Type::NS).bytes(), &client(Transport::Tcp));
+        assert_eq!(direct.is_some(), expected, "{count}");
+    }
 }

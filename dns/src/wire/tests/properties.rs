@@ -9,7 +9,15 @@ use super::*;
 use crate::answer::{Class, Need, Placed, Query};
 
 fn label() -> impl Strategy<Value = &'static str> {
-    prop_oneof![4 => Just("a"), 4 => Just("B"), 2 => Just("*"), 1 => Just("long-label-here")]
+    prop_oneof![
+        4 => Just("a"),
+        2 => Just("B"),
+        3 => Just("c"),
+        2 => Just("*"),
+        1 => Just("long-label-here"),
+        // As octets it ends as `a` does: no label begins inside of a label.
+        1 => Just("x\\001a"),
+    ]
 }
 
 pub(super) fn relative(most: usize) -> impl Strategy<Value = String> {
@@ -18,7 +26,7 @@ pub(super) fn relative(most: usize) -> impl Strategy<Value = String> {
 
 /// A line of zone text: any owner, any of the types whose RDATA holds names or addresses.
 fn line() -> impl Strategy<Value = String> {
-    (relative(3), relative(3), 0..10_u8).prop_map(|(owner, target, kind)| {
+    (relative(3), relative(3), 0..14_u8).prop_map(|(owner, target, kind)| {
         let owner = if owner.is_empty() { "@" } else { &owner };
         let target = if target.is_empty() { "@" } else { &target };
         match kind {
@@ -31,6 +39,10 @@ fn line() -> impl Strategy<Value = String> {
             6 => format!("{owner} AAAA 2001:db8::1"),
             7 => format!("{owner} PTR {target}"),
             8 => format!("{owner} TXT other"),
+            9 => format!("{owner} HTTPS 1 {target}"),
+            10 => format!("{owner} HTTPS 1 . alpn=h2"),
+            11 => format!("{owner} SVCB 0 {target}"),
+            12 => format!("{owner} MX 7 {target}"),
             _ => format!("{owner} A 192.0.2.1"),
         }
     })
@@ -42,6 +54,23 @@ pub(super) fn zone() -> impl Strategy<Value = String> {
             writeln!(text, "{line}").unwrap();
             text
         })
+    })
+}
+
+/// What a signer adds, as far as answers look at it: keys at the apex, NSEC and signatures of any type anywhere.
+pub(super) fn signed() -> impl Strategy<Value = String> {
+    let line = (relative(3), relative(3), qtype(), any::<bool>()).prop_map(|(owner, next, covered, nsec)| {
+        let owner = if owner.is_empty() { "@" } else { &owner };
+        let next = if next.is_empty() { "@" } else { &next };
+        match nsec {
+            true => format!("{owner} NSEC {next} A RRSIG"),
+            false => format!("{owner} RRSIG {covered} 13 1 9 20300101000000 20200101000000 7 @ AAAA"),
+        }
+    });
+    let key = "@ DNSKEY 256 3 13 AAAA\n@ NSEC a DNSKEY\na DS 7 13 200 AAAA";
+    (zone(), any::<bool>(), proptest::collection::vec(line, 0..15)).prop_map(move |(zone, has_key, lines)| {
+        let key = if has_key { key } else { "" };
+        format!("{zone}{key}\n{}\n", lines.join("\n"))
     })
 }
 
@@ -58,6 +87,8 @@ pub(super) fn qtype() -> impl Strategy<Value = Type> {
         Just(Type::SRV),
         Just(Type::PTR),
         Just(Type::SOA),
+        Just(Type::HTTPS),
+        Just(Type::SVCB),
     ]
 }
 

@@ -29,6 +29,14 @@ impl<'a> RrSet<'a> {
         Rdatas { rest: &self.packed }
     }
 
+    /// As [`RrSet::rdatas`] of a set that a tree lends: they live as long as the tree. None of a set of its own.
+    pub fn lent(&self) -> Option<Rdatas<'a>> {
+        match self.packed {
+            Cow::Borrowed(rest) => Some(Rdatas { rest }),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// The first RDATA; of a CNAME, DNAME or SOA the only one.
     pub fn first(&self) -> Option<&[u8]> {
         self.rdatas().next()

@@ -1,0 +1,102 @@
+//! Name compression (RFC 1035 §4.1.4) for a message of few names: the names themselves are kept, not their hashes.
+//!
+//! Invariant: what is written is what [`super::super::names::Names`] writes, as long as there is room; when there is
+//! none nothing is written here at all.
+
+use super::super::names::{MAX_POINTER, MOST_NAMES};
+use super::super::query::HEADER_OCTETS;
+
+/// Names that stand in a message, the question's first.
+pub(super) struct Names<'n> {
+    question: Standing<'n>,
+    more: [Option<Standing<'n>>; MOST_STANDING],
+    count: usize,
+    /// Octets of all that stands: no name that [`MOST_NAMES`] would leave out is compressed here.
+    octets: usize,
+}
+
+/// The NS RRset of the root zone has 13 names.
+const MOST_STANDING: usize = 16;
+/// A label takes two octets at least.
+const MOST_OCTETS: usize = 2 * MOST_NAMES;
+
+/// A name in the message: its first `written` octets stand at `at`, a pointer or the root stands behind them.
+#[derive(Clone, Copy)]
+struct Standing<'n> {
+    name: &'n [u8],
+    at: usize,
+    written: usize,
+}
+
+impl<'n> Names<'n> {
+    /// Of a message that holds a question of this name so far.
+    pub(super) fn of(question: &'n [u8]) -> Self {
+        let octets = question.len();
+        let question = Standing { name: question, at: HEADER_OCTETS, written: question.len() - 1 };
+        Self { question, more: [None; MOST_STANDING], count: 0, octets }
+    }
+
+    /// The name of the question.
+    pub(super) fn question(&self) -> &'n [u8] {
+        self.question.name
+    }
+
+    /// Where `name`, which is not the root, stands in full or as a beginning with a pointer behind it.
+    pub(super) fn place(&self, name: &[u8]) -> Option<usize> {
+        let more = self.more[..self.count].iter().flatten();
+        self.question.find(name).or_else(|| more.into_iter().find_map(|standing| standing.find(name)))
+    }
+
+    /// Writes `name` with as long an ending as possible replaced by a pointer: where it now stands, which means nothing
+    /// for the root. None if there is no room to remember it.
+    pub(super) fn write(&mut self, name: &'n [u8], out: &mut Vec<u8>) -> Option<usize> {
+        let at = out.len();
+        let mut rest = name;
+        while rest.len() > 1 {
+            if let Some(found) = self.place(rest) {
+                let written = name.len() - rest.len();
+                out.extend_from_slice(&name[..written]);
+                out.extend_from_slice(&pointer(found));
+                return if written == 0 {
+                    Some(found)
+                } else {
+                    self.remember(Standing { name, at, written })
+                };
+            }
+            rest = &rest[usize::from(rest[0]) + 1..];
+        }
+        out.extend_from_slice(name);
+        self.remember(Standing { name, at, written: name.len() - 1 })
+    }
+
+    fn remember(&mut self, standing: Standing<'n>) -> Option<usize> {
+        self.octets += standing.written;
+        if self.octets > MOST_OCTETS || standing.at + standing.written > MAX_POINTER {
+            return None;
+        }
+        *self.more.get_mut(self.count)? = Some(standing);
+        self.count += 1;
+        Some(standing.at)
+    }
+}
+
+impl Standing<'_> {
+    fn find(&self, suffix: &[u8]) -> Option<usize> {
+        let offset = self.name.len().checked_sub(suffix.len()).filter(|offset| *offset < self.written)?;
+        (self.name[offset..] == *suffix && is_label_start(self.name, offset)).then(|| self.at + offset)
+    }
+}
+
+/// Whether a label of `name` begins at `offset`, and not only octets that look like one.
+fn is_label_start(name: &[u8], offset: usize) -> bool {
+    let mut at = 0;
+    while at < offset {
+        at += usize::from(name[at]) + 1;
+    }
+    at == offset
+}
+
+/// A pointer to a place below [`MAX_POINTER`].
+pub(super) fn pointer(at: usize) -> [u8; 2] {
+    (0xc000 | u16::try_from(at).expect("what is pointed at was held to 14 bits")).to_be_bytes()
+}

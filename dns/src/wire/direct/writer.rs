@@ -1,0 +1,148 @@
+//! RRsets to octets, each name as short as what stands in the message already allows.
+
+use super::super::encode::{self, Count};
+use super::super::query::HEADER_OCTETS;
+use super::standing::{Names, pointer};
+use crate::name;
+use crate::rtype::Type;
+use crate::zone::tree::RrSet;
+
+/// A message that grows behind its question.
+pub(super) struct Writer<'a, 'o> {
+    names: Names<'a>,
+    /// Records of the answer, authority and additional sections.
+    counts: [u16; 3],
+    limit_octets: usize,
+    out: &'o mut Vec<u8>,
+}
+
+/// Who owns an RRset, and where in the message that name stands, if it does.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) name: &'a [u8],
+    at: Option<usize>,
+}
+
+impl<'a, 'o> Writer<'a, 'o> {
+    /// `out` holds the header and the question of this name; it grows to `limit_octets` at most.
+    pub(super) fn new(question: &'a [u8], limit_octets: usize, out: &'o mut Vec<u8>) -> Self {
+        Self { names: Names::of(question), counts: [0; 3], limit_octets, out }
+    }
+
+    /// The name that was asked for.
+    pub(super) fn question(&self) -> Owner<'a> {
+        Owner { name: self.names.question(), at: Some(HEADER_OCTETS) }
+    }
+
+    /// A name that is not the root.
+    pub(super) fn owner(&self, name: &'a [u8]) -> Owner<'a> {
+        Owner { name, at: self.names.place(name) }
+    }
+
+    /// Writes an RRset and those of `signatures` that cover it (RFC 4035 §3.1.1). None if it does not fit, or is not of a
+    /// type that is written here.
+    pub(super) fn set(
+        &mut self,
+        section: Count,
+        mut owner: Owner<'a>,
+        set: &RrSet<'a>,
+        ttl: u32,
+        signatures: Option<&RrSet<'a>>,
+    ) -> Option<()> {
+        let form = form(set.rtype)?;
+        let mut records = 0_u16;
+        for rdata in set.lent()? {
+            self.record(&mut owner, (set.rtype, form), ttl, rdata)?;
+            records = records.checked_add(1)?;
+        }
+        if let Some(signatures) = signatures {
+            let covered = set.rtype.0.to_be_bytes();
+            for rdata in signatures.lent()?.filter(|rdata| rdata.starts_with(&covered)) {
+                self.record(&mut owner, (Type::RRSIG, Form::Plain), ttl, rdata)?;
+                records = records.checked_add(1)?;
+            }
+        }
+        let count = &mut self.counts[place(section)];
+        *count = count.checked_add(records)?;
+        Some(())
+    }
+
+    fn record(
+        &mut self,
+        owner: &mut Owner<'a>,
+        (rtype, form): (Type, Form),
+        ttl: u32,
+        rdata: &'a [u8],
+    ) -> Option<()> {
+        let owner_at = match owner.at {
+            Some(at) => {
+                self.out.extend_from_slice(&pointer(at));
+                at
+            }
+            None => self.names.write(owner.name, self.out)?,
+        };
+        owner.at = Some(owner_at);
+        let octets = u16::try_from(rdata.len()).ok()?;
+        let ([t1, t2], [s1, s2, s3, s4], [n1, n2]) =
+            (rtype.0.to_be_bytes(), ttl.to_be_bytes(), octets.to_be_bytes());
+        self.out.extend_from_slice(&[t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
+        match form {
+            Form::Plain => self.out.extend_from_slice(rdata),
+            Form::Names { before, count } => self.names_in_rdata(rdata, before, count)?,
+        }
+        (self.out.len() <= self.limit_octets).then_some(())
+    }
+
+    /// RDATA of which `count` names behind the first `before` octets may be compressed; its length is mended.
+    fn names_in_rdata(&mut self, rdata: &'a [u8], before: usize, count: usize) -> Option<()> {
+        let start = self.out.len();
+        let (fixed, mut rest) = rdata.split_at_checked(before)?;
+        self.out.extend_from_slice(fixed);
+        for _ in 0..count {
+            let (name, after) = rest.split_at(name::wire_len(rest)?);
+            self.names.write(name, self.out)?;
+            rest = after;
+        }
+        self.out.extend_from_slice(rest);
+        let octets = u16::try_from(self.out.len() - start).expect("compression does not lengthen RDATA");
+        self.out[start - 2..start].copy_from_slice(&octets.to_be_bytes());
+        Some(())
+    }
+
+    /// Writes the counts of the sections.
+    pub(super) fn finish(self) {
+        for section in [Count::Answers, Count::Authorities, Count::Additionals] {
+            encode::set_count(self.out, section, self.counts[place(section)]);
+        }
+    }
+}
+
+fn place(section: Count) -> usize {
+    match section {
+        Count::Questions | Count::Answers => 0,
+        Count::Authorities => 1,
+        Count::Additionals => 2,
+    }
+}
+
+/// How RDATA of a type is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is: names in it, if any, are never compressed (RFC 3597 §4).
+    Plain,
+    /// Names behind the first octets may be compressed; what comes behind them is written as it is.
+    Names { before: usize, count: usize },
+}
+
+/// None for types that are seldom asked for.
+fn form(rtype: Type) -> Option<Form> {
+    Some(match rtype {
+        Type::A | Type::AAAA | Type::TXT | Type::SRV | Type::SVCB | Type::HTTPS => Form::Plain,
+        Type::CAA | Type::TLSA | Type::SSHFP | Type::URI | Type::NAPTR | Type::SMIMEA => Form::Plain,
+        Type::DS | Type::DNSKEY | Type::CDS | Type::CDNSKEY | Type::NSEC | Type::NSEC3PARAM => Form::Plain,
+        Type::NS | Type::CNAME | Type::PTR => Form::Names { before: 0, count: 1 },
+        Type::MX => Form::Names { before: 2, count: 1 },
+        Type::SOA => Form::Names { before: 0, count: 2 },
+        _ => return None,
+    })
+}
