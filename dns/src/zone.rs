@@ -11,6 +11,7 @@ pub mod check;
 pub mod diagnostic;
 pub mod file;
 pub(crate) mod hash;
+pub mod order;
 pub mod privacy;
 pub mod set;
 pub mod text;
@@ -18,8 +19,9 @@ pub mod tree;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use self::order::Order;
 use crate::name::Name;
 use crate::octets::Octets;
 use crate::rtype::Type;
@@ -81,6 +83,41 @@ pub struct Zone {
     pub records: Vec<Record>,
     /// The files it was read from; the zone file itself comes first.
     pub files: Vec<SourceFile>,
+    order: OnceLock<Order>,
+}
+
+impl Zone {
+    /// Of records without exact duplicates.
+    pub fn new(apex: Name, records: Vec<Record>, files: Vec<SourceFile>) -> Self {
+        Self { apex, records, files, order: OnceLock::new() }
+    }
+
+    /// Its records RRset by RRset; from when it is first asked for on, the records must stay as they are.
+    pub fn order(&self) -> &Order {
+        let order = || Order::of(&self.apex, &self.records, |record| (&record.owner, record.rtype));
+        let order = self.order.get_or_init(order);
+        debug_assert_eq!(order.len(), self.records.len(), "records were added or taken out");
+        order
+    }
+
+    /// Takes out records that stand by rising index, of which none begins an RRset.
+    pub(crate) fn take_out(&mut self, gone: &[u32]) {
+        self.order();
+        let mut index = 0;
+        let mut gone_first = gone.iter().copied().peekable();
+        self.records.retain(|_| {
+            index += 1;
+            gone_first.next_if_eq(&(index - 1)).is_none()
+        });
+        if let Some(order) = self.order.get_mut() {
+            order.without(gone);
+        }
+    }
+
+    /// The record of an index that [`Zone::order`] tells.
+    pub(crate) fn record(&self, index: u32) -> &Record {
+        &self.records[index as usize]
+    }
 }
 
 /// How bad a problem is.

@@ -10,6 +10,7 @@ use verge_dns::rtype::Type;
 use verge_dns::zone::check::{self, Context};
 use verge_dns::zone::file::{self, NotIncluded};
 use verge_dns::zone::text::write_record;
+use verge_dns::zone::tree::Tree;
 use verge_dns::zone::{Record, Severity, SourceFile, Zone, address};
 
 /// The zone of all tables; relative names in `forms.txt` are relative to it.
@@ -25,7 +26,7 @@ pub(crate) fn read(text: &str) -> Result<Records, String> {
         hidden_address: &|address| address::hidden(address, &[]).is_some(),
         internal_name: &|_| false,
     };
-    let problems = [check::check(&zone, context), check::view(&zone.apex, &zone.records)].concat();
+    let problems = [check::check(&zone, &Tree::of(&zone), context), check::view(&zone, |_| true)].concat();
     match problems.into_iter().find(|problem| problem.severity == Severity::Error) {
         Some(problem) => Err(problem.message),
         None => Ok(records(&zone)),

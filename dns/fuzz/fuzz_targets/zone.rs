@@ -14,6 +14,7 @@ use verge_dns::zone::diagnostic::{Style, render};
 use verge_dns::zone::file::{self, NotIncluded, Parsed};
 use verge_dns::zone::privacy::{Rules, divide, trees};
 use verge_dns::zone::text::write_record;
+use verge_dns::zone::tree::Tree;
 use verge_dns::zone::{Problem, SourceFile, Zone, address};
 
 /// `$GENERATE` makes many records of few octets; dividing them all would leave no time for other inputs.
@@ -30,11 +31,11 @@ fuzz_target!(|text: &[u8]| {
     if let Some(draft) = &parsed.draft
         && draft.records.len() <= MOST_RECORDS
     {
-        show(&check::partial(draft, context), &parsed.files);
+        show(&check::partial(draft, &Tree::of(draft), context), &parsed.files);
     }
     let Some(zone) = parsed.zone else { return };
     if zone.records.len() <= MOST_RECORDS {
-        show(&check::check(&zone, context), &parsed.files);
+        show(&check::check(&zone, &Tree::of(&zone), context), &parsed.files);
         let divided = divide(&[&zone], &Rules::default()).remove(0);
         show(&divided.problems, &parsed.files);
         let trees = trees(&zone, &divided);

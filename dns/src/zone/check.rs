@@ -20,7 +20,8 @@ mod view;
 use std::net::IpAddr;
 
 use self::nodes::Nodes;
-use super::{Position, Problem, Record, Severity, Zone};
+use super::tree::Tree;
+use super::{Position, Problem, Severity, Zone};
 use crate::name::Name;
 
 /// What the rules need to know beside the zone.
@@ -32,9 +33,9 @@ pub struct Context<'a> {
     pub internal_name: &'a dyn Fn(&Name) -> bool,
 }
 
-/// The rules on one zone as it was written, whatever its views.
-pub fn check(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
-    let nodes = Nodes::of(zone);
+/// The rules on one zone as it was written, whatever its views; `tree` is that of all its records.
+pub fn check(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
+    let nodes = Nodes::of(tree);
     let mut found = Found::default();
     apex::missing(zone, &mut found);
     present(zone, &nodes, context, &mut found);
@@ -43,9 +44,9 @@ pub fn check(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
 }
 
 /// The rules on a zone of which only a part was understood: none that complain of something missing.
-pub fn partial(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
+pub fn partial(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
     let mut found = Found::default();
-    present(zone, &Nodes::of(zone), context, &mut found);
+    present(zone, &Nodes::of(tree), context, &mut found);
     found.into_problems()
 }
 
@@ -53,16 +54,16 @@ pub fn partial(zone: &Zone, context: Context<'_>) -> Vec<Problem> {
 fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Found) {
     apex::surplus(zone, found);
     name::judge(zone, found);
-    ttl::judge(zone, nodes, found);
+    ttl::judge(zone, found);
     cut::judge(zone, nodes, found);
     advice::judge(zone, found);
     leak::judge(zone, nodes, context, found);
 }
 
-/// The rules that hold per view (a lone CNAME and so on), on the records that one view holds of a zone.
-pub fn view(apex: &Name, records: &[Record]) -> Vec<Problem> {
+/// The rules that hold per view (a lone CNAME and so on), on the records of a zone that one view shows, by their index.
+pub fn view(zone: &Zone, shows: impl Fn(u32) -> bool) -> Vec<Problem> {
     let mut found = Found::default();
-    view::judge(apex, records, &mut found);
+    view::judge(zone, &shows, &mut found);
     found.into_problems()
 }
 

@@ -10,10 +10,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 ///
 /// Half of the hash stands beside each number, so that what is not there costs no look at any that is; and a look-up
 /// costs one cache miss, however many there are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slots {
     slots: Vec<u64>,
-    filled: usize,
 }
 
 const FREE: u64 = u64::MAX;
@@ -23,19 +22,7 @@ const FEWEST_SLOTS: usize = 16;
 impl Slots {
     /// Room for `count` numbers.
     pub(crate) fn with_room(count: usize) -> Self {
-        Self { slots: vec![FREE; (count + count / 2 + 1).max(FEWEST_SLOTS)], filled: 0 }
-    }
-
-    /// Makes room for `more` numbers; `hash_of` knows those that are here.
-    pub(crate) fn reserve(&mut self, more: usize, hash_of: impl Fn(u32) -> u64) {
-        if (self.filled + more) * 3 <= self.slots.len() * 2 {
-            return;
-        }
-        let old = std::mem::replace(self, Self::with_room((self.filled + more).max(self.filled * 2)));
-        for slot in old.slots.into_iter().filter(|slot| *slot != FREE) {
-            let number = number(slot);
-            self.insert(hash_of(number), number);
-        }
+        Self { slots: vec![FREE; (count + count / 2 + 1).max(FEWEST_SLOTS)] }
     }
 
     /// Adds a number; there must be room.
@@ -45,7 +32,6 @@ impl Slots {
             at = self.after(at);
         }
         self.slots[at] = u64::from(number) << 32 | (hash & TAG);
-        self.filled += 1;
     }
 
     /// The number with this hash for which `is_it` holds.
@@ -161,10 +147,8 @@ mod tests {
     #[test]
     fn numbers_are_found_by_hash_and_content_however_many() {
         let hash_of = |number: u32| u64::from(number / 3) << 61 | u64::from(number % 7);
-        let mut slots = Slots::default();
-        assert_eq!(slots.find(5, |_| true), None, "nothing was made room for");
+        let mut slots = Slots::with_room(20);
         for number in 0..20 {
-            slots.reserve(1, hash_of);
             assert_eq!(slots.find(hash_of(number), |known| known == number), None);
             slots.insert(hash_of(number), number);
         }

@@ -55,7 +55,7 @@ mod tests;
 mod trees;
 
 pub use division::{Division, Part};
-pub use trees::{Trees, trees};
+pub use trees::{Trees, trees, trees_beside};
 
 use std::net::IpAddr;
 

@@ -32,7 +32,9 @@ pub use rrset::{Rdatas, RrSet};
 
 use crate::name::{self, Name};
 use crate::rtype::Type;
+use crate::zone::Zone;
 use crate::zone::hash::Slots;
+use crate::zone::order::Order;
 use arena::{Arena, Place, Sets};
 use index::Hashes;
 
@@ -45,6 +47,7 @@ pub struct Tree {
     nodes: Box<[Place]>,
     index: Slots,
     has_dnssec: bool,
+    hides: bool,
 }
 
 /// A name in a tree.
@@ -79,7 +82,19 @@ impl Tree {
     ///
     /// Within an RRset the records keep the order they come in, and all get the least of their TTLs (RFC 2181 §5.2).
     pub fn build<'r, D: Into<Datum<'r>>>(apex: Name, records: impl IntoIterator<Item = D>) -> Self {
-        build::build(apex, records.into_iter().map(Into::into).collect())
+        let data: Vec<Datum<'r>> = records.into_iter().map(Into::into).collect();
+        let order = Order::of(&apex, &data, |datum| (datum.owner, datum.rtype));
+        Self::build_in_order(apex, &order, |index| data.get(index as usize).copied())
+    }
+
+    /// As [`Tree::build`], of records whose order is known; those for which `datum` is none are left out.
+    pub fn build_in_order<'r>(apex: Name, order: &Order, datum: impl Fn(u32) -> Option<Datum<'r>>) -> Self {
+        build::build(apex, order, datum)
+    }
+
+    /// All that is in the zone, whoever may see it.
+    pub fn of(zone: &Zone) -> Self {
+        Self::build_in_order(zone.apex.clone(), zone.order(), |index| Some(zone.record(index).into()))
     }
 
     /// The zone's apex.
@@ -100,6 +115,11 @@ impl Tree {
     /// Whether it holds signatures, keys or proofs: without them DNSSEC-OK changes no answer but in OPT.
     pub fn has_dnssec(&self) -> bool {
         self.has_dnssec
+    }
+
+    /// Whether any name hides what is below it: a cut, or a DNAME.
+    pub fn hides(&self) -> bool {
+        self.hides
     }
 
     /// What there is for `qname`: a lower-case wire name at or below the apex.

@@ -58,7 +58,7 @@ impl Labelled {
             }
         });
         let records = kept.collect();
-        (!self.is_internal).then(|| Zone { records, ..self.zone.clone() })
+        (!self.is_internal).then(|| Zone::new(self.zone.apex.clone(), records, self.zone.files.clone()))
     }
 
     fn outside_rdata(&self, record: &Record, change: Change) -> Box<[u8]> {
@@ -216,7 +216,7 @@ impl Maker {
     }
 
     fn zone(&mut self, apex: &str, is_internal: bool) -> usize {
-        let zone = Zone { apex: name(apex), records: Vec::new(), files: Vec::new() };
+        let zone = Zone::new(name(apex), Vec::new(), Vec::new());
         self.zones.push(Labelled { zone, labels: Vec::new(), is_internal, outside: Vec::new() });
         self.zones.len() - 1
     }

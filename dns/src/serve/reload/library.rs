@@ -20,10 +20,10 @@ use crate::name::Name;
 use crate::view::{Access, Guard, Protocol, View, World};
 use crate::zone::check::{self, Context};
 use crate::zone::file::Parsed;
-use crate::zone::privacy::{Divided, Rules, Selection, Trees, is_internal_zone, trees};
+use crate::zone::privacy::{Divided, Rules, Trees, is_internal_zone, trees_beside};
 use crate::zone::set::{Served, Zones};
 use crate::zone::tree::Tree;
-use crate::zone::{Problem, Record, Severity, SourceFile, Zone, address};
+use crate::zone::{Problem, Severity, SourceFile, Zone, address};
 
 /// What the config says about how zones are served.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,8 @@ struct Book {
     read: Read,
     /// None if the text could not be understood.
     zone: Option<Arc<Zone>>,
+    /// All of its records, until it is known what each view holds.
+    full: Option<Arc<Tree>>,
     problems: Vec<Problem>,
     files: Vec<SourceFile>,
 }
@@ -139,6 +141,7 @@ impl Library {
         }
         let before = std::mem::replace(&mut self.good, good);
         let world = self.world(&zones);
+        self.shelf.values_mut().for_each(|book| book.full = None);
         let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
         let removed = before.into_keys().filter(|apex| !there.contains(apex)).collect();
         let report = Report { zones, removed, nameless: self.nameless() };
@@ -171,7 +174,10 @@ impl Library {
                     let mut book = Book::open(read, &self.terms.rules);
                     match before.filter(|before| before.is_same(&book)) {
                         // The same value as before, so that nothing is compiled again.
-                        Some(before) => book.zone = before.zone,
+                        Some(before) => {
+                            book.zone = before.zone;
+                            book.full = None;
+                        }
                         None => changed = true,
                     }
                     self.shelf.insert(file.path.clone(), book);
@@ -216,6 +222,7 @@ impl Library {
             new,
             withheld,
             good,
+            full: book.full.clone(),
         }
     }
 
@@ -224,8 +231,12 @@ impl Library {
         let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
         let (state, good) = match (chosen, divided) {
-            (Chosen::New(zone), Some(divided)) => (State::Current, Some(compile(zone, divided, before))),
-            (Chosen::Good(zone), Some(divided)) => (State::Previous, Some(compile(zone, divided, before))),
+            (Chosen::New(zone), Some(divided)) => {
+                (State::Current, Some(compile(zone, divided, candidate.full.as_ref(), before)))
+            }
+            (Chosen::Good(zone), Some(divided)) => {
+                (State::Previous, Some(compile(zone, divided, None, before)))
+            }
             (Chosen::Frozen(_), _) => (State::Previous, before.cloned()),
             _ => (State::Broken, None),
         };
@@ -296,7 +307,7 @@ impl Book {
     /// Checks what was read.
     fn open(mut read: Read, rules: &Rules) -> Self {
         let Content::Parsed(parsed) = &mut read.content else {
-            return Self { read, zone: None, problems: Vec::new(), files: Vec::new() };
+            return Self { read, zone: None, full: None, problems: Vec::new(), files: Vec::new() };
         };
         let mut problems = std::mem::take(&mut parsed.problems);
         let files = std::mem::take(&mut parsed.files);
@@ -304,19 +315,17 @@ impl Book {
             hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
             internal_name: &|name| is_internal_zone(name, rules),
         };
-        let zone = match (parsed.zone.take(), parsed.draft.take()) {
-            (Some(zone), _) => {
-                problems.extend(check::check(&zone, context));
-                Some(zone)
-            }
-            (None, Some(draft)) => {
-                problems.extend(check::partial(&draft, context));
-                Some(draft)
-            }
-            (None, None) => None,
+        let (zone, is_whole) = match (parsed.zone.take(), parsed.draft.take()) {
+            (Some(zone), _) => (zone, true),
+            (None, Some(draft)) => (draft, false),
+            (None, None) => return Self { read, zone: None, full: None, problems, files },
         };
-        let zone = zone.map(|zone| Arc::new(without_texts(zone)));
-        Self { read, zone, problems, files }
+        let full = Arc::new(Tree::of(&zone));
+        problems.extend(match is_whole {
+            true => check::check(&zone, &full, context),
+            false => check::partial(&zone, &full, context),
+        });
+        Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, files }
     }
 
     /// Whether a second reading found just what the first did.
@@ -336,7 +345,8 @@ fn without_texts(mut zone: Zone) -> Zone {
     zone
 }
 
-fn compile(zone: Arc<Zone>, divided: Arc<Divided>, before: Option<&Good>) -> Good {
+/// `full` is the tree of all records of `zone`, if there is one.
+fn compile(zone: Arc<Zone>, divided: Arc<Divided>, full: Option<&Arc<Tree>>, before: Option<&Good>) -> Good {
     if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.zone, &zone)) {
         // Only the other zones changed, and mostly not in a way that this one sees.
         let same = |old: &Divided, new: &Divided| old.public == new.public && old.internal == new.internal;
@@ -344,14 +354,8 @@ fn compile(zone: Arc<Zone>, divided: Arc<Divided>, before: Option<&Good>) -> Goo
             return Good { divided, ..before.clone() };
         }
     }
-    let Trees { public, internal } = trees(&zone, &divided);
+    let Trees { public, internal } = trees_beside(&zone, &divided, full);
     Good { zone, divided, public, internal }
-}
-
-/// The records of a view on their own.
-pub(super) fn seen(zone: &Zone, selection: &Selection) -> Vec<Record> {
-    let records = selection.records(zone);
-    records.map(|seen| Record { rdata: seen.rdata.into(), ..seen.record.clone() }).collect()
 }
 
 /// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::library::seen;
 use crate::name::Name;
 use crate::zone::check;
 use crate::zone::privacy::{Divided, Division, Part, Rules, Selection};
+use crate::zone::tree::Tree;
 use crate::zone::{Problem, Severity, SourceFile, Zone};
 
 /// A zone that has a file.
@@ -29,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) withheld: Option<Arc<Zone>>,
     /// The last good version.
     pub(super) good: Option<Arc<Zone>>,
+    /// All records of the file's version, if it was just read.
+    pub(super) full: Option<Arc<Tree>>,
 }
 
 /// What is served of a zone.
@@ -171,10 +173,8 @@ impl Judged {
 }
 
 fn check_view(zone: &Zone, selection: &Selection) -> Vec<Problem> {
-    match selection.is_whole() {
-        true => check::view(&zone.apex, &zone.records),
-        false => check::view(&zone.apex, &seen(zone, selection)),
-    }
+    let shown = selection.as_set(zone.records.len());
+    check::view(zone, |index| shown.has(index))
 }
 
 fn finish(

@@ -6,7 +6,7 @@ use crate::zone::{Record, Zone};
 
 pub(super) fn judge(zone: &Zone, found: &mut Found) {
     let mut keys: Vec<(u16, &Record)> = Vec::new();
-    for record in &zone.records {
+    for record in zone.order().others().iter().map(|index| zone.record(*index)) {
         let at = Some(record.at);
         match (record.rtype, &*record.rdata) {
             (Type::SPF, _) => {

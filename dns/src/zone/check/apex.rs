@@ -2,12 +2,13 @@
 
 use super::Found;
 use crate::rtype::Type;
-use crate::zone::Zone;
+use crate::zone::{Record, Zone};
 
 /// What must be there.
 pub(super) fn missing(zone: &Zone, found: &mut Found) {
     let apex = &zone.apex;
-    let has = |rtype: Type| zone.records.iter().any(|record| record.rtype == rtype && record.owner == *apex);
+    let others = || zone.order().others().iter().map(|index| zone.record(*index));
+    let has = |rtype: Type| others().any(|record| record.rtype == rtype && record.owner == *apex);
     if !has(Type::SOA) {
         let help = format!(
             "begin the zone with a line such as `@ 1h IN SOA ns1 hostmaster 1 2h 15m 1w 5m` at {apex}"
@@ -23,7 +24,12 @@ pub(super) fn missing(zone: &Zone, found: &mut Found) {
 /// What must not be there.
 pub(super) fn surplus(zone: &Zone, found: &mut Found) {
     let mut soa_line = None;
-    for record in &zone.records {
+    let in_question: &mut dyn Iterator<Item = &Record> = match zone.order().has_outside() {
+        true => &mut zone.records.iter(),
+        // Nothing but a SOA can be surplus.
+        false => &mut zone.order().others().iter().map(|index| zone.record(*index)),
+    };
+    for record in in_question {
         if !record.owner.is_at_or_under(&zone.apex) {
             let message = format!("{} is not in the zone {}", record.owner, zone.apex);
             found.error(

@@ -38,7 +38,7 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
 }
 
 /// The topmost cut at or above the owner.
-fn cut_of<'n>(owner: &'n Name, zone: &Zone, nodes: &Nodes<'_>) -> Option<&'n [u8]> {
+fn cut_of<'n>(owner: &'n Name, zone: &Zone, nodes: &Nodes<'n>) -> Option<&'n [u8]> {
     if !owner.is_at_or_under(&zone.apex) {
         return None;
     }

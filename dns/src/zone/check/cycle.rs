@@ -70,17 +70,13 @@ fn problem(delegation: &Delegation<'_>) -> Across {
 
 /// All delegations by the name that is delegated: NS at an apex and NS at a cut.
 fn collect<'z>(zones: &[&'z Zone]) -> HashMap<&'z [u8], Vec<Delegation<'z>>> {
-    let owners: HashSet<&[u8]> = zones
-        .iter()
-        .flat_map(|zone| &zone.records)
-        .filter(|record| record.rtype == Type::NS)
-        .map(|record| record.owner.as_wire())
-        .collect();
+    let owners: HashSet<&[u8]> =
+        zones.iter().flat_map(|zone| delegating(zone)).map(|record| record.owner.as_wire()).collect();
     let mut all: HashMap<&[u8], Vec<Delegation<'_>>> = HashMap::new();
     for (index, zone) in zones.iter().enumerate() {
         let mut here: HashMap<&[u8], Delegation<'_>> = HashMap::new();
         let glue = glue(zone);
-        for record in zone.records.iter().filter(|record| record.rtype == Type::NS) {
+        for record in delegating(zone) {
             let delegation = here.entry(record.owner.as_wire()).or_insert_with(|| Delegation {
                 zone: index,
                 first: record,
@@ -99,12 +95,15 @@ fn collect<'z>(zones: &[&'z Zone]) -> HashMap<&'z [u8], Vec<Delegation<'z>>> {
     all
 }
 
+fn delegating(zone: &Zone) -> impl Iterator<Item = &Record> {
+    let others = zone.order().others().iter().map(|index| zone.record(*index));
+    others.filter(|record| record.rtype == Type::NS)
+}
+
 /// Names at or below a cut that have an address in the zone of the parent.
 fn glue(zone: &Zone) -> HashSet<&[u8]> {
-    let cuts: HashSet<&[u8]> = zone
-        .records
-        .iter()
-        .filter(|record| record.rtype == Type::NS && record.owner != zone.apex)
+    let cuts: HashSet<&[u8]> = delegating(zone)
+        .filter(|record| record.owner != zone.apex)
         .map(|record| record.owner.as_wire())
         .collect();
     if cuts.is_empty() {

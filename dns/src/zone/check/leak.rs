@@ -14,7 +14,7 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found:
     if (context.internal_name)(&zone.apex) {
         return;
     }
-    for record in &zone.records {
+    for record in zone.order().others().iter().map(|index| zone.record(*index)) {
         let is_text = matches!(record.rtype, Type::TXT | Type::SPF | Type::URI | Type::CAA | Type::NAPTR);
         if !is_text || record.mark.is_some() || (context.internal_name)(&record.owner) {
             continue;

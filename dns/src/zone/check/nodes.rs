@@ -1,11 +1,8 @@
 //! The names of a zone, looked up as an answer would look them up.
 
-use std::hash::BuildHasher;
-
 use crate::name::{self, Name};
 use crate::rtype::Type;
-use crate::zone::hash::{Keyed, Slots};
-use crate::zone::{Record, Zone};
+use crate::zone::tree::{Node, Tree};
 
 /// What a name owns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,20 +13,26 @@ pub(super) struct Owns {
     pub(super) ns: bool,
 }
 
+impl Owns {
+    fn of(node: Node<'_>) -> Self {
+        let mut owns = Self::default();
+        for set in node.sets() {
+            match set.rtype {
+                Type::A | Type::AAAA => owns.address = true,
+                Type::CNAME => owns.cname = true,
+                Type::DNAME => owns.dname = true,
+                Type::NS => owns.ns = true,
+                _ => {}
+            }
+        }
+        owns
+    }
+}
+
 /// Every name that exists in a zone, empty non-terminals included.
-pub(super) struct Nodes<'z> {
-    apex: &'z Name,
-    keyed: Keyed,
-    by_name: Slots,
-    /// Of each node.
-    names: Vec<&'z [u8]>,
-    owns: Vec<Owns>,
-    /// The name whose node and whose ancestors' were looked for last.
-    last_above: &'z [u8],
-    /// Whether any name hides what is below it; most zones have none, and need no walk up from every name.
-    has_cuts: bool,
-    /// Node and type of each record with its index, sorted: RRsets stand together.
-    pub(super) sorted: Vec<(u64, u32)>,
+pub(super) struct Nodes<'t> {
+    apex: &'t Name,
+    tree: &'t Tree,
 }
 
 /// What looking a name up comes to.
@@ -46,104 +49,35 @@ pub(super) enum Lookup {
     Missing,
 }
 
-impl<'z> Nodes<'z> {
-    pub(super) fn of(zone: &'z Zone) -> Self {
-        let mut nodes = Self {
-            apex: &zone.apex,
-            keyed: Keyed::default(),
-            by_name: Slots::with_room(zone.records.len()),
-            names: Vec::with_capacity(zone.records.len()),
-            last_above: &[],
-            owns: Vec::with_capacity(zone.records.len()),
-            has_cuts: false,
-            sorted: Vec::with_capacity(zone.records.len()),
-        };
-        let mut last: Option<(&Name, u32)> = None;
-        for (index, record) in (0_u32..).zip(&zone.records) {
-            let node = match last {
-                Some((owner, node)) if *owner == record.owner => node,
-                _ => nodes.add(record.owner.as_wire()),
-            };
-            last = Some((&record.owner, node));
-            nodes.note(node, record);
-            nodes.sorted.push((u64::from(node) << 16 | u64::from(record.rtype.0), index));
-        }
-        nodes.sorted.sort_unstable();
-        nodes
+impl<'t> Nodes<'t> {
+    /// `tree` holds all records of the zone.
+    pub(super) fn of(tree: &'t Tree) -> Self {
+        Self { apex: tree.apex(), tree }
     }
 
-    /// The node of a name; those of its ancestors come with it.
-    fn add(&mut self, wire: &'z [u8]) -> u32 {
-        let (node, was_there) = self.find_or_push(wire);
-        let mut above = name::parent(wire).filter(|above| !was_there && *above != self.last_above);
-        self.last_above = above.unwrap_or(self.last_above);
-        while let Some(wire) = above {
-            let (_, was_there) = self.find_or_push(wire);
-            above = name::parent(wire).filter(|_| !was_there);
-        }
-        node
-    }
-
-    /// The node of a name, and whether it was there.
-    fn find_or_push(&mut self, wire: &'z [u8]) -> (u32, bool) {
-        let hash = self.keyed.hash_one(wire);
-        if let Some(node) = self.by_name.find(hash, |node| self.names[node as usize] == wire) {
-            return (node, true);
-        }
-        let node = u32::try_from(self.owns.len()).expect("the reader caps the number of records");
-        let Self { keyed, by_name, names, .. } = self;
-        by_name.reserve(1, |node| keyed.hash_one(names[node as usize]));
-        by_name.insert(hash, node);
-        names.push(wire);
-        self.owns.push(Owns::default());
-        (node, false)
-    }
-
-    fn node(&self, wire: &[u8]) -> Option<u32> {
-        self.by_name.find(self.keyed.hash_one(wire), |node| self.names[node as usize] == wire)
-    }
-
-    fn note(&mut self, node: u32, record: &Record) {
-        let owns = &mut self.owns[node as usize];
-        match record.rtype {
-            Type::A | Type::AAAA => owns.address = true,
-            Type::CNAME => owns.cname = true,
-            Type::DNAME => owns.dname = true,
-            Type::NS => owns.ns = true,
-            _ => return,
-        }
-        self.has_cuts |= owns.dname || (owns.ns && record.owner != *self.apex);
-    }
-
-    /// Whether anything in the zone can hide anything else.
+    /// Whether anything in the zone can hide anything else; most zones have no such thing.
     pub(super) fn has_cuts(&self) -> bool {
-        self.has_cuts
+        self.tree.hides()
     }
 
     fn get(&self, wire: &[u8]) -> Option<Owns> {
-        self.node(wire).map(|node| self.owns[node as usize])
+        self.tree.node(wire).map(Owns::of)
     }
 
     pub(super) fn owns(&self, name: &Name) -> Owns {
         self.get(name.as_wire()).unwrap_or_default()
     }
 
-    /// The topmost cut or DNAME strictly above `name`, and whether it is a cut.
-    pub(super) fn above<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], Owns)> {
-        if !self.has_cuts {
+    /// The topmost cut or DNAME strictly above `name`, which is in the zone.
+    pub(super) fn above(&self, name: &[u8]) -> Option<(&'t [u8], Owns)> {
+        if !self.has_cuts() {
             return None;
         }
-        let mut topmost = None;
-        let mut above = name::parent(name);
-        while let Some(wire) = above.filter(|wire| wire.len() >= self.apex.as_wire().len()) {
-            let owns = self.get(wire).unwrap_or_default();
-            let is_apex = wire.len() == self.apex.as_wire().len();
-            if (owns.ns && !is_apex) || owns.dname {
-                topmost = Some((wire, owns));
-            }
-            above = name::parent(wire);
-        }
-        topmost
+        let above = std::iter::successors(name::parent(name), |wire| name::parent(wire));
+        let closest = above.into_iter().find_map(|wire| self.tree.node(wire))?;
+        let dname = || Some(closest).filter(|node| node.set(Type::DNAME).is_some());
+        let hider = closest.hider().or_else(dname)?;
+        Some((hider.name(), Owns::of(hider)))
     }
 
     pub(super) fn lookup(&self, name: &Name) -> Lookup {
@@ -168,7 +102,7 @@ impl<'z> Nodes<'z> {
     fn wildcard(&self, wire: &[u8]) -> Lookup {
         let mut above = name::parent(wire);
         while let Some(encloser) = above {
-            if self.node(encloser).is_some() {
+            if self.tree.node(encloser).is_some() {
                 let mut wildcard = vec![1, b'*'];
                 wildcard.extend_from_slice(encloser);
                 return self.get(&wildcard).map_or(Lookup::Missing, Lookup::Exists);

@@ -3,37 +3,37 @@
 use super::Found;
 use super::nodes::{Lookup, Nodes};
 use crate::name::Name;
-use crate::rdata::{self, Role};
+use crate::rdata::{self, Field};
 use crate::rtype::Type;
 use crate::zone::hash::HashMap;
 use crate::zone::{Record, Zone};
 
 pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
-    for record in &zone.records {
+    let mut has_chain = false;
+    for record in others(zone) {
         match record.rtype {
             Type::NS | Type::MX | Type::SRV | Type::CNAME | Type::SVCB | Type::HTTPS | Type::DNAME => {
-                if let Some(target) = target(record) {
-                    judge_target(record, &target, nodes, found);
-                }
+                let Some(target) = target(record) else { continue };
+                judge_target(record, &target, nodes, found);
+                has_chain |= record.rtype == Type::CNAME && nodes.owns(&target).cname;
             }
             _ => {}
         }
     }
-    if zone.records.iter().any(|record| leads_to_alias(record, nodes)) {
+    if has_chain {
         loops(zone, found);
     }
 }
 
-fn leads_to_alias(record: &Record, nodes: &Nodes<'_>) -> bool {
-    record.rtype == Type::CNAME
-        && Name::from_wire(&record.rdata).is_ok_and(|target| nodes.owns(&target).cname)
+fn others(zone: &Zone) -> impl Iterator<Item = &Record> {
+    zone.order().others().iter().map(|index| zone.record(*index))
 }
 
 /// Where the record points; none for the root, which says "nowhere" (RFC 7505) or "here" (RFC 9460 §2.5).
 fn target(record: &Record) -> Option<Name> {
-    let names = rdata::names(record.rtype, &record.rdata);
-    let (_, wire) = names.into_iter().find(|(role, _)| *role == Role::Target)?;
-    Name::from_wire(wire).ok().filter(|name| !name.is_root())
+    let mut spans = rdata::spans(record.rtype, &record.rdata).map_while(Result::ok);
+    let name = spans.find(|span| matches!(span.field, Field::Compressible | Field::Name))?;
+    Name::from_wire(name.octets).ok().filter(|name| !name.is_root())
 }
 
 fn judge_target(record: &Record, target: &Name, nodes: &Nodes<'_>, found: &mut Found) {
@@ -82,16 +82,14 @@ fn needs_glue(record: &Record, target: &Name) -> bool {
 
 /// CNAMEs of the zone that lead back to where they began.
 fn loops(zone: &Zone, found: &mut Found) {
-    let aliases: HashMap<&Name, (&Record, Name)> = zone
-        .records
-        .iter()
+    let aliases: HashMap<&Name, (&Record, Name)> = others(zone)
         .filter(|record| record.rtype == Type::CNAME)
         .filter_map(|record| Some((&record.owner, (record, target(record)?))))
         .collect();
     // 0: not seen; otherwise the walk that saw it first.
     let mut seen: HashMap<&Name, usize> =
         HashMap::with_capacity_and_hasher(aliases.len(), Default::default());
-    for (walk, start) in zone.records.iter().filter(|record| record.rtype == Type::CNAME).enumerate() {
+    for (walk, start) in others(zone).filter(|record| record.rtype == Type::CNAME).enumerate() {
         let mut at = &start.owner;
         while let Some((record, next)) = aliases.get(at) {
             match seen.insert(at, walk) {

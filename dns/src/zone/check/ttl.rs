@@ -1,7 +1,6 @@
 //! Times that hurt: TTLs that differ within an RRset, are zero or very long, and timers of the SOA that disagree.
 
 use super::Found;
-use super::nodes::Nodes;
 use crate::rtype::Type;
 use crate::zone::{Record, Zone};
 
@@ -10,75 +9,67 @@ const LONG_S: u32 = 7 * 86_400;
 /// RFC 2308 §5 recommends one to three hours for negative answers.
 const LONG_NEGATIVE_S: u32 = 86_400;
 
-pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
-    differing(zone, nodes, found);
-    let long = |record: &&Record| record.ttl > LONG_S && !is_key(record.rtype);
-    tell(
-        "ttl-long",
-        "a TTL of more than a week",
-        "changes will take that long to be seen",
-        zone,
-        long,
-        found,
-    );
-    let zero = |record: &&Record| record.ttl == 0;
-    tell(
-        "ttl-zero",
-        "a TTL of 0",
-        "resolvers will ask again for every client; 60 is short enough",
-        zone,
-        zero,
-        found,
-    );
-    zone.records.iter().filter(|record| record.rtype == Type::SOA).for_each(|soa| timers(soa, found));
+pub(super) fn judge(zone: &Zone, found: &mut Found) {
+    differing(zone, found);
+    let (mut long, mut zero) = (Odd::default(), Odd::default());
+    for record in &zone.records {
+        long.note(record, record.ttl > LONG_S && !is_key(record.rtype));
+        zero.note(record, record.ttl == 0);
+    }
+    long.tell("ttl-long", "a TTL of more than a week", "changes will take that long to be seen", found);
+    let help = "resolvers will ask again for every client; 60 is short enough";
+    zero.tell("ttl-zero", "a TTL of 0", help, found);
+    let others = zone.order().others().iter().map(|index| zone.record(*index));
+    others.filter(|record| record.rtype == Type::SOA).for_each(|soa| timers(soa, found));
 }
 
 fn is_key(rtype: Type) -> bool {
     matches!(rtype, Type::DNSKEY | Type::DS)
 }
 
-/// One warning for all records that have the oddity, at the first of them: a `$TTL` makes many of one kind.
-fn tell(
-    code: &'static str,
-    what: &str,
-    help: &str,
-    zone: &Zone,
-    is_odd: impl Fn(&&Record) -> bool,
-    found: &mut Found,
-) {
-    let mut odd = zone.records.iter().filter(is_odd);
-    let Some(first) = odd.next() else { return };
-    let message = match odd.count() {
-        0 => format!("the record has {what}"),
-        more => format!("the record and {more} more have {what}"),
-    };
-    found.warning(Some(first.at), code, message, help);
+/// Records of one oddity.
+#[derive(Default)]
+struct Odd<'z> {
+    first: Option<&'z Record>,
+    count: usize,
+}
+
+impl<'z> Odd<'z> {
+    fn note(&mut self, record: &'z Record, is_odd: bool) {
+        if is_odd {
+            self.first.get_or_insert(record);
+            self.count += 1;
+        }
+    }
+
+    /// One warning for all of them, at the first: a `$TTL` makes many of one kind.
+    fn tell(self, code: &'static str, what: &str, help: &str, found: &mut Found) {
+        let Some(first) = self.first else { return };
+        let message = match self.count - 1 {
+            0 => format!("the record has {what}"),
+            more => format!("the record and {more} more have {what}"),
+        };
+        found.warning(Some(first.at), code, message, help);
+    }
 }
 
 /// The records of an RRset have one TTL; the least of them is served (RFC 2181 §5.2).
-fn differing(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
-    for set in nodes.sorted.chunk_by(|a, b| a.0 == b.0) {
-        let record = |index: u32| &zone.records[index as usize];
-        let first = record(set[0].1);
-        let Some(other) = set.iter().map(|(_, index)| record(*index)).find(|other| other.ttl != first.ttl)
-        else {
-            continue;
-        };
+fn differing(zone: &Zone, found: &mut Found) {
+    for set in zone.order().sets().filter(|set| set.count() > 1) {
+        let mut records = set.indices().map(|index| zone.record(index));
+        let Some(first) = records.next() else { continue };
+        let Some(other) = records.find(|other| other.ttl != first.ttl) else { continue };
         // Signatures have the TTL of what they sign (RFC 4034 §3).
         if first.rtype == Type::RRSIG {
             continue;
         }
-        let least = set.iter().map(|(_, index)| record(*index).ttl).min().unwrap_or_default();
+        let least = set.indices().map(|index| zone.record(index).ttl).min().unwrap_or_default();
         let message = format!(
             "the TTL is {}, but {} in line {} for the same name and type",
             other.ttl, first.ttl, first.at.line
         );
-        found.warning(
-            Some(other.at),
-            "ttl-differs",
-            message,
-            &format!("all are served with the least one, {least}"),
-        );
+        let help = format!("all are served with the least one, {least}");
+        found.warning(Some(other.at), "ttl-differs", message, &help);
     }
 }
 

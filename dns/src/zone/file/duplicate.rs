@@ -2,45 +2,98 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+use super::report::Report;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 use crate::zone::Record;
-use crate::zone::hash::{Keyed, Slots};
+use crate::zone::Zone;
+use crate::zone::hash::{HashMap, Keyed};
 
-/// Finds records again by their content.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    keyed: Keyed,
-    slots: Slots,
+/// Takes out of the zone what says the same as a record before it, which then has the least TTL and either's mark, and
+/// reports it.
+pub(super) fn take_out(zone: &mut Zone, report: &mut Report) {
+    let again = find(zone);
+    if again.is_empty() {
+        return;
+    }
+    for Again { known, again } in &again {
+        join(&mut zone.records, *known as usize, *again as usize, report);
+    }
+    let gone: Vec<u32> = again.iter().map(|pair| pair.again).collect();
+    zone.take_out(&gone);
 }
 
-impl Seen {
-    /// Makes room for so many records beside those that are known.
-    pub(super) fn reserve(&mut self, more: usize, records: &[Record]) {
-        let Self { keyed, slots } = self;
-        slots.reserve(more, |index| hash(*keyed, &records[index as usize]));
-    }
+/// A record and the first that says the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Again {
+    again: u32,
+    known: u32,
+}
 
-    /// The record among `records` that says the same as `record`; if there is none, `record` is remembered as the
-    /// next to be pushed.
-    pub(super) fn find_or_add(&mut self, record: &Record, records: &[Record]) -> Option<usize> {
-        let hash = hash(self.keyed, record);
-        let known = self.slots.find(hash, |index| same(record, &records[index as usize]));
-        if known.is_none() {
-            self.reserve(1, records);
-            self.slots
-                .insert(hash, u32::try_from(records.len()).expect("the reader caps the number of records"));
+/// By rising index of what is there again.
+fn find(zone: &Zone) -> Vec<Again> {
+    let mut found = Vec::new();
+    for set in zone.order().sets() {
+        match set.count() {
+            1 => {}
+            2..=FEW => by_comparison(zone, set.indices(), &mut found),
+            _ => by_hash(zone, set.indices(), &mut found),
         }
-        known.map(|index| index as usize)
     }
+    found.sort_unstable();
+    found
+}
+
+/// Fewer records are compared with each other sooner than hashed.
+const FEW: usize = 8;
+
+fn by_comparison(zone: &Zone, set: impl Iterator<Item = u32>, found: &mut Vec<Again>) {
+    let mut different: [u32; FEW] = [0; FEW];
+    let mut count = 0;
+    for again in set {
+        let known = different[..count].iter().find(|known| same(zone.record(**known), zone.record(again)));
+        match known {
+            Some(known) => found.push(Again { again, known: *known }),
+            None => {
+                different[count] = again;
+                count += 1;
+            }
+        }
+    }
+}
+
+fn by_hash(zone: &Zone, set: impl Iterator<Item = u32>, found: &mut Vec<Again>) {
+    let keyed = Keyed::default();
+    let mut different: HashMap<u64, Vec<u32>> = HashMap::default();
+    for again in set {
+        let alike = different.entry(hash(keyed, zone.record(again))).or_default();
+        match alike.iter().find(|known| same(zone.record(**known), zone.record(again))) {
+            Some(known) => found.push(Again { again, known: *known }),
+            None => alike.push(again),
+        }
+    }
+}
+
+fn join(records: &mut [Record], known: usize, again: usize, report: &mut Report) {
+    let Record { ttl, at, mark, .. } = records[again].clone();
+    let first = &mut records[known];
+    let line = first.at.line;
+    first.ttl = first.ttl.min(ttl);
+    match (first.mark, mark) {
+        (Some(a), Some(b)) if a != b => {
+            let message = format!("the same record stands in line {line} with the other mark");
+            report.late_error(again, at, "conflicting-marks", message);
+        }
+        (None, mark) => first.mark = mark,
+        _ => {}
+    }
+    report.late_warning(again, at, "duplicate", || format!("the same record stands in line {line} already"));
 }
 
 /// Letters are lowered where names may differ in them, which joins a few records that differ; [`same`] tells them
 /// apart.
 fn hash(keyed: Keyed, record: &Record) -> u64 {
     let mut hasher = keyed.build_hasher();
-    hasher.write(record.owner.as_wire());
-    hasher.write_u16(record.rtype.0);
     if matches!(record.rtype, Type::A | Type::AAAA | Type::TXT) {
         hasher.write(&record.rdata);
         return hasher.finish();
@@ -56,9 +109,7 @@ fn hash(keyed: Keyed, record: &Record) -> u64 {
 }
 
 fn same(left: &Record, right: &Record) -> bool {
-    left.rtype == right.rtype
-        && left.owner == right.owner
-        && (left.rdata == right.rdata || same_rdata(left.rtype, &left.rdata, &right.rdata))
+    left.rdata == right.rdata || same_rdata(left.rtype, &left.rdata, &right.rdata)
 }
 
 fn same_rdata(rtype: Type, left: &[u8], right: &[u8]) -> bool {

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::duplicate::Seen;
 use super::mark::{self, Said};
 use super::report::Report;
-use super::{Loader, Parsed, directive, generate, record};
+use super::{Loader, Parsed, directive, duplicate, generate, record};
 use crate::name::Name;
 use crate::zone::text::Fault;
 use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
@@ -35,7 +34,6 @@ pub(super) struct Reader {
     pub(super) open: Vec<u32>,
     pub(super) report: Report,
     pub(super) records: Vec<Record>,
-    pub(super) seen: Seen,
     /// `$TTL` (RFC 2308 §4).
     pub(super) default_ttl: Option<u32>,
     /// The last TTL that was written at a record (RFC 1035 §5.1).
@@ -86,7 +84,6 @@ impl Reader {
             open: Vec::new(),
             report: Report::default(),
             records: Vec::new(),
-            seen: Seen::default(),
             default_ttl: None,
             last_ttl: None,
             warned_of_ttl: false,
@@ -110,9 +107,7 @@ impl Reader {
             let at = Position { file: index, line: 1, column: 1, width: 1 };
             return self.report.error(Some(at), code, message, Some(help));
         }
-        let records = most_records(&text);
-        self.seen.reserve(records, &self.records);
-        self.records.reserve(records);
+        self.records.reserve(most_records(&text));
         self.open.push(index);
         let mut scope = Scope { file: index, text: &text, origin, owner: None, fixed: None };
         let mut lexer = Lexer::new(&text);
@@ -175,28 +170,14 @@ impl Reader {
         self.report.error(Some(scope.position(spot)), fault.code, fault.message, fault.help);
     }
 
-    /// Adds a record, unless it says what one before it said.
+    /// Adds a record; what says the same as one before it is found when all is read.
     pub(super) fn push(&mut self, record: Record) {
         if self.records.len() >= MAX_RECORDS {
             let message = format!("a zone holds at most {MAX_RECORDS} records");
             return self.report.error(Some(record.at), "too-many-records", message, None);
         }
-        let Some(known) = self.seen.find_or_add(&record, &self.records) else {
-            return self.records.push(record);
-        };
-        let line = self.records[known].at.line;
-        let known = &mut self.records[known];
-        known.ttl = known.ttl.min(record.ttl);
-        match (known.mark, record.mark) {
-            (Some(a), Some(b)) if a != b => {
-                let message = format!("the same record stands in line {line} with the other mark");
-                self.report.error(Some(record.at), "conflicting-marks", message, None);
-            }
-            (None, mark) => known.mark = mark,
-            _ => {}
-        }
-        let message = format!("the same record stands in line {line} already");
-        self.report.warning(Some(record.at), "duplicate", message, None);
+        self.records.push(record);
+        self.report.records = self.records.len();
     }
 
     /// Whether another file may be read, and if not, why.
@@ -211,9 +192,10 @@ impl Reader {
     }
 
     pub(super) fn finish(self) -> Parsed {
-        let Self { apex, files, records, report, .. } = self;
+        let Self { apex, files, records, mut report, .. } = self;
+        let mut zone = Zone::new(apex.clone(), records, files.clone());
+        duplicate::take_out(&mut zone, &mut report);
         let is_whole = report.errors() == 0;
-        let zone = Zone { apex: apex.clone(), records, files: files.clone() };
         let (zone, draft) = if is_whole { (Some(zone), None) } else { (None, Some(zone)) };
         Parsed { apex, zone, draft, files, problems: report.into_problems() }
     }

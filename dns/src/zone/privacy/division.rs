@@ -109,7 +109,8 @@ impl<'z> Apexes<'z> {
             found.extend(facts.references.iter().filter_map(|(_, name)| self.holding(name)));
             // Marked records refer to nobody, but split hints and DNAMEs among them still lead somewhere.
             found.extend(facts.marked.iter().flat_map(|at| self.named(zone, *at as usize)));
-            for (at, record) in zone.records.iter().enumerate() {
+            for &at in zone.order().others() {
+                let (at, record) = (at as usize, zone.record(at));
                 match record.rtype {
                     Type::SOA => found.extend(self.named(zone, at)),
                     // D13: a cut depends on the child that is served here.

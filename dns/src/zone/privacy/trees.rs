@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Divided, Seen, Selection};
+use super::{Divided, Kept, Seen, Selection};
 use crate::zone::Zone;
 use crate::zone::tree::{Datum, Tree};
 
@@ -17,14 +17,54 @@ pub struct Trees {
 
 /// Builds both trees of `zone`, which must be the zone that was divided.
 pub fn trees(zone: &Zone, divided: &Divided) -> Trees {
-    let build = |selection: &Selection| Arc::new(Tree::build(zone.apex.clone(), selection.records(zone)));
-    match &divided.public {
-        None => Trees { public: None, internal: build(&divided.internal) },
-        Some(public) if *public == divided.internal => {
-            let both = build(public);
-            Trees { public: Some(Arc::clone(&both)), internal: both }
+    trees_beside(zone, divided, None)
+}
+
+/// As [`trees`], where the tree of all the zone's records is there already: a view that shows them all has that one.
+pub fn trees_beside(zone: &Zone, divided: &Divided, full: Option<&Arc<Tree>>) -> Trees {
+    let build = |selection: &Selection| match full {
+        Some(full) if selection.is_whole() => Arc::clone(full),
+        _ => Arc::new(selection.tree(zone)),
+    };
+    let internal = build(&divided.internal);
+    let public = match &divided.public {
+        Some(public) if *public == divided.internal => Some(Arc::clone(&internal)),
+        public => public.as_ref().map(build),
+    };
+    Trees { public, internal }
+}
+
+impl Selection {
+    fn tree(&self, zone: &Zone) -> Tree {
+        let kept = self.as_set(zone.records.len());
+        let seen = |index: u32| {
+            let record = zone.record(index);
+            let rewritten = self.rewritten.binary_search_by_key(&index, |(at, _)| *at);
+            let rdata = rewritten.map_or(&*record.rdata, |at| &self.rewritten[at].1);
+            Datum::from(Seen { record, rdata })
+        };
+        Tree::build_in_order(zone.apex.clone(), zone.order(), |index| kept.has(index).then(|| seen(index)))
+    }
+
+    /// Its records as a set, for who asks out of order. `records` is how many the zone has.
+    pub(crate) fn as_set(&self, records: usize) -> Set {
+        match &self.kept {
+            Kept::All => Set(None),
+            Kept::Only(indices) => {
+                let mut words = vec![0; records.div_ceil(64)];
+                indices.iter().for_each(|index| words[*index as usize / 64] |= 1_u64 << (index % 64));
+                Set(Some(words))
+            }
         }
-        Some(public) => Trees { public: Some(build(public)), internal: build(&divided.internal) },
+    }
+}
+
+/// Record indices as bits; none for all.
+pub(crate) struct Set(Option<Vec<u64>>);
+
+impl Set {
+    pub(crate) fn has(&self, index: u32) -> bool {
+        self.0.as_ref().is_none_or(|words| words[index as usize / 64] >> (index % 64) & 1 == 1)
     }
 }
 

@@ -1,6 +1,5 @@
-//! Records in any order to a tree: sorted by a key that settles most comparisons, then written name after name.
+//! Records in canonical order to a tree, written name after name.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::arena::{Arena, Place};
@@ -10,6 +9,7 @@ use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::zone::Record;
 use crate::zone::hash::Slots;
+use crate::zone::order::Order;
 
 /// What a tree takes of a record.
 #[derive(Clone, Copy, Debug)]
@@ -30,63 +30,16 @@ impl<'r> From<&'r Record> for Datum<'r> {
     }
 }
 
-pub(super) fn build(apex: Name, mut data: Vec<Datum<'_>>) -> Tree {
-    data.retain(|datum| datum.owner.is_at_or_under(&apex));
-    let order = sort(&apex, &data);
-    let mut builder = Builder::new(apex, &data);
-    let sorted = order.iter().map(|keyed| &data[keyed.at as usize]);
-    let mut run: Vec<&Datum<'_>> = Vec::new();
-    for datum in sorted {
-        if run.first().is_some_and(|first| first.rtype != datum.rtype || first.owner != datum.owner) {
-            builder.add(&run);
-            run.clear();
-        }
-        run.push(datum);
+/// In the order of `order`; a record for which `datum` is none is left out, and so are those outside of the apex.
+pub(super) fn build<'r>(apex: Name, order: &Order, datum: impl Fn(u32) -> Option<Datum<'r>>) -> Tree {
+    let mut builder = Builder::new(apex, order.len());
+    let mut run: Vec<Datum<'_>> = Vec::new();
+    for set in order.sets() {
+        run.clear();
+        run.extend(set.indices().filter_map(&datum));
+        builder.add(&run);
     }
-    builder.add(&run);
     builder.finish()
-}
-
-/// A datum by its index, and the beginning of the label below the apex: in canonical order that label comes first.
-struct Keyed {
-    key: u64,
-    at: u32,
-}
-
-/// In canonical order of owners, then by type, then as they came.
-fn sort(apex: &Name, data: &[Datum<'_>]) -> Vec<Keyed> {
-    let keyed = (0..).zip(data).map(|(at, datum)| Keyed { key: key(relative(apex, datum)), at });
-    let mut order: Vec<Keyed> = keyed.collect();
-    let by_content = |left: u32, right: u32| -> Ordering {
-        let (a, b) = (&data[left as usize], &data[right as usize]);
-        let owners = if a.owner == b.owner {
-            Ordering::Equal
-        } else {
-            name::canonical_cmp(relative(apex, a), relative(apex, b))
-        };
-        owners.then(a.rtype.cmp(&b.rtype)).then(left.cmp(&right))
-    };
-    order.sort_unstable_by(|a, b| a.key.cmp(&b.key).then_with(|| by_content(a.at, b.at)));
-    order
-}
-
-/// The labels below the apex.
-fn relative<'d>(apex: &Name, datum: &Datum<'d>) -> &'d [u8] {
-    let owner = datum.owner.as_wire();
-    &owner[..owner.len() - apex.as_wire().len()]
-}
-
-/// Orders as the topmost of these labels does, as far as its first eight octets tell; the end comes before any octet.
-fn key(relative: &[u8]) -> u64 {
-    let mut rest = relative;
-    let mut top: &[u8] = &[];
-    while let Some((&len, after)) = rest.split_first() {
-        (top, rest) = after.split_at(usize::from(len));
-    }
-    let mut key = [0; 8];
-    let octets = top.len().min(key.len());
-    key[..octets].copy_from_slice(&top[..octets]);
-    u64::from_be_bytes(key)
 }
 
 /// Adds RRsets in canonical order and keeps the chain of names above the last one.
@@ -104,28 +57,30 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(apex: Name, data: &[Datum<'_>]) -> Self {
+    fn new(apex: Name, records: usize) -> Self {
         let mut new = Self {
             apex_labels: apex.label_count(),
             apex: apex.clone(),
             arena: Arena::default(),
-            nodes: Vec::with_capacity(data.len() + 1),
-            hashes: Vec::with_capacity(data.len() + 1),
+            nodes: Vec::with_capacity(records + 1),
+            hashes: Vec::with_capacity(records + 1),
             path: Vec::new(),
             most_labels: 0,
             has_dnssec: false,
             hides: false,
         };
-        let octets = data.iter().map(|datum| OVERHEAD + datum.owner.as_wire().len() + datum.rdata.len());
-        new.arena.reserve(octets.sum());
+        new.arena.reserve(records * USUAL_OCTETS);
         new.push(apex.as_wire());
         new
     }
 
     /// Adds one RRset: records of one owner and type.
-    fn add(&mut self, records: &[&Datum<'_>]) {
+    fn add(&mut self, records: &[Datum<'_>]) {
         let Some(first) = records.first() else { return };
         if self.last_name() != first.owner.as_wire() {
+            if !first.owner.is_at_or_under(&self.apex) {
+                return;
+            }
             self.open(first.owner.as_wire());
         }
         self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::DNSKEY);
@@ -134,6 +89,9 @@ impl Builder {
         let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(first.ttl);
         match records {
             [only] => self.arena.add(first.rtype, ttl, [only.rdata]),
+            [one, other] if one.rdata != other.rdata => {
+                self.arena.add(first.rtype, ttl, [one.rdata, other.rdata]);
+            }
             _ => {
                 let mut seen = HashSet::new();
                 let all = records.iter().map(|record| record.rdata);
@@ -179,6 +137,7 @@ impl Builder {
             nodes: self.nodes.into(),
             index,
             has_dnssec: self.has_dnssec,
+            hides: self.hides,
         };
         if self.hides {
             hide(&mut tree);
@@ -187,8 +146,8 @@ impl Builder {
     }
 }
 
-/// Octets that a name and an RRset take beside their own; see [`super::arena`].
-const OVERHEAD: usize = 32;
+/// What a name with one address takes; see [`super::arena`]. More is made room for as it is needed.
+const USUAL_OCTETS: usize = 56;
 
 /// Marks every node at or below a cut and below a DNAME with the topmost of them (RFC 2181 §6, RFC 6672 §2.4).
 ///

@@ -31,7 +31,7 @@ pub(super) fn read(fixture: &str) -> Vec<Fixture> {
         let (content, label) = content.split_once(" | ").unwrap_or((content, ""));
         let (content, label) = (content.trim(), label.trim().to_owned());
         if let Some(apex) = content.strip_prefix("$ORIGIN ") {
-            let zone = Zone { apex: name(apex), records: Vec::new(), files: Vec::new() };
+            let zone = Zone::new(name(apex), Vec::new(), Vec::new());
             zones.push(Fixture { zone, is_internal: label == "internal", labels: Vec::new() });
         } else if !content.is_empty() {
             let fixture = zones.last_mut().expect("a fixture begins with $ORIGIN");
