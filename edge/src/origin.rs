@@ -9,6 +9,7 @@
 //! Invariant: the same origin gets a request again only when the connection hands it back unsent.
 
 pub mod body;
+mod coding;
 mod connection;
 pub mod health;
 mod pool;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::{OriginBody, RequestBody};
+use super::coding::{Coding, coding};
 use super::pool::Pool;
 use crate::config::Patience;
 use crate::policy::headers::status::ProxyError;
@@ -72,12 +73,16 @@ async fn send(
     pool: &Pool,
     patience: Patience,
 ) -> Exchange {
+    let method = request.method().clone();
     let answer = sender.try_send_request(request);
     match first_byte(answer, patience.first_byte).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
         // RFC 9110 §15.2.2: nobody asked for another protocol, `Upgrade` is not passed on.
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Exchange::Lost(ProxyError::HttpProtocolError)
+        }
+        Ok(Ok(response)) if has_body(&method, &response) && coding(response.headers()) == Coding::Foreign => {
+            Exchange::Lost(ProxyError::HttpResponseTransferCoding)
         }
         Ok(Ok(response)) => {
             let pool = (!is_framed_twice(response.headers())).then(|| pool.clone());
@@ -89,6 +94,12 @@ async fn send(
             None => Exchange::Lost(exchange_error(error.error())),
         },
     }
+}
+
+/// RFC 9112 §6.3: by the method and the status. Where there is none, `Transfer-Encoding` is about another message (§6.1).
+fn has_body(method: &Method, response: &Response<Incoming>) -> bool {
+    let status = response.status();
+    method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 /// RFC 9112 §6.3: length and transfer coding at once; who sends both may not agree with us on where the response ends.

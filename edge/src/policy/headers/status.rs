@@ -76,6 +76,8 @@ pub enum ProxyError {
     HttpResponseIncomplete,
     /// The response was malformed.
     HttpProtocolError,
+    /// The response came in a transfer coding that is not understood.
+    HttpResponseTransferCoding,
     /// The request has been here already.
     ProxyLoopDetected,
     /// The request was refused.
@@ -161,6 +163,7 @@ impl ProxyError {
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::HttpResponseIncomplete => "http_response_incomplete",
             Self::HttpProtocolError => "http_protocol_error",
+            Self::HttpResponseTransferCoding => "http_response_transfer_coding",
             Self::ProxyLoopDetected => "proxy_loop_detected",
             Self::HttpRequestError => "http_request_error",
             Self::HttpRequestDenied => "http_request_denied",
@@ -175,7 +178,8 @@ impl ProxyError {
             | Self::ConnectionRefused
             | Self::ConnectionTerminated
             | Self::HttpResponseIncomplete
-            | Self::HttpProtocolError => StatusCode::BAD_GATEWAY,
+            | Self::HttpProtocolError
+            | Self::HttpResponseTransferCoding => StatusCode::BAD_GATEWAY,
             Self::DestinationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
@@ -272,6 +276,7 @@ mod tests {
         for (error, status, text) in [
             (ProxyError::ConnectionRefused, 502, "edge-1; error=connection_refused"),
             (ProxyError::HttpResponseTimeout, 504, "edge-1; error=http_response_timeout"),
+            (ProxyError::HttpResponseTransferCoding, 502, "edge-1; error=http_response_transfer_coding"),
             (ProxyError::ProxyLoopDetected, 508, "edge-1; error=proxy_loop_detected"),
             (ProxyError::DestinationUnavailable, 503, "edge-1; error=destination_unavailable"),
         ] {
