@@ -139,6 +139,7 @@ impl Flights {
             Joined::Follow(reader) => (reader, Role::Follower),
         };
         let limit = if role == Role::Leader { Duration::MAX } else { FOLLOW_LIMIT };
+        let _waiting = self.metrics.waiting();
         let verdict = tokio::time::timeout(limit, reader.fill().verdict()).await.ok()?;
         // Its tags are known now, and a purge of one may have come before this request.
         let is_void = role == Role::Follower && self.is_purged(reader.fill(), fetch);

@@ -27,6 +27,8 @@ struct All {
     origin_bytes: Counter,
     fills: Counter,
     collapsed: Counter,
+    fetches: Gauge,
+    waiting: Gauge,
     origin_errors: Family<OriginError, Counter>,
     hit_seconds: Histogram,
     miss_seconds: Histogram,
@@ -110,6 +112,8 @@ impl Default for Metrics {
             origin_bytes: Counter::default(),
             fills: Counter::default(),
             collapsed: Counter::default(),
+            fetches: Gauge::default(),
+            waiting: Gauge::default(),
             origin_errors: Family::default(),
             hit_seconds: Histogram::new(HIT_SECONDS),
             miss_seconds: Histogram::new(MISS_SECONDS),
@@ -150,6 +154,9 @@ impl All {
             "Requests that another request's fetch answered",
             self.collapsed.clone(),
         );
+        registry.register("fetches", "Fetches from origins under way", self.fetches.clone());
+        let waiting = "Requests that wait for the head of a fetch, their own or another's";
+        registry.register("waiting", waiting, self.waiting.clone());
         registry.register(
             "origin_errors",
             "Requests that an origin did not answer",
@@ -202,6 +209,18 @@ impl Metrics {
         self.0.fills.inc();
     }
 
+    /// A fetch from an origin is under way until this is dropped.
+    #[must_use]
+    pub fn fetching(&self) -> UnderWay {
+        UnderWay::new(&self.0.fetches)
+    }
+
+    /// A request waits for the head of a fetch until this is dropped.
+    #[must_use]
+    pub fn waiting(&self) -> UnderWay {
+        UnderWay::new(&self.0.waiting)
+    }
+
     /// Body bytes went to a client.
     pub fn sent(&self, bytes: usize) {
         self.0.sent_bytes.inc_by(bytes as u64);
@@ -239,6 +258,23 @@ impl Metrics {
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a String takes any text");
         out
+    }
+}
+
+/// One more in a gauge, for as long as it lives.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl UnderWay {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

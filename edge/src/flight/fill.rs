@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::log::{Log, Reader};
 use super::verdict::{Own, Verdict};
 use super::{Fetch, Flights};
+use crate::metrics::UnderWay;
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::range::Part;
@@ -108,12 +109,14 @@ struct Task {
     fill: Arc<Fill>,
     /// What is stored and may be needed again, although the store may drop it meanwhile.
     _held: Option<Reading>,
+    _under_way: UnderWay,
 }
 
 impl Task {
     fn new(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) -> Self {
         let held = fetch.plan.held().cloned().map(Reading::new);
-        Self { flights, fetch, fill, _held: held }
+        let under_way = flights.metrics.fetching();
+        Self { flights, fetch, fill, _held: held, _under_way: under_way }
     }
 }
 

@@ -32,11 +32,13 @@ pub(super) async fn fetch(
         return undeliverable(edge, why);
     }
     let fetch = fetch_of(exchange, plan);
-    let mut company = company(&exchange.request, variants, &fetch.plan);
+    let at_first = company(&exchange.request, variants, &fetch.plan);
+    let mut company = at_first.clone();
     let mut refused = 0;
     loop {
         company = match edge.flights.fetch(&fetch, company).await {
             None => Company::Alone,
+            Some(part) if refused == 0 && is_for_its_leader(&part) => at_first.clone(),
             Some(part) => match share(edge, exchange, part, why) {
                 Shared::Answer(answer) => return *answer,
                 Shared::Not(other) if refused == 0 => other,
@@ -69,6 +71,17 @@ fn alike(request: &RequestHead, response: &ResponseHead) -> Company {
     if selecting.names().next().is_none() { Company::Any } else { Company::Alike(selecting) }
 }
 
+/// Whether a fetch failed in a way that says little of the next one: its connection was lost, as one is that its origin
+/// was just closing, or its task. No request of its followers was sent yet, so one of them leads the others once more;
+/// an origin that cannot be reached, or is too slow, is not tried again by each.
+fn is_for_its_leader(part: &Part) -> bool {
+    let (flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why)) = &part.verdict else {
+        return false;
+    };
+    let passing = matches!(why.error, ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError);
+    part.role == Role::Follower && passing
+}
+
 /// Whether a fetch answers a request that takes part in it.
 enum Shared {
     Answer(Box<Answer>),
@@ -85,7 +98,7 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             }
             let freshness = filling.entry.freshness(edge.clock.now());
             let status = Some(filling.response.status);
-            let fetch = if leads { status::Fetch::Own } else { status::Fetch::Joined };
+            let fetch = whose(role);
             let verdict =
                 Verdict::Forwarded { why, status, kept: Kept::Stored, fetch, freshness: Some(freshness) };
             held::streamed(edge, exchange, &filling, reader, role, verdict)
@@ -94,7 +107,7 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             if !leads && !is_fresh_for(edge, exchange, &object.entry) {
                 return Shared::Not(Company::Alone);
             }
-            validated(edge, exchange, &object, role, why)
+            validated(edge, exchange, &object, role, Kept::Stored, why)
         }
         flight::Verdict::Stale(object, freshness, staleness) => {
             if !leads && !is_for(edge, exchange, &object.entry) {
@@ -107,12 +120,12 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
         flight::Verdict::Apart if !leads => return Shared::Not(Company::Alone),
         flight::Verdict::Apart => match reader.own() {
             Some(Own::Response(answered, unstored)) => passed(edge, answered, why, Some(unstored.as_str())),
-            Some(Own::Once(object)) => validated(edge, exchange, &object, role, why),
+            Some(Own::Once(object)) => validated(edge, exchange, &object, role, Kept::NotStored, why),
             None => return Shared::Not(Company::Alone),
         },
-        flight::Verdict::Failed(unanswered) => failed(edge, unanswered, why),
+        flight::Verdict::Failed(unanswered) => failed(edge, unanswered, role, why),
         flight::Verdict::MustValidate(unanswered) => {
-            let mut answer = failed(edge, unanswered, why);
+            let mut answer = failed(edge, unanswered, role, why);
             answer.head.status = StatusCode::GATEWAY_TIMEOUT;
             answer
         }
@@ -145,15 +158,29 @@ fn other_company(exchange: &Exchange, filling: &flight::Filling) -> Company {
     alike(&exchange.request, &filling.response)
 }
 
-fn validated(edge: &Edge, exchange: &Exchange, object: &Arc<Object>, role: Role, why: Forward) -> Answer {
+fn validated(
+    edge: &Edge,
+    exchange: &Exchange,
+    object: &Arc<Object>,
+    role: Role,
+    kept: Kept,
+    why: Forward,
+) -> Answer {
     let freshness = object.entry.freshness(edge.clock.now());
-    let (fetch, outcome) = match role {
-        Role::Leader => (status::Fetch::Own, Outcome::Revalidated),
-        Role::Follower => (status::Fetch::Joined, Outcome::Collapsed),
+    let outcome = match role {
+        Role::Leader => Outcome::Revalidated,
+        Role::Follower => Outcome::Collapsed,
     };
     let status = Some(StatusCode::NOT_MODIFIED);
-    let verdict = Verdict::Forwarded { why, status, kept: Kept::Stored, fetch, freshness: Some(freshness) };
+    let verdict = Verdict::Forwarded { why, status, kept, fetch: whose(role), freshness: Some(freshness) };
     held::answer(edge, exchange, object, verdict, freshness, outcome)
+}
+
+fn whose(role: Role) -> status::Fetch {
+    match role {
+        Role::Leader => status::Fetch::Own,
+        Role::Follower => status::Fetch::Joined,
+    }
 }
 
 /// Asks the origin behind a stale answer's back, unless somebody already does.
@@ -205,7 +232,7 @@ pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestB
     early(exchange).attach(&mut asked);
     let ticket = edge.store.begin();
     match site.origins.send(asked, Retry::Another).await {
-        Err(unanswered) => failed(edge, unanswered, why),
+        Err(unanswered) => failed(edge, unanswered, Role::Leader, why),
         Ok(answered) => {
             let head = head_of(&answered);
             let superseding = invalidate(edge, exchange, &answered, &head, &ticket);
@@ -266,7 +293,7 @@ async fn keep(
     match share(edge, exchange, part, why) {
         Shared::Answer(answer) => *answer,
         // Its task broke down: the response went with it.
-        Shared::Not(_) => failed(edge, flight::INTERRUPTED, why),
+        Shared::Not(_) => failed(edge, flight::INTERRUPTED, Role::Leader, why),
     }
 }
 
@@ -311,15 +338,10 @@ fn passed(edge: &Edge, answered: Answered, why: Forward, detail: Option<&'static
     Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
 }
 
-fn failed(edge: &Edge, unanswered: Unanswered, why: Forward) -> Answer {
+fn failed(edge: &Edge, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
     let answer = Answer::unanswered(unanswered, &edge.name);
-    let verdict = Verdict::Forwarded {
-        why,
-        status: None,
-        kept: Kept::NotStored,
-        fetch: status::Fetch::Own,
-        freshness: None,
-    };
+    let verdict =
+        Verdict::Forwarded { why, status: None, kept: Kept::NotStored, fetch: whose(role), freshness: None };
     with_cache_status(edge, answer, verdict)
 }
 

@@ -23,3 +23,4 @@ mod rig;
 mod rules;
 mod slow;
 mod targeted;
+mod telling;

@@ -93,6 +93,16 @@ impl Rig {
         self.metric(&format!("verge_edge_clients_dropped_total{{why=\"{why}\"}} ")).await
     }
 
+    /// Waits until a number of `/metrics` is this.
+    pub async fn until(&self, name: &str, value: u64) {
+        let reached = async {
+            while self.metric(&format!("{name} ")).await != value {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(&format!("{name} {value}"), reached).await;
+    }
+
     /// What the admin listener asks for.
     pub fn token(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();

@@ -76,6 +76,8 @@ impl Task {
     }
 
     pub(super) fn tell(&self, verdict: Verdict) -> Option<Storing> {
+        // Who comes later does not follow: it is over, and what it told may not be for them.
+        self.flights.table.unlist(&self.fetch.key, &self.fill);
         self.fill.tell(verdict);
         None
     }
