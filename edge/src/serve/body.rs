@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::gate::Sending;
 use crate::flight::Reader;
 use crate::flight::log::BrokenOff;
 use crate::metrics::Metrics;
@@ -22,6 +23,8 @@ use crate::store::{Object, Reading};
 pub struct Body {
     source: Source,
     metrics: Option<Metrics>,
+    /// Whose answer it is the rest of.
+    _sending: Option<Sending>,
 }
 
 #[derive(Debug)]
@@ -84,13 +87,13 @@ impl Body {
     /// None.
     #[must_use]
     pub fn empty() -> Self {
-        Self { source: Source::Empty, metrics: None }
+        Self::new(Source::Empty, None)
     }
 
     /// A few bytes of our own.
     #[must_use]
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(bytes.into()), metrics: None }
+        Self::new(Source::Whole(bytes.into()), None)
     }
 
     /// All of a stored object.
@@ -122,19 +125,28 @@ impl Body {
     fn segments(object: Arc<Object>, segments: VecDeque<Segment>, metrics: &Metrics) -> Self {
         let left = segments.iter().map(Segment::bytes).sum();
         let object = Reading::new(object);
-        Self { source: Source::Stored(Stored { object, segments, left }), metrics: Some(metrics.clone()) }
+        Self::new(Source::Stored(Stored { object, segments, left }), Some(metrics))
     }
 
     /// `length` bytes of a fill from `first` on; to its end if there is no length.
     pub(super) fn filling(reader: Reader, first: u64, length: Option<u64>, metrics: &Metrics) -> Self {
         let window = Window { skip: first, left: length.unwrap_or(u64::MAX) };
         let source = Source::Filling(Filling { reader, window, sized: length.is_some() });
-        Self { source, metrics: Some(metrics.clone()) }
+        Self::new(source, Some(metrics))
     }
 
     /// An origin's body, unstored.
     pub(super) fn origin(body: OriginBody, metrics: &Metrics) -> Self {
-        Self { source: Source::Origin(body), metrics: Some(metrics.clone()) }
+        Self::new(Source::Origin(body), Some(metrics))
+    }
+
+    fn new(source: Source, metrics: Option<&Metrics>) -> Self {
+        Self { source, metrics: metrics.cloned(), _sending: None }
+    }
+
+    /// The same, as the rest of this answer.
+    pub(super) fn of(self, sending: Sending) -> Self {
+        Self { _sending: Some(sending), ..self }
     }
 }
 
@@ -146,7 +158,7 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { source, metrics } = self.get_mut();
+        let Self { source, metrics, .. } = self.get_mut();
         let frame = ready!(source.poll(cx));
         if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);

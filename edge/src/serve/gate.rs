@@ -27,20 +27,24 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use framing::{Framing, Stop};
 use linger::Linger;
 pub use refusal::Refusal;
 use turn::Shared;
-pub use turn::{Interim, Sent, Turn, Turns};
+pub use turn::{Interim, Sending, Sent, Turn, Turns};
 
 /// Bytes kept of a client that sends before it knows whether protocols switch; it waits when there are more.
 pub const MAX_HELD_BYTES: usize = 16 * 1024;
 /// One read behind a message that was cut in two. Most rests are short.
 const READ_BYTES: usize = 4 * 1024;
+/// A client that said all it will is looked after this often while it waits.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the server reads instead of a head that it must not read.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
@@ -64,6 +68,8 @@ pub struct Gate<T> {
     /// Whether a write did not take all since then.
     write_blocked: bool,
     linger: Option<Linger>,
+    /// When to see whether a client that waits is still there.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 /// Whether more is read from the client.
@@ -71,6 +77,9 @@ pub struct Gate<T> {
 enum End {
     /// It is.
     Open,
+    /// The client has sent all it will, before it was answered: it waits. The server would take the end for its leaving,
+    /// so it is not told before it owes nothing.
+    Waiting,
     /// The client has sent all it will.
     Eof,
     /// Nothing behind a refused head is read.
@@ -94,7 +103,13 @@ impl<T> Gate<T> {
             waker: None,
             write_blocked: false,
             linger: None,
+            look: None,
         }
+    }
+
+    /// What it stands before.
+    pub fn into_inner(self) -> T {
+        self.io
     }
 
     /// For the connection's service.
@@ -159,7 +174,7 @@ impl<T> Gate<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         let before = buf.filled().len();
@@ -171,8 +186,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
                 return Poll::Ready(Ok(()));
             }
             match me.end {
-                End::Open | End::Eof if me.shared.is_tunnel() => return me.poll_tunnel(cx, buf),
+                End::Open | End::Waiting | End::Eof if me.shared.is_tunnel() => {
+                    return me.poll_tunnel(cx, buf);
+                }
                 End::Open => ready!(me.poll_open(cx, buf))?,
+                End::Waiting => ready!(me.poll_waiting(cx))?,
                 End::Eof => return Poll::Ready(Ok(())),
                 // The server closes when it has answered; an end that it saw before would keep it from answering.
                 End::Refused => return Poll::Pending,
@@ -187,7 +205,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Gate<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Gate<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
     fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.framing.is_unanswered() {
             self.poll_unanswered(cx)
@@ -204,7 +222,7 @@ impl<T: AsyncRead + Unpin> Gate<T> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         if buf.filled().len() == before {
-            self.end = End::Eof;
+            self.end = self.ended();
         } else {
             self.judge_in_place(buf, before);
         }
@@ -232,10 +250,36 @@ impl<T: AsyncRead + Unpin> Gate<T> {
         let mut read = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
         if read.filled().is_empty() {
-            self.end = End::Eof;
+            self.end = self.ended();
         }
         self.held.extend_from_slice(read.filled());
         Poll::Ready(Ok(()))
+    }
+
+    /// The client has sent all it will. One that did so while its answer came has gone; one that did so before waits for
+    /// it, as `nc -N` does and TCP lets it.
+    fn ended(&self) -> End {
+        let is_whole = self.framing.is_between() && self.held.is_empty();
+        if is_whole && !self.shared.is_answered() { End::Waiting } else { End::Eof }
+    }
+
+    /// Ready when the client has gone, or has had all its answers.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // Only what was flushed is sent.
+            if !self.shared.is_owed() && self.idle_since.is_some() {
+                self.end = End::Eof;
+                self.look = None;
+                return Poll::Ready(Ok(()));
+            }
+            let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_EVERY)));
+            ready!(look.as_mut().poll(cx));
+            self.look = None;
+            // Nothing more can be read, so a reset shows in writing only; writing nothing shows it as well.
+            if let Poll::Ready(Err(gone)) = Pin::new(&mut self.io).poll_write(cx, &[]) {
+                return Poll::Ready(Err(gone));
+            }
+        }
     }
 
     fn poll_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -283,8 +327,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         ready!(me.poll_interim(cx))?;
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
         // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
-        // service by itself.
-        if flushed.is_ready() && std::mem::take(&mut me.write_blocked) {
+        // service by itself; nor does it read again for the end of a client that waited for these bytes.
+        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) || me.end == End::Waiting) {
             cx.waker().wake_by_ref();
         }
         flushed

@@ -25,6 +25,11 @@ impl<T> Patient<T> {
         Self { io, watch, metrics }
     }
 
+    /// The connection.
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
+
     fn judge<R>(
         &mut self,
         cx: &mut Context<'_>,

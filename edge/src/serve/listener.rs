@@ -3,19 +3,23 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{Request, Response, Version};
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::gate::Gate;
+use super::body::Body;
+use super::gate::{Gate, Turns};
 use super::handler::{Edge, Peer, handle};
 use super::io::Patient;
 use crate::pace::Watch;
@@ -74,12 +78,13 @@ impl Floor {
         let stream = Patient::new(stream, watch, self.edge.metrics.clone());
         let gate = Gate::new(stream, limits.head_bytes);
         let turns = gate.turns();
+        let unframed = Unframed::default();
         let answer = |request| {
-            let (edge, turns) = (Arc::clone(&self.edge), turns.clone());
-            async move { Ok::<_, Infallible>(handle(&edge, &turns, request, peer).await) }
+            let (edge, turns, unframed) = (Arc::clone(&self.edge), turns.clone(), unframed.clone());
+            async move { Ok::<_, Infallible>(answer(&edge, &turns, &unframed, request, peer).await) }
         };
         let late = self.draining.is_cancelled();
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_headers(MAX_FIELDS)
@@ -88,21 +93,59 @@ impl Floor {
             // A connection that comes while draining still gets its answer: health checks learn from it.
             .keep_alive(!late)
             .serve_connection(TokioIo::new(gate), service_fn(answer));
-        let mut connection = pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            () = self.aborted.cancelled() => {}
+        let ended = tokio::select! {
+            ended = &mut connection => ended.is_ok(),
+            () = self.aborted.cancelled() => false,
             () = self.draining.cancelled(), if !late => {
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 tokio::select! {
-                    _ = connection => {}
-                    () = self.aborted.cancelled() => {}
+                    ended = &mut connection => ended.is_ok(),
+                    () = self.aborted.cancelled() => false,
                 }
             }
+        };
+        if !ended && unframed.is_last() {
+            reset(&connection.into_parts().io.into_inner().into_inner().into_inner());
         }
         drop(permit);
         self.edge.metrics.connections(self.connections.len().saturating_sub(1));
     }
+}
+
+async fn answer(
+    edge: &Arc<Edge>,
+    turns: &Turns,
+    unframed: &Unframed,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Response<Body> {
+    let (sending, version) = (turns.sending(), request.version());
+    let response = handle(edge, turns, request, peer).await;
+    if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
+        unframed.note();
+    }
+    response.map(|body| body.of(sending))
+}
+
+/// Whether the end of a connection's last answer is the connection's end (RFC 9112 §6.3 rule 8), as to a client of
+/// HTTP/1.0, which knows no chunks. It would take an answer that breaks off for a whole one.
+#[derive(Debug, Clone, Default)]
+struct Unframed(Arc<AtomicBool>);
+
+impl Unframed {
+    fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends a connection in a way that no client takes for the end of an answer: its reads fail.
+fn reset(stream: &TcpStream) {
+    // Where it is refused the connection is gone already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Fields in a request's head; browsers send some 20.

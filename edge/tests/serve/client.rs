@@ -169,6 +169,22 @@ impl Client {
         String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 
+    /// Sends nothing more, and says so.
+    pub async fn say_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// All that comes until the connection ends; an error if it was reset.
+    pub async fn until_the_end(mut self) -> std::io::Result<String> {
+        soon("the end of the connection", self.stream.read_to_end(&mut self.buffer)).await?;
+        Ok(String::from_utf8_lossy(&self.buffer).into_owned())
+    }
+
+    /// Goes away in a way that the server hears of at once.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// Writes, if the server is still there.
     pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await

@@ -9,6 +9,7 @@ mod client;
 mod collapsing;
 mod edition;
 mod encoding;
+mod endings;
 mod explaining;
 mod forwarding;
 mod hostile;

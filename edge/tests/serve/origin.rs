@@ -164,6 +164,11 @@ impl Asked {
         let _ = self.back.send(self.connection);
     }
 
+    /// Drops the connection in a way that is no end of a message.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.connection.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// More of the request's body.
     pub async fn read(&mut self, count: usize) -> Vec<u8> {
         while self.connection.buffer.len() < count {

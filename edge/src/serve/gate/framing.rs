@@ -88,6 +88,12 @@ impl Framing {
         matches!(self.at, At::Unanswered)
     }
 
+    /// Whether the last message that began is whole.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        matches!(self.at, At::Head { seen: 0 } | At::Unanswered)
+    }
+
     /// The answer switched nothing: what follows is the next request.
     pub fn resume(&mut self) {
         self.after = After::Request;

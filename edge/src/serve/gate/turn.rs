@@ -26,6 +26,10 @@ pub struct Turn {
     interims: Interims,
 }
 
+/// An answer on its way, from its request's head to the last byte of its body: who gets it is waited for.
+#[derive(Debug)]
+pub struct Sending(Arc<Shared>);
+
 /// Most requests have no 1xx, and cost no lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interims {
@@ -58,6 +62,13 @@ pub enum Sent {
 }
 
 impl Turns {
+    /// The service holds it from before [`Turns::begin`] until the answer's body is dropped.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        self.0.sending.fetch_add(1, Ordering::Relaxed);
+        Sending(Arc::clone(&self.0))
+    }
+
     /// The service calls this first for each request.
     ///
     /// # Errors
@@ -114,6 +125,12 @@ impl Drop for Turn {
     }
 }
 
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Interim {
     /// Queues a 1xx head.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) -> Sent {
@@ -146,6 +163,8 @@ pub(super) struct Shared {
     begun: AtomicU64,
     /// The last request that was answered.
     answered: AtomicU64,
+    /// Answers on their way.
+    sending: AtomicU64,
     /// The number of the head that was refused, and why. There is one at most: it is the last.
     refused: OnceLock<(u64, Refusal)>,
     /// Why a body broke off. There is one at most: it is the last.
@@ -190,6 +209,11 @@ impl Shared {
 
     pub(super) fn is_tunnel(&self) -> bool {
         self.tunnel.load(Ordering::Acquire)
+    }
+
+    /// Whether an answer to what passed is still to be sent, or part of one.
+    pub(super) fn is_owed(&self) -> bool {
+        self.sending.load(Ordering::Relaxed) > 0 || self.begun() < self.passed.load(Ordering::Relaxed)
     }
 
     /// The last request that began.

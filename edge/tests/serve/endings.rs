@@ -1,0 +1,209 @@
+//! How messages end, and what that says: whole, broken off, or not to be understood.
+
+use super::client::Client;
+use super::rig::{Origin, Rig, response};
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+const OLD: &[u8] = b"GET /a HTTP/1.0\r\nHost: site.test\r\n\r\n";
+
+/// RFC 9112 §6.1, §7: such a body is not the response, and once the field is gone nobody can tell.
+#[tokio::test]
+async fn a_body_in_a_transfer_coding_that_nobody_asked_for_is_neither_sent_nor_stored() {
+    for coding in ["gzip, chunked", "gzip", "deflate", "x-gzip, chunked", "chunked, gzip", "chunked, chunked"]
+    {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        for asked in 1..=2 {
+            client.send_get("/a", "").await;
+            let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Transfer-Encoding: {coding}\r\n\r\n");
+            let mut answer = origin.next().await;
+            answer.write(format!("{head}5\r\nhello\r\n0\r\n\r\n").as_bytes()).await;
+            drop(answer);
+            let got = client.response().await;
+            assert_eq!(got.status, 502, "{coding}: {got:?}");
+            let error = "verge-edge; error=http_response_transfer_coding";
+            assert_eq!(got.field("proxy-status"), error, "{coding}");
+            assert_eq!(origin.count(), asked);
+        }
+    }
+}
+
+/// RFC 9112 §6.1: an HTTP/1.0 message that has the field is framed in a way that nobody can be sure of.
+#[tokio::test]
+async fn an_old_response_with_a_transfer_coding_is_an_error() {
+    let origin = Origin::answering(|_| {
+        format!("HTTP/1.0 200 OK\r\n{FRESH}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    assert_eq!(rig.get("/a").await.status, 502);
+    assert_eq!(rig.get("/a").await.status, 502);
+}
+
+/// §6.3 rule 4: what is no coding leaves the bytes as they are, and the connection's end is theirs.
+#[tokio::test]
+async fn a_name_that_is_no_transfer_coding_is_left_out() {
+    for (line, body) in [("binary", "hello"), ("binary, chunked", "5\r\nhello\r\n0\r\n\r\n")] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        client.send_get("/a", "").await;
+        let mut asked = origin.next().await;
+        let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Transfer-Encoding: {line}\r\n\r\n");
+        asked.write(format!("{head}{body}").as_bytes()).await;
+        drop(asked);
+        let got = client.response().await;
+        assert_eq!((got.status, got.text().as_str()), (200, "hello"), "{line}");
+        assert_eq!(got.field("transfer-encoding"), "chunked", "ours: {got:?}");
+        rig.until("verge_edge_fetches", 0).await;
+        let hit = rig.get("/a").await;
+        hit.assert_hit();
+        assert_eq!((hit.text().as_str(), hit.field("transfer-encoding").as_str()), ("hello", ""), "{line}");
+    }
+}
+
+/// §6.1: where there is no body the field is about another message.
+#[tokio::test]
+async fn a_response_without_a_body_may_name_any_transfer_coding() {
+    let origin =
+        Origin::answering(|_| format!("HTTP/1.1 200 OK\r\n{FRESH}Transfer-Encoding: gzip, chunked\r\n\r\n"))
+            .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.write(b"HEAD /a HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+}
+
+/// How a response comes from the origin, to its middle.
+const HALVES: [&str; 3] = [
+    "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+    "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nfirst",
+];
+
+async fn old_client(rig: &Rig) -> Client {
+    let mut client = rig.client().await;
+    client.write(OLD).await;
+    client
+}
+
+/// RFC 9112 §8: to HTTP/1.0, which has no chunks, the end of the connection is the end of the body, but for a reset.
+#[tokio::test]
+async fn an_old_client_can_tell_a_response_that_broke_off_from_a_whole_one() {
+    for half in HALVES {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = old_client(&rig).await;
+        let mut asked = origin.next().await;
+        asked.write(half.as_bytes()).await;
+        let head = client.head().await;
+        assert_eq!((head.field("content-length"), head.field("transfer-encoding")), ("".into(), "".into()));
+        asked.reset();
+        assert!(client.until_the_end().await.is_err(), "{half:?}");
+        // Nor is the half of it stored.
+        rig.until("verge_edge_fetches", 0).await;
+        let mut again = rig.client().await;
+        again.send_get("/a", "").await;
+        origin.next().await.respond(&response("200 OK", "", "whole")).await;
+        assert_eq!(again.response().await.text(), "whole");
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_gets_a_whole_response_with_an_ordinary_end() {
+    for half in HALVES {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let client = old_client(&rig).await;
+        let mut asked = origin.next().await;
+        asked.write(half.as_bytes()).await;
+        if half.contains("chunked") {
+            asked.write(b"0\r\n\r\n").await;
+        }
+        drop(asked);
+        assert!(client.until_the_end().await.unwrap().ends_with("\r\n\r\nfirst"), "{half:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_client_can_tell_that_an_edge_that_stops_cut_its_response_short() {
+    let origin = Origin::start().await;
+    let mut rig = Rig::with(&[origin.address], "[limits]\ndrain = \"1ms\"", "").await;
+    let mut client = old_client(&rig).await;
+    let mut asked = origin.next().await;
+    asked.write(HALVES[0].as_bytes()).await;
+    client.head().await;
+    rig.running.take().unwrap().drain().await;
+    assert!(client.until_the_end().await.is_err());
+}
+
+/// A half-closed connection still has its other half (RFC 9293 §3.6): `printf … | nc -N` waits for the answer.
+#[tokio::test]
+async fn a_client_that_says_no_more_gets_its_answer_however_late_it_is() {
+    let big = 4_000_000;
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    for request in
+        ["GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"]
+    {
+        let mut client = rig.client().await;
+        client.write(request.as_bytes()).await;
+        client.say_no_more().await;
+        let mut asked = origin.next().await;
+        // Its end has come to the edge by the time that others have been answered.
+        for _ in 0..3 {
+            assert_eq!(rig.get("/.well-known/verge/health").await.status, 200);
+        }
+        let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: {big}\r\n\r\nfirst");
+        asked.write(head.as_bytes()).await;
+        assert_eq!(client.head().await.status, 200);
+        assert_eq!(client.bytes(5).await, b"first");
+        asked.write(&vec![b'x'; big - 5]).await;
+        asked.done();
+        assert_eq!(client.until_the_end().await.unwrap().len(), big - 5, "and then the connection ends");
+    }
+    // From the store, and several in a row.
+    let mut client = rig.client().await;
+    let hit = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    origin_answers(&origin, &rig, big).await;
+    client.write(hit.repeat(3).as_bytes()).await;
+    client.say_no_more().await;
+    assert!(client.until_the_end().await.unwrap().len() > 3 * big);
+}
+
+/// The POST has taken away what was stored.
+async fn origin_answers(origin: &Origin, rig: &Rig, big: usize) {
+    let mut client = rig.client().await;
+    client.write(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    origin.next().await.respond(&response("200 OK", FRESH, &"x".repeat(big))).await;
+    client.response().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_it_waits_is_not_waited_for() {
+    for says_no_more in [false, true] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        client.send_get("/a", "").await;
+        if says_no_more {
+            client.say_no_more().await;
+        }
+        let asked = origin.next().await;
+        client.reset();
+        asked.hung_up().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_only_looked_as_if_it_waited_is_found_out_by_the_first_bytes() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    drop(client);
+    asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 30000000\r\n\r\nfirst").as_bytes()).await;
+    asked.hung_up().await;
+}
