@@ -198,3 +198,170 @@ async fn no_field_of_the_connection_is_passed_on_or_stored() {
     assert_eq!(client.response().await.field("x-named"), "old");
     assert_eq!(client.get("/a").await.field("x-named"), "old");
 }
+
+/// RFC 9111 §3: any final status is kept with explicit freshness, and no longer than that says.
+#[tokio::test]
+async fn every_final_status_is_reused_while_it_is_fresh() {
+    let origin = Origin::answering(|head| {
+        let mut parts = head.split(['/', ' ']).skip(2);
+        let (status, age) = (parts.next().unwrap(), parts.next().unwrap());
+        let body = if status == "204" { "" } else { "hello" };
+        let fields = format!("Cache-Control: max-age=100\r\nAge: {age}\r\nLocation: /elsewhere\r\n");
+        response(&format!("{status} Whatever"), &fields, body)
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
+        for (age, reused) in [(0, true), (100, false)] {
+            let path = format!("/{status}/{age}");
+            rig.get(&path).await.assert_forwarded();
+            let second = rig.get(&path).await;
+            let found = (second.status, second.cache_status().contains("hit"));
+            assert_eq!(found, (status, reused), "{second:?}");
+        }
+    }
+}
+
+/// RFC 9111 §4.2.2, RFC 9110 §15.1; §5.2.2.9 of the former lets `public` speak for other statuses.
+#[tokio::test]
+async fn only_some_statuses_are_fresh_without_saying_so() {
+    let origin = Origin::answering(|head| {
+        let status = head.split(['/', ' ']).nth(2).unwrap();
+        let public = if head.contains("public") { "Cache-Control: public\r\n" } else { "" };
+        let fields = format!("Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n{public}");
+        response(&format!("{status} Whatever"), &fields, if status == "204" { "" } else { "hello" })
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (paths, reused) in [
+        (&["/200", "/203", "/204", "/404", "/405", "/410", "/414", "/501", "/599/public"][..], true),
+        (&["/201", "/202", "/403", "/502", "/503", "/504", "/599"][..], false),
+    ] {
+        for path in paths {
+            rig.get(path).await;
+            let second = rig.get(path).await;
+            assert_eq!(second.cache_status().contains("hit"), reused, "{path}: {second:?}");
+        }
+    }
+}
+
+/// RFC 9111 §5.2.2.3: beside `must-understand`, `no-store` is for caches that do not know the status.
+#[tokio::test]
+async fn a_status_that_must_be_understood_is_kept_only_if_it_is() {
+    let origin = Origin::answering(|head| {
+        let status = head.split(['/', ' ']).nth(2).unwrap();
+        let fields = "Cache-Control: max-age=3600, no-store, must-understand\r\n";
+        response(&format!("{status} Whatever"), fields, "hello")
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (path, reused) in [("/200", true), ("/404", true), ("/599", false), ("/299", false)] {
+        rig.get(path).await;
+        assert_eq!(rig.get(path).await.cache_status().contains("hit"), reused, "{path}");
+    }
+}
+
+/// RFC 9111 §4, §5.1; RFC 9110 §6.6.1: the cache tells how old a response is, and changes nothing that its origin says.
+#[tokio::test]
+async fn a_stored_response_comes_with_its_age_and_its_own_dates() {
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let dates = "Date: Sun, 09 Sep 2001 01:46:40 GMT\r\n";
+    let expires = "Expires: Tue, 09 Oct 2001 01:46:40 GMT\r\n";
+    for freshness in ["Cache-Control: max-age=600\r\n", expires] {
+        for (age, expected) in [("", 3), ("Age: 30\r\n", 33)] {
+            let fields = format!("{dates}{freshness}{age}");
+            let origin = Origin::answering(move |_| response("200 OK", &fields, "hello")).await;
+            let clock = verge_edge::clock::Clock::standing(now);
+            let rig = Rig::at(clock, "\"*\"", &[origin.address], "", "").await;
+            rig.get("/a").await;
+            rig.pass(3);
+            let hit = rig.get("/a").await;
+            hit.assert_hit();
+            assert_eq!(hit.field("age"), expected.to_string(), "{freshness:?} {age:?}");
+            assert_eq!(format!("Date: {}\r\n", hit.field("date")), dates);
+            if freshness == expires {
+                assert_eq!(format!("Expires: {}\r\n", hit.field("expires")), expires);
+            }
+        }
+    }
+}
+
+/// RFC 9111 §4.4.
+#[tokio::test]
+async fn an_unsafe_request_takes_away_what_is_stored_only_if_it_succeeds() {
+    let origin = Origin::answering(|head| {
+        let status = if head.contains("x-fail") { "500 No" } else { "200 OK" };
+        response(status, "Cache-Control: max-age=60\r\n", "hello")
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for method in ["POST", "PUT", "DELETE", "M-SEARCH", "BREW"] {
+        for (fails, stays) in [("X-Fail: 1\r\n", true), ("", false)] {
+            let path = format!("/{method}");
+            rig.get(&path).await;
+            let head =
+                format!("{method} {path} HTTP/1.1\r\nHost: site.test\r\nContent-Length: 3\r\n{fails}\r\nabc");
+            rig.client().await.raw(head.as_bytes()).await;
+            let after = rig.get(&path).await;
+            assert_eq!(after.cache_status().contains("hit"), stays, "{method} {fails:?}: {after:?}");
+        }
+    }
+}
+
+/// RFC 9111 §3.2, §4.3.4; what is about the bytes stays theirs (RFC 9110 §8.6). A part has the fields of its whole.
+#[tokio::test]
+async fn a_304_updates_the_fields_of_what_is_stored_but_for_the_length() {
+    let named = ["Test-Header", "X-Test-Header", "Content-Foo", "X-Content-Foo"];
+    let fields = move |value: &str, secs: u64| -> String {
+        let named: String = named.iter().map(|name| format!("{name}: {value}\r\n")).collect();
+        format!("{named}Cache-Control: max-age={secs}\r\nETag: \"a\"\r\n")
+    };
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let first = format!("{}X-Stays: yes\r\n", fields("old", 1));
+    origin.next().await.respond(&response("200 OK", &first, "hello")).await;
+    client.response().await;
+    rig.pass(5);
+    client.send_get("/a", "").await;
+    let confirmed = format!("HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n{}\r\n", fields("new", 3600));
+    origin.next().await.respond(&confirmed).await;
+    let range = "Range: bytes=0-1\r\n";
+    for (asked, body) in [(None, "hello"), (Some(""), "hello"), (Some(range), "he")] {
+        if let Some(fields) = asked {
+            client.send_get("/a", fields).await;
+        }
+        let got = client.response().await;
+        let found: Vec<String> = named.iter().map(|name| got.field(name)).collect();
+        assert_eq!(found, ["new"; 4], "{got:?}");
+        assert_eq!((got.field("cache-control"), got.field("x-stays")), ("max-age=3600".into(), "yes".into()));
+        assert_eq!((got.text().as_str(), got.field("content-length")), (body, body.len().to_string()));
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+/// RFC 9111 §4.3.2: without `Last-Modified` the stored response's `Date` is what the client's date is held against.
+#[tokio::test]
+async fn if_modified_since_is_judged_by_the_stored_response() {
+    let modified = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let dated = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    for (fields, since, status) in [
+        (modified, "Sun, 06 Nov 1994 08:49:37 GMT", 304),
+        (modified, "Sunday, 06-Nov-94 08:49:37 GMT", 304),
+        (modified, "Sun Nov  6 08:49:37 1994", 304),
+        (modified, "Mon, 07 Nov 1994 08:49:37 GMT", 304),
+        (modified, "Sun, 06 Nov 1994 08:49:36 GMT", 200),
+        (modified, "yesterday", 200),
+        (dated, "Sun, 06 Nov 1994 08:49:37 GMT", 304),
+        (dated, "Sun, 06 Nov 1994 07:59:37 GMT", 200),
+    ] {
+        let fields = format!("Cache-Control: max-age=2000000000\r\n{fields}");
+        let origin = Origin::answering(move |_| response("200 OK", &fields, "hello")).await;
+        let rig = Rig::start(&[origin.address]).await;
+        rig.get("/a").await;
+        let got = rig.client().await.get_with("/a", &format!("If-Modified-Since: {since}\r\n")).await;
+        got.assert_hit();
+        assert_eq!(got.status, status, "{since}");
+    }
+}
