@@ -10,6 +10,7 @@
 
 mod accept;
 mod bind;
+mod claim;
 pub(crate) mod clock;
 mod crew;
 mod desk;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,10 +23,8 @@ use crate::view::{Client, Listener, Transport};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Lets a connection that was dropped for another close.
 const CLOSE_PAUSE: Duration = Duration::from_millis(1);
-/// A message up to this needs nobody's leave; nearly every query is far below it.
+/// On a stream, which has one message at a time, one up to this needs no room; nearly all are far below it.
 pub(super) const SMALL_OCTETS: usize = 4 * 1024;
-/// Messages above that which may be on their way in at once: 16 MiB together.
-const LARGE_MESSAGES: usize = 256;
 
 /// What the connections of one transport on one side's listeners share.
 pub(super) struct Shared {
@@ -39,7 +36,6 @@ pub(super) struct Shared {
     /// Set when no more questions are wanted.
     pub(super) drain: CancellationToken,
     pub(super) endings: Arc<Endings>,
-    large: Arc<Semaphore>,
     /// Held for the microseconds of one answer; a connection's own work is around it.
     desk: Mutex<Desk>,
 }
@@ -70,7 +66,7 @@ pub(crate) enum Ended {
     SlowReader,
     /// What came was no question.
     Garbage,
-    /// Too many large messages are on their way at once.
+    /// Too much is on its way, in this connection or in all of them.
     Crowded,
     /// The handshake failed.
     Handshake,
@@ -130,7 +126,6 @@ impl Shared {
             tasks,
             drain,
             endings: metrics.endings(transport),
-            large: Arc::new(Semaphore::new(LARGE_MESSAGES)),
             desk: Mutex::new(desk),
         }
     }
@@ -154,9 +149,19 @@ impl Shared {
         desk.world().protocol.idle_timeout
     }
 
-    /// Leave to take in a large message; none while too many are on their way.
-    pub(super) fn large_message(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.large).try_acquire_owned().ok()
+    /// Waits until a connection that carries many questions at once has been idle for too long, or the drain begins.
+    /// Nothing below has a limit of its own for an HTTP/2 connection that is idle or whose answers are not read.
+    pub(super) async fn over(&self, guest: &Guest) -> Ended {
+        loop {
+            let idle = guest.idle(clock::now());
+            let Some(left) = self.idle_timeout().checked_sub(idle).filter(|left| !left.is_zero()) else {
+                return Ended::Idle;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.drain.cancelled() => return Ended::Draining,
+            }
+        }
     }
 
     pub(super) fn note(&self, peer: SocketAddr, ended: Ended) {

@@ -97,11 +97,18 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr, config: Udp) -> R
     }
 }
 
-/// Takes `address` for UDP alone.
-pub(super) fn bind_udp(setting: &'static str, address: SocketAddr) -> Result<UdpSocket, BindError> {
-    udp_socket(address, Sharing::Alone)
-        .map(UdpSocket::from)
-        .map_err(|source| fault(setting, address, "UDP", source))
+/// Takes `address` for UDP alone: all connections of QUIC share the socket, so that its buffer must hold a flood of new
+/// ones and the questions of those that are there.
+pub(super) fn bind_udp(
+    setting: &'static str,
+    address: SocketAddr,
+    config: Udp,
+) -> Result<UdpSocket, BindError> {
+    let bound = udp_socket(address, Sharing::Alone).and_then(|socket| {
+        receive_buffer(&socket, config)?;
+        Ok(socket.into())
+    });
+    bound.map_err(|source| fault(setting, address, "UDP", source))
 }
 
 /// Takes `address` for TCP alone.
@@ -148,14 +155,15 @@ fn udp(address: SocketAddr, config: Udp, fresh: bool) -> io::Result<Vec<UdpSocke
     (0..config.workers)
         .map(|_| {
             let socket = udp_socket(address, Sharing::Shared)?;
-            receive_buffer(&socket, config.receive_buffer_octets.unwrap_or(UDP_RECEIVE_OCTETS))?;
+            receive_buffer(&socket, config)?;
             Ok(socket.into())
         })
         .collect()
 }
 
 /// Beyond `net.core.rmem_max` if we may (CAP_NET_ADMIN), else as far as that.
-fn receive_buffer(socket: &Socket, octets: usize) -> io::Result<()> {
+fn receive_buffer(socket: &Socket, config: Udp) -> io::Result<()> {
+    let octets = config.receive_buffer_octets.unwrap_or(UDP_RECEIVE_OCTETS);
     let forced = libc::c_int::try_from(octets)
         .map_err(io::Error::other)
         .and_then(|octets| sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, octets));

@@ -85,11 +85,17 @@ key = "key.pem"
 
 impl Servers {
     pub(super) fn new(world: World) -> Self {
+        Self::with("", world)
+    }
+
+    /// With some settings before all tables.
+    pub(super) fn with(settings: &str, world: World) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(dir.path().join("chain.pem"), made.cert.pem()).unwrap();
         std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        let config = config::parse(CONFIG, dir.path(), Path::new("dns.toml")).unwrap();
+        let config =
+            config::parse(&format!("{settings}{CONFIG}"), dir.path(), Path::new("dns.toml")).unwrap();
         let certificates = Certificates::load(config.tls.as_ref().unwrap()).unwrap();
         let sockets = Sockets::bind(&config).unwrap();
         let listening = sockets.addresses();
@@ -100,6 +106,16 @@ impl Servers {
             crew.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();
         }
         Self { listening, root: made.cert.der().clone(), crew }
+    }
+
+    /// As a reload does.
+    pub(super) fn reload(&self, world: World) {
+        self.crew.world.store(Arc::new(world));
+    }
+
+    /// What `/metrics` would say.
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.crew.metrics)
     }
 
     pub(super) fn address(&self, transport: Transport, side: Listener) -> SocketAddr {
@@ -172,10 +188,28 @@ impl Servers {
     }
 
     pub(super) async fn quic(&self, server: SocketAddr) -> quinn::Connection {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        self.quic_from(&endpoint, server).await
+    }
+
+    pub(super) async fn quic_from(
+        &self,
+        endpoint: &quinn::Endpoint,
+        server: SocketAddr,
+    ) -> quinn::Connection {
+        self.quic_with(endpoint, quinn::TransportConfig::default(), server).await
+    }
+
+    pub(super) async fn quic_with(
+        &self,
+        endpoint: &quinn::Endpoint,
+        transport: quinn::TransportConfig,
+        server: SocketAddr,
+    ) -> quinn::Connection {
         let crypto = QuicClientConfig::try_from(self.trust(tls::DOQ)).unwrap();
-        let mut endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        endpoint.connect(server, "localhost").unwrap().await.unwrap()
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        endpoint.connect_with(config, server, "localhost").unwrap().await.unwrap()
     }
 
     pub(super) async fn end(self) {

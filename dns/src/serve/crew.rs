@@ -23,8 +23,8 @@ use crate::metrics::Metrics;
 use crate::view::{Listener, Transport, World};
 
 pub(super) struct Crew {
-    world: Arc<ArcSwap<World>>,
-    metrics: Arc<Metrics>,
+    pub(super) world: Arc<ArcSwap<World>>,
+    pub(super) metrics: Arc<Metrics>,
     tcp: Tcp,
     tls: Option<config::Tls>,
     path: Path,
@@ -82,8 +82,9 @@ impl Crew {
         }
         let shared = self.shared(side, Transport::Quic);
         for socket in sockets.quic {
-            let endpoint = quic::endpoint(socket, quic::terms(certificates, &shared))?;
-            self.tasks.spawn(quic::accept(endpoint, Arc::clone(&shared), deadline));
+            let terms = quic::Terms::new(certificates, shared.idle_timeout());
+            let endpoint = quic::endpoint(socket, &terms)?;
+            self.tasks.spawn(quic::accept(endpoint, terms, Arc::clone(&shared), deadline));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Who is connected: how many in all and from each client, and who was idle longest when there is no more room.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::claim::{Allowance, Claim, Pool};
+
 /// The connections of one transport on all listeners of one side. Nothing shares a table, so that a flood from outside
 /// does not close the connections of the inside, nor one over TLS those over TCP.
 pub(crate) struct Table {
     born: Instant,
+    pub(super) pool: Pool,
     state: Mutex<State>,
 }
 
@@ -20,7 +23,10 @@ struct State {
     max_per_client: usize,
     next: u64,
     guests: HashMap<u64, Entry>,
-    per_client: HashMap<IpAddr, usize>,
+    /// Every guest by when it was active, as far as was looked: a guest may have been active since, none was so before.
+    /// Who makes room corrects the first of them until the first is right, which costs no more than the activity did.
+    by_activity: BTreeSet<(u64, u64)>,
+    per_client: HashMap<IpAddr, Vec<u64>>,
     open: Arc<AtomicU64>,
 }
 
@@ -28,7 +34,15 @@ struct Entry {
     client: IpAddr,
     /// Milliseconds since the table was made.
     active_ms: Arc<AtomicU64>,
+    /// As in `by_activity`.
+    listed_ms: u64,
     evicted: CancellationToken,
+}
+
+impl Entry {
+    fn active_ms(&self) -> u64 {
+        self.active_ms.load(Ordering::Relaxed)
+    }
 }
 
 /// A connection's place in the table; leaving it frees the place.
@@ -37,6 +51,7 @@ pub(super) struct Guest {
     id: u64,
     active_ms: Arc<AtomicU64>,
     evicted: CancellationToken,
+    allowance: Allowance,
 }
 
 /// The client an address stands for: an IPv6 client owns a whole /64 (RFC 6177), an IPv4 one its address.
@@ -58,24 +73,31 @@ impl Table {
     /// `open` is kept at the number of connections.
     pub(crate) fn new(max: usize, max_per_client: usize, open: Arc<AtomicU64>, now: Instant) -> Arc<Self> {
         let (guests, per_client) = (HashMap::new(), HashMap::new());
-        let state = State { max, max_per_client, next: 0, guests, per_client, open };
-        Arc::new(Self { born: now, state: Mutex::new(state) })
+        let by_activity = BTreeSet::new();
+        let state = State { max, max_per_client, next: 0, guests, by_activity, per_client, open };
+        Arc::new(Self { born: now, pool: Pool::default(), state: Mutex::new(state) })
     }
 
     /// A place for a connection from `address`. If there is none, the connection that was idle longest leaves: of the
     /// same client if that client has too many, else of all.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Guest {
-        let active_ms = Arc::new(AtomicU64::new(self.millis(now)));
+        let listed_ms = self.millis(now);
+        let active_ms = Arc::new(AtomicU64::new(listed_ms));
         let evicted = CancellationToken::new();
-        let entry =
-            Entry { client: client_of(address), active_ms: Arc::clone(&active_ms), evicted: evicted.clone() };
+        let entry = Entry {
+            client: client_of(address),
+            active_ms: Arc::clone(&active_ms),
+            listed_ms,
+            evicted: evicted.clone(),
+        };
         let id = self.lock().admit(entry);
-        Guest { table: Arc::clone(self), id, active_ms, evicted }
+        let allowance = Allowance::new(&self.pool);
+        Guest { table: Arc::clone(self), id, active_ms, evicted, allowance }
     }
 
     /// Makes room for somebody who cannot even be accepted.
     pub(super) fn drop_longest_idle(&self) -> Room {
-        self.lock().evict(|_| true)
+        self.lock().evict_longest_idle()
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -91,32 +113,40 @@ impl Table {
 impl State {
     fn admit(&mut self, entry: Entry) -> u64 {
         let client = entry.client;
-        if self.per_client.get(&client).is_some_and(|count| *count >= self.max_per_client) {
-            self.evict(|other| other.client == client);
+        if self.per_client.get(&client).is_some_and(|own| own.len() >= self.max_per_client) {
+            self.evict_longest_idle_of(client);
         } else if self.guests.len() >= self.max {
-            self.evict(|_| true);
+            self.evict_longest_idle();
         }
         let id = self.next;
         self.next += 1;
+        self.by_activity.insert((entry.listed_ms, id));
         self.guests.insert(id, entry);
-        *self.per_client.entry(client).or_default() += 1;
+        self.per_client.entry(client).or_default().push(id);
         self.open.fetch_add(1, Ordering::Relaxed);
         id
     }
 
-    fn evict(&mut self, eligible: impl Fn(&Entry) -> bool) -> Room {
-        let longest_idle = self
-            .guests
-            .iter()
-            .filter(|(_, entry)| eligible(entry))
-            .min_by_key(|(id, entry)| (entry.active_ms.load(Ordering::Relaxed), **id))
-            .map(|(id, _)| *id);
-        match longest_idle {
-            Some(id) => {
+    fn evict_longest_idle(&mut self) -> Room {
+        while let Some((listed_ms, id)) = self.by_activity.first().copied() {
+            let entry = self.guests.get_mut(&id).expect("who is listed is here");
+            let active_ms = entry.active_ms();
+            if active_ms == listed_ms {
                 self.remove(id);
-                Room::Made
+                return Room::Made;
             }
-            None => Room::None,
+            entry.listed_ms = active_ms;
+            self.by_activity.pop_first();
+            self.by_activity.insert((active_ms, id));
+        }
+        Room::None
+    }
+
+    /// Looks at them all, who are few.
+    fn evict_longest_idle_of(&mut self, client: IpAddr) {
+        let own = self.per_client.get(&client).map_or(&[][..], Vec::as_slice);
+        if let Some(id) = own.iter().copied().min_by_key(|id| (self.guests[id].active_ms(), *id)) {
+            self.remove(id);
         }
     }
 
@@ -124,9 +154,10 @@ impl State {
         let Some(entry) = self.guests.remove(&id) else { return };
         entry.evicted.cancel();
         self.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(count) = self.per_client.get_mut(&entry.client) {
-            *count -= 1;
-            if *count == 0 {
+        self.by_activity.remove(&(entry.listed_ms, id));
+        if let Some(own) = self.per_client.get_mut(&entry.client) {
+            own.retain(|other| *other != id);
+            if own.is_empty() {
                 self.per_client.remove(&entry.client);
             }
         }
@@ -143,6 +174,11 @@ impl Guest {
     pub(super) fn idle(&self, now: Instant) -> Duration {
         let active_ms = self.active_ms.load(Ordering::Relaxed);
         Duration::from_millis(self.table.millis(now).saturating_sub(active_ms))
+    }
+
+    /// Room for a question that arrives, or for an answer until its client has taken it.
+    pub(super) fn claim(&self, octets: usize) -> Option<Claim> {
+        self.allowance.claim(octets)
     }
 
     /// Ends when the place is needed by another.
@@ -181,6 +217,7 @@ mod tests {
         assert_eq!(open.load(Ordering::Relaxed), 3);
         drop((b, c));
         assert_eq!(open.load(Ordering::Relaxed), 2);
+        assert_eq!(table.lock().by_activity.len(), 2);
     }
 
     #[test]
@@ -197,6 +234,7 @@ mod tests {
         assert!(![&other, &second, &third].iter().any(|guest| guest.evicted.is_cancelled()));
         drop((other, first, second, third));
         assert_eq!(open.load(Ordering::Relaxed), 0);
-        assert!(table.lock().per_client.is_empty());
+        let state = table.lock();
+        assert!(state.per_client.is_empty() && state.by_activity.is_empty() && state.guests.is_empty());
     }
 }

@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::request::{Asked, MAX_MESSAGE_OCTETS};
 use self::response::Body;
-use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::accept::{Ended, Shared};
 use super::clock;
 use super::guests::Guest;
 use super::tls::{self, Acceptor};
@@ -90,7 +90,7 @@ async fn speak_h1(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = desk.over() => why,
+        why = desk.shared.over(&desk.guest) => why,
     };
     connection.as_mut().graceful_shutdown();
     finish(connection, why, desk.shared.config.write_timeout).await
@@ -114,7 +114,7 @@ async fn speak_h2(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = desk.over() => why,
+        why = desk.shared.over(&desk.guest) => why,
     };
     connection.as_mut().graceful_shutdown();
     finish(connection, why, desk.shared.config.write_timeout).await
@@ -123,24 +123,6 @@ async fn speak_h2(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
 /// Requests that are there are answered, if the client takes the answers.
 async fn finish<C: Future>(connection: C, why: Ended, limit: Duration) -> Ended {
     if timeout(limit, connection).await.is_ok() { why } else { Ended::SlowReader }
-}
-
-impl Desk {
-    /// Waits until no more requests are wanted here. hyper has no limit of its own for an idle HTTP/2 connection, nor
-    /// for one whose answers are not read.
-    async fn over(&self) -> Ended {
-        loop {
-            let limit = self.shared.idle_timeout();
-            let idle = self.guest.idle(clock::now());
-            let Some(left) = limit.checked_sub(idle).filter(|left| !left.is_zero()) else {
-                return Ended::Idle;
-            };
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                () = self.shared.drain.cancelled() => return Ended::Draining,
-            }
-        }
-    }
 }
 
 async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -152,9 +134,12 @@ async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body
 async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     desk.guest.active(clock::now());
     let (head, mut body) = request.into_parts();
-    let message = match request::read(&head, &desk.path) {
+    let asked = request::read(&head, &desk.path);
+    // While the body arrives, its head, which may be much larger, takes no room.
+    drop(head);
+    let message = match asked {
         Ok(Asked::Message(message)) => Ok(Bytes::from(message)),
-        Ok(Asked::InBody) => collect(&mut body, &desk.shared).await.map_err(Into::into),
+        Ok(Asked::InBody) => collect(&mut body, &desk).await.map_err(Into::into),
         Err(refusal) => Err(refusal),
     };
     let message = match message {
@@ -166,31 +151,34 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     };
     let mut answer = Vec::new();
     let answered = desk.shared.answer(&message, desk.peer, &mut answer);
-    response::answer(answered, answer)
+    match desk.guest.claim(answer.len()) {
+        Some(room) => response::answer(answered, answer, room),
+        None => response::refusal(StatusCode::SERVICE_UNAVAILABLE.into()),
+    }
 }
 
 /// The whole body within the deadline of a message.
-async fn collect(body: &mut Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+async fn collect(body: &mut Incoming, desk: &Desk) -> Result<Bytes, StatusCode> {
     let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
     if body.size_hint().lower() > most {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    timeout(shared.config.message_timeout, frames(body, shared))
+    timeout(desk.shared.config.message_timeout, frames(body, &desk.guest))
         .await
         .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
-async fn frames(body: &mut Incoming, shared: &Shared) -> Result<Bytes, StatusCode> {
+async fn frames(body: &mut Incoming, guest: &Guest) -> Result<Bytes, StatusCode> {
     let mut message = Vec::new();
-    let mut leave = None;
+    let mut room = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
         let octets = message.len() + data.len();
         if octets > MAX_MESSAGE_OCTETS {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        if octets > SMALL_OCTETS && leave.is_none() {
-            leave = Some(shared.large_message().ok_or(StatusCode::SERVICE_UNAVAILABLE)?);
+        if !data.is_empty() {
+            room.push(guest.claim(data.len()).ok_or(StatusCode::SERVICE_UNAVAILABLE)?);
         }
         message.extend_from_slice(&data);
     }
@@ -212,5 +200,7 @@ async fn discard(mut body: Incoming, shared: &Shared) {
     let _ = timeout(shared.config.message_timeout, some).await;
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,10 @@
 //!
 //! Who has not shown that its address is its own takes nobody's place: the table of guests knows proved addresses only,
 //! and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
+//!
+//! Invariant: a connection stays at the address of its handshake. A packet that only seems to come from another would
+//! else be answered as if it were asked there, and what was lost of that answer be sent again to the old address, when
+//! the new one does not prove itself (RFC 9000 §9.3.2): whoever can forge an address inside would read what is hidden.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,7 +20,7 @@ use quinn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::accept::{Ended, Shared};
 use super::clock;
 use super::desk::Answered;
 use super::guests::Guest;
@@ -40,20 +44,42 @@ const ALL_INCOMING_OCTETS: u64 = 4 * 1024 * 1024;
 const LENGTH_OCTETS: usize = 2;
 /// A message with its length.
 const MAX_STREAM_OCTETS: u32 = u16::MAX as u32 + 2;
-/// What a client may send ahead on all streams of a connection, and what waits for its acknowledgement.
-const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
+/// What a client may send ahead on all streams of a connection, of which quinn keeps what comes out of order: one of the
+/// longest messages.
+const CONNECTION_WINDOW_OCTETS: u32 = MAX_STREAM_OCTETS;
+/// What waits for its acknowledgement; more waits in its [`Claim`](super::claim::Claim).
+const SEND_WINDOW_OCTETS: u64 = 64 * 1024;
 
 /// What every connection of a listener is offered.
-pub(super) fn terms(certificates: &Arc<Certificates>, shared: &Shared) -> ServerConfig {
-    let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS);
-    let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config
-        .transport_config(Arc::new(transport(shared.idle_timeout())))
-        .max_incoming(MAX_INCOMING)
-        .incoming_buffer_size(INCOMING_OCTETS)
-        .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
-    config
+pub(super) struct Terms {
+    config: Arc<ServerConfig>,
+    /// Told to the client in the handshake (RFC 9000 §10.1).
+    idle: Duration,
+}
+
+impl Terms {
+    pub(super) fn new(certificates: &Arc<Certificates>, idle: Duration) -> Self {
+        let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS);
+        let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config
+            .transport_config(Arc::new(transport(idle)))
+            .migration(false)
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size(INCOMING_OCTETS)
+            .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
+        Self { config: Arc::new(config), idle }
+    }
+
+    /// With the idle timeout of now, which a reload may have changed.
+    fn with(&mut self, idle: Duration) -> Arc<ServerConfig> {
+        if idle != self.idle {
+            let mut config = ServerConfig::clone(&self.config);
+            config.transport_config(Arc::new(transport(idle)));
+            *self = Self { config: Arc::new(config), idle };
+        }
+        Arc::clone(&self.config)
+    }
 }
 
 fn transport(idle: Duration) -> TransportConfig {
@@ -65,18 +91,24 @@ fn transport(idle: Duration) -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .stream_receive_window(VarInt::from_u32(MAX_STREAM_OCTETS))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_OCTETS))
-        .send_window(u64::from(CONNECTION_WINDOW_OCTETS))
+        .send_window(SEND_WINDOW_OCTETS)
         .max_idle_timeout(IdleTimeout::try_from(idle).ok());
     config
 }
 
 /// Starts an endpoint on a socket.
-pub(super) fn endpoint(socket: UdpSocket, terms: ServerConfig) -> io::Result<Endpoint> {
+pub(super) fn endpoint(socket: UdpSocket, terms: &Terms) -> io::Result<Endpoint> {
+    let terms = ServerConfig::clone(&terms.config);
     Endpoint::new(EndpointConfig::default(), Some(terms), socket, Arc::new(TokioRuntime))
 }
 
 /// Takes connections until the drain begins; handshakes do not wait for each other.
-pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>, handshake_timeout: Duration) {
+pub(super) async fn accept(
+    endpoint: Endpoint,
+    mut terms: Terms,
+    shared: Arc<Shared>,
+    handshake_timeout: Duration,
+) {
     let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
     loop {
         let incoming = tokio::select! {
@@ -93,8 +125,9 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Arc<Shared>, handshake_ti
             let _ = incoming.retry();
             continue;
         };
-        let shared = Arc::clone(&shared);
-        shared.tasks.clone().spawn(async move { greet(incoming, place, shared, handshake_timeout).await });
+        let (shared, terms) = (Arc::clone(&shared), terms.with(shared.idle_timeout()));
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move { greet(incoming, terms, place, shared, handshake_timeout).await });
     }
     // Connections close on their own; what they still say must get out.
     endpoint.set_server_config(None);
@@ -109,11 +142,18 @@ enum Place {
     Proved(Guest),
 }
 
-async fn greet(incoming: Incoming, place: Place, shared: Arc<Shared>, limit: Duration) {
+async fn greet(
+    incoming: Incoming,
+    terms: Arc<ServerConfig>,
+    place: Place,
+    shared: Arc<Shared>,
+    limit: Duration,
+) {
     let peer = incoming.remote_address();
+    let shaken = async { incoming.accept_with(terms)?.await };
     let connection = tokio::select! {
         () = place.lost() => return shared.note(peer, Ended::Evicted),
-        shaken = timeout(limit, incoming) => match shaken {
+        shaken = timeout(limit, shaken) => match shaken {
             Ok(Ok(connection)) => connection,
             Ok(Err(_)) => return shared.note(peer, Ended::Handshake),
             Err(_) => return shared.note(peer, Ended::SlowHandshake),
@@ -122,7 +162,7 @@ async fn greet(incoming: Incoming, place: Place, shared: Arc<Shared>, limit: Dur
     let guest = Arc::new(place.guest(peer, &shared));
     let ended = tokio::select! {
         () = guest.evicted() => Ended::Evicted,
-        ended = converse(&connection, &guest, &shared) => ended,
+        ended = converse(&connection, peer, &guest, &shared) => ended,
     };
     connection.close(code(ended), b"");
     shared.note(peer, ended);
@@ -149,16 +189,22 @@ impl Place {
     }
 }
 
-/// Questions until the connection ends; each stream is a task of this one's own.
-async fn converse(connection: &Connection, guest: &Arc<Guest>, shared: &Arc<Shared>) -> Ended {
+/// Questions until the connection ends; each stream is a task of this one's own. QUIC's own idle timeout counts any
+/// packet; who only says that it is there is idle all the same.
+async fn converse(
+    connection: &Connection,
+    peer: SocketAddr,
+    guest: &Arc<Guest>,
+    shared: &Arc<Shared>,
+) -> Ended {
     let mut streams = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             () = shared.drain.cancelled() => break,
+            ended = shared.over(guest), if streams.is_empty() => return ended,
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
                     let (guest, shared) = (Arc::clone(guest), Arc::clone(shared));
-                    let peer = connection.remote_address();
                     streams.spawn(async move { serve(send, receive, peer, &guest, &shared).await });
                 }
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
@@ -208,19 +254,19 @@ async fn exchange(
     guest: &Guest,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    let read = timeout(shared.config.message_timeout, read(receive, shared)).await;
+    let read = timeout(shared.config.message_timeout, read(receive, guest)).await;
     let message = read.unwrap_or(Err(Ended::SlowMessage))?;
     guest.active(clock::now());
-    let mut answer = vec![0; LENGTH_OCTETS];
-    let mut body = Vec::new();
-    if shared.answer(&message, peer, &mut body) == Answered::Not {
+    let mut answer = Vec::new();
+    if shared.answer(&message, peer, &mut answer) == Answered::Not {
         return Err(Ended::Garbage);
     }
-    let octets = u16::try_from(body.len()).expect("an answer over QUIC has at most 65,535 octets");
-    answer.copy_from_slice(&octets.to_be_bytes());
-    answer.append(&mut body);
+    let octets = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 octets");
+    let _room = guest.claim(answer.len()).ok_or(Ended::Crowded)?;
+    answer.splice(..0, octets.to_be_bytes());
     let sent = timeout(shared.config.write_timeout, async {
-        send.write_all(&answer).await?;
+        // Handed over, not copied.
+        send.write_chunk(answer.into()).await?;
         // RFC 9250 §4.2: the end of the stream says that the answer is complete.
         Ok::<_, quinn::WriteError>(send.finish())
     });
@@ -236,18 +282,17 @@ async fn exchange(
 }
 
 /// The message of a stream: its length, its octets, the end, and nothing else (RFC 9250 §4.2).
-async fn read(mut receive: RecvStream, shared: &Shared) -> Result<Vec<u8>, Ended> {
+async fn read(mut receive: RecvStream, guest: &Guest) -> Result<Vec<u8>, Ended> {
     let mut length = [0; LENGTH_OCTETS];
     receive.read_exact(&mut length).await.map_err(|error| match error {
         quinn::ReadExactError::FinishedEarly(_) => Ended::Garbage,
         quinn::ReadExactError::ReadError(_) => Ended::Closed,
     })?;
     let octets = usize::from(u16::from_be_bytes(length));
-    let leave = (octets > SMALL_OCTETS).then(|| shared.large_message());
-    if matches!(leave, Some(None)) {
+    let Some(_room) = guest.claim(octets) else {
         let _ = receive.stop(DOQ_EXCESSIVE_LOAD);
         return Err(Ended::Crowded);
-    }
+    };
     let message = receive.read_to_end(octets).await.map_err(|error| match error {
         ReadToEndError::TooLong => Ended::Garbage,
         ReadToEndError::Read(_) => Ended::Closed,

@@ -58,7 +58,7 @@ impl Sockets {
             let plain = plain.iter().map(|address| bind::bind(settings.plain, *address, config.udp));
             Ok(Side {
                 plain: plain.collect::<Result<_, _>>()?,
-                encrypted: Sealed::bind(encrypted, &settings)?,
+                encrypted: Sealed::bind(encrypted, &settings, config.udp)?,
             })
         });
         Ok(Self { outside: outside?, inside: inside?, admin })
@@ -80,11 +80,11 @@ impl Sockets {
 }
 
 impl Sealed {
-    fn bind(config: &config::Encrypted, settings: &Settings) -> Result<Self, BindError> {
+    fn bind(config: &config::Encrypted, settings: &Settings, udp: config::Udp) -> Result<Self, BindError> {
         let streams = |setting, addresses: &[SocketAddr]| {
             addresses.iter().map(|address| bind::bind_tcp(setting, *address)).collect::<Result<_, _>>()
         };
-        let quic = config.quic.iter().map(|address| bind::bind_udp(settings.quic, *address));
+        let quic = config.quic.iter().map(|address| bind::bind_udp(settings.quic, *address, udp));
         Ok(Self {
             tls: streams(settings.tls, &config.tls)?,
             https: streams(settings.https, &config.https)?,

@@ -32,15 +32,25 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let mut outgoing = Vec::new();
     let mut answer = Vec::new();
     loop {
-        if let Err(ended) = read_message(stream, &mut incoming, shared).await {
+        if let Err(ended) = read_message(stream, &mut incoming, guest, shared).await {
             return ended;
         }
         guest.active(clock::now());
-        let mut taken = 0;
+        let (mut taken, mut room) = (0, Vec::new());
         while let Some(message) = first_message(&incoming[taken..]) {
             taken += LENGTH_OCTETS + message.len();
             match shared.answer(message, peer, &mut answer) {
-                Answered::From(_) => append(&answer, &mut outgoing),
+                Answered::From(_) => {
+                    append(&answer, &mut outgoing);
+                    if answer.len() > SMALL_OCTETS {
+                        // A long one waits once, not twice, and has its room for as long as it does.
+                        match guest.claim(answer.len()) {
+                            Some(claimed) => room.push(claimed),
+                            None => return Ended::Crowded,
+                        }
+                        answer = Vec::new();
+                    }
+                }
                 // There is no telling where the next message would begin if this one was none.
                 Answered::Not => {
                     // What was asked before it is answered all the same; if that fails, too, it ends no later.
@@ -48,10 +58,11 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                     return Ended::Garbage;
                 }
             }
-            if outgoing.len() >= WRITE_OCTETS
-                && let Err(ended) = write(stream, &mut outgoing, shared.config.write_timeout).await
-            {
-                return ended;
+            if outgoing.len() >= WRITE_OCTETS {
+                if let Err(ended) = write(stream, &mut outgoing, shared.config.write_timeout).await {
+                    return ended;
+                }
+                room.clear();
             }
         }
         incoming.drain(..taken);
@@ -69,6 +80,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
 async fn read_message<S: AsyncRead + Unpin>(
     stream: &mut S,
     incoming: &mut Vec<u8>,
+    guest: &Guest,
     shared: &Shared,
 ) -> Result<(), Ended> {
     if incoming.is_empty() {
@@ -83,10 +95,10 @@ async fn read_message<S: AsyncRead + Unpin>(
         }
     }
     let whole = async {
-        let mut leave = None;
+        let mut room = None;
         while first_message(incoming).is_none() {
-            if wanted(incoming) > SMALL_OCTETS && leave.is_none() {
-                leave = Some(shared.large_message().ok_or(Ended::Crowded)?);
+            if wanted(incoming) > SMALL_OCTETS && room.is_none() {
+                room = Some(guest.claim(wanted(incoming)).ok_or(Ended::Crowded)?);
             }
             incoming.reserve(wanted(incoming).saturating_sub(incoming.len()).max(LENGTH_OCTETS));
             if stream.read_buf(incoming).await.unwrap_or(0) == 0 {

@@ -7,6 +7,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderNa
 use hyper::{Response, StatusCode};
 
 use super::request::{MEDIA_TYPE, Refusal};
+use crate::serve::claim::Claim;
 use crate::serve::desk::Answered;
 use crate::view::Which;
 use crate::wire::ttl;
@@ -14,13 +15,15 @@ use crate::wire::ttl;
 pub(super) type Body = Full<Bytes>;
 
 /// Every answer that DNS gives is a success of HTTP (RFC 8484 §4.2.1).
-pub(super) fn answer(answered: Answered, message: Vec<u8>) -> Response<Body> {
+///
+/// Its room is given back when the message has left, or is given up.
+pub(super) fn answer(answered: Answered, message: Vec<u8>, room: Claim) -> Response<Body> {
     let Answered::From(view) = answered else {
         let help = "this is not a DNS query";
         return refusal(Refusal { status: StatusCode::BAD_REQUEST, help });
     };
     let headers = [(CONTENT_TYPE, MEDIA_TYPE.to_owned()), (CACHE_CONTROL, cache_control(view, &message))];
-    build(StatusCode::OK, headers, message.into())
+    build(StatusCode::OK, headers, Bytes::from_owner(Held { message, _room: room }))
 }
 
 /// What is wrong, in words. Nobody keeps it.
@@ -48,6 +51,18 @@ fn cache_control(view: Which, message: &[u8]) -> String {
         (Which::Internal, _) => "private, no-store".to_owned(),
         (Which::Public, Some(seconds)) => format!("max-age={seconds}"),
         (Which::Public, None) => "no-store".to_owned(),
+    }
+}
+
+/// A message in its room.
+struct Held {
+    message: Vec<u8>,
+    _room: Claim,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.message
     }
 }
 

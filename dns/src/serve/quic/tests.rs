@@ -1,6 +1,9 @@
 //! What is QUIC's own about DNS over QUIC (RFC 9250): streams, their ends, and what is fatal.
 
-use quinn::{ConnectionError, VarInt};
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use quinn::{ConnectionError, Endpoint, VarInt};
 
 use crate::rtype::Type;
 use crate::serve::carrier::{PATIENCE, Servers, framed, over_quic};
@@ -90,5 +93,63 @@ async fn a_client_cannot_open_streams_of_one_direction() {
         opened = connection.open_uni() => panic!("there is credit for one: {opened:?}"),
         () = std::future::ready(()) => {}
     }
+    servers.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_the_idle_timeout_and_pings_do_not_stretch_it() {
+    let servers = Servers::new(tests::compliance().0);
+    let mut world = tests::compliance().0;
+    world.protocol.idle_timeout = Duration::from_millis(300);
+    servers.reload(world);
+    let server = servers.address(Transport::Quic, Listener::Outside);
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    for keep_alive in [None, Some(Duration::from_millis(50))] {
+        let mut transport = quinn::TransportConfig::default();
+        // Its own is far away, so that what the client does is the server's.
+        transport.keep_alive_interval(keep_alive);
+        let connection = servers.quic_with(&endpoint, transport, server).await;
+        let good = framed(&question(0, b""));
+        assert_eq!(over_quic(&connection, &good).await.unwrap()[3] & 15, 0);
+        let closed = tokio::time::timeout(PATIENCE, connection.closed()).await.expect("it is closed");
+        match (closed, keep_alive) {
+            // RFC 9250 §5.5: DOQ_NO_ERROR, if the silence that QUIC itself counts was not sooner.
+            (ConnectionError::ApplicationClosed(closed), _) => assert_eq!(closed.error_code.into_inner(), 0),
+            (ConnectionError::TimedOut, None) => {}
+            (other, _) => panic!("{keep_alive:?}: {other}"),
+        }
+    }
+    servers.end().await;
+}
+
+/// Who can forge an address inside must not have an answer made for it that then finds its way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_stays_at_the_address_of_its_handshake() {
+    let (world, hidden) = tests::leaks("127.0.0.2/32");
+    let servers = Servers::new(world);
+    let server = servers.address(Transport::Quic, Listener::Inside);
+    let mut question = hidden[0].clone();
+    question[..2].fill(0);
+    let rcode = |answer: Vec<u8>| answer[3] & 15;
+
+    let insider = Endpoint::client("127.0.0.2:0".parse().unwrap()).unwrap();
+    let connection = servers.quic_from(&insider, server).await;
+    assert_eq!(
+        rcode(over_quic(&connection, &framed(&question)).await.unwrap()),
+        0,
+        "it is not hidden inside"
+    );
+
+    let outsider = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_idle_timeout(Some(VarInt::from_u32(300).into()));
+    let connection = servers.quic_with(&outsider, transport, server).await;
+    assert_eq!(rcode(over_quic(&connection, &framed(&question)).await.unwrap()), 2, "the guard stops it");
+    outsider.rebind(UdpSocket::bind("127.0.0.2:0").unwrap()).unwrap();
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_all(&framed(&question)).await.unwrap();
+    send.finish().unwrap();
+    let answer = tokio::time::timeout(PATIENCE, receive.read_to_end(65_537)).await.expect("it ends");
+    assert!(answer.is_err(), "it is answered at an address that has not shaken hands");
     servers.end().await;
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Tcp;
 use crate::limit::Limits;
 use crate::metrics::Metrics;
+use crate::serve::claim::Allowance;
 use crate::serve::desk::Desk;
 use crate::view::{Listener, Transport};
 
@@ -181,18 +182,20 @@ async fn who_has_no_more_questions_still_gets_its_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_messages_need_leave_and_small_ones_do_not() {
+async fn large_messages_need_room_and_small_ones_do_not() {
     let shared = shared();
-    let mut all: Vec<_> = std::iter::from_fn(|| shared.large_message()).collect();
+    let others: Vec<_> = (0..200).map(|_| Allowance::new(&shared.table.pool)).collect();
+    let claims = |of: &Allowance| std::iter::from_fn(|| of.claim(65_535)).collect::<Vec<_>>();
+    let mut all: Vec<_> = others.iter().flat_map(claims).collect();
     let (mut large, large_ended) = talk(&shared, 4096);
-    large.write_all(b"\x10\x01").await.unwrap();
+    large.write_all(b"\xff\xff").await.unwrap();
     assert_eq!(large_ended.await.unwrap(), Ended::Crowded);
     let (mut small, _ended) = talk(&shared, 4096);
     small.write_all(&question(3)).await.unwrap();
     assert_eq!(read_answer(&mut small).await[1], 3);
-    all.pop();
+    all.truncate(all.len() - 2);
     let (mut large, large_ended) = talk(&shared, 4096);
-    large.write_all(b"\x10\x01").await.unwrap();
+    large.write_all(b"\xff\xff").await.unwrap();
     assert_eq!(large_ended.await.unwrap(), Ended::SlowMessage);
 }
 
