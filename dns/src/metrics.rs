@@ -4,7 +4,7 @@
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -25,6 +25,8 @@ pub struct Metrics {
     loads: [AtomicU64; LoadResult::ALL.len()],
     connections: [[Arc<AtomicU64>; Transport::ALL.len()]; LISTENERS.len()],
     endings: [Arc<Endings>; Transport::ALL.len()],
+    /// The time of Unix; 0 for none.
+    certificate_until: AtomicI64,
 }
 
 /// How connections of one transport ended.
@@ -138,6 +140,11 @@ impl Metrics {
         *lock(&self.served) = served;
     }
 
+    /// Until when the certificate in service is good, as the time of Unix; none if there is none.
+    pub(crate) fn certificate_until(&self, unix_seconds: Option<i64>) {
+        self.certificate_until.store(unix_seconds.unwrap_or_default(), Ordering::Relaxed);
+    }
+
     /// All of it in the text format of OpenMetrics.
     pub fn encode(self: &Arc<Self>) -> String {
         let mut registry = Registry::with_prefix("verge_dns");
@@ -220,6 +227,7 @@ impl Collector for Metrics {
         });
         counters(&mut encoder, "loads", "Times the zone files were read after a change", loads)?;
         self.encode_connections(&mut encoder)?;
+        self.encode_certificate(&mut encoder)?;
         self.encode_zones(&mut encoder)
     }
 }
@@ -269,6 +277,21 @@ impl Metrics {
             })
         });
         counters(encoder, "connections_ended", "Connections that ended, by what ended them", ended)
+    }
+
+    fn encode_certificate(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let until = self.certificate_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return Ok(());
+        }
+        let help = "When the first certificate of the chain in service expires";
+        let mut metric = encoder.encode_descriptor(
+            "tls_certificate_expiry_timestamp_seconds",
+            help,
+            None,
+            MetricType::Gauge,
+        )?;
+        metric.encode_gauge(&until)
     }
 
     fn encode_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -344,6 +367,7 @@ mod tests {
         let zone = ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7) };
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
+        metrics.certificate_until(Some(1_800_000_000));
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode();
         for line in [
@@ -356,6 +380,7 @@ mod tests {
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_generation 3",
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
+            "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",
             "verge_dns_connections_ended_total{transport=\"tls\",reason=\"slow_handshake\"} 1",
         ] {
             assert!(text.lines().any(|there| there == line), "{line} is not in\n{text}");

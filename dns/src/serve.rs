@@ -52,6 +52,7 @@ use self::sockets::Sockets;
 pub(crate) use self::sys::raise_descriptor_limit;
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
+pub(crate) use self::tls::{Standing, inspect};
 use crate::admin::{self, TokenError};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -174,7 +175,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         }
     }
     if let Some(certificates) = &certificates {
-        crew.tasks.spawn(Arc::clone(certificates).follow(crew.drain.clone()));
+        crew.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), crew.drain.clone()));
     }
     let loader = Loader::start(config, secrets, library, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));

@@ -133,6 +133,39 @@ fn check_says_which_files_with_hidden_records_everybody_can_read() {
 }
 
 #[test]
+fn check_says_what_is_wrong_with_a_certificate() {
+    let folder = folder(PUBLIC);
+    let file = |name: &str| folder.path().join(name);
+    let config = "zones = \"zones\"\nlisten_tls = [\"127.0.0.1:0\"]\n\
+        [tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n";
+    std::fs::write(file("dns.toml"), config).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let write = |until: (i32, u8)| {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until.0, until.1, 1);
+        std::fs::write(file("chain.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(file("key.pem"), key.serialize_pem()).unwrap();
+    };
+    let check = |expected: &str, code: i32| {
+        let output = run(folder.path(), &["check"]);
+        assert!(stdout(&output).contains(expected), "{expected} is not in {}", stdout(&output));
+        assert_eq!(output.status.code(), Some(code), "{expected}");
+    };
+    check("error[certificate]: chain.pem: No such file", 1);
+    write((4000, 1));
+    check("0 errors, 0 warnings", 0);
+    write((2001, 2));
+    check("warning[certificate]: chain.pem: the certificate expired on Feb  1 00:00:00 2001", 0);
+    let another = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(file("key.pem"), another.serialize_pem()).unwrap();
+    check("the first certificate is not for the private key", 1);
+    // Who names zones asks about them alone.
+    let output = run(folder.path(), &["check", "zones"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+}
+
+#[test]
 fn check_speaks_json() {
     let good = folder(GOOD);
     let document = json(&run(good.path(), &["check", "zones", "--format", "json"]));

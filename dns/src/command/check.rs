@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Format, Source, json, say, zones};
-use crate::config::Warning;
+use crate::config::{Tls, Warning};
 use crate::serve::reload::report::{Report, State, ZoneReport};
+use crate::serve::{self, Standing};
 use crate::zone::diagnostic::{self, Style};
 use crate::zone::privacy::{Extent, Hidden};
 use crate::zone::text::write_record;
@@ -30,6 +31,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for zone in &mut zones.loaded.report.zones {
         zone.problems.extend(zone.exposed());
     }
+    // Who names zones asks about them alone.
+    if let (true, Some(tls)) = (args.paths.is_empty(), zones.config.as_ref().and_then(|it| it.tls.as_ref())) {
+        zones.loaded.report.nameless.extend(problem_of_certificate(tls));
+    }
     let report = &zones.loaded.report;
     let warnings = zones.config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
     let totals = Totals::of(report, warnings.len());
@@ -38,6 +43,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Format::Json => json(&document(report, warnings, totals)),
     });
     if totals.errors > 0 { Err(Failure::Problems) } else { Ok(()) }
+}
+
+/// What is wrong with the certificate that a server would show.
+fn problem_of_certificate(files: &Tls) -> Option<Problem> {
+    let (severity, message) = match serve::inspect(files, serve::clock::system_now()) {
+        Ok(Standing::Good) => return None,
+        Ok(standing) => (Severity::Warning, format!("{}: {standing}", files.certificate.display())),
+        Err(error) => (Severity::Error, error.to_string()),
+    };
+    Some(Problem { severity, code: "certificate", at: None, message, help: None })
 }
 
 /// One hidden record, as it is shown.

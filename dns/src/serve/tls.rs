@@ -1,6 +1,7 @@
 //! TLS around the stream (RFC 7858) and under HTTP (RFC 8484): the handshake, and the terms on which it is made.
 
 mod certificates;
+mod validity;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(super) use self::certificates::Certificates;
+pub(crate) use self::certificates::inspect;
 pub use self::certificates::{CertificateError, CertificateFault};
+pub(crate) use self::validity::Standing;
 use super::accept::{Ended, Shared};
 use super::guests::Guest;
 use super::stream;

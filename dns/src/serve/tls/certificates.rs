@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
@@ -17,7 +17,10 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::validity::{Reminder, Standing, Validity, unix_seconds};
 use crate::config::Tls;
+use crate::metrics::Metrics;
+use crate::serve::clock;
 
 /// How often the files are looked at: two calls of `stat`.
 const POLL: Duration = Duration::from_secs(2);
@@ -140,9 +143,21 @@ impl Certificates {
         self.asked.notify_one();
     }
 
-    /// Looks at the files until the drain begins, and says what changed.
-    pub(crate) async fn follow(self: Arc<Self>, drain: CancellationToken) {
+    /// Until when the chain in service is good; none if it cannot be understood.
+    fn validity(&self) -> Option<Validity> {
+        Validity::of(&self.current.load().cert)
+    }
+
+    /// Looks at the files until the drain begins, and says what changed and what should.
+    pub(crate) async fn follow(self: Arc<Self>, metrics: Arc<Metrics>, drain: CancellationToken) {
+        let mut validity = self.validity();
+        let mut reminder = Reminder::default();
         loop {
+            metrics.certificate_until(validity.map(|it| it.until_unix_seconds()));
+            let now = unix_seconds(clock::system_now());
+            if let Some(standing) = validity.map(|it| it.judge(now)).filter(|it| reminder.is_due(*it, now)) {
+                tracing::warn!(certificate = %self.files.certificate.display(), "{standing}");
+            }
             let why = tokio::select! {
                 () = drain.cancelled() => return,
                 () = self.asked.notified() => Look::Asked,
@@ -153,6 +168,7 @@ impl Certificates {
             match looked.expect("looking does not panic") {
                 Looked::Same => {}
                 Looked::Renewed => {
+                    validity = self.validity();
                     tracing::info!(certificate = %self.files.certificate.display(), "another certificate is in service");
                 }
                 Looked::Refused(error) => {
@@ -183,6 +199,12 @@ impl Certificates {
             Err(error) => Looked::Refused(error),
         }
     }
+}
+
+/// What a server would say of the files at `now`, or why it would not start with them.
+pub(crate) fn inspect(files: &Tls, now: SystemTime) -> Result<Standing, CertificateError> {
+    let validity = Validity::of(&read(files)?.cert);
+    Ok(validity.map_or(Standing::Good, |it| it.judge(unix_seconds(now))))
 }
 
 /// Links are followed: a renewal often moves a link.
