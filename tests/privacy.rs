@@ -12,6 +12,8 @@ use std::path::Path;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use verge_dns::view::{Listener, Transport};
+use verge_stack::dns_client::carrier::{Asker, Carrier, Connection};
 use verge_stack::dns_client::{Question, over_tcp_from, over_udp_from};
 
 /// Lines that end in `;; hidden` are for the inside only; after `;; hidden, instead:` stands what an outsider's zone
@@ -129,19 +131,17 @@ const SIGNED: &str = "signed.example.net";
 async fn an_outsider_gets_the_bytes_of_a_zone_without_the_hidden_records() {
     let served = Served::new(&[(ZONE, &as_written()), (INTERNAL, INTERNAL_ZONE)]).await;
     let without = Served::new(&[(ZONE, &as_an_outsider_would_write_it())]).await;
-    let mut asked = 0;
-    for question in questions() {
-        for transport in [Transport::Udp, Transport::Tcp] {
+    let questions = questions();
+    assert!(questions.len() > 2_000, "{}: does the zone still exercise the rules?", questions.len());
+    for carrier in Carrier::ALL {
+        let mut ours = served.client(carrier, View::Outside).await;
+        let mut theirs = without.client(carrier, View::Outside).await;
+        for question in &questions {
             let packet = question.to_bytes();
-            let (ours, theirs) = tokio::join!(
-                transport.ask(served.outside(), &packet),
-                transport.ask(without.outside(), &packet)
-            );
-            assert_eq!(ours, theirs, "{question:?} over {transport:?}: {}", shown(&ours));
-            asked += 1;
+            let (ours, theirs) = tokio::join!(answer(&mut ours, &packet), answer(&mut theirs, &packet));
+            assert_eq!(ours, theirs, "{question:?} over {carrier:?}: {}", shown(&ours));
         }
     }
-    assert!(asked > 4_000, "only {asked} questions: does the zone still exercise the rules?");
     served.end().await;
     without.end().await;
 }
@@ -151,31 +151,33 @@ async fn no_hidden_address_or_name_is_in_any_byte_sent_outside() {
     let zones =
         [(ZONE, as_written()), (INTERNAL, INTERNAL_ZONE.to_owned()), (SIGNED, SIGNED_ZONE.to_owned())];
     let served = Served::new(&zones.each_ref().map(|(name, text)| (*name, text.as_str()))).await;
-    let hidden = hidden_bytes();
-    let mut seen_inside = BTreeSet::new();
-    // Outside, inside, outside again: what was asked inside must not stay in anything that outsiders are answered from (V8).
-    for view in [View::Outside, View::Inside, View::Outside] {
-        for question in questions() {
-            for transport in [Transport::Udp, Transport::Tcp] {
-                let answer = transport.ask(served.listener(view), &question.to_bytes()).await;
+    let (questions, hidden) = (questions(), hidden_bytes());
+    for carrier in Carrier::ALL {
+        let mut seen_inside = BTreeSet::new();
+        // Outside, inside, outside again: what was asked inside must not stay in anything that outsiders are answered
+        // from (V8).
+        for view in [View::Outside, View::Inside, View::Outside] {
+            let mut client = served.client(carrier, view).await;
+            for question in &questions {
+                let answer = answer(&mut client, &question.to_bytes()).await;
                 let after = after_the_question(&answer);
-                let found = hidden.iter().filter(|bytes| contains(after, bytes));
+                let found: Vec<_> = hidden.iter().filter(|bytes| contains(after, bytes)).collect();
                 match view {
-                    View::Inside => seen_inside.extend(found.cloned()),
-                    View::Outside => {
-                        let found: Vec<_> = found.collect();
-                        assert!(
-                            found.is_empty(),
-                            "{question:?} over {transport:?} shows {found:?}: {}",
-                            shown(&answer)
-                        );
-                    }
+                    View::Inside => seen_inside.extend(found.into_iter().cloned()),
+                    View::Outside => assert!(
+                        found.is_empty(),
+                        "{question:?} over {carrier:?} shows {found:?}: {}",
+                        shown(&answer)
+                    ),
                 }
             }
         }
+        let unseen: Vec<_> = hidden.difference(&seen_inside).collect();
+        assert!(
+            unseen.is_empty(),
+            "over {carrier:?} the inside never sees {unseen:?}, so their absence outside proves nothing"
+        );
     }
-    let unseen: Vec<_> = hidden.difference(&seen_inside).collect();
-    assert!(unseen.is_empty(), "the inside never sees {unseen:?}, so their absence outside proves nothing");
     served.end().await;
 }
 
@@ -258,6 +260,7 @@ const IPV6_STRANGER: &str = "::1";
 /// A server with zones of its own.
 struct Served {
     running: verge_dns::serve::Running,
+    asker: Asker,
     _zones: tempfile::TempDir,
 }
 
@@ -273,17 +276,22 @@ impl Served {
         for (apex, text) in zones {
             std::fs::write(folder.path().join(format!("{apex}.zone")), text).unwrap();
         }
-        let text = format!(
-            r#"zones = "."
-listen = ["127.0.0.1:0"]
-[internal]
-listen = ["127.0.0.1:0", "[::]:0"]
-clients = ["{INSIDER}/32"]
-zones = ["{INTERNAL}"]
-"#
-        );
-        let config = verge_dns::config::parse(&text, folder.path(), Path::new("dns.toml")).unwrap();
-        Self { running: verge_dns::serve::start(config).await.unwrap(), _zones: folder }
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("chain.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let config = verge_dns::config::parse(&config(), folder.path(), Path::new("dns.toml")).unwrap();
+        // From the insider's address: at the outside listener it must not matter.
+        let asker = Asker::new(INSIDER.parse().unwrap(), made.cert.der().clone()).unwrap();
+        Self { running: verge_dns::serve::start(config).await.unwrap(), asker, _zones: folder }
+    }
+
+    /// A connection to where a client of this view asks.
+    async fn client(&self, carrier: Carrier, view: View) -> Connection {
+        let (transport, listener) = (transport(carrier), view.listener());
+        let mut encrypted = self.running.listening().encrypted.iter();
+        let found = encrypted.find(|it| (it.transport, it.listener) == (transport, listener));
+        let server = found.map_or(self.listener(view), |it| it.address);
+        self.asker.connect(carrier, server).await.unwrap()
     }
 
     fn outside(&self) -> SocketAddr {
@@ -308,31 +316,57 @@ zones = ["{INTERNAL}"]
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Transport {
-    Udp,
-    Tcp,
+impl View {
+    fn listener(self) -> Listener {
+        match self {
+            Self::Outside => Listener::Outside,
+            Self::Inside => Listener::Inside,
+        }
+    }
 }
 
-impl Transport {
-    /// From the insider's address: at the outside listener it must not matter.
-    async fn ask(self, server: SocketAddr, packet: &[u8]) -> Vec<u8> {
-        let client = SocketAddr::new(INSIDER.parse().unwrap(), 0);
-        let answer = match self {
-            Self::Udp => over_udp_from(client, server, packet).await,
-            Self::Tcp => over_tcp_from(client, server, packet).await,
-        };
-        let answer = answer.unwrap();
-        // An independent codec can read every answer.
-        let message = Message::from_vec(&answer).unwrap();
-        assert_eq!(message.metadata.id.to_be_bytes(), packet[..2]);
-        answer
+fn config() -> String {
+    format!(
+        r#"zones = "."
+listen = ["127.0.0.1:0"]
+listen_tls = ["127.0.0.1:0"]
+listen_https = ["127.0.0.1:0"]
+listen_quic = ["127.0.0.1:0"]
+[internal]
+listen = ["127.0.0.1:0", "[::]:0"]
+listen_tls = ["127.0.0.1:0"]
+listen_https = ["127.0.0.1:0"]
+listen_quic = ["127.0.0.1:0"]
+clients = ["{INSIDER}/32"]
+zones = ["{INTERNAL}"]
+[tls]
+certificate = "chain.pem"
+key = "key.pem"
+"#
+    )
+}
+
+fn transport(carrier: Carrier) -> Transport {
+    match carrier {
+        Carrier::Udp => Transport::Udp,
+        Carrier::Tcp => Transport::Tcp,
+        Carrier::Tls => Transport::Tls,
+        Carrier::Get1 | Carrier::Post1 | Carrier::Get2 | Carrier::Post2 => Transport::Https,
+        Carrier::Quic => Transport::Quic,
     }
+}
+
+async fn answer(client: &mut Connection, packet: &[u8]) -> Vec<u8> {
+    let answer = client.ask(packet).await.unwrap();
+    // An independent codec can read every answer.
+    let message = Message::from_vec(&answer).unwrap();
+    assert_eq!(message.metadata.id.to_be_bytes(), packet[..2]);
+    answer
 }
 
 async fn ask(served: &Served, view: View, name: &str, rtype: RecordType) -> Message {
     let packet = Question::plain(1, name, rtype.into()).to_bytes();
-    Message::from_vec(&Transport::Udp.ask(served.listener(view), &packet).await).unwrap()
+    Message::from_vec(&answer(&mut served.client(Carrier::Udp, view).await, &packet).await).unwrap()
 }
 
 // --- The zone and its labels ---------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-//! DNS as bytes: questions as they travel, and the exchange over UDP and TCP. What comes back is not judged here;
-//! the tests look at the bytes and have an independent codec decode them.
+//! DNS as bytes: questions as they travel, and the exchange over UDP and TCP, or over [every transport](carrier). What
+//! comes back is not judged here; the tests look at the bytes and have an independent codec decode them.
+
+pub mod carrier;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -95,10 +97,10 @@ pub async fn over_tcp_from(client: SocketAddr, server: SocketAddr, packet: &[u8]
     exchange(socket.connect(server).await?, packet).await
 }
 
-async fn exchange(mut stream: TcpStream, packet: &[u8]) -> io::Result<Vec<u8>> {
-    let length = u16::try_from(packet.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // RFC 7766 §8: length and message in one write.
-    stream.write_all(&[&length.to_be_bytes(), packet].concat()).await?;
+/// One question and its answer on a stream.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, packet: &[u8]) -> io::Result<Vec<u8>> {
+    stream.write_all(&framed(packet)?).await?;
+    stream.flush().await?;
     let reading = async {
         let length = stream.read_u16().await?;
         let mut answer = vec![0; length.into()];
@@ -106,6 +108,12 @@ async fn exchange(mut stream: TcpStream, packet: &[u8]) -> io::Result<Vec<u8>> {
         Ok(answer)
     };
     timeout(PATIENCE, reading).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// With its length before it (RFC 1035 §4.2.2), for one write (RFC 7766 §8).
+fn framed(packet: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(packet.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    Ok([&length.to_be_bytes(), packet].concat())
 }
 
 const CLASS_IN: u16 = 1;

@@ -1,0 +1,176 @@
+//! What happens to honest clients while somebody else does harm: a server of our own on loopback, one fault after another,
+//! counts and times.
+//!
+//! `faults --ours target/release/verge-dns` runs them all in some two minutes; `--only idle` those whose names hold the
+//! word. An honest client asks a hundred times a second over each transport that is named, on one connection; it waits a
+//! second for an answer and asks again, five times at most. It is *lost* if none of that helped.
+//!
+//! TABLE
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program that waits for others and reports"
+)]
+
+mod attack;
+mod honest;
+mod server;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use verge_stack::dns_client::carrier::{Asker, Carrier};
+
+use self::attack::{Held, Way};
+use self::honest::Honest;
+use self::server::{Server, Site, TICKS_PER_SECOND};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The verge-dns program.
+    #[arg(long)]
+    ours: PathBuf,
+    /// Only faults whose names hold this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Nothing,
+    UdpFlood,
+    /// So many connections in this way, so many of them from each address.
+    Connections(usize, usize, Way),
+    QuicFlood(usize),
+    /// `kill -9`, and a new server on the same ports.
+    Kill,
+}
+
+struct Fault {
+    name: &'static str,
+    settings: &'static str,
+    descriptors: Option<u64>,
+    harm: Harm,
+    honest: &'static [Carrier],
+}
+
+const PLAIN: &[Carrier] = &[Carrier::Udp, Carrier::Tcp];
+const FIVE: &[Carrier] = &[Carrier::Udp, Carrier::Tcp, Carrier::Tls, Carrier::Get2, Carrier::Quic];
+/// So that connections stay until they are counted.
+const MANY: &str =
+    "tcp.max_connections = 16384\ntcp.max_connections_per_client = 200\ntcp.idle_timeout = \"60s\"";
+/// How long a fault is watched, from when it is complete.
+const WATCH: Duration = Duration::from_secs(4);
+
+const fn fault(name: &'static str, settings: &'static str, harm: Harm, honest: &'static [Carrier]) -> Fault {
+    Fault { name, settings, descriptors: None, harm, honest }
+}
+
+const fn idle(name: &'static str, count: usize, carrier: Carrier) -> Fault {
+    fault(name, MANY, Harm::Connections(count, 100, Way::Idle(carrier)), &[])
+}
+
+const FAULTS: &[Fault] = &[
+    fault("nothing", "", Harm::Nothing, FIVE),
+    fault("UDP buffers full", "", Harm::UdpFlood, PLAIN),
+    fault("10,000 idle TCP", "", Harm::Connections(10_000, 64, Way::Idle(Carrier::Tcp)), FIVE),
+    fault("10,000 half-open TLS", "", Harm::Connections(10_000, 64, Way::HalfHandshake), FIVE),
+    fault("2,000 slow readers", "", Harm::Connections(2_000, 50, Way::SlowReader), FIVE),
+    fault("5,000 QUIC handshakes", "", Harm::QuicFlood(5_000), FIVE),
+    Fault {
+        descriptors: Some(300),
+        ..fault("no descriptors left", "", Harm::Connections(2_000, 20, Way::Idle(Carrier::Tcp)), PLAIN)
+    },
+    fault("kill -9 and restart", "", Harm::Kill, FIVE),
+    idle("memory: 10,000 TCP", 10_000, Carrier::Tcp),
+    idle("memory: 2,000 TLS", 2_000, Carrier::Tls),
+    idle("memory: 2,000 HTTP/1.1", 2_000, Carrier::Get1),
+    idle("memory: 2,000 HTTP/2", 2_000, Carrier::Get2),
+    idle("memory: 2,000 QUIC", 2_000, Carrier::Quic),
+];
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let site = Site::new(&arguments.ours)?;
+    println!(
+        "fault | over | sent | again | lost | p50 | p99 | longest | RSS before → most → after | CPU | remarks"
+    );
+    println!("--- | --- | --- | --- | --- | --- | --- | --- | --- | --- | ---");
+    for fault in FAULTS.iter().filter(|it| it.name.contains(&arguments.only)) {
+        suffer(&site, fault).await?;
+    }
+    Ok(())
+}
+
+async fn suffer(site: &Site, fault: &Fault) -> io::Result<()> {
+    let mut server = site.start(fault.settings, [0; 4], fault.descriptors)?;
+    let asker = Asker::new([127, 0, 0, 1].into(), site.root.clone())?;
+    let honest: Vec<_> = fault
+        .honest
+        .iter()
+        .map(|carrier| Honest::start(asker.clone(), *carrier, server.address(*carrier)))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = server.taken()?;
+    let began = Instant::now();
+    let held = harm(site, &mut server, fault).await?;
+    let (made_in, complete) = (began.elapsed(), server.taken()?);
+    let mut most = complete.rss_kib;
+    let watched = Instant::now();
+    while watched.elapsed() < WATCH {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(server.taken()?.rss_kib);
+    }
+    let end = server.taken()?;
+    let ticks = end.cpu_ticks.saturating_sub(complete.cpu_ticks);
+    let cpu = f64::from(u32::try_from(ticks).unwrap_or(u32::MAX))
+        / TICKS_PER_SECOND
+        / watched.elapsed().as_secs_f64();
+    let said = held.said();
+    drop(held);
+    let mut tallies = Vec::new();
+    for client in honest {
+        tallies.push((format!("{:?}", client.carrier), client.stop().await));
+    }
+    if tallies.is_empty() {
+        tallies.push(("-".to_owned(), honest::Tally::default()));
+    }
+    for (over, tally) in tallies {
+        println!(
+            "{} | {over} | {} | {} | {} | {:.1?} | {:.1?} | {:.1?} | {} → {} → {} KiB | {cpu:.2} | {said} in {made_in:.1?}",
+            fault.name,
+            tally.sent,
+            tally.retried,
+            tally.lost,
+            tally.percentile(50),
+            tally.percentile(99),
+            tally.percentile(100),
+            before.rss_kib,
+            most,
+            end.rss_kib,
+        );
+    }
+    Ok(())
+}
+
+async fn harm(site: &Site, server: &mut Server, fault: &Fault) -> io::Result<Held> {
+    match fault.harm {
+        Harm::Nothing => Ok(Held::default()),
+        Harm::UdpFlood => attack::udp_flood(server.address(Carrier::Udp)),
+        Harm::Connections(count, per_client, way) => {
+            attack::connections(site, server, (count, per_client), way).await
+        }
+        Harm::QuicFlood(count) => attack::quic_flood(site, server, count).await,
+        Harm::Kill => {
+            let ports = server.ports();
+            server.kill()?;
+            *server = site.start(fault.settings, ports, fault.descriptors)?;
+            Ok(Held::default())
+        }
+    }
+}
