@@ -120,3 +120,34 @@ fn nothing_starts_without_a_certificate() {
     let error = Certificates::load(&files.config).unwrap_err().to_string();
     assert!(error.contains("chain.pem") && error.contains("`tls.certificate`"), "{error}");
 }
+
+/// A certificate that is good until the beginning of a year, and its key.
+fn until(year: i32) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(["one.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_have_the_end_of_the_certificate_in_service() {
+    let files = Files::new();
+    files.write(&until(2100));
+    let certificates = Certificates::load(&files.config).unwrap();
+    let (metrics, drain) = (Arc::new(Metrics::default()), CancellationToken::new());
+    let following = tokio::spawn(Arc::clone(&certificates).follow(Arc::clone(&metrics), drain.clone()));
+    for (year, expected) in [(2100, "4102444800"), (2101, "4133980800")] {
+        files.write(&until(year));
+        certificates.ask();
+        let line = format!("verge_dns_tls_certificate_expiry_timestamp_seconds {expected}\n");
+        let told = async {
+            while !metrics.encode().contains(&line) {
+                // Some looks are taken in that time, on the paused clock.
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(POLL * 100, told).await.unwrap_or_else(|_| panic!("{}", metrics.encode()));
+    }
+    drain.cancel();
+    following.await.unwrap();
+}
