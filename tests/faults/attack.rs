@@ -32,6 +32,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Holds what another attack does, too.
+    pub(crate) fn and(&mut self, other: Self) {
+        self.things.extend(other.things);
+        self.tried += other.tried;
+    }
+
     /// What came of it.
     pub(crate) fn said(&self) -> String {
         format!("{} of {} made", self.things.len(), self.tried)

@@ -26,7 +26,7 @@ use verge_stack::dns_client::carrier::{Asker, Carrier};
 
 use self::attack::{Held, Way};
 use self::honest::Honest;
-use self::server::{Server, Site, TICKS_PER_SECOND};
+use self::server::{Clock, Server, Site, TICKS_PER_SECOND};
 
 #[derive(Parser)]
 struct Arguments {
@@ -48,6 +48,8 @@ enum Harm {
     QuicFlood(usize),
     /// `kill -9`, and a new server on the same ports.
     Kill,
+    /// The wall clock is set by so many seconds; then come a hundred new connections of each kind.
+    Clock(i64),
 }
 
 struct Fault {
@@ -56,6 +58,12 @@ struct Fault {
     descriptors: Option<u64>,
     harm: Harm,
     honest: &'static [Carrier],
+}
+
+impl Fault {
+    fn clock(&self) -> Clock {
+        if matches!(self.harm, Harm::Clock(_)) { Clock::Ours } else { Clock::System }
+    }
 }
 
 const PLAIN: &[Carrier] = &[Carrier::Udp, Carrier::Tcp];
@@ -86,6 +94,8 @@ const FAULTS: &[Fault] = &[
         ..fault("no descriptors left", "", Harm::Connections(2_000, 20, Way::Idle(Carrier::Tcp)), PLAIN)
     },
     fault("kill -9 and restart", "", Harm::Kill, FIVE),
+    fault("clock a day ahead", "", Harm::Clock(86_400), FIVE),
+    fault("clock a day back", "", Harm::Clock(-86_400), FIVE),
     idle("memory: 10,000 TCP", 10_000, Carrier::Tcp),
     idle("memory: 2,000 TLS", 2_000, Carrier::Tls),
     idle("memory: 2,000 HTTP/1.1", 2_000, Carrier::Get1),
@@ -108,7 +118,8 @@ async fn main() -> io::Result<()> {
 }
 
 async fn suffer(site: &Site, fault: &Fault) -> io::Result<()> {
-    let mut server = site.start(fault.settings, [0; 4], fault.descriptors)?;
+    site.set_clock(0)?;
+    let mut server = site.start(fault.settings, [0; 4], fault.descriptors, fault.clock())?;
     let asker = Asker::new([127, 0, 0, 1].into(), site.root.clone())?;
     let honest: Vec<_> = fault
         .honest
@@ -169,8 +180,16 @@ async fn harm(site: &Site, server: &mut Server, fault: &Fault) -> io::Result<Hel
         Harm::Kill => {
             let ports = server.ports();
             server.kill()?;
-            *server = site.start(fault.settings, ports, fault.descriptors)?;
+            *server = site.start(fault.settings, ports, fault.descriptors, fault.clock())?;
             Ok(Held::default())
+        }
+        Harm::Clock(seconds) => {
+            site.set_clock(seconds)?;
+            let mut held = Held::default();
+            for carrier in [Carrier::Tls, Carrier::Get2, Carrier::Quic] {
+                held.and(attack::connections(site, server, (100, 50), Way::Idle(carrier)).await?);
+            }
+            Ok(held)
         }
     }
 }

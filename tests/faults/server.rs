@@ -23,6 +23,18 @@ pub(crate) struct Server {
     encrypted: [SocketAddr; 3],
 }
 
+const CLOCK: &str = "wall_clock.so";
+const OFFSET: &str = "clock_offset";
+
+/// Which wall clock a server reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The machine's.
+    System,
+    /// One that [`Site::set_clock`] sets.
+    Ours,
+}
+
 /// What a process has taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
@@ -49,7 +61,25 @@ impl Site {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
         std::fs::write(folder.path().join("chain.pem"), made.cert.pem())?;
         std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem())?;
-        Ok(Self { folder, program: program.canonicalize()?, root: made.cert.der().clone() })
+        let site = Self { folder, program: program.canonicalize()?, root: made.cert.der().clone() };
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/faults/wall_clock.c");
+        let compiler = Command::new("cc")
+            .args(["-O2", "-shared", "-fPIC", source, "-o"])
+            .arg(site.file(CLOCK))
+            .status()?;
+        if !compiler.success() {
+            return Err(io::Error::other("wall_clock.c needs a C compiler"));
+        }
+        Ok(site)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sets the wall clock of the servers, seconds ahead of everybody else's.
+    pub(crate) fn set_clock(&self, seconds: i64) -> io::Result<()> {
+        std::fs::write(self.file(OFFSET), seconds.to_string())
     }
 
     /// Starts a server on `ports` (0: any), with `settings` above all tables and at most so many `descriptors`.
@@ -58,6 +88,7 @@ impl Site {
         settings: &str,
         ports: [u16; 4],
         descriptors: Option<u64>,
+        clock: Clock,
     ) -> io::Result<Server> {
         let [plain, tls, https, quic] = ports;
         let config = format!(
@@ -83,6 +114,9 @@ key = \"key.pem\"
             None => Command::new(&self.program),
         };
         command.args(["serve", "--config", "dns.toml"]).current_dir(self.folder.path());
+        if clock == Clock::Ours {
+            command.env("LD_PRELOAD", self.file(CLOCK)).env("CLOCK_OFFSET", self.file(OFFSET));
+        }
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let mut next = || -> io::Result<SocketAddr> {
