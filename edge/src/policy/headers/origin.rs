@@ -77,7 +77,8 @@ pub fn deliverable(request: &RequestHead, name: &str) -> Result<(), Undeliverabl
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
     deliverable(request, hop.name)?;
     let mut headers = super::end_to_end(&request.headers);
-    for name in withheld(&request.headers) {
+    // What of it is the client's, `received` has taken away: the rest a site sets on purpose, but for what is ours to say.
+    for name in request.headers.keys().filter(|name| is_forwarded(name)) {
         headers.remove(name);
     }
     if !has_content(&request.headers) {
@@ -103,16 +104,48 @@ pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Whether no origin gets to see this field of a client.
 pub fn is_withheld(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || WITHHELD.contains(&name.as_str())
+    // Asked of each field of each request: most begin otherwise.
+    matches!(name.as_str().as_bytes()[0], b'f' | b'p' | b'x')
+        && (is_forwarded(name) || WITHHELD.binary_search(&name.as_str()).is_ok())
 }
 
+fn is_forwarded(name: &HeaderName) -> bool {
+    name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
+}
+
+/// By some framework or gateway taken for the request's own host, scheme, path, method or client; `proxy` by scripts for
+/// their environment's (CVE-2016-5385). No browser sends any of them. In order.
 const WITHHELD: &[&str] = &[
     "forwarded",
+    "forwarded-for",
+    "forwarded-host",
+    "forwarded-proto",
+    "front-end-https",
+    "proxy",
+    "x-forwarded",
+    "x-forwarder-for",
+    "x-host",
+    "x-host-override",
+    "x-http-destinationurl",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
+    "x-http-path-override",
     "x-method-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-method",
+    "x-original-path",
+    "x-original-uri",
     "x-original-url",
+    "x-override-url",
+    "x-proxy-host",
+    "x-proxy-url",
+    "x-request-uri",
+    "x-rewrite-uri",
     "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
 ];
 
 const CONDITIONS: [HeaderName; 6] = [
@@ -227,15 +260,25 @@ mod tests {
             "forwarded",
             &["for=192.0.2.1;host=\"a.example:8443\";proto=https"],
         );
-        for name in [
-            "x-forwarded-port",
-            "x-forwarded-prefix",
-            "x-original-url",
-            "x-rewrite-url",
-            "x-http-method-override",
-        ] {
+        for name in ["x-forwarded-port", "x-forwarded-prefix"] {
             check(&[(name, "evil")], &Ask::AsSent, name, &[]);
         }
+    }
+
+    #[test]
+    fn what_would_go_behind_the_keys_back_ends_here_unless_the_site_says_it() {
+        assert!(WITHHELD.is_sorted());
+        for name in WITHHELD {
+            let received =
+                crate::policy::headers::received(request("GET", "/x", &[(name, "evil"), ("x-own", "1")]));
+            assert_eq!(received.headers.keys().collect::<Vec<_>>(), ["x-own"], "{name}");
+        }
+        check(
+            &[("x-original-host", "www.example.com")],
+            &Ask::AsSent,
+            "x-original-host",
+            &["www.example.com"],
+        );
     }
 
     #[test]
