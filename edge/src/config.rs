@@ -17,6 +17,7 @@ mod tests;
 mod unit;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::key::KeyRules;
 use crate::pace;
 use crate::policy::Rules;
 use crate::policy::encoding::Coding;
+use crate::policy::reach::Reach;
 use crate::policy::rewrite::{FieldRules, ForwardTags, Redirect};
 
 /// Everything one edge needs to run.
@@ -104,6 +106,8 @@ pub struct OriginAddress {
     pub authority: String,
     /// Sent as Host instead of what the client asked for.
     pub host: Option<String>,
+    /// The addresses that it may be at.
+    pub reach: Reach,
 }
 
 /// How long an origin may take before a request to it has failed.
@@ -124,6 +128,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Holds the token that purge asks for; made with mode 0600 if absent.
     pub token_file: PathBuf,
+    /// As many purges at once, and then as many a minute.
+    pub purges_per_minute: NonZeroU32,
 }
 
 /// What a client may cost.

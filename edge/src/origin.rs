@@ -211,7 +211,7 @@ impl Origin {
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
             request.headers_mut().insert(http::header::HOST, host);
         }
-        connection::exchange(&self.pool, &self.address.authority, request, patience).await
+        connection::exchange(&self.pool, &self.address, request, patience).await
     }
 }
 
@@ -227,9 +227,10 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 fn fault(error: ProxyError) -> health::Fault {
     match error {
-        ProxyError::ConnectionRefused | ProxyError::ConnectionTimeout | ProxyError::DnsError => {
-            health::Fault::NoConnection
-        }
+        ProxyError::ConnectionRefused
+        | ProxyError::ConnectionTimeout
+        | ProxyError::DestinationIpProhibited
+        | ProxyError::DnsError => health::Fault::NoConnection,
         _ => health::Fault::NoResponse,
     }
 }

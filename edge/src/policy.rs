@@ -27,6 +27,7 @@ pub mod invalidate;
 mod model;
 pub mod pattern;
 pub mod range;
+pub mod reach;
 pub mod reuse;
 pub mod rewrite;
 pub mod rules;

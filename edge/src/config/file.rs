@@ -1,6 +1,7 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
         admin: file.admin.map(|admin| Admin {
             listen: admin.listen.unwrap_or(DEFAULT_ADMIN),
             token_file: base.join(admin.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
+            purges_per_minute: admin.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
         }),
         limits: limits(&file.limits),
         log: file.log.format.into(),
@@ -49,6 +51,8 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr:
 /// Edges that stand behind one another need names of their own, or the second takes the first's requests for a loop.
 const DEFAULT_NAME: &str = "verge-edge";
 const DEFAULT_TOKEN_FILE: &str = "verge-edge.token";
+/// A hundred a second: a whole section of a site at once, and more than editors write.
+const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it is not zero");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +90,7 @@ enum EvictionName {
 struct AdminTable {
     listen: Option<SocketAddr>,
     token_file: Option<String>,
+    purges_per_minute: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,10 +1,12 @@
 //! One `[[site]]`: whose requests, from which origins, by which rules.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -13,6 +15,7 @@ use super::place::Fault;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
+use crate::policy::reach::Reach;
 use crate::policy::rewrite::ForwardTags;
 
 #[derive(Deserialize)]
@@ -20,6 +23,8 @@ use crate::policy::rewrite::ForwardTags;
 pub(super) struct SiteTable {
     hosts: Spanned<Vec<Spanned<String>>>,
     origins: Spanned<Vec<Spanned<OriginEntry>>>,
+    #[serde(default)]
+    origin_networks: Vec<Spanned<String>>,
     pub(super) default_ttl: Option<Span>,
     pub(super) negative_ttl: Option<Span>,
     pub(super) max_ttl: Option<Span>,
@@ -89,7 +94,7 @@ fn site(
     Ok(Site {
         name,
         hosts,
-        origins: origins(table.origins)?,
+        origins: origins(table.origins, &networks(&table.origin_networks)?)?,
         rules,
         key: rules::key(table.key)?,
         max_object_bytes,
@@ -132,17 +137,31 @@ fn claim(
     }
 }
 
-fn origins(written: Spanned<Vec<Spanned<OriginEntry>>>) -> Result<Vec<OriginAddress>, Fault> {
+fn networks(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
+    let network = |text: &Spanned<String>| {
+        let address = || text.get_ref().parse::<IpAddr>().map(IpNet::from);
+        text.get_ref().parse().or_else(|_| address()).map_err(|_| {
+            let message = "not a network: write \"10.0.0.0/8\", \"fd00::/8\", or one address";
+            Fault::new(text.span(), message)
+        })
+    };
+    written.iter().map(network).collect()
+}
+
+fn origins(
+    written: Spanned<Vec<Spanned<OriginEntry>>>,
+    networks: &[IpNet],
+) -> Result<Vec<OriginAddress>, Fault> {
     if written.get_ref().is_empty() {
         return Err(Fault::new(
             written.span(),
             "a site needs at least one origin such as \"http://127.0.0.1:8000\"",
         ));
     }
-    written.into_inner().into_iter().map(origin).collect()
+    written.into_inner().into_iter().map(|written| origin(written, networks)).collect()
 }
 
-fn origin(written: Spanned<OriginEntry>) -> Result<OriginAddress, Fault> {
+fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAddress, Fault> {
     let span = written.span();
     let (url, host) = match written.into_inner() {
         OriginEntry::Url(url) => (url, None),
@@ -161,5 +180,6 @@ fn origin(written: Spanned<OriginEntry>) -> Result<OriginAddress, Fault> {
         return Err(wrong("not a host and port"));
     }
     let port = authority.port_u16().unwrap_or(80);
-    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host })
+    let reach = Reach::of(authority.host(), networks);
+    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host, reach })
 }

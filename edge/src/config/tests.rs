@@ -65,11 +65,13 @@ fn without_a_star_other_hosts_have_no_site() {
 
 #[test]
 fn origins_are_strings_or_tables() {
-    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test" }, "http://[::1]:82/"]"#;
+    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test" }, "http://[::1]:82/"]
+        origin_networks = ["10.0.0.0/8"]"#;
     let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
     let origin = |authority: &str, host: Option<&str>| OriginAddress {
         authority: authority.to_owned(),
         host: host.map(str::to_owned),
+        reach: Reach::of(authority.rsplit_once(':').unwrap().0, &["10.0.0.0/8".parse().unwrap()]),
     };
     let expected = [origin("a:80", None), origin("b:81", Some("c.test")), origin("[::1]:82", None)];
     assert_eq!(config.sites.all()[0].origins, expected);
@@ -126,6 +128,7 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     check("[\"http://127.0.0.1:8000\"]", "[]", "8:11", "at least one origin");
     check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "socket address");
     check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");
+    check("[admin]", "[admin]\npurges_per_minute = 0", "10:21", "nonzero");
     check("[admin]", "default_ttl = 5\n[admin]", "9:15", "such as \"4s\"");
     check("listen = [\"127", "name = \"1 x\"\nlisten = [\"127", "2:8", "a name is a letter");
 }
@@ -153,6 +156,7 @@ fn a_sites_rules_are_read_or_pointed_at() {
         assert!(error.starts_with(&format!("edge.toml:{place}: ")) && error.contains(message), "{error}");
     };
     check("bypass = [\"admin\"]", "9:11", "begins with `/`");
+    check("origin_networks = [\"::1\", \"10/8\"]", "9:27", "write \"10.0.0.0/8\"");
     check("set_cookie = \"strips\"", "9:14", "did you mean `strip`?");
     check("max_object = \"400MiB\"", "9:14", "a quarter of `memory`");
     check("[[site.ttl]]\npath = \"/\"\nstatus = [99]\nttl = \"1s\"", "11:11", "from 200");
@@ -195,6 +199,7 @@ fn the_reference_names_every_key_and_its_default() {
         let times = (limits.head_timeout, limits.pace, limits.drain);
         (cache.memory_bytes, cache.max_object_bytes, limits.head_bytes, limits.connections, times)
     };
+    assert_eq!(config.admin.as_ref().unwrap().purges_per_minute.get(), 6_000);
     assert_eq!(of(&config), of(&read(&SMALLEST.replace("memory = \"512MiB\"\n", "")).unwrap()));
     // serde lists the keys that it knows; each must be in the reference.
     let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";

@@ -1,19 +1,20 @@
 //! One request over one connection: an idle one if there is one, else a new one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::body::{OriginBody, RequestBody};
 use super::coding::{Coding, coding};
 use super::pool::Pool;
-use crate::config::Patience;
+use crate::config::{OriginAddress, Patience};
 use crate::policy::headers::status::ProxyError;
 
 /// What one origin did with a request.
@@ -29,7 +30,7 @@ pub(super) enum Exchange {
 
 pub(super) async fn exchange(
     pool: &Pool,
-    authority: &str,
+    address: &OriginAddress,
     mut request: Request<RequestBody>,
     patience: Patience,
 ) -> Exchange {
@@ -40,15 +41,16 @@ pub(super) async fn exchange(
             other => return other,
         }
     }
-    match timeout(patience.connect, connect(authority)).await {
+    match timeout(patience.connect, connect(address)).await {
         Ok(Ok(sender)) => send(sender, request, pool, patience).await,
         Ok(Err(error)) => Exchange::Unsent(request, error),
         Err(_) => Exchange::Unsent(request, ProxyError::ConnectionTimeout),
     }
 }
 
-async fn connect(authority: &str) -> Result<SendRequest<RequestBody>, ProxyError> {
-    let stream = TcpStream::connect(authority).await.map_err(|error| connect_error(&error))?;
+async fn connect(address: &OriginAddress) -> Result<SendRequest<RequestBody>, ProxyError> {
+    let places = resolve(address).await?;
+    let stream = TcpStream::connect(&*places).await.map_err(|error| connect_error(&error))?;
     // Requests are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let (sender, connection) = http1::Builder::new()
@@ -60,6 +62,21 @@ async fn connect(authority: &str) -> Result<SendRequest<RequestBody>, ProxyError
     // What ends the connection also ends the exchange on it, where it is told.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
+}
+
+/// Where the origin may be reached. A name is resolved for each connection, and may lead somewhere else each time.
+async fn resolve(address: &OriginAddress) -> Result<Vec<SocketAddr>, ProxyError> {
+    let found = lookup_host(&address.authority).await.map_err(|_| ProxyError::DnsError)?;
+    let (admitted, denied): (Vec<_>, Vec<_>) = found.partition(|found| address.reach.admits(found.ip()));
+    if !denied.is_empty() {
+        let (origin, led_to) = (&address.authority, &denied);
+        tracing::warn!(target: "verge_edge::origin", origin, ?led_to, "the name leads to addresses that are not public and not in `origin_networks`");
+    }
+    match admitted {
+        none if none.is_empty() && denied.is_empty() => Err(ProxyError::DnsError),
+        none if none.is_empty() => Err(ProxyError::DestinationIpProhibited),
+        admitted => Ok(admitted),
+    }
 }
 
 /// Fields in a response's head; real ones have some tens.
@@ -117,8 +134,6 @@ async fn first_byte<F: Future>(answer: F, limit: Duration) -> Result<F::Output, 
 fn connect_error(error: &io::Error) -> ProxyError {
     match error.kind() {
         io::ErrorKind::TimedOut => ProxyError::ConnectionTimeout,
-        // tokio gives resolver failures as errors without an OS code.
-        _ if error.raw_os_error().is_none() => ProxyError::DnsError,
         _ => ProxyError::ConnectionRefused,
     }
 }

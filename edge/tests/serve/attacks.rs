@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use verge_edge::clock::Clock;
 use verge_edge::config;
 use verge_edge::serve;
 
@@ -267,6 +268,30 @@ async fn a_host_leads_to_no_place_that_is_not_configured() {
     let got = ask("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n".into()).await;
     assert_eq!((got.status, got.field("location")), (302, target));
     assert_eq!((origin.count(), elsewhere.count()), (1, 0));
+}
+
+/// Row 21: a name is DNS's to lead anywhere, so it leads to public addresses only, or where the config says.
+#[tokio::test]
+async fn a_name_leads_to_no_private_address_that_the_config_does_not_name() {
+    let origin = Origin::answering(|_| response("200 OK", "", "inside")).await;
+    let port = origin.address.port();
+    let get = async |host: &str, networks: &str| {
+        let site = format!("origin_networks = [{networks}]");
+        let rig = Rig::named(Clock::system(), "\"*\"", &[format!("{host}:{port}")], "", &site).await;
+        rig.get("/").await
+    };
+    // No URL calls these an address, so they are names, and every resolver turns them into 127.0.0.1.
+    for (number, name) in ["127.1", "2130706433", "0x7f.1"].into_iter().enumerate() {
+        for elsewhere in ["", "\"10.0.0.0/8\", \"::1\""] {
+            let got = get(name, elsewhere).await;
+            assert_eq!(got.status, 502, "{name} {got:?}");
+            assert!(got.field("proxy-status").contains("error=destination_ip_prohibited"), "{got:?}");
+            assert_eq!(origin.connections(), number, "{name} was connected to");
+        }
+        assert_eq!(get(name, "\"127.0.0.0/8\"").await.text(), "inside");
+    }
+    assert_eq!(get("localhost", "").await.text(), "inside");
+    assert_eq!(get("127.0.0.1", "").await.text(), "inside");
 }
 
 /// Row 24: however many ask at once, the origin is asked once; and when its answer breaks off, once more, not by all.

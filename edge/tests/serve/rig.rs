@@ -38,13 +38,24 @@ impl Rig {
 
     /// As `for_hosts`, by this clock.
     pub async fn at(clock: Clock, hosts: &str, origins: &[SocketAddr], top: &str, site: &str) -> Self {
+        let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
+        Self::named(clock, hosts, &origins, top, site).await
+    }
+
+    /// As `at`, with origins as a URL has them, `host:port`.
+    pub async fn named(clock: Clock, hosts: &str, origins: &[String], top: &str, site: &str) -> Self {
         let origins: Vec<String> = origins.iter().map(|origin| format!("\"http://{origin}\"")).collect();
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [{hosts}]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
             origins.join(", ")
         );
+        Self::of(clock, &text).await
+    }
+
+    /// An edge with this file.
+    pub async fn of(clock: Clock, text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+        let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
         let running = serve::start_at(config, clock.clone()).await.unwrap();
         let public = running.listening().public[0];
         let admin = running.listening().admin.unwrap();

@@ -62,6 +62,8 @@ pub enum Fetch {
 pub enum ProxyError {
     /// A name did not resolve.
     DnsError,
+    /// A name led to addresses that it must not lead to.
+    DestinationIpProhibited,
     /// No origin is in service.
     DestinationUnavailable,
     /// Connecting took too long.
@@ -156,6 +158,7 @@ impl ProxyError {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DnsError => "dns_error",
+            Self::DestinationIpProhibited => "destination_ip_prohibited",
             Self::DestinationUnavailable => "destination_unavailable",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionRefused => "connection_refused",
@@ -175,6 +178,7 @@ impl ProxyError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::DnsError
+            | Self::DestinationIpProhibited
             | Self::ConnectionRefused
             | Self::ConnectionTerminated
             | Self::HttpResponseIncomplete
