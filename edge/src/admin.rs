@@ -9,17 +9,20 @@
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
-//! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`.
+//! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond `purges_per_minute` get 429
+//! and, in `Retry-After`, when to come again.
 
 mod explain;
 mod purge;
 pub mod push;
+mod rate;
 mod token;
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,7 +42,9 @@ pub use explain::{ExplainRequest, Explained, Variant};
 pub use purge::{PurgeRequest, Purged};
 pub use token::Token;
 
+use crate::metrics::Asked;
 use crate::serve::Edge;
+use rate::Bucket;
 
 /// The listener's task.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub(crate) struct Running {
 struct Desk {
     edge: Arc<Edge>,
     token: Token,
+    purges: Mutex<Bucket>,
 }
 
 /// Operators and scrapers; more wait.
@@ -63,10 +69,15 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until it is stopped.
-pub(crate) fn run(listener: TcpListener, token: Token, edge: Arc<Edge>) -> Running {
+pub(crate) fn run(
+    listener: TcpListener,
+    token: Token,
+    purges_per_minute: NonZeroU32,
+    edge: Arc<Edge>,
+) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
-    let desk = Arc::new(Desk { edge, token });
+    let desk = Arc::new(Desk { edge, token, purges: Mutex::new(Bucket::new(purges_per_minute)) });
     running.connections.spawn(async move {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -146,18 +157,40 @@ impl Desk {
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push") if !authorized => unauthorized(),
+            (_, "/purge" | "/explain" | "/push") if !authorized => {
+                self.edge.metrics.asked(Asked::Unauthorized);
+                unauthorized()
+            }
             (&Method::PUT, "/push") => json(push::push(&self.edge, request).await),
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
                 Ok(body) => json(explain::explain(&self.edge, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
-            (&Method::POST, "/purge") => match whole(request.into_body()).await {
-                Ok(body) => json(purge::purge(&self.edge, &body)),
-                Err(refused) => json::<()>(Err(refused)),
+            (&Method::POST, "/purge") => match self.purge_allowed() {
+                Ok(()) => self.purge(request.into_body()).await,
+                Err(wait) => too_many(wait),
             },
             (_, "/purge" | "/explain" | "/push") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
+        }
+    }
+}
+
+impl Desk {
+    /// Each wide purge makes every stored response be compared once more, and each one may send its clients to the
+    /// origins: a script that runs wild must not do that all day.
+    fn purge_allowed(&self) -> Result<(), Duration> {
+        let taken = self.purges.lock().unwrap_or_else(PoisonError::into_inner).take(self.edge.clock.now());
+        taken.inspect_err(|wait| {
+            self.edge.metrics.asked(Asked::TooManyPurges);
+            tracing::warn!(target: "verge_edge::purge", ?wait, "purges beyond `purges_per_minute`");
+        })
+    }
+
+    async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {
+        match whole(body).await {
+            Ok(body) => json(purge::purge(&self.edge, &body)),
+            Err(refused) => json::<()>(Err(refused)),
         }
     }
 }
@@ -183,6 +216,14 @@ fn json<T: Serialize>(done: Result<T, Refused>) -> Response<Full<Bytes>> {
 fn unauthorized() -> Response<Full<Bytes>> {
     let mut refusal = plain(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer TOKEN`");
     refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    refusal
+}
+
+fn too_many(wait: Duration) -> Response<Full<Bytes>> {
+    let mut refusal = plain(StatusCode::TOO_MANY_REQUESTS, "more purges than `purges_per_minute` allows");
+    // RFC 9110 §10.2.3: whole seconds; a part of one counts.
+    let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
     refusal
 }
 

@@ -30,6 +30,7 @@ struct All {
     fetches: Gauge,
     waiting: Gauge,
     origin_errors: Family<OriginError, Counter>,
+    asked: Family<AskedLabel, Counter>,
     hit_seconds: Histogram,
     miss_seconds: Histogram,
     connections: Gauge,
@@ -103,6 +104,37 @@ struct Dropped {
     why: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AskedLabel {
+    what: &'static str,
+}
+
+/// What somebody asked of the admin listener, as far as it changes something or should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A purge, and it is in effect.
+    Purged,
+    /// A purge beyond what a minute may have.
+    TooManyPurges,
+    /// Content was put into the store.
+    Pushed,
+    /// Something without the token.
+    Unauthorized,
+}
+
+impl Asked {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Purged => "purged",
+            Self::TooManyPurges => "too-many-purges",
+            Self::Pushed => "pushed",
+            Self::Unauthorized => "unauthorized",
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let all = All {
@@ -115,6 +147,7 @@ impl Default for Metrics {
             fetches: Gauge::default(),
             waiting: Gauge::default(),
             origin_errors: Family::default(),
+            asked: Family::default(),
             hit_seconds: Histogram::new(HIT_SECONDS),
             miss_seconds: Histogram::new(MISS_SECONDS),
             connections: Gauge::default(),
@@ -162,6 +195,7 @@ impl All {
             "Requests that an origin did not answer",
             self.origin_errors.clone(),
         );
+        registry.register("admin", "What was asked of the admin listener", self.asked.clone());
         let hit = "From the request's head to the response's, answered from memory";
         registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
         let miss = "From the request's head to the response's, with an origin in between";
@@ -235,6 +269,11 @@ impl Metrics {
     pub fn origin_failed(&self, origin: &str, error: ProxyError) {
         let labels = OriginError { origin: origin.to_owned(), error: error.as_str() };
         self.0.origin_errors.get_or_create(&labels).inc();
+    }
+
+    /// Somebody asked something of the admin listener.
+    pub fn asked(&self, what: Asked) {
+        self.0.asked.get_or_create(&AskedLabel { what: what.as_str() }).inc();
     }
 
     /// How many client connections are open.

@@ -122,13 +122,16 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     }
     let admin_listener = match &config.admin {
         None => None,
-        Some(admin) => Some((bind("admin.listen", admin.listen).await?, admin_token(admin)?)),
+        Some(admin) => {
+            let bound = bind("admin.listen", admin.listen).await?;
+            Some((bound, admin_token(admin)?, admin.purges_per_minute))
+        }
     };
     let public = listeners.iter().map(|(_, address)| *address).collect();
     let edge = Arc::new(edge(config, clock));
-    let admin = admin_listener.map(|((listener, address), token)| {
+    let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
         tracing::info!(target: "verge_edge", %address, "admin listening");
-        (address, admin::run(listener, token, Arc::clone(&edge)))
+        (address, admin::run(listener, token, purges_per_minute, Arc::clone(&edge)))
     });
     let floor = floor(edge);
     for (listener, address) in listeners {

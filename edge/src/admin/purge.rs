@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use crate::key::{KeyRules, key};
+use crate::metrics::Asked;
 use crate::policy::{RequestHead, tags};
 use crate::serve::{Edge, Found};
-use crate::store::{Mode, Scope};
+use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
 
 /// What to purge: one of the five, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,7 @@ pub(super) fn purge(edge: &Edge, body: &[u8]) -> Result<Purged, Refused> {
     let scope = scope(edge, &asked)?;
     let mode = if asked.soft { Mode::Soft } else { Mode::Hard };
     let purged = edge.store.purge(&scope, mode, edge.clock.now());
+    edge.metrics.asked(Asked::Purged);
     tracing::info!(target: "verge_edge::purge", ?asked, ?purged, "purged");
     Ok(Purged { purged })
 }
@@ -82,7 +84,11 @@ fn scope(edge: &Edge, asked: &PurgeRequest) -> Result<Scope, Refused> {
         PurgeRequest { url: None, prefix: Some(prefix), tag: None, site: None, all: false, .. } => {
             let found = found(edge, prefix, HeaderMap::new())?;
             // All of the query, whatever the site leaves of it in its keys.
-            Ok(Scope::Prefix(key(&found.request, &KeyRules::default()).url()))
+            let prefix = key(&found.request, &KeyRules::default()).url();
+            if prefix.len() > MAX_PREFIX_BYTES {
+                return Err(Refused::bad(format!("a prefix has {MAX_PREFIX_BYTES} bytes at most")));
+            }
+            Ok(Scope::Prefix(prefix))
         }
         PurgeRequest { url: None, prefix: None, tag: Some(tag), site, all: false, .. } => {
             if !tags::is_tag(tag.as_bytes()) {

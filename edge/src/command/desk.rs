@@ -41,6 +41,8 @@ pub(super) struct Line {
 
 /// What is asked is done at once; that takes no time worth waiting for.
 const LIMIT: Duration = Duration::from_secs(10);
+/// A long list of purges is carried out as fast as the edge allows; what it does not allow within this is an error.
+const MAX_WAIT: Duration = Duration::from_secs(120);
 /// An answer is a sentence or a list of variants with their fields.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
@@ -68,12 +70,21 @@ impl Line {
         path: &str,
         question: &Q,
     ) -> Result<A, Failed> {
-        let body = serde_json::to_vec(question).expect("plain data is JSON");
-        let request = Request::builder().method(Method::POST).uri(path).body(Full::new(Bytes::from(body)));
-        let asked = self.send(request.map_err(Failed::because)?);
-        let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
-        let response = timeout(LIMIT, asked).await.map_err(late)??;
-        serde_json::from_slice(&answer(response).await?).map_err(Failed::because)
+        let body = Bytes::from(serde_json::to_vec(question).expect("plain data is JSON"));
+        let mut waited = Duration::ZERO;
+        loop {
+            let request = Request::builder().method(Method::POST).uri(path).body(Full::new(body.clone()));
+            let asked = self.send(request.map_err(Failed::because)?);
+            let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
+            let response = timeout(LIMIT, asked).await.map_err(late)??;
+            match retry_after(&response) {
+                Some(wait) if waited + wait <= MAX_WAIT => {
+                    tokio::time::sleep(wait).await;
+                    waited += wait;
+                }
+                _ => return serde_json::from_slice(&answer(response).await?).map_err(Failed::because),
+            }
+        }
     }
 
     /// Sends one request on a connection of its own.
@@ -94,6 +105,12 @@ impl Line {
         request.headers_mut().insert(header::AUTHORIZATION, token);
         sender.send_request(request).await.map_err(Failed::because)
     }
+}
+
+/// How long to wait if this was one question too many (RFC 6585 §4).
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    let secs = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    (response.status() == StatusCode::TOO_MANY_REQUESTS).then(|| Duration::from_secs(secs))
 }
 
 /// The body of a 2xx answer; the sentence of another.

@@ -1,5 +1,9 @@
 //! What a purge takes, and when.
 
+use std::time::{Duration, SystemTime};
+
+use verge_edge::clock::Clock;
+
 use super::client::Client;
 use super::rig::{Origin, Rig, response, soon};
 
@@ -56,6 +60,7 @@ async fn what_is_not_one_purge_is_refused_with_what_to_write() {
         (r#"{"tag": ""}"#, 400),
         (r#"{"tags": ["x"]}"#, 400),
         (r#"{"site": "none.test"}"#, 404),
+        (&*format!("{{\"prefix\": \"http://site.test/{}\"}}", "a".repeat(1_100)), 400),
     ] {
         let got = rig.ask("/purge", body).await;
         assert_eq!(got.status, status, "{body}: {got:?}");
@@ -164,10 +169,41 @@ async fn nobody_purges_without_the_token_nor_on_the_public_listener() {
     let body = r#"{"all": true}"#;
     let post = format!("POST /purge HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(Client::connect(rig.admin).await.raw(post.as_bytes()).await.status, 401);
+    let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
+    assert!(metrics.contains("verge_edge_admin_total{what=\"unauthorized\"} 1\n"), "{metrics}");
     // An origin may have a PURGE and a /purge of its own: they are requests as others are.
     let purge = b"PURGE /a HTTP/1.1\r\nHost: other.test\r\n\r\n";
     assert_eq!(rig.client().await.raw(purge).await.status, 200);
     rig.client().await.raw(post.as_bytes()).await;
     assert_eq!(origin.count(), 3);
     rig.get("/a").await.assert_hit();
+}
+
+/// EDGE §2, class 27: nor, with the token, as often as a script that runs wild would.
+#[tokio::test]
+async fn purges_beyond_what_a_minute_may_have_wait() {
+    let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;
+    let clock = Clock::standing(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\npurges_per_minute = 2\n",
+        origin.address
+    );
+    let rig = Rig::of(clock, &text).await;
+    let all = r#"{"all": true}"#;
+    for _ in 0..2 {
+        assert_eq!(rig.ask("/purge", all).await.status, 200);
+    }
+    rig.get("/a").await;
+    let refused = rig.ask("/purge", all).await;
+    assert_eq!((refused.status, refused.field("retry-after").as_str()), (429, "30"));
+    rig.get("/a").await.assert_hit();
+    rig.pass(30);
+    assert_eq!(rig.ask("/purge", all).await.status, 200);
+    rig.get("/a").await.assert_forwarded();
+    let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
+    for line in
+        ["verge_edge_admin_total{what=\"purged\"} 3", "verge_edge_admin_total{what=\"too-many-purges\"} 1"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
+    }
 }
