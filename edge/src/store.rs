@@ -27,7 +27,7 @@ use moka::sync::Cache;
 pub use body::{Body, Reading};
 pub use memory::{Budget, Share};
 pub use object::{Object, Variants};
-pub use purge::{Epoch, Mode, Purges, Scope, Ticket};
+pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 
 use crate::config::{self, Eviction};
 use crate::key::Key;
@@ -69,7 +69,12 @@ impl Store {
             .eviction_listener(|_, variants: Variants, _| variants.unlist())
             .build();
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
-        Self { objects, purges: Purges::new(), fills: Budget::new(shares.fills_bytes), heavy }
+        Self {
+            objects,
+            purges: Purges::new(config.memory_bytes),
+            fills: Budget::new(shares.fills_bytes),
+            heavy,
+        }
     }
 
     /// What is stored under `key` and not gone; what a soft purge covers is stale.
@@ -131,9 +136,10 @@ impl Store {
         })
     }
 
-    /// Puts `object` in the place of everything under its key.
-    pub fn put_alone(&self, key: &Key, object: &Arc<Object>, ticket: &Ticket) -> Put {
-        self.compute(key, object, ticket, |_| Some(Variants::only(Arc::clone(object))))
+    /// Puts `objects`, which are the same in several codings, in the place of everything under their key.
+    pub fn put_alone(&self, key: &Key, objects: &[Arc<Object>], ticket: &Ticket) -> Put {
+        let Some(first) = objects.first() else { return Put::Kept };
+        self.compute(key, first, ticket, |_| Some(objects.iter().cloned().collect()))
     }
 
     /// Whether something is stored under `key`, once the memory's bound was seen to.

@@ -83,10 +83,6 @@ impl Variants {
         Self(self.0.iter().filter(|object| keep(object)).cloned().collect())
     }
 
-    pub(super) fn only(object: Arc<Object>) -> Self {
-        Self([object].into())
-    }
-
     pub(super) fn with(&self, newest: Arc<Object>, instead: Option<&Arc<Object>>) -> Self {
         let stays = |object: &&Arc<Object>| {
             (object.entry.selecting != newest.entry.selecting || object.entry.is_beside(&newest.entry))

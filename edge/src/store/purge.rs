@@ -3,12 +3,17 @@
 //! A purge of one key takes the stored responses out and is noted for the fetches that run. All wider scopes are marks
 //! (`marks`) that are compared when a response is found: a purge costs the same for one response and for a million,
 //! and none is searched for. A response that was compared once is not compared again before the next purge.
+//!
+//! Invariant: what purges are remembered by is bounded, whatever is purged and however often; beyond the bounds more is
+//! gone than was purged, never less.
 
 mod marks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
@@ -17,8 +22,8 @@ use http::HeaderMap;
 
 use super::object::{Object, Variants};
 use crate::key::{Key, KeyRules};
-pub use marks::Mode;
 pub(super) use marks::Subject;
+pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing};
 
 /// The epoch that a stored response is from: how many purges had happened when it was asked for.
@@ -68,8 +73,12 @@ struct State {
     birth: Arc<u64>,
     /// The epochs that something may still be from, oldest first.
     births: VecDeque<Weak<u64>>,
-    /// Of keys, as long as a fetch runs that began before it: stored objects of the key are removed, not compared.
-    keys: HashMap<Key, u64>,
+    /// Of keys, as long as a fetch runs that began before it: stored objects of the key are removed, not compared. By
+    /// the key's hash: keys are up to some KiB long and clients choose them. Two that share one cost a fetch.
+    keys: HashMap<u64, u64>,
+    /// Their purges, oldest first.
+    noted: VecDeque<(u64, u64)>,
+    hasher: RandomState,
     /// Fetches from before this are void whatever their key: what is left of keys that were too many to note.
     fetches: u64,
     /// How many fetches run that began in an epoch.
@@ -112,8 +121,10 @@ impl Scope {
 }
 
 impl Purges {
-    pub(super) fn new() -> Arc<Self> {
-        Self::bounded(MAX_MARKS)
+    /// For a store of so many bytes.
+    pub(super) fn new(memory_bytes: u64) -> Arc<Self> {
+        let marks = (memory_bytes / MEMORY_PER_MARK_BYTES).max(LEAST_MARKS);
+        Self::bounded(usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS)))
     }
 
     fn bounded(marks: usize) -> Arc<Self> {
@@ -124,6 +135,8 @@ impl Purges {
             births: [Arc::downgrade(&birth)].into(),
             birth,
             keys: HashMap::new(),
+            noted: VecDeque::new(),
+            hasher: RandomState::new(),
             fetches: 0,
             running: BTreeMap::new(),
         };
@@ -234,8 +247,12 @@ impl Purges {
     }
 }
 
-/// Marks are some hundred bytes each; responses that nobody asked for during as many purges are fetched again.
+/// Responses that nobody asked for during as many purges are fetched again …
 const MAX_MARKS: usize = 65_536;
+/// … or during fewer where there is little memory: a mark takes 350 bytes at most, so all of them a fortieth of it.
+const MEMORY_PER_MARK_BYTES: u64 = 16 << 10;
+/// Room enough for a deployment that purges what it changes.
+const LEAST_MARKS: u64 = 1_024;
 /// Purged keys that are noted while fetches run; beyond, all those fetches are void, which costs a refetch.
 const MAX_KEYS: usize = 65_536;
 
@@ -244,14 +261,25 @@ impl State {
         self.marks.note(name, mode, self.now, now);
         self.birth = Arc::new(self.now);
         self.births.push_back(Arc::downgrade(&self.birth));
-        while self.births.front().is_some_and(|birth| birth.strong_count() == 0) {
+        if self.births.len() > self.marks.limit() {
+            // The oldest that may live is from before the oldest mark there is room for.
             self.births.pop_front();
+            let oldest = self.oldest_birth();
+            self.marks.give_up_before(oldest);
         }
-        if self.births.len() > MAX_MARKS {
-            self.births.retain(|birth| birth.strong_count() > 0);
-        }
-        let oldest = self.births.front().and_then(Weak::upgrade).map_or(self.now, |birth| *birth);
+        let oldest = self.oldest_birth();
         self.marks.forget_before(oldest);
+    }
+
+    /// The epoch of the oldest that still lives. Others drop theirs without this lock, so it is looked at once.
+    fn oldest_birth(&mut self) -> u64 {
+        while let Some(birth) = self.births.front() {
+            match birth.upgrade() {
+                Some(birth) => return *birth,
+                None => drop(self.births.pop_front()),
+            }
+        }
+        self.now
     }
 
     /// How a fetch that began in `epoch` stands.
@@ -260,16 +288,19 @@ impl State {
     }
 
     fn note(&mut self, key: &Key, now: u64) {
-        if self.keys.len() >= MAX_KEYS {
+        if self.noted.len() >= MAX_KEYS {
             self.keys.clear();
+            self.noted.clear();
             self.fetches = now;
         } else if !self.running.is_empty() {
-            self.keys.insert(key.clone(), now);
+            let hash = self.hasher.hash_one(key);
+            self.keys.insert(hash, now);
+            self.noted.push_back((now, hash));
         }
     }
 
     fn of(&self, key: &Key) -> u64 {
-        self.keys.get(key).copied().unwrap_or(0).max(self.fetches)
+        self.keys.get(&self.hasher.hash_one(key)).copied().unwrap_or(0).max(self.fetches)
     }
 
     /// A purged key matters as long as a fetch from before its purge runs.
@@ -279,7 +310,16 @@ impl State {
             if *count == 0 {
                 self.running.remove(&epoch);
                 let oldest = self.running.first_key_value().map_or(u64::MAX, |(oldest, _)| *oldest);
-                self.keys.retain(|_, purged| *purged > oldest);
+                self.forget_keys(oldest);
+            }
+        }
+    }
+
+    /// Each purge of a key is looked at once here, however many fetches end.
+    fn forget_keys(&mut self, until: u64) {
+        while let Some((purged, hash)) = self.noted.pop_front_if(|(purged, _)| *purged <= until) {
+            if self.keys.get(&hash) == Some(&purged) {
+                self.keys.remove(&hash);
             }
         }
     }

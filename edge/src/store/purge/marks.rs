@@ -8,6 +8,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
@@ -64,7 +65,7 @@ pub(super) struct Marks {
     limit: usize,
     /// By the hash of the name: two names that share one are purged together, which costs a fetch.
     named: HashMap<u64, Purged>,
-    prefixes: Vec<(Box<str>, Purged)>,
+    prefixes: Vec<(Arc<str>, Purged)>,
     /// By any tag, for a response that counts as having all.
     any_tag: Purged,
     order: VecDeque<(u64, Place)>,
@@ -75,7 +76,8 @@ pub(super) struct Marks {
 #[derive(Debug, Clone)]
 enum Place {
     Named(u64),
-    Prefix(Box<str>),
+    /// Shared with `prefixes`, however often it is purged.
+    Prefix(Arc<str>),
 }
 
 /// The last purges of one name.
@@ -86,6 +88,8 @@ struct Purged {
     softs: VecDeque<(u64, SystemTime)>,
 }
 
+/// They are kept whole.
+pub const MAX_PREFIX_BYTES: usize = 1_024;
 /// Each is compared with every response from before the last purge, once.
 pub(super) const MAX_PREFIXES: usize = 1_024;
 
@@ -112,8 +116,9 @@ impl Marks {
                     self.prefixes.push(((*prefix).into(), Purged::default()));
                     self.prefixes.len() - 1
                 });
-                self.prefixes[index].1.at(mode, epoch, now);
-                Place::Prefix((*prefix).into())
+                let (prefix, purged) = &mut self.prefixes[index];
+                purged.at(mode, epoch, now);
+                Place::Prefix(Arc::clone(prefix))
             }
             other => {
                 let hash = self.hash(other);
@@ -135,6 +140,16 @@ impl Marks {
         while self.order.front().is_some_and(|(epoch, _)| *epoch <= oldest) {
             self.forget_oldest();
         }
+    }
+
+    /// What is from before `oldest` is gone: there is no room to remember what came over it.
+    pub(super) fn give_up_before(&mut self, oldest: u64) {
+        self.floor = self.floor.max(oldest);
+    }
+
+    /// How many there may be.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// How a subject from epoch `since` stands.
@@ -171,7 +186,7 @@ impl Marks {
         }
         if !self.prefixes.is_empty() {
             let url = key.url();
-            let begins = |(prefix, _): &&(Box<str>, Purged)| url.starts_with(&**prefix);
+            let begins = |(prefix, _): &&(Arc<str>, Purged)| url.starts_with(&**prefix);
             self.prefixes.iter().filter(begins).for_each(|(_, purged)| found(purged));
         }
     }

@@ -37,7 +37,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
     // Which of: the same key, the same URL under another key, another URL, another site; all tagged.
     let check = |scope: Scope, expected: [bool; 4]| {
         for mode in [Mode::Hard, Mode::Soft] {
-            let purges = Purges::new();
+            let purges = Purges::bounded(MAX_MARKS);
             let before = Purges::begin(&purges);
             purges.advance(&scope, mode, UNIX_EPOCH);
             let after = Purges::begin(&purges);
@@ -67,7 +67,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
 fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
     let name = key("http://a/x", "1");
     for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
-        let purges = Purges::new();
+        let purges = Purges::bounded(MAX_MARKS);
         let tagged = fields(&[("cache-tag", "t")]);
         let subject = Subject { key: &name, site: 0, headers: Some(&tagged) };
         let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
@@ -84,7 +84,7 @@ fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
 
 #[test]
 fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
-    let purges = Purges::new();
+    let purges = Purges::bounded(MAX_MARKS);
     let hard = |name: &str| purges.advance(&Scope::Key(key(name, "")), Mode::Hard, UNIX_EPOCH);
     let first = Purges::begin(&purges);
     hard("http://a/a");
@@ -102,7 +102,7 @@ fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
 
 #[test]
 fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
-    let purges = Purges::new();
+    let purges = Purges::bounded(MAX_MARKS);
     let before = Purges::begin(&purges);
     for number in 0..=MAX_KEYS {
         let key = Key::from_bytes(number.to_string().as_bytes());
@@ -116,7 +116,7 @@ fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
 
 #[test]
 fn marks_go_with_the_last_response_from_before_them() {
-    let purges = Purges::new();
+    let purges = Purges::bounded(MAX_MARKS);
     let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
     let marks = || purges.lock().marks.len();
     let first = Purges::begin(&purges);
