@@ -18,12 +18,13 @@ mod marker;
 mod table;
 mod verdict;
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version};
-use tokio::sync::Semaphore;
 
 pub use fill::INTERRUPTED;
 pub use log::Reader;
@@ -34,8 +35,10 @@ use crate::config::Site;
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::origin::{Answered, Early, Origins};
+use crate::policy::encoding::Coding;
 use crate::policy::{RequestHead, Selecting, range};
 use crate::store::{Mode, Store, Ticket};
+use fill::encode::{Encoder, Room, Work};
 use fill::{Fill, Meant};
 use marker::Markers;
 use table::{Joined, Table};
@@ -51,7 +54,7 @@ pub struct Flights {
     /// This edge's name in the fields that it adds.
     name: String,
     /// Room for bodies that are encoded while they fill.
-    encoders: Arc<Semaphore>,
+    encoders: Room,
 }
 
 /// One site as a fetch needs it.
@@ -124,7 +127,7 @@ impl Flights {
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
-        let encoders = Arc::new(Semaphore::new(fill::encode::MAX_AT_ONCE));
+        let encoders = Room::new(store.fills());
         Self { table, apart: Markers::default(), store, clock, metrics, name, encoders }
     }
 
@@ -161,6 +164,19 @@ impl Flights {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
+    }
+
+    /// Encodes a body that is here already, as it would have been while it filled. None: there is no memory for it now.
+    ///
+    /// # Errors
+    /// When the encoder fails.
+    pub async fn encode(&self, coding: Coding, pieces: &[Bytes]) -> io::Result<Option<Vec<Bytes>>> {
+        let Some(mut encoder) = Encoder::in_turn(coding, &self.encoders).await else { return Ok(None) };
+        let mut encoded = BytesMut::new();
+        for work in pieces.iter().cloned().map(Work::Encode).chain([Work::End]) {
+            encoded.extend_from_slice(&encoder.work(work).await?);
+        }
+        Ok(Some(vec![encoded.freeze()]))
     }
 
     fn join(&self, fetch: &Fetch, company: Company) -> Joined {

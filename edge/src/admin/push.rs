@@ -1,8 +1,12 @@
 //! `PUT /push`: content put into the store ahead of demand.
 //!
 //! `Verge-URL` says where, `Verge-TTL` for how many seconds; all other fields of the request are the response's, the body
-//! is its body. It is stored as if the origin had sent it in answer to a plain GET, so `policy` has the last word, and it
-//! takes the place of everything under its key. Fetches that began before are void.
+//! is its body. It is stored as if the origin had sent it in answer to a plain GET, so `policy` has the last word, and in
+//! each coding that the site compresses into. It takes the place of everything under its key. Fetches that began before
+//! are void.
+//!
+//! It is kept as what was fetched is: until its place is needed, a purge takes it, or the program ends. There is no disk
+//! behind the memory: after a restart, push again.
 
 use std::sync::Arc;
 
@@ -16,8 +20,10 @@ use tokio::time::timeout;
 
 use super::Refused;
 use super::purge::found;
+use crate::metrics::Asked;
+use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
-use crate::policy::{Admit, Entry, ResponseHead, admit};
+use crate::policy::{Admit, Entry, RequestHead, ResponseHead, admit};
 use crate::serve::{Edge, Found};
 use crate::store::{self, Object, Put, Scope, Share};
 
@@ -35,6 +41,8 @@ pub struct Pushed {
     pub etag: String,
     /// Seconds that it is fresh.
     pub fresh_secs: u64,
+    /// The codings in which it is stored as well, and its bytes in each.
+    pub encoded: Vec<(String, u64)>,
 }
 
 pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Pushed, Refused> {
@@ -52,8 +60,7 @@ pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Push
     let content = content(edge, body, limit, &mut share).await?;
     let head = ResponseHead { status: StatusCode::OK, headers: head(&parts.headers, &content)? };
     let now = edge.clock.now();
-    let rules = &site.site.rules;
-    let lifetime = match admit(&request, &head, now, rules, now) {
+    let lifetime = match admit(&request, &head, now, &site.site.rules, now) {
         Admit::Keep(lifetime) => lifetime,
         Admit::Leave(why) => {
             let sentence = format!("it may not be stored: {}", why.as_str());
@@ -61,23 +68,91 @@ pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Push
         }
     };
     let fresh_secs = lifetime.fresh_secs;
-    let entry = Entry::new(&request, &head, lifetime, now, now, Some(content.length));
+    let etag = head.headers.get(header::ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
+    let mut pushed =
+        Pushed { bytes: content.length, etag: etag.unwrap_or_default(), fresh_secs, encoded: Vec::new() };
+    let forms = forms(edge, url, Form { request, head, content }, &mut share).await?;
+    let codings = forms.iter().filter_map(|form| Some((form.coding()?, form.content.length)));
+    pushed.encoded.extend(codings);
     let purged = || Refused { status: StatusCode::CONFLICT, sentence: "a purge came meanwhile".into() };
     let scope = Scope::Key(key.clone());
-    let ticket =
-        edge.store.supersede(&ticket, &scope, &key, site.index, &head.headers, now).ok_or_else(purged)?;
-    let body = store::Body::new(content.pieces, edge.store.fills());
-    let object = Object { entry, body, site: site.index, epoch: ticket.epoch() };
-    if edge.store.put_alone(&key, &Arc::new(object), &ticket) == Put::Purged {
+    let tags = &forms[0].head.headers;
+    let ticket = edge.store.supersede(&ticket, &scope, &key, site.index, tags, now).ok_or_else(purged)?;
+    let object = |Form { request, head, content }: Form| {
+        let entry = Entry::new(&request, &head, lifetime.clone(), now, now, Some(content.length));
+        let body = store::Body::new(content.pieces, edge.store.fills());
+        Arc::new(Object { entry, body, site: site.index, epoch: ticket.epoch() })
+    };
+    let objects: Vec<_> = forms.into_iter().map(object).collect();
+    if edge.store.put_alone(&key, &objects, &ticket) == Put::Purged {
         return Err(purged());
     }
     if !edge.store.holds(&key) {
         let sentence = "the memory is full of what is asked for more often".into();
         return Err(Refused { status: StatusCode::INSUFFICIENT_STORAGE, sentence });
     }
-    let etag = head.headers.get(header::ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
-    tracing::info!(target: "verge_edge::push", url, bytes = content.length, fresh_secs, "pushed");
-    Ok(Pushed { bytes: content.length, etag: etag.unwrap_or_default(), fresh_secs })
+    edge.metrics.asked(Asked::Pushed);
+    tracing::info!(target: "verge_edge::push", url, ?pushed, "pushed");
+    Ok(pushed)
+}
+
+/// The content as one kind of client gets it, and the request of such a client.
+struct Form {
+    request: RequestHead,
+    head: ResponseHead,
+    content: Content,
+}
+
+impl Form {
+    fn coding(&self) -> Option<String> {
+        let coding = self.head.headers.get(header::CONTENT_ENCODING)?;
+        Some(String::from_utf8_lossy(coding.as_bytes()).into_owned())
+    }
+}
+
+/// As it came, first, and in each coding into which the site would have put it while it was fetched.
+async fn forms(edge: &Edge, url: &str, plain: Form, share: &mut Share) -> Result<Vec<Form>, Refused> {
+    let mut forms = vec![plain];
+    let Found { site, key, .. } = found(edge, url, HeaderMap::new())?;
+    for coding in &site.site.compress {
+        let accepts = (header::ACCEPT_ENCODING, HeaderValue::from_static(coding.as_str()));
+        let of_client = found(edge, url, HeaderMap::from_iter([accepts]))?;
+        let Form { head, content, .. } = &forms[0];
+        let length = Some(content.length);
+        let is_chosen = encoding::chosen(&of_client.request.headers, head, &[*coding], length).is_some();
+        // A site may have made Accept-Encoding a part of its keys: then the others' are filled when they ask.
+        if is_chosen && of_client.key == key {
+            let mut head = head.clone();
+            encoding::encoded(&mut head, *coding);
+            let content = content.encoded(edge, *coding, share).await?;
+            forms.push(Form { request: of_client.request, head, content });
+        }
+    }
+    if forms.len() > 1 {
+        encoding::mark(&mut forms[0].head, &site.site.compress);
+    }
+    Ok(forms)
+}
+
+impl Content {
+    async fn encoded(&self, edge: &Edge, coding: Coding, share: &mut Share) -> Result<Self, Refused> {
+        let failed = |error| Refused {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            sentence: format!("cannot encode it ({}): {error}", coding.as_str()),
+        };
+        let encoded = edge.flights.encode(coding, &self.pieces).await.map_err(failed)?;
+        let pieces = encoded.ok_or_else(no_memory)?;
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+        if !share.grow(length) {
+            return Err(no_memory());
+        }
+        Ok(Self { pieces, length, hash: self.hash })
+    }
+}
+
+fn no_memory() -> Refused {
+    let sentence = "no memory left for what is on its way in: try again".into();
+    Refused { status: StatusCode::SERVICE_UNAVAILABLE, sentence }
 }
 
 struct Content {
@@ -102,8 +177,7 @@ async fn content(edge: &Edge, mut body: Incoming, limit: u64, share: &mut Share)
             return Err(too_big(limit));
         }
         if !share.grow(data.len() as u64) {
-            let sentence = "no memory left for what is on its way in: try again".into();
-            return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, sentence });
+            return Err(no_memory());
         }
         std::hash::Hasher::write(&mut hasher, &data);
         open.extend_from_slice(&data);

@@ -1,4 +1,4 @@
-//! `verge-edge push DIR|FILE…`: puts files into a running edge's cache ahead of demand.
+//! `verge-edge push DIR|FILE…`: puts files into a running edge's cache ahead of demand; they are gone when it restarts.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -37,6 +37,12 @@ pub(super) struct Push {
     desk: Desk,
 }
 
+fn told(url: &str, pushed: &Pushed) -> String {
+    let encoded = pushed.encoded.iter().map(|(coding, bytes)| format!(", {bytes} as {coding}"));
+    let encoded: String = encoded.collect();
+    format!("{url}: {} bytes{encoded}, fresh for {} s", pushed.bytes, pushed.fresh_secs)
+}
+
 fn seconds(text: &str) -> Result<u64, String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800)];
     let parsed = units
@@ -59,9 +65,7 @@ impl Push {
         let items = self.items()?;
         for item in &items {
             match self.push(&line, item).await {
-                Ok((url, pushed)) => {
-                    super::say(format!("{url}: {} bytes, fresh for {} s", pushed.bytes, pushed.fresh_secs))
-                }
+                Ok((url, pushed)) => super::say(told(&url, &pushed)),
                 Err(why) => {
                     failed += 1;
                     why.about(&item.file.display().to_string()).report();

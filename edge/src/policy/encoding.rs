@@ -4,6 +4,10 @@
 //! none. That is what selects a variant and what the origin is asked for, so a key has as many variants as the site has
 //! codings and one more.
 //!
+//! Parts of a representation stay as the origin sent them, and so does a whole that was put together from parts: ranges
+//! count the bytes of one coding (RFC 9110 §14.1.2), and those that clients hold of it are of the origin's. It is encoded
+//! when it is next fetched whole.
+//!
 //! Invariant: nothing is ever decoded here, so no body can grow (EDGE §2, class 22).
 //! Invariant: what is encoded is what is stored for all: no secret of one client is compressed beside another's words.
 

@@ -8,11 +8,11 @@ use super::rig::{Origin, Rig, response, soon};
 const CSS: &str = "Cache-Control: max-age=60\r\nContent-Type: text/css\r\nETag: \"v1\"\r\n";
 const ALL: &str = "compress = [\"br\", \"zstd\", \"gzip\"]";
 
-fn page() -> String {
+pub fn page() -> String {
     (0..2_000).map(|n| format!(".rule-{n} {{ color: red }}\n")).collect()
 }
 
-fn decoded(got: &Got) -> String {
+pub fn decoded(got: &Got) -> String {
     let (mut out, body) = (String::new(), got.body.as_slice());
     match got.field("content-encoding").as_str() {
         "" => return got.text(),
@@ -25,7 +25,7 @@ fn decoded(got: &Got) -> String {
     out
 }
 
-async fn get(rig: &Rig, path: &str, accept: &str) -> Got {
+pub async fn get(rig: &Rig, path: &str, accept: &str) -> Got {
     let fields = if accept.is_empty() { String::new() } else { format!("Accept-Encoding: {accept}\r\n") };
     rig.client().await.get_with(path, &fields).await
 }

@@ -1,6 +1,7 @@
 //! Content that is put into the edge ahead of demand.
 
 use super::client::{Client, Got};
+use super::encoding::{decoded, get, page};
 use super::rig::{Origin, Rig, response};
 
 async fn push(rig: &Rig, path: &str, fields: &str, body: &str) -> Got {
@@ -102,4 +103,53 @@ async fn a_purge_during_a_push_wins_and_a_push_wins_over_a_fetch_from_before_it(
     old.respond(&response("200 OK", "Cache-Control: max-age=60\r\n", "old")).await;
     assert_eq!(early.response().await.text(), "old");
     assert_eq!(rig.get("/a").await.text(), "pushed");
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_a_hit_in_each_coding_that_the_site_compresses_into() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "compress = [\"br\", \"zstd\", \"gzip\"]").await;
+    let fields = "Content-Type: text/css\r\nCache-Tag: t\r\nVerge-TTL: 60\r\n";
+    let pushed = push(&rig, "/a", fields, &page()).await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    for (accept, coding) in
+        [("gzip, br", "br"), ("zstd", "zstd"), ("gzip, deflate", "gzip"), ("", ""), ("deflate", "")]
+    {
+        let got = get(&rig, "/a", accept).await;
+        got.assert_hit();
+        assert_eq!(
+            (got.field("content-encoding").as_str(), got.field("vary").as_str()),
+            (coding, "Accept-Encoding")
+        );
+        assert_eq!(decoded(&got), page(), "{accept}");
+        assert_eq!(got.field("etag").starts_with("W/"), !coding.is_empty());
+        if !coding.is_empty() {
+            assert!(got.body.len() < page().len() / 3, "{coding} {}", got.body.len());
+            assert!(pushed.text().contains(&format!("[\"{coding}\",{}]", got.body.len())), "{pushed:?}");
+        }
+    }
+    // What is not worth it stays one, for all.
+    for (path, fields, body) in [
+        ("/small", "Content-Type: text/css\r\nVerge-TTL: 60\r\n", "a"),
+        ("/image", "Content-Type: image/png\r\nVerge-TTL: 60\r\n", &*page()),
+    ] {
+        push(&rig, path, fields, body).await;
+        for accept in ["br", ""] {
+            let got = get(&rig, path, accept).await;
+            got.assert_hit();
+            assert_eq!((got.field("content-encoding"), got.field("vary")), (String::new(), String::new()));
+            assert_eq!(got.text(), body);
+        }
+    }
+    // They come and go together.
+    push(&rig, "/a", fields, &format!("{}new", page())).await;
+    for accept in ["br", "zstd", "gzip", ""] {
+        assert!(decoded(&get(&rig, "/a", accept).await).ends_with("new"), "{accept}");
+    }
+    assert_eq!(origin.count(), 0);
+    rig.ask("/purge", r#"{"tag": "t"}"#).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "Accept-Encoding: br\r\n").await;
+    origin.next().await.respond(&response("200 OK", "", "origin's")).await;
+    assert_eq!(client.response().await.text(), "origin's");
 }

@@ -1,6 +1,7 @@
 //! Encoding a body while it fills: piece by piece, off the threads that serve.
 //!
-//! Invariant: no more than [`MAX_AT_ONCE`] bodies are encoded at once, and each holds one piece and its encoder's window.
+//! Invariant: no more than [`MAX_AT_ONCE`] bodies are encoded at once, each holds one piece and its encoder's state, and
+//! that state is taken from what fills may hold of the memory.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::policy::encoding::Coding;
+use crate::store::{Budget, Share};
 
-/// Encoders take up to some 2 MiB each; what comes beyond is kept as it came.
-pub(in crate::flight) const MAX_AT_ONCE: usize = 16;
+/// More would only take the threads from one another; what comes beyond is kept as it came.
+const MAX_AT_ONCE: usize = 16;
 /// What the origin has said waits no longer than this for more to be encoded with.
 pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// 256 KiB: pages are smaller, and a bigger window only takes memory.
@@ -21,13 +23,29 @@ const WINDOW_BITS: u32 = 18;
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: u32 = 5;
 const ZSTD_LEVEL: i32 = 3;
+/// What each takes with these settings, measured, and rounded up.
+fn state_bytes(coding: Coding) -> u64 {
+    match coding {
+        Coding::Gzip => 512 << 10,
+        Coding::Br => 2 << 20,
+        Coding::Zstd => 1 << 20,
+    }
+}
 /// What brotli collects before it writes.
 const BROTLI_BUFFER_BYTES: usize = 16 << 10;
 
+/// Room for encoders: places and memory.
+#[derive(Debug)]
+pub(in crate::flight) struct Room {
+    places: Arc<Semaphore>,
+    memory: Arc<Budget>,
+}
+
 /// The encoder of one body.
-pub(super) struct Encoder {
+pub(in crate::flight) struct Encoder {
     state: Option<Box<State>>,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    _memory: Share,
 }
 
 #[expect(clippy::large_enum_variant, reason = "boxed as a whole")]
@@ -38,7 +56,7 @@ enum State {
 }
 
 /// What an encoder is to do.
-pub(super) enum Work {
+pub(in crate::flight) enum Work {
     Encode(Bytes),
     /// Give out what was encoded so far.
     Flush,
@@ -46,16 +64,37 @@ pub(super) enum Work {
     End,
 }
 
+impl Room {
+    /// For as many as may be, with their memory from this budget.
+    pub(in crate::flight) fn new(memory: &Arc<Budget>) -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_AT_ONCE)), memory: Arc::clone(memory) }
+    }
+}
+
 impl Encoder {
-    /// None if as many as may be are at work.
-    pub(super) fn new(coding: Coding, room: &Arc<Semaphore>) -> Option<Self> {
-        let permit = Arc::clone(room).try_acquire_owned().ok()?;
+    /// None if as many as may be are at work, or there is no memory for another.
+    pub(super) fn new(coding: Coding, room: &Room) -> Option<Self> {
+        let place = Arc::clone(&room.places).try_acquire_owned().ok()?;
+        Self::at(place, coding, room)
+    }
+
+    /// As [`Encoder::new`], once one of the others is done.
+    pub(in crate::flight) async fn in_turn(coding: Coding, room: &Room) -> Option<Self> {
+        let place = Arc::clone(&room.places).acquire_owned().await.ok()?;
+        Self::at(place, coding, room)
+    }
+
+    fn at(place: OwnedSemaphorePermit, coding: Coding, room: &Room) -> Option<Self> {
+        let mut memory = room.memory.share();
+        if !memory.grow(state_bytes(coding)) {
+            return None;
+        }
         let state = State::new(coding).ok()?;
-        Some(Self { state: Some(Box::new(state)), _permit: permit })
+        Some(Self { state: Some(Box::new(state)), _place: place, _memory: memory })
     }
 
     /// What comes out of it; often nothing before a flush.
-    pub(super) async fn work(&mut self, work: Work) -> io::Result<Bytes> {
+    pub(in crate::flight) async fn work(&mut self, work: Work) -> io::Result<Bytes> {
         let Some(state) = self.state.take() else { return Ok(Bytes::new()) };
         let done = tokio::task::spawn_blocking(move || state.work(work)).await.map_err(io::Error::other)?;
         let (state, out) = done?;
@@ -139,9 +178,11 @@ mod tests {
     async fn what_is_encoded_in_pieces_decodes_to_the_whole() {
         let text: Vec<u8> = (0..200_000_u32).flat_map(|n| (n / 7).to_string().into_bytes()).collect();
         for coding in [Coding::Gzip, Coding::Br, Coding::Zstd] {
-            let room = Arc::new(Semaphore::new(1));
+            let memory = Budget::new(10 << 20);
+            let room = Room { places: Arc::new(Semaphore::new(1)), memory: Arc::clone(&memory) };
             let mut encoder = Encoder::new(coding, &room).unwrap();
             assert!(Encoder::new(coding, &room).is_none(), "one at once");
+            assert_eq!(memory.taken_bytes(), state_bytes(coding));
             let mut out = Vec::new();
             for (number, piece) in text.chunks(30_000).enumerate() {
                 out.extend(encoder.work(Work::Encode(Bytes::copy_from_slice(piece))).await.unwrap());
@@ -155,7 +196,10 @@ mod tests {
             assert!(out.len() < text.len() / 2, "{coding:?}: {}", out.len());
             assert_eq!(decoded(coding, &out), text);
             drop(encoder);
-            assert!(Encoder::new(coding, &room).is_some());
+            assert_eq!(memory.taken_bytes(), 0);
+            assert!(Encoder::in_turn(coding, &room).await.is_some());
+            let small = Room { memory: Budget::new(state_bytes(coding) - 1), ..room };
+            assert!(Encoder::new(coding, &small).is_none(), "its memory counts");
         }
     }
 }
