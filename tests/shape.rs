@@ -18,12 +18,15 @@ struct Unit {
     cores: &'static [&'static str],
     /// Act: sockets, files, clocks.
     shell: &'static [&'static str],
+    /// Modules inside a shell that decide: walled like cores, and from their shell as well.
+    inner: &'static [&'static str],
 }
 
 const DNS: Unit = Unit {
     folder: "dns",
     cores: &["answer", "limit", "name", "octets", "rdata", "rtype", "view", "wire", "zone"],
     shell: &["admin", "command", "config", "embed", "lib", "main", "metrics", "serve"],
+    inner: &[],
 };
 
 const EDGE: Unit = Unit {
@@ -32,6 +35,16 @@ const EDGE: Unit = Unit {
     shell: &[
         "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "pace", "serve",
         "store",
+    ],
+    inner: &[
+        "admin/rate",
+        "serve/gate/chunked",
+        "serve/gate/framing",
+        "serve/gate/head",
+        "serve/gate/interim",
+        "serve/gate/refusal",
+        "serve/gate/text",
+        "store/purge/marks",
     ],
 };
 
@@ -84,6 +97,59 @@ fn cores_import_nothing_that_acts() {
             }
         }
     }
+}
+
+#[test]
+fn what_decides_inside_a_shell_imports_nothing_that_acts() {
+    for unit in [DNS, EDGE] {
+        for inner in unit.inner {
+            let files = module_files(&unit, inner);
+            assert!(!files.is_empty(), "{}/src/{inner}.rs is gone; list its new name here", unit.folder);
+            for file in files {
+                for path in paths_in(&read(&file)) {
+                    let broken = is_of_the_shell(&unit, inner, &file, &path);
+                    assert!(!broken, "{} decides and uses {path}", file.display());
+                }
+            }
+        }
+    }
+}
+
+/// Whether an inner module that uses `path` in `file` uses something that acts.
+fn is_of_the_shell(unit: &Unit, inner: &str, file: &Path, path: &str) -> bool {
+    let (home, _) = inner.rsplit_once('/').expect("an inner module lies in a shell");
+    let neighbours = format!("crate::{}::", home.replace('/', "::"));
+    // `super` in the module's own file is its home; deeper, it is the module itself or a part of it.
+    let at_home = file.parent().is_some_and(|folder| folder.ends_with(Path::new("src").join(home)));
+    let neighbour = path.strip_prefix(&neighbours).or(path.strip_prefix("super::").filter(|_| at_home));
+    match neighbour {
+        Some(rest) => {
+            let name = rest.split("::").next().unwrap_or_default();
+            !unit.inner.contains(&format!("{home}/{name}").as_str())
+        }
+        None => FORBIDDEN_IN_CORES.iter().any(|forbidden| starts_with_path(path, forbidden)),
+    }
+}
+
+#[test]
+fn the_inner_wall_tells_neighbours_that_decide_from_those_that_act() {
+    let check = |inner: &str, file: &str, path: &str, expected: bool| {
+        let file = source(&EDGE).join(file);
+        assert_eq!(is_of_the_shell(&EDGE, inner, &file, path), expected, "{path} in {}", file.display());
+    };
+    let framing = |path, expected| check("serve/gate/framing", "serve/gate/framing.rs", path, expected);
+    framing("super::head::read", false);
+    framing("super::turn::Shared", true);
+    framing("super::Gate", true);
+    framing("crate::serve::gate::linger::Linger", true);
+    framing("crate::serve::handler::Edge", true);
+    framing("crate::store::Store", true);
+    framing("tokio::io::AsyncRead", true);
+    framing("bytes::Bytes", false);
+    let fields = |path, expected| check("serve/gate/head", "serve/gate/head/fields.rs", path, expected);
+    fields("super::target::Target", false);
+    fields("crate::serve::gate::text::run", false);
+    fields("crate::serve::gate::turn::Turns", true);
 }
 
 #[test]
@@ -159,6 +225,7 @@ fn the_detector_reads_rust() {
     check("fn f() { tracing::info!(\"x\"); }", &["tracing::info"]);
     check("extern crate tokio;", &["tokio"]);
     check("use tokio;", &["tokio"]);
+    check("pub(in crate::a::b) fn f() { c::d(); }", &["c::d"]);
     check("use std::time :: Instant;", &["std::time::Instant"]);
     check("// tokio::net\n/* hyper::body /* toml::x */ */ let a = \"moka::sync\";", &[]);
     check(
@@ -186,6 +253,8 @@ fn paths_in(source: &str) -> Vec<String> {
                 paths.push(tokens[at + 1].clone());
                 at + 2
             }
+            // Who may see something, as in `pub(in crate::a)`, is nothing that is used.
+            "in" if at > 0 && tokens[at - 1] == "(" => path_at(&tokens, at + 1).1,
             word if is_word(word) => {
                 let (path, next) = path_at(&tokens, at);
                 if path.contains("::") {
