@@ -210,7 +210,7 @@ fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
 
 /// RFC 9110 §15.2: a proxy forwards 1xx heads, to the client whose request they answer.
 fn early(exchange: &Exchange) -> Early {
-    let interim = exchange.interim.clone();
+    let interim = exchange.interim.open();
     Early::new(move |status, fields| {
         // A hint that comes too late is none.
         let _ = interim.send(status, fields);

@@ -157,7 +157,8 @@ impl<T> Gate<T> {
 
     fn obey(&mut self, stop: Stop) {
         match stop {
-            Stop::Starved | Stop::Unanswered => {}
+            Stop::Starved => {}
+            Stop::Unanswered => self.shared.expect_answer(),
             Stop::Head(refusal) => {
                 self.shared.refuse(refusal);
                 self.held.truncate(self.good);

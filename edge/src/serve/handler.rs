@@ -72,7 +72,7 @@ pub(super) async fn handle(
     peer: Peer,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let mut turn = match turns.begin(parts.version) {
+    let turn = match turns.begin(parts.version) {
         Ok(turn) => turn,
         Err(refusal) => return turned_away(peer, Answer::refusal(refusal)),
     };
@@ -83,7 +83,7 @@ pub(super) async fn handle(
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return empty(StatusCode::NO_CONTENT);
     }
-    let exchange = match open(edge, &mut turn, parts, peer) {
+    let exchange = match open(edge, &turn, parts, peer) {
         Ok(exchange) => exchange,
         Err(answer) => return turned_away(peer, *answer),
     };
@@ -165,7 +165,7 @@ fn elsewhere(Exchange { request, site, .. }: &Exchange) -> Option<Answer> {
 }
 
 /// Finds the site and the key.
-fn open(edge: &Edge, turn: &mut Turn, parts: Parts, peer: Peer) -> Result<Exchange, Box<Answer>> {
+fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, Box<Answer>> {
     let Parts { method, uri, version, mut headers, .. } = parts;
     if method == Method::CONNECT {
         let sentence = "CONNECT is not for a cache";

@@ -139,8 +139,8 @@ async fn second_turn_between(end: SecondTurn) -> String {
     drop(turns.begin(Version::HTTP_11).unwrap());
     gate.flush().await.unwrap();
     gate.write_all(b"first ").await.unwrap();
-    let mut turn = turns.begin(Version::HTTP_11).unwrap();
-    assert_eq!(turn.interim().send(StatusCode::PROCESSING, &HeaderMap::new()), Sent::Queued);
+    let turn = turns.begin(Version::HTTP_11).unwrap();
+    assert_eq!(turn.interim().open().send(StatusCode::PROCESSING, &HeaderMap::new()), Sent::Queued);
     let turn = Some(turn).filter(|_| end == SecondTurn::Stays);
     gate.write_all(b"answer").await.unwrap();
     gate.flush().await.unwrap();

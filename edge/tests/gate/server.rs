@@ -161,9 +161,9 @@ async fn answer(turns: Turns, log: Log, request: Request<Incoming>) -> Result<An
     })
 }
 
-async fn whole(mut turn: Turn, log: Log, request: Request<Incoming>) -> Answer {
+async fn whole(turn: Turn, log: Log, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
-    hints(turn.interim(), head.uri.path()).await;
+    hints(turn.interim().open(), head.uri.path()).await;
     match body.collect().await {
         Ok(body) => {
             let body = body.to_bytes();

@@ -117,7 +117,7 @@ enum Version {
     Http11,
 }
 
-/// One field line without its white space.
+/// One field line; the value with the white space round it, which matters for few names.
 #[derive(Debug, Clone, Copy)]
 struct Field<'a> {
     name: &'a [u8],
@@ -168,20 +168,17 @@ impl<'a> Rest<'a> {
     }
 
     fn version(&mut self) -> Result<Version, Stop> {
-        match self.0 {
-            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..] => {
-                self.0 = rest;
-                Ok(Version::Http11)
-            }
-            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', b'\r', b'\n', rest @ ..] => {
-                self.0 = rest;
-                Ok(Version::Http10)
-            }
-            other => Err(not_a_version(other)),
-        }
+        let (version, rest) = match self.0.split_first_chunk() {
+            Some((b"HTTP/1.1\r\n", rest)) => (Version::Http11, rest),
+            Some((b"HTTP/1.0\r\n", rest)) => (Version::Http10, rest),
+            _ => return Err(not_a_version(self.0)),
+        };
+        self.0 = rest;
+        Ok(version)
     }
 
     /// The next field line, or `None` after the empty line that ends the head.
+    #[inline(always)]
     fn field(&mut self) -> Result<Option<Field<'a>>, Stop> {
         match self.0 {
             [] | [b'\r'] => return Err(Stop::Starve),
@@ -211,6 +208,7 @@ pub(super) fn field_line(line: &[u8]) -> Result<&[u8], Refusal> {
 }
 
 /// RFC 9112 §5.1: no space before the colon. §5.2: a line that starts with a space is a fold, long obsolete.
+#[inline(always)]
 fn name(bytes: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
     let (name, rest) = bytes.split_at(text::run(bytes, TOKEN));
     match rest {
@@ -220,11 +218,12 @@ fn name(bytes: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
     }
 }
 
+#[inline(always)]
 fn value(bytes: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
     let (value, rest) = bytes.split_at(text::value_run(bytes));
     match rest {
         [] | [b'\r'] => Err(Stop::Starve),
-        [b'\r', b'\n', rest @ ..] => Ok((text::trim(value), rest)),
+        [b'\r', b'\n', rest @ ..] => Ok((value, rest)),
         [b'\r' | b'\n', ..] => Err(Refusal::BareLineEnd.into()),
         _ => Err(Refusal::BadFieldValue.into()),
     }

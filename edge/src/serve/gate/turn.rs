@@ -30,15 +30,11 @@ pub struct Turn {
 #[derive(Debug)]
 pub struct Sending(Arc<Shared>);
 
-/// Most requests have no 1xx, and cost no lock.
+/// Whether a client understands 1xx heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interims {
-    /// The client would not understand them.
     Refused,
-    /// None was asked for.
-    Unused,
-    /// To be closed with the turn.
-    Open,
+    Understood,
 }
 
 /// The right to send 1xx heads before the answer to one request; can be given away, and is worth nothing afterwards.
@@ -46,6 +42,7 @@ enum Interims {
 pub struct Interim {
     shared: Arc<Shared>,
     number: u64,
+    interims: Interims,
 }
 
 /// What became of a 1xx head.
@@ -86,7 +83,7 @@ impl Turns {
             return Err(refusal);
         }
         // RFC 9110 §15.2: none to HTTP/1.0.
-        let interims = if version == Version::HTTP_11 { Interims::Unused } else { Interims::Refused };
+        let interims = if version == Version::HTTP_11 { Interims::Understood } else { Interims::Refused };
         Ok(Turn { shared: Arc::clone(&self.0), number, interims })
     }
 }
@@ -94,12 +91,8 @@ impl Turns {
 impl Turn {
     /// For 1xx heads.
     #[must_use]
-    pub fn interim(&mut self) -> Interim {
-        if self.interims == Interims::Unused {
-            self.interims = Interims::Open;
-            self.shared.open.store(self.number, Ordering::Release);
-        }
-        Interim { shared: Arc::clone(&self.shared), number: self.number }
+    pub fn interim(&self) -> Interim {
+        Interim { shared: Arc::clone(&self.shared), number: self.number, interims: self.interims }
     }
 
     /// Why the request's body broke off, if the gate found its framing broken: answer with this status.
@@ -116,7 +109,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.interims == Interims::Open {
+        // Most requests have no 1xx, and cost no lock.
+        if self.shared.open.load(Ordering::Acquire) == self.number {
             // Under the lock, so that nobody is in the middle of queueing.
             let _state = self.shared.lock();
             self.shared.open.store(NONE, Ordering::Release);
@@ -132,6 +126,15 @@ impl Drop for Sending {
 }
 
 impl Interim {
+    /// Lets some come. Only the turn's own task may say so, as long as it has the turn.
+    #[must_use]
+    pub fn open(&self) -> Self {
+        if self.interims == Interims::Understood {
+            self.shared.open.store(self.number, Ordering::Release);
+        }
+        self.clone()
+    }
+
     /// Queues a 1xx head.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) -> Sent {
         if !interim::is_forwarded(status) {
@@ -190,10 +193,17 @@ struct State {
 const NONE: u64 = 0;
 
 impl Shared {
+    /// Only the gate says so: nobody else writes in between.
     pub(super) fn pass(&self, heads: u64) {
         if heads > 0 {
-            self.passed.fetch_add(heads, Ordering::Release);
+            let passed = self.passed.load(Ordering::Relaxed) + heads;
+            self.passed.store(passed, Ordering::Release);
         }
+    }
+
+    /// The gate will wait for the answer to the last head that passed, which the server has not seen yet.
+    pub(super) fn expect_answer(&self) {
+        self.unanswered.store(true, Ordering::Release);
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
@@ -228,9 +238,7 @@ impl Shared {
 
     /// Whether the last head that passed was answered; if not, whoever is registered is woken when it is.
     pub(super) fn is_answered(&self) -> bool {
-        // Either this sees the answer or the answer sees this: both sides store before they load.
-        self.unanswered.store(true, Ordering::SeqCst);
-        let answered = self.answered.load(Ordering::SeqCst) >= self.passed.load(Ordering::Relaxed);
+        let answered = self.answered.load(Ordering::Acquire) >= self.passed.load(Ordering::Relaxed);
         if answered {
             self.unanswered.store(false, Ordering::Relaxed);
         }
@@ -238,8 +246,10 @@ impl Shared {
     }
 
     fn answer(&self, number: u64) {
-        self.answered.store(number, Ordering::SeqCst);
-        if self.unanswered.load(Ordering::SeqCst) {
+        self.answered.store(number, Ordering::Release);
+        // What the gate waits for, it has said before the server saw the request. Who registers behind this wake finds
+        // the answer, as both take the lock; who has registered before it is woken.
+        if self.unanswered.load(Ordering::Acquire) {
             self.wake();
         }
     }
@@ -290,27 +300,27 @@ mod tests {
     #[test]
     fn a_1xx_is_queued_until_its_turn_is_over() {
         let turns = turns(2);
-        let mut turn = turns.begin(Version::HTTP_11).expect("it passed");
-        let (first, second) = (turn.interim(), turn.interim());
+        let turn = turns.begin(Version::HTTP_11).expect("it passed");
+        let (first, second) = (turn.interim().open(), turn.interim().open());
         assert_eq!((hint(&first), hint(&second)), (Sent::Queued, Sent::Queued));
         drop(turn);
         assert_eq!((hint(&first), hint(&second)), (Sent::Closed, Sent::Closed));
-        let mut next = turns.begin(Version::HTTP_11).expect("it passed");
-        let third = next.interim();
+        let next = turns.begin(Version::HTTP_11).expect("it passed");
+        let third = next.interim().open();
         assert_eq!((hint(&first), hint(&third)), (Sent::Closed, Sent::Queued));
     }
 
     #[test]
     fn an_old_client_gets_no_1xx() {
-        let mut turn = turns(1).begin(Version::HTTP_10).expect("it passed");
-        assert_eq!(hint(&turn.interim()), Sent::Closed);
+        let turn = turns(1).begin(Version::HTTP_10).expect("it passed");
+        assert_eq!(hint(&turn.interim().open()), Sent::Closed);
     }
 
     #[test]
     fn only_a_hint_is_forwarded() {
-        let mut turn = turns(1).begin(Version::HTTP_11).expect("it passed");
+        let turn = turns(1).begin(Version::HTTP_11).expect("it passed");
         for status in [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS, StatusCode::OK] {
-            assert_eq!(turn.interim().send(status, &HeaderMap::new()), Sent::NotForwarded);
+            assert_eq!(turn.interim().open().send(status, &HeaderMap::new()), Sent::NotForwarded);
         }
     }
 

@@ -17,13 +17,23 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Takes note of one field.
+    /// Takes note of one field, whose name is not empty.
+    #[inline]
     pub(super) fn note(&mut self, Field { name, value }: Field<'a>, version: Version) -> Result<(), Refusal> {
         self.count += 1;
         if self.count > MAX_FIELDS {
             return Err(Refusal::ManyFields);
         }
-        // Most names are told from these five by their length alone.
+        // Most names are told from the five that matter by their length and first letter alone.
+        match (name.len(), name[0] | 0x20) {
+            (4, b'h') | (6, b'e') | (7, b'u') | (14, b'c') | (17, b't') => {
+                self.heed(name, text::trim(value), version)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn heed(&mut self, name: &[u8], value: &'a [u8], version: Version) -> Result<(), Refusal> {
         match name.len() {
             4 if is(name, "host") => self.host(value),
             6 if is(name, "expect") => expect(value),
@@ -34,7 +44,7 @@ impl<'a> Fields<'a> {
             }
             14 if is(name, "content-length") => self.length(value),
             17 if is(name, "transfer-encoding") => self.coding(value, version),
-            14 | 17 if looks_like_framing(name) => Err(Refusal::LookAlike),
+            _ if looks_like_framing(name) => Err(Refusal::LookAlike),
             _ => Ok(()),
         }
     }
