@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use verge_edge::config::{Cache, Eviction};
 use verge_edge::key::{Key, KeyRules, key};
 use verge_edge::policy::{Admit, Entry, RequestHead, ResponseHead, Rules, admit};
-use verge_edge::store::{Mode, Object, Scope, Store};
+use verge_edge::store::{Body, Mode, Object, Scope, Store};
 
 /// Different tags that each have all of the responses.
 const PURGES: usize = 1_000;
@@ -79,7 +79,8 @@ fn filled(count: usize) -> Store {
             panic!("it may be stored");
         };
         let entry = Entry::new(&request, &head, lifetime, at, at, Some(0));
-        let object = Object { entry, body: Arc::new([]), site: 0, epoch: ticket.epoch() };
+        let object =
+            Object { entry, body: Body::new(Vec::new(), store.fills()), site: 0, epoch: ticket.epoch() };
         store.put(&name(number), Arc::new(object), None, &ticket);
     }
     store
