@@ -1,6 +1,8 @@
 // DNS load over loopback UDP: keeps WINDOW queries in flight with sendmmsg and recvmmsg from SOCKS sockets, so that one
 // core of load can saturate one core of server; or, with a RATE, sends so many a second. Prints one JSON line.
-// usage: udp_blast PORT QUERIES.bin SECONDS [WINDOW] [SOCKS] [RATE]     QUERIES.bin: (u16 big-endian length, packet)*
+// usage: udp_blast [ADDRESS:]PORT QUERIES.bin SECONDS [WINDOW] [SOCKS] [RATE] [random]
+// QUERIES.bin: (u16 big-endian length, packet)*. With `random` it never sleeps, and queries come as from
+// many clients that know nothing of each other: each microsecond has the same chance of one.
 // Queries without an answer a quarter of a second after the last one that came make room for others; lost are those
 // that have none half a second after the end. Latencies are microseconds from the call that sent a query to the one
 // that brought its answer.
@@ -27,8 +29,10 @@ static long percentile(double part, long of) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) { fprintf(stderr, "usage: udp_blast PORT QUERIES.bin SECONDS [WINDOW] [SOCKS] [RATE]\n"); return 2; }
-  int port = atoi(argv[1]), window = argc > 4 ? atoi(argv[4]) : 512, socks = argc > 5 ? atoi(argv[5]) : 8;
+  if (argc < 4) { fprintf(stderr, "usage: udp_blast [ADDRESS:]PORT QUERIES.bin SECONDS [WINDOW] [SOCKS] [RATE] [random]\n"); return 2; }
+  char *colon = strchr(argv[1], ':'); int port = atoi(colon ? colon + 1 : argv[1]), random = argc > 7;
+  if (colon) *colon = 0;
+  int window = argc > 4 ? atoi(argv[4]) : 512, socks = argc > 5 ? atoi(argv[5]) : 8;
   double secs = atof(argv[3]), rate = argc > 6 ? atof(argv[6]) : 0;
   FILE *f = fopen(argv[2], "rb");
   if (!f) { perror(argv[2]); return 1; }
@@ -37,7 +41,7 @@ int main(int argc, char **argv) {
   long cap = size / 14, n = 0; unsigned char **pkt = malloc(cap * sizeof *pkt); unsigned short *len = malloc(cap * 2);
   for (long o = 0; o + 2 <= size && n < cap;) { len[n] = all[o] << 8 | all[o + 1]; pkt[n++] = all + o + 2; o += 2 + len[n - 1]; }
   int fd[64], inflight[64] = {0}; struct pollfd p[64];
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = colon ? inet_addr(argv[1]) : htonl(INADDR_LOOPBACK)};
   for (int s = 0; s < socks; s++) {
     int b = 8 << 20; fd[s] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     setsockopt(fd[s], SOL_SOCKET, SO_RCVBUFFORCE, &b, sizeof b); setsockopt(fd[s], SOL_SOCKET, SO_SNDBUFFORCE, &b, sizeof b);
@@ -46,13 +50,14 @@ int main(int argc, char **argv) {
   }
   static unsigned char rb[BATCH][4096]; static struct iovec iov[BATCH]; static struct mmsghdr m[BATCH]; static double sent_at[65536];
   long sent = 0, got = 0, rcode[16] = {0}, bytes = 0, answers = 0, next = 0; int per = window / socks; if (per < 1) per = 1;
-  double t0 = now(), end = t0 + secs, last = t0;
+  double t0 = now(), end = t0 + secs, last = t0, drawn = t0; long due_by_chance = 0;
   while (1) {
     double t = now(); if (t >= end) break;
+    for (; random && drawn < t; drawn += 1e-6) due_by_chance += drand48() < rate * 1e-6;
     int progress = 0;
     for (int s = 0; s < socks; s++) {
       int want = per - inflight[s]; if (want > BATCH) want = BATCH;
-      if (rate > 0) { double due = (t - t0) * rate - sent; if (want > due) want = due; }
+      if (rate > 0) { double due = (random ? due_by_chance : (t - t0) * rate) - sent; if (want > due) want = due; }
       if (want > 0) {
         for (int i = 0; i < want; i++) {
           unsigned char *q = pkt[(next + i) % n]; q[0] = (sent + i) >> 8; q[1] = sent + i; sent_at[(sent + i) & 0xffff] = t;
@@ -72,7 +77,7 @@ int main(int argc, char **argv) {
       if (k > 0) { inflight[s] -= k; if (inflight[s] < 0) inflight[s] = 0; progress = 1; last = t; }
     }
     if (!progress) {
-      struct timespec pause = {0, rate > 0 ? 50000 : 5000000};
+      struct timespec pause = {0, random ? 0 : rate > 0 ? 50000 : 5000000};
       ppoll(p, socks, &pause, NULL);
       if (now() - last > 0.25) { for (int s = 0; s < socks; s++) inflight[s] = 0; last = now(); }
     }
