@@ -5,6 +5,12 @@
 //!
 //! Invariant: every pointer handed to the kernel points into a box that this [`Batch`] owns, that is never
 //! reallocated, and that outlives the call; every length beside it is that of the memory behind the pointer.
+//! Invariant: answers leave in one message only if they go to one client from one address; each arrives as a datagram
+//! of its own.
+
+mod run;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::mem::{self, size_of};
@@ -12,12 +18,19 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
+use self::run::Run;
+
 /// Packets a call. More would only add latency to the first of a batch.
 const BATCH: usize = 32;
 /// The longest query taken; honest ones have less than 200 octets. What is longer is dropped.
 const PACKET_OCTETS: usize = 4096;
-/// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 octets at most), aligned as the kernel wants it.
+/// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 octets at most) and behind it one `UDP_SEGMENT` message (24),
+/// aligned as the kernel wants them.
 const CONTROL_WORDS: usize = 8;
+const CONTROL_OCTETS: usize = size_of::<[u64; CONTROL_WORDS]>();
+/// What a `UDP_SEGMENT` message takes.
+// SAFETY: it is arithmetic only.
+const SEGMENT_OCTETS: usize = unsafe { libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) } as usize;
 
 /// Room for a batch of packets, and for the answer to each.
 pub(super) struct Batch {
@@ -27,10 +40,15 @@ pub(super) struct Batch {
     headers: Box<[libc::mmsghdr]>,
     gather: Box<[libc::iovec]>,
     outgoing: Box<[libc::mmsghdr]>,
+    joining: Joining,
     /// Headers the kernel wrote in the last call; they are made afresh before the next.
     used: usize,
-    /// Answers to send, first in `outgoing`.
+    /// Answers to send, first in `gather`.
     queued: usize,
+    /// Messages that hold them, first in `outgoing`.
+    messages: usize,
+    /// What the last of these messages holds, and the packet that it answers first.
+    last: Option<(Run, usize)>,
 }
 
 struct Slot {
@@ -49,6 +67,17 @@ pub(super) enum Wait {
     No = libc::MSG_DONTWAIT,
 }
 
+/// Whether answers to one client leave in one message, which the kernel cuts into datagrams (`UDP_SEGMENT`, Linux 4.18).
+/// Of what an answer costs, nearly all is its way through the network stack, which a message goes once. Resolvers ask
+/// each question from another port (RFC 5452), but forwarders and load balancers have few sockets and much to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joining {
+    /// Neighbours of a batch do, where their lengths allow it.
+    Neighbours,
+    /// The kernel does not know of it, or a device cannot.
+    None,
+}
+
 /// What became of a batch of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
@@ -57,7 +86,7 @@ pub(super) struct Sent {
 }
 
 impl Batch {
-    pub(super) fn new(answer_octets: usize) -> Self {
+    pub(super) fn new(answer_octets: usize, joining: Joining) -> Self {
         // SAFETY: all of these are plain C structs (integers and pointers) for which zero octets are a valid value.
         let (slot, iovec, header) =
             unsafe { (mem::zeroed::<Slot>, mem::zeroed::<libc::iovec>(), mem::zeroed::<libc::mmsghdr>()) };
@@ -69,8 +98,11 @@ impl Batch {
             headers: vec![header; BATCH].into(),
             gather: vec![iovec; BATCH].into(),
             outgoing: vec![header; BATCH].into(),
+            joining,
             used: BATCH,
             queued: 0,
+            messages: 0,
+            last: None,
         }
     }
 
@@ -102,7 +134,7 @@ impl Batch {
             header.msg_iov = &raw mut self.scatter[at];
             header.msg_iovlen = 1;
             header.msg_control = slot.control.as_mut_ptr().cast();
-            header.msg_controllen = size_of::<[u64; CONTROL_WORDS]>();
+            header.msg_controllen = CONTROL_OCTETS;
             header.msg_flags = 0;
         }
         self.used = 0;
@@ -124,50 +156,151 @@ impl Batch {
 
     /// Queues the answer to packet `at`, from the address that was asked.
     pub(super) fn queue(&mut self, at: usize) {
-        let to = self.queued;
-        let asked = &self.headers[at].msg_hdr;
         let answer = &mut self.answers[at];
-        self.gather[to] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
-        let header = &mut self.outgoing[to].msg_hdr;
-        header.msg_name = asked.msg_name;
-        header.msg_namelen = asked.msg_namelen;
-        header.msg_iov = &raw mut self.gather[to];
-        header.msg_iovlen = 1;
-        header.msg_control = asked.msg_control;
-        header.msg_controllen =
-            if asked.msg_flags & libc::MSG_CTRUNC == 0 { asked.msg_controllen } else { 0 };
-        header.msg_flags = 0;
-        if header.msg_controllen > 0 {
+        let octets = answer.len();
+        self.gather[self.queued] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: octets };
+        let asked = &mut self.headers[at].msg_hdr;
+        if asked.msg_flags & libc::MSG_CTRUNC != 0 {
+            asked.msg_controllen = 0;
+        }
+        if asked.msg_controllen > 0 {
             // SAFETY: the header's control buffer was filled by the kernel in the last `receive`.
-            unsafe { forget_interface(header) };
+            unsafe { forget_interface(asked) };
+        }
+        match self.joined(at, octets) {
+            Some(run) => self.extend(run),
+            None => self.begin(at, octets),
         }
         self.queued += 1;
+    }
+
+    /// What the last message holds with the answer to packet `at`, if it may have it.
+    fn joined(&mut self, at: usize, octets: usize) -> Option<Run> {
+        let (run, first) = self.last.as_mut().filter(|_| self.joining == Joining::Neighbours)?;
+        let (one, other) = (&self.headers[*first].msg_hdr, &self.headers[at].msg_hdr);
+        let control_octets = other.msg_controllen;
+        let words = control_octets.div_ceil(size_of::<u64>());
+        let (slot, next) = (&self.slots[*first], &self.slots[at]);
+        let same_way = one.msg_controllen == control_octets
+            && control_octets + SEGMENT_OCTETS <= CONTROL_OCTETS
+            && slot.control[..words] == next.control[..words]
+            && socket_address(&slot.peer) == socket_address(&next.peer);
+        *run = run.with(octets).filter(|_| same_way)?;
+        Some(*run)
+    }
+
+    fn extend(&mut self, run: Run) {
+        let header = &mut self.outgoing[self.messages - 1].msg_hdr;
+        header.msg_iovlen += 1;
+        if header.msg_iovlen == 2 {
+            // SAFETY: `joined` saw that this message fits behind the one that is in the control buffer.
+            unsafe { cut(header, run.piece_octets()) };
+        }
+    }
+
+    fn begin(&mut self, at: usize, octets: usize) {
+        let asked = &self.headers[at].msg_hdr;
+        let header = &mut self.outgoing[self.messages].msg_hdr;
+        header.msg_name = asked.msg_name;
+        header.msg_namelen = asked.msg_namelen;
+        header.msg_iov = &raw mut self.gather[self.queued];
+        header.msg_iovlen = 1;
+        header.msg_control = asked.msg_control;
+        header.msg_controllen = asked.msg_controllen;
+        header.msg_flags = 0;
+        self.messages += 1;
+        self.last = Some((Run::of(octets), at));
     }
 
     /// Sends what is queued. An answer that the kernel refuses is dropped: the client asks again.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
         let (mut at, mut sent) = (0, Sent::default());
-        while at < self.queued {
+        while at < self.messages {
             match self.send_from(at, socket.as_raw_fd()) {
                 Ok(count) => at += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // sendmmsg fails only when the first message does.
+                Err(error) if self.outgoing[at].msg_hdr.msg_iovlen > 1 && cannot_cut(&error) => {
+                    self.part(at);
+                    if error.raw_os_error() == Some(libc::EIO) {
+                        self.joining = Joining::None;
+                    }
+                }
                 Err(_) => {
-                    // sendmmsg fails only when the first message does.
+                    sent.refused += self.outgoing[at].msg_hdr.msg_iovlen;
                     at += 1;
-                    sent.refused += 1;
                 }
             }
         }
-        self.queued = 0;
+        (self.queued, self.messages, self.last) = (0, 0, None);
         sent
     }
 
     fn send_from(&mut self, at: usize, socket: RawFd) -> io::Result<usize> {
-        let rest = &mut self.outgoing[at..self.queued];
-        // SAFETY: `rest` has as many entries as are named, each filled by `queue`; see the invariant.
+        let rest = &mut self.outgoing[at..self.messages];
+        // SAFETY: `rest` has as many entries as are named, each filled by `begin`; see the invariant.
         let count = unsafe { libc::sendmmsg(socket, rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
+
+    /// Makes a message of each answer that is in those from `at` on.
+    fn part(&mut self, at: usize) {
+        let joined = self.outgoing[at..self.messages].iter();
+        let apart: Vec<_> = joined.flat_map(|message| pieces(message.msg_hdr)).collect();
+        self.messages = at + apart.len();
+        for (message, header) in self.outgoing[at..].iter_mut().zip(apart) {
+            message.msg_hdr = header;
+        }
+    }
+}
+
+/// The messages that say one by one what `whole` says.
+fn pieces(whole: libc::msghdr) -> impl Iterator<Item = libc::msghdr> {
+    let segment_octets = if whole.msg_iovlen > 1 { SEGMENT_OCTETS } else { 0 };
+    (0..whole.msg_iovlen).map(move |at| libc::msghdr {
+        msg_iov: whole.msg_iov.wrapping_add(at),
+        msg_iovlen: 1,
+        msg_controllen: whole.msg_controllen - segment_octets,
+        ..whole
+    })
+}
+
+/// The device cannot (EIO: no checksums, or IPsec on the way), or pieces of this length do not fit it.
+fn cannot_cut(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
+}
+
+/// Lets the kernel cut a message into datagrams of so many octets.
+///
+/// # Safety
+/// Behind the `msg_controllen` octets of its control buffer, `SEGMENT_OCTETS` more must be free and aligned for a
+/// control message.
+unsafe fn cut(header: &mut libc::msghdr, piece_octets: u16) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let message = header.msg_control.byte_add(header.msg_controllen).cast::<libc::cmsghdr>();
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as usize;
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(piece_octets);
+    }
+    header.msg_controllen += SEGMENT_OCTETS;
+}
+
+/// Whether the kernel can cut messages on `socket`.
+pub(super) fn joining(socket: &UdpSocket) -> Joining {
+    let (mut octets, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: both pointers are to live integers, the second says the size of the first.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw mut octets).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Joining::Neighbours } else { Joining::None }
 }
 
 /// Who sent a packet.

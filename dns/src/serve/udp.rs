@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use super::clock;
 use super::desk::{Desk, Reply};
-use super::sys::{Batch, Wait};
+use super::sys::{self, Batch, Wait};
 use crate::view::{Client, Listener, Transport};
 
 /// Waits after an error of the socket itself, so that one that lasts does not burn a core.
@@ -20,7 +20,7 @@ const LAST_BATCHES: usize = 1000;
 /// Answers on `socket` until `stop` is set; what had arrived by then is answered.
 pub(super) fn run(socket: &UdpSocket, listener: Listener, stop: &AtomicBool, desk: &mut Desk) {
     let answer_octets = usize::from(desk.world().protocol.udp_limit_octets);
-    let mut batch = Batch::new(answer_octets);
+    let mut batch = Batch::new(answer_octets, sys::joining(socket));
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket, Wait::ForOne) {
             Ok(count) => answer(&mut batch, count, socket, listener, desk),
