@@ -18,6 +18,7 @@ use http::{HeaderMap, Uri, header};
 
 pub use device::{Class, Device};
 pub use path::without_dot_segments;
+pub(crate) use path::{hides_segments, loosest_reading};
 pub use query::{Keep, Order, Query};
 
 use crate::policy::{RequestHead, vary};

@@ -35,6 +35,27 @@ pub fn without_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
+/// Whether origins may take a path for one with other segments than it shows: an encoded separator or NUL, a second
+/// layer of encoding, a backslash, or dots before parameters (`..;`, which some servers take for `..`).
+pub(crate) fn hides_segments(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    HIDING.iter().any(|hiding| path.contains(hiding))
+}
+
+const HIDING: &[&str] =
+    &["%00", "%0a", "%0d", "%23", "%25", "%2f", "%3b", "%3f", "%5c", "\\", "..;", "/.;"];
+
+/// The path as an origin might read it that decodes all of it, twice, takes `\` for `/`, cuts parameters off, and merges
+/// slashes. For rules that forbid: what may be read as forbidden is.
+pub(crate) fn loosest_reading(path: &str) -> String {
+    let once = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let path = once(&once(path)).replace('\\', "/");
+    let segments = path.split('/').map(|segment| segment.split([';', '\0']).next().unwrap_or_default());
+    let kept: Vec<&str> = segments.filter(|segment| !segment.is_empty()).collect();
+    let end = if path.ends_with('/') { "/" } else { "" };
+    without_dot_segments(&format!("/{}{end}", kept.join("/")))
+}
+
 /// Unreserved characters decoded, other encodings in upper case. With a wrong one anywhere all stay as sent: decoding
 /// its neighbour could make it a right one.
 pub(crate) fn decoded(path: &str) -> String {
@@ -124,6 +145,24 @@ mod tests {
         ] {
             assert_eq!(normal(path), path, "{path}");
         }
+    }
+
+    #[test]
+    fn what_may_be_read_as_forbidden_is() {
+        for path in [
+            "/admin/x",
+            "//admin/x",
+            "/x/..%2fadmin/x",
+            "/x/..%252fadmin/x",
+            "/x%5c..%5cadmin%5cx",
+            "/x/..;a=b/admin;c/x",
+            "/%61dmin/x",
+            "/admin/x%00.css",
+        ] {
+            assert_eq!(loosest_reading(path), "/admin/x", "{path}");
+        }
+        assert_eq!(loosest_reading("/a/"), "/a/");
+        assert_eq!(loosest_reading(""), "/");
     }
 
     proptest! {

@@ -126,17 +126,18 @@ pub fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<
 }
 
 /// As [`elements`], of one line.
-pub fn split(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    split_all(line).filter(|element| !element.is_empty())
+}
+
+/// As [`split`], the empty elements too: one more than there are commas.
+pub fn split_all(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
     std::iter::from_fn(move || {
-        while !line.is_empty() {
-            let end = element_end(line);
-            let element = line[..end].trim_ascii();
-            line = line.get(end + 1..).unwrap_or_default();
-            if !element.is_empty() {
-                return Some(element);
-            }
-        }
-        None
+        let line = rest?;
+        let end = element_end(line);
+        rest = line.get(end + 1..);
+        Some(line[..end].trim_ascii())
     })
 }
 

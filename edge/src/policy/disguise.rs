@@ -1,14 +1,21 @@
 //! Cache deception (EDGE §2, class 3): a page under a name that looks like a file.
 //!
-//! `/account/x.css` makes many origins answer with the account page. If it is stored because the site's rules trust
-//! what ends in `.css`, everyone gets it. So what the origin did not itself call fresh is not stored when it is a page
-//! and its path says that it is something else.
+//! `/account/x.css` makes many origins answer with the account page, and `/static/..%2faccount` some. If it is stored
+//! because the site's rules trust what ends in `.css` or lies below `/static/`, everyone gets it. So what the origin did
+//! not itself call fresh is not stored when its path may be read as another one, or when it is a page and its path says
+//! that it is something else.
 
 use http::{HeaderMap, header};
 
-/// Whether a response is a page although its path has the extension of something else. Delimiters that origins cut
+use crate::key;
+
+/// Whether a response may be of another kind or from another place than its path shows: a path that an origin may read
+/// as another one, or a page although its path has the extension of something else. Delimiters that origins cut
 /// paths at (`;`, `%2f`, `%3b`, `%00`, `%0a`, `%23`, `%3f`) do not hide the extension.
 pub fn is_disguised(path: &str, headers: &HeaderMap) -> bool {
+    if key::hides_segments(path) {
+        return true;
+    }
     let path = path.to_ascii_lowercase();
     let end = path.rsplit('/').next().unwrap_or_default();
     let extension = end.rsplit('.').next().filter(|_| end.contains('.'));
@@ -61,6 +68,9 @@ mod tests {
         check("/account", "text/html", false);
         check("/a.css/", "text/html", false);
         check("/css", "text/html", false);
+        for path in ["/static/..%2faccount", "/static/..;/account", "/static/%2E%2e%5Caccount", "/a%252fb"] {
+            check(path, "text/plain", true);
+        }
         assert!(!is_disguised("/a.css", &fields(&[])));
     }
 }

@@ -123,13 +123,13 @@ impl Rules {
         self.overrides.iter().find(|rule| rule.covers(status) && rule.path.matches(&path))
     }
 
-    /// Whether the site never caches this path.
+    /// Whether the site never caches this path, or what an origin might read it as.
     pub fn bypasses(&self, uri: &Uri) -> bool {
         if self.bypass.is_empty() {
             return false;
         }
-        let path = key::normal_path(uri);
-        self.bypass.iter().any(|pattern| pattern.matches(&path))
+        let readings = [key::normal_path(uri), key::loosest_reading(uri.path())];
+        self.bypass.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
     }
 }
 

@@ -121,19 +121,19 @@ impl Selecting {
 }
 
 /// A field's value over all its lines, without what means nothing: space round commas, and for lists of weighted names
-/// case, order and a weight of 1 (RFC 9111 §4.1, RFC 9110 §12.4). None if the field is absent.
+/// case, order, empty elements and a weight of 1 (RFC 9111 §4.1, RFC 9110 §12.4). In other fields an empty element
+/// may mean something: what was made for `a,` must not answer `a`. None if the field is absent.
 pub fn normal(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     if !headers.contains_key(name) {
         return None;
     }
-    let mut elements: Vec<Vec<u8>> = if is_weighted(name) {
-        control::elements(headers, name).map(|element| unweighted(weighted(element))).collect()
-    } else {
-        control::elements(headers, name).map(<[u8]>::to_vec).collect()
-    };
-    if is_weighted(name) {
-        elements.sort_unstable();
+    if !is_weighted(name) {
+        let lines = headers.get_all(name).into_iter().flat_map(|line| control::split_all(line.as_bytes()));
+        return Some(lines.collect::<Vec<_>>().join(&b','));
     }
+    let mut elements: Vec<Vec<u8>> =
+        control::elements(headers, name).map(|element| unweighted(weighted(element))).collect();
+    elements.sort_unstable();
     Some(elements.join(&b','))
 }
 
@@ -211,6 +211,10 @@ mod tests {
         check(&["Foo"], &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")], true);
         check(&["Foo"], &[("foo", "1,2")], &[("foo", " 1, 2 ")], true);
         check(&["Foo"], &[("foo", "1, 2")], &[("foo", "2, 1")], false);
+        check(&["Foo"], &[("foo", "a,")], &[("foo", "a")], false);
+        check(&["Foo"], &[("foo", "a,,b")], &[("foo", "a, b")], false);
+        check(&["Foo"], &[("foo", ",a")], &[("foo", ""), ("foo", "a")], true);
+        check(&["Accept-Language"], &[("accept-language", "en,,")], &[("accept-language", "en")], true);
         check(&["Foo"], &[("foo", "a")], &[("foo", "A")], false);
         check(&["Foo"], &[("foo", "\"a, b\"")], &[("foo", "\"a,b\"")], false);
         let language = |a, b, equal| {

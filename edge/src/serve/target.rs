@@ -31,16 +31,20 @@ impl Misdirected {
     }
 }
 
-/// The target in origin form or absolute form (RFC 9112 §3.2), made absolute; puts a missing `Host` in place.
+/// The target in origin form or absolute form (RFC 9112 §3.2), made absolute; puts a missing `Host` in place, and any
+/// in the one spelling that the key has, so that the origin cannot answer differently to what shares a key.
 /// `local` is the address that was asked, for HTTP/1.0 without `Host` (RFC 9112 §3.3).
 pub(super) fn absolute(uri: &Uri, headers: &mut HeaderMap, local: SocketAddr) -> Result<Uri, Misdirected> {
     if uri.scheme_str().is_some_and(|scheme| scheme != "http") {
         return Err(Misdirected::Scheme);
     }
-    let host = headers.entry(header::HOST).or_insert_with(|| match uri.authority() {
-        Some(authority) => HeaderValue::try_from(authority.as_str()).expect("an authority is visible ASCII"),
-        None => HeaderValue::try_from(local.to_string()).expect("an address is visible ASCII"),
-    });
+    let host = match (headers.get(header::HOST), uri.authority()) {
+        (Some(host), _) => normal(host.to_str().map_err(|_| Misdirected::NotUri)?),
+        (None, Some(authority)) => normal(authority.as_str()),
+        (None, None) => local.to_string(),
+    };
+    let host = HeaderValue::try_from(host).map_err(|_| Misdirected::NotUri)?;
+    headers.insert(header::HOST, host.clone());
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     Uri::builder()
         .scheme("http")
@@ -48,6 +52,22 @@ pub(super) fn absolute(uri: &Uri, headers: &mut HeaderMap, local: SocketAddr) ->
         .path_and_query(path)
         .build()
         .map_err(|_| Misdirected::NotUri)
+}
+
+/// Lower case; the port in digits without leading zeros, and left out if it is the scheme's own or empty
+/// (RFC 9110 §4.2.3).
+fn normal(authority: &str) -> String {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        _ => (authority, ""),
+    };
+    let host = host.to_ascii_lowercase();
+    match port.trim_start_matches('0') {
+        "80" => host,
+        "" if port.is_empty() => host,
+        "" => format!("{host}:0"),
+        port => format!("{host}:{port}"),
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +93,19 @@ mod tests {
         check("http://x.test", Some("x.test"), Ok("http://x.test/"));
         check("http://x.test/a", None, Ok("http://x.test/a"));
         check("/a", None, Ok("http://127.0.0.1:8080/a"));
-        check("/a", Some("[::1]:80"), Ok("http://[::1]:80/a"));
+        check("/a", Some("[::1]:81"), Ok("http://[::1]:81/a"));
         check("https://x.test/", Some("x.test"), Err(Misdirected::Scheme));
+    }
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for host in ["x.test", "X.Test", "x.test:", "x.test:80", "x.test:080"] {
+            check("/", Some(host), Ok("http://x.test/"));
+        }
+        check("http://X.test:80/a", None, Ok("http://x.test/a"));
+        check("/", Some("x.test:0443"), Ok("http://x.test:443/"));
+        check("/", Some("x.test:00"), Ok("http://x.test:0/"));
+        check("/", Some("[2001:DB8::1]"), Ok("http://[2001:db8::1]/"));
+        check("/", Some("[2001:DB8::1]:080"), Ok("http://[2001:db8::1]/"));
     }
 }

@@ -96,32 +96,44 @@ fn has_content(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves, and
-/// those that rewrite the target or the method behind the key's back.
+/// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves,
+/// what else names a client, a host or a scheme, and what rewrites the target or the method behind the key's back.
 pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
     headers.keys().filter(|name| is_withheld(name)).cloned().collect()
 }
 
-/// Whether no origin gets to see this field of a client.
+/// Whether no origin gets to see this field of a client. CGI (RFC 3875 §4.1.18) and what descends from it read `_` and
+/// `-` as one, so `X_Forwarded_Host` is `X-Forwarded-Host` to the application behind it.
 pub fn is_withheld(name: &HeaderName) -> bool {
     // Asked of each field of each request: most begin otherwise.
-    matches!(name.as_str().as_bytes()[0], b'f' | b'p' | b'x')
-        && (is_forwarded(name) || WITHHELD.binary_search(&name.as_str()).is_ok())
+    let name = name.as_str();
+    matches!(name.as_bytes()[0], b'c' | b'f' | b'p' | b't' | b'x')
+        && if name.contains('_') { is_listed(&name.replace('_', "-")) } else { is_listed(name) }
+}
+
+fn is_listed(name: &str) -> bool {
+    name.starts_with(X_FORWARDED) || WITHHELD.binary_search(&name).is_ok()
 }
 
 fn is_forwarded(name: &HeaderName) -> bool {
-    name == header::FORWARDED || name.as_str().starts_with("x-forwarded-")
+    name == header::FORWARDED || name.as_str().starts_with(X_FORWARDED)
 }
+
+const X_FORWARDED: &str = "x-forwarded-";
 
 /// By some framework or gateway taken for the request's own host, scheme, path, method or client; `proxy` by scripts for
 /// their environment's (CVE-2016-5385). No browser sends any of them. In order.
 const WITHHELD: &[&str] = &[
+    "client-ip",
     "forwarded",
     "forwarded-for",
     "forwarded-host",
     "forwarded-proto",
     "front-end-https",
     "proxy",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-forwarded",
     "x-forwarder-for",
     "x-host",
@@ -141,6 +153,7 @@ const WITHHELD: &[&str] = &[
     "x-override-url",
     "x-proxy-host",
     "x-proxy-url",
+    "x-real-ip",
     "x-request-uri",
     "x-rewrite-uri",
     "x-rewrite-url",
@@ -233,7 +246,8 @@ mod tests {
             ("cookie", "a=b"),
             ("x-any", "  1,2 "),
             ("host", "a.example"),
-            ("x-host", "b"),
+            ("x-hosts", "b"),
+            ("x_any", "c"),
         ] {
             check(&[(name, value)], &Ask::Whole, name, &[value]);
         }
@@ -260,7 +274,7 @@ mod tests {
             "forwarded",
             &["for=192.0.2.1;host=\"a.example:8443\";proto=https"],
         );
-        for name in ["x-forwarded-port", "x-forwarded-prefix"] {
+        for name in ["x-forwarded-port", "x-forwarded-prefix", "x_forwarded_host", "x-http_method_override"] {
             check(&[(name, "evil")], &Ask::AsSent, name, &[]);
         }
     }
