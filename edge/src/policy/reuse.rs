@@ -127,7 +127,7 @@ pub fn reuse(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: Sys
     let wishes = control::of_request(&request.headers);
     let verdict = match passed_by(request, rules) {
         Some(why) => Reuse::Pass(why),
-        None => from_store(request, variants, &wishes, rules, now),
+        None => preconditioned(request, from_store(request, variants, &wishes, rules, now)),
     };
     if wishes.only_if_cached { without_origin(verdict) } else { verdict }
 }
@@ -172,6 +172,16 @@ fn has_body(request: &RequestHead) -> bool {
     let length = request.headers.get(header::CONTENT_LENGTH);
     length.is_some_and(|length| length.as_bytes().iter().any(|&byte| byte != b'0'))
         || request.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// `If-Match` and `If-Unmodified-Since` must reach the origin where it is asked (RFC 9110 §13.1.1, §13.1.4), and a fetch
+/// for the store goes without the client's conditions.
+fn preconditioned(request: &RequestHead, verdict: Reuse) -> Reuse {
+    match verdict {
+        Reuse::Fresh { .. } | Reuse::Pass(_) | Reuse::Refuse(..) => verdict,
+        _ if select::is_for_origin(request) => Reuse::Pass(Forward::Condition),
+        _ => verdict,
+    }
 }
 
 fn from_store(

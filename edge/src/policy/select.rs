@@ -1,10 +1,12 @@
 //! What of a stored response to send: the client's conditions, then its ranges (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
 
+use std::time::SystemTime;
+
 use http::{Method, StatusCode, header};
 
 use super::range::{self, Part, Resolved};
 use super::validate::{self, Comparison};
-use super::{Content, Entry, RequestHead, date};
+use super::{Content, Entry, RequestHead, ResponseHead, date};
 
 /// What to send of a stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub fn select(request: &RequestHead, entry: &Entry) -> Selection {
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     if !reads || !entry.head.status.is_success() {
         Selection::Whole
-    } else if is_unmodified(request, entry) {
+    } else if is_unmodified(request, &entry.head, entry.received) {
         Selection::NotModified
     } else {
         match entry.content {
@@ -70,14 +72,26 @@ pub fn slice(request: &RequestHead, entry: &Entry, held: &Part) -> Option<Part> 
     range::slice(&heeded(request, entry)?, held.complete?)
 }
 
+/// Whether a 304 answers `request` instead of this 200, which is passed on and not stored: the origin did not see the
+/// conditions, because what it sends might have been stored for others.
+pub fn stands_for(request: &RequestHead, response: &ResponseHead, received: SystemTime) -> bool {
+    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    reads && response.status == StatusCode::OK && is_unmodified(request, response, received)
+}
+
 /// RFC 9110 §13.1.2, §13.1.3: `If-None-Match` goes before `If-Modified-Since`.
-fn is_unmodified(request: &RequestHead, entry: &Entry) -> bool {
-    let stored = &entry.head.headers;
+fn is_unmodified(request: &RequestHead, response: &ResponseHead, received: SystemTime) -> bool {
+    let headers = &response.headers;
     if request.headers.contains_key(header::IF_NONE_MATCH) {
-        return validate::names(&request.headers, &header::IF_NONE_MATCH, stored, Comparison::Weak);
+        return validate::names(&request.headers, &header::IF_NONE_MATCH, headers, Comparison::Weak);
     }
-    let since = date::single(&request.headers, &header::IF_MODIFIED_SINCE, entry.received);
-    since.is_some_and(|since| validate::modified(stored, entry.received) <= since)
+    let since = date::single(&request.headers, &header::IF_MODIFIED_SINCE, received);
+    since.is_some_and(|since| validate::modified(headers, received) <= since)
+}
+
+/// Whether the request has a condition that a cache may ignore but not judge (RFC 9111 §4.3.2).
+pub fn is_for_origin(request: &RequestHead) -> bool {
+    [header::IF_MATCH, header::IF_UNMODIFIED_SINCE].iter().any(|name| request.headers.contains_key(name))
 }
 
 fn demands_another(request: &RequestHead, entry: &Entry) -> bool {
@@ -156,6 +170,23 @@ mod tests {
     /// What is sent of 100 bytes with these fields.
     fn check(fields: &[(&str, &str)], asking: &[(&str, &str)], expected: Selection) {
         assert_eq!(select(&get(asking), &stored(fields)), expected, "{fields:?} {asking:?}");
+    }
+
+    #[test]
+    fn a_304_stands_for_a_200_that_only_passes_by() {
+        for (asking, status, expected) in [
+            (("if-none-match", "W/\"a\""), 200, true),
+            (("if-none-match", "\"b\""), 200, false),
+            (("if-none-match", "\"a\""), 404, false),
+            (("if-modified-since", MODIFIED.1), 200, true),
+            (("if-modified-since", BEFORE), 200, false),
+            (("x", "y"), 200, false),
+        ] {
+            let response = response(status, &[ETAG, MODIFIED]);
+            let now = crate::policy::testing::at(1000);
+            assert_eq!(stands_for(&get(&[asking]), &response, now), expected, "{asking:?} {status}");
+            assert!(!stands_for(&request("POST", "http://a.example/", &[asking]), &response, now));
+        }
     }
 
     #[test]

@@ -119,7 +119,9 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
         // Only the leader may take it: it is there once.
         flight::Verdict::Apart if !leads => return Shared::Not(Company::Alone),
         flight::Verdict::Apart => match reader.own() {
-            Some(Own::Response(answered, unstored)) => passed(edge, answered, why, Some(unstored.as_str())),
+            Some(Own::Response(answered, unstored)) => {
+                selected(edge, exchange, answered, why, unstored.as_str())
+            }
             Some(Own::Once(object)) => validated(edge, exchange, &object, role, Kept::NotStored, why),
             None => return Shared::Not(Company::Alone),
         },
@@ -323,6 +325,24 @@ fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseH
             }
         }
     }
+}
+
+/// The response to a fetch that was for the store, as the client's own conditions select it.
+fn selected(
+    edge: &Edge,
+    exchange: &Exchange,
+    answered: Answered,
+    why: Forward,
+    detail: &'static str,
+) -> Answer {
+    let head = head_of(&answered);
+    let unmodified = policy::select::stands_for(&exchange.request, &head, answered.received);
+    let mut answer = passed(edge, answered, why, Some(detail));
+    if unmodified {
+        answer.head = client::unmodified(&answer.head);
+        answer.body = Body::empty();
+    }
+    answer
 }
 
 fn passed(edge: &Edge, answered: Answered, why: Forward, detail: Option<&'static str>) -> Answer {

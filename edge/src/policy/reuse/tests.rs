@@ -160,6 +160,13 @@ fn demands_for_another_state_pass() {
     };
     check("\"a\"", "fresh");
     check("\"b\"", "pass condition");
+    // Where the origin is asked all the same, it gets to judge.
+    for name in ["if-match", "if-unmodified-since"] {
+        let asking = get(&[(name, "\"a\"")]);
+        let stale = reuse(&asking, &[&entry], &Rules::default(), at(2000));
+        assert_eq!(words(&stale), "pass condition", "{name}");
+        assert_eq!(words(&reuse(&asking, &[], &Rules::default(), at(1000))), "pass condition", "{name}");
+    }
 }
 
 #[test]

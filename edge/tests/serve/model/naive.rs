@@ -223,7 +223,8 @@ impl Cache {
                 self.0.push(stored);
                 answer
             }
-            Met::Answered(said) => passed(&said),
+            // §4.3.2: its conditions are judged here, as the origin did not see them.
+            Met::Answered(said) => Stored::new(said, asking, now).answer(asking, None),
             Met::NotModified(said) => self.validated(chosen.expect("what was validated"), asking, said, now),
         }
     }
