@@ -15,7 +15,7 @@ use crate::policy::encoding::Coding;
 use crate::policy::headers::origin;
 use crate::policy::pattern::{MAX_WILDCARDS, PathPattern};
 use crate::policy::rewrite::{self, FieldRules, Redirect};
-use crate::policy::rules::{ClientControl, SetCookie, TtlOverride};
+use crate::policy::rules::{ClientControl, SMaxage, SetCookie, TtlOverride};
 
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
@@ -30,6 +30,13 @@ pub(super) enum SetCookieName {
     WhenExplicit,
     Never,
     Strip,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SMaxageName {
+    ForbidsStale,
+    YieldsToWindows,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -117,6 +124,10 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
             None | Some(SetCookieName::WhenExplicit) => SetCookie::WhenExplicit,
             Some(SetCookieName::Never) => SetCookie::Never,
             Some(SetCookieName::Strip) => SetCookie::Strip,
+        },
+        s_maxage: match site.s_maxage {
+            None | Some(SMaxageName::ForbidsStale) => SMaxage::ForbidsStale,
+            Some(SMaxageName::YieldsToWindows) => SMaxage::YieldsToWindows,
         },
         bypass: site.bypass.iter().map(pattern).collect::<Result<_, _>>()?,
         overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,

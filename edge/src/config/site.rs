@@ -33,6 +33,7 @@ pub(super) struct SiteTable {
     pub(super) stale_on_disconnect: Option<Span>,
     pub(super) client_control: Option<rules::ClientControlName>,
     pub(super) set_cookie: Option<rules::SetCookieName>,
+    pub(super) s_maxage: Option<rules::SMaxageName>,
     #[serde(default)]
     pub(super) bypass: Vec<Spanned<String>>,
     #[serde(default)]

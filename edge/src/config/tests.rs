@@ -190,7 +190,7 @@ fn the_reference_names_every_key_and_its_default() {
         let Patience { connect, first_byte, between_bytes } = site.patience;
         let times = (connect, first_byte, between_bytes);
         let control = site.rules.client_control;
-        let rest = (site.forward_tags, site.rules.default_ttl_secs);
+        let rest = (site.forward_tags, site.rules.default_ttl_secs, site.rules.s_maxage);
         (negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, windows, times, control, rest)
     };
     assert_eq!(numbers(&found), numbers(&default));

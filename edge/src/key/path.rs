@@ -42,8 +42,7 @@ pub(crate) fn hides_segments(path: &str) -> bool {
     HIDING.iter().any(|hiding| path.contains(hiding))
 }
 
-const HIDING: &[&str] =
-    &["%00", "%0a", "%0d", "%23", "%25", "%2f", "%3b", "%3f", "%5c", "\\", "..;", "/.;"];
+const HIDING: &[&str] = &["%00", "%0a", "%0d", "%23", "%25", "%2f", "%3b", "%3f", "%5c", "\\", "..;", "/.;"];
 
 /// The path as an origin might read it that decodes all of it, twice, takes `\` for `/`, cuts parameters off, and merges
 /// slashes. For rules that forbid: what may be read as forbidden is.

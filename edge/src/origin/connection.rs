@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -103,6 +103,8 @@ async fn send(
         }
         Ok(Ok(response)) => {
             let pool = (!is_framed_twice(response.headers())).then(|| pool.clone());
+            let mut response = response;
+            write_length_once(&mut response);
             let body = |body: Incoming| OriginBody::new(body, sender, pool, patience.between_bytes);
             Exchange::Answered(response.map(body))
         }
@@ -117,6 +119,18 @@ async fn send(
 fn has_body(method: &Method, response: &Response<Incoming>) -> bool {
     let status = response.status();
     method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
+}
+
+/// RFC 9110 §8.6: of a length that is there more than once (`2, 2`) or with leading zeros, one and without goes on.
+/// hyper has read it so, and refused what differs.
+fn write_length_once(response: &mut Response<Incoming>) {
+    let lengths = || response.headers().get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths().next() else { return };
+    let text = String::from_utf8_lossy(first.as_bytes()).into_owned();
+    let read = text.split(',').next().and_then(|length| length.trim().parse::<u64>().ok());
+    if let Some(length) = read.filter(|length| lengths().count() > 1 || text != length.to_string()) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// RFC 9112 §6.3: length and transfer coding at once; who sends both may not agree with us on where the response ends.

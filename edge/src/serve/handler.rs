@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
@@ -20,6 +20,7 @@ use crate::key::{Key, key, normal_path};
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
 use crate::pace::Watch;
+use crate::policy::headers::origin;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
@@ -108,7 +109,7 @@ fn turned_away(peer: Peer, answer: Answer) -> Response<Body> {
 /// Every way a request can go.
 async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> Answer {
     let Exchange { request, site, key, now, .. } = exchange;
-    if let Some(answer) = elsewhere(exchange) {
+    if let Some(answer) = elsewhere(exchange).or_else(|| last_hop(request)) {
         return answer;
     }
     let variants = edge.store.get(key, site.index);
@@ -161,6 +162,24 @@ fn elsewhere(Exchange { request, site, .. }: &Exchange) -> Option<Answer> {
             why: "redirect",
             freshness: None,
         })
+    })
+}
+
+/// What the client wants no further hop to see (RFC 9110 §7.6.2). A TRACE is not answered with the request: it would
+/// show scripts what they may not see (§9.3.8).
+fn last_hop(request: &RequestHead) -> Option<Answer> {
+    (origin::hops_left(request) == Some(0)).then(|| {
+        let mut answer = match request.method {
+            Method::OPTIONS => {
+                Answer::plain(StatusCode::OK, "the last hop", Outcome::Refused, "max-forwards")
+            }
+            _ => {
+                let sentence = "this hop answers no TRACE";
+                Answer::plain(StatusCode::METHOD_NOT_ALLOWED, sentence, Outcome::Refused, "max-forwards")
+            }
+        };
+        answer.head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        answer
     })
 }
 

@@ -138,3 +138,65 @@ async fn a_request_that_can_be_read_in_two_ways_never_reaches_the_origin() {
     }
     assert_eq!(origin.count(), 0);
 }
+
+#[tokio::test]
+async fn a_precondition_reaches_the_origin_that_is_asked() {
+    let origin = Origin::answering(|head| match head.to_ascii_lowercase().contains("if-match: \"v1\"") {
+        true => response("412 Precondition Failed", "", "another"),
+        false => response("200 OK", "Cache-Control: max-age=60\r\nETag: \"v2\"\r\n", "hello"),
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let wanting = "If-Match: \"v1\"\r\n";
+    assert_eq!(rig.client().await.get_with("/a", wanting).await.status, 412);
+    rig.get("/a").await.assert_forwarded();
+    rig.pass(61);
+    assert_eq!(rig.client().await.get_with("/a", wanting).await.status, 412);
+}
+
+#[tokio::test]
+async fn a_condition_on_what_is_not_stored_is_judged() {
+    let origin =
+        Origin::answering(|_| response("200 OK", "Cache-Control: private\r\nETag: \"v1\"\r\n", "mine")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for (tag, status, body) in [("\"v1\"", 304, ""), ("\"v0\"", 200, "mine"), ("W/\"v1\"", 304, "")] {
+        let got = rig.client().await.get_with("/a", &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!((got.status, got.text().as_str()), (status, body), "{tag} {got:?}");
+        assert_eq!((got.field("etag").as_str(), got.field("age").as_str()), ("\"v1\"", ""), "{got:?}");
+        got.assert_forwarded();
+    }
+}
+
+#[tokio::test]
+async fn the_last_hop_that_is_wanted_answers_itself() {
+    let origin = Origin::answering(|_| response("200 OK", "", "origin")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let asking = |method: &str, hops: &str| {
+        format!("{method} /a HTTP/1.1\r\nHost: site.test\r\nMax-Forwards: {hops}\r\n\r\n")
+    };
+    for (method, hops, status, count) in
+        [("OPTIONS", "0", 200, 0), ("TRACE", "0", 405, 0), ("OPTIONS", "1", 200, 1)]
+    {
+        let got = rig.client().await.raw(asking(method, hops).as_bytes()).await;
+        assert_eq!((got.status, origin.count()), (status, count), "{method} {hops} {got:?}");
+    }
+    assert!(origin.seen()[0].to_ascii_lowercase().contains("max-forwards: 0"), "{:?}", origin.seen());
+}
+
+#[tokio::test]
+async fn a_length_is_passed_on_once() {
+    for length in ["5, 5", "05"] {
+        let head =
+            format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\nhello");
+        let origin = Origin::answering(move |_| head.clone()).await;
+        let rig = Rig::start(&[origin.address]).await;
+        for _ in 0..2 {
+            let got = rig.get("/a").await;
+            assert_eq!(
+                (got.field("content-length").as_str(), got.text().as_str()),
+                ("5", "hello"),
+                "{length}"
+            );
+        }
+    }
+}

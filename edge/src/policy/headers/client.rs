@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
-use super::status::CacheStatus;
+use super::status::{CacheStatus, Fetch, Verdict};
 use super::{append, via};
 use crate::policy::{Entry, Freshness, ResponseHead, Selection, date};
 
@@ -25,6 +25,11 @@ pub fn passed(
     ResponseHead { status: response.status, headers }
 }
 
+/// The head of the 304 that answers a client's condition instead of `response`.
+pub fn unmodified(response: &ResponseHead) -> ResponseHead {
+    ResponseHead { status: StatusCode::NOT_MODIFIED, headers: not_modified(&response.headers) }
+}
+
 /// A response from a stored entry: the status and fields for `selection`, with `Age` (RFC 9111 §4). `Content-Length` is
 /// there for what has a fixed one; for several ranges, [`crate::policy::range::Multipart`] has type and length.
 pub fn reused(
@@ -42,9 +47,16 @@ pub fn reused(
             (StatusCode::RANGE_NOT_SATISFIABLE, unsatisfiable(&entry.head.headers, *length))
         }
     };
-    headers.insert(header::AGE, HeaderValue::from(freshness.age_secs));
+    if !is_new(status, freshness) {
+        headers.insert(header::AGE, HeaderValue::from(freshness.age_secs));
+    }
     sign(&mut headers, name, Version::HTTP_11, status);
     ResponseHead { status: code, headers }
+}
+
+/// RFC 9111 §5.1: an `Age` says that the response was not generated or validated at the origin for this request.
+fn is_new(status: &CacheStatus, freshness: &Freshness) -> bool {
+    matches!(status.verdict, Verdict::Forwarded { fetch: Fetch::Own, .. }) && freshness.age_secs == 0
 }
 
 fn sign(headers: &mut HeaderMap, name: &str, version: Version, status: &CacheStatus) {

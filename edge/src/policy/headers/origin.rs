@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::{append, via};
 use crate::policy::{RequestHead, control, validate::Validators};
@@ -86,6 +86,9 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
         headers.remove(header::EXPECT);
     }
     condition(&mut headers, ask);
+    if let Some(left) = hops_left(request) {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
     introduce(&mut headers, request, hop);
     Ok(headers)
 }
@@ -94,6 +97,15 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
 fn has_content(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+/// RFC 9110 §7.6.2: how many more hops may pass an OPTIONS or TRACE on. None: as many as like. At 0 it is ours to answer.
+pub fn hops_left(request: &RequestHead) -> Option<u64> {
+    let counts = request.method == Method::OPTIONS || request.method == Method::TRACE;
+    let value = request.headers.get(header::MAX_FORWARDS).filter(|_| counts)?.as_bytes();
+    // 1*DIGIT, and a number of any size: what does not fit is more than anyone will count down.
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok().or(Some(u64::MAX))).flatten()
 }
 
 /// The fields of a client that no origin gets to see: `Forwarded` and all of `X-Forwarded-`, which we say ourselves,
@@ -255,6 +267,24 @@ mod tests {
     }
 
     #[test]
+    fn a_withheld_field_is_so_in_each_spelling() {
+        for name in [
+            "x_forwarded_host",
+            "x-forwarded_for",
+            "X_HTTP_Method_Override",
+            "x-real-ip",
+            "Client_IP",
+            "x-host",
+        ] {
+            assert!(is_withheld(&name.parse().unwrap()), "{name}");
+        }
+        for name in ["x_any", "x-hosts", "client", "_", "x"] {
+            assert!(!is_withheld(&name.parse().unwrap()), "{name}");
+        }
+        assert!(WITHHELD.is_sorted());
+    }
+
+    #[test]
     fn an_expectation_travels_with_content_only() {
         let expect = ("expect", "100-continue");
         check(&[expect], &Ask::Whole, "expect", &[]);
@@ -274,7 +304,7 @@ mod tests {
             "forwarded",
             &["for=192.0.2.1;host=\"a.example:8443\";proto=https"],
         );
-        for name in ["x-forwarded-port", "x-forwarded-prefix", "x_forwarded_host", "x-http_method_override"] {
+        for name in ["x-forwarded-port", "x-forwarded-prefix"] {
             check(&[(name, "evil")], &Ask::AsSent, name, &[]);
         }
     }
@@ -346,6 +376,23 @@ mod tests {
         };
         check(&sent, &rest, "range", &["bytes=5-"]);
         check(&sent, &rest, "if-range", &["\"o\""]);
+    }
+
+    #[test]
+    fn hops_are_counted_where_they_count() {
+        for (method, value, left, sent) in [
+            ("OPTIONS", "3", Some(3), "2"),
+            ("TRACE", "1", Some(1), "0"),
+            ("TRACE", "0", Some(0), "0"),
+            ("TRACE", "99999999999999999999999", Some(u64::MAX), "18446744073709551614"),
+            ("OPTIONS", "-1", None, "-1"),
+            ("GET", "3", None, "3"),
+        ] {
+            let asking = request(method, "http://a.example/", &[("max-forwards", value)]);
+            assert_eq!(hops_left(&asking), left, "{method} {value}");
+            let headers = fields(&asking, &Ask::AsSent, &HOP).unwrap();
+            assert_eq!(headers["max-forwards"], sent, "{method} {value}");
+        }
     }
 
     #[test]
