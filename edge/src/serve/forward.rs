@@ -17,7 +17,7 @@ use crate::policy::headers::origin::{Ask, Hop, Undeliverable, deliverable, field
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::range;
 use crate::policy::validate::Validators;
-use crate::policy::{self, Admit, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
+use crate::policy::{self, Admit, Content, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Mode, Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -189,13 +189,20 @@ fn whose(role: Role) -> status::Fetch {
 pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object>) {
     let validators = Validators::of(&object.entry.head.headers);
     let company = alike(&exchange.request, &object.entry.head);
+    let is_whole = matches!(object.entry.content, Content::Whole { .. });
     let object = Arc::clone(object);
     let plan = if validators.is_empty() {
         Plan::Whole { reserve: Some(object) }
     } else {
         Plan::Validate { object, validators }
     };
-    edge.flights.refresh(fetch_of(exchange, plan), company);
+    let mut fetch = fetch_of(exchange, plan);
+    // It is to take the place of what is stored, also where the client asked for the head or a part of that only.
+    fetch.request.method = Method::GET;
+    if is_whole {
+        fetch.request.headers.remove(header::RANGE);
+    }
+    edge.flights.refresh(fetch, company);
 }
 
 fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {

@@ -267,6 +267,35 @@ async fn stale_while_revalidate_answers_at_once_and_refreshes_once() {
     assert_eq!(origin.count(), 2);
 }
 
+/// RFC 5861 §3: what is refreshed is what is stored, not what this client wants of it.
+#[tokio::test]
+async fn a_refresh_is_for_the_whole_response_whoever_causes_it() {
+    let head = "HEAD /a HTTP/1.1\r\nHost: site.test\r\n\r\n";
+    let range = "GET /a HTTP/1.1\r\nHost: site.test\r\nRange: bytes=0-0\r\n\r\n";
+    for request in [head, range] {
+        for validator in ["", "ETag: \"v1\"\r\n"] {
+            let origin = Origin::start().await;
+            let rig = Rig::start(&[origin.address]).await;
+            let fields = format!("Cache-Control: max-age=10, stale-while-revalidate=60\r\n{validator}");
+            let mut client = rig.client().await;
+            client.send_get("/a", "").await;
+            origin.next().await.respond(&response("200 OK", &fields, "old")).await;
+            client.response().await;
+            rig.pass(20);
+            let mut other = rig.client().await;
+            other.write(request.as_bytes()).await;
+            other.head().await.assert_hit();
+            let refresh = origin.next().await;
+            assert!(refresh.head.starts_with("GET "), "{}", refresh.head);
+            assert!(!refresh.head.to_ascii_lowercase().contains("\r\nrange:"), "{}", refresh.head);
+            refresh.respond(&response("200 OK", FRESH, "new")).await;
+            rig.until("verge_edge_fetches", 0).await;
+            let hit = rig.get("/a").await;
+            assert_eq!((hit.text().as_str(), hit.cache_status().contains("hit")), ("new", true));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_broken_response_is_not_stored_and_every_reader_learns_of_it() {
     let origin = Origin::start().await;

@@ -14,7 +14,7 @@ use verge_edge::clock::Clock;
 use super::client::{Client, Got};
 use super::origin::Asked;
 use super::rig::{Origin, Rig};
-use naive::{Answer, Asking, Cache, First, Met, Said, Vary, passed};
+use naive::{Answer, Asking, Cache, Conditions, Directives, First, Met, Said, Targeted, Vary, ours, passed};
 
 const STEPS: u64 = 4_000;
 const URLS: usize = 4;
@@ -98,25 +98,44 @@ impl World {
         let asking = self.asking(url);
         self.tell(format!("GET /{url} {asking:?}"));
         self.client.send_get(&format!("/{url}"), &fields(&asking)).await;
-        let expected = match self.model[url].get(&asking, self.now) {
-            First::Answer(answer) => answer,
-            First::Ask { if_none_match, if_modified_since } => {
+        let (expected, behind) = match self.model[url].get(&asking, self.now) {
+            First::Answer(answer) => (answer, None),
+            First::AnswerAndAsk(answer, conditions) => (answer, Some(conditions)),
+            First::Ask(conditions) => {
                 let asked = self.asked(place).await;
-                let condition =
-                    (field(&asked.head, "if-none-match"), field(&asked.head, "if-modified-since"));
-                let since = if_modified_since.map(date);
-                assert_eq!(condition, (if_none_match.clone(), since), "{place}\n{}", self.story());
-                let met = self.meet(url, if_none_match.as_deref(), if_modified_since, asked).await;
-                self.model[url].met(&asking, met, self.now)
+                let met = self.met_on(url, &conditions, asked, place).await;
+                (self.model[url].met(&asking, met, self.now), None)
             }
         };
         let got = self.client.response().await;
         let what = format!("{place}\n{}\n{got:?}", self.story());
         assert_eq!(answer(&got, &expected), expected, "{what}");
         if let Some(version) = expected.version {
-            assert_eq!(got.text(), body(version), "{what}");
+            assert_eq!(got.text(), part(body(version), expected.part), "{what}");
+        }
+        if let Some(conditions) = behind {
+            self.behind(url, &asking, &conditions, place).await;
         }
         assert_eq!(self.origin.waiting(), 0, "asked more than once: {what}");
+    }
+
+    /// What the edge asks behind an answer, until it has obeyed what it was told.
+    async fn behind(&mut self, url: usize, asking: &Asking, conditions: &Conditions, place: &str) {
+        let asked = self.origin.next().await;
+        assert!(asked.head.starts_with("GET "), "{place}\n{}\n{}", self.story(), asked.head);
+        assert_eq!(field(&asked.head, "range"), None, "{place}\n{}", self.story());
+        let met = self.met_on(url, conditions, asked, place).await;
+        self.model[url].met(asking, met, self.now);
+        self.rig.until("verge_edge_fetches", 0).await;
+    }
+
+    /// The origin's answer to a request of the edge's own, which must have these conditions.
+    async fn met_on(&mut self, url: usize, conditions: &Conditions, asked: Asked, place: &str) -> Met {
+        let Conditions { if_none_match, if_modified_since } = conditions;
+        let found = (field(&asked.head, "if-none-match"), field(&asked.head, "if-modified-since"));
+        let expected = (if_none_match.clone(), if_modified_since.map(date));
+        assert_eq!(found, expected, "{place}\n{}", self.story());
+        self.meet(url, if_none_match.as_deref(), *if_modified_since, asked).await
     }
 
     async fn head(&mut self, url: usize, place: &str) {
@@ -124,21 +143,26 @@ impl World {
         self.tell(format!("HEAD /{url} {asking:?}"));
         let head = format!("HEAD /{url} HTTP/1.1\r\nHost: site.test\r\n{}\r\n", fields(&asking));
         self.client.write(head.as_bytes()).await;
-        let expected = match self.model[url].get(&asking, self.now) {
-            First::Answer(answer) => answer,
-            First::Ask { .. } => {
+        let (expected, behind) = match self.model[url].get(&asking, self.now) {
+            First::Answer(answer) => (answer, None),
+            First::AnswerAndAsk(answer, conditions) => (answer, Some(conditions)),
+            First::Ask(_) => {
                 let asked = self.asked(place).await;
-                match self.meet(url, None, None, asked).await {
-                    Met::HungUp => Answer { status: 502, serial: None, version: None, age: None },
+                let answer = match self.meet(url, None, None, asked).await {
+                    Met::HungUp => ours(502),
                     Met::Answered(said) | Met::NotModified(said) => {
                         self.model[url].told_by_head(&asking, &said, self.now);
                         passed(&said)
                     }
-                }
+                };
+                (answer, None)
             }
         };
         let got = self.client.head().await;
         assert_eq!(answer(&got, &expected), expected, "{place}\n{}\n{got:?}", self.story());
+        if let Some(conditions) = behind {
+            self.behind(url, &asking, &conditions, place).await;
+        }
     }
 
     async fn post(&mut self, url: usize, place: &str) {
@@ -189,7 +213,8 @@ impl World {
                 return Met::HungUp;
             }
             Mood::Overloaded => {
-                said = Said { status: 503, serial: self.serial, date: self.now, ..Said::default() };
+                said =
+                    Said { status: 503, serial: self.serial, date: self.now, length: 3, ..Said::default() };
                 asked.respond(&message(&said, Form::Whole)).await;
             }
             Mood::Well if unmodified => {
@@ -216,6 +241,10 @@ impl World {
             2 => {
                 asking.if_modified_since =
                     Some(page.last_modified.unwrap_or(self.now - chance.random_range(0..30)))
+            }
+            3 => {
+                let first = chance.random_range(0..page.length + 2);
+                asking.range = Some((first, first + chance.random_range(0..10)));
             }
             _ => {}
         }
@@ -244,8 +273,6 @@ impl World {
 
 /// A page as its origin has it from now on.
 fn page(chance: &mut StdRng, version: u64) -> Said {
-    let secs =
-        |chance: &mut StdRng, one_in: u32| chance.random_ratio(1, one_in).then(|| chance.random_range(0..25));
     let etag = match chance.random_range(0..3) {
         0 => None,
         1 => Some(format!("\"v{version}\"")),
@@ -254,14 +281,13 @@ fn page(chance: &mut StdRng, version: u64) -> Said {
     Said {
         version,
         status: [200, 200, 200, 200, 200, 404, 410, 403, 301][chance.random_range(0..9)],
-        max_age: secs(chance, 2),
-        s_maxage: secs(chance, 8),
-        stale_if_error: secs(chance, 4),
-        no_store: chance.random_ratio(1, 15),
-        no_cache: chance.random_ratio(1, 8),
-        private: chance.random_ratio(1, 15),
-        public: chance.random_ratio(1, 6),
-        must_revalidate: chance.random_ratio(1, 6),
+        control: directives(chance),
+        targeted: match chance.random_range(0..8) {
+            0 => Targeted::Broken,
+            1 | 2 => Targeted::Says(directives(chance)),
+            _ => Targeted::Absent,
+        },
+        length: body(version).len() as u64,
         set_cookie: chance.random_ratio(1, 10),
         expires: chance.random_ratio(1, 4).then(|| chance.random_range(-10..25)),
         age: secs(chance, 5),
@@ -272,6 +298,24 @@ fn page(chance: &mut StdRng, version: u64) -> Said {
         vary: [Vary::Nothing, Vary::Nothing, Vary::Shade, Vary::Star][chance.random_range(0..4)],
         ..Said::default()
     }
+}
+
+fn directives(chance: &mut StdRng) -> Directives {
+    Directives {
+        max_age: secs(chance, 2),
+        s_maxage: secs(chance, 8),
+        stale_while_revalidate: secs(chance, 4),
+        stale_if_error: secs(chance, 4),
+        no_store: chance.random_ratio(1, 15),
+        no_cache: chance.random_ratio(1, 8),
+        private: chance.random_ratio(1, 15),
+        public: chance.random_ratio(1, 6),
+        must_revalidate: chance.random_ratio(1, 6),
+    }
+}
+
+fn secs(chance: &mut StdRng, one_in: u32) -> Option<u64> {
+    chance.random_ratio(1, one_in).then(|| chance.random_range(0..25))
 }
 
 /// How much of a response is sent.
@@ -286,24 +330,20 @@ fn message(said: &Said, form: Form) -> String {
     let mut lines = Vec::new();
     let status = if form == Form::NotModified { 304 } else { said.status };
     lines.push(format!("HTTP/1.1 {status} Said"));
-    let number = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={value}"));
-    let word = |name: &str, on: bool| on.then(|| name.to_owned());
-    let directives: Vec<String> = [
-        number("max-age", said.max_age),
-        number("s-maxage", said.s_maxage),
-        number("stale-if-error", said.stale_if_error),
-        word("no-store", said.no_store),
-        word("no-cache", said.no_cache),
-        word("private", said.private),
-        word("public", said.public),
-        word("must-revalidate", said.must_revalidate),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
     let mut add =
         |name: &str, value: Option<String>| lines.extend(value.map(|value| format!("{name}: {value}")));
-    add("Cache-Control", (!directives.is_empty()).then(|| directives.join(", ")));
+    add("Cache-Control", Some(text(&said.control)).filter(|text| !text.is_empty()));
+    add(
+        "CDN-Cache-Control",
+        match &said.targeted {
+            Targeted::Absent => None,
+            Targeted::Broken => Some("max-age=100, no-cache, &&&".to_owned()),
+            // An empty one would be none.
+            Targeted::Says(directives) => {
+                Some(format!("foo, {}", text(directives)).trim_end_matches(", ").to_owned())
+            }
+        },
+    );
     add("X-Serial", Some(said.serial.to_string()));
     add("Date", Some(date(said.date)));
     add("Expires", said.expires.map(|secs| date(said.date.saturating_add_signed(secs))));
@@ -326,6 +366,31 @@ fn message(said: &Said, form: Form) -> String {
     format!("{}\r\n\r\n{}", lines.join("\r\n"), if form == Form::Whole { body.as_str() } else { "" })
 }
 
+fn text(directives: &Directives) -> String {
+    let number = |name: &str, value: Option<u64>| value.map(|value| format!("{name}={value}"));
+    let word = |name: &str, on: bool| on.then(|| name.to_owned());
+    let all = [
+        number("max-age", directives.max_age),
+        number("s-maxage", directives.s_maxage),
+        number("stale-while-revalidate", directives.stale_while_revalidate),
+        number("stale-if-error", directives.stale_if_error),
+        word("no-store", directives.no_store),
+        word("no-cache", directives.no_cache),
+        word("private", directives.private),
+        word("public", directives.public),
+        word("must-revalidate", directives.must_revalidate),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn part(body: String, part: Option<(u64, u64)>) -> String {
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    match part {
+        None => body,
+        Some((first, last)) => body[at(first)..=at(last)].to_owned(),
+    }
+}
+
 /// Each version has a length of its own.
 fn body(version: u64) -> String {
     format!("v{version}:{}", "x".repeat(usize::try_from(version).unwrap()))
@@ -344,6 +409,7 @@ fn fields(asking: &Asking) -> String {
     add("Shade", asking.shade.map(|shade| shade.to_string()));
     add("If-None-Match", asking.if_none_match.clone());
     add("If-Modified-Since", asking.if_modified_since.map(date));
+    add("Range", asking.range.map(|(first, last)| format!("bytes={first}-{last}")));
     add("Authorization", asking.authorization.then(|| "Basic YTpi".to_owned()));
     add("Cache-Control", asking.no_store.then(|| "no-store".to_owned()));
     add("Cache-Control", asking.only_if_cached.then(|| "only-if-cached".to_owned()));
@@ -361,6 +427,7 @@ fn answer(got: &Got, expected: &Answer) -> Answer {
         status: got.status,
         serial: got.field("x-serial").parse().ok(),
         version: expected.version,
+        part: expected.part,
         age: expected.age.and_then(|_| got.field("age").parse().ok()),
     }
 }

@@ -1,5 +1,29 @@
 //! A shared cache as RFC 9111 has it, written from its text alone, one plain rule after another.
 
+/// The directives of one field (seconds).
+#[derive(Debug, Clone, Default)]
+pub struct Directives {
+    pub max_age: Option<u64>,
+    pub s_maxage: Option<u64>,
+    pub stale_while_revalidate: Option<u64>,
+    pub stale_if_error: Option<u64>,
+    pub no_store: bool,
+    pub no_cache: bool,
+    pub private: bool,
+    pub public: bool,
+    pub must_revalidate: bool,
+}
+
+/// `CDN-Cache-Control`.
+#[derive(Debug, Clone, Default)]
+pub enum Targeted {
+    #[default]
+    Absent,
+    /// It is no Structured Field Dictionary.
+    Broken,
+    Says(Directives),
+}
+
 /// What an origin's response says, and when it says it (seconds).
 #[derive(Debug, Clone, Default)]
 pub struct Said {
@@ -7,14 +31,10 @@ pub struct Said {
     /// Differs in every message that the origin sends.
     pub serial: u64,
     pub status: u16,
-    pub max_age: Option<u64>,
-    pub s_maxage: Option<u64>,
-    pub stale_if_error: Option<u64>,
-    pub no_store: bool,
-    pub no_cache: bool,
-    pub private: bool,
-    pub public: bool,
-    pub must_revalidate: bool,
+    pub control: Directives,
+    pub targeted: Targeted,
+    /// Of its body.
+    pub length: u64,
     pub set_cookie: bool,
     /// Seconds between `Date` and `Expires`; none without the field, negative in the past.
     pub expires: Option<i64>,
@@ -44,6 +64,8 @@ pub struct Asking {
     pub authorization: bool,
     pub no_store: bool,
     pub only_if_cached: bool,
+    /// From this byte to that one.
+    pub range: Option<(u64, u64)>,
 }
 
 /// A stored response.
@@ -59,11 +81,17 @@ struct Stored {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum First {
     Answer(Answer),
-    /// It asks the origin, with these conditions.
-    Ask {
-        if_none_match: Option<String>,
-        if_modified_since: Option<u64>,
-    },
+    /// It asks the origin.
+    Ask(Conditions),
+    /// It answers, and asks the origin behind that (RFC 5861 §3).
+    AnswerAndAsk(Answer, Conditions),
+}
+
+/// What the cache itself asks on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    pub if_none_match: Option<String>,
+    pub if_modified_since: Option<u64>,
 }
 
 /// What the client gets.
@@ -74,6 +102,8 @@ pub struct Answer {
     pub serial: Option<u64>,
     /// Its version, where a body is sent.
     pub version: Option<u64>,
+    /// The bytes of that, if not all.
+    pub part: Option<(u64, u64)>,
     /// Only of a stored one that no origin has just confirmed.
     pub age: Option<u64>,
 }
@@ -91,16 +121,27 @@ pub enum Met {
 pub struct Cache(Vec<Stored>);
 
 impl Said {
+    /// RFC 9213 §2.1, §2.2: a valid targeted field rules alone.
+    fn rules(&self) -> &Directives {
+        match &self.targeted {
+            Targeted::Says(directives) => directives,
+            Targeted::Absent | Targeted::Broken => &self.control,
+        }
+    }
+
     /// §4.2.1, §4.2.2: the lifetime, and whether the origin gave it.
     fn lifetime(&self) -> (u64, bool) {
-        if let Some(secs) = self.s_maxage.or(self.max_age) {
+        let rules = self.rules();
+        if let Some(secs) = rules.s_maxage.or(rules.max_age) {
             return (secs, true);
         }
-        if let Some(secs) = self.expires {
+        if let Some(secs) = self.expires
+            && !matches!(self.targeted, Targeted::Says(_))
+        {
             return (secs.max(0).cast_unsigned(), true);
         }
         match self.last_modified {
-            Some(modified) if (self.heuristic() || self.public) && !self.no_cache => {
+            Some(modified) if (self.heuristic() || rules.public) && !rules.no_cache => {
                 (((self.date - modified) / 10).min(86_400), false)
             }
             _ => (0, false),
@@ -114,7 +155,13 @@ impl Said {
 
     /// §4.2.4, §5.2.2.10.
     fn forbids_stale(&self) -> bool {
-        self.must_revalidate || self.s_maxage.is_some()
+        self.rules().must_revalidate || self.rules().s_maxage.is_some()
+    }
+
+    /// How long after its end it may be used at most.
+    fn windows(&self) -> u64 {
+        let Directives { stale_while_revalidate, stale_if_error, .. } = self.rules();
+        if self.forbids_stale() { 0 } else { stale_while_revalidate.max(stale_if_error).unwrap_or(0) }
     }
 
     fn has_validator(&self) -> bool {
@@ -124,21 +171,21 @@ impl Said {
     /// §3, and never what no request could be answered from.
     fn is_storable(&self, asking: &Asking) -> bool {
         let (lifetime, explicit) = self.lifetime();
-        let shared = self.public || self.must_revalidate || self.s_maxage.is_some();
-        if asking.no_store || self.no_store || self.private || self.vary == Vary::Star {
+        let rules = self.rules();
+        let shared = rules.public || rules.must_revalidate || rules.s_maxage.is_some();
+        if asking.no_store || rules.no_store || rules.private || self.vary == Vary::Star {
             return false;
         }
         if asking.authorization && !shared {
             return false;
         }
-        if self.set_cookie && !(explicit && lifetime > 0 && !self.no_cache) {
+        if self.set_cookie && !(explicit && lifetime > 0 && !rules.no_cache) {
             return false;
         }
-        if !(explicit || self.public || self.heuristic()) {
+        if !(explicit || rules.public || self.heuristic()) {
             return false;
         }
-        let window = if self.forbids_stale() { 0 } else { self.stale_if_error.unwrap_or(0) };
-        self.has_validator() || !self.no_cache && (lifetime > 0 || window > 0)
+        self.has_validator() || !rules.no_cache && (lifetime > 0 || self.windows() > 0)
     }
 }
 
@@ -167,8 +214,48 @@ impl Stored {
                     .if_modified_since
                     .is_some_and(|since| said.last_modified.unwrap_or(said.date) <= since),
             };
-        let status = if unmodified { 304 } else { said.status };
-        Answer { status, serial: Some(said.serial), version: (!unmodified).then_some(said.version), age }
+        let whole = Answer {
+            status: said.status,
+            serial: Some(said.serial),
+            version: Some(said.version),
+            part: None,
+            age,
+        };
+        match asking.range {
+            _ if unmodified => Answer { status: 304, version: None, ..whole },
+            // RFC 9110 §14.2, §15.3.7, §15.5.17.
+            Some((first, _)) if said.status == 200 && first >= said.length => {
+                Answer { status: 416, serial: None, version: None, ..whole }
+            }
+            Some((first, last)) if said.status == 200 => {
+                Answer { status: 206, part: Some((first, last.min(said.length - 1))), ..whole }
+            }
+            _ => whole,
+        }
+    }
+
+    /// §4.3.1.
+    fn conditions(&self) -> Conditions {
+        Conditions { if_none_match: self.said.etag.clone(), if_modified_since: self.said.last_modified }
+    }
+
+    fn no_cache(&self) -> bool {
+        self.said.rules().no_cache
+    }
+
+    /// RFC 5861 §3.
+    fn may_be_refreshed_behind(&self, now: u64) -> bool {
+        self.is_stale_within(self.said.rules().stale_while_revalidate, now)
+    }
+
+    /// RFC 5861 §4.
+    fn may_stand_in(&self, now: u64) -> bool {
+        self.is_stale_within(self.said.rules().stale_if_error, now)
+    }
+
+    fn is_stale_within(&self, window: Option<u64>, now: u64) -> bool {
+        let within = self.age(now) < self.said.lifetime().0 + window.unwrap_or(0);
+        !self.no_cache() && !self.said.forbids_stale() && within
     }
 }
 
@@ -186,17 +273,15 @@ impl Cache {
     pub fn get(&self, asking: &Asking, now: u64) -> First {
         let chosen = self.chosen(asking).map(|index| &self.0[index]);
         match chosen {
-            Some(stored) if stored.is_fresh(now) && !stored.said.no_cache => {
+            Some(stored) if stored.is_fresh(now) && !stored.no_cache() => {
                 First::Answer(stored.answer(asking, Some(stored.age(now))))
             }
-            _ if asking.only_if_cached => {
-                First::Answer(Answer { status: 504, serial: None, version: None, age: None })
+            Some(stored) if stored.may_be_refreshed_behind(now) => {
+                First::AnswerAndAsk(stored.answer(asking, Some(stored.age(now))), stored.conditions())
             }
-            Some(stored) => First::Ask {
-                if_none_match: stored.said.etag.clone(),
-                if_modified_since: stored.said.last_modified,
-            },
-            None => First::Ask { if_none_match: None, if_modified_since: None },
+            _ if asking.only_if_cached => First::Answer(ours(504)),
+            Some(stored) => First::Ask(stored.conditions()),
+            None => First::Ask(Conditions::default()),
         }
     }
 
@@ -205,10 +290,10 @@ impl Cache {
         match met {
             Met::HungUp => match chosen.map(|index| &self.0[index]) {
                 // §4.2.4: disconnected, and not forbidden; the edge does so for a day.
-                Some(stored) if !stored.said.no_cache && !stored.said.forbids_stale() => {
+                Some(stored) if !stored.no_cache() && !stored.said.forbids_stale() => {
                     stored.answer(asking, Some(stored.age(now)))
                 }
-                Some(stored) if !stored.said.no_cache => ours(504),
+                Some(stored) if !stored.no_cache() => ours(504),
                 _ => ours(502),
             },
             Met::Answered(said) if said.status == 503 => match chosen.map(|index| &self.0[index]) {
@@ -266,19 +351,20 @@ impl Stored {
         let shade = (said.vary == Vary::Shade).then_some(asking.shade);
         Self { said, received: now, shade }
     }
-
-    fn may_stand_in(&self, now: u64) -> bool {
-        let window = self.said.stale_if_error.unwrap_or(0);
-        let within = self.age(now) < self.said.lifetime().0 + window;
-        !self.said.no_cache && !self.said.forbids_stale() && within
-    }
 }
 
-fn ours(status: u16) -> Answer {
-    Answer { status, serial: None, version: None, age: None }
+/// An error of the cache's own.
+pub fn ours(status: u16) -> Answer {
+    Answer { status, serial: None, version: None, part: None, age: None }
 }
 
 /// As the origin sent it.
 pub fn passed(said: &Said) -> Answer {
-    Answer { status: said.status, serial: Some(said.serial), version: Some(said.version), age: None }
+    Answer {
+        status: said.status,
+        serial: Some(said.serial),
+        version: Some(said.version),
+        part: None,
+        age: None,
+    }
 }
