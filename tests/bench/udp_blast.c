@@ -1,4 +1,4 @@
-// DNS load over loopback UDP: keeps WINDOW queries in flight with sendmmsg and recvmmsg from SOCKS sockets, so that one
+// DNS load over UDP: keeps WINDOW queries in flight with sendmmsg and recvmmsg from SOCKS sockets, so that one
 // core of load can saturate one core of server; or, with a RATE, sends so many a second. Prints one JSON line.
 // usage: udp_blast [ADDRESS:]PORT QUERIES.bin SECONDS [WINDOW] [SOCKS] [RATE] [random]
 // QUERIES.bin: (u16 big-endian length, packet)*. With `random` it never sleeps, and queries come as from
