@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,6 +31,26 @@ pub struct Upload {
     body: Incoming,
     watch: Watch,
     metrics: Metrics,
+    progress: Arc<Progress>,
+}
+
+/// What an upload does, for who waits for the response meanwhile: an origin that still reads is not late.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    moved: AtomicBool,
+    awaits_client: AtomicBool,
+}
+
+impl Progress {
+    fn moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+        self.awaits_client.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the origin is not to blame for the time since it was last asked; [`crate::pace`] ends a client's delay.
+    pub(super) fn excuses_origin(&self) -> bool {
+        self.moved.swap(false, Ordering::Relaxed) || self.awaits_client.load(Ordering::Relaxed)
+    }
 }
 
 impl RequestBody {
@@ -38,7 +60,16 @@ impl RequestBody {
         if body.is_end_stream() {
             Self::Empty
         } else {
-            Self::Upload(Box::new(Upload { body, watch, metrics: metrics.clone() }))
+            let (metrics, progress) = (metrics.clone(), Arc::default());
+            Self::Upload(Box::new(Upload { body, watch, metrics, progress }))
+        }
+    }
+
+    /// What there is to see of it while it is sent.
+    pub(super) fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Upload(upload) => Some(Arc::clone(&upload.progress)),
         }
     }
 
@@ -81,6 +112,10 @@ impl Body for RequestBody {
 impl Upload {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match polled {
+            Poll::Ready(_) => self.progress.moved(),
+            Poll::Pending => self.progress.awaits_client.store(true, Ordering::Relaxed),
+        }
         let bytes = |frame: &Option<hyper::Result<Frame<Bytes>>>| match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
@@ -92,6 +127,12 @@ impl Upload {
                 Some(Err(BodyError::Slow(slow)))
             }
         })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.progress.moved();
     }
 }
 
@@ -203,5 +244,23 @@ impl Stall {
 impl fmt::Debug for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stall({:?})", self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_excused_while_a_body_moves_or_its_client_is_waited_for() {
+        let progress = Progress::default();
+        assert!(!progress.excuses_origin(), "nothing has happened");
+        progress.moved();
+        assert!(progress.excuses_origin());
+        assert!(!progress.excuses_origin(), "once for what moved");
+        progress.awaits_client.store(true, Ordering::Relaxed);
+        assert!(progress.excuses_origin() && progress.excuses_origin());
+        progress.moved();
+        assert!(progress.excuses_origin() && !progress.excuses_origin());
     }
 }

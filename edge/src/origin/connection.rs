@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -11,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::body::{OriginBody, RequestBody};
+use super::body::{OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding};
 use super::pool::Pool;
 use crate::config::{OriginAddress, Patience};
@@ -91,8 +92,9 @@ async fn send(
     patience: Patience,
 ) -> Exchange {
     let method = request.method().clone();
+    let upload = request.body().progress();
     let answer = sender.try_send_request(request);
-    match first_byte(answer, patience.first_byte).await {
+    match first_byte(answer, patience.first_byte, upload.as_deref()).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
         // RFC 9110 §15.2.2: nobody asked for another protocol, `Upgrade` is not passed on.
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -141,8 +143,21 @@ fn is_framed_twice(headers: &HeaderMap) -> bool {
 /// No head in time.
 struct Late;
 
-async fn first_byte<F: Future>(answer: F, limit: Duration) -> Result<F::Output, Late> {
-    timeout(limit, answer).await.map_err(|_| Late)
+/// Waits for a head as long as the limit says, from the last time that the request's body moved: the time that a client
+/// takes is not the origin's, and must not make it look ill.
+async fn first_byte<F: Future>(
+    answer: F,
+    limit: Duration,
+    upload: Option<&Progress>,
+) -> Result<F::Output, Late> {
+    let mut answer = pin!(answer);
+    loop {
+        match timeout(limit, answer.as_mut()).await {
+            Ok(answered) => return Ok(answered),
+            Err(_) if upload.is_some_and(Progress::excuses_origin) => {}
+            Err(_) => return Err(Late),
+        }
+    }
 }
 
 fn connect_error(error: &io::Error) -> ProxyError {

@@ -158,6 +158,25 @@ async fn a_request_body_that_drips_is_dropped_and_the_client_is_told() {
     asked.hung_up().await;
 }
 
+/// Three in a row would take the origin out of service for a while.
+#[tokio::test]
+async fn an_origin_that_waits_for_a_slow_upload_is_not_late() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "first_byte_timeout = \"50ms\"").await;
+    let (mut uploading, mut other) = (rig.client().await, rig.client().await);
+    uploading.write(b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\n01234").await;
+    let mut asked = origin.next().await;
+    asked.read(5).await;
+    // Whose request comes later, and whose origin is late: so the time was over for the first one, too.
+    for path in ["/b", "/c"] {
+        other.send_get(path, "").await;
+        assert_eq!(other.response().await.status, 504);
+        let _late = origin.next().await;
+    }
+    asked.respond(&response("200 OK", "", "stored")).await;
+    assert_eq!(uploading.response().await.text(), "stored");
+}
+
 #[tokio::test]
 async fn more_connections_than_allowed_wait_for_one_to_end() {
     let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
