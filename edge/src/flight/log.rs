@@ -10,10 +10,12 @@
 //! long while another has nothing to do ([`lag`]). A reader that is alone sets the pace. After the end, and while it
 //! slides, there is no new reader.
 //!
-//! Its share of the memory is what it holds; when the budget has no more for it, it takes one piece at a time.
+//! Its share of the memory is what it holds; when the budget has no more for it, a reader that is alone gets one piece
+//! at a time.
 //!
 //! Invariant: no lock is held while a task is woken.
-//! Invariant: of bytes that its share does not cover it holds one piece, once it slides.
+//! Invariant: of bytes that its share does not cover it holds a piece for one reader, a window and a piece for several,
+//! once it slides.
 
 mod lag;
 #[cfg(test)]
@@ -323,10 +325,10 @@ impl State {
         if may_be_held_up { self.writer.take() } else { None }
     }
 
-    /// An uncovered piece goes before the next comes.
+    /// An uncovered piece goes before the next comes, unless readers would have to go in step.
     fn has_room(&self) -> bool {
-        let covered = self.cost <= self.share.bytes();
-        self.readers.is_empty() || self.pieces.is_empty() || covered && self.held_bytes < WINDOW_BYTES
+        let may_fill = self.cost <= self.share.bytes() || self.readers.len() > 1;
+        self.readers.is_empty() || self.pieces.is_empty() || may_fill && self.held_bytes < WINDOW_BYTES
     }
 
     /// Whether there is room, and how many readers were left behind for it.
