@@ -49,7 +49,7 @@ pub use self::reload::{FolderError, Loads};
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
 use self::sockets::Sockets;
-pub(crate) use self::sys::raise_descriptor_limit;
+pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
 pub(crate) use self::tls::{Standing, inspect};

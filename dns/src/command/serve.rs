@@ -25,6 +25,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     make_room(&config);
+    serve::return_large_blocks();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(answer(config))

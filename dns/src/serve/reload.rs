@@ -31,6 +31,7 @@ use crate::config::{self, Config, ConfigError, Cookies};
 use crate::limit::cookie::Secrets;
 use crate::metrics::Metrics;
 use crate::view::World;
+use crate::zone::set::Served;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
 const MOST_DEBOUNCES: u32 = 10;
@@ -98,6 +99,25 @@ impl Service {
     }
 }
 
+/// Moves the large trees of a world to huge pages, where the system has them; before it is in service if it can be, since
+/// who looks something up meanwhile has to wait for the page.
+fn settle_in_memory(world: &World) {
+    let zones = world.public.zones.iter().chain(world.internal.zones.iter());
+    for (apex, served) in zones {
+        let Served::Zone(tree) = served else { continue };
+        for memory in tree.memory() {
+            if memory.end.addr() - memory.start.addr() >= FEWEST_OCTETS
+                && let Err(error) = sys::prefer_huge_pages(memory)
+            {
+                tracing::debug!(%apex, %error, "no huge pages");
+            }
+        }
+    }
+}
+
+/// Smaller trees fit in what a processor keeps of page tables.
+const FEWEST_OCTETS: usize = 4 << 20;
+
 /// Frees an old world here and not in a loop: a million names take a while.
 fn release(old: Arc<World>) {
     let mut old = old;
@@ -163,6 +183,7 @@ impl Follow {
             tracing::debug!(%error, "zone files are read at the priority of those who answer");
         }
         self.library.forget_texts();
+        settle_in_memory(&self.service.world.load());
         loop {
             match inbox.recv_timeout(self.config.reload.poll) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -204,6 +225,7 @@ impl Follow {
             }
             Ok(Ok(loaded)) if loaded.world.is_none() => return Found::Nothing,
             Ok(Ok(loaded)) => {
+                loaded.world.iter().for_each(settle_in_memory);
                 self.service.publish(loaded.world, &loaded.report);
                 self.library.forget_texts();
             }

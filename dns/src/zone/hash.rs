@@ -5,6 +5,7 @@
 //! that, since no hash of it is ever shown to anybody.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
 
 /// From hashes to numbers that stand for names or records: open addressing, two thirds full at most.
 ///
@@ -48,6 +49,11 @@ impl Slots {
             }
             at = self.after(at);
         }
+    }
+
+    pub(crate) fn memory(&self) -> Range<*const u8> {
+        let slots = self.slots.as_ptr_range();
+        slots.start.cast()..slots.end.cast()
     }
 
     /// The upper bits of a hash are the well mixed ones.

@@ -26,6 +26,7 @@ mod tests;
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Range;
 
 pub use build::Datum;
 pub use rrset::{Rdatas, RrSet};
@@ -170,6 +171,11 @@ impl Tree {
     /// Whether the tree has no record at all.
     pub fn is_empty(&self) -> bool {
         self.nodes().all(|node| node.is_empty())
+    }
+
+    /// The memory that look-ups read, for who knows a better place for it.
+    pub(crate) fn memory(&self) -> [Range<*const u8>; 2] {
+        [self.arena.memory(), self.index.memory()]
     }
 
     fn at(&self, place: Place) -> Node<'_> {

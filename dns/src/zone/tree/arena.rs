@@ -9,6 +9,7 @@
 //! alone; so what is read at a place was written there.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::rrset::{RrSet, pack};
 use crate::rtype::Type;
@@ -76,6 +77,10 @@ impl Arena {
 
     pub(super) fn reserve(&mut self, octets: usize) {
         self.octets.reserve_exact(octets);
+    }
+
+    pub(super) fn memory(&self) -> Range<*const u8> {
+        self.octets.as_ptr_range()
     }
 
     pub(super) fn name(&self, place: Place) -> &[u8] {
