@@ -75,7 +75,7 @@ pub struct SourceFile {
 }
 
 /// A zone as its author wrote it: every record, public and internal alike.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Zone {
     /// The zone's apex.
     pub apex: Name,
@@ -84,6 +84,13 @@ pub struct Zone {
     /// The files it was read from; the zone file itself comes first.
     pub files: Vec<SourceFile>,
     order: OnceLock<Order>,
+}
+
+/// Who copies a zone may mean to change it, so the copy's order is found anew.
+impl Clone for Zone {
+    fn clone(&self) -> Self {
+        Self::new(self.apex.clone(), self.records.clone(), self.files.clone())
+    }
 }
 
 impl Zone {
