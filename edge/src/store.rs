@@ -41,6 +41,8 @@ pub struct Store {
     fills: Arc<Budget>,
     /// Weight of an object that makes moka evict at once instead of when it finds time.
     heavy: u32,
+    /// Weight that all variants and parts under one key may have together.
+    room: u32,
 }
 
 /// What became of an object that was put.
@@ -69,11 +71,13 @@ impl Store {
             .eviction_listener(|_, variants: Variants, _| variants.unlist())
             .build();
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
+        let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         Self {
             objects,
             purges: Purges::new(config.memory_bytes),
             fills: Budget::new(shares.fills_bytes),
             heavy,
+            room,
         }
     }
 
@@ -132,7 +136,7 @@ impl Store {
         // What a 304 confirmed is the old body: a purge takes it, also one that came before the 304 was asked for.
         let took = |old: &Arc<Object>| self.purges.took(key, old);
         self.compute(key, &object, ticket, |present| {
-            (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead))
+            (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead, key, self.room))
         })
     }
 
@@ -274,5 +278,7 @@ fn listed(variants: Variants) -> Op<Variants> {
     Op::Put(variants)
 }
 
+/// moka weighs a key as one: without a bound the variants or the slices of one URL could push out everything else.
+const KEY_PART: u64 = 8;
 /// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.
 const HEAVY_PART: u64 = 1024;

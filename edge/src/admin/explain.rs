@@ -179,7 +179,6 @@ fn reason(why: Forward) -> &'static str {
         Forward::Body => "it has a body",
         Forward::Partial => "the stored part has not all that is asked for",
         Forward::Condition => "its precondition is the origin's to judge",
-        Forward::TooManyVariants => "its key has as many variants as it may",
         Forward::OnlyIfCached => "only-if-cached, and nothing that may be used is stored",
         Forward::Failure => "the origin failed, and nothing stored may stand in",
     }

@@ -90,8 +90,6 @@ pub enum Forward {
     Partial,
     /// A precondition that only the origin may judge.
     Condition,
-    /// The key holds as many fresh variants as it may.
-    TooManyVariants,
     /// `only-if-cached`, and nothing usable is stored.
     OnlyIfCached,
     /// The origin failed, and nothing stored may stand in.
@@ -191,7 +189,7 @@ fn from_store(
     rules: &Rules,
     now: SystemTime,
 ) -> Reuse {
-    let Some(variant) = vary::choose(request, variants) else { return missing(variants, rules, now) };
+    let Some(variant) = vary::choose(request, variants) else { return missing(variants) };
     let variant = holder(request, variants, variant, now);
     let entry = variants[variant];
     let freshness = entry.freshness(now);
@@ -210,18 +208,9 @@ fn from_store(
     }
 }
 
-fn missing(variants: &[&Entry], rules: &Rules, now: SystemTime) -> Reuse {
-    // Parts of one representation are one variant.
-    let first = |index: usize| !variants[..index].iter().any(|e| e.selecting == variants[index].selecting);
-    let fresh =
-        (0..variants.len()).filter(|&index| variants[index].freshness(now).is_fresh() && first(index));
-    if fresh.count() >= rules.max_variants {
-        Reuse::Pass(Forward::TooManyVariants)
-    } else if variants.is_empty() {
-        Reuse::Fetch { reserve: None, why: Forward::UriMiss }
-    } else {
-        Reuse::Fetch { reserve: None, why: Forward::VaryMiss }
-    }
+fn missing(variants: &[&Entry]) -> Reuse {
+    let why = if variants.is_empty() { Forward::UriMiss } else { Forward::VaryMiss };
+    Reuse::Fetch { reserve: None, why }
 }
 
 /// Of several parts of the representation that was chosen the one that holds what is asked, if there is one.
@@ -344,7 +333,7 @@ impl Forward {
             Self::Stale | Self::NoCache | Self::Failure => "stale",
             Self::Request | Self::Condition | Self::OnlyIfCached => "request",
             Self::Method => "method",
-            Self::Bypass | Self::Body | Self::TooManyVariants => "bypass",
+            Self::Bypass | Self::Body => "bypass",
             Self::Partial => "partial",
         }
     }
@@ -362,7 +351,6 @@ impl Forward {
             Self::Body => "body",
             Self::Partial => "partial",
             Self::Condition => "condition",
-            Self::TooManyVariants => "too-many-variants",
             Self::OnlyIfCached => "only-if-cached",
             Self::Failure => "failure",
         }

@@ -40,8 +40,6 @@ pub struct Rules {
     pub max_ttl_secs: u64,
     /// Whether 206 responses are stored as parts; the store must be able to hold them.
     pub parts: Parts,
-    /// No key holds more variants than this; more are passed through.
-    pub max_variants: usize,
 }
 
 /// Heuristic freshness: a share of the time since `Last-Modified`.
@@ -156,7 +154,6 @@ impl Default for Rules {
             s_maxage: SMaxage::ForbidsStale,
             max_ttl_secs: MAX_DELTA_SECS,
             parts: Parts::Store,
-            max_variants: MAX_VARIANTS,
         }
     }
 }
@@ -165,5 +162,3 @@ impl Default for Rules {
 const HEURISTIC_CAP_SECS: u64 = 86_400;
 /// A day: long enough to bridge an outage over night, short enough to be noticed.
 const STALE_ON_DISCONNECT_SECS: u64 = 86_400;
-/// Real sites have at most some tens (encodings × languages); more is an attack or `Vary: User-Agent`.
-const MAX_VARIANTS: usize = 64;

@@ -83,13 +83,36 @@ impl Variants {
         Self(self.0.iter().filter(|object| keep(object)).cloned().collect())
     }
 
-    pub(super) fn with(&self, newest: Arc<Object>, instead: Option<&Arc<Object>>) -> Self {
+    /// These with `newest`, and without what it takes the place of, without `instead`, and without the oldest: above
+    /// [`MAX_VARIANTS`], or what does not fit into `room`, which is in units of [`WEIGHT_UNIT_BYTES`].
+    pub(super) fn with(
+        &self,
+        newest: Arc<Object>,
+        instead: Option<&Arc<Object>>,
+        key: &Key,
+        room: u32,
+    ) -> Self {
+        let mut taken = newest.weight(key);
+        let fits = |object: &&Arc<Object>| {
+            taken = taken.saturating_add(object.weight(key));
+            taken <= room
+        };
         let stays = |object: &&Arc<Object>| {
             (object.entry.selecting != newest.entry.selecting || object.entry.is_beside(&newest.entry))
                 && !instead.is_some_and(|old| Arc::ptr_eq(old, object))
         };
-        let others = self.0.iter().filter(stays).take(MAX_VARIANTS - 1).cloned();
-        Self(std::iter::once(Arc::clone(&newest)).chain(others).collect())
+        let others = self.0.iter().filter(stays).take(MAX_OBJECTS - 1).take_while(fits);
+        let mut kept = vec![Arc::clone(&newest)];
+        let mut variants = 1;
+        for object in others {
+            // Parts of one representation are one variant.
+            variants += usize::from(kept.iter().all(|k| k.entry.selecting != object.entry.selecting));
+            if variants > MAX_VARIANTS {
+                break;
+            }
+            kept.push(Arc::clone(object));
+        }
+        kept.into_iter().collect()
     }
 }
 
@@ -107,5 +130,8 @@ impl Deref for Variants {
     }
 }
 
-/// A second line behind `Rules::max_variants`, whatever an operator writes there: look-ups walk the list.
-const MAX_VARIANTS: usize = 256;
+/// Real sites have at most some tens (encodings × languages); more is an attack or `Vary: User-Agent`. A new one takes the
+/// oldest one's place: passing it on instead would switch the cache off for a URL as long as made-up ones are fresh.
+const MAX_VARIANTS: usize = 64;
+/// Variants and their parts: look-ups walk the list.
+const MAX_OBJECTS: usize = 256;

@@ -282,3 +282,40 @@ async fn memory_stays_within_its_bound() {
     assert!((500_000..=2 << 20).contains(&stored), "{stored}");
     assert!(rig.metric("verge_edge_fill_bytes ").await <= (2 << 20) / 4);
 }
+
+/// Variants of one URL take an eighth of the memory at most, and a new one the place of the oldest.
+#[tokio::test]
+async fn variants_of_one_url_leave_the_rest_of_the_cache_alone() {
+    let origin = Origin::answering(|head| match head.contains("GET /many ") {
+        true => response("200 OK", "Cache-Control: max-age=60\r\nVary: X\r\n", &"x".repeat(500_000)),
+        false => response("200 OK", FRESH, &"y".repeat(20_000)),
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"16MiB\"\neviction = \"lru\"", "").await;
+    let small = || (0..50).map(|n| format!("/{n}"));
+    for path in small() {
+        rig.get(&path).await;
+    }
+    for n in 0..30 {
+        rig.client().await.get_with("/many", &format!("X: {n}\r\n")).await.assert_forwarded();
+    }
+    for path in small() {
+        rig.get(&path).await.assert_hit();
+    }
+    rig.client().await.get_with("/many", "X: 29\r\n").await.assert_hit();
+    rig.client().await.get_with("/many", "X: 0\r\n").await.assert_forwarded();
+}
+
+#[tokio::test]
+async fn made_up_variants_do_not_switch_the_cache_off() {
+    let origin =
+        Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\nVary: X\r\n", "x")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for n in 0..100 {
+        rig.client().await.get_with("/a", &format!("X: {n}\r\n")).await.assert_forwarded();
+    }
+    rig.get("/a").await.assert_forwarded();
+    rig.get("/a").await.assert_hit();
+    rig.client().await.get_with("/a", "X: 99\r\n").await.assert_hit();
+    rig.client().await.get_with("/a", "X: 1\r\n").await.assert_forwarded();
+}
