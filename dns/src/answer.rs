@@ -71,6 +71,9 @@ pub struct Answer<'v, 'a> {
     pub zone: Option<&'v Name>,
     /// What kind of answer it is.
     pub kind: Kind,
+    /// The wildcard's or DNAME's owner that stood for the name asked for, lower-case wire form; none if it stands for
+    /// itself.
+    pub synthesized: Option<&'v [u8]>,
 }
 
 /// The kinds of answers, as rate limiting and metrics tell them apart.
@@ -182,6 +185,7 @@ impl Answer<'_, '_> {
             additional: Vec::new(),
             zone: None,
             kind: Kind::Partial,
+            synthesized: None,
         }
     }
 }
@@ -239,6 +243,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             // AA speaks of the first name (RFC 1034 §4.3.1), so a referral at the end of a chain keeps it.
             let refers = matches!(found, Found::Delegation(cut) if !self.is_ds_at(cut, &name));
             self.answer.authoritative = !refers && self.query.qclass == Class::In;
+            self.answer.synthesized = found.synthesizes_from().map(Node::name);
         }
         match found {
             // The parent's side of a cut owns the DS RRset (RFC 4035 §3.1.4.1).

@@ -4,7 +4,8 @@
 //! flood its victim. Every so many refused answers one goes out empty with TC set ("slip"), so that an honest client
 //! behind the same network comes back by TCP.
 //!
-//! Names that do not exist share one bucket per zone, since a flood of random names would give each its own.
+//! Names that do not exist share one bucket per zone, and names that a wildcard or a DNAME makes up share that of its
+//! owner, since a flood of random names would give each its own.
 //!
 //! Invariant: fixed size, whatever is asked: buckets that collide share their tokens for a while.
 
@@ -77,7 +78,8 @@ pub struct Source<'a> {
     pub network: IpAddr,
     /// The category of the answer.
     pub category: Category,
-    /// The name asked for, lower-case wire form.
+    /// Whose records answer, lower-case wire form: the name asked for, or the wildcard's or DNAME's owner that stands for
+    /// any number of them.
     pub name: &'a [u8],
     /// The apex of the zone that answers, if any.
     pub zone: Option<&'a [u8]>,
@@ -116,7 +118,7 @@ struct Bucket {
     milli_tokens: u32,
     /// Milliseconds since the origin at which it was last filled.
     filled_at_ms: u32,
-    /// Answers refused in a row.
+    /// Answers refused to this owner. Those sent in between do not matter: near the rate, no two are refused in a row.
     refused: u32,
 }
 
@@ -156,7 +158,6 @@ impl Bucket {
     fn take(&mut self, rates: Rates) -> Pace {
         if let Some(left) = self.milli_tokens.checked_sub(1000) {
             self.milli_tokens = left;
-            self.refused = 0;
             return Pace::Send;
         }
         self.refused = self.refused.wrapping_add(1);

@@ -199,14 +199,15 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     /// The plain pipeline: every answer there is.
     fn answer_by_draft(&self, limits: &mut Limits, now: Moment, out: &mut Vec<u8>) -> Outcome<'w> {
         let draft = self.decide();
-        let (category, zone) = match &draft.content {
-            Content::Answer(answer) => (limit::Category::of(answer.kind), answer.zone),
-            Content::HeaderOnly | Content::NoData => (limit::Category::Error, None),
+        let (category, zone, synthesized) = match &draft.content {
+            Content::Answer(answer) => (limit::Category::of(answer.kind), answer.zone, answer.synthesized),
+            Content::HeaderOnly | Content::NoData => (limit::Category::Error, None, None),
         };
-        match self.pace(limits, category, zone, now) {
+        match self.pace(limits, category, (zone, synthesized), now) {
             Pace::Send => self.send(&draft, out),
-            Pace::Slip => self.send(&draft.slipped(), out),
-            Pace::Drop => Outcome::Silent(Why::RateLimited),
+            // "Come back by TCP" is an answer to a question only; to another operation it would say that it was done.
+            Pace::Slip if self.message.verdict == Verdict::Ask => self.send(&draft.slipped(), out),
+            Pace::Slip | Pace::Drop => Outcome::Silent(Why::RateLimited),
         }
     }
 
@@ -220,7 +221,8 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let room = self.limit_octets().saturating_sub(opt.as_ref().map_or(0, Opt::octets));
         let view = self.world.view(self.view);
         let written = direct::write(view, self.message, question, room, out)?;
-        match self.pace(limits, limit::Category::of(written.kind), Some(written.zone), now) {
+        let from = (Some(written.zone), written.synthesized);
+        match self.pace(limits, limit::Category::of(written.kind), from, now) {
             Pace::Send => {}
             Pace::Slip => return Some(self.send(&Draft::without_data(Rcode::NoError, None).slipped(), out)),
             Pace::Drop => {
@@ -283,12 +285,20 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     }
 
     /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1).
-    fn pace(&self, limits: &mut Limits, category: limit::Category, zone: Option<&Name>, now: Moment) -> Pace {
+    /// The answer is from a zone, and from an owner there that may stand for more names than the one asked for.
+    fn pace(
+        &self,
+        limits: &mut Limits,
+        category: limit::Category,
+        (zone, synthesized): (Option<&Name>, Option<&[u8]>),
+        now: Moment,
+    ) -> Pace {
         let proved = matches!(self.cookie, Some((Proof::Proved, _)));
         if self.client.transport != Transport::Udp || proved {
             return Pace::Send;
         }
-        let name = self.message.question.as_ref().map_or(&[][..], |question| question.name());
+        let asked = || self.message.question.as_ref().map_or(&[][..], |question| question.name());
+        let name = synthesized.unwrap_or_else(asked);
         let network = self.client.real_address();
         let source = Source { network, category, name, zone: zone.map(Name::as_wire) };
         limits.pace(&source, now.instant)

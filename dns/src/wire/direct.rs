@@ -34,20 +34,22 @@ use writer::{Owner, Writer};
 
 /// What was written, for rates, flags and counters.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written<'v> {
+pub(super) struct Written<'v, 's> {
     pub(super) zone: &'v Name,
     pub(super) kind: Kind,
+    /// As [`Answer::synthesized`](crate::answer::Answer::synthesized).
+    pub(super) synthesized: Option<&'s [u8]>,
 }
 
 /// Writes header, question and RRsets of an answer in at most `limit_octets`, its flags and what comes behind left to
 /// the caller. None if the answer is not of a kind that is written here; `out` then holds anything.
-pub(super) fn write<'v>(
+pub(super) fn write<'v: 's, 's>(
     view: &'v View,
     message: &Message<'_>,
-    question: &Question<'_>,
+    question: &'s Question<'_>,
     limit_octets: usize,
     out: &mut Vec<u8>,
-) -> Option<Written<'v>> {
+) -> Option<Written<'v, 's>> {
     let (qname, qtype) = (question.name(), question.qtype);
     // The root is no pointer's target; DS is the parent's, and meta types are no data.
     if qname == [0] || qtype == Type::DS || qtype.is_meta() {
@@ -57,11 +59,13 @@ pub(super) fn write<'v>(
     let dnssec_ok = tree.has_dnssec() && message.edns.is_some_and(|edns| edns.dnssec_ok);
     encode::begin_as_written(message, out);
     let writer = Writer::new(qname, limit_octets, out);
-    let mut draft = Draft { view, tree, qtype, dnssec_ok, followed: 0, proved: Proved::default(), writer };
+    let proved = Proved::default();
+    let mut draft = Draft { view, tree, qtype, dnssec_ok, followed: 0, synthesized: None, proved, writer };
     let owner = draft.writer.question();
     let kind = draft.look_up(owner)?;
+    let synthesized = draft.synthesized;
     draft.writer.finish();
-    Some(Written { zone: tree.apex(), kind })
+    Some(Written { zone: tree.apex(), kind, synthesized })
 }
 
 fn zone<'v>(view: &'v View, name: &[u8], qtype: Type) -> Option<&'v Tree> {
@@ -81,6 +85,8 @@ struct Draft<'a, 'o> {
     /// The client wants signatures, and there are some.
     dnssec_ok: bool,
     followed: usize,
+    /// As [`Written::synthesized`].
+    synthesized: Option<&'a [u8]>,
     proved: Proved<'a>,
     writer: Writer<'a, 'o>,
 }
@@ -88,7 +94,13 @@ struct Draft<'a, 'o> {
 impl<'a> Draft<'a, '_> {
     fn look_up(&mut self, owner: Owner<'a>) -> Option<Kind> {
         match self.tree.find(owner.name) {
-            Found::Records(node) | Found::Missing { wildcard: Some(node), .. } => self.records(node, owner),
+            Found::Records(node) => self.records(node, owner),
+            Found::Missing { wildcard: Some(node), .. } => {
+                if self.followed == 0 {
+                    self.synthesized = Some(node.name());
+                }
+                self.records(node, owner)
+            }
             Found::EmptyNonTerminal(_) => {
                 self.prove_no_name(owner.name)?;
                 self.negative(Kind::NoData)

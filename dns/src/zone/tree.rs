@@ -78,6 +78,16 @@ pub enum Found<'t> {
     },
 }
 
+impl<'t> Found<'t> {
+    /// The owner whose records stand for this name and any number of others.
+    pub fn synthesizes_from(self) -> Option<Node<'t>> {
+        match self {
+            Self::Dname(source) | Self::Missing { wildcard: Some(source), .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 impl Tree {
     /// From records at or below `apex`; anything outside of the apex is left out, exact duplicates fall together.
     ///

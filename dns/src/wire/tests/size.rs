@@ -96,12 +96,25 @@ fn flood(
     from: &Client,
     at: Moment,
 ) -> [usize; 3] {
+    flood_as(limits, world, qnames, from, at, |ask| ask)
+}
+
+/// As [`flood`], with something more in each question.
+fn flood_as(
+    limits: &mut Limits,
+    world: &World,
+    qnames: impl Iterator<Item = String>,
+    from: &Client,
+    at: Moment,
+    with: impl Fn(Ask) -> Ask,
+) -> [usize; 3] {
     let mut tally = [0; 3];
     for qname in qnames {
         let mut out = Vec::new();
-        match respond(world, limits, &ask(&qname, Type::A).bytes(), from, at, &mut out) {
+        let ask = with(ask(&qname, Type::A));
+        match respond(world, limits, &ask.bytes(), from, at, &mut out) {
             Outcome::Sent(sent) if sent.truncated => {
-                assert_eq!(summary(&out), "opcode0 qr tc rcode0 1/0/0/0");
+                assert_eq!(summary(&out), format!("opcode0 qr tc rcode0 1/0/0/{}", ask.counts[3]));
                 tally[1] += 1;
             }
             Outcome::Sent(_) => tally[0] += 1,
@@ -155,6 +168,89 @@ fn a_client_network_gets_its_rate_and_every_so_often_a_slip() {
         [10, 5, 5],
         "another"
     );
+}
+
+#[test]
+fn slips_come_between_the_rate_and_twice_the_rate_too() {
+    let world = world(&[("ex.", EX)]);
+    let mut limits = Limits::new(Some(Rates { per_second: 10, burst: 2, slip: 2 }));
+    let start = moment();
+    let mut tally = [0; 3];
+    // 15 a second: a third is refused, but never two in a row.
+    for at in 0..150 {
+        let now = Moment { instant: start.instant + Duration::from_millis(1000 * at / 15), ..start };
+        let one = std::iter::once("www.ex.".to_owned());
+        let asked = flood(&mut limits, &world, one, &client(Transport::Udp), now);
+        (0..3).for_each(|outcome| tally[outcome] += asked[outcome]);
+    }
+    let [sent, slipped, dropped] = tally;
+    assert!((95..=105).contains(&sent), "{tally:?}");
+    assert!(slipped.abs_diff(dropped) <= 1, "every second refused one is a slip: {tally:?}");
+}
+
+#[test]
+fn names_that_one_record_answers_share_its_rate() {
+    const SYNTHESIS: &str = "
+        @ SOA ns1 h 1 2 3 4 100
+        @ NS ns1
+        ns1 A 192.0.2.1
+        *.wild A 192.0.2.2
+        *.alias CNAME ns1
+        *.out CNAME elsewhere.example.
+        *.text TXT t
+        old DNAME new
+        *.new A 192.0.2.3
+        away DNAME elsewhere.example.
+        a A 192.0.2.4
+        b A 192.0.2.5
+    ";
+    let world = world(&[("ex.", SYNTHESIS)]);
+    for (suffix, expected) in [
+        ("wild.ex.", [10, 5, 5]),
+        ("alias.ex.", [10, 5, 5]),
+        ("out.ex.", [10, 5, 5]),
+        ("text.ex.", [10, 5, 5]),
+        ("old.ex.", [10, 5, 5]),
+        ("away.ex.", [10, 5, 5]),
+    ] {
+        for edns in [false, true] {
+            let mut limits = Limits::new(Some(Rates { per_second: 5, burst: 10, slip: 2 }));
+            let names = (0..20).map(|at| format!("r{at}.{suffix}"));
+            let from = client(Transport::Udp);
+            let tally = flood_as(&mut limits, &world, names, &from, moment(), |ask| {
+                if edns { ask.edns(0, 0x8000, 1232, b"") } else { ask }
+            });
+            assert_eq!(tally, expected, "{suffix} edns: {edns}");
+            let others = ["a.ex.", "b.ex."].map(str::to_owned).into_iter();
+            assert_eq!(
+                flood(&mut limits, &world, others, &from, moment()),
+                [2, 0, 0],
+                "others have their own"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_questions_are_told_to_come_back_by_tcp() {
+    let world = world(&[("ex.", EX)]);
+    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 1 }));
+    let mut spent = Vec::new();
+    let from = client(Transport::Udp);
+    let refused = ask("www.elsewhere.", Type::A);
+    let update = ask("ex.", Type::SOA).flags(0x28, 0);
+    for (ask, expected) in [
+        (&refused, Some("opcode0 qr rcode5 1/0/0/0")),
+        (&refused, Some("opcode0 qr tc rcode0 1/0/0/0")),
+        (&update, None),
+        (&ask("ex.", Type::SOA).flags(0x20, 0), None),
+        (&ask("ex.", Type::SOA).edns(1, 0, 1232, b""), None),
+        (&refused, Some("opcode0 qr tc rcode0 1/0/0/0")),
+    ] {
+        let outcome = respond(&world, &mut limits, &ask.bytes(), &from, moment(), &mut spent);
+        let said = matches!(outcome, Outcome::Sent(_)).then(|| summary(&spent));
+        assert_eq!(said.as_deref(), expected);
+    }
 }
 
 #[test]
