@@ -19,16 +19,21 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
 /// A scraper and a few people; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 64;
-/// A request's head must be here by then; also how long a connection may be idle.
+/// A request's head must be here by then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// All of a connection must be done by then: who does not read its answer would keep its slot for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 128 bits, written in hexadecimal.
@@ -104,14 +109,36 @@ impl Token {
     }
 }
 
-/// Answers until the drain begins.
-pub(crate) async fn serve(listener: TcpListener, desk: Desk, drain: CancellationToken) {
+/// The listener's task.
+pub(crate) struct Running {
+    end: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Answers until it is stopped.
+pub(crate) fn run(listener: TcpListener, desk: Desk) -> Running {
+    let end = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, desk, end.clone()));
+    Running { end, task }
+}
+
+impl Running {
+    /// Ends it, as the last of a server: until then `/readyz` tells whoever asks that the server goes.
+    pub(crate) async fn stop(self) {
+        self.end.cancel();
+        if self.task.await.is_err() {
+            tracing::error!("the admin listener panicked");
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, desk: Desk, end: CancellationToken) {
     let desk = Arc::new(desk);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
     loop {
         let accepted = tokio::select! {
-            () = drain.cancelled() => return,
+            () = end.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match (accepted, Arc::clone(&slots).try_acquire_owned()) {
@@ -129,7 +156,8 @@ pub(crate) async fn serve(listener: TcpListener, desk: Desk, drain: Cancellation
     }
 }
 
-async fn converse(stream: TcpStream, desk: &Desk, exposed: bool) {
+/// One request: a scraper that comes every few seconds can connect as often, and nobody keeps a slot for longer.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, desk: &Desk, exposed: bool) {
     let service = service_fn(|request| {
         let response = respond(desk, exposed, &request);
         async move { Ok::<_, Infallible>(response) }
@@ -137,10 +165,12 @@ async fn converse(stream: TcpStream, desk: &Desk, exposed: bool) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an admin connection failed");
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
+        Err(_) => tracing::debug!("an admin connection was not done after {CONNECTION_TIMEOUT:?}"),
     }
 }
 
@@ -202,6 +232,8 @@ fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     fn desk(ready: bool) -> Desk {
         Desk {
             metrics: Arc::default(),
@@ -243,6 +275,36 @@ mod tests {
             let request = Request::get(path).body(()).unwrap();
             assert_eq!(respond(&desk(false), false, &request).status(), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_keeps_no_slot() {
+        // A pipe that takes less than an answer.
+        let (mut client, server) = tokio::io::duplex(256);
+        let desk = desk(true);
+        let served = timeout(2 * CONNECTION_TIMEOUT, converse(server, &desk, false));
+        let ask = client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let (served, asked) = tokio::join!(served, ask);
+        served.expect("it ends");
+        asked.unwrap();
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(read.starts_with(b"HTTP/1.1 200 OK\r\n"), "it was answered: {}", read.escape_ascii());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_one_request() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let desk = desk(true);
+        let talk = async {
+            client.write_all(&b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3)).await.unwrap();
+            let mut read = String::new();
+            client.read_to_string(&mut read).await.unwrap();
+            read
+        };
+        let ((), read) = tokio::join!(converse(server, &desk, false), talk);
+        assert_eq!(read.matches("HTTP/1.1 200 OK").count(), 1, "{read}");
+        assert!(read.contains("connection: close"), "{read}");
     }
 
     #[test]

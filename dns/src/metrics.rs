@@ -91,6 +91,7 @@ pub struct Counters {
     silent: [AtomicU64; SILENCES.len()],
     guard_stopped: AtomicU64,
     refused_by_kernel: AtomicU64,
+    shortened: AtomicU64,
 }
 
 const LISTENERS: [Listener; 2] = [Listener::Outside, Listener::Inside];
@@ -119,6 +120,7 @@ impl Metrics {
             silent: Default::default(),
             guard_stopped: AtomicU64::default(),
             refused_by_kernel: AtomicU64::default(),
+            shortened: AtomicU64::default(),
         });
         lock(&self.loops).push(Arc::clone(&counters));
         counters
@@ -185,6 +187,11 @@ impl Counters {
     pub fn refused_by_kernel(&self, answers: usize) {
         add(&self.refused_by_kernel, u64::try_from(answers).unwrap_or(u64::MAX));
     }
+
+    /// Counts answers that were longer than their interface takes.
+    pub fn shortened(&self, answers: usize) {
+        add(&self.shortened, u64::try_from(answers).unwrap_or(u64::MAX));
+    }
 }
 
 /// Of each transport that has connections.
@@ -222,6 +229,10 @@ impl Collector for Metrics {
         )?;
         let refused = [([("transport", "udp")], self.sum(None, |c| &c.refused_by_kernel))];
         counters(&mut encoder, "unsent", "Answers the kernel would not take", refused)?;
+        let shortened = [([("transport", "udp")], self.sum(None, |c| &c.shortened))];
+        let help =
+            "Answers longer than the interface takes, sent as 'come back by TCP'; lower `udp.max_payload`";
+        counters(&mut encoder, "shortened", help, shortened)?;
         let loads = LoadResult::ALL.map(|result| {
             ([("result", result.as_str())], self.loads[result as usize].load(Ordering::Relaxed))
         });

@@ -6,7 +6,8 @@
 //!                        └▶ reload ─▶ world (one pointer, swapped as a whole)
 //! ```
 //!
-//! Invariant: nothing listens before every address is taken and the first world is loaded.
+//! Invariant: nobody is let in before every address is taken and the first world is loaded. Until then TCP is refused,
+//! and what comes by UDP is thrown away: who asked has asked another server by then.
 
 mod accept;
 mod bind;
@@ -18,6 +19,7 @@ mod guests;
 mod https;
 mod quic;
 pub(crate) mod reload;
+mod room;
 mod secrets;
 mod sockets;
 mod stream;
@@ -29,8 +31,8 @@ mod udp;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -96,11 +98,13 @@ pub struct Running {
     loader: Loader,
     loads: watch::Receiver<Loads>,
     certificates: Option<Arc<Certificates>>,
+    admin: Option<admin::Running>,
 }
 
-/// A UDP thread and the socket that wakes it.
+/// A UDP thread and the socket that wakes it, which closes when the thread ends: what came later would wait there for
+/// nobody.
 struct Loop {
-    socket: Arc<UdpSocket>,
+    socket: Weak<UdpSocket>,
     thread: JoinHandle<()>,
 }
 
@@ -159,6 +163,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let (library, world, report) = first.map_err(StartError::Folder)?;
 
+    sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
     let (progress, loads) = watch::channel(Loads::default());
     let service = Service { world: Arc::new(ArcSwap::default()), metrics: Arc::clone(&metrics), progress };
@@ -179,7 +184,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let loader = Loader::start(config, secrets, library, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));
-    if let (Some(listener), Some(token)) = (admin_listener, token) {
+    let admin = admin_listener.zip(token).map(|(listener, token)| {
         let (signals, certificates) = (loader.signals.clone(), certificates.clone());
         let desk = admin::Desk {
             metrics,
@@ -191,10 +196,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
                 certificates.iter().for_each(|it| it.ask());
             }),
         };
-        crew.tasks.spawn(admin::serve(listener, desk, crew.drain.clone()));
-    }
+        admin::run(listener, desk)
+    });
     let Crew { loops, stop, drain, tasks, .. } = crew;
-    Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates })
+    Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
 }
 
 impl Running {
@@ -215,28 +220,35 @@ impl Running {
         self.loads.clone()
     }
 
-    /// Takes no more questions, answers those that are there, and ends.
+    /// Takes no more connections, answers what was asked on those that are there, and ends.
+    ///
+    /// UDP is answered until the last connection has ended, and `/readyz` says for as long that this server goes: nobody
+    /// else has its addresses before it is gone, so that a question that it does not answer nobody does.
     pub async fn drain(self) {
-        let Self { loops, stop, ready, drain, tasks, loader, .. } = self;
+        let Self { loops, stop, ready, drain, tasks, loader, admin, .. } = self;
         ready.store(false, Ordering::Release);
-        stop.store(true, Ordering::Release);
         drain.cancel();
         tasks.close();
         if timeout(DRAIN_LIMIT, tasks.wait()).await.is_err() {
             tracing::warn!(connections = tasks.len(), "connections were cut after {DRAIN_LIMIT:?}");
         }
+        stop.store(true, Ordering::Release);
         let ended = tokio::task::spawn_blocking(move || {
-            loops.into_iter().for_each(Loop::end);
+            end(loops);
             loader.stop();
         });
         ended.await.expect("stopping does not panic");
+        if let Some(admin) = admin {
+            admin.stop().await;
+        }
     }
 }
 
-impl Loop {
-    fn end(self) {
-        udp::wake(&self.socket);
-        if self.thread.join().is_err() {
+/// Waits for loops that have been told to stop.
+fn end(loops: Vec<Loop>) {
+    loops.iter().filter_map(|it| it.socket.upgrade()).for_each(|socket| udp::wake(&socket));
+    for ended in loops.into_iter().map(|it| it.thread.join()) {
+        if ended.is_err() {
             tracing::error!("a UDP loop panicked");
         }
     }

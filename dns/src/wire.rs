@@ -12,6 +12,7 @@ pub mod guard;
 pub mod rcode;
 pub mod ttl;
 
+mod cut;
 mod direct;
 mod encode;
 mod names;
@@ -29,6 +30,7 @@ use crate::limit::{self, Limits, Pace, Source};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::view::{self, Client, Transport, Which, World};
+pub use cut::cut;
 use encode::{Fit, Flags};
 use names::Names;
 use opt::{ExtendedError, Opt};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -13,16 +13,16 @@ use super::clock;
 use super::desk::{Answered, Desk};
 use super::guests::{Guest, Room, Table};
 use super::https::{self, Path};
+use super::room::Tables;
 use super::stream;
 use super::tls::{self, Acceptor};
 use crate::config::Tcp;
+use crate::limit::Limits;
 use crate::metrics::{Endings, Metrics};
 use crate::view::{Client, Listener, Transport};
 
 /// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Lets a connection that was dropped for another close.
-const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// On a stream, which has one message at a time, one up to this needs no room; nearly all are far below it.
 pub(super) const SMALL_OCTETS: usize = 4 * 1024;
 
@@ -32,12 +32,12 @@ pub(super) struct Shared {
     pub(super) listener: Listener,
     pub(super) transport: Transport,
     pub(super) table: Arc<Table>,
+    tables: Arc<Tables>,
     pub(super) tasks: TaskTracker,
     /// Set when no more questions are wanted.
     pub(super) drain: CancellationToken,
     pub(super) endings: Arc<Endings>,
-    /// Held for the microseconds of one answer; a connection's own work is around it.
-    desk: Mutex<Desk>,
+    desk: Desk,
 }
 
 /// What is spoken on a listener.
@@ -114,19 +114,26 @@ impl Shared {
         (listener, transport): (Listener, Transport),
         (tasks, drain): (TaskTracker, CancellationToken),
         metrics: &Metrics,
+        tables: &Arc<Tables>,
         desk: Desk,
     ) -> Self {
         let open = metrics.connections(listener, transport);
         let (most, most_per_client) = (config.max_connections, config.max_connections_per_client);
+        let table = Table::new(most, most_per_client, open, clock::now());
+        if transport != Transport::Quic {
+            // A connection over QUIC has no descriptor of its own that could be freed.
+            tables.add(listener, Arc::clone(&table));
+        }
         Self {
             config,
             listener,
             transport,
-            table: Table::new(most, most_per_client, open, clock::now()),
+            table,
+            tables: Arc::clone(tables),
             tasks,
             drain,
             endings: metrics.endings(transport),
-            desk: Mutex::new(desk),
+            desk,
         }
     }
 
@@ -138,15 +145,14 @@ impl Shared {
             listener: self.listener,
             transport: self.transport,
         };
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = desk.world();
-        desk.view_of_answer(&world, message, &client, clock::moment(), out)
+        // Its client has proved its address, so that nobody else can be flooded through it.
+        let mut unlimited = Limits::default();
+        self.desk.view_of_answer(&mut unlimited, &self.desk.world(), message, &client, clock::moment(), out)
     }
 
     /// How long a connection may be idle, as the world in service has it: what clients are told (RFC 7828) holds.
     pub(super) fn idle_timeout(&self) -> Duration {
-        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.world().protocol.idle_timeout
+        self.desk.world().protocol.idle_timeout
     }
 
     /// Waits until a connection that carries many questions at once has been idle for too long, or the drain begins.
@@ -187,11 +193,9 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: 
                     .spawn(async move { converse(stream, peer, guest, shared, service).await });
             }
             Err(error) if is_exhaustion(&error) => {
-                let pause = match shared.table.drop_longest_idle() {
-                    Room::Made => CLOSE_PAUSE,
-                    Room::None => ACCEPT_PAUSE,
-                };
-                tokio::time::sleep(pause).await;
+                if shared.tables.make_room().await == Room::None {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
             // The client went away before it was accepted.
             Err(_) => {}
@@ -203,16 +207,12 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    guest: Guest,
-    shared: Arc<Shared>,
-    service: Service,
-) {
+async fn converse(stream: TcpStream, peer: SocketAddr, guest: Guest, shared: Arc<Shared>, service: Service) {
+    let guest = Arc::new(guest);
+    // Closed before the guest leaves: who waits for its descriptor then has it.
+    let mut stream = stream;
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
-    let guest = Arc::new(guest);
     let served = async {
         match service {
             Service::Plain => stream::exchange(&mut stream, peer, &guest, &shared).await,

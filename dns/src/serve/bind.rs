@@ -1,11 +1,13 @@
 //! Bind first, then run: every address the config names is taken, or the one at fault is said with its setting.
+//!
+//! Invariant: what is taken lets nobody in: a listener is bound, but does not listen until [`listen`].
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::sys;
 use crate::config::Udp;
@@ -21,6 +23,13 @@ const PORT_TRIES: usize = 64;
 /// What waits while a loop has no processor: some 5,000 questions. The system's own 208 KiB hold 250, which a core at
 /// its peak sends in a millisecond.
 const UDP_RECEIVE_OCTETS: usize = 4 << 20;
+/// What waits to be sent: some 20,000 small answers. Those to neighbours who do not exist wait for three seconds, and with
+/// the system's own 208 KiB some hundred of them, to forged sources, would leave no room for any other.
+const UDP_SEND_OCTETS: libc::c_int = 8 << 20;
+/// More than a receive buffer holds, but an end under a flood.
+const MOST_FORGOTTEN: usize = 100_000;
+/// Stands for an address that the system does not tell.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
 const WAKE: Duration = Duration::from_millis(500);
 
@@ -31,6 +40,7 @@ pub(super) struct Bound {
     pub(super) address: SocketAddr,
     /// One for each loop; the kernel spreads clients over them.
     pub(super) udp: Vec<UdpSocket>,
+    /// Does not listen yet.
     pub(super) tcp: TcpListener,
 }
 
@@ -144,8 +154,21 @@ fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets clients in who were refused until now.
+pub(super) fn listen(setting: &'static str, listener: &TcpListener) -> Result<(), BindError> {
+    let address = listener.local_addr().unwrap_or(UNKNOWN);
+    SockRef::from(listener).listen(BACKLOG).map_err(|source| fault(setting, address, "TCP", source))
+}
+
+/// Throws away what has come so far.
+pub(super) fn forget(socket: &UdpSocket) {
+    let socket = SockRef::from(socket);
+    // An empty buffer takes nothing of a packet, and the rest of it is lost.
+    let forgotten = (0..MOST_FORGOTTEN).map(|_| socket.recv_with_flags(&mut [], libc::MSG_DONTWAIT));
+    forgotten.take_while(Result::is_ok).for_each(drop);
 }
 
 fn udp(address: SocketAddr, config: Udp, fresh: bool) -> io::Result<Vec<UdpSocket>> {
@@ -170,12 +193,18 @@ fn receive_buffer(socket: &Socket, config: Udp) -> io::Result<()> {
     forced.or_else(|_| socket.set_recv_buffer_size(octets))
 }
 
+/// As [`receive_buffer`], of `net.core.wmem_max`.
+fn send_buffer(socket: &Socket) -> io::Result<()> {
+    let set = |name| sys::set_option(socket, libc::SOL_SOCKET, name, UDP_SEND_OCTETS);
+    set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF))
+}
+
 fn udp_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
     only_v6(&socket, address)?;
     socket.set_read_timeout(Some(WAKE))?;
-    socket.set_write_timeout(Some(WAKE))?;
+    send_buffer(&socket)?;
     never_fragment(&socket, address)?;
     if address.ip().is_unspecified() {
         tell_destination(&socket, address)?;
@@ -190,15 +219,18 @@ fn only_v6(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 /// Fragments can be forged and get lost (RFC 9715): none are made, and path MTU news, which can be forged too, is
-/// not believed.
+/// not believed. What is longer than the interface takes is refused with EMSGSIZE.
 fn never_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => {
-            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+            sys::set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_INTERFACE)
         }
-        SocketAddr::V6(_) => {
-            sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
-        }
+        SocketAddr::V6(_) => sys::set_option(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_INTERFACE,
+        ),
     }
 }
 

@@ -98,6 +98,7 @@ impl Servers {
             config::parse(&format!("{settings}{CONFIG}"), dir.path(), Path::new("dns.toml")).unwrap();
         let certificates = Certificates::load(config.tls.as_ref().unwrap()).unwrap();
         let sockets = Sockets::bind(&config).unwrap();
+        sockets.open().unwrap();
         let listening = sockets.addresses();
         let world = Arc::new(ArcSwap::from_pointee(world));
         let mut crew = Crew::new(world, Arc::new(Metrics::default()), &config);
@@ -218,7 +219,7 @@ impl Servers {
         drain.cancel();
         tasks.close();
         timeout(PATIENCE, tasks.wait()).await.expect("connections end");
-        let ended = tokio::task::spawn_blocking(|| loops.into_iter().for_each(super::Loop::end));
+        let ended = tokio::task::spawn_blocking(|| super::end(loops));
         ended.await.unwrap();
     }
 }

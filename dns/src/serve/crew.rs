@@ -14,6 +14,7 @@ use super::accept::{self, Service, Shared};
 use super::bind::Bound;
 use super::desk::Desk;
 use super::https::Path;
+use super::room::Tables;
 use super::sockets::Sealed;
 use super::tls::{self, Acceptor, Certificates};
 use super::{Loop, into_tokio, quic, udp};
@@ -29,6 +30,7 @@ pub(super) struct Crew {
     tls: Option<config::Tls>,
     path: Path,
     rates: Option<Rates>,
+    tables: Arc<Tables>,
     pub(super) loops: Vec<Loop>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) drain: CancellationToken,
@@ -44,6 +46,7 @@ impl Crew {
             tls: config.tls.clone(),
             path: config.https.path.as_str().into(),
             rates: config.rate_limit,
+            tables: Arc::default(),
             loops: Vec::new(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
@@ -55,7 +58,7 @@ impl Crew {
         let shared = self.shared(side, Transport::Tcp);
         for Bound { address, udp, tcp } in bound {
             for socket in udp {
-                self.spawn_loop(address, Arc::new(socket), side)?;
+                self.spawn_loop(address, socket, side)?;
             }
             self.tasks.spawn(accept::accept(into_tokio(tcp), Arc::clone(&shared), Service::Plain));
         }
@@ -92,14 +95,17 @@ impl Crew {
     fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {
         let until = (self.tasks.clone(), self.drain.clone());
         let desk = self.desk(transport);
-        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, desk))
+        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, &self.tables, desk))
     }
 
-    fn spawn_loop(&mut self, address: SocketAddr, socket: Arc<UdpSocket>, side: Listener) -> io::Result<()> {
-        let (mut desk, stop, own) = (self.desk(Transport::Udp), Arc::clone(&self.stop), Arc::clone(&socket));
+    fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {
+        let (desk, mut limits) = (self.desk(Transport::Udp), Limits::new(self.rates));
+        let own = Arc::new(socket);
+        let (stop, socket) = (Arc::clone(&self.stop), Arc::downgrade(&own));
         let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
             // A packet that panics is a bug, but must not silence this core's clients for good.
-            let mut run = || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &mut desk)));
+            let mut run =
+                || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &desk, &mut limits)));
             while run().is_err() {
                 tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
             }
@@ -109,8 +115,6 @@ impl Crew {
     }
 
     fn desk(&self, transport: Transport) -> Desk {
-        // A connection's client has proved its address, so that nobody else can be flooded through it.
-        let rates = self.rates.filter(|_| transport == Transport::Udp);
-        Desk::new(Arc::clone(&self.world), Limits::new(rates), self.metrics.counters(transport))
+        Desk::new(Arc::clone(&self.world), self.metrics.counters(transport))
     }
 }

@@ -1,17 +1,15 @@
 //! Where a transport hands in a message: the world of this moment answers it, and what became of it is counted.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::sys;
 use crate::limit::Limits;
 use crate::metrics::Counters;
 use crate::view::{Client, Which, World};
 use crate::wire::{self, Guarded, Moment, Outcome, Sent};
-
-/// At most one line a second says that the guard stopped an answer; the counter has them all.
-const SHOUT_PERIOD: Duration = Duration::from_secs(1);
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +29,19 @@ pub(super) enum Reply {
     Silence,
 }
 
-/// One loop's way to answers.
+/// A way to answers: of one UDP loop, or of all connections of a transport at once.
+///
+/// Invariant: it has no lock. What one loop alone may change, its limits, is the loop's own.
 pub(super) struct Desk {
     world: Arc<ArcSwap<World>>,
-    limits: Limits,
     counters: Arc<Counters>,
-    shouted: Option<Instant>,
+    /// The second of the last shout; a line for each would fill the log, and the counter has them all.
+    shouted_at_unix_seconds: AtomicU64,
 }
 
 impl Desk {
-    pub(super) fn new(world: Arc<ArcSwap<World>>, limits: Limits, counters: Arc<Counters>) -> Self {
-        Self { world, limits, counters, shouted: None }
+    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>) -> Self {
+        Self { world, counters, shouted_at_unix_seconds: AtomicU64::default() }
     }
 
     /// The world in service now. It is held for a batch only, so that an idle loop keeps no old world in memory.
@@ -50,14 +50,15 @@ impl Desk {
     }
 
     pub(super) fn answer(
-        &mut self,
+        &self,
+        limits: &mut Limits,
         world: &World,
         message: &[u8],
         client: &Client,
         now: Moment,
         out: &mut Vec<u8>,
     ) -> Reply {
-        match self.view_of_answer(world, message, client, now, out) {
+        match self.view_of_answer(limits, world, message, client, now, out) {
             Answered::From(_) => Reply::Send,
             Answered::Not => Reply::Silence,
         }
@@ -65,36 +66,37 @@ impl Desk {
 
     /// As [`Desk::answer`], for whom it matters which view it was.
     pub(super) fn view_of_answer(
-        &mut self,
+        &self,
+        limits: &mut Limits,
         world: &World,
         message: &[u8],
         client: &Client,
         now: Moment,
         out: &mut Vec<u8>,
     ) -> Answered {
-        let outcome = wire::respond(world, &mut self.limits, message, client, now, out);
+        let outcome = wire::respond(world, limits, message, client, now, out);
         self.counters.count(&outcome);
         match outcome {
             Outcome::Silent(_) => Answered::Not,
             Outcome::Sent(sent) => {
                 if sent.guard == Guarded::Stopped {
-                    self.shout(&sent, client, now.instant);
+                    self.shout(&sent, client, now);
                 }
                 Answered::From(sent.view)
             }
         }
     }
 
-    /// How many answers the kernel would not take.
-    pub(super) fn unsent(&self, answers: usize) {
-        self.counters.refused_by_kernel(answers);
+    /// Counts what the kernel would not take as it was.
+    pub(super) fn unsent(&self, sent: sys::Sent) {
+        self.counters.refused_by_kernel(sent.refused);
+        self.counters.shortened(sent.shortened);
     }
 
-    fn shout(&mut self, sent: &Sent<'_>, client: &Client, now: Instant) {
-        if self.shouted.is_some_and(|last| now.saturating_duration_since(last) < SHOUT_PERIOD) {
+    fn shout(&self, sent: &Sent<'_>, client: &Client, now: Moment) {
+        if self.shouted_at_unix_seconds.swap(now.unix_seconds, Ordering::Relaxed) == now.unix_seconds {
             return;
         }
-        self.shouted = Some(now);
         tracing::error!(
             zone = sent.zone.map(tracing::field::display),
             qtype = sent.qtype.map(tracing::field::display),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::{Allowance, Claim, Pool};
@@ -15,6 +16,8 @@ use super::claim::{Allowance, Claim, Pool};
 pub(crate) struct Table {
     born: Instant,
     pub(super) pool: Pool,
+    /// Told whenever somebody has left.
+    pub(super) left: Notify,
     state: Mutex<State>,
 }
 
@@ -75,7 +78,7 @@ impl Table {
         let (guests, per_client) = (HashMap::new(), HashMap::new());
         let by_activity = BTreeSet::new();
         let state = State { max, max_per_client, next: 0, guests, by_activity, per_client, open };
-        Arc::new(Self { born: now, pool: Pool::default(), state: Mutex::new(state) })
+        Arc::new(Self { born: now, pool: Pool::default(), left: Notify::new(), state: Mutex::new(state) })
     }
 
     /// A place for a connection from `address`. If there is none, the connection that was idle longest leaves: of the
@@ -93,6 +96,11 @@ impl Table {
         let id = self.lock().admit(entry);
         let allowance = Allowance::new(&self.pool);
         Guest { table: Arc::clone(self), id, active_ms, evicted, allowance }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().guests.len()
     }
 
     /// Makes room for somebody who cannot even be accepted.
@@ -190,6 +198,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.table.lock().remove(self.id);
+        self.table.left.notify_waiters();
     }
 }
 

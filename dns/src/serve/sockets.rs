@@ -64,6 +64,21 @@ impl Sockets {
         Ok(Self { outside: outside?, inside: inside?, admin })
     }
 
+    /// Lets clients in. What asked before now gets no answer: nothing could be said to it.
+    pub(super) fn open(&self) -> Result<(), BindError> {
+        for (side, settings) in [(&self.outside, OUTSIDE), (&self.inside, INSIDE)] {
+            for bound in &side.plain {
+                bind::listen(settings.plain, &bound.tcp)?;
+                bound.udp.iter().for_each(bind::forget);
+            }
+            let Sealed { tls, https, quic } = &side.encrypted;
+            tls.iter().try_for_each(|listener| bind::listen(settings.tls, listener))?;
+            https.iter().try_for_each(|listener| bind::listen(settings.https, listener))?;
+            quic.iter().for_each(bind::forget);
+        }
+        self.admin.iter().try_for_each(|listener| bind::listen("admin.listen", listener))
+    }
+
     pub(super) fn addresses(&self) -> Listening {
         let of = |side: &Side| side.plain.iter().map(|bound| bound.address).collect();
         let sides = [(&self.outside, Listener::Outside), (&self.inside, Listener::Inside)];
@@ -99,5 +114,39 @@ impl Sealed {
         let all = tls.chain(https).chain(quic);
         all.filter_map(|(transport, address)| Some(Encrypted { address: address.ok()?, transport, listener }))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    #[test]
+    fn nobody_is_let_in_before_there_is_something_to_say() {
+        let config = "zones = \"zones\"\nlisten = [\"127.0.0.1:0\"]\nudp.workers = 1\n\
+            [admin]\nlisten = \"127.0.0.1:0\"\n";
+        let config = config::parse(config, Path::new("/"), Path::new("dns.toml")).unwrap();
+        let sockets = Sockets::bind(&config).unwrap();
+        let Listening { outside, admin, .. } = sockets.addresses();
+        let streams = [outside[0], admin.unwrap()];
+        for address in streams {
+            assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        }
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..3 {
+            client.send_to(b"too early", outside[0]).unwrap();
+        }
+        sockets.open().unwrap();
+        client.send_to(b"in time", outside[0]).unwrap();
+        for address in streams {
+            TcpStream::connect(address).unwrap();
+        }
+        let mut packet = [0; 64];
+        let octets = sockets.outside.plain[0].udp[0].recv(&mut packet).unwrap();
+        assert_eq!(&packet[..octets], b"in time");
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Batch {
     headers: Box<[libc::mmsghdr]>,
     gather: Box<[libc::iovec]>,
     outgoing: Box<[libc::mmsghdr]>,
+    /// Whose answer each of `gather` is.
+    order: Box<[usize]>,
     joining: Joining,
     /// Headers the kernel wrote in the last call; they are made afresh before the next.
     used: usize,
@@ -83,6 +85,8 @@ pub(super) enum Joining {
 pub(super) struct Sent {
     /// Answers that the kernel would not take.
     pub(super) refused: usize,
+    /// Answers that were too long for the interface.
+    pub(super) shortened: usize,
 }
 
 impl Batch {
@@ -98,6 +102,7 @@ impl Batch {
             headers: vec![header; BATCH].into(),
             gather: vec![iovec; BATCH].into(),
             outgoing: vec![header; BATCH].into(),
+            order: vec![0; BATCH].into(),
             joining,
             used: BATCH,
             queued: 0,
@@ -159,6 +164,7 @@ impl Batch {
         let answer = &mut self.answers[at];
         let octets = answer.len();
         self.gather[self.queued] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: octets };
+        self.order[self.queued] = at;
         let asked = &mut self.headers[at].msg_hdr;
         if asked.msg_flags & libc::MSG_CTRUNC != 0 {
             asked.msg_controllen = 0;
@@ -212,19 +218,32 @@ impl Batch {
         self.last = Some((Run::of(octets), at));
     }
 
-    /// Sends what is queued. An answer that the kernel refuses is dropped: the client asks again.
-    pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
+    /// Sends what is queued. One that is too long for its interface is shortened first, by who knows how.
+    ///
+    /// It never waits: what is sent to a neighbour who does not exist keeps its room in the socket's buffer for three
+    /// seconds, and whoever forges such sources would stop the loop. An answer that the kernel refuses is dropped; the
+    /// client asks again.
+    pub(super) fn send(&mut self, socket: &UdpSocket, shorten: impl Fn(&mut Vec<u8>)) -> Sent {
         let (mut at, mut sent) = (0, Sent::default());
         while at < self.messages {
+            // sendmmsg fails only when the first message does.
             match self.send_from(at, socket.as_raw_fd()) {
                 Ok(count) => at += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // sendmmsg fails only when the first message does.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // There is no room for those behind it, either.
+                    let left = self.outgoing[at..self.messages].iter();
+                    sent.refused += left.map(|message| message.msg_hdr.msg_iovlen).sum::<usize>();
+                    break;
+                }
                 Err(error) if self.outgoing[at].msg_hdr.msg_iovlen > 1 && cannot_cut(&error) => {
                     self.part(at);
                     if error.raw_os_error() == Some(libc::EIO) {
                         self.joining = Joining::None;
                     }
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) && self.shorten(at, &shorten) => {
+                    sent.shortened += 1;
                 }
                 Err(_) => {
                     sent.refused += self.outgoing[at].msg_hdr.msg_iovlen;
@@ -239,8 +258,21 @@ impl Batch {
     fn send_from(&mut self, at: usize, socket: RawFd) -> io::Result<usize> {
         let rest = &mut self.outgoing[at..self.messages];
         // SAFETY: `rest` has as many entries as are named, each filled by `begin`; see the invariant.
-        let count = unsafe { libc::sendmmsg(socket, rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
+        let count = unsafe {
+            libc::sendmmsg(socket, rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_DONTWAIT)
+        };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Whether the one answer of message `at` is shorter now and still says something.
+    fn shorten(&mut self, at: usize, shorten: impl Fn(&mut Vec<u8>)) -> bool {
+        let offset = self.outgoing[at].msg_hdr.msg_iov.addr() - self.gather.as_ptr().addr();
+        let piece = offset / size_of::<libc::iovec>();
+        let answer = &mut self.answers[self.order[piece]];
+        let before_octets = answer.len();
+        shorten(answer);
+        self.gather[piece] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
+        (1..before_octets).contains(&answer.len())
     }
 
     /// Makes a message of each answer that is in those from `at` on.

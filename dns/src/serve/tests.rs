@@ -342,3 +342,37 @@ async fn questions_of_both_sides_are_counted_apart() {
     }
     running.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
+    let site = Site::new();
+    let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
+    let Listening { outside, inside, admin, .. } = running.listening().clone();
+    assert!(readiness(admin.unwrap()).starts_with("HTTP/1.1 200"));
+    let question = question("www.example.com");
+    let mut stream = connect(outside[0]);
+    // The first octet of a message: the drain waits for the others.
+    stream.write_all(&[0]).unwrap();
+    let drained = tokio::spawn(running.drain());
+    while readiness(admin.unwrap()).starts_with("HTTP/1.1 200") {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..3 {
+        assert_eq!(ask_udp(outside[0], "www.example.com"), address("203.0.113.1"));
+        assert_eq!(ask_udp(inside[0], "db.example.com"), address("10.0.0.5"));
+    }
+    assert!(readiness(admin.unwrap()).contains("draining"));
+    assert!(!drained.is_finished());
+    stream.write_all(&[&[u8::try_from(question.len()).unwrap()], &question[..]].concat()).unwrap();
+    assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
+    timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
+}
+
+/// What `/readyz` says on a connection of its own.
+fn readiness(admin: SocketAddr) -> String {
+    let mut stream = connect(admin);
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}

@@ -9,8 +9,10 @@ use socket2::SockRef;
 
 use super::clock;
 use super::desk::{Desk, Reply};
-use super::sys::{self, Batch, Wait};
+use super::sys::{self, Batch, Sent, Wait};
+use crate::limit::Limits;
 use crate::view::{Client, Listener, Transport};
+use crate::wire;
 
 /// Waits after an error of the socket itself, so that one that lasts does not burn a core.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
@@ -18,19 +20,25 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 const LAST_BATCHES: usize = 1000;
 
 /// Answers on `socket` until `stop` is set; what had arrived by then is answered.
-pub(super) fn run(socket: &UdpSocket, listener: Listener, stop: &AtomicBool, desk: &mut Desk) {
+pub(super) fn run(
+    socket: &UdpSocket,
+    listener: Listener,
+    stop: &AtomicBool,
+    desk: &Desk,
+    limits: &mut Limits,
+) {
     let answer_octets = usize::from(desk.world().protocol.udp_limit_octets);
     let mut batch = Batch::new(answer_octets, sys::joining(socket));
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket, Wait::ForOne) {
-            Ok(count) => answer(&mut batch, count, socket, listener, desk),
+            Ok(count) => answer(&mut batch, count, socket, listener, (desk, &mut *limits)),
             Err(error) if is_quiet(&error) => {}
             Err(_) => std::thread::park_timeout(ERROR_PAUSE),
         }
     }
     for _ in 0..LAST_BATCHES {
         match batch.receive(socket, Wait::No) {
-            Ok(count) => answer(&mut batch, count, socket, listener, desk),
+            Ok(count) => answer(&mut batch, count, socket, listener, (desk, &mut *limits)),
             Err(_) => return,
         }
     }
@@ -43,18 +51,24 @@ pub(super) fn wake(socket: &UdpSocket) {
     let _ = SockRef::from(socket).shutdown(Shutdown::Read);
 }
 
-fn answer(batch: &mut Batch, count: usize, socket: &UdpSocket, listener: Listener, desk: &mut Desk) {
+fn answer(
+    batch: &mut Batch,
+    count: usize,
+    socket: &UdpSocket,
+    listener: Listener,
+    (desk, limits): (&Desk, &mut Limits),
+) {
     let world = desk.world();
     let now = clock::moment();
     for at in 0..count {
         let Some((packet, from, out)) = batch.packet(at) else { continue };
-        if desk.answer(&world, packet, &client(from, listener), now, out) == Reply::Send {
+        if desk.answer(limits, &world, packet, &client(from, listener), now, out) == Reply::Send {
             batch.queue(at);
         }
     }
-    let refused = batch.send(socket).refused;
-    if refused > 0 {
-        desk.unsent(refused);
+    let sent = batch.send(socket, wire::cut);
+    if sent != Sent::default() {
+        desk.unsent(sent);
     }
 }
 

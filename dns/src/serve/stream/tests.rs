@@ -9,7 +9,6 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::config::Tcp;
-use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::serve::claim::Allowance;
 use crate::serve::desk::Desk;
@@ -25,9 +24,9 @@ fn shared() -> Arc<Shared> {
         write_timeout: Duration::from_secs(3),
     };
     let metrics = Metrics::default();
-    let desk = Desk::new(Arc::default(), Limits::default(), metrics.counters(Transport::Tcp));
+    let desk = Desk::new(Arc::default(), metrics.counters(Transport::Tcp));
     let until = (TaskTracker::new(), CancellationToken::new());
-    Arc::new(Shared::new(config, (Listener::Outside, Transport::Tcp), until, &metrics, desk))
+    Arc::new(Shared::new(config, (Listener::Outside, Transport::Tcp), until, &metrics, &Arc::default(), desk))
 }
 
 fn peer() -> SocketAddr {

@@ -1,9 +1,14 @@
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
 
 /// No test waits for this; one that would hang ends.
 const LIMIT: Duration = Duration::from_secs(20);
+/// More than IPv4 carries, whatever the interface.
+const TOO_LONG_OCTETS: usize = 65_530;
 
 fn bound(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind((address, 0)).unwrap();
@@ -42,7 +47,7 @@ fn check(octets: &[usize], messages: usize) {
     }
     answered(&mut batch, &server, octets);
     assert_eq!(batch.messages, messages, "{octets:?}");
-    assert_eq!(batch.send(&server), Sent { refused: 0 });
+    assert_eq!(batch.send(&server, Vec::clear), Sent::default());
     for (question, octets) in octets.iter().enumerate() {
         let (octet, length, _) = next(&client);
         assert_eq!((usize::from(octet), length), (question, *octets));
@@ -67,7 +72,7 @@ fn answers_to_two_clients_never_share_a_message() {
     }
     answered(&mut batch, &server, &[60; 4]);
     assert_eq!(batch.messages, 3);
-    assert_eq!(batch.send(&server), Sent { refused: 0 });
+    assert_eq!(batch.send(&server, Vec::clear), Sent::default());
     assert_eq!([next(&one).0, next(&one).0, next(&other).0, next(&other).0], [1, 4, 2, 3]);
 }
 
@@ -83,7 +88,7 @@ fn on_a_wildcard_address_each_answer_leaves_from_the_address_that_was_asked() {
     }
     answered(&mut batch, &server, &[60; 5]);
     assert_eq!(batch.messages, 3);
-    assert_eq!(batch.send(&server), Sent { refused: 0 });
+    assert_eq!(batch.send(&server, Vec::clear), Sent::default());
     for (question, address) in asked.iter().enumerate() {
         let from = SocketAddr::new(address.parse().unwrap(), port);
         assert_eq!(next(&client), (question as u8, 60, from));
@@ -102,6 +107,61 @@ fn what_the_kernel_will_not_cut_is_sent_one_by_one() {
     }
     answered(&mut batch, &server, &[50, 60, 60, 40]);
     assert_eq!(batch.messages, 2);
-    assert_eq!(batch.send(&server), Sent { refused: 0 });
+    assert_eq!(batch.send(&server, Vec::clear), Sent::default());
     assert_eq!([0; 4].map(|_| next(&client).1), [50, 60, 60, 40]);
+}
+
+/// A batch that holds `count` questions that came in on `socket`.
+fn asked(socket: &UdpSocket, count: usize) -> Batch {
+    let mut batch = Batch::new(512, joining(socket));
+    assert_eq!(batch.receive(socket, Wait::ForOne).unwrap(), count);
+    batch
+}
+
+#[test]
+fn a_full_buffer_does_not_stop_the_loop() {
+    // What a peer does not read fills the sender's buffer, as what waits for a neighbour's address does.
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    theirs.send(b"question").unwrap();
+    let ours = UdpSocket::from(OwnedFd::from(ours));
+    let (done, sent) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut batch = asked(&ours, 1);
+        batch.answers[0].resize(512, 7);
+        let refused = |_: usize| {
+            (0..BATCH).for_each(|_| batch.queue(0));
+            batch.send(&ours, |_| panic!("it is not too long")).refused
+        };
+        let refused = (0..10_000).map(refused).find(|refused| *refused > 0);
+        // Who gave up waiting for it has failed already.
+        let _ = done.send(refused);
+    });
+    let refused = sent.recv_timeout(LIMIT).expect("the loop does not wait for room");
+    assert!(refused.is_some_and(|refused| refused <= BATCH), "they are counted: {refused:?}");
+    drop(theirs);
+}
+
+#[test]
+fn an_answer_that_is_too_long_for_the_network_is_shortened() {
+    let [server, client] = [(), ()].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    let (shortened, refused) = (Sent { refused: 0, shortened: 1 }, Sent { refused: 1, shortened: 0 });
+    for (kept_octets, expected, arrive) in [
+        (12, shortened, &[10, 12, 20, 20][..]),
+        (TOO_LONG_OCTETS, refused, &[10, 20, 20]),
+        // An empty packet would say nothing.
+        (0, refused, &[10, 20, 20]),
+    ] {
+        for _ in 0..4 {
+            client.send_to(b"question", server.local_addr().unwrap()).unwrap();
+        }
+        let mut batch = asked(&server, 4);
+        for (at, octets) in [10, TOO_LONG_OCTETS, 20, 20].into_iter().enumerate() {
+            batch.answers[at].resize(octets, 7);
+            batch.queue(at);
+        }
+        assert_eq!(batch.send(&server, |answer| answer.truncate(kept_octets)), expected);
+        let arrived = arrive.iter().map(|_| client.recv(&mut [0; 64]).unwrap());
+        assert_eq!(arrived.collect::<Vec<_>>(), arrive, "{kept_octets}");
+    }
 }

@@ -88,6 +88,29 @@ fn many_names_compress_to_the_same_message_as_they_would_alone() {
     assert!(reply.len() < 500 * 24, "{} octets", reply.len());
 }
 
+#[test]
+fn an_answer_that_the_network_does_not_take_says_come_back_by_tcp() {
+    let world = world(&[("ex.", EX)]);
+    for (ask, expected) in [
+        (ask("www.ex.", Type::A), "opcode0 qr aa tc rcode0 1/0/0/0"),
+        (ask("nothing.ex.", Type::A), "opcode0 qr aa tc rcode3 1/0/0/0"),
+        (ask("WWW.ex.", Type::A).edns(0, 0, 1232, b""), "opcode0 qr aa tc rcode0 1/0/0/1"),
+        (ask("a.sub.ex.", Type::A).edns(0, 0, 1232, b""), "opcode0 qr tc rcode0 1/0/0/1"),
+    ] {
+        let mut out = reply(&world, &ask.bytes(), Transport::Udp);
+        let opt = out[out.len() - 11 * usize::from(ask.counts[3])..].to_vec();
+        cut(&mut out);
+        assert_eq!(summary(&out), expected);
+        assert_eq!(out[12..], [ask.question, opt].concat(), "the question and the OPT record stay");
+    }
+    for broken in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\0\x01\0\0\0\0\0\0\x03", b"\0\0\0\0\0\0\0\x01\0\0\0\0\0"]
+    {
+        let mut out = broken.to_vec();
+        cut(&mut out);
+        assert_eq!(out, b"", "{broken:?}");
+    }
+}
+
 /// Asks `count` times at once and tells how many answers were sent, sent empty, and dropped.
 fn flood(
     limits: &mut Limits,
