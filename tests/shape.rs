@@ -31,13 +31,14 @@ const DNS: Unit = Unit {
 
 const EDGE: Unit = Unit {
     folder: "edge",
-    cores: &["key", "policy"],
+    cores: &["key", "pace", "policy"],
     shell: &[
-        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "pace", "serve",
-        "store",
+        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve",
+        "store", "watch",
     ],
     inner: &[
         "admin/rate",
+        "flight/log/lag",
         "serve/gate/chunked",
         "serve/gate/framing",
         "serve/gate/head",

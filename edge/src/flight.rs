@@ -10,6 +10,8 @@
 //! entry that is filling, as about a stored one, and fetch for themselves at once if it says no.
 //!
 //! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
+//! Invariant: a reader that is slow costs the memory what the budget has, and another reader two seconds and a quarter of
+//! its time at most.
 //! Invariant: a fill that a purge has covered gets no new reader and is not stored.
 
 mod fill;

@@ -11,7 +11,7 @@
 //! The operator's side is `admin`: purge ([`store::purge`]), push, explain; the commands of the same names ask it.
 //! Every setting stands in `edge/reference.toml`.
 //!
-//! Decide in a pure function that returns a value; act in a thin shell that obeys. `policy` and `key` know no async,
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `policy`, `key` and `pace` know no async,
 //! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
 
 pub mod admin;
@@ -25,3 +25,4 @@ pub mod pace;
 pub mod policy;
 pub mod serve;
 pub mod store;
+pub mod watch;

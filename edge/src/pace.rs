@@ -1,4 +1,4 @@
-//! How slow a client may be: the rule, and what waits for a client by it.
+//! How slow a client may be; [`crate::watch`] waits for one by this.
 //!
 //! A client is dropped when it takes or gives no byte for the stall timeout, or fewer than the lowest rate on average.
 //! The average is an account in bytes. It begins full, with what the lowest rate comes to in one stall timeout: that is
@@ -10,17 +10,11 @@
 //! Among peers: http.sys and Kestrel ask for 240 bytes a second both ways unless told otherwise, after a grace of 5 s;
 //! Apache's mod_reqtimeout for 500 of requests; Varnish limits a whole response to 600 s (`send_timeout`), which cuts
 //! honest downloads; nginx, `HAProxy` and h2o have a stall timeout only. A lowest rate hurts nobody who reads at all (240
-//! bytes a second is a tenth of a modem's) and ends those that drip a byte a minute to keep a connection and its memory,
+//! bytes a second is a tenth of what a modem does) and ends those that drip a byte a minute to keep a connection and its memory,
 //! so there is one, and it is on.
 
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
-
-use tokio::time::Instant;
-
-use crate::clock::{Clock, Timer};
 
 /// What is asked of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,55 +100,6 @@ impl Rule {
 
     fn cost(self, waited: Duration) -> u64 {
         u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).saturating_mul(self.min_rate_bytes)
-    }
-}
-
-/// Waits for a client as long as its pace allows.
-#[derive(Debug)]
-pub struct Watch {
-    pace: Pace,
-    clock: Clock,
-    waiting: Option<Waiting>,
-}
-
-/// The client is being waited for.
-#[derive(Debug)]
-struct Waiting {
-    since: Instant,
-    end: Timer,
-    then: Slow,
-}
-
-impl Watch {
-    /// At the beginning of a transfer.
-    #[must_use]
-    pub fn new(rule: Rule, clock: Clock) -> Self {
-        Self { pace: Pace::new(rule), clock, waiting: None }
-    }
-
-    /// What a poll for the client came to, unless the client is too slow. `bytes` says how many went. The clock is read
-    /// only when a client has to be waited for.
-    ///
-    /// # Errors
-    /// When the client has been waited for too long.
-    pub fn judge<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        polled: Poll<R>,
-        bytes: impl FnOnce(&R) -> usize,
-    ) -> Poll<Result<R, Slow>> {
-        if let Poll::Ready(result) = polled {
-            let waited = self.waiting.take().map(|waiting| self.clock.monotonic() - waiting.since);
-            self.pace.moved(bytes(&result), waited.unwrap_or_default());
-            return Poll::Ready(Ok(result));
-        }
-        let (pace, clock) = (&self.pace, &self.clock);
-        let waiting = self.waiting.get_or_insert_with(|| {
-            let (since, (patience, then)) = (clock.monotonic(), pace.patience());
-            Waiting { since, end: clock.timer(patience), then }
-        });
-        ready!(Pin::new(&mut waiting.end).poll(cx));
-        Poll::Ready(Err(waiting.then))
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::time::Sleep;
 
 use super::pool::Pool;
 use crate::metrics::Metrics;
-use crate::pace::{Slow, Watch};
+use crate::pace::Slow;
+use crate::watch::Watch;
 
 /// A request's body.
 #[derive(Debug)]

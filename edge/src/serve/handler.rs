@@ -19,13 +19,13 @@ use crate::flight::{FetchSite, Flights, Plan};
 use crate::key::{Key, key, normal_path};
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
-use crate::pace::Watch;
 use crate::policy::headers::origin;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
 use crate::policy::{encoding, rewrite};
 use crate::store::Store;
+use crate::watch::Watch;
 
 /// Everything a request may need.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::metrics::Metrics;
-use crate::pace::Watch;
+use crate::watch::Watch;
 
 /// A connection whose client must take what is written.
 #[derive(Debug)]

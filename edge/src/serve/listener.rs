@@ -22,7 +22,7 @@ use super::body::Body;
 use super::gate::{Gate, Turns};
 use super::handler::{Edge, Peer, handle};
 use super::io::Patient;
-use crate::pace::Watch;
+use crate::watch::Watch;
 
 /// What all listeners and connections share.
 #[derive(Debug, Clone)]

@@ -1,0 +1,58 @@
+//! Waiting for a client as long as its pace allows.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Timer};
+use crate::pace::{Pace, Rule, Slow};
+
+/// One transfer of a client's, in one direction.
+#[derive(Debug)]
+pub struct Watch {
+    pace: Pace,
+    clock: Clock,
+    waiting: Option<Waiting>,
+}
+
+/// The client is being waited for.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    end: Timer,
+    then: Slow,
+}
+
+impl Watch {
+    /// At the beginning of a transfer.
+    #[must_use]
+    pub fn new(rule: Rule, clock: Clock) -> Self {
+        Self { pace: Pace::new(rule), clock, waiting: None }
+    }
+
+    /// What a poll for the client came to, unless the client is too slow. `bytes` says how many went. The clock is read
+    /// only when a client has to be waited for.
+    ///
+    /// # Errors
+    /// When the client has been waited for too long.
+    pub fn judge<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<R>,
+        bytes: impl FnOnce(&R) -> usize,
+    ) -> Poll<Result<R, Slow>> {
+        if let Poll::Ready(result) = polled {
+            let waited = self.waiting.take().map(|waiting| self.clock.monotonic() - waiting.since);
+            self.pace.moved(bytes(&result), waited.unwrap_or_default());
+            return Poll::Ready(Ok(result));
+        }
+        let (pace, clock) = (&self.pace, &self.clock);
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let (since, (patience, then)) = (clock.monotonic(), pace.patience());
+            Waiting { since, end: clock.timer(patience), then }
+        });
+        ready!(Pin::new(&mut waiting.end).poll(cx));
+        Poll::Ready(Err(waiting.then))
+    }
+}
