@@ -309,7 +309,11 @@ impl Cache {
                 answer
             }
             // §4.3.2: its conditions are judged here, as the origin did not see them.
-            Met::Answered(said) => Stored::new(said, asking, now).answer(asking, None),
+            // No range is cut out of it: the origin saw that, and has answered.
+            Met::Answered(said) => {
+                let asking = Asking { range: None, ..asking.clone() };
+                Stored::new(said, &asking, now).answer(&asking, None)
+            }
             Met::NotModified(said) => self.validated(chosen.expect("what was validated"), asking, said, now),
         }
     }
