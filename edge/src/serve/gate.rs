@@ -70,6 +70,8 @@ pub struct Gate<T> {
     linger: Option<Linger>,
     /// When to see whether a client that waits is still there.
     look: Option<Pin<Box<Sleep>>>,
+    /// Whether the server has written nothing since the last look, when it had written all it had.
+    is_quiet: bool,
 }
 
 /// Whether more is read from the client.
@@ -80,6 +82,8 @@ enum End {
     /// The client has sent all it will, before it was answered: it waits. The server would take the end for its leaving,
     /// so it is not told before it owes nothing.
     Waiting,
+    /// The same, while its answer was sent: most that do so have left.
+    Leaving,
     /// The client has sent all it will.
     Eof,
     /// Nothing behind a refused head is read.
@@ -104,6 +108,7 @@ impl<T> Gate<T> {
             write_blocked: false,
             linger: None,
             look: None,
+            is_quiet: false,
         }
     }
 
@@ -187,11 +192,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
                 return Poll::Ready(Ok(()));
             }
             match me.end {
-                End::Open | End::Waiting | End::Eof if me.shared.is_tunnel() => {
+                End::Open | End::Waiting | End::Leaving | End::Eof if me.shared.is_tunnel() => {
                     return me.poll_tunnel(cx, buf);
                 }
                 End::Open => ready!(me.poll_open(cx, buf))?,
-                End::Waiting => ready!(me.poll_waiting(cx))?,
+                End::Waiting | End::Leaving => ready!(me.poll_waiting(cx))?,
                 End::Eof => return Poll::Ready(Ok(())),
                 // The server closes when it has answered; an end that it saw before would keep it from answering.
                 End::Refused => return Poll::Pending,
@@ -257,14 +262,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// The client has sent all it will. One that did so while its answer came has gone; one that did so before waits for
-    /// it, as `nc -N` does and TCP lets it.
+    /// The client has sent all it will. It may still read, as `nc -N` does and TCP lets it.
     fn ended(&self) -> End {
-        let is_whole = self.framing.is_between() && self.held.is_empty();
-        if is_whole && !self.shared.is_answered() { End::Waiting } else { End::Eof }
+        if !self.framing.is_between() || !self.held.is_empty() {
+            End::Eof
+        } else if !self.shared.is_answered() {
+            End::Waiting
+        } else if self.shared.is_owed() {
+            End::Leaving
+        } else {
+            End::Eof
+        }
     }
 
-    /// Ready when the client has gone, or has had all its answers.
+    /// Ready when the client has gone, or has had all its answers. One that has gone answers what is written with a
+    /// reset; one that seems to and is sent nothing gives no sign, and is not waited for.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Only what was flushed is sent.
@@ -276,6 +288,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
             let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_EVERY)));
             ready!(look.as_mut().poll(cx));
             self.look = None;
+            let is_idle = self.idle_since.is_some();
+            if self.end == End::Leaving && is_idle && self.is_quiet {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.is_quiet = is_idle;
             // Nothing more can be read, so a reset shows in writing only; writing nothing shows it as well.
             if let Poll::Ready(Err(gone)) = Pin::new(&mut self.io).poll_write(cx, &[]) {
                 return Poll::Ready(Err(gone));
@@ -329,7 +346,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
         // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
         // service by itself; nor does it read again for the end of a client that waited for these bytes.
-        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) || me.end == End::Waiting) {
+        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) || me.is_waited_for()) {
             cx.waker().wake_by_ref();
         }
         flushed
@@ -354,6 +371,7 @@ impl<T: AsyncWrite + Unpin> Gate<T> {
     /// that: 1xx heads go before it. Otherwise it may be the rest of the answer before, and they wait or are too late.
     fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
+        self.is_quiet = false;
         if self.idle_since.take() == Some(self.shared.begun()) {
             self.interim = self.shared.take_queue();
             return self.poll_interim(cx);
@@ -372,6 +390,10 @@ impl<T: AsyncWrite + Unpin> Gate<T> {
             self.interim.advance(written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn is_waited_for(&self) -> bool {
+        matches!(self.end, End::Waiting | End::Leaving)
     }
 
     fn note_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {

@@ -172,6 +172,35 @@ async fn a_client_that_says_no_more_gets_its_answer_however_late_it_is() {
     assert!(client.until_the_end().await.unwrap().len() > 3 * big);
 }
 
+/// Its end may well come behind the first bytes of its answer.
+#[tokio::test]
+async fn a_client_that_says_no_more_while_it_is_answered_gets_the_rest() {
+    let big = 4_000_000;
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: {big}\r\n\r\nfirst").as_bytes()).await;
+    client.head().await;
+    client.say_no_more().await;
+    for _ in 0..3 {
+        assert_eq!(rig.get("/.well-known/verge/health").await.status, 200);
+    }
+    asked.write(&vec![b'x'; big - 5]).await;
+    asked.done();
+    assert_eq!(client.until_the_end().await.unwrap().len(), big);
+    // More than the sockets hold, so that most of it is still to be sent.
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    client.head().await.assert_hit();
+    client.say_no_more().await;
+    for _ in 0..3 {
+        assert_eq!(rig.get("/.well-known/verge/health").await.status, 200);
+    }
+    assert_eq!(client.until_the_end().await.unwrap().len(), big);
+}
+
 /// The POST has taken away what was stored.
 async fn origin_answers(origin: &Origin, rig: &Rig, big: usize) {
     let mut client = rig.client().await;
