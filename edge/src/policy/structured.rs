@@ -9,6 +9,9 @@ pub struct Dictionary {
     members: Vec<(String, Item)>,
 }
 
+/// As many as a parser has to take (RFC 9651 §3.2). Each is compared with those before it.
+pub const MAX_MEMBERS: usize = 1_024;
+
 /// A member's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -42,6 +45,9 @@ impl Dictionary {
             let item = if scan.eat(b'=') { scan.member()? } else { Item::Boolean(true) };
             scan.parameters()?;
             dictionary.put(key, item);
+            if dictionary.members.len() > MAX_MEMBERS {
+                return Err(Malformed { at: scan.at });
+            }
             scan.comma()?;
         }
         Ok(dictionary)
@@ -287,6 +293,14 @@ mod tests {
         let expected =
             expected.map(|list| list.iter().map(|(key, item)| ((*key).into(), item.clone())).collect());
         assert_eq!(parsed, expected, "{value}");
+    }
+
+    #[test]
+    fn a_thousand_and_twenty_four_members_are_taken_and_one_more_is_not() {
+        let of = |count: usize| (0..count).map(|n| format!("k{n}")).collect::<Vec<_>>().join(",");
+        assert!(Dictionary::parse(of(MAX_MEMBERS).as_bytes()).is_ok());
+        assert!(Dictionary::parse(of(MAX_MEMBERS + 1).as_bytes()).is_err());
+        assert!(Dictionary::parse([of(MAX_MEMBERS), "k0=1".into()].join(",").as_bytes()).is_ok());
     }
 
     #[test]
