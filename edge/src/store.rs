@@ -15,12 +15,14 @@ pub mod body;
 pub mod memory;
 pub mod object;
 pub mod purge;
+#[cfg(test)]
+mod tests;
+mod turns;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use moka::ops::compute::{CompResult, Op};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -32,6 +34,7 @@ pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 use crate::config::{self, Eviction};
 use crate::key::Key;
 use purge::{Settled, Subject};
+use turns::Turns;
 
 /// The memory store.
 #[derive(Debug)]
@@ -39,10 +42,18 @@ pub struct Store {
     objects: Cache<Key, Variants>,
     purges: Arc<Purges>,
     fills: Arc<Budget>,
+    turns: Turns,
     /// Weight of an object that makes moka evict at once instead of when it finds time.
     heavy: u32,
     /// Weight that all variants and parts under one key may have together.
     room: u32,
+}
+
+/// What to do with what is stored under a key.
+enum Change {
+    Leave,
+    Remove,
+    Put(Variants),
 }
 
 /// What became of an object that was put.
@@ -76,6 +87,7 @@ impl Store {
             objects,
             purges: Purges::new(config.memory_bytes),
             fills: Budget::new(shares.fills_bytes),
+            turns: Turns::default(),
             heavy,
             room,
         }
@@ -94,21 +106,17 @@ impl Store {
         }
     }
 
-    /// A purge covers something under the key: compares it where moka lets nobody else, and stores what that leaves.
+    /// A purge covers something under the key: compares it with nobody else at it, and stores what that leaves.
     fn settled(&self, key: &Key, site: usize) -> Variants {
-        let done = self.objects.entry_by_ref(key).and_compute_with(|present| {
-            let Some(present) = present else { return Op::Nop };
-            match self.purges.settle(key, site, present.value()) {
-                Settled::Same => Op::Nop,
-                Settled::Changed(rest) if rest.is_empty() => Op::Remove,
-                Settled::Changed(rest) => listed(rest),
-            }
+        let (before, change) = self.change(key, |present| match self.purges.settle(key, site, present) {
+            Settled::Same => Change::Leave,
+            Settled::Changed(rest) if rest.is_empty() => Change::Remove,
+            Settled::Changed(rest) => Change::Put(rest),
         });
-        match done {
-            CompResult::Inserted(entry) | CompResult::ReplacedWith(entry) | CompResult::Unchanged(entry) => {
-                entry.into_value()
-            }
-            CompResult::Removed(_) | CompResult::StillNone(_) => Variants::default(),
+        match change {
+            Change::Leave => before,
+            Change::Remove => Variants::default(),
+            Change::Put(rest) => rest,
         }
     }
 
@@ -168,30 +176,50 @@ impl Store {
     ) -> Put {
         let weight = object.weight(key);
         let headers = Some(&object.entry.head.headers);
-        let done = self.objects.entry_by_ref(key).and_compute_with(|present| {
-            // Asked in here, where moka lets nobody else at this key: a purge that comes later removes the object.
+        let (_, change) = self.change(key, |present| {
+            // Asked in here, where nobody else is at this key: a purge that comes later removes the object.
             if self.purged(ticket, key, object.site, headers).is_some() {
-                return Op::Nop;
+                return Change::Leave;
             }
-            make(present.map(moka::Entry::into_value).unwrap_or_default()).map_or(Op::Nop, listed)
+            make(present.clone()).map_or(Change::Leave, Change::Put)
         });
         if weight >= self.heavy {
             self.objects.run_pending_tasks();
         }
-        match done {
-            CompResult::Inserted(_) | CompResult::ReplacedWith(_) => Put::Kept,
-            CompResult::StillNone(_) | CompResult::Unchanged(_) | CompResult::Removed(_) => Put::Purged,
+        match change {
+            Change::Put(_) => Put::Kept,
+            Change::Leave | Change::Remove => Put::Purged,
         }
+    }
+
+    /// Does what `decide` says to what is stored under the key, with nobody else at it; what was there, and what was
+    /// done.
+    ///
+    /// moka has a way of its own, which counts a look at what is absent once more: then what is asked for once weighs as
+    /// much as what is asked for twice, and a scan drives out what is hot.
+    fn change(&self, key: &Key, decide: impl FnOnce(&Variants) -> Change) -> (Variants, Change) {
+        let _alone = self.turns.take(key);
+        let is_there = self.objects.contains_key(key);
+        let present = is_there.then(|| self.objects.get(key)).flatten().unwrap_or_default();
+        let change = decide(&present);
+        match &change {
+            Change::Leave => {}
+            Change::Remove => self.objects.invalidate(key),
+            // What leaves is told to the eviction listener, also what is replaced.
+            Change::Put(variants) => {
+                variants.list();
+                self.objects.insert(key.clone(), variants.clone());
+            }
+        }
+        (present, change)
     }
 
     /// Drops one variant, if it is still there.
     pub fn forget(&self, key: &Key, object: &Arc<Object>) {
-        self.objects.entry_by_ref(key).and_compute_with(|present| match present {
-            None => Op::Nop,
-            Some(present) => match present.into_value().retain(|kept| !Arc::ptr_eq(kept, object)) {
-                rest if rest.is_empty() => Op::Remove,
-                rest => listed(rest),
-            },
+        self.change(key, |present| match present.retain(|kept| !Arc::ptr_eq(kept, object)) {
+            rest if rest.is_empty() => Change::Remove,
+            rest if rest.len() == present.len() => Change::Leave,
+            rest => Change::Put(rest),
         });
     }
 
@@ -201,8 +229,8 @@ impl Store {
         self.purges.advance(scope, mode, now);
         match (scope, mode) {
             (Scope::Key(key), Mode::Hard) => {
-                let removed = self.objects.entry_by_ref(key).and_compute_with(|_| Op::Remove);
-                Some(if let CompResult::Removed(entry) = removed { entry.value().len() } else { 0 })
+                let (removed, _) = self.change(key, |_| Change::Remove);
+                Some(removed.len())
             }
             (Scope::Key(key), Mode::Soft) => Some(self.expire(key, now)),
             (Scope::All, Mode::Hard) => {
@@ -215,14 +243,11 @@ impl Store {
     }
 
     fn expire(&self, key: &Key, now: SystemTime) -> usize {
-        let done = self.objects.entry_by_ref(key).and_compute_with(|present| match present {
-            None => Op::Nop,
-            Some(present) => {
-                let stale = present.value().iter().map(|object| Arc::new(object.expired(now)));
-                listed(stale.collect())
-            }
+        let (fresh, _) = self.change(key, |present| {
+            let stale: Variants = present.iter().map(|object| Arc::new(object.expired(now))).collect();
+            if stale.is_empty() { Change::Leave } else { Change::Put(stale) }
         });
-        if let CompResult::ReplacedWith(entry) = done { entry.value().len() } else { 0 }
+        fresh.len()
     }
 
     /// Makes what is stored under `key`'s URL gone for the sake of a response that will be put in its place, which a
@@ -240,7 +265,7 @@ impl Store {
     ) -> Option<Ticket> {
         let subject = Subject { key, site, headers: Some(headers) };
         let ticket = Purges::supersede(&self.purges, ticket, scope, &subject, now);
-        self.objects.invalidate(key);
+        self.change(key, |_| Change::Remove);
         ticket
     }
 
@@ -270,12 +295,6 @@ pub struct Size {
     pub bytes: u64,
     /// Buffers of fills under way, and bodies that are read though no longer stored.
     pub fill_bytes: u64,
-}
-
-/// Everything that is put goes through here; what leaves is told to the eviction listener, also what is replaced.
-fn listed(variants: Variants) -> Op<Variants> {
-    variants.list();
-    Op::Put(variants)
 }
 
 /// moka weighs a key as one: without a bound the variants or the slices of one URL could push out everything else.

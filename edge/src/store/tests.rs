@@ -1,0 +1,82 @@
+use std::hash::{BuildHasher, Hasher};
+
+use super::*;
+use crate::config::Cache as Bounds;
+use crate::key::{KeyRules, key};
+use crate::policy::testing::{at, request, response};
+use crate::policy::{Admit, Entry, Rules, admit};
+
+fn name(path: &str) -> Key {
+    key(&request("GET", &format!("http://a.example{path}"), &[]), &KeyRules::default())
+}
+
+/// Puts a response of 2,000 bytes there.
+fn put(store: &Store, path: &str) {
+    let asked = request("GET", &format!("http://a.example{path}"), &[]);
+    let head = response(200, &[("cache-control", "max-age=1000")]);
+    let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
+    let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(2_000));
+    let body = Body::new(vec![vec![0; 2_000].into()], store.fills());
+    let ticket = store.begin();
+    let object = Object { entry, body, site: 0, epoch: ticket.epoch() };
+    store.put(&name(path), Arc::new(object), None, &ticket);
+}
+
+/// Asks as the edge does; whether it was a hit.
+fn ask(store: &Store, path: &str) -> bool {
+    let found = !store.get(&name(path), 0).is_empty();
+    if !found {
+        put(store, path);
+    }
+    found
+}
+
+/// EDGE §2, class 25: what is asked for once must not drive out what everybody asks for.
+#[test]
+fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
+    /// Of some thousand that fit: an object weighs some 3 KB.
+    const HOT: usize = 200;
+    const SCANNED: usize = 10_000;
+    // Between two requests for one that is hot there are three times as many others as fit.
+    const BETWEEN: usize = 15;
+    let percent_hit = |eviction| {
+        let store = Store::new(&Bounds { memory_bytes: 4 << 20, eviction, max_object_bytes: 1 << 20 });
+        (0..700).for_each(|n| _ = ask(&store, &format!("/warm/{n}")));
+        let hot = |n: usize| ask(&store, &format!("/hot/{}", n % HOT));
+        (0..20 * HOT).for_each(|n| _ = hot(n));
+        let scan = |n: usize| {
+            (0..BETWEEN).for_each(|m| _ = ask(&store, &format!("/once/{n}/{m}")));
+            hot(n)
+        };
+        let asked = SCANNED / BETWEEN;
+        (0..asked).filter(|n| scan(*n)).count() * 100 / asked
+    };
+    let (lfu, lru) = (percent_hit(Eviction::Lfu), percent_hit(Eviction::Lru));
+    assert!(lfu >= 98 && lru <= 20, "hits of what is hot: {lfu} % by LFU, {lru} % by LRU");
+}
+
+/// EDGE §2, class 17: the whole key is compared, whatever its hash is.
+#[test]
+fn urls_whose_keys_have_one_hash_stay_apart() {
+    #[derive(Clone, Default)]
+    struct Same;
+    impl BuildHasher for Same {
+        type Hasher = Same;
+        fn build_hasher(&self) -> Same {
+            Same
+        }
+    }
+    impl Hasher for Same {
+        fn finish(&self) -> u64 {
+            7
+        }
+        fn write(&mut self, _: &[u8]) {}
+    }
+    let paths = ["/", "/a", "/a?", "/a?b", "/a/b", "/%61/"];
+    let cache: Cache<Key, &str, Same> = Cache::builder().max_capacity(100).build_with_hasher(Same);
+    paths.iter().for_each(|path| cache.insert(name(path), path));
+    for path in paths {
+        assert_eq!(cache.get(&name(path)), Some(path));
+    }
+    assert_eq!(cache.get(&name("/b")), None);
+}
