@@ -135,6 +135,38 @@ async fn a_response_that_can_be_read_in_two_ways_is_refused_or_made_one() {
     assert_eq!(origin.connections(), 2);
 }
 
+/// Row 8: what a redirect takes from the path stays one field.
+#[tokio::test]
+async fn a_line_end_in_a_path_ends_no_line_of_a_redirect() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let rules = "[[site.redirect]]\nfrom = \"/old/*\"\nto = \"https://www.example.com/new/*\"";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    for path in ["/old/%0d%0aSet-Cookie:x=1", "/old/%0D%0A%0D%0Aevil?%0d%0aSet-Cookie:x=1"] {
+        let got = rig.get(path).await;
+        assert_eq!((got.status, got.field("set-cookie").as_str(), got.body.len()), (301, "", 0), "{got:?}");
+        assert!(
+            got.field("location").to_ascii_lowercase().starts_with("https://www.example.com/new/%0d%0a"),
+            "{got:?}"
+        );
+    }
+}
+
+/// Row 31: what a key holds is nobody's business.
+#[tokio::test]
+async fn no_answer_tells_its_key() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::with(&[origin.address], "", "[site.key]\ncookies = [\"tenant\"]").await;
+    for fields in
+        ["", "Cookie: tenant=secret\r\n", "Cache-Control: only-if-cached\r\n", "Pragma: x-get-cache-key\r\n"]
+    {
+        for path in ["/a", "/b"] {
+            let got = rig.client().await.get_with(path, fields).await;
+            assert!(!got.cache_status().contains("key="), "{got:?}");
+            assert!(got.fields.iter().all(|(_, value)| !value.contains("secret")), "{got:?}");
+        }
+    }
+}
+
 /// Row 16: connections that drip a head cost others nothing, and end.
 #[tokio::test]
 async fn clients_that_never_end_their_heads_keep_nobody_out() {

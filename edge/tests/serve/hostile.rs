@@ -1,5 +1,16 @@
 //! What attackers of caches try (the classes of `design/EDGE.md` §2), each through a whole edge.
 
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use verge_edge::key::{Keep, KeyRules, Order, Query, key};
+use verge_edge::policy::encoding::{self, Coding};
+use verge_edge::policy::headers::origin::{self, Ask, Hop};
+use verge_edge::policy::headers::{end_to_end, received};
+use verge_edge::policy::pattern::PathPattern;
+use verge_edge::policy::{Admit, Entry, RequestHead, ResponseHead, Reuse, Rules, admit, reuse, select, tags};
+use verge_edge::serve::gate::framing::Framing;
+
 use super::rig::{Origin, Rig, response};
 
 const FRESH: &str = "Cache-Control: max-age=60\r\n";
@@ -173,6 +184,12 @@ async fn an_error_that_one_client_provoked_is_not_served_to_the_next() {
         let clean = rig.get(&path).await;
         assert_eq!((clean.status, clean.text().as_str()), (200, "fine"), "{fields:.30}");
     }
+    // A character that origins refuse is refused here.
+    let asked = origin.count();
+    let control = b"GET /9 HTTP/1.1\r\nHost: site.test\r\nX-Odder: \x07\r\n\r\n";
+    assert_eq!(rig.client().await.raw(control).await.status, 400);
+    assert_eq!(origin.count(), asked);
+    assert_eq!(rig.get("/9").await.status, 200);
 }
 
 /// Class 26: variants are bounded, and who comes later is still served.
@@ -194,10 +211,9 @@ async fn a_thousand_user_agents_make_no_more_variants_than_the_bound() {
     assert_eq!(hits, 64);
 }
 
-/// Class 23: what a client chooses costs it linear work here. Not by the clock: by what comes of it.
+/// Class 23: names that collide under a sum, a xor or a multiplication by 31 or 33 of their letters.
 #[tokio::test]
 async fn crafted_parameters_and_cookies_collide_with_nothing() {
-    // Names that collide under a sum, a xor or a multiplication by 31 or 33 of their letters.
     let words: Vec<String> =
         (0..64u32).map(|n| (0..6).map(|bit| if n >> bit & 1 == 1 { "Aa" } else { "BB" }).collect()).collect();
     let (origin, rig) = {
@@ -215,4 +231,100 @@ async fn crafted_parameters_and_cookies_collide_with_nothing() {
         }
     }
     assert_eq!(origin.count(), words.len());
+}
+
+/// Class 23: what a client or an origin chooses costs work in proportion to its length. Each is 200,000 elements long,
+/// a hundred times what a head may be; work by its square would be 40 billion steps, which no machine does in the time
+/// that this waits for, and linear work is done in a moment.
+#[test]
+fn nothing_that_is_sent_costs_the_square_of_its_length() {
+    const MANY: usize = 200_000;
+    let list = |element: &dyn Fn(usize) -> String, between: &str| {
+        (0..MANY).map(element).collect::<Vec<_>>().join(between)
+    };
+    let distinct = |prefix: &'static str| move |n: usize| format!("{prefix}{n:x}");
+    // From the last to the first: the worst for sorting by insertion.
+    let falling = list(&|n| format!("p{:06}=1", MANY - n), "&");
+    linear("a query that is sorted", move || {
+        let query = Query { keep: Keep::All, order: Order::Sorted };
+        assert!(query.normal(&falling).unwrap().starts_with("p000001=1&"));
+    });
+    let same = list(&|_| "a=1".to_owned(), "&");
+    linear("a query of one name", move || {
+        let query = Query { keep: Keep::Except(vec!["b*".into()]), order: Order::Sorted };
+        assert_eq!(query.normal(&same).unwrap().len(), same.len());
+    });
+    let cookies = field("cookie", &list(&|n| format!("c{n:x}=1"), "; "));
+    linear("cookies", move || {
+        let rules = KeyRules { cookies: vec!["c7".into(), "none".into()], ..KeyRules::default() };
+        key(&get(cookies), &rules);
+    });
+    for (name, between) in [
+        ("cache-control", ", "),
+        ("accept-encoding", ", "),
+        ("if-none-match", ", "),
+        ("cdn-loop", ", "),
+        ("connection", ", "),
+        ("vary", ", "),
+        ("surrogate-key", " "),
+        ("cdn-cache-control", ", "),
+    ] {
+        let quoted = |n: usize| format!("\"{n:x}\"");
+        let text =
+            if name == "if-none-match" { list(&quoted, between) } else { list(&distinct("x"), between) };
+        let headers = field(name, &text);
+        linear(name, move || judged(headers));
+    }
+    let ranges = field("range", &format!("bytes={}", list(&|n| format!("{n}-{}", n + 1), ",")));
+    linear("range", move || judged(ranges));
+    let pattern = PathPattern::parse("/*a*a*a*b").unwrap();
+    linear("a path", move || assert!(!pattern.matches(&format!("/{}", "a".repeat(MANY)))));
+    let field_line = "a: b\r\n".repeat(MANY / 6);
+    linear("a head that comes byte by byte", move || {
+        let mut framing = Framing::new(2 * MANY);
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n{field_line}", "a".repeat(MANY));
+        for end in 1..head.len() {
+            framing.judge(&head.as_bytes()[..end]);
+        }
+    });
+}
+
+/// All that is asked about a request and a response with these fields.
+fn judged(headers: HeaderMap) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let rules = Rules::default();
+    let mut request = received(get(headers.clone()));
+    encoding::normalise(&mut request.headers, &[Coding::Br, Coding::Gzip]);
+    let mut headers = end_to_end(&headers);
+    headers.insert("etag", HeaderValue::from_static("\"none\""));
+    headers.append("cache-control", HeaderValue::from_static("max-age=60"));
+    let response = ResponseHead { status: StatusCode::OK, headers };
+    tags::of(&response.headers);
+    let hop = Hop { name: "edge", client: [192, 0, 2, 1].into(), version: Version::HTTP_11 };
+    let _ = origin::fields(&request, &Ask::AsSent, &hop);
+    if let Admit::Keep(lifetime) = admit(&request, &response, now, &rules, now) {
+        let entry = Entry::new(&request, &response, lifetime, now, now, Some(1_000_000));
+        if let Reuse::Fresh { .. } = reuse(&request, &[&entry], &rules, now) {
+            select(&request, &entry);
+        }
+    }
+}
+
+fn get(headers: HeaderMap) -> RequestHead {
+    RequestHead { method: Method::GET, uri: "http://site.test/".parse().unwrap(), headers }
+}
+
+fn field(name: &'static str, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+}
+
+/// Done within a time that linear work does not need on any machine, and quadratic work exceeds on all.
+#[track_caller]
+fn linear(what: &str, work: impl FnOnce() + Send + 'static) {
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    wait.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|error| panic!("{what}: {error}"));
 }
