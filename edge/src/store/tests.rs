@@ -35,10 +35,10 @@ fn ask(store: &Store, path: &str) -> bool {
 #[test]
 fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
     /// Of some thousand that fit: an object weighs some 3 KB.
-    const HOT: usize = 200;
+    const HOT: usize = 100;
     const SCANNED: usize = 10_000;
-    // Between two requests for one that is hot there are three times as many others as fit.
-    const BETWEEN: usize = 15;
+    // Between two requests for one that is hot there are twice as many others as fit.
+    const BETWEEN: usize = 20;
     let percent_hit = |eviction| {
         let store = Store::new(&Bounds { memory_bytes: 4 << 20, eviction, max_object_bytes: 1 << 20 });
         (0..700).for_each(|n| _ = ask(&store, &format!("/warm/{n}")));
@@ -52,7 +52,7 @@ fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
         (0..asked).filter(|n| scan(*n)).count() * 100 / asked
     };
     let (lfu, lru) = (percent_hit(Eviction::Lfu), percent_hit(Eviction::Lru));
-    assert!(lfu >= 98 && lru <= 20, "hits of what is hot: {lfu} % by LFU, {lru} % by LRU");
+    assert!(lfu >= 95 && lru <= 20, "hits of what is hot: {lfu} % by LFU, {lru} % by LRU");
 }
 
 /// EDGE §2, class 17: the whole key is compared, whatever its hash is.
