@@ -83,7 +83,8 @@ async fn speak_h1(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(desk.shared.config.message_timeout)
+        // hyper counts from the last answer, so a quiet connection runs into it as well; `over` ends it sooner.
+        .header_read_timeout(desk.shared.config.message_timeout.max(desk.shared.idle_timeout()))
         .max_headers(MAX_FIELDS)
         .max_buf_size(usize::try_from(MAX_HEAD_OCTETS).expect("16 KiB fit"))
         .serve_connection(TokioIo::new(stream), service);
@@ -152,7 +153,7 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     let mut answer = Vec::new();
     let answered = desk.shared.answer(&message, desk.peer, &mut answer);
     match desk.guest.claim(answer.len()) {
-        Some(room) => response::answer(answered, answer, room),
+        Some(room) => response::answer(answered, desk.shared.listener, answer, room),
         None => response::refusal(StatusCode::SERVICE_UNAVAILABLE.into()),
     }
 }

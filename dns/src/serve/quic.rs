@@ -276,7 +276,13 @@ async fn exchange(
             let _ = timeout(shared.config.write_timeout, send.stopped()).await;
             Ok(())
         }
-        Ok(Err(_)) => Err(Ended::Closed),
+        Ok(Err(error)) => {
+            if let quinn::WriteError::Stopped(code) = error {
+                // RFC 9000 §3.5: the reset of a stream that the client has stopped copies its code.
+                let _ = send.reset(code);
+            }
+            Err(Ended::Closed)
+        }
         Err(_) => Err(Ended::SlowReader),
     }
 }

@@ -3,6 +3,7 @@
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
+use percent_encoding::percent_decode_str;
 
 /// A DNS message is no longer (RFC 1035 §4.2.2).
 pub(super) const MAX_MESSAGE_OCTETS: usize = u16::MAX as usize;
@@ -68,7 +69,9 @@ fn in_query(query: &str) -> Result<Vec<u8>, Refusal> {
         .find_map(|pair| pair.strip_prefix("dns="))
         .ok_or(refuse(StatusCode::BAD_REQUEST, "the variable dns is missing: ?dns=AAAB…"))?;
     let bad = refuse(StatusCode::BAD_REQUEST, "the variable dns is not base64url without padding");
-    let message = base64url(text).ok_or(bad)?;
+    // RFC 3986 §6.2.2.2: `%41` is another spelling of `A`.
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| bad)?;
+    let message = base64url(&text).ok_or(bad)?;
     if message.len() > MAX_MESSAGE_OCTETS {
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "a DNS message has at most 65535 octets"));
     }
@@ -138,7 +141,10 @@ mod tests {
             ("GET /dns-query?dns=A", Err(400)),
             ("GET /dns-query?dns=AB", Err(400)),
             ("GET /dns-query?dns=+/8", Err(400)),
-            ("GET /dns-query?dns=%41AAB", Err(400)),
+            ("GET /dns-query?dns=%41AAB", message(&[0, 0, 1])),
+            ("GET /dns-query?dns=%2D%5f8", message(&[0xfb, 0xff])),
+            ("GET /dns-query?dns=%4", Err(400)),
+            ("GET /dns-query?dns=%ff", Err(400)),
             ("GET /?dns=AAAB", Err(404)),
             ("GET /dns-query/?dns=AAAB", Err(404)),
             ("PUT /dns-query", Err(405)),

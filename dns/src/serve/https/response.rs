@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use super::request::{MEDIA_TYPE, Refusal};
 use crate::serve::claim::Claim;
 use crate::serve::desk::Answered;
-use crate::view::Which;
+use crate::view::{Listener, Which};
 use crate::wire::ttl;
 
 pub(super) type Body = Full<Bytes>;
@@ -17,12 +17,18 @@ pub(super) type Body = Full<Bytes>;
 /// Every answer that DNS gives is a success of HTTP (RFC 8484 §4.2.1).
 ///
 /// Its room is given back when the message has left, or is given up.
-pub(super) fn answer(answered: Answered, message: Vec<u8>, room: Claim) -> Response<Body> {
+pub(super) fn answer(
+    answered: Answered,
+    listener: Listener,
+    message: Vec<u8>,
+    room: Claim,
+) -> Response<Body> {
     let Answered::From(view) = answered else {
         let help = "this is not a DNS query";
         return refusal(Refusal { status: StatusCode::BAD_REQUEST, help });
     };
-    let headers = [(CONTENT_TYPE, MEDIA_TYPE.to_owned()), (CACHE_CONTROL, cache_control(view, &message))];
+    let headers =
+        [(CONTENT_TYPE, MEDIA_TYPE.to_owned()), (CACHE_CONTROL, cache_control(view, listener, &message))];
     build(StatusCode::OK, headers, Bytes::from_owner(Held { message, _room: room }))
 }
 
@@ -45,12 +51,13 @@ pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// V4: what insiders see stays out of every shared cache. RFC 8484 §5.1: fresh for no longer than the least TTL.
-fn cache_control(view: Which, message: &[u8]) -> String {
-    match (view, ttl::least(message)) {
-        (Which::Internal, _) => "private, no-store".to_owned(),
-        (Which::Public, Some(seconds)) => format!("max-age={seconds}"),
-        (Which::Public, None) => "no-store".to_owned(),
+/// V4: what insiders see stays out of every shared cache, and so does what others get from a listener of the inside: the
+/// same URL has another answer for an insider. RFC 8484 §5.1: fresh for no longer than the least TTL.
+fn cache_control(view: Which, listener: Listener, message: &[u8]) -> String {
+    match (view, listener, ttl::least(message)) {
+        (Which::Internal, ..) | (_, Listener::Inside, _) => "private, no-store".to_owned(),
+        (Which::Public, Listener::Outside, Some(seconds)) => format!("max-age={seconds}"),
+        (Which::Public, Listener::Outside, None) => "no-store".to_owned(),
     }
 }
 

@@ -61,6 +61,12 @@ async fn caches_are_told_the_least_ttl_outside_and_to_forget_inside() {
         }
     }
     servers.end().await;
+    // An insider's answer to the same URL would be another.
+    let servers = Servers::new(tests::leaks("127.0.0.2/32").0);
+    let server = servers.address(Transport::Https, Listener::Inside);
+    let response = send(&servers, true, server, request(&Method::GET, &question("nope.ex."))).await;
+    assert_eq!(field(&response, "cache-control"), "private, no-store");
+    servers.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
