@@ -149,6 +149,13 @@ pub(super) fn set_count(out: &mut [u8], which: Count, count: u16) {
     out[at..at + 2].copy_from_slice(&count.to_be_bytes());
 }
 
+/// The counts of answer, authority and additional sections at once.
+pub(super) fn set_counts(out: &mut [u8], [answers, authorities, additionals]: [u16; 3]) {
+    let ([a1, a2], [n1, n2], [r1, r2]) =
+        (answers.to_be_bytes(), authorities.to_be_bytes(), additionals.to_be_bytes());
+    out[6..HEADER_OCTETS].copy_from_slice(&[a1, a2, n1, n2, r1, r2]);
+}
+
 /// One more record in the additional section: OPT or TSIG.
 pub(super) fn count_one_additional(out: &mut [u8]) {
     let count = u16::from_be_bytes([out[10], out[11]]);

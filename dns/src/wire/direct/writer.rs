@@ -111,9 +111,7 @@ impl<'a, 'o> Writer<'a, 'o> {
 
     /// Writes the counts of the sections.
     pub(super) fn finish(self) {
-        for section in [Count::Answers, Count::Authorities, Count::Additionals] {
-            encode::set_count(self.out, section, self.counts[place(section)]);
-        }
+        encode::set_counts(self.out, self.counts);
     }
 }
 
