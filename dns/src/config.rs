@@ -164,6 +164,8 @@ pub struct Tcp {
     pub max_connections: usize,
     /// Connections at once from one client address (IPv6: one /64).
     pub max_connections_per_client: usize,
+    /// What questions and answers on their way may take up beyond 8 KiB of each connection, in octets.
+    pub max_buffered_octets: usize,
     /// How long a connection may wait between messages.
     pub idle_timeout: Duration,
     /// How long one message may take to arrive, from its first byte.

@@ -83,6 +83,10 @@ pub(crate) enum Way {
     HalfHandshake,
     /// Asks for 60 KiB a hundred times and reads nothing.
     SlowReader,
+    /// Asks a hundred times over HTTP/2 and lets no body come (a window of nothing).
+    NoWindow,
+    /// Opens a hundred streams of QUIC and sends half a question on each.
+    HalfStreams,
 }
 
 /// `count` connections, `per_client` from each address.
@@ -114,6 +118,8 @@ fn carrier(way: Way) -> Carrier {
         Way::Idle(carrier) => carrier,
         Way::HalfHandshake => Carrier::Tls,
         Way::SlowReader => Carrier::Tcp,
+        Way::NoWindow => Carrier::Get2,
+        Way::HalfStreams => Carrier::Quic,
     }
 }
 
@@ -131,6 +137,23 @@ async fn connect(asker: &Asker, server: SocketAddr, way: Way) -> io::Result<Box<
             stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
             Box::new(stream)
         }
+        Way::NoWindow => {
+            let mut stream = asker.tls(server, b"h2").await?;
+            stream.write_all(&requests_without_a_window()).await?;
+            stream.flush().await?;
+            Box::new(stream)
+        }
+        Way::HalfStreams => {
+            let endpoint = quinn::Endpoint::client((asker.address(), 0).into())?;
+            let connection = asker.quic(&endpoint, server).await?;
+            let mut streams = Vec::new();
+            for _ in 0..100 {
+                let (mut send, receive) = connection.open_bi().await?;
+                send.write_all(b"\x00\x20half a question").await?;
+                streams.push((send, receive));
+            }
+            Box::new((connection, streams, endpoint))
+        }
         Way::SlowReader => {
             let mut stream = asker.tcp(server).await?;
             let packet = Question::plain(7, "big.example.net", 16).to_bytes();
@@ -139,6 +162,24 @@ async fn connect(asker: &Asker, server: SocketAddr, way: Way) -> io::Result<Box<
             Box::new(stream)
         }
     })
+}
+
+/// A frame of HTTP/2 (RFC 9113 §4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("it is short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// SETTINGS_INITIAL_WINDOW_SIZE of 0, and a hundred times `GET /dns-query?dns=…` for www.example.net.
+fn requests_without_a_window() -> Vec<u8> {
+    let path = b"/dns-query?dns=AAAAAAABAAAAAAAAA3d3dwdleGFtcGxlA25ldAAAAQAB";
+    let length = u8::try_from(path.len()).expect("it is short");
+    // GET, https, a path and an authority that need not be remembered (RFC 7541 §6.2.2).
+    let head = [&[0x82, 0x87, 0x04, length][..], path, b"\x01\x09localhost"].concat();
+    let mut all = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    all.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    (0..100).for_each(|n| all.extend(frame(1, 5, 2 * n + 1, &head)));
+    all
 }
 
 /// Handshakes of QUIC, as many at once as there are, each from a socket shared with a hundred others.

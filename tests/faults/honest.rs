@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use verge_stack::dns_client::Question;
 use verge_stack::dns_client::carrier::{Asker, Carrier, Connection};
@@ -33,7 +32,7 @@ pub(crate) struct Tally {
 pub(crate) struct Honest {
     pub(crate) carrier: Carrier,
     over: Arc<AtomicBool>,
-    task: JoinHandle<Tally>,
+    thread: std::thread::JoinHandle<Tally>,
 }
 
 impl Tally {
@@ -51,13 +50,19 @@ impl Tally {
 impl Honest {
     pub(crate) fn start(asker: Asker, carrier: Carrier, server: SocketAddr) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(ask_on(asker, carrier, server, Arc::clone(&over)));
-        Self { carrier, over, task }
+        let asking = ask_on(asker, carrier, server, Arc::clone(&over));
+        // What the attackers are busy with on their threads must not make it wait.
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("the system gives what a client needs").block_on(asking)
+        });
+        Self { carrier, over, thread }
     }
 
     pub(crate) async fn stop(self) -> Tally {
         self.over.store(true, Ordering::Release);
-        self.task.await.expect("the client does not panic")
+        let joined = tokio::task::spawn_blocking(move || self.thread.join());
+        joined.await.expect("joining does not panic").expect("the client does not panic")
     }
 }
 

@@ -1,11 +1,34 @@
-//! What happens to honest clients while somebody else does harm: a server of our own on loopback, one fault after another,
-//! counts and times.
+//! What happens to honest clients while somebody else does harm: a server of our own on loopback, one fault after
+//! another, counts and times.
 //!
 //! `faults --ours target/release/verge-dns` runs them all in some two minutes; `--only idle` those whose names hold the
 //! word. An honest client asks a hundred times a second over each transport that is named, on one connection; it waits a
 //! second for an answer and asks again, five times at most. It is *lost* if none of that helped.
 //!
-//! TABLE
+//! | fault | sent | again | lost | worst p99 | longest | RSS before → most, MiB | CPU |
+//! |---|---|---|---|---|---|---|---|
+//! | nothing | 2,284 | 0 | 0 | 8 ms | 19 ms | 12 → 12 | 0.04 |
+//! | UDP buffers full | 441 | 1 | 0 | 1000 ms | 1000 ms | 11 → 11 | 0.19 |
+//! | 10,000 idle TCP | 3,163 | 0 | 0 | 26 ms | 125 ms | 12 → 29 | 0.04 |
+//! | 10,000 half-open TLS | 3,255 | 0 | 0 | 44 ms | 290 ms | 12 → 74 | 0.04 |
+//! | 2,000 slow readers | 2,771 | 0 | 0 | 38 ms | 262 ms | 12 → 47 | 0.05 |
+//! | 5,000 QUIC handshakes | 6,080 | 0 | 0 | 224 ms | 399 ms | 12 → 173 | 0.08 |
+//! | no descriptors left | 1,337 | 0 | 0 | 3 ms | 9 ms | 10 → 12 | 0.03 |
+//! | kill -9 and restart | 2,113 | 5 | 0 | 4 ms | 1000 ms | 12 → 12 | 0.03 |
+//! | clock a day ahead | 2,367 | 0 | 0 | 8 ms | 48 ms | 12 → 21 | 0.04 |
+//! | clock a day back | 2,570 | 0 | 0 | 16 ms | 48 ms | 12 → 21 | 0.03 |
+//!
+//! Two cores that others shared with it (load 15), so that times are upper bounds; clients and server on one machine.
+//! *CPU* is what the server takes once the fault is complete, of a core. *UDP buffers full*: the kernel dropped 107,045
+//! datagrams of two threads that send as fast as they can; one question in 96 had to be asked again. *QUIC handshakes*:
+//! before there was a bound on handshakes at once, one question in 693 was lost and the longest wait was 5.8 s.
+//! *kill -9*: the new server answers 76 ms later; a question under way is asked again, over UDP and QUIC after the
+//! client's second.
+//!
+//! What a connection costs that has asked once, from the same run (resident memory, as the difference): TCP 3.1 KiB
+//! (10,000, which have asked nothing), TLS 13 KiB, HTTP/1.1 26 KiB, HTTP/2 34 KiB, QUIC 39 KiB (2,000 each), half a TLS
+//! handshake 16 KiB. 500 with a hundred streams held open: HTTP/2 300 KiB each, QUIC 180 KiB each. 2,000 over TCP that
+//! read nothing of 60 KiB each: 36 MiB in all.
 
 #![expect(
     clippy::disallowed_methods,
@@ -101,6 +124,9 @@ const FAULTS: &[Fault] = &[
     idle("memory: 2,000 HTTP/1.1", 2_000, Carrier::Get1),
     idle("memory: 2,000 HTTP/2", 2_000, Carrier::Get2),
     idle("memory: 2,000 QUIC", 2_000, Carrier::Quic),
+    fault("memory: 2,000 TCP, nothing read", MANY, Harm::Connections(2_000, 100, Way::SlowReader), &[]),
+    fault("memory: 500 HTTP/2, 100 streams held", MANY, Harm::Connections(500, 100, Way::NoWindow), &[]),
+    fault("memory: 500 QUIC, 100 streams held", MANY, Harm::Connections(500, 100, Way::HalfStreams), &[]),
 ];
 
 #[tokio::main]
@@ -142,7 +168,7 @@ async fn suffer(site: &Site, fault: &Fault) -> io::Result<()> {
     let cpu = f64::from(u32::try_from(ticks).unwrap_or(u32::MAX))
         / TICKS_PER_SECOND
         / watched.elapsed().as_secs_f64();
-    let said = held.said();
+    let said = format!("{}, {} datagrams dropped", held.said(), server.dropped()?);
     drop(held);
     let mut tallies = Vec::new();
     for client in honest {

@@ -162,6 +162,17 @@ impl Server {
         Ok(Taken { rss_kib: rss_kib.unwrap_or_default(), cpu_ticks: fields.iter().sum() })
     }
 
+    /// Datagrams that the kernel threw away because a receive buffer was full.
+    pub(crate) fn dropped(&self) -> io::Result<u64> {
+        let ports = self.ports().map(|port| format!(":{port:04X}"));
+        let text = std::fs::read_to_string("/proc/net/udp")?;
+        let ours = text.lines().filter(|line| {
+            let local = line.split_whitespace().nth(1).unwrap_or_default();
+            ports.iter().any(|port| local.ends_with(port))
+        });
+        Ok(ours.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;

@@ -84,6 +84,7 @@ pub(super) struct Udp {
 pub(super) struct Tcp {
     pub(super) max_connections: Option<Spanned<usize>>,
     pub(super) max_connections_per_client: Option<Spanned<usize>>,
+    pub(super) max_buffered: Option<Spanned<Size>>,
     pub(super) idle_timeout: Option<Spanned<Span>>,
     pub(super) message_timeout: Option<Spanned<Span>>,
     pub(super) write_timeout: Option<Spanned<Span>>,

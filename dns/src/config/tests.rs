@@ -54,6 +54,7 @@ fn every_key_is_read() {
         [tcp]
         max_connections = 10
         max_connections_per_client = 2
+        max_buffered = "1MiB"
         idle_timeout = "1m"
         message_timeout = "1500ms"
         write_timeout = "2s"
@@ -86,6 +87,7 @@ fn every_key_is_read() {
     let tcp = Tcp {
         max_connections: 10,
         max_connections_per_client: 2,
+        max_buffered_octets: 1 << 20,
         idle_timeout: Duration::from_secs(60),
         message_timeout: Duration::from_millis(1500),
         write_timeout: Duration::from_secs(2),

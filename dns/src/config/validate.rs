@@ -28,6 +28,8 @@ const LEAST_PAYLOAD_OCTETS: u64 = 512;
 const MAX_CONNECTIONS: usize = 4096;
 /// A resolver needs few (RFC 9210 §4.2); a flood from one address gets no more.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
+/// Some hundreds of the longest answers to clients that do not read them; all that is usual needs nothing of it.
+const MAX_BUFFERED_OCTETS: usize = 32 * 1024 * 1024;
 /// A message is at most 64 KiB: nobody honest needs longer.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that does not read is dropped after this.
@@ -179,9 +181,13 @@ fn tcp(written: file::Tcp, at: At<'_>) -> Result<Tcp, ConfigError> {
     let count = |n: &usize| *n > 0;
     let connections = within(written.max_connections, count, "at least 1", at)?;
     let per_client = within(written.max_connections_per_client, count, "at least 1", at)?;
+    let buffered =
+        within(written.max_buffered, |size| (1 << 18..=1 << 40).contains(&size.0), "256KiB to 1TiB", at)?;
     Ok(Tcp {
         max_connections: connections.unwrap_or(MAX_CONNECTIONS),
         max_connections_per_client: per_client.unwrap_or(MAX_CONNECTIONS_PER_CLIENT),
+        max_buffered_octets: buffered
+            .map_or(MAX_BUFFERED_OCTETS, |size| usize::try_from(size.0).expect("checked against 1 TiB")),
         idle_timeout: timeout(written.idle_timeout, IDLE_TIMEOUT, at)?,
         message_timeout: timeout(written.message_timeout, MESSAGE_TIMEOUT, at)?,
         write_timeout: timeout(written.write_timeout, WRITE_TIMEOUT, at)?,

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::claim::Pool;
 use super::clock;
 use super::desk::{Answered, Desk};
 use super::guests::{Guest, Room, Table};
@@ -118,8 +119,9 @@ impl Shared {
         desk: Desk,
     ) -> Self {
         let open = metrics.connections(listener, transport);
-        let (most, most_per_client) = (config.max_connections, config.max_connections_per_client);
-        let table = Table::new(most, most_per_client, open, clock::now());
+        let most = (config.max_connections, config.max_connections_per_client);
+        let pool = Pool::new(config.max_buffered_octets);
+        let table = Table::new(most, pool, open, clock::now());
         if transport != Transport::Quic {
             // A connection over QUIC has no descriptor of its own that could be freed.
             tables.add(listener, Arc::clone(&table));

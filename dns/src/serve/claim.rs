@@ -12,8 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const OWN_OCTETS: usize = 8 * 1024;
 /// What one connection may have of the pool: the longest question and the longest answer.
 const SHARE_OCTETS: usize = 128 * 1024;
-/// All that is beyond connections' own.
-const POOL_OCTETS: usize = 16 * 1024 * 1024;
 
 /// Shared by all connections of one transport on one side.
 #[derive(Clone, Debug)]
@@ -34,9 +32,9 @@ pub(super) struct Claim {
     _pooled: Option<OwnedSemaphorePermit>,
 }
 
-impl Default for Pool {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(POOL_OCTETS)))
+impl Pool {
+    pub(super) fn new(octets: usize) -> Self {
+        Self(Arc::new(Semaphore::new(octets)))
     }
 }
 
@@ -69,7 +67,8 @@ mod tests {
 
     #[test]
     fn small_messages_fit_when_the_pool_is_empty_and_nobody_has_all_of_it() {
-        let pool = Pool::default();
+        const POOL_OCTETS: usize = 4 * 1024 * 1024;
+        let pool = Pool::new(POOL_OCTETS);
         let greedy = Allowance::new(&pool);
         let taken: Vec<_> = std::iter::from_fn(|| greedy.claim(LONGEST)).collect();
         assert_eq!(taken.len(), 2);

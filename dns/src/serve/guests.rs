@@ -74,11 +74,16 @@ pub(super) enum Room {
 
 impl Table {
     /// `open` is kept at the number of connections.
-    pub(crate) fn new(max: usize, max_per_client: usize, open: Arc<AtomicU64>, now: Instant) -> Arc<Self> {
+    pub(super) fn new(
+        (max, max_per_client): (usize, usize),
+        pool: Pool,
+        open: Arc<AtomicU64>,
+        now: Instant,
+    ) -> Arc<Self> {
         let (guests, per_client) = (HashMap::new(), HashMap::new());
         let by_activity = BTreeSet::new();
         let state = State { max, max_per_client, next: 0, guests, by_activity, per_client, open };
-        Arc::new(Self { born: now, pool: Pool::default(), left: Notify::new(), state: Mutex::new(state) })
+        Arc::new(Self { born: now, pool, left: Notify::new(), state: Mutex::new(state) })
     }
 
     /// A place for a connection from `address`. If there is none, the connection that was idle longest leaves: of the
@@ -101,6 +106,21 @@ impl Table {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.lock().guests.len()
+    }
+
+    /// As [`Table::admit`], but nobody leaves who has been here for less than `patience`; then there is no place.
+    pub(super) fn try_admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Guest> {
+        let before_ms = self.millis(now).checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        let in_the_way = self.lock().in_the_way(client_of(address));
+        match in_the_way {
+            Some(active_ms) if before_ms.is_none_or(|before_ms| active_ms > before_ms) => None,
+            _ => Some(self.admit(address, now)),
+        }
     }
 
     /// Makes room for somebody who cannot even be accepted.
@@ -135,19 +155,40 @@ impl State {
         id
     }
 
+    /// When the guest was active who would have to leave for one more of this client, if one has to.
+    fn in_the_way(&mut self, client: IpAddr) -> Option<u64> {
+        let own = self.per_client.get(&client).map_or(&[][..], Vec::as_slice);
+        if own.len() >= self.max_per_client {
+            return own.iter().map(|id| self.guests[id].active_ms()).min();
+        }
+        if self.guests.len() < self.max {
+            return None;
+        }
+        self.longest_idle().map(|(active_ms, _)| active_ms)
+    }
+
     fn evict_longest_idle(&mut self) -> Room {
+        match self.longest_idle() {
+            Some((_, id)) => {
+                self.remove(id);
+                Room::Made
+            }
+            None => Room::None,
+        }
+    }
+
+    fn longest_idle(&mut self) -> Option<(u64, u64)> {
         while let Some((listed_ms, id)) = self.by_activity.first().copied() {
             let entry = self.guests.get_mut(&id).expect("who is listed is here");
             let active_ms = entry.active_ms();
             if active_ms == listed_ms {
-                self.remove(id);
-                return Room::Made;
+                return Some((active_ms, id));
             }
             entry.listed_ms = active_ms;
             self.by_activity.pop_first();
             self.by_activity.insert((active_ms, id));
         }
-        Room::None
+        None
     }
 
     /// Looks at them all, who are few.
@@ -215,7 +256,7 @@ mod tests {
         let start = crate::serve::clock::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let open = Arc::new(AtomicU64::new(0));
-        let table = Table::new(3, 2, Arc::clone(&open), start);
+        let table = Table::new((3, 2), Pool::new(0), Arc::clone(&open), start);
         let a = table.admit(address("192.0.2.1"), at(0));
         let b = table.admit(address("192.0.2.2"), at(1));
         let c = table.admit(address("192.0.2.3"), at(2));
@@ -230,10 +271,34 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_been_here_for_long_stays_where_there_is_patience() {
+        let start = crate::serve::clock::now();
+        let table = Table::new((2, 1), Pool::new(0), Arc::default(), start);
+        let patience = Duration::from_secs(1);
+        let mut guests = Vec::new();
+        for (client, at_ms, expected) in [
+            ("192.0.2.1", 0, true),
+            ("192.0.2.1", 500, false),
+            ("192.0.2.2", 600, true),
+            ("192.0.2.3", 999, false),
+            ("192.0.2.3", 1000, true),
+            ("192.0.2.1", 1500, false),
+            ("192.0.2.2", 1599, false),
+            ("192.0.2.2", 1600, true),
+        ] {
+            let guest = table.try_admit(address(client), start + Duration::from_millis(at_ms), patience);
+            assert_eq!(guest.is_some(), expected, "{client} at {at_ms} ms");
+            guests.extend(guest);
+        }
+        let evicted: Vec<_> = guests.iter().map(|guest| guest.evicted.is_cancelled()).collect();
+        assert_eq!(evicted, [true, true, false, false]);
+    }
+
+    #[test]
     fn a_client_with_too_many_loses_its_own() {
         let start = crate::serve::clock::now();
         let open = Arc::new(AtomicU64::new(0));
-        let table = Table::new(10, 2, Arc::clone(&open), start);
+        let table = Table::new((10, 2), Pool::new(0), Arc::clone(&open), start);
         let other = table.admit(address("2001:db8:0:1::1"), start);
         // One /64 is one client.
         let first = table.admit(address("2001:db8::1"), start);

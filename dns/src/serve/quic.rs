@@ -1,7 +1,7 @@
 //! DNS over QUIC (RFC 9250) on quinn: a stream for each question, exact bytes both ways.
 //!
-//! Who has not shown that its address is its own takes nobody's place: the table of guests knows proved addresses only,
-//! and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
+//! Who has not finished its handshake takes nobody's place: the table of guests knows those only who have. Of the others
+//! there are few at once, and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
 //!
 //! Invariant: a connection stays at the address of its handshake. A packet that only seems to come from another would
 //! else be answered as if it were asked there, and what was lost of that answer be sent again to the old address, when
@@ -21,9 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::accept::{Ended, Shared};
+use super::claim::Pool;
 use super::clock;
 use super::desk::Answered;
-use super::guests::Guest;
+use super::guests::{Guest, Table};
 use super::tls::{self, Certificates};
 
 /// Error codes (RFC 9250 §4.3).
@@ -35,6 +36,13 @@ const DOQ_EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 const MAX_STREAMS: u32 = 100;
 /// Handshakes at once on one listener whose address is not proved; beyond that, it is proved first.
 const UNPROVED_HANDSHAKES: usize = 64;
+/// Handshakes at once on one listener whose address is proved, in all and of one client: what a core does in a quarter of
+/// a second. Who finds no place comes again in a second (RFC 9002 §6.2), and those who have a connection need not wait
+/// for thousands who want one.
+const PROVED_HANDSHAKES: usize = 256;
+const PROVED_HANDSHAKES_PER_CLIENT: usize = 16;
+/// A handshake that has taken this long makes room for another.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
 /// First packets that wait to be looked at; more are refused.
 const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
@@ -110,6 +118,8 @@ pub(super) async fn accept(
     handshake_timeout: Duration,
 ) {
     let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
+    let most = (PROVED_HANDSHAKES, PROVED_HANDSHAKES_PER_CLIENT);
+    let proved = Table::new(most, Pool::new(0), Arc::default(), clock::now());
     loop {
         let incoming = tokio::select! {
             () = shared.drain.cancelled() => break,
@@ -117,7 +127,14 @@ pub(super) async fn accept(
         };
         let Some(incoming) = incoming else { break };
         let place = if incoming.remote_address_validated() {
-            Place::Proved(shared.table.admit(incoming.remote_address().ip(), clock::now()))
+            let client = incoming.remote_address().ip();
+            match proved.try_admit(client, clock::now(), HANDSHAKE_PATIENCE) {
+                Some(place) => Place::Proved(place),
+                None => {
+                    incoming.ignore();
+                    continue;
+                }
+            }
         } else if let Ok(place) = Arc::clone(&unproved).try_acquire_owned() {
             Place::Unproved(place)
         } else {
@@ -137,8 +154,8 @@ pub(super) async fn accept(
 /// What a handshake takes up.
 enum Place {
     /// One of a few, since whoever forges addresses can take them all.
-    Unproved(OwnedSemaphorePermit),
-    /// One of its client's.
+    Unproved(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit),
+    /// One of more, of which a client has a few.
     Proved(Guest),
 }
 
@@ -159,7 +176,8 @@ async fn greet(
             Err(_) => return shared.note(peer, Ended::SlowHandshake),
         },
     };
-    let guest = Arc::new(place.guest(peer, &shared));
+    drop(place);
+    let guest = Arc::new(shared.table.admit(peer.ip(), clock::now()));
     let ended = tokio::select! {
         () = guest.evicted() => Ended::Evicted,
         ended = converse(&connection, peer, &guest, &shared) => ended,
@@ -174,17 +192,6 @@ impl Place {
         match self {
             Self::Unproved(_) => std::future::pending().await,
             Self::Proved(guest) => guest.evicted().await,
-        }
-    }
-
-    /// The handshake is done, which proves an address, too.
-    fn guest(self, peer: SocketAddr, shared: &Shared) -> Guest {
-        match self {
-            Self::Unproved(permit) => {
-                drop(permit);
-                shared.table.admit(peer.ip(), clock::now())
-            }
-            Self::Proved(guest) => guest,
         }
     }
 }

@@ -68,6 +68,7 @@ fn choose(counts: impl Iterator<Item = (Listener, usize)>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::claim::Pool;
 
     use std::net::IpAddr;
 
@@ -90,7 +91,7 @@ mod tests {
 
     /// A table with `count` guests who close once they are told to go.
     fn table(tables: &Tables, side: Listener, count: usize) -> Arc<Table> {
-        let table = Table::new(100, 100, Arc::default(), clock::now());
+        let table = Table::new((100, 100), Pool::new(0), Arc::default(), clock::now());
         tables.add(side, Arc::clone(&table));
         for _ in 0..count {
             let guest: Guest = table.admit(IpAddr::from([192, 0, 2, 1]), clock::now());

@@ -124,6 +124,10 @@ fn first_message(incoming: &[u8]) -> Option<&[u8]> {
 }
 
 fn append(answer: &[u8], outgoing: &mut Vec<u8>) {
+    if answer.len() > SMALL_OCTETS {
+        // No more than it has room for.
+        outgoing.reserve_exact(LENGTH_OCTETS + answer.len());
+    }
     let length = u16::try_from(answer.len()).expect("an answer over TCP has at most 65,535 octets");
     outgoing.extend_from_slice(&length.to_be_bytes());
     outgoing.extend_from_slice(answer);

@@ -80,6 +80,11 @@ impl Asker {
         Ok(Self { address, roots: Arc::new(roots) })
     }
 
+    /// From where.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Connects, with a handshake where there is one.
     pub async fn connect(&self, carrier: Carrier, server: SocketAddr) -> io::Result<Connection> {
         let connecting = async {

@@ -19,6 +19,7 @@ fn shared() -> Arc<Shared> {
     let config = Tcp {
         max_connections: 2,
         max_connections_per_client: 2,
+        max_buffered_octets: 4 << 20,
         idle_timeout: Duration::from_secs(10),
         message_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(3),
