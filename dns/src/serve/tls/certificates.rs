@@ -35,7 +35,10 @@ pub(crate) struct Certificates {
 
 /// What the files were like when they were last read, and when they were last looked at.
 struct Seen {
-    read: [Stamp; 2],
+    /// None if the last time they could not be read.
+    read: Option<[Stamp; 2]>,
+    /// That they cannot be read has been told of these.
+    unreadable: Option<[Stamp; 2]>,
     looked: [Stamp; 2],
 }
 
@@ -134,7 +137,7 @@ impl Certificates {
     pub(crate) fn load(files: &Tls) -> Result<Arc<Self>, CertificateError> {
         let stamps = stamps(files);
         let current = ArcSwap::from_pointee(read(files)?);
-        let seen = Mutex::new(Seen { read: stamps, looked: stamps });
+        let seen = Mutex::new(Seen { read: Some(stamps), unreadable: None, looked: stamps });
         Ok(Arc::new(Self { files: files.clone(), current, seen, asked: Notify::new() }))
     }
 
@@ -180,23 +183,33 @@ impl Certificates {
 
     /// Takes the files over if they changed and are good.
     pub(crate) fn look(&self, why: Look) -> Looked {
+        self.look_by(why, read)
+    }
+
+    /// As `look`, by who reads them. Files that cannot be read now, as when descriptors run out, are tried again at the
+    /// next look: a chain that was renewed meanwhile does not change once more. What is wrong is told once.
+    fn look_by(&self, why: Look, read: impl Fn(&Tls) -> Result<CertifiedKey, CertificateError>) -> Looked {
         let stamps = stamps(&self.files);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let settled = seen.looked == stamps;
-            seen.looked = stamps;
-            if why == Look::Passing && (seen.read == stamps || !settled) {
-                return Looked::Same;
-            }
-            seen.read = stamps;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = seen.looked == stamps;
+        seen.looked = stamps;
+        if why == Look::Passing && (seen.read == Some(stamps) || !settled) {
+            return Looked::Same;
         }
+        let known = seen.unreadable == Some(stamps);
+        (seen.read, seen.unreadable) = (Some(stamps), None);
         match read(&self.files) {
             Ok(new) if new.cert == self.current.load().cert => Looked::Same,
             Ok(new) => {
                 self.current.store(Arc::new(new));
                 Looked::Renewed
             }
-            Err(error) => Looked::Refused(error),
+            Err(error) => {
+                if matches!(error.fault, CertificateFault::Unreadable(_)) {
+                    (seen.read, seen.unreadable) = (None, Some(stamps));
+                }
+                if why == Look::Passing && known { Looked::Same } else { Looked::Refused(error) }
+            }
         }
     }
 }

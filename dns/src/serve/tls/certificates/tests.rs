@@ -114,6 +114,26 @@ fn a_bad_certificate_keeps_the_last_good_one_and_is_told_once() {
 }
 
 #[test]
+fn a_renewed_certificate_that_cannot_be_read_at_first_is_read_later() {
+    let files = Files::new();
+    let certificates = Certificates::load(&files.config).unwrap();
+    let old = first(&certificates);
+    files.write(&made("two.example"));
+    assert!(matches!(certificates.look(Look::Passing), Looked::Same), "not at rest");
+    let out_of_descriptors = |files: &Tls| {
+        let fault = CertificateFault::Unreadable(io::Error::from_raw_os_error(libc::EMFILE));
+        Err(error(&files.certificate, "tls.certificate", fault))
+    };
+    assert!(refusal(certificates.look_by(Look::Passing, out_of_descriptors)).contains("Too many open files"));
+    assert!(matches!(certificates.look_by(Look::Passing, out_of_descriptors), Looked::Same), "told once");
+    refusal(certificates.look_by(Look::Asked, out_of_descriptors));
+    assert_eq!(first(&certificates), old);
+    assert!(matches!(certificates.look(Look::Passing), Looked::Renewed));
+    assert_ne!(first(&certificates), old);
+    assert!(matches!(certificates.look(Look::Passing), Looked::Same));
+}
+
+#[test]
 fn nothing_starts_without_a_certificate() {
     let files = Files::new();
     fs::remove_file(&files.config.certificate).unwrap();
