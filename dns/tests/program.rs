@@ -341,6 +341,26 @@ fn serve_says_where_it_listens_answers_and_drains() {
     }
 }
 
+#[test]
+fn a_cookie_secret_that_everybody_can_read_is_told() {
+    for (mode, expected) in [(0o644, 1), (0o640, 0)] {
+        let folder = folder(GOOD);
+        let secret = folder.path().join("cookie.secret");
+        std::fs::write(&secret, "000102030405060708090a0b0c0d0e0f\n").unwrap();
+        std::fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
+        let config = format!("{CONFIG}[cookies]\nsecret_file = \"cookie.secret\"\n");
+        std::fs::write(folder.path().join("dns.toml"), config).unwrap();
+        let mut command = program(folder.path(), &["serve", "--config", "dns.toml"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It has read all its files when it says where it listens.
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        let told = stderr(&child.wait_with_output().unwrap());
+        assert_eq!(told.matches("cookie.secret").count(), expected, "{mode:o}: {line}{told}");
+    }
+}
+
 /// A question for the addresses of www.example.com.
 const QUESTION: &[u8] = b"\0\x07\0\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
 

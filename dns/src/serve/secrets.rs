@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Cookies;
@@ -38,6 +39,10 @@ pub(super) fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
         Cookies::File(path) => {
             let fault = |source| SecretError { path: path.clone(), line: None, source };
             let text = std::fs::read_to_string(path).map_err(fault)?;
+            if std::fs::metadata(path).is_ok_and(|it| it.mode() & 0o007 != 0) {
+                // Who knows it can make the cookies of others, whom nothing then protects from a flood of answers.
+                tracing::warn!(file = %path.display(), "everybody on this machine can read the cookie secret; chmod 640 it");
+            }
             parse(&text, path).map(Some)
         }
     }
