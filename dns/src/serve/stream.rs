@@ -71,6 +71,8 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             return ended;
         }
         outgoing.shrink_to(READ_OCTETS);
+        answer.clear();
+        answer.shrink_to(READ_OCTETS);
         // Others are next: who has many questions waiting would else be answered for as long as its buffers last.
         tokio::task::yield_now().await;
     }
