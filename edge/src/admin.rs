@@ -21,7 +21,7 @@ mod token;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// A scraper that says nothing for so long is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// And who does not read its answer must not keep a place for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -110,23 +112,38 @@ impl Running {
     }
 }
 
+/// One request: who comes every few seconds can connect as often, and nobody keeps a place for longer.
 async fn carry(stream: TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
+    let trusted = AtomicBool::new(false);
     let service = service_fn(|request| {
         let desk = Arc::clone(&desk);
+        if desk.token.is_in(request.headers()) {
+            trusted.store(true, Ordering::Relaxed);
+        }
         async move { Ok::<_, Infallible>(desk.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = overdue(&trusted) => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // A request that hangs must not keep the program from ending.
             drop(tokio::time::timeout(Duration::from_secs(1), connection).await);
         }
+    }
+}
+
+/// Ends when a connection has had its time. Who has shown the token takes as long as the content that is pushed.
+async fn overdue(trusted: &AtomicBool) {
+    tokio::time::sleep(CONNECTION_TIMEOUT).await;
+    if trusted.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

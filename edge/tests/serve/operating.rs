@@ -43,6 +43,20 @@ async fn a_drain_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
+async fn who_asks_and_does_not_read_keeps_nobody_from_the_admin_listener() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut greedy = Vec::new();
+    // More than have a place, each with more answers than a socket takes.
+    for _ in 0..70 {
+        let mut client = Client::narrow(rig.admin).await;
+        client.write(&b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000)).await;
+        greedy.push(client);
+    }
+    assert_eq!(Client::connect(rig.admin).await.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
 async fn purge_needs_the_token() {
     let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
     let rig = Rig::start(&[origin.address]).await;
