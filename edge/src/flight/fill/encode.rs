@@ -23,12 +23,12 @@ const WINDOW_BITS: u32 = 18;
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: u32 = 5;
 const ZSTD_LEVEL: i32 = 3;
-/// What each takes with these settings, measured, and rounded up.
+/// What each takes with these settings: 374, 4,060 and 1,580 KiB were measured with bodies of 1 MB.
 fn state_bytes(coding: Coding) -> u64 {
     match coding {
         Coding::Gzip => 512 << 10,
-        Coding::Br => 2 << 20,
-        Coding::Zstd => 1 << 20,
+        Coding::Br => 4_352 << 10,
+        Coding::Zstd => 1_792 << 10,
     }
 }
 /// What brotli collects before it writes.
