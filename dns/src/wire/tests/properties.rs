@@ -26,7 +26,7 @@ pub(super) fn relative(most: usize) -> impl Strategy<Value = String> {
 
 /// A line of zone text: any owner, any of the types whose RDATA holds names or addresses.
 fn line() -> impl Strategy<Value = String> {
-    (relative(3), relative(3), 0..14_u8).prop_map(|(owner, target, kind)| {
+    (relative(3), relative(3), 0..15_u8).prop_map(|(owner, target, kind)| {
         let owner = if owner.is_empty() { "@" } else { &owner };
         let target = if target.is_empty() { "@" } else { &target };
         match kind {
@@ -43,6 +43,10 @@ fn line() -> impl Strategy<Value = String> {
             10 => format!("{owner} HTTPS 1 . alpn=h2"),
             11 => format!("{owner} SVCB 0 {target}"),
             12 => format!("{owner} MX 7 {target}"),
+            // A delegation to a server below it and one beside it, both with glue.
+            13 if owner != "@" => {
+                format!("{owner} NS ns.{owner}\n{owner} NS n\nn A 192.0.2.8\nns.{owner} AAAA 2001:db8::9")
+            }
             _ => format!("{owner} A 192.0.2.1"),
         }
     })
