@@ -60,11 +60,12 @@ ratios of one run mean anything; where runs differed both are given.
     small batches, hence more than at the peak); while others built, 3.8 and 5.4 beside 3.6. The load ran on the same
     two cores: to be repeated on a machine with more. They share nothing that is written but the kernel's own.
 
-WHERE THE TIME GOES (`cargo bench -p verge-dns`, before all else by SCHED_FIFO, without LTO; the figures
-before, with it, were 0.18 for a hit, 0.25 for a missing name, 0.31 for an alias): a hit 0.22 us, no such type 0.28, a missing name 0.31, an alias 0.37; with rate limiting 0.03 more. MX and SRV with an
-address 0.34, two NS or HTTPS with addresses 0.45, a referral with two glued servers 0.65 (these were left to the plain
-pipeline before: 0.6 to 1.0 with half as many records). In a signed zone with DO: a hit with its RRSIG 0.25, a missing
-name with two NSEC and three RRSIG 1.15, of which half is two searches through the names in order.
+WHERE THE TIME GOES (`cargo bench -p verge-dns`, before all else by SCHED_FIFO, without LTO; in brackets the same minutes
+before referrals, additional data and signed zones were written without a draft). ns: a hit 220 (180), no such type 283
+(252), a missing name 317 (282), an alias 420 (316), text 210 (161); MX 354 (640), SRV 350 (626), HTTPS 450 (737), two NS
+470 (836), a referral with two glued servers 660 (1200); in a signed zone with DO a hit 270 (500), a missing name 1190
+(1610). So what is seldom costs half, and a hit 40 more: 1 % of a question with its datagrams, still to be won back. Rate
+limiting adds 30.
 Instructions of a hit (callgrind, without LTO): 2,900. 460 read the question; 320 find the zone, 400 the name; 260 write
 the records, 130 the flags; 370 are the egress guard's, 90 the limits'; 300 of all are copies.
 The rest of the 3 us is the kernel's: receiving and sending a datagram, which echo pays, too. So the limit is the socket.
