@@ -52,8 +52,8 @@ impl Lag {
 
 #[cfg(test)]
 mod tests {
-    use super::Standing::{Harmless, InTheWay};
     use super::*;
+    use Standing::{Harmless, InTheWay};
 
     /// Milliseconds passed before each look, and what the look found; the patience after the last, in milliseconds.
     #[track_caller]
