@@ -103,13 +103,14 @@ impl Zones {
 pub struct Handler {
     zones: Arc<Zones>,
     listener: Listener,
-    limits: Mutex<Limits>,
+    /// What is not limited is answered without a lock.
+    limits: Option<Mutex<Limits>>,
 }
 
 impl Handler {
     /// A handler for sockets on which `listener` asks.
     pub fn new(zones: Arc<Zones>, listener: Listener) -> Self {
-        let limits = Mutex::new(Limits::new(zones.rates));
+        let limits = zones.rates.map(|rates| Mutex::new(Limits::new(Some(rates))));
         Self { zones, listener, limits }
     }
 
@@ -117,9 +118,12 @@ impl Handler {
     fn answer(&self, request: &Request) -> Option<Vec<u8>> {
         let world = self.zones.world.load();
         let client = client(request.src(), request.protocol(), self.listener);
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let limited = self.limits.as_ref().filter(|_| client.transport == Transport::Udp);
+        let mut held = limited.map(|limits| limits.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut unlimited = Limits::default();
+        let limits = held.as_deref_mut().unwrap_or(&mut unlimited);
         let mut out = Vec::new();
-        match wire::respond(&world, &mut limits, request.as_slice(), &client, clock::moment(), &mut out) {
+        match wire::respond(&world, limits, request.as_slice(), &client, clock::moment(), &mut out) {
             Outcome::Sent(_) => Some(out),
             Outcome::Silent(_) => None,
         }
