@@ -30,7 +30,7 @@ use http::{HeaderMap, Version};
 
 pub use fill::INTERRUPTED;
 pub use log::Reader;
-pub use verdict::{Cut, Filling, Own, Plan, Verdict, Why};
+pub use verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
 
 use crate::clock::Clock;
 use crate::config::Site;
@@ -50,6 +50,7 @@ use table::{Joined, Table};
 pub struct Flights {
     table: Table,
     apart: Markers,
+    failing: Markers,
     store: Arc<Store>,
     clock: Clock,
     metrics: Metrics,
@@ -130,7 +131,8 @@ impl Flights {
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
         let encoders = Room::new(store.fills());
-        Self { table, apart: Markers::default(), store, clock, metrics, name, encoders }
+        let (apart, failing) = (Markers::default(), Markers::default());
+        Self { table, apart, failing, store, clock, metrics, name, encoders }
     }
 
     /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: the fetch that this request
@@ -159,10 +161,14 @@ impl Flights {
         Part { verdict, reader, role: Role::Leader }
     }
 
-    /// Fetches without anyone waiting, unless a fetch for the key is under way.
+    /// Fetches without anyone waiting, unless a fetch for the key is under way, or one failed a moment ago: nobody is
+    /// helped by asking an origin in trouble once for each request that is answered without it.
     pub fn refresh(self: &Arc<Self>, fetch: Fetch, company: Company) {
+        if self.failing.holds(&fetch.key, self.clock.now()) {
+            return;
+        }
         let fetch = Fetch { early: None, ..fetch };
-        if let Joined::Lead(reader) = self.join(&fetch, company) {
+        if let Joined::Lead(reader) = self.list(&fetch, company) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
@@ -186,6 +192,10 @@ impl Flights {
             _ if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
             other => other,
         };
+        self.list(fetch, company)
+    }
+
+    fn list(&self, fetch: &Fetch, company: Company) -> Joined {
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
         let start = |meant| Fill::start(meant, self.store.begin(), self.store.fills().share());
         self.table.join(&fetch.key, &fetch.request, company, start, is_void)
@@ -203,6 +213,11 @@ impl Flights {
         tokio::spawn(fill::run(Arc::clone(self), fetch, fill));
     }
 
+    /// The origin failed: this key is not refreshed for a moment.
+    pub fn mark_failing(&self, key: &Key) {
+        self.failing.mark(key, self.clock.now() + REFRESH_PAUSE);
+    }
+
     /// Responses for this key are not for sharing: until then nobody waits for another's.
     fn mark_apart(&self, key: &Key, now: SystemTime) {
         self.apart.mark(key, now + APART_TIME);
@@ -211,5 +226,8 @@ impl Flights {
 
 /// A follower waits this long for the head of another's response; then it asks for itself.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
+/// How long after a failure a key is not refreshed in the background: short beside what people set for
+/// `stale-while-revalidate`, and long beside the time between two requests for a busy page.
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 /// How long a key's requests go apart after a response that could not be shared (hit-for-miss).
 const APART_TIME: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@
 //!                   │        304 ─▶ freshen      5xx, lost ─▶ after_failure      else ─▶ admit
 //!                   └─ Pass / Refuse
 //! unsafe method answered ─▶ invalidates        HEAD answered ─▶ freshen_by_head
+//! answered stale ─▶ refresh
 //! ```
 //!
 //! Every function takes values and returns an enum that holds the reason and the numbers it was decided on.
@@ -28,6 +29,7 @@ mod model;
 pub mod pattern;
 pub mod range;
 pub mod reach;
+pub mod refresh;
 pub mod reuse;
 pub mod rewrite;
 pub mod rules;
@@ -45,9 +47,10 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 pub use admit::{Admit, Unstorable, admit};
 pub use complete::complete;
-pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head};
+pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head, personal};
 pub use freshness::{Freshness, Lifetime};
 pub use invalidate::invalidates;
+pub use refresh::refresh;
 pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, reuse};
 pub use rules::Rules;
 pub use select::{Selection, select};

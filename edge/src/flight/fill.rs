@@ -97,8 +97,13 @@ impl Fill {
     }
 
     fn tell_apart(&self, own: Own) {
-        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+        self.give(own);
         self.tell(Verdict::Apart);
+    }
+
+    /// What only the request that caused the fetch may have.
+    fn give(&self, own: Own) {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::origin::Undeliverable;
 use crate::policy::range::Part;
 use crate::policy::validate::Validators;
-use crate::policy::{Entry, Freshness, ResponseHead, Staleness, Unstorable};
+use crate::policy::{Entry, Failure, Freshness, ResponseHead, Reuse, Staleness, Unstorable};
 use crate::store::Object;
 
 /// What to ask the origin.
@@ -58,16 +58,42 @@ pub enum Verdict {
     Filling(Arc<Filling>),
     /// The stored one still holds, with this head.
     Validated(Arc<Object>),
-    /// The origin failed, and this one may be served stale.
-    Stale(Arc<Object>, Freshness, Staleness),
+    /// The origin failed, and this one may be served instead.
+    Stale(Arc<Object>, StandIn),
     /// It is for the request that caused the fetch only; see [`Own`].
     Apart,
+    /// It is the origin's error, and goes to the request that caused the fetch; see [`Own`]. The others are told of it
+    /// without asking an origin in trouble once each.
+    Error(StatusCode),
     /// No origin answered.
     Failed(Unanswered),
     /// Nor that; and what is stored must not be used without an answer: 504 (RFC 9111 §5.2.2.2).
     MustValidate(Unanswered),
     /// The request is not to be sent to any origin.
     Undeliverable(Undeliverable),
+}
+
+/// Why something stored stands in for the answer of an origin that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct StandIn {
+    /// What went wrong.
+    pub failure: Failure,
+    /// The stored one's age and lifetime.
+    pub freshness: Freshness,
+    /// What allows it, if it is stale.
+    pub staleness: Option<Staleness>,
+}
+
+impl StandIn {
+    /// What [`after_failure`](crate::policy::after_failure) lets stand in, if anything.
+    #[must_use]
+    pub fn of(failure: Failure, verdict: &Reuse) -> Option<Self> {
+        match *verdict {
+            Reuse::Fresh { freshness, .. } => Some(Self { failure, freshness, staleness: None }),
+            Reuse::Stale { freshness, why, .. } => Some(Self { failure, freshness, staleness: Some(why) }),
+            _ => None,
+        }
+    }
 }
 
 /// A response that is being stored.
@@ -96,12 +122,14 @@ pub enum Cut {
 
 /// What only the request that caused the fetch may have.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, by value")]
 pub enum Own {
     /// A response that is not stored, with its body, and why not.
     Response(Answered, Why),
-    /// A stored response that the origin's 304 confirmed and forbade to keep.
-    Once(Arc<Object>),
+    /// A stored response that the origin's 304 confirmed and forbade to keep, and the 304's fields that are for this
+    /// request.
+    Once(Arc<Object>, HeaderMap),
+    /// The fields of a 304 that are for this request, whereas what it confirmed is for all.
+    Fields(HeaderMap),
 }
 
 /// Why a response is not stored.
@@ -114,6 +142,21 @@ pub enum Why {
 }
 
 impl Why {
+    /// As [`Unstorable::is_of_request`].
+    #[must_use]
+    pub fn is_of_request(self) -> bool {
+        matches!(self, Self::Unstorable(why) if why.is_of_request())
+    }
+
+    /// As [`Unstorable::speaks_for_all`]; the size of one response does, too.
+    #[must_use]
+    pub fn speaks_for_all(self, status: StatusCode) -> bool {
+        match self {
+            Self::Unstorable(why) => why.speaks_for_all(status),
+            Self::TooBig => Failure::of(status).is_none(),
+        }
+    }
+
     /// A label for logs and `Cache-Status`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

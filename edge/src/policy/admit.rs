@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Uri, header};
 use super::control::{self, ResponseControl, Scope};
 use super::freshness::{self, WhenStale};
 use super::rules::{Parts, SetCookie};
-use super::{Lifetime, RequestHead, ResponseHead, Rules, disguise, invalidate, range, vary};
+use super::{Failure, Lifetime, RequestHead, ResponseHead, Rules, disguise, invalidate, range, vary};
 
 /// The verdict on storing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +201,21 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 impl Unstorable {
+    /// Whether a response of this status that is not stored for this reason tells what any request for it would get now.
+    /// Then what is stored is not that any more: RFC 9111 §4.3.3 has a full response replace it. A server's error tells
+    /// nothing (§4.3.3 as well), nor does what stands in the one request.
+    pub fn speaks_for_all(self, status: StatusCode) -> bool {
+        Failure::of(status).is_none() && !self.is_of_request()
+    }
+
+    /// Whether it stands in the request, so that it is no obstacle to what was stored for another.
+    pub fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Self::Authorization | Self::ForThisRequest | Self::Method | Self::Part | Self::RequestNoStore
+        )
+    }
+
     /// A label for logs and Cache-Status detail.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -303,6 +318,29 @@ mod tests {
             &[("cache-control", "max-age=9, must-understand, no-store")],
             Some(Unstorable::NotUnderstood),
         );
+    }
+
+    #[test]
+    fn a_full_response_speaks_for_all_unless_the_server_or_the_request_is_the_matter() {
+        use Unstorable::{Authorization, NoStore, Private, RequestNoStore, StatusNeedsFreshness};
+        for (status, why, expected) in [
+            (200, NoStore, true),
+            (200, Private, true),
+            (301, StatusNeedsFreshness, true),
+            (401, StatusNeedsFreshness, true),
+            (404, StatusNeedsFreshness, true),
+            (501, StatusNeedsFreshness, true),
+            (500, StatusNeedsFreshness, false),
+            (503, NoStore, false),
+            (200, RequestNoStore, false),
+            (404, RequestNoStore, false),
+            (200, Authorization, false),
+            (416, Unstorable::ForThisRequest, false),
+            (206, Unstorable::Part, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(why.speaks_for_all(status), expected, "{status} {why:?}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct RequestControl {
     pub min_fresh: Option<u64>,
     /// `max-stale` in seconds; without a value any.
     pub max_stale: Option<u64>,
+    /// `stale-if-error` in seconds (RFC 5861 §4).
+    pub stale_if_error: Option<u64>,
     /// `no-cache`, or `Pragma: no-cache` without any `Cache-Control` (RFC 9111 §5.4).
     pub no_cache: bool,
     /// `no-store`.
@@ -96,6 +98,7 @@ pub fn of_request(headers: &HeaderMap) -> RequestControl {
             "min-fresh" => first(&mut control.min_fresh, || directive.secs().unwrap_or(MAX_DELTA_SECS)),
             "max-stale" if directive.value.is_none() => first(&mut control.max_stale, || MAX_DELTA_SECS),
             "max-stale" => first(&mut control.max_stale, secs),
+            "stale-if-error" => first(&mut control.stale_if_error, secs),
             "no-cache" => control.no_cache = true,
             "no-store" => control.no_store = true,
             "only-if-cached" => control.only_if_cached = true,

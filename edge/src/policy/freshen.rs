@@ -4,15 +4,20 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
+use super::headers::origin::CONDITIONS;
+use super::reuse::has_body;
 use super::validate::{self, Likeness};
-use super::{Admit, Content, Entry, RequestHead, ResponseHead, Rules, Selecting, Unstorable, admit, headers};
+use super::{
+    Admit, Content, Entry, RequestHead, ResponseHead, Rules, Selecting, Unstorable, admit, control, headers,
+};
 
 /// A stored response after a 304.
 #[derive(Clone, Debug)]
 pub enum Freshened {
     /// Replace the stored head by this one; the body stays.
     Keep(Entry),
-    /// Answer this request from it, then drop it: the 304 forbids keeping it.
+    /// Answer this request from it, which is not to be kept. What is stored goes, unless the reason is the request's
+    /// ([`Unstorable::is_of_request`]): then it stays as it was.
     ServeOnce(Entry, Unstorable),
     /// The 304 names another representation: RFC 9111 §4.3.4 forbids using it. Fetch without conditions.
     Mismatch,
@@ -42,10 +47,11 @@ pub fn freshen(
     if validate::likeness(&entry.head.headers, &not_modified.headers) == Likeness::Different {
         return Freshened::Mismatch;
     }
-    let head = ResponseHead {
-        status: entry.head.status,
-        headers: updated(&entry.head.headers, &not_modified.headers),
-    };
+    // RFC 9111 §7.3: a cookie that a 304 sets is its client's, and what is stored is everyone's.
+    let mut newer = not_modified.headers.clone();
+    newer.remove(header::SET_COOKIE);
+    let headers = updated(&entry.head.headers, &newer);
+    let head = ResponseHead { status: entry.head.status, headers };
     // What is stored is the response to a GET, whatever method found it still good.
     let request = RequestHead { method: Method::GET, ..request.clone() };
     match admit(&request, &with_extent(&head, entry), asked, rules, now) {
@@ -57,7 +63,23 @@ pub fn freshen(
     }
 }
 
+/// The fields of a 304 that the request which caused it has to itself, in the place of those of the same name: its
+/// cookies, and what keeps others from seeing them (`private="…"`, the site's `strip`). `renewed` is from [`freshen`].
+pub fn personal(renewed: &Entry, not_modified: &ResponseHead) -> HeaderMap {
+    let mut fields = headers::end_to_end(&not_modified.headers);
+    let others: Vec<HeaderName> = fields
+        .keys()
+        .filter(|name| **name != header::SET_COOKIE && !renewed.lifetime.omitted.contains(name))
+        .cloned()
+        .collect();
+    for name in others {
+        fields.remove(name);
+    }
+    fields
+}
+
 /// What a 200 to a forwarded HEAD does to the stored GET that it could have chosen; a 304 to one goes to [`freshen`].
+/// Its head is as for a GET: see [`super::encoding::confirmed`].
 pub fn freshen_by_head(
     request: &RequestHead,
     entry: &Entry,
@@ -66,14 +88,18 @@ pub fn freshen_by_head(
     rules: &Rules,
     now: SystemTime,
 ) -> HeadEffect {
-    if response.status != StatusCode::OK || entry.head.status != StatusCode::OK {
+    if response.status != StatusCode::OK || entry.head.status != StatusCode::OK || !is_plain(request) {
         return HeadEffect::Leave;
     }
-    if !is_same_length(entry, response) || !has_same_validators(entry, response) {
-        return HeadEffect::Invalidate;
+    match size(entry, response) {
+        Size::Other => return HeadEffect::Invalidate,
+        _ if !has_same_validators(entry, response) => return HeadEffect::Invalidate,
+        Size::Unknown if !has_validator(response) => return HeadEffect::Leave,
+        Size::Unknown | Size::Same => {}
     }
     match freshen(request, entry, response, asked, rules, now) {
         Freshened::Keep(entry) => HeadEffect::Freshen(Box::new(entry)),
+        Freshened::ServeOnce(_, why) if why.is_of_request() => HeadEffect::Leave,
         Freshened::ServeOnce(..) | Freshened::Mismatch => HeadEffect::Invalidate,
     }
 }
@@ -127,15 +153,41 @@ fn renewed(
     Entry { head, asked, received: now, lifetime, selecting, content: entry.content }
 }
 
+/// Whether the answer to this request is what anyone would get: a client must not be able to choose an answer that
+/// changes what others are served.
+fn is_plain(request: &RequestHead) -> bool {
+    let told = |name: &HeaderName| request.headers.contains_key(name);
+    !CONDITIONS.iter().any(told)
+        && !told(&header::AUTHORIZATION)
+        && !has_body(request)
+        && !control::of_request(&request.headers).no_store
+}
+
+/// What the answer to a HEAD says of the size of what is stored.
+enum Size {
+    Same,
+    Other,
+    /// It speaks of another coding, as when ours was made here.
+    Unknown,
+}
+
 /// RFC 9111 §4.3.5: a `Content-Length`, if there is one, must be the stored length.
-fn is_same_length(entry: &Entry, response: &ResponseHead) -> bool {
+fn size(entry: &Entry, response: &ResponseHead) -> Size {
+    let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
+    if coding(&entry.head.headers) != coding(&response.headers) {
+        return Size::Unknown;
+    }
     let stored = match entry.content {
         Content::Whole { length } => length,
         Content::Part(part) => part.complete,
     };
     let told =
         response.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    told.is_none() || stored.is_none() || told == stored
+    if told.is_none() || stored.is_none() || told == stored { Size::Same } else { Size::Other }
+}
+
+fn has_validator(response: &ResponseHead) -> bool {
+    response.headers.contains_key(header::ETAG) || response.headers.contains_key(header::LAST_MODIFIED)
 }
 
 /// RFC 9111 §4.3.5: every validator received must be the stored one.
@@ -239,6 +291,72 @@ mod tests {
         }
     }
 
+    /// What is stored after a 304 with these fields, of these names, and what its client has besides.
+    fn check_cookies(rules: &Rules, fields: &[(&str, &str)], stored_too: &[&str], own: &[(&str, &str)]) {
+        let mut head = vec![("x", "1")];
+        head.extend(STORED.iter().filter(|(name, _)| *name != "x"));
+        let not_modified = response(304, fields);
+        let found = freshen(&get(&[]), &stored(&head), &not_modified, at(1999), rules, at(2000));
+        let Freshened::Keep(entry) = found else { panic!("{fields:?}: {found:?}") };
+        for name in ["set-cookie", "x"] {
+            assert_eq!(
+                entry.head.headers.contains_key(name),
+                stored_too.contains(&name),
+                "{fields:?} {name}"
+            );
+        }
+        let personal = personal(&entry, &not_modified);
+        let personal: Vec<_> =
+            personal.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(personal, own, "{fields:?}");
+    }
+
+    /// RFC 9111 §3.2, §5.2.2.7, §7.3.
+    #[test]
+    fn what_a_304_has_for_its_client_is_not_stored_for_all() {
+        let (cookie, other) = (("set-cookie", "sid=ALICE"), ("set-cookie", "b=c"));
+        let rules = Rules::default();
+        check_cookies(&rules, &[cookie, other], &["x"], &[cookie, other]);
+        check_cookies(&rules, &[("x", "2")], &["x"], &[]);
+        let private = ("cache-control", "max-age=9, private=\"x\"");
+        check_cookies(&rules, &[private, ("x", "ALICE")], &[], &[("x", "ALICE")]);
+        check_cookies(&rules, &[private, ("connection", "x"), ("x", "ALICE")], &[], &[]);
+        let strip = Rules { set_cookie: super::super::rules::SetCookie::Strip, ..Rules::default() };
+        check_cookies(&strip, &[cookie], &["x"], &[cookie]);
+    }
+
+    #[test]
+    fn what_forbids_this_request_only_is_told_apart_from_what_forbids_all() {
+        let check = |asking: &[(&str, &str)], fields: &[(&str, &str)], stays: bool| {
+            let found = freshen(
+                &get(asking),
+                &stored(&STORED),
+                &response(304, fields),
+                at(1999),
+                &Rules::default(),
+                at(2000),
+            );
+            assert!(
+                matches!(&found, Freshened::ServeOnce(_, why) if why.is_of_request() == stays),
+                "{asking:?} {fields:?}: {found:?}"
+            );
+        };
+        check(&[("cache-control", "no-store")], &[], true);
+        check(&[("authorization", "x")], &[], true);
+        check(&[("authorization", "x")], &[("cache-control", "private")], false);
+        check(&[], &[("cache-control", "private")], false);
+        let shared = [("cache-control", "public, max-age=9")];
+        let found = freshen(
+            &get(&[("authorization", "x")]),
+            &stored(&STORED),
+            &response(304, &shared),
+            at(1999),
+            &Rules::default(),
+            at(2000),
+        );
+        assert!(matches!(found, Freshened::Keep(_)), "{found:?}");
+    }
+
     #[test]
     fn a_part_stays_a_part() {
         let head = response(
@@ -276,13 +394,47 @@ mod tests {
             );
             assert_eq!(effect.as_str(), expected, "{status} {fields:?}");
         };
-        check(200, &[("etag", "\"a\""), ("content-length", "100")], "freshened");
-        check(200, &[("cache-control", "max-age=1000")], "freshened");
-        check(200, &[("etag", "\"b\"")], "invalidated");
-        check(200, &[("etag", "\"a\""), ("content-length", "99")], "invalidated");
-        check(200, &[("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], "invalidated");
-        check(200, &[("cache-control", "no-store")], "invalidated");
+        let coding = ("content-encoding", "gzip");
+        check(200, &[coding, ("etag", "\"a\""), ("content-length", "100")], "freshened");
+        check(200, &[coding, ("cache-control", "max-age=1000")], "freshened");
+        check(200, &[coding, ("etag", "\"b\"")], "invalidated");
+        check(200, &[coding, ("etag", "\"a\""), ("content-length", "99")], "invalidated");
+        check(200, &[coding, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], "invalidated");
+        check(200, &[coding, ("cache-control", "no-store")], "invalidated");
         check(410, &[("etag", "\"b\"")], "left");
         check(503, &[], "left");
+        // Of another coding only a validator tells anything.
+        check(200, &[("etag", "\"a\""), ("content-length", "99")], "freshened");
+        check(200, &[("etag", "\"b\""), ("content-length", "100")], "invalidated");
+        check(200, &[("content-length", "100")], "left");
+        check(200, &[("cache-control", "no-store"), ("etag", "\"a\"")], "invalidated");
+    }
+
+    /// RFC 9111 §4.3.5 is about answers that a GET could have had; a client must not write them.
+    #[test]
+    fn a_head_that_asks_for_something_special_teaches_nothing() {
+        let check = |own: &[(&str, &str)], expected: &str| {
+            for newer in [[("etag", "\"a\""), ("x", "2")], [("etag", "\"b\""), ("x", "2")]] {
+                let head = request("HEAD", "http://a.example/", own);
+                let (entry, newer) = (stored(&STORED), response(200, &newer));
+                let effect = freshen_by_head(&head, &entry, &newer, at(1999), &Rules::default(), at(2000));
+                assert_eq!(effect.as_str() == "left", expected == "left", "{own:?}: {effect:?}");
+            }
+        };
+        check(&[], "taught");
+        check(&[("accept", "*/*"), ("cookie", "a=b"), ("content-length", "0")], "taught");
+        for own in [
+            ("if-match", "\"zz\""),
+            ("if-none-match", "\"zz\""),
+            ("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("range", "bytes=0-1"),
+            ("cache-control", "no-store"),
+            ("authorization", "x"),
+            ("content-length", "4"),
+            ("transfer-encoding", "chunked"),
+        ] {
+            check(&[own], "left");
+        }
     }
 }

@@ -206,8 +206,8 @@ proptest! {
             let now = at(1000 + secs);
             prop_assert_eq!(reuse(&asking, &[&entry], &rules, now).as_str(), said.answer(secs));
             let failure = Failure::Status(StatusCode::SERVICE_UNAVAILABLE);
-            prop_assert_eq!(after_failure(&entry, failure, &rules, now).as_str(), said.answer_to_error(secs));
-            let disconnected = after_failure(&entry, Failure::Unreachable, &rules, now);
+            prop_assert_eq!(after_failure(&asking, &entry, failure, &rules, now).as_str(), said.answer_to_error(secs));
+            let disconnected = after_failure(&asking, &entry, Failure::Unreachable, &rules, now);
             let served = matches!(disconnected, Reuse::Fresh { .. } | Reuse::Stale { .. });
             let fresh = said.age + secs < said.lifetime();
             prop_assert_eq!(served, !said.no_cache && (fresh || !said.forbids_stale()));

@@ -130,17 +130,26 @@ pub fn reuse(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: Sys
     if wishes.only_if_cached { without_origin(verdict) } else { verdict }
 }
 
-/// What to answer when the origin failed and `entry` is what we hold: [`Reuse::Stale`] or [`Reuse::Fresh`] (variant 0);
-/// [`Reuse::Refuse`] with 502 or 504; or [`Reuse::Pass`]: hand the origin's own answer on.
-pub fn after_failure(entry: &Entry, failure: Failure, rules: &Rules, now: SystemTime) -> Reuse {
+/// What to answer `request` when the origin failed and `entry` is what we hold: [`Reuse::Stale`] or [`Reuse::Fresh`]
+/// (variant 0); [`Reuse::Refuse`] with 502 or 504; or [`Reuse::Pass`]: hand the origin's own answer on.
+pub fn after_failure(
+    request: &RequestHead,
+    entry: &Entry,
+    failure: Failure,
+    rules: &Rules,
+    now: SystemTime,
+) -> Reuse {
     let freshness = entry.freshness(now);
+    let wished_secs = stale_if_error_wished(request, rules);
     let stale = |why| Reuse::Stale { variant: 0, freshness, why };
     match (entry.lifetime.stale, failure) {
         // RFC 5861 §4 names the errors; another status is an answer.
-        (_, Failure::Status(status)) if !is_error(status) => Reuse::Pass(Forward::Stale),
+        (_, Failure::Status(status)) if Failure::of(status).is_none() => Reuse::Pass(Forward::Stale),
         (WhenStale::NeverUnvalidated, _) => failed(entry, failure),
         _ if freshness.is_fresh() => Reuse::Fresh { variant: 0, freshness },
-        (WhenStale::May { if_error_secs, .. }, _) if freshness.is_stale_within(if_error_secs) => {
+        (WhenStale::May { if_error_secs, .. }, _)
+            if freshness.is_stale_within(if_error_secs.max(wished_secs)) =>
+        {
             stale(Staleness::IfError)
         }
         // RFC 9111 §4.2.4: a cache that is disconnected may, unless the response forbids it.
@@ -166,7 +175,7 @@ fn passed_by(request: &RequestHead, rules: &Rules) -> Option<Forward> {
     }
 }
 
-fn has_body(request: &RequestHead) -> bool {
+pub(super) fn has_body(request: &RequestHead) -> bool {
     let length = request.headers.get(header::CONTENT_LENGTH);
     length.is_some_and(|length| length.as_bytes().iter().any(|&byte| byte != b'0'))
         || request.headers.contains_key(header::TRANSFER_ENCODING)
@@ -277,7 +286,8 @@ fn objection(
     // RFC 8246 §2: max-age=0 is what a reload sends; it says nothing against an immutable response.
     let reload =
         wishes.max_age == Some(0) && entry.lifetime.reload == Reload::Immutable && freshness.is_fresh();
-    let too_old = wishes.max_age.is_some_and(|secs| freshness.age_secs >= secs) && !reload;
+    // RFC 9111 §5.2.1.1: an age that is less than or equal.
+    let too_old = wishes.max_age.is_some_and(|secs| freshness.age_secs > secs) && !reload;
     let least = wishes.min_fresh.unwrap_or(0);
     let too_short =
         wishes.min_fresh.is_some() && freshness.lifetime_secs < freshness.age_secs.saturating_add(least);
@@ -289,6 +299,14 @@ fn stale_wished(entry: &Entry, freshness: &Freshness, wishes: &RequestControl, r
     rules.client_control == ClientControl::Full
         && matches!(entry.lifetime.stale, WhenStale::May { .. })
         && wishes.max_stale.is_some_and(|secs| freshness.is_stale_within(secs.saturating_add(1)))
+}
+
+/// RFC 5861 §4, of a request, where the site lets clients ask for it.
+fn stale_if_error_wished(request: &RequestHead, rules: &Rules) -> u64 {
+    match rules.client_control {
+        ClientControl::Limited => 0,
+        ClientControl::Full => control::of_request(&request.headers).stale_if_error.unwrap_or(0),
+    }
 }
 
 fn validating(variant: usize, entry: &Entry, freshness: Freshness, why: Forward) -> Reuse {
@@ -308,10 +326,6 @@ fn without_origin(verdict: Reuse) -> Reuse {
     }
 }
 
-fn is_error(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
 fn failed(entry: &Entry, failure: Failure) -> Reuse {
     match failure {
         Failure::Status(_) => Reuse::Pass(Forward::Stale),
@@ -321,6 +335,21 @@ fn failed(entry: &Entry, failure: Failure) -> Reuse {
         }
         Failure::Unreachable => Reuse::Refuse(StatusCode::BAD_GATEWAY, Forward::Failure),
         Failure::Timeout => Reuse::Refuse(StatusCode::GATEWAY_TIMEOUT, Forward::Failure),
+    }
+}
+
+impl Failure {
+    /// None if a response of this status is an answer: RFC 5861 §4 names the four that are not.
+    pub fn of(status: StatusCode) -> Option<Self> {
+        matches!(status.as_u16(), 500 | 502 | 503 | 504).then_some(Self::Status(status))
+    }
+
+    /// The origin's status, if it gave one.
+    pub fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Unreachable | Self::Timeout => None,
+        }
     }
 }
 

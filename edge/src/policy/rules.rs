@@ -81,7 +81,7 @@ pub enum SetCookie {
 pub enum ClientControl {
     /// `only-if-cached` and `no-store` (the answer is not stored) only; nobody can bust the cache.
     Limited,
-    /// All of them: `no-cache`, `max-age`, `min-fresh`, `max-stale` as well.
+    /// All of them: `no-cache`, `max-age`, `min-fresh`, `max-stale`, `stale-if-error` as well.
     Full,
 }
 

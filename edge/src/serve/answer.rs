@@ -47,14 +47,14 @@ impl Answer {
         answer
     }
 
-    /// No origin answered.
-    pub(super) fn unanswered(unanswered: Unanswered, name: &str) -> Self {
+    /// No origin answered, which is told with this status.
+    pub(super) fn unanswered(unanswered: Unanswered, status: StatusCode, name: &str) -> Self {
         let error = unanswered.error;
         let sentence = match error {
             ProxyError::HttpRequestError => "the request broke off".to_owned(),
             _ => format!("no origin of this site answered ({})", error.as_str()),
         };
-        let answer = Self::plain(error.status(), &sentence, Outcome::Failed, error.as_str());
+        let answer = Self::plain(status, &sentence, Outcome::Failed, error.as_str());
         answer.with_proxy_status(error, name)
     }
 

@@ -1,14 +1,17 @@
 //! Answers that an origin has a part in.
 
+mod head;
+
 use std::sync::Arc;
 
-use http::{Method, Request, StatusCode, header};
+pub(super) use head::head;
+use http::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
 use super::held;
-use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role};
+use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role, StandIn};
 use crate::key;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
@@ -17,7 +20,7 @@ use crate::policy::headers::origin::{Ask, Hop, Undeliverable, deliverable, field
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::range;
 use crate::policy::validate::Validators;
-use crate::policy::{self, Admit, Content, Forward, HeadEffect, RequestHead, ResponseHead, Reuse, Selecting};
+use crate::policy::{self, Admit, Forward, RequestHead, ResponseHead, Reuse, Selecting};
 use crate::store::{Mode, Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -72,13 +75,17 @@ fn alike(request: &RequestHead, response: &ResponseHead) -> Company {
 }
 
 /// Whether a fetch failed in a way that says little of the next one: its connection was lost, as one is that its origin
-/// was just closing, or its task. No request of its followers was sent yet, so one of them leads the others once more;
-/// an origin that cannot be reached, or is too slow, is not tried again by each.
+/// was just closing, or its task, or it met an error that may be its request's own. No request of its followers was sent
+/// yet, so one of them leads the others once more; an origin that cannot be reached, or is too slow, is not tried again
+/// by each.
 fn is_for_its_leader(part: &Part) -> bool {
-    let (flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why)) = &part.verdict else {
-        return false;
+    let passing = match &part.verdict {
+        flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why) => {
+            matches!(why.error, ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError)
+        }
+        flight::Verdict::Error(_) => true,
+        _ => false,
     };
-    let passing = matches!(why.error, ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError);
     part.role == Role::Follower && passing
 }
 
@@ -107,30 +114,32 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             if !leads && !is_fresh_for(edge, exchange, &object.entry) {
                 return Shared::Not(Company::Alone);
             }
-            validated(edge, exchange, &object, role, Kept::Stored, why)
+            let answer = validated(edge, exchange, &object, role, Kept::Stored, why);
+            match leads.then(|| reader.own()).flatten() {
+                Some(Own::Fields(fields)) => with_fields(answer, &fields),
+                _ => answer,
+            }
         }
-        flight::Verdict::Stale(object, freshness, staleness) => {
-            if !leads && !is_for(edge, exchange, &object.entry) {
+        flight::Verdict::Stale(object, stand_in) => {
+            if !leads && !is_for(edge, exchange, &object.entry, stand_in) {
                 return Shared::Not(Company::Alone);
             }
-            let verdict = Verdict::HitStale(freshness, staleness);
-            held::answer(edge, exchange, &object, verdict, freshness, Outcome::Stale)
+            stood_in(edge, exchange, &object, stand_in, role, why)
         }
         // Only the leader may take it: it is there once.
         flight::Verdict::Apart if !leads => return Shared::Not(Company::Alone),
-        flight::Verdict::Apart => match reader.own() {
+        flight::Verdict::Error(status) if !leads => erred(edge, status, why),
+        flight::Verdict::Apart | flight::Verdict::Error(_) => match reader.own() {
             Some(Own::Response(answered, unstored)) => {
                 selected(edge, exchange, answered, why, unstored.as_str())
             }
-            Some(Own::Once(object)) => validated(edge, exchange, &object, role, Kept::NotStored, why),
-            None => return Shared::Not(Company::Alone),
+            Some(Own::Once(object, fields)) => {
+                with_fields(validated(edge, exchange, &object, role, Kept::NotStored, why), &fields)
+            }
+            Some(Own::Fields(_)) | None => return Shared::Not(Company::Alone),
         },
         flight::Verdict::Failed(unanswered) => failed(edge, unanswered, role, why),
-        flight::Verdict::MustValidate(unanswered) => {
-            let mut answer = failed(edge, unanswered, role, why);
-            answer.head.status = StatusCode::GATEWAY_TIMEOUT;
-            answer
-        }
+        flight::Verdict::MustValidate(unanswered) => must_validate(edge, unanswered, role, why),
         flight::Verdict::Undeliverable(why) if leads => undeliverable(edge, why),
         flight::Verdict::Undeliverable(_) => return Shared::Not(Company::Alone),
     };
@@ -142,14 +151,40 @@ fn is_fresh_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool
     matches!(policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()), Reuse::Fresh { .. })
 }
 
-/// Whether this request's own fetch could have ended with this entry.
-fn is_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool {
-    let rules = &exchange.site.site.rules;
-    match policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()) {
+/// Whether this request's own fetch, had it failed so, could have ended with this entry.
+fn is_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry, StandIn { failure, .. }: StandIn) -> bool {
+    let (request, rules, now) = (&exchange.request, &exchange.site.site.rules, edge.clock.now());
+    let chosen = match policy::reuse(request, &[entry], rules, now) {
         Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Revalidate { .. } => true,
         Reuse::Fetch { reserve, .. } => reserve.is_some(),
         Reuse::Complete { .. } | Reuse::Slice(_) | Reuse::Pass(_) | Reuse::Refuse(..) => false,
+    };
+    chosen && StandIn::of(failure, &policy::after_failure(request, entry, failure, rules, now)).is_some()
+}
+
+/// From what is stored, because the origin failed.
+fn stood_in(
+    edge: &Edge,
+    exchange: &Exchange,
+    object: &Arc<Object>,
+    StandIn { failure, freshness, staleness }: StandIn,
+    role: Role,
+    why: Forward,
+) -> Answer {
+    let verdict =
+        Verdict::Bridged { why, status: failure.status(), fetch: whose(role), freshness, staleness };
+    held::answer(edge, exchange, object, verdict, freshness, Outcome::Stale)
+}
+
+/// With fields that are for this client, in the place of those that are for all.
+fn with_fields(mut answer: Answer, fields: &HeaderMap) -> Answer {
+    for name in fields.keys() {
+        answer.head.headers.remove(name);
+        for value in fields.get_all(name) {
+            answer.head.headers.append(name, value.clone());
+        }
     }
+    answer
 }
 
 /// Whom to follow instead: requests that the response's Vary does not tell from this one.
@@ -188,21 +223,16 @@ fn whose(role: Role) -> status::Fetch {
 /// Asks the origin behind a stale answer's back, unless somebody already does.
 pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object>) {
     let validators = Validators::of(&object.entry.head.headers);
-    let company = alike(&exchange.request, &object.entry.head);
-    let is_whole = matches!(object.entry.content, Content::Whole { .. });
+    let request = policy::refresh(&exchange.request, &object.entry);
+    let company = alike(&request, &object.entry.head);
     let object = Arc::clone(object);
     let plan = if validators.is_empty() {
         Plan::Whole { reserve: Some(object) }
     } else {
         Plan::Validate { object, validators }
     };
-    let mut fetch = fetch_of(exchange, plan);
-    // It is to take the place of what is stored, also where the client asked for the head or a part of that only.
-    fetch.request.method = Method::GET;
-    if is_whole {
-        fetch.request.headers.remove(header::RANGE);
-    }
-    edge.flights.refresh(fetch, company);
+    let fetch = fetch_of(exchange, plan);
+    edge.flights.refresh(Fetch { request, ..fetch }, company);
 }
 
 fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
@@ -228,26 +258,16 @@ fn early(exchange: &Exchange) -> Early {
 
 /// Sends the request on as it is. Only a POST's response may be stored.
 pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody, why: Forward) -> Answer {
-    let Exchange { request, version, peer, site, .. } = exchange;
-    let hop = Hop { name: &edge.name, client: peer.client.ip(), version: *version };
-    let headers = match fields(request, &Ask::AsSent, &hop) {
-        Ok(headers) => headers,
+    let asked = match as_sent(edge, exchange, upload) {
+        Ok(asked) => asked,
         Err(why) => return undeliverable(edge, why),
     };
-    let mut asked = Request::new(upload);
-    *asked.method_mut() = request.method.clone();
-    *asked.uri_mut() = key::target(&request.uri).into();
-    *asked.headers_mut() = headers;
-    early(exchange).attach(&mut asked);
     let ticket = edge.store.begin();
-    match site.origins.send(asked, Retry::Another).await {
+    match exchange.site.origins.send(asked, Retry::Another).await {
         Err(unanswered) => failed(edge, unanswered, Role::Leader, why),
         Ok(answered) => {
             let head = head_of(&answered);
             let superseding = invalidate(edge, exchange, &answered, &head, &ticket);
-            if request.method == Method::HEAD {
-                learn(edge, exchange, &answered, &head, &ticket);
-            }
             match superseding {
                 Some(ticket) if is_kept(exchange, &answered, &head) => {
                     keep(edge, exchange, answered, ticket, why).await
@@ -256,6 +276,23 @@ pub(super) async fn pass(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestB
             }
         }
     }
+}
+
+/// The client's own request, for the origin.
+fn as_sent(
+    edge: &Edge,
+    exchange: &Exchange,
+    upload: RequestBody,
+) -> Result<Request<RequestBody>, Undeliverable> {
+    let Exchange { request, version, peer, .. } = exchange;
+    let hop = Hop { name: &edge.name, client: peer.client.ip(), version: *version };
+    let headers = fields(request, &Ask::AsSent, &hop)?;
+    let mut asked = Request::new(upload);
+    *asked.method_mut() = request.method.clone();
+    *asked.uri_mut() = key::target(&request.uri).into();
+    *asked.headers_mut() = headers;
+    early(exchange).attach(&mut asked);
+    Ok(asked)
 }
 
 /// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place
@@ -310,30 +347,6 @@ fn head_of(answered: &Answered) -> ResponseHead {
     ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
 }
 
-/// What the answer to a HEAD says about what is stored (RFC 9111 §4.3.5).
-fn learn(edge: &Edge, exchange: &Exchange, answered: &Answered, head: &ResponseHead, ticket: &Ticket) {
-    let Exchange { request, site, key, .. } = exchange;
-    let rules = &site.site.rules;
-    for object in
-        edge.store.get(key, site.index).iter().filter(|object| object.entry.selecting.matches(request))
-    {
-        match policy::freshen_by_head(request, &object.entry, head, answered.asked, rules, answered.received)
-        {
-            HeadEffect::Leave => {}
-            HeadEffect::Invalidate => edge.store.forget(key, object),
-            HeadEffect::Freshen(entry) => {
-                let fresh = Object {
-                    entry: *entry,
-                    body: Arc::clone(&object.body),
-                    site: site.index,
-                    epoch: object.epoch.clone(),
-                };
-                edge.store.put(key, Arc::new(fresh), Some(object), ticket);
-            }
-        }
-    }
-}
-
 /// The response to a fetch that was for the store, as the client's own conditions select it.
 fn selected(
     edge: &Edge,
@@ -366,7 +379,29 @@ fn passed(edge: &Edge, answered: Answered, why: Forward, detail: Option<&'static
 }
 
 fn failed(edge: &Edge, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
-    let answer = Answer::unanswered(unanswered, &edge.name);
+    failed_as(edge, unanswered, unanswered.error.status(), role, why)
+}
+
+/// The origin answered the request that this one waited for with this error.
+fn erred(edge: &Edge, status: StatusCode, why: Forward) -> Answer {
+    let answer = Answer::plain(status, "the origin is in trouble", Outcome::Failed, "origin-error");
+    let verdict = Verdict::Forwarded {
+        why,
+        status: Some(status),
+        kept: Kept::NotStored,
+        fetch: status::Fetch::Joined,
+        freshness: None,
+    };
+    with_cache_status(edge, answer, verdict)
+}
+
+/// RFC 9111 §5.2.2.2: what must be revalidated and cannot be is a 504.
+fn must_validate(edge: &Edge, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
+    failed_as(edge, unanswered, StatusCode::GATEWAY_TIMEOUT, role, why)
+}
+
+fn failed_as(edge: &Edge, unanswered: Unanswered, status: StatusCode, role: Role, why: Forward) -> Answer {
+    let answer = Answer::unanswered(unanswered, status, &edge.name);
     let verdict =
         Verdict::Forwarded { why, status: None, kept: Kept::NotStored, fetch: whose(role), freshness: None };
     with_cache_status(edge, answer, verdict)

@@ -139,9 +139,14 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
             let plan = Plan::Complete { object: Arc::clone(&variants[variant]), missing, if_range };
             forward::fetch(edge, exchange, &variants, plan, Forward::Partial).await
         }
-        Reuse::Revalidate { why, .. } | Reuse::Fetch { why, .. } | Reuse::Pass(why) => {
-            forward::pass(edge, exchange, upload, why).await
+        // All others are HEADs.
+        Reuse::Revalidate { variant, why, .. } => {
+            forward::head(edge, exchange, Some(&variants[variant]), why).await
         }
+        Reuse::Fetch { reserve, why } => {
+            forward::head(edge, exchange, reserve.map(|variant| &variants[variant]), why).await
+        }
+        Reuse::Pass(why) => forward::pass(edge, exchange, upload, why).await,
         Reuse::Refuse(status, why) => forward::refuse(edge, status, why),
     }
 }

@@ -97,8 +97,8 @@ fn one_after_another(selection: Selection) -> Selection {
 fn why(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Hit(_) => "fresh",
-        Verdict::HitStale(_, why) => why.as_str(),
-        Verdict::Forwarded { why, .. } => why.as_str(),
+        Verdict::HitStale(_, why) | Verdict::Bridged { staleness: Some(why), .. } => why.as_str(),
+        Verdict::Forwarded { why, .. } | Verdict::Bridged { why, .. } => why.as_str(),
         Verdict::Local => "local",
     }
 }

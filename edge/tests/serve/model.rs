@@ -14,7 +14,7 @@ use verge_edge::clock::Clock;
 use super::client::{Client, Got};
 use super::origin::Asked;
 use super::rig::{Origin, Rig};
-use naive::{Answer, Asking, Cache, Conditions, Directives, First, Met, Said, Targeted, Vary, ours, passed};
+use naive::{Answer, Asking, Cache, Conditions, Directives, First, Met, Said, Targeted, Vary, passed};
 
 const STEPS: u64 = 4_000;
 const URLS: usize = 4;
@@ -125,7 +125,9 @@ impl World {
         assert!(asked.head.starts_with("GET "), "{place}\n{}\n{}", self.story(), asked.head);
         assert_eq!(field(&asked.head, "range"), None, "{place}\n{}", self.story());
         let met = self.met_on(url, conditions, asked, place).await;
-        self.model[url].met(asking, met, self.now);
+        // It is asked for all: what this client would not have stored it has had already.
+        let asking = Asking { no_store: false, ..asking.clone() };
+        self.model[url].met(&asking, met, self.now);
         self.rig.until("verge_edge_fetches", 0).await;
     }
 
@@ -149,11 +151,12 @@ impl World {
             First::Ask(_) => {
                 let asked = self.asked(place).await;
                 let answer = match self.meet(url, None, None, asked).await {
-                    Met::HungUp => ours(502),
-                    Met::Answered(said) | Met::NotModified(said) => {
+                    Met::Answered(said) | Met::NotModified(said) if said.status != 503 => {
                         self.model[url].told_by_head(&asking, &said, self.now);
                         passed(&said)
                     }
+                    // The origin failed: as a GET.
+                    failed => self.model[url].met(&asking, failed, self.now),
                 };
                 (answer, None)
             }

@@ -97,7 +97,68 @@ async fn a_stale_response_is_served_when_the_origin_cannot_be_reached() {
     rig.pass(61);
     let got = rig.get("/").await;
     assert_eq!((got.status, got.text().as_str()), (200, "hello"));
-    got.assert_hit();
+    let status = got.cache_status();
+    assert!(status.starts_with("verge-edge; fwd=stale; ttl=-"), "{status}");
+    assert!(status.ends_with("; detail=disconnected"), "{status}");
+}
+
+/// RFC 9111 §5.2.2.2, §4.2.4: nothing stale may be served, so another origin is worth the asking.
+#[tokio::test]
+async fn another_origin_is_asked_where_nothing_stale_may_be_served() {
+    let check = async |method: &str, directive: &str, expected: (u16, &str)| {
+        let failing = Origin::start().await;
+        let living = Origin::start().await;
+        let rig = Rig::start(&[failing.address, living.address]).await;
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        let fields = format!("Cache-Control: max-age=1, {directive}\r\nETag: \"a\"\r\n");
+        failing.next().await.respond(&response("200 OK", &fields, "old")).await;
+        client.response().await;
+        rig.pass(5);
+        // The origins take turns: this one is the living one's.
+        client.send_get("/other", "").await;
+        living.next().await.respond(&response("200 OK", "", "")).await;
+        client.response().await;
+        client.write(format!("{method} / HTTP/1.1\r\nHost: site.test\r\n\r\n").as_bytes()).await;
+        drop(failing.next().await);
+        if expected.1 != "old" {
+            let asked = living.next().await;
+            let answer = response("200 OK", "", "new");
+            let head = &answer[..answer.len() - if method == "HEAD" { 3 } else { 0 }];
+            asked.respond(head).await;
+        }
+        let got = client.head().await;
+        assert_eq!(got.status, expected.0, "{method} {directive}");
+        assert_eq!(got.field("content-length"), expected.1.len().to_string());
+        assert_eq!(got.cache_status().contains("fwd-status=200"), expected.1 == "new", "{got:?}");
+        assert_eq!((failing.count(), living.count()), (2, if expected.1 == "new" { 2 } else { 1 }));
+    };
+    for method in ["GET", "HEAD"] {
+        check(method, "must-revalidate", (200, "new")).await;
+        check(method, "no-cache", (200, "new")).await;
+        check(method, "public", (200, "old")).await;
+    }
+}
+
+/// RFC 9111 §5.2.2.2; and the sentence says what the status does.
+#[tokio::test]
+async fn what_must_be_validated_and_cannot_be_is_a_504() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/", "").await;
+    let fields = "Cache-Control: max-age=1, must-revalidate\r\n";
+    origin.next().await.respond(&response("200 OK", fields, "old")).await;
+    client.response().await;
+    rig.pass(5);
+    client.send_get("/", "").await;
+    drop(origin.next().await);
+    let got = client.response().await;
+    assert_eq!(got.status, 504);
+    assert!(got.text().starts_with("504 Gateway Timeout: no origin"), "{got:?}");
+    client.write(b"HEAD / HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+    drop(origin.next().await);
+    assert_eq!(client.head().await.status, 504);
 }
 
 #[tokio::test]

@@ -10,14 +10,12 @@ use super::arriving::Arriving;
 use super::encode::Encoder;
 use super::keep::Storing;
 use crate::flight::Fetch;
-use crate::flight::verdict::{Cut, Filling, Own, Plan, Verdict, Why};
+use crate::flight::verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
 use crate::key;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::freshness::WhenStale;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::{
-    self, Admit, Content, Entry, Failure, Freshened, Lifetime, ResponseHead, Reuse, Unstorable, encoding,
-};
+use crate::policy::{self, Admit, Content, Entry, Failure, Freshened, Lifetime, ResponseHead, encoding};
 use crate::store::{Mode, Object, Put};
 
 /// Why there is no response.
@@ -30,7 +28,7 @@ impl Task {
     /// Asks the origin and tells the verdict. The body to store, if there is one.
     pub(super) async fn decide(&self) -> Option<Storing> {
         let (ask, held) = match &self.fetch.plan {
-            Plan::Whole { reserve } => (Ask::for_miss(&self.fetch.request), reserve.as_ref()),
+            Plan::Whole { reserve } => (self.instead_of(reserve.as_ref()), reserve.as_ref()),
             Plan::Validate { object, validators } => match object.entry.content {
                 Content::Whole { .. } => (Ask::Validate(validators), Some(object)),
                 Content::Part(_) => (Ask::ValidatePart(validators), Some(object)),
@@ -40,7 +38,7 @@ impl Task {
                 return self.complete(object, missing, if_range).await;
             }
         };
-        let retry = if held.is_some() { Retry::Never } else { Retry::Another };
+        let retry = self.retry(held);
         let answered = match self.ask(&ask, retry).await {
             Ok(answered) => answered,
             Err(NoAnswer::Undeliverable(why)) => return self.tell(Verdict::Undeliverable(why)),
@@ -53,12 +51,25 @@ impl Task {
             (Plan::Validate { object, .. }, StatusCode::NOT_MODIFIED) => {
                 self.validated(object, answered).await
             }
-            (_, status) if is_failure(status) => match self.stale(held, Failure::Status(status)) {
+            (_, status) => match Failure::of(status).and_then(|failure| self.stale(held, failure)) {
                 Some(stale) => self.tell(stale),
                 None => self.received(answered),
             },
-            _ => self.received(answered),
         }
+    }
+
+    /// What to ask when nothing holds what is asked but perhaps `reserve`, without validators. A whole is not replaced by
+    /// the part that one client asks for.
+    fn instead_of(&self, reserve: Option<&Arc<Object>>) -> Ask<'static> {
+        match reserve.map(|object| object.entry.content) {
+            Some(Content::Whole { .. }) => Ask::Whole,
+            Some(Content::Part(_)) | None => Ask::for_miss(&self.fetch.request),
+        }
+    }
+
+    /// Something that may be served instead costs the origins nothing; otherwise another one is worth the asking.
+    fn retry(&self, held: Option<&Arc<Object>>) -> Retry {
+        if self.stale(held, Failure::Unreachable).is_some() { Retry::Never } else { Retry::Another }
     }
 
     pub(super) async fn ask(&self, ask: &Ask<'_>, retry: Retry) -> Result<Answered, NoAnswer> {
@@ -72,7 +83,11 @@ impl Task {
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);
         }
-        site.origins.send(asked, retry).await.map_err(NoAnswer::Unanswered)
+        let answered = site.origins.send(asked, retry).await;
+        if answered.as_ref().map_or(true, |answered| Failure::of(answered.response.status()).is_some()) {
+            self.flights.mark_failing(&self.fetch.key);
+        }
+        answered.map_err(NoAnswer::Unanswered)
     }
 
     pub(super) fn tell(&self, verdict: Verdict) -> Option<Storing> {
@@ -85,11 +100,10 @@ impl Task {
     /// What may be served instead of a failure; never something that a purge has covered meanwhile.
     fn stale(&self, held: Option<&Arc<Object>>, failure: Failure) -> Option<Verdict> {
         let object = held.filter(|object| !self.is_gone(object))?;
+        let (request, rules) = (&self.fetch.request, &self.fetch.site.site.rules);
         let now = self.flights.clock.now();
-        match policy::after_failure(&object.entry, failure, &self.fetch.site.site.rules, now) {
-            Reuse::Stale { freshness, why, .. } => Some(Verdict::Stale(Arc::clone(object), freshness, why)),
-            _ => None,
-        }
+        let verdict = policy::after_failure(request, &object.entry, failure, rules, now);
+        StandIn::of(failure, &verdict).map(|stand_in| Verdict::Stale(Arc::clone(object), stand_in))
     }
 
     fn failed(&self, held: Option<&Arc<Object>>, why: Unanswered) -> Verdict {
@@ -111,15 +125,24 @@ impl Task {
             answered.received,
         ) {
             Freshened::Keep(entry) => {
+                let own = Own::Fields(policy::personal(&entry, &head));
                 let fresh = Arc::new(self.object(entry, Arc::clone(&object.body)));
                 match self.flights.store.put(key, Arc::clone(&fresh), Some(object), &self.fill.ticket) {
-                    Put::Kept => self.tell(Verdict::Validated(fresh)),
+                    Put::Kept => {
+                        self.flights.failing.clear(key);
+                        self.fill.give(own);
+                        self.tell(Verdict::Validated(fresh))
+                    }
                     Put::Purged => self.ask_anew().await,
                 }
             }
-            Freshened::ServeOnce(entry, _) => {
-                self.flights.store.forget(key, object);
-                self.fill.tell_apart(Own::Once(Arc::new(self.object(entry, Arc::clone(&object.body)))));
+            Freshened::ServeOnce(entry, why) => {
+                if !why.is_of_request() {
+                    self.flights.store.forget(key, object);
+                }
+                let own = policy::personal(&entry, &head);
+                let once = Arc::new(self.object(entry, Arc::clone(&object.body)));
+                self.fill.tell_apart(Own::Once(once, own));
                 None
             }
             Freshened::Mismatch => {
@@ -207,11 +230,24 @@ impl Task {
     }
 
     pub(super) fn apart(&self, answered: Answered, why: Why) -> Option<Storing> {
-        if tells_of_all(why) {
-            self.flights.mark_apart(&self.fetch.key, answered.received);
+        let (key, status) = (&self.fetch.key, answered.response.status());
+        if why.speaks_for_all(status) {
+            self.flights.mark_apart(key, answered.received);
+            if let Some(object) = self.fetch.plan.held() {
+                // RFC 9111 §4.3.3: what is stored is suitable no more, also where this cannot take its place.
+                self.flights.store.forget(key, object);
+            }
         }
-        self.fill.tell_apart(Own::Response(answered, why));
-        None
+        match Failure::of(status) {
+            Some(_) if !why.is_of_request() => {
+                self.fill.give(Own::Response(answered, why));
+                self.tell(Verdict::Error(status))
+            }
+            _ => {
+                self.fill.tell_apart(Own::Response(answered, why));
+                None
+            }
+        }
     }
 
     /// A hard purge; what a soft one covers is stale, and may be served as that.
@@ -219,17 +255,6 @@ impl Task {
         let headers = Some(&object.entry.head.headers);
         self.flights.purged(&self.fill, &self.fetch, headers) == Some(Mode::Hard)
     }
-}
-
-/// Whether what keeps this response from being stored is likely to hold for the key's other responses as well.
-fn tells_of_all(why: Why) -> bool {
-    use Unstorable::{Authorization, ForThisRequest, Method, Part, RequestNoStore};
-    !matches!(why, Why::Unstorable(Authorization | ForThisRequest | Method | Part | RequestNoStore))
-}
-
-fn is_failure(status: StatusCode) -> bool {
-    // RFC 5861 §4 names these four.
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 fn head_of(answered: &Answered) -> ResponseHead {

@@ -103,6 +103,7 @@ impl Task {
         };
         self.flights.store.put(&self.fetch.key, object, part, &self.fill.ticket);
         self.flights.apart.clear(&self.fetch.key);
+        self.flights.failing.clear(&self.fetch.key);
         self.flights.table.unlist(&self.fetch.key, &self.fill);
     }
 

@@ -173,7 +173,8 @@ const WITHHELD: &[&str] = &[
     "x-url-scheme",
 ];
 
-const CONDITIONS: [HeaderName; 6] = [
+/// What a client asks only of this one answer.
+pub(in crate::policy) const CONDITIONS: [HeaderName; 6] = [
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,

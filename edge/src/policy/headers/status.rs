@@ -20,8 +20,21 @@ pub struct CacheStatus {
 pub enum Verdict {
     /// From a fresh entry.
     Hit(Freshness),
-    /// From a stale entry, before the origin was asked or because it failed.
+    /// From a stale entry, before the origin was asked.
     HitStale(Freshness, Staleness),
+    /// From an entry, because the origin was asked and failed. RFC 9211 §2.1: what was forwarded is no hit.
+    Bridged {
+        /// Why it was asked.
+        why: Forward,
+        /// The origin's status, if it gave one.
+        status: Option<StatusCode>,
+        /// Whose fetch failed.
+        fetch: Fetch,
+        /// The entry's.
+        freshness: Freshness,
+        /// What allows it, if it is stale.
+        staleness: Option<Staleness>,
+    },
     /// After asking the origin.
     Forwarded {
         /// Why.
@@ -117,19 +130,10 @@ impl Verdict {
                 text.push_str(&format!("; hit; ttl={}", freshness.ttl_secs()));
             }
             Self::Forwarded { why, status, kept, fetch, freshness } => {
-                text.push_str(&format!("; fwd={}", why.fwd()));
-                if let Some(status) = status {
-                    text.push_str(&format!("; fwd-status={}", status.as_u16()));
-                }
-                if *kept == Kept::Stored {
-                    text.push_str("; stored");
-                }
-                if *fetch == Fetch::Joined {
-                    text.push_str("; collapsed");
-                }
-                if let Some(freshness) = freshness {
-                    text.push_str(&format!("; ttl={}", freshness.ttl_secs()));
-                }
+                write_forwarded(text, *why, *status, *kept, *fetch, freshness.as_ref());
+            }
+            Self::Bridged { why, status, fetch, freshness, .. } => {
+                write_forwarded(text, *why, *status, Kept::NotStored, *fetch, Some(freshness));
             }
             Self::Local => {}
         }
@@ -138,10 +142,35 @@ impl Verdict {
     /// A word where RFC 9211's own are less than we know.
     fn detail(&self) -> Option<&'static str> {
         match self {
-            Self::HitStale(_, why) => Some(why.as_str()),
-            Self::Forwarded { why, .. } if why.as_str() != why.fwd() => Some(why.as_str()),
+            Self::HitStale(_, why) | Self::Bridged { staleness: Some(why), .. } => Some(why.as_str()),
+            Self::Forwarded { why, .. } | Self::Bridged { why, .. } if why.as_str() != why.fwd() => {
+                Some(why.as_str())
+            }
             _ => None,
         }
+    }
+}
+
+fn write_forwarded(
+    text: &mut String,
+    why: Forward,
+    status: Option<StatusCode>,
+    kept: Kept,
+    fetch: Fetch,
+    freshness: Option<&Freshness>,
+) {
+    text.push_str(&format!("; fwd={}", why.fwd()));
+    if let Some(status) = status {
+        text.push_str(&format!("; fwd-status={}", status.as_u16()));
+    }
+    if kept == Kept::Stored {
+        text.push_str("; stored");
+    }
+    if fetch == Fetch::Joined {
+        text.push_str("; collapsed");
+    }
+    if let Some(freshness) = freshness {
+        text.push_str(&format!("; ttl={}", freshness.ttl_secs()));
     }
 }
 
@@ -263,6 +292,26 @@ mod tests {
         );
         check(forwarded(Forward::Method, 0, Kept::NotStored, Fetch::Own, None), "edge-1; fwd=method");
         check(Verdict::Local, "edge-1");
+    }
+
+    #[test]
+    fn what_stands_in_for_a_failed_origin_is_no_hit() {
+        let bridged = |why, status, fetch, freshness, staleness| Verdict::Bridged {
+            why,
+            status: StatusCode::from_u16(status).ok(),
+            fetch,
+            freshness,
+            staleness,
+        };
+        check(
+            bridged(Forward::Stale, 503, Fetch::Own, OVER, Some(Staleness::IfError)),
+            "edge-1; fwd=stale; fwd-status=503; ttl=-3; detail=stale-if-error",
+        );
+        check(
+            bridged(Forward::Stale, 0, Fetch::Joined, OVER, Some(Staleness::Disconnected)),
+            "edge-1; fwd=stale; collapsed; ttl=-3; detail=disconnected",
+        );
+        check(bridged(Forward::Request, 0, Fetch::Own, LEFT, None), "edge-1; fwd=request; ttl=53");
     }
 
     #[test]

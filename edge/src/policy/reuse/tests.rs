@@ -92,8 +92,9 @@ fn clients_may_be_given_full_control() {
     };
     check("max-age=10", 5, "no-cache", "fetch request with reserve");
     check("max-age=10", 5, "max-age=0", "fetch request with reserve");
-    check("max-age=10", 5, "max-age=5", "fetch request with reserve");
-    check("max-age=10", 5, "max-age=6", "fresh");
+    check("max-age=10", 0, "max-age=0", "fresh");
+    check("max-age=10", 5, "max-age=4", "fetch request with reserve");
+    check("max-age=10", 5, "max-age=5", "fresh");
     check("max-age=10", 5, "min-fresh=5", "fresh");
     check("max-age=10", 5, "min-fresh=6", "fetch request with reserve");
     check("max-age=10", 15, "max-stale=5", "stale max-stale");
@@ -189,14 +190,47 @@ fn parts_are_used_completed_or_left() {
     check(&[middle, ("etag", "\"a\"")], None, "fetch partial");
 }
 
+/// A request with this wish, `secs` after a response with these directives, when the origin failed so.
+fn check_failure(
+    client_control: ClientControl,
+    wish: &str,
+    directives: &str,
+    secs: u64,
+    failure: Failure,
+    expected: &str,
+) {
+    let rules = Rules { client_control, ..Rules::default() };
+    let entry = stored(&[("cache-control", directives), ("etag", "\"a\"")]);
+    let asking = get(&[("cache-control", wish)]);
+    let found = words(&after_failure(&asking, &entry, failure, &rules, at(1000 + secs)));
+    assert_eq!(found, expected, "{wish:?} {directives} after {secs}: {failure:?}");
+}
+
+fn status(code: u16) -> Failure {
+    Failure::Status(StatusCode::from_u16(code).unwrap())
+}
+
+/// RFC 5861 §4.
+#[test]
+fn clients_with_full_control_may_ask_for_stale_instead_of_an_error() {
+    let check = |wish, directives, secs, expected| {
+        check_failure(ClientControl::Full, wish, directives, secs, status(503), expected);
+    };
+    check("stale-if-error=60", "max-age=2", 61, "stale stale-if-error");
+    check("stale-if-error=60", "max-age=2", 62, "pass stale");
+    check("stale-if-error=60", "max-age=2, stale-if-error=90", 91, "stale stale-if-error");
+    check("stale-if-error=60", "max-age=2, must-revalidate", 3, "pass stale");
+    check("stale-if-error=60", "max-age=2, no-cache", 1, "pass stale");
+    check("stale-if-error=abc", "max-age=2", 3, "pass stale");
+    let limited = ClientControl::Limited;
+    check_failure(limited, "stale-if-error=60", "max-age=2", 3, status(503), "pass stale");
+}
+
 #[test]
 fn failures_are_bridged_only_where_allowed() {
     let check = |directives: &str, secs: u64, failure, expected: &str| {
-        let entry = stored(&[("cache-control", directives), ("etag", "\"a\"")]);
-        let found = words(&after_failure(&entry, failure, &Rules::default(), at(1000 + secs)));
-        assert_eq!(found, expected, "{directives} after {secs}: {failure:?}");
+        check_failure(ClientControl::Limited, "", directives, secs, failure, expected);
     };
-    let status = |code| Failure::Status(StatusCode::from_u16(code).unwrap());
     use Failure::{Timeout, Unreachable};
     check("max-age=2", 3, Unreachable, "stale disconnected");
     check("max-age=2", 3, Timeout, "stale disconnected");

@@ -118,7 +118,14 @@ pub enum Met {
 
 /// The stored responses of one URL.
 #[derive(Debug, Default)]
-pub struct Cache(Vec<Stored>);
+pub struct Cache {
+    stored: Vec<Stored>,
+    /// When the origin last failed, unless something was stored since.
+    failed: Option<u64>,
+}
+
+/// Seconds after a failure in which the cache asks nothing behind an answer.
+const PAUSE: u64 = 5;
 
 impl Said {
     /// RFC 9213 §2.1, §2.2: a valid targeted field rules alone.
@@ -166,6 +173,13 @@ impl Said {
 
     fn has_validator(&self) -> bool {
         self.etag.is_some() || self.last_modified.is_some()
+    }
+
+    /// §5.2.1.5, §3.5: it is the request that keeps it from being stored.
+    fn is_forbidden_by(&self, asking: &Asking) -> bool {
+        let rules = self.rules();
+        let shared = rules.public || rules.must_revalidate || rules.s_maxage.is_some();
+        asking.no_store || asking.authorization && !shared && !rules.no_store && !rules.private
     }
 
     /// §3, and never what no request could be answered from.
@@ -266,18 +280,22 @@ fn opaque(tag: &str) -> &str {
 impl Cache {
     /// §4: the selected response, if there is one; of several the most recent.
     fn chosen(&self, asking: &Asking) -> Option<usize> {
-        let matching = (0..self.0.len()).filter(|&index| self.0[index].selects(asking));
-        matching.max_by_key(|&index| (self.0[index].said.date, self.0[index].received))
+        let matching = (0..self.stored.len()).filter(|&index| self.stored[index].selects(asking));
+        matching.max_by_key(|&index| (self.stored[index].said.date, self.stored[index].received))
     }
 
     pub fn get(&self, asking: &Asking, now: u64) -> First {
-        let chosen = self.chosen(asking).map(|index| &self.0[index]);
+        let chosen = self.chosen(asking).map(|index| &self.stored[index]);
         match chosen {
             Some(stored) if stored.is_fresh(now) && !stored.no_cache() => {
                 First::Answer(stored.answer(asking, Some(stored.age(now))))
             }
             Some(stored) if stored.may_be_refreshed_behind(now) => {
-                First::AnswerAndAsk(stored.answer(asking, Some(stored.age(now))), stored.conditions())
+                let answer = stored.answer(asking, Some(stored.age(now)));
+                match self.failed {
+                    Some(failed) if now < failed + PAUSE => First::Answer(answer),
+                    _ => First::AnswerAndAsk(answer, stored.conditions()),
+                }
             }
             _ if asking.only_if_cached => First::Answer(ours(504)),
             Some(stored) => First::Ask(stored.conditions()),
@@ -287,8 +305,11 @@ impl Cache {
 
     pub fn met(&mut self, asking: &Asking, met: Met, now: u64) -> Answer {
         let chosen = self.chosen(asking);
+        if matches!(&met, Met::HungUp) || matches!(&met, Met::Answered(said) if said.status == 503) {
+            self.failed = Some(now);
+        }
         match met {
-            Met::HungUp => match chosen.map(|index| &self.0[index]) {
+            Met::HungUp => match chosen.map(|index| &self.stored[index]) {
                 // §4.2.4: disconnected, and not forbidden; the edge does so for a day.
                 Some(stored) if !stored.no_cache() && !stored.said.forbids_stale() => {
                     stored.answer(asking, Some(stored.age(now)))
@@ -296,7 +317,7 @@ impl Cache {
                 Some(stored) if !stored.no_cache() => ours(504),
                 _ => ours(502),
             },
-            Met::Answered(said) if said.status == 503 => match chosen.map(|index| &self.0[index]) {
+            Met::Answered(said) if said.status == 503 => match chosen.map(|index| &self.stored[index]) {
                 // RFC 5861 §4.
                 Some(stored) if stored.may_stand_in(now) => stored.answer(asking, Some(stored.age(now))),
                 _ => passed(&said),
@@ -304,13 +325,18 @@ impl Cache {
             Met::Answered(said) if said.is_storable(asking) => {
                 let stored = Stored::new(said, asking, now);
                 let answer = stored.answer(asking, None);
-                self.0.retain(|other| other.shade != stored.shade);
-                self.0.push(stored);
+                self.stored.retain(|other| other.shade != stored.shade);
+                self.stored.push(stored);
+                self.failed = None;
                 answer
             }
             // §4.3.2: its conditions are judged here, as the origin did not see them.
             // No range is cut out of it: the origin saw that, and has answered.
             Met::Answered(said) => {
+                // §4.3.3: it shows that what is stored is suitable no more.
+                if let Some(chosen) = chosen.filter(|_| !said.is_forbidden_by(asking)) {
+                    self.stored.remove(chosen);
+                }
                 let asking = Asking { range: None, ..asking.clone() };
                 Stored::new(said, &asking, now).answer(&asking, None)
             }
@@ -318,14 +344,20 @@ impl Cache {
         }
     }
 
-    /// §4.3.4. What it may not keep it uses this once.
+    /// §4.3.4. What it may not keep it uses this once; what was stored for another request stays if that is for the sake
+    /// of this one.
     fn validated(&mut self, chosen: usize, asking: &Asking, said: Said, now: u64) -> Answer {
         let keeps = said.is_storable(asking);
-        let fresh = Stored { said, received: now, shade: self.0[chosen].shade };
+        let stays = said.is_forbidden_by(asking);
+        let fresh = Stored { said, received: now, shade: self.stored[chosen].shade };
         let answer = fresh.answer(asking, None);
-        self.0.remove(chosen);
+        if stays {
+            return answer;
+        }
+        self.stored.remove(chosen);
         if keeps {
-            self.0.push(fresh);
+            self.stored.push(fresh);
+            self.failed = None;
         }
         answer
     }
@@ -336,17 +368,17 @@ impl Cache {
             return;
         }
         let (about, mut rest): (Vec<_>, Vec<_>) =
-            self.0.drain(..).partition(|stored| stored.selects(asking) && stored.said.status == 200);
+            self.stored.drain(..).partition(|stored| stored.selects(asking) && stored.said.status == 200);
         let same = about
             .into_iter()
             .filter(|stored| stored.said.version == said.version && said.is_storable(asking));
         rest.extend(same.map(|stored| Stored { said: said.clone(), received: now, shade: stored.shade }));
-        self.0 = rest;
+        self.stored = rest;
     }
 
     /// §4.4, and a purge.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.stored.clear();
     }
 }
 
