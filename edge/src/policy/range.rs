@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! Range ─▶ syntax ─▶ Spec ─▶ resolve ─▶ Part, or several ─▶ multipart
-//!                      └───▶ slice: what to ask the origin for instead
+//!                      ├───▶ wanted: what to ask the origin for, if nothing of it is known
+//!                      └───▶ slice: what to ask for instead, if its length is
 //! ```
 //!
 //! Invariant: an answer never has more bytes than the whole representation, whatever ranges were asked (RangeAmp).
+//! Invariant: no origin is asked for more than one range.
 
 mod multipart;
 mod syntax;
+mod wanted;
 
 use http::HeaderValue;
 
 pub use multipart::{Multipart, Piece};
 pub use syntax::{MAX_SPECS, asked, part};
+pub use wanted::{Sent, Wanted, sent, wanted};
 
 use super::{Content, ResponseHead};
 
@@ -111,6 +115,17 @@ pub fn combine(held: Part, more: Part) -> Option<Part> {
     let of_one = held.complete.is_none() || more.complete.is_none() || held.complete == more.complete;
     let touch = high.first <= low.last.saturating_add(1);
     (of_one && touch).then_some(Part { first: low.first, last: low.last.max(high.last), complete })
+}
+
+impl Spec {
+    /// The field that asks for it.
+    pub fn range(self) -> HeaderValue {
+        value(match self {
+            Self::From { first, last: Some(last) } => format!("bytes={first}-{last}"),
+            Self::From { first, last: None } => format!("bytes={first}-"),
+            Self::Suffix { length } => format!("bytes=-{length}"),
+        })
+    }
 }
 
 impl Part {

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::control::{self, RequestControl};
 use super::freshness::{Reload, WhenStale};
-use super::range::Part;
+use super::range::{self, Part};
 use super::rules::ClientControl;
 use super::select::{self, Fit};
 use super::validate::{ETag, Validators};
@@ -245,7 +245,7 @@ fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &
     if request.method != Method::GET || !freshness.is_fresh() || !ETag::parse(tag.as_bytes()).is_strong() {
         return fetch;
     }
-    if request.headers.contains_key(header::RANGE) {
+    if range::asked(&request.headers).is_some() {
         // The first range of an object is fetched as it is asked: who asks for one byte each of many gets no more.
         return select::slice(request, entry, &held).map_or(fetch, Reuse::Slice);
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::range::{self, Part, Resolved};
 use super::validate::{self, Comparison};
@@ -72,11 +72,36 @@ pub fn slice(request: &RequestHead, entry: &Entry, held: &Part) -> Option<Part> 
     range::slice(&heeded(request, entry)?, held.complete?)
 }
 
-/// Whether a 304 answers `request` instead of this 200, which is passed on and not stored: the origin did not see the
+/// Whether a 304 answers `request` instead of this 200 or 206, which is passed on and not stored: the origin did not see the
 /// conditions, because what it sends might have been stored for others.
 pub fn stands_for(request: &RequestHead, response: &ResponseHead, received: SystemTime) -> bool {
     let reads = request.method == Method::GET || request.method == Method::HEAD;
-    reads && response.status == StatusCode::OK && is_unmodified(request, response, received)
+    let reaches = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    reads && reaches && is_unmodified(request, response, received)
+}
+
+/// What a 206 in the place of this 200 of `length` bytes, which is passed on and not stored, holds: all of it, if that is
+/// how `request` asked for all of it. Who asks so wants to know that ranges may follow (players of video do).
+pub fn all_as_part(
+    request: &RequestHead,
+    response: &ResponseHead,
+    length: Option<u64>,
+    received: SystemTime,
+) -> Option<Part> {
+    let specs = range::asked(&request.headers).filter(|_| request.method == Method::GET)?;
+    let all = [range::Spec::From { first: 0, last: None }];
+    let none = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"none");
+    let gives_ranges = !response.headers.get(header::ACCEPT_RANGES).is_some_and(none);
+    let heeded = request
+        .headers
+        .get(header::IF_RANGE)
+        .is_none_or(|condition| validate::if_range_holds(condition.as_bytes(), &response.headers, received));
+    let last = length?.checked_sub(1)?;
+    (specs == all && response.status == StatusCode::OK && gives_ranges && heeded).then_some(Part {
+        first: 0,
+        last,
+        complete: length,
+    })
 }
 
 /// RFC 9110 §13.1.2, §13.1.3: `If-None-Match` goes before `If-Modified-Since`.
@@ -109,7 +134,7 @@ fn heeded(request: &RequestHead, entry: &Entry) -> Option<Vec<range::Spec>> {
         return None;
     }
     let specs = range::asked(&request.headers)?;
-    let holds = |condition: &http::HeaderValue| {
+    let holds = |condition: &HeaderValue| {
         validate::if_range_holds(condition.as_bytes(), &entry.head.headers, entry.received)
     };
     request.headers.get(header::IF_RANGE).is_none_or(holds).then_some(specs)
@@ -176,6 +201,7 @@ mod tests {
     fn a_304_stands_for_a_200_that_only_passes_by() {
         for (asking, status, expected) in [
             (("if-none-match", "W/\"a\""), 200, true),
+            (("if-none-match", "W/\"a\""), 206, true),
             (("if-none-match", "\"b\""), 200, false),
             (("if-none-match", "\"a\""), 404, false),
             (("if-modified-since", MODIFIED.1), 200, true),
@@ -187,6 +213,33 @@ mod tests {
             assert_eq!(stands_for(&get(&[asking]), &response, now), expected, "{asking:?} {status}");
             assert!(!stands_for(&request("POST", "http://a.example/", &[asking]), &response, now));
         }
+    }
+
+    #[test]
+    fn all_of_a_passing_response_is_a_part_to_who_asks_so() {
+        let check = |range: &str, more: &[(&str, &str)], fields: &[(&str, &str)], length, expected: bool| {
+            let asking = get(&[&[("range", range)], more].concat());
+            let head = response(200, &[&[ETAG], fields].concat());
+            let found = all_as_part(&asking, &head, length, crate::policy::testing::at(1000));
+            assert_eq!(
+                found.map(|part| part.is_all()),
+                expected.then_some(true),
+                "{range} {more:?} {fields:?}"
+            );
+        };
+        check("bytes=0-", &[], &[], Some(9), true);
+        check("bytes=0-", &[("if-range", "\"a\"")], &[], Some(9), true);
+        check("bytes=0-", &[("if-range", "\"b\"")], &[], Some(9), false);
+        check("bytes=0-", &[], &[("accept-ranges", "none")], Some(9), false);
+        check("bytes=0-", &[], &[], Some(0), false);
+        check("bytes=0-", &[], &[], None, false);
+        check("bytes=1-", &[], &[], Some(9), false);
+        check("foo=0-", &[], &[], Some(9), false);
+        let head = response(404, &[]);
+        assert_eq!(
+            all_as_part(&get(&[("range", "bytes=0-")]), &head, Some(9), crate::policy::testing::at(1)),
+            None
+        );
     }
 
     #[test]

@@ -59,7 +59,12 @@ pub(super) fn streamed(
 ) -> Answer {
     let selection = match (role, filling.cut, filling.entry.content) {
         // A 206 to its own request is what it asked for, as it came.
-        (Role::Leader, Cut::AsItCame, Content::Part(_)) => Selection::Whole,
+        (Role::Leader, Cut::AsItCame, Content::Part(_)) => {
+            match policy::select(&exchange.request, &filling.entry) {
+                Selection::NotModified => Selection::NotModified,
+                _ => Selection::Whole,
+            }
+        }
         _ => one_after_another(policy::select(&exchange.request, &filling.entry)),
     };
     let freshness = filling.entry.freshness(edge.clock.now());

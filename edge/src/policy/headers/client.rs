@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use super::status::{CacheStatus, Fetch, Verdict};
 use super::{append, via};
+use crate::policy::range::Part;
 use crate::policy::{Entry, Freshness, ResponseHead, Selection, date};
 
 /// A response passed on from the origin, received at `received` in HTTP `version`.
@@ -28,6 +29,11 @@ pub fn passed(
 /// The head of the 304 that answers a client's condition instead of `response`.
 pub fn unmodified(response: &ResponseHead) -> ResponseHead {
     ResponseHead { status: StatusCode::NOT_MODIFIED, headers: not_modified(&response.headers) }
+}
+
+/// The head of the 206 that holds all of `response`, for who asked so.
+pub fn all_as_part(response: &ResponseHead, part: Part) -> ResponseHead {
+    ResponseHead { status: StatusCode::PARTIAL_CONTENT, headers: partial(&response.headers, &[part]) }
 }
 
 /// A response from a stored entry: the status and fields for `selection`, with `Age` (RFC 9111 §4). `Content-Length` is
@@ -87,7 +93,7 @@ const CONTENT_FIELDS: &[&str] = &[
     "content-digest",
 ];
 
-fn partial(stored: &HeaderMap, parts: &[crate::policy::range::Part]) -> HeaderMap {
+fn partial(stored: &HeaderMap, parts: &[Part]) -> HeaderMap {
     let mut headers = stored.clone();
     // They are about the whole.
     for name in ["content-length", "content-range", "content-md5", "content-digest"] {
@@ -114,7 +120,6 @@ mod tests {
     use super::super::super::testing::{at, response, stored};
     use super::super::status::Verdict;
     use super::*;
-    use crate::policy::range::Part;
 
     fn reused_as(selection: &Selection) -> ResponseHead {
         let entry = stored(&[

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::{append, via};
+use crate::policy::range::{self, Sent, Wanted};
 use crate::policy::{RequestHead, control, validate::Validators};
 
 /// What this hop knows about itself and the connection a request came on.
@@ -24,8 +25,7 @@ pub struct Hop<'a> {
 /// What we ask of the origin.
 #[derive(Clone, Debug)]
 pub enum Ask<'a> {
-    /// The client's own request, its conditions and ranges as sent: for what is passed, and for a range that is
-    /// missing here.
+    /// The client's own request, its conditions and one range as sent: for what is passed.
     AsSent,
     /// The whole representation, to store: the client's conditions and ranges are ours to judge and do not travel.
     Whole,
@@ -35,7 +35,7 @@ pub enum Ask<'a> {
     ValidatePart(&'a Validators),
     /// These bytes (`bytes=…`), whatever representation they are of by now: the answer says.
     Slice(HeaderValue),
-    /// The bytes that a part lacks.
+    /// The bytes that a part lacks; the client's, if it says so.
     Rest {
         /// `bytes=…`.
         range: HeaderValue,
@@ -54,7 +54,12 @@ pub enum Undeliverable {
 impl<'a> Ask<'a> {
     /// What to ask on a miss: the whole, but for a range only that range, which is all a client of a large object wants.
     pub fn for_miss(request: &RequestHead) -> Self {
-        if request.headers.contains_key(header::RANGE) { Ask::AsSent } else { Ask::Whole }
+        let Wanted::One(spec) = range::wanted(request) else { return Ask::Whole };
+        match request.headers.get(header::IF_RANGE) {
+            None => Ask::Slice(spec.range()),
+            // Of another representation the client wants the whole, which only the origin can give (RFC 9110 §13.1.5).
+            Some(if_range) => Ask::Rest { range: spec.range(), if_range: if_range.clone() },
+        }
     }
 }
 
@@ -85,7 +90,7 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
         // RFC 9110 §10.1.1: without content there is nothing to wait for, and it must not be sent.
         headers.remove(header::EXPECT);
     }
-    condition(&mut headers, ask);
+    condition(&mut headers, request, ask);
     if let Some(left) = hops_left(request) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
@@ -183,12 +188,11 @@ pub(in crate::policy) const CONDITIONS: [HeaderName; 6] = [
     header::RANGE,
 ];
 
-fn condition(headers: &mut HeaderMap, ask: &Ask<'_>) {
+fn condition(headers: &mut HeaderMap, request: &RequestHead, ask: &Ask<'_>) {
     if matches!(ask, Ask::AsSent) {
-        return;
+        return set_range(headers, range::sent(request));
     }
-    let kept = |name: &HeaderName| *name == header::RANGE && matches!(ask, Ask::ValidatePart(_));
-    for name in CONDITIONS.iter().filter(|name| !kept(name)) {
+    for name in CONDITIONS {
         headers.remove(name);
     }
     match ask {
@@ -196,15 +200,35 @@ fn condition(headers: &mut HeaderMap, ask: &Ask<'_>) {
         Ask::Slice(range) => {
             headers.insert(header::RANGE, range.clone());
         }
-        Ask::Validate(validators) | Ask::ValidatePart(validators) => {
-            append(headers, header::IF_NONE_MATCH, validators.if_none_match.clone());
-            append(headers, header::IF_MODIFIED_SINCE, validators.if_modified_since.clone());
+        Ask::Validate(validators) => validate(headers, validators),
+        Ask::ValidatePart(validators) => {
+            if let Wanted::One(spec) = range::wanted(request) {
+                headers.insert(header::RANGE, spec.range());
+            }
+            validate(headers, validators);
         }
         Ask::Rest { range, if_range } => {
             headers.insert(header::RANGE, range.clone());
             headers.insert(header::IF_RANGE, if_range.clone());
         }
     }
+}
+
+fn set_range(headers: &mut HeaderMap, sent: Sent) {
+    match sent {
+        Sent::AsItCame => {}
+        Sent::Instead(range) => {
+            headers.insert(header::RANGE, range);
+        }
+        Sent::Not => {
+            headers.remove(header::RANGE);
+        }
+    }
+}
+
+fn validate(headers: &mut HeaderMap, validators: &Validators) {
+    append(headers, header::IF_NONE_MATCH, validators.if_none_match.clone());
+    append(headers, header::IF_MODIFIED_SINCE, validators.if_modified_since.clone());
 }
 
 fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
@@ -377,6 +401,38 @@ mod tests {
         };
         check(&sent, &rest, "range", &["bytes=5-"]);
         check(&sent, &rest, "if-range", &["\"o\""]);
+    }
+
+    #[test]
+    fn one_range_travels() {
+        let check = |range: &str, ask: &Ask<'_>, expected: &[&str]| {
+            check(&[("range", range), ("if-none-match", "\"c\"")], ask, "range", expected);
+        };
+        check("bytes=0-,0-,0-", &Ask::AsSent, &["bytes=0-"]);
+        check("bytes=0-9,500-509", &Ask::AsSent, &[]);
+        check("items=0-9,500-509", &Ask::AsSent, &["items=0-9,500-509"]);
+        let validators = Validators { if_none_match: None, if_modified_since: None };
+        check("bytes=5-9,5-7", &Ask::ValidatePart(&validators), &["bytes=5-9"]);
+        check("bytes=0-9,500-509", &Ask::ValidatePart(&validators), &[]);
+        for (range, if_range, expected) in [
+            ("bytes=5-9", None, Some("bytes=5-9")),
+            ("bytes=5-9", Some("\"a\""), Some("bytes=5-9")),
+            ("bytes=0-", None, None),
+            ("bytes=0-9,500-509", None, None),
+            ("foo=1", None, None),
+        ] {
+            let mut sent = vec![("range", range), ("if-none-match", "\"c\"")];
+            sent.extend(if_range.map(|if_range| ("if-range", if_range)));
+            let asking = request("GET", "http://a.example/", &sent);
+            let headers = fields(&asking, &Ask::for_miss(&asking), &HOP).unwrap();
+            let found = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((found("range"), found("if-range")), (expected, if_range), "{range}");
+            assert_eq!(
+                found("if-none-match"),
+                None,
+                "a fetch for the store goes without the client's conditions"
+            );
+        }
     }
 
     #[test]
