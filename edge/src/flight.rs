@@ -18,18 +18,20 @@ mod fill;
 pub mod log;
 mod marker;
 mod table;
+mod terms;
 mod verdict;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version};
 
 pub use fill::INTERRUPTED;
 pub use log::Reader;
+pub use terms::{Cause, Credentials, Terms};
 pub use verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
 
 use crate::clock::Clock;
@@ -42,15 +44,17 @@ use crate::policy::{RequestHead, Selecting, range};
 use crate::store::{Mode, Store, Ticket};
 use fill::encode::{Encoder, Room, Work};
 use fill::{Fill, Meant};
-use marker::Markers;
-use table::{Joined, Table};
+use marker::{Apart, Markers};
+use table::{Joined, Seeker, Table};
+use terms::Moments;
 
 /// Every fetch under way.
 #[derive(Debug)]
 pub struct Flights {
     table: Table,
-    apart: Markers,
+    apart: Apart,
     failing: Markers,
+    moments: Moments,
     store: Arc<Store>,
     clock: Clock,
     metrics: Metrics,
@@ -80,6 +84,8 @@ pub struct Fetch {
     pub key: Key,
     /// The request that caused it.
     pub request: RequestHead,
+    /// When that arrived, and whose it is.
+    pub cause: Cause,
     /// Its client, for `X-Forwarded-For`.
     pub client: IpAddr,
     /// Its version, for `Via`.
@@ -99,6 +105,17 @@ pub struct Part {
     pub reader: Reader,
     /// Whether this request caused the fetch, so that the response is its own.
     pub role: Role,
+    /// Whether the fetch is as good as the request's own: begun after it arrived, and for one like it.
+    pub standing: Standing,
+}
+
+/// How far a fetch stands for that which a request would have caused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is as good as that.
+    AsOwn,
+    /// It began before, or for somebody else.
+    Another,
 }
 
 /// Whether a request caused the fetch that answers it.
@@ -119,6 +136,8 @@ pub enum Company {
     Alike(Selecting),
     /// One that fetches these slices.
     Slice(range::Part),
+    /// One for this range, or for a whole that will soon be there.
+    Range(range::Spec),
     /// One under way for the whole that will soon be at this byte.
     Passing(u64),
     /// None.
@@ -131,44 +150,77 @@ impl Flights {
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
         let encoders = Room::new(store.fills());
-        let (apart, failing) = (Markers::default(), Markers::default());
-        Self { table, apart, failing, store, clock, metrics, name, encoders }
+        let (apart, failing, moments) = (Apart::default(), Markers::default(), Moments::default());
+        Self { table, apart, failing, moments, store, clock, metrics, name, encoders }
     }
 
-    /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: the fetch that this request
-    /// followed took too long, and it had better ask alone.
-    pub async fn fetch(self: &Arc<Self>, fetch: &Fetch, company: Company) -> Option<Part> {
-        let (reader, role) = match self.join(fetch, company) {
+    /// The request of these fields has arrived.
+    #[must_use]
+    pub fn arrived(&self, headers: &HeaderMap) -> Cause {
+        Cause { at: self.moments.next(), credentials: Credentials::of(headers) }
+    }
+
+    /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: a purge has covered the fetch
+    /// that this request followed.
+    pub async fn fetch(self: &Arc<Self>, fetch: &Fetch, company: &Company, terms: Terms) -> Option<Part> {
+        let joined = self.join(fetch, company, terms);
+        let _waiting = self.metrics.waiting();
+        let (reader, role) = match joined {
             Joined::Lead(reader) => {
                 self.launch(fetch.clone(), Arc::clone(reader.fill()));
                 (reader, Role::Leader)
             }
-            Joined::Follow(reader) => (reader, Role::Follower),
+            Joined::Follow(reader) => self.follow(fetch, reader).await,
         };
-        let limit = if role == Role::Leader { Duration::MAX } else { FOLLOW_LIMIT };
-        let _waiting = self.metrics.waiting();
-        let verdict = tokio::time::timeout(limit, reader.fill().verdict()).await.ok()?;
+        let verdict = reader.fill().verdict().await;
         // Its tags are known now, and a purge of one may have come before this request.
         let is_void = role == Role::Follower && self.is_purged(reader.fill(), fetch);
-        (!is_void).then_some(Part { verdict, reader, role })
+        let as_own = role == Role::Leader || Terms::LikeSince.allow(&reader.fill().cause, &fetch.cause);
+        let standing = if as_own { Standing::AsOwn } else { Standing::Another };
+        (!is_void).then_some(Part { verdict, reader, role, standing })
+    }
+
+    /// Waits for the verdict of another's fetch. If that takes too long, one of those who wait asks once more, and all
+    /// take what comes first; how long an origin may take is its site's to say.
+    async fn follow(self: &Arc<Self>, fetch: &Fetch, first: Reader) -> (Reader, Role) {
+        tokio::select! {
+            biased;
+            _ = first.fill().verdict() => return (first, Role::Follower),
+            () = self.clock.timer(FOLLOW_LIMIT) => {}
+        }
+        let (second, role) = match first.fill().relieved(|| self.start(fetch, first.fill().meant.clone())) {
+            None => return (first, Role::Follower),
+            Some(Joined::Follow(second)) => (second, Role::Follower),
+            Some(Joined::Lead(second)) => {
+                self.table.list(&fetch.key, second.fill());
+                self.launch(fetch.clone(), Arc::clone(second.fill()));
+                (second, Role::Leader)
+            }
+        };
+        let takes_first = tokio::select! {
+            biased;
+            verdict = first.fill().verdict() => !verdict.is_failure(),
+            verdict = second.fill().verdict() => verdict.is_failure(),
+        };
+        if takes_first { (first, Role::Follower) } else { (second, role) }
     }
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
     pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Part {
-        let reader = Fill::start(Meant::ForAll, ticket, self.store.fills().share());
+        let reader = Fill::start(Meant::ForAll, fetch.cause.clone(), ticket, self.store.fills().share());
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
-        Part { verdict, reader, role: Role::Leader }
+        Part { verdict, reader, role: Role::Leader, standing: Standing::AsOwn }
     }
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way, or one failed a moment ago: nobody is
     /// helped by asking an origin in trouble once for each request that is answered without it.
-    pub fn refresh(self: &Arc<Self>, fetch: Fetch, company: Company) {
+    pub fn refresh(self: &Arc<Self>, fetch: Fetch, company: &Company) {
         if self.failing.holds(&fetch.key, self.clock.now()) {
             return;
         }
         let fetch = Fetch { early: None, ..fetch };
-        if let Joined::Lead(reader) = self.list(&fetch, company) {
+        if let Joined::Lead(reader) = self.list(&fetch, company, Terms::Any) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
@@ -187,18 +239,19 @@ impl Flights {
         Ok(Some(vec![encoded.freeze()]))
     }
 
-    fn join(&self, fetch: &Fetch, company: Company) -> Joined {
-        let company = match company {
-            _ if self.apart.holds(&fetch.key, self.clock.now()) => Company::Alone,
-            other => other,
-        };
-        self.list(fetch, company)
+    fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
+        let goes_apart = self.apart.holds(fetch, company, self.clock.now());
+        self.list(fetch, if goes_apart { &Company::Alone } else { company }, terms)
     }
 
-    fn list(&self, fetch: &Fetch, company: Company) -> Joined {
+    fn list(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
-        let start = |meant| Fill::start(meant, self.store.begin(), self.store.fills().share());
-        self.table.join(&fetch.key, &fetch.request, company, start, is_void)
+        self.table.join(&Seeker { fetch, company, terms }, |meant| self.start(fetch, meant), is_void)
+    }
+
+    fn start(&self, fetch: &Fetch, meant: Meant) -> Reader {
+        let cause = Cause { at: self.moments.next(), ..fetch.cause.clone() };
+        Fill::start(meant, cause, self.store.begin(), self.store.fills().share())
     }
 
     fn is_purged(&self, fill: &Fill, fetch: &Fetch) -> bool {
@@ -217,17 +270,10 @@ impl Flights {
     pub fn mark_failing(&self, key: &Key) {
         self.failing.mark(key, self.clock.now() + REFRESH_PAUSE);
     }
-
-    /// Responses for this key are not for sharing: until then nobody waits for another's.
-    fn mark_apart(&self, key: &Key, now: SystemTime) {
-        self.apart.mark(key, now + APART_TIME);
-    }
 }
 
-/// A follower waits this long for the head of another's response; then it asks for itself.
+/// A follower waits this long for the head of another's response; then one of them asks once more.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
 /// How long after a failure a key is not refreshed in the background: short beside what people set for
 /// `stale-while-revalidate`, and long beside the time between two requests for a busy page.
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
-/// How long a key's requests go apart after a response that could not be shared (hit-for-miss).
-const APART_TIME: Duration = Duration::from_secs(10);

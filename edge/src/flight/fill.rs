@@ -11,23 +11,25 @@ pub(super) mod encode;
 mod keep;
 mod parts;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::HeaderMap;
 use tokio::sync::watch;
 
 use super::log::{Log, Reader};
-use super::verdict::{Own, Verdict};
+use super::table::Joined;
+use super::terms::Cause;
+use super::verdict::{Own, Verdict, Why};
 use super::{Fetch, Flights};
 use crate::metrics::UnderWay;
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::status::ProxyError;
-use crate::policy::range::Part;
+use crate::policy::range::{Part, Spec};
 use crate::policy::{Content, Failure, Selecting};
 use crate::store::{Reading, Share, Ticket};
 
 /// Whom a fetch is meant for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Meant {
     /// All requests for its key.
     ForAll,
@@ -35,6 +37,8 @@ pub(super) enum Meant {
     ForLike(Selecting),
     /// Those whose range lies in these slices.
     Slice(Part),
+    /// Those for this range.
+    Range(Spec),
 }
 
 /// One fetch under way.
@@ -43,15 +47,19 @@ pub(super) struct Fill {
     pub(super) log: Log,
     pub(super) ticket: Ticket,
     pub(super) meant: Meant,
+    pub(super) cause: Cause,
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
+    /// Another fetch of the same, because this one takes long.
+    relief: Mutex<Weak<Self>>,
 }
 
 impl Fill {
     /// A new fill, which takes its memory from `share`, and its first reader.
-    pub(super) fn start(meant: Meant, ticket: Ticket, share: Share) -> Reader {
+    pub(super) fn start(meant: Meant, cause: Cause, ticket: Ticket, share: Share) -> Reader {
         let (verdict, _) = watch::channel(None);
-        let fill = Self { log: Log::new(share), ticket, meant, verdict, own: Mutex::default() };
+        let (log, own, relief) = (Log::new(share), Mutex::default(), Mutex::default());
+        let fill = Self { log, ticket, meant, cause, verdict, own, relief };
         Reader::new(Arc::new(fill)).expect("a new log takes readers")
     }
 
@@ -64,6 +72,18 @@ impl Fill {
         let mut told = self.verdict.subscribe();
         let verdict = told.wait_for(Option::is_some).await.expect("the sender lives in self");
         verdict.clone().expect("waited for")
+    }
+
+    /// Joins the fetch that was begun because this one takes long, or begins it. None: it is over, or nobody may join it
+    /// any more.
+    pub(super) fn relieved(&self, start: impl FnOnce() -> Reader) -> Option<Joined> {
+        let mut relief = self.relief.lock().unwrap_or_else(PoisonError::into_inner);
+        if relief.strong_count() == 0 && relief.ptr_eq(&Weak::new()) {
+            let reader = start();
+            *relief = Arc::downgrade(reader.fill());
+            return Some(Joined::Lead(reader));
+        }
+        relief.upgrade()?.reader().map(Joined::Follow)
     }
 
     /// The fields of the response, once its head has come and others may share it.
@@ -96,9 +116,9 @@ impl Fill {
         self.verdict.send_replace(Some(verdict));
     }
 
-    fn tell_apart(&self, own: Own) {
+    fn tell_apart(&self, own: Own, why: Why) {
         self.give(own);
-        self.tell(Verdict::Apart);
+        self.tell(Verdict::Apart(why));
     }
 
     /// What only the request that caused the fetch may have.

@@ -260,6 +260,22 @@ impl Log {
         .await;
     }
 
+    /// Ready when what this reader reads is stored, or will not be.
+    async fn settled(&self, reader: u64) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            let is_open = matches!(state.mode, Mode::Keeping | Mode::Staying);
+            match state.readers.get_mut(&reader) {
+                Some(place) if is_open => {
+                    place.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
     fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut state = self.lock();
         let Some(place) = state.readers.get(&reader) else {
@@ -407,6 +423,11 @@ impl Reader {
     #[must_use]
     pub fn own(&self) -> Option<super::Own> {
         self.fill.take_own()
+    }
+
+    /// Waits until the body is stored, or will not be: it has ended, or is too big.
+    pub async fn settled(&self) {
+        self.fill.log.settled(self.id).await;
     }
 
     /// The next piece of the body.

@@ -5,11 +5,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Company;
 use super::fill::{Fill, Meant};
 use super::log::Reader;
+use super::terms::Terms;
+use super::{Company, Fetch};
 use crate::key::Key;
-use crate::policy::RequestHead;
+use crate::policy::range::Spec;
+use crate::policy::{RequestHead, control};
 
 /// The fetches that others may follow, by key.
 #[derive(Debug, Default)]
@@ -32,14 +34,57 @@ pub(super) enum Joined {
     Follow(Reader),
 }
 
-/// Whether a request that looks for this company may follow this fetch.
-fn suits(company: &Company, fill: &Fill, request: &RequestHead) -> bool {
-    match (company, &fill.meant) {
-        (Company::Slice(wanted), Meant::Slice(fetched)) => wanted == fetched,
-        (Company::Slice(_), _) | (_, Meant::Slice(_)) => false,
-        (Company::Passing(first), _) => fill.will_soon_be_at(*first),
-        (_, Meant::ForLike(selecting)) => selecting.matches(request),
-        (company, Meant::ForAll) => matches!(company, Company::Any),
+/// A request that looks for a fetch to follow.
+#[derive(Debug)]
+pub(super) struct Seeker<'a> {
+    pub(super) fetch: &'a Fetch,
+    pub(super) company: &'a Company,
+    pub(super) terms: Terms,
+}
+
+/// Whether others may follow the fetch that a request causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Listed,
+    /// Its response will be for itself alone.
+    Unlisted,
+}
+
+impl Listing {
+    fn of(request: &RequestHead) -> Self {
+        // RFC 9111 §5.2.1.5.
+        if control::of_request(&request.headers).no_store { Self::Unlisted } else { Self::Listed }
+    }
+}
+
+impl Seeker<'_> {
+    fn may_follow(&self, fill: &Fill) -> bool {
+        self.suits(fill) && self.terms.allow(&fill.cause, &self.fetch.cause)
+    }
+
+    fn suits(&self, fill: &Fill) -> bool {
+        match (self.company, &fill.meant) {
+            (Company::Slice(wanted), Meant::Slice(fetched)) => wanted == fetched,
+            (Company::Range(wanted), Meant::Range(fetched)) => wanted == fetched,
+            (Company::Slice(_), _) | (_, Meant::Slice(_) | Meant::Range(_)) => false,
+            (Company::Range(Spec::From { first, .. }) | Company::Passing(first), _) => {
+                fill.will_soon_be_at(*first)
+            }
+            (_, Meant::ForLike(selecting)) => selecting.matches(&self.fetch.request),
+            (company, Meant::ForAll) => matches!(company, Company::Any),
+        }
+    }
+
+    /// For whom the fetch is that it causes; none if only for itself.
+    fn meant(&self) -> Option<Meant> {
+        match (Listing::of(&self.fetch.request), self.company) {
+            (Listing::Unlisted, _) => None,
+            (Listing::Listed, Company::Any) => Some(Meant::ForAll),
+            (Listing::Listed, Company::Alike(selecting)) => Some(Meant::ForLike(selecting.clone())),
+            (Listing::Listed, Company::Slice(slice)) => Some(Meant::Slice(*slice)),
+            (Listing::Listed, Company::Range(spec)) => Some(Meant::Range(*spec)),
+            (Listing::Listed, Company::Passing(_) | Company::Alone) => None,
+        }
     }
 }
 
@@ -47,31 +92,30 @@ impl Table {
     /// Joins a fetch that this request may follow, or lists a new one for others to follow.
     pub(super) fn join(
         &self,
-        key: &Key,
-        request: &RequestHead,
-        company: Company,
+        seeker: &Seeker<'_>,
         start: impl FnOnce(Meant) -> Reader,
         is_void: impl Fn(&Fill) -> bool,
     ) -> Joined {
-        if matches!(company, Company::Alone) {
+        if matches!(seeker.company, Company::Alone) {
             return Joined::Lead(start(Meant::ForAll));
         }
+        let key = &seeker.fetch.key;
         let mut shard = self.shard(key);
         let fills = shard.get(key).map_or(&[][..], Vec::as_slice);
-        let open = |fill: &&Arc<Fill>| suits(&company, fill, request) && !is_void(fill);
-        if let Some(reader) = fills.iter().filter(open).find_map(|fill| fill.reader()) {
+        let open = |fill: &&Arc<Fill>| seeker.may_follow(fill) && !is_void(fill);
+        // The newest first: an older one beside it takes long.
+        if let Some(reader) = fills.iter().rev().filter(open).find_map(|fill| fill.reader()) {
             return Joined::Follow(reader);
         }
-        let meant = match company {
-            Company::Any => Meant::ForAll,
-            Company::Alike(selecting) => Meant::ForLike(selecting),
-            Company::Slice(slice) => Meant::Slice(slice),
-            // What it fetches is one client's range.
-            Company::Passing(_) | Company::Alone => return Joined::Lead(start(Meant::ForAll)),
-        };
+        let Some(meant) = seeker.meant() else { return Joined::Lead(start(Meant::ForAll)) };
         let reader = start(meant);
         shard.entry(key.clone()).or_default().push(Arc::clone(reader.fill()));
         Joined::Lead(reader)
+    }
+
+    /// Lists a fetch for others to follow.
+    pub(super) fn list(&self, key: &Key, fill: &Arc<Fill>) {
+        self.shard(key).entry(key.clone()).or_default().push(Arc::clone(fill));
     }
 
     /// Nobody follows this fetch from now on.

@@ -60,8 +60,8 @@ pub enum Verdict {
     Validated(Arc<Object>),
     /// The origin failed, and this one may be served instead.
     Stale(Arc<Object>, StandIn),
-    /// It is for the request that caused the fetch only; see [`Own`].
-    Apart,
+    /// It is for the request that caused the fetch only, for this reason; see [`Own`].
+    Apart(Why),
     /// It is the origin's error, and goes to the request that caused the fetch; see [`Own`]. The others are told of it
     /// without asking an origin in trouble once each.
     Error(StatusCode),
@@ -71,6 +71,13 @@ pub enum Verdict {
     MustValidate(Unanswered),
     /// The request is not to be sent to any origin.
     Undeliverable(Undeliverable),
+}
+
+impl Verdict {
+    /// Whether another fetch may do better.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::MustValidate(_) | Self::Error(_) | Self::Undeliverable(_))
+    }
 }
 
 /// Why something stored stands in for the answer of an origin that failed.
@@ -139,6 +146,8 @@ pub enum Why {
     Unstorable(Unstorable),
     /// It is bigger than an object may be.
     TooBig,
+    /// Its length is not known, and a while ago it was bigger than an object may be.
+    WasTooBig,
 }
 
 impl Why {
@@ -148,12 +157,19 @@ impl Why {
         matches!(self, Self::Unstorable(why) if why.is_of_request())
     }
 
+    /// Whether it says nothing of what others would get that ask for the same, also of those that are like its request.
+    #[must_use]
+    pub fn says_nothing_of_others(self) -> bool {
+        let is_like = matches!(self, Self::Unstorable(Unstorable::Authorization | Unstorable::Part));
+        self.is_of_request() && !is_like
+    }
+
     /// As [`Unstorable::speaks_for_all`]; the size of one response does, too.
     #[must_use]
     pub fn speaks_for_all(self, status: StatusCode) -> bool {
         match self {
             Self::Unstorable(why) => why.speaks_for_all(status),
-            Self::TooBig => Failure::of(status).is_none(),
+            Self::TooBig | Self::WasTooBig => Failure::of(status).is_none(),
         }
     }
 
@@ -163,6 +179,7 @@ impl Why {
         match self {
             Self::Unstorable(why) => why.as_str(),
             Self::TooBig => "too-big",
+            Self::WasTooBig => "was-too-big",
         }
     }
 }

@@ -1,26 +1,29 @@
 //! Answers that an origin has a part in.
 
+mod company;
 mod head;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use company::{Next, alike};
 pub(super) use head::head;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Body as _;
 
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
 use super::held;
-use crate::flight::{self, Company, Fetch, Own, Part, Plan, Role, StandIn};
+use crate::flight::{self, Company, Fetch, Own, Part, Plan, Reader, Role, StandIn, Standing, Terms};
 use crate::key;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, deliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
-use crate::policy::range;
 use crate::policy::validate::Validators;
-use crate::policy::{self, Admit, Forward, RequestHead, ResponseHead, Reuse, Selecting};
+use crate::policy::{self, Admit, Forward, RequestHead, ResponseHead, Reuse};
 use crate::store::{Mode, Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -34,74 +37,91 @@ pub(super) async fn fetch(
     if let Err(why) = deliverable(&exchange.request, &edge.name) {
         return undeliverable(edge, why);
     }
-    let fetch = fetch_of(exchange, plan);
-    let at_first = company(&exchange.request, variants, &fetch.plan);
-    let mut company = at_first.clone();
-    let mut refused = 0;
+    let mut company = company::at_first(&exchange.request, variants, &plan);
+    let mut terms = company::terms(&plan);
+    let (mut fetch, mut why) = (fetch_of(edge, exchange, plan), why);
+    let mut is_refused = false;
     loop {
-        company = match edge.flights.fetch(&fetch, company).await {
-            None => Company::Alone,
-            Some(part) if refused == 0 && is_for_its_leader(&part) => at_first.clone(),
+        let next = match edge.flights.fetch(&fetch, &company, terms).await {
+            None => Next::Again,
+            Some(part) if !is_refused && company::is_for_its_leader(&part) => Next::Again,
             Some(part) => match share(edge, exchange, part, why) {
                 Shared::Answer(answer) => return *answer,
-                Shared::Not(other) if refused == 0 => other,
-                // Who goes alone is not refused, so this ends.
-                Shared::Not(_) => Company::Alone,
+                Shared::Not(next) => next,
             },
         };
-        refused += 1;
-    }
-}
-
-/// Whom to follow at first.
-fn company(request: &RequestHead, variants: &Variants, plan: &Plan) -> Company {
-    if let Plan::Slice(slice) = plan {
-        return Company::Slice(*slice);
-    }
-    if request.headers.contains_key(header::RANGE) {
-        // Who asks for a range gets that range, which is of no use to others; but others may fetch what it is in.
-        return match range::asked(&request.headers).as_deref() {
-            Some([range::Spec::From { first, .. }]) => Company::Passing(*first),
-            _ => Company::Alone,
-        };
-    }
-    // What the newest response varied on, the next one will.
-    variants.first().map_or(Company::Any, |newest| alike(request, &newest.entry.head))
-}
-
-fn alike(request: &RequestHead, response: &ResponseHead) -> Company {
-    let selecting = Selecting::of(request, response);
-    if selecting.names().next().is_none() { Company::Any } else { Company::Alike(selecting) }
-}
-
-/// Whether a fetch failed in a way that says little of the next one: its connection was lost, as one is that its origin
-/// was just closing, or its task, or it met an error that may be its request's own. No request of its followers was sent
-/// yet, so one of them leads the others once more; an origin that cannot be reached, or is too slow, is not tried again
-/// by each.
-fn is_for_its_leader(part: &Part) -> bool {
-    let passing = match &part.verdict {
-        flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why) => {
-            matches!(why.error, ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError)
+        match next {
+            // Who goes alone is not refused, so this ends.
+            _ if is_refused => company = Company::Alone,
+            Next::Alone => company = Company::Alone,
+            Next::Again => {}
+            Next::Look(other) => company = other,
+            Next::Validate(reader) => {
+                until_stored(edge, reader).await;
+                terms = Terms::LikeSince;
+                match anew(edge, exchange) {
+                    Anew::Answer(answer) => return *answer,
+                    Anew::Ask(plan, because) => (fetch.plan, why) = (plan, because),
+                    Anew::AsBefore => {}
+                }
+            }
         }
-        flight::Verdict::Error(_) => true,
-        _ => false,
-    };
-    part.role == Role::Follower && passing
+        is_refused = true;
+    }
+}
+
+/// Waits for what others fetched, so that it can be validated instead of being fetched again.
+async fn until_stored(edge: &Edge, reader: Reader) {
+    tokio::select! {
+        biased;
+        () = reader.settled() => {}
+        () = edge.clock.timer(STORING_LIMIT) => {}
+    }
+}
+
+/// Most pages have come in this time once their head has; who fetches more for himself loses no more.
+const STORING_LIMIT: Duration = Duration::from_secs(1);
+
+/// What to do by what is stored now.
+enum Anew {
+    Answer(Box<Answer>),
+    Ask(Plan, Forward),
+    AsBefore,
+}
+
+fn anew(edge: &Edge, exchange: &Exchange) -> Anew {
+    let Exchange { request, site, key, .. } = exchange;
+    let variants = edge.store.get(key, site.index);
+    let held = |variant: usize| Arc::clone(&variants[variant]);
+    match policy::reuse(request, &variants.entries(), &site.site.rules, edge.clock.now()) {
+        Reuse::Fresh { variant, freshness } => {
+            let verdict = Verdict::Hit(freshness);
+            let answer = held::answer(edge, exchange, &held(variant), verdict, freshness, Outcome::Hit);
+            Anew::Answer(answer.into())
+        }
+        Reuse::Revalidate { variant, validators, why, .. } => {
+            Anew::Ask(Plan::Validate { object: held(variant), validators }, why)
+        }
+        _ => Anew::AsBefore,
+    }
 }
 
 /// Whether a fetch answers a request that takes part in it.
 enum Shared {
     Answer(Box<Answer>),
-    Not(Company),
+    Not(Next),
 }
 
 fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Shared {
-    let Part { verdict, reader, role } = part;
+    let Part { verdict, reader, role, standing } = part;
     let leads = role == Role::Leader;
     let answer = match verdict {
         flight::Verdict::Filling(filling) => {
-            if !leads && !is_fresh_for(edge, exchange, &filling.entry) {
-                return Shared::Not(other_company(exchange, &filling));
+            match fit(edge, exchange, &filling.entry, standing) {
+                _ if leads => {}
+                Fit::Answers => {}
+                Fit::Validated => return Shared::Not(Next::Validate(reader)),
+                Fit::Not => return Shared::Not(company::of_variant(&exchange.request, &filling)),
             }
             let freshness = filling.entry.freshness(edge.clock.now());
             let status = Some(filling.response.status);
@@ -111,8 +131,11 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             held::streamed(edge, exchange, &filling, reader, role, verdict)
         }
         flight::Verdict::Validated(object) => {
-            if !leads && !is_fresh_for(edge, exchange, &object.entry) {
-                return Shared::Not(Company::Alone);
+            match fit(edge, exchange, &object.entry, standing) {
+                _ if leads => {}
+                Fit::Answers => {}
+                Fit::Validated => return Shared::Not(Next::Validate(reader)),
+                Fit::Not => return Shared::Not(Next::Alone),
             }
             let answer = validated(edge, exchange, &object, role, Kept::Stored, why);
             match leads.then(|| reader.own()).flatten() {
@@ -122,44 +145,69 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
         }
         flight::Verdict::Stale(object, stand_in) => {
             if !leads && !is_for(edge, exchange, &object.entry, stand_in) {
-                return Shared::Not(Company::Alone);
+                return Shared::Not(Next::Alone);
             }
             stood_in(edge, exchange, &object, stand_in, role, why)
         }
         // Only the leader may take it: it is there once.
-        flight::Verdict::Apart if !leads => return Shared::Not(Company::Alone),
+        flight::Verdict::Apart(why) if !leads && why.says_nothing_of_others() => {
+            return Shared::Not(Next::Again);
+        }
+        flight::Verdict::Apart(_) if !leads => return Shared::Not(Next::Alone),
         flight::Verdict::Error(status) if !leads => erred(edge, status, why),
-        flight::Verdict::Apart | flight::Verdict::Error(_) => match reader.own() {
+        flight::Verdict::Apart(_) | flight::Verdict::Error(_) => match reader.own() {
             Some(Own::Response(answered, unstored)) => {
                 selected(edge, exchange, answered, why, unstored.as_str())
             }
             Some(Own::Once(object, fields)) => {
                 with_fields(validated(edge, exchange, &object, role, Kept::NotStored, why), &fields)
             }
-            Some(Own::Fields(_)) | None => return Shared::Not(Company::Alone),
+            Some(Own::Fields(_)) | None => return Shared::Not(Next::Alone),
         },
         flight::Verdict::Failed(unanswered) => failed(edge, unanswered, role, why),
         flight::Verdict::MustValidate(unanswered) => must_validate(edge, unanswered, role, why),
         flight::Verdict::Undeliverable(why) if leads => undeliverable(edge, why),
-        flight::Verdict::Undeliverable(_) => return Shared::Not(Company::Alone),
+        flight::Verdict::Undeliverable(_) => return Shared::Not(Next::Alone),
     };
     Shared::Answer(Box::new(answer))
 }
 
-fn is_fresh_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> bool {
-    let rules = &exchange.site.site.rules;
-    matches!(policy::reuse(&exchange.request, &[entry], rules, edge.clock.now()), Reuse::Fresh { .. })
+/// Whether what another request fetched answers this one.
+enum Fit {
+    Answers,
+    /// Not without validation.
+    Validated,
+    Not,
+}
+
+fn fit(edge: &Edge, exchange: &Exchange, entry: &policy::Entry, standing: Standing) -> Fit {
+    let verdict = reuse(edge, exchange, entry);
+    match verdict {
+        Reuse::Fresh { .. } => Fit::Answers,
+        _ if !is_chosen(&verdict) => Fit::Not,
+        _ if standing == Standing::AsOwn => Fit::Answers,
+        _ => Fit::Validated,
+    }
+}
+
+fn reuse(edge: &Edge, exchange: &Exchange, entry: &policy::Entry) -> Reuse {
+    policy::reuse(&exchange.request, &[entry], &exchange.site.site.rules, edge.clock.now())
+}
+
+/// Whether the request's own fetch could have ended with the one entry that this is about.
+fn is_chosen(verdict: &Reuse) -> bool {
+    match verdict {
+        Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Revalidate { .. } => true,
+        Reuse::Fetch { reserve, .. } => reserve.is_some(),
+        Reuse::Complete { .. } | Reuse::Slice(_) | Reuse::Pass(_) | Reuse::Refuse(..) => false,
+    }
 }
 
 /// Whether this request's own fetch, had it failed so, could have ended with this entry.
 fn is_for(edge: &Edge, exchange: &Exchange, entry: &policy::Entry, StandIn { failure, .. }: StandIn) -> bool {
     let (request, rules, now) = (&exchange.request, &exchange.site.site.rules, edge.clock.now());
-    let chosen = match policy::reuse(request, &[entry], rules, now) {
-        Reuse::Fresh { .. } | Reuse::Stale { .. } | Reuse::Revalidate { .. } => true,
-        Reuse::Fetch { reserve, .. } => reserve.is_some(),
-        Reuse::Complete { .. } | Reuse::Slice(_) | Reuse::Pass(_) | Reuse::Refuse(..) => false,
-    };
-    chosen && StandIn::of(failure, &policy::after_failure(request, entry, failure, rules, now)).is_some()
+    is_chosen(&reuse(edge, exchange, entry))
+        && StandIn::of(failure, &policy::after_failure(request, entry, failure, rules, now)).is_some()
 }
 
 /// From what is stored, because the origin failed.
@@ -185,14 +233,6 @@ fn with_fields(mut answer: Answer, fields: &HeaderMap) -> Answer {
         }
     }
     answer
-}
-
-/// Whom to follow instead: requests that the response's Vary does not tell from this one.
-fn other_company(exchange: &Exchange, filling: &flight::Filling) -> Company {
-    if filling.entry.selecting.matches(&exchange.request) {
-        return Company::Alone;
-    }
-    alike(&exchange.request, &filling.response)
 }
 
 fn validated(
@@ -231,15 +271,16 @@ pub(super) fn refresh(edge: &Arc<Edge>, exchange: &Exchange, object: &Arc<Object
     } else {
         Plan::Validate { object, validators }
     };
-    let fetch = fetch_of(exchange, plan);
-    edge.flights.refresh(Fetch { request, ..fetch }, company);
+    let fetch = fetch_of(edge, exchange, plan);
+    edge.flights.refresh(Fetch { request, ..fetch }, &company);
 }
 
-fn fetch_of(exchange: &Exchange, plan: Plan) -> Fetch {
+fn fetch_of(edge: &Edge, exchange: &Exchange, plan: Plan) -> Fetch {
     Fetch {
         site: Arc::clone(&exchange.site),
         key: exchange.key.clone(),
         request: exchange.request.clone(),
+        cause: edge.flights.arrived(&exchange.request.headers),
         client: exchange.peer.client.ip(),
         version: exchange.version,
         early: Some(early(exchange)),
@@ -334,7 +375,7 @@ async fn keep(
     ticket: Ticket,
     why: Forward,
 ) -> Answer {
-    let fetch = fetch_of(exchange, Plan::Whole { reserve: None });
+    let fetch = fetch_of(edge, exchange, Plan::Whole { reserve: None });
     let part = edge.flights.adopt(fetch, answered, ticket).await;
     match share(edge, exchange, part, why) {
         Shared::Answer(answer) => *answer,
@@ -356,11 +397,16 @@ fn selected(
     detail: &'static str,
 ) -> Answer {
     let head = head_of(&answered);
-    let unmodified = policy::select::stands_for(&exchange.request, &head, answered.received);
+    let (request, received) = (&exchange.request, answered.received);
+    let length = answered.response.body().size_hint().exact();
+    let unmodified = policy::select::stands_for(request, &head, received);
+    let all = policy::select::all_as_part(request, &head, length, received);
     let mut answer = passed(edge, answered, why, Some(detail));
     if unmodified {
         answer.head = client::unmodified(&answer.head);
         answer.body = Body::empty();
+    } else if let Some(part) = all {
+        answer.head = client::all_as_part(&answer.head, part);
     }
     answer
 }

@@ -25,6 +25,7 @@ mod refreshing;
 mod replacing;
 mod rig;
 mod rules;
+mod sharing;
 mod slow;
 mod targeted;
 mod telling;

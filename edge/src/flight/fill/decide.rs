@@ -142,7 +142,7 @@ impl Task {
                 }
                 let own = policy::personal(&entry, &head);
                 let once = Arc::new(self.object(entry, Arc::clone(&object.body)));
-                self.fill.tell_apart(Own::Once(once, own));
+                self.fill.tell_apart(Own::Once(once, own), Why::Unstorable(why));
                 None
             }
             Freshened::Mismatch => {
@@ -215,8 +215,14 @@ impl Task {
         match policy::admit(&self.fetch.request, head, answered.asked, rules, answered.received) {
             Admit::Leave(why) => Err(Why::Unstorable(why)),
             Admit::Keep(_) if length > Some(self.fetch.site.site.max_object_bytes) => Err(Why::TooBig),
+            Admit::Keep(_) if length.is_none() && self.was_too_big(head, answered) => Err(Why::WasTooBig),
             Admit::Keep(lifetime) => Ok(lifetime),
         }
+    }
+
+    fn was_too_big(&self, head: &ResponseHead, answered: &Answered) -> bool {
+        let is_part = head.status == StatusCode::PARTIAL_CONTENT;
+        !is_part && self.flights.apart.is_big(&self.fetch.key, answered.received)
     }
 
     pub(super) fn entry(
@@ -231,12 +237,14 @@ impl Task {
 
     pub(super) fn apart(&self, answered: Answered, why: Why) -> Option<Storing> {
         let (key, status) = (&self.fetch.key, answered.response.status());
-        if why.speaks_for_all(status) {
-            self.flights.mark_apart(key, answered.received);
-            if let Some(object) = self.fetch.plan.held() {
-                // RFC 9111 §4.3.3: what is stored is suitable no more, also where this cannot take its place.
-                self.flights.store.forget(key, object);
-            }
+        if Failure::of(status).is_none() {
+            self.flights.apart.mark(key, why, answered.received);
+        }
+        if why.speaks_for_all(status)
+            && let Some(object) = self.fetch.plan.held()
+        {
+            // RFC 9111 §4.3.3: what is stored is suitable no more, also where this cannot take its place.
+            self.flights.store.forget(key, object);
         }
         match Failure::of(status) {
             Some(_) if !why.is_of_request() => {
@@ -244,7 +252,7 @@ impl Task {
                 self.tell(Verdict::Error(status))
             }
             _ => {
-                self.fill.tell_apart(Own::Response(answered, why));
+                self.fill.tell_apart(Own::Response(answered, why), why);
                 None
             }
         }

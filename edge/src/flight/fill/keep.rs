@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::arriving::Arriving;
 use super::{NEARLY_BYTES, Task};
 use crate::flight::log::LEFT_BEHIND;
-use crate::flight::verdict::{Filling, Plan, Verdict};
-use crate::policy::Entry;
+use crate::flight::verdict::{Filling, Plan, Verdict, Why};
+use crate::policy::{Content, Entry};
 use crate::store::{Body, Object};
 
 /// A response on its way into the store.
@@ -79,8 +79,9 @@ impl Task {
         if got <= self.fetch.site.site.max_object_bytes {
             return self.fill.log.reserve(piece);
         }
-        // The key's next response is likely to be as big: who asks for it had better not depend on others.
-        self.flights.mark_apart(&self.fetch.key, self.flights.clock.now());
+        // The key's next response is likely to be as big: who asks for it had better not depend on others, nor take as
+        // much of the memory for nothing.
+        self.flights.apart.mark(&self.fetch.key, Why::TooBig, self.flights.clock.now());
         false
     }
 
@@ -95,6 +96,7 @@ impl Task {
         let Some(entry) = filling.entry.clone().completed(body.bytes()) else {
             return self.flights.table.unlist(&self.fetch.key, &self.fill);
         };
+        let is_whole = matches!(entry.content, Content::Whole { .. });
         let object = Arc::new(self.object(entry, body));
         // Its bytes go into it, so a purge of it covers this as well.
         let part = match &self.fetch.plan {
@@ -103,6 +105,9 @@ impl Task {
         };
         self.flights.store.put(&self.fetch.key, object, part, &self.fill.ticket);
         self.flights.apart.clear(&self.fetch.key);
+        if is_whole {
+            self.flights.apart.clear_big(&self.fetch.key);
+        }
         self.flights.failing.clear(&self.fetch.key);
         self.flights.table.unlist(&self.fetch.key, &self.fill);
     }

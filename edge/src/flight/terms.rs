@@ -1,0 +1,116 @@
+//! Whose fetch answers a request as its own would.
+//!
+//! A response may be shared as far as it may be reused (RFC 9111 §4). What must be validated at each use (`no-cache`,
+//! `max-age=0`) may not be reused without forwarding the request (§5.2.2.4). A fetch that began after the request had
+//! come, for one that tells the origin the same of its user, is such a forwarding; one that began before is not: the
+//! origin may have changed since. So those who come while one is under way wait for it and share the next: however many
+//! ask, an origin is asked twice in the time that it takes to answer, and nobody gets what is older than his question.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// A place in the order in which requests arrive and fetches begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+/// Gives out moments.
+#[derive(Debug, Default)]
+pub(super) struct Moments(AtomicU64);
+
+impl Moments {
+    /// One later than all before.
+    pub(super) fn next(&self) -> Moment {
+        Moment(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What tells an origin whose request it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    authorization: Vec<HeaderValue>,
+    cookies: Vec<HeaderValue>,
+}
+
+impl Credentials {
+    /// Those of a request.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let all = |name| headers.get_all(name).iter().cloned().collect();
+        Self { authorization: all(header::AUTHORIZATION), cookies: all(header::COOKIE) }
+    }
+
+    /// Whether the response is likely to be for this request only: RFC 9111 §3.5.
+    pub(super) fn authorize(&self) -> bool {
+        !self.authorization.is_empty()
+    }
+}
+
+/// Which fetches will do for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terms {
+    /// Any: what is stored would do as well.
+    Any,
+    /// One with its own credentials: what is stored must be validated, and so must what is fetched.
+    Like,
+    /// The same, begun since it arrived: that is as good as its own.
+    LikeSince,
+}
+
+/// What the terms are about, of a request or of a fetch.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// When it arrived, or began.
+    pub at: Moment,
+    /// Whose it is.
+    pub credentials: Credentials,
+}
+
+impl Terms {
+    /// Whether a fetch with this cause will do for a request with that.
+    pub(super) fn allow(self, fetch: &Cause, request: &Cause) -> bool {
+        let is_alike = fetch.credentials == request.credentials;
+        match self {
+            // Who has no authorization would wait for what is not for him.
+            Self::Any => request.credentials.authorize() || !fetch.credentials.authorize(),
+            Self::Like => is_alike,
+            Self::LikeSince => is_alike && fetch.at > request.at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::fields;
+
+    #[test]
+    fn a_fetch_will_do_if_it_is_like_the_requests_own() {
+        let moments = Moments::default();
+        let [before, request, after] = [moments.next(), moments.next(), moments.next()];
+        let cause = |at, sent: &[(&str, &str)]| Cause { at, credentials: Credentials::of(&fields(sent)) };
+        let (none, a, b) = (&[][..], &[("cookie", "a")][..], &[("cookie", "b")][..]);
+        let authorized = &[("authorization", "x")][..];
+        for (asking, fetching, any, like, since) in [
+            (none, none, true, true, true),
+            (a, a, true, true, true),
+            (a, b, true, false, false),
+            (none, a, true, false, false),
+            (none, authorized, false, false, false),
+            (authorized, none, true, false, false),
+            (authorized, authorized, true, true, true),
+        ] {
+            let asking = cause(request, asking);
+            for (at, is_since) in [(before, false), (after, true)] {
+                let fetch = cause(at, fetching);
+                assert_eq!(Terms::Any.allow(&fetch, &asking), any, "{fetch:?} {asking:?}");
+                assert_eq!(Terms::Like.allow(&fetch, &asking), like, "{fetch:?} {asking:?}");
+                assert_eq!(
+                    Terms::LikeSince.allow(&fetch, &asking),
+                    since && is_since,
+                    "{fetch:?} {asking:?}"
+                );
+            }
+        }
+    }
+}
