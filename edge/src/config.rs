@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use host::{HostPattern, Sites};
+use ipnet::IpNet;
 pub use place::ConfigError;
 
 use crate::key::KeyRules;
@@ -38,6 +39,8 @@ pub struct Config {
     pub name: String,
     /// Public listeners, HTTP/1.1. Port 0 takes a free port.
     pub listen: Vec<SocketAddr>,
+    /// Peers that say who their clients are and over what these asked.
+    pub trusted_proxies: Vec<IpNet>,
     /// The memory store.
     pub cache: Cache,
     /// The sites and which host names are theirs.

@@ -34,6 +34,7 @@ pub mod reuse;
 pub mod rewrite;
 pub mod rules;
 pub mod select;
+pub mod sender;
 pub mod structured;
 pub mod tags;
 #[cfg(test)]

@@ -176,6 +176,7 @@ fn edge(config: Config, clock: Clock) -> Edge {
         clock,
         metrics,
         limits: config.limits,
+        trusted_proxies: config.trusted_proxies,
         draining: AtomicBool::new(false),
     }
 }

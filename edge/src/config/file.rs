@@ -27,6 +27,7 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
     Ok(Config {
         name: name(file.name)?,
         listen: file.listen.into_inner(),
+        trusted_proxies: site::networks(&file.trusted_proxies)?,
         cache,
         sites,
         admin: file.admin.map(|admin| Admin {
@@ -59,6 +60,8 @@ const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it 
 struct File {
     name: Option<Spanned<String>>,
     listen: Spanned<Vec<SocketAddr>>,
+    #[serde(default)]
+    trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]
     cache: CacheTable,
     #[serde(default)]

@@ -138,7 +138,7 @@ fn claim(
     }
 }
 
-fn networks(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
+pub(super) fn networks(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
     let network = |text: &Spanned<String>| {
         let address = || text.get_ref().parse::<IpAddr>().map(IpNet::from);
         text.get_ref().parse().or_else(|_| address()).map_err(|_| {

@@ -113,6 +113,7 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     };
     check("listen = [\"127", "lisen = [\"127", "2:1", "did you mean `listen`?");
     check("memory = ", "memroy = ", "4:1", "did you mean `memory`?");
+    check("8080\"]", "8080\"]\ntrusted_proxies = [\"10/8\"]", "3:20", "write \"10.0.0.0/8\"");
     check("\"lfu\"", "\"lur\"", "5:12", "did you mean `lru`?");
     check("\"512MiB\"", "\"512\"", "4:10", "such as \"512MiB\"");
     check("\"512MiB\"", "512", "4:10", "such as \"512MiB\"");

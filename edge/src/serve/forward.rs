@@ -281,7 +281,7 @@ fn fetch_of(edge: &Edge, exchange: &Exchange, plan: Plan) -> Fetch {
         key: exchange.key.clone(),
         request: exchange.request.clone(),
         cause: edge.flights.arrived(&exchange.request.headers),
-        client: exchange.peer.client.ip(),
+        client: exchange.peer.client,
         version: exchange.version,
         early: Some(early(exchange)),
         plan,
@@ -326,7 +326,7 @@ fn as_sent(
     upload: RequestBody,
 ) -> Result<Request<RequestBody>, Undeliverable> {
     let Exchange { request, version, peer, .. } = exchange;
-    let hop = Hop { name: &edge.name, client: peer.client.ip(), version: *version };
+    let hop = Hop { name: &edge.name, client: peer.client, version: *version };
     let headers = fields(request, &Ask::AsSent, &hop)?;
     let mut asked = Request::new(upload);
     *asked.method_mut() = request.method.clone();

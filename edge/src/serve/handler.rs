@@ -1,6 +1,6 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use ipnet::IpNet;
 
 use super::answer::Answer;
 use super::body::Body;
@@ -22,6 +23,7 @@ use crate::origin::RequestBody;
 use crate::policy::headers::origin;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
+use crate::policy::sender::{Sender, sender};
 use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
 use crate::policy::{encoding, rewrite};
 use crate::store::Store;
@@ -42,13 +44,15 @@ pub(crate) struct Edge {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
+    /// Whose word on their clients is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) draining: AtomicBool,
 }
 
 /// The two ends of a client's connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
-    pub(super) client: SocketAddr,
+    pub(super) client: IpAddr,
     pub(super) local: SocketAddr,
 }
 
@@ -101,7 +105,7 @@ pub(super) async fn handle(
 }
 
 fn turned_away(peer: Peer, answer: Answer) -> Response<Body> {
-    tracing::info!(target: "verge_edge::request", client = %peer.client.ip(), status = answer.head.status.as_u16(),
+    tracing::info!(target: "verge_edge::request", client = %peer.client, status = answer.head.status.as_u16(),
         cache = answer.outcome.as_str(), why = answer.why);
     answer.into_response()
 }
@@ -195,7 +199,9 @@ fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, 
         let sentence = "CONNECT is not for a cache";
         return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
-    let uri = target::absolute(&uri, &mut headers, peer.local)
+    let Sender { client, scheme } = sender(peer.client, &headers, &edge.trusted_proxies);
+    let peer = Peer { client, ..peer };
+    let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
     let Some(Found { request, site, key }) = edge.find(RequestHead { method, uri: uri.clone(), headers })
     else {
@@ -213,7 +219,7 @@ fn tell(exchange: &Exchange, answer: &Answer, waited: std::time::Duration) {
     let Exchange { request, peer, site, .. } = exchange;
     tracing::info!(
         target: "verge_edge::request",
-        client = %peer.client.ip(),
+        client = %peer.client,
         method = %request.method,
         uri = %request.uri,
         status = answer.head.status.as_u16(),

@@ -64,7 +64,7 @@ impl Floor {
         tokio::select! {
             (stream, client, permit) = accepted => {
                 let local = stream.local_addr().unwrap_or(UNKNOWN);
-                Some((stream, Peer { client, local }, permit))
+                Some((stream, Peer { client: client.ip(), local }, permit))
             }
             () = self.closed.cancelled() => None,
         }

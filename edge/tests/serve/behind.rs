@@ -1,0 +1,63 @@
+//! Behind a proxy that ends TLS: who the client is and over what it asks is that proxy's to say, and nobody else's.
+
+use std::sync::Arc;
+
+use super::rig::{Origin, Rig, response};
+
+const FRESH: &str = "Cache-Control: max-age=60\r\n";
+const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]";
+
+/// An application that wants HTTPS, as many do, and says what it was told.
+async fn application() -> Arc<Origin> {
+    Origin::answering(|head| {
+        let told = |name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            let values: Vec<&str> =
+                lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
+            values.join("+")
+        };
+        let all = ["x-forwarded-for", "x-forwarded-proto", "forwarded"].map(told).join(" ");
+        match told("x-forwarded-proto").as_str() {
+            "https" => response("200 OK", FRESH, &all),
+            _ => response("301 Moved", &format!("{FRESH}Location: https://site.test/a\r\n"), &all),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_word_reaches_the_origin_and_the_key() {
+    let origin = application().await;
+    let rig = Rig::with(&[origin.address], TRUSTED, "").await;
+    let https = "X-Forwarded-For: 198.51.100.9, 192.0.2.1, 10.0.0.7\r\nX-Forwarded-Proto: https\r\n";
+    let told = "192.0.2.1 https for=192.0.2.1;host=\"site.test\";proto=https";
+    let over_http = rig.get("/a").await;
+    assert_eq!(over_http.status, 301);
+    for is_hit in [false, true] {
+        let got = rig.client().await.get_with("/a", https).await;
+        assert_eq!((got.status, got.text().as_str()), (200, told));
+        assert_eq!(got.cache_status().contains("hit"), is_hit);
+        let got = rig.get("/a").await;
+        assert_eq!(got.status, 301);
+        got.assert_hit();
+    }
+    // It is a resource of its own, also where it is purged.
+    assert_eq!(rig.ask("/purge", "{\"url\": \"https://site.test/a\"}").await.status, 200);
+    rig.get("/a").await.assert_hit();
+    rig.client().await.get_with("/a", https).await.assert_forwarded();
+    assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test]
+async fn what_others_say_of_themselves_reaches_nobody() {
+    for trusted in ["", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"] {
+        let origin = application().await;
+        let rig = Rig::with(&[origin.address], trusted, "").await;
+        let made_up = "X-Forwarded-For: 10.0.0.7\r\nX-Forwarded-Proto: https\r\nForwarded: for=10.0.0.7;proto=https\r\n";
+        let got = rig.client().await.get_with("/a", made_up).await;
+        let told = "127.0.0.1 http for=127.0.0.1;host=\"site.test\";proto=http";
+        assert_eq!((got.status, got.text().as_str()), (301, told), "{trusted}");
+        rig.get("/a").await.assert_hit();
+        assert_eq!(origin.count(), 1);
+    }
+}
