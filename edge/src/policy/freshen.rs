@@ -47,9 +47,12 @@ pub fn freshen(
     if validate::likeness(&entry.head.headers, &not_modified.headers) == Likeness::Different {
         return Freshened::Mismatch;
     }
-    // RFC 9111 §7.3: a cookie that a 304 sets is its client's, and what is stored is everyone's.
     let mut newer = not_modified.headers.clone();
-    newer.remove(header::SET_COOKIE);
+    if !entry.head.headers.contains_key(header::SET_COOKIE) {
+        // RFC 9111 §7.3: such a cookie is its client's, and what is stored is everyone's. Where the origin has given
+        // everyone a cookie, §3.2 has the 304 update it.
+        newer.remove(header::SET_COOKIE);
+    }
     let headers = updated(&entry.head.headers, &newer);
     let head = ResponseHead { status: entry.head.status, headers };
     // What is stored is the response to a GET, whatever method found it still good.
@@ -323,6 +326,15 @@ mod tests {
         check_cookies(&rules, &[private, ("connection", "x"), ("x", "ALICE")], &[], &[]);
         let strip = Rules { set_cookie: super::super::rules::SetCookie::Strip, ..Rules::default() };
         check_cookies(&strip, &[cookie], &["x"], &[cookie]);
+    }
+
+    #[test]
+    fn a_cookie_that_everyone_was_given_is_updated_like_any_field() {
+        let everyones = stored(&[("etag", "\"a\""), ("cache-control", "max-age=9"), ("set-cookie", "a=b")]);
+        let Freshened::Keep(entry) = freshened(&everyones, &[("set-cookie", "a=c")]) else { panic!() };
+        assert_eq!(entry.head.headers["set-cookie"], "a=c");
+        let Freshened::Keep(entry) = freshened(&everyones, &[]) else { panic!() };
+        assert_eq!(entry.head.headers["set-cookie"], "a=b");
     }
 
     #[test]
