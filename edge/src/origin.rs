@@ -154,6 +154,12 @@ impl Origins {
                 Exchange::Lost(error @ ProxyError::HttpRequestError) => {
                     return Err(Unanswered { failure: Failure::Unreachable, error });
                 }
+                // It is up and has answered, and would answer so again: a client that asks for what is framed wrongly
+                // must not put it out of service.
+                Exchange::Lost(error @ ProxyError::HttpResponseTransferCoding) => {
+                    origin.health.succeeded();
+                    return Err(Unanswered { failure: failure(error), error });
+                }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
             origin.health.failed(fault(error), received);

@@ -44,12 +44,13 @@ pub(crate) fn hides_segments(path: &str) -> bool {
 
 const HIDING: &[&str] = &["%00", "%0a", "%0d", "%23", "%25", "%2f", "%3b", "%3f", "%5c", "\\", "..;", "/.;"];
 
-/// The path as an origin might read it that decodes all of it, twice, takes `\` for `/`, cuts parameters off, and merges
-/// slashes. For rules that forbid: what may be read as forbidden is.
+/// The path as an origin might read it that decodes all of it, twice, ends it at what ends a path or a line, takes `\`
+/// for `/`, cuts parameters off, and merges slashes. For rules that forbid: what may be read as forbidden is.
 pub(crate) fn loosest_reading(path: &str) -> String {
     let once = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let path = once(&once(path)).replace('\\', "/");
-    let segments = path.split('/').map(|segment| segment.split([';', '\0']).next().unwrap_or_default());
+    let decoded = once(&once(path));
+    let path = decoded.split(['?', '#', '\0', '\r', '\n']).next().unwrap_or_default().replace('\\', "/");
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
     let kept: Vec<&str> = segments.filter(|segment| !segment.is_empty()).collect();
     let end = if path.ends_with('/') { "/" } else { "" };
     without_dot_segments(&format!("/{}{end}", kept.join("/")))
@@ -157,6 +158,10 @@ mod tests {
             "/x/..;a=b/admin;c/x",
             "/%61dmin/x",
             "/admin/x%00.css",
+            "/admin/x%3fy/z.css",
+            "/admin/x%23y",
+            "/admin/x%250ay",
+            "/admin/x%0d/z",
         ] {
             assert_eq!(loosest_reading(path), "/admin/x", "{path}");
         }

@@ -77,7 +77,11 @@ pub fn slice(request: &RequestHead, entry: &Entry, held: &Part) -> Option<Part> 
 pub fn stands_for(request: &RequestHead, response: &ResponseHead, received: SystemTime) -> bool {
     let reads = request.method == Method::GET || request.method == Method::HEAD;
     let reaches = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    reads && reaches && is_unmodified(request, response, received)
+    // RFC 9110 §13.1.3: without a modification date the condition is ignored; the date of the response stands for it in
+    // what is stored only (RFC 9111 §4.3.2).
+    let dated = request.headers.contains_key(header::IF_NONE_MATCH)
+        || date::single(&response.headers, &header::LAST_MODIFIED, received).is_some();
+    reads && reaches && dated && is_unmodified(request, response, received)
 }
 
 /// What a 206 in the place of this 200 of `length` bytes, which is passed on and not stored, holds: all of it, if that is
@@ -213,6 +217,9 @@ mod tests {
             assert_eq!(stands_for(&get(&[asking]), &response, now), expected, "{asking:?} {status}");
             assert!(!stands_for(&request("POST", "http://a.example/", &[asking]), &response, now));
         }
+        let undated = response(200, &[ETAG]);
+        let asking = get(&[("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]);
+        assert!(!stands_for(&asking, &undated, crate::policy::testing::at(1000)), "without Last-Modified");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use company::{Next, alike};
 pub(super) use head::head;
 use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 use super::answer::Answer;
@@ -404,12 +405,23 @@ fn selected(
     let mut answer = passed(edge, answered, why, Some(detail));
     if unmodified {
         answer.head = client::unmodified(&answer.head);
-        answer.body = Body::empty();
+        let unwanted = std::mem::replace(&mut answer.body, Body::empty());
+        if length.is_some_and(|length| length <= READ_OUT_BYTES) {
+            tokio::spawn(read_out(unwanted));
+        }
     } else if let Some(part) = all {
         answer.head = client::all_as_part(&answer.head, part);
     }
     answer
 }
+
+/// To the end of a body that nobody wants, so that its connection serves again.
+async fn read_out(mut body: Body) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// Reading more costs more than a new connection.
+const READ_OUT_BYTES: u64 = 256 << 10;
 
 fn passed(edge: &Edge, answered: Answered, why: Forward, detail: Option<&'static str>) -> Answer {
     let Answered { response, received, .. } = answered;

@@ -48,7 +48,7 @@ pub(super) fn absolute(
     let host = match (headers.get(header::HOST), uri.authority()) {
         (Some(host), _) => normal(host.to_str().map_err(|_| Misdirected::NotUri)?, scheme),
         (None, Some(authority)) => normal(authority.as_str(), scheme),
-        (None, None) => local.to_string(),
+        (None, None) => normal(&SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(), scheme),
     };
     let host = HeaderValue::try_from(host).map_err(|_| Misdirected::NotUri)?;
     headers.insert(header::HOST, host.clone());
@@ -109,6 +109,9 @@ mod tests {
         check("http://x.test", Some("x.test"), Ok("http://x.test/"));
         check("http://x.test/a", None, Ok("http://x.test/a"));
         check("/a", None, Ok("http://127.0.0.1:8080/a"));
+        let mapped = "[::ffff:192.0.2.1]:80".parse().unwrap();
+        let uri = absolute(&"/a".parse().unwrap(), &mut HeaderMap::new(), mapped, Scheme::Http);
+        assert_eq!(uri.unwrap(), "http://192.0.2.1/a");
         check("/a", Some("[::1]:81"), Ok("http://[::1]:81/a"));
         check("https://x.test/", Some("x.test"), Err(Misdirected::Scheme));
     }

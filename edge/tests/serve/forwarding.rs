@@ -168,6 +168,21 @@ async fn a_condition_on_what_is_not_stored_is_judged() {
 }
 
 #[tokio::test]
+async fn a_body_that_a_304_stands_for_is_read_out_and_its_connection_serves_again() {
+    let body = "x".repeat(50_000);
+    let origin =
+        Origin::answering(move |_| response("200 OK", "Cache-Control: private\r\nETag: \"v1\"\r\n", &body))
+            .await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    for _ in 0..20 {
+        assert_eq!(client.get_with("/a", "If-None-Match: \"v1\"\r\n").await.status, 304);
+    }
+    // Who asks at once may find it still being read.
+    assert!(origin.connections() < 10, "{}", origin.connections());
+}
+
+#[tokio::test]
 async fn the_last_hop_that_is_wanted_answers_itself() {
     let origin = Origin::answering(|_| response("200 OK", "", "origin")).await;
     let rig = Rig::start(&[origin.address]).await;

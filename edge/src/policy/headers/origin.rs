@@ -124,7 +124,7 @@ pub fn withheld(headers: &HeaderMap) -> Vec<HeaderName> {
 pub fn is_withheld(name: &HeaderName) -> bool {
     // Asked of each field of each request: most begin otherwise.
     let name = name.as_str();
-    matches!(name.as_bytes()[0], b'c' | b'f' | b'p' | b't' | b'x')
+    matches!(name.as_bytes()[0], b'c' | b'f' | b'p' | b't' | b'w' | b'x')
         && if name.contains('_') { is_listed(&name.replace('_', "-")) } else { is_listed(name) }
 }
 
@@ -141,16 +141,21 @@ const X_FORWARDED: &str = "x-forwarded-";
 /// By some framework or gateway taken for the request's own host, scheme, path, method or client; `proxy` by scripts for
 /// their environment's (CVE-2016-5385). No browser sends any of them. In order.
 const WITHHELD: &[&str] = &[
+    "cf-connecting-ip",
     "client-ip",
+    "fastly-client-ip",
     "forwarded",
     "forwarded-for",
     "forwarded-host",
     "forwarded-proto",
     "front-end-https",
     "proxy",
+    "proxy-client-ip",
     "true-client-ip",
+    "wl-proxy-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-envoy-external-address",
     "x-forwarded",
     "x-forwarder-for",
     "x-host",
@@ -165,12 +170,17 @@ const WITHHELD: &[&str] = &[
     "x-original-host",
     "x-original-method",
     "x-original-path",
+    "x-original-proto",
+    "x-original-scheme",
     "x-original-uri",
     "x-original-url",
+    "x-originating-ip",
     "x-override-url",
     "x-proxy-host",
     "x-proxy-url",
     "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
     "x-request-uri",
     "x-rewrite-uri",
     "x-rewrite-url",
@@ -300,6 +310,7 @@ mod tests {
             "x-real-ip",
             "Client_IP",
             "x-host",
+            "WL-Proxy-Client-IP",
         ] {
             assert!(is_withheld(&name.parse().unwrap()), "{name}");
         }

@@ -337,7 +337,9 @@ impl Cache {
                 if let Some(chosen) = chosen.filter(|_| !said.is_forbidden_by(asking)) {
                     self.stored.remove(chosen);
                 }
-                let asking = Asking { range: None, ..asking.clone() };
+                // RFC 9110 §13.1.3: only a modification date can be compared with one.
+                let since = asking.if_modified_since.filter(|_| said.last_modified.is_some());
+                let asking = Asking { range: None, if_modified_since: since, ..asking.clone() };
                 Stored::new(said, &asking, now).answer(&asking, None)
             }
             Met::NotModified(said) => self.validated(chosen.expect("what was validated"), asking, said, now),
