@@ -1,15 +1,14 @@
 //! What a 304 or the answer to a HEAD does to a stored response (RFC 9111 §4.3.4, §4.3.5).
 
+mod head;
+
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+pub use head::{HeadEffect, freshen_by_head};
+use http::{HeaderMap, HeaderName, Method, header};
 
-use super::headers::origin::CONDITIONS;
-use super::reuse::has_body;
 use super::validate::{self, Likeness};
-use super::{
-    Admit, Content, Entry, RequestHead, ResponseHead, Rules, Selecting, Unstorable, admit, control, headers,
-};
+use super::{Admit, Content, Entry, RequestHead, ResponseHead, Rules, Selecting, Unstorable, admit, headers};
 
 /// A stored response after a 304.
 #[derive(Clone, Debug)]
@@ -21,17 +20,6 @@ pub enum Freshened {
     ServeOnce(Entry, Unstorable),
     /// The 304 names another representation: RFC 9111 §4.3.4 forbids using it. Fetch without conditions.
     Mismatch,
-}
-
-/// What a response to a forwarded HEAD does to the stored GET.
-#[derive(Clone, Debug)]
-pub enum HeadEffect {
-    /// It describes the same representation: replace the stored head by this one.
-    Freshen(Box<Entry>),
-    /// It describes another one: drop the stored response, or treat it as stale.
-    Invalidate,
-    /// It says nothing about it.
-    Leave,
 }
 
 /// The stored response with the fields of a 304 to our conditional request. `request` is the client's, `asked` when
@@ -79,32 +67,6 @@ pub fn personal(renewed: &Entry, not_modified: &ResponseHead) -> HeaderMap {
         fields.remove(name);
     }
     fields
-}
-
-/// What a 200 to a forwarded HEAD does to the stored GET that it could have chosen; a 304 to one goes to [`freshen`].
-/// Its head is as for a GET: see [`super::encoding::confirmed`].
-pub fn freshen_by_head(
-    request: &RequestHead,
-    entry: &Entry,
-    response: &ResponseHead,
-    asked: SystemTime,
-    rules: &Rules,
-    now: SystemTime,
-) -> HeadEffect {
-    if response.status != StatusCode::OK || entry.head.status != StatusCode::OK || !is_plain(request) {
-        return HeadEffect::Leave;
-    }
-    match size(entry, response) {
-        Size::Other => return HeadEffect::Invalidate,
-        _ if !has_same_validators(entry, response) => return HeadEffect::Invalidate,
-        Size::Unknown if !has_validator(response) => return HeadEffect::Leave,
-        Size::Unknown | Size::Same => {}
-    }
-    match freshen(request, entry, response, asked, rules, now) {
-        Freshened::Keep(entry) => HeadEffect::Freshen(Box::new(entry)),
-        Freshened::ServeOnce(_, why) if why.is_of_request() => HeadEffect::Leave,
-        Freshened::ServeOnce(..) | Freshened::Mismatch => HeadEffect::Invalidate,
-    }
 }
 
 /// RFC 9111 §3.2: all received fields replace the stored ones, but for those that describe the stored bytes.
@@ -156,52 +118,6 @@ fn renewed(
     Entry { head, asked, received: now, lifetime, selecting, content: entry.content }
 }
 
-/// Whether the answer to this request is what anyone would get: a client must not be able to choose an answer that
-/// changes what others are served.
-fn is_plain(request: &RequestHead) -> bool {
-    let told = |name: &HeaderName| request.headers.contains_key(name);
-    !CONDITIONS.iter().any(told)
-        && !told(&header::AUTHORIZATION)
-        && !has_body(request)
-        && !control::of_request(&request.headers).no_store
-}
-
-/// What the answer to a HEAD says of the size of what is stored.
-enum Size {
-    Same,
-    Other,
-    /// It speaks of another coding, as when ours was made here.
-    Unknown,
-}
-
-/// RFC 9111 §4.3.5: a `Content-Length`, if there is one, must be the stored length.
-fn size(entry: &Entry, response: &ResponseHead) -> Size {
-    let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
-    if coding(&entry.head.headers) != coding(&response.headers) {
-        return Size::Unknown;
-    }
-    let stored = match entry.content {
-        Content::Whole { length } => length,
-        Content::Part(part) => part.complete,
-    };
-    let told =
-        response.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if told.is_none() || stored.is_none() || told == stored { Size::Same } else { Size::Other }
-}
-
-fn has_validator(response: &ResponseHead) -> bool {
-    response.headers.contains_key(header::ETAG) || response.headers.contains_key(header::LAST_MODIFIED)
-}
-
-/// RFC 9111 §4.3.5: every validator received must be the stored one.
-fn has_same_validators(entry: &Entry, response: &ResponseHead) -> bool {
-    let same = |name: &HeaderName| {
-        let told = response.headers.get(name);
-        told.is_none() || told == entry.head.headers.get(name)
-    };
-    same(&header::ETAG) && same(&header::LAST_MODIFIED)
-}
-
 impl Freshened {
     /// A label for logs.
     pub fn as_str(&self) -> &'static str {
@@ -213,20 +129,9 @@ impl Freshened {
     }
 }
 
-impl HeadEffect {
-    /// A label for logs.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Freshen(_) => "freshened",
-            Self::Invalidate => "invalidated",
-            Self::Leave => "left",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, get, request, response, stored, stored_for};
+    use super::super::testing::{at, get, response, stored, stored_for};
     use super::*;
 
     const STORED: [(&str, &str); 5] = [
@@ -390,63 +295,5 @@ mod tests {
         assert_eq!(after(&[]), entry.selecting);
         assert_eq!(after(&[("vary", "FOO")]), entry.selecting);
         assert!(after(&[("vary", "foo, bar")]).matches(&get(&[])));
-    }
-
-    #[test]
-    fn head_updates_what_it_describes() {
-        let head = request("HEAD", "http://a.example/", &[]);
-        let check = |status, fields: &[(&str, &str)], expected: &str| {
-            let effect = freshen_by_head(
-                &head,
-                &stored(&STORED),
-                &response(status, fields),
-                at(1999),
-                &Rules::default(),
-                at(2000),
-            );
-            assert_eq!(effect.as_str(), expected, "{status} {fields:?}");
-        };
-        let coding = ("content-encoding", "gzip");
-        check(200, &[coding, ("etag", "\"a\""), ("content-length", "100")], "freshened");
-        check(200, &[coding, ("cache-control", "max-age=1000")], "freshened");
-        check(200, &[coding, ("etag", "\"b\"")], "invalidated");
-        check(200, &[coding, ("etag", "\"a\""), ("content-length", "99")], "invalidated");
-        check(200, &[coding, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], "invalidated");
-        check(200, &[coding, ("cache-control", "no-store")], "invalidated");
-        check(410, &[("etag", "\"b\"")], "left");
-        check(503, &[], "left");
-        // Of another coding only a validator tells anything.
-        check(200, &[("etag", "\"a\""), ("content-length", "99")], "freshened");
-        check(200, &[("etag", "\"b\""), ("content-length", "100")], "invalidated");
-        check(200, &[("content-length", "100")], "left");
-        check(200, &[("cache-control", "no-store"), ("etag", "\"a\"")], "invalidated");
-    }
-
-    /// RFC 9111 §4.3.5 is about answers that a GET could have had; a client must not write them.
-    #[test]
-    fn a_head_that_asks_for_something_special_teaches_nothing() {
-        let check = |own: &[(&str, &str)], expected: &str| {
-            for newer in [[("etag", "\"a\""), ("x", "2")], [("etag", "\"b\""), ("x", "2")]] {
-                let head = request("HEAD", "http://a.example/", own);
-                let (entry, newer) = (stored(&STORED), response(200, &newer));
-                let effect = freshen_by_head(&head, &entry, &newer, at(1999), &Rules::default(), at(2000));
-                assert_eq!(effect.as_str() == "left", expected == "left", "{own:?}: {effect:?}");
-            }
-        };
-        check(&[], "taught");
-        check(&[("accept", "*/*"), ("cookie", "a=b"), ("content-length", "0")], "taught");
-        for own in [
-            ("if-match", "\"zz\""),
-            ("if-none-match", "\"zz\""),
-            ("if-modified-since", "Thu, 01 Jan 1970 00:00:00 GMT"),
-            ("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT"),
-            ("range", "bytes=0-1"),
-            ("cache-control", "no-store"),
-            ("authorization", "x"),
-            ("content-length", "4"),
-            ("transfer-encoding", "chunked"),
-        ] {
-            check(&[own], "left");
-        }
     }
 }
