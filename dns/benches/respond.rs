@@ -2,7 +2,8 @@
 //!
 //! Each kind of question is asked of the same zone of 100,000 names, in both views, many times over. The figures of a
 //! shared machine are noise except against each other; for decisions count instructions:
-//! `valgrind --tool=callgrind target/release/deps/respond-* --once hit`.
+//! `valgrind --tool=callgrind --toggle-collect='*respond*round*' target/release/deps/respond-* --once --few hit`, where
+//! `--few` makes a zone of 1,000 names, which is read sooner and costs as many instructions.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::collections::HashSet;
@@ -20,15 +21,17 @@ use verge_dns::zone::set::{Served, Zones};
 use verge_dns::zone::{SourceFile, file};
 
 const NAMES: usize = 100_000;
+const FEW_NAMES: usize = 1_000;
 /// Different questions of one kind, so that caches are as cold as under load.
 const QUESTIONS: usize = 20_000;
 
 fn main() {
     let mut kinds: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let once = kinds.iter().any(|arg| arg == "--once");
+    let names = if kinds.iter().any(|arg| arg == "--few") { FEW_NAMES } else { NAMES };
     kinds.retain(|kind| !kind.starts_with("--"));
-    let world = world();
-    for (kind, questions) in questions() {
+    let world = world(names);
+    for (kind, questions) in questions(names) {
         if !kinds.is_empty() && !kinds.iter().any(|wanted| wanted == kind) {
             continue;
         }
@@ -70,21 +73,21 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn world() -> World {
+fn world(names: usize) -> World {
     let mut text = String::from(
         "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 300\n@ NS ns1\n@ NS ns2\nns1 A 198.51.100.1\n\
          ns2 A 198.51.100.2\n*.wild A 198.51.100.77\nmail MX 10 ns1\nsub NS ns.sub\nsub NS ns2.sub\n\
          ns.sub A 198.51.100.3\nns2.sub A 198.51.100.4\n@ TXT \"v=spf1 -all\"\n@ HTTPS 1 . alpn=h2\n\
          @ A 198.51.100.10\n_sip._tcp SRV 1 2 5060 ns1\n",
     );
-    for i in 0..NAMES {
+    for i in 0..names {
         text += &format!("h{i} A 203.0.{}.{}\n", i >> 8 & 255, i & 255);
         if i % 10 == 0 {
             text += &format!("c{i} CNAME h{i}\n");
         }
     }
     let (mut public, mut internal) = (Zones::default(), Zones::default());
-    for (apex, text) in [("example.com.", text), ("signed.example.", signed())] {
+    for (apex, text) in [("example.com.", text), ("signed.example.", signed(names))] {
         let apex = Name::parse_absolute(apex).expect("it is a name");
         let source = SourceFile { path: PathBuf::from("a.zone"), text: Arc::from(text.as_bytes()) };
         let parsed = file::read(apex.clone(), source, &mut |_| unreachable!("nothing is included"));
@@ -103,7 +106,7 @@ fn world() -> World {
 }
 
 /// As a signer leaves a zone: an NSEC and signatures of 64 octets at each name.
-fn signed() -> String {
+fn signed(names: usize) -> String {
     let signature = |owner: &str, covered: &str| {
         format!("{owner} RRSIG {covered} 13 3 300 20300101000000 20200101000000 7 @ {}==\n", "A".repeat(86))
     };
@@ -112,17 +115,17 @@ fn signed() -> String {
          ns1 A 198.51.100.1\n",
     );
     text += &["SOA", "NS", "NSEC"].map(|covered| signature("@", covered)).concat();
-    for i in 0..NAMES / 10 {
+    for i in 0..names / 10 {
         text += &format!("h{i} A 203.0.{}.{}\nh{i} NSEC h{i}x A RRSIG NSEC\n", i >> 8 & 255, i & 255);
         text += &["A", "NSEC"].map(|covered| signature(&format!("h{i}"), covered)).concat();
     }
     text
 }
 
-fn questions() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+fn questions(names: usize) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let all = |name: &dyn Fn(usize) -> String, qtype: u16, edns: bool| {
         // A stride that is prime to the number of names visits them in no order.
-        (0..QUESTIONS).map(|k| question(&name(k * 7919 % NAMES), qtype, edns)).collect::<Vec<_>>()
+        (0..QUESTIONS).map(|k| question(&name(k * 7919 % names), qtype, edns)).collect::<Vec<_>>()
     };
     let signed = |name: &dyn Fn(usize) -> String| {
         let all = all(&|i| format!("{}.signed.example.", name(i / 10)), 1, true).into_iter();

@@ -91,6 +91,12 @@ impl Limits {
         Self(rates.map(State::new))
     }
 
+    /// Whether nothing is limited.
+    #[inline]
+    pub fn are_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes a token for an answer.
     pub fn pace(&mut self, source: &Source<'_>, now: Instant) -> Pace {
         self.0.as_mut().map_or(Pace::Send, |state| state.pace(source, now))

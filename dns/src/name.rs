@@ -179,6 +179,7 @@ impl fmt::Debug for Name {
 }
 
 /// Octets of the uncompressed wire name at the start of `wire`; none if there is no valid one.
+#[inline]
 pub fn wire_len(wire: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -195,11 +196,13 @@ pub fn wire_len(wire: &[u8]) -> Option<usize> {
 }
 
 /// Labels of a valid wire name from the leftmost to the topmost, without the root label.
+#[inline]
 pub fn labels(wire: &[u8]) -> Labels<'_> {
     Labels { rest: wire }
 }
 
 /// A valid wire name without its leftmost label; none for the root.
+#[inline]
 pub fn parent(wire: &[u8]) -> Option<&[u8]> {
     let len = usize::from(*wire.first()?);
     (len != 0).then(|| &wire[len + 1..])
@@ -260,6 +263,7 @@ pub struct Labels<'a> {
 impl<'a> Iterator for Labels<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let len = usize::from(*self.rest.first()?);
         if len == 0 {

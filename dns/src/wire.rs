@@ -125,7 +125,7 @@ pub fn respond<'w>(
     out: &mut Vec<u8>,
 ) -> Outcome<'w> {
     out.clear();
-    if client.transport == Transport::Udp && REFLECTION_PORTS.contains(&client.port) {
+    if client.transport == Transport::Udp && is_reflection_port(client.port) {
         return Outcome::Silent(Why::ReflectionPort);
     }
     let view = view::choose(&world.access, client);
@@ -146,7 +146,9 @@ pub fn respond<'w>(
 
 /// Source ports that answer whatever they are sent, and the one that nobody can send from (CVE-2024-2169): echo,
 /// discard, daytime, quote of the day, character generator, time.
-const REFLECTION_PORTS: [u16; 7] = [0, 7, 9, 13, 17, 19, 37];
+fn is_reflection_port(port: u16) -> bool {
+    matches!(port, 0 | 7 | 9 | 13 | 17 | 19 | 37)
+}
 
 /// Everything that is known of one question once it has been read.
 struct Exchange<'w, 'm> {
@@ -296,7 +298,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         now: Moment,
     ) -> Pace {
         let proved = matches!(self.cookie, Some((Proof::Proved, _)));
-        if self.client.transport != Transport::Udp || proved {
+        if self.client.transport != Transport::Udp || proved || limits.are_none() {
             return Pace::Send;
         }
         let asked = || self.message.question.as_ref().map_or(&[][..], |question| question.name());
@@ -354,6 +356,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             let room = self.limit_octets().saturating_sub(tail_octets);
             sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;
         }
+        encode::restore_letters(self.message, out);
         self.close(opt.as_ref(), Flags { rcode: draft.rcode, authoritative, truncated: sent.truncated }, out);
         sent
     }
@@ -361,7 +364,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     /// All that comes behind the RRsets, and the header.
     fn close(&self, opt: Option<&Opt<'_>>, flags: Flags, out: &mut Vec<u8>) {
         self.write_tail(opt, flags.rcode, out);
-        encode::finish(self.message, flags, out);
+        encode::finish(self.message.header, flags, out);
         if let Some(opt) = opt.filter(|_| self.wants_padding()) {
             padding::pad(opt.octets(), out);
         }

@@ -1,4 +1,4 @@
-//! Answers that need no draft: from the tree to bytes in one pass, without an allocation.
+//! Answers that need no draft: from the tree to bytes in one pass, without an allocation unless the names are many.
 //!
 //! ```text
 //! question ─▶ zone ─▶ name ─┬─ records ──────────▶ copied behind a pointer to the question, then their additional data
@@ -24,7 +24,7 @@ mod writer;
 use super::encode::{self, Count};
 use super::query::{Message, Question};
 use crate::answer::{Kind, is_signed, negative_ttl};
-use crate::name::Name;
+use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::view::View;
 use crate::zone::set::Served;
@@ -57,10 +57,17 @@ pub(super) fn write<'v: 's, 's>(
     }
     let tree = zone(view, qname, qtype).filter(|tree| !tree.apex().is_root())?;
     let dnssec_ok = tree.has_dnssec() && message.edns.is_some_and(|edns| edns.dnssec_ok);
-    encode::begin_as_written(message, out);
-    let writer = Writer::new(qname, limit_octets, out);
-    let proved = Proved::default();
-    let mut draft = Draft { view, tree, qtype, dnssec_ok, followed: 0, synthesized: None, proved, writer };
+    encode::begin_as_written(question, out);
+    let mut draft = Draft {
+        view,
+        tree,
+        qtype,
+        dnssec_ok,
+        followed: 0,
+        synthesized: None,
+        proved: Proved::default(),
+        writer: Writer::new(qname, limit_octets, out),
+    };
     let owner = draft.writer.question();
     let kind = draft.look_up(owner)?;
     let synthesized = draft.synthesized;
@@ -143,11 +150,22 @@ impl<'a> Draft<'a, '_> {
         if self.dnssec_ok && node.name() != owner.name {
             return None;
         }
-        zone(self.view, target, self.qtype).filter(|tree| std::ptr::eq(*tree, self.tree))?;
+        if !self.answers_for(target) {
+            return None;
+        }
         self.put(Count::Answers, owner, node, alias)?;
         self.followed += 1;
         let target = self.writer.owner(target);
         self.look_up(target)
+    }
+
+    /// Whether the zone of the answer is also the one to ask about this name.
+    fn answers_for(&self, name: &[u8]) -> bool {
+        let apex = self.tree.apex().as_wire();
+        if self.view.zones.has_none_below(apex) {
+            return name::is_at_or_under(name, apex);
+        }
+        zone(self.view, name, self.qtype).is_some_and(|tree| std::ptr::eq(tree, self.tree))
     }
 
     /// RFC 2308 §3: the SOA with the TTL that the negative answer may be kept for.
@@ -172,6 +190,7 @@ impl<'a> Draft<'a, '_> {
     }
 
     /// Writes a set of `node`, under the name that it is asked for.
+    #[inline]
     fn put(&mut self, section: Count, owner: Owner<'a>, node: Node<'a>, set: &RrSet<'a>) -> Option<()> {
         let signatures = self.signatures(node);
         self.writer.set(section, owner, set, set.ttl, signatures.as_ref())

@@ -1,7 +1,7 @@
 //! A message put together within a limit, RRset by RRset; what does not fit is taken back whole (RFC 2181 §9).
 
 use super::names::Names;
-use super::query::{HEADER_OCTETS, Header, Message};
+use super::query::{HEADER_OCTETS, Header, Message, Question};
 use super::rcode::Rcode;
 use crate::answer::{Answer, Need, Placed};
 use crate::rdata::{self, Field};
@@ -17,7 +17,7 @@ pub(super) struct Flags {
 
 /// Header and question; everything else comes behind.
 ///
-/// The question is in lower case until [`finish`].
+/// The question is in lower case until [`restore_letters`].
 pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&[0; HEADER_OCTETS]);
@@ -29,13 +29,11 @@ pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>)
 }
 
 /// As [`begin`], but the question has the client's letters at once, for who needs no names to be found in it.
-pub(super) fn begin_as_written(message: &Message<'_>, out: &mut Vec<u8>) {
+#[inline]
+pub(super) fn begin_as_written(question: &Question<'_>, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&[0; HEADER_OCTETS]);
-    if let Some(question) = &message.question {
-        out.extend_from_slice(question.wire);
-        set_count(out, Count::Questions, 1);
-    }
+    out.extend_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(question.wire);
 }
 
 /// Fits an answer's RRsets in: up to `limit_octets`, which leaves room for what comes behind. Tells whether the client must be told
@@ -139,6 +137,7 @@ pub(super) enum Count {
     Additionals,
 }
 
+#[inline]
 pub(super) fn set_count(out: &mut [u8], which: Count, count: u16) {
     let at = match which {
         Count::Questions => 4,
@@ -146,37 +145,50 @@ pub(super) fn set_count(out: &mut [u8], which: Count, count: u16) {
         Count::Authorities => 8,
         Count::Additionals => 10,
     };
-    out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+    set(out, at, count.to_be_bytes());
+}
+
+/// Octets of a constant number are a store; a slice of any length would be a call.
+#[inline]
+fn set<const N: usize>(out: &mut [u8], at: usize, octets: [u8; N]) {
+    *out[at..].first_chunk_mut().expect("a message begins with a header") = octets;
 }
 
 /// The counts of answer, authority and additional sections at once.
+#[inline]
 pub(super) fn set_counts(out: &mut [u8], [answers, authorities, additionals]: [u16; 3]) {
     let ([a1, a2], [n1, n2], [r1, r2]) =
         (answers.to_be_bytes(), authorities.to_be_bytes(), additionals.to_be_bytes());
-    out[6..HEADER_OCTETS].copy_from_slice(&[a1, a2, n1, n2, r1, r2]);
+    set(out, 6, [a1, a2, n1, n2, r1, r2]);
 }
 
 /// One more record in the additional section: OPT or TSIG.
+#[inline]
 pub(super) fn count_one_additional(out: &mut [u8]) {
     let count = u16::from_be_bytes([out[10], out[11]]);
     set_count(out, Count::Additionals, count.saturating_add(1));
 }
 
-/// The header's first four octets, and the question's own letters.
+/// The client's letters in the question that [`begin`] wrote.
+pub(super) fn restore_letters(message: &Message<'_>, out: &mut [u8]) {
+    if let Some(question) = &message.question {
+        out[HEADER_OCTETS..HEADER_OCTETS + question.wire.len()].copy_from_slice(question.wire);
+    }
+}
+
+/// The header's first four octets.
 ///
 /// RA and Z are never set, AD never without signatures; RD and CD are the client's (RFC 1035 §4.1.1, RFC 4035 §3.1.6).
-pub(super) fn finish(message: &Message<'_>, flags: Flags, out: &mut [u8]) {
-    let Header { id, opcode, recursion_desired, checking_disabled } = message.header;
-    out[..2].copy_from_slice(&id);
-    out[2] = 0x80
+#[inline]
+pub(super) fn finish(header: Header, flags: Flags, out: &mut [u8]) {
+    let Header { id: [i1, i2], opcode, recursion_desired, checking_disabled } = header;
+    let high = 0x80
         | opcode << 3
         | u8::from(flags.authoritative) << 2
         | u8::from(flags.truncated) << 1
         | u8::from(recursion_desired);
-    out[3] = u8::from(checking_disabled) << 4 | flags.rcode.low();
-    if let Some(question) = &message.question {
-        out[HEADER_OCTETS..HEADER_OCTETS + question.wire.len()].copy_from_slice(question.wire);
-    }
+    let low = u8::from(checking_disabled) << 4 | flags.rcode.low();
+    set(out, 0, [i1, i2, high, low]);
 }
 
 /// The whole answer to an operation that we do not know: nothing is copied but ID and opcode (RFC 8906 §3.1.4).

@@ -30,8 +30,8 @@ pub fn inspect(message: &[u8], guard: &Guard) -> Result<(), Stop> {
     for _ in 0..u16::from_be_bytes([*q1, *q2]) {
         walk.skip_name().and_then(|()| walk.take(4)).ok_or(Stop::Unreadable)?;
     }
-    let records = [[*a1, *a2], [*n1, *n2], [*r1, *r2]].map(|count| u32::from(u16::from_be_bytes(count)));
-    for _ in 0..records.iter().sum() {
+    let count = |high: &u8, low: &u8| u32::from(u16::from_be_bytes([*high, *low]));
+    for _ in 0..count(a1, a2) + count(n1, n2) + count(r1, r2) {
         walk.record(guard)?;
     }
     if walk.at == message.len() { Ok(()) } else { Err(Stop::Unreadable) }
@@ -43,6 +43,7 @@ struct Walk<'m> {
 }
 
 impl<'m> Walk<'m> {
+    #[inline]
     fn record(&mut self, guard: &Guard) -> Result<(), Stop> {
         let owner_at = self.at;
         let (rtype, rdata) = self.read_record().ok_or(Stop::Unreadable)?;
@@ -62,6 +63,7 @@ impl<'m> Walk<'m> {
             .try_for_each(|address| self.judge(owner_at, address, guard))
     }
 
+    #[inline]
     fn judge(&self, owner_at: usize, address: IpAddr, guard: &Guard) -> Result<(), Stop> {
         if address::hidden(address, &guard.private).is_none() || self.is_published(owner_at, address, guard) {
             return Ok(());
@@ -73,29 +75,34 @@ impl<'m> Walk<'m> {
         self.expand(owner_at).is_some_and(|owner| guard.publishes(&owner, address))
     }
 
+    #[inline]
     fn read_record(&mut self) -> Option<(Type, &'m [u8])> {
         self.skip_name()?;
-        let fixed = self.take(10)?;
-        let rdata = self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))?;
-        Some((Type(u16::from_be_bytes([fixed[0], fixed[1]])), rdata))
+        let [t1, t2, _, _, _, _, _, _, n1, n2] = *self.take(10)?.first_chunk::<10>()?;
+        let rdata = self.take(usize::from(u16::from_be_bytes([n1, n2])))?;
+        Some((Type(u16::from_be_bytes([t1, t2])), rdata))
     }
 
+    #[inline]
     fn take(&mut self, octets: usize) -> Option<&'m [u8]> {
         let taken = self.message.get(self.at..self.at + octets)?;
         self.at += octets;
         Some(taken)
     }
 
+    /// Something always comes behind a name, and to take that tells whether the name was whole.
+    #[inline]
     fn skip_name(&mut self) -> Option<()> {
-        loop {
-            let len = *self.message.get(self.at)?;
-            match len {
-                0 => return self.take(1).map(|_| ()),
-                1..=63 => self.take(1 + usize::from(len))?,
+        let mut at = self.at;
+        self.at = loop {
+            match *self.message.get(at)? {
+                0 => break at + 1,
+                len @ 1..=63 => at += 1 + usize::from(len),
                 64..=191 => return None,
-                192.. => return self.take(2).map(|_| ()),
-            };
-        }
+                192.. => break at + 2,
+            }
+        };
+        Some(())
     }
 
     /// The whole name at `at`; every pointer must point further back (RFC 9267 §2).

@@ -37,21 +37,30 @@ const OPTION_EXTENDED_ERROR: u16 = 15;
 impl Opt<'_> {
     /// Octets that [`Opt::write`] will take.
     pub(super) fn octets(&self) -> usize {
+        if !self.has_options() {
+            return 11;
+        }
         11 + self.options().map(|(_, data)| 4 + data.len()).sum::<usize>()
     }
 
     /// Appends the record. Flags and options that we do not know are not echoed (RFC 6891 §6.1.4, §6.1.2).
     pub(super) fn write(&self, rcode: Rcode, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[0, 0, 41]);
-        out.extend_from_slice(&self.udp_octets.to_be_bytes());
-        out.extend_from_slice(&[rcode.high(), 0, u8::from(self.dnssec_ok) << 7, 0]);
         let octets = u16::try_from(self.octets() - 11).expect("our options are short");
-        out.extend_from_slice(&octets.to_be_bytes());
+        let ([u1, u2], [n1, n2]) = (self.udp_octets.to_be_bytes(), octets.to_be_bytes());
+        let flags = u8::from(self.dnssec_ok) << 7;
+        out.extend_from_slice(&[0, 0, 41, u1, u2, rcode.high(), 0, flags, 0, n1, n2]);
+        if octets == 0 {
+            return;
+        }
         for (code, data) in self.options() {
             out.extend_from_slice(&code.to_be_bytes());
             out.extend_from_slice(&u16::try_from(data.len()).expect("our options are short").to_be_bytes());
             out.extend_from_slice(data.as_slice());
         }
+    }
+
+    fn has_options(&self) -> bool {
+        self.nsid.is_some() || self.cookie.is_some() || self.keepalive.is_some() || self.error.is_some()
     }
 
     fn options(&self) -> impl Iterator<Item = (u16, Data<'_>)> {

@@ -140,7 +140,7 @@ impl<'p> Message<'p> {
         // A query has one question (RFC 9619), or none and a cookie.
         match counts.questions {
             0 => {}
-            1 => self.question = Some(reader.question()?),
+            1 => reader.question(&mut self.question)?,
             _ => return None,
         }
         for _ in 0..u32::from(counts.answers) + u32::from(counts.authorities) {
@@ -268,15 +268,19 @@ impl<'p> Reader<'p> {
     }
 
     /// A name in full; there is nothing before the question that a pointer could point at.
-    fn question(&mut self) -> Option<Question<'p>> {
+    ///
+    /// It is made where it will be: to move it would copy room for the longest name.
+    fn question(&mut self, place: &mut Option<Question<'p>>) -> Option<()> {
         let name_octets = crate::name::wire_len(self.rest)?;
         let wire = self.take(name_octets + 4)?;
-        let mut lower = [0; MAX_NAME_OCTETS];
-        lower[..name_octets].copy_from_slice(&wire[..name_octets]);
-        lower[..name_octets].make_ascii_lowercase();
         let [.., t1, t2, c1, c2] = *wire else { return None };
-        let qtype = Type(u16::from_be_bytes([t1, t2]));
-        Some(Question { lower, name_octets, wire, qtype, qclass: u16::from_be_bytes([c1, c2]) })
+        let (qtype, qclass) = (Type(u16::from_be_bytes([t1, t2])), u16::from_be_bytes([c1, c2]));
+        let question =
+            place.insert(Question { lower: [0; MAX_NAME_OCTETS], name_octets, wire, qtype, qclass });
+        let lower = &mut question.lower[..name_octets];
+        lower.copy_from_slice(&wire[..name_octets]);
+        lower.make_ascii_lowercase();
+        Some(())
     }
 
     /// A name, perhaps with a pointer at its end; it is skipped, not followed.

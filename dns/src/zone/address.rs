@@ -23,6 +23,7 @@ use crate::rtype::Type;
 ///
 /// D1 is the special-purpose registries of IANA (RFC 6890) and multicast; documentation prefixes count as public.
 /// D2 judges the IPv4 address inside an IPv6 address by D1 and by `private`.
+#[inline]
 pub fn hidden(address: IpAddr, private: &[IpNet]) -> Option<&'static str> {
     if private.iter().any(|prefix| prefix.contains(&address)) {
         return Some("private");
@@ -110,6 +111,7 @@ fn v4(high: u16, low: u16) -> Ipv4Addr {
 }
 
 /// Whether [`addresses`] can find an address in RDATA of this type.
+#[inline]
 pub fn bears_addresses(rtype: Type) -> bool {
     matches!(
         rtype,

@@ -59,6 +59,11 @@ impl Zones {
         self.by_apex.is_empty()
     }
 
+    /// Whether no zone can be below this apex, because none has more labels.
+    pub fn has_none_below(&self, apex: &[u8]) -> bool {
+        name::labels(apex).count() == self.most_labels
+    }
+
     /// The zone that answers a question: the most specific one at or above `qname` (lower-case wire form).
     ///
     /// DS lives on the parent's side of a cut (RFC 4035 §3.1.4.1): at an apex it is the zone above that answers, if
@@ -72,18 +77,19 @@ impl Zones {
     }
 
     fn closest(&self, from: Option<&[u8]>) -> Option<(&Name, &Served)> {
-        let surplus = name::labels(from?).count().saturating_sub(self.most_labels);
-        let mut rest = from;
-        for _ in 0..surplus {
-            rest = rest.and_then(name::parent);
-        }
-        while let Some(wire) = rest {
-            if let Some(found) = self.by_apex.get_key_value(wire) {
-                return Some(found);
+        let mut rest = from?;
+        let mut surplus = name::labels(rest).count().saturating_sub(self.most_labels);
+        loop {
+            match surplus {
+                0 => {
+                    if let Some(found) = self.by_apex.get_key_value(rest) {
+                        return Some(found);
+                    }
+                }
+                _ => surplus -= 1,
             }
-            rest = name::parent(wire);
+            rest = name::parent(rest)?;
         }
-        None
     }
 }
 

@@ -188,10 +188,12 @@ impl Tree {
         [self.arena.memory(), self.index.memory()]
     }
 
+    #[inline]
     fn at(&self, place: Place) -> Node<'_> {
         Node { tree: self, place }
     }
 
+    #[inline]
     fn probe(&self, hash: u64, name: &[u8]) -> Option<Node<'_>> {
         let is_it = |place| self.arena.name(Place(place)) == name;
         self.index.find(hash, is_it).map(|place| self.at(Place(place)))
@@ -200,8 +202,17 @@ impl Tree {
     /// Bisects between the apex, which exists, and `qname`, which does not: if a name exists, so does its parent.
     /// With the hash of what was found.
     fn closest_encloser(&self, qname: &[u8]) -> (Node<'_>, u64) {
+        let (apex, most) = (self.apex_labels, self.most_labels);
+        if let Some(hashes) = Hashes::<{ index::USUAL_LABELS }>::of(qname, apex, most) {
+            return self.bisect(qname, &hashes);
+        }
+        let hashes = Hashes::<{ index::MOST_LABELS }>::of(qname, apex, most);
+        self.bisect(qname, &hashes.expect("a name has at most 127 labels"))
+    }
+
+    #[inline]
+    fn bisect<const N: usize>(&self, qname: &[u8], hashes: &Hashes<N>) -> (Node<'_>, u64) {
         let mut found = self.apex_node();
-        let hashes = Hashes::of(qname, self.apex_labels, self.most_labels);
         let (mut exists, mut missing) = (0, hashes.labels().min(self.most_labels + 1));
         while missing - exists > 1 {
             let middle = exists + (missing - exists) / 2;
@@ -252,7 +263,7 @@ impl<'t> Node<'t> {
 
     /// Its RRset of this type.
     pub fn set(self, rtype: Type) -> Option<RrSet<'t>> {
-        self.sets().find(|set| set.rtype == rtype)
+        self.tree.arena.set(self.place, rtype)
     }
 
     /// Whether it owns nothing: an empty non-terminal.

@@ -9,14 +9,19 @@ use super::super::query::HEADER_OCTETS;
 /// Names that stand in a message, the question's first.
 pub(super) struct Names<'n> {
     question: Standing<'n>,
-    more: [Option<Standing<'n>>; MOST_STANDING],
-    count: usize,
+    /// The next ones, filled from the first: made and looked through for each answer, hence small.
+    few: [Option<Standing<'n>>; FEW_STANDING],
+    /// Those behind them: an allocation where there are any.
+    many: Vec<Standing<'n>>,
     /// Octets of all that stands: no name that [`MOST_NAMES`] would leave out is compressed here.
     octets: usize,
 }
 
-/// The NS RRset of the root zone has 13 names.
+/// Besides the question. The NS RRset of the root zone has 13 names.
 const MOST_STANDING: usize = 16;
+/// The two of an SOA record and the owners of two NSEC records: a missing name of a signed zone has no more.
+const FEW_STANDING: usize = 4;
+const QUESTION_AT: u16 = HEADER_OCTETS as u16;
 /// A label takes two octets at least.
 const MOST_OCTETS: usize = 2 * MOST_NAMES;
 
@@ -24,16 +29,18 @@ const MOST_OCTETS: usize = 2 * MOST_NAMES;
 #[derive(Clone, Copy)]
 struct Standing<'n> {
     name: &'n [u8],
-    at: usize,
-    written: usize,
+    at: u16,
+    written: u8,
 }
 
 impl<'n> Names<'n> {
     /// Of a message that holds a question of this name so far.
+    #[inline]
     pub(super) fn of(question: &'n [u8]) -> Self {
         let octets = question.len();
-        let question = Standing { name: question, at: HEADER_OCTETS, written: question.len() - 1 };
-        Self { question, more: [None; MOST_STANDING], count: 0, octets }
+        let written = u8::try_from(question.len() - 1).expect("a name has at most 255 octets");
+        let question = Standing { name: question, at: QUESTION_AT, written };
+        Self { question, few: [None; FEW_STANDING], many: Vec::new(), octets }
     }
 
     /// The name of the question.
@@ -42,9 +49,10 @@ impl<'n> Names<'n> {
     }
 
     /// Where `name`, which is not the root, stands in full or as a beginning with a pointer behind it.
+    #[inline]
     pub(super) fn place(&self, name: &[u8]) -> Option<usize> {
-        let more = self.more[..self.count].iter().flatten();
-        self.question.find(name).or_else(|| more.into_iter().find_map(|standing| standing.find(name)))
+        let few = self.few.iter().map_while(Option::as_ref);
+        self.question.find(name).or_else(|| few.chain(&self.many).find_map(|standing| standing.find(name)))
     }
 
     /// Writes `name` with as long an ending as possible replaced by a pointer: where it now stands, which means nothing
@@ -57,37 +65,42 @@ impl<'n> Names<'n> {
                 let written = name.len() - rest.len();
                 out.extend_from_slice(&name[..written]);
                 out.extend_from_slice(&pointer(found));
-                return if written == 0 {
-                    Some(found)
-                } else {
-                    self.remember(Standing { name, at, written })
-                };
+                return if written == 0 { Some(found) } else { self.remember(name, at, written) };
             }
             rest = &rest[usize::from(rest[0]) + 1..];
         }
         out.extend_from_slice(name);
-        self.remember(Standing { name, at, written: name.len() - 1 })
+        self.remember(name, at, name.len() - 1)
     }
 
-    fn remember(&mut self, standing: Standing<'n>) -> Option<usize> {
-        self.octets += standing.written;
-        if self.octets > MOST_OCTETS || standing.at + standing.written > MAX_POINTER {
+    fn remember(&mut self, name: &'n [u8], at: usize, written: usize) -> Option<usize> {
+        self.octets += written;
+        if self.octets > MOST_OCTETS || at + written > MAX_POINTER {
             return None;
         }
-        *self.more.get_mut(self.count)? = Some(standing);
-        self.count += 1;
-        Some(standing.at)
+        let standing = Standing { name, at: u16::try_from(at).ok()?, written: u8::try_from(written).ok()? };
+        match self.few.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(standing),
+            None if self.many.len() < MOST_STANDING - FEW_STANDING => self.many.push(standing),
+            None => return None,
+        }
+        Some(at)
     }
 }
 
 impl Standing<'_> {
+    #[inline]
     fn find(&self, suffix: &[u8]) -> Option<usize> {
-        let offset = self.name.len().checked_sub(suffix.len()).filter(|offset| *offset < self.written)?;
-        (self.name[offset..] == *suffix && is_label_start(self.name, offset)).then(|| self.at + offset)
+        let offset = self.name.len().checked_sub(suffix.len())?;
+        let is_there = offset < usize::from(self.written)
+            && self.name[offset..] == *suffix
+            && is_label_start(self.name, offset);
+        is_there.then(|| usize::from(self.at) + offset)
     }
 }
 
 /// Whether a label of `name` begins at `offset`, and not only octets that look like one.
+#[inline]
 fn is_label_start(name: &[u8], offset: usize) -> bool {
     let mut at = 0;
     while at < offset {
@@ -97,6 +110,7 @@ fn is_label_start(name: &[u8], offset: usize) -> bool {
 }
 
 /// A pointer to a place below [`MAX_POINTER`].
+#[inline]
 pub(super) fn pointer(at: usize) -> [u8; 2] {
     (0xc000 | u16::try_from(at).expect("what is pointed at was held to 14 bits")).to_be_bytes()
 }

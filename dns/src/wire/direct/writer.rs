@@ -25,6 +25,7 @@ pub(super) struct Owner<'a> {
 
 impl<'a, 'o> Writer<'a, 'o> {
     /// `out` holds the header and the question of this name; it grows to `limit_octets` at most.
+    #[inline]
     pub(super) fn new(question: &'a [u8], limit_octets: usize, out: &'o mut Vec<u8>) -> Self {
         Self { names: Names::of(question), counts: [0; 3], limit_octets, out }
     }
@@ -67,6 +68,7 @@ impl<'a, 'o> Writer<'a, 'o> {
         Some(())
     }
 
+    #[inline]
     fn record(
         &mut self,
         owner: &mut Owner<'a>,
@@ -74,18 +76,19 @@ impl<'a, 'o> Writer<'a, 'o> {
         ttl: u32,
         rdata: &'a [u8],
     ) -> Option<()> {
-        let owner_at = match owner.at {
-            Some(at) => {
-                self.out.extend_from_slice(&pointer(at));
-                at
-            }
-            None => self.names.write(owner.name, self.out)?,
-        };
-        owner.at = Some(owner_at);
         let octets = u16::try_from(rdata.len()).ok()?;
         let ([t1, t2], [s1, s2, s3, s4], [n1, n2]) =
             (rtype.0.to_be_bytes(), ttl.to_be_bytes(), octets.to_be_bytes());
-        self.out.extend_from_slice(&[t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
+        match owner.at {
+            Some(at) => {
+                let [o1, o2] = pointer(at);
+                self.out.extend_from_slice(&[o1, o2, t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
+            }
+            None => {
+                owner.at = Some(self.names.write(owner.name, self.out)?);
+                self.out.extend_from_slice(&[t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
+            }
+        }
         match form {
             Form::Plain => self.out.extend_from_slice(rdata),
             Form::Names { before, count } => self.names_in_rdata(rdata, before, count)?,
@@ -105,16 +108,19 @@ impl<'a, 'o> Writer<'a, 'o> {
         }
         self.out.extend_from_slice(rest);
         let octets = u16::try_from(self.out.len() - start).expect("compression does not lengthen RDATA");
-        self.out[start - 2..start].copy_from_slice(&octets.to_be_bytes());
+        *self.out[start - 2..].first_chunk_mut().expect("a length stands before RDATA") =
+            octets.to_be_bytes();
         Some(())
     }
 
     /// Writes the counts of the sections.
-    pub(super) fn finish(self) {
+    #[inline]
+    pub(super) fn finish(&mut self) {
         encode::set_counts(self.out, self.counts);
     }
 }
 
+#[inline]
 fn place(section: Count) -> usize {
     match section {
         Count::Questions | Count::Answers => 0,
@@ -133,6 +139,7 @@ enum Form {
 }
 
 /// None for types that are seldom asked for.
+#[inline]
 fn form(rtype: Type) -> Option<Form> {
     Some(match rtype {
         Type::A | Type::AAAA | Type::TXT | Type::SRV | Type::SVCB | Type::HTTPS => Form::Plain,

@@ -83,6 +83,7 @@ impl Arena {
         self.octets.as_ptr_range()
     }
 
+    #[inline]
     pub(super) fn name(&self, place: Place) -> &[u8] {
         let rest = &self.octets[at(place) + NAME..];
         &rest[1..=usize::from(rest[0])]
@@ -92,22 +93,43 @@ impl Arena {
         usize::try_from(self.u32(at(place))).expect("32 bits fit a usize")
     }
 
+    #[inline]
     pub(super) fn hider(&self, place: Place) -> Option<Place> {
         let hider = self.u32(at(place) + HIDER);
         (hider != NOBODY).then_some(Place(hider))
     }
 
+    #[inline]
     pub(super) fn sets(&self, place: Place) -> Sets<'_> {
         let header = &self.octets[at(place) + SETS..];
         let left = u16::from_ne_bytes([header[0], header[1]]);
         Sets { left, rest: &header[3 + usize::from(header[2])..] }
     }
 
+    /// The RRset of this type: the others are stepped over by their length.
+    pub(super) fn set(&self, place: Place, rtype: Type) -> Option<RrSet<'_>> {
+        let Sets { left, mut rest } = self.sets(place);
+        for _ in 0..left {
+            let (header, behind) = rest.split_first_chunk::<10>()?;
+            let [t1, t2, s1, s2, s3, s4, o1, o2, o3, o4] = *header;
+            let octets = usize::try_from(u32::from_ne_bytes([o1, o2, o3, o4])).expect("32 bits fit a usize");
+            let (packed, behind) = behind.split_at(octets);
+            if u16::from_ne_bytes([t1, t2]) == rtype.0 {
+                let ttl = u32::from_ne_bytes([s1, s2, s3, s4]);
+                return Some(RrSet { rtype, ttl, packed: Cow::Borrowed(packed) });
+            }
+            rest = behind;
+        }
+        None
+    }
+
+    #[inline]
     fn u32(&self, at: usize) -> u32 {
         u32::from_ne_bytes(*self.octets[at..].first_chunk().expect("a place holds its header"))
     }
 }
 
+#[inline]
 fn at(place: Place) -> usize {
     usize::try_from(place.0).expect("32 bits fit a usize") * UNIT
 }

@@ -3,7 +3,20 @@
 
 /// The hash of `name` and how many labels it has below an apex of `apex_labels` labels, which hashes to 0.
 pub(super) fn hash(name: &[u8], apex_labels: usize) -> (u64, usize) {
-    let starts = Starts::of(name);
+    match Starts::<USUAL_LABELS>::of(name) {
+        Some(starts) => hash_from(&starts, name, apex_labels),
+        None => hash_from(&Starts::<MOST_LABELS>::of(name).expect(NO_MORE), name, apex_labels),
+    }
+}
+
+/// Names with more labels are seldom, and room for the longest name would cost more than all else.
+pub(super) const USUAL_LABELS: usize = 15;
+/// 255 octets hold no more.
+pub(super) const MOST_LABELS: usize = 127;
+const NO_MORE: &str = "a name has at most 127 labels";
+
+#[inline]
+fn hash_from<const N: usize>(starts: &Starts<N>, name: &[u8], apex_labels: usize) -> (u64, usize) {
     let below = starts.count.saturating_sub(apex_labels);
     let hash = (0..below).rev().fold(0, |above, label| mix(above, starts.label(name, label)));
     (hash, below)
@@ -17,22 +30,26 @@ pub(super) fn below(above: u64, label: &[u8]) -> u64 {
 /// The hashes of a name and of its ancestors up to the apex, made in one pass from the top.
 ///
 /// They are counted in labels below the apex: 0 is the apex itself.
-pub(super) struct Hashes {
-    starts: Starts,
+pub(super) struct Hashes<const N: usize> {
+    starts: Starts<N>,
     below: usize,
-    hashes: [u64; 128],
+    /// Of the names of one label and more below the apex.
+    hashes: [u64; N],
 }
 
-impl Hashes {
-    /// Of `name` and what is above it; those of more than `most` labels below the apex are left out.
-    pub(super) fn of(name: &[u8], apex_labels: usize, most: usize) -> Self {
-        let starts = Starts::of(name);
+impl<const N: usize> Hashes<N> {
+    /// Of `name` and what is above it; those of more than `most` labels below the apex are left out. None if the name
+    /// has more than `N` labels.
+    #[inline]
+    pub(super) fn of(name: &[u8], apex_labels: usize, most: usize) -> Option<Self> {
+        let starts = Starts::of(name)?;
         let below = starts.count.saturating_sub(apex_labels);
-        let mut hashes = [0; 128];
+        let (mut hashes, mut above) = ([0; N], 0);
         for labels in 1..=below.min(most) {
-            hashes[labels] = mix(hashes[labels - 1], starts.label(name, below - labels));
+            above = mix(above, starts.label(name, below - labels));
+            hashes[labels - 1] = above;
         }
-        Self { starts, below, hashes }
+        Some(Self { starts, below, hashes })
     }
 
     /// Labels of the name below the apex.
@@ -42,7 +59,7 @@ impl Hashes {
 
     /// The hash of the ancestor that has this many labels below the apex.
     pub(super) fn hash(&self, labels: usize) -> u64 {
-        self.hashes[labels]
+        labels.checked_sub(1).map_or(0, |at| self.hashes[at])
     }
 
     /// The name of that ancestor, which is not the apex.
@@ -51,26 +68,29 @@ impl Hashes {
     }
 }
 
-/// Where the labels of a name begin, from the left; a name of 255 octets has 127 at most.
-struct Starts {
-    offsets: [u8; 128],
+/// Where the labels of a name begin, from the left.
+struct Starts<const N: usize> {
+    offsets: [u8; N],
     count: usize,
 }
 
-impl Starts {
-    fn of(name: &[u8]) -> Self {
-        let (mut offsets, mut at, mut count) = ([0_u8; 128], 0_u8, 0);
+impl<const N: usize> Starts<N> {
+    /// None if there are more than `N`.
+    #[inline]
+    fn of(name: &[u8]) -> Option<Self> {
+        let (mut offsets, mut at, mut count) = ([0_u8; N], 0_u8, 0);
         while let Some(&len) = name.get(usize::from(at))
             && len != 0
         {
-            offsets[count] = at;
+            *offsets.get_mut(count)? = at;
             count += 1;
             at += len + 1;
         }
-        Self { offsets, count }
+        Some(Self { offsets, count })
     }
 
     /// The label with its length octet.
+    #[inline]
     fn label<'n>(&self, name: &'n [u8], at: usize) -> &'n [u8] {
         let from = usize::from(self.offsets[at]);
         &name[from..=from + usize::from(name[from])]
@@ -78,6 +98,7 @@ impl Starts {
 }
 
 /// Eight octets a step; a multiplication spreads each over the whole word.
+#[inline]
 fn mix(above: u64, label: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let step = |hash: u64, word: u64| {
@@ -101,7 +122,8 @@ mod tests {
     #[test]
     fn a_name_hashes_as_it_does_as_an_ancestor() {
         let deep = Name::parse_absolute("a.bb.ccc.example.com.").unwrap();
-        let hashes = Hashes::of(deep.as_wire(), 2, 3);
+        let hashes = Hashes::<5>::of(deep.as_wire(), 2, 3).unwrap();
+        assert!(Hashes::<4>::of(deep.as_wire(), 2, 3).is_none());
         assert_eq!(hashes.labels(), 3);
         for (count, text) in [
             (0, "example.com."),

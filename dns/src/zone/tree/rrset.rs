@@ -25,11 +25,13 @@ impl<'a> RrSet<'a> {
     }
 
     /// The RDATA of each record, in the order they were written.
+    #[inline]
     pub fn rdatas(&self) -> Rdatas<'_> {
         Rdatas { rest: &self.packed }
     }
 
     /// As [`RrSet::rdatas`] of a set that a tree lends: they live as long as the tree. None of a set of its own.
+    #[inline]
     pub fn lent(&self) -> Option<Rdatas<'a>> {
         match self.packed {
             Cow::Borrowed(rest) => Some(Rdatas { rest }),
@@ -75,6 +77,7 @@ pub struct Rdatas<'a> {
 impl<'a> Iterator for Rdatas<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let (len, rest) = self.rest.split_first_chunk::<2>()?;
         let (rdata, rest) = rest.split_at(usize::from(u16::from_be_bytes(*len)));
