@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::log::{Log, Reader};
 use super::table::Joined;
 use super::terms::Cause;
-use super::verdict::{Own, Verdict, Why};
+use super::verdict::{Own, Verdict};
 use super::{Fetch, Flights};
 use crate::metrics::UnderWay;
 use crate::origin::{Answered, Unanswered};
@@ -116,9 +116,9 @@ impl Fill {
         self.verdict.send_replace(Some(verdict));
     }
 
-    fn tell_apart(&self, own: Own, why: Why) {
+    fn tell_apart(&self, own: Own) {
         self.give(own);
-        self.tell(Verdict::Apart(why));
+        self.tell(Verdict::Apart);
     }
 
     /// What only the request that caused the fetch may have.

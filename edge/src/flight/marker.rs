@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::policy::Unstorable;
 
 /// Keys whose requests go apart, by which of them do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Apart {
     all: Markers,
     authorized: Markers,
@@ -31,8 +31,10 @@ enum Sort {
     Whole,
 }
 
-/// How long a key's requests go apart after a response that could not be shared (hit-for-miss).
+/// How long a key's requests go apart after a response that could not be shared (hit-for-miss), or twice as long as its
+/// head took, if that is more: who polls a slow one would wait for somebody else's before each of his own.
 const APART_TIME: Duration = Duration::from_secs(10);
+const APART_TIMES_TAKEN: u32 = 2;
 /// How long a key is not tried again that outgrew what an object may be while it came: each try takes that much of the
 /// fills' memory for nothing.
 const BIG_TIME: Duration = Duration::from_secs(60);
@@ -49,19 +51,29 @@ impl Sort {
         }
     }
 
-    fn time(self) -> Duration {
+    /// How long it concerns them, if its head took so long.
+    fn time(self, took: Duration) -> Duration {
         match self {
             Self::Whole => BIG_TIME,
-            Self::All | Self::Authorized | Self::Ranges => APART_TIME,
+            Self::All | Self::Authorized | Self::Ranges => {
+                APART_TIME.max(took.saturating_mul(APART_TIMES_TAKEN))
+            }
         }
     }
 }
 
+impl Default for Apart {
+    fn default() -> Self {
+        let few = || Markers::new(FEW_BYTES);
+        Self { all: Markers::default(), authorized: few(), ranges: few(), big: few() }
+    }
+}
+
 impl Apart {
-    /// A response for this key was not stored.
-    pub(super) fn mark(&self, key: &Key, why: Why, now: SystemTime) {
+    /// A response for this key, whose head took so long, was not stored.
+    pub(super) fn mark(&self, key: &Key, why: Why, took: Duration, now: SystemTime) {
         if let Some(sort) = Sort::of(why) {
-            self.of(sort).mark(key, now + sort.time());
+            self.of(sort).mark(key, now + sort.time(took));
         }
     }
 
@@ -107,19 +119,25 @@ pub(super) struct Markers(Cache<Key, SystemTime>);
 
 /// Losing a marker costs one wait for a head; keys are not worth more memory than this.
 const MAX_BYTES: u64 = 4 << 20;
+/// For what fewer keys have.
+const FEW_BYTES: u64 = 1 << 20;
 /// What moka takes beside the key.
 const MARKER_BYTES: usize = 300;
 
 impl Default for Markers {
     fn default() -> Self {
-        let weigh = |key: &Key, _: &SystemTime| {
-            u32::try_from(key.as_bytes().len() + MARKER_BYTES).unwrap_or(u32::MAX)
-        };
-        Self(Cache::builder().max_capacity(MAX_BYTES).weigher(weigh).build())
+        Self::new(MAX_BYTES)
     }
 }
 
 impl Markers {
+    fn new(max_bytes: u64) -> Self {
+        let weigh = |key: &Key, _: &SystemTime| {
+            u32::try_from(key.as_bytes().len() + MARKER_BYTES).unwrap_or(u32::MAX)
+        };
+        Self(Cache::builder().max_capacity(max_bytes).weigher(weigh).build())
+    }
+
     pub(super) fn mark(&self, key: &Key, until: SystemTime) {
         self.0.insert(key.clone(), until);
     }
@@ -150,6 +168,16 @@ mod tests {
             (Why::Unstorable(Unstorable::ForThisRequest), None),
         ] {
             assert_eq!(Sort::of(why), expected, "{why:?}");
+        }
+    }
+
+    #[test]
+    fn requests_go_apart_for_longer_than_a_slow_one_takes() {
+        for (sort, took_secs, expected_secs) in
+            [(Sort::All, 0, 10), (Sort::All, 5, 10), (Sort::Ranges, 30, 60), (Sort::Whole, 100, 60)]
+        {
+            let found = sort.time(Duration::from_secs(took_secs));
+            assert_eq!(found, Duration::from_secs(expected_secs), "{sort:?} {took_secs}");
         }
     }
 }

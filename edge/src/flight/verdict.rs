@@ -60,8 +60,8 @@ pub enum Verdict {
     Validated(Arc<Object>),
     /// The origin failed, and this one may be served instead.
     Stale(Arc<Object>, StandIn),
-    /// It is for the request that caused the fetch only, for this reason; see [`Own`].
-    Apart(Why),
+    /// It is for the request that caused the fetch only; see [`Own`].
+    Apart,
     /// It is the origin's error, and goes to the request that caused the fetch; see [`Own`]. The others are told of it
     /// without asking an origin in trouble once each.
     Error(StatusCode),
@@ -155,13 +155,6 @@ impl Why {
     #[must_use]
     pub fn is_of_request(self) -> bool {
         matches!(self, Self::Unstorable(why) if why.is_of_request())
-    }
-
-    /// Whether it says nothing of what others would get that ask for the same, also of those that are like its request.
-    #[must_use]
-    pub fn says_nothing_of_others(self) -> bool {
-        let is_like = matches!(self, Self::Unstorable(Unstorable::Authorization | Unstorable::Part));
-        self.is_of_request() && !is_like
     }
 
     /// As [`Unstorable::speaks_for_all`]; the size of one response does, too.

@@ -151,12 +151,9 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             stood_in(edge, exchange, &object, stand_in, role, why)
         }
         // Only the leader may take it: it is there once.
-        flight::Verdict::Apart(why) if !leads && why.says_nothing_of_others() => {
-            return Shared::Not(Next::Again);
-        }
-        flight::Verdict::Apart(_) if !leads => return Shared::Not(Next::Alone),
+        flight::Verdict::Apart if !leads => return Shared::Not(Next::Alone),
         flight::Verdict::Error(status) if !leads => erred(edge, status, why),
-        flight::Verdict::Apart(_) | flight::Verdict::Error(_) => match reader.own() {
+        flight::Verdict::Apart | flight::Verdict::Error(_) => match reader.own() {
             Some(Own::Response(answered, unstored)) => {
                 selected(edge, exchange, answered, why, unstored.as_str())
             }

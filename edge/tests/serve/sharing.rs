@@ -259,6 +259,23 @@ async fn what_must_be_validated_at_each_use_is_validated_for_each_user() {
 }
 
 #[tokio::test]
+async fn who_polls_a_slow_page_that_is_not_shared_waits_for_nobody() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut first = waiting(&rig, 0, &times(1, "")).await;
+    let slow = origin.next().await;
+    rig.pass(14);
+    slow.respond(&response("200 OK", "Cache-Control: no-store\r\n", "own")).await;
+    all_get(&mut first, 200, "own").await;
+    rig.pass(14);
+    let mut clients = waiting(&rig, 0, &times(2, "")).await;
+    for asked in [origin.next().await, origin.next().await] {
+        asked.respond(&response("200 OK", "Cache-Control: no-store\r\n", "own")).await;
+    }
+    all_get(&mut clients, 200, "own").await;
+}
+
+#[tokio::test]
 async fn what_outgrew_an_object_is_not_kept_again_for_a_while() {
     let top = "[cache]\nmemory = \"16MiB\"\nmax_object = \"1MiB\"";
     let origin = Origin::answering(|head| {

@@ -142,7 +142,7 @@ impl Task {
                 }
                 let own = policy::personal(&entry, &head);
                 let once = Arc::new(self.object(entry, Arc::clone(&object.body)));
-                self.fill.tell_apart(Own::Once(once, own), Why::Unstorable(why));
+                self.fill.tell_apart(Own::Once(once, own));
                 None
             }
             Freshened::Mismatch => {
@@ -238,7 +238,8 @@ impl Task {
     pub(super) fn apart(&self, answered: Answered, why: Why) -> Option<Storing> {
         let (key, status) = (&self.fetch.key, answered.response.status());
         if Failure::of(status).is_none() {
-            self.flights.apart.mark(key, why, answered.received);
+            let took = answered.received.duration_since(answered.asked).unwrap_or_default();
+            self.flights.apart.mark(key, why, took, answered.received);
         }
         if why.speaks_for_all(status)
             && let Some(object) = self.fetch.plan.held()
@@ -252,7 +253,7 @@ impl Task {
                 self.tell(Verdict::Error(status))
             }
             _ => {
-                self.fill.tell_apart(Own::Response(answered, why), why);
+                self.fill.tell_apart(Own::Response(answered, why));
                 None
             }
         }

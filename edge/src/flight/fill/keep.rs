@@ -1,6 +1,7 @@
 //! From the pieces that arrive to the log, and from the log to the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -81,7 +82,8 @@ impl Task {
         }
         // The key's next response is likely to be as big: who asks for it had better not depend on others, nor take as
         // much of the memory for nothing.
-        self.flights.apart.mark(&self.fetch.key, Why::TooBig, self.flights.clock.now());
+        let now = self.flights.clock.now();
+        self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
         false
     }
 
