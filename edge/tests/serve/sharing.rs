@@ -41,11 +41,10 @@ async fn nobody_waits_for_a_response_that_will_be_for_its_request_only() {
         let mut leader = waiting(&rig, 0, &times(1, own)).await;
         let first = origin.next().await;
         let mut others = waiting(&rig, 1, &times(10, "")).await;
-        let second = origin.next().await;
-        second.respond(&response("200 OK", FRESH, "for all")).await;
-        all_get(&mut others, 200, "for all").await;
         first.respond(&response("200 OK", FRESH, "for one")).await;
         all_get(&mut leader, 200, "for one").await;
+        origin.next().await.respond(&response("200 OK", FRESH, "for all")).await;
+        all_get(&mut others, 200, "for all").await;
         assert_eq!(origin.count(), 2, "{own}");
     }
 }
@@ -65,8 +64,8 @@ async fn requests_with_authorization_share_what_is_public_and_else_ask_at_once()
     origin.next().await.respond(&response("200 OK", FRESH, "own")).await;
     // The others are both here before either is answered, and so is who comes later.
     let mut asked = vec![origin.next().await, origin.next().await];
-    clients.extend(waiting(&rig, 2, &times(1, own)).await);
-    asked.push(origin.next().await);
+    clients.extend(waiting(&rig, 2, &times(2, own)).await);
+    asked.extend([origin.next().await, origin.next().await]);
     for asked in asked {
         asked.respond(&response("200 OK", FRESH, "own")).await;
     }
@@ -153,8 +152,8 @@ async fn requests_for_a_range_that_cannot_be_stored_ask_at_once() {
         response("206 Partial Content", &format!("{FRESH}Content-Type: multipart/byteranges\r\n"), "x");
     origin.next().await.respond(&several).await;
     let mut asked = vec![origin.next().await, origin.next().await];
-    clients.extend(waiting(&rig, 2, &times(1, range)).await);
-    asked.push(origin.next().await);
+    clients.extend(waiting(&rig, 2, &times(2, range)).await);
+    asked.extend([origin.next().await, origin.next().await]);
     for asked in asked {
         asked.respond(&several).await;
     }
