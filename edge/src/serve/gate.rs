@@ -22,29 +22,27 @@ mod linger;
 mod refusal;
 mod text;
 mod turn;
+mod wait;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use framing::{Framing, Stop};
 use linger::Linger;
 pub use refusal::Refusal;
 use turn::Shared;
 pub use turn::{Interim, Sending, Sent, Turn, Turns};
+use wait::{Found, Wait};
 
 /// Bytes kept of a client that sends before it knows whether protocols switch; it waits when there are more.
 pub const MAX_HELD_BYTES: usize = 16 * 1024;
 /// One read behind a message that was cut in two. Most rests are short.
 const READ_BYTES: usize = 4 * 1024;
-/// A client that said all it will is looked after this often while it waits.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What the server reads instead of a head that it must not read.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
@@ -68,10 +66,8 @@ pub struct Gate<T> {
     /// Whether a write did not take all since then.
     write_blocked: bool,
     linger: Option<Linger>,
-    /// When to see whether a client that waits is still there.
-    look: Option<Pin<Box<Sleep>>>,
-    /// Whether the server has written nothing since the last look, when it had written all it had.
-    is_quiet: bool,
+    /// For a client that has sent all it will.
+    wait: Wait,
 }
 
 /// Whether more is read from the client.
@@ -79,12 +75,10 @@ pub struct Gate<T> {
 enum End {
     /// It is.
     Open,
-    /// The client has sent all it will, before it was answered: it waits. The server would take the end for its leaving,
-    /// so it is not told before it owes nothing.
+    /// The client has sent all it will, and has not had all its answers: it waits, or has left. The server would take
+    /// the end for its leaving, so it is not told before it owes nothing.
     Waiting,
-    /// The same, while its answer was sent: most that do so have left.
-    Leaving,
-    /// The client has sent all it will.
+    /// The client has sent all it will, and the server is told.
     Eof,
     /// Nothing behind a refused head is read.
     Refused,
@@ -107,8 +101,7 @@ impl<T> Gate<T> {
             waker: None,
             write_blocked: false,
             linger: None,
-            look: None,
-            is_quiet: false,
+            wait: Wait::default(),
         }
     }
 
@@ -192,11 +185,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
                 return Poll::Ready(Ok(()));
             }
             match me.end {
-                End::Open | End::Waiting | End::Leaving | End::Eof if me.shared.is_tunnel() => {
+                End::Open | End::Waiting | End::Eof if me.shared.is_tunnel() => {
                     return me.poll_tunnel(cx, buf);
                 }
                 End::Open => ready!(me.poll_open(cx, buf))?,
-                End::Waiting | End::Leaving => ready!(me.poll_waiting(cx))?,
+                End::Waiting => ready!(me.poll_waiting(cx))?,
                 End::Eof => return Poll::Ready(Ok(())),
                 // The server closes when it has answered; an end that it saw before would keep it from answering.
                 End::Refused => return Poll::Pending,
@@ -237,18 +230,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
 
     /// What a client sends before it knows whether protocols switch is kept; that it leaves is seen all the same.
     fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.register(cx.waker());
-        if self.shared.is_answered() {
-            if !self.shared.is_tunnel() {
-                self.framing.resume();
-                self.judge_held();
-            }
+        if self.is_answered_now(cx) {
             return Poll::Ready(Ok(()));
         }
         if self.held.len() >= MAX_HELD_BYTES {
             return Poll::Pending;
         }
         self.poll_held(cx)
+    }
+
+    /// Whether what follows is known now, for which the answer was needed; if not, it wakes when it is.
+    fn is_answered_now(&mut self, cx: &mut Context<'_>) -> bool {
+        self.register(cx.waker());
+        let is_answered = self.shared.is_answered();
+        if is_answered && !self.shared.is_tunnel() {
+            self.framing.resume();
+            self.judge_held();
+        }
+        is_answered
     }
 
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -262,37 +261,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// The client has sent all it will. It may still read, as `nc -N` does and TCP lets it.
+    /// The client has sent all it will. It may still read, as `nc -N` does and TCP lets it. A head that it has begun is
+    /// no request; a body has broken off.
     fn ended(&self) -> End {
-        if !self.framing.is_between() || !self.held.is_empty() {
-            End::Eof
-        } else if !self.shared.is_answered() {
-            End::Waiting
-        } else if self.shared.is_owed() {
-            End::Leaving
-        } else {
-            End::Eof
-        }
+        if self.framing.is_in_body() || self.has_had_all() { End::Eof } else { End::Waiting }
     }
 
-    /// Ready when the client has gone, or has had all its answers. One that has gone answers what is written with a
-    /// reset; one that seems to and is sent nothing gives no sign, and is not waited for.
+    /// Only what was flushed is sent.
+    fn has_had_all(&self) -> bool {
+        !self.shared.is_owed() && self.idle_since.is_some()
+    }
+
+    /// Ready when the client has gone, or has had all its answers, or when what it sent last is known to be requests.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            // Only what was flushed is sent.
-            if !self.shared.is_owed() && self.idle_since.is_some() {
-                self.end = End::Eof;
-                self.look = None;
-                return Poll::Ready(Ok(()));
+        if self.framing.is_unanswered() && self.is_answered_now(cx) {
+            if self.end == End::Waiting {
+                self.end = self.ended();
             }
-            let look = self.look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_EVERY)));
-            ready!(look.as_mut().poll(cx));
-            self.look = None;
-            let is_idle = self.idle_since.is_some();
-            if self.end == End::Leaving && is_idle && self.is_quiet {
+            return Poll::Ready(Ok(()));
+        }
+        if self.has_had_all() {
+            self.end = End::Eof;
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(self.wait.poll_look(cx));
+            if self.wait.look(self.shared.is_awaited()) == Found::Silence {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-            self.is_quiet = is_idle;
             // Nothing more can be read, so a reset shows in writing only; writing nothing shows it as well.
             if let Poll::Ready(Err(gone)) = Pin::new(&mut self.io).poll_write(cx, &[]) {
                 return Poll::Ready(Err(gone));
@@ -346,7 +342,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
         // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
         // service by itself; nor does it read again for the end of a client that waited for these bytes.
-        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) || me.is_waited_for()) {
+        // It is woken once for each: hyper flushes whenever it is woken, and a wake for less would have no end.
+        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) | me.tells_end()) {
             cx.waker().wake_by_ref();
         }
         flushed
@@ -371,7 +368,7 @@ impl<T: AsyncWrite + Unpin> Gate<T> {
     /// that: 1xx heads go before it. Otherwise it may be the rest of the answer before, and they wait or are too late.
     fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
-        self.is_quiet = false;
+        self.wait.note_write();
         if self.idle_since.take() == Some(self.shared.begun()) {
             self.interim = self.shared.take_queue();
             return self.poll_interim(cx);
@@ -392,8 +389,13 @@ impl<T: AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    fn is_waited_for(&self) -> bool {
-        matches!(self.end, End::Waiting | End::Leaving)
+    /// Whether it is now that the server is to be told that the client has sent all it will: once.
+    fn tells_end(&mut self) -> bool {
+        let is_now = self.end == End::Waiting && !self.framing.is_unanswered() && !self.shared.is_owed();
+        if is_now {
+            self.end = End::Eof;
+        }
+        is_now
     }
 
     fn note_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {

@@ -5,6 +5,7 @@
 mod close;
 mod desync;
 mod edge;
+mod half;
 mod interim;
 mod naive;
 mod server;

@@ -140,7 +140,7 @@ async fn an_old_client_can_tell_that_an_edge_that_stops_cut_its_response_short()
 
 /// A half-closed connection still has its other half (RFC 9293 §3.6): `printf … | nc -N` waits for the answer.
 #[tokio::test]
-async fn a_client_that_says_no_more_gets_its_answer_however_late_it_is() {
+async fn a_client_that_says_no_more_gets_its_answer() {
     let big = 4_000_000;
     let origin = Origin::start().await;
     let rig = Rig::start(&[origin.address]).await;
@@ -199,6 +199,53 @@ async fn a_client_that_says_no_more_while_it_is_answered_gets_the_rest() {
         assert_eq!(rig.get("/.well-known/verge/health").await.status, 200);
     }
     assert_eq!(client.until_the_end().await.unwrap().len(), big);
+}
+
+const GET_A: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+const UPGRADE: &str = "GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/// RFC 9112 §2.2 knows the extra line; a head that is cut short is no request, and takes nothing from those before it.
+#[tokio::test]
+async fn what_is_no_request_behind_those_of_a_client_that_says_no_more_costs_them_nothing() {
+    for (requests, behind) in [
+        (vec![GET_A], "\r\n"),
+        (vec!["POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"], "\r\n"),
+        (vec![GET_A], "GET / HT"),
+        (vec![GET_A, GET_A], "GET /b HTTP/1.1\r\nHost: a\r\n"),
+        (vec![UPGRADE], ""),
+        (vec![UPGRADE, GET_A], ""),
+        (vec![UPGRADE, UPGRADE, GET_A], "GET"),
+    ] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        client.write(format!("{}{behind}", requests.concat()).as_bytes()).await;
+        client.say_no_more().await;
+        for _ in &requests {
+            let asked = origin.next().await;
+            for _ in 0..3 {
+                assert_eq!(rig.get("/.well-known/verge/health").await.status, 200);
+            }
+            asked.respond(&response("200 OK", "Cache-Control: no-store\r\n", "hello")).await;
+        }
+        let answers = client.until_the_end().await.unwrap();
+        let count = answers.matches("HTTP/1.1 200 OK").count();
+        assert_eq!(count, requests.len(), "{requests:?} and {behind:?}: {answers}");
+    }
+}
+
+/// One that has left looks the same, and its fetch is not to go on for nobody.
+#[tokio::test]
+async fn a_client_that_says_no_more_is_taken_for_gone_when_its_answer_does_not_come() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let asked = origin.next().await;
+    drop(client);
+    asked.hung_up().await;
+    rig.until("verge_edge_fetches", 0).await;
+    rig.until("verge_edge_connections", 0).await;
 }
 
 /// The POST has taken away what was stored.

@@ -88,10 +88,10 @@ impl Framing {
         matches!(self.at, At::Unanswered)
     }
 
-    /// Whether the last message that began is whole.
+    /// Whether bytes of a body that has begun are still to come.
     #[must_use]
-    pub fn is_between(&self) -> bool {
-        matches!(self.at, At::Head { seen: 0 } | At::Unanswered)
+    pub fn is_in_body(&self) -> bool {
+        matches!(self.at, At::Sized(_) | At::Chunked(_))
     }
 
     /// The answer switched nothing: what follows is the next request.

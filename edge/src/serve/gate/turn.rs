@@ -223,7 +223,15 @@ impl Shared {
 
     /// Whether an answer to what passed is still to be sent, or part of one.
     pub(super) fn is_owed(&self) -> bool {
-        self.sending.load(Ordering::Relaxed) > 0 || self.begun() < self.passed.load(Ordering::Relaxed)
+        let answered = self.answered.load(Ordering::Acquire);
+        self.sending.load(Ordering::Relaxed) > 0 || answered < self.passed.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer is owed of which there is nothing yet, and none is being sent before it.
+    pub(super) fn is_awaited(&self) -> bool {
+        let has_head = self.answered.load(Ordering::Acquire) >= self.begun();
+        let is_being_sent = has_head && self.sending.load(Ordering::Relaxed) > 0;
+        self.is_owed() && !is_being_sent
     }
 
     /// The last request that began.
@@ -330,6 +338,25 @@ mod tests {
         turns.0.refuse(Refusal::NoHost);
         assert!(turns.begin(Version::HTTP_11).is_ok());
         assert_eq!(turns.begin(Version::HTTP_11).err(), Some(Refusal::NoHost));
+    }
+
+    #[test]
+    fn an_answer_is_awaited_until_its_head_is_given_and_owed_until_its_body_is() {
+        let turns = turns(2);
+        let check = |awaited: bool, owed: bool| {
+            assert_eq!((turns.0.is_awaited(), turns.0.is_owed()), (awaited, owed));
+        };
+        // The server has not asked the service yet, then it has, and then it sends the answer.
+        for last in [false, true] {
+            check(true, true);
+            let sending = turns.sending();
+            let turn = turns.begin(Version::HTTP_11).expect("it passed");
+            check(true, true);
+            drop(turn);
+            check(false, true);
+            drop(sending);
+            check(!last, !last);
+        }
     }
 
     #[test]
