@@ -38,6 +38,10 @@ pub(super) struct Read {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
 
+/// The stamp of a file whose text could not be read: what stood in the way may be gone (a descriptor that was missing, a
+/// disk that was away) without a change of the file, so it is read again with the next load.
+const UNREAD: Option<Stamp> = None;
+
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// It was read; perhaps with errors.
@@ -110,12 +114,15 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
         Err(problem) => Content::Nameless(problem),
         Ok(apex) => match read_text(&found.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => Content::Parsed(Box::new(unreadable(apex, &found.path, &error))),
+            Err(error) => {
+                stamps = vec![(found.path.clone(), UNREAD)];
+                Content::Parsed(Box::new(unreadable(apex, &found.path, &error)))
+            }
             Ok(source) => {
                 let mut load = |include: Include<'_>| {
-                    let path = inside(&include, &found.root)?;
-                    stamps.push((path.clone(), stamp(&path, now)));
-                    read_text(&path).map_err(|error| NotIncluded(format!("it cannot be read: {error}")))
+                    let (path, stamp, text) = included(&include, &found.root, now);
+                    stamps.push((path, stamp));
+                    text
                 };
                 Content::Parsed(Box::new(file::read(apex, source, &mut load)))
             }
@@ -184,16 +191,28 @@ fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {
     Parsed { apex, zone: None, draft: None, files, problems: vec![problem] }
 }
 
-/// The file that an `$INCLUDE` names, if it lies in `root` after all links are followed.
-fn inside(include: &Include<'_>, root: &Path) -> Result<PathBuf, NotIncluded> {
+/// The file that an `$INCLUDE` names, as which it is remembered, and its text.
+fn included(
+    include: &Include<'_>,
+    root: &Path,
+    now: SystemTime,
+) -> (PathBuf, Option<Stamp>, Result<SourceFile, NotIncluded>) {
     let beside = include.from.parent().unwrap_or(Path::new(""));
     let path = beside.join(include.written);
+    let stamp = stamp(&path, now);
+    let text = inside(&path, root)
+        .and_then(|()| read_text(&path).map_err(|error| NotIncluded(format!("it cannot be read: {error}"))));
+    let stamp = if text.is_ok() { stamp } else { UNREAD };
+    (path, stamp, text)
+}
+
+/// Whether a file lies in `root` after all links are followed.
+fn inside(path: &Path, root: &Path) -> Result<(), NotIncluded> {
     let canonical =
-        fs::canonicalize(&path).map_err(|error| NotIncluded(format!("it cannot be read: {error}")))?;
-    if canonical.starts_with(root) {
-        Ok(path)
-    } else {
-        Err(NotIncluded(format!("it lies outside the zones folder {}", root.display())))
+        fs::canonicalize(path).map_err(|error| NotIncluded(format!("it cannot be read: {error}")))?;
+    match canonical.starts_with(root) {
+        true => Ok(()),
+        false => Err(NotIncluded(format!("it lies outside the zones folder {}", root.display()))),
     }
 }
 
@@ -271,5 +290,26 @@ mod tests {
         let read = read(&found, crate::serve::clock::system_now()).unwrap();
         let Content::Parsed(parsed) = read.content else { panic!("the name is good") };
         assert_eq!(parsed.problems[0].code, "unreadable");
+    }
+
+    /// A folder in a file's place fails as a disk or a missing descriptor would: it is there, and cannot be read.
+    #[test]
+    fn what_could_not_be_read_is_read_again_though_it_has_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let [main, part] = ["a.example.zone", "part"].map(|name| folder.path().join(name));
+        let found = Found { path: main.clone(), root };
+        let later = crate::serve::clock::system_now() + STAMP_DOUBT * 10;
+        let is_current = || read(&found, later).unwrap().is_current(later);
+        fs::create_dir(&main).unwrap();
+        assert!(!is_current(), "the zone file");
+        fs::remove_dir(&main).unwrap();
+        fs::write(&main, "$INCLUDE part\n").unwrap();
+        assert!(!is_current(), "there is nothing to include");
+        fs::create_dir(&part).unwrap();
+        assert!(!is_current(), "what is to be included");
+        fs::remove_dir(&part).unwrap();
+        fs::write(&part, "x 60 A 192.0.2.1\n").unwrap();
+        assert!(is_current(), "all was read");
     }
 }
