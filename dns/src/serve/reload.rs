@@ -8,6 +8,7 @@ pub(crate) mod report;
 mod settle;
 mod watch;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,8 +31,10 @@ use super::sys;
 use crate::config::{self, Config, ConfigError, Cookies};
 use crate::limit::cookie::Secrets;
 use crate::metrics::Metrics;
+use crate::name::Name;
 use crate::view::World;
 use crate::zone::set::Served;
+use crate::zone::tree::Tree;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
 const MOST_DEBOUNCES: u32 = 10;
@@ -100,11 +103,10 @@ impl Service {
 }
 
 /// Moves the large trees of a world to huge pages, where the system has them; before it is in service if it can be, since
-/// who looks something up meanwhile has to wait for the page.
-fn settle_in_memory(world: &World) {
-    let zones = world.public.zones.iter().chain(world.internal.zones.iter());
-    for (apex, served) in zones {
-        let Served::Zone(tree) = served else { continue };
+/// who looks something up meanwhile has to wait for the page. For the same reason those that `before` has are let be: they
+/// were moved when they were new.
+fn settle_in_memory(world: &World, before: &World) {
+    for (apex, tree) in new_trees(world, before) {
         for memory in tree.memory() {
             if memory.end.addr() - memory.start.addr() >= FEWEST_OCTETS
                 && let Err(error) = sys::prefer_huge_pages(memory)
@@ -113,6 +115,20 @@ fn settle_in_memory(world: &World) {
             }
         }
     }
+}
+
+/// The trees of a world that another does not have, each once.
+fn new_trees<'a>(world: &'a World, before: &World) -> Vec<(&'a Name, &'a Arc<Tree>)> {
+    let mut seen: HashSet<*const Tree> = trees(before).map(|(_, tree)| Arc::as_ptr(tree)).collect();
+    trees(world).filter(|(_, tree)| seen.insert(Arc::as_ptr(tree))).collect()
+}
+
+fn trees(world: &World) -> impl Iterator<Item = (&Name, &Arc<Tree>)> {
+    let zones = world.public.zones.iter().chain(world.internal.zones.iter());
+    zones.filter_map(|(apex, served)| match served {
+        Served::Zone(tree) => Some((apex, tree)),
+        Served::Broken => None,
+    })
 }
 
 /// Smaller trees fit in what a processor keeps of page tables.
@@ -183,7 +199,7 @@ impl Follow {
             tracing::debug!(%error, "zone files are read at the priority of those who answer");
         }
         self.library.forget_texts();
-        settle_in_memory(&self.service.world.load());
+        settle_in_memory(&self.service.world.load(), &World::default());
         loop {
             match inbox.recv_timeout(self.config.reload.poll) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -225,7 +241,10 @@ impl Follow {
             }
             Ok(Ok(loaded)) if loaded.world.is_none() => return Found::Nothing,
             Ok(Ok(loaded)) => {
-                loaded.world.iter().for_each(settle_in_memory);
+                let before = self.service.world.load();
+                loaded.world.iter().for_each(|world| settle_in_memory(world, &before));
+                // Held on to, it could not be released.
+                drop(before);
                 self.service.publish(loaded.world, &loaded.report);
                 self.library.forget_texts();
             }

@@ -366,3 +366,23 @@ fn a_serial_that_was_not_raised_is_told_once() {
     folder.write("b.example.zone", "x A 203.0.113.2\n");
     assert_eq!(news(&folder.load()), ["serial-not-raised"]);
 }
+
+#[test]
+fn only_trees_that_are_not_in_service_are_moved_in_memory() {
+    let bodies = |n: u8| format!("x A 203.0.113.{n}\ndb A 10.0.0.{n}\n");
+    let mut folder = Folder::new(&[("a.example.zone", &bodies(1)), ("b.example.zone", &bodies(1))]);
+    folder.load();
+    let apexes = |world: &World, before: &World| {
+        let mut apexes: Vec<_> =
+            super::new_trees(world, before).iter().map(|(apex, _)| apex.to_string()).collect();
+        apexes.sort();
+        apexes
+    };
+    let all = ["a.example.", "a.example.", "b.example.", "b.example."];
+    assert_eq!(apexes(&folder.world, &World::default()), all, "each has a tree for each view");
+    folder.write("b.example.zone", &bodies(2));
+    let before = std::mem::take(&mut folder.world);
+    folder.load();
+    assert_eq!(apexes(&folder.world, &before), ["b.example.", "b.example."]);
+    assert!(apexes(&folder.world, &folder.world).is_empty());
+}
