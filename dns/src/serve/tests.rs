@@ -351,8 +351,10 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     assert!(readiness(admin.unwrap()).starts_with("HTTP/1.1 200"));
     let question = question("www.example.com");
     let mut stream = connect(outside[0]);
-    // The first octet of a message: the drain waits for the others.
-    stream.write_all(&[0]).unwrap();
+    let framed = [&u16::try_from(question.len()).unwrap().to_be_bytes()[..], &question].concat();
+    // The first octet of another message, which has arrived when the one before is answered: the drain waits for the rest.
+    stream.write_all(&[&framed[..], &framed[..1]].concat()).unwrap();
+    assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
     let drained = tokio::spawn(running.drain());
     while readiness(admin.unwrap()).starts_with("HTTP/1.1 200") {
         tokio::task::yield_now().await;
@@ -363,7 +365,7 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     }
     assert!(readiness(admin.unwrap()).contains("draining"));
     assert!(!drained.is_finished());
-    stream.write_all(&[&[u8::try_from(question.len()).unwrap()], &question[..]].concat()).unwrap();
+    stream.write_all(&framed[1..]).unwrap();
     assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
     timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
 }
