@@ -20,7 +20,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::clock;
 use super::crew::Crew;
+use super::reload::library::{Library, Terms};
 use super::sockets::Sockets;
 use super::{Certificates, Listening, tls};
 use crate::config;
@@ -222,6 +224,16 @@ impl Servers {
         let ended = tokio::task::spawn_blocking(|| super::end(loops));
         ended.await.unwrap();
     }
+}
+
+/// A zone whose name `big` has so much text that two answers of it may wait for a client.
+pub(super) fn big() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..240).map(|n| format!("big TXT {n:0250}\n")).collect();
+    let zone = format!("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n{text}");
+    std::fs::write(folder.path().join("ex.zone"), zone).unwrap();
+    let mut library = Library::new(vec![folder.path().into()], Terms::default());
+    library.load(clock::system_now()).unwrap().world.unwrap()
 }
 
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

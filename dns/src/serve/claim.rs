@@ -1,9 +1,14 @@
 //! What questions that arrive and answers that wait may take up: a little of each connection's own, the rest of a pool.
 //!
 //! A client that sends whole questions and reads its answers needs nothing but its own. What the others need comes from
-//! the pool that all connections of one transport share, so that it is bounded however many they are; and no connection
-//! has all of it.
+//! the pool that all connections of one transport share, so that it is bounded however many they are.
+//!
+//! Invariant: nobody empties the pool alone. A connection has a share of it, a client's connections have one together,
+//! and questions, which cost a client nothing but what it sends, never take what answers need.
+//!
+//! Invariant: what is claimed has arrived, or was made. A length that is only announced claims nothing.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,78 +17,265 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const OWN_OCTETS: usize = 8 * 1024;
 /// What one connection may have of the pool: the longest question and the longest answer.
 const SHARE_OCTETS: usize = 128 * 1024;
+/// Of the pool, one in so many octets is for questions: nearly all of them fit in what a connection has of its own.
+const QUESTIONS_PART: usize = 4;
+/// A client may have one in so many octets of the pool, however many connections it has.
+const CLIENT_PART: usize = 8;
+/// The least that a client may have of the pool: the longest message, however small the pool is.
+const LONGEST_OCTETS: usize = 64 * 1024;
+/// A message that arrives in pieces has room for no more than this ahead of what is there.
+pub(super) const STEP_OCTETS: usize = 4 * 1024;
+
+/// What is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Question,
+    Answer,
+}
+
+/// The connection has too much on its way already, or its client, or all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
 
 /// Shared by all connections of one transport on one side.
 #[derive(Clone, Debug)]
-pub(super) struct Pool(Arc<Semaphore>);
+pub(super) struct Pool {
+    all: Halves,
+    client_octets: [usize; 2],
+}
+
+/// What one client may have of the pool, shared by all of its connections.
+#[derive(Clone, Debug)]
+pub(super) struct Share(Halves);
+
+/// Room for questions and room for answers.
+#[derive(Clone, Debug)]
+struct Halves([Arc<Semaphore>; 2]);
 
 /// Of one connection.
 #[derive(Debug)]
 pub(super) struct Allowance {
     own: Arc<Semaphore>,
-    share: Arc<Semaphore>,
+    connection: Arc<Semaphore>,
+    client: Share,
     pool: Pool,
 }
 
-/// Some octets that a connection takes up, until it is dropped.
-#[derive(Debug)]
+/// Some octets that a connection takes up, until it is dropped; none at first.
+#[derive(Debug, Default)]
 pub(super) struct Claim {
-    _own: OwnedSemaphorePermit,
-    _pooled: Option<OwnedSemaphorePermit>,
+    own: Option<OwnedSemaphorePermit>,
+    /// Of the connection's share, of the client's, of the pool.
+    pooled: Option<[OwnedSemaphorePermit; 3]>,
+}
+
+/// A question that arrives in pieces, and its claim.
+#[derive(Debug, Default)]
+pub(super) struct Question {
+    octets: Vec<u8>,
+    room: Claim,
 }
 
 impl Pool {
     pub(super) fn new(octets: usize) -> Self {
-        Self(Arc::new(Semaphore::new(octets)))
+        let questions = octets / QUESTIONS_PART;
+        let both = [questions, octets - questions];
+        Self {
+            all: Halves::new(both),
+            client_octets: both.map(|half| (half / CLIENT_PART).max(LONGEST_OCTETS)),
+        }
+    }
+
+    /// For a client who is new.
+    pub(super) fn share(&self) -> Share {
+        Share(Halves::new(self.client_octets))
+    }
+
+    /// How many octets nobody has claimed.
+    #[cfg(test)]
+    pub(super) fn free(&self, what: What) -> usize {
+        self.all.of(what).available_permits()
+    }
+}
+
+impl Halves {
+    fn new(octets: [usize; 2]) -> Self {
+        Self(octets.map(|octets| Arc::new(Semaphore::new(octets))))
+    }
+
+    fn of(&self, what: What) -> &Arc<Semaphore> {
+        let [questions, answers] = &self.0;
+        match what {
+            What::Question => questions,
+            What::Answer => answers,
+        }
     }
 }
 
 impl Allowance {
-    pub(super) fn new(pool: &Pool) -> Self {
-        let [own, share] = [OWN_OCTETS, SHARE_OCTETS].map(|octets| Arc::new(Semaphore::new(octets)));
-        Self { own, share, pool: pool.clone() }
+    pub(super) fn new(pool: &Pool, client: Share) -> Self {
+        let [own, connection] = [OWN_OCTETS, SHARE_OCTETS].map(|octets| Arc::new(Semaphore::new(octets)));
+        Self { own, connection, client, pool: pool.clone() }
     }
 
-    /// Room for so many octets; none if the connection has too many already, or all of them together.
-    pub(super) fn claim(&self, octets: usize) -> Option<Claim> {
-        if let Some(own) = take(&self.own, octets) {
-            return Some(Claim { _own: own, _pooled: None });
+    /// Room for so many octets.
+    pub(super) fn claim(&self, what: What, octets: usize) -> Result<Claim, Full> {
+        let mut claim = Claim::default();
+        self.cover(&mut claim, what, octets)?;
+        Ok(claim)
+    }
+
+    /// Enlarges a claim of this connection until it is good for so many octets.
+    pub(super) fn cover(&self, claim: &mut Claim, what: What, octets: usize) -> Result<(), Full> {
+        let more = octets.saturating_sub(claim.octets());
+        if more == 0 {
+            return Ok(());
         }
-        let share = take(&self.share, octets)?;
-        let pooled = take(&self.pool.0, octets)?;
-        Some(Claim { _own: share, _pooled: Some(pooled) })
+        if let Ok(own) = take(&self.own, more) {
+            claim.add_own(own);
+            return Ok(());
+        }
+        let pooled = [&self.connection, self.client.0.of(what), self.pool.all.of(what)];
+        let [connection, client, pool] = pooled.map(|of| take(of, more));
+        claim.add_pooled([connection?, client?, pool?]);
+        Ok(())
     }
 }
 
-fn take(of: &Arc<Semaphore>, octets: usize) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(of).try_acquire_many_owned(u32::try_from(octets).ok()?).ok()
+impl Claim {
+    pub(super) fn octets(&self) -> usize {
+        let pooled = self.pooled.iter().map(|[connection, ..]| connection);
+        self.own.iter().chain(pooled).map(OwnedSemaphorePermit::num_permits).sum()
+    }
+
+    fn add_own(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.own {
+            Some(own) => own.merge(more),
+            None => self.own = Some(more),
+        }
+    }
+
+    fn add_pooled(&mut self, more: [OwnedSemaphorePermit; 3]) {
+        match &mut self.pooled {
+            Some(pooled) => pooled.iter_mut().zip(more).for_each(|(it, more)| it.merge(more)),
+            None => self.pooled = Some(more),
+        }
+    }
+}
+
+impl Question {
+    /// Adds a piece, whose room is claimed before it is kept.
+    pub(super) fn extend(&mut self, piece: &[u8], of: &Allowance) -> Result<(), Full> {
+        let octets = self.octets.len() + piece.len();
+        if octets > self.octets.capacity() {
+            let ahead = self.octets.len().min(STEP_OCTETS);
+            let capacity = octets.max(self.octets.len() + ahead);
+            of.cover(&mut self.room, What::Question, capacity)?;
+            self.octets.reserve_exact(capacity - self.octets.len());
+        }
+        self.octets.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+impl Deref for Question {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+fn take(of: &Arc<Semaphore>, octets: usize) -> Result<OwnedSemaphorePermit, Full> {
+    let octets = u32::try_from(octets).map_err(|_| Full)?;
+    Arc::clone(of).try_acquire_many_owned(octets).map_err(|_| Full)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::What::{Answer, Question as Asked};
     use super::*;
 
     const LONGEST: usize = 65_535;
+    const POOL_OCTETS: usize = 4 * 1024 * 1024;
+
+    /// All claims of the longest message that fit.
+    fn all(of: &Allowance, what: What) -> Vec<Claim> {
+        std::iter::from_fn(|| of.claim(what, LONGEST).ok()).collect()
+    }
+
+    fn new_client(pool: &Pool) -> Allowance {
+        Allowance::new(pool, pool.share())
+    }
 
     #[test]
     fn small_messages_fit_when_the_pool_is_empty_and_nobody_has_all_of_it() {
-        const POOL_OCTETS: usize = 4 * 1024 * 1024;
         let pool = Pool::new(POOL_OCTETS);
-        let greedy = Allowance::new(&pool);
-        let taken: Vec<_> = std::iter::from_fn(|| greedy.claim(LONGEST)).collect();
+        let greedy = new_client(&pool);
+        let taken = all(&greedy, Answer);
         assert_eq!(taken.len(), 2);
-        let others: Vec<_> = (0..200).map(|_| Allowance::new(&pool)).collect();
-        let all: Vec<_> = others
-            .iter()
-            .flat_map(|it| std::iter::from_fn(|| it.claim(LONGEST)).collect::<Vec<_>>())
-            .collect();
-        assert_eq!(taken.len() + all.len(), POOL_OCTETS / LONGEST);
+        let others: Vec<_> = (0..200).map(|_| new_client(&pool)).collect();
+        let rest: Vec<_> = others.iter().flat_map(|it| all(it, Answer)).collect();
+        assert_eq!(taken.len() + rest.len(), POOL_OCTETS / 4 * 3 / LONGEST);
         for own in [&greedy, &others[0], &others[199]] {
-            let small: Vec<_> = std::iter::from_fn(|| own.claim(512)).take(OWN_OCTETS / 512).collect();
+            let small: Vec<_> =
+                std::iter::from_fn(|| own.claim(Answer, 512).ok()).take(OWN_OCTETS / 512).collect();
             assert_eq!(small.len(), OWN_OCTETS / 512);
-            assert!(own.claim(LONGEST).is_none());
+            assert_eq!(own.claim(Answer, LONGEST).err(), Some(Full));
         }
-        drop((taken, all));
-        assert!(greedy.claim(LONGEST).is_some(), "what was claimed is given back");
+        drop((taken, rest));
+        assert!(greedy.claim(Answer, LONGEST).is_ok(), "what was claimed is given back");
+    }
+
+    #[test]
+    fn a_client_has_its_part_of_the_pool_however_many_connections_it_has() {
+        let pool = Pool::new(POOL_OCTETS);
+        let client = pool.share();
+        let connections: Vec<_> = (0..64).map(|_| Allowance::new(&pool, client.clone())).collect();
+        for (what, part) in [(Asked, POOL_OCTETS / 4 / 8), (Answer, POOL_OCTETS / 4 * 3 / 8)] {
+            let taken: Vec<_> = connections.iter().flat_map(|it| all(it, what)).collect();
+            assert_eq!(taken.len(), part / LONGEST, "{what:?}");
+            assert!(new_client(&pool).claim(what, LONGEST).is_ok(), "{what:?}: there is enough for others");
+        }
+    }
+
+    #[test]
+    fn questions_do_not_take_what_answers_need() {
+        for pool_octets in [256 * 1024, POOL_OCTETS] {
+            let pool = Pool::new(pool_octets);
+            let many: Vec<_> = (0..200).map(|_| new_client(&pool)).collect();
+            let questions: Vec<_> = many.iter().flat_map(|it| all(it, Asked)).collect();
+            assert_eq!(questions.len(), pool_octets / 4 / LONGEST);
+            assert_eq!(pool.free(Answer), pool_octets / 4 * 3);
+            assert!(new_client(&pool).claim(Answer, LONGEST).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_question_in_pieces_has_one_claim_that_is_as_large_as_what_is_kept() {
+        for piece in [1, 2, 100, 5_000, LONGEST] {
+            let pool = Pool::new(POOL_OCTETS);
+            let allowance = new_client(&pool);
+            let mut question = Question::default();
+            let mut left = LONGEST;
+            while left > 0 {
+                let octets = piece.min(left);
+                question.extend(&vec![7; octets], &allowance).unwrap();
+                left -= octets;
+                let (kept, claimed) = (question.octets.capacity(), question.room.octets());
+                assert_eq!(kept, claimed, "{} octets in pieces of {piece}", question.len());
+                assert!(
+                    kept <= question.len() + STEP_OCTETS,
+                    "{} octets in pieces of {piece}",
+                    question.len()
+                );
+            }
+            assert!(question.iter().all(|octet| *octet == 7) && question.len() == LONGEST);
+            let own = OWN_OCTETS - allowance.own.available_permits();
+            let pooled = POOL_OCTETS / 4 - pool.free(Asked);
+            assert_eq!(own + pooled, question.room.octets(), "in pieces of {piece}");
+            drop(question);
+            assert_eq!(pool.free(Asked), POOL_OCTETS / 4, "in pieces of {piece}");
+        }
     }
 }

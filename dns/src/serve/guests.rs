@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{Allowance, Claim, Pool};
+use super::claim::{Allowance, Pool, Share};
 
 /// The connections of one transport on all listeners of one side. Nothing shares a table, so that a flood from outside
 /// does not close the connections of the inside, nor one over TLS those over TCP.
@@ -29,7 +29,7 @@ struct State {
     /// Every guest by when it was active, as far as was looked: a guest may have been active since, none was so before.
     /// Who makes room corrects the first of them until the first is right, which costs no more than the activity did.
     by_activity: BTreeSet<(u64, u64)>,
-    per_client: HashMap<IpAddr, Vec<u64>>,
+    per_client: HashMap<IpAddr, Client>,
     open: Arc<AtomicU64>,
 }
 
@@ -40,6 +40,12 @@ struct Entry {
     /// As in `by_activity`.
     listed_ms: u64,
     evicted: CancellationToken,
+}
+
+/// The guests of one client, and what they have of the pool together.
+struct Client {
+    guests: Vec<u64>,
+    share: Share,
 }
 
 impl Entry {
@@ -54,7 +60,8 @@ pub(super) struct Guest {
     id: u64,
     active_ms: Arc<AtomicU64>,
     evicted: CancellationToken,
-    allowance: Allowance,
+    /// Room for a question that arrives, or for an answer until its client has taken it.
+    pub(super) allowance: Allowance,
 }
 
 /// The client an address stands for: an IPv6 client owns a whole /64 (RFC 6177), an IPv4 one its address.
@@ -98,8 +105,8 @@ impl Table {
             listed_ms,
             evicted: evicted.clone(),
         };
-        let id = self.lock().admit(entry);
-        let allowance = Allowance::new(&self.pool);
+        let (id, share) = self.lock().admit(entry, &self.pool);
+        let allowance = Allowance::new(&self.pool, share);
         Guest { table: Arc::clone(self), id, active_ms, evicted, allowance }
     }
 
@@ -139,9 +146,11 @@ impl Table {
 }
 
 impl State {
-    fn admit(&mut self, entry: Entry) -> u64 {
+    fn admit(&mut self, entry: Entry, pool: &Pool) -> (u64, Share) {
         let client = entry.client;
-        if self.per_client.get(&client).is_some_and(|own| own.len() >= self.max_per_client) {
+        // Found before anybody leaves: what a client's last connection still takes up is counted on its next one.
+        let share = self.per_client.get(&client).map_or_else(|| pool.share(), |own| own.share.clone());
+        if self.guests_of(client).len() >= self.max_per_client {
             self.evict_longest_idle_of(client);
         } else if self.guests.len() >= self.max {
             self.evict_longest_idle();
@@ -150,14 +159,19 @@ impl State {
         self.next += 1;
         self.by_activity.insert((entry.listed_ms, id));
         self.guests.insert(id, entry);
-        self.per_client.entry(client).or_default().push(id);
+        let new = || Client { guests: Vec::new(), share: share.clone() };
+        self.per_client.entry(client).or_insert_with(new).guests.push(id);
         self.open.fetch_add(1, Ordering::Relaxed);
-        id
+        (id, share)
+    }
+
+    fn guests_of(&self, client: IpAddr) -> &[u64] {
+        self.per_client.get(&client).map_or(&[][..], |own| &own.guests)
     }
 
     /// When the guest was active who would have to leave for one more of this client, if one has to.
     fn in_the_way(&mut self, client: IpAddr) -> Option<u64> {
-        let own = self.per_client.get(&client).map_or(&[][..], Vec::as_slice);
+        let own = self.guests_of(client);
         if own.len() >= self.max_per_client {
             return own.iter().map(|id| self.guests[id].active_ms()).min();
         }
@@ -193,7 +207,7 @@ impl State {
 
     /// Looks at them all, who are few.
     fn evict_longest_idle_of(&mut self, client: IpAddr) {
-        let own = self.per_client.get(&client).map_or(&[][..], Vec::as_slice);
+        let own = self.guests_of(client);
         if let Some(id) = own.iter().copied().min_by_key(|id| (self.guests[id].active_ms(), *id)) {
             self.remove(id);
         }
@@ -205,8 +219,8 @@ impl State {
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.by_activity.remove(&(entry.listed_ms, id));
         if let Some(own) = self.per_client.get_mut(&entry.client) {
-            own.retain(|other| *other != id);
-            if own.is_empty() {
+            own.guests.retain(|other| *other != id);
+            if own.guests.is_empty() {
                 self.per_client.remove(&entry.client);
             }
         }
@@ -225,11 +239,6 @@ impl Guest {
         Duration::from_millis(self.table.millis(now).saturating_sub(active_ms))
     }
 
-    /// Room for a question that arrives, or for an answer until its client has taken it.
-    pub(super) fn claim(&self, octets: usize) -> Option<Claim> {
-        self.allowance.claim(octets)
-    }
-
     /// Ends when the place is needed by another.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
@@ -246,6 +255,7 @@ impl Drop for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::claim::What;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -292,6 +302,27 @@ mod tests {
         }
         let evicted: Vec<_> = guests.iter().map(|guest| guest.evicted.is_cancelled()).collect();
         assert_eq!(evicted, [true, true, false, false]);
+    }
+
+    #[test]
+    fn the_connections_of_a_client_share_what_it_may_have_of_the_pool() {
+        const LONGEST: usize = 65_535;
+        let now = crate::serve::clock::now();
+        let table = Table::new((100, 64), Pool::new(32 << 20), Arc::default(), now);
+        // One /64 is one client.
+        let guests: Vec<_> =
+            (1..=80).map(|n| table.admit(address(&format!("2001:db8::{n:x}")), now)).collect();
+        let claim = |guest: &Guest| guest.allowance.claim(What::Answer, LONGEST).ok();
+        let all = |guest: &Guest| std::iter::from_fn(|| claim(guest)).collect::<Vec<_>>();
+        let taken: Vec<_> = guests.iter().flat_map(all).collect();
+        assert_eq!(taken.len(), (24 << 20) / 8 / LONGEST);
+        assert!(claim(&table.admit(address("2001:db8:0:1::1"), now)).is_some(), "another client has its own");
+        assert!(
+            claim(&table.admit(address("2001:db8::ff"), now)).is_none(),
+            "a new connection brings nothing"
+        );
+        drop(guests);
+        assert!(claim(&table.admit(address("2001:db8::1"), now)).is_some());
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use self::request::{Asked, MAX_MESSAGE_OCTETS};
 use self::response::Body;
 use super::accept::{Ended, Shared};
+use super::claim::{Full, Question, What};
 use super::clock;
 use super::guests::Guest;
 use super::tls::{self, Acceptor};
@@ -48,6 +49,9 @@ const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
 const SEND_BUFFER_OCTETS: usize = 64 * 1024;
 /// What is read after a refusal: the longest message that some client may have under way, a few times over.
 const MAX_DISCARDED_OCTETS: usize = 256 * 1024;
+
+/// There is no room for what was asked, or for the answer.
+const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 /// A handshake, and then requests until the connection ends.
 pub(super) async fn converse(
@@ -139,7 +143,10 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     // While the body arrives, its head, which may be much larger, takes no room.
     drop(head);
     let message = match asked {
-        Ok(Asked::Message(message)) => Ok(Bytes::from(message)),
+        Ok(Asked::Message(message)) => {
+            let mut question = Question::default();
+            question.extend(&message, &desk.guest.allowance).map(|()| question).map_err(|Full| BUSY.into())
+        }
         Ok(Asked::InBody) => collect(&mut body, &desk).await.map_err(Into::into),
         Err(refusal) => Err(refusal),
     };
@@ -152,14 +159,16 @@ async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
     };
     let mut answer = Vec::new();
     let answered = desk.shared.answer(&message, desk.peer, &mut answer);
-    match desk.guest.claim(answer.len()) {
-        Some(room) => response::answer(answered, desk.shared.listener, answer, room),
-        None => response::refusal(StatusCode::SERVICE_UNAVAILABLE.into()),
+    drop(message);
+    answer.shrink_to_fit();
+    match desk.guest.allowance.claim(What::Answer, answer.len()) {
+        Ok(room) => response::answer(answered, desk.shared.listener, answer, room),
+        Err(Full) => response::refusal(BUSY.into()),
     }
 }
 
 /// The whole body within the deadline of a message.
-async fn collect(body: &mut Incoming, desk: &Desk) -> Result<Bytes, StatusCode> {
+async fn collect(body: &mut Incoming, desk: &Desk) -> Result<Question, StatusCode> {
     let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
     if body.size_hint().lower() > most {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -169,21 +178,19 @@ async fn collect(body: &mut Incoming, desk: &Desk) -> Result<Bytes, StatusCode> 
         .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
-async fn frames(body: &mut Incoming, guest: &Guest) -> Result<Bytes, StatusCode> {
-    let mut message = Vec::new();
-    let mut room = Vec::new();
+async fn frames<B>(body: &mut B, guest: &Guest) -> Result<Question, StatusCode>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let mut question = Question::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
-        let octets = message.len() + data.len();
-        if octets > MAX_MESSAGE_OCTETS {
+        if question.len() + data.len() > MAX_MESSAGE_OCTETS {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        if !data.is_empty() {
-            room.push(guest.claim(data.len()).ok_or(StatusCode::SERVICE_UNAVAILABLE)?);
-        }
-        message.extend_from_slice(&data);
+        question.extend(&data, &guest.allowance).map_err(|Full| BUSY)?;
     }
-    Ok(message.into())
+    Ok(question)
 }
 
 /// Reads on a little after a refusal: a connection that closes on unread octets is reset, and that destroys the refusal

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ReadToEndError, RecvStream, SendStream,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::accept::{Ended, Shared};
-use super::claim::Pool;
+use super::claim::{Full, Pool, Question, What};
 use super::clock;
 use super::desk::Answered;
 use super::guests::{Guest, Table};
@@ -262,15 +262,10 @@ async fn exchange(
     shared: &Shared,
 ) -> Result<(), Ended> {
     let read = timeout(shared.config.message_timeout, read(receive, guest)).await;
-    let message = read.unwrap_or(Err(Ended::SlowMessage))?;
+    let question = read.unwrap_or(Err(Ended::SlowMessage))?;
     guest.active(clock::now());
-    let mut answer = Vec::new();
-    if shared.answer(&message, peer, &mut answer) == Answered::Not {
-        return Err(Ended::Garbage);
-    }
-    let octets = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 octets");
-    let _room = guest.claim(answer.len()).ok_or(Ended::Crowded)?;
-    answer.splice(..0, octets.to_be_bytes());
+    let answer = answer(question, peer, shared)?;
+    let _room = guest.allowance.claim(What::Answer, answer.len()).map_err(|Full| Ended::Crowded)?;
     let sent = timeout(shared.config.write_timeout, async {
         // Handed over, not copied.
         send.write_chunk(answer.into()).await?;
@@ -280,8 +275,9 @@ async fn exchange(
     match sent.await {
         Ok(Ok(_)) => {
             // Until the client has it all, so that a drain does not close the connection under it.
-            let _ = timeout(shared.config.write_timeout, send.stopped()).await;
-            Ok(())
+            let taken = timeout(shared.config.write_timeout, send.stopped()).await;
+            // What is not acknowledged by then is let go of by the reset, and its room with it.
+            taken.map(|_| ()).map_err(|_| Ended::SlowReader)
         }
         Ok(Err(error)) => {
             if let quinn::WriteError::Stopped(code) = error {
@@ -294,23 +290,37 @@ async fn exchange(
     }
 }
 
+/// The answer behind its length, and no octet more; the question is let go of, since the answer may have to wait.
+fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u8>, Ended> {
+    let mut answer = Vec::new();
+    if shared.answer(&question, peer, &mut answer) == Answered::Not {
+        return Err(Ended::Garbage);
+    }
+    drop(question);
+    let octets = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 octets");
+    Ok([&octets.to_be_bytes()[..], &answer].concat())
+}
+
 /// The message of a stream: its length, its octets, the end, and nothing else (RFC 9250 §4.2).
-async fn read(mut receive: RecvStream, guest: &Guest) -> Result<Vec<u8>, Ended> {
+async fn read(mut receive: RecvStream, guest: &Guest) -> Result<Question, Ended> {
     let mut length = [0; LENGTH_OCTETS];
     receive.read_exact(&mut length).await.map_err(|error| match error {
         quinn::ReadExactError::FinishedEarly(_) => Ended::Garbage,
         quinn::ReadExactError::ReadError(_) => Ended::Closed,
     })?;
     let octets = usize::from(u16::from_be_bytes(length));
-    let Some(_room) = guest.claim(octets) else {
-        let _ = receive.stop(DOQ_EXCESSIVE_LOAD);
-        return Err(Ended::Crowded);
-    };
-    let message = receive.read_to_end(octets).await.map_err(|error| match error {
-        ReadToEndError::TooLong => Ended::Garbage,
-        ReadToEndError::Read(_) => Ended::Closed,
-    })?;
-    if message.len() == octets { Ok(message) } else { Err(Ended::Garbage) }
+    let mut question = Question::default();
+    // One piece at a time: each is a slice that keeps the whole packet it came in.
+    while let Some(piece) = receive.read_chunk(usize::MAX, true).await.map_err(|_| Ended::Closed)? {
+        if question.len() + piece.bytes.len() > octets {
+            return Err(Ended::Garbage);
+        }
+        if question.extend(&piece.bytes, &guest.allowance) == Err(Full) {
+            let _ = receive.stop(DOQ_EXCESSIVE_LOAD);
+            return Err(Ended::Crowded);
+        }
+    }
+    if question.len() == octets { Ok(question) } else { Err(Ended::Garbage) }
 }
 
 #[cfg(test)]

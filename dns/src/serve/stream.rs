@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::claim::{Claim, Full, STEP_OCTETS, What};
 use super::clock;
 use super::desk::Answered;
 use super::guests::Guest;
@@ -28,49 +29,41 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     guest: &Guest,
     shared: &Shared,
 ) -> Ended {
-    let mut incoming = Vec::with_capacity(READ_OCTETS);
-    let mut outgoing = Vec::new();
+    let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
+    let mut outgoing = Outgoing::default();
     let mut answer = Vec::new();
     loop {
         if let Err(ended) = read_message(stream, &mut incoming, guest, shared).await {
             return ended;
         }
         guest.active(clock::now());
-        let (mut taken, mut room) = (0, Vec::new());
-        while let Some(message) = first_message(&incoming[taken..]) {
+        let mut taken = 0;
+        while let Some(message) = first_message(&incoming.octets[taken..]) {
             taken += LENGTH_OCTETS + message.len();
-            match shared.answer(message, peer, &mut answer) {
-                Answered::From(_) => {
-                    append(&answer, &mut outgoing);
-                    if answer.len() > SMALL_OCTETS {
-                        // A long one waits once, not twice, and has its room for as long as it does.
-                        match guest.claim(answer.len()) {
-                            Some(claimed) => room.push(claimed),
-                            None => return Ended::Crowded,
-                        }
-                        answer = Vec::new();
-                    }
-                }
+            let ended = match shared.answer(message, peer, &mut answer) {
+                Answered::From(_) => outgoing.append(&answer, guest).err().map(|Full| Ended::Crowded),
                 // There is no telling where the next message would begin if this one was none.
-                Answered::Not => {
-                    // What was asked before it is answered all the same; if that fails, too, it ends no later.
-                    let _ = write(stream, &mut outgoing, shared.config.write_timeout).await;
-                    return Ended::Garbage;
-                }
+                Answered::Not => Some(Ended::Garbage),
+            };
+            if ended.is_some() || answer.len() > SMALL_OCTETS {
+                // A long one waits once, not twice, and only where it has room.
+                answer = Vec::new();
             }
-            if outgoing.len() >= WRITE_OCTETS {
-                if let Err(ended) = write(stream, &mut outgoing, shared.config.write_timeout).await {
-                    return ended;
-                }
-                room.clear();
+            if (ended.is_some() || outgoing.octets.len() >= WRITE_OCTETS)
+                && let Err(slow) = outgoing.write(stream, shared.config.write_timeout).await
+            {
+                // What was asked before is answered all the same; if that fails, too, it ends no later.
+                return ended.unwrap_or(slow);
+            }
+            if let Some(ended) = ended {
+                return ended;
             }
         }
-        incoming.drain(..taken);
-        incoming.shrink_to(READ_OCTETS);
-        if let Err(ended) = write(stream, &mut outgoing, shared.config.write_timeout).await {
+        incoming.forget(taken);
+        if let Err(ended) = outgoing.write(stream, shared.config.write_timeout).await {
             return ended;
         }
-        outgoing.shrink_to(READ_OCTETS);
+        outgoing.octets.shrink_to(READ_OCTETS);
         answer.clear();
         answer.shrink_to(READ_OCTETS);
         // Others are next: who has many questions waiting would else be answered for as long as its buffers last.
@@ -78,17 +71,56 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// What has arrived and is not answered. It has room for as long as it is kept, be it that answers are not taken.
+struct Incoming {
+    octets: Vec<u8>,
+    /// What `octets` can hold, if that is more than a small message.
+    room: Claim,
+}
+
+/// Answers that wait for the client.
+#[derive(Default)]
+struct Outgoing {
+    octets: Vec<u8>,
+    /// Of the long ones.
+    room: Vec<Claim>,
+}
+
+impl Incoming {
+    /// Makes place for more of the first message, a step at a time: its length may be all that ever comes of it.
+    fn make_place(&mut self, guest: &Guest) -> Result<(), Full> {
+        let len = self.octets.len();
+        if len < self.octets.capacity() {
+            return Ok(());
+        }
+        let capacity = wanted(&self.octets).min(len + STEP_OCTETS);
+        if capacity > SMALL_OCTETS {
+            guest.allowance.cover(&mut self.room, What::Question, capacity)?;
+        }
+        self.octets.reserve_exact(capacity.saturating_sub(len));
+        Ok(())
+    }
+
+    /// The first octets were answered. What is left is the beginning of a message, and small: it came with the end of
+    /// another, for which there was place.
+    fn forget(&mut self, octets: usize) {
+        self.octets.drain(..octets);
+        self.octets.shrink_to(READ_OCTETS);
+        self.room = Claim::default();
+    }
+}
+
 /// Waits until `incoming` holds a whole message.
 async fn read_message<S: AsyncRead + Unpin>(
     stream: &mut S,
-    incoming: &mut Vec<u8>,
+    incoming: &mut Incoming,
     guest: &Guest,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    if incoming.is_empty() {
+    if incoming.octets.is_empty() {
         tokio::select! {
             biased;
-            first = timeout(shared.idle_timeout(), stream.read_buf(incoming)) => match first {
+            first = timeout(shared.idle_timeout(), stream.read_buf(&mut incoming.octets)) => match first {
                 Ok(Ok(octets)) if octets > 0 => {}
                 Ok(_) => return Err(Ended::Closed),
                 Err(_) => return Err(Ended::Idle),
@@ -97,13 +129,9 @@ async fn read_message<S: AsyncRead + Unpin>(
         }
     }
     let whole = async {
-        let mut room = None;
-        while first_message(incoming).is_none() {
-            if wanted(incoming) > SMALL_OCTETS && room.is_none() {
-                room = Some(guest.claim(wanted(incoming)).ok_or(Ended::Crowded)?);
-            }
-            incoming.reserve(wanted(incoming).saturating_sub(incoming.len()).max(LENGTH_OCTETS));
-            if stream.read_buf(incoming).await.unwrap_or(0) == 0 {
+        while first_message(&incoming.octets).is_none() {
+            incoming.make_place(guest).map_err(|Full| Ended::Crowded)?;
+            if stream.read_buf(&mut incoming.octets).await.unwrap_or(0) == 0 {
                 return Err(Ended::Closed);
             }
         }
@@ -125,35 +153,44 @@ fn first_message(incoming: &[u8]) -> Option<&[u8]> {
     (incoming.len() >= LENGTH_OCTETS).then(|| incoming.get(LENGTH_OCTETS..wanted(incoming)))?
 }
 
-fn append(answer: &[u8], outgoing: &mut Vec<u8>) {
-    if answer.len() > SMALL_OCTETS {
-        // No more than it has room for.
-        outgoing.reserve_exact(LENGTH_OCTETS + answer.len());
+impl Outgoing {
+    /// Adds an answer, if there is room for it.
+    fn append(&mut self, answer: &[u8], guest: &Guest) -> Result<(), Full> {
+        let octets = LENGTH_OCTETS + answer.len();
+        if answer.len() > SMALL_OCTETS {
+            self.room.push(guest.allowance.claim(What::Answer, octets)?);
+        }
+        let needed = self.octets.len() + octets;
+        if needed > self.octets.capacity() {
+            // Small ones together grow to what is written at once and no further, a long one has what it claimed.
+            let ahead = (2 * self.octets.capacity()).min(WRITE_OCTETS);
+            self.octets.reserve_exact(needed.max(ahead) - self.octets.len());
+        }
+        let length = u16::try_from(answer.len()).expect("an answer over TCP has at most 65,535 octets");
+        self.octets.extend_from_slice(&length.to_be_bytes());
+        self.octets.extend_from_slice(answer);
+        Ok(())
     }
-    let length = u16::try_from(answer.len()).expect("an answer over TCP has at most 65,535 octets");
-    outgoing.extend_from_slice(&length.to_be_bytes());
-    outgoing.extend_from_slice(answer);
-}
 
-/// Flushed, too: TLS keeps records back otherwise.
-async fn write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    outgoing: &mut Vec<u8>,
-    limit: Duration,
-) -> Result<(), Ended> {
-    if outgoing.is_empty() {
-        return Ok(());
-    }
-    let all = async {
-        stream.write_all(outgoing).await?;
-        stream.flush().await
-    };
-    let written = timeout(limit, all).await;
-    outgoing.clear();
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Ended::Closed),
-        Err(_) => Err(Ended::SlowReader),
+    /// Flushed, too: TLS keeps records back otherwise.
+    async fn write<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, limit: Duration) -> Result<(), Ended> {
+        if self.octets.is_empty() {
+            return Ok(());
+        }
+        let all = async {
+            stream.write_all(&self.octets).await?;
+            stream.flush().await
+        };
+        let written = timeout(limit, all).await;
+        self.octets.clear();
+        // Before its room goes: what comes next may wait as long.
+        self.octets.shrink_to(WRITE_OCTETS);
+        self.room = Vec::new();
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Closed),
+            Err(_) => Err(Ended::SlowReader),
+        }
     }
 }
 

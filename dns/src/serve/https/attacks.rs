@@ -9,10 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::serve::carrier::{Carrier, PATIENCE, Servers, base64url};
-use crate::serve::clock;
-use crate::serve::reload::library::{Library, Terms};
-use crate::view::{Listener, Transport, World};
+use crate::serve::carrier::{Carrier, PATIENCE, Servers, base64url, big};
+use crate::view::{Listener, Transport};
 use crate::wire::tests;
 
 /// Types of frames (RFC 9113 §6).
@@ -281,21 +279,11 @@ async fn a_flood_of_frames_ends_its_connection_or_costs_next_to_nothing() {
     servers.end().await;
 }
 
-/// A zone whose name `big` has so much text that two answers of it may wait for a client.
-fn big() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let text: String = (0..240).map(|n| format!("big TXT {n:0250}\n")).collect();
-    let zone = format!("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n{text}");
-    std::fs::write(folder.path().join("ex.zone"), zone).unwrap();
-    let mut library = Library::new(vec![folder.path().into()], Terms::default());
-    let mut world = library.load(clock::system_now()).unwrap().world.unwrap();
-    world.protocol.idle_timeout = Duration::from_millis(300);
-    world
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_no_answers_has_few_kept_and_is_hung_up_on() {
-    let servers = Servers::with("tcp.write_timeout = \"200ms\"\n", big());
+    let mut world = big();
+    world.protocol.idle_timeout = Duration::from_millis(300);
+    let servers = Servers::with("tcp.write_timeout = \"200ms\"\n", world);
     // SETTINGS_INITIAL_WINDOW_SIZE: heads of responses may come, bodies not.
     let ask = |n| frame(HEADERS, END_STREAM | END_HEADERS, stream(n), &get("big.ex."));
     let said = attack(&servers, &setting(4, 0), 100, ask, Last::Silence).await;

@@ -1,12 +1,21 @@
 //! What is HTTP's own about DNS over HTTPS: status codes, fields, what caches are told.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Frame;
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::frames;
 use crate::serve::carrier::{Servers, base64url, request};
+use crate::serve::claim::{Pool, STEP_OCTETS, What};
+use crate::serve::clock;
+use crate::serve::guests::Table;
 use crate::view::{Listener, Transport};
 use crate::wire::tests;
 
@@ -133,4 +142,39 @@ async fn the_longest_message_is_taken() {
         assert_eq!((response.status(), response.body()[3] & 15), (StatusCode::OK, 0));
     }
     servers.end().await;
+}
+
+/// A body of frames of one octet.
+struct Drops(usize);
+
+impl hyper::body::Body for Drops {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = self.0.checked_sub(1);
+        Poll::Ready(left.map(|left| {
+            self.0 = left;
+            Ok(Frame::data(Bytes::from_static(b"x")))
+        }))
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_drops_claims_what_it_takes_up_and_gives_it_back() {
+    const POOL_OCTETS: usize = 4 << 20;
+    let now = clock::now();
+    let table = Table::new((1, 1), Pool::new(POOL_OCTETS), Arc::default(), now);
+    let guest = table.admit([192, 0, 2, 1].into(), now);
+    let free = table.pool.free(What::Question);
+    let question = frames(&mut Drops(60_000), &guest).await.unwrap();
+    assert_eq!(question.len(), 60_000);
+    let claimed = free - table.pool.free(What::Question);
+    assert!((60_000 - 8 * 1024..60_000 + STEP_OCTETS).contains(&claimed), "{claimed} octets of the pool");
+    drop(question);
+    assert_eq!(table.pool.free(What::Question), free);
+    assert_eq!(frames(&mut Drops(65_536), &guest).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
 }

@@ -84,6 +84,50 @@ async fn a_client_that_changes_its_mind_breaks_nothing() {
     servers.end().await;
 }
 
+/// As many as would fill the pool many times over, if what was answered still had its room.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_waits_for_its_client_holds_no_question() {
+    const MANY: usize = 20;
+    let servers = Servers::with("tcp.max_buffered = \"256KiB\"\n", tests::compliance().0);
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1));
+    let server = servers.address(Transport::Quic, Listener::Outside);
+    let connection = servers.quic_with(&endpoint, transport, server).await;
+    let mut long = question(0, b"");
+    long.resize(60_000, 0);
+    let mut halves = Vec::new();
+    for _ in 0..MANY {
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(&framed(&long)).await.unwrap();
+        send.finish().unwrap();
+        let mut first = [1];
+        // The first octet is there, so the rest waits.
+        receive.read_exact(&mut first).await.expect("it is answered");
+        halves.push((send, receive));
+    }
+    for (_send, mut receive) in halves {
+        assert!(receive.read_to_end(1000).await.unwrap().len() >= 12);
+    }
+    servers.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_taken_is_let_go_of() {
+    let servers = Servers::with("tcp.write_timeout = \"200ms\"\n", tests::compliance().0);
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(1));
+    let server = servers.address(Transport::Quic, Listener::Outside);
+    let connection = servers.quic_with(&endpoint, transport, server).await;
+    let (mut send, mut receive) = connection.open_bi().await.unwrap();
+    send.write_all(&framed(&question(0, b""))).await.unwrap();
+    send.finish().unwrap();
+    let reset = tokio::time::timeout(PATIENCE, receive.received_reset()).await.expect("it ends");
+    assert_eq!(reset.unwrap(), Some(VarInt::from_u32(4)), "DOQ_EXCESSIVE_LOAD");
+    servers.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_cannot_open_streams_of_one_direction() {
     let servers = Servers::new(tests::compliance().0);

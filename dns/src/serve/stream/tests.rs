@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::io::{DuplexStream, duplex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,12 +11,17 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::config::Tcp;
 use crate::metrics::Metrics;
+use crate::serve::carrier::{big, framed};
 use crate::serve::claim::Allowance;
 use crate::serve::desk::Desk;
-use crate::view::{Listener, Transport};
+use crate::view::{Listener, Transport, World};
 
 /// A world without zones says REFUSED to all, which is all that a conversation needs.
 fn shared() -> Arc<Shared> {
+    shared_with(World::default())
+}
+
+fn shared_with(world: World) -> Arc<Shared> {
     let config = Tcp {
         max_connections: 2,
         max_connections_per_client: 2,
@@ -25,7 +31,7 @@ fn shared() -> Arc<Shared> {
         write_timeout: Duration::from_secs(3),
     };
     let metrics = Metrics::default();
-    let desk = Desk::new(Arc::default(), metrics.counters(Transport::Tcp));
+    let desk = Desk::new(Arc::new(ArcSwap::from_pointee(world)), metrics.counters(Transport::Tcp));
     let until = (TaskTracker::new(), CancellationToken::new());
     Arc::new(Shared::new(config, (Listener::Outside, Transport::Tcp), until, &metrics, &Arc::default(), desk))
 }
@@ -181,22 +187,116 @@ async fn who_has_no_more_questions_still_gets_its_answers() {
     assert_eq!(ended.await.unwrap(), Ended::Closed);
 }
 
+/// Everything of the pool that is for questions, or for answers, in the hands of others.
+fn take_all(shared: &Shared, what: What) -> Vec<Claim> {
+    let pool = &shared.table.pool;
+    let others: Vec<_> = (0..200).map(|_| Allowance::new(pool, pool.share())).collect();
+    let claims = |of: &Allowance| std::iter::from_fn(|| of.claim(what, 65_535).ok()).collect::<Vec<_>>();
+    others.iter().flat_map(claims).collect()
+}
+
+/// A message of which `octets` have arrived, its length included, and which says that it is the longest.
+fn beginning(octets: usize) -> Vec<u8> {
+    [&b"\xff\xff"[..], &vec![0; octets - LENGTH_OCTETS]].concat()
+}
+
 #[tokio::test(start_paused = true)]
 async fn large_messages_need_room_and_small_ones_do_not() {
     let shared = shared();
-    let others: Vec<_> = (0..200).map(|_| Allowance::new(&shared.table.pool)).collect();
-    let claims = |of: &Allowance| std::iter::from_fn(|| of.claim(65_535)).collect::<Vec<_>>();
-    let mut all: Vec<_> = others.iter().flat_map(claims).collect();
-    let (mut large, large_ended) = talk(&shared, 4096);
-    large.write_all(b"\xff\xff").await.unwrap();
-    assert_eq!(large_ended.await.unwrap(), Ended::Crowded);
+    let mut all = take_all(&shared, What::Question);
+    for (octets, expected) in [(2, Ended::SlowMessage), (4_000, Ended::SlowMessage), (40_000, Ended::Crowded)]
+    {
+        let (mut large, large_ended) = talk(&shared, 65_537);
+        large.write_all(&beginning(octets)).await.unwrap();
+        assert_eq!(large_ended.await.unwrap(), expected, "{octets} octets");
+    }
     let (mut small, _ended) = talk(&shared, 4096);
     small.write_all(&question(3)).await.unwrap();
     assert_eq!(read_answer(&mut small).await[1], 3);
-    all.truncate(all.len() - 2);
-    let (mut large, large_ended) = talk(&shared, 4096);
-    large.write_all(b"\xff\xff").await.unwrap();
+    all.truncate(all.len() - 1);
+    let (mut large, large_ended) = talk(&shared, 65_537);
+    large.write_all(&beginning(40_000)).await.unwrap();
     assert_eq!(large_ended.await.unwrap(), Ended::SlowMessage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_kept_or_claimed_than_has_arrived_and_a_step() {
+    for octets in [2, 1024, 1025, 5_000, 30_000, 65_536] {
+        let shared = shared();
+        let guest = shared.table.admit(peer().ip(), clock::now());
+        let (mut client, mut server) = duplex(65_537);
+        client.write_all(&beginning(octets)).await.unwrap();
+        let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
+        let read = read_message(&mut server, &mut incoming, &guest, &shared).await;
+        assert_eq!((read, incoming.octets.len()), (Err(Ended::SlowMessage), octets));
+        let (kept, claimed) = (incoming.octets.capacity(), incoming.room.octets());
+        assert!(kept <= READ_OCTETS.max(octets + STEP_OCTETS), "{octets} arrived, {kept} are kept");
+        assert_eq!(claimed, if kept > SMALL_OCTETS { kept } else { 0 }, "{octets} arrived");
+    }
+}
+
+/// Asks for what is long (see [`big`]), padded (RFC 7830) by so many octets.
+fn long_question(padding: u16) -> Vec<u8> {
+    let mut message = vec![0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    message.extend_from_slice(b"\x03big\x02ex\0\0\x10\0\x01");
+    message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0]);
+    message.extend_from_slice(&(padding + 4).to_be_bytes());
+    message.extend_from_slice(&[0, 12]);
+    message.extend_from_slice(&padding.to_be_bytes());
+    message.resize(message.len() + usize::from(padding), 0);
+    framed(&message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_has_its_room_for_as_long_as_it_is_kept() {
+    const PADDING: u16 = 50_000;
+    let padding = usize::from(PADDING);
+    // One with a long answer is still there when that is written. One that is nonsense is gone by then.
+    let mut nonsense = long_question(PADDING);
+    nonsense[LENGTH_OCTETS + 5] = 2;
+    for (message, expected) in [(long_question(PADDING), padding - 8 * 1024..=padding), (nonsense, 0..=0)] {
+        let shared = shared_with(big());
+        let free = shared.table.pool.free(What::Question);
+        // The pipe holds less than any answer.
+        let (mut client, ended) = talk(&shared, 5);
+        client.write_all(&message).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!ended.is_finished(), "it waits for its reader");
+        let claimed = free - shared.table.pool.free(What::Question);
+        assert!(expected.contains(&claimed), "{claimed} octets are claimed of the pool, not {expected:?}");
+        assert!(read_answer(&mut client).await.len() >= 12);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!ended.is_finished(), "it waits for the next question");
+        assert_eq!(shared.table.pool.free(What::Question), free);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_before_there_was_no_room_is_sent() {
+    let shared = shared_with(big());
+    let _all = take_all(&shared, What::Answer);
+    let (mut client, ended) = talk(&shared, 4096);
+    client.write_all(&[question(1), question(2), long_question(0), question(3)].concat()).await.unwrap();
+    assert_eq!((read_answer(&mut client).await[1], read_answer(&mut client).await[1]), (1, 2));
+    assert_eq!(ended.await.unwrap(), Ended::Crowded);
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "nothing came behind it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_reader_has_its_room() {
+    let shared = shared_with(big());
+    let guest = shared.table.admit(peer().ip(), clock::now());
+    let (mut outgoing, own) = (Outgoing::default(), shared.table.pool.free(What::Answer));
+    for answer in [100, 60_000, 100] {
+        outgoing.append(&vec![0; answer], &guest).unwrap();
+        let claimed: usize = outgoing.room.iter().map(Claim::octets).sum();
+        let kept = outgoing.octets.capacity();
+        assert!(kept - claimed <= WRITE_OCTETS + SMALL_OCTETS, "{kept} are kept, {claimed} claimed");
+    }
+    let (_client, mut server) = duplex(1 << 20);
+    outgoing.write(&mut server, Duration::from_secs(1)).await.unwrap();
+    assert!(outgoing.octets.capacity() <= WRITE_OCTETS && outgoing.room.is_empty());
+    assert_eq!(shared.table.pool.free(What::Answer), own);
 }
 
 #[tokio::test(start_paused = true)]
