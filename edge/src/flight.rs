@@ -226,12 +226,18 @@ impl Flights {
         }
     }
 
-    /// Encodes a body that is here already, as it would have been while it filled. None: there is no memory for it now.
+    /// Encodes a body that is here already, as it would have been while it filled. None: there is no memory for it now,
+    /// or others that are encoded did not end in time.
     ///
     /// # Errors
     /// When the encoder fails.
     pub async fn encode(&self, coding: Coding, pieces: &[Bytes]) -> io::Result<Option<Vec<Bytes>>> {
-        let Some(mut encoder) = Encoder::in_turn(coding, &self.encoders).await else { return Ok(None) };
+        let in_turn = tokio::select! {
+            biased;
+            encoder = Encoder::in_turn(coding, &self.encoders) => encoder,
+            () = self.clock.timer(TURN_LIMIT) => None,
+        };
+        let Some(mut encoder) = in_turn else { return Ok(None) };
         let mut encoded = BytesMut::new();
         for work in pieces.iter().cloned().map(Work::Encode).chain([Work::End]) {
             encoded.extend_from_slice(&encoder.work(work).await?);
@@ -272,6 +278,8 @@ impl Flights {
     }
 }
 
+/// What is to be encoded waits this long for those before it: most pages are encoded in milliseconds once they are there.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// A follower waits this long for the head of another's response; then one of them asks once more.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
 /// How long after a failure a key is not refreshed in the background: short beside what people set for

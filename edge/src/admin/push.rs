@@ -151,7 +151,7 @@ impl Content {
 }
 
 fn no_memory() -> Refused {
-    let sentence = "no memory left for what is on its way in: try again".into();
+    let sentence = "no memory left now for what is on its way in, or to encode it: try again".into();
     Refused { status: StatusCode::SERVICE_UNAVAILABLE, sentence }
 }
 

@@ -49,6 +49,12 @@ impl Budget {
         Share { budget: Arc::clone(self), bytes }
     }
 
+    /// What all shares may hold together.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
     /// What all shares hold together; more than the limit only by what was owed.
     #[must_use]
     pub fn taken_bytes(&self) -> u64 {

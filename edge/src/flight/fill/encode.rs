@@ -1,7 +1,8 @@
 //! Encoding a body while it fills: piece by piece, off the threads that serve.
 //!
 //! Invariant: no more than [`MAX_AT_ONCE`] bodies are encoded at once, each holds one piece and its encoder's state, and
-//! that state is taken from what fills may hold of the memory.
+//! that state is taken from what fills may hold of the memory: a quarter of it at most for all encoders, so that what is
+//! to be kept has the rest.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,6 +16,10 @@ use crate::store::{Budget, Share};
 
 /// More would only take the threads from one another; what comes beyond is kept as it came.
 const MAX_AT_ONCE: usize = 16;
+/// What encoders may hold together of the fills' memory, as one part in so many.
+const MEMORY_PART: u64 = 4;
+/// In which the encoders' part is counted: every encoder's state is a multiple of it.
+const UNIT_BYTES: u64 = 256 << 10;
 /// What the origin has said waits no longer than this for more to be encoded with.
 pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// 256 KiB: pages are smaller, and a bigger window only takes memory.
@@ -38,13 +43,22 @@ const BROTLI_BUFFER_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(in crate::flight) struct Room {
     places: Arc<Semaphore>,
+    /// Units of the part that encoders may hold of the memory.
+    units: Arc<Semaphore>,
+    all_units: u32,
     memory: Arc<Budget>,
+}
+
+/// What one encoder takes of the room.
+struct Place {
+    _place: OwnedSemaphorePermit,
+    _units: OwnedSemaphorePermit,
 }
 
 /// The encoder of one body.
 pub(in crate::flight) struct Encoder {
     state: Option<Box<State>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
     _memory: Share,
 }
 
@@ -65,26 +79,50 @@ pub(in crate::flight) enum Work {
 }
 
 impl Room {
-    /// For as many as may be, with their memory from this budget.
+    /// For as many as may be, with their memory from this budget. A small one has room for one, if that is half of it.
     pub(in crate::flight) fn new(memory: &Arc<Budget>) -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_AT_ONCE)), memory: Arc::clone(memory) }
+        let limit = memory.limit_bytes();
+        let part = (limit / MEMORY_PART).max(state_bytes(Coding::Br).min(limit / 2));
+        let all_units = u32::try_from(part / UNIT_BYTES).unwrap_or(u32::MAX).min(MAX_UNITS);
+        let units = Arc::new(Semaphore::new(all_units as usize));
+        Self { places: Arc::new(Semaphore::new(MAX_AT_ONCE)), units, all_units, memory: Arc::clone(memory) }
     }
+
+    /// None if that much is not left now.
+    fn try_take(&self, coding: Coding) -> Option<Place> {
+        let _place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let _units = Arc::clone(&self.units).try_acquire_many_owned(units(coding)).ok()?;
+        Some(Place { _place, _units })
+    }
+
+    /// None if it will never have that much.
+    async fn take(&self, coding: Coding) -> Option<Place> {
+        let units = (units(coding) <= self.all_units).then_some(units(coding))?;
+        let _place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        let _units = Arc::clone(&self.units).acquire_many_owned(units).await.ok()?;
+        Some(Place { _place, _units })
+    }
+}
+
+/// More than all places need.
+const MAX_UNITS: u32 = 1 << 16;
+
+fn units(coding: Coding) -> u32 {
+    u32::try_from(state_bytes(coding).div_ceil(UNIT_BYTES)).expect("a few")
 }
 
 impl Encoder {
     /// None if as many as may be are at work, or there is no memory for another.
-    pub(super) fn new(coding: Coding, room: &Room) -> Option<Self> {
-        let place = Arc::clone(&room.places).try_acquire_owned().ok()?;
-        Self::at(place, coding, room)
+    pub(in crate::flight) fn new(coding: Coding, room: &Room) -> Option<Self> {
+        Self::at(room.try_take(coding)?, coding, room)
     }
 
-    /// As [`Encoder::new`], once one of the others is done.
+    /// As [`Encoder::new`], once others are done; it may be that they never are.
     pub(in crate::flight) async fn in_turn(coding: Coding, room: &Room) -> Option<Self> {
-        let place = Arc::clone(&room.places).acquire_owned().await.ok()?;
-        Self::at(place, coding, room)
+        Self::at(room.take(coding).await?, coding, room)
     }
 
-    fn at(place: OwnedSemaphorePermit, coding: Coding, room: &Room) -> Option<Self> {
+    fn at(place: Place, coding: Coding, room: &Room) -> Option<Self> {
         let mut memory = room.memory.share();
         if !memory.grow(state_bytes(coding)) {
             return None;
@@ -178,8 +216,8 @@ mod tests {
     async fn what_is_encoded_in_pieces_decodes_to_the_whole() {
         let text: Vec<u8> = (0..200_000_u32).flat_map(|n| (n / 7).to_string().into_bytes()).collect();
         for coding in [Coding::Gzip, Coding::Br, Coding::Zstd] {
-            let memory = Budget::new(10 << 20);
-            let room = Room { places: Arc::new(Semaphore::new(1)), memory: Arc::clone(&memory) };
+            let memory = Budget::new(4 * state_bytes(coding).max(state_bytes(Coding::Br) / 2));
+            let room = Room { places: Arc::new(Semaphore::new(1)), ..Room::new(&memory) };
             let mut encoder = Encoder::new(coding, &room).unwrap();
             assert!(Encoder::new(coding, &room).is_none(), "one at once");
             assert_eq!(memory.taken_bytes(), state_bytes(coding));
@@ -201,5 +239,35 @@ mod tests {
             let small = Room { memory: Budget::new(state_bytes(coding) - 1), ..room };
             assert!(Encoder::new(coding, &small).is_none(), "its memory counts");
         }
+    }
+
+    /// How many encoders a budget of so many MiB has room for at once.
+    #[track_caller]
+    fn check(memory_mib: u64, coding: Coding, expected: usize) {
+        let memory = Budget::new(memory_mib << 20);
+        let room = Room::new(&memory);
+        let encoders: Vec<_> = std::iter::from_fn(|| Encoder::new(coding, &room)).collect();
+        assert_eq!(encoders.len(), expected, "{coding:?} in {memory_mib} MiB");
+        assert_eq!(memory.taken_bytes(), state_bytes(coding) * expected as u64);
+    }
+
+    #[test]
+    fn encoders_leave_most_of_the_fills_memory_to_what_is_to_be_kept() {
+        check(64, Coding::Br, 3);
+        check(64, Coding::Gzip, 16);
+        check(64, Coding::Zstd, 9);
+        // One, where that takes no more than half.
+        check(16, Coding::Br, 1);
+        check(9, Coding::Br, 1);
+        check(8, Coding::Br, 0);
+        check(8, Coding::Zstd, 2);
+        check(8, Coding::Gzip, 8);
+        check(1 << 20, Coding::Br, 16);
+    }
+
+    #[tokio::test]
+    async fn what_will_never_have_room_does_not_wait_for_it() {
+        let room = Room::new(&Budget::new(4 << 20));
+        assert!(Encoder::in_turn(Coding::Br, &room).await.is_none());
     }
 }
