@@ -43,16 +43,26 @@ impl Watch {
         bytes: impl FnOnce(&R) -> usize,
     ) -> Poll<Result<R, Slow>> {
         if let Poll::Ready(result) = polled {
-            let waited = self.waiting.take().map(|waiting| self.clock.monotonic() - waiting.since);
-            self.pace.moved(bytes(&result), waited.unwrap_or_default());
+            self.moved(bytes(&result));
             return Poll::Ready(Ok(result));
         }
+        self.poll_slow(cx).map(Err)
+    }
+
+    /// So many bytes went; if the client was waited for, that is over, or begins anew.
+    pub fn moved(&mut self, bytes: usize) {
+        let waited = self.waiting.take().map(|waiting| self.clock.monotonic() - waiting.since);
+        self.pace.moved(bytes, waited.unwrap_or_default());
+    }
+
+    /// Waits for the client; ready when that has been too long.
+    pub fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<Slow> {
         let (pace, clock) = (&self.pace, &self.clock);
         let waiting = self.waiting.get_or_insert_with(|| {
             let (since, (patience, then)) = (clock.monotonic(), pace.patience());
             Waiting { since, end: clock.timer(patience), then }
         });
         ready!(Pin::new(&mut waiting.end).poll(cx));
-        Poll::Ready(Err(waiting.then))
+        Poll::Ready(waiting.then)
     }
 }

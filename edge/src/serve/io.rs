@@ -2,31 +2,49 @@
 //!
 //! hyper limits how long a head may take, and bodies from clients have their own limit; nothing above this limits how
 //! long a written byte may wait.
+//!
+//! What the kernel holds for a client is its own matter for a long time: Linux lets a socket be written again when a
+//! third of what it may hold is free, which is a megabyte for a connection that was fast once. So little of it is left
+//! unsent, and what the client takes of it while it is waited for counts as if it had been written then.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
+use super::queue;
 use crate::metrics::Metrics;
 use crate::watch::Watch;
 
 /// A connection whose client must take what is written.
 #[derive(Debug)]
-pub(super) struct Patient<T> {
-    io: T,
+pub(super) struct Patient {
+    io: TcpStream,
     watch: Watch,
+    /// Bytes that the kernel held when the client was last looked at while it was waited for.
+    queued: Option<usize>,
+    /// Bytes that the client was seen to take before they made room for others.
+    ahead: usize,
     metrics: Metrics,
 }
 
-impl<T> Patient<T> {
-    pub(super) fn new(io: T, watch: Watch, metrics: Metrics) -> Self {
-        Self { io, watch, metrics }
+/// What the kernel may hold of a connection that was not sent yet; beside it there is what is under way, as much as the
+/// path to the client holds. Much less, and a fast path would wait for us.
+const UNSENT_BYTES: u32 = 128 << 10;
+
+impl Patient {
+    pub(super) fn new(io: TcpStream, watch: Watch, metrics: Metrics) -> Self {
+        // Where it is refused, a slow client costs the kernel more.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        let _ = SockRef::from(&io).set_tcp_notsent_lowat(UNSENT_BYTES);
+        Self { io, watch, queued: None, ahead: 0, metrics }
     }
 
     /// The connection.
-    pub(super) fn into_inner(self) -> T {
+    pub(super) fn into_inner(self) -> TcpStream {
         self.io
     }
 
@@ -36,17 +54,48 @@ impl<T> Patient<T> {
         polled: Poll<io::Result<R>>,
         bytes: impl FnOnce(&R) -> usize,
     ) -> Poll<io::Result<R>> {
-        let bytes = |written: &io::Result<R>| written.as_ref().map_or(0, bytes);
-        self.watch.judge(cx, polled, bytes).map(|judged| {
-            judged.unwrap_or_else(|slow| {
-                self.metrics.client_dropped(slow.as_str());
-                Err(io::Error::new(io::ErrorKind::TimedOut, slow))
-            })
-        })
+        match polled {
+            Poll::Ready(result) => {
+                let written = result.as_ref().map_or(0, bytes);
+                // What the client was seen to take has made room for it, and was counted then.
+                self.watch.moved(written.saturating_sub(self.ahead));
+                self.ahead = self.ahead.saturating_sub(written);
+                self.queued = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.wait(cx).map(Err),
+        }
+    }
+
+    /// Ready when the client is too slow.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.queued.is_none() {
+            self.queued = queue::unacknowledged(&self.io);
+        }
+        loop {
+            let slow = ready!(self.watch.poll_slow(cx));
+            match self.taken() {
+                0 => {
+                    self.metrics.client_dropped(slow.as_str());
+                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, slow));
+                }
+                taken => {
+                    self.watch.moved(taken);
+                    self.ahead += taken;
+                }
+            }
+        }
+    }
+
+    /// Bytes that the client has taken since it was last looked at; none where the kernel does not say.
+    fn taken(&mut self) -> usize {
+        let queued = queue::unacknowledged(&self.io);
+        let before = std::mem::replace(&mut self.queued, queued);
+        before.zip(queued).map_or(0, |(before, now)| before.saturating_sub(now))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl AsyncRead for Patient {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -56,7 +105,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.judge(cx, written, |written| *written)

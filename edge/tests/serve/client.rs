@@ -110,10 +110,18 @@ impl Client {
 
     /// Exactly this many bytes of the body, as they came on the wire.
     pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let bytes = self.try_bytes(count).await;
+        bytes.unwrap_or_else(|| panic!("closed after {} bytes", self.buffer.len()))
+    }
+
+    /// As `bytes`; none if it is closed before.
+    pub async fn try_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < count {
-            assert!(self.more().await > 0, "closed after {} bytes", self.buffer.len());
+            if self.more().await == 0 {
+                return None;
+            }
         }
-        self.buffer.drain(..count).collect()
+        Some(self.buffer.drain(..count).collect())
     }
 
     /// The rest of a body; none if it breaks off.
