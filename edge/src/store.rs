@@ -16,6 +16,8 @@ pub mod memory;
 pub mod object;
 pub mod purge;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod turns;
 
@@ -26,8 +28,8 @@ use http::HeaderMap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-pub use body::{Body, Reading};
-pub use memory::{Budget, Share};
+pub use body::{Body, Gone, Reading};
+pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
 pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 
@@ -208,7 +210,11 @@ impl Store {
             // What leaves is told to the eviction listener, also what is replaced.
             Change::Put(variants) => {
                 variants.list();
-                self.objects.insert(key.clone(), variants.clone());
+                // What is listed is not let go; what was before is of no use to anybody.
+                match variants.retain(|object| !object.body.is_gone()) {
+                    rest if rest.is_empty() => self.objects.invalidate(key),
+                    rest => self.objects.insert(key.clone(), rest),
+                }
             }
         }
         (present, change)

@@ -26,7 +26,7 @@ use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::range::{Part, Spec};
 use crate::policy::{Content, Failure, Selecting};
-use crate::store::{Reading, Share, Ticket};
+use crate::store::{LetGo, Reading, Share, Ticket};
 
 /// Whom a fetch is meant for.
 #[derive(Debug, Clone)]
@@ -39,6 +39,12 @@ pub(super) enum Meant {
     Slice(Part),
     /// Those for this range.
     Range(Spec),
+}
+
+impl LetGo for Fill {
+    fn let_go(&self) -> usize {
+        self.log.let_go()
+    }
 }
 
 /// One fetch under way.
@@ -139,9 +145,15 @@ struct Task {
 
 impl Task {
     fn new(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) -> Self {
-        let held = fetch.plan.held().cloned().map(Reading::new);
+        let held = fetch.plan.held().cloned().map(Reading::for_fetch);
         let under_way = flights.metrics.fetching();
         Self { flights, fetch, fill, _held: held, _under_way: under_way }
+    }
+
+    /// What is not kept is held for its readers alone.
+    fn offer(&self) {
+        let fill: Weak<Fill> = Arc::downgrade(&self.fill);
+        self.fill.log.offer(fill);
     }
 }
 
@@ -153,6 +165,7 @@ impl Drop for Task {
             self.fill.tell(Verdict::Failed(INTERRUPTED));
         }
         self.fill.log.break_off();
+        self.offer();
     }
 }
 

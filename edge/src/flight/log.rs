@@ -11,7 +11,8 @@
 //! slides, there is no new reader.
 //!
 //! Its share of the memory is what it holds; when the budget has no more for it, a reader that is alone gets one piece
-//! at a time.
+//! at a time. Once the body is stored it holds nothing: readers go on from what is stored. What it still holds when it
+//! is not being kept is offered to those who keep something ([`Budget`](crate::store::Budget)).
 //!
 //! Invariant: no lock is held while a task is woken.
 //! Invariant: of bytes that its share does not cover it holds a piece for one reader, a window and a piece for several,
@@ -24,7 +25,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 
 use super::fill::Fill;
 use crate::clock::Clock;
-use crate::store::Share;
+use crate::store::{Gone, LetGo, Object, Reading, Share};
 use lag::{Lag, Standing};
 
 /// The body of one fill.
@@ -52,6 +53,12 @@ struct State {
     share: Share,
     mode: Mode,
     end: Option<End>,
+    /// Why it is not kept, once that is decided.
+    unkept: Option<Unkept>,
+    /// From which those read on who have not read all.
+    stored: Option<Reading>,
+    /// Whether what it held was taken back from its readers.
+    is_let_go: bool,
     readers: HashMap<u64, Place>,
     next_reader: u64,
     writer: Option<Waker>,
@@ -85,6 +92,8 @@ enum End {
 #[derive(Debug, Default)]
 struct Place {
     next: usize,
+    /// What it has read of the next piece.
+    skip: usize,
     /// Set while it has read all there is and waits for more.
     waker: Option<Waker>,
     lag: Lag,
@@ -101,6 +110,26 @@ enum Room {
     Within(Duration),
 }
 
+/// Why a body is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unkept {
+    /// It outgrew what an object may be.
+    TooBig,
+    /// There is no memory for it now.
+    NoMemory,
+}
+
+impl Unkept {
+    /// A word for `Cache-Status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooBig => "too-big",
+            Self::NoMemory => "no-memory",
+        }
+    }
+}
+
 /// Why a reader does not get all of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokenOff {
@@ -108,6 +137,8 @@ pub enum BrokenOff {
     AtOrigin,
     /// This reader held up the others.
     LeftBehind,
+    /// It read so slowly what is not stored that the memory was needed.
+    LetGo,
 }
 
 impl std::fmt::Display for BrokenOff {
@@ -115,6 +146,7 @@ impl std::fmt::Display for BrokenOff {
         f.write_str(match self {
             Self::AtOrigin => "the response broke off at the origin",
             Self::LeftBehind => "the client read too slowly for others that read the same response",
+            Self::LetGo => "the memory was needed that the client held by reading slowly what is not stored",
         })
     }
 }
@@ -123,6 +155,8 @@ impl std::error::Error for BrokenOff {}
 
 /// For metrics: a reader was left behind.
 pub(super) const LEFT_BEHIND: &str = "left-behind";
+/// For metrics: what a reader held was needed for others.
+pub(super) const LET_GO: &str = "let-go";
 /// A sliding log holds this much, so that a fast origin and a slow client both have something to do.
 const WINDOW_BYTES: u64 = 256 << 10;
 /// `Bytes` and the block that it shares.
@@ -139,6 +173,9 @@ impl Log {
             share,
             mode: Mode::Keeping,
             end: None,
+            unkept: None,
+            stored: None,
+            is_let_go: false,
             readers: HashMap::new(),
             next_reader: 0,
             writer: None,
@@ -163,10 +200,12 @@ impl Log {
         self.lock().mode = Mode::Staying;
     }
 
-    /// Takes what the next piece costs of the memory; false if that is not left.
+    /// Takes so much of the memory for what is still to come, unless it has it already; false if that is not left.
     #[must_use]
-    pub(super) fn reserve(&self, piece: &Bytes) -> bool {
-        self.lock().share.grow(cost(piece))
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
+        let mut state = self.lock();
+        let missing = state.cost.saturating_add(bytes).saturating_sub(state.share.bytes());
+        missing == 0 || state.share.grow(missing)
     }
 
     /// Adds a piece and wakes who waits for it.
@@ -203,6 +242,16 @@ impl Log {
         self.end_as(End::Broken);
     }
 
+    /// All of the body is there, and stored in this object: nothing of it is held here any more.
+    pub(super) fn end_stored(&self, object: Arc<Object>) {
+        let mut state = self.lock();
+        state.end.get_or_insert(End::Complete);
+        state.move_to(object);
+        let wakers = state.waiting();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     fn end_as(&self, end: End) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
@@ -212,9 +261,41 @@ impl Log {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Keeps no piece from now on that every reader has read.
-    pub(super) fn slide(&self) {
-        self.lock().slide();
+    /// It is not kept for this reason: it holds no piece from now on that every reader has read.
+    pub(super) fn slide(&self, why: Unkept) {
+        let mut state = self.lock();
+        state.unkept = Some(why);
+        state.slide();
+    }
+
+    /// Why it is not kept, if that is decided.
+    pub(super) fn unkept(&self) -> Option<Unkept> {
+        self.lock().unkept
+    }
+
+    /// What it holds may be taken back by who tells `holder`.
+    pub(super) fn offer(&self, holder: Weak<dyn LetGo>) {
+        let mut state = self.lock();
+        if state.cost > 0 {
+            state.share.offer(holder);
+        }
+    }
+
+    /// Takes what it holds from its readers, unless it is being kept; how many they were.
+    pub(super) fn let_go(&self) -> usize {
+        let mut state = self.lock();
+        state.share.withdraw();
+        if state.mode != Mode::Sliding {
+            return 0;
+        }
+        let (wakers, writer, readers) = (state.waiting(), state.writer.take(), state.readers.len());
+        state.is_let_go = true;
+        state.readers.clear();
+        state.stored = None;
+        state.forget_read();
+        drop(state);
+        wakers.into_iter().chain(writer).for_each(Waker::wake);
+        readers
     }
 
     /// Ready when a sliding log has room for more; at once when it is being kept. Readers that are in the others' way
@@ -279,8 +360,12 @@ impl Log {
     fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut state = self.lock();
         let Some(place) = state.readers.get(&reader) else {
-            return Poll::Ready(Some(Err(BrokenOff::LeftBehind)));
+            let why = if state.is_let_go { BrokenOff::LetGo } else { BrokenOff::LeftBehind };
+            return Poll::Ready(Some(Err(why)));
         };
+        if state.stored.is_some() {
+            return Poll::Ready(state.next_stored(reader));
+        }
         if let Some(piece) = state.pieces.get(place.next - state.gone).cloned() {
             let writer = state.advance(reader);
             drop(state);
@@ -303,6 +388,7 @@ impl Log {
         let mut state = self.lock();
         state.readers.remove(&reader);
         state.forget_read();
+        state.leave_stored();
         let writer = state.writer.take();
         drop(state);
         writer.into_iter().for_each(Waker::wake);
@@ -317,6 +403,44 @@ impl State {
     fn slide(&mut self) {
         self.mode = Mode::Sliding;
         self.forget_read();
+    }
+
+    /// Readers go on from the object, where each of them is.
+    fn move_to(&mut self, object: Arc<Object>) {
+        let stored = Reading::new(object);
+        let Some(pieces) = stored.body.pieces() else {
+            (self.is_let_go, self.mode) = (true, Mode::Sliding);
+            self.readers.clear();
+            return self.forget_read();
+        };
+        let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
+        for place in self.readers.values_mut() {
+            let read = self.pieces.iter().take(place.next - self.gone).map(Bytes::len).sum();
+            (place.next, place.skip) = position(&lengths, read);
+        }
+        (self.gone, self.held_bytes, self.cost, self.mode) = (0, 0, 0, Mode::Sliding);
+        self.pieces.clear();
+        self.share.shrink_to(0);
+        self.stored = Some(stored);
+        self.leave_stored();
+    }
+
+    fn next_stored(&mut self, reader: u64) -> Option<Result<Bytes, BrokenOff>> {
+        let place = self.readers.get_mut(&reader).expect("looked up by the caller");
+        let piece = self.stored.as_ref()?.body.piece(place.next);
+        place.next += 1;
+        let skip = std::mem::take(&mut place.skip);
+        self.leave_stored();
+        piece.map(|piece| piece.map(|piece| piece.slice(skip..)).map_err(|Gone| BrokenOff::LetGo))
+    }
+
+    /// Holds what is stored no longer than somebody has to read of it.
+    fn leave_stored(&mut self) {
+        let Some(stored) = &self.stored else { return };
+        let end = stored.body.count();
+        if self.readers.values().all(|place| place.next >= end) {
+            self.stored = None;
+        }
     }
 
     fn waiting(&mut self) -> Vec<Waker> {
@@ -397,8 +521,19 @@ impl State {
     }
 }
 
+/// In which piece of these lengths so many bytes end, and how many of it they are.
+fn position(lengths: &[usize], mut bytes: usize) -> (usize, usize) {
+    for (number, length) in lengths.iter().enumerate() {
+        if bytes < *length {
+            return (number, bytes);
+        }
+        bytes -= length;
+    }
+    (lengths.len(), 0)
+}
+
 /// A piece and what it costs beside its bytes, so that an origin that sends them one by one gains nothing.
-fn cost(piece: &Bytes) -> u64 {
+pub(super) fn cost(piece: &Bytes) -> u64 {
     piece.len() as u64 + PIECE_BYTES
 }
 
@@ -423,6 +558,12 @@ impl Reader {
     #[must_use]
     pub fn own(&self) -> Option<super::Own> {
         self.fill.take_own()
+    }
+
+    /// Why the body is not kept, if that is decided.
+    #[must_use]
+    pub fn unkept(&self) -> Option<Unkept> {
+        self.fill.log.unkept()
     }
 
     /// Waits until the body is stored, or will not be: it has ended, or is too big.

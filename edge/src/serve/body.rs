@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
 use crate::policy::range::{Multipart, Part};
-use crate::store::{Object, Reading};
+use crate::store::{Gone, Object, Reading};
 
 /// A body on its way to a client, counted as it goes.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Source {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Stored(stored) => Poll::Ready(stored.next().map(|piece| Ok(Frame::data(piece)))),
+            Self::Stored(stored) => Poll::Ready(stored.next().map(|piece| piece.map(Frame::data))),
             Self::Filling(filling) => filling.poll(cx),
             Self::Origin(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
@@ -211,15 +211,15 @@ impl Source {
 }
 
 impl Stored {
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<Result<Bytes, SendError>> {
         loop {
-            let next = self.segments.front_mut()?.next(&self.object);
-            match next.filter(|bytes| !bytes.is_empty()) {
-                Some(bytes) => {
+            match self.segments.front_mut()?.next(&self.object) {
+                Some(Ok(bytes)) if !bytes.is_empty() => {
                     self.left -= bytes.len() as u64;
-                    return Some(bytes);
+                    return Some(Ok(bytes));
                 }
-                None => drop(self.segments.pop_front()),
+                Some(Err(Gone)) => return Some(Err(SendError::Fill(BrokenOff::LetGo))),
+                Some(Ok(_)) | None => drop(self.segments.pop_front()),
             }
         }
     }
@@ -238,15 +238,19 @@ impl Segment {
     }
 
     /// The next bytes of it, none at its end.
-    fn next(&mut self, object: &Object) -> Option<Bytes> {
+    fn next(&mut self, object: &Object) -> Option<Result<Bytes, Gone>> {
         match self {
-            Self::Own(bytes) => Some(std::mem::take(bytes)),
+            Self::Own(bytes) => Some(Ok(std::mem::take(bytes))),
             Self::Object { piece, window } => {
                 while window.left > 0 {
-                    let bytes = window.cut(object.body.get(*piece)?);
+                    let whole = match object.body.piece(*piece)? {
+                        Ok(whole) => whole,
+                        Err(gone) => return Some(Err(gone)),
+                    };
                     *piece += 1;
+                    let bytes = window.cut(&whole);
                     if !bytes.is_empty() {
-                        return Some(bytes);
+                        return Some(Ok(bytes));
                     }
                 }
                 None

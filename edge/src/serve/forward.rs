@@ -128,7 +128,7 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
             let status = Some(filling.response.status);
             let fetch = whose(role);
             let verdict =
-                Verdict::Forwarded { why, status, kept: Kept::Stored, fetch, freshness: Some(freshness) };
+                Verdict::Forwarded { why, status, kept: kept(&reader), fetch, freshness: Some(freshness) };
             held::streamed(edge, exchange, &filling, reader, role, verdict)
         }
         flight::Verdict::Validated(object) => {
@@ -168,6 +168,11 @@ fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Sha
         flight::Verdict::Undeliverable(_) => return Shared::Not(Next::Alone),
     };
     Shared::Answer(Box::new(answer))
+}
+
+/// Whether what is being read is kept, as far as that is decided: of a length that is not known it may turn out later.
+fn kept(reader: &Reader) -> Kept {
+    if reader.unkept().is_some() { Kept::NotStored } else { Kept::Stored }
 }
 
 /// Whether what another request fetched answers this one.

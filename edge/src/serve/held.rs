@@ -7,6 +7,7 @@ use http::{HeaderValue, header};
 use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
+use crate::flight::log::Unkept;
 use crate::flight::{Cut, Filling, Reader, Role};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
@@ -69,7 +70,7 @@ pub(super) fn streamed(
     };
     let freshness = filling.entry.freshness(edge.clock.now());
     let why = why(&verdict);
-    let status = CacheStatus { verdict, detail: None, key: None };
+    let status = CacheStatus { verdict, detail: reader.unkept().map(Unkept::as_str), key: None };
     let head = match (role, &selection) {
         // What must not be stored of the head still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {

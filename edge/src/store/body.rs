@@ -3,48 +3,93 @@
 //!
 //! A slow client keeps what it reads in memory after the store has evicted, replaced or purged it. Those bytes are taken
 //! from the budget, whether or not it has that much left; while it has not, nothing new is kept, so nothing else is
-//! evicted, and the sum cannot grow.
+//! evicted, and the sum cannot grow. They are offered: when the budget needs them the body is let go, and who still reads
+//! it breaks off.
 //!
 //! Invariant: what somebody reads is in the store's weight or in the budget, and never in both.
+//! Invariant: a body that is listed, or that a fetch needs, is not let go.
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
-use super::memory::{Budget, Share};
+use super::memory::{Budget, LetGo, Share};
 use super::object::Object;
 
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
 pub struct Body {
-    pieces: Box<[Bytes]>,
+    bytes: u64,
+    /// How many pieces it has.
+    count: usize,
     budget: Arc<Budget>,
     holders: Mutex<Holders>,
+    me: Weak<Self>,
 }
 
 #[derive(Debug, Default)]
 struct Holders {
+    /// None once it was let go.
+    pieces: Option<Box<[Bytes]>>,
     /// Objects in the store that have this body.
     listings: usize,
     /// Clients that are being sent it.
     readers: usize,
-    /// There as long as there are readers and no listing.
+    /// Fetches that may need it.
+    fetches: usize,
+    /// There as long as there are readers or fetches and no listing.
     share: Option<Share>,
 }
+
+/// The body was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
 
 impl Body {
     /// A body that the store does not list yet; `budget` answers for it when the store no longer does.
     #[must_use]
     pub fn new(pieces: Vec<Bytes>, budget: &Arc<Budget>) -> Arc<Self> {
-        let (pieces, budget) = (pieces.into(), Arc::clone(budget));
-        Arc::new(Self { pieces, budget, holders: Mutex::default() })
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let (count, budget) = (pieces.len(), Arc::clone(budget));
+        let holders = Holders { pieces: Some(pieces.into()), ..Holders::default() };
+        Arc::new_cyclic(|me| Self { bytes, count, budget, holders: holders.into(), me: me.clone() })
     }
 
     /// Bytes in it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+        self.bytes
+    }
+
+    /// Pieces in it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Its piece of this number, from 0 on; none after the last.
+    #[must_use]
+    pub fn piece(&self, number: usize) -> Option<Result<Bytes, Gone>> {
+        if number >= self.count {
+            return None;
+        }
+        match &self.lock().pieces {
+            None => Some(Err(Gone)),
+            Some(pieces) => pieces.get(number).cloned().map(Ok),
+        }
+    }
+
+    /// All its pieces; none once it was let go.
+    #[must_use]
+    pub fn pieces(&self) -> Option<Vec<Bytes>> {
+        self.lock().pieces.as_deref().map(<[Bytes]>::to_vec)
+    }
+
+    /// Whether it was let go.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.lock().pieces.is_none()
     }
 
     pub(super) fn list(&self) {
@@ -58,11 +103,13 @@ impl Body {
     fn settle(&self, change: impl FnOnce(&mut Holders)) {
         let mut holders = self.lock();
         change(&mut holders);
-        if holders.listings > 0 || holders.readers == 0 {
-            holders.share = None;
-        } else if holders.share.is_none() {
-            holders.share = Some(self.budget.owe(self.bytes()));
+        let Holders { pieces, listings, readers, fetches, share } = &mut *holders;
+        if pieces.is_none() || *listings > 0 || *readers + *fetches == 0 {
+            *share = None;
+            return;
         }
+        let share = share.get_or_insert_with(|| self.budget.owe(self.bytes));
+        if *fetches > 0 { share.withdraw() } else { share.offer(self.me.clone()) }
     }
 
     /// No holder panics between two changes, so a poisoned state is a good one.
@@ -71,36 +118,87 @@ impl Body {
     }
 }
 
-impl Deref for Body {
-    type Target = [Bytes];
-
-    fn deref(&self) -> &[Bytes] {
-        &self.pieces
+impl LetGo for Body {
+    fn let_go(&self) -> usize {
+        let mut holders = self.lock();
+        let is_needed = holders.fetches > 0;
+        match &mut holders.share {
+            None => return 0,
+            Some(share) if is_needed => {
+                share.withdraw();
+                return 0;
+            }
+            Some(_) => {}
+        }
+        (holders.share, holders.pieces) = (None, None);
+        holders.readers
     }
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("bytes", &self.bytes()).field("holders", &self.lock()).finish()
+        let holders = self.lock();
+        let (is_gone, Holders { listings, readers, fetches, share, .. }) =
+            (holders.pieces.is_none(), &*holders);
+        f.debug_struct("Body")
+            .field("bytes", &self.bytes)
+            .field("is_gone", &is_gone)
+            .field("listings", listings)
+            .field("readers", readers)
+            .field("fetches", fetches)
+            .field("share", share)
+            .finish_non_exhaustive()
     }
 }
 
 /// An object whose body somebody needs, wherever it is kept.
 #[derive(Debug)]
-pub struct Reading(Arc<Object>);
+pub struct Reading {
+    object: Arc<Object>,
+    need: Need,
+}
+
+/// Who needs a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// A client is being sent it.
+    Client,
+    /// A fetch may store it again, or send it.
+    Fetch,
+}
+
+impl Need {
+    fn of(self, holders: &mut Holders) -> &mut usize {
+        match self {
+            Self::Client => &mut holders.readers,
+            Self::Fetch => &mut holders.fetches,
+        }
+    }
+}
 
 impl Reading {
-    /// From now on.
+    /// By a client, from now on.
     #[must_use]
     pub fn new(object: Arc<Object>) -> Self {
-        object.body.settle(|holders| holders.readers += 1);
-        Self(object)
+        Self::by(Need::Client, object)
+    }
+
+    /// By a fetch, from now on: it is not let go unless it was before.
+    #[must_use]
+    pub fn for_fetch(object: Arc<Object>) -> Self {
+        Self::by(Need::Fetch, object)
+    }
+
+    fn by(need: Need, object: Arc<Object>) -> Self {
+        object.body.settle(|holders| *need.of(holders) += 1);
+        Self { object, need }
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.0.body.settle(|holders| holders.readers -= 1);
+        let need = self.need;
+        self.object.body.settle(|holders| *need.of(holders) -= 1);
     }
 }
 
@@ -108,7 +206,7 @@ impl Deref for Reading {
     type Target = Arc<Object>;
 
     fn deref(&self) -> &Arc<Object> {
-        &self.0
+        &self.object
     }
 }
 
@@ -216,5 +314,30 @@ mod tests {
         assert_eq!(taken(), 0, "stored again");
         drop((reader, second));
         assert_eq!(taken(), 0);
+    }
+
+    #[test]
+    fn what_only_readers_need_is_let_go_for_what_is_to_be_kept_and_stays_gone() {
+        let store = store();
+        let fills = store.fills();
+        let objects: Vec<_> = (0..3).map(|path| put(&store, &key(path), &body(&store))).collect();
+        let readers: Vec<_> = objects.iter().cloned().map(Reading::new).collect();
+        store.forget(&key(0), &objects[0]);
+        store.forget(&key(1), &objects[1]);
+        let fetch = Reading::for_fetch(Arc::clone(&objects[0]));
+        assert_eq!(fills.taken_bytes(), 2 * BYTES);
+        assert_eq!(fills.make_room(BYTES), 0, "what a fetch needs is no offer, and one body is not half");
+        drop(fetch);
+        assert_eq!(fills.make_room(BYTES / 2), 0, "there is room");
+        assert_eq!(fills.make_room(BYTES), 1);
+        assert_eq!(fills.taken_bytes(), BYTES);
+        let reads = |object: &Object| object.body.piece(0).unwrap().map(|piece| piece.len() as u64);
+        let expected = [Ok(BYTES), Err(Gone), Ok(BYTES)];
+        assert_eq!(objects.iter().map(|object| reads(object)).collect::<Vec<_>>(), expected);
+        // A late 304 cannot bring it back.
+        put(&store, &key(1), &objects[1].body);
+        assert!(store.get(&key(1), 0).is_empty());
+        drop(readers);
+        assert_eq!(fills.taken_bytes(), 0);
     }
 }

@@ -38,7 +38,7 @@ impl Object {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
             .sum();
-        let pieces = self.body.len() * PIECE_BYTES;
+        let pieces = self.body.count() * PIECE_BYTES;
         let bytes = self.body.bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
         u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
     }

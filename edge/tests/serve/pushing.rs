@@ -2,7 +2,7 @@
 
 use super::client::{Client, Got};
 use super::encoding::{decoded, get, page};
-use super::rig::{Origin, Rig, response};
+use super::rig::{Origin, Rig, response, soon};
 
 async fn push(rig: &Rig, path: &str, fields: &str, body: &str) -> Got {
     let head = format!(
@@ -152,4 +152,34 @@ async fn what_is_pushed_is_a_hit_in_each_coding_that_the_site_compresses_into() 
     client.send_get("/a", "Accept-Encoding: br\r\n").await;
     origin.next().await.respond(&response("200 OK", "", "origin's")).await;
     assert_eq!(client.response().await.text(), "origin's");
+}
+
+/// There is room for one encoder, and a page that does not end has it.
+#[tokio::test]
+async fn what_cannot_be_encoded_in_time_is_refused_and_can_be_pushed_later() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"36MiB\"", "compress = [\"br\"]").await;
+    let mut client = rig.client().await;
+    client.send_get("/page", "Accept-Encoding: br\r\n").await;
+    let mut asked = origin.next().await;
+    let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Type: text/css\r\nTransfer-Encoding: chunked";
+    asked.write(format!("{head}\r\n\r\n5\r\nhello\r\n").as_bytes()).await;
+    let head = client.head().await;
+    assert_eq!(head.field("content-encoding"), "br");
+    let (fields, page) = ("Content-Type: text/css\r\nVerge-TTL: 60\r\n", page());
+    let refused = soon("the refusal", async {
+        let mut push = std::pin::pin!(push(&rig, "/a", fields, &page));
+        loop {
+            tokio::select! {
+                biased;
+                got = &mut push => return got,
+                _ = rig.metric("verge_edge_connections ") => rig.pass(1),
+            }
+        }
+    })
+    .await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    asked.write(b"0\r\n\r\n").await;
+    assert!(client.body(&head).await.is_some());
+    assert_eq!(push(&rig, "/a", fields, &page).await.status, 200);
 }

@@ -109,7 +109,12 @@ async fn a_client_that_reads_twice_as_fast_as_it_must_is_not_dropped_however_lit
         assert_eq!((rig.dropped("stalled").await, rig.dropped("below-min-rate").await), (0, 0));
     }
     // And no longer than it reads.
-    until_dropped(&rig, "stalled", Duration::from_secs(5)).await;
+    soon("the end of its grace", async {
+        while rig.dropped("stalled").await + rig.dropped("below-min-rate").await == 0 {
+            rig.clock.advance(Duration::from_secs(5));
+        }
+    })
+    .await;
 }
 
 /// Reads as little as lets the edge write again, fifty seconds after the last time; so often, or until it is dropped.
@@ -214,7 +219,7 @@ async fn more_connections_than_allowed_wait_for_one_to_end() {
 
 /// What a purge, an eviction or a replacement takes out of the store stays in memory while somebody reads it.
 #[tokio::test]
-async fn what_is_read_though_no_longer_stored_counts_and_keeps_new_things_out() {
+async fn what_is_read_though_no_longer_stored_counts_until_its_memory_is_needed_for_what_is_to_be_kept() {
     let body = "x".repeat(BODY_BYTES);
     let small = "y".repeat(BODY_BYTES / 2);
     let origin = Origin::answering(move |head| {
@@ -225,18 +230,80 @@ async fn what_is_read_though_no_longer_stored_counts_and_keeps_new_things_out() 
     rig.get("/a").await;
     let mut slow = Client::narrow(rig.public).await;
     slow.send_get("/a", "").await;
-    slow.head().await.assert_hit();
+    let head = slow.head().await;
+    head.assert_hit();
     let taken = async || rig.metric("verge_edge_fill_bytes ").await;
     soon("the fetch's readers being gone", async { while taken().await > 0 {} }).await;
     rig.purge("/a").await;
     assert_eq!(taken().await, BODY_BYTES as u64);
-    for _ in 0..2 {
-        let got = rig.get("/other").await;
-        got.assert_forwarded();
-        assert_eq!(got.body.len(), BODY_BYTES / 2, "it is passed on whole all the same");
-    }
-    drop(slow);
-    soon("the slow one being gone", async { while taken().await > 0 {} }).await;
-    rig.get("/other").await.assert_forwarded();
+    let got = rig.get("/other").await;
+    assert_eq!(got.body.len(), BODY_BYTES / 2);
+    assert_eq!(rig.dropped("let-go").await, 1);
+    assert_eq!(slow.body(&head).await, None, "it must not look whole");
     rig.get("/other").await.assert_hit();
+    soon("all being given back", async { while taken().await > 0 {} }).await;
+}
+
+/// More than what fills may take together, and each client reads as little as it may.
+#[tokio::test]
+async fn slow_readers_of_what_is_stored_keep_nothing_out() {
+    let body = "x".repeat(BODY_BYTES / 2);
+    let origin = Origin::answering(move |head| {
+        response("200 OK", FRESH, if head.contains("/small") { "small" } else { &body })
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], ROOMY, "").await;
+    let mut slow = Vec::new();
+    for number in 0..5 {
+        let mut client = Client::narrow(rig.public).await;
+        client.send_get(&format!("/{number}"), "").await;
+        let head = client.head().await;
+        assert!(head.cache_status().contains("stored"), "{head:?}");
+        soon("its being stored", async {
+            while rig.metric("verge_edge_store_keys ").await <= number {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        slow.push((client, head));
+    }
+    rig.until("verge_edge_fill_bytes", 0).await;
+    rig.get("/small").await.assert_forwarded();
+    rig.get("/small").await.assert_hit();
+    for (mut client, head) in slow {
+        assert_eq!(client.body(&head).await.map(|body| body.len()), Some(BODY_BYTES / 2));
+    }
+}
+
+/// Two that are being fetched have no room beside one another.
+#[tokio::test]
+async fn what_there_is_no_memory_for_is_not_said_to_be_stored() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "[cache]\nmemory = \"16MiB\"\nmax_object = \"3MiB\"", "").await;
+    let (mut one, mut two, mut three) = (rig.client().await, rig.client().await, rig.client().await);
+    let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: {}\r\n\r\n", 3 << 20);
+    let body = vec![b'x'; 3 << 20];
+    one.send_get("/one", "").await;
+    let mut first = origin.next().await;
+    first.write(head.as_bytes()).await;
+    let one_head = one.head().await;
+    assert!(one_head.cache_status().ends_with("; stored; ttl=60"), "{one_head:?}");
+    two.send_get("/two", "").await;
+    let mut second = origin.next().await;
+    three.send_get("/two", "").await;
+    rig.until("verge_edge_waiting", 2).await;
+    second.write(head.as_bytes()).await;
+    for client in [&mut two, &mut three] {
+        let head = client.head().await;
+        let status = head.cache_status();
+        assert!(!status.contains("stored") && status.ends_with("; detail=no-memory"), "{head:?}");
+    }
+    // Neither waits long for the other, so both read.
+    let ((), got_two, got_three) =
+        tokio::join!(second.write(&body), two.bytes(body.len()), three.bytes(body.len()));
+    assert!(got_two == body && got_three == body);
+    first.write(&body).await;
+    assert!(one.bytes(body.len()).await == body);
+    rig.get("/one").await.assert_hit();
+    assert_eq!(origin.count(), 2);
 }

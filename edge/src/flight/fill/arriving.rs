@@ -63,8 +63,8 @@ impl Arriving {
     }
 
     /// A stored part's pieces on the side of the missing ones on which they lie.
-    pub(super) fn joined(held: &[Bytes], missing: &Part, origin: OriginBody, metrics: &Metrics) -> Self {
-        let pieces = held.iter().cloned().collect();
+    pub(super) fn joined(held: Vec<Bytes>, missing: &Part, origin: OriginBody, metrics: &Metrics) -> Self {
+        let pieces = held.into();
         let (before, after) =
             if missing.first == 0 { (VecDeque::new(), pieces) } else { (pieces, VecDeque::new()) };
         let left = Some(missing.length());
@@ -79,6 +79,17 @@ impl Arriving {
     /// Whether there is nothing of it.
     pub(super) fn is_end(&self) -> bool {
         self.before.is_empty() && self.after.is_empty() && self.origin.is_end_stream()
+    }
+
+    /// Whether it is encoded.
+    pub(super) fn is_encoded(&self) -> bool {
+        self.encoder.is_some()
+    }
+
+    /// Bytes that arrive, before they are encoded, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        let ours: usize = self.before.iter().chain(&self.after).map(Bytes::len).sum();
+        Some(self.origin.size_hint().exact()? + ours as u64)
     }
 
     /// The next piece. One that is encoded may not be dropped before it is ready, unless no other will be asked for.

@@ -113,6 +113,9 @@ impl Task {
 
     /// A 304 to our own conditions (RFC 9111 §4.3.4).
     async fn validated(&self, object: &Arc<Object>, answered: Answered) -> Option<Storing> {
+        if object.body.is_gone() {
+            return self.ask_anew().await;
+        }
         let Fetch { site, key, request, .. } = &self.fetch;
         let mut head = head_of(&answered);
         encoding::confirmed(&object.entry.head.headers, &mut head, &site.site.compress);

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::arriving::Arriving;
 use super::{NEARLY_BYTES, Task};
-use crate::flight::log::LEFT_BEHIND;
+use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
 use crate::flight::verdict::{Filling, Plan, Verdict, Why};
 use crate::policy::{Content, Entry};
-use crate::store::{Body, Object};
+use crate::store::{Body, Object, Put};
 
 /// A response on its way into the store.
 pub(super) struct Storing {
@@ -25,9 +25,12 @@ impl Task {
         self.flights.metrics.filling();
         if body.is_end() {
             // Stored before the head is told: a client that has the head has the whole response.
-            self.put(&filling, &[]);
+            let _stored = self.put(&filling, &[]);
             self.fill.log.end();
             return self.tell(Verdict::Filling(filling));
+        }
+        if !self.reserve(body.length().map_or(FIRST_BYTES, with_blocks)) {
+            self.slide(Unkept::NoMemory);
         }
         self.fill.tell(Verdict::Filling(Arc::clone(&filling)));
         Some(Storing { filling, body })
@@ -36,7 +39,8 @@ impl Task {
     /// Fills the log, and the store from it.
     pub(super) async fn store(&self, Storing { filling, mut body }: Storing) {
         let log = &self.fill.log;
-        let (mut got, mut keeping) = (0_u64, true);
+        let (mut got, mut keeping) = (0_u64, log.unkept().is_none());
+        let mut encoder_left = ENCODER_WAIT;
         loop {
             let nearly_done = keeping && filling.length.is_some_and(|length| length - got < NEARLY_BYTES);
             let next = tokio::select! {
@@ -52,51 +56,92 @@ impl Task {
                 Some(Ok(piece)) => piece,
             };
             got += piece.len() as u64;
-            if keeping && !self.fits(got, &piece) {
-                self.flights.table.unlist(&self.fetch.key, &self.fill);
-                log.slide();
+            if keeping && let Some(unkept) = self.unkept(got, &piece) {
+                self.slide(unkept);
                 keeping = false;
             }
             if keeping && filling.length == Some(got) {
-                // Stored before the last piece is told: a client that has it all may ask again at once.
-                self.put_all(&filling, Some(piece.clone()));
-                log.push(piece);
-                return log.end();
+                return self.finish(&filling, Some(piece));
             }
             log.push(piece);
-            tokio::select! {
-                () = log.room(&self.flights.clock, || self.flights.metrics.client_dropped(LEFT_BEHIND)) => {}
-                () = log.deserted(), if !keeping => return,
+            if keeping {
+                continue;
             }
+            self.offer();
+            let (clock, metrics) = (&self.flights.clock, &self.flights.metrics);
+            let before = clock.monotonic();
+            tokio::select! {
+                biased;
+                () = log.deserted() => return,
+                () = log.room(clock, || metrics.client_dropped(LEFT_BEHIND)) => {}
+                () = clock.timer(encoder_left), if body.is_encoded() => return self.give_up_encoding(),
+            }
+            encoder_left = encoder_left.saturating_sub(clock.monotonic() - before);
         }
-        if keeping {
-            self.put_all(&filling, None);
-        }
-        log.end();
+        if keeping { self.finish(&filling, None) } else { log.end() }
     }
 
-    /// Whether what has come, with this piece at its end, may still be kept.
-    fn fits(&self, got: u64, piece: &Bytes) -> bool {
+    /// Who asks again gets it as it comes, so that nobody waits for his encoder.
+    fn give_up_encoding(&self) {
+        let now = self.flights.clock.now();
+        self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
+        let left = self.fill.log.let_go();
+        self.dropped(left);
+    }
+
+    fn slide(&self, why: Unkept) {
+        self.flights.table.unlist(&self.fetch.key, &self.fill);
+        self.fill.log.slide(why);
+        self.offer();
+    }
+
+    /// Why what has come, with this piece at its end, may not be kept any longer.
+    fn unkept(&self, got: u64, piece: &Bytes) -> Option<Unkept> {
         if got <= self.fetch.site.site.max_object_bytes {
-            return self.fill.log.reserve(piece);
+            return (!self.reserve(cost(piece))).then_some(Unkept::NoMemory);
         }
         // The key's next response is likely to be as big: who asks for it had better not depend on others, nor take as
         // much of the memory for nothing.
         let now = self.flights.clock.now();
         self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
-        false
+        Some(Unkept::TooBig)
     }
 
-    fn put_all(&self, filling: &Filling, last: Option<Bytes>) {
-        let mut pieces = self.fill.log.pieces();
-        pieces.extend(last);
-        self.put(filling, &pieces);
+    /// Takes so much of the memory for the log, if need be from those who read slowly what is not stored.
+    fn reserve(&self, bytes: u64) -> bool {
+        let log = &self.fill.log;
+        if log.reserve(bytes) {
+            return true;
+        }
+        let left = self.flights.store.fills().make_room(bytes);
+        self.dropped(left);
+        log.reserve(bytes)
     }
 
-    fn put(&self, filling: &Filling, pieces: &[Bytes]) {
+    fn dropped(&self, clients: usize) {
+        (0..clients).for_each(|_| self.flights.metrics.client_dropped(LET_GO));
+    }
+
+    /// Stored before the last piece is told: a client that has it all may ask again at once.
+    fn finish(&self, filling: &Filling, last: Option<Bytes>) {
+        let log = &self.fill.log;
+        let mut pieces = log.pieces();
+        pieces.extend(last.clone());
+        match self.put(filling, &pieces) {
+            Some(object) => log.end_stored(object),
+            None => {
+                last.into_iter().for_each(|last| log.push(last));
+                log.end();
+            }
+        }
+    }
+
+    /// Stores it; none if a purge came first, or it is not what its head said.
+    fn put(&self, filling: &Filling, pieces: &[Bytes]) -> Option<Arc<Object>> {
         let body = Body::new(joined(pieces), self.flights.store.fills());
         let Some(entry) = filling.entry.clone().completed(body.bytes()) else {
-            return self.flights.table.unlist(&self.fetch.key, &self.fill);
+            self.flights.table.unlist(&self.fetch.key, &self.fill);
+            return None;
         };
         let is_whole = matches!(entry.content, Content::Whole { .. });
         let object = Arc::new(self.object(entry, body));
@@ -105,18 +150,30 @@ impl Task {
             Plan::Complete { object, .. } => Some(object),
             _ => None,
         };
-        self.flights.store.put(&self.fetch.key, object, part, &self.fill.ticket);
+        let put = self.flights.store.put(&self.fetch.key, Arc::clone(&object), part, &self.fill.ticket);
         self.flights.apart.clear(&self.fetch.key);
         if is_whole {
             self.flights.apart.clear_big(&self.fetch.key);
         }
         self.flights.failing.clear(&self.fetch.key);
         self.flights.table.unlist(&self.fetch.key, &self.fill);
+        (put == Put::Kept).then_some(object)
     }
 
     pub(super) fn object(&self, entry: Entry, body: Arc<Body>) -> Object {
         Object { entry, body, site: self.fetch.site.index, epoch: self.fill.ticket.epoch() }
     }
+}
+
+/// What has no memory for this much is not kept, however little of it may come: its length is not known.
+const FIRST_BYTES: u64 = 64 << 10;
+/// How long an encoder waits for readers in all, once what it encodes is not kept: there are few of them, and a slow
+/// client would hold one for hours.
+const ENCODER_WAIT: Duration = Duration::from_secs(30);
+
+/// What a body of this length costs in memory as it comes in pieces.
+fn with_blocks(length: u64) -> u64 {
+    length.saturating_add(length / 256).saturating_add(1 << 10)
 }
 
 /// Pieces smaller than this are joined before they are stored …

@@ -85,7 +85,8 @@ impl Task {
         let entry = self.entry(&head, lifetime, length, &answered);
         let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
         let body = answered.response.into_body();
-        Ok(self.storing(filling, Arriving::joined(&object.body, missing, body, &self.flights.metrics)))
+        let held = object.body.pieces().ok_or(NotThat)?;
+        Ok(self.storing(filling, Arriving::joined(held, missing, body, &self.flights.metrics)))
     }
 }
 

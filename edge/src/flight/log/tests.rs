@@ -4,7 +4,7 @@ use std::task::Wake;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::Budget;
+use crate::store::{Body, Budget};
 
 /// A log with memory enough.
 fn log() -> Log {
@@ -88,7 +88,7 @@ async fn a_sliding_log_holds_a_window_and_waits_for_its_slowest_reader() {
     let log = log();
     let (slow, quick) = (log.enter().unwrap(), log.enter().unwrap());
     let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
-    log.slide();
+    log.slide(Unkept::TooBig);
     log.push(window());
     assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
     assert!(read(&log, quick).is_ready());
@@ -105,7 +105,7 @@ async fn who_keeps_another_waiting_is_left_behind_and_told_so() {
     let log = log();
     let (slow, quick) = (log.enter().unwrap(), log.enter().unwrap());
     let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
-    log.slide();
+    log.slide(Unkept::TooBig);
     log.push(window());
     assert!(read(&log, quick).is_ready());
     assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
@@ -132,7 +132,7 @@ async fn readers_that_are_all_slow_are_left_alone() {
     let log = log();
     let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
     let readers = [log.enter().unwrap(), log.enter().unwrap()];
-    log.slide();
+    log.slide(Unkept::TooBig);
     for _ in 0..10 {
         log.push(window());
         assert_eq!(has_room(&log, &bell, &clock).await, (false, 0));
@@ -157,11 +157,11 @@ async fn what_is_held_is_covered_by_its_share_or_is_one_piece() {
     let reader = log.enter().unwrap();
     let piece = Bytes::from(vec![0; 1000]);
     for _ in 0..3 {
-        assert!(log.reserve(&piece));
+        assert!(log.reserve(cost(&piece)));
         log.push(piece.clone());
     }
-    assert!(!log.reserve(&piece));
-    log.slide();
+    assert!(!log.reserve(cost(&piece)));
+    log.slide(Unkept::TooBig);
     assert_eq!(budget.taken_bytes(), 3 * (1000 + PIECE_BYTES), "it holds what it held");
     log.push(piece.clone());
     assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "the fourth is not covered");
@@ -197,6 +197,58 @@ fn an_ended_log_stays_ended_gives_its_readers_the_rest_and_takes_no_new_one() {
         assert!(log.pieces().is_empty(), "what all have read is not held");
         assert_eq!(log.enter(), None);
     }
+}
+
+/// A log's readers go on from the stored body, whose pieces are others; it holds nothing itself.
+#[test]
+fn readers_go_on_from_what_is_stored_where_they_are() {
+    let budget = Budget::new(1 << 20);
+    let log = Log::new(budget.share());
+    let readers: Vec<u64> = (0..=3).map(|_| log.enter().unwrap()).collect();
+    let text = |reader: u64| {
+        let mut text = Vec::new();
+        while let Poll::Ready(Some(Ok(piece))) = read(&log, reader) {
+            text.extend_from_slice(&piece);
+        }
+        String::from_utf8(text).unwrap()
+    };
+    for piece in ["ab", "cde", "f"] {
+        let piece = Bytes::from_static(piece.as_bytes());
+        assert!(log.reserve(cost(&piece)));
+        log.push(piece);
+    }
+    for (count, reader) in readers.iter().enumerate() {
+        (0..count).for_each(|_| assert!(read(&log, *reader).is_ready()));
+    }
+    let pieces = ["abcd", "efgh"].map(|piece| Bytes::from_static(piece.as_bytes()));
+    let object = crate::store::testing::object(Body::new(pieces.into(), &budget));
+    log.end_stored(Arc::clone(&object));
+    // Nobody lists it, so the readers' part is all there is.
+    assert_eq!(budget.taken_bytes(), 8);
+    let texts: Vec<String> = readers[..3].iter().map(|reader| text(*reader)).collect();
+    assert_eq!(texts, ["abcdefgh", "cdefgh", "fgh"]);
+    assert_eq!(budget.taken_bytes(), 8, "one is left");
+    assert_eq!(budget.make_room(1 << 20), 0, "that is less than half");
+    assert_eq!(LetGo::let_go(&*object.body), 1);
+    assert_eq!(budget.taken_bytes(), 0);
+    assert_eq!(read(&log, readers[3]), Poll::Ready(Some(Err(BrokenOff::LetGo))));
+    assert_eq!(read(&log, readers[0]), Poll::Ready(None));
+}
+
+#[test]
+fn what_is_not_kept_can_be_taken_from_its_readers_and_what_is_kept_cannot() {
+    let budget = Budget::new(1 << 20);
+    let log = Log::new(budget.share());
+    let reader = log.enter().unwrap();
+    let piece = Bytes::from(vec![0; 1000]);
+    assert!(log.reserve(cost(&piece)));
+    log.push(piece);
+    assert_eq!(log.let_go(), 0);
+    log.slide(Unkept::NoMemory);
+    assert_eq!(log.let_go(), 1);
+    assert_eq!(budget.taken_bytes(), 0);
+    assert_eq!(read(&log, reader), Poll::Ready(Some(Err(BrokenOff::LetGo))));
+    assert!(is_ready(&Arc::new(Bell::default()), log.deserted()));
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -253,7 +305,7 @@ proptest! {
                 }
                 Step::Leave(which) if !readers.is_empty() => log.leave(readers.remove(which % readers.len()).0),
                 Step::Slide => {
-                    log.slide();
+                    log.slide(Unkept::TooBig);
                     slid = true;
                 }
                 Step::End => {

@@ -1,0 +1,21 @@
+//! Objects for tests.
+
+use std::sync::Arc;
+
+use super::{Body, Object};
+use crate::config::{Cache, Eviction};
+use crate::policy::testing::{at, get, response};
+use crate::policy::{Admit, Entry, Rules, admit};
+
+/// An object with this body that no store has.
+pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {
+    let (asked, head) = (get(&[]), response(200, &[("cache-control", "max-age=1000")]));
+    let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
+    let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(body.bytes()));
+    let store = super::Store::new(&Cache {
+        memory_bytes: 1 << 20,
+        eviction: Eviction::Lru,
+        max_object_bytes: 1 << 20,
+    });
+    Arc::new(Object { entry, body, site: 0, epoch: store.begin().epoch() })
+}
