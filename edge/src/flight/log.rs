@@ -18,7 +18,9 @@
 //! Invariant: of bytes that its share does not cover it holds a piece for one reader, a window and a piece for several,
 //! once it slides.
 
+mod ending;
 mod lag;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +36,8 @@ use tokio::time::Instant;
 
 use super::fill::Fill;
 use crate::clock::Clock;
-use crate::store::{Gone, LetGo, Object, Reading, Share};
+use crate::store::{LetGo, Object, Reading, Share};
+pub use ending::{BrokenOff, Unkept};
 use lag::{Lag, Standing};
 
 /// The body of one fill.
@@ -109,49 +112,6 @@ enum Room {
     /// When somebody has read on, or after this time those in the way are left behind.
     Within(Duration),
 }
-
-/// Why a body is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unkept {
-    /// It outgrew what an object may be.
-    TooBig,
-    /// There is no memory for it now.
-    NoMemory,
-}
-
-impl Unkept {
-    /// A word for `Cache-Status`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TooBig => "too-big",
-            Self::NoMemory => "no-memory",
-        }
-    }
-}
-
-/// Why a reader does not get all of a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BrokenOff {
-    /// It broke off at the origin.
-    AtOrigin,
-    /// This reader held up the others.
-    LeftBehind,
-    /// It read so slowly what is not stored that the memory was needed.
-    LetGo,
-}
-
-impl std::fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::AtOrigin => "the response broke off at the origin",
-            Self::LeftBehind => "the client read too slowly for others that read the same response",
-            Self::LetGo => "the memory was needed that the client held by reading slowly what is not stored",
-        })
-    }
-}
-
-impl std::error::Error for BrokenOff {}
 
 /// For metrics: a reader was left behind.
 pub(super) const LEFT_BEHIND: &str = "left-behind";
@@ -405,44 +365,6 @@ impl State {
         self.forget_read();
     }
 
-    /// Readers go on from the object, where each of them is.
-    fn move_to(&mut self, object: Arc<Object>) {
-        let stored = Reading::new(object);
-        let Some(pieces) = stored.body.pieces() else {
-            (self.is_let_go, self.mode) = (true, Mode::Sliding);
-            self.readers.clear();
-            return self.forget_read();
-        };
-        let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
-        for place in self.readers.values_mut() {
-            let read = self.pieces.iter().take(place.next - self.gone).map(Bytes::len).sum();
-            (place.next, place.skip) = position(&lengths, read);
-        }
-        (self.gone, self.held_bytes, self.cost, self.mode) = (0, 0, 0, Mode::Sliding);
-        self.pieces.clear();
-        self.share.shrink_to(0);
-        self.stored = Some(stored);
-        self.leave_stored();
-    }
-
-    fn next_stored(&mut self, reader: u64) -> Option<Result<Bytes, BrokenOff>> {
-        let place = self.readers.get_mut(&reader).expect("looked up by the caller");
-        let piece = self.stored.as_ref()?.body.piece(place.next);
-        place.next += 1;
-        let skip = std::mem::take(&mut place.skip);
-        self.leave_stored();
-        piece.map(|piece| piece.map(|piece| piece.slice(skip..)).map_err(|Gone| BrokenOff::LetGo))
-    }
-
-    /// Holds what is stored no longer than somebody has to read of it.
-    fn leave_stored(&mut self) {
-        let Some(stored) = &self.stored else { return };
-        let end = stored.body.count();
-        if self.readers.values().all(|place| place.next >= end) {
-            self.stored = None;
-        }
-    }
-
     fn waiting(&mut self) -> Vec<Waker> {
         self.readers.values_mut().filter_map(|place| place.waker.take()).collect()
     }
@@ -519,17 +441,6 @@ impl State {
         }
         self.share.shrink_to(self.cost);
     }
-}
-
-/// In which piece of these lengths so many bytes end, and how many of it they are.
-fn position(lengths: &[usize], mut bytes: usize) -> (usize, usize) {
-    for (number, length) in lengths.iter().enumerate() {
-        if bytes < *length {
-            return (number, bytes);
-        }
-        bytes -= length;
-    }
-    (lengths.len(), 0)
 }
 
 /// A piece and what it costs beside its bytes, so that an origin that sends them one by one gains nothing.

@@ -307,3 +307,38 @@ async fn what_there_is_no_memory_for_is_not_said_to_be_stored() {
     rig.get("/one").await.assert_hit();
     assert_eq!(origin.count(), 2);
 }
+
+/// There is room for one encoder, and a client that does not read has it.
+#[tokio::test]
+async fn an_encoder_does_not_wait_long_for_who_reads_slowly_what_is_not_kept() {
+    let origin = Origin::start().await;
+    let top = "[cache]\nmemory = \"36MiB\"\nmax_object = \"1MiB\"\n[limits]\nstall_timeout = \"1h\"";
+    let rig = Rig::with(&[origin.address], top, "compress = [\"br\"]").await;
+    let mut slow = Client::narrow(rig.public).await;
+    let accepts = "Accept-Encoding: br\r\n";
+    let css = format!("{FRESH}Content-Type: text/css\r\n");
+    slow.send_get("/a", accepts).await;
+    let mut asked = origin.next().await;
+    asked.write(format!("HTTP/1.1 200 OK\r\n{css}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+    let head = slow.head().await;
+    assert_eq!(head.field("content-encoding"), "br");
+    let sending = tokio::spawn(async move {
+        // What brotli cannot make smaller.
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        loop {
+            let chunk: Vec<u8> = (0..0x10000).map(|_| noise()).collect();
+            asked.write(&[b"10000\r\n", &chunk[..], b"\r\n"].concat()).await;
+        }
+    });
+    until_dropped(&rig, "let-go", Duration::from_secs(1)).await;
+    sending.abort();
+    assert_eq!(slow.body(&head).await, None, "it must not look whole");
+    let mut other = rig.client().await;
+    other.send_get("/b", accepts).await;
+    origin.next().await.respond(&response("200 OK", &css, &"page ".repeat(1000))).await;
+    assert_eq!(other.response().await.field("content-encoding"), "br");
+}
