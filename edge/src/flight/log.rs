@@ -7,7 +7,7 @@
 //!
 //! While it is being kept, pieces stay until the end and nobody waits for a slow reader. Once it has grown too big to
 //! be kept it slides: pieces go when every reader has passed them, and the writer waits for the slowest, but not for
-//! long while another has nothing to do ([`lag`]). A reader that is alone sets the pace. After the end, and while it
+//! long while another has nothing to do (`lag`). A reader that is alone sets the pace. After the end, and while it
 //! slides, there is no new reader.
 //!
 //! Its share of the memory is what it holds; when the budget has no more for it, a reader that is alone gets one piece
