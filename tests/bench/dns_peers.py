@@ -17,25 +17,26 @@ CPU time of the server for one question, as a ratio to `echo` in the same run, i
 fixed seed. verge-dns is asked on a public listener, so both views are loaded and the egress guard reads every answer;
 cookies and metrics are on. `start s` is the time from exec to the first answer; PSS is taken right after it.
 
-MEASURED on 2026-11-20, two shared cores, release profile without LTO. The machine was busy (load 4 to 11), so only the
-ratios of one run mean anything; where runs differed both are given.
+MEASURED on 2026-11-20, two cores with nothing else on them (load 1 to 2), the release profile as it is.
 
-    10,000 names        CPU us/question   of echo
-    echo                2.9 to 3.4        1
-    verge-dns           3.1 to 3.9        1.05 (quietest run) to 1.17
-      and rate limits   4.0               0.05 more than without
-    NSD 4.6             3.2 to 4.4        1.11 to 1.35
-    Knot 3.2            4.2               1.42
-    Before answers were written straight from the tree: 1.34 of echo where NSD had 1.37.
+    10,000 names        questions/s   CPU us/question   of echo   PSS MB
+    verge-dns           344,000       2.86              0.94        8
+      and rate limits   341,000       2.92              0.96        6
+    echo                327,000       3.04              1
+    NSD 4.6             264,000       3.74              1.23       44
+    Knot 3.2            249,000       3.96              1.30        9
+    PowerDNS 4.7        176,000       5.65              1.86       55
+    BIND 9.18           152,000       6.52              2.14       33
+    Below echo since answers to one socket leave together (below: KEPT), of which the load has 8; before that 1.04, with
+    rate limits 1.07, in a run in which NSD had 1.16. Where each question comes from another port it is 1.07.
 
-    1,000,000 names     CPU us/question   CPU s to the first answer   PSS MB
-    echo                3.19
-    verge-dns           3.73              0.90 to 1.02                177 to 211
-    NSD                 5.73              0.95 to 1.07                317
-    Knot                5.86              1.13 to 1.41                312
-    Before: 1.80 s to the first answer and 344 MB. Since records are put in order once, for duplicates, checks and both
-    trees, and large blocks go back to the system at once: 0.45 to 0.51 s (0.89 to 0.96 in the same minutes before, both
-    on core 1 of a machine with a load of 14 to 19) and 156 MB once all has settled.
+    1,000,000 names     questions/s   CPU us/question   of echo   first answer s   CPU s   PSS MB
+    verge-dns           338,000       2.91              0.98      0.46             0.39    156
+    echo                331,000       2.98              1
+    NSD                 208,000       4.78              1.60      1.05             1.03    320
+    Knot                194,000       5.10              1.71      1.22             1.22    315
+    Before records were put in order once, for duplicates, checks and both trees, and large blocks went back to the
+    system at once: 0.90 s and 177 MB.
 
     Memory in MB, 1,000,000 names    first answer   at most in a reload   after it
     verge-dns                        183, then 156  341 to 369            156
@@ -49,16 +50,17 @@ ratios of one run mean anything; where runs differed both are given.
     answer). CPU of the server for a question at 1,000,000 names, ten alternating rounds: least 4.25 us without, 3.82
     with; of it our own code 0.87 and 0.55. Asking for huge pages before (glibc.malloc.hugetlb=1) took 0.3 s more.
 
-    Kinds of questions, of echo: missing 1.15, random subdomains 1.16, hits 1.16, no such type 1.20, aliases 1.07,
-    wildcards 1.10. A missing name costs 1.02 of a hit.
+    Kinds of questions, of echo: missing 0.91, random subdomains 0.93, hits 0.92, no such type 0.92, aliases 0.95,
+    wildcards 0.92. So a missing name costs 0.99 of a hit, a random one 1.01.
 
-    Reload of 1,000,000 names at half of the peak: 0 of 524,316 lost; p99 6.0 ms beside 2.4 ms without, on cores that
-    four others used. With the system's receive buffer (208 KiB) some 290 were lost in the first burst, with or without
-    a reload, hence the 4 MiB that `serve` asks for.
+    Reload of 1,000,000 names at half of the peak (169,000 questions/s), four times: 0 of 6,093,572 lost; p99 3.1 to
+    3.5 ms beside 1.8 to 2.6 without, p50 22 to 25 us beside 20 to 23; the server may use both cores, and the load has
+    one of them. With the system's receive buffer (208 KiB) some 290 were lost in the first burst, with or without a
+    reload, hence the 4 MiB that `serve` asks for.
 
-    Two loops at 40,000 questions/s each: 5.2 to 5.7 us a question, one loop at 40,000: 6.2 to 6.8 (a paced load makes
-    small batches, hence more than at the peak); while others built, 3.8 and 5.4 beside 3.6. The load ran on the same
-    two cores: to be repeated on a machine with more. They share nothing that is written but the kernel's own.
+    Two loops at 100,000 questions/s each: 3.4 to 4.2 us a question, one loop at 100,000: 5.1 (a paced load makes small
+    batches, hence more than at the peak). The load ran on the same two cores: to be repeated on a machine with more.
+    They share nothing that is written but the kernel's own.
 
 WHERE THE TIME GOES (`cargo bench -p verge-dns`, without LTO). Instructions an answer (callgrind), and best ns before all
 else by SCHED_FIFO; "before" is before referrals, additional data and signed zones were written without a draft:
