@@ -97,6 +97,10 @@ const MANY: &str =
     "tcp.max_connections = 16384\ntcp.max_connections_per_client = 200\ntcp.idle_timeout = \"60s\"";
 /// How long a fault is watched, from when it is complete.
 const WATCH: Duration = Duration::from_secs(4);
+/// The honest clients ask this long before the harm begins, so that each has a connection.
+const UNHARMED: Duration = Duration::from_millis(500);
+/// How often the server's memory is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 const fn fault(name: &'static str, settings: &'static str, harm: Harm, honest: &'static [Carrier]) -> Fault {
     Fault { name, settings, descriptors: None, harm, honest }
@@ -153,7 +157,7 @@ async fn suffer(site: &Site, fault: &Fault) -> io::Result<()> {
         .iter()
         .map(|carrier| Honest::start(asker.clone(), *carrier, server.address(*carrier)))
         .collect();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(UNHARMED).await;
     let before = server.taken()?;
     let began = Instant::now();
     let held = harm(site, &mut server, fault).await?;
@@ -161,7 +165,7 @@ async fn suffer(site: &Site, fault: &Fault) -> io::Result<()> {
     let mut most = complete.rss_kib;
     let watched = Instant::now();
     while watched.elapsed() < WATCH {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         most = most.max(server.taken()?.rss_kib);
     }
     let end = server.taken()?;
