@@ -134,7 +134,7 @@ mod tests {
     use super::super::testing::{at, get, response, stored, stored_for};
     use super::*;
 
-    const STORED: [(&str, &str); 5] = [
+    pub(super) const STORED: [(&str, &str); 5] = [
         ("etag", "\"a\""),
         ("cache-control", "max-age=1"),
         ("x", "1"),

@@ -105,16 +105,9 @@ impl HeadEffect {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::STORED;
     use super::*;
     use crate::policy::testing::{at, request, response, stored};
-
-    const STORED: [(&str, &str); 5] = [
-        ("etag", "\"a\""),
-        ("cache-control", "max-age=1"),
-        ("x", "1"),
-        ("content-length", "100"),
-        ("content-encoding", "gzip"),
-    ];
 
     #[test]
     fn head_updates_what_it_describes() {
