@@ -118,8 +118,9 @@ fn unsatisfiable(stored: &HeaderMap, length: u64) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::{at, response, stored};
-    use super::super::status::Verdict;
+    use super::super::status::Kept;
     use super::*;
+    use crate::policy::Forward;
 
     fn reused_as(selection: &Selection) -> ResponseHead {
         let entry = stored(&[
@@ -166,6 +167,22 @@ mod tests {
             &[("x", "1|2"), ("content-length", "100"), ("date", "Thu, 01 Jan 1970 00:16:40 GMT")],
             &[],
         );
+    }
+
+    #[test]
+    fn what_was_fetched_for_this_request_has_no_age_of_ours() {
+        let entry = stored(&[("cache-control", "max-age=60")]);
+        // Of an upstream cache's age we are not the judge; what another request fetched has one.
+        for (fetch, now, expected) in
+            [(Fetch::Own, 1000, None), (Fetch::Own, 1007, Some("7")), (Fetch::Joined, 1000, Some("0"))]
+        {
+            let freshness = entry.freshness(at(now));
+            let (why, status, kept) = (Forward::Stale, Some(StatusCode::NOT_MODIFIED), Kept::Stored);
+            let verdict = Verdict::Forwarded { why, status, kept, fetch, freshness: Some(freshness) };
+            let status = CacheStatus { verdict, detail: None, key: None };
+            let head = reused(&entry, &Selection::Whole, &freshness, "edge-1", &status);
+            assert_eq!(head.headers.get("age").map(|age| age.to_str().unwrap()), expected, "{fetch:?} {now}");
+        }
     }
 
     #[test]
