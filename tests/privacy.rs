@@ -12,7 +12,7 @@ use std::path::Path;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use verge_dns::view::{Listener, Transport};
+use verge_dns::client::{Listener, Transport};
 use verge_stack::dns_client::carrier::{Asker, Carrier, Connection};
 use verge_stack::dns_client::{Question, over_tcp_from, over_udp_from};
 

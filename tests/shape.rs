@@ -24,8 +24,11 @@ struct Unit {
 
 const DNS: Unit = Unit {
     folder: "dns",
-    cores: &["answer", "limit", "name", "octets", "rdata", "rtype", "view", "wire", "zone"],
-    shell: &["admin", "command", "config", "embed", "lib", "main", "metrics", "serve"],
+    cores: &[
+        "answer", "client", "cookie", "limit", "name", "octets", "rcode", "rdata", "rtype", "view", "wire",
+        "world", "zone",
+    ],
+    shell: &["admin", "catalog", "clock", "command", "config", "embed", "lib", "main", "metrics", "serve"],
     inner: &[],
 };
 
@@ -71,6 +74,7 @@ const FORBIDDEN_IN_CORES: &[&str] = &[
     "std::net::TcpListener",
     "std::net::TcpStream",
     "crate::admin",
+    "crate::catalog",
     "crate::command",
     "crate::config",
     "crate::flight",

@@ -12,10 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use verge_dns::client::{Client, Listener, Transport};
 use verge_dns::limit::{Limits, Rates};
 use verge_dns::name::Name;
-use verge_dns::view::{Client, Guard, Listener, Transport, View, World};
+use verge_dns::view::View;
 use verge_dns::wire::{self, Moment};
+use verge_dns::world::{Guard, World};
 use verge_dns::zone::privacy::{Rules, divide, trees};
 use verge_dns::zone::set::{Served, Zones};
 use verge_dns::zone::{SourceFile, file};

@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const TOKEN_OCTETS: usize = 16;
 
 /// What requests are answered from.
-pub(crate) struct Desk {
+pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Unset while the server drains.
     pub(crate) ready: Arc<AtomicBool>,
@@ -116,9 +116,9 @@ pub(crate) struct Running {
 }
 
 /// Answers until it is stopped.
-pub(crate) fn run(listener: TcpListener, desk: Desk) -> Running {
+pub(crate) fn run(listener: TcpListener, admin: Admin) -> Running {
     let end = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, desk, end.clone()));
+    let task = tokio::spawn(serve(listener, admin, end.clone()));
     Running { end, task }
 }
 
@@ -132,8 +132,8 @@ impl Running {
     }
 }
 
-async fn serve(listener: TcpListener, desk: Desk, end: CancellationToken) {
-    let desk = Arc::new(desk);
+async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
+    let admin = Arc::new(admin);
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
     loop {
@@ -143,9 +143,9 @@ async fn serve(listener: TcpListener, desk: Desk, end: CancellationToken) {
         };
         match (accepted, Arc::clone(&slots).try_acquire_owned()) {
             (Ok((stream, _)), Ok(slot)) => {
-                let desk = Arc::clone(&desk);
+                let admin = Arc::clone(&admin);
                 tokio::spawn(async move {
-                    converse(stream, &desk, exposed).await;
+                    converse(stream, &admin, exposed).await;
                     drop(slot);
                 });
             }
@@ -157,9 +157,9 @@ async fn serve(listener: TcpListener, desk: Desk, end: CancellationToken) {
 }
 
 /// One request: a scraper that comes every few seconds can connect as often, and nobody keeps a slot for longer.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, desk: &Desk, exposed: bool) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Admin, exposed: bool) {
     let service = service_fn(|request| {
-        let response = respond(desk, exposed, &request);
+        let response = respond(admin, exposed, &request);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -174,18 +174,18 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, desk: &Desk, exp
     }
 }
 
-fn respond<B>(desk: &Desk, exposed: bool, request: &Request<B>) -> Response<Full<Bytes>> {
+fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Full<Bytes>> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), is_read) {
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
-        ("/readyz", true) if desk.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
+        ("/readyz", true) if admin.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
         ("/readyz", true) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        ("/metrics", true) if exposed && !is_authorized(desk, request) => unauthorized(),
-        ("/metrics", true) => metrics(desk),
+        ("/metrics", true) if exposed && !is_authorized(admin, request) => unauthorized(),
+        ("/metrics", true) => metrics(admin),
         ("/reload", _) if *request.method() != Method::POST => not_allowed("POST"),
-        ("/reload", _) if !is_authorized(desk, request) => unauthorized(),
+        ("/reload", _) if !is_authorized(admin, request) => unauthorized(),
         ("/reload", _) => {
-            (desk.reload)();
+            (admin.reload)();
             text(StatusCode::ACCEPTED, "reloading; see the log\n")
         }
         ("/healthz" | "/readyz" | "/metrics", false) => not_allowed("GET, HEAD"),
@@ -193,16 +193,16 @@ fn respond<B>(desk: &Desk, exposed: bool, request: &Request<B>) -> Response<Full
     }
 }
 
-fn is_authorized<B>(desk: &Desk, request: &Request<B>) -> bool {
+fn is_authorized<B>(admin: &Admin, request: &Request<B>) -> bool {
     let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
-    shown.and_then(|shown| shown.strip_prefix(b"Bearer ")).is_some_and(|shown| desk.token.matches(shown))
+    shown.and_then(|shown| shown.strip_prefix(b"Bearer ")).is_some_and(|shown| admin.token.matches(shown))
 }
 
-fn metrics(desk: &Desk) -> Response<Full<Bytes>> {
+fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Response::builder()
         .header(CONTENT_TYPE, OPEN_METRICS)
-        .body(Full::from(desk.metrics.encode()))
+        .body(Full::from(admin.metrics.encode()))
         .expect("a fixed header is valid")
 }
 
@@ -234,8 +234,8 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    fn desk(ready: bool) -> Desk {
-        Desk {
+    fn admin(ready: bool) -> Admin {
+        Admin {
             metrics: Arc::default(),
             ready: Arc::new(AtomicBool::new(ready)),
             token: Token("secret".into()),
@@ -264,7 +264,7 @@ mod tests {
             if let Some(token) = token {
                 request = request.header(AUTHORIZATION, token);
             }
-            let response = respond(&desk(true), exposed, &request.body(()).unwrap());
+            let response = respond(&admin(true), exposed, &request.body(()).unwrap());
             assert_eq!(response.status(), expected, "{method} {path} {token:?} exposed: {exposed}");
         }
     }
@@ -273,7 +273,7 @@ mod tests {
     fn a_server_that_drains_is_not_ready_but_healthy() {
         for (path, expected) in [("/readyz", 503), ("/healthz", 200)] {
             let request = Request::get(path).body(()).unwrap();
-            assert_eq!(respond(&desk(false), false, &request).status(), expected);
+            assert_eq!(respond(&admin(false), false, &request).status(), expected);
         }
     }
 
@@ -281,8 +281,8 @@ mod tests {
     async fn who_does_not_read_keeps_no_slot() {
         // A pipe that takes less than an answer.
         let (mut client, server) = tokio::io::duplex(256);
-        let desk = desk(true);
-        let served = timeout(2 * CONNECTION_TIMEOUT, converse(server, &desk, false));
+        let admin = admin(true);
+        let served = timeout(2 * CONNECTION_TIMEOUT, converse(server, &admin, false));
         let ask = client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         let (served, asked) = tokio::join!(served, ask);
         served.expect("it ends");
@@ -295,14 +295,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_one_request() {
         let (mut client, server) = tokio::io::duplex(4096);
-        let desk = desk(true);
+        let admin = admin(true);
         let talk = async {
             client.write_all(&b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3)).await.unwrap();
             let mut read = String::new();
             client.read_to_string(&mut read).await.unwrap();
             read
         };
-        let ((), read) = tokio::join!(converse(server, &desk, false), talk);
+        let ((), read) = tokio::join!(converse(server, &admin, false), talk);
         assert_eq!(read.matches("HTTP/1.1 200 OK").count(), 1, "{read}");
         assert!(read.contains("connection: close"), "{read}");
     }

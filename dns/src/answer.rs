@@ -26,9 +26,9 @@ mod tests;
 use std::borrow::Cow;
 
 use crate::name::Name;
+use crate::rcode::Rcode;
 use crate::rtype::Type;
 use crate::view::View;
-use crate::wire::rcode::Rcode;
 use crate::zone::set::Served;
 use crate::zone::tree::{Found, Node, RrSet, Tree};
 

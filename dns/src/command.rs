@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use crate::catalog::FolderError;
 use crate::config::ConfigError;
 use crate::name::Name;
-use crate::serve::{FolderError, StartError};
+use crate::serve::StartError;
 
 /// An authoritative DNS server that keeps internal addresses private by default.
 #[derive(Debug, Parser)]

@@ -5,7 +5,7 @@
 //! use std::path::Path;
 //! use std::sync::Arc;
 //! use hickory_server::Server;
-//! use verge_dns::{config, embed, view::Listener};
+//! use verge_dns::{client::Listener, config, embed};
 //!
 //! let config = config::load(Path::new("dns.toml"))?;
 //! let zones = Arc::new(embed::Zones::load(&config)?);
@@ -54,17 +54,19 @@ use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
 
+use crate::catalog::{self, Catalog, FolderError};
+use crate::client::{Client, Listener, Transport};
+use crate::clock;
 use crate::config::Config;
 use crate::limit::{Limits, Rates};
-use crate::serve::reload::library::Library;
-use crate::serve::{self, FolderError, StartError, clock};
-use crate::view::{Client, Listener, Transport, World};
+use crate::serve::{self, StartError};
 use crate::wire::{self, Outcome};
+use crate::world::World;
 
 /// The zones of a config, in service for any number of handlers.
 pub struct Zones {
     world: ArcSwap<World>,
-    library: Mutex<Library>,
+    catalog: Mutex<Catalog>,
     rates: Option<Rates>,
 }
 
@@ -78,21 +80,21 @@ impl Zones {
     /// Reads the zone files that `config` names. This blocks; what is wrong with a zone is logged, and it is answered
     /// with SERVFAIL.
     pub fn load(config: &Config) -> Result<Self, StartError> {
-        let (library, world) = serve::load(config)?;
+        let (catalog, world) = serve::load(config)?;
         Ok(Self {
             world: ArcSwap::from_pointee(world),
-            library: Mutex::new(library),
+            catalog: Mutex::new(catalog),
             rates: config.rate_limit,
         })
     }
 
     /// Reads the files that changed. A zone that is no longer good stays as it was, and that is logged. This blocks.
     pub fn reload(&self) -> Result<(), FolderError> {
-        let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = library.load(clock::system_now())?;
+        let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = catalog.load(clock::system_now())?;
         if let Some(world) = loaded.world {
             self.world.store(Arc::new(world));
-            serve::reload::log::report(&loaded.report);
+            catalog::log::report(&loaded.report);
         }
         Ok(())
     }

@@ -3,27 +3,33 @@
 //! ```text
 //! packet ─▶ serve/udp ─▶ wire::respond ─▶ view ─▶ answer ─▶ wire ─▶ serve/udp ─▶ packet
 //!                                          ▲        ▲
-//!           serve/reload ─▶ zone/file ─▶ zone     (pure: no socket, no clock, no log)
+//!  serve/reload ─▶ catalog ─▶ zone/file ─▶ zone   (pure: no socket, no clock, no log)
 //! ```
 //!
-//! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `answer`, `wire`
-//! and `limit` know no async, no socket, no clock, no log, no metric and no config file; `serve` is the shell.
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `world`,
+//! `answer`, `limit` and `wire` know no async, no socket, no clock, no log, no metric and no config file; `serve` is the shell.
 //!
 //! Invariant: no code here decides "found, but may not show". What an outsider must not learn is absent from the
 //! public view's data ([`view`]); the rules that take it out are in `zone::privacy`.
 
 pub mod admin;
 pub mod answer;
+pub mod catalog;
+pub mod client;
+mod clock;
 pub mod command;
 pub mod config;
+pub mod cookie;
 pub mod embed;
 pub mod limit;
 pub mod metrics;
 pub mod name;
 pub mod octets;
+pub mod rcode;
 pub mod rdata;
 pub mod rtype;
 pub mod serve;
 pub mod view;
 pub mod wire;
+pub mod world;
 pub mod zone;

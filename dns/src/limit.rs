@@ -9,8 +9,6 @@
 //!
 //! Invariant: fixed size, whatever is asked: buckets that collide share their tokens for a while.
 
-pub mod cookie;
-
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Instant;

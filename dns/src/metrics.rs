@@ -12,9 +12,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::client::{Listener, Transport};
+use crate::rcode::Rcode;
 use crate::serve::Ended;
-use crate::view::{Listener, Transport, Which};
-use crate::wire::rcode::Rcode;
+use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 
 /// Everything that is counted.

@@ -11,22 +11,21 @@
 
 mod accept;
 mod bind;
-mod claim;
-pub(crate) mod clock;
-mod crew;
-mod desk;
-mod guests;
+mod descriptors;
 mod https;
+mod listeners;
+mod memory;
 mod quic;
 pub(crate) mod reload;
-mod room;
+mod responder;
 mod secrets;
-mod sockets;
 mod stream;
 #[expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; the module states its invariant")]
 mod sys;
+mod table;
 mod tls;
 mod udp;
+mod workers;
 
 use std::fmt;
 use std::io;
@@ -45,20 +44,21 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::accept::Ended;
 pub use self::bind::BindError;
-use self::crew::Crew;
-use self::reload::library::Library;
-pub use self::reload::{FolderError, Loads};
+use self::listeners::Listeners;
+pub use self::reload::Loads;
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
-use self::sockets::Sockets;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
 pub(crate) use self::tls::{Standing, inspect};
+use self::workers::Workers;
 use crate::admin::{self, TokenError};
+use crate::catalog::{self, Catalog, FolderError};
+use crate::client::{Listener, Transport};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::view::{Listener, Transport, World};
+use crate::world::World;
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -141,16 +141,16 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// The zones that the config names, for who serves them on sockets of its own. This blocks.
-pub(crate) fn load(config: &Config) -> Result<(Library, World), StartError> {
+pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
     let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
-    let (library, world, report) = reload::first(config, secrets).map_err(StartError::Folder)?;
-    reload::log::report(&report);
-    Ok((library, world))
+    let (catalog, world, report) = reload::first(config, secrets).map_err(StartError::Folder)?;
+    catalog::log::report(&report);
+    Ok((catalog, world))
 }
 
 /// Binds, loads, and answers.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let sockets = Sockets::bind(&config).map_err(StartError::Bind)?;
+    let sockets = Listeners::bind(&config).map_err(StartError::Bind)?;
     let token = config.admin.as_ref().map(|admin| admin::token(&admin.token_file)).transpose();
     let token = token.map_err(StartError::Token)?;
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
@@ -161,7 +161,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let load = move || reload::first(&config, secrets);
         tokio::task::spawn_blocking(load).await.expect("loading does not panic")
     };
-    let (library, world, report) = first.map_err(StartError::Folder)?;
+    let (catalog, world, report) = first.map_err(StartError::Folder)?;
 
     sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
@@ -170,23 +170,23 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     service.publish(Some(world), &report);
     drop(report);
 
-    let mut crew = Crew::new(Arc::clone(&service.world), Arc::clone(&metrics), &config);
+    let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config);
     let listening = sockets.addresses();
     let admin_listener = sockets.admin.map(into_tokio);
     for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
-        crew.serve(sockets.plain, side).map_err(StartError::Thread)?;
+        workers.serve(sockets.plain, side).map_err(StartError::Thread)?;
         if let Some(certificates) = &certificates {
-            crew.serve_encrypted(sockets.encrypted, side, certificates).map_err(StartError::Thread)?;
+            workers.serve_encrypted(sockets.encrypted, side, certificates).map_err(StartError::Thread)?;
         }
     }
     if let Some(certificates) = &certificates {
-        crew.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), crew.drain.clone()));
+        workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), workers.drain.clone()));
     }
-    let loader = Loader::start(config, secrets, library, service).map_err(StartError::Thread)?;
+    let loader = Loader::start(config, secrets, catalog, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));
     let admin = admin_listener.zip(token).map(|(listener, token)| {
         let (signals, certificates) = (loader.signals.clone(), certificates.clone());
-        let desk = admin::Desk {
+        let admin = admin::Admin {
             metrics,
             ready: Arc::clone(&ready),
             token,
@@ -196,9 +196,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
                 certificates.iter().for_each(|it| it.ask());
             }),
         };
-        admin::run(listener, desk)
+        admin::run(listener, admin)
     });
-    let Crew { loops, stop, drain, tasks, .. } = crew;
+    let Workers { loops, stop, drain, tasks, .. } = workers;
     Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
 }
 

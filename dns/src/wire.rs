@@ -9,7 +9,6 @@
 //! Invariant: nothing of a message but its question reaches [`answer`]; no option of the client's picks data.
 
 pub mod guard;
-pub mod rcode;
 pub mod ttl;
 
 mod cut;
@@ -25,17 +24,19 @@ pub(crate) mod tests;
 use std::time::Instant;
 
 use crate::answer::{self, Answer, Class, Kind, Query};
-use crate::limit::cookie::{Full, Proof, Secrets};
+use crate::client::{Client, Transport};
+use crate::cookie::{Full, Proof, Secrets};
 use crate::limit::{self, Limits, Pace, Source};
 use crate::name::Name;
+use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::view::{self, Client, Transport, Which, World};
+use crate::view::{self, Which};
+use crate::world::World;
 pub use cut::cut;
 use encode::{Fit, Flags};
 use names::Names;
 use opt::{ExtendedError, Opt};
 use query::{Edns, Message, NotForUs, Verdict};
-use rcode::Rcode;
 
 /// What time it is, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]

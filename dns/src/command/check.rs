@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Format, Source, json, say, zones};
+use crate::catalog::report::{Report, State, ZoneReport};
+use crate::clock;
 use crate::config::{Tls, Warning};
-use crate::serve::reload::report::{Report, State, ZoneReport};
 use crate::serve::{self, Standing};
 use crate::zone::diagnostic::{self, Style};
 use crate::zone::privacy::{Extent, Hidden};
@@ -47,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// What is wrong with the certificate that a server would show.
 fn problem_of_certificate(files: &Tls) -> Option<Problem> {
-    let (severity, message) = match serve::inspect(files, serve::clock::system_now()) {
+    let (severity, message) = match serve::inspect(files, clock::system_now()) {
         Ok(Standing::Good) => return None,
         Ok(standing) => (Severity::Warning, format!("{}: {standing}", files.certificate.display())),
         Err(error) => (Severity::Error, error.to_string()),

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Format, Source, json, say, zones};
+use crate::catalog::changes::differences;
+use crate::catalog::report::ZoneReport;
 use crate::name;
 use crate::rtype::Type;
-use crate::serve::reload::changes::differences;
-use crate::serve::reload::report::ZoneReport;
 use crate::zone::text::write_rdata;
 use crate::zone::tree::{Node, Tree};
 

@@ -9,11 +9,13 @@ use serde::Serialize;
 use super::check::HiddenRecord;
 use super::{Failure, Format, Source, json, say, zones};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
+use crate::catalog::report::{Report, ZoneReport};
+use crate::client::{Client, Listener, Transport};
 use crate::config::Config;
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::serve::reload::report::{Report, ZoneReport};
-use crate::view::{Client, Listener, Transport, Which, World, choose};
+use crate::view::{Which, choose};
+use crate::world::World;
 use crate::zone::text::write_record;
 
 #[derive(Debug, clap::Args)]

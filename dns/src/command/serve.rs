@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, say};
+use crate::client::Listener;
 use crate::config::{self, Config, Log, LogFormat};
 use crate::serve::{self, Listening, Running};
-use crate::view::Listener;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

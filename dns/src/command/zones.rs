@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source};
+use crate::catalog::{Catalog, Loaded, Terms};
+use crate::clock;
 use crate::config::{self, Config};
-use crate::serve::clock;
-use crate::serve::reload::library::{Library, Loaded, Terms};
 
 /// Where a config is looked for when none is named.
 const DEFAULT_CONFIG: &str = "dns.toml";
@@ -27,7 +27,7 @@ pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure>
         (given, _) => given.to_vec(),
     };
     let terms = config.as_ref().map(Terms::of).unwrap_or_default();
-    let loaded = Library::new(paths, terms).load(clock::system_now()).map_err(Failure::Folder)?;
+    let loaded = Catalog::new(paths, terms).load(clock::system_now()).map_err(Failure::Folder)?;
     Ok(Zones { config, loaded })
 }
 

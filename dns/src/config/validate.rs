@@ -18,7 +18,7 @@ use super::{
 };
 use crate::limit::Rates;
 use crate::name::Name;
-use crate::view::IDLE_TIMEOUT;
+use crate::world::IDLE_TIMEOUT;
 
 /// Answers above this are truncated: what every path takes without fragments (DNS flag day 2020, RFC 9715).
 const MAX_PAYLOAD_OCTETS: u16 = 1232;

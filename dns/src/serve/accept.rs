@@ -9,18 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::claim::Pool;
-use super::clock;
-use super::desk::{Answered, Desk};
-use super::guests::{Guest, Room, Table};
+use super::descriptors::Tables;
 use super::https::{self, Path};
-use super::room::Tables;
+use super::memory::Pool;
+use super::responder::{Answered, Responder};
 use super::stream;
+use super::table::{Place, Room, Table};
 use super::tls::{self, Acceptor};
+use crate::client::{Client, Listener, Transport};
+use crate::clock;
 use crate::config::Tcp;
 use crate::limit::Limits;
 use crate::metrics::{Endings, Metrics};
-use crate::view::{Client, Listener, Transport};
 
 /// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     /// Set when no more questions are wanted.
     pub(super) drain: CancellationToken,
     pub(super) endings: Arc<Endings>,
-    desk: Desk,
+    responder: Responder,
 }
 
 /// What is spoken on a listener.
@@ -116,7 +116,7 @@ impl Shared {
         (tasks, drain): (TaskTracker, CancellationToken),
         metrics: &Metrics,
         tables: &Arc<Tables>,
-        desk: Desk,
+        responder: Responder,
     ) -> Self {
         let open = metrics.connections(listener, transport);
         let most = (config.max_connections, config.max_connections_per_client);
@@ -135,7 +135,7 @@ impl Shared {
             tasks,
             drain,
             endings: metrics.endings(transport),
-            desk,
+            responder,
         }
     }
 
@@ -149,19 +149,26 @@ impl Shared {
         };
         // Its client has proved its address, so that nobody else can be flooded through it.
         let mut unlimited = Limits::default();
-        self.desk.view_of_answer(&mut unlimited, &self.desk.world(), message, &client, clock::moment(), out)
+        self.responder.view_of_answer(
+            &mut unlimited,
+            &self.responder.world(),
+            message,
+            &client,
+            clock::moment(),
+            out,
+        )
     }
 
     /// How long a connection may be idle, as the world in service has it: what clients are told (RFC 7828) holds.
     pub(super) fn idle_timeout(&self) -> Duration {
-        self.desk.world().protocol.idle_timeout
+        self.responder.world().protocol.idle_timeout
     }
 
     /// Waits until a connection that carries many questions at once has been idle for too long, or the drain begins.
     /// Nothing below has a limit of its own for an HTTP/2 connection that is idle or whose answers are not read.
-    pub(super) async fn over(&self, guest: &Guest) -> Ended {
+    pub(super) async fn over(&self, place: &Place) -> Ended {
         loop {
-            let idle = guest.idle(clock::now());
+            let idle = place.idle(clock::now());
             let Some(left) = self.idle_timeout().checked_sub(idle).filter(|left| !left.is_zero()) else {
                 return Ended::Idle;
             };
@@ -187,12 +194,12 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: 
         };
         match accepted {
             Ok((stream, peer)) => {
-                let guest = shared.table.admit(peer.ip(), clock::now());
+                let place = shared.table.admit(peer.ip(), clock::now());
                 let (shared, service) = (Arc::clone(&shared), service.clone());
                 shared
                     .tasks
                     .clone()
-                    .spawn(async move { converse(stream, peer, guest, shared, service).await });
+                    .spawn(async move { converse(stream, peer, place, shared, service).await });
             }
             Err(error) if is_exhaustion(&error) => {
                 if shared.tables.make_room().await == Room::None {
@@ -209,24 +216,24 @@ fn is_exhaustion(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, guest: Guest, shared: Arc<Shared>, service: Service) {
-    let guest = Arc::new(guest);
-    // Closed before the guest leaves: who waits for its descriptor then has it.
+async fn converse(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>, service: Service) {
+    let place = Arc::new(place);
+    // Closed before its place is free: who waits for its descriptor then has it.
     let mut stream = stream;
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let served = async {
         match service {
-            Service::Plain => stream::exchange(&mut stream, peer, &guest, &shared).await,
+            Service::Plain => stream::exchange(&mut stream, peer, &place, &shared).await,
             // Boxed, so that a plain connection does not pay for what it does not use.
-            Service::Tls(acceptor) => Box::pin(tls::converse(stream, peer, &guest, &shared, &acceptor)).await,
+            Service::Tls(acceptor) => Box::pin(tls::converse(stream, peer, &place, &shared, &acceptor)).await,
             Service::Https(acceptor, path) => {
-                Box::pin(https::converse(stream, peer, &guest, &shared, &acceptor, &path)).await
+                Box::pin(https::converse(stream, peer, &place, &shared, &acceptor, &path)).await
             }
         }
     };
     let ended = tokio::select! {
-        () = guest.evicted() => Ended::Evicted,
+        () = place.evicted() => Ended::Evicted,
         ended = served => ended,
     };
     shared.note(peer, ended);

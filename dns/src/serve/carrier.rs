@@ -20,14 +20,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::clock;
-use super::crew::Crew;
-use super::reload::library::{Library, Terms};
-use super::sockets::Sockets;
+use super::listeners::Listeners;
+use super::workers::Workers;
 use super::{Certificates, Listening, tls};
+use crate::catalog::{Catalog, Terms};
+use crate::client::{Listener, Transport};
+use crate::clock;
 use crate::config;
 use crate::metrics::Metrics;
-use crate::view::{Listener, Transport, World};
+use crate::world::World;
 
 /// No test waits for this; one that would hang ends.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +65,7 @@ impl Carrier {
 pub(super) struct Servers {
     pub(super) listening: Listening,
     root: CertificateDer<'static>,
-    crew: Crew,
+    workers: Workers,
 }
 
 const CONFIG: &str = r#"
@@ -99,26 +100,26 @@ impl Servers {
         let config =
             config::parse(&format!("{settings}{CONFIG}"), dir.path(), Path::new("dns.toml")).unwrap();
         let certificates = Certificates::load(config.tls.as_ref().unwrap()).unwrap();
-        let sockets = Sockets::bind(&config).unwrap();
+        let sockets = Listeners::bind(&config).unwrap();
         sockets.open().unwrap();
         let listening = sockets.addresses();
         let world = Arc::new(ArcSwap::from_pointee(world));
-        let mut crew = Crew::new(world, Arc::new(Metrics::default()), &config);
+        let mut workers = Workers::new(world, Arc::new(Metrics::default()), &config);
         for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
-            crew.serve(sockets.plain, side).unwrap();
-            crew.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();
+            workers.serve(sockets.plain, side).unwrap();
+            workers.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();
         }
-        Self { listening, root: made.cert.der().clone(), crew }
+        Self { listening, root: made.cert.der().clone(), workers }
     }
 
     /// As a reload does.
     pub(super) fn reload(&self, world: World) {
-        self.crew.world.store(Arc::new(world));
+        self.workers.world.store(Arc::new(world));
     }
 
     /// What `/metrics` would say.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.crew.metrics)
+        Arc::clone(&self.workers.metrics)
     }
 
     pub(super) fn address(&self, transport: Transport, side: Listener) -> SocketAddr {
@@ -216,7 +217,7 @@ impl Servers {
     }
 
     pub(super) async fn end(self) {
-        let Crew { loops, stop, drain, tasks, .. } = self.crew;
+        let Workers { loops, stop, drain, tasks, .. } = self.workers;
         stop.store(true, std::sync::atomic::Ordering::Release);
         drain.cancel();
         tasks.close();
@@ -232,8 +233,8 @@ pub(super) fn big() -> World {
     let text: String = (0..240).map(|n| format!("big TXT {n:0250}\n")).collect();
     let zone = format!("$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n{text}");
     std::fs::write(folder.path().join("ex.zone"), zone).unwrap();
-    let mut library = Library::new(vec![folder.path().into()], Terms::default());
-    library.load(clock::system_now()).unwrap().world.unwrap()
+    let mut catalog = Catalog::new(vec![folder.path().into()], Terms::default());
+    catalog.load(clock::system_now()).unwrap().world.unwrap()
 }
 
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -25,10 +25,10 @@ use tokio_rustls::server::TlsStream;
 use self::request::{Asked, MAX_MESSAGE_OCTETS};
 use self::response::Body;
 use super::accept::{Ended, Shared};
-use super::claim::{Full, Question, What};
-use super::clock;
-use super::guests::Guest;
+use super::memory::{Full, Question, What};
+use super::table::Place;
 use super::tls::{self, Acceptor};
+use crate::clock;
 
 /// Where questions are asked.
 pub(super) type Path = Arc<str>;
@@ -57,7 +57,7 @@ const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 pub(super) async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
-    guest: &Arc<Guest>,
+    place: &Arc<Place>,
     shared: &Arc<Shared>,
     acceptor: &Acceptor,
     path: &Path,
@@ -66,45 +66,46 @@ pub(super) async fn converse(
         Ok(stream) => stream,
         Err(ended) => return ended,
     };
-    let desk = Desk { peer, guest: Arc::clone(guest), shared: Arc::clone(shared), path: Arc::clone(path) };
+    let session =
+        Session { peer, place: Arc::clone(place), shared: Arc::clone(shared), path: Arc::clone(path) };
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
-    if is_h2 { speak_h2(stream, desk).await } else { speak_h1(stream, desk).await }
+    if is_h2 { speak_h2(stream, session).await } else { speak_h1(stream, session).await }
 }
 
 /// What a request is answered with.
 #[derive(Clone)]
-struct Desk {
+struct Session {
     peer: SocketAddr,
-    guest: Arc<Guest>,
+    place: Arc<Place>,
     shared: Arc<Shared>,
     path: Path,
 }
 
-async fn speak_h1(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
+async fn speak_h1(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     let service = {
-        let desk = desk.clone();
-        service_fn(move |request| respond(desk.clone(), request))
+        let session = session.clone();
+        service_fn(move |request| respond(session.clone(), request))
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // hyper counts from the last answer, so a quiet connection runs into it as well; `over` ends it sooner.
-        .header_read_timeout(desk.shared.config.message_timeout.max(desk.shared.idle_timeout()))
+        .header_read_timeout(session.shared.config.message_timeout.max(session.shared.idle_timeout()))
         .max_headers(MAX_FIELDS)
         .max_buf_size(usize::try_from(MAX_HEAD_OCTETS).expect("16 KiB fit"))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = desk.shared.over(&desk.guest) => why,
+        why = session.shared.over(&session.place) => why,
     };
     connection.as_mut().graceful_shutdown();
-    finish(connection, why, desk.shared.config.write_timeout).await
+    finish(connection, why, session.shared.config.write_timeout).await
 }
 
-async fn speak_h2(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
+async fn speak_h2(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     let service = {
-        let desk = desk.clone();
-        service_fn(move |request| respond(desk.clone(), request))
+        let session = session.clone();
+        service_fn(move |request| respond(session.clone(), request))
     };
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -119,10 +120,10 @@ async fn speak_h2(stream: TlsStream<TcpStream>, desk: Desk) -> Ended {
     tokio::pin!(connection);
     let why = tokio::select! {
         _ = connection.as_mut() => return Ended::Closed,
-        why = desk.shared.over(&desk.guest) => why,
+        why = session.shared.over(&session.place) => why,
     };
     connection.as_mut().graceful_shutdown();
-    finish(connection, why, desk.shared.config.write_timeout).await
+    finish(connection, why, session.shared.config.write_timeout).await
 }
 
 /// Requests that are there are answered, if the client takes the answers.
@@ -130,55 +131,55 @@ async fn finish<C: Future>(connection: C, why: Ended, limit: Duration) -> Ended 
     if timeout(limit, connection).await.is_ok() { why } else { Ended::SlowReader }
 }
 
-async fn respond(desk: Desk, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn respond(session: Session, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let is_head = request.method() == Method::HEAD;
-    let response = answer(desk, request).await;
+    let response = answer(session, request).await;
     Ok(if is_head { response::without_body(response) } else { response })
 }
 
-async fn answer(desk: Desk, request: Request<Incoming>) -> Response<Body> {
-    desk.guest.active(clock::now());
+async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> {
+    session.place.active(clock::now());
     let (head, mut body) = request.into_parts();
-    let asked = request::read(&head, &desk.path);
+    let asked = request::read(&head, &session.path);
     // While the body arrives, its head, which may be much larger, takes no room.
     drop(head);
     let message = match asked {
         Ok(Asked::Message(message)) => {
             let mut question = Question::default();
-            question.extend(&message, &desk.guest.allowance).map(|()| question).map_err(|Full| BUSY.into())
+            question.extend(&message, &session.place.allowance).map(|()| question).map_err(|Full| BUSY.into())
         }
-        Ok(Asked::InBody) => collect(&mut body, &desk).await.map_err(Into::into),
+        Ok(Asked::InBody) => collect(&mut body, &session).await.map_err(Into::into),
         Err(refusal) => Err(refusal),
     };
     let message = match message {
         Ok(message) => message,
         Err(refusal) => {
-            discard(body, &desk.shared).await;
+            discard(body, &session.shared).await;
             return response::refusal(refusal);
         }
     };
     let mut answer = Vec::new();
-    let answered = desk.shared.answer(&message, desk.peer, &mut answer);
+    let answered = session.shared.answer(&message, session.peer, &mut answer);
     drop(message);
     answer.shrink_to_fit();
-    match desk.guest.allowance.claim(What::Answer, answer.len()) {
-        Ok(room) => response::answer(answered, desk.shared.listener, answer, room),
+    match session.place.allowance.claim(What::Answer, answer.len()) {
+        Ok(room) => response::answer(answered, session.shared.listener, answer, room),
         Err(Full) => response::refusal(BUSY.into()),
     }
 }
 
 /// The whole body within the deadline of a message.
-async fn collect(body: &mut Incoming, desk: &Desk) -> Result<Question, StatusCode> {
+async fn collect(body: &mut Incoming, session: &Session) -> Result<Question, StatusCode> {
     let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
     if body.size_hint().lower() > most {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    timeout(desk.shared.config.message_timeout, frames(body, &desk.guest))
+    timeout(session.shared.config.message_timeout, frames(body, &session.place))
         .await
         .unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
 }
 
-async fn frames<B>(body: &mut B, guest: &Guest) -> Result<Question, StatusCode>
+async fn frames<B>(body: &mut B, place: &Place) -> Result<Question, StatusCode>
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
@@ -188,7 +189,7 @@ where
         if question.len() + data.len() > MAX_MESSAGE_OCTETS {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        question.extend(&data, &guest.allowance).map_err(|Full| BUSY)?;
+        question.extend(&data, &place.allowance).map_err(|Full| BUSY)?;
     }
     Ok(question)
 }

@@ -4,13 +4,15 @@
 use std::path::Path;
 
 use super::carrier::{Carrier, Servers};
-use super::clock;
-use super::reload::library::{Library, Terms};
+use crate::catalog::{Catalog, Terms};
+use crate::client::{Client, Listener, Transport};
+use crate::clock;
 use crate::limit::Limits;
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::view::{Access, Client, Listener, Transport, World};
+use crate::view::Access;
 use crate::wire;
+use crate::world::World;
 use crate::zone::address;
 use crate::zone::privacy::Rules;
 use crate::zone::set::Served;
@@ -75,7 +77,7 @@ fn sample() -> World {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zones");
     let access = Access { clients: vec![LOOPBACK.parse().unwrap()] };
     let terms = Terms { rules: Rules::default(), access, ..Terms::default() };
-    let loaded = Library::new(vec![folder], terms).load(clock::system_now()).unwrap();
+    let loaded = Catalog::new(vec![folder], terms).load(clock::system_now()).unwrap();
     loaded.world.unwrap()
 }
 

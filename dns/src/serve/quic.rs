@@ -1,6 +1,6 @@
 //! DNS over QUIC (RFC 9250) on quinn: a stream for each question, exact bytes both ways.
 //!
-//! Who has not finished its handshake takes nobody's place: the table of guests knows those only who have. Of the others
+//! Who has not finished its handshake takes nobody's place: the table of connections knows those only who have. Of the others
 //! there are few at once, and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
 //!
 //! Invariant: a connection stays at the address of its handshake. A packet that only seems to come from another would
@@ -21,11 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::accept::{Ended, Shared};
-use super::claim::{Full, Pool, Question, What};
-use super::clock;
-use super::desk::Answered;
-use super::guests::{Guest, Table};
+use super::memory::{Full, Pool, Question, What};
+use super::responder::Answered;
+use super::table::{Place, Table};
 use super::tls::{self, Certificates};
+use crate::clock;
 
 /// Error codes (RFC 9250 §4.3).
 const DOQ_NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -55,7 +55,7 @@ const MAX_STREAM_OCTETS: u32 = u16::MAX as u32 + 2;
 /// What a client may send ahead on all streams of a connection, of which quinn keeps what comes out of order: one of the
 /// longest messages.
 const CONNECTION_WINDOW_OCTETS: u32 = MAX_STREAM_OCTETS;
-/// What waits for its acknowledgement; more waits in its [`Claim`](super::claim::Claim).
+/// What waits for its acknowledgement; more waits in its [`Claim`](super::memory::Claim).
 const SEND_WINDOW_OCTETS: u64 = 64 * 1024;
 
 /// What every connection of a listener is offered.
@@ -129,14 +129,14 @@ pub(super) async fn accept(
         let place = if incoming.remote_address_validated() {
             let client = incoming.remote_address().ip();
             match proved.try_admit(client, clock::now(), HANDSHAKE_PATIENCE) {
-                Some(place) => Place::Proved(place),
+                Some(place) => HandshakePlace::Proved(place),
                 None => {
                     incoming.ignore();
                     continue;
                 }
             }
         } else if let Ok(place) = Arc::clone(&unproved).try_acquire_owned() {
-            Place::Unproved(place)
+            HandshakePlace::Unproved(place)
         } else {
             // Costs one packet and keeps nothing. It cannot fail for who has no token yet.
             let _ = incoming.retry();
@@ -152,17 +152,17 @@ pub(super) async fn accept(
 }
 
 /// What a handshake takes up.
-enum Place {
+enum HandshakePlace {
     /// One of a few, since whoever forges addresses can take them all.
     Unproved(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit),
     /// One of more, of which a client has a few.
-    Proved(Guest),
+    Proved(Place),
 }
 
 async fn greet(
     incoming: Incoming,
     terms: Arc<ServerConfig>,
-    place: Place,
+    place: HandshakePlace,
     shared: Arc<Shared>,
     limit: Duration,
 ) {
@@ -177,21 +177,21 @@ async fn greet(
         },
     };
     drop(place);
-    let guest = Arc::new(shared.table.admit(peer.ip(), clock::now()));
+    let place = Arc::new(shared.table.admit(peer.ip(), clock::now()));
     let ended = tokio::select! {
-        () = guest.evicted() => Ended::Evicted,
-        ended = converse(&connection, peer, &guest, &shared) => ended,
+        () = place.evicted() => Ended::Evicted,
+        ended = converse(&connection, peer, &place, &shared) => ended,
     };
     connection.close(code(ended), b"");
     shared.note(peer, ended);
 }
 
-impl Place {
+impl HandshakePlace {
     /// Ends when the place is needed by another.
     async fn lost(&self) {
         match self {
             Self::Unproved(_) => std::future::pending().await,
-            Self::Proved(guest) => guest.evicted().await,
+            Self::Proved(place) => place.evicted().await,
         }
     }
 }
@@ -201,18 +201,18 @@ impl Place {
 async fn converse(
     connection: &Connection,
     peer: SocketAddr,
-    guest: &Arc<Guest>,
+    place: &Arc<Place>,
     shared: &Arc<Shared>,
 ) -> Ended {
     let mut streams = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             () = shared.drain.cancelled() => break,
-            ended = shared.over(guest), if streams.is_empty() => return ended,
+            ended = shared.over(place), if streams.is_empty() => return ended,
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    let (guest, shared) = (Arc::clone(guest), Arc::clone(shared));
-                    streams.spawn(async move { serve(send, receive, peer, &guest, &shared).await });
+                    let (place, shared) = (Arc::clone(place), Arc::clone(shared));
+                    streams.spawn(async move { serve(send, receive, peer, &place, &shared).await });
                 }
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
                 Err(_) => return Ended::Closed,
@@ -234,10 +234,10 @@ async fn serve(
     mut send: SendStream,
     receive: RecvStream,
     peer: SocketAddr,
-    guest: &Guest,
+    place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    let done = exchange(&mut send, receive, peer, guest, shared).await;
+    let done = exchange(&mut send, receive, peer, place, shared).await;
     if let Err(ended) = done {
         // It fails where the client has stopped the stream itself.
         let _ = send.reset(code(ended));
@@ -258,14 +258,14 @@ async fn exchange(
     send: &mut SendStream,
     receive: RecvStream,
     peer: SocketAddr,
-    guest: &Guest,
+    place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    let read = timeout(shared.config.message_timeout, read(receive, guest)).await;
+    let read = timeout(shared.config.message_timeout, read(receive, place)).await;
     let question = read.unwrap_or(Err(Ended::SlowMessage))?;
-    guest.active(clock::now());
+    place.active(clock::now());
     let answer = answer(question, peer, shared)?;
-    let _room = guest.allowance.claim(What::Answer, answer.len()).map_err(|Full| Ended::Crowded)?;
+    let _room = place.allowance.claim(What::Answer, answer.len()).map_err(|Full| Ended::Crowded)?;
     let sent = timeout(shared.config.write_timeout, async {
         // Handed over, not copied.
         send.write_chunk(answer.into()).await?;
@@ -302,7 +302,7 @@ fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u
 }
 
 /// The message of a stream: its length, its octets, the end, and nothing else (RFC 9250 §4.2).
-async fn read(mut receive: RecvStream, guest: &Guest) -> Result<Question, Ended> {
+async fn read(mut receive: RecvStream, place: &Place) -> Result<Question, Ended> {
     let mut length = [0; LENGTH_OCTETS];
     receive.read_exact(&mut length).await.map_err(|error| match error {
         quinn::ReadExactError::FinishedEarly(_) => Ended::Garbage,
@@ -315,7 +315,7 @@ async fn read(mut receive: RecvStream, guest: &Guest) -> Result<Question, Ended>
         if question.len() + piece.bytes.len() > octets {
             return Err(Ended::Garbage);
         }
-        if question.extend(&piece.bytes, &guest.allowance) == Err(Full) {
+        if question.extend(&piece.bytes, &place.allowance) == Err(Full) {
             let _ = receive.stop(DOQ_EXCESSIVE_LOAD);
             return Err(Ended::Crowded);
         }

@@ -1,14 +1,7 @@
 //! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
 
-pub(crate) mod changes;
-mod folder;
-pub(crate) mod library;
-pub(crate) mod log;
-pub(crate) mod report;
-mod settle;
 mod watch;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,20 +14,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch::Sender as Progress;
 
-pub use self::folder::FolderError;
-use self::library::{Library, Terms};
-use self::report::Report;
 use self::watch::Watch;
-use super::clock;
 use super::secrets::{self, SecretError};
 use super::sys;
+use crate::catalog::report::Report;
+use crate::catalog::{Catalog, FolderError, Terms, log};
+use crate::clock;
 use crate::config::{self, Config, ConfigError, Cookies};
-use crate::limit::cookie::Secrets;
+use crate::cookie::Secrets;
 use crate::metrics::Metrics;
-use crate::name::Name;
-use crate::view::World;
-use crate::zone::set::Served;
-use crate::zone::tree::Tree;
+use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
 const MOST_DEBOUNCES: u32 = 10;
@@ -77,12 +66,12 @@ pub(super) struct Loader {
 pub(super) fn first(
     config: &Config,
     secrets: Option<Secrets>,
-) -> Result<(Library, World, Report), FolderError> {
+) -> Result<(Catalog, World, Report), FolderError> {
     let terms = Terms::of(config).with_cookies(secrets);
-    let mut library = Library::new(vec![config.zones.clone()], terms);
-    let loaded = library.load(clock::system_now())?;
+    let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
+    let loaded = catalog.load(clock::system_now())?;
     let world = loaded.world.expect("the first load always makes a world");
-    Ok((library, world, loaded.report))
+    Ok((catalog, world, loaded.report))
 }
 
 impl Service {
@@ -106,7 +95,7 @@ impl Service {
 /// who looks something up meanwhile has to wait for the page. For the same reason those that `before` has are let be: they
 /// were moved when they were new.
 fn settle_in_memory(world: &World, before: &World) {
-    for (apex, tree) in new_trees(world, before) {
+    for (apex, tree) in world.new_trees(before) {
         for memory in tree.memory() {
             if memory.end.addr() - memory.start.addr() >= FEWEST_OCTETS
                 && let Err(error) = sys::prefer_huge_pages(memory)
@@ -115,20 +104,6 @@ fn settle_in_memory(world: &World, before: &World) {
             }
         }
     }
-}
-
-/// The trees of a world that another does not have, each once.
-fn new_trees<'a>(world: &'a World, before: &World) -> Vec<(&'a Name, &'a Arc<Tree>)> {
-    let mut seen: HashSet<*const Tree> = trees(before).map(|(_, tree)| Arc::as_ptr(tree)).collect();
-    trees(world).filter(|(_, tree)| seen.insert(Arc::as_ptr(tree))).collect()
-}
-
-fn trees(world: &World) -> impl Iterator<Item = (&Name, &Arc<Tree>)> {
-    let zones = world.public.zones.iter().chain(world.internal.zones.iter());
-    zones.filter_map(|(apex, served)| match served {
-        Served::Zone(tree) => Some((apex, tree)),
-        Served::Broken => None,
-    })
 }
 
 /// Smaller trees fit in what a processor keeps of page tables.
@@ -151,12 +126,12 @@ impl Loader {
     pub(super) fn start(
         config: Config,
         secrets: Option<Secrets>,
-        library: Library,
+        catalog: Catalog,
         service: Service,
     ) -> io::Result<Self> {
         let (signals, inbox) = channel();
         let watch = watch(&config, &signals);
-        let follow = Follow { config, secrets, library, service, signals: signals.clone(), watch };
+        let follow = Follow { config, secrets, catalog, service, signals: signals.clone(), watch };
         let thread =
             std::thread::Builder::new().name("reload".to_owned()).spawn(move || follow.run(&inbox))?;
         Ok(Self { signals, thread })
@@ -187,7 +162,7 @@ fn watch(config: &Config, signals: &Sender<Signal>) -> Option<Watch> {
 struct Follow {
     config: Config,
     secrets: Option<Secrets>,
-    library: Library,
+    catalog: Catalog,
     service: Service,
     signals: Sender<Signal>,
     watch: Option<Watch>,
@@ -198,7 +173,7 @@ impl Follow {
         if let Err(error) = sys::yield_to_others() {
             tracing::debug!(%error, "zone files are read at the priority of those who answer");
         }
-        self.library.forget_texts();
+        self.catalog.forget_texts();
         settle_in_memory(&self.service.world.load(), &World::default());
         loop {
             match inbox.recv_timeout(self.config.reload.poll) {
@@ -231,7 +206,7 @@ impl Follow {
 
     fn load(&mut self) -> Found {
         // A zone that panics us is a bug, but must not end all reloads.
-        let load = AssertUnwindSafe(|| self.library.load(clock::system_now()));
+        let load = AssertUnwindSafe(|| self.catalog.load(clock::system_now()));
         match catch_unwind(load) {
             Err(_) => {
                 tracing::error!(
@@ -246,7 +221,7 @@ impl Follow {
                 // Held on to, it could not be released.
                 drop(before);
                 self.service.publish(loaded.world, &loaded.report);
-                self.library.forget_texts();
+                self.catalog.forget_texts();
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the zones in service stay as they are");
@@ -277,7 +252,7 @@ impl Follow {
         }
         if new != self.config || secrets != self.secrets {
             let terms = Terms::of(&new).with_cookies(secrets.clone());
-            self.library.set_terms(vec![new.zones.clone()], terms);
+            self.catalog.set_terms(vec![new.zones.clone()], terms);
             (self.config, self.secrets) = (new, secrets);
             self.mend_watch();
         }
@@ -350,6 +325,3 @@ fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
     }
     Settled::Quiet
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Cookies;
-use crate::limit::cookie::{SECRET_OCTETS, Secrets};
+use crate::cookie::{SECRET_OCTETS, Secrets};
 
 /// The secret file is of no use.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::accept::{Ended, SMALL_OCTETS, Shared};
-use super::claim::{Claim, Full, STEP_OCTETS, What};
-use super::clock;
-use super::desk::Answered;
-use super::guests::Guest;
+use super::memory::{Claim, Full, STEP_OCTETS, What};
+use super::responder::Answered;
+use super::table::Place;
+use crate::clock;
 
 /// The two octets before each message (RFC 1035 §4.2.2).
 const LENGTH_OCTETS: usize = 2;
@@ -26,22 +26,22 @@ const WRITE_OCTETS: usize = 16 * 1024;
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     peer: SocketAddr,
-    guest: &Guest,
+    place: &Place,
     shared: &Shared,
 ) -> Ended {
     let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
     let mut outgoing = Outgoing::default();
     let mut answer = Vec::new();
     loop {
-        if let Err(ended) = read_message(stream, &mut incoming, guest, shared).await {
+        if let Err(ended) = read_message(stream, &mut incoming, place, shared).await {
             return ended;
         }
-        guest.active(clock::now());
+        place.active(clock::now());
         let mut taken = 0;
         while let Some(message) = first_message(&incoming.octets[taken..]) {
             taken += LENGTH_OCTETS + message.len();
             let ended = match shared.answer(message, peer, &mut answer) {
-                Answered::From(_) => outgoing.append(&answer, guest).err().map(|Full| Ended::Crowded),
+                Answered::From(_) => outgoing.append(&answer, place).err().map(|Full| Ended::Crowded),
                 // There is no telling where the next message would begin if this one was none.
                 Answered::Not => Some(Ended::Garbage),
             };
@@ -88,14 +88,14 @@ struct Outgoing {
 
 impl Incoming {
     /// Makes place for more of the first message, a step at a time: its length may be all that ever comes of it.
-    fn make_place(&mut self, guest: &Guest) -> Result<(), Full> {
+    fn make_place(&mut self, place: &Place) -> Result<(), Full> {
         let len = self.octets.len();
         if len < self.octets.capacity() {
             return Ok(());
         }
         let capacity = wanted(&self.octets).min(len + STEP_OCTETS);
         if capacity > SMALL_OCTETS {
-            guest.allowance.cover(&mut self.room, What::Question, capacity)?;
+            place.allowance.cover(&mut self.room, What::Question, capacity)?;
         }
         self.octets.reserve_exact(capacity.saturating_sub(len));
         Ok(())
@@ -114,7 +114,7 @@ impl Incoming {
 async fn read_message<S: AsyncRead + Unpin>(
     stream: &mut S,
     incoming: &mut Incoming,
-    guest: &Guest,
+    place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
     if incoming.octets.is_empty() {
@@ -130,7 +130,7 @@ async fn read_message<S: AsyncRead + Unpin>(
     }
     let whole = async {
         while first_message(&incoming.octets).is_none() {
-            incoming.make_place(guest).map_err(|Full| Ended::Crowded)?;
+            incoming.make_place(place).map_err(|Full| Ended::Crowded)?;
             if stream.read_buf(&mut incoming.octets).await.unwrap_or(0) == 0 {
                 return Err(Ended::Closed);
             }
@@ -155,10 +155,10 @@ fn first_message(incoming: &[u8]) -> Option<&[u8]> {
 
 impl Outgoing {
     /// Adds an answer, if there is room for it.
-    fn append(&mut self, answer: &[u8], guest: &Guest) -> Result<(), Full> {
+    fn append(&mut self, answer: &[u8], place: &Place) -> Result<(), Full> {
         let octets = LENGTH_OCTETS + answer.len();
         if answer.len() > SMALL_OCTETS {
-            self.room.push(guest.allowance.claim(What::Answer, octets)?);
+            self.room.push(place.allowance.claim(What::Answer, octets)?);
         }
         let needed = self.octets.len() + octets;
         if needed > self.octets.capacity() {

@@ -21,8 +21,8 @@ pub(crate) use self::certificates::inspect;
 pub use self::certificates::{CertificateError, CertificateFault};
 pub(crate) use self::validity::Standing;
 use super::accept::{Ended, Shared};
-use super::guests::Guest;
 use super::stream;
+use super::table::Place;
 
 /// The names by which clients ask for a protocol (ALPN): RFC 7858, RFC 9113 and RFC 9112, RFC 9250 §4.1.1.
 pub(super) const DOT: &[&[u8]] = &[b"dot"];
@@ -36,7 +36,7 @@ const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &versio
 /// RFC 9001 §4.2.
 pub(super) const QUIC_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13];
 /// Records that wait for the network, of which rustls would else keep four times as many: one. What they are made from
-/// waits in its [`Claim`](super::claim::Claim).
+/// waits in its [`Claim`](super::memory::Claim).
 const SEND_BUFFER_OCTETS: usize = 16 * 1024;
 /// How long a goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Acceptor {
 pub(super) async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
-    guest: &Guest,
+    place: &Place,
     shared: &Shared,
     acceptor: &Acceptor,
 ) -> Ended {
@@ -108,7 +108,7 @@ pub(super) async fn converse(
         Ok(stream) => stream,
         Err(ended) => return ended,
     };
-    let ended = stream::exchange(&mut stream, peer, guest, shared).await;
+    let ended = stream::exchange(&mut stream, peer, place, shared).await;
     // RFC 7858 §3.4: close_notify, so that the client knows that nothing was cut off. If it does not get there, it is
     // closed all the same.
     let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::clock;
-use super::desk::{Desk, Reply};
+use super::responder::{Reply, Responder};
 use super::sys::{self, Batch, Sent, Wait};
+use crate::client::{Client, Listener, Transport};
+use crate::clock;
 use crate::limit::Limits;
-use crate::view::{Client, Listener, Transport};
 use crate::wire;
 
 /// Waits after an error of the socket itself, so that one that lasts does not burn a core.
@@ -24,21 +24,21 @@ pub(super) fn run(
     socket: &UdpSocket,
     listener: Listener,
     stop: &AtomicBool,
-    desk: &Desk,
+    responder: &Responder,
     limits: &mut Limits,
 ) {
-    let answer_octets = usize::from(desk.world().protocol.udp_limit_octets);
+    let answer_octets = usize::from(responder.world().protocol.udp_limit_octets);
     let mut batch = Batch::new(answer_octets, sys::joining(socket));
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket, Wait::ForOne) {
-            Ok(count) => answer(&mut batch, count, socket, listener, (desk, &mut *limits)),
+            Ok(count) => answer(&mut batch, count, socket, listener, (responder, &mut *limits)),
             Err(error) if is_quiet(&error) => {}
             Err(_) => std::thread::park_timeout(ERROR_PAUSE),
         }
     }
     for _ in 0..LAST_BATCHES {
         match batch.receive(socket, Wait::No) {
-            Ok(count) => answer(&mut batch, count, socket, listener, (desk, &mut *limits)),
+            Ok(count) => answer(&mut batch, count, socket, listener, (responder, &mut *limits)),
             Err(_) => return,
         }
     }
@@ -56,19 +56,19 @@ fn answer(
     count: usize,
     socket: &UdpSocket,
     listener: Listener,
-    (desk, limits): (&Desk, &mut Limits),
+    (responder, limits): (&Responder, &mut Limits),
 ) {
-    let world = desk.world();
+    let world = responder.world();
     let now = clock::moment();
     for at in 0..count {
         let Some((packet, from, out)) = batch.packet(at) else { continue };
-        if desk.answer(limits, &world, packet, &client(from, listener), now, out) == Reply::Send {
+        if responder.answer(limits, &world, packet, &client(from, listener), now, out) == Reply::Send {
             batch.queue(at);
         }
     }
     let sent = batch.send(socket, wire::cut);
     if sent != Sent::default() {
-        desk.unsent(sent);
+        responder.unsent(sent);
     }
 }
 

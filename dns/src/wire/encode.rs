@@ -2,8 +2,8 @@
 
 use super::names::Names;
 use super::query::{HEADER_OCTETS, Header, Message, Question};
-use super::rcode::Rcode;
 use crate::answer::{Answer, Need, Placed};
+use crate::rcode::Rcode;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::query::HEADER_OCTETS;
 use crate::name::{MAX_NAME_OCTETS, Name};
 use crate::rtype::Type;
-use crate::view::Guard;
+use crate::world::Guard;
 use crate::zone::address;
 
 /// Why an answer may not leave.

@@ -1,8 +1,8 @@
 //! The OPT record of an answer (RFC 6891 §6.1) and the error TSIG: what comes behind the RRsets.
 
 use super::query::{Edns, Tsig};
-use super::rcode::Rcode;
-use crate::limit::cookie::Full;
+use crate::cookie::Full;
+use crate::rcode::Rcode;
 
 /// What an answer's OPT record says.
 #[derive(Clone, Copy, Debug)]

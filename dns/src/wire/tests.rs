@@ -11,8 +11,10 @@ mod transports;
 use std::net::IpAddr;
 
 use super::*;
+use crate::client::Listener;
 use crate::limit::Rates;
-use crate::view::{Access, Guard, Listener, Protocol};
+use crate::view::Access;
+use crate::world::{Guard, Protocol};
 use crate::zone::tree::fixture::{name, view};
 
 /// A question of the tables and what must hold of its reply, for tests that ask in other ways.

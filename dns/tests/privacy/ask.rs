@@ -3,11 +3,13 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use verge_dns::client::{Client, Listener, Transport};
 use verge_dns::limit::Limits;
 use verge_dns::name::Name;
 use verge_dns::rtype::Type;
-use verge_dns::view::{Client, Guard, Listener, Transport, View, World};
+use verge_dns::view::View;
 use verge_dns::wire::{self, Guarded, Moment, Outcome};
+use verge_dns::world::{Guard, World};
 use verge_dns::zone::Zone;
 use verge_dns::zone::privacy::{Divided, Rules, trees};
 use verge_dns::zone::set::Served;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use crate::client::{Listener, Transport};
 use crate::serve::carrier::{Carrier, PATIENCE, Servers, base64url, big};
-use crate::view::{Listener, Transport};
 use crate::wire::tests;
 
 /// Types of frames (RFC 9113 §6).

@@ -7,9 +7,10 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderNa
 use hyper::{Response, StatusCode};
 
 use super::request::{MEDIA_TYPE, Refusal};
-use crate::serve::claim::Claim;
-use crate::serve::desk::Answered;
-use crate::view::{Listener, Which};
+use crate::client::Listener;
+use crate::serve::memory::Claim;
+use crate::serve::responder::Answered;
+use crate::view::Which;
 use crate::wire::ttl;
 
 pub(super) type Body = Full<Bytes>;

@@ -12,11 +12,11 @@ use hyper::body::Frame;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::frames;
+use crate::client::{Listener, Transport};
+use crate::clock;
 use crate::serve::carrier::{Servers, base64url, request};
-use crate::serve::claim::{Pool, STEP_OCTETS, What};
-use crate::serve::clock;
-use crate::serve::guests::Table;
-use crate::view::{Listener, Transport};
+use crate::serve::memory::{Pool, STEP_OCTETS, What};
+use crate::serve::table::Table;
 use crate::wire::tests;
 
 /// One request on a connection of its own, by either version.
@@ -168,13 +168,13 @@ async fn a_body_in_drops_claims_what_it_takes_up_and_gives_it_back() {
     const POOL_OCTETS: usize = 4 << 20;
     let now = clock::now();
     let table = Table::new((1, 1), Pool::new(POOL_OCTETS), Arc::default(), now);
-    let guest = table.admit([192, 0, 2, 1].into(), now);
+    let place = table.admit([192, 0, 2, 1].into(), now);
     let free = table.pool.free(What::Question);
-    let question = frames(&mut Drops(60_000), &guest).await.unwrap();
+    let question = frames(&mut Drops(60_000), &place).await.unwrap();
     assert_eq!(question.len(), 60_000);
     let claimed = free - table.pool.free(What::Question);
     assert!((60_000 - 8 * 1024..60_000 + STEP_OCTETS).contains(&claimed), "{claimed} octets of the pool");
     drop(question);
     assert_eq!(table.pool.free(What::Question), free);
-    assert_eq!(frames(&mut Drops(65_536), &guest).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+    assert_eq!(frames(&mut Drops(65_536), &place).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, Endpoint, VarInt};
 
+use crate::client::{Listener, Transport};
 use crate::rtype::Type;
 use crate::serve::carrier::{PATIENCE, Servers, framed, over_quic};
-use crate::view::{Listener, Transport};
 use crate::wire::tests;
 
 /// A question for the SOA record, with an OPT record of these options.

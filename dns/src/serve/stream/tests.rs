@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::client::{Listener, Transport};
 use crate::config::Tcp;
 use crate::metrics::Metrics;
 use crate::serve::carrier::{big, framed};
-use crate::serve::claim::Allowance;
-use crate::serve::desk::Desk;
-use crate::view::{Listener, Transport, World};
+use crate::serve::memory::Allowance;
+use crate::serve::responder::Responder;
+use crate::world::World;
 
 /// A world without zones says REFUSED to all, which is all that a conversation needs.
 fn shared() -> Arc<Shared> {
@@ -31,9 +32,16 @@ fn shared_with(world: World) -> Arc<Shared> {
         write_timeout: Duration::from_secs(3),
     };
     let metrics = Metrics::default();
-    let desk = Desk::new(Arc::new(ArcSwap::from_pointee(world)), metrics.counters(Transport::Tcp));
+    let responder = Responder::new(Arc::new(ArcSwap::from_pointee(world)), metrics.counters(Transport::Tcp));
     let until = (TaskTracker::new(), CancellationToken::new());
-    Arc::new(Shared::new(config, (Listener::Outside, Transport::Tcp), until, &metrics, &Arc::default(), desk))
+    Arc::new(Shared::new(
+        config,
+        (Listener::Outside, Transport::Tcp),
+        until,
+        &metrics,
+        &Arc::default(),
+        responder,
+    ))
 }
 
 fn peer() -> SocketAddr {
@@ -45,8 +53,8 @@ fn talk(shared: &Arc<Shared>, octets: usize) -> (DuplexStream, tokio::task::Join
     let (client, mut server) = duplex(octets);
     let shared = Arc::clone(shared);
     let ended = tokio::spawn(async move {
-        let guest = shared.table.admit(peer().ip(), clock::now());
-        exchange(&mut server, peer(), &guest, &shared).await
+        let place = shared.table.admit(peer().ip(), clock::now());
+        exchange(&mut server, peer(), &place, &shared).await
     });
     (client, ended)
 }
@@ -223,11 +231,11 @@ async fn large_messages_need_room_and_small_ones_do_not() {
 async fn no_more_is_kept_or_claimed_than_has_arrived_and_a_step() {
     for octets in [2, 1024, 1025, 5_000, 30_000, 65_536] {
         let shared = shared();
-        let guest = shared.table.admit(peer().ip(), clock::now());
+        let place = shared.table.admit(peer().ip(), clock::now());
         let (mut client, mut server) = duplex(65_537);
         client.write_all(&beginning(octets)).await.unwrap();
         let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
-        let read = read_message(&mut server, &mut incoming, &guest, &shared).await;
+        let read = read_message(&mut server, &mut incoming, &place, &shared).await;
         assert_eq!((read, incoming.octets.len()), (Err(Ended::SlowMessage), octets));
         let (kept, claimed) = (incoming.octets.capacity(), incoming.room.octets());
         assert!(kept <= READ_OCTETS.max(octets + STEP_OCTETS), "{octets} arrived, {kept} are kept");
@@ -285,10 +293,10 @@ async fn what_was_answered_before_there_was_no_room_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_reader_has_its_room() {
     let shared = shared_with(big());
-    let guest = shared.table.admit(peer().ip(), clock::now());
+    let place = shared.table.admit(peer().ip(), clock::now());
     let (mut outgoing, own) = (Outgoing::default(), shared.table.pool.free(What::Answer));
     for answer in [100, 60_000, 100] {
-        outgoing.append(&vec![0; answer], &guest).unwrap();
+        outgoing.append(&vec![0; answer], &place).unwrap();
         let claimed: usize = outgoing.room.iter().map(Claim::octets).sum();
         let kept = outgoing.octets.capacity();
         assert!(kept - claimed <= WRITE_OCTETS + SMALL_OCTETS, "{kept} are kept, {claimed} claimed");

@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::validity::{Reminder, Standing, Validity, unix_seconds};
+use crate::clock;
 use crate::config::Tls;
 use crate::metrics::Metrics;
-use crate::serve::clock;
 
 /// How often the files are looked at: two calls of `stat`.
 const POLL: Duration = Duration::from_secs(2);

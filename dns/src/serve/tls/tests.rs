@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
+use crate::client::{Listener, Transport};
 use crate::config::Tls;
 use crate::serve::carrier::{Servers, framed};
-use crate::view::{Listener, Transport};
 use crate::wire::tests;
 
 #[tokio::test(flavor = "multi_thread")]

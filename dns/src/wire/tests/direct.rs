@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::properties::{qtype, relative, signed, zone};
 use super::*;
-use crate::limit::cookie::Secrets;
+use crate::cookie::Secrets;
 
 /// What both ways say of a question: the direct one may pass.
 fn both(world: &World, view: Which, packet: &[u8], client: &Client) -> (Option<String>, String) {

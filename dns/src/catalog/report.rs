@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Good;
 use super::changes::differences;
 use super::folder;
-use super::library::Good;
 use crate::metrics::{LoadResult, Served, ServedZone};
 use crate::name::Name;
 use crate::zone::privacy::Divided;

@@ -1,6 +1,6 @@
 //! Who leaves when the system has no descriptor left for somebody who wants to be accepted.
 //!
-//! Tables share nothing ([`guests`](super::guests)), but all connections share the descriptors: a flood that takes them
+//! Tables share nothing ([`table`](super::table)), but all connections share the descriptors: a flood that takes them
 //! all must make room itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::guests::{Room, Table};
-use crate::view::Listener;
+use super::table::{Room, Table};
+use crate::client::Listener;
 
 /// A connection that was dropped closes within a turn of the runtime; one that does not must hold nobody up.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
@@ -68,12 +68,12 @@ fn choose(counts: impl Iterator<Item = (Listener, usize)>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::claim::Pool;
+    use crate::serve::memory::Pool;
 
     use std::net::IpAddr;
 
-    use crate::serve::clock;
-    use crate::serve::guests::Guest;
+    use crate::clock;
+    use crate::serve::table::Place;
 
     #[test]
     fn the_outside_makes_room_before_the_inside() {
@@ -89,13 +89,13 @@ mod tests {
         }
     }
 
-    /// A table with `count` guests who close once they are told to go.
+    /// A table with `count` connections that close once they are told to go.
     fn table(tables: &Tables, side: Listener, count: usize) -> Arc<Table> {
         let table = Table::new((100, 100), Pool::new(0), Arc::default(), clock::now());
         tables.add(side, Arc::clone(&table));
         for _ in 0..count {
-            let guest: Guest = table.admit(IpAddr::from([192, 0, 2, 1]), clock::now());
-            tokio::spawn(async move { guest.evicted().await });
+            let place: Place = table.admit(IpAddr::from([192, 0, 2, 1]), clock::now());
+            tokio::spawn(async move { place.evicted().await });
         }
         table
     }

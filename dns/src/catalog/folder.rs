@@ -259,7 +259,7 @@ mod tests {
         let path = folder.path().join("a.example.zone");
         fs::write(&path, "1").unwrap();
         let found = Found { path: path.clone(), root: folder.path().to_path_buf() };
-        let now = crate::serve::clock::system_now();
+        let now = crate::clock::system_now();
         let later = now + STAMP_DOUBT * 10;
 
         let fresh = read(&found, now).unwrap();
@@ -287,7 +287,7 @@ mod tests {
         let path = folder.path().join("a.example.zone");
         fs::create_dir(&path).unwrap();
         let found = Found { path, root: folder.path().to_path_buf() };
-        let read = read(&found, crate::serve::clock::system_now()).unwrap();
+        let read = read(&found, crate::clock::system_now()).unwrap();
         let Content::Parsed(parsed) = read.content else { panic!("the name is good") };
         assert_eq!(parsed.problems[0].code, "unreadable");
     }
@@ -299,7 +299,7 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         let [main, part] = ["a.example.zone", "part"].map(|name| folder.path().join(name));
         let found = Found { path: main.clone(), root };
-        let later = crate::serve::clock::system_now() + STAMP_DOUBT * 10;
+        let later = crate::clock::system_now() + STAMP_DOUBT * 10;
         let is_current = || read(&found, later).unwrap().is_current(later);
         fs::create_dir(&main).unwrap();
         assert!(!is_current(), "the zone file");

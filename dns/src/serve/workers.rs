@@ -12,18 +12,19 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{self, Service, Shared};
 use super::bind::Bound;
-use super::desk::Desk;
+use super::descriptors::Tables;
 use super::https::Path;
-use super::room::Tables;
-use super::sockets::Sealed;
+use super::listeners::Sealed;
+use super::responder::Responder;
 use super::tls::{self, Acceptor, Certificates};
 use super::{Loop, into_tokio, quic, udp};
+use crate::client::{Listener, Transport};
 use crate::config::{self, Config, Tcp};
 use crate::limit::{Limits, Rates};
 use crate::metrics::Metrics;
-use crate::view::{Listener, Transport, World};
+use crate::world::World;
 
-pub(super) struct Crew {
+pub(super) struct Workers {
     pub(super) world: Arc<ArcSwap<World>>,
     pub(super) metrics: Arc<Metrics>,
     tcp: Tcp,
@@ -37,7 +38,7 @@ pub(super) struct Crew {
     pub(super) tasks: TaskTracker,
 }
 
-impl Crew {
+impl Workers {
     pub(super) fn new(world: Arc<ArcSwap<World>>, metrics: Arc<Metrics>, config: &Config) -> Self {
         Self {
             world,
@@ -94,18 +95,18 @@ impl Crew {
 
     fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {
         let until = (self.tasks.clone(), self.drain.clone());
-        let desk = self.desk(transport);
-        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, &self.tables, desk))
+        let responder = self.responder(transport);
+        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, &self.tables, responder))
     }
 
     fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {
-        let (desk, mut limits) = (self.desk(Transport::Udp), Limits::new(self.rates));
+        let (responder, mut limits) = (self.responder(Transport::Udp), Limits::new(self.rates));
         let own = Arc::new(socket);
         let (stop, socket) = (Arc::clone(&self.stop), Arc::downgrade(&own));
         let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {
             // A packet that panics is a bug, but must not silence this core's clients for good.
             let mut run =
-                || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &desk, &mut limits)));
+                || catch_unwind(AssertUnwindSafe(|| udp::run(&own, side, &stop, &responder, &mut limits)));
             while run().is_err() {
                 tracing::error!(%address, "a UDP loop panicked and starts again; please report this");
             }
@@ -114,7 +115,7 @@ impl Crew {
         Ok(())
     }
 
-    fn desk(&self, transport: Transport) -> Desk {
-        Desk::new(Arc::clone(&self.world), self.metrics.counters(transport))
+    fn responder(&self, transport: Transport) -> Responder {
+        Responder::new(Arc::clone(&self.world), self.metrics.counters(transport))
     }
 }

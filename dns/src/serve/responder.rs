@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use super::sys;
+use crate::client::Client;
 use crate::limit::Limits;
 use crate::metrics::Counters;
-use crate::view::{Client, Which, World};
+use crate::view::Which;
 use crate::wire::{self, Guarded, Moment, Outcome, Sent};
+use crate::world::World;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +34,14 @@ pub(super) enum Reply {
 /// A way to answers: of one UDP loop, or of all connections of a transport at once.
 ///
 /// Invariant: it has no lock. What one loop alone may change, its limits, is the loop's own.
-pub(super) struct Desk {
+pub(super) struct Responder {
     world: Arc<ArcSwap<World>>,
     counters: Arc<Counters>,
     /// The second of the last shout; a line for each would fill the log, and the counter has them all.
     shouted_at_unix_seconds: AtomicU64,
 }
 
-impl Desk {
+impl Responder {
     pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>) -> Self {
         Self { world, counters, shouted_at_unix_seconds: AtomicU64::default() }
     }
@@ -64,7 +66,7 @@ impl Desk {
         }
     }
 
-    /// As [`Desk::answer`], for whom it matters which view it was.
+    /// As [`Responder::answer`], for whom it matters which view it was.
     pub(super) fn view_of_answer(
         &self,
         limits: &mut Limits,

@@ -4,10 +4,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use super::bind::{self, BindError, Bound};
 use super::{Encrypted, Listening};
+use crate::client::{Listener, Transport};
 use crate::config::{self, Config};
-use crate::view::{Listener, Transport};
 
-pub(super) struct Sockets {
+pub(super) struct Listeners {
     pub(super) outside: Side,
     pub(super) inside: Side,
     pub(super) admin: Option<TcpListener>,
@@ -20,7 +20,7 @@ pub(super) struct Side {
     pub(super) encrypted: Sealed,
 }
 
-/// Sockets for what is inside TLS or QUIC.
+/// Listeners for what is inside TLS or QUIC.
 pub(super) struct Sealed {
     pub(super) tls: Vec<TcpListener>,
     pub(super) https: Vec<TcpListener>,
@@ -44,7 +44,7 @@ const INSIDE: Settings = Settings {
     quic: "internal.listen_quic",
 };
 
-impl Sockets {
+impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
         let outside = (&config.listen, &config.encrypted, OUTSIDE);
         let inside = (&config.internal.listen, &config.internal.encrypted, INSIDE);
@@ -130,7 +130,7 @@ mod tests {
         let config = "zones = \"zones\"\nlisten = [\"127.0.0.1:0\"]\nudp.workers = 1\n\
             [admin]\nlisten = \"127.0.0.1:0\"\n";
         let config = config::parse(config, Path::new("/"), Path::new("dns.toml")).unwrap();
-        let sockets = Sockets::bind(&config).unwrap();
+        let sockets = Listeners::bind(&config).unwrap();
         let Listening { outside, admin, .. } = sockets.addresses();
         let streams = [outside[0], admin.unwrap()];
         for address in streams {

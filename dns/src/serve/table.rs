@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{Allowance, Pool, Share};
+use super::memory::{Allowance, Pool, Share};
 
 /// The connections of one transport on all listeners of one side. Nothing shares a table, so that a flood from outside
 /// does not close the connections of the inside, nor one over TLS those over TCP.
@@ -25,8 +25,8 @@ struct State {
     max: usize,
     max_per_client: usize,
     next: u64,
-    guests: HashMap<u64, Entry>,
-    /// Every guest by when it was active, as far as was looked: a guest may have been active since, none was so before.
+    places: HashMap<u64, Entry>,
+    /// Every place by when it was active, as far as was looked: it may have been active since, and was not before.
     /// Who makes room corrects the first of them until the first is right, which costs no more than the activity did.
     by_activity: BTreeSet<(u64, u64)>,
     per_client: HashMap<IpAddr, Client>,
@@ -42,9 +42,9 @@ struct Entry {
     evicted: CancellationToken,
 }
 
-/// The guests of one client, and what they have of the pool together.
+/// The places of one client, and what they have of the pool together.
 struct Client {
-    guests: Vec<u64>,
+    places: Vec<u64>,
     share: Share,
 }
 
@@ -55,7 +55,7 @@ impl Entry {
 }
 
 /// A connection's place in the table; leaving it frees the place.
-pub(super) struct Guest {
+pub(super) struct Place {
     table: Arc<Table>,
     id: u64,
     active_ms: Arc<AtomicU64>,
@@ -87,15 +87,15 @@ impl Table {
         open: Arc<AtomicU64>,
         now: Instant,
     ) -> Arc<Self> {
-        let (guests, per_client) = (HashMap::new(), HashMap::new());
+        let (places, per_client) = (HashMap::new(), HashMap::new());
         let by_activity = BTreeSet::new();
-        let state = State { max, max_per_client, next: 0, guests, by_activity, per_client, open };
+        let state = State { max, max_per_client, next: 0, places, by_activity, per_client, open };
         Arc::new(Self { born: now, pool, left: Notify::new(), state: Mutex::new(state) })
     }
 
     /// A place for a connection from `address`. If there is none, the connection that was idle longest leaves: of the
     /// same client if that client has too many, else of all.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Guest {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Place {
         let listed_ms = self.millis(now);
         let active_ms = Arc::new(AtomicU64::new(listed_ms));
         let evicted = CancellationToken::new();
@@ -107,12 +107,12 @@ impl Table {
         };
         let (id, share) = self.lock().admit(entry, &self.pool);
         let allowance = Allowance::new(&self.pool, share);
-        Guest { table: Arc::clone(self), id, active_ms, evicted, allowance }
+        Place { table: Arc::clone(self), id, active_ms, evicted, allowance }
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.lock().guests.len()
+        self.lock().places.len()
     }
 
     /// As [`Table::admit`], but nobody leaves who has been here for less than `patience`; then there is no place.
@@ -121,7 +121,7 @@ impl Table {
         address: IpAddr,
         now: Instant,
         patience: Duration,
-    ) -> Option<Guest> {
+    ) -> Option<Place> {
         let before_ms = self.millis(now).checked_sub(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
         let in_the_way = self.lock().in_the_way(client_of(address));
         match in_the_way {
@@ -150,32 +150,32 @@ impl State {
         let client = entry.client;
         // Found before anybody leaves: what a client's last connection still takes up is counted on its next one.
         let share = self.per_client.get(&client).map_or_else(|| pool.share(), |own| own.share.clone());
-        if self.guests_of(client).len() >= self.max_per_client {
+        if self.places_of(client).len() >= self.max_per_client {
             self.evict_longest_idle_of(client);
-        } else if self.guests.len() >= self.max {
+        } else if self.places.len() >= self.max {
             self.evict_longest_idle();
         }
         let id = self.next;
         self.next += 1;
         self.by_activity.insert((entry.listed_ms, id));
-        self.guests.insert(id, entry);
-        let new = || Client { guests: Vec::new(), share: share.clone() };
-        self.per_client.entry(client).or_insert_with(new).guests.push(id);
+        self.places.insert(id, entry);
+        let new = || Client { places: Vec::new(), share: share.clone() };
+        self.per_client.entry(client).or_insert_with(new).places.push(id);
         self.open.fetch_add(1, Ordering::Relaxed);
         (id, share)
     }
 
-    fn guests_of(&self, client: IpAddr) -> &[u64] {
-        self.per_client.get(&client).map_or(&[][..], |own| &own.guests)
+    fn places_of(&self, client: IpAddr) -> &[u64] {
+        self.per_client.get(&client).map_or(&[][..], |own| &own.places)
     }
 
-    /// When the guest was active who would have to leave for one more of this client, if one has to.
+    /// When the connection was active that would have to leave for one more of this client, if one has to.
     fn in_the_way(&mut self, client: IpAddr) -> Option<u64> {
-        let own = self.guests_of(client);
+        let own = self.places_of(client);
         if own.len() >= self.max_per_client {
-            return own.iter().map(|id| self.guests[id].active_ms()).min();
+            return own.iter().map(|id| self.places[id].active_ms()).min();
         }
-        if self.guests.len() < self.max {
+        if self.places.len() < self.max {
             return None;
         }
         self.longest_idle().map(|(active_ms, _)| active_ms)
@@ -193,7 +193,7 @@ impl State {
 
     fn longest_idle(&mut self) -> Option<(u64, u64)> {
         while let Some((listed_ms, id)) = self.by_activity.first().copied() {
-            let entry = self.guests.get_mut(&id).expect("who is listed is here");
+            let entry = self.places.get_mut(&id).expect("who is listed is here");
             let active_ms = entry.active_ms();
             if active_ms == listed_ms {
                 return Some((active_ms, id));
@@ -207,27 +207,27 @@ impl State {
 
     /// Looks at them all, who are few.
     fn evict_longest_idle_of(&mut self, client: IpAddr) {
-        let own = self.guests_of(client);
-        if let Some(id) = own.iter().copied().min_by_key(|id| (self.guests[id].active_ms(), *id)) {
+        let own = self.places_of(client);
+        if let Some(id) = own.iter().copied().min_by_key(|id| (self.places[id].active_ms(), *id)) {
             self.remove(id);
         }
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(entry) = self.guests.remove(&id) else { return };
+        let Some(entry) = self.places.remove(&id) else { return };
         entry.evicted.cancel();
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.by_activity.remove(&(entry.listed_ms, id));
         if let Some(own) = self.per_client.get_mut(&entry.client) {
-            own.guests.retain(|other| *other != id);
-            if own.guests.is_empty() {
+            own.places.retain(|other| *other != id);
+            if own.places.is_empty() {
                 self.per_client.remove(&entry.client);
             }
         }
     }
 }
 
-impl Guest {
+impl Place {
     /// A whole message arrived.
     pub(super) fn active(&self, now: Instant) {
         self.active_ms.store(self.table.millis(now), Ordering::Relaxed);
@@ -245,7 +245,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Place {
     fn drop(&mut self) {
         self.table.lock().remove(self.id);
         self.table.left.notify_waiters();
@@ -255,7 +255,7 @@ impl Drop for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::claim::What;
+    use crate::serve::memory::What;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_longest_idle_leaves_when_there_is_no_room() {
-        let start = crate::serve::clock::now();
+        let start = crate::clock::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let open = Arc::new(AtomicU64::new(0));
         let table = Table::new((3, 2), Pool::new(0), Arc::clone(&open), start);
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn who_has_not_been_here_for_long_stays_where_there_is_patience() {
-        let start = crate::serve::clock::now();
+        let start = crate::clock::now();
         let table = Table::new((2, 1), Pool::new(0), Arc::default(), start);
         let patience = Duration::from_secs(1);
-        let mut guests = Vec::new();
+        let mut places = Vec::new();
         for (client, at_ms, expected) in [
             ("192.0.2.1", 0, true),
             ("192.0.2.1", 500, false),
@@ -296,38 +296,38 @@ mod tests {
             ("192.0.2.2", 1599, false),
             ("192.0.2.2", 1600, true),
         ] {
-            let guest = table.try_admit(address(client), start + Duration::from_millis(at_ms), patience);
-            assert_eq!(guest.is_some(), expected, "{client} at {at_ms} ms");
-            guests.extend(guest);
+            let place = table.try_admit(address(client), start + Duration::from_millis(at_ms), patience);
+            assert_eq!(place.is_some(), expected, "{client} at {at_ms} ms");
+            places.extend(place);
         }
-        let evicted: Vec<_> = guests.iter().map(|guest| guest.evicted.is_cancelled()).collect();
+        let evicted: Vec<_> = places.iter().map(|place| place.evicted.is_cancelled()).collect();
         assert_eq!(evicted, [true, true, false, false]);
     }
 
     #[test]
     fn the_connections_of_a_client_share_what_it_may_have_of_the_pool() {
         const LONGEST: usize = 65_535;
-        let now = crate::serve::clock::now();
+        let now = crate::clock::now();
         let table = Table::new((100, 64), Pool::new(32 << 20), Arc::default(), now);
         // One /64 is one client.
-        let guests: Vec<_> =
+        let places: Vec<_> =
             (1..=80).map(|n| table.admit(address(&format!("2001:db8::{n:x}")), now)).collect();
-        let claim = |guest: &Guest| guest.allowance.claim(What::Answer, LONGEST).ok();
-        let all = |guest: &Guest| std::iter::from_fn(|| claim(guest)).collect::<Vec<_>>();
-        let taken: Vec<_> = guests.iter().flat_map(all).collect();
+        let claim = |place: &Place| place.allowance.claim(What::Answer, LONGEST).ok();
+        let all = |place: &Place| std::iter::from_fn(|| claim(place)).collect::<Vec<_>>();
+        let taken: Vec<_> = places.iter().flat_map(all).collect();
         assert_eq!(taken.len(), (24 << 20) / 8 / LONGEST);
         assert!(claim(&table.admit(address("2001:db8:0:1::1"), now)).is_some(), "another client has its own");
         assert!(
             claim(&table.admit(address("2001:db8::ff"), now)).is_none(),
             "a new connection brings nothing"
         );
-        drop(guests);
+        drop(places);
         assert!(claim(&table.admit(address("2001:db8::1"), now)).is_some());
     }
 
     #[test]
     fn a_client_with_too_many_loses_its_own() {
-        let start = crate::serve::clock::now();
+        let start = crate::clock::now();
         let open = Arc::new(AtomicU64::new(0));
         let table = Table::new((10, 2), Pool::new(0), Arc::clone(&open), start);
         let other = table.admit(address("2001:db8:0:1::1"), start);
@@ -336,10 +336,10 @@ mod tests {
         let second = table.admit(address("2001:db8::2"), start);
         let third = table.admit(address("2001:db8::3"), start);
         assert!(first.evicted.is_cancelled());
-        assert!(![&other, &second, &third].iter().any(|guest| guest.evicted.is_cancelled()));
+        assert!(![&other, &second, &third].iter().any(|place| place.evicted.is_cancelled()));
         drop((other, first, second, third));
         assert_eq!(open.load(Ordering::Relaxed), 0);
         let state = table.lock();
-        assert!(state.per_client.is_empty() && state.by_activity.is_empty() && state.guests.is_empty());
+        assert!(state.per_client.is_empty() && state.by_activity.is_empty() && state.places.is_empty());
     }
 }

@@ -6,18 +6,26 @@
 //!
 //! Invariant: a zone with an error never gets into a world; a world is made as a whole or not at all.
 
+pub(crate) mod changes;
+mod folder;
+pub(crate) mod log;
+pub(crate) mod report;
+mod settle;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::folder::{self, Content, FolderError, Read};
-use super::report::{Change, Report, State, ZoneReport};
-use super::settle::{self, Candidate, Chosen, Memory, Settled};
+pub use self::folder::FolderError;
+use self::folder::{Content, Read};
+use self::report::{Change, Report, State, ZoneReport};
+use self::settle::{Candidate, Chosen, Memory, Settled};
 use crate::config::Config;
-use crate::limit::cookie::Secrets;
+use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::view::{Access, Guard, Protocol, View, World};
+use crate::view::{Access, View};
+use crate::world::{Guard, Protocol, World};
 use crate::zone::check::{self, Context};
 use crate::zone::file::Parsed;
 use crate::zone::privacy::{Divided, Rules, Trees, is_internal_zone, trees_beside};
@@ -34,11 +42,11 @@ pub(crate) struct Terms {
 }
 
 /// All zone files that are known, and the last good version of each zone.
-pub(crate) struct Library {
+pub(crate) struct Catalog {
     paths: Vec<PathBuf>,
     terms: Terms,
     terms_changed: bool,
-    shelf: BTreeMap<PathBuf, Book>,
+    files: BTreeMap<PathBuf, ZoneFile>,
     good: HashMap<Name, Good>,
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
@@ -46,24 +54,25 @@ pub(crate) struct Library {
 }
 
 /// A zone file as it was last read.
-struct Book {
+struct ZoneFile {
     read: Read,
     /// None if the text could not be understood.
     zone: Option<Arc<Zone>>,
     /// All of its records, until it is known what each view holds.
     full: Option<Arc<Tree>>,
     problems: Vec<Problem>,
-    files: Vec<SourceFile>,
+    /// The file itself and what it includes.
+    sources: Vec<SourceFile>,
 }
 
 /// A zone in service.
 #[derive(Clone)]
-pub(super) struct Good {
-    pub(super) zone: Arc<Zone>,
-    pub(super) divided: Arc<Divided>,
+struct Good {
+    zone: Arc<Zone>,
+    divided: Arc<Divided>,
     /// None if outside there is no such zone.
-    pub(super) public: Option<Arc<Tree>>,
-    pub(super) internal: Arc<Tree>,
+    public: Option<Arc<Tree>>,
+    internal: Arc<Tree>,
 }
 
 /// What a load came to.
@@ -99,14 +108,14 @@ impl Terms {
     }
 }
 
-impl Library {
+impl Catalog {
     /// Nothing is read yet. `paths` are folders of zone files, or zone files.
     pub(crate) fn new(paths: Vec<PathBuf>, terms: Terms) -> Self {
         Self {
             paths,
             terms,
             terms_changed: true,
-            shelf: BTreeMap::new(),
+            files: BTreeMap::new(),
             good: HashMap::new(),
             memory: Memory::default(),
             told: HashMap::new(),
@@ -119,7 +128,7 @@ impl Library {
         self.terms = terms;
         self.terms_changed = true;
         // Every zone was checked under the old terms.
-        self.shelf.clear();
+        self.files.clear();
     }
 
     /// Reads what changed and makes a new world if anything did.
@@ -135,13 +144,13 @@ impl Library {
         let mut good = HashMap::new();
         let mut zones = Vec::new();
         for (candidate, settled) in candidates.iter().zip(settled) {
-            let (zone, report) = self.shelve(candidate, settled);
+            let (zone, report) = self.conclude(candidate, settled);
             good.extend(zone.map(|zone| (candidate.apex.clone(), zone)));
             zones.push(report);
         }
         let before = std::mem::replace(&mut self.good, good);
         let world = self.world(&zones);
-        self.shelf.values_mut().for_each(|book| book.full = None);
+        self.files.values_mut().for_each(|file| file.full = None);
         let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
         let removed = before.into_keys().filter(|apex| !there.contains(apex)).collect();
         let report = Report { zones, removed, nameless: self.nameless() };
@@ -151,36 +160,36 @@ impl Library {
 
     /// Lets the texts go that only diagnostics need.
     pub(crate) fn forget_texts(&mut self) {
-        for file in self.shelf.values_mut().flat_map(|book| &mut book.files) {
-            file.text = Arc::from([]);
+        for source in self.files.values_mut().flat_map(|file| &mut file.sources) {
+            source.text = Arc::from([]);
         }
     }
 
-    /// Brings the shelf up to date; whether anything is different.
+    /// Brings the files up to date; whether anything is different.
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
-        let found = folder::list(&self.paths)?;
-        let mut old = std::mem::take(&mut self.shelf);
+        let all = folder::list(&self.paths)?;
+        let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
-        for file in &found {
-            match old.remove(&file.path) {
-                Some(book) if book.read.is_current(now) => {
-                    self.shelf.insert(file.path.clone(), book);
+        for found in &all {
+            match old.remove(&found.path) {
+                Some(file) if file.read.is_current(now) => {
+                    self.files.insert(found.path.clone(), file);
                 }
                 before => {
-                    let Some(read) = folder::read(file, now) else {
+                    let Some(read) = folder::read(found, now) else {
                         changed |= before.is_some();
                         continue;
                     };
-                    let mut book = Book::open(read, &self.terms.rules);
-                    match before.filter(|before| before.is_same(&book)) {
+                    let mut file = ZoneFile::open(read, &self.terms.rules);
+                    match before.filter(|before| before.is_same(&file)) {
                         // The same value as before, so that nothing is compiled again.
                         Some(before) => {
-                            book.zone = before.zone;
-                            book.full = None;
+                            file.zone = before.zone;
+                            file.full = None;
                         }
                         None => changed = true,
                     }
-                    self.shelf.insert(file.path.clone(), book);
+                    self.files.insert(found.path.clone(), file);
                 }
             }
         }
@@ -191,24 +200,24 @@ impl Library {
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut places: HashMap<Name, usize> = HashMap::new();
-        for book in self.shelf.values() {
-            let Content::Parsed(parsed) = &book.read.content else { continue };
+        for file in self.files.values() {
+            let Content::Parsed(parsed) = &file.read.content else { continue };
             match places.get(&parsed.apex) {
-                Some(&at) => candidates[at].also_in(&book.read.path),
+                Some(&at) => candidates[at].also_in(&file.read.path),
                 None => {
                     places.insert(parsed.apex.clone(), candidates.len());
-                    candidates.push(self.candidate(book, parsed));
+                    candidates.push(self.candidate(file, parsed));
                 }
             }
         }
         candidates
     }
 
-    fn candidate(&self, book: &Book, parsed: &Parsed) -> Candidate {
+    fn candidate(&self, file: &ZoneFile, parsed: &Parsed) -> Candidate {
         let good = self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone));
-        let mut problems = book.problems.clone();
+        let mut problems = file.problems.clone();
         let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
-        let (new, withheld) = if is_good { (book.zone.clone(), None) } else { (None, book.zone.clone()) };
+        let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
         if let (Some(old), Some(new)) = (&good, &new)
             && !Arc::ptr_eq(old, new)
         {
@@ -216,18 +225,18 @@ impl Library {
         }
         Candidate {
             apex: parsed.apex.clone(),
-            path: book.read.path.clone(),
-            files: book.files.clone(),
+            path: file.read.path.clone(),
+            files: file.sources.clone(),
             problems,
             new,
             withheld,
             good,
-            full: book.full.clone(),
+            full: file.full.clone(),
         }
     }
 
     /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
-    fn shelve(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
+    fn conclude(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
         let (state, good) = match (chosen, divided) {
@@ -295,7 +304,7 @@ impl Library {
     }
 
     fn nameless(&self) -> Vec<Problem> {
-        let problems = self.shelf.values().filter_map(|book| match &book.read.content {
+        let problems = self.files.values().filter_map(|file| match &file.read.content {
             Content::Nameless(problem) => Some(problem.clone()),
             Content::Parsed(_) => None,
         });
@@ -303,14 +312,14 @@ impl Library {
     }
 }
 
-impl Book {
+impl ZoneFile {
     /// Checks what was read.
     fn open(mut read: Read, rules: &Rules) -> Self {
         let Content::Parsed(parsed) = &mut read.content else {
-            return Self { read, zone: None, full: None, problems: Vec::new(), files: Vec::new() };
+            return Self { read, zone: None, full: None, problems: Vec::new(), sources: Vec::new() };
         };
         let mut problems = std::mem::take(&mut parsed.problems);
-        let files = std::mem::take(&mut parsed.files);
+        let sources = std::mem::take(&mut parsed.files);
         let context = Context {
             hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
             internal_name: &|name| is_internal_zone(name, rules),
@@ -318,19 +327,19 @@ impl Book {
         let (zone, is_whole) = match (parsed.zone.take(), parsed.draft.take()) {
             (Some(zone), _) => (zone, true),
             (None, Some(draft)) => (draft, false),
-            (None, None) => return Self { read, zone: None, full: None, problems, files },
+            (None, None) => return Self { read, zone: None, full: None, problems, sources },
         };
         let full = Arc::new(Tree::of(&zone));
         problems.extend(match is_whole {
             true => check::check(&zone, &full, context),
             false => check::partial(&zone, &full, context),
         });
-        Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, files }
+        Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, sources }
     }
 
     /// Whether a second reading found just what the first did.
     fn is_same(&self, other: &Self) -> bool {
-        let records = |book: &Self| book.zone.as_ref().map(|zone| zone.records.len());
+        let records = |file: &Self| file.zone.as_ref().map(|zone| zone.records.len());
         let (Some(mine), Some(theirs)) = (&self.zone, &other.zone) else {
             return records(self) == records(other) && self.problems == other.problems;
         };
@@ -365,3 +374,6 @@ fn serial(tree: &Tree) -> Option<u32> {
     let numbers = rdata.len().checked_sub(20)?;
     rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
+
+#[cfg(test)]
+mod tests;

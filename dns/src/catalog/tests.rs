@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::library::{Library, Loaded, Terms};
 use super::report::{Change, Report, State, ZoneReport};
+use super::{Catalog, Loaded, Terms};
 use crate::answer::{Class, Kind, Query, answer};
+use crate::clock;
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::serve::clock;
-use crate::view::{Which, World};
+use crate::view::Which;
+use crate::world::World;
 use crate::zone::privacy::Rules;
 
 const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\n";
 
 struct Folder {
     dir: TempDir,
-    library: Library,
+    catalog: Catalog,
     world: World,
 }
 
@@ -32,8 +33,8 @@ impl Folder {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("zones")).unwrap();
         let zones = dir.path().join("zones");
-        let library = Library::new(vec![zones], Terms { rules, ..Terms::default() });
-        let folder = Self { dir, library, world: World::default() };
+        let catalog = Catalog::new(vec![zones], Terms { rules, ..Terms::default() });
+        let folder = Self { dir, catalog, world: World::default() };
         files.iter().for_each(|(name, body)| folder.write(name, body));
         folder
     }
@@ -52,7 +53,7 @@ impl Folder {
     }
 
     fn load(&mut self) -> Report {
-        let Loaded { world, report } = self.library.load(clock::system_now()).unwrap();
+        let Loaded { world, report } = self.catalog.load(clock::system_now()).unwrap();
         self.world = world.expect("something changed");
         report
     }
@@ -119,7 +120,7 @@ fn nothing_new_makes_no_new_world() {
     let mut folder = Folder::new(&[("a.example.zone", "")]);
     folder.load();
     folder.write("a.example.zone", "");
-    assert!(folder.library.load(clock::system_now()).unwrap().world.is_none());
+    assert!(folder.catalog.load(clock::system_now()).unwrap().world.is_none());
 }
 
 #[test]
@@ -298,7 +299,7 @@ fn a_folder_that_vanishes_takes_no_zone_with_it() {
     folder.load();
     let (zones, away) = (folder.path(""), folder.dir.path().join("away"));
     fs::rename(&zones, &away).unwrap();
-    assert!(folder.library.load(clock::system_now()).is_err());
+    assert!(folder.catalog.load(clock::system_now()).is_err());
     fs::rename(&away, &zones).unwrap();
     folder.write("a.example.zone", "x A not-an-address\n");
     assert_eq!(states(&folder.load())[0].1, State::Previous);
@@ -373,8 +374,7 @@ fn only_trees_that_are_not_in_service_are_moved_in_memory() {
     let mut folder = Folder::new(&[("a.example.zone", &bodies(1)), ("b.example.zone", &bodies(1))]);
     folder.load();
     let apexes = |world: &World, before: &World| {
-        let mut apexes: Vec<_> =
-            super::new_trees(world, before).iter().map(|(apex, _)| apex.to_string()).collect();
+        let mut apexes: Vec<_> = world.new_trees(before).iter().map(|(apex, _)| apex.to_string()).collect();
         apexes.sort();
         apexes
     };

@@ -1,0 +1,74 @@
+//! Who sent a query, as the socket saw it: the only things about a client that decide what it may see.
+
+use std::net::IpAddr;
+
+/// Who asks, as the socket saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Source address as received; an IPv4-mapped one is normalised here (V7).
+    pub address: IpAddr,
+    /// Source port.
+    pub port: u16,
+    /// Where it was received.
+    pub listener: Listener,
+    /// How it was received.
+    pub transport: Transport,
+}
+
+impl Client {
+    /// The address that rules are about: IPv4 even if a dual-stack socket received it (V7).
+    pub fn real_address(&self) -> IpAddr {
+        self.address.to_canonical()
+    }
+}
+
+/// What a listener was configured for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Whoever asks here is outside.
+    Outside,
+    /// Whoever asks here is inside if their address is in [`Access::clients`](crate::view::Access::clients).
+    Inside,
+}
+
+/// What carries the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams: the source may be forged and the size is limited.
+    Udp,
+    /// A stream: the source has proved its address.
+    Tcp,
+    /// The same stream inside TLS (RFC 7858).
+    Tls,
+    /// A body in an HTTP request inside TLS (RFC 8484).
+    Https,
+    /// A QUIC stream (RFC 9250); the source has proved its address by the handshake.
+    Quic,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Https, Self::Quic];
+
+    /// The label of logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// Whether only the two ends can read it, so that padding hides something (RFC 7830 §6).
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https | Self::Quic)
+    }
+
+    /// Whether messages follow each other on one connection that the client keeps open (RFC 7828 §3.1). QUIC and
+    /// HTTP have means of their own (RFC 9250 §5.5.2).
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+}

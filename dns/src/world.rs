@@ -1,0 +1,106 @@
+//! Everything that answers depend on, as one immutable value that a reload replaces as a whole.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::cookie::Secrets;
+use crate::name::Name;
+use crate::view::{Access, View, Which};
+use crate::zone::set::Served;
+use crate::zone::tree::Tree;
+
+/// Everything that answers depend on; immutable, swapped as a whole by a reload.
+#[derive(Debug, Default)]
+pub struct World {
+    /// What outsiders see.
+    pub public: View,
+    /// What insiders see.
+    pub internal: View,
+    /// Who is inside.
+    pub access: Access,
+    /// Addresses that never leave by the public view.
+    pub guard: Guard,
+    /// What the operator chose about the protocol.
+    pub protocol: Protocol,
+}
+
+impl World {
+    /// The view of this name.
+    pub fn view(&self, which: Which) -> &View {
+        match which {
+            Which::Public => &self.public,
+            Which::Internal => &self.internal,
+        }
+    }
+
+    /// The trees that `before` does not have, each once.
+    pub fn new_trees<'a>(&'a self, before: &Self) -> Vec<(&'a Name, &'a Arc<Tree>)> {
+        let mut seen: HashSet<*const Tree> = before.trees().map(|(_, tree)| Arc::as_ptr(tree)).collect();
+        self.trees().filter(|(_, tree)| seen.insert(Arc::as_ptr(tree))).collect()
+    }
+
+    fn trees(&self) -> impl Iterator<Item = (&Name, &Arc<Tree>)> {
+        let zones = self.public.zones.iter().chain(self.internal.zones.iter());
+        zones.filter_map(|(apex, served)| match served {
+            Served::Zone(tree) => Some((apex, tree)),
+            Served::Broken => None,
+        })
+    }
+}
+
+/// What the egress guard knows: see [`crate::wire::guard`].
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// The config's `private` prefixes: hidden like D1.
+    pub private: Vec<IpNet>,
+    /// (owner, address) pairs that a mark published; the owner may be a wildcard.
+    pub published: HashSet<(Name, IpAddr)>,
+}
+
+impl Guard {
+    /// Whether a mark published this address at `owner`, or at a wildcard that `owner` can come from.
+    pub fn publishes(&self, owner: &Name, address: IpAddr) -> bool {
+        let mut key = (owner.clone(), address);
+        if self.published.is_empty() || self.published.contains(&key) {
+            return !self.published.is_empty();
+        }
+        let mut above = owner.parent();
+        while let Some(parent) = above {
+            above = parent.parent();
+            let Some(wildcard) = parent.wildcard() else { continue };
+            key.0 = wildcard;
+            if self.published.contains(&key) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What the operator chose about the protocol.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    /// Largest UDP answer in octets, whatever the client offers.
+    pub udp_limit_octets: u16,
+    /// The server's identifier for who asks for it (RFC 5001); none keeps it to ourselves (S1).
+    pub nsid: Option<Box<[u8]>>,
+    /// Secrets for server cookies (RFC 7873, RFC 9018); none: cookies are ignored.
+    pub cookies: Option<Secrets>,
+    /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
+    pub idle_timeout: Duration,
+}
+
+/// Fits every path of today's Internet without IP fragments (flag day 2020, RFC 9715 §3.1).
+pub const UDP_LIMIT_OCTETS: u16 = 1232;
+/// RFC 7766 §6.2.3 asks for seconds; resolvers that pipeline keep within it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { udp_limit_octets: UDP_LIMIT_OCTETS, nsid: None, cookies: None, idle_timeout: IDLE_TIMEOUT }
+    }
+}
