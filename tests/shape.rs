@@ -25,8 +25,8 @@ struct Unit {
 const DNS: Unit = Unit {
     folder: "dns",
     cores: &[
-        "answer", "client", "cookie", "limit", "name", "octets", "rcode", "rdata", "rtype", "view", "wire",
-        "world", "zone",
+        "answer", "client", "cookie", "ended", "limit", "name", "octets", "rcode", "rdata", "rtype", "view",
+        "wire", "world", "zone",
     ],
     shell: &["admin", "catalog", "clock", "command", "config", "embed", "lib", "main", "metrics", "serve"],
     inner: &[],

@@ -21,6 +21,7 @@ pub mod command;
 pub mod config;
 pub mod cookie;
 pub mod embed;
+mod ended;
 pub mod limit;
 pub mod metrics;
 pub mod name;

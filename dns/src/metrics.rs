@@ -13,8 +13,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::client::{Listener, Transport};
+use crate::ended::Ended;
 use crate::rcode::Rcode;
-use crate::serve::Ended;
 use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 

@@ -11,6 +11,7 @@
 
 mod accept;
 mod bind;
+mod connection;
 mod descriptors;
 mod https;
 mod listeners;
@@ -29,22 +30,19 @@ mod workers;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::accept::Ended;
 pub use self::bind::BindError;
 use self::listeners::Listeners;
+pub use self::listeners::{Encrypted, Listening};
 pub use self::reload::Loads;
 use self::reload::{Loader, Service, Signal};
 pub use self::secrets::SecretError;
@@ -52,40 +50,16 @@ pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
 pub(crate) use self::tls::{Standing, inspect};
-use self::workers::Workers;
+use self::workers::{Loop, Workers, into_tokio};
 use crate::admin::{self, TokenError};
 use crate::catalog::{self, Catalog, FolderError};
-use crate::client::{Listener, Transport};
+use crate::client::Listener;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::world::World;
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-
-/// Where a server listens, with the ports that were found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listening {
-    /// UDP and TCP; who asks here is outside.
-    pub outside: Vec<SocketAddr>,
-    /// UDP and TCP; who asks here is inside if its address is.
-    pub inside: Vec<SocketAddr>,
-    /// Inside TLS or QUIC.
-    pub encrypted: Vec<Encrypted>,
-    /// The operator's HTTP.
-    pub admin: Option<SocketAddr>,
-}
-
-/// An encrypted listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encrypted {
-    /// With the port that was found.
-    pub address: SocketAddr,
-    /// TLS, HTTPS or QUIC.
-    pub transport: Transport,
-    /// Who asks there.
-    pub listener: Listener,
-}
 
 /// A server that answers.
 pub struct Running {
@@ -99,13 +73,6 @@ pub struct Running {
     loads: watch::Receiver<Loads>,
     certificates: Option<Arc<Certificates>>,
     admin: Option<admin::Running>,
-}
-
-/// A UDP thread and the socket that wakes it, which closes when the thread ends: what came later would wait there for
-/// nobody.
-struct Loop {
-    socket: Weak<UdpSocket>,
-    thread: JoinHandle<()>,
 }
 
 /// Why a server did not start.
@@ -234,7 +201,7 @@ impl Running {
         }
         stop.store(true, Ordering::Release);
         let ended = tokio::task::spawn_blocking(move || {
-            end(loops);
+            workers::end(loops);
             loader.stop();
         });
         ended.await.expect("stopping does not panic");
@@ -242,20 +209,6 @@ impl Running {
             admin.stop().await;
         }
     }
-}
-
-/// Waits for loops that have been told to stop.
-fn end(loops: Vec<Loop>) {
-    loops.iter().filter_map(|it| it.socket.upgrade()).for_each(|socket| udp::wake(&socket));
-    for ended in loops.into_iter().map(|it| it.thread.join()) {
-        if ended.is_err() {
-            tracing::error!("a UDP loop panicked");
-        }
-    }
-}
-
-fn into_tokio(listener: std::net::TcpListener) -> TcpListener {
-    TcpListener::from_std(listener).expect("the listener does not block and the runtime is here")
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Good;
 use super::changes::differences;
 use super::folder;
-use crate::metrics::{LoadResult, Served, ServedZone};
 use crate::name::Name;
 use crate::zone::privacy::Divided;
 use crate::zone::tree::Tree;
@@ -127,20 +126,9 @@ impl Names {
 }
 
 impl Report {
-    /// Whether anything was turned down.
-    pub(crate) fn result(&self) -> LoadResult {
-        let all_good = self.nameless.is_empty() && self.zones.iter().all(|zone| zone.state == State::Current);
-        if all_good { LoadResult::Good } else { LoadResult::Refused }
-    }
-
-    /// For the metrics.
-    pub(crate) fn served(&self, generation: u64) -> Served {
-        let zones = self.zones.iter().map(|zone| ServedZone {
-            apex: zone.apex.to_string(),
-            state: zone.state.as_str(),
-            serial: zone.serial,
-        });
-        Served { generation, zones: zones.collect() }
+    /// Whether nothing was turned down.
+    pub(crate) fn is_good(&self) -> bool {
+        self.nameless.is_empty() && self.zones.iter().all(|zone| zone.state == State::Current)
     }
 }
 

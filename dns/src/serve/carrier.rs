@@ -222,7 +222,7 @@ impl Servers {
         drain.cancel();
         tasks.close();
         timeout(PATIENCE, tasks.wait()).await.expect("connections end");
-        let ended = tokio::task::spawn_blocking(|| super::end(loops));
+        let ended = tokio::task::spawn_blocking(|| super::workers::end(loops));
         ended.await.unwrap();
     }
 }

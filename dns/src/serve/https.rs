@@ -24,11 +24,12 @@ use tokio_rustls::server::TlsStream;
 
 use self::request::{Asked, MAX_MESSAGE_OCTETS};
 use self::response::Body;
-use super::accept::{Ended, Shared};
+use super::connection::Shared;
 use super::memory::{Full, Question, What};
 use super::table::Place;
 use super::tls::{self, Acceptor};
 use crate::clock;
+use crate::ended::Ended;
 
 /// Where questions are asked.
 pub(super) type Path = Arc<str>;

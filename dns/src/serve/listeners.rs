@@ -3,9 +3,32 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use super::bind::{self, BindError, Bound};
-use super::{Encrypted, Listening};
 use crate::client::{Listener, Transport};
 use crate::config::{self, Config};
+
+/// Where a server listens, with the ports that were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    /// UDP and TCP; who asks here is outside.
+    pub outside: Vec<SocketAddr>,
+    /// UDP and TCP; who asks here is inside if its address is.
+    pub inside: Vec<SocketAddr>,
+    /// Inside TLS or QUIC.
+    pub encrypted: Vec<Encrypted>,
+    /// The operator's HTTP.
+    pub admin: Option<SocketAddr>,
+}
+
+/// An encrypted listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encrypted {
+    /// With the port that was found.
+    pub address: SocketAddr,
+    /// TLS, HTTPS or QUIC.
+    pub transport: Transport,
+    /// Who asks there.
+    pub listener: Listener,
+}
 
 pub(super) struct Listeners {
     pub(super) outside: Side,

@@ -20,12 +20,13 @@ use quinn::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::accept::{Ended, Shared};
+use super::connection::Shared;
 use super::memory::{Full, Pool, Question, What};
 use super::responder::Answered;
 use super::table::{Place, Table};
 use super::tls::{self, Certificates};
 use crate::clock;
+use crate::ended::Ended;
 
 /// Error codes (RFC 9250 §4.3).
 const DOQ_NO_ERROR: VarInt = VarInt::from_u32(0);

@@ -22,7 +22,7 @@ use crate::catalog::{Catalog, FolderError, Terms, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError, Cookies};
 use crate::cookie::Secrets;
-use crate::metrics::Metrics;
+use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
 use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
@@ -83,12 +83,23 @@ impl Service {
         let mut now = *self.progress.borrow();
         now.ended += 1;
         now.generation += u64::from(served);
-        self.metrics.loaded(report.result(), report.served(now.generation));
+        let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
+        self.metrics.loaded(result, in_service(report, now.generation));
         self.progress.send_replace(now);
         if let Some(old) = old {
             release(old);
         }
     }
+}
+
+/// What the metrics say of the zones after a load.
+fn in_service(report: &Report, generation: u64) -> Served {
+    let zones = report.zones.iter().map(|zone| ServedZone {
+        apex: zone.apex.to_string(),
+        state: zone.state.as_str(),
+        serial: zone.serial,
+    });
+    Served { generation, zones: zones.collect() }
 }
 
 /// Moves the large trees of a world to huge pages, where the system has them; before it is in service if it can be, since
@@ -151,7 +162,12 @@ fn watch(config: &Config, signals: &Sender<Signal>) -> Option<Watch> {
     if !config.reload.watch {
         return None;
     }
-    Watch::new(&config.zones, signals)
+    let signals = signals.clone();
+    let changed = move || {
+        // The loader is gone only when the server ends.
+        let _ = signals.send(Signal::Changed);
+    };
+    Watch::new(&config.zones, changed)
         .inspect_err(|error| {
             tracing::warn!(%error, folder = %config.zones.display(), poll = ?config.reload.poll,
                 "the folder cannot be watched; changes are noticed by polling only");

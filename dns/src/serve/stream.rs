@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::accept::{Ended, SMALL_OCTETS, Shared};
+use super::connection::{SMALL_OCTETS, Shared};
 use super::memory::{Claim, Full, STEP_OCTETS, What};
 use super::responder::Answered;
 use super::table::Place;
 use crate::clock;
+use crate::ended::Ended;
 
 /// The two octets before each message (RFC 1035 §4.2.2).
 const LENGTH_OCTETS: usize = 2;

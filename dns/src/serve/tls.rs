@@ -20,9 +20,10 @@ pub(super) use self::certificates::Certificates;
 pub(crate) use self::certificates::inspect;
 pub use self::certificates::{CertificateError, CertificateFault};
 pub(crate) use self::validity::Standing;
-use super::accept::{Ended, Shared};
+use super::connection::Shared;
 use super::stream;
 use super::table::Place;
+use crate::ended::Ended;
 
 /// The names by which clients ask for a protocol (ALPN): RFC 7858, RFC 9113 and RFC 9112, RFC 9250 §4.1.1.
 pub(super) const DOT: &[&[u8]] = &[b"dot"];

@@ -1,28 +1,37 @@
 //! Those who answer, as they are hired: a thread for each UDP socket, a task for each listener of connections.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{self, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{self, Service, Shared};
+use super::accept::{self, Service};
 use super::bind::Bound;
+use super::connection::Shared;
 use super::descriptors::Tables;
 use super::https::Path;
 use super::listeners::Sealed;
 use super::responder::Responder;
 use super::tls::{self, Acceptor, Certificates};
-use super::{Loop, into_tokio, quic, udp};
+use super::{quic, udp};
 use crate::client::{Listener, Transport};
 use crate::config::{self, Config, Tcp};
 use crate::limit::{Limits, Rates};
 use crate::metrics::Metrics;
 use crate::world::World;
+
+/// A UDP thread and the socket that wakes it, which closes when the thread ends: what came later would wait there for
+/// nobody.
+pub(super) struct Loop {
+    socket: Weak<UdpSocket>,
+    thread: JoinHandle<()>,
+}
 
 pub(super) struct Workers {
     pub(super) world: Arc<ArcSwap<World>>,
@@ -118,4 +127,18 @@ impl Workers {
     fn responder(&self, transport: Transport) -> Responder {
         Responder::new(Arc::clone(&self.world), self.metrics.counters(transport))
     }
+}
+
+/// Waits for loops that have been told to stop.
+pub(super) fn end(loops: Vec<Loop>) {
+    loops.iter().filter_map(|it| it.socket.upgrade()).for_each(|socket| udp::wake(&socket));
+    for ended in loops.into_iter().map(|it| it.thread.join()) {
+        if ended.is_err() {
+            tracing::error!("a UDP loop panicked");
+        }
+    }
+}
+
+pub(super) fn into_tokio(listener: net::TcpListener) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::from_std(listener).expect("the listener does not block and the runtime is here")
 }

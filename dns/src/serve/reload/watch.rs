@@ -1,12 +1,9 @@
 //! Notices that zone files changed: the kernel says so, and where it does not, a slow comparison of time stamps does.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-
-use super::Signal;
 
 /// Keeps a watch on one folder; ends when dropped.
 pub(super) struct Watch {
@@ -17,15 +14,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches `folder` and what is below it.
-    pub(super) fn new(folder: &Path, signals: &Sender<Signal>) -> notify::Result<Self> {
+    /// Watches `folder` and what is below it, and calls `changed` for each change.
+    pub(super) fn new(folder: &Path, changed: impl Fn() + Send + 'static) -> notify::Result<Self> {
         let watched = std::fs::canonicalize(folder)?;
-        let signals = signals.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             // An error means that events were lost: the files must be compared then, too.
             if event.map_or(true, |event| is_change(event.kind)) {
-                // The loader is gone only when the server ends.
-                let _ = signals.send(Signal::Changed);
+                changed();
             }
         })?;
         watcher.watch(&watched, RecursiveMode::Recursive)?;
