@@ -34,7 +34,7 @@ const DNS: Unit = Unit {
 
 const EDGE: Unit = Unit {
     folder: "edge",
-    cores: &["key", "pace", "policy"],
+    cores: &["http", "pace", "policy", "site"],
     shell: &[
         "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve",
         "store", "watch",

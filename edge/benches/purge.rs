@@ -10,8 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use verge_edge::config::{Cache, Eviction};
-use verge_edge::key::{Key, KeyRules, key};
-use verge_edge::policy::{Admit, Entry, RequestHead, ResponseHead, Rules, admit};
+use verge_edge::http::head::{RequestHead, ResponseHead};
+use verge_edge::policy::{Admit, Entry, admit};
+use verge_edge::site::Rules;
+use verge_edge::site::key::{Key, KeyRules, key};
 use verge_edge::store::{Body, Mode, Object, Scope, Store};
 
 /// Different tags that each have all of the responses.

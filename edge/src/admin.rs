@@ -53,7 +53,7 @@ pub(crate) struct Running {
     connections: TaskTracker,
 }
 
-struct Desk {
+struct Admin {
     edge: Arc<Edge>,
     token: Token,
     purges: Mutex<Bucket>,
@@ -79,7 +79,7 @@ pub(crate) fn run(
 ) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
-    let desk = Arc::new(Desk { edge, token, purges: Mutex::new(Bucket::new(purges_per_minute)) });
+    let admin = Arc::new(Admin { edge, token, purges: Mutex::new(Bucket::new(purges_per_minute)) });
     running.connections.spawn(async move {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -90,9 +90,9 @@ pub(crate) fn run(
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (desk, stop) = (Arc::clone(&desk), stop.clone());
+                    let (admin, stop) = (Arc::clone(&admin), stop.clone());
                     connections.spawn(async move {
-                        carry(stream, desk, stop).await;
+                        carry(stream, admin, stop).await;
                         drop(permit);
                     });
                 }
@@ -113,14 +113,14 @@ impl Running {
 }
 
 /// One request: who comes every few seconds can connect as often, and nobody keeps a place for longer.
-async fn carry(stream: TcpStream, desk: Arc<Desk>, stop: CancellationToken) {
+async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
     let trusted = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let desk = Arc::clone(&desk);
-        if desk.token.is_in(request.headers()) {
+        let admin = Arc::clone(&admin);
+        if admin.token.is_in(request.headers()) {
             trusted.store(true, Ordering::Relaxed);
         }
-        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+        async move { Ok::<_, Infallible>(admin.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -160,7 +160,7 @@ impl Refused {
     }
 }
 
-impl Desk {
+impl Admin {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let authorized = self.token.is_in(request.headers());
         match (request.method(), request.uri().path()) {
@@ -193,7 +193,7 @@ impl Desk {
     }
 }
 
-impl Desk {
+impl Admin {
     /// Each wide purge makes every stored response be compared once more, and each one may send its clients to the
     /// origins: a script that runs wild must not do that all day.
     fn purge_allowed(&self) -> Result<(), Duration> {

@@ -1,6 +1,6 @@
 //! What can be written on the command line.
 
-mod desk;
+mod admin_client;
 mod explain;
 mod purge;
 mod push;

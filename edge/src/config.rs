@@ -25,12 +25,12 @@ pub use host::{HostPattern, Sites};
 use ipnet::IpNet;
 pub use place::ConfigError;
 
-use crate::key::KeyRules;
 use crate::pace;
-use crate::policy::Rules;
 use crate::policy::encoding::Coding;
-use crate::policy::reach::Reach;
-use crate::policy::rewrite::{FieldRules, ForwardTags, Redirect};
+use crate::site::Rules;
+use crate::site::key::KeyRules;
+use crate::site::reach::Reach;
+use crate::site::rewrite::{FieldRules, ForwardTags, Redirect};
 
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]

@@ -36,11 +36,13 @@ pub use verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
 
 use crate::clock::Clock;
 use crate::config::Site;
-use crate::key::Key;
+use crate::http::head::RequestHead;
+use crate::http::range::{Part, Spec};
 use crate::metrics::Metrics;
 use crate::origin::{Answered, Early, Origins};
+use crate::policy::Selecting;
 use crate::policy::encoding::Coding;
-use crate::policy::{RequestHead, Selecting, range};
+use crate::site::key::Key;
 use crate::store::{Mode, Store, Ticket};
 use fill::encode::{Encoder, Room, Work};
 use fill::{Fill, Meant};
@@ -98,7 +100,7 @@ pub struct Fetch {
 
 /// How a request takes part in a fetch.
 #[derive(Debug)]
-pub struct Part {
+pub struct Participation {
     /// What the response's head decided.
     pub verdict: Verdict,
     /// The right to read the log.
@@ -135,9 +137,9 @@ pub enum Company {
     /// One that a request with the same selecting fields caused: the key's responses are known to vary.
     Alike(Selecting),
     /// One that fetches these slices.
-    Slice(range::Part),
+    Slice(Part),
     /// One for this range, or for a whole that will soon be there.
-    Range(range::Spec),
+    Range(Spec),
     /// One under way for the whole that will soon be at this byte.
     Passing(u64),
     /// None.
@@ -162,7 +164,12 @@ impl Flights {
 
     /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: a purge has covered the fetch
     /// that this request followed.
-    pub async fn fetch(self: &Arc<Self>, fetch: &Fetch, company: &Company, terms: Terms) -> Option<Part> {
+    pub async fn fetch(
+        self: &Arc<Self>,
+        fetch: &Fetch,
+        company: &Company,
+        terms: Terms,
+    ) -> Option<Participation> {
         let joined = self.join(fetch, company, terms);
         let _waiting = self.metrics.waiting();
         let (reader, role) = match joined {
@@ -177,7 +184,7 @@ impl Flights {
         let is_void = role == Role::Follower && self.is_purged(reader.fill(), fetch);
         let as_own = role == Role::Leader || Terms::LikeSince.allow(&reader.fill().cause, &fetch.cause);
         let standing = if as_own { Standing::AsOwn } else { Standing::Another };
-        (!is_void).then_some(Part { verdict, reader, role, standing })
+        (!is_void).then_some(Participation { verdict, reader, role, standing })
     }
 
     /// Waits for the verdict of another's fetch. If that takes too long, one of those who wait asks once more, and all
@@ -206,11 +213,11 @@ impl Flights {
     }
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
-    pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Part {
+    pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Participation {
         let reader = Fill::start(Meant::ForAll, fetch.cause.clone(), ticket, self.store.fills().share());
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
-        Part { verdict, reader, role: Role::Leader, standing: Standing::AsOwn }
+        Participation { verdict, reader, role: Role::Leader, standing: Standing::AsOwn }
     }
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way, or one failed a moment ago: nobody is

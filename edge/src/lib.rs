@@ -11,18 +11,19 @@
 //! The operator's side is `admin`: purge ([`store::purge`]), push, explain; the commands of the same names ask it.
 //! Every setting stands in `edge/reference.toml`.
 //!
-//! Decide in a pure function that returns a value; act in a thin shell that obeys. `policy`, `key` and `pace` know no async,
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `http`, `site`, `policy` and `pace` know no async,
 //! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
 
 pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod flight;
-pub mod key;
+pub mod http;
 pub mod metrics;
 pub mod origin;
 pub mod pace;
 pub mod policy;
 pub mod serve;
+pub mod site;
 pub mod store;
 pub mod watch;

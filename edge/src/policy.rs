@@ -17,7 +17,6 @@
 pub mod admit;
 pub mod complete;
 pub mod control;
-pub mod date;
 pub mod disguise;
 pub mod encoding;
 pub mod freshen;
@@ -26,25 +25,16 @@ pub mod headers;
 pub mod invalidate;
 #[cfg(test)]
 mod model;
-pub mod pattern;
 pub mod range;
-pub mod reach;
 pub mod refresh;
 pub mod reuse;
-pub mod rewrite;
-pub mod rules;
 pub mod select;
-pub mod sender;
-pub mod structured;
-pub mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
 pub mod vary;
 
 use std::time::SystemTime;
-
-use http::{HeaderMap, Method, StatusCode, Uri};
 
 pub use admit::{Admit, Unstorable, admit};
 pub use complete::complete;
@@ -53,29 +43,11 @@ pub use freshness::{Freshness, Lifetime};
 pub use invalidate::invalidates;
 pub use refresh::refresh;
 pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, reuse};
-pub use rules::Rules;
 pub use select::{Selection, select};
 pub use vary::Selecting;
 
-/// A request as it came in, without its body.
-#[derive(Clone, Debug)]
-pub struct RequestHead {
-    /// As sent, known or not.
-    pub method: Method,
-    /// Absolute: scheme, authority, path and query as sent.
-    pub uri: Uri,
-    /// As sent.
-    pub headers: HeaderMap,
-}
-
-/// A final response's head, without its body.
-#[derive(Clone, Debug)]
-pub struct ResponseHead {
-    /// The final status; 1xx never gets here.
-    pub status: StatusCode,
-    /// As received.
-    pub headers: HeaderMap,
-}
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::range::Part;
 
 /// What is stored beside a body. Made by [`Entry::new`] after [`admit()`] said [`Admit::Keep`].
 #[derive(Clone, Debug)]
@@ -103,7 +75,7 @@ pub enum Content {
         length: Option<u64>,
     },
     /// One range of it, from a 206.
-    Part(range::Part),
+    Part(Part),
 }
 
 impl Entry {
@@ -124,7 +96,7 @@ impl Entry {
     }
 
     /// Where in the stored body a range of the representation begins: a stored part's body begins at its first byte.
-    pub fn offset_in_body(&self, range: &range::Part) -> u64 {
+    pub fn offset_in_body(&self, range: &Part) -> u64 {
         match self.content {
             Content::Whole { .. } => range.first,
             Content::Part(held) => range.first.saturating_sub(held.first),

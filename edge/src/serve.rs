@@ -11,10 +11,10 @@ mod forward;
 pub mod gate;
 mod handler;
 mod held;
-mod io;
 mod listener;
+mod patient_stream;
 #[expect(unsafe_code, reason = "an ioctl takes a raw pointer; the module states its invariant")]
-mod queue;
+mod send_queue;
 mod target;
 
 use std::fmt;

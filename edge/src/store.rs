@@ -12,6 +12,7 @@
 //! the configured bytes.
 
 pub mod body;
+mod key_locks;
 pub mod memory;
 pub mod object;
 pub mod purge;
@@ -19,7 +20,6 @@ pub mod purge;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,9 +34,9 @@ pub use object::{Object, Variants};
 pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 
 use crate::config::{self, Eviction};
-use crate::key::Key;
+use crate::site::key::Key;
+use key_locks::KeyLocks;
 use purge::{Settled, Subject};
-use turns::Turns;
 
 /// The memory store.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Store {
     objects: Cache<Key, Variants>,
     purges: Arc<Purges>,
     fills: Arc<Budget>,
-    turns: Turns,
+    key_locks: KeyLocks,
     /// Weight of an object that makes moka evict at once instead of when it finds time.
     heavy: u32,
     /// Weight that all variants and parts under one key may have together.
@@ -89,7 +89,7 @@ impl Store {
             objects,
             purges: Purges::new(config.memory_bytes),
             fills: Budget::new(shares.fills_bytes),
-            turns: Turns::default(),
+            key_locks: KeyLocks::default(),
             heavy,
             room,
         }
@@ -200,7 +200,7 @@ impl Store {
     /// moka has a way of its own, which counts a look at what is absent once more: then what is asked for once weighs as
     /// much as what is asked for twice, and a scan drives out what is hot.
     fn change(&self, key: &Key, decide: impl FnOnce(&Variants) -> Change) -> (Variants, Change) {
-        let _alone = self.turns.take(key);
+        let _alone = self.key_locks.take(key);
         let is_there = self.objects.contains_key(key);
         let present = is_there.then(|| self.objects.get(key)).flatten().unwrap_or_default();
         let change = decide(&present);

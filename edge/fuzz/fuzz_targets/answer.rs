@@ -4,8 +4,10 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use verge_edge::policy::tags::{self, MAX_TAGS, Tags};
-use verge_edge::policy::{Admit, Entry, Rules, admit, reuse};
+use verge_edge::site::tags;
+use verge_edge::site::tags::{MAX_TAGS, Tags};
+use verge_edge::policy::{Admit, Entry, admit, reuse};
+use verge_edge::site::Rules;
 use verge_edge::serve::gate::interim;
 use verge_edge_fuzz::{get, now, response};
 

@@ -3,7 +3,8 @@
 
 use http::{HeaderName, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
-use verge_edge::policy::control::{self, MAX_DELTA_SECS, Scope, Voice};
+use verge_edge::policy::control::{self, Scope, Voice};
+use verge_edge::http::seconds::MAX_DELTA_SECS;
 use verge_edge_fuzz::field;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -3,7 +3,8 @@
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use verge_edge::policy::{Admit, Entry, Rules, Selection, admit, reuse, select};
+use verge_edge::policy::{Admit, Entry, Selection, admit, reuse, select};
+use verge_edge::site::Rules;
 use verge_edge_fuzz::{field, get, now, response};
 
 const LENGTH: u64 = 1_000;

@@ -4,7 +4,7 @@
 use std::time::UNIX_EPOCH;
 
 use libfuzzer_sys::fuzz_target;
-use verge_edge::policy::date;
+use verge_edge::http::date;
 use verge_edge_fuzz::now;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use verge_edge::policy::structured::{Dictionary, Item};
+use verge_edge::http::structured::{Dictionary, Item};
 
 fuzz_target!(|bytes: &[u8]| {
     match Dictionary::parse(bytes) {

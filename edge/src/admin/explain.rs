@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use super::purge::found;
-use crate::key::{ingredients, normal_path};
+use crate::http::path;
 use crate::policy::freshness::WhenStale;
-use crate::policy::tags::{self, Tags};
 use crate::policy::{self, Content, Forward, Reuse};
 use crate::serve::{Edge, Found};
+use crate::site::key::ingredients;
+use crate::site::tags;
+use crate::site::tags::Tags;
 use crate::store::Object;
 
 /// A request to explain.
@@ -98,7 +100,7 @@ pub(super) fn explain(edge: &Edge, body: &[u8]) -> Result<Explained, Refused> {
         .site
         .redirects
         .iter()
-        .find_map(|rule| rule.location(&normal_path(&request.uri), request.uri.query()));
+        .find_map(|rule| rule.location(&path::normal(request.uri.path()), request.uri.query()));
     let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
     let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
         variant(object, object.entry.freshness(now), chosen == Some(index))
@@ -107,7 +109,7 @@ pub(super) fn explain(edge: &Edge, body: &[u8]) -> Result<Explained, Refused> {
         site: site.site.name.clone(),
         key: key.url(),
         ingredients: ingredients(&request, &site.site.key),
-        path: normal_path(&request.uri),
+        path: path::normal(request.uri.path()),
         max_object_bytes: site.site.max_object_bytes,
         rules: rules_for(&request.uri, &site.site),
         verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
@@ -189,7 +191,7 @@ fn rules_for(uri: &Uri, site: &crate::config::Site) -> Vec<String> {
     if site.rules.bypasses(uri) {
         rules.push("bypass: never kept".to_owned());
     }
-    let path = normal_path(uri);
+    let path = path::normal(uri.path());
     for rule in site.rules.overrides.iter().filter(|rule| rule.path.matches(&path)) {
         let statuses: Vec<&str> = rule.statuses.iter().map(http::StatusCode::as_str).collect();
         let statuses = if statuses.is_empty() { "200".to_owned() } else { statuses.join(", ") };

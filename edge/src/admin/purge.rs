@@ -16,10 +16,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
-use crate::key::{KeyRules, key};
+use crate::http::head::RequestHead;
 use crate::metrics::Asked;
-use crate::policy::{RequestHead, tags};
 use crate::serve::{Edge, Found};
+use crate::site::key::{KeyRules, key};
+use crate::site::tags;
 use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
 
 /// What to purge: one of the five, and how.

@@ -20,10 +20,11 @@ use tokio::time::timeout;
 
 use super::Refused;
 use super::purge::found;
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::Asked;
 use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
-use crate::policy::{Admit, Entry, RequestHead, ResponseHead, admit};
+use crate::policy::{Admit, Entry, admit};
 use crate::serve::{Edge, Found};
 use crate::store::{self, Object, Put, Scope, Share};
 

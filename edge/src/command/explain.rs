@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 use verge_edge::admin::{ExplainRequest, Explained, Variant};
 
 use super::Failed;
-use super::desk::Desk;
+use crate::command::admin_client::WhichEdge;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
@@ -18,7 +18,7 @@ pub(super) struct Explain {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    desk: Desk,
+    edge: WhichEdge,
 }
 
 impl Explain {
@@ -26,7 +26,7 @@ impl Explain {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = self.header.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         let asked = ExplainRequest { url: self.url.clone(), headers };
-        let explained: Explained = self.desk.line()?.ask("/explain", &asked).await?;
+        let explained: Explained = self.edge.client()?.ask("/explain", &asked).await?;
         if self.json {
             super::say(serde_json::to_string_pretty(&explained).map_err(Failed::because)?);
         } else {

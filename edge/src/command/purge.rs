@@ -3,7 +3,7 @@
 use verge_edge::admin::{PurgeRequest, Purged};
 
 use super::Failed;
-use super::desk::Desk;
+use crate::command::admin_client::WhichEdge;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["urls", "prefix", "tag", "site", "all"]))]
@@ -27,14 +27,14 @@ pub(super) struct Purge {
     #[arg(long)]
     soft: bool,
     #[command(flatten)]
-    desk: Desk,
+    edge: WhichEdge,
 }
 
 impl Purge {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let line = self.desk.line()?;
+        let client = self.edge.client()?;
         for (name, asked) in self.asked() {
-            let done: Purged = line.ask("/purge", &asked).await.map_err(|failed| failed.about(&name))?;
+            let done: Purged = client.ask("/purge", &asked).await.map_err(|failed| failed.about(&name))?;
             super::say(format!("{name}: {done}"));
         }
         Ok(())

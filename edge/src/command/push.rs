@@ -14,7 +14,7 @@ use verge_edge::admin::push::{Pushed, TTL, URL};
 use verge_edge::admin::{ExplainRequest, Explained};
 
 use super::Failed;
-use super::desk::{Desk, Line, answer};
+use crate::command::admin_client::{AdminClient, WhichEdge, answer};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Push {
@@ -34,7 +34,7 @@ pub(super) struct Push {
     #[arg(long, value_name = "NAME: VALUE", value_parser = super::field)]
     header: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
-    desk: Desk,
+    edge: WhichEdge,
 }
 
 fn told(url: &str, pushed: &Pushed) -> String {
@@ -60,11 +60,11 @@ struct Item {
 
 impl Push {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let line = self.desk.line()?;
+        let client = self.edge.client()?;
         let mut failed = 0_usize;
         let items = self.items()?;
         for item in &items {
-            match self.push(&line, item).await {
+            match self.push(&client, item).await {
                 Ok((url, pushed)) => super::say(told(&url, &pushed)),
                 Err(why) => {
                     failed += 1;
@@ -95,12 +95,12 @@ impl Push {
         Ok(items)
     }
 
-    async fn push(&self, line: &Line, item: &Item) -> Result<(String, Pushed), Failed> {
+    async fn push(&self, client: &AdminClient, item: &Item) -> Result<(String, Pushed), Failed> {
         let url = format!("http://{}{}", self.site, item.path);
         let file = File::open(&item.file).map_err(Failed::because)?;
         let about = file.metadata().map_err(Failed::because)?;
         let asked = ExplainRequest { url: url.clone(), headers: Vec::new() };
-        let explained: Explained = line.ask("/explain", &asked).await?;
+        let explained: Explained = client.ask("/explain", &asked).await?;
         if about.len() > explained.max_object_bytes {
             let limit = explained.max_object_bytes;
             return Err(Failed::because(format!(
@@ -112,7 +112,7 @@ impl Push {
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = http::Uri::from_static("/push");
         *request.headers_mut() = self.fields(&url, item, about.modified().ok())?;
-        let answer = answer(line.send(request).await?).await?;
+        let answer = answer(client.send(request).await?).await?;
         Ok((url, serde_json::from_slice(&answer).map_err(Failed::because)?))
     }
 

@@ -9,13 +9,14 @@ use toml::Spanned;
 use super::place::Fault;
 use super::site::SiteTable;
 use super::unit::Span;
-use crate::key::{Device, Keep, KeyRules, Order, Query};
-use crate::policy::Rules;
 use crate::policy::encoding::Coding;
 use crate::policy::headers::origin;
-use crate::policy::pattern::{MAX_WILDCARDS, PathPattern};
-use crate::policy::rewrite::{self, FieldRules, Redirect};
-use crate::policy::rules::{ClientControl, SMaxage, SetCookie, TtlOverride};
+use crate::site::Rules;
+use crate::site::key::{Device, Keep, KeyRules, Order, Query};
+use crate::site::pattern::{MAX_WILDCARDS, PathPattern};
+use crate::site::rewrite;
+use crate::site::rewrite::{FieldRules, Redirect};
+use crate::site::rules::{ClientControl, SMaxage, SetCookie, TtlOverride};
 
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]

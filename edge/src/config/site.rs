@@ -15,8 +15,8 @@ use super::place::Fault;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
-use crate::policy::reach::Reach;
-use crate::policy::rewrite::ForwardTags;
+use crate::site::reach::Reach;
+use crate::site::rewrite::ForwardTags;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

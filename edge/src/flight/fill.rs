@@ -21,10 +21,10 @@ use super::table::Joined;
 use super::terms::Cause;
 use super::verdict::{Own, Verdict};
 use super::{Fetch, Flights};
+use crate::http::range::{Part, Spec};
 use crate::metrics::UnderWay;
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::status::ProxyError;
-use crate::policy::range::{Part, Spec};
 use crate::policy::{Content, Failure, Selecting};
 use crate::store::{LetGo, Reading, Share, Ticket};
 

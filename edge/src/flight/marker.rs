@@ -6,8 +6,8 @@ use moka::sync::Cache;
 
 use super::verdict::Why;
 use super::{Company, Fetch};
-use crate::key::Key;
 use crate::policy::Unstorable;
+use crate::site::key::Key;
 
 /// Keys whose requests go apart, by which of them do.
 #[derive(Debug)]

@@ -9,9 +9,10 @@ use super::fill::{Fill, Meant};
 use super::log::Reader;
 use super::terms::Terms;
 use super::{Company, Fetch};
-use crate::key::Key;
-use crate::policy::range::Spec;
-use crate::policy::{RequestHead, control};
+use crate::http::head::RequestHead;
+use crate::http::range::Spec;
+use crate::policy::control;
+use crate::site::key::Key;
 
 /// The fetches that others may follow, by key.
 #[derive(Debug, Default)]

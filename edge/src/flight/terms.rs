@@ -82,7 +82,7 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::fields;
+    use crate::http::testing::fields;
 
     #[test]
     fn a_fetch_will_do_if_it_is_like_the_requests_own() {

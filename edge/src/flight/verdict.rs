@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
+use crate::http::head::ResponseHead;
+use crate::http::range::Part;
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::origin::Undeliverable;
-use crate::policy::range::Part;
 use crate::policy::validate::Validators;
-use crate::policy::{Entry, Failure, Freshness, ResponseHead, Reuse, Staleness, Unstorable};
+use crate::policy::{Entry, Failure, Freshness, Reuse, Staleness, Unstorable};
 use crate::store::Object;
 
 /// What to ask the origin.

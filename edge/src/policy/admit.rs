@@ -6,8 +6,11 @@ use http::{Method, StatusCode, Uri, header};
 
 use super::control::{self, ResponseControl, Scope};
 use super::freshness::{self, WhenStale};
-use super::rules::{Parts, SetCookie};
-use super::{Failure, Lifetime, RequestHead, ResponseHead, Rules, disguise, invalidate, range, vary};
+use super::{Failure, Lifetime, disguise, invalidate, vary};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::range::part;
+use crate::site::Rules;
+use crate::site::rules::{Parts, SetCookie};
 
 /// The verdict on storing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +126,7 @@ fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) 
         | StatusCode::PRECONDITION_FAILED
         | StatusCode::RANGE_NOT_SATISFIABLE
         | StatusCode::EXPECTATION_FAILED => Some(Unstorable::ForThisRequest),
-        StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || range::part(response).is_none() => {
+        StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || part(response).is_none() => {
             Some(Unstorable::Part)
         }
         status if control.must_understand && !is_understood(status) => Some(Unstorable::NotUnderstood),
@@ -240,9 +243,9 @@ impl Unstorable {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pattern::PathPattern;
-    use super::super::testing::{at, get, request, response};
     use super::*;
+    use crate::http::testing::{at, get, request, response};
+    use crate::site::pattern::PathPattern;
 
     const FRESH: (&str, &str) = ("cache-control", "max-age=3600");
 

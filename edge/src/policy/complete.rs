@@ -2,15 +2,17 @@
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::range::{self, Part};
 use super::validate::{self, Likeness};
-use super::{Entry, ResponseHead, freshen};
+use super::{Entry, freshen};
+use crate::http::head::ResponseHead;
+use crate::http::range::Part;
+use crate::http::range::part;
 
 /// The head of the whole response that `entry`, a stored part, and the body of `rest` come to; none if `rest` is not
 /// exactly the bytes `missing` of the same representation.
 pub fn complete(entry: &Entry, missing: &Part, rest: &ResponseHead) -> Option<ResponseHead> {
     let of_one = validate::likeness(&entry.head.headers, &rest.headers) == Likeness::Strong;
-    let length = missing.complete.filter(|_| of_one && range::part(rest) == Some(*missing))?;
+    let length = missing.complete.filter(|_| of_one && part(rest) == Some(*missing))?;
     // RFC 9111 §3.4: the new fields replace the stored ones, but for Content-Range.
     let mut headers = freshen::updated(&entry.head.headers, &rest.headers);
     headers.remove(header::CONTENT_RANGE);
@@ -20,8 +22,9 @@ pub fn complete(entry: &Entry, missing: &Part, rest: &ResponseHead) -> Option<Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, response, stored_response};
+    use super::super::testing::stored_response;
     use super::*;
+    use crate::http::testing::{get, response};
 
     const MISSING: Part = Part { first: 5, last: 9, complete: Some(10) };
 

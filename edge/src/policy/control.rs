@@ -5,10 +5,9 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::structured::{Dictionary, Item};
-
-/// RFC 9111 §1.2.2: a number of seconds that does not fit is this one.
-pub const MAX_DELTA_SECS: u64 = 1 << 31;
+use crate::http::list;
+use crate::http::seconds::{MAX_DELTA_SECS, delta_secs};
+use crate::http::structured::{Dictionary, Item};
 
 /// What a response's directives say to a shared cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,64 +110,6 @@ pub fn of_request(headers: &HeaderMap) -> RequestControl {
     control
 }
 
-/// `digits` as delta-seconds (RFC 9111 §1.2.2): nothing but digits, saturating.
-pub fn delta_secs(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = digits.iter().fold(0u64, |sum, digit| {
-        sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')).min(MAX_DELTA_SECS)
-    });
-    Some(value)
-}
-
-/// The elements of a comma-separated list, over all lines of a field; commas in quoted strings do not count
-/// (RFC 9110 §5.6.1). Empty elements are dropped.
-pub fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    headers.get_all(name).into_iter().flat_map(|value| split(value.as_bytes()))
-}
-
-/// As [`elements`], of one line.
-pub fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    split_all(line).filter(|element| !element.is_empty())
-}
-
-/// As [`split`], the empty elements too: one more than there are commas.
-pub fn split_all(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        let end = element_end(line);
-        rest = line.get(end + 1..);
-        Some(line[..end].trim_ascii())
-    })
-}
-
-/// A quote that is never closed is a byte like others, or it would hide the directives behind it.
-fn element_end(line: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(&byte) = line.get(at) {
-        match byte {
-            b',' => return at,
-            b'"' => at = quoted_end(line, at).unwrap_or(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    line.len()
-}
-
-fn quoted_end(line: &[u8], open: usize) -> Option<usize> {
-    let mut at = open + 1;
-    loop {
-        match line.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
 fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
     let lines: Vec<&[u8]> = headers.get_all(name).into_iter().map(|value| value.as_bytes()).collect();
     let joined = lines.join(b", ".as_slice());
@@ -246,7 +187,7 @@ struct Directive {
 }
 
 fn directives<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = Directive> + use<'a> {
-    elements(headers, name).map(directive)
+    list::elements(headers, name).map(directive)
 }
 
 fn directive(element: &[u8]) -> Directive {
@@ -283,7 +224,7 @@ impl Directive {
 
 /// A list of field names; anything else in it, or nothing, means the whole response.
 fn fields(list: &[u8]) -> Scope {
-    let names: Result<Vec<_>, _> = split(list).map(HeaderName::from_bytes).collect();
+    let names: Result<Vec<_>, _> = list::split(list).map(HeaderName::from_bytes).collect();
     match names {
         Ok(names) if !names.is_empty() => Scope::Fields(names),
         _ => Scope::Everything,

@@ -7,13 +7,13 @@
 
 use http::{HeaderMap, header};
 
-use crate::key;
+use crate::http::path;
 
 /// Whether a response may be of another kind or from another place than its path shows: a path that an origin may read
 /// as another one, or a page although its path has the extension of something else. Delimiters that origins cut
 /// paths at (`;`, `%2f`, `%3b`, `%00`, `%0a`, `%23`, `%3f`) do not hide the extension.
 pub fn is_disguised(path: &str, headers: &HeaderMap) -> bool {
-    if key::hides_segments(path) {
+    if path::hides_segments(path) {
         return true;
     }
     let path = path.to_ascii_lowercase();
@@ -41,8 +41,8 @@ const FILES: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::fields;
     use super::*;
+    use crate::http::testing::fields;
 
     fn check(path: &str, content_type: &str, expected: bool) {
         let found = is_disguised(path, &fields(&[("content-type", content_type)]));

@@ -13,7 +13,8 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{ResponseHead, control};
+use crate::http::head::ResponseHead;
+use crate::http::list;
 
 /// A coding that this edge can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +41,7 @@ impl Coding {
 /// The coding of `offered` that the client likes best, the first of those that it likes the same; none if it likes to
 /// have it as it is (RFC 9110 §12.5.3).
 pub fn preferred(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
-    let wishes: Vec<(Vec<u8>, u16)> =
-        control::elements(headers, &header::ACCEPT_ENCODING).map(wish).collect();
+    let wishes: Vec<(Vec<u8>, u16)> = list::elements(headers, &header::ACCEPT_ENCODING).map(wish).collect();
     let weight =
         |name: &str| wishes.iter().find(|(wished, _)| wished == name.as_bytes()).map(|(_, weight)| *weight);
     let any = weight("*");
@@ -136,7 +136,7 @@ fn weaken(headers: &mut HeaderMap) {
 
 fn vary(headers: &mut HeaderMap) {
     let named = |element: &[u8]| element == b"*" || element.eq_ignore_ascii_case(b"accept-encoding");
-    if !control::elements(headers, &header::VARY).any(named) {
+    if !list::elements(headers, &header::VARY).any(named) {
         headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
 }
@@ -144,7 +144,7 @@ fn vary(headers: &mut HeaderMap) {
 /// Text of all kinds, unless the origin forbids to touch it (RFC 9110 §7.7).
 fn is_compressible(headers: &HeaderMap) -> bool {
     let forbids = |element: &[u8]| element.eq_ignore_ascii_case(b"no-transform");
-    if control::elements(headers, &header::CACHE_CONTROL).any(forbids) {
+    if list::elements(headers, &header::CACHE_CONTROL).any(forbids) {
         return false;
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -181,8 +181,8 @@ fn wish(element: &[u8]) -> (Vec<u8>, u16) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{fields, response};
     use super::*;
+    use crate::http::testing::{fields, response};
 
     const ALL: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
 

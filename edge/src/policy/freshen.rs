@@ -8,7 +8,9 @@ pub use head::{HeadEffect, freshen_by_head};
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::validate::{self, Likeness};
-use super::{Admit, Content, Entry, RequestHead, ResponseHead, Rules, Selecting, Unstorable, admit, headers};
+use super::{Admit, Content, Entry, Selecting, Unstorable, admit, headers};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::site::Rules;
 
 /// A stored response after a 304.
 #[derive(Clone, Debug)]
@@ -131,8 +133,9 @@ impl Freshened {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, get, response, stored, stored_for};
+    use super::super::testing::{stored, stored_for};
     use super::*;
+    use crate::http::testing::{at, get, response};
 
     pub(super) const STORED: [(&str, &str); 5] = [
         ("etag", "\"a\""),
@@ -229,7 +232,7 @@ mod tests {
         let private = ("cache-control", "max-age=9, private=\"x\"");
         check_cookies(&rules, &[private, ("x", "ALICE")], &[], &[("x", "ALICE")]);
         check_cookies(&rules, &[private, ("connection", "x"), ("x", "ALICE")], &[], &[]);
-        let strip = Rules { set_cookie: super::super::rules::SetCookie::Strip, ..Rules::default() };
+        let strip = Rules { set_cookie: crate::site::rules::SetCookie::Strip, ..Rules::default() };
         check_cookies(&strip, &[cookie], &["x"], &[cookie]);
     }
 

@@ -4,9 +4,14 @@ use std::time::SystemTime;
 
 use http::{HeaderName, header};
 
-use super::control::{self, MAX_DELTA_SECS, ResponseControl, Scope, Voice};
-use super::rules::{Heuristic, SMaxage, SetCookie};
-use super::{Entry, RequestHead, ResponseHead, Rules, date};
+use super::Entry;
+use super::control::{self, ResponseControl, Scope, Voice};
+use crate::http::date;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::seconds;
+use crate::http::seconds::MAX_DELTA_SECS;
+use crate::site::Rules;
+use crate::site::rules::{Heuristic, SMaxage, SetCookie};
 
 /// How long a response is fresh and what may be done with it after, fixed when it was stored or freshened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,7 +246,7 @@ fn initial_age_secs(response: &ResponseHead, asked: SystemTime, received: System
 fn age_value(response: &ResponseHead) -> u64 {
     let first = response.headers.get(header::AGE).map(|line| line.as_bytes());
     let member = first.and_then(|line| line.split(|&byte| byte == b',').next());
-    member.and_then(|member| control::delta_secs(member.trim_ascii())).unwrap_or(0)
+    member.and_then(|member| seconds::delta_secs(member.trim_ascii())).unwrap_or(0)
 }
 
 /// RFC 9111 §4.2.4: a directive that forbids stale answers goes before one that allows them.
@@ -269,9 +274,9 @@ mod tests {
     use http::StatusCode;
     use proptest::prelude::*;
 
-    use super::super::pattern::PathPattern;
-    use super::super::testing::{at, request, response};
     use super::*;
+    use crate::http::testing::{at, request, response};
+    use crate::site::pattern::PathPattern;
 
     /// The lifetime of a response to `GET http://a.example/`, asked and received at second 1000.
     fn lifetime_of(status: u16, fields: &[(&str, &str)], rules: &Rules) -> Lifetime {
@@ -413,7 +418,7 @@ mod tests {
 
     #[test]
     fn overrides_replace_the_lifetime_and_nothing_else() {
-        use super::super::rules::TtlOverride;
+        use crate::site::rules::TtlOverride;
         let overrides = vec![TtlOverride {
             path: PathPattern::parse("*").unwrap(),
             statuses: vec![StatusCode::OK],

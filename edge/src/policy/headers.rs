@@ -12,7 +12,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-use super::{Lifetime, RequestHead, ResponseHead, control, date};
+use super::Lifetime;
+use crate::http::date;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::list;
 
 /// A request as policy and key must see it: without fields of the connection, and without those that
 /// [`origin::fields`] overwrites or withholds. What the origin cannot see of a client must not select a variant.
@@ -33,7 +36,7 @@ pub fn received(request: RequestHead) -> RequestHead {
 /// `headers` without the fields of the connection.
 pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
-    for element in control::elements(headers, &header::CONNECTION) {
+    for element in list::elements(headers, &header::CONNECTION) {
         match HeaderName::from_bytes(element) {
             Ok(name) if !NOT_OPTIONS.contains(&name.as_str()) => kept.remove(name),
             _ => None,
@@ -118,9 +121,10 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>)
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, fields, get, response};
-    use super::super::{Rules, freshness};
+    use super::super::freshness;
     use super::*;
+    use crate::http::testing::{at, fields, get, response};
+    use crate::site::Rules;
 
     fn names(headers: &HeaderMap) -> Vec<&str> {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();

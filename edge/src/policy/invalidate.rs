@@ -3,7 +3,7 @@
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
-use super::{RequestHead, ResponseHead};
+use crate::http::head::{RequestHead, ResponseHead};
 
 /// The URIs whose stored responses must be dropped after this exchange: none for safe methods and error responses,
 /// else the target and any `Location` and `Content-Location` of the same origin. Call it before the response itself
@@ -80,7 +80,7 @@ fn relative(base: &Uri, reference: &str) -> String {
         path if path.starts_with('/') => (path.to_owned(), query),
         path => (format!("{}/{path}", base.path().rsplit_once('/').map_or("", |(folder, _)| folder)), query),
     };
-    let path = crate::key::without_dot_segments(&path);
+    let path = crate::http::path::without_dot_segments(&path);
     query.map_or(path.clone(), |query| format!("{path}?{query}"))
 }
 
@@ -88,8 +88,8 @@ fn relative(base: &Uri, reference: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{request, response};
     use super::*;
+    use crate::http::testing::{request, response};
 
     fn check(method: &str, status: u16, fields: &[(&str, &str)], expected: &[&str]) {
         let found = invalidates(&request(method, "http://a.example/d/p?q", &[]), &response(status, fields));

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use super::headers::{client, origin, status};
 use super::reuse::Failure;
-use super::testing::{at, get, request, response};
 use super::*;
-use crate::key;
+use crate::http::testing::{at, get, request, response};
+use crate::site::Rules;
+use crate::site::key;
 
 /// What an origin says of a response, as numbers.
 #[derive(Clone, Debug)]
@@ -221,7 +222,7 @@ proptest! {
         method in prop::sample::select(vec!["GET", "HEAD", "POST", "M-SEARCH"]), target in "[a-z/.%?&=;0-9]{0,12}",
         length in proptest::option::of(0u64..300), later in 0u64..100_000,
     ) {
-        let rules = Rules { client_control: rules::ClientControl::Full, ..Rules::default() };
+        let rules = Rules { client_control: crate::site::rules::ClientControl::Full, ..Rules::default() };
         let mut asking = request(method, &format!("http://a.example/{target}"), &[]);
         asking.headers = asked;
         let asking = headers::received(asking);

@@ -9,45 +9,13 @@
 //! Invariant: an answer never has more bytes than the whole representation, whatever ranges were asked (RangeAmp).
 //! Invariant: no origin is asked for more than one range.
 
-mod multipart;
-mod syntax;
 mod wanted;
 
-use http::HeaderValue;
-
-pub use multipart::{Multipart, Piece};
-pub use syntax::{MAX_SPECS, asked, part};
 pub use wanted::{Sent, Wanted, sent, wanted};
 
-use super::{Content, ResponseHead};
-
-/// One contiguous run of bytes of a representation, as `Content-Range` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// First byte's offset.
-    pub first: u64,
-    /// Last byte's offset, inclusive, never before the first.
-    pub last: u64,
-    /// The whole representation's length in bytes, if known; more than `last`.
-    pub complete: Option<u64>,
-}
-
-/// One range of a `Range` field (RFC 9110 §14.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spec {
-    /// `first-`, `first-last`.
-    From {
-        /// First byte's offset.
-        first: u64,
-        /// Last byte's offset, inclusive; none = to the end.
-        last: Option<u64>,
-    },
-    /// `-length`: the last so many bytes.
-    Suffix {
-        /// Bytes.
-        length: u64,
-    },
-}
+use super::Content;
+use crate::http::head::ResponseHead;
+use crate::http::range::{Part, Spec, part};
 
 /// What ranges come to, given the representation's length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,72 +85,6 @@ pub fn combine(held: Part, more: Part) -> Option<Part> {
     (of_one && touch).then_some(Part { first: low.first, last: low.last.max(high.last), complete })
 }
 
-impl Spec {
-    /// The field that asks for it.
-    pub fn range(self) -> HeaderValue {
-        value(match self {
-            Self::From { first, last: Some(last) } => format!("bytes={first}-{last}"),
-            Self::From { first, last: None } => format!("bytes={first}-"),
-            Self::Suffix { length } => format!("bytes=-{length}"),
-        })
-    }
-}
-
-impl Part {
-    /// Bytes in it.
-    pub fn length(&self) -> u64 {
-        (self.last - self.first).saturating_add(1)
-    }
-
-    /// As much of it as a body of `length` bytes has; none without any.
-    pub fn cut(self, length: u64) -> Option<Self> {
-        let span = length.checked_sub(1)?;
-        Some(Self { last: self.last.min(self.first.saturating_add(span)), ..self })
-    }
-
-    /// As [`Part::cut`], of a body whose `Content-Length` it is. The end of a part that runs to the end of the whole is
-    /// the end of the whole: of two lengths that differ, the one that can be counted counts.
-    fn framed(self, length: u64) -> Option<Self> {
-        let held = self.cut(length)?;
-        let runs_to_end = self.complete == Some(self.last.saturating_add(1));
-        Some(if runs_to_end { Self { complete: Some(held.last.saturating_add(1)), ..held } } else { held })
-    }
-
-    /// The field that names it in a 206.
-    pub fn content_range(&self) -> HeaderValue {
-        let complete = self.complete.map_or_else(|| "*".to_owned(), |length| length.to_string());
-        value(format!("bytes {}-{}/{complete}", self.first, self.last))
-    }
-
-    /// The field that asks for it; to the end if it is the last.
-    pub fn range(&self) -> HeaderValue {
-        match self.complete {
-            Some(complete) if self.last + 1 == complete => value(format!("bytes={}-", self.first)),
-            _ => value(format!("bytes={}-{}", self.first, self.last)),
-        }
-    }
-
-    /// Whether it is the whole.
-    pub fn is_all(&self) -> bool {
-        self.first == 0 && self.complete == Some(self.last.saturating_add(1))
-    }
-
-    /// Whether all bytes of `other` are in it.
-    pub fn holds(&self, other: &Self) -> bool {
-        self.first <= other.first && other.last <= self.last
-    }
-
-    /// The one run of bytes that it lacks of the whole; none if there are two, or the length is not known.
-    pub fn missing(&self) -> Option<Self> {
-        let complete = self.complete?;
-        match (self.first, self.last + 1) {
-            (0, end) if end < complete => Some(Self { first: end, last: complete - 1, ..*self }),
-            (first, end) if first > 0 && end == complete => Some(Self { first: 0, last: first - 1, ..*self }),
-            _ => None,
-        }
-    }
-}
-
 fn within(spec: Spec, length: u64) -> Option<Part> {
     let end = length.checked_sub(1)?;
     let (first, last) = match spec {
@@ -208,16 +110,15 @@ fn coalesce(mut parts: Vec<Part>) -> Vec<Part> {
     joined
 }
 
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("digits and fixed words are visible ASCII")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{fields, get, response, stored_response};
+    use super::super::testing::stored_response;
     use super::*;
+    use crate::http::range::asked;
+    use crate::http::testing::{fields, get, response};
+    use http::HeaderValue;
 
     fn resolved(range: &str, length: u64) -> Option<Resolved> {
         asked(&fields(&[("range", range)])).map(|specs| resolve(&specs, length))
@@ -318,6 +219,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_range_of_any_bytes_panics(text in "[ -~]{0,40}", length in any::<u64>()) {
+            let _ = resolved(&format!("bytes={text}"), length);
+        }
+
         /// Against the bytes one by one: each asked byte is sent once, none lies outside, and never more than the whole.
         #[test]
         fn resolving_matches_marking_bytes(

@@ -3,7 +3,8 @@
 use http::{Method, header};
 
 use super::headers::origin::CONDITIONS;
-use super::{Content, Entry, RequestHead};
+use super::{Content, Entry};
+use crate::http::head::RequestHead;
 
 /// What to ask on behalf of all for whom `entry` is stored, after it was served stale to `request`: a GET of what is
 /// stored. The method, the range, the conditions and the wishes were its client's, and its client has its answer.
@@ -20,8 +21,9 @@ pub fn refresh(request: &RequestHead, entry: &Entry) -> RequestHead {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, request, response, stored, stored_response};
+    use super::super::testing::{stored, stored_response};
     use super::*;
+    use crate::http::testing::{get, request, response};
 
     fn check(asking: &RequestHead, entry: &Entry, expected: &[(&str, &str)]) {
         let asked = refresh(asking, entry);

@@ -6,11 +6,14 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use super::control::{self, RequestControl};
 use super::freshness::{Reload, WhenStale};
-use super::range::{self, Part};
-use super::rules::ClientControl;
 use super::select::{self, Fit};
 use super::validate::{ETag, Validators};
-use super::{Content, Entry, Freshness, RequestHead, Rules, vary};
+use super::{Content, Entry, Freshness, vary};
+use crate::http::head::RequestHead;
+use crate::http::range::Part;
+use crate::http::range::asked;
+use crate::site::Rules;
+use crate::site::rules::ClientControl;
 
 /// The verdict on reuse. `variant` is an index into the variants given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +248,7 @@ fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &
     if request.method != Method::GET || !freshness.is_fresh() || !ETag::parse(tag.as_bytes()).is_strong() {
         return fetch;
     }
-    if range::asked(&request.headers).is_some() {
+    if asked(&request.headers).is_some() {
         // The first range of an object is fetched as it is asked: who asks for one byte each of many gets no more.
         return select::slice(request, entry, &held).map_or(fetch, Reuse::Slice);
     }

@@ -4,9 +4,13 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::range::{self, Part, Resolved};
+use super::range::{self, Resolved};
 use super::validate::{self, Comparison};
-use super::{Content, Entry, RequestHead, ResponseHead, date};
+use super::{Content, Entry};
+use crate::http::date;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::range::Part;
+use crate::http::range::{Spec, asked};
 
 /// What to send of a stored response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub enum Selection {
     Whole,
     /// 304 without a body.
     NotModified,
-    /// 206 with these ranges of the representation: one → `Content-Range`, more → [`range::Multipart`].
+    /// 206 with these ranges of the representation: one → `Content-Range`, more → [`crate::http::range::Multipart`].
     Partial(Vec<Part>),
     /// 416 with `Content-Range: bytes */length`.
     Unsatisfiable {
@@ -92,8 +96,8 @@ pub fn all_as_part(
     length: Option<u64>,
     received: SystemTime,
 ) -> Option<Part> {
-    let specs = range::asked(&request.headers).filter(|_| request.method == Method::GET)?;
-    let all = [range::Spec::From { first: 0, last: None }];
+    let specs = asked(&request.headers).filter(|_| request.method == Method::GET)?;
+    let all = [Spec::From { first: 0, last: None }];
     let none = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"none");
     let gives_ranges = !response.headers.get(header::ACCEPT_RANGES).is_some_and(none);
     let heeded = request
@@ -133,11 +137,11 @@ fn demands_another(request: &RequestHead, entry: &Entry) -> bool {
 }
 
 /// The ranges to heed: of a GET, and with an `If-Range` only if that holds (RFC 9110 §14.2, §13.1.5).
-fn heeded(request: &RequestHead, entry: &Entry) -> Option<Vec<range::Spec>> {
+fn heeded(request: &RequestHead, entry: &Entry) -> Option<Vec<Spec>> {
     if request.method != Method::GET {
         return None;
     }
-    let specs = range::asked(&request.headers)?;
+    let specs = asked(&request.headers)?;
     let holds = |condition: &HeaderValue| {
         validate::if_range_holds(condition.as_bytes(), &entry.head.headers, entry.received)
     };
@@ -159,7 +163,7 @@ fn of_whole(request: &RequestHead, entry: &Entry, length: u64) -> Selection {
 /// The ranges asked for, if the part holds every byte of them. Without a known length only its own offsets count.
 fn of_part(request: &RequestHead, entry: &Entry, held: &Part) -> Option<Vec<Part>> {
     let specs = heeded(request, entry)?;
-    let bounded = |spec: &range::Spec| matches!(spec, range::Spec::From { last: Some(_), .. });
+    let bounded = |spec: &Spec| matches!(spec, Spec::From { last: Some(_), .. });
     let length = match held.complete {
         Some(complete) => complete,
         None if specs.iter().all(bounded) => u64::MAX,
@@ -184,8 +188,9 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{get, request, response, stored, stored_response};
+    use super::super::testing::{stored, stored_response};
     use super::*;
+    use crate::http::testing::{get, request, response};
 
     const ETAG: (&str, &str) = ("etag", "\"a\"");
     const MODIFIED: (&str, &str) = ("last-modified", "Thu, 01 Jan 1970 00:10:00 GMT");
@@ -213,13 +218,13 @@ mod tests {
             (("x", "y"), 200, false),
         ] {
             let response = response(status, &[ETAG, MODIFIED]);
-            let now = crate::policy::testing::at(1000);
+            let now = crate::http::testing::at(1000);
             assert_eq!(stands_for(&get(&[asking]), &response, now), expected, "{asking:?} {status}");
             assert!(!stands_for(&request("POST", "http://a.example/", &[asking]), &response, now));
         }
         let undated = response(200, &[ETAG]);
         let asking = get(&[("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")]);
-        assert!(!stands_for(&asking, &undated, crate::policy::testing::at(1000)), "without Last-Modified");
+        assert!(!stands_for(&asking, &undated, crate::http::testing::at(1000)), "without Last-Modified");
     }
 
     #[test]
@@ -227,7 +232,7 @@ mod tests {
         let check = |range: &str, more: &[(&str, &str)], fields: &[(&str, &str)], length, expected: bool| {
             let asking = get(&[&[("range", range)], more].concat());
             let head = response(200, &[&[ETAG], fields].concat());
-            let found = all_as_part(&asking, &head, length, crate::policy::testing::at(1000));
+            let found = all_as_part(&asking, &head, length, crate::http::testing::at(1000));
             assert_eq!(
                 found.map(|part| part.is_all()),
                 expected.then_some(true),
@@ -244,7 +249,7 @@ mod tests {
         check("foo=0-", &[], &[], Some(9), false);
         let head = response(404, &[]);
         assert_eq!(
-            all_as_part(&get(&[("range", "bytes=0-")]), &head, Some(9), crate::policy::testing::at(1)),
+            all_as_part(&get(&[("range", "bytes=0-")]), &head, Some(9), crate::http::testing::at(1)),
             None
         );
     }

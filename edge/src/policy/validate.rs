@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::date;
+use crate::http::date;
 
 /// How entity tags are compared (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,8 +190,8 @@ fn likeness_by_date(stored: &HeaderMap, newer: &HeaderMap) -> Likeness {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, fields};
     use super::*;
+    use crate::http::testing::{at, fields};
 
     #[test]
     fn if_none_match_compares_weakly_over_lists() {

@@ -4,7 +4,10 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::{Entry, RequestHead, ResponseHead, control, date};
+use super::Entry;
+use crate::http::date;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::{field, list};
 
 /// What `Vary` says, over all its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub const MAX_FIELDS: usize = 16;
 /// What the `Vary` of `response` says.
 pub fn of(response: &ResponseHead) -> Vary {
     let mut fields = Vec::new();
-    for element in control::elements(&response.headers, &header::VARY) {
+    for element in list::elements(&response.headers, &header::VARY) {
         match HeaderName::from_bytes(element) {
             _ if element == b"*" => return Vary::Star,
             Ok(name) => fields.push(name),
@@ -72,7 +75,7 @@ fn speaks(entry: &Entry, request: &RequestHead) -> bool {
 
 /// The language with the highest weight, if it is alone there and not `*`.
 fn most_preferred(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let ranges = control::elements(headers, &header::ACCEPT_LANGUAGE).map(weighted);
+    let ranges = list::elements(headers, &header::ACCEPT_LANGUAGE).map(field::weighted);
     let mut ranges: Vec<(u16, Vec<u8>)> = ranges.map(|(name, weight)| (weight, name)).collect();
     ranges.sort_unstable_by(|a, b| b.cmp(a));
     let (weight, name) = ranges.first()?;
@@ -91,7 +94,7 @@ impl Selecting {
     pub fn of(request: &RequestHead, response: &ResponseHead) -> Self {
         let Vary::Fields(names) = of(response) else { return Self::default() };
         let valued = |name: HeaderName| {
-            let value = normal(&request.headers, &name);
+            let value = field::normal(&request.headers, &name);
             (name, value)
         };
         Self { fields: names.into_iter().map(valued).collect() }
@@ -99,7 +102,7 @@ impl Selecting {
 
     /// Whether `request` has the same values.
     pub fn matches(&self, request: &RequestHead) -> bool {
-        self.fields.iter().all(|(name, value)| normal(&request.headers, name) == *value)
+        self.fields.iter().all(|(name, value)| field::normal(&request.headers, name) == *value)
     }
 
     /// The names of the fields, sorted.
@@ -114,76 +117,19 @@ impl Selecting {
 
     fn matches_but_for(&self, request: &RequestHead, free: &HeaderName) -> bool {
         let equal = |(name, value): &(HeaderName, Option<Vec<u8>>)| {
-            name == free || normal(&request.headers, name) == *value
+            name == free || field::normal(&request.headers, name) == *value
         };
         self.names().any(|name| name == free) && self.fields.iter().all(equal)
     }
-}
-
-/// A field's value over all its lines, without what means nothing: space round commas, and for lists of weighted names
-/// case, order, empty elements and a weight of 1 (RFC 9111 §4.1, RFC 9110 §12.4). In other fields an empty element
-/// may mean something: what was made for `a,` must not answer `a`. None if the field is absent.
-pub fn normal(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    if !headers.contains_key(name) {
-        return None;
-    }
-    if !is_weighted(name) {
-        let lines = headers.get_all(name).into_iter().flat_map(|line| control::split_all(line.as_bytes()));
-        return Some(lines.collect::<Vec<_>>().join(&b','));
-    }
-    let mut elements: Vec<Vec<u8>> =
-        control::elements(headers, name).map(|element| unweighted(weighted(element))).collect();
-    elements.sort_unstable();
-    Some(elements.join(&b','))
-}
-
-fn is_weighted(name: &HeaderName) -> bool {
-    [header::ACCEPT_LANGUAGE, header::ACCEPT_ENCODING, header::ACCEPT_CHARSET].contains(name)
-}
-
-/// A name in lower case and its weight in thousandths.
-fn weighted(element: &[u8]) -> (Vec<u8>, u16) {
-    let mut parts = element.splitn(2, |&byte| byte == b';').map(<[u8]>::trim_ascii);
-    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-    match parts.next() {
-        None => (name, 1000),
-        Some(parameter) => match weight(parameter) {
-            Some(weight) => (name, weight),
-            // Not a weight: keep it, so that it is compared.
-            None => ([name.as_slice(), parameter].join(&b';'), 0),
-        },
-    }
-}
-
-fn unweighted((mut name, weight): (Vec<u8>, u16)) -> Vec<u8> {
-    if weight < 1000 {
-        name.extend_from_slice(format!(";q={weight}").as_bytes());
-    }
-    name
-}
-
-/// `q=0.5` → 500 (RFC 9110 §12.4.2).
-fn weight(parameter: &[u8]) -> Option<u16> {
-    let value = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
-    let (whole, fraction) = match value {
-        [whole @ (b'0' | b'1')] => (whole, &[][..]),
-        [whole @ (b'0' | b'1'), b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return None,
-    };
-    let mut thousandths = u16::from(whole - b'0');
-    for place in 0..3 {
-        let digit = fraction.get(place).copied().unwrap_or(b'0');
-        thousandths = thousandths * 10 + u16::from(digit.is_ascii_digit().then(|| digit - b'0')?);
-    }
-    (thousandths <= 1000).then_some(thousandths)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{get, response, stored_for};
+    use super::super::testing::stored_for;
     use super::*;
+    use crate::http::testing::{get, response};
 
     /// Whether what was stored for `first` with this `Vary` answers `second`.
     fn check(vary: &[&str], first: &[(&str, &str)], second: &[(&str, &str)], expected: bool) {

@@ -4,10 +4,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::body::Body;
 use super::gate::Refusal;
+use crate::http::head::ResponseHead;
 use crate::metrics::Outcome;
 use crate::origin::Unanswered;
+use crate::policy::Freshness;
 use crate::policy::headers::status::ProxyError;
-use crate::policy::{Freshness, ResponseHead};
 
 /// One answer, and how it came about.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::gate::Sending;
 use crate::flight::Reader;
 use crate::flight::log::BrokenOff;
+use crate::http::range::{Multipart, Part};
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
-use crate::policy::range::{Multipart, Part};
 use crate::store::{Gone, Object, Reading};
 
 /// A body on its way to a client, counted as it goes.

@@ -16,15 +16,16 @@ use super::answer::Answer;
 use super::body::Body;
 use super::handler::{Edge, Exchange};
 use super::held;
-use crate::flight::{self, Company, Fetch, Own, Part, Plan, Reader, Role, StandIn, Standing, Terms};
-use crate::key;
+use crate::flight::{self, Company, Fetch, Own, Participation, Plan, Reader, Role, StandIn, Standing, Terms};
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::Outcome;
 use crate::origin::{Answered, Early, RequestBody, Retry, Unanswered};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, deliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
 use crate::policy::validate::Validators;
-use crate::policy::{self, Admit, Forward, RequestHead, ResponseHead, Reuse};
+use crate::policy::{self, Admit, Forward, Reuse};
+use crate::site::key;
 use crate::store::{Mode, Object, Scope, Ticket, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -113,8 +114,8 @@ enum Shared {
     Not(Next),
 }
 
-fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Part, why: Forward) -> Shared {
-    let Part { verdict, reader, role, standing } = part;
+fn share(edge: &Arc<Edge>, exchange: &Exchange, part: Participation, why: Forward) -> Shared {
+    let Participation { verdict, reader, role, standing } = part;
     let leads = role == Role::Leader;
     let answer = match verdict {
         flight::Verdict::Filling(filling) => {

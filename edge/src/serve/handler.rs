@@ -17,15 +17,18 @@ use super::{forward, held, target};
 use crate::clock::{Clock, monotonic};
 use crate::config::{Limits, Sites};
 use crate::flight::{FetchSite, Flights, Plan};
-use crate::key::{Key, key, normal_path};
+use crate::http::head::RequestHead;
+use crate::http::path;
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
+use crate::policy::encoding;
 use crate::policy::headers::origin;
 use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
-use crate::policy::sender::{Sender, sender};
-use crate::policy::{self, Forward, RequestHead, Reuse, Staleness};
-use crate::policy::{encoding, rewrite};
+use crate::policy::{self, Forward, Reuse, Staleness};
+use crate::site::key::{Key, key};
+use crate::site::rewrite;
+use crate::site::sender::{Sender, sender};
 use crate::store::Store;
 use crate::watch::Watch;
 
@@ -160,7 +163,7 @@ fn elsewhere(Exchange { request, site, .. }: &Exchange) -> Option<Answer> {
     if site.site.redirects.is_empty() {
         return None;
     }
-    let path = normal_path(&request.uri);
+    let path = path::normal(request.uri.path());
     let query = request.uri.query();
     site.site.redirects.iter().find_map(|redirect| {
         let head = redirect.head(redirect.location(&path, query)?);

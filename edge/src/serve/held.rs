@@ -9,11 +9,12 @@ use super::body::Body;
 use super::handler::{Edge, Exchange};
 use crate::flight::log::Unkept;
 use crate::flight::{Cut, Filling, Reader, Role};
+use crate::http::head::ResponseHead;
+use crate::http::range::{Multipart, Part};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
 use crate::policy::headers::status::{CacheStatus, Verdict};
-use crate::policy::range::{Multipart, Part};
-use crate::policy::{self, Content, Freshness, ResponseHead, Selection};
+use crate::policy::{self, Content, Freshness, Selection};
 use crate::store::Object;
 
 /// An answer from a stored object: all of it, or what the client's conditions and ranges leave of it.

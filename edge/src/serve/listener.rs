@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::body::Body;
 use super::gate::{Gate, Turns};
 use super::handler::{Edge, Peer, handle};
-use super::io::Patient;
+use crate::serve::patient_stream::Patient;
 use crate::watch::Watch;
 
 /// What all listeners and connections share.

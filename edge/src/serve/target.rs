@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
-use crate::policy::sender::Scheme;
+use crate::site::sender::Scheme;
 
 /// Why a sound request is not for this listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -216,9 +216,10 @@ mod tests {
 
     use super::*;
     use crate::config::{Cache, Eviction};
-    use crate::key::{Key, KeyRules};
-    use crate::policy::testing::{at, get, response};
-    use crate::policy::{Admit, Entry, Rules, admit};
+    use crate::http::testing::{at, get, response};
+    use crate::policy::{Admit, Entry, admit};
+    use crate::site::Rules;
+    use crate::site::key::{Key, KeyRules};
     use crate::store::{Mode, Scope, Store};
 
     const BYTES: u64 = 100_000;
@@ -230,7 +231,7 @@ mod tests {
     fn key(path: usize) -> Key {
         let request = get(&[]);
         let uri = format!("http://a/{path}").parse().unwrap();
-        crate::key::key(&crate::policy::RequestHead { uri, ..request }, &KeyRules::default())
+        crate::site::key::key(&crate::http::head::RequestHead { uri, ..request }, &KeyRules::default())
     }
 
     /// Stores an object with this body.

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::body::Body;
 use super::purge::Epoch;
-use crate::key::Key;
 use crate::policy::Entry;
+use crate::site::key::Key;
 
 /// A stored response: what policy knows of it, and its body.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use super::object::{Object, Variants};
-use crate::key::{Key, KeyRules};
+use crate::site::key::{Key, KeyRules};
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Body, Object};
 use crate::config::{Cache, Eviction};
-use crate::policy::testing::{at, get, response};
-use crate::policy::{Admit, Entry, Rules, admit};
+use crate::http::testing::{at, get, response};
+use crate::policy::{Admit, Entry, admit};
+use crate::site::Rules;
 
 /// An object with this body that no store has.
 pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {

@@ -2,9 +2,10 @@ use std::hash::{BuildHasher, Hasher};
 
 use super::*;
 use crate::config::Cache as Bounds;
-use crate::key::{KeyRules, key};
-use crate::policy::testing::{at, request, response};
-use crate::policy::{Admit, Entry, Rules, admit};
+use crate::http::testing::{at, request, response};
+use crate::policy::{Admit, Entry, admit};
+use crate::site::Rules;
+use crate::site::key::{KeyRules, key};
 
 fn name(path: &str) -> Key {
     key(&request("GET", &format!("http://a.example{path}"), &[]), &KeyRules::default())

@@ -3,13 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use verge_edge::key::{Keep, KeyRules, Order, Query, key};
+use verge_edge::http::head::{RequestHead, ResponseHead};
 use verge_edge::policy::encoding::{self, Coding};
 use verge_edge::policy::headers::origin::{self, Ask, Hop};
 use verge_edge::policy::headers::{end_to_end, received};
-use verge_edge::policy::pattern::PathPattern;
-use verge_edge::policy::{Admit, Entry, RequestHead, ResponseHead, Reuse, Rules, admit, reuse, select, tags};
+use verge_edge::policy::{Admit, Entry, Reuse, admit, reuse, select};
 use verge_edge::serve::gate::framing::Framing;
+use verge_edge::site::key::{Keep, KeyRules, Order, Query, key};
+use verge_edge::site::pattern::PathPattern;
+use verge_edge::site::{Rules, tags};
 
 use super::rig::{Origin, Rig, response};
 

@@ -400,7 +400,7 @@ fn body(version: u64) -> String {
 }
 
 fn date(secs: u64) -> String {
-    let value = verge_edge::policy::date::format(UNIX_EPOCH + Duration::from_secs(secs));
+    let value = verge_edge::http::date::format(UNIX_EPOCH + Duration::from_secs(secs));
     value.to_str().unwrap().to_owned()
 }
 

@@ -8,10 +8,10 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::encode::{Encoder, FLUSH_AFTER, Work};
+use crate::http::range::Part;
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
-use crate::policy::range::Part;
 
 /// A body that arrives.
 pub(super) struct Arriving {

@@ -11,11 +11,12 @@ use super::encode::Encoder;
 use super::keep::Storing;
 use crate::flight::Fetch;
 use crate::flight::verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
-use crate::key;
+use crate::http::head::ResponseHead;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::freshness::WhenStale;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::{self, Admit, Content, Entry, Failure, Freshened, Lifetime, ResponseHead, encoding};
+use crate::policy::{self, Admit, Content, Entry, Failure, Freshened, Lifetime, encoding};
+use crate::site::key;
 use crate::store::{Mode, Object, Put};
 
 /// Why there is no response.

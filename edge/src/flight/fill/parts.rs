@@ -9,10 +9,10 @@ use super::Task;
 use super::arriving::Arriving;
 use super::keep::Storing;
 use crate::flight::verdict::{Cut, Filling};
+use crate::http::range::{Part, part};
 use crate::origin::{Answered, Retry};
 use crate::policy;
 use crate::policy::headers::origin::Ask;
-use crate::policy::range::{self, Part};
 use crate::store::Object;
 
 impl Task {
@@ -32,7 +32,7 @@ impl Task {
         let head = self.head_of(&answered);
         let holds = match head.status {
             StatusCode::OK => true,
-            StatusCode::PARTIAL_CONTENT => range::part(&head).is_some_and(|part| part.holds(slice)),
+            StatusCode::PARTIAL_CONTENT => part(&head).is_some_and(|part| part.holds(slice)),
             _ => false,
         };
         let length = answered.response.body().size_hint().exact();

@@ -5,9 +5,11 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{Freshened, freshen};
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::policy::headers::origin::CONDITIONS;
 use crate::policy::reuse::has_body;
-use crate::policy::{Content, Entry, RequestHead, ResponseHead, Rules, control};
+use crate::policy::{Content, Entry, control};
+use crate::site::Rules;
 
 /// What a response to a forwarded HEAD does to the stored GET.
 #[derive(Clone, Debug)]
@@ -107,7 +109,8 @@ impl HeadEffect {
 mod tests {
     use super::super::tests::STORED;
     use super::*;
-    use crate::policy::testing::{at, request, response, stored};
+    use crate::http::testing::{at, request, response};
+    use crate::policy::testing::stored;
 
     #[test]
     fn head_updates_what_it_describes() {

@@ -6,8 +6,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use super::status::{CacheStatus, Fetch, Verdict};
 use super::{append, via};
-use crate::policy::range::Part;
-use crate::policy::{Entry, Freshness, ResponseHead, Selection, date};
+use crate::http::date;
+use crate::http::head::ResponseHead;
+use crate::http::range::Part;
+use crate::policy::{Entry, Freshness, Selection};
 
 /// A response passed on from the origin, received at `received` in HTTP `version`.
 pub fn passed(
@@ -37,7 +39,7 @@ pub fn all_as_part(response: &ResponseHead, part: Part) -> ResponseHead {
 }
 
 /// A response from a stored entry: the status and fields for `selection`, with `Age` (RFC 9111 §4). `Content-Length` is
-/// there for what has a fixed one; for several ranges, [`crate::policy::range::Multipart`] has type and length.
+/// there for what has a fixed one; for several ranges, [`crate::http::range::Multipart`] has type and length.
 pub fn reused(
     entry: &Entry,
     selection: &Selection,
@@ -117,9 +119,10 @@ fn unsatisfiable(stored: &HeaderMap, length: u64) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::{at, response, stored};
+    use super::super::super::testing::stored;
     use super::super::status::Kept;
     use super::*;
+    use crate::http::testing::{at, response};
     use crate::policy::Forward;
 
     fn reused_as(selection: &Selection) -> ResponseHead {

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::{append, via};
+use crate::http::head::RequestHead;
+use crate::http::list;
 use crate::policy::range::{self, Sent, Wanted};
-use crate::policy::{RequestHead, control, validate::Validators};
+use crate::policy::validate::Validators;
 
 /// What this hop knows about itself and the connection a request came on.
 #[derive(Clone, Debug)]
@@ -261,7 +263,7 @@ const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// RFC 8586 §2: a member is an identifier and parameters. The field counts even if a `Connection` names it.
 fn has_looped(headers: &HeaderMap, name: &str) -> bool {
-    control::elements(headers, &CDN_LOOP).any(|member| {
+    list::elements(headers, &CDN_LOOP).any(|member| {
         let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
         id.trim_ascii().eq_ignore_ascii_case(name.as_bytes())
     })
@@ -269,8 +271,8 @@ fn has_looped(headers: &HeaderMap, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::request;
     use super::*;
+    use crate::http::testing::request;
 
     const HOP: Hop<'_> = Hop {
         name: "edge-1",

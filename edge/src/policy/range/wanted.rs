@@ -5,8 +5,9 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{JOIN_GAP_BYTES, Spec, asked};
-use crate::policy::RequestHead;
+use super::JOIN_GAP_BYTES;
+use crate::http::head::RequestHead;
+use crate::http::range::{Spec, asked};
 
 /// What of a representation a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ fn joined(specs: &[Spec]) -> Option<Spec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::request;
+    use crate::http::testing::request;
 
     fn check(range: &str, expected: Option<&str>) {
         let asking = request("GET", "http://a.example/", &[("range", range)]);

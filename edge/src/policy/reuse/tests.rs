@@ -1,6 +1,7 @@
-use super::super::pattern::PathPattern;
-use super::super::testing::{at, get, request, response, stored, stored_for, stored_response};
+use super::super::testing::{stored, stored_for, stored_response};
 use super::*;
+use crate::http::testing::{at, get, request, response};
+use crate::site::pattern::PathPattern;
 
 /// The verdict in words: the label, its reason, and the status of a refusal.
 fn words(verdict: &Reuse) -> String {

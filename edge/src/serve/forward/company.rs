@@ -2,11 +2,13 @@
 
 use http::header;
 
-use crate::flight::{self, Company, Part, Plan, Reader, Role, Terms};
+use crate::flight::{self, Company, Participation, Plan, Reader, Role, Terms};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::range::Spec;
 use crate::policy::freshness::WhenStale;
 use crate::policy::headers::status::ProxyError;
-use crate::policy::range::{self, Spec, Wanted};
-use crate::policy::{Content, Entry, RequestHead, ResponseHead, Selecting};
+use crate::policy::range::{self, Wanted};
+use crate::policy::{Content, Entry, Selecting};
 use crate::store::Variants;
 
 /// What a request does whom a fetch does not answer.
@@ -72,7 +74,7 @@ fn is_validated_always(entry: &Entry) -> bool {
 /// was just closing, or its task, or it met an error that may be its request's own. No request of its followers was sent
 /// yet, so one of them leads the others once more; an origin that cannot be reached, or is too slow, is not tried again
 /// by each.
-pub(super) fn is_for_its_leader(part: &Part) -> bool {
+pub(super) fn is_for_its_leader(part: &Participation) -> bool {
     let passing = match &part.verdict {
         flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why) => {
             matches!(why.error, ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError)

@@ -7,9 +7,10 @@ use http::{HeaderMap, Method, header};
 use super::super::answer::Answer;
 use super::super::handler::{Edge, Exchange};
 use crate::flight::{Role, StandIn};
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::freshness::WhenStale;
-use crate::policy::{self, Admit, Failure, Forward, HeadEffect, RequestHead, ResponseHead, encoding};
+use crate::policy::{self, Admit, Failure, Forward, HeadEffect, encoding};
 use crate::store::{Mode, Object, Ticket};
 
 /// Asks the origin. If that fails, `held` may stand in, as for a GET.

@@ -13,8 +13,9 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use crate::key::Key;
-use crate::policy::tags::{self, Tags};
+use crate::site::key::Key;
+use crate::site::tags;
+use crate::site::tags::Tags;
 
 /// What becomes of what is purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

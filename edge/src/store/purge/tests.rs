@@ -4,15 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Cache, Eviction};
-use crate::policy::testing::{at, fields, get, response};
-use crate::policy::{Admit, Entry, Rules, admit};
+use crate::http::testing::{at, fields, get, response};
+use crate::policy::{Admit, Entry, admit};
+use crate::site::Rules;
 use crate::store::{Body, Budget, Put, Store};
 
 fn key(url: &str, tenant: &str) -> Key {
     let rules = KeyRules { headers: vec![http::HeaderName::from_static("x-tenant")], ..KeyRules::default() };
     let mut request = get(&[("x-tenant", tenant)]);
     request.uri = url.parse().unwrap();
-    crate::key::key(&request, &rules)
+    crate::site::key::key(&request, &rules)
 }
 
 fn object(tags: &str, site: usize, ticket: &Ticket) -> Arc<Object> {

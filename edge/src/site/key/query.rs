@@ -1,6 +1,6 @@
 //! How a query takes part in the key. The origin gets it as sent, whatever the key leaves out.
 
-use super::path;
+use crate::http::path;
 
 /// How the query takes part in the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

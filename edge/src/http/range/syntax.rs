@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Part, Spec};
-use crate::policy::{ResponseHead, control};
+use crate::http::head::ResponseHead;
+use crate::http::list;
+use crate::http::range::{Part, Spec};
 
 /// A field with more ranges than this is ignored: no client needs them, and each costs work.
 pub const MAX_SPECS: usize = 64;
@@ -20,7 +21,7 @@ pub fn asked(headers: &HeaderMap) -> Option<Vec<Spec>> {
     if !line[..equals].eq_ignore_ascii_case(b"bytes") {
         return None;
     }
-    let elements: Vec<&[u8]> = control::split(&line[equals + 1..]).take(MAX_SPECS + 1).collect();
+    let elements: Vec<&[u8]> = list::split(&line[equals + 1..]).take(MAX_SPECS + 1).collect();
     if elements.is_empty() || elements.len() > MAX_SPECS {
         return None;
     }
@@ -74,8 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::range::resolve;
-    use crate::policy::testing::{fields, response};
+    use crate::http::testing::{fields, response};
 
     #[test]
     fn what_is_not_valid_is_ignored() {
@@ -124,9 +124,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(text in "[ -~]{0,40}", length in any::<u64>()) {
-            let specs = asked(&fields(&[("range", &format!("bytes={text}"))]));
-            let _ = specs.map(|specs| resolve(&specs, length));
+        fn no_bytes_panic(text in "[ -~]{0,40}") {
+            let _ = asked(&fields(&[("range", &format!("bytes={text}"))]));
             let _ = part(&response(206, &[("content-range", &format!("bytes {text}"))]));
         }
     }

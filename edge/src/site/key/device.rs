@@ -55,7 +55,7 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::testing::fields;
+    use crate::http::testing::fields;
 
     #[test]
     fn classes() {

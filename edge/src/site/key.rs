@@ -8,7 +8,6 @@
 //! a key of which the origin could make different things. Only a site's own rules leave more out.
 
 mod device;
-mod path;
 mod query;
 
 use std::fmt;
@@ -17,11 +16,10 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Uri, header};
 
 pub use device::{Class, Device};
-pub use path::without_dot_segments;
-pub(crate) use path::{hides_segments, loosest_reading};
 pub use query::{Keep, Order, Query};
 
-use crate::policy::{RequestHead, vary};
+use crate::http::head::RequestHead;
+use crate::http::{field, path};
 
 /// The name under which a request's response is stored. Compare all of it on a hit; its hash alone is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +53,7 @@ pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
     parts.url(&request.uri, rules);
     for name in &rules.headers {
         parts.add(name.as_str().as_bytes());
-        parts.add_option(vary::normal(&request.headers, name).as_deref());
+        parts.add_option(field::normal(&request.headers, name).as_deref());
     }
     for name in &rules.cookies {
         parts.add(name.as_bytes());
@@ -78,7 +76,7 @@ pub fn target(uri: &Uri) -> PathAndQuery {
 /// What beside the URL is in the key of `request`, by name, for people: fields, cookies and the device.
 pub fn ingredients(request: &RequestHead, rules: &KeyRules) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let value = |name| vary::normal(&request.headers, name).map_or_else(|| "(absent)".into(), |v| text(&v));
+    let value = |name| field::normal(&request.headers, name).map_or_else(|| "(absent)".into(), |v| text(&v));
     let headers = rules.headers.iter().map(|name| (name.to_string(), value(name)));
     let cookies = rules.cookies.iter().map(|name| {
         (format!("cookie {name}"), text(&cookie_values(&request.headers, name).join(&b"; "[..])))
@@ -86,11 +84,6 @@ pub fn ingredients(request: &RequestHead, rules: &KeyRules) -> Vec<(String, Stri
     let device = (rules.device == Device::Keyed)
         .then(|| ("device".to_owned(), Class::of(&request.headers).as_str().to_owned()));
     headers.chain(cookies).chain(device).collect()
-}
-
-/// The path in normal form: the one in the key, that the origin is asked for and that a site's rules are about.
-pub fn normal_path(uri: &Uri) -> String {
-    path::normal(uri.path())
 }
 
 /// Parts, each behind its length: four bytes, the highest first.
@@ -206,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::testing::request;
+    use crate::http::testing::request;
 
     fn key_of(uri: &str, fields: &[(&str, &str)], rules: &KeyRules) -> Key {
         key(&request("GET", uri, fields), rules)

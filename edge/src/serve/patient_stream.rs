@@ -15,8 +15,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::queue;
 use crate::metrics::Metrics;
+use crate::serve::send_queue;
 use crate::watch::Watch;
 
 /// A connection whose client must take what is written.
@@ -70,7 +70,7 @@ impl Patient {
     /// Ready when the client is too slow.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if self.queued.is_none() {
-            self.queued = queue::unacknowledged(&self.io);
+            self.queued = send_queue::unacknowledged(&self.io);
         }
         loop {
             let slow = ready!(self.watch.poll_slow(cx));
@@ -89,7 +89,7 @@ impl Patient {
 
     /// Bytes that the client has taken since it was last looked at; none where the kernel does not say.
     fn taken(&mut self) -> usize {
-        let queued = queue::unacknowledged(&self.io);
+        let queued = send_queue::unacknowledged(&self.io);
         let before = std::mem::replace(&mut self.queued, queued);
         before.zip(queued).map_or(0, |(before, now)| before.saturating_sub(now))
     }

@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use verge_edge::admin::Token;
 use verge_edge::config;
 
-use super::Failed;
+use crate::command::Failed;
 
 /// Which edge.
 #[derive(Debug, clap::Args)]
-pub(super) struct Desk {
+pub(super) struct WhichEdge {
     /// The edge's config: says where its admin listener and its token are
     #[arg(long, value_name = "FILE", default_value = "edge.toml")]
     pub(super) config: PathBuf,
@@ -34,7 +34,7 @@ pub(super) struct Desk {
 
 /// A running edge's admin listener.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct AdminClient {
     address: SocketAddr,
     token: Token,
 }
@@ -46,8 +46,8 @@ const MAX_WAIT: Duration = Duration::from_secs(120);
 /// An answer is a sentence or a list of variants with their fields.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 
-impl Desk {
-    pub(super) fn line(&self) -> Result<Line, Failed> {
+impl WhichEdge {
+    pub(super) fn client(&self) -> Result<AdminClient, Failed> {
         let (address, path) = match (self.admin, &self.token_file) {
             (Some(address), Some(path)) => (address, path.clone()),
             (_, path) => {
@@ -59,11 +59,11 @@ impl Desk {
         };
         let unreadable =
             |error| Failed::because(format!("cannot read the token file {}: {error}", path.display()));
-        Ok(Line { address, token: Token::read(&path).map_err(unreadable)? })
+        Ok(AdminClient { address, token: Token::read(&path).map_err(unreadable)? })
     }
 }
 
-impl Line {
+impl AdminClient {
     /// Asks with JSON, for JSON.
     pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use super::control;
+use crate::http::list;
 
 /// Who sent a request, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// The nearest address that is no trusted proxy's; the farthest proxy's if there is none, or what it wrote is no address.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let written: Vec<&[u8]> = control::elements(headers, &FORWARDED_FOR).collect();
+    let written: Vec<&[u8]> = list::elements(headers, &FORWARDED_FOR).collect();
     let mut nearest = peer;
     for element in written.into_iter().rev() {
         let Some(address) = address(element) else { return nearest };
@@ -75,7 +75,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 
 /// What the nearest proxy wrote.
 fn scheme(headers: &HeaderMap) -> Scheme {
-    match control::elements(headers, &FORWARDED_PROTO).last() {
+    match list::elements(headers, &FORWARDED_PROTO).last() {
         Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => Scheme::Https,
         _ => Scheme::Http,
     }
@@ -95,8 +95,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::fields;
     use super::*;
+    use crate::http::testing::fields;
 
     fn check(peer: &str, sent: &[(&str, &str)], client: &str, scheme: Scheme) {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();

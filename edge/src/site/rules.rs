@@ -2,10 +2,10 @@
 
 use http::{HeaderName, StatusCode, Uri};
 
-use super::control::MAX_DELTA_SECS;
-use super::pattern::PathPattern;
-use super::{RequestHead, ResponseHead};
-use crate::key;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::path;
+use crate::http::seconds::MAX_DELTA_SECS;
+use crate::site::pattern::PathPattern;
 
 /// One site's caching rules. [`Rules::default`] is what the RFCs ask of a shared cache, and no more.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub enum ClientControl {
 pub enum Parts {
     /// A 206 is passed on and forgotten.
     Leave,
-    /// A 206 with one range is stored as a [`super::range::Part`].
+    /// A 206 with one range is stored as a [`crate::http::range::Part`].
     Store,
 }
 
@@ -117,7 +117,7 @@ impl Rules {
         if self.overrides.is_empty() {
             return None;
         }
-        let path = key::normal_path(uri);
+        let path = path::normal(uri.path());
         self.overrides.iter().find(|rule| rule.covers(status) && rule.path.matches(&path))
     }
 
@@ -126,7 +126,7 @@ impl Rules {
         if self.bypass.is_empty() {
             return false;
         }
-        let readings = [key::normal_path(uri), key::loosest_reading(uri.path())];
+        let readings = [path::normal(uri.path()), path::loosest_reading(uri.path())];
         self.bypass.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
     }
 }

@@ -46,8 +46,8 @@ pub fn is_tag(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::fields;
     use super::*;
+    use crate::http::testing::fields;
 
     fn check(sent: &[(&str, &str)], expected: &[&str]) {
         let headers = fields(sent);

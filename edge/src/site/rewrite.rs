@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::pattern::PathPattern;
-use super::{ResponseHead, tags};
+use crate::http::head::ResponseHead;
+use crate::site::pattern::PathPattern;
+use crate::site::tags;
 
 /// What a site does to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR or LF,
 /// as [`HeaderValue`] cannot.
@@ -109,8 +110,8 @@ impl Redirect {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::fields;
     use super::*;
+    use crate::http::testing::fields;
 
     #[test]
     fn fields_are_removed_then_set_and_tags_end_here() {

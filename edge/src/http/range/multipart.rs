@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::{Part, value};
+use crate::http::range::{Part, value};
 
 /// The body and the fields of a `multipart/byteranges` answer (RFC 9110 §14.6).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::key::Key;
+use crate::site::key::Key;
 
 /// The locks. Nobody holds two.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct KeyLocks {
     hasher: RandomState,
     locks: [Mutex<()>; LOCKS],
 }
@@ -16,13 +16,13 @@ pub(super) struct Turns {
 /// Some times as many as there are threads, so that two rarely meet at one.
 const LOCKS: usize = 64;
 
-impl Default for Turns {
+impl Default for KeyLocks {
     fn default() -> Self {
         Self { hasher: RandomState::new(), locks: std::array::from_fn(|_| Mutex::default()) }
     }
 }
 
-impl Turns {
+impl KeyLocks {
     /// Waits for whoever is at the key.
     pub(super) fn take(&self, key: &Key) -> MutexGuard<'_, ()> {
         let lock = self.hasher.hash_one(key) as usize % LOCKS;

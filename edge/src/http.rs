@@ -1,0 +1,15 @@
+//! HTTP as messages have it (RFC 9110): heads, lists, dates, ranges, structured fields, paths. What they mean to a cache
+//! is [`crate::policy`].
+//!
+//! Invariant: nothing here knows a cache, a site, a clock or a socket, or panics on any bytes.
+
+pub mod date;
+pub mod field;
+pub mod head;
+pub mod list;
+pub mod path;
+pub mod range;
+pub mod seconds;
+pub mod structured;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,13 @@
+//! What an operator decided about one site: plain values that `config` builds, and the pure functions that apply them.
+//!
+//! Invariant: nothing here reads a clock, a socket, a log or a config file.
+
+pub mod key;
+pub mod pattern;
+pub mod reach;
+pub mod rewrite;
+pub mod rules;
+pub mod sender;
+pub mod tags;
+
+pub use rules::Rules;
