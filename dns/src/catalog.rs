@@ -11,6 +11,7 @@ mod folder;
 pub(crate) mod log;
 pub(crate) mod report;
 mod settle;
+mod source;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub use self::folder::FolderError;
 use self::folder::{Content, Read};
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};
-use crate::config::Config;
+use self::source::Source;
 use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::view::{Access, View};
@@ -33,7 +34,7 @@ use crate::zone::set::{Served, Zones};
 use crate::zone::tree::Tree;
 use crate::zone::{Problem, Severity, SourceFile, Zone, address};
 
-/// What the config says about how zones are served.
+/// How zones are served: what the operator chose.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
     pub(crate) rules: Rules,
@@ -41,12 +42,12 @@ pub(crate) struct Terms {
     pub(crate) protocol: Protocol,
 }
 
-/// All zone files that are known, and the last good version of each zone.
+/// Every zone as its source last had it, and the last good version of each.
 pub(crate) struct Catalog {
     paths: Vec<PathBuf>,
     terms: Terms,
     terms_changed: bool,
-    files: BTreeMap<PathBuf, ZoneFile>,
+    files: BTreeMap<Source, ZoneFile>,
     good: HashMap<Name, Good>,
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
@@ -83,24 +84,6 @@ pub(crate) struct Loaded {
 }
 
 impl Terms {
-    pub(crate) fn of(config: &Config) -> Self {
-        Self {
-            rules: Rules {
-                private: config.private.clone(),
-                internal_names: config.internal_names.clone(),
-                internal_zones: config.internal.zones.clone(),
-                unknown_zones: Vec::new(),
-            },
-            access: Access { clients: config.internal.clients.clone() },
-            protocol: Protocol {
-                udp_limit_octets: config.udp.max_payload_octets,
-                nsid: config.nsid.as_ref().map(|text| text.as_bytes().into()),
-                cookies: None,
-                idle_timeout: config.tcp.idle_timeout,
-            },
-        }
-    }
-
     /// With the secrets that server cookies are made of.
     pub(crate) fn with_cookies(mut self, secrets: Option<Secrets>) -> Self {
         self.protocol.cookies = secrets;
@@ -171,9 +154,9 @@ impl Catalog {
         let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
         for found in &all {
-            match old.remove(&found.path) {
+            match old.remove(&found.source) {
                 Some(file) if file.read.is_current(now) => {
-                    self.files.insert(found.path.clone(), file);
+                    self.files.insert(found.source.clone(), file);
                 }
                 before => {
                     let Some(read) = folder::read(found, now) else {
@@ -189,7 +172,7 @@ impl Catalog {
                         }
                         None => changed = true,
                     }
-                    self.files.insert(found.path.clone(), file);
+                    self.files.insert(found.source.clone(), file);
                 }
             }
         }
@@ -203,7 +186,7 @@ impl Catalog {
         for file in self.files.values() {
             let Content::Parsed(parsed) = &file.read.content else { continue };
             match places.get(&parsed.apex) {
-                Some(&at) => candidates[at].also_in(&file.read.path),
+                Some(&at) => candidates[at].also_in(&file.read.source),
                 None => {
                     places.insert(parsed.apex.clone(), candidates.len());
                     candidates.push(self.candidate(file, parsed));
@@ -225,7 +208,7 @@ impl Catalog {
         }
         Candidate {
             apex: parsed.apex.clone(),
-            path: file.read.path.clone(),
+            source: file.read.source.clone(),
             files: file.sources.clone(),
             problems,
             new,
@@ -253,7 +236,7 @@ impl Catalog {
         let change = Change::between(before, good.as_ref());
         let report = ZoneReport {
             apex: candidate.apex.clone(),
-            path: candidate.path.clone(),
+            source: candidate.source.clone(),
             files: candidate.files.clone(),
             state,
             change,

@@ -24,8 +24,12 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use self::place::Place;
+use crate::catalog::Terms;
 use crate::limit::Rates;
 use crate::name::Name;
+use crate::view::Access;
+use crate::world::Protocol;
+use crate::zone::privacy::Rules;
 
 /// All that one server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,27 @@ pub struct Config {
     pub rate_limit: Option<Rates>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// How zones are served. The secrets of cookies are not in the config, only where they are.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            rules: Rules {
+                private: self.private.clone(),
+                internal_names: self.internal_names.clone(),
+                internal_zones: self.internal.zones.clone(),
+                unknown_zones: Vec::new(),
+            },
+            access: Access { clients: self.internal.clients.clone() },
+            protocol: Protocol {
+                udp_limit_octets: self.udp.max_payload_octets,
+                nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
+                cookies: None,
+                idle_timeout: self.tcp.idle_timeout,
+            },
+        }
+    }
 }
 
 /// The inside.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::source::Source;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
 use crate::zone::{Problem, Severity, SourceFile};
@@ -24,8 +25,7 @@ const STAMP_DOUBT: Duration = Duration::from_secs(1);
 /// A zone file that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// As it is opened and as it is shown.
-    pub(super) path: PathBuf,
+    pub(super) source: Source,
     /// Canonical; includes stay in it.
     pub(super) root: PathBuf,
 }
@@ -33,7 +33,7 @@ pub(super) struct Found {
 /// A zone file that was read.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
-    pub(super) path: PathBuf,
+    pub(super) source: Source,
     pub(super) content: Content,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
@@ -84,11 +84,11 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
         let canonical = fs::canonicalize(path).map_err(fault)?;
         if canonical.is_dir() {
             let mut files = list_folder(path, &canonical).map_err(fault)?;
-            files.sort_by(|a, b| a.path.cmp(&b.path));
+            files.sort_by(|a, b| a.source.cmp(&b.source));
             found.append(&mut files);
         } else {
             let root = canonical.parent().unwrap_or(Path::new("/")).to_path_buf();
-            found.push(Found { path: path.clone(), root });
+            found.push(Found { source: Source::File(path.clone()), root });
         }
     }
     Ok(found)
@@ -101,7 +101,7 @@ fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
         // A leading dot is an editor's lock or a file that is being written.
         let is_zone = name.to_str().is_some_and(|name| name.ends_with(SUFFIX) && !name.starts_with('.'));
         if is_zone {
-            files.push(Found { path: folder.join(name), root: root.to_path_buf() });
+            files.push(Found { source: Source::File(folder.join(name)), root: root.to_path_buf() });
         }
     }
     Ok(files)
@@ -109,14 +109,15 @@ fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
 
 /// Reads a zone file and what it includes; none if it is gone by now.
 pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
-    let mut stamps = vec![(found.path.clone(), stamp(&found.path, now))];
-    let content = match apex(&found.path) {
+    let path = found.source.path();
+    let mut stamps = vec![(path.to_path_buf(), stamp(path, now))];
+    let content = match apex(path) {
         Err(problem) => Content::Nameless(problem),
-        Ok(apex) => match read_text(&found.path) {
+        Ok(apex) => match read_text(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                stamps = vec![(found.path.clone(), UNREAD)];
-                Content::Parsed(Box::new(unreadable(apex, &found.path, &error)))
+                stamps = vec![(path.to_path_buf(), UNREAD)];
+                Content::Parsed(Box::new(unreadable(apex, path, &error)))
             }
             Ok(source) => {
                 let mut load = |include: Include<'_>| {
@@ -128,7 +129,7 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
             }
         },
     };
-    Some(Read { path: found.path.clone(), content, stamps })
+    Some(Read { source: found.source.clone(), content, stamps })
 }
 
 impl Read {
@@ -258,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.example.zone");
         fs::write(&path, "1").unwrap();
-        let found = Found { path: path.clone(), root: folder.path().to_path_buf() };
+        let found = Found { source: Source::File(path.clone()), root: folder.path().to_path_buf() };
         let now = crate::clock::system_now();
         let later = now + STAMP_DOUBT * 10;
 
@@ -286,7 +287,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.example.zone");
         fs::create_dir(&path).unwrap();
-        let found = Found { path, root: folder.path().to_path_buf() };
+        let found = Found { source: Source::File(path), root: folder.path().to_path_buf() };
         let read = read(&found, crate::clock::system_now()).unwrap();
         let Content::Parsed(parsed) = read.content else { panic!("the name is good") };
         assert_eq!(parsed.problems[0].code, "unreadable");
@@ -298,7 +299,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let [main, part] = ["a.example.zone", "part"].map(|name| folder.path().join(name));
-        let found = Found { path: main.clone(), root };
+        let found = Found { source: Source::File(main.clone()), root };
         let later = crate::clock::system_now() + STAMP_DOUBT * 10;
         let is_current = || read(&found, later).unwrap().is_current(later);
         fs::create_dir(&main).unwrap();

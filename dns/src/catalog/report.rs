@@ -1,11 +1,12 @@
 //! What a load did, zone by zone: for the log, for `check`, for `explain`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Good;
 use super::changes::differences;
 use super::folder;
+use super::source::Source;
 use crate::name::Name;
 use crate::zone::privacy::Divided;
 use crate::zone::tree::Tree;
@@ -24,7 +25,7 @@ pub(crate) struct Report {
 /// What became of one zone.
 pub(crate) struct ZoneReport {
     pub(crate) apex: Name,
-    pub(crate) path: PathBuf,
+    pub(crate) source: Source,
     pub(crate) files: Vec<SourceFile>,
     pub(crate) state: State,
     pub(crate) change: Change,

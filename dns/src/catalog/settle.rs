@@ -7,9 +7,9 @@
 //! A load costs what its edits can reach: see [`Division`]. All else is the same value as before, and is not checked again.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::source::Source;
 use crate::name::Name;
 use crate::zone::check;
 use crate::zone::privacy::{Divided, Division, Part, Rules, Selection};
@@ -19,7 +19,7 @@ use crate::zone::{Problem, Severity, SourceFile, Zone};
 /// A zone that has a file.
 pub(super) struct Candidate {
     pub(super) apex: Name,
-    pub(super) path: PathBuf,
+    pub(super) source: Source,
     pub(super) files: Vec<SourceFile>,
     /// Of the file and of the zone on its own.
     pub(super) problems: Vec<Problem>,
@@ -70,18 +70,13 @@ struct Judged {
 
 impl Candidate {
     /// A second file for the same zone: neither is believed.
-    pub(super) fn also_in(&mut self, other: &Path) {
+    pub(super) fn also_in(&mut self, other: &Source) {
         self.withheld = self.new.take().or(self.withheld.take());
         self.problems.push(Problem {
             severity: Severity::Error,
             code: "two-files",
             at: None,
-            message: format!(
-                "two files are for the zone {}: {} and {}",
-                self.apex,
-                self.path.display(),
-                other.display()
-            ),
+            message: format!("two files are for the zone {}: {} and {}", self.apex, self.source, other),
             help: Some("remove one of them, or mend its $ORIGIN".to_owned()),
         });
     }

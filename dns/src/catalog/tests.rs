@@ -75,7 +75,7 @@ impl Folder {
 
 /// File name and state of each zone.
 fn states(report: &Report) -> Vec<(String, State)> {
-    report.zones.iter().map(|zone| (file_name(&zone.path), zone.state)).collect()
+    report.zones.iter().map(|zone| (file_name(zone.source.path()), zone.state)).collect()
 }
 
 fn file_name(path: &Path) -> String {

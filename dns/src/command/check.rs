@@ -160,7 +160,7 @@ fn text(report: &Report, warnings: &[Warning], totals: Totals) -> String {
 }
 
 fn summary(zone: &ZoneReport) -> String {
-    let (apex, path) = (&zone.apex, zone.path.display());
+    let (apex, path) = (&zone.apex, &zone.source);
     if zone.state == State::Broken {
         return format!("{apex} ({path}): not served");
     }
@@ -255,7 +255,7 @@ fn document<'a>(report: &'a Report, warnings: &'a [Warning], totals: Totals) -> 
 fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {
     ZoneDocument {
         zone: zone.apex.to_string(),
-        file: zone.path.display().to_string(),
+        file: zone.source.to_string(),
         state: zone.state.as_str(),
         serial: zone.serial,
         names_outside: zone.public.as_ref().map(|tree| tree.len()),

@@ -126,7 +126,7 @@ fn view(from: IpAddr, world: &World, config: Option<&Config>) -> (Which, String)
 fn explain_zone(zone: &ZoneReport) -> ExplainedZone {
     ExplainedZone {
         zone: zone.apex.to_string(),
-        file: zone.path.display().to_string(),
+        file: zone.source.to_string(),
         state: zone.state.as_str(),
         serial: zone.serial,
     }

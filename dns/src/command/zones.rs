@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source};
-use crate::catalog::{Catalog, Loaded, Terms};
+use crate::catalog::{Catalog, Loaded};
 use crate::clock;
 use crate::config::{self, Config};
 
@@ -26,7 +26,7 @@ pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure>
         ([], None) => return Err(Failure::NoZones),
         (given, _) => given.to_vec(),
     };
-    let terms = config.as_ref().map(Terms::of).unwrap_or_default();
+    let terms = config.as_ref().map(Config::terms).unwrap_or_default();
     let loaded = Catalog::new(paths, terms).load(clock::system_now()).map_err(Failure::Folder)?;
     Ok(Zones { config, loaded })
 }

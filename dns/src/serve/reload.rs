@@ -18,7 +18,7 @@ use self::watch::Watch;
 use super::secrets::{self, SecretError};
 use super::sys;
 use crate::catalog::report::Report;
-use crate::catalog::{Catalog, FolderError, Terms, log};
+use crate::catalog::{Catalog, FolderError, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError, Cookies};
 use crate::cookie::Secrets;
@@ -67,7 +67,7 @@ pub(super) fn first(
     config: &Config,
     secrets: Option<Secrets>,
 ) -> Result<(Catalog, World, Report), FolderError> {
-    let terms = Terms::of(config).with_cookies(secrets);
+    let terms = config.terms().with_cookies(secrets);
     let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
     let loaded = catalog.load(clock::system_now())?;
     let world = loaded.world.expect("the first load always makes a world");
@@ -267,7 +267,7 @@ impl Follow {
             tracing::warn!(setting, "a change of this setting needs a restart");
         }
         if new != self.config || secrets != self.secrets {
-            let terms = Terms::of(&new).with_cookies(secrets.clone());
+            let terms = new.terms().with_cookies(secrets.clone());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
             (self.config, self.secrets) = (new, secrets);
             self.mend_watch();
