@@ -23,6 +23,10 @@ use self::reader::Reader;
 use super::{Problem, SourceFile, Zone};
 use crate::name::Name;
 
+/// The code of the error that a file ends within a line: it was cut, or is still being written. A server that waits for
+/// the rest knows it by this.
+pub const UNFINISHED: &str = "unfinished-file";
+
 /// What an `$INCLUDE` asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Include<'a> {

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::mark::{self, Said};
+use super::mark::{self, Found, Said};
 use super::report::Report;
-use super::{Loader, Parsed, directive, duplicate, generate, record};
+use super::{Loader, Parsed, UNFINISHED, directive, duplicate, generate, record};
 use crate::name::Name;
 use crate::zone::text::Fault;
 use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
@@ -116,6 +116,20 @@ impl Reader {
             self.entry(&entry, &mut scope, load);
         }
         self.open.pop();
+        self.unfinished(&scope);
+    }
+
+    /// A text that ends within a line was cut, or is still being written; what would hide a record may be what is missing.
+    fn unfinished(&mut self, scope: &Scope<'_>) {
+        if self.report.is_full() || scope.text.is_empty() || scope.text.ends_with(b"\n") {
+            return;
+        }
+        let ends = scope.text.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
+        let (line, line_start) = ends.fold((1, 0), |(line, _), (at, _)| (line + 1, at + 1));
+        let spot = Spot { start: line_start, len: scope.text.len() - line_start, line, line_start };
+        let message = "the file does not end with a line break; it may still be being written".to_owned();
+        let help = "write the file beside this one and rename it; or add the line break".to_owned();
+        self.report.error(Some(scope.position(spot)), UNFINISHED, message, Some(help));
     }
 
     fn entry(&mut self, entry: &Entry<'_>, scope: &mut Scope<'_>, load: Loader<'_>) {
@@ -142,20 +156,24 @@ impl Reader {
         }
     }
 
-    /// The mark that binds to the entry. A mark that binds to nothing is an error: whoever wrote it relies on it.
+    /// The mark that binds to the entry. A mark that binds to nothing is an error: its author relies on it.
     fn mark(&mut self, entry: &Entry<'_>, ends_record: bool, scope: &Scope<'_>) -> Option<Mark> {
         let mut bound = None;
         for comment in &entry.comments {
-            let at = Some(scope.position(comment.spot));
-            match mark::judge(comment.text) {
-                Said::Nothing => {}
-                Said::Mark(mark) if comment.ends_entry && ends_record => bound = Some(mark),
-                Said::Mark(_) => {
-                    let message = "this mark ends no record".to_owned();
-                    let help = "put it on the last line of the record that it is about".to_owned();
-                    self.report.error(at, "unbound-mark", message, Some(help));
-                }
-                Said::Unknown { message, help } => self.report.error(at, "unknown-mark", message, Some(help)),
+            for Found { span, said } in mark::judge(comment.text) {
+                let spot = Spot { start: comment.spot.start + span.start, len: span.len(), ..comment.spot };
+                let at = Some(scope.position(spot));
+                let (code, message, help) = match said {
+                    Said::Mark(mark) if comment.ends_entry && ends_record => {
+                        match bound.replace(mark).filter(|before| *before != mark) {
+                            None => continue,
+                            Some(_) => conflicting(),
+                        }
+                    }
+                    Said::Mark(_) => unbound(),
+                    Said::Unknown { message, help } => ("unknown-mark", message, help),
+                };
+                self.report.error(at, code, message, Some(help));
             }
         }
         bound
@@ -205,6 +223,16 @@ impl Reader {
 fn most_records(text: &[u8]) -> usize {
     let lines = text.iter().filter(|octet| **octet == b'\n').count() + 1;
     lines.min(text.len() / OCTETS_PER_RECORD)
+}
+
+fn unbound() -> (&'static str, String, String) {
+    let help = "put it on the last line of the record that it is about";
+    ("unbound-mark", "this mark ends no record".to_owned(), help.to_owned())
+}
+
+fn conflicting() -> (&'static str, String, String) {
+    let help = "a record has one of the marks";
+    ("conflicting-marks", "the comment has another mark before this one".to_owned(), help.to_owned())
 }
 
 /// From the first token to the last one on its line.

@@ -72,7 +72,7 @@ fn records_in_every_spelling() {
 #[test]
 fn parentheses_comments_and_line_ends() {
     check(
-        "\u{feff}$TTL 5 ; five\r\n@\tSOA ( ns ; primary\r\n\r\n h (1 ; serial\r\n2 3\r\n) 4 5 )\r\n( a\r\n A ) 192.0.2.1\r\n\tTXT ( \"; (\" ; c )\n b )",
+        "\u{feff}$TTL 5 ; five\r\n@\tSOA ( ns ; primary\r\n\r\n h (1 ; serial\r\n2 3\r\n) 4 5 )\r\n( a\r\n A ) 192.0.2.1\r\n\tTXT ( \"; (\" ; c )\n b )\n",
         "example.com. 5 IN SOA ns.example.com. h.example.com. 1 2 3 4 5
          a.example.com. 5 IN A 192.0.2.1
          a.example.com. 5 IN TXT \"; (\" \"b\"
@@ -184,10 +184,11 @@ fn a_line_after_a_wrong_owner_does_not_get_the_owner_before() {
 #[test]
 fn a_mark_binds_to_the_record_whose_last_line_it_ends() {
     check(
-        "$TTL 1\na A 10.0.0.1 ; verge: public\n A 10.0.0.2 ;verge:internal\n A 10.0.0.3 ; see verge: public\nb TXT ( x\n y ) ; verge: internal\nc TXT x",
+        "$TTL 1\na A 10.0.0.1 ; verge: public\n A 10.0.0.2 ;verge:internal\n A 10.0.0.3 ; see verge\n A 10.0.0.4 ; old box ; verge: public\nb TXT ( x\n y ) ; verge: internal\nc TXT x\n",
         "a.example.com. 1 IN A 10.0.0.1 ; verge: public
          a.example.com. 1 IN A 10.0.0.2 ; verge: internal
          a.example.com. 1 IN A 10.0.0.3
+         a.example.com. 1 IN A 10.0.0.4 ; verge: public
          b.example.com. 1 IN TXT \"x\" \"y\" ; verge: internal
          c.example.com. 1 IN TXT \"x\"
         ",
@@ -195,14 +196,34 @@ fn a_mark_binds_to_the_record_whose_last_line_it_ends() {
 }
 
 #[test]
+fn a_file_without_a_last_line_end_is_still_being_written() {
+    let problem = |place: &str| {
+        format!(
+            "error[unfinished-file] {place} the file does not end with a line break; it may still be being written (write the file beside this one and rename it; or add the line break)\n"
+        )
+    };
+    check(
+        "$TTL 1\na A 192.0.2.1\nb A 192.0.2.2",
+        &(problem("3:1+13") + "a.example.com. 1 IN A 192.0.2.1\nb.example.com. 1 IN A 192.0.2.2\n"),
+    );
+    check("$TTL 1\na A 192.0.2.1\n; é x", &(problem("3:1+5") + "a.example.com. 1 IN A 192.0.2.1\n"));
+    check_files(&[("example.com.zone", b"$INCLUDE inc\n"), ("inc", b"$TTL 1 ")], &problem("1:1:1+7"));
+    check("", "");
+}
+
+#[test]
 fn a_mark_that_binds_to_nothing_is_an_error() {
-    check("$TTL 1 ; verge: public\n; verge: internal\na TXT ( x ; verge: internal\n y )\nb A 10.0.0.1 ; verge: intern\n",
+    check("$TTL 1 ; verge: public\n; verge: internal\na TXT ( x ; verge: internal\n y )\nb A 10.0.0.1 ; verge: intern\nc A 10.0.0.1 ; [verge: internal]\nd A 10.0.0.1 ; verge: public; verge: internal\n",
         "error[unbound-mark] 1:8+15 this mark ends no record (put it on the last line of the record that it is about)
          error[unbound-mark] 2:1+17 this mark ends no record (put it on the last line of the record that it is about)
          error[unbound-mark] 3:11+17 this mark ends no record (put it on the last line of the record that it is about)
          error[unknown-mark] 5:14+15 `verge: intern` is not a mark (did you mean `; verge: internal`?)
+         error[unknown-mark] 6:14+19 a mark is not written like this (did you mean `; verge: internal`?)
+         error[conflicting-marks] 7:29+17 the comment has another mark before this one (a record has one of the marks)
          a.example.com. 1 IN TXT \"x\" \"y\"
          b.example.com. 1 IN A 10.0.0.1
+         c.example.com. 1 IN A 10.0.0.1
+         d.example.com. 1 IN A 10.0.0.1 ; verge: internal
         ");
 }
 
@@ -247,7 +268,7 @@ fn problems_of_an_included_file_are_shown_in_it() {
     check_files(
         &[
             ("example.com.zone", b"$INCLUDE inc\n$INCLUDE none\n$INCLUDE\n$INCLUDE a b c\n"),
-            ("inc", b"\n x A 1\n$INCLUDE inc\n$INCLUDE example.com.zone"),
+            ("inc", b"\n x A 1\n$INCLUDE inc\n$INCLUDE example.com.zone\n"),
         ],
         "error[no-owner] 1:2:2+5 the line begins with a blank, but there is no record before it (begin the line with the name of the record, or with `@`)
          error[not-included] 1:3:10+3 `inc` includes itself

@@ -48,12 +48,12 @@ pub(crate) enum Flaw {
     TooLong,
 }
 
-/// The comment of a line, when it may be a mark.
+/// The comment of a line, when it may hold a mark.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Comment<'a> {
-    /// What follows the semicolons and blanks, up to the end of the line.
+    /// From the semicolon to the end of the line, without blanks at the end.
     pub(crate) text: &'a [u8],
-    /// Where it is, semicolon included.
+    /// Where it is.
     pub(crate) spot: Spot,
     /// Whether it stands on the line that ends the entry.
     pub(crate) ends_entry: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) tokens: Vec<Token<'a>>,
     /// Whether the first line begins with a blank: the owner is that of the record before (RFC 1035 §5.1).
     pub(crate) blank: bool,
-    /// Comments that begin with `verge`, in order.
+    /// Comments that may hold a mark, in order.
     pub(crate) comments: Vec<Comment<'a>>,
     pub(crate) flaws: Vec<(Spot, Flaw)>,
 }
@@ -155,18 +155,15 @@ impl<'a> Lexer<'a> {
         Spot { start, len, line: self.line, line_start: self.line_start }
     }
 
-    /// To the end of the line; kept only when it may be a mark.
+    /// To the end of the line; kept only when it may hold a mark.
     fn comment(&mut self, ends_entry: bool, entry: &mut Entry<'a>) {
         let start = self.at;
         let rest = &self.text[start..];
         let len = rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
         self.at += len;
-        let text = &rest[..len];
-        let lead = text.iter().position(|octet| !matches!(octet, b';' | b' ' | b'\t')).unwrap_or(len);
-        let said = text[lead..].trim_ascii_end();
-        if said.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"verge")) {
-            let spot = self.spot(start, lead + said.len());
-            entry.comments.push(Comment { text: said, spot, ends_entry });
+        let text = rest[..len].trim_ascii_end();
+        if may_hold_mark(text) {
+            entry.comments.push(Comment { text, spot: self.spot(start, text.len()), ends_entry });
         }
     }
 
@@ -243,6 +240,14 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// A first look, so that few comments are read letter by letter: a mark has a colon (or what its author takes for one), or
+/// begins with `verge`.
+fn may_hold_mark(comment: &[u8]) -> bool {
+    let begins = |part: &[u8]| part.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"verge"));
+    comment.iter().any(|octet| matches!(octet, b':' | b'=' | 0x80..))
+        || comment.split(|octet| *octet == b';').any(|part| begins(part.trim_ascii_start()))
+}
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -316,11 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn only_comments_that_may_be_marks_are_kept() {
-        check(b"a ; verge: public\n", &["a ;verge: public"]);
+    fn only_comments_that_may_hold_a_mark_are_kept() {
+        check(b"a ; verge: public\n", &["a ;; verge: public"]);
+        check(b"a ; old ; Verge x\nb ; old verge\n", &["a ;; old ; Verge x", "b"]);
         check(
             b";; Verge:x \r\na ( ; verge: internal\n) b;verge",
-            &[";Verge:x", "a b ;verge: internal inside ;verge"],
+            &[";;; Verge:x", "a b ;; verge: internal inside ;;verge"],
         );
     }
 
