@@ -28,7 +28,9 @@ const DNS: Unit = Unit {
         "answer", "client", "cookie", "ended", "limit", "name", "octets", "rcode", "rdata", "rtype", "view",
         "wire", "world", "zone",
     ],
-    shell: &["admin", "catalog", "clock", "command", "config", "embed", "lib", "main", "metrics", "serve"],
+    shell: &[
+        "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",
+    ],
     inner: &[],
 };
 
@@ -36,7 +38,7 @@ const EDGE: Unit = Unit {
     folder: "edge",
     cores: &["http", "pace", "policy", "site"],
     shell: &[
-        "admin", "clock", "command", "config", "flight", "lib", "main", "metrics", "origin", "serve",
+        "admin", "clock", "command", "config", "flight", "lib", "log", "main", "metrics", "origin", "serve",
         "store", "watch",
     ],
     inner: &[

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Standing};
 
 /// A scraper and a few people; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 64;
@@ -178,8 +178,7 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), is_read) {
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
-        ("/readyz", true) if admin.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
-        ("/readyz", true) => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        ("/readyz", true) => readiness(admin, !exposed || is_authorized(admin, request)),
         ("/metrics", true) if exposed && !is_authorized(admin, request) => unauthorized(),
         ("/metrics", true) => metrics(admin),
         ("/reload", _) if *request.method() != Method::POST => not_allowed("POST"),
@@ -190,6 +189,23 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
         }
         ("/healthz" | "/readyz" | "/metrics", false) => not_allowed("GET, HEAD"),
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and POST /reload\n"),
+    }
+}
+
+/// `may_name` is whether this client may learn the names of zones, which can be hidden (S2).
+fn readiness(admin: &Admin, may_name: bool) -> Response<Full<Bytes>> {
+    let not = |why: String| text(StatusCode::SERVICE_UNAVAILABLE, why);
+    match admin.metrics.standing() {
+        _ if !admin.ready.load(Ordering::Acquire) => not("draining\n".to_owned()),
+        Standing::Good => text(StatusCode::OK, "ready\n"),
+        Standing::NoZone => not("no zone is in service; is there a *.zone file in the folder?\n".to_owned()),
+        Standing::NeverGood(zones) if may_name => {
+            not(format!("never had a good version: {}\n", zones.join(" ")))
+        }
+        Standing::NeverGood(zones) => not(format!("zones that never had a good version: {}\n", zones.len())),
+        Standing::ReloadingFell => {
+            not("reloading ended by a fault and has not succeeded since; see the log\n".to_owned())
+        }
     }
 }
 
@@ -220,11 +236,11 @@ fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-        .body(Full::from(body))
+        .body(Full::new(body.into()))
         .expect("a fixed header is valid")
 }
 
@@ -232,7 +248,10 @@ fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
 
+    use http_body_util::BodyExt as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use crate::metrics::{LoadResult, Served, ServedZone};
 
     fn admin(ready: bool) -> Admin {
         Admin {
@@ -247,7 +266,7 @@ mod tests {
     fn what_changes_something_needs_the_token() {
         for (method, path, token, exposed, expected) in [
             ("GET", "/healthz", None, true, 200),
-            ("HEAD", "/readyz", None, false, 200),
+            ("HEAD", "/readyz", None, false, 503),
             ("GET", "/metrics", None, false, 200),
             ("GET", "/metrics", None, true, 401),
             ("GET", "/metrics", Some("Bearer secret"), true, 200),
@@ -274,6 +293,36 @@ mod tests {
         for (path, expected) in [("/readyz", 503), ("/healthz", 200)] {
             let request = Request::get(path).body(()).unwrap();
             assert_eq!(respond(&admin(false), false, &request).status(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_ready_when_every_zone_is_served_and_reloading_stands() {
+        let served = |states: &[(&str, &'static str)]| Served {
+            generation: 1,
+            zones: states
+                .iter()
+                .map(|&(apex, state)| ServedZone { apex: apex.to_owned(), state, serial: None })
+                .collect(),
+        };
+        let some = [("a.example.", "current"), ("b.example.", "previous")];
+        let broken = [("a.example.", "current"), ("lab.example.", "broken")];
+        for (states, fell, exposed, expected) in [
+            (&some[..], false, false, "ready\n"),
+            (&[], false, false, "no zone is in service; is there a *.zone file in the folder?\n"),
+            (&broken, false, false, "never had a good version: lab.example.\n"),
+            (&broken, false, true, "zones that never had a good version: 1\n"),
+            (&some, true, false, "reloading ended by a fault and has not succeeded since; see the log\n"),
+        ] {
+            let admin = admin(true);
+            admin.metrics.loaded(LoadResult::Good, served(states));
+            if fell {
+                admin.metrics.reloading_fell();
+            }
+            let response = respond(&admin, exposed, &Request::get("/readyz").body(()).unwrap());
+            assert_eq!(response.status() == StatusCode::OK, expected == "ready\n");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, expected);
         }
     }
 

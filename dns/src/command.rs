@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::catalog::FolderError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, LEVEL_HELP};
 use crate::name::Name;
 use crate::serve::StartError;
 
@@ -63,7 +63,8 @@ enum Failure {
     Config(ConfigError),
     Folder(FolderError),
     Start(StartError),
-    Log(tracing_subscriber::filter::ParseError),
+    /// The variable RUST_LOG holds no level.
+    LogLevel(String),
     Runtime(std::io::Error),
     NoZones,
     /// A zone has errors, so there is nothing to compare.
@@ -78,9 +79,7 @@ impl fmt::Display for Failure {
             Self::Config(error) => error.fmt(f),
             Self::Folder(error) => error.fmt(f),
             Self::Start(error) => error.fmt(f),
-            Self::Log(error) => {
-                write!(f, "{error} (setting `log.level`; write info, debug, verge_dns=trace …)")
-            }
+            Self::LogLevel(error) => write!(f, "RUST_LOG: {error}\n  = help: {LEVEL_HELP}"),
             Self::Runtime(error) => write!(f, "the system does not let us start: {error}"),
             Self::NoZones => {
                 write!(f, "which zone files? name a folder or files, or a config with --config FILE")

@@ -10,6 +10,7 @@
 //! networks" default and no prefix that holds everybody.
 
 mod file;
+mod level;
 mod place;
 mod quantity;
 mod validate;
@@ -23,6 +24,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub(crate) use self::level::LEVEL_HELP;
+pub use self::level::Level;
 pub use self::place::Place;
 use crate::catalog::Terms;
 use crate::limit::Rates;
@@ -156,8 +159,8 @@ pub struct Admin {
 pub struct Log {
     /// The shape of a line.
     pub format: LogFormat,
-    /// What is logged, as a `tracing` filter: `info`, `verge_dns=debug` …
-    pub level: String,
+    /// What is logged, unless the variable RUST_LOG says otherwise.
+    pub level: Level,
 }
 
 /// The shape of a log line.

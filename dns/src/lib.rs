@@ -23,6 +23,7 @@ pub mod cookie;
 pub mod embed;
 mod ended;
 pub mod limit;
+mod log;
 pub mod metrics;
 pub mod name;
 pub mod octets;

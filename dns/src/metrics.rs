@@ -4,7 +4,7 @@
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -24,6 +24,9 @@ pub struct Metrics {
     loops: Mutex<Vec<Arc<Counters>>>,
     served: Mutex<Served>,
     loads: [AtomicU64; LoadResult::ALL.len()],
+    reload_restarts: AtomicU64,
+    /// Whether reloading ended by a fault and no load has ended well since.
+    reloading_is_down: AtomicBool,
     connections: [[Arc<AtomicU64>; Transport::ALL.len()]; LISTENERS.len()],
     endings: [Arc<Endings>; Transport::ALL.len()],
     /// The time of Unix; 0 for none.
@@ -48,6 +51,19 @@ pub struct Served {
     pub generation: u64,
     /// Each zone with its state.
     pub zones: Vec<ServedZone>,
+}
+
+/// Whether what is in service is what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Every zone is served, if need be by its last good version.
+    Good,
+    /// There is no zone at all.
+    NoZone,
+    /// These zones have never had a good version.
+    NeverGood(Vec<String>),
+    /// Reloading ended by a fault; what is in service may be old.
+    ReloadingFell,
 }
 
 /// A zone in service.
@@ -141,6 +157,34 @@ impl Metrics {
     pub fn loaded(&self, result: LoadResult, served: Served) {
         add(&self.loads[result as usize], 1);
         *lock(&self.served) = served;
+        self.reloading_stands();
+    }
+
+    /// Reloading ended by a fault of ours and starts again.
+    pub(crate) fn reloading_fell(&self) {
+        add(&self.reload_restarts, 1);
+        self.reloading_is_down.store(true, Ordering::Release);
+    }
+
+    /// A load has ended without a fault of ours.
+    pub(crate) fn reloading_stands(&self) {
+        self.reloading_is_down.store(false, Ordering::Release);
+    }
+
+    /// What is in service, and whether it follows the zone files.
+    pub(crate) fn standing(&self) -> Standing {
+        let served = lock(&self.served);
+        let never_good: Vec<String> =
+            served.zones.iter().filter(|zone| zone.state == "broken").map(|zone| zone.apex.clone()).collect();
+        if self.reloading_is_down.load(Ordering::Acquire) {
+            Standing::ReloadingFell
+        } else if served.zones.len() == never_good.len() && never_good.is_empty() {
+            Standing::NoZone
+        } else if !never_good.is_empty() {
+            Standing::NeverGood(never_good)
+        } else {
+            Standing::Good
+        }
     }
 
     /// Until when the certificate in service is good, as the time of Unix; none if there is none.
@@ -238,6 +282,11 @@ impl Collector for Metrics {
             ([("result", result.as_str())], self.loads[result as usize].load(Ordering::Relaxed))
         });
         counters(&mut encoder, "loads", "Times the zone files were read after a change", loads)?;
+        let restarts = self.reload_restarts.load(Ordering::Relaxed);
+        let help = "Times reloading ended by a fault and started again";
+        counter(&mut encoder, "reload_restarts", help, restarts)?;
+        let lost = crate::log::lines_lost();
+        counter(&mut encoder, "log_lines_lost", "Log lines that could not be written", lost)?;
         self.encode_connections(&mut encoder)?;
         self.encode_certificate(&mut encoder)?;
         self.encode_zones(&mut encoder)
@@ -339,6 +388,11 @@ impl Metrics {
         }
         Ok(())
     }
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
 }
 
 fn counters<L: EncodeLabelSet>(

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM or Ctrl-C
+    /// Answer requests until SIGTERM or SIGINT; SIGHUP checks the config file
     Serve(serve::Serve),
     /// Make URLs, prefixes, tags, a site or everything gone from a running edge's cache
     Purge(purge::Purge),
@@ -50,7 +50,7 @@ impl Arguments {
 /// Says a line; who does not listen any more need not hear it.
 fn say(line: impl Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Reads `Name: value`.
@@ -76,9 +76,10 @@ impl Failed {
         Self(format!("{name}: {}", self.0))
     }
 
-    #[expect(clippy::print_stderr, reason = "a program tells its errors there")]
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("verge-edge: {}", self.0);
+        use std::io::Write;
+        // Whoever closed stderr does not want to know, and a full disk is no reason to panic.
+        let _ = writeln!(std::io::stderr(), "verge-edge: {}", self.0);
         ExitCode::FAILURE
     }
 }

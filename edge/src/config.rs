@@ -9,6 +9,7 @@
 
 mod file;
 mod host;
+mod level;
 mod place;
 mod rules;
 mod site;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use host::{HostPattern, Sites};
 use ipnet::IpNet;
+pub use level::{LEVEL_HELP, Level};
 pub use place::ConfigError;
 
 use crate::pace;
@@ -50,7 +52,7 @@ pub struct Config {
     /// What a client may cost.
     pub limits: Limits,
     /// How the program tells what it does.
-    pub log: LogFormat,
+    pub log: Log,
 }
 
 /// The memory store's bounds.
@@ -148,6 +150,15 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Requests in flight have this long to end once the program is asked to stop.
     pub drain: Duration,
+}
+
+/// How the program tells what it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// What is logged, unless the variable RUST_LOG says otherwise.
+    pub level: Level,
 }
 
 /// How log lines look.

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod flight;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod origin;
 pub mod pace;

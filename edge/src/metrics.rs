@@ -38,6 +38,7 @@ struct All {
     store_bytes: Gauge,
     store_keys: Gauge,
     fill_bytes: Gauge,
+    log_lines_lost: Counter,
 }
 
 /// How a request ended, for counting.
@@ -155,6 +156,7 @@ impl Default for Metrics {
             store_bytes: Gauge::default(),
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
+            log_lines_lost: Counter::default(),
         };
         Self(Arc::new(all.registered()))
     }
@@ -212,6 +214,8 @@ impl All {
         registry.register("store_keys", "Keys stored", self.store_keys.clone());
         let fill = "Memory that responses take while they are fetched, or still read though no longer stored";
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
+        let lost = "Log lines that could not be written";
+        registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         self.registry = registry;
         self
     }
@@ -294,6 +298,8 @@ impl Metrics {
         self.0.store_bytes.set(gauge(size.bytes));
         self.0.store_keys.set(gauge(size.keys));
         self.0.fill_bytes.set(gauge(size.fill_bytes));
+        let lost = crate::log::lines_lost();
+        self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a String takes any text");
         out

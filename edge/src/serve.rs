@@ -132,12 +132,10 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let public = listeners.iter().map(|(_, address)| *address).collect();
     let edge = Arc::new(edge(config, clock));
     let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
-        tracing::info!(target: "verge_edge", %address, "admin listening");
         (address, admin::run(listener, token, purges_per_minute, Arc::clone(&edge)))
     });
     let floor = floor(edge);
-    for (listener, address) in listeners {
-        tracing::info!(target: "verge_edge", %address, "listening");
+    for (listener, _) in listeners {
         tokio::spawn(floor.clone().accept(listener));
     }
     let listening = Listening { public, admin: admin.as_ref().map(|(address, _)| *address) };

@@ -1,14 +1,13 @@
 //! `serve`: load, build, say where it listens, run, drain.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::{Failure, say};
 use crate::client::Listener;
-use crate::config::{self, Config, Log, LogFormat};
+use crate::config::{self, Config, Level};
+use crate::log::{self, Log};
 use crate::serve::{self, Listening, Running};
 
 #[derive(Debug, clap::Args)]
@@ -19,25 +18,33 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    // Before anything else: a signal that comes while zones are loaded must not end the program.
+    let signals = runtime.block_on(async { Signals::listen() }).map_err(Failure::Runtime)?;
     let config = config::load(&args.config).map_err(Failure::Config)?;
-    start_log(&config.log)?;
+    let _log = start_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     make_room(&config);
     serve::return_large_blocks();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(answer(config))
+    runtime.block_on(answer(config, signals))
 }
 
-async fn answer(config: Config) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(Failure::Runtime)?;
+async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
     let running = serve::start(config).await.map_err(Failure::Start)?;
-    say(&announcement(running.listening()));
+    let listening = announcement(running.listening());
+    // Whoever started the program may not read what it prints; no answer waits for that.
+    let announce = move || {
+        log::flush();
+        say(&listening);
+    };
+    std::thread::Builder::new().spawn(announce).map_err(Failure::Runtime)?;
     signals.until_told_to_stop(&running).await;
     tracing::info!("draining");
     running.drain().await;
+    tracing::info!("drained");
     Ok(())
 }
 
@@ -74,34 +81,39 @@ fn announcement(listening: &Listening) -> String {
     plain.chain(encrypted).collect()
 }
 
-fn start_log(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.level).map_err(Failure::Log)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Human => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-    Ok(())
+/// RUST_LOG goes before the config.
+fn start_log(config: &config::Log) -> Result<Log, Failure> {
+    let level = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => Level::parse(&text).map_err(Failure::LogLevel)?,
+        _ => config.level.clone(),
+    };
+    log::start(config.format, &level).map_err(Failure::Runtime)
 }
 
 struct Signals {
     stop: [Signal; 2],
     reload: Signal,
+    /// Other programs do something at these. Unheard, they would kill this one.
+    user: [Signal; 2],
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        Ok(Self { stop, reload: signal(SignalKind::hangup())? })
+        let user = [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
+        Ok(Self { stop, reload: signal(SignalKind::hangup())?, user })
     }
 
     async fn until_told_to_stop(&mut self, running: &Running) {
         let [terminate, interrupt] = &mut self.stop;
+        let [user1, user2] = &mut self.user;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = self.reload.recv() => running.reload(),
+                _ = user1.recv() => tracing::warn!("SIGUSR1 has no meaning here; SIGHUP reloads"),
+                _ = user2.recv() => tracing::warn!("SIGUSR2 has no meaning here; SIGHUP reloads"),
             }
         }
     }

@@ -68,7 +68,7 @@ pub(super) struct Admin {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Log {
     pub(super) format: LogFormat,
-    pub(super) level: Option<String>,
+    pub(super) level: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]

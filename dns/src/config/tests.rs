@@ -81,7 +81,7 @@ fn every_key_is_read() {
     assert_eq!(config.internal_names[0].to_string(), "corp.example.com.");
     assert_eq!(config.internal.zones[0].to_string(), "lab.example.");
     assert_eq!(config.admin.unwrap().token_file, Path::new("/etc/verge/secret/token"));
-    assert_eq!(config.log, Log { format: LogFormat::Json, level: "debug".into() });
+    assert_eq!(config.log, Log { format: LogFormat::Json, level: Level::parse("debug").unwrap() });
     let udp = Udp { workers: 3, max_payload_octets: 4096, receive_buffer_octets: Some(4 << 20) };
     assert_eq!(config.udp, udp);
     let tcp = Tcp {

@@ -13,8 +13,8 @@ use toml::Spanned;
 use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
 use super::{
-    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, Log, Place, Reload, Tcp, Tls, Udp,
-    Warning,
+    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Place, Reload,
+    Tcp, Tls, Udp, Warning,
 };
 use crate::limit::Rates;
 use crate::name::Name;
@@ -100,10 +100,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
             listen: admin.listen.into_inner(),
             token_file: base.join(admin.token_file.unwrap_or_else(|| "verge-dns.token".into())),
         }),
-        log: Log {
-            format: written.log.format,
-            level: written.log.level.unwrap_or_else(|| "info".to_owned()),
-        },
+        log: log(&written.log, at)?,
         udp: udp(written.udp, at)?,
         tcp: tcp(written.tcp, at)?,
         tls: written.tls.map(|tls| self::tls(tls.into_inner(), base, at)).transpose()?,
@@ -214,6 +211,16 @@ fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {
         debounce: timeout(written.debounce, DEBOUNCE, at)?,
         poll: timeout(written.poll, POLL, at)?,
     })
+}
+
+fn log(written: &file::Log, at: At<'_>) -> Result<Log, ConfigError> {
+    let level = match &written.level {
+        None => Level::default(),
+        Some(text) => {
+            Level::parse(text.get_ref()).map_err(|message| invalid(at(text.span()), message, LEVEL_HELP))?
+        }
+    };
+    Ok(Log { format: written.format, level })
 }
 
 fn cookies(written: file::Cookies, base: &Path, at: At<'_>) -> Result<Cookies, ConfigError> {

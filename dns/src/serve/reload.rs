@@ -27,6 +27,8 @@ use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
 const MOST_DEBOUNCES: u32 = 10;
+/// After a fault, so that one that comes at once again does not burn a core.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Between looks whether all loops have let go of the old world.
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -38,6 +40,9 @@ pub(super) enum Signal {
     Reload,
     /// Stop.
     Stop,
+    /// Panic, as a fault of ours would.
+    #[cfg(test)]
+    Fault,
 }
 
 /// How far the loader has come.
@@ -143,8 +148,9 @@ impl Loader {
         let (signals, inbox) = channel();
         let watch = watch(&config, &signals);
         let follow = Follow { config, secrets, catalog, service, signals: signals.clone(), watch };
-        let thread =
-            std::thread::Builder::new().name("reload".to_owned()).spawn(move || follow.run(&inbox))?;
+        let thread = std::thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || follow.keep_running(&inbox))?;
         Ok(Self { signals, thread })
     }
 
@@ -185,7 +191,23 @@ struct Follow {
 }
 
 impl Follow {
-    fn run(mut self, inbox: &Receiver<Signal>) {
+    /// A fault of ours ends neither the thread nor the reloading; it is counted, and told by `/readyz` until a load is good.
+    fn keep_running(mut self, inbox: &Receiver<Signal>) {
+        while catch_unwind(AssertUnwindSafe(|| self.run(inbox))).is_err() {
+            self.service.metrics.reloading_fell();
+            tracing::error!("reloading ended by a fault of this program and starts again; please report it");
+            self.watch = None;
+            if let Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) = inbox.recv_timeout(RESTART_PAUSE)
+            {
+                return;
+            }
+            // What the fault cut short is read again. We hold the other end of the channel.
+            let _ = self.signals.send(Signal::Changed);
+        }
+    }
+
+    fn run(&mut self, inbox: &Receiver<Signal>) {
+        self.mend_watch();
         if let Err(error) = sys::yield_to_others() {
             tracing::debug!(%error, "zone files are read at the priority of those who answer");
         }
@@ -195,6 +217,8 @@ impl Follow {
             match inbox.recv_timeout(self.config.reload.poll) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => self.reload(),
+                #[cfg(test)]
+                Ok(Signal::Fault) => panic!("a test asked for a fault"),
                 Ok(Signal::Changed) => match debounce(inbox, self.config.reload.debounce) {
                     Settled::Stop => return,
                     Settled::Reload => self.reload(),
@@ -225,12 +249,16 @@ impl Follow {
         let load = AssertUnwindSafe(|| self.catalog.load(clock::system_now()));
         match catch_unwind(load) {
             Err(_) => {
+                self.service.metrics.reloading_fell();
                 tracing::error!(
                     "reading the zone files panicked; all zones stay as they are; please report this"
                 );
                 self.service.progress.send_modify(|loads| loads.ended += 1);
             }
-            Ok(Ok(loaded)) if loaded.world.is_none() => return Found::Nothing,
+            Ok(Ok(loaded)) if loaded.world.is_none() => {
+                self.service.metrics.reloading_stands();
+                return Found::Nothing;
+            }
             Ok(Ok(loaded)) => {
                 let before = self.service.world.load();
                 loaded.world.iter().for_each(|world| settle_in_memory(world, &before));
@@ -335,6 +363,8 @@ fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
         match inbox.recv_timeout(quiet) {
             Ok(Signal::Changed) => {}
             Ok(Signal::Reload) => return Settled::Reload,
+            #[cfg(test)]
+            Ok(Signal::Fault) => panic!("a test asked for a fault"),
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Settled::Stop,
             Err(RecvTimeoutError::Timeout) => return Settled::Quiet,
         }

@@ -308,6 +308,28 @@ async fn a_reload_takes_over_who_is_inside_and_a_bad_config_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reloading_that_ends_by_a_fault_starts_again_and_is_counted() {
+    let site = Site::new();
+    let running = site.start(&format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
+    let (listening, mut loads) = (running.listening().clone(), running.loads());
+    loads.mark_unchanged();
+    site.write("zones/example.com.zone", &ZONE.replace("203.0.113.1\n", "203.0.113.2\n"));
+    running.loader.signals.send(Signal::Fault).unwrap();
+    // Nobody asks for it: what the fault may have cut short is read again.
+    timeout(LIMIT, loads.changed()).await.expect("reloading has ended for good").unwrap();
+    tokio::task::spawn_blocking(move || {
+        assert_eq!(ask_udp(listening.outside[0], "www.example.com"), address("203.0.113.2"));
+        let admin = listening.admin.unwrap();
+        let metrics = get(admin, "/metrics");
+        assert!(metrics.contains("verge_dns_reload_restarts_total 1\n"), "{metrics}");
+        assert!(get(admin, "/readyz").ends_with("ready\n"));
+    })
+    .await
+    .unwrap();
+    running.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drain_frees_every_port() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
@@ -348,7 +370,7 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     let site = Site::new();
     let running = site.start(&format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\n")).await;
     let Listening { outside, inside, admin, .. } = running.listening().clone();
-    assert!(readiness(admin.unwrap()).starts_with("HTTP/1.1 200"));
+    assert!(get(admin.unwrap(), "/readyz").starts_with("HTTP/1.1 200"));
     let question = question("www.example.com");
     let mut stream = connect(outside[0]);
     let framed = [&u16::try_from(question.len()).unwrap().to_be_bytes()[..], &question].concat();
@@ -356,24 +378,24 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     stream.write_all(&[&framed[..], &framed[..1]].concat()).unwrap();
     assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
     let drained = tokio::spawn(running.drain());
-    while readiness(admin.unwrap()).starts_with("HTTP/1.1 200") {
+    while get(admin.unwrap(), "/readyz").starts_with("HTTP/1.1 200") {
         tokio::task::yield_now().await;
     }
     for _ in 0..3 {
         assert_eq!(ask_udp(outside[0], "www.example.com"), address("203.0.113.1"));
         assert_eq!(ask_udp(inside[0], "db.example.com"), address("10.0.0.5"));
     }
-    assert!(readiness(admin.unwrap()).contains("draining"));
+    assert!(get(admin.unwrap(), "/readyz").contains("draining"));
     assert!(!drained.is_finished());
     stream.write_all(&framed[1..]).unwrap();
     assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
     timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
 }
 
-/// What `/readyz` says on a connection of its own.
-fn readiness(admin: SocketAddr) -> String {
+/// What the admin listener answers, on a connection of its own.
+fn get(admin: SocketAddr, path: &str) -> String {
     let mut stream = connect(admin);
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text

@@ -1,14 +1,12 @@
 //! `verge-edge serve`: load, start, say where it listens, run, drain.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use verge_edge::config::{self, LogFormat};
-use verge_edge::serve;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use verge_edge::config::{self, LEVEL_HELP, Level};
+use verge_edge::{log, serve};
 
-use super::Failed;
+use super::{Failed, say};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
@@ -19,43 +17,85 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failed> {
+        // Before anything else: a signal that comes while the listeners are bound still ends in a drain.
+        let mut signals = Signals::listen().map_err(Failed::because)?;
+        let written = std::fs::read(&self.config).ok();
         let config = config::load(&self.config).map_err(Failed::because)?;
-        log(config.log);
-        // Before the listeners: a signal that comes while they are bound still ends in a drain.
-        let mut terminate = signal(SignalKind::terminate()).map_err(Failed::because)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::because)?;
+        let _log = start_log(&config.log)?;
         let running = serve::start(config).await.map_err(Failed::because)?;
-        announce(running.listening());
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let listening = announcement(running.listening());
+        // Whoever started the program may not read what it prints; no answer waits for that.
+        let announce = move || {
+            log::flush();
+            say(listening);
+        };
+        std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
+        signals.until_told_to_stop(|| look_at(&self.config, written.as_deref())).await;
         tracing::info!(target: "verge_edge", "draining; a second signal ends at once");
         tokio::select! {
-            () = running.drain() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = running.drain() => tracing::info!(target: "verge_edge", "drained"),
+            () = signals.until_told_to_stop(|| ()) => {}
         }
         Ok(())
     }
 }
 
 /// One line for each listener, for scripts that wait for it.
-#[expect(clippy::print_stdout, reason = "this is what the command says")]
-fn announce(listening: &serve::Listening) {
-    for address in &listening.public {
-        println!("listening {address}");
-    }
-    if let Some(address) = listening.admin {
-        println!("admin {address}");
+fn announcement(listening: &serve::Listening) -> String {
+    let public = listening.public.iter().map(|address| (address, "public"));
+    let all = public.chain(listening.admin.iter().map(|address| (address, "admin")));
+    all.map(|(address, who)| format!("listening {address} {who}")).collect::<Vec<_>>().join("\n")
+}
+
+/// RUST_LOG goes before the config.
+fn start_log(config: &config::Log) -> Result<log::Log, Failed> {
+    let level = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => Level::parse(&text)
+            .map_err(|error| Failed::because(format!("RUST_LOG: {error}: {LEVEL_HELP}")))?,
+        _ => config.level.clone(),
+    };
+    log::start(config.format, &level).map_err(Failed::because)
+}
+
+/// At SIGHUP: says whether the config file would be taken, and that it takes a restart. `started` is its text at the start.
+fn look_at(path: &Path, started: Option<&[u8]>) {
+    match config::load(path) {
+        Err(error) => tracing::error!(target: "verge_edge", "SIGHUP: a restart would fail\n{error}"),
+        Ok(_) if std::fs::read(path).is_ok_and(|now| Some(now.as_slice()) == started) => {
+            tracing::info!(target: "verge_edge", "SIGHUP: the config file has not changed");
+        }
+        Ok(_) => tracing::warn!(
+            target: "verge_edge",
+            "SIGHUP: the new config file is good, but it is read at the start only; restart to use it (the cache is lost)"
+        ),
     }
 }
 
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+struct Signals {
+    stop: [Signal; 2],
+    hangup: Signal,
+    /// Other programs do something at these. Unheard, they would kill this one.
+    user: [Signal; 2],
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let user = [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
+        Ok(Self { stop, hangup: signal(SignalKind::hangup())?, user })
+    }
+
+    async fn until_told_to_stop(&mut self, hung_up: impl Fn()) {
+        let [terminate, interrupt] = &mut self.stop;
+        let [user1, user2] = &mut self.user;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = self.hangup.recv() => hung_up(),
+                _ = user1.recv() => tracing::warn!(target: "verge_edge", "SIGUSR1 has no meaning here"),
+                _ = user2.recv() => tracing::warn!(target: "verge_edge", "SIGUSR2 has no meaning here"),
+            }
+        }
     }
 }

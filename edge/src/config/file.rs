@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::place::Fault;
 use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
-use super::{Admin, Cache, Config, Eviction, Limits, LogFormat};
+use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat};
 use crate::pace;
 
 pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
             purges_per_minute: admin.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
         }),
         limits: limits(&file.limits),
-        log: file.log.format.into(),
+        log: log(file.log)?,
     })
 }
 
@@ -112,6 +112,7 @@ struct LimitsTable {
 struct LogTable {
     #[serde(default)]
     format: LogName,
+    level: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -129,6 +130,15 @@ impl From<LogName> for LogFormat {
             LogName::Json => Self::Json,
         }
     }
+}
+
+fn log(table: LogTable) -> Result<Log, Fault> {
+    let level = match table.level {
+        None => Level::default(),
+        Some(text) => Level::parse(text.get_ref())
+            .map_err(|error| Fault::new(text.span(), format!("{error}: {LEVEL_HELP}")))?,
+    };
+    Ok(Log { format: table.format.into(), level })
 }
 
 fn name(written: Option<Spanned<String>>) -> Result<String, Fault> {

@@ -32,14 +32,21 @@ fn run(arguments: &[&str], folder: &Path) -> Output {
 }
 
 fn serve(folder: &Path) -> Serving {
+    serve_logging_to(Stdio::null(), folder)
+}
+
+fn serve_logging_to(stderr: Stdio, folder: &Path) -> Serving {
     let mut child = program(&["serve", "--config", "edge.toml"], folder)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(stderr)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = |word: &str| lines.next().unwrap().unwrap().strip_prefix(word).unwrap().trim().to_owned();
-    let (public, admin) = (next("listening"), next("admin"));
+    let mut next = |who: &str| {
+        let line = lines.next().unwrap().unwrap();
+        line.strip_prefix("listening ").unwrap().strip_suffix(who).unwrap().trim().to_owned()
+    };
+    let (public, admin) = (next("public"), next("admin"));
     Serving { child, public, admin }
 }
 
@@ -151,4 +158,90 @@ fn a_broken_config_is_shown_and_ends_with_1() {
     assert_eq!(broken.status.code(), Some(1));
     let expected = "verge-edge: edge.toml:1:1: unknown field `lisen`";
     assert!(String::from_utf8_lossy(&broken.stderr).starts_with(expected), "{broken:?}");
+}
+
+/// The value of a metric without labels.
+fn metric(admin: &str, name: &str) -> u64 {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+fn full_disk() -> Stdio {
+    std::fs::File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// A pipe whose reader has gone.
+fn broken_pipe() -> Stdio {
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let pipe = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    pipe.into()
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_its_lines_and_nothing_else() {
+    for stderr in [full_disk, broken_pipe] {
+        let folder = tempfile::tempdir().unwrap();
+        config(folder.path());
+        let serving = serve_logging_to(stderr(), folder.path());
+        for _ in 0..5 {
+            let answer = get(&serving.public);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+        assert!(metric(&serving.admin, "verge_edge_log_lines_lost_total") > 0);
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_makes_nobody_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let mut serving = serve_logging_to(Stdio::piped(), folder.path());
+    let unread = serving.child.stderr.take();
+    // Each of these is a line of a hundred bytes at least; a pipe takes 64 KiB.
+    for _ in 0..1500 {
+        assert!(get(&serving.public).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    drop(unread);
+}
+
+#[test]
+fn signals_do_not_end_it_and_sighup_says_what_a_restart_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let mut serving = serve_logging_to(Stdio::piped(), folder.path());
+    let path = folder.path().join("edge.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let mut log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    for (signal, config, expected) in [
+        ("USR1", good.clone(), "SIGUSR1 has no meaning here"),
+        ("USR2", good.clone(), "SIGUSR2 has no meaning here"),
+        ("HUP", good.clone(), "SIGHUP: the config file has not changed"),
+        ("HUP", good.replace("[\"*\"]", "[\"a.test\"]"), "SIGHUP: the new config file is good"),
+        ("HUP", good.replace("hosts", "hsots"), "SIGHUP: a restart would fail"),
+    ] {
+        std::fs::write(&path, config).unwrap();
+        let sent =
+            Command::new("kill").args([&format!("-{signal}"), &serving.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        log.find(|line| line.contains(expected)).unwrap_or_else(|| panic!("{expected} is not logged"));
+    }
+    assert!(get(&serving.public).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_level_that_is_none_is_an_error_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let path = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("log.level = \"warning\"\n{text}")).unwrap();
+    let refused = run(&["serve"], folder.path());
+    assert_eq!(refused.status.code(), Some(1));
+    let expected = "verge-edge: edge.toml:1:13: \"warning\" is not a level: write error, warn, info";
+    assert!(String::from_utf8_lossy(&refused.stderr).starts_with(expected), "{refused:?}");
 }

@@ -1,0 +1,78 @@
+//! The program's log: lines to stderr, written by a thread of their own.
+//!
+//! ```text
+//! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr
+//! ```
+//!
+//! Invariant: nothing about the log decides about an answer. A thread that logs never waits for the disk or for the
+//! reader of a pipe, and never fails: lines that cannot be written are lost and counted.
+
+mod lines;
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::lines::Lines;
+use crate::config::{Level, LogFormat};
+
+/// How long the end of the program waits for the last lines.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// The log until it is dropped; then the lines that wait are written, for a second at most.
+#[derive(Debug)]
+pub struct Log(());
+
+/// Sends events and panics to stderr. A program does this once.
+///
+/// # Errors
+/// When there is no stderr, or no thread to be had.
+pub fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
+    // A descriptor of its own: a write that hangs must not hold the lock of `io::stderr`.
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let lines = LINES.get_or_init(Lines::default);
+    lines.clone().write_to(stderr)?;
+    let events = tracing_subscriber::registry().with(targets(level));
+    let writer = || LINES.get().expect("it was set above");
+    let layer = fmt::layer().with_writer(writer);
+    let started = match format {
+        LogFormat::Human => events.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
+    };
+    started.map_err(io::Error::other)?;
+    // The usual hook writes to stderr itself, and waits there as long as nobody reads.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
+    Ok(Log(()))
+}
+
+/// Lines that could not be written since the program started.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    LINES.get().map_or(0, Lines::lost)
+}
+
+/// Errors are logged whatever one module is set to; only a level for everything takes them away.
+fn targets(level: &Level) -> Targets {
+    let everything = level.everything.unwrap_or(tracing::level_filters::LevelFilter::ERROR);
+    Targets::new().with_default(everything).with_targets(level.modules.iter().cloned())
+}
+
+/// Waits until all lines are written, for a second at most.
+pub fn flush() {
+    LINES.get().iter().for_each(|lines| lines.flush(FLUSH_LIMIT));
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        flush();
+    }
+}
