@@ -157,8 +157,7 @@ pub enum Need {
     Optional,
 }
 
-/// Names followed for one question; NSD's cap. Longer chains are cut, and the resolver goes on from there.
-pub const MOST_FOLLOWED: usize = 18;
+pub use crate::zone::MOST_FOLLOWED;
 
 /// Answers a question from one view.
 pub fn answer<'v: 'a, 'a>(view: &'v View, query: Query<'a>) -> Answer<'v, 'a> {

@@ -229,7 +229,6 @@ impl Catalog {
             (Chosen::Good(zone), Some(divided)) => {
                 (State::Previous, Some(compile(zone, divided, None, before)))
             }
-            (Chosen::Frozen(_), _) => (State::Previous, before.cloned()),
             _ => (State::Broken, None),
         };
         let news = self.news(&candidate.apex, &problems);

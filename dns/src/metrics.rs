@@ -378,11 +378,12 @@ impl Metrics {
         }
         let mut states = encoder.encode_descriptor(
             "zones",
-            "Zones by state: current, previous (the file is broken) or broken (never was good)",
+            "Zones by state: current, previous (the file is broken), broken (never was good) or inside_only (a fault \
+             takes it from outsiders)",
             None,
             MetricType::Gauge,
         )?;
-        for state in ["current", "previous", "broken"] {
+        for state in ["current", "previous", "broken", "inside_only"] {
             let count = served.zones.iter().filter(|zone| zone.state == state).count() as u64;
             states.encode_family(&[("state", state)])?.encode_gauge(&count)?;
         }

@@ -26,6 +26,10 @@ use crate::name::Name;
 use crate::octets::Octets;
 use crate::rtype::Type;
 
+/// How many aliases and DNAMEs one question is followed through; NSD's cap. An answer is cut there, and the resolver goes
+/// on; what a DNAME leads to beyond it is hidden (D6).
+pub const MOST_FOLLOWED: usize = 18;
+
 /// One record of class IN with the place it was written at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -152,6 +156,14 @@ impl Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Problem {
+    /// Whether the version that has it must not be served. A fault that concerns outsiders alone takes nothing from
+    /// insiders (D13, D15): they are served, and outside the zone is as if it was not there.
+    pub fn is_fatal(&self) -> bool {
+        self.severity == Severity::Error && !matches!(self.code, "D13" | "D15")
     }
 }
 

@@ -40,7 +40,9 @@ fn problems(zone: &ZoneReport) {
             State::Broken => {
                 tracing::error!(zone = %zone.apex, "no version of this zone was good yet; its names get SERVFAIL");
             }
-            State::Current => {}
+            State::Current => {
+                tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
+            }
         }
     }
 }

@@ -127,15 +127,21 @@ impl Names {
 }
 
 impl Report {
-    /// Whether nothing was turned down.
+    /// Whether nothing was turned down, and nothing is kept from outsiders by a fault (D13, D15).
     pub(crate) fn is_good(&self) -> bool {
-        self.nameless.is_empty() && self.zones.iter().all(|zone| zone.state == State::Current)
+        let is_good = |zone: &ZoneReport| zone.state == State::Current && !zone.has_errors();
+        self.nameless.is_empty() && self.zones.iter().all(is_good)
     }
 }
 
 impl ZoneReport {
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// For the metrics: a zone that outsiders do not get by a fault is not simply current.
+    pub(crate) fn state_word(&self) -> &'static str {
+        if self.state == State::Current && self.has_errors() { "inside_only" } else { self.state.as_str() }
     }
 
     /// Files that everybody on this machine can read although they hold what outsiders must not learn (S3).

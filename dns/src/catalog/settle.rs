@@ -1,8 +1,9 @@
 //! Which version of each zone is served: the new one if it is good together with all others, else the last good one.
 //!
-//! A zone can be at fault because of another (a name server that has become internal), so all zones are divided
-//! together, those at fault step back, and the rest is divided again. Each round takes at least one version away, so
-//! there is an end.
+//! A zone can be at fault because of another (an alias that has become public beside other data), so all zones are
+//! divided together, those at fault step back, and the rest is divided again. Each round takes at least one new version
+//! away, so there is an end. A fault that concerns outsiders alone (D13, D15) is no reason to step back: outside the zone
+//! is not there, and insiders get what the file says now.
 //!
 //! A load costs what its edits can reach: see [`Division`]. All else is the same value as before, and is not checked again.
 
@@ -38,10 +39,9 @@ pub(super) struct Candidate {
 pub(super) enum Chosen {
     /// What the file says now.
     New(Arc<Zone>),
-    /// What it said before.
+    /// What it said before, divided by the rules of now: what the operator hides now is hidden in it, too. It is served
+    /// even if others changed so that it would not pass again.
     Good(Arc<Zone>),
-    /// What it said before, as it was compiled then: others changed so that it would not pass again.
-    Frozen(Arc<Zone>),
     /// Nothing: it never was good. What leads into it is hidden in other zones ([`Rules::unknown_zones`]), and what its
     /// file says takes part in the division.
     Nothing(Option<Arc<Zone>>),
@@ -93,22 +93,21 @@ impl Chosen {
 
     fn zone(&self) -> Option<&Arc<Zone>> {
         match self {
-            Self::New(zone) | Self::Good(zone) | Self::Frozen(zone) => Some(zone),
+            Self::New(zone) | Self::Good(zone) => Some(zone),
             Self::Nothing(zone) => zone.as_ref(),
         }
     }
 
     fn step_back(&mut self, candidate: &Candidate) {
         *self = match (&*self, &candidate.good) {
-            (Self::New(new), Some(good)) if !Arc::ptr_eq(new, good) => Self::Good(Arc::clone(good)),
-            (Self::New(_) | Self::Good(_), Some(good)) => Self::Frozen(Arc::clone(good)),
+            (Self::New(_), Some(good)) => Self::Good(Arc::clone(good)),
             (Self::New(new), None) => Self::Nothing(Some(Arc::clone(new))),
             (settled, _) => settled.clone(),
         };
     }
 
     fn may_step_back(&self) -> bool {
-        matches!(self, Self::New(_) | Self::Good(_))
+        matches!(self, Self::New(_))
     }
 }
 
@@ -120,7 +119,7 @@ pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules, memory: &mut M
         let mut again = false;
         for (at, chosen) in chosen.iter_mut().enumerate() {
             let Some(judged) = memory.judged.get(&candidates[at].apex) else { continue };
-            if chosen.may_step_back() && has_error(&judged.problems) {
+            if chosen.may_step_back() && judged.problems.iter().any(Problem::is_fatal) {
                 add_new(&mut turned_down[at], judged.problems.to_vec());
                 chosen.step_back(&candidates[at]);
                 again = true;
@@ -203,10 +202,6 @@ fn cycles(chosen: &[Chosen]) -> Vec<Vec<Problem>> {
         found[places[across.zone]].push(across.problem);
     }
     found
-}
-
-fn has_error(problems: &[Problem]) -> bool {
-    problems.iter().any(|problem| problem.severity == Severity::Error)
 }
 
 fn add_new(to: &mut Vec<Problem>, problems: Vec<Problem>) {

@@ -277,7 +277,7 @@ fn an_edit_of_an_included_file_is_seen() {
 }
 
 #[test]
-fn a_zone_that_others_put_at_fault_steps_back() {
+fn a_zone_that_loses_all_its_public_servers_is_not_there_outside() {
     // The only name server of a.example becomes internal by an edit of b.example, then a.example itself is edited.
     let zone =
         |ns: &str| format!("$TTL 60\n@ SOA {ns} hostmaster 1 2h 30m 2w 5m\n@ NS {ns}\nx A 203.0.113.1\n");
@@ -288,9 +288,27 @@ fn a_zone_that_others_put_at_fault_steps_back() {
     let report = folder.load();
     assert!(codes(&report).contains(&"D13"), "{}", messages(&report));
     assert_eq!(folder.outside("host.b.example"), Kind::NxDomain);
-    // It was good before and its own file did not change: it serves on.
-    assert_eq!(report.zones[0].state, State::Previous);
-    assert_eq!(folder.outside("x.a.example"), Kind::Positive);
+    // A fault that concerns outsiders takes nothing from insiders.
+    assert_eq!(report.zones[0].state, State::Current);
+    assert_eq!((folder.outside("x.a.example"), folder.inside("x.a.example")), (Kind::NoZone, Kind::Positive));
+}
+
+/// F06: the last good text is served, but by the rules of now.
+#[test]
+fn what_is_hidden_now_is_hidden_in_a_zone_that_serves_its_last_good_text() {
+    let mut folder = Folder::new(&[
+        ("a.example.zone", "secret A 203.0.113.99\n"),
+        ("b.example.zone", "alias CNAME secret.a.example.\nx A 203.0.113.7\n"),
+    ]);
+    folder.load();
+    folder.write("b.example.zone", "alias CNAME secret.a.example.\nx A not-an-address\n");
+    folder.write("a.example.zone", "secret A 10.0.0.99\n");
+    assert_eq!(states(&folder.load())[1].1, State::Previous);
+    assert_eq!(
+        (folder.outside("alias.b.example"), folder.inside("alias.b.example")),
+        (Kind::NxDomain, Kind::Positive)
+    );
+    assert_eq!(folder.outside("x.b.example"), Kind::Positive);
 }
 
 #[test]
@@ -348,8 +366,8 @@ fn a_zone_at_fault_because_of_another_recovers_with_it() {
     folder.load();
     folder.write("a.example.zone", "ns2 A 10.0.0.1\n");
     let report = folder.load();
-    assert!(report.zones.iter().any(|zone| zone.state == State::Previous), "{}", messages(&report));
-    assert_eq!(folder.outside("www.b.example"), Kind::Positive);
+    assert!(!report.is_good(), "{}", messages(&report));
+    assert_eq!(folder.outside("www.b.example"), Kind::NoZone);
     folder.write("a.example.zone", "ns2 A 203.0.113.2\n");
     let report = folder.load();
     assert!(report.zones.iter().all(|zone| zone.state == State::Current), "{}", messages(&report));

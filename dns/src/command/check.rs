@@ -189,7 +189,7 @@ struct Document<'a> {
 struct ZoneDocument<'a> {
     zone: String,
     file: String,
-    /// `current` or `broken`.
+    /// `current`, `broken` or `inside_only`.
     state: &'static str,
     serial: Option<u32>,
     /// None if outside there is no such zone.
@@ -256,7 +256,7 @@ fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {
     ZoneDocument {
         zone: zone.apex.to_string(),
         file: zone.source.to_string(),
-        state: zone.state.as_str(),
+        state: zone.state_word(),
         serial: zone.serial,
         names_outside: zone.public.as_ref().map(|tree| tree.len()),
         names_inside: zone.internal.as_ref().map(|tree| tree.len()),

@@ -127,7 +127,7 @@ fn explain_zone(zone: &ZoneReport) -> ExplainedZone {
     ExplainedZone {
         zone: zone.apex.to_string(),
         file: zone.source.to_string(),
-        state: zone.state.as_str(),
+        state: zone.state_word(),
         serial: zone.serial,
     }
 }

@@ -101,7 +101,7 @@ impl Service {
 fn in_service(report: &Report, generation: u64) -> Served {
     let zones = report.zones.iter().map(|zone| ServedZone {
         apex: zone.apex.to_string(),
-        state: zone.state.as_str(),
+        state: zone.state_word(),
         serial: zone.serial,
     });
     Served { generation, zones: zones.collect() }

@@ -14,15 +14,23 @@
 //!    that cannot be decoded), D6 and D13 (a name in RDATA under a hidden suffix), D11 (an owner in private reverse
 //!    space, or one that decodes to a hidden address), D12 (the zone is internal by its name), `; verge: internal`,
 //!    an owner at or under `internal_names` or a special-use suffix.
-//! 2. D6, D13 (NS): a name in its RDATA is a hidden target: the node that answers it in the full tree is dead. A
-//!    node is **dead** when no public record is left at or below it (D8), except the apex, and except a cut whose
-//!    child zone is public here (D13). DNAMEs on the way are followed; CNAME chains close by induction.
+//! 2. D6, D13 (NS): a name in its RDATA is a hidden target. One of three things makes it one:
+//!    - the node that answers it in the full tree is **dead**: no public record is left at or below it (D8). The apex
+//!      never is, nor is a cut whose child zone is public here (D13).
+//!    - that node owns addresses or an alias in the full tree, and outsiders get none of them. An alias that a mark
+//!      publishes although its target is hidden leads to no address.
+//!    - nothing answers it, and its closest encloser is dead or a hidden host.
+//!
+//!    DNAMEs on the way are followed, as many as answers are followed through; CNAME chains close by induction. The
+//!    mailboxes of SOA, RP and MINFO lead to the host behind their first label.
 //! 3. D7: it is other data at a host (a name below the apex that is no cut) whose every A, AAAA, CNAME, A6, L32 and
-//!    L64 is hidden, or lies below an underscore label under that host with no other host between. While an MX of
-//!    that name is public, its MX, TXT and CAA stay.
+//!    L64 is hidden, or lies below an underscore label under that host with no other host between. While one of its MX
+//!    leads to a public address, its MX, TXT, CAA and mail policies stay. It is TXT of a service (a name with SRV and
+//!    without addresses) whose every SRV is hidden, or a PTR to that service.
 //! 4. D13: it lies at or below a cut none of whose NS is public, unless the cut's child zone is public here. D6: it
 //!    lies below a DNAME that is hidden. So nothing that was occluded becomes visible.
-//! 5. D12: its zone has no public record beside the SOA. Such a zone is **internal**, and every name in it dead.
+//! 5. Its zone does not exist outside, and every name in it is a hidden target: no public record is left beside the SOA
+//!    (D12), no apex NS is public (D12, D13), or the file is signed and something in it is hidden (D15).
 //!
 //! `; verge: public` holds against the rules about one record or its host (D1 to D7, D11, the suffixes), not
 //! against 4 and 5. The SOA is never hidden; a hidden MNAME gives way to the first public apex NS (D13). D5, D9 and
@@ -37,9 +45,9 @@
 //! [`Division`] divides again after an edit, at the cost of the zones that the edit can reach.
 //!
 //! # How to serve it
-//! `divided.public` is none: outside there is no such zone. [`trees`] builds what each view serves. A zone with a problem
-//! of [`Severity::Error`] must not be served: divide again with its last good version in its
-//! place. If it has none, leave it in (its names stay hidden) and answer SERVFAIL for it.
+//! `divided.public` is none: outside there is no such zone. [`trees`] builds what each view serves. A zone with a
+//! [fatal](Problem::is_fatal) problem must not be served: divide again with its last good version in its place. If it
+//! has none, leave it in (its names stay hidden) and answer SERVFAIL for it.
 
 mod closure;
 mod direct;
@@ -102,6 +110,8 @@ pub enum Rule {
     D12,
     /// NS and SOA that name hidden servers, and what lies at and below a cut that has no public NS.
     D13,
+    /// The file is signed, and outsiders may not see all of it.
+    D15,
     /// An address in a prefix of the config's `private`.
     Private,
     /// `; verge: internal`.
@@ -125,6 +135,7 @@ impl Rule {
             Self::D11 => "D11",
             Self::D12 => "D12",
             Self::D13 => "D13",
+            Self::D15 => "D15",
             Self::Private => "private",
             Self::Mark => "mark",
             Self::InternalNames => "internal_names",
@@ -145,7 +156,7 @@ pub struct Divided {
     /// Hidden addresses that a mark published, with the owner as written (it may be a wildcard): the egress guard
     /// lets them pass.
     pub published: Vec<(Name, IpAddr)>,
-    /// Errors (the zone must not be served), warnings and notes.
+    /// Errors, warnings and notes.
     pub problems: Vec<Problem>,
 }
 
@@ -251,13 +262,13 @@ fn divide_judged(
     names: &HiddenNames<'_>,
     rules: &Rules,
 ) -> Vec<Divided> {
-    let closure = closure::close(zones, &mut facts);
+    let closure = closure::close(zones, &mut facts, names);
     let divided = facts.iter().enumerate().map(|(zone, facts)| {
         let outside = outside::select(zone, facts, &closure, names);
         let problems = problems::find(zone, facts, &closure, &outside);
         let is_refused = problems.iter().any(|problem| problem.severity == Severity::Error);
         Divided {
-            // Fails closed should anyone serve it all the same.
+            // Fails closed: no fault may show outsiders more.
             public: outside.selection.filter(|_| !is_refused),
             internal: inside::select(zone, facts, &closure, rules),
             published: published(zones[zone], facts, &outside.hidden, rules),

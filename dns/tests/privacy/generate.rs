@@ -94,17 +94,28 @@ impl Scene {
         out
     }
 
-    /// Drops a record of one zone, or turns addresses of another into others.
+    /// Drops a record of one zone, turns addresses into others, marks records or takes their marks away, or leads records
+    /// elsewhere.
     pub(crate) fn edit(&self, step: u64, zones: &mut [Arc<Zone>]) {
         let mut rng = StdRng::seed_from_u64(self.seed.wrapping_mul(31) + step);
+        let owners: Vec<Name> =
+            zones.iter().flat_map(|zone| &zone.records).map(|record| record.owner.clone()).collect();
         let zone = zones.choose_mut(&mut rng).unwrap();
         let mut edited = Zone::clone(zone);
         if rng.random_bool(0.5) {
             edited.records.remove(rng.random_range(0..edited.records.len()));
         }
-        for record in edited.records.iter_mut().filter(|record| record.rtype == Type::A) {
-            if rng.random_bool(0.3) {
+        for record in &mut edited.records {
+            if record.rtype == Type::A && rng.random_bool(0.3) {
                 record.rdata = if rng.random_bool(0.5) { [10, 0, 0, 1].into() } else { [8, 8, 8, 8].into() };
+            }
+            if rng.random_bool(0.05) {
+                record.mark = *[None, Some(Mark::Public), Some(Mark::Internal)].choose(&mut rng).unwrap();
+            }
+            if matches!(record.rtype, Type::CNAME | Type::DNAME | Type::PTR | Type::NS)
+                && rng.random_bool(0.1)
+            {
+                record.rdata = owners.choose(&mut rng).unwrap().as_wire().into();
             }
         }
         *zone = Arc::new(edited);
@@ -163,6 +174,8 @@ struct Maker {
     zones: Vec<Labelled>,
     /// Names that an outsider may be led to.
     public: Vec<String>,
+    /// Those of them that have a public address here, or are somebody else's.
+    mail_hosts: Vec<String>,
     /// Names that would betray themselves.
     hidden: Vec<String>,
     fresh: u32,
@@ -175,7 +188,14 @@ const OTHER: usize = 1;
 impl Maker {
     fn new(seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, zones: Vec::new(), public: Vec::new(), hidden: Vec::new(), fresh: 0 }
+        Self {
+            rng,
+            zones: Vec::new(),
+            public: Vec::new(),
+            mail_hosts: Vec::new(),
+            hidden: Vec::new(),
+            fresh: 0,
+        }
     }
 
     fn finish(mut self, seed: u64) -> Scene {
@@ -227,6 +247,7 @@ impl Maker {
         self.add(zone, apex, "NS", &server, Label::Public);
         let address = self.public_v4();
         self.add(zone, &server, "A", &address, Label::Public);
+        self.mail_hosts.push(server.clone());
         self.public.push(server);
         if self.rng.random_bool(0.3) {
             let secret = self.hidden_host(zone, &format!("ns0.{apex}"));
@@ -307,7 +328,7 @@ impl Maker {
 
     fn recipe(&mut self) {
         let zone = *[MAIN, OTHER].choose(&mut self.rng).unwrap();
-        match self.rng.random_range(0..21) {
+        match self.rng.random_range(0..29) {
             0 | 1 => self.public_host(zone),
             2 => {
                 let owner = self.place(zone);
@@ -329,6 +350,13 @@ impl Maker {
             17 => self.suffixes(zone),
             18 => self.dnames(zone),
             19 => self.split_alias(zone),
+            20 | 21 => self.emptied_host(zone),
+            22 => self.mail_to_itself(zone),
+            23 => self.marked_alias(zone),
+            24 => self.moved_host(zone),
+            25 => self.service(zone),
+            26 => self.mailboxes(zone),
+            27 => self.missing_below(zone),
             _ => self.apex_data(zone),
         }
     }
@@ -363,6 +391,17 @@ impl Maker {
         }
         let target = self.hidden.choose(&mut self.rng).unwrap().clone();
         if self.rng.random_bool(0.2) { target.to_uppercase() } else { target }
+    }
+
+    /// Where an MX may lead: to a public address or somebody else, or to none.
+    fn mail_target(&mut self) -> (String, Label) {
+        match self.rng.random_range(0..5) {
+            0 => ("mx.elsewhere.".into(), Label::Public),
+            1 | 2 => (self.mail_hosts.choose(&mut self.rng).unwrap().clone(), Label::Public),
+            // Outsiders have no use for a host whose mail goes nowhere.
+            3 => ("missing.a.test.".into(), Label::Hidden),
+            _ => (self.hidden_target(), Label::Hidden),
+        }
     }
 
     fn either_target(&mut self) -> (String, Label) {

@@ -15,6 +15,7 @@ impl Maker {
         }
         self.add(zone, &owner, "TXT", "here", Label::Public);
         self.add(zone, &format!("_443._tcp.{owner}"), "TLSA", "3 1 0 0102", Label::Public);
+        self.mail_hosts.push(owner.clone());
         self.public.push(owner);
     }
 
@@ -122,20 +123,111 @@ impl Maker {
         let (rtype, address) = self.hidden_address();
         self.add(zone, &owner, rtype, &address, Label::Hidden);
         self.add(zone, &owner, "TXT", "stays", Label::Public);
+        self.mail_hosts.push(owner.clone());
         self.public.push(owner);
     }
 
-    /// A host whose MX is public keeps MX, TXT and CAA.
+    /// A host whose MX leads to a public address keeps MX, TXT, CAA and mail policies; but it has no address, so whatever
+    /// leads to it is of no use to outsiders.
     pub(super) fn mail_host(&mut self, zone: usize) {
         let owner = self.place(zone);
         let address = self.hidden_v4();
         self.add(zone, &owner, "A", &address, Label::Hidden);
         self.add(zone, &owner, "HINFO", "a b", Label::Hidden);
-        let (target, label) = self.either_target();
+        let (target, label) = self.mail_target();
         self.add(zone, &owner, "MX", &format!("10 {target}"), label);
         self.add(zone, &owner, "TXT", "\"v=spf1 mx -all\"", label);
         self.add(zone, &owner, "CAA", "0 issue \"ca.test\"", label);
-        if label == Label::Public { self.public.push(owner) } else { self.hidden.push(owner) }
+        for policy in ["_dmarc", "s1._domainkey", "_mta-sts", "_smtp._tls"] {
+            self.add(zone, &format!("{policy}.{owner}"), "TXT", "policy", label);
+        }
+        self.add(zone, &format!("_25._tcp.{owner}"), "TLSA", "3 1 0 0102", Label::Hidden);
+        self.hidden.push(owner);
+    }
+
+    /// A host without public addresses whose node stays outside for another reason.
+    pub(super) fn emptied_host(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        self.hidden_host(zone, &owner);
+        match self.rng.random_range(0..3) {
+            0 => {
+                let address = self.public_v4();
+                self.add(zone, &format!("child.{owner}"), "A", &address, Label::Public);
+            }
+            1 => self.add_marked(zone, &owner, "TXT", "shown", Label::Public),
+            _ => self.add_marked(zone, &format!("child.{owner}"), "TXT", "shown", Label::Public),
+        }
+        for (rtype, text) in [("SRV", "0 0 443 %"), ("CNAME", "%")] {
+            let from = self.place(zone);
+            self.add(zone, &from, rtype, &text.replace('%', &owner), Label::Hidden);
+        }
+    }
+
+    /// Mail hosts that name themselves, or each other.
+    pub(super) fn mail_to_itself(&mut self, zone: usize) {
+        let (one, other) = (self.place(zone), self.place(zone));
+        for (owner, target) in [(&one, &one), (&one, &other), (&other, &one)] {
+            let address = self.hidden_v4();
+            self.add(zone, owner, "A", &address, Label::Hidden);
+            self.add(zone, owner, "MX", &format!("10 {target}"), Label::Hidden);
+            self.add(zone, owner, "TXT", "rack 4", Label::Hidden);
+        }
+        self.hidden.extend([one, other]);
+    }
+
+    /// An alias that is published although its target is hidden leads nobody to an address.
+    pub(super) fn marked_alias(&mut self, zone: usize) {
+        let (owner, from) = (self.place(zone), self.place(OTHER));
+        let target = self.hidden_target();
+        self.add_marked(zone, &owner, "CNAME", &target, Label::Public);
+        self.add(OTHER, &from, "CNAME", &owner, Label::Hidden);
+        self.hidden.extend([owner, from]);
+    }
+
+    /// A DNAME that leads to a public and to an emptied host.
+    pub(super) fn moved_host(&mut self, zone: usize) {
+        let (old, new) = (self.place(OTHER), self.place(zone));
+        self.add(OTHER, &old, "DNAME", &new, Label::Public);
+        let address = self.public_v4();
+        self.add(zone, &format!("shown.{new}"), "A", &address, Label::Public);
+        self.hidden_host(zone, &format!("emptied.{new}"));
+        self.add_marked(zone, &format!("_x.emptied.{new}"), "TXT", "shown", Label::Public);
+        self.public.push(format!("shown.{old}"));
+        self.mail_hosts.push(format!("shown.{old}"));
+        self.hidden.push(format!("emptied.{old}"));
+    }
+
+    /// SRV and TXT of a name describe one service.
+    pub(super) fn service(&mut self, zone: usize) {
+        let (kind, instance) = (self.place(zone), self.place(zone));
+        let (target, label) = match self.rng.random_bool(0.5) {
+            true => (self.mail_hosts.choose(&mut self.rng).unwrap().clone(), Label::Public),
+            false => (self.hidden_target(), Label::Hidden),
+        };
+        self.add(zone, &instance, "SRV", &format!("0 0 631 {target}"), label);
+        self.add(zone, &instance, "TXT", "note", label);
+        if self.rng.random_bool(0.5) {
+            self.add_marked(zone, &instance, "TXT", "shown", Label::Public);
+        }
+        self.add(zone, &kind, "PTR", &instance, label);
+    }
+
+    /// Mailboxes at a hidden host; at an apex there is mail even without an address.
+    pub(super) fn mailboxes(&mut self, zone: usize) {
+        let (owner, host) = (self.place(zone), self.place(zone));
+        let apex = self.zones[zone].zone.apex.to_string();
+        self.hidden_host(zone, &host);
+        self.add(zone, &owner, "RP", &format!("root.{host} ."), Label::Hidden);
+        self.add(zone, &owner, "MINFO", &format!("root.{host} missing.a.test."), Label::Hidden);
+        self.add(zone, &owner, "RP", &format!("admin.{apex} ."), Label::Public);
+    }
+
+    /// A name that does not exist below a hidden host tells of the host.
+    pub(super) fn missing_below(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        self.hidden_host(zone, &owner);
+        self.hidden.push(format!("gone.{owner}"));
+        self.hidden.push(format!("far.gone.{owner}"));
     }
 
     pub(super) fn hints(&mut self, zone: usize) {
@@ -168,7 +260,7 @@ impl Maker {
         let owner = self.place(zone);
         let target = self.hidden_target();
         self.add_marked(zone, &owner, "CNAME", &target, Label::Public);
-        self.public.push(owner);
+        self.hidden.push(owner);
     }
 
     /// A marked record below a hidden host stays, and makes the host an empty non-terminal.
@@ -178,7 +270,7 @@ impl Maker {
         self.add(zone, &owner, "A", &address, Label::Hidden);
         self.add_marked(zone, &format!("_acme-challenge.{owner}"), "TXT", "token", Label::Public);
         self.add(zone, &format!("_other.{owner}"), "TXT", "gone", Label::Hidden);
-        self.public.push(owner);
+        self.hidden.push(owner);
     }
 
     pub(super) fn other_addresses(&mut self, zone: usize) {
@@ -232,7 +324,7 @@ impl Maker {
         self.public.push(owner);
     }
 
-    /// An apex is never a hidden host.
+    /// An apex is never a hidden host, but without a public address nothing is led to it.
     pub(super) fn apex_data(&mut self, zone: usize) {
         let apex = self.zones[zone].zone.apex.to_string();
         let address = self.hidden_v4();
@@ -241,6 +333,7 @@ impl Maker {
         self.add(zone, &format!("_dmarc.{apex}"), "TXT", "stays", Label::Public);
         let (target, label) = self.either_target();
         self.add(zone, &apex, "MX", &format!("5 {target}"), label);
+        self.hidden.push(apex);
     }
 }
 

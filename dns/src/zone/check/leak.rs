@@ -8,7 +8,7 @@ use super::{Context, Found};
 use crate::name::Name;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
-use crate::zone::{Mark, Record, Severity, Zone};
+use crate::zone::{Mark, Record, Zone};
 
 pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Found) {
     if (context.internal_name)(&zone.apex) {
@@ -24,18 +24,10 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found:
         if is_hidden_host(record, zone, nodes, context) {
             continue;
         }
-        let severity = severity(record.rtype, &text);
         let message = format!("this {} record tells outsiders of {told}", record.rtype);
         let help = "remove it, or end the line with `; verge: public` to publish it or `; verge: internal` to hide it";
-        found.add(severity, Some(record.at), "D19", message, help);
+        found.warning(Some(record.at), "D19", message, help);
     }
-}
-
-/// Plain TXT may hold anything, such as a version that looks like an address.
-fn severity(rtype: Type, text: &str) -> Severity {
-    let is_policy =
-        text.contains("ip4:") || text.contains("ip6:") || text.to_ascii_lowercase().starts_with("v=spf1");
-    if rtype == Type::TXT && !is_policy { Severity::Warning } else { Severity::Error }
 }
 
 /// All text of the record; strings of one TXT are one text (RFC 7208 §3.3).

@@ -1,30 +1,31 @@
 //! The closure: from the records that are hidden by themselves to all that would betray them.
 //!
-//! A worklist of records to hide. Hiding one lowers the counts of its node; a count that reaches zero makes other
-//! records go, and a node without anything public at or below it dies and takes the records that name it along.
-//! Nothing that is hidden ever comes back, so the result is the least fixpoint whatever the order.
+//! A worklist of records to hide. Hiding one lowers the counts of its node. A count that reaches zero makes other
+//! records go: a host without public addresses takes along what else it owns and the records that name it, and so does
+//! a node without anything public at or below it. Nothing that is hidden ever comes back, so the result is the least
+//! fixpoint whatever the order.
 //!
 //! Invariant: only zones in which something is hidden get a tree; the others cost their references.
 
-use std::collections::{HashMap, VecDeque};
+mod refer;
 
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use self::refer::{Reference, Referrer, is_lost};
 use super::Rule;
-use super::direct::{Facts, closure_rule};
-use super::names::ancestry;
+use super::direct::Facts;
+use super::names::{HiddenNames, ancestry};
 use super::nodes::{NONE, Node, NodeId, Nodes, is_address};
-use crate::name::{MAX_NAME_OCTETS, Name};
 use crate::rtype::Type;
 use crate::zone::{Mark, Zone};
-
-/// How many DNAMEs one reference is followed through; more is a loop or a maze that no resolver follows.
-const MAX_DNAME_STEPS: u8 = 8;
 
 /// All zones while they are divided, and when they are.
 pub(super) struct Closure<'z> {
     pub(super) zones: &'z [&'z Zone],
+    names: &'z HiddenNames<'z>,
     by_apex: HashMap<&'z [u8], usize>,
     states: Vec<State<'z>>,
-    worklist: VecDeque<Hide>,
+    worklist: VecDeque<Work>,
 }
 
 /// What is known of one zone.
@@ -36,40 +37,56 @@ pub(super) struct State<'z> {
     pub(super) nodes: Option<Nodes<'z>>,
     /// Why each record is hidden; empty without [`State::nodes`].
     pub(super) why: Vec<Option<Rule>>,
+    /// D15: the file holds signatures, so outsiders get all of it or nothing.
+    is_signed: bool,
     /// Public records beside the SOA; counted with [`State::nodes`].
     public: usize,
+    /// Aliases that a mark keeps, but that lead to what is hidden.
+    faded: HashSet<u32>,
     /// References into this zone that wait for its tree.
     waiting: Vec<Reference>,
-    /// Who names what a node answers; under [`NONE`], who names what nothing answers.
+    /// By node: the records that name what it answers, or what does not exist below it.
     referrers: HashMap<NodeId, Vec<Referrer>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Referrer {
-    zone: usize,
-    record: u32,
-}
-
-struct Reference {
-    from: Referrer,
-    to: Name,
-    /// DNAMEs on the way here.
-    steps: u8,
-}
-
-struct Hide {
-    zone: usize,
-    record: u32,
-    why: Rule,
+enum Work {
+    Hide {
+        zone: usize,
+        record: u32,
+        why: Rule,
+    },
+    /// The target of a record that a mark publishes is hidden.
+    Fade {
+        zone: usize,
+        record: u32,
+    },
+    /// Outside there is no such zone.
+    Close {
+        zone: usize,
+        why: Rule,
+    },
 }
 
 /// Hides what follows from `facts`, which stand in the order of `zones`; their references are used up.
-pub(super) fn close<'z>(zones: &'z [&'z Zone], facts: &mut [Facts]) -> Closure<'z> {
+pub(super) fn close<'z>(
+    zones: &'z [&'z Zone],
+    facts: &mut [Facts],
+    names: &'z HiddenNames<'z>,
+) -> Closure<'z> {
     let by_apex = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_wire(), index)).collect();
-    let states = facts.iter().map(|facts| State { internal: facts.internal, ..State::default() }).collect();
-    let mut closure = Closure { zones, by_apex, states, worklist: VecDeque::new() };
-    // Without a seed nothing follows: most sets of public zones end here.
-    if facts.iter().any(|facts| facts.internal.is_some() || !facts.seeds.is_empty()) {
+    let state =
+        |facts: &Facts| State { internal: facts.internal, is_signed: facts.is_signed, ..State::default() };
+    let states = facts.iter().map(state).collect();
+    let mut closure = Closure { zones, names, by_apex, states, worklist: VecDeque::new() };
+    // Without a seed nothing follows: most sets of public zones end here. A DNAME may lead too far by itself.
+    let is_seed = |facts: &Facts| {
+        let is_split_signature = facts.is_signed && !facts.stripped.is_empty();
+        facts.internal.is_some()
+            || facts.has_dname
+            || is_split_signature
+            || !(facts.seeds.is_empty() && facts.faded.is_empty())
+    };
+    if facts.iter().any(is_seed) {
         closure.start(facts);
         closure.run();
     }
@@ -79,16 +96,6 @@ pub(super) fn close<'z>(zones: &'z [&'z Zone], facts: &mut [Facts]) -> Closure<'
 impl<'z> Closure<'z> {
     pub(super) fn state(&self, zone: usize) -> &State<'z> {
         &self.states[zone]
-    }
-
-    /// Whether a name that no hidden suffix covers is a hidden target.
-    pub(super) fn is_hidden_target(&self, name: &Name) -> bool {
-        let Some(zone) = self.zone_of(name.as_wire()) else { return false };
-        let state = &self.states[zone];
-        let dead = |nodes: &Nodes<'_>| {
-            nodes.answering(name.as_wire()).is_some_and(|id| nodes.list[id as usize].is_dead)
-        };
-        state.internal.is_some() || state.nodes.as_ref().is_some_and(dead)
     }
 
     /// The most specific zone that holds the name.
@@ -103,8 +110,8 @@ impl<'z> Closure<'z> {
 
     fn start(&mut self, facts: &mut [Facts]) {
         for (zone, facts) in facts.iter_mut().enumerate() {
-            for (record, to) in std::mem::take(&mut facts.references) {
-                self.refer(Reference { from: Referrer { zone, record }, to, steps: 0 });
+            for lead in std::mem::take(&mut facts.references) {
+                self.refer_from(zone, lead);
             }
         }
         for (zone, facts) in facts.iter().enumerate() {
@@ -112,44 +119,23 @@ impl<'z> Closure<'z> {
             if facts.has_dname {
                 self.activate(zone);
             }
-            self.worklist.extend(facts.seeds.iter().map(|(record, why)| Hide {
-                zone,
-                record: *record,
-                why: *why,
-            }));
+            let seed = |(record, why): &(u32, Rule)| Work::Hide { zone, record: *record, why: *why };
+            self.worklist.extend(facts.seeds.iter().map(seed));
+            self.worklist.extend(facts.faded.iter().map(|record| Work::Fade { zone, record: *record }));
+            if facts.is_signed && !facts.stripped.is_empty() {
+                self.worklist.push_back(Work::Close { zone, why: Rule::D15 });
+            }
         }
     }
 
     fn run(&mut self) {
         while let Some(next) = self.worklist.pop_front() {
-            self.hide(next);
+            match next {
+                Work::Hide { zone, record, why } => self.hide(zone, record, why),
+                Work::Fade { zone, record } => self.fade(zone, record),
+                Work::Close { zone, why } => self.close_zone(zone, why),
+            }
         }
-    }
-
-    /// Makes the record depend on the node that answers the name.
-    fn refer(&mut self, reference: Reference) {
-        let Some(zone) = self.zone_of(reference.to.as_wire()) else { return };
-        let state = &mut self.states[zone];
-        if state.internal.is_some() {
-            return self.betrays(reference.from);
-        }
-        let Some(nodes) = &state.nodes else { return state.waiting.push(reference) };
-        let node = nodes.answering(reference.to.as_wire());
-        let substituted = node.and_then(|id| substitute(self.zones[zone], nodes, id, reference.to.as_wire()));
-        let is_dead = node.is_some_and(|id| nodes.list[id as usize].is_dead);
-        state.referrers.entry(node.unwrap_or(NONE)).or_default().push(reference.from);
-        if is_dead {
-            self.betrays(reference.from);
-        } else if let Some(to) = substituted
-            && reference.steps < MAX_DNAME_STEPS
-        {
-            self.refer(Reference { from: reference.from, to, steps: reference.steps + 1 });
-        }
-    }
-
-    fn betrays(&mut self, Referrer { zone, record }: Referrer) {
-        let why = closure_rule(self.zones[zone].records[record as usize].rtype);
-        self.worklist.push_back(Hide { zone, record, why });
     }
 
     fn activate(&mut self, zone: usize) {
@@ -166,56 +152,111 @@ impl<'z> Closure<'z> {
         }
     }
 
-    fn hide(&mut self, Hide { zone, record, why }: Hide) {
+    fn hide(&mut self, zone: usize, record: u32, why: Rule) {
         self.activate(zone);
         let rtype = self.zones[zone].records[record as usize].rtype;
         let state = &mut self.states[zone];
-        if state.internal.is_some() || rtype == Type::SOA || state.why[record as usize].is_some() {
+        let Some(nodes) = &mut state.nodes else { return };
+        if rtype == Type::SOA || state.why[record as usize].is_some() {
+            if rtype == Type::SOA && state.is_signed {
+                self.close_zone(zone, Rule::D15);
+            }
             return;
         }
         state.why[record as usize] = Some(why);
         state.public -= 1;
-        if state.public == 0 {
-            return self.close_zone(zone);
-        }
-        let nodes = state.nodes.as_mut().expect("the zone is active");
         let id = nodes.of_record[record as usize];
-        nodes.list[id as usize].discount(rtype);
+        let node = &mut nodes.list[id as usize];
+        node.discount(rtype);
+        node.faded -= u32::from(state.faded.remove(&record));
+        let is_without_servers = node.is_apex && rtype == Type::NS && node.live_ns == 0;
+        if state.is_signed {
+            self.close_zone(zone, Rule::D15);
+        } else if state.public == 0 || is_without_servers {
+            self.close_zone(zone, Rule::D12);
+        }
         self.follow(zone, id, rtype);
         self.bury(zone, id);
+    }
+
+    /// An alias that is published although its target is hidden leads to no address; an MX to no mail host.
+    fn fade(&mut self, zone: usize, record: u32) {
+        self.activate(zone);
+        let state = &mut self.states[zone];
+        let Some(nodes) = &mut state.nodes else { return };
+        let id = nodes.of_record[record as usize];
+        if self.zones[zone].records[record as usize].rtype == Type::MX {
+            self.reconsider_mail(zone, id);
+        } else if state.why[record as usize].is_none() && state.faded.insert(record) {
+            nodes.list[id as usize].faded += 1;
+            self.release(zone, id);
+        }
     }
 
     /// What goes at and below a node that has lost a record of this type.
     fn follow(&mut self, zone: usize, id: NodeId, rtype: Type) {
         let node = self.node(zone, id);
         let never = node.is_apex || node.is_cut;
-        let last_address = is_address(rtype) && node.live_addresses == 0 && !never;
-        let last_mx = rtype == Type::MX && node.live_mx == 0 && node.is_hidden_host;
-        if last_address || last_mx {
-            self.hide_host(zone, id);
+        if is_address(rtype) {
+            let is_last = node.live_addresses == 0 && !never;
+            self.release(zone, id);
+            if is_last {
+                self.hide_host(zone, id);
+            }
+        } else if rtype == Type::MX {
+            self.reconsider_mail(zone, id);
+        } else if rtype == Type::SRV && node.live_srv == 0 && node.addresses == 0 && !never {
+            self.hide_service(zone, id);
         } else if rtype == Type::NS && node.is_cut && node.live_ns == 0 && !self.is_served_below(node) {
             self.leave(zone, self.nodes(zone).subtree(id), Rule::D13);
         } else if rtype == Type::DNAME && node.live_dname == 0 {
             // What a DNAME occluded (RFC 6672 §2.4) must not become visible.
             let below = self.nodes(zone).subtree(id).split_off(1);
+            self.release(zone, id);
             self.leave(zone, below, Rule::D6);
         }
     }
 
     /// D7: other data at a host all of whose addresses are hidden, and all below an underscore label under it.
     fn hide_host(&mut self, zone: usize, id: NodeId) {
+        let keeps_mail = self.gets_mail(zone, id);
         let nodes = self.states[zone].nodes.as_mut().expect("the zone is active");
-        nodes.list[id as usize].is_hidden_host = true;
+        let node = &mut nodes.list[id as usize];
+        (node.is_hidden_host, node.keeps_mail) = (true, keeps_mail);
         let nodes = self.nodes(zone);
         let records = &self.zones[zone].records;
-        let keeps_mail = nodes.list[id as usize].live_mx > 0;
         let stays = |rtype| keeps_mail && matches!(rtype, Type::MX | Type::TXT | Type::CAA);
         let here = nodes.records(id).iter().filter(|index| !stays(records[**index as usize].rtype));
-        let services = underscored(nodes, id);
+        let services = underscored(nodes, id, keeps_mail);
         let below = services.iter().flat_map(|id| nodes.records(*id));
-        let unmarked = |index: &&u32| records[**index as usize].mark != Some(Mark::Public);
-        let gone: Vec<u32> = here.chain(below).filter(unmarked).copied().collect();
-        self.push(zone, gone, Rule::D7);
+        let gone = here.chain(below).copied().collect();
+        self.push_unmarked(zone, gone);
+        self.release(zone, id);
+    }
+
+    /// D7 keeps the mail records of a hidden host while one of its MX leads to a public address.
+    fn reconsider_mail(&mut self, zone: usize, id: NodeId) {
+        let node = self.node(zone, id);
+        if node.is_hidden_host && node.keeps_mail && !self.gets_mail(zone, id) {
+            self.hide_host(zone, id);
+        }
+    }
+
+    /// D7: a service without a server that outsiders can reach has nothing to say to them (RFC 6763 §6: SRV and TXT
+    /// describe one service).
+    fn hide_service(&mut self, zone: usize, id: NodeId) {
+        let nodes = self.states[zone].nodes.as_mut().expect("the zone is active");
+        nodes.list[id as usize].is_hidden_service = true;
+        let records = &self.zones[zone].records;
+        let is_text = |index: &&u32| records[**index as usize].rtype == Type::TXT;
+        let gone = self.nodes(zone).records(id).iter().filter(is_text).copied().collect();
+        self.push_unmarked(zone, gone);
+        self.release(zone, id);
+    }
+
+    fn push_unmarked(&mut self, zone: usize, mut records: Vec<u32>) {
+        records.retain(|index| self.zones[zone].records[*index as usize].mark != Some(Mark::Public));
+        self.push(zone, records, Rule::D7);
     }
 
     fn leave(&mut self, zone: usize, nodes: Vec<NodeId>, why: Rule) {
@@ -224,7 +265,20 @@ impl<'z> Closure<'z> {
     }
 
     fn push(&mut self, zone: usize, records: Vec<u32>, why: Rule) {
-        self.worklist.extend(records.into_iter().map(|record| Hide { zone, record, why }));
+        self.worklist.extend(records.into_iter().map(|record| Work::Hide { zone, record, why }));
+    }
+
+    /// Hides the records that name what a node has lost.
+    fn release(&mut self, zone: usize, id: NodeId) {
+        let state = &mut self.states[zone];
+        let Some(referrers) = state.referrers.remove(&id) else { return };
+        let node = &state.nodes.as_ref().expect("the zone is active").list[id as usize];
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            referrers.into_iter().partition(|from| is_lost(node, from.needs));
+        if !kept.is_empty() {
+            state.referrers.insert(id, kept);
+        }
+        lost.into_iter().for_each(|from| self.betrays(from));
     }
 
     /// D8: a node without anything public at or below it does not exist outside; who names it would betray it.
@@ -238,8 +292,7 @@ impl<'z> Closure<'z> {
             if let Some(parent) = nodes.list.get_mut(parent as usize) {
                 parent.live_children -= 1;
             }
-            let referrers = state.referrers.remove(&id).unwrap_or_default();
-            referrers.into_iter().for_each(|from| self.betrays(from));
+            self.release(zone, id);
             id = parent;
         }
     }
@@ -254,10 +307,14 @@ impl<'z> Closure<'z> {
         self.public_zone_at(cut.name).is_some()
     }
 
-    /// D12: nothing public is left in the zone, so outside there is none.
-    fn close_zone(&mut self, zone: usize) {
+    /// D12, D13, D15: outside there is no such zone.
+    fn close_zone(&mut self, zone: usize, why: Rule) {
+        self.activate(zone);
         let state = &mut self.states[zone];
-        state.internal = Some(Rule::D12);
+        if state.internal.is_some() {
+            return;
+        }
+        state.internal = Some(why);
         let mut referrers: Vec<Referrer> =
             std::mem::take(&mut state.referrers).into_values().flatten().collect();
         // The first reason is the one that is told, so the order must not depend on a hash.
@@ -291,13 +348,24 @@ impl<'z> Closure<'z> {
     }
 }
 
-/// Nodes at and below the underscore labels under a host, up to where another host or a cut begins.
-fn underscored(nodes: &Nodes<'_>, host: NodeId) -> Vec<NodeId> {
+/// Nodes at and below the underscore labels under a host, up to where another host or a cut begins. The policies of a
+/// host that keeps its mail are not among them (D7).
+fn underscored(nodes: &Nodes<'_>, host: NodeId, keeps_mail: bool) -> Vec<NodeId> {
     let mut found = Vec::new();
     let mut open: Vec<NodeId> = nodes.children(host).collect();
     while let Some(id) = open.pop() {
         let node = &nodes.list[id as usize];
-        if node.name.get(1) == Some(&b'_') {
+        let label = first_label(node.name);
+        if keeps_mail && node.parent == host && MAIL_POLICIES.contains(&label) {
+            continue;
+        }
+        if keeps_mail && node.parent == host && label == b"_tls" {
+            // RFC 8460 §3: the policy for TLS reports is at _smtp._tls.
+            found.push(id);
+            let others =
+                nodes.children(id).filter(|id| first_label(nodes.list[*id as usize].name) != b"_smtp");
+            others.for_each(|id| found.extend(nodes.subtree(id)));
+        } else if label.first() == Some(&b'_') {
             found.extend(nodes.subtree(id));
         } else if node.addresses == 0 && !node.is_cut {
             open.extend(nodes.children(id));
@@ -306,12 +374,9 @@ fn underscored(nodes: &Nodes<'_>, host: NodeId) -> Vec<NodeId> {
     found
 }
 
-/// Where the DNAME at this node leads the name (RFC 6672 §2.2); none if it has none or the result is too long.
-fn substitute(zone: &Zone, nodes: &Nodes<'_>, id: NodeId, wire: &[u8]) -> Option<Name> {
-    let node = &nodes.list[id as usize];
-    let prefix = wire.strip_suffix(node.name).filter(|prefix| !prefix.is_empty() && node.is_dname)?;
-    let records = nodes.records(id).iter().map(|index| &zone.records[*index as usize]);
-    let target = &records.into_iter().find(|record| record.rtype == Type::DNAME)?.rdata;
-    let whole = [prefix, target].concat();
-    Name::from_wire(&whole).ok().filter(|_| whole.len() <= MAX_NAME_OCTETS)
+/// What senders and receivers of a name's mail look up below it (RFC 7489 §6.1, RFC 6376 §3.6.2.1, RFC 8461 §3.1).
+const MAIL_POLICIES: &[&[u8]] = &[b"_dmarc", b"_domainkey", b"_mta-sts"];
+
+fn first_label(wire: &[u8]) -> &[u8] {
+    crate::name::labels(wire).next().unwrap_or_default()
 }

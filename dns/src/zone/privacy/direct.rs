@@ -21,15 +21,34 @@ pub(super) struct Facts {
     /// Records that lose hints (D3) unless they are hidden in full, by rising index.
     pub(super) stripped: Vec<(u32, Box<[u8]>)>,
     /// Names in RDATA that may turn out to be hidden targets.
-    pub(super) references: Vec<(u32, Name)>,
+    pub(super) references: Vec<Lead>,
+    /// MNAME, and the host of RNAME.
+    pub(super) soa_names: Vec<Name>,
     /// Records that a mark publishes, by rising index.
     pub(super) marked: Vec<u32>,
+    /// Aliases and MX among them that lead to a name under a hidden suffix.
+    pub(super) faded: Vec<u32>,
     /// The first record with a documentation address.
     pub(super) documentation: Option<u32>,
     /// SVCB and HTTPS records with hints, marked or not.
     pub(super) hinted: Vec<u32>,
     /// A name below a DNAME is answered by what it is substituted with.
     pub(super) has_dname: bool,
+    /// D15: somebody signed the file.
+    pub(super) is_signed: bool,
+}
+
+/// A name in RDATA that may turn out to be a hidden target.
+pub(super) struct Lead {
+    pub(super) record: u32,
+    pub(super) name: Name,
+    /// The name is the host of a mailbox.
+    pub(super) is_mailbox: bool,
+}
+
+/// D15: what a signer writes into a zone.
+pub(super) fn is_of_signer(rtype: Type) -> bool {
+    matches!(rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::ZONEMD)
 }
 
 /// Judges every record of `zone` by itself.
@@ -39,6 +58,7 @@ pub(super) fn facts(zone: &Zone, names: &HiddenNames<'_>, rules: &Rules) -> Fact
         return facts;
     }
     let judge = Judge { names, rules, owners: names.reach_into(&zone.apex) };
+    facts.is_signed = zone.records.iter().any(|record| is_of_signer(record.rtype));
     for (index, record) in (0..).zip(&zone.records) {
         judge.note(index, record, &mut facts);
     }
@@ -66,9 +86,8 @@ enum Verdict {
 
 impl Judge<'_> {
     fn note(&self, index: u32, record: &Record, facts: &mut Facts) {
-        // D13: a SOA is never dropped; its MNAME is looked at when everything else is known.
         if record.rtype == Type::SOA {
-            return;
+            return self.note_soa(index, record, facts);
         }
         facts.has_dname |= record.rtype == Type::DNAME;
         if matches!(record.rtype, Type::SVCB | Type::HTTPS) && hints::has_hints(&record.rdata) {
@@ -80,14 +99,41 @@ impl Judge<'_> {
             Verdict::Stays => {}
         }
         if record.mark == Some(Mark::Public) {
-            return facts.marked.push(index);
+            facts.marked.push(index);
+            // What a mark publishes stays; but whether it leads to an address decides about others (D6, D7).
+            if matches!(record.rtype, Type::CNAME | Type::MX) {
+                match self.lead(index, record) {
+                    Led::Hidden(_) => facts.faded.push(index),
+                    Led::To(leads) => facts.references.extend(leads),
+                }
+            }
+            return;
         }
         if facts.documentation.is_none() && holds(record, address::is_documentation) {
             facts.documentation = Some(index);
         }
-        match self.lead(record) {
-            Lead::Hidden(rule) => facts.seeds.push((index, rule)),
-            Lead::To(names) => facts.references.extend(names.into_iter().map(|name| (index, name))),
+        match self.lead(index, record) {
+            Led::Hidden(rule) => facts.seeds.push((index, rule)),
+            Led::To(leads) => facts.references.extend(leads),
+        }
+    }
+
+    /// D13: a SOA is never dropped; its names are looked at when everything else is known. But its signature covers
+    /// them (D15).
+    fn note_soa(&self, index: u32, record: &Record, facts: &mut Facts) {
+        let names = rdata::names(record.rtype, &record.rdata).into_iter();
+        let name = |(role, wire): (Role, &[u8])| match (role, Name::from_wire(wire).ok()?) {
+            (Role::Target, name) => Some(name),
+            (Role::Mailbox, name) => name.parent(),
+        };
+        facts.soa_names.extend(names.filter_map(name));
+        if !facts.is_signed || record.mark == Some(Mark::Public) {
+            return;
+        }
+        match self.lead(index, record) {
+            Led::Hidden(rule) => facts.seeds.push((index, rule)),
+            Led::To(_) if record.mark == Some(Mark::Internal) => facts.seeds.push((index, Rule::Mark)),
+            Led::To(leads) => facts.references.extend(leads),
         }
     }
 
@@ -137,21 +183,28 @@ impl Judge<'_> {
         }
     }
 
-    fn lead(&self, record: &Record) -> Lead {
-        let mut targets = Vec::new();
+    fn lead(&self, record_index: u32, record: &Record) -> Led {
+        let mut leads = Vec::new();
+        let mut add = |name, is_mailbox| leads.push(Lead { record: record_index, name, is_mailbox });
         for (role, wire) in judged_names(record) {
             let Ok(name) = Name::from_wire(wire) else { continue };
             if self.names.rule(name.as_wire()).is_some() {
-                return Lead::Hidden(closure_rule(record.rtype));
+                return Led::Hidden(closure_rule(record.rtype));
             }
             if record.rtype != Type::NS && self.is_unknown(&name) {
-                return Lead::Hidden(Rule::D6);
+                return Led::Hidden(Rule::D6);
             }
-            if role == Role::Target {
-                targets.push(name);
+            if role == Role::Mailbox
+                && let Some(host) = name.parent().filter(|host| !host.is_root())
+            {
+                add(host, true);
+            }
+            // D6 lists MINFO among the targets (RFC 1035 §3.3.7: its mailboxes are domain names).
+            if role == Role::Target || record.rtype == Type::MINFO {
+                add(name, false);
             }
         }
-        Lead::To(targets)
+        Led::To(leads)
     }
 
     fn is_unknown(&self, name: &Name) -> bool {
@@ -160,9 +213,9 @@ impl Judge<'_> {
 }
 
 /// Where the names in RDATA lead.
-enum Lead {
+enum Led {
     Hidden(Rule),
-    To(Vec<Name>),
+    To(Vec<Lead>),
 }
 
 /// The rule under which a record with a hidden name in its RDATA is hidden.
@@ -175,15 +228,11 @@ fn judged_names(record: &Record) -> Vec<(Role, &[u8])> {
     match record.rtype {
         Type::A | Type::AAAA | Type::TXT => return Vec::new(),
         // D15 is the rule for what a signer wrote.
-        Type::RRSIG | Type::SIG | Type::NSEC | Type::NXT => return Vec::new(),
+        Type::RRSIG | Type::NSEC => return Vec::new(),
         _ => {}
     }
     let mut names = rdata::names(record.rtype, &record.rdata);
     names.retain(|(_, wire)| *wire != [0]);
-    // MINFO names mailboxes that D6 lists as targets (RFC 1035 §3.3.7: they are domain names).
-    if record.rtype == Type::MINFO {
-        names.iter_mut().for_each(|(role, _)| *role = Role::Target);
-    }
     names
 }
 

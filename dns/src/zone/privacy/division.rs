@@ -106,13 +106,13 @@ impl<'z> Apexes<'z> {
     fn leads(&self, zone: &Zone, facts: &Facts) -> Arc<[usize]> {
         let mut found: HashSet<usize> = HashSet::new();
         if facts.internal.is_none() {
-            found.extend(facts.references.iter().filter_map(|(_, name)| self.holding(name)));
+            let names = facts.references.iter().map(|lead| &lead.name).chain(&facts.soa_names);
+            found.extend(names.filter_map(|name| self.holding(name)));
             // Marked records refer to nobody, but split hints and DNAMEs among them still lead somewhere.
             found.extend(facts.marked.iter().flat_map(|at| self.named(zone, *at as usize)));
             for &at in zone.order().others() {
-                let (at, record) = (at as usize, zone.record(at));
+                let record = zone.record(at);
                 match record.rtype {
-                    Type::SOA => found.extend(self.named(zone, at)),
                     // D13: a cut depends on the child that is served here.
                     Type::NS => found.extend(self.by_name.get(record.owner.as_wire())),
                     Type::DNAME => found.extend(self.below(&record.rdata)),

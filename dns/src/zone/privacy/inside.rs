@@ -5,7 +5,7 @@
 use super::closure::{Closure, State};
 use super::direct::Facts;
 use super::hints::{self, Stripped};
-use super::nodes::{NodeId, Nodes};
+use super::nodes::{Answering, NodeId, Nodes};
 use super::{Rules, Selection};
 use crate::name::{self, Name};
 use crate::rtype::Type;
@@ -75,5 +75,5 @@ fn is_split_name(name: &Name, closure: &Closure<'_>) -> bool {
     let Some(index) = closure.zone_of(name.as_wire()) else { return false };
     let (zone, state) = (closure.zones[index], closure.state(index));
     let Some(nodes) = &state.nodes else { return false };
-    nodes.answering(name.as_wire()).is_some_and(|id| is_split(zone, state, nodes, id))
+    matches!(nodes.answering(name.as_wire()), Answering::Own(id) if is_split(zone, state, nodes, id))
 }

@@ -27,9 +27,12 @@ pub(super) struct Node<'z> {
     /// Records that lead to an address: see [`is_address`].
     pub(super) addresses: u32,
     pub(super) live_addresses: u32,
+    /// Public aliases that a mark keeps although their target is hidden: they lead to no address.
+    pub(super) faded: u32,
     pub(super) live_mx: u32,
     pub(super) live_ns: u32,
     pub(super) live_dname: u32,
+    pub(super) live_srv: u32,
     /// The full tree has a DNAME here.
     pub(super) is_dname: bool,
     pub(super) is_apex: bool,
@@ -37,6 +40,10 @@ pub(super) struct Node<'z> {
     pub(super) is_cut: bool,
     /// D7 has taken the other data of this host.
     pub(super) is_hidden_host: bool,
+    /// A hidden host that outsiders send mail to all the same (D7).
+    pub(super) keeps_mail: bool,
+    /// A service of which every SRV is hidden (D7).
+    pub(super) is_hidden_service: bool,
     /// Nothing public is left at or below this name.
     pub(super) is_dead: bool,
 }
@@ -50,6 +57,25 @@ pub(super) struct Nodes<'z> {
     /// Record indices grouped by node; the group of node `n` is `starts[n]..starts[n + 1]`.
     grouped: Vec<u32>,
     starts: Vec<u32>,
+}
+
+/// What answers for a name in the full tree of its zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// The node of the name itself, or the wildcard that it comes from.
+    Own(NodeId),
+    /// The cut or DNAME above the name.
+    Above(NodeId),
+    /// Nothing: a name error below this node, its closest encloser.
+    Nothing { encloser: NodeId },
+}
+
+impl Answering {
+    pub(super) fn node(self) -> NodeId {
+        match self {
+            Self::Own(id) | Self::Above(id) | Self::Nothing { encloser: id } => id,
+        }
+    }
 }
 
 /// Whether a host "has an address" by a record of this type (D7): one that holds it, or an alias that leads to it.
@@ -166,20 +192,28 @@ impl<'z> Nodes<'z> {
         found
     }
 
-    /// The node that answers for `wire` in the full tree: its owner or empty non-terminal, the cut or DNAME above
-    /// it, or the wildcard it comes from (RFC 1034 §4.3.2, RFC 6672 §3.2, RFC 4592); none for a name error.
-    pub(super) fn answering(&self, wire: &[u8]) -> Option<NodeId> {
+    /// Where the full tree's answer to `wire`, a name of this zone, comes from (RFC 1034 §4.3.2, RFC 6672 §3.2,
+    /// RFC 4592).
+    pub(super) fn answering(&self, wire: &[u8]) -> Answering {
         let exact = self.get(wire);
-        // Glue answers for itself, although a referral is what a client gets.
-        if exact.is_some_and(|id| !self.records(id).is_empty()) {
-            return exact;
-        }
-        let encloser = ancestry(wire).find_map(|name| self.get(name))?;
+        let encloser = ancestry(wire).find_map(|name| self.get(name)).expect("the apex is a node");
         let redirecting = |id: &NodeId| {
             let node = &self.list[*id as usize];
             node.is_cut || (node.is_dname && Some(*id) != exact)
         };
-        self.ancestors(encloser).filter(redirecting).last().or(exact).or_else(|| self.wildcard(encloser))
+        match (self.ancestors(encloser).filter(redirecting).last(), exact) {
+            // A client gets a referral, but glue is all that the referral says of the name.
+            (Some(above), Some(id)) if self.is_cut(above) && !self.records(id).is_empty() => {
+                Answering::Own(id)
+            }
+            (Some(above), _) => Answering::Above(above),
+            (None, Some(id)) => Answering::Own(id),
+            (None, None) => self.wildcard(encloser).map_or(Answering::Nothing { encloser }, Answering::Own),
+        }
+    }
+
+    fn is_cut(&self, id: NodeId) -> bool {
+        self.list[id as usize].is_cut
     }
 
     fn ancestors(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
@@ -206,13 +240,17 @@ impl<'z> Node<'z> {
             live_children: 0,
             addresses: 0,
             live_addresses: 0,
+            faded: 0,
             live_mx: 0,
             live_ns: 0,
             live_dname: 0,
+            live_srv: 0,
             is_dname: false,
             is_apex: false,
             is_cut: false,
             is_hidden_host: false,
+            keeps_mail: false,
+            is_hidden_service: false,
             is_dead: false,
         }
     }
@@ -224,6 +262,7 @@ impl<'z> Node<'z> {
         self.live_mx += u32::from(rtype == Type::MX);
         self.live_ns += u32::from(rtype == Type::NS);
         self.live_dname += u32::from(rtype == Type::DNAME);
+        self.live_srv += u32::from(rtype == Type::SRV);
         self.is_dname |= rtype == Type::DNAME;
     }
 
@@ -234,5 +273,11 @@ impl<'z> Node<'z> {
         self.live_mx -= u32::from(rtype == Type::MX);
         self.live_ns -= u32::from(rtype == Type::NS);
         self.live_dname -= u32::from(rtype == Type::DNAME);
+        self.live_srv -= u32::from(rtype == Type::SRV);
+    }
+
+    /// D6: the full tree gives this name addresses (or an alias that leads to some), the public tree none.
+    pub(super) fn has_lost_its_addresses(&self) -> bool {
+        self.addresses > 0 && self.live_addresses <= self.faded
     }
 }

@@ -75,7 +75,7 @@ fn all_hidden(zone: &Zone, state: &State<'_>, rule: Rule) -> Vec<Hidden> {
     (0..).zip(0..zone.records.len()).map(hidden).collect()
 }
 
-/// The SOA, if a name in it is hidden. RNAME is judged by suffix only (D6).
+/// The SOA, if a name in it is hidden. RNAME is judged by its suffix and by the host behind its first label (D6).
 fn find_soa(zone: &Zone, closure: &Closure<'_>, names: &HiddenNames<'_>) -> Option<Soa> {
     let at = zone.records.iter().position(|record| record.rtype == Type::SOA)?;
     let record = &zone.records[at];
@@ -87,7 +87,9 @@ fn find_soa(zone: &Zone, closure: &Closure<'_>, names: &HiddenNames<'_>) -> Opti
     let mname_hidden = record.mark == Some(Mark::Internal)
         || names.rule(mname.as_wire()).is_some()
         || closure.is_hidden_target(&mname);
-    let rname_hidden = names.rule(rname.as_wire()).is_some();
+    let host = rname.parent().filter(|host| !host.is_root());
+    let rname_hidden =
+        names.rule(rname.as_wire()).is_some() || host.is_some_and(|host| closure.is_hidden_mail_host(&host));
     let record = u32::try_from(at).expect("a zone has fewer than 2^32 records");
     (mname_hidden || rname_hidden).then_some(Soa { record, mname_hidden, rname_hidden })
 }

@@ -1,36 +1,38 @@
 //! What the author must or should know of a zone that was divided: errors (D13, D15), warnings, notes.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use super::closure::{Closure, State};
-use super::direct::Facts;
+use super::direct::{self, Facts};
 use super::nodes::{NONE, NodeId, Nodes};
 use super::outside::{self, Outside, Soa};
 use super::{Hidden, Rule};
+use crate::rdata;
 use crate::rtype::Type;
+use crate::zone::address::bears_addresses;
 use crate::zone::{Mark, Problem, Record, Severity, Zone};
 
 pub(super) fn find(index: usize, facts: &Facts, closure: &Closure<'_>, outside: &Outside) -> Vec<Problem> {
     let zone = closure.zones[index];
     let state = closure.state(index);
-    if outside.selection.is_none() {
+    if facts.internal.is_some() {
         return marks_in_vain(zone).into_iter().collect();
     }
     let mut found = Vec::new();
-    match no_public_server(zone, state, outside) {
-        Some(error) => found.push(error),
-        None => found.extend(outside.soa.and_then(|soa| replaced_in_soa(zone, soa))),
+    match state.internal {
+        Some(Rule::D15) => found.push(signed(zone, facts, state)),
+        Some(_) => found.extend(without_servers(zone, state)),
+        None => found.extend(outside.soa.and_then(|soa| of_soa(zone, state, soa))),
     }
-    found.extend(signed(zone, &outside.hidden));
-    if let Some(nodes) = &state.nodes {
+    if let Some(nodes) = state.nodes.as_ref().filter(|_| state.internal.is_none()) {
         let full = Full { zone, state, nodes };
         found.extend(full.last_mx());
         found.extend(facts.marked.iter().filter_map(|at| full.shows_hidden_host(*at)));
-        found.extend(full.mail_without_keys());
     }
-    found.extend(mark_only(zone, &outside.hidden));
-    found.extend(facts.documentation.map(|at| documentation(&zone.records[at as usize])));
+    if state.internal.is_none() {
+        found.extend(mark_only(zone, &outside.hidden));
+        found.extend(facts.documentation.map(|at| documentation(&zone.records[at as usize])));
+    }
     found
 }
 
@@ -53,49 +55,73 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// D13: public data, but every apex NS is hidden; or no public server can stand in for a hidden MNAME.
-fn no_public_server(zone: &Zone, state: &State<'_>, outside: &Outside) -> Option<Problem> {
-    if outside::first_public_ns(zone, state).is_some() {
-        return None;
-    }
+/// D12, D13: every apex NS is hidden, so outside there is no such zone. That is what the author of an internal zone
+/// wants, and a fault if something in it is of use to outsiders.
+fn without_servers(zone: &Zone, state: &State<'_>) -> Option<Problem> {
+    let is_left = |(at, record): &(usize, &Record)| state.why[*at].is_none() && record.rtype != Type::SOA;
+    let left: Vec<&Record> =
+        zone.records.iter().enumerate().filter(is_left).map(|(_, record)| record).collect();
+    let is_data = |record: &&&Record| record.mark == Some(Mark::Public) || bears_addresses(record.rtype);
+    let data: Vec<&Record> = left.iter().filter(is_data).copied().collect();
+    // What is left of these leads to other people's zones.
+    let leads = |record: &&&Record| !rdata::names(record.rtype, &record.rdata).is_empty();
+    let foreign: Vec<&Record> = left.iter().filter(leads).copied().collect();
     let is_apex_ns = |record: &&Record| record.rtype == Type::NS && record.owner == zone.apex;
     let servers: Vec<&Record> = zone.records.iter().filter(is_apex_ns).collect();
-    let soa = outside.soa.filter(|soa| soa.mname_hidden).map(|soa| &zone.records[soa.record as usize]);
-    let (at, message) = match (servers.first(), soa) {
-        (Some(first), _) => (
-            first.at,
-            format!("the zone has public data, but all its name servers are hidden: {}", Named(servers)),
-        ),
-        (None, Some(soa)) => {
-            (soa.at, "the primary server is hidden, and no public NS can stand in for it".into())
-        }
-        (None, None) => return None,
-    };
-    let help = "add an NS whose host has a public address, publish one with `; verge: public`, or declare the zone \
-                internal";
-    Some(problem(Severity::Error, Rule::D13, at, message, help))
+    let at = servers.first()?.at;
+    let (severity, public) =
+        if data.is_empty() { (Severity::Warning, foreign) } else { (Severity::Error, data) };
+    if public.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "outsiders get nothing of this zone, since all its name servers are hidden ({}), though it has public data: {}",
+        Named(servers),
+        Named(public)
+    );
+    let help = format!(
+        "add an NS whose host has a public address, publish one with `; verge: public`, or say that the zone is \
+         internal: `[internal] zones = [\"{}\"]`",
+        zone.apex.to_string().trim_end_matches('.')
+    );
+    Some(Problem { severity, code: Rule::D13.as_str(), at: Some(at), message, help: Some(help) })
 }
 
 /// D15: a signature over what outsiders do not get is either broken or a leak.
-fn signed(zone: &Zone, hidden: &[Hidden]) -> Option<Problem> {
-    let of_signer =
-        |record: &&Record| matches!(record.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::ZONEMD);
-    if hidden.is_empty() {
-        return None;
+fn signed(zone: &Zone, facts: &Facts, state: &State<'_>) -> Problem {
+    let first = zone.records.iter().find(|record| direct::is_of_signer(record.rtype));
+    let of_closure = (0..).zip(&state.why).filter(|(_, why)| why.is_some()).map(|(at, _)| at);
+    let of_soa = (0..).zip(&zone.records).filter(|(_, record)| record.rtype == Type::SOA).map(|(at, _)| at);
+    let mut gone: Vec<u32> = of_closure.chain(facts.stripped.iter().map(|(at, _)| *at)).collect();
+    if gone.is_empty() {
+        gone.extend(of_soa);
     }
-    let first = zone.records.iter().find(of_signer)?;
-    let gone = hidden.iter().map(|hidden| &zone.records[hidden.record as usize]).collect();
-    Some(Problem {
+    gone.sort_unstable();
+    gone.dedup();
+    let gone = Named(gone.into_iter().map(|at| &zone.records[at as usize]).collect());
+    let by = first.map_or(Type::RRSIG, |record| record.rtype);
+    let message = format!(
+        "outsiders get nothing of this zone: it is signed ({by}), and they must not see all of it: {gone}"
+    );
+    let help = "move what is internal to a zone of its own and sign again, or publish it with `; verge: public`; \
+                an unsigned file is safe only after the parent's DS is gone, since validators refuse the zone until then";
+    Problem {
         severity: Severity::Error,
-        code: "D15",
-        at: Some(first.at),
-        message: format!(
-            "the file is signed ({}), but outsiders must not see all of it: {}",
-            first.rtype,
-            Named(gone)
-        ),
-        help: Some("load the unsigned file, or move what is internal to a zone of its own".into()),
-    })
+        code: Rule::D15.as_str(),
+        at: first.map(|record| record.at),
+        message,
+        help: Some(help.into()),
+    }
+}
+
+fn of_soa(zone: &Zone, state: &State<'_>, soa: Soa) -> Option<Problem> {
+    if !soa.mname_hidden || outside::first_public_ns(zone, state).is_some() {
+        return replaced_in_soa(zone, soa);
+    }
+    let message = "the primary server is hidden, and no public NS can stand in for it".to_owned();
+    let help = "add an NS whose host has a public address";
+    let at = zone.records[soa.record as usize].at;
+    Some(problem(Severity::Error, Rule::D13, at, message, help))
 }
 
 fn replaced_in_soa(zone: &Zone, soa: Soa) -> Option<Problem> {
@@ -206,41 +232,6 @@ impl Full<'_> {
             "publish it only while it is needed, or use a wildcard certificate or a CNAME to an opaque name";
         Some(problem(Severity::Warning, Rule::D7, record.at, message, help))
     }
-
-    /// D7 keeps the MX of a hidden host, but not DKIM and DMARC below it.
-    fn mail_without_keys(&self) -> Vec<Problem> {
-        let mut told = HashSet::new();
-        let mut found = Vec::new();
-        for (at, record) in (0..).zip(&self.zone.records) {
-            let id = self.nodes.of_record[at as usize];
-            if self.is_public(at)
-                || record.rtype != Type::TXT
-                || !is_mail_policy(self.nodes.list[id as usize].name)
-            {
-                continue;
-            }
-            let host = self.mail_host_above(id);
-            if host.is_some_and(|host| told.insert(host)) {
-                found.push(mail_policy_hidden(record));
-            }
-        }
-        found
-    }
-
-    fn mail_host_above(&self, mut id: NodeId) -> Option<NodeId> {
-        while let Some(node) = self.nodes.list.get(id as usize) {
-            if node.is_hidden_host {
-                return (node.live_mx > 0).then_some(id);
-            }
-            id = node.parent;
-        }
-        None
-    }
-}
-
-fn is_mail_policy(wire: &[u8]) -> bool {
-    let is_policy = |label: &[u8]| matches!(label, b"_dmarc" | b"_domainkey");
-    crate::name::labels(wire).take(2).any(is_policy)
 }
 
 fn last_mx_hidden(record: &Record) -> Problem {
@@ -253,10 +244,4 @@ fn last_mx_hidden(record: &Record) -> Problem {
         message,
         help: Some(help.into()),
     }
-}
-
-fn mail_policy_hidden(record: &Record) -> Problem {
-    let message = format!("{} is hidden with its host, but the host's MX is public", record.owner);
-    let help = "mark it `; verge: public` if outsiders get mail from there";
-    problem(Severity::Warning, Rule::D7, record.at, message, help)
 }

@@ -44,7 +44,7 @@ pub(super) fn read(fixture: &str) -> Vec<Fixture> {
 
 pub(super) fn with_soa(mut fixture: Fixture) -> Fixture {
     if fixture.zone.records.iter().all(|record| record.rtype != Type::SOA) {
-        fixture.zone.records.push(record("@ SOA @ hostmaster 1 2 3 4 5", 0, &fixture.zone.apex));
+        fixture.zone.records.push(record("@ SOA a. hostmaster 1 2 3 4 5", 0, &fixture.zone.apex));
         fixture.labels.push(if fixture.is_internal { "any".into() } else { String::new() });
     }
     fixture

@@ -78,10 +78,54 @@ fn d13_soa_and_apex_ns() {
     check("$ORIGIN example.\n@ SOA ns.corp. h 1 2 3 4 5 | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
     check("$ORIGIN example.\n@ SOA b. h 1 2 3 4 5 ; verge: internal | D13 a. h.example. 1 2 3 4 5\n@ NS a.");
     check("$ORIGIN example.\n@ SOA ns0 h 1 2 3 4 5 ; verge: public\n@ NS a.\nns0 A 10.0.0.1 | D1");
-    check_problems("$ORIGIN example.\n@ NS ns0\nns0 A 10.0.0.1\nwww TXT x", &[(Severity::Error, "D13", 2)]);
+    check(
+        "$ORIGIN example.\n@ SOA a. root.db 1 2 3 4 5 | D13 a. hostmaster.example. 1 2 3 4 5\n@ NS a.\ndb A 10.0.0.1 | D1",
+    );
+    check("$ORIGIN example.\n@ SOA a. root.db 1 2 3 4 5\n@ NS a.\ndb A 192.0.2.1\n@ A 10.0.0.1 | D1");
     check_problems(
         "$ORIGIN example.\n@ SOA ns0.corp. h 1 2 3 4 5\nwww TXT x",
         &[(Severity::Error, "D13", 2)],
+    );
+}
+
+/// Case 07: outsiders get what there would be without the zone; the author is told what is of use to outsiders.
+#[test]
+fn d13_a_zone_whose_name_servers_are_all_hidden() {
+    let head = "$ORIGIN example.\n@ NS ns\nns A 10.0.0.1\n";
+    for (tail, expected) in [
+        ("@ MX 5 mail", None),
+        ("@ DNSKEY 257 3 13 AAAA", None),
+        ("@ TXT x\n_dmarc TXT y\nw CAA 0 issue ca.example", None),
+        ("ns MX 10 ns", None),
+        ("nas A 192.168.1.5", None),
+        ("blog CNAME user.elsewhere.", Some(Severity::Warning)),
+        ("@ MX 10 mx.elsewhere.", Some(Severity::Warning)),
+        ("www A 192.0.2.1", Some(Severity::Error)),
+        ("www HTTPS 1 . alpn=h2", Some(Severity::Error)),
+        ("www TXT x ; verge: public", Some(Severity::Error)),
+        ("www A 192.0.2.1 ; verge: internal", None),
+    ] {
+        let expected: Vec<_> = expected.map(|severity| (severity, "D13", 2)).into_iter().collect();
+        check_problems(&format!("{head}{tail}"), &expected);
+        let fixtures = read(&format!("{head}{tail}\n$ORIGIN other.\n@ NS a.\nx CNAME www.example."));
+        let zones: Vec<&Zone> = fixtures.iter().map(|fixture| &fixture.zone).collect();
+        let divided = divide(&zones, &rules());
+        assert!(divided[0].public.is_none(), "{tail}");
+        assert_eq!(divided[0].internal.records(zones[0]).count(), zones[0].records.len(), "{tail}");
+        assert_eq!(divided[1].hidden.len(), 1, "{tail}: outside, nothing is at www.example");
+    }
+}
+
+#[test]
+fn the_author_is_told_which_records_make_a_zone_public_and_how_to_say_that_it_is_not() {
+    let fixtures =
+        read("$ORIGIN lab.example.\n@ NS ns\nns A 10.0.0.1\nblog CNAME user.elsewhere.\nnas A 10.0.0.2");
+    let problems = divide(&[&fixtures[0].zone], &rules()).remove(0).problems;
+    assert!(problems[0].message.ends_with("public data: blog.lab.example. CNAME (line 4)"), "{problems:?}");
+    let help = problems[0].help.as_deref().unwrap();
+    assert!(
+        help.contains(r#"`[internal] zones = ["lab.example"]`"#) && help.contains("`; verge: public`"),
+        "{help}"
     );
 }
 
@@ -142,7 +186,7 @@ fn d13_nothing_occluded_becomes_visible_below_a_dname() {
 }
 
 #[test]
-fn d15_signed_files_with_hidden_data_are_refused() {
+fn d15_signed_files_with_hidden_data_are_not_there_outside() {
     let signature = "RRSIG A 8 2 60 20300101000000 20200101000000 1 example. AAAA";
     let signed = |tail: &str| format!("$ORIGIN example.\n@ NS a.\nwww {signature}\nwww TXT x\n{tail}");
     check_problems(&signed(""), &[]);
@@ -150,6 +194,16 @@ fn d15_signed_files_with_hidden_data_are_refused() {
     check_problems(&signed("h HTTPS 1 . ipv4hint=10.0.0.1"), &[(Severity::Error, "D15", 3)]);
     check_problems("$ORIGIN example.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[(Severity::Error, "D15", 3)]);
     check_problems("$ORIGIN corp.\n@ NS a.\n@ NSEC b NS\ndb A 10.0.0.1", &[]);
+    check_problems(&signed("@ SOA db h 1 2 3 4 5\ndb A 10.0.0.1"), &[(Severity::Error, "D15", 3)]);
+    check_problems(&signed("@ SOA a. root.int 1 2 3 4 5"), &[(Severity::Error, "D15", 3)]);
+    check_problems(&signed("@ SOA a. h 1 2 3 4 5 ; verge: internal"), &[(Severity::Error, "D15", 3)]);
+    check_problems(&signed("@ SOA a. h.example. 1 2 3 4 5"), &[]);
+    let fixtures =
+        read(&format!("{}\n$ORIGIN other.\n@ NS a.\nx CNAME www.example.", signed("db A 10.0.0.1")));
+    let zones: Vec<&Zone> = fixtures.iter().map(|fixture| &fixture.zone).collect();
+    let divided = divide(&zones, &rules());
+    assert!(divided[0].public.is_none() && divided[0].internal.is_whole(), "insiders lose nothing");
+    assert_eq!(divided[1].hidden.len(), 1, "outside, nothing is at www.example");
 }
 
 #[test]
@@ -162,8 +216,6 @@ fn warnings_for_what_hurts_later() {
         &[(Severity::Warning, "D7", 4)],
     );
     check_problems(&zone("m TXT x\nm MX 1 db\ndb A 10.0.0.1"), &[]);
-    check_problems(&zone("m A 10.0.0.1\n_dmarc.m TXT x"), &[]);
-    check_problems(&zone("m A 10.0.0.1\nm MX 1 a.\n_dmarc.m TXT x"), &[(Severity::Warning, "D7", 5)]);
     check_problems(&zone("a A 8.8.8.8 ; verge: internal\nb A 8.8.8.8"), &[(Severity::Note, "mark", 3)]);
     check_problems(&zone("a A 192.0.2.1\nb A 192.0.2.1"), &[(Severity::Note, "D1", 3)]);
     check_problems("$ORIGIN lan.\n@ NS a.\nb A 8.8.8.8 ; verge: public", &[(Severity::Warning, "D12", 3)]);
