@@ -1,6 +1,7 @@
 //! What can be written on the command line.
 
 mod admin_client;
+mod check;
 mod explain;
 mod purge;
 mod push;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
+use verge_edge::config;
 
 /// A pull-CDN edge cache.
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Answer requests until SIGTERM or SIGINT; SIGHUP checks the config file
     Serve(serve::Serve),
+    /// Test a config without starting an edge
+    Check(check::Check),
     /// Make URLs, prefixes, tags, a site or everything gone from a running edge's cache
     Purge(purge::Purge),
     /// Put files into a running edge's cache ahead of demand
@@ -39,6 +43,7 @@ impl Arguments {
     pub(crate) async fn run(self) -> Result<(), Failed> {
         match self.command {
             Command::Serve(serve) => serve.run().await,
+            Command::Check(check) => check.run(),
             Command::Purge(purge) => purge.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
@@ -47,7 +52,7 @@ impl Arguments {
     }
 }
 
-/// Says a line; who does not listen any more need not hear it.
+/// Says a line. A reader that has gone is no failure of the command.
 fn say(line: impl Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout().lock(), "{line}");
@@ -62,24 +67,33 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     parsed.ok_or_else(|| "write `Name: value`".to_owned())
 }
 
-/// Why a command failed, in words for who typed it.
+/// Why a command failed, in words for the person who typed it.
 #[derive(Debug)]
-pub(crate) struct Failed(String);
+pub(crate) struct Failed {
+    text: String,
+    /// A config's error begins with the place, as compilers' do: editors find it.
+    begins: &'static str,
+}
 
 impl Failed {
     fn because(reason: impl Display) -> Self {
-        Self(reason.to_string())
+        Self { text: reason.to_string(), begins: "verge-edge: " }
+    }
+
+    /// For [`config::load`]'s error, which says where it is.
+    fn of_config(error: config::ConfigError) -> Self {
+        Self { text: error.to_string(), begins: "" }
     }
 
     /// Says first what it was about.
     fn about(self, name: &str) -> Self {
-        Self(format!("{name}: {}", self.0))
+        Self { text: format!("{name}: {}", self.text), ..self }
     }
 
     pub(crate) fn report(self) -> ExitCode {
         use std::io::Write;
         // Whoever closed stderr does not want to know, and a full disk is no reason to panic.
-        let _ = writeln!(std::io::stderr(), "verge-edge: {}", self.0);
+        let _ = writeln!(std::io::stderr(), "{}{}", self.begins, self.text);
         ExitCode::FAILURE
     }
 }

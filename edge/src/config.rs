@@ -7,9 +7,13 @@
 //!
 //! Invariant: nothing outside this module reads TOML or re-checks a value that came from it.
 
+mod advice;
+mod doubts;
 mod file;
 mod host;
 mod level;
+mod machine;
+mod partial;
 mod place;
 mod rules;
 mod site;
@@ -25,7 +29,7 @@ use std::time::Duration;
 pub use host::{HostPattern, Sites};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
-pub use place::ConfigError;
+pub use place::{ConfigError, Warning};
 
 use crate::pace;
 use crate::policy::encoding::Coding;
@@ -53,6 +57,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the program tells what it does.
     pub log: Log,
+    /// What the file says and probably does not mean.
+    pub warnings: Vec<Warning>,
 }
 
 /// The memory store's bounds.
@@ -175,9 +181,7 @@ pub enum LogFormat {
 /// # Errors
 /// When the file cannot be read, or says something that is not allowed; the error names the place.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-    let base = path.parent().unwrap_or_else(|| Path::new(""));
-    parse(&text, base, path)
+    checked(&read(path)?, base_of(path), path, machine::memory_bytes())
 }
 
 /// Checks the text of a config. `base` is what relative paths start from, `shown` the name errors use.
@@ -185,5 +189,38 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// When the text says something that is not allowed; the error names the place.
 pub fn parse(text: &str, base: &Path, shown: &Path) -> Result<Config, ConfigError> {
-    file::parse(text, base).map_err(|fault| ConfigError::at(text, shown, fault))
+    checked(text, base, shown, None)
+}
+
+/// Reads `[admin]` of a config file, whatever is wrong with the rest of it.
+///
+/// # Errors
+/// When the file cannot be read, or the section says something that is not allowed.
+pub fn load_admin(path: &Path) -> Result<Option<Admin>, ConfigError> {
+    let text = read(path)?;
+    let admin = partial::admin(&text).map_err(|fault| ConfigError::at(&text, path, fault))?;
+    Ok(admin.map(|admin| admin.admin(base_of(path))))
+}
+
+/// Reads `listen` of a config file, whatever is wrong with the rest of it.
+///
+/// # Errors
+/// When the file cannot be read, or the key says something that is not allowed.
+pub fn load_listen(path: &Path) -> Result<Vec<SocketAddr>, ConfigError> {
+    let text = read(path)?;
+    partial::listen(&text).map_err(|fault| ConfigError::at(&text, path, fault))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))
+}
+
+fn base_of(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new(""))
+}
+
+fn checked(text: &str, base: &Path, shown: &Path, machine: Option<u64>) -> Result<Config, ConfigError> {
+    let parsed = file::parse(text, base, machine).map_err(|fault| ConfigError::at(text, shown, fault))?;
+    let warnings = parsed.warnings.into_iter().map(|fault| Warning::at(text, shown, fault)).collect();
+    Ok(Config { warnings, ..parsed.config })
 }

@@ -51,9 +51,8 @@ impl WhichEdge {
         let (address, path) = match (self.admin, &self.token_file) {
             (Some(address), Some(path)) => (address, path.clone()),
             (_, path) => {
-                let config = config::load(&self.config).map_err(Failed::because)?;
                 let none = || Failed::because(format!("{} has no [admin]", self.config.display()));
-                let admin = config.admin.ok_or_else(none)?;
+                let admin = config::load_admin(&self.config).map_err(Failed::of_config)?.ok_or_else(none)?;
                 (admin.listen, path.clone().unwrap_or(admin.token_file))
             }
         };

@@ -20,8 +20,11 @@ impl Serve {
         // Before anything else: a signal that comes while the listeners are bound still ends in a drain.
         let mut signals = Signals::listen().map_err(Failed::because)?;
         let written = std::fs::read(&self.config).ok();
-        let config = config::load(&self.config).map_err(Failed::because)?;
+        let config = config::load(&self.config).map_err(Failed::of_config)?;
         let _log = start_log(&config.log)?;
+        for warning in &config.warnings {
+            tracing::warn!(target: "verge_edge", "{}", warning.message());
+        }
         let running = serve::start(config).await.map_err(Failed::because)?;
         let listening = announcement(running.listening());
         // Whoever started the program may not read what it prints; no answer waits for that.

@@ -65,8 +65,9 @@ impl Warm {
         if let Some(address) = self.edge {
             return Ok(address);
         }
-        let config = config::load(&self.config).map_err(Failed::because)?;
-        let mut address = *config.listen.first().expect("config refuses to have none");
+        let listen = config::load_listen(&self.config).map_err(Failed::of_config)?;
+        let none = || Failed::because(format!("{} listens nowhere", self.config.display()));
+        let mut address = *listen.first().ok_or_else(none)?;
         if address.ip().is_unspecified() {
             address.set_ip(match address.ip() {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

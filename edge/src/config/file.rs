@@ -8,36 +8,48 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::doubts;
 use super::place::Fault;
 use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat};
 use crate::pace;
 
-pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Fault> {
-    let file: File = toml::from_str(text)?;
+/// A config and what it probably does not mean.
+pub(super) struct Parsed {
+    pub(super) config: Config,
+    pub(super) warnings: Vec<Fault>,
+}
+
+/// `machine_bytes` is the memory of the machine that it is for, if that is known.
+pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Result<Parsed, Fault> {
+    let file: File = toml::from_str(text).map_err(|error| Fault::of_reader(&error, text))?;
     if file.listen.get_ref().is_empty() {
-        return Err(Fault::new(file.listen.span(), "at least one address to listen on is needed"));
+        let fault = Fault::new(file.listen.span(), "at least one address to listen on is needed");
+        return Err(fault.help("write listen = [\"0.0.0.0:80\"]"));
     }
+    let mut warnings = Vec::new();
+    warnings.extend(file.cache.beyond(machine_bytes));
+    warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
+    let trusted_proxies = doubts::trusted(&file.trusted_proxies)?;
     if file.site.is_empty() {
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
     let cache = cache(file.cache)?;
-    let sites = site::sites(file.site, &cache)?;
-    Ok(Config {
+    let (sites, redirects) = site::sites(file.site, &cache)?;
+    warnings.extend(doubts::redirects(&sites, &redirects)?);
+    let config = Config {
         name: name(file.name)?,
         listen: file.listen.into_inner(),
-        trusted_proxies: site::networks(&file.trusted_proxies)?,
+        trusted_proxies,
         cache,
         sites,
-        admin: file.admin.map(|admin| Admin {
-            listen: admin.listen.unwrap_or(DEFAULT_ADMIN),
-            token_file: base.join(admin.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
-            purges_per_minute: admin.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
-        }),
+        admin: file.admin.map(|admin| admin.admin(base)),
         limits: limits(&file.limits),
         log: log(file.log)?,
-    })
+        warnings: Vec::new(),
+    };
+    Ok(Parsed { config, warnings })
 }
 
 /// Room enough for a real site on a small machine.
@@ -90,10 +102,38 @@ enum EvictionName {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AdminTable {
-    listen: Option<SocketAddr>,
+pub(super) struct AdminTable {
+    listen: Option<Spanned<SocketAddr>>,
     token_file: Option<String>,
     purges_per_minute: Option<NonZeroU32>,
+}
+
+impl AdminTable {
+    /// Relative paths start at `base`.
+    pub(super) fn admin(self, base: &Path) -> Admin {
+        Admin {
+            listen: self.listen.map_or(DEFAULT_ADMIN, Spanned::into_inner),
+            token_file: base.join(self.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
+            purges_per_minute: self.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
+        }
+    }
+
+    fn open_to_others(&self) -> Option<Fault> {
+        let listen = self.listen.as_ref().filter(|listen| !listen.get_ref().ip().is_loopback())?;
+        let fault = Fault::new(listen.span(), "the admin listener is reachable from other machines");
+        Some(fault.help("everybody who reaches it can read /metrics; use a loopback address if you can"))
+    }
+}
+
+impl CacheTable {
+    fn beyond(&self, machine_bytes: Option<u64>) -> Option<Fault> {
+        let (memory, machine) = (self.memory.as_ref()?, machine_bytes?);
+        (memory.get_ref().0 > machine).then(|| {
+            let message = format!("more memory than this machine has for a program, {} MiB", machine >> 20);
+            Fault::new(memory.span(), message)
+                .help("the kernel would end verge-edge once the cache is full; see the formula in edge/reference.toml")
+        })
+    }
 }
 
 #[derive(Deserialize, Default)]

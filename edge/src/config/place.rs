@@ -4,13 +4,20 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::advice;
+
 /// What is wrong with a config, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     path: PathBuf,
     message: String,
     place: Option<Place>,
+    help: Option<String>,
 }
+
+/// What a config may say and probably does not mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning(ConfigError);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
@@ -27,28 +34,40 @@ struct Place {
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) span: Option<Range<usize>>,
+    /// What to do, where the message does not say it.
+    pub(super) help: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span) }
+        Self { message: message.into(), span: Some(span), help: None }
     }
-}
 
-impl From<toml::de::Error> for Fault {
-    fn from(error: toml::de::Error) -> Self {
-        Self { message: with_suggestion(error.message()), span: error.span() }
+    /// Says what to do about it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// What the TOML reader says about `text`.
+    pub(super) fn of_reader(error: &toml::de::Error, text: &str) -> Self {
+        let span = error.span();
+        let (message, help) = advice::explained(error.message(), text, &span.clone().unwrap_or(0..0));
+        Self { message, span, help }
     }
 }
 
 impl ConfigError {
     pub(super) fn at(text: &str, path: &Path, fault: Fault) -> Self {
         let place = fault.span.map(|span| Place::of(text, &span));
-        Self { path: path.to_owned(), message: fault.message, place }
+        Self { path: path.to_owned(), message: fault.message, place, help: fault.help }
     }
 
     pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
-        Self { path: path.to_owned(), message: format!("cannot read the config: {error}"), place: None }
+        let message = format!("cannot read the config: {error}");
+        let help = (error.kind() == std::io::ErrorKind::NotFound)
+            .then(|| "name the file: --config FILE; every setting stands in edge/reference.toml".to_owned());
+        Self { path: path.to_owned(), message, place: None, help }
     }
 
     /// Line and column, both from 1, if the error has a place in the text.
@@ -80,37 +99,46 @@ fn floor_boundary(text: &str, at: usize) -> usize {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "error")
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, "warning")
+    }
+}
+
+impl Warning {
+    pub(super) fn at(text: &str, path: &Path, fault: Fault) -> Self {
+        Self(ConfigError::at(text, path, fault))
+    }
+
+    /// What it is about, on one line, for a log.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+}
+
+impl ConfigError {
+    /// `file:line:column: severity: message`, the line, a caret below it, and what to do.
+    fn write(&self, f: &mut fmt::Formatter<'_>, severity: &str) -> fmt::Result {
         let path = self.path.display();
-        let Some(place) = &self.place else { return write!(f, "{path}: {}", self.message) };
-        writeln!(f, "{path}:{}:{}: {}", place.line, place.column, self.message)?;
+        let Some(place) = &self.place else {
+            write!(f, "{path}: {severity}: {}", self.message)?;
+            return self.help.iter().try_for_each(|help| write!(f, "\n = help: {help}"));
+        };
+        writeln!(f, "{path}:{}:{}: {severity}: {}", place.line, place.column, self.message)?;
         let number = place.line.to_string();
         let gutter = " ".repeat(number.len());
         // A tab before the caret stays a tab, so that the caret stands under what it points at.
         let indent: String =
             place.text.chars().take(place.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "{number} | {}", place.text)?;
-        write!(f, "{gutter} | {indent}{}", "^".repeat(place.width))
+        write!(f, "{gutter} | {indent}{}", "^".repeat(place.width))?;
+        self.help.iter().try_for_each(|help| write!(f, "\n{gutter} = help: {help}"))
     }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// serde lists the names it knows; the nearest one is probably what was meant.
-fn with_suggestion(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let (true, Some(wrong)) = (message.starts_with("unknown "), names.next()) else {
-        return message.to_owned();
-    };
-    match nearest(wrong, names) {
-        Some(name) => format!("{message}; did you mean `{name}`?"),
-        None => message.to_owned(),
-    }
-}
-
-fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
-        .filter(|(distance, name)| *distance <= name.len().max(wrong.len()) / 2)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
 }

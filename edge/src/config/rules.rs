@@ -1,6 +1,7 @@
 //! A site's rules as they are written: what is kept how long, what makes a key, what is set, removed or elsewhere.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -105,6 +106,13 @@ pub(super) struct RedirectTable {
     from: Spanned<String>,
     to: Spanned<String>,
     status: Option<Spanned<u16>>,
+}
+
+impl RedirectTable {
+    /// Where its target stands in the text.
+    pub(super) fn target(&self) -> Range<usize> {
+        self.to.span()
+    }
 }
 
 pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {

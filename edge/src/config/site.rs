@@ -73,10 +73,16 @@ struct OriginTable {
     host: Option<String>,
 }
 
-pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache) -> Result<Sites, Fault> {
+/// Where the targets of redirects stand in the text, by site.
+pub(super) type Targets = Vec<Vec<Range<usize>>>;
+
+/// The sites, and for each of them the places of its redirects' targets.
+pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache) -> Result<(Sites, Targets), Fault> {
     let mut claimed = HashMap::new();
+    let redirects = |table: &SiteTable| table.redirect.iter().map(RedirectTable::target).collect();
+    let targets = tables.iter().map(redirects).collect();
     let sites = tables.into_iter().map(|table| site(table, cache, &mut claimed)).collect::<Result<_, _>>()?;
-    Ok(Sites::new(sites))
+    Ok((Sites::new(sites), targets))
 }
 
 fn site(

@@ -98,18 +98,8 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
         let error = read(&SMALLEST.replace(from, to)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("edge.toml:{place}: ")), "{error}");
         assert!(error.contains(message), "{error}");
-        assert!(
-            error
-                .lines()
-                .last()
-                .unwrap()
-                .trim_start()
-                .trim_start_matches('|')
-                .trim()
-                .chars()
-                .all(|c| c == '^'),
-            "{error}"
-        );
+        let is_caret = |line: &str| line.trim_start_matches([' ', '|']).bytes().all(|b| b == b'^');
+        assert!(error.lines().nth(2).is_some_and(is_caret), "{error}");
     };
     check("listen = [\"127", "lisen = [\"127", "2:1", "did you mean `listen`?");
     check("memory = ", "memroy = ", "4:1", "did you mean `memory`?");
@@ -127,11 +117,147 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     check("\"http://127.0.0.1:8000\"", "\"http://a/b\"", "8:12", "has no path");
     check("\"http://127.0.0.1:8000\"", "\"a\"", "8:12", "http://host:port");
     check("[\"http://127.0.0.1:8000\"]", "[]", "8:11", "at least one origin");
-    check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "socket address");
+    check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "an address and a port, not a name");
     check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");
     check("[admin]", "[admin]\npurges_per_minute = 0", "10:21", "nonzero");
     check("[admin]", "default_ttl = 5\n[admin]", "9:15", "such as \"4s\"");
     check("listen = [\"127", "name = \"1 x\"\nlisten = [\"127", "2:8", "a name is a letter");
+}
+
+#[test]
+fn what_the_reader_says_comes_with_help() {
+    let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";
+    let check = |text: &str, place: &str, message: &str, help: &str| {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: error: {message}")), "{error}");
+        assert!(error.lines().any(|line| line.trim_start() == format!("= help: {help}")), "{error}");
+    };
+    let top = |line: &str| format!("{line}\nlisten = [\"127.0.0.1:0\"]\n{site}");
+    let below = |lines: &str| format!("listen = [\"127.0.0.1:0\"]\n{site}{lines}");
+    let listen = |value: &str| format!("listen = {value}\n{site}");
+    // Lists, texts, numbers.
+    check(&listen("\"127.0.0.1:80\""), "1:10", "invalid type: string", "write a list: [\"127.0.0.1:80\"]");
+    check(&listen("80"), "1:10", "invalid type: integer `80`", "write a list: [80]");
+    check(&below("compress = \"br\""), "5:12", "invalid type: string \"br\"", "write a list: [\"br\"]");
+    check(&below("[site.key]\nheaders = \"x-a\""), "6:11", "invalid type", "write a list: [\"x-a\"]");
+    check(&top("name = 5"), "1:8", "invalid type: integer `5`", "write it in quotes: \"5\"");
+    check(&top("name = [\"a\"]"), "1:8", "invalid type: sequence", "write one value, without brackets");
+    check(&below("forward_tags = \"yes\""), "5:16", "invalid type", "write true or false, without quotes");
+    let number = "write a whole number, without quotes";
+    check(&below("[limits]\nconnections = \"5\""), "6:15", "invalid type", number);
+    check(&below("[admin]\npurges_per_minute = \"5\""), "6:21", "invalid type", number);
+    // Addresses.
+    let example =
+        "write an address and a port, not a name: \"192.0.2.1:80\", \"[::]:80\", \"127.0.0.1:8080\"";
+    check(&listen("[\"localhost:80\"]"), "1:11", "invalid socket address syntax", example);
+    check(&listen("[\"127.0.0.1\"]"), "1:11", "invalid socket", "the port is missing: \"127.0.0.1:80\"");
+    check(&listen("[\"::1\"]"), "1:11", "invalid socket", "the port is missing: \"[::1]:80\"");
+    // Sections.
+    let section = "this is a section: write its name in brackets on a line of its own, and its keys below";
+    check(&top("cache = 5"), "1:9", "invalid type: integer `5`", section);
+    let two = "write the section with two brackets, such as [[site]]: there may be more of them";
+    check("listen = [\"127.0.0.1:0\"]\n[site]\nhosts = [\"a\"]", "2:1", "invalid type: map", two);
+    let home = "`default_ttl` belongs to [[site]]: write it below that line, above the next [section]";
+    let nested = "[[site.ttl]]\nttl = \"1s\"\ndefault_ttl = \"1s\"";
+    check(&below(nested), "7:1", "unknown key `default_ttl`", home);
+    let home = "`trusted_proxies` belongs to no section: write it above the first [section]";
+    check(&below("trusted_proxies = []"), "5:1", "unknown key `trusted_proxies`", home);
+    check(&below("defualt_ttl = \"1s\""), "5:1", "unknown key `defualt_ttl`", "did you mean `default_ttl`?");
+    check(&below("[amdin]"), "5:2", "unknown key `amdin`", "did you mean `admin`?");
+    check(&below("set_cookie = \"nevr\""), "5:14", "unknown value `nevr`", "did you mean `never`?");
+    check(&below("client_control = \"x\""), "5:18", "unknown value `x`", "write one of: limited, full");
+    check(site, "1:1", "`listen` is missing", "write it, such as: listen = [\"0.0.0.0:80\"]");
+    // No TOML.
+    let quotes = "write texts in quotes: name = \"edge-1\", memory = \"512MiB\", ttl = \"5m\"";
+    check(&below("default_ttl = 5m"), "5:15", "", quotes);
+    check(&top("name = edge"), "1:8", "", quotes);
+    let once = "write it once; a list of sections has two brackets, such as [[site]]";
+    check(&top("name = \"a\"\nname = \"b\""), "2:1", "duplicate key", once);
+    check(&below("[site.key]\n[site.key]"), "6:7", "duplicate key", once);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let site = |lines: &str| {
+        format!(
+            "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"a.test\", \"b.test\"]\norigins = [\"http://o\"]\n{lines}"
+        )
+    };
+    let proxies = |networks: &str, refused: Option<&str>| {
+        let read = read(&format!("trusted_proxies = [{networks}]\n{}", site("")));
+        match (read, refused) {
+            (Ok(_), None) => {}
+            (Err(error), Some(place)) => {
+                let error = error.to_string();
+                assert!(error.starts_with(&format!("edge.toml:{place}: error: ")), "{error}");
+                assert!(error.contains("strangers") && error.contains("= help: "), "{error}");
+            }
+            (read, refused) => panic!("{networks}: {read:?}, {refused:?}"),
+        }
+    };
+    proxies("\"0.0.0.0/0\"", Some("1:20"));
+    proxies("\"10.0.0.0/8\", \"::/0\"", Some("1:34"));
+    proxies("\"128.0.0.0/1\"", Some("1:20"));
+    proxies("\"2000::/3\"", Some("1:20"));
+    proxies("\"::ffff:0:0/96\"", Some("1:20"));
+    proxies("\"::ffff:10.0.0.0/104\", \"fc00::/7\", \"10.0.0.0/8\", \"::1\", \"192.0.2.7\"", None);
+    let redirect = |from: &str, to: &str, circle: Option<&str>| {
+        let lines = format!("[[site.redirect]]\nfrom = \"{from}\"\nto = \"{to}\"");
+        match (read(&site(&lines)), circle) {
+            (Ok(_), None) => {}
+            (Err(error), Some(circle)) => {
+                let error = error.to_string();
+                assert!(error.starts_with("edge.toml:7:6: error: this redirect leads back"), "{error}");
+                assert!(error.contains(circle), "{error}");
+            }
+            (read, circle) => panic!("{from} {to}: {read:?}, {circle:?}"),
+        }
+    };
+    redirect("/*", "/*", Some("a.test/x → a.test/x"));
+    redirect("/a", "/a", Some("a.test/a → a.test/a"));
+    redirect("/a/*", "/a/b/*", Some("a.test/a/x → a.test/a/b/x → a.test/a/b/b/x"));
+    redirect("/*", "http://B.test/*", Some("a.test/x → b.test/x → b.test/x"));
+    redirect("/*", "http://c.test/*", None);
+    redirect("/a/*", "/b/*", None);
+    redirect("/", "/home", None);
+    let https = "[[site.redirect]]\nfrom = \"/*\"\nto = \"https://a.test/*\"";
+    let warnings = read(&site(https)).unwrap().warnings;
+    assert!(warnings[0].to_string().starts_with("edge.toml:7:6: warning: this redirect"), "{warnings:?}");
+    let two = "[[site.redirect]]\nfrom = \"/a\"\nto = \"/b\"\n[[site.redirect]]\nfrom = \"/b\"\nto = \"/a\"";
+    assert!(read(&site(two)).unwrap_err().to_string().contains("a.test/a → a.test/b → a.test/a"));
+}
+
+#[test]
+fn memory_that_the_machine_does_not_have_is_told() {
+    let warnings = |machine_bytes| {
+        let config = checked(SMALLEST, Path::new(""), Path::new("edge.toml"), machine_bytes).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(Some(512 << 20)), [""; 0]);
+    assert_eq!(warnings(None), [""; 0]);
+    let told = warnings(Some(511 << 20));
+    assert!(told[0].starts_with("edge.toml:4:10: warning: more memory than this machine has"), "{told:?}");
+}
+
+#[test]
+fn a_file_that_is_being_edited_still_says_where_the_edge_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("edge.toml");
+    let check = |from: &str, to: &str| {
+        assert!(SMALLEST.contains(from), "{from}");
+        std::fs::write(&path, SMALLEST.replace(from, to)).unwrap();
+        let admin = load_admin(&path).unwrap().unwrap();
+        assert_eq!(admin.listen, "127.0.0.1:9301".parse().unwrap(), "{to}");
+        assert_eq!(admin.token_file, folder.path().join("verge-edge.token"));
+        assert_eq!(load_listen(&path).unwrap(), ["127.0.0.1:8080".parse().unwrap()], "{to}");
+    };
+    check("hosts = ", "hsots = ");
+    check("hosts = [\"*\"]", "hosts = [");
+    check("eviction = \"lfu\"", "eviction = ");
+    std::fs::write(&path, SMALLEST.replace("127.0.0.1:9301", "x")).unwrap();
+    assert!(load_admin(&path).unwrap_err().to_string().contains("edge.toml:10:10: error: "));
+    std::fs::write(&path, SMALLEST.replace("[admin]", "[admin")).unwrap();
+    assert!(load_admin(&path).unwrap_err().to_string().contains("edge.toml:9:"));
 }
 
 #[test]
@@ -147,7 +273,7 @@ fn the_caret_stands_under_what_is_wrong_also_behind_wide_characters() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = load(Path::new("/nonexistent/edge.toml")).unwrap_err().to_string();
-    assert!(error.starts_with("/nonexistent/edge.toml: cannot read the config: "), "{error}");
+    assert!(error.starts_with("/nonexistent/edge.toml: error: cannot read the config: "), "{error}");
 }
 
 #[test]
@@ -161,7 +287,7 @@ fn a_sites_rules_are_read_or_pointed_at() {
     check("set_cookie = \"strips\"", "9:14", "did you mean `strip`?");
     check("max_object = \"400MiB\"", "9:14", "a quarter of `memory`");
     check("[[site.ttl]]\npath = \"/\"\nstatus = [99]\nttl = \"1s\"", "11:11", "from 200");
-    check("[[site.ttl]]\npath = \"/\"", "9:1", "missing field `ttl`");
+    check("[[site.ttl]]\npath = \"/\"", "9:1", "`ttl` is missing");
     check("[site.key]\nquery = \"none\"\nquery_only = [\"a\"]", "11:14", "is enough");
     check("[site.key]\nheaders = [\"X-Forwarded-Host\"]", "10:12", "not the client's to say");
     check("[site.key]\nheaders = [\"a b\"]", "10:12", "not a header's name");
@@ -219,18 +345,8 @@ fn the_reference_names_every_key_and_its_default() {
     ] {
         let text = format!("{above}{section}\nzzzzzzzzzzzz = 1\n");
         let error = read(&text).unwrap_err().to_string();
-        let keys = error.split("expected ").nth(1).unwrap_or_else(|| panic!("{error}"));
-        let keys: Vec<&str> = keys
-            .split("; did")
-            .next()
-            .unwrap()
-            .lines()
-            .next()
-            .unwrap()
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .collect();
+        let keys = error.split("keys known here: ").nth(1).unwrap_or_else(|| panic!("{error}"));
+        let keys: Vec<&str> = keys.split(", ").collect();
         assert!(!keys.is_empty(), "{error}");
         let (_, part) = reference.split_once(&format!("\n{section}")).unwrap_or_else(|| panic!("{section}"));
         for key in keys {

@@ -20,6 +20,12 @@ impl PathPattern {
         self.pieces.len() - 1
     }
 
+    /// A path that it matches.
+    pub fn example(&self) -> String {
+        let path = self.pieces.join("x");
+        if path.starts_with('/') { path } else { format!("/{path}") }
+    }
+
     /// Whether it matches all of `path`.
     pub fn matches(&self, path: &str) -> bool {
         self.captured(path).is_some()
@@ -84,6 +90,8 @@ mod tests {
         fn matching_is_trying_everything(pattern in "/[ab*]{0,6}", path in "/[ab]{0,8}") {
             let found = PathPattern::parse(&pattern).unwrap().matches(&path);
             prop_assert_eq!(found, naive(pattern.as_bytes(), path.as_bytes()));
+            let pattern = PathPattern::parse(&pattern).unwrap();
+            prop_assert!(pattern.matches(&pattern.example()));
         }
     }
 }

@@ -156,7 +156,7 @@ fn a_broken_config_is_shown_and_ends_with_1() {
     std::fs::write(folder.path().join("edge.toml"), "lisen = []\n").unwrap();
     let broken = run(&["serve"], folder.path());
     assert_eq!(broken.status.code(), Some(1));
-    let expected = "verge-edge: edge.toml:1:1: unknown field `lisen`";
+    let expected = "edge.toml:1:1: error: unknown key `lisen`";
     assert!(String::from_utf8_lossy(&broken.stderr).starts_with(expected), "{broken:?}");
 }
 
@@ -242,6 +242,47 @@ fn a_level_that_is_none_is_an_error_at_its_place() {
     std::fs::write(&path, format!("log.level = \"warning\"\n{text}")).unwrap();
     let refused = run(&["serve"], folder.path());
     assert_eq!(refused.status.code(), Some(1));
-    let expected = "verge-edge: edge.toml:1:13: \"warning\" is not a level: write error, warn, info";
+    let expected = "edge.toml:1:13: error: \"warning\" is not a level: write error, warn, info";
     assert!(String::from_utf8_lossy(&refused.stderr).starts_with(expected), "{refused:?}");
+}
+
+#[test]
+fn a_config_is_checked_without_starting_an_edge() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let good = run(&["check"], folder.path());
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    assert!(String::from_utf8_lossy(&good.stdout).ends_with("edge.toml: good\n"), "{good:?}");
+    assert!(!folder.path().join("verge-edge.token").exists(), "a check makes nothing");
+    let site = "[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:1\"]\n";
+    let check = |text: &str, arguments: &[&str], code: i32, said: &str| {
+        std::fs::write(folder.path().join("other.toml"), text).unwrap();
+        let checked = run(&[&["check", "--config", "other.toml"], arguments].concat(), folder.path());
+        let all = [checked.stdout, checked.stderr].concat();
+        let all = String::from_utf8_lossy(&all);
+        assert_eq!(checked.status.code(), Some(code), "{all}");
+        assert!(all.starts_with(said), "{all}");
+    };
+    let listen = |address: &str| format!("listen = [\"{address}\"]\n{site}");
+    check(&listen("127.0.0.1"), &[], 1, "other.toml:1:11: error: invalid socket address");
+    let warned = listen("127.0.0.1:0").replace(site, &format!("{site}[admin]\nlisten = \"0.0.0.0:1\"\n"));
+    check(&warned, &[], 0, "other.toml:6:10: warning: the admin listener");
+    check(&warned, &["--deny-warnings"], 1, "other.toml:6:10: warning: the admin listener");
+    check(&listen("127.0.0.1:0"), &["--quiet", "--deny-warnings"], 0, "");
+}
+
+#[test]
+fn a_purge_needs_of_its_config_only_where_the_edge_is() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let serving = serve(folder.path());
+    let half = format!(
+        "listen = [\"{}\"]\n[limits]\ndrain = oops\n[[sit]]\n[admin]\nlisten = \"{}\"\n",
+        serving.public, serving.admin
+    );
+    std::fs::write(folder.path().join("edge.toml"), half).unwrap();
+    let warmed = run(&["warm", "http://site.test/a"], folder.path());
+    assert!(warmed.status.success(), "{warmed:?}");
+    let purged = run(&["purge", "http://site.test/a"], folder.path());
+    assert!(purged.status.success(), "{purged:?}");
 }

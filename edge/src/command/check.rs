@@ -1,0 +1,55 @@
+//! `verge-edge check`: tests a config without starting an edge.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use verge_edge::config::{self, Config};
+
+use super::Failed;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = "edge.toml")]
+    config: PathBuf,
+    /// Say only what is wrong
+    #[arg(long, short)]
+    quiet: bool,
+    /// End with 1 for a warning, too
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Result<(), Failed> {
+        let config = config::load(&self.config).map_err(Failed::of_config)?;
+        for warning in &config.warnings {
+            super::say(warning);
+        }
+        if !self.quiet {
+            super::say(summary(&config, &self.config.display().to_string()).trim_end());
+        }
+        match (self.deny_warnings, config.warnings.len()) {
+            (true, 1) => Err(Failed::because("1 warning")),
+            (true, warnings @ 2..) => Err(Failed::because(format!("{warnings} warnings"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the edge would listen on and answer for.
+fn summary(config: &Config, path: &str) -> String {
+    let mut text = String::new();
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    let _ = writeln!(text, "listen  {}", listen.join(", "));
+    if let Some(admin) = &config.admin {
+        let _ = writeln!(text, "admin   {}, token in {}", admin.listen, admin.token_file.display());
+    }
+    for site in config.sites.all() {
+        let hosts: Vec<String> = site.hosts.iter().map(ToString::to_string).collect();
+        let origins: Vec<&str> = site.origins.iter().map(|origin| origin.authority.as_str()).collect();
+        let _ = writeln!(text, "site    {} from {}", hosts.join(", "), origins.join(", "));
+    }
+    let _ = writeln!(text, "{path}: good");
+    text
+}

@@ -1,0 +1,66 @@
+//! What the commands need of a config that is being edited: where the edge is. The rest of the file may be at fault.
+
+use serde::Deserialize;
+use std::net::SocketAddr;
+
+use super::file::AdminTable;
+use super::place::Fault;
+
+/// `[admin]` alone; none if the file has no such section.
+pub(super) fn admin(text: &str) -> Result<Option<AdminTable>, Fault> {
+    #[derive(Deserialize)]
+    struct Only {
+        admin: Option<AdminTable>,
+    }
+    read::<Only>(text, Part::Section("[admin]")).map(|only| only.admin)
+}
+
+/// `listen` alone.
+pub(super) fn listen(text: &str) -> Result<Vec<SocketAddr>, Fault> {
+    #[derive(Deserialize)]
+    struct Only {
+        listen: Vec<SocketAddr>,
+    }
+    read::<Only>(text, Part::Top).map(|only| only.listen)
+}
+
+/// A part of a config that can be read alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What stands above the first section.
+    Top,
+    /// The section with this first line.
+    Section(&'static str),
+}
+
+/// Reads the whole text without asking what the other keys mean. If it is no TOML, reads only that part.
+fn read<T: serde::de::DeserializeOwned>(text: &str, part: Part) -> Result<T, Fault> {
+    toml::from_str(text).or_else(|error| {
+        // What is wrong with the whole file is what the operator has to mend.
+        let whole = || Fault::of_reader(&error, text);
+        let alone = alone(text, part).ok_or_else(whole)?;
+        toml::from_str(&alone).map_err(|_| whole())
+    })
+}
+
+/// The text with all but one part blanked, so that places stay right; none if there is no such part.
+fn alone(text: &str, part: Part) -> Option<String> {
+    let (mut is_there, mut inside) = (part == Part::Top, part == Part::Top);
+    let mut kept = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if bare(line).starts_with('[') {
+            inside = matches!(part, Part::Section(first) if first == bare(line));
+            is_there |= inside;
+        }
+        if inside {
+            kept.push_str(line);
+        } else {
+            kept.extend(line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+        }
+    }
+    is_there.then_some(kept)
+}
+
+fn bare(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default().trim()
+}
