@@ -169,7 +169,7 @@ struct Draft<'w, 'm> {
 }
 
 enum Content<'w, 'm> {
-    /// The header alone.
+    /// The header and OPT.
     HeaderOnly,
     /// Question, OPT and TSIG, but no data.
     NoData,
@@ -342,11 +342,12 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 
     fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
         let mut sent = Sent { truncated: draft.truncated, ..self.sent(draft.rcode) };
+        let opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);
+            self.write_tail(opt.as_ref(), draft.rcode, out);
             return sent;
         }
-        let opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
         let tail_octets = opt.as_ref().map_or(0, Opt::octets);
         let mut names = Names::new();
         encode::begin(self.message, &mut names, out);

@@ -113,9 +113,12 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
         checking_disabled: fixed[3] & 0x10 != 0,
     };
     let mut message = Message { header, question: None, edns: None, tsig: None, verdict: Verdict::NotImp };
+    let counts = Counts::of(fixed);
     if header.opcode == OPCODE_QUERY {
-        let counts = Counts::of(fixed);
         message.verdict = message.read_body(&counts, Reader { rest: body }).unwrap_or(Verdict::FormErr);
+    }
+    if matches!(message.verdict, Verdict::FormErr | Verdict::NotImp) && message.edns.is_none() {
+        message.seek_opt(&counts, Reader { rest: body });
     }
     Ok(message)
 }
@@ -158,6 +161,25 @@ impl<'p> Message<'p> {
             }
         }
         reader.rest.is_empty().then(|| self.judge())
+    }
+
+    /// Finds the OPT record of a message that is otherwise not understood: its answer has one, too (RFC 6891 §6.1.1). The
+    /// sections of NOTIFY and UPDATE have the form of a query's; where something does not fit, there is none.
+    fn seek_opt(&mut self, counts: &Counts, mut reader: Reader<'p>) -> Option<()> {
+        for _ in 0..counts.questions {
+            reader.name()?;
+            reader.take(4)?;
+        }
+        for _ in 0..u32::from(counts.answers) + u32::from(counts.authorities) {
+            reader.record()?;
+        }
+        for _ in 0..counts.additionals {
+            let record = reader.record()?;
+            if record.rtype == Type::OPT {
+                return self.read_opt(&record);
+            }
+        }
+        None
     }
 
     /// RFC 9250 §4.2.1: the stream tells questions apart, so the ID is 0; §5.5.2: no keepalive of TCP.

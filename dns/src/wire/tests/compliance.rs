@@ -73,6 +73,14 @@ fn plain_rows(check: Check<'_>) {
     ] {
         check(test, &ask, expected, b"");
     }
+    // The reply to a request with OPT has one, whatever was asked (RFC 6891 §6.1.1).
+    for (test, ask, expected) in [
+        ("opcode 3 with OPT", ask("ex.", Type::SOA).flags(0x18, 0), "opcode3 qr rcode4 0/0/0/1"),
+        ("notify with OPT", ask("ex.", Type::SOA).flags(0x24, 0), "opcode4 qr rcode4 0/0/0/1"),
+        ("update with OPT", ask("ex.", Type::SOA).flags(0x28, 0), "opcode5 qr rcode4 0/0/0/1"),
+    ] {
+        check(test, &ask.edns(0, 0, 512, b""), expected, OPT);
+    }
 }
 
 #[test]
@@ -267,8 +275,8 @@ fn tsig_rows(check: Check<'_>) {
     check(
         "tsig not last",
         &ask("ex.", Type::SOA).additional(&tsig(&rdata)).edns(0, 0, 512, b""),
-        "opcode0 qr rcode1 1/0/0/0",
-        b"",
+        "opcode0 qr rcode1 1/0/0/1",
+        OPT,
     );
     check(
         "tsig too short",
