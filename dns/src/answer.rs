@@ -262,7 +262,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             Found::Missing { wildcard: Some(source), .. } => self.records(tree, source, name),
             Found::Missing { wildcard: None, closest_encloser } => {
                 self.prove_no_name(tree, &name);
-                self.prove_no_wildcard(tree, closest_encloser);
+                self.prove_no_wildcard(tree, closest_encloser, &name);
                 self.negative(tree, Kind::NxDomain)
             }
         }
@@ -345,7 +345,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         }
         // A DS means something only to who can check the zone that holds it.
         if self.query.dnssec_ok && is_signed(tree) {
-            self.prove_delegation(cut);
+            self.prove_delegation(tree, cut);
         }
         self.end(Kind::Referral)
     }

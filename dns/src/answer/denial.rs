@@ -1,7 +1,7 @@
-//! What a validating resolver needs of a zone that was signed before it came to us (RFC 4035 §3.1): NSEC records that
-//! prove what does not exist. Signatures travel with their RRset, see [`Placed::signatures`](super::Placed).
-//!
-//! A zone with NSEC3 in place of NSEC gets its signatures but no proofs.
+//! What a validating resolver needs of a zone that was signed before it came to us (RFC 4035 §3.1): NSEC or NSEC3 records
+//! that prove what does not exist. Signatures travel with their RRset, see [`Placed::signatures`](super::Placed).
+
+mod nsec3;
 
 use std::borrow::Cow;
 
@@ -13,30 +13,50 @@ use crate::zone::tree::{Node, Tree};
 impl<'v: 'a, 'a> Draft<'v, 'a> {
     /// The name has no such type (RFC 4035 §3.1.3.1), also where the name is a wildcard's (§3.1.3.4).
     pub(super) fn prove_no_data(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
-        if self.query.dnssec_ok {
-            self.put_nsec(node);
-            self.prove_expansion(tree, node, name);
+        if !self.query.dnssec_ok {
+            return;
+        }
+        match tree.nsec3() {
+            Some(proofs) if node.name() == name => self.prove_types(proofs, name),
+            Some(proofs) => self.prove_wildcard_types(proofs, node, name),
+            None => {
+                self.put_nsec(node);
+                self.prove_expansion(tree, node, name);
+            }
         }
     }
 
     /// A wildcard answers only for a name that does not exist (RFC 4035 §3.1.3.3).
     pub(super) fn prove_expansion(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
-        if node.name() != name {
-            self.prove_no_name(tree, name);
+        if node.name() == name || !self.query.dnssec_ok {
+            return;
+        }
+        match (tree.nsec3(), crate::name::parent(node.name())) {
+            (Some(proofs), Some(encloser)) => self.prove_next_closer(proofs, encloser, name),
+            _ => self.prove_no_name(tree, name),
         }
     }
 
     /// The name does not exist, or is an empty non-terminal: the NSEC before it passes over it (RFC 4035 §3.1.3.2).
     pub(super) fn prove_no_name(&mut self, tree: &'v Tree, name: &[u8]) {
-        if self.query.dnssec_ok
-            && let Some(before) = nsec_before(tree, name)
-        {
-            self.put_nsec(before);
+        if !self.query.dnssec_ok {
+            return;
+        }
+        match tree.nsec3() {
+            Some(proofs) => self.prove_types(proofs, name),
+            None => {
+                if let Some(before) = nsec_before(tree, name) {
+                    self.put_nsec(before);
+                }
+            }
         }
     }
 
     /// No wildcard below the closest encloser answers for the name either (RFC 4035 §3.1.3.2).
-    pub(super) fn prove_no_wildcard(&mut self, tree: &'v Tree, closest_encloser: Node<'v>) {
+    pub(super) fn prove_no_wildcard(&mut self, tree: &'v Tree, closest_encloser: Node<'v>, name: &[u8]) {
+        if let Some(proofs) = tree.nsec3().filter(|_| self.query.dnssec_ok) {
+            return self.prove_no_wildcard_by_hash(proofs, name);
+        }
         let wildcard = [b"\x01*", closest_encloser.name()].concat();
         if wildcard.len() <= MAX_NAME_OCTETS {
             self.prove_no_name(tree, &wildcard);
@@ -44,12 +64,20 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// A referral says whether the zone below is signed: by its DS, or by an NSEC without one (RFC 4035 §3.1.4).
-    pub(super) fn prove_delegation(&mut self, cut: Node<'v>) {
-        match cut.set(Type::DS) {
-            Some(ds) => {
+    pub(super) fn prove_delegation(&mut self, tree: &'v Tree, cut: Node<'v>) {
+        match (cut.set(Type::DS), tree.nsec3()) {
+            (Some(ds), _) => {
                 self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ds, Need::Required);
             }
-            None => self.put_nsec(cut),
+            (None, Some(proofs)) => self.prove_types(proofs, cut.name()),
+            (None, None) => self.put_nsec(cut),
+        }
+    }
+
+    fn put_nsec3(&mut self, node: Option<Node<'v>>) {
+        let set = node.and_then(|node| Some((node, node.set(Type::NSEC3)?)));
+        if let Some((node, set)) = set {
+            self.put(Section::Authority, Cow::Borrowed(node.name()), node, set, Need::Required);
         }
     }
 

@@ -20,6 +20,7 @@ mod build;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod index;
+mod nsec3;
 mod rrset;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use build::Datum;
+pub use nsec3::Proofs;
 pub use rrset::{Rdatas, RrSet};
 
 use crate::name::{self, Name};
@@ -49,6 +51,7 @@ pub struct Tree {
     index: Slots,
     has_dnssec: bool,
     hides: bool,
+    nsec3: Option<nsec3::Chain>,
 }
 
 /// A name in a tree.
@@ -128,6 +131,11 @@ impl Tree {
         self.has_dnssec
     }
 
+    /// Its NSEC3 records, if its denials are proved by them.
+    pub fn nsec3(&self) -> Option<Proofs<'_>> {
+        Proofs::of(self)
+    }
+
     /// Whether any name hides what is below it: a cut, or a DNAME.
     pub fn hides(&self) -> bool {
         self.hides
@@ -138,10 +146,14 @@ impl Tree {
         let (hash, labels) = index::hash(qname, self.apex_labels);
         if labels <= self.most_labels
             && let Some(node) = self.probe(hash, qname)
+            && !self.is_hash(node)
         {
             return node.as_found();
         }
-        let (closest_encloser, hash) = self.closest_encloser(qname);
+        let (mut closest_encloser, mut hash) = self.closest_encloser(qname);
+        if self.is_hash(closest_encloser) {
+            (closest_encloser, hash) = (self.apex_node(), 0);
+        }
         match closest_encloser.hider() {
             Some(hider) if hider.is_cut() => Found::Delegation(hider),
             Some(hider) => Found::Dname(hider),
@@ -186,6 +198,12 @@ impl Tree {
     /// The memory that look-ups read, for who knows a better place for it.
     pub(crate) fn memory(&self) -> [Range<*const u8>; 2] {
         [self.arena.memory(), self.index.memory()]
+    }
+
+    /// Whether the node is there for its NSEC3 record only.
+    #[inline]
+    fn is_hash(&self, node: Node<'_>) -> bool {
+        self.nsec3.is_some() && node.is_proof_only()
     }
 
     #[inline]

@@ -23,6 +23,7 @@ impl<'a> Draft<'a, '_> {
         if !self.dnssec_ok {
             return Some(());
         }
+        self.has_nsec()?;
         self.put_nsec(node)?;
         self.prove_expansion(node, name)
     }
@@ -41,6 +42,7 @@ impl<'a> Draft<'a, '_> {
         if !self.dnssec_ok {
             return Some(());
         }
+        self.has_nsec()?;
         nsec_before(self.tree, name).map_or(Some(()), |node| self.put_nsec(node))
     }
 
@@ -60,8 +62,16 @@ impl<'a> Draft<'a, '_> {
     pub(super) fn prove_delegation(&mut self, cut: Node<'a>, owner: Owner<'a>) -> Option<()> {
         match cut.set(Type::DS) {
             Some(ds) => self.put(Count::Authorities, owner, cut, &ds),
-            None => self.put_nsec(cut),
+            None => {
+                self.has_nsec()?;
+                self.put_nsec(cut)
+            }
         }
+    }
+
+    /// Proofs by hash are left to the plain pipeline.
+    fn has_nsec(&self) -> Option<()> {
+        self.tree.nsec3().is_none().then_some(())
     }
 
     fn put_nsec(&mut self, node: Node<'a>) -> Option<()> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::arena::{Arena, Place};
 use super::index;
+use super::nsec3::Chain;
 use super::{Node, Tree};
 use crate::name::{self, Name};
 use crate::rtype::Type;
@@ -138,10 +139,12 @@ impl Builder {
             index,
             has_dnssec: self.has_dnssec,
             hides: self.hides,
+            nsec3: None,
         };
         if self.hides {
             hide(&mut tree);
         }
+        tree.nsec3 = Chain::of(&tree);
         tree
     }
 }
