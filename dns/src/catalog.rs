@@ -9,6 +9,7 @@
 pub(crate) mod changes;
 mod folder;
 pub(crate) mod log;
+mod passed_over;
 pub(crate) mod report;
 mod settle;
 mod source;
@@ -52,6 +53,8 @@ pub(crate) struct Catalog {
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
     told: HashMap<Name, Vec<Problem>>,
+    /// What was said of files that are no zones.
+    passed_over: Vec<Problem>,
 }
 
 /// A zone file as it was last read.
@@ -102,6 +105,7 @@ impl Catalog {
             good: HashMap::new(),
             memory: Memory::default(),
             told: HashMap::new(),
+            passed_over: Vec::new(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Catalog {
     /// Brings the files up to date; whether anything is different.
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
         let all = folder::list(&self.paths)?;
+        self.passed_over = folder::passed_over(&self.paths, &all);
         let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
         for found in &all {
@@ -185,8 +190,16 @@ impl Catalog {
         let mut places: HashMap<Name, usize> = HashMap::new();
         for file in self.files.values() {
             let Content::Parsed(parsed) = &file.read.content else { continue };
+            let is_named = |source: &Source| folder::is_named_after(source, &parsed.apex);
             match places.get(&parsed.apex) {
-                Some(&at) => candidates[at].also_in(&file.read.source),
+                Some(&at) => match (is_named(&candidates[at].source), is_named(&file.read.source)) {
+                    (true, false) => candidates[at].copied_in(&file.read.source),
+                    (false, true) => {
+                        let copy = std::mem::replace(&mut candidates[at], self.candidate(file, parsed));
+                        candidates[at].copied_in(&copy.source);
+                    }
+                    _ => candidates[at].also_in(&file.read.source),
+                },
                 None => {
                     places.insert(parsed.apex.clone(), candidates.len());
                     candidates.push(self.candidate(file, parsed));
@@ -290,7 +303,7 @@ impl Catalog {
             Content::Nameless(problem) => Some(problem.clone()),
             Content::Parsed(_) => None,
         });
-        problems.collect()
+        problems.chain(self.passed_over.iter().cloned()).collect()
     }
 }
 
@@ -306,6 +319,7 @@ impl ZoneFile {
             hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
             internal_name: &|name| is_internal_zone(name, rules),
         };
+        let lacks_soa_only = parsed.lacks_soa_only;
         let (zone, is_whole) = match (parsed.zone.take(), parsed.draft.take()) {
             (Some(zone), _) => (zone, true),
             (None, Some(draft)) => (draft, false),
@@ -314,6 +328,7 @@ impl ZoneFile {
         let full = Arc::new(Tree::of(&zone));
         problems.extend(match is_whole {
             true => check::check(&zone, &full, context),
+            false if lacks_soa_only => check::without_soa(&zone, &full, context),
             false => check::partial(&zone, &full, context),
         });
         Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, sources }

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::passed_over;
 use super::source::Source;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
 use crate::zone::{Problem, Severity, SourceFile};
 
 /// Files of this name are zones.
-const SUFFIX: &str = ".zone";
+pub(super) const SUFFIX: &str = ".zone";
 /// A larger file is a mistake: it would hold more than ten million names.
 const MAX_FILE_OCTETS: u64 = 1 << 30;
 /// A file that changed this shortly before it was read may change again without a new time stamp.
@@ -98,13 +99,28 @@ fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        // A leading dot is an editor's lock or a file that is being written.
-        let is_zone = name.to_str().is_some_and(|name| name.ends_with(SUFFIX) && !name.starts_with('.'));
-        if is_zone {
+        if name.to_str().is_some_and(is_zone_file) {
             files.push(Found { source: Source::File(folder.join(name)), root: root.to_path_buf() });
         }
     }
     Ok(files)
+}
+
+/// Whether a file of this name is a zone. A leading dot is an editor's lock or a file that is being written.
+pub(super) fn is_zone_file(name: &str) -> bool {
+    name.ends_with(SUFFIX) && !name.starts_with('.')
+}
+
+/// What to say of the files that the folders among `paths` hold beside zone files.
+pub(super) fn passed_over(paths: &[PathBuf], found: &[Found]) -> Vec<Problem> {
+    let folders = paths.iter().filter(|path| path.is_dir());
+    let has_zones = |folder: &Path| found.iter().any(|found| found.source.path().parent() == Some(folder));
+    folders.filter_map(|folder| passed_over::tell(folder, has_zones(folder))).collect()
+}
+
+/// Whether the file is named after this zone.
+pub(super) fn is_named_after(source: &Source, zone: &Name) -> bool {
+    apex(source.path()).is_ok_and(|apex| apex == *zone)
 }
 
 /// Reads a zone file and what it includes; none if it is gone by now.
@@ -114,7 +130,7 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
     let content = match apex(path) {
         Err(problem) => Content::Nameless(problem),
         Ok(apex) => match read_text(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return None,
             Err(error) => {
                 stamps = vec![(path.to_path_buf(), UNREAD)];
                 Content::Parsed(Box::new(unreadable(apex, path, &error)))
@@ -185,11 +201,19 @@ fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {
         severity: Severity::Error,
         code: "unreadable",
         at: None,
-        message: format!("{}: the file cannot be read: {error}", path.display()),
-        help: Some("verge-dns must be allowed to read every zone file".to_owned()),
+        message: match fs::read_link(path) {
+            Ok(target) if error.kind() == io::ErrorKind::NotFound => {
+                format!("{}: the link leads to {}, where there is no file", path.display(), target.display())
+            }
+            _ => format!("{}: the file cannot be read: {error}", path.display()),
+        },
+        help: Some(match error.kind() {
+            io::ErrorKind::NotFound => "bring the file back, or remove the link".to_owned(),
+            _ => "verge-dns must be allowed to read every zone file".to_owned(),
+        }),
     };
     let files = vec![SourceFile { path: path.to_path_buf(), text: Arc::from([]) }];
-    Parsed { apex, zone: None, draft: None, files, problems: vec![problem] }
+    Parsed { apex, zone: None, draft: None, lacks_soa_only: false, files, problems: vec![problem] }
 }
 
 /// The file that an `$INCLUDE` names, as which it is remembered, and its text.

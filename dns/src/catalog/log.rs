@@ -12,7 +12,11 @@ pub(crate) fn report(report: &Report) {
         tracing::warn!(zone = %apex, "the zone file is gone; the zone is no longer served");
     }
     for problem in &report.nameless {
-        tracing::error!("{}", problem.message);
+        match problem.severity {
+            Severity::Error => tracing::error!("{}", problem.message),
+            Severity::Warning => tracing::warn!("{}", problem.message),
+            Severity::Note => tracing::info!("{}", problem.message),
+        }
     }
     for zone in &report.zones {
         problems(zone);

@@ -18,7 +18,7 @@ pub(crate) struct Report {
     pub(crate) zones: Vec<ZoneReport>,
     /// Zones whose file is gone.
     pub(crate) removed: Vec<Name>,
-    /// Files that are named after no zone.
+    /// Of files that are no zones.
     pub(crate) nameless: Vec<Problem>,
 }
 
@@ -130,7 +130,8 @@ impl Report {
     /// Whether nothing was turned down, and nothing is kept from outsiders by a fault (D13, D15).
     pub(crate) fn is_good(&self) -> bool {
         let is_good = |zone: &ZoneReport| zone.state == State::Current && !zone.has_errors();
-        self.nameless.is_empty() && self.zones.iter().all(is_good)
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        !self.nameless.iter().any(is_error) && self.zones.iter().all(is_good)
     }
 }
 

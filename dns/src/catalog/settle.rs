@@ -69,6 +69,22 @@ struct Judged {
 }
 
 impl Candidate {
+    /// A second file whose text is for the same zone, though its name is another: a copy that was kept beside it.
+    pub(super) fn copied_in(&mut self, copy: &Source) {
+        self.problems.push(Problem {
+            severity: Severity::Warning,
+            code: "two-files",
+            at: None,
+            message: format!(
+                "{copy} is for the zone {}, too, and is not read: {} is named after it",
+                self.apex, self.source
+            ),
+            help: Some(
+                "move the copy out of the folder, or give it a name that does not end in .zone".to_owned(),
+            ),
+        });
+    }
+
     /// A second file for the same zone: neither is believed.
     pub(super) fn also_in(&mut self, other: &Source) {
         self.withheld = self.new.take().or(self.withheld.take());

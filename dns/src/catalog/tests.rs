@@ -14,6 +14,7 @@ use crate::name::Name;
 use crate::rtype::Type;
 use crate::view::Which;
 use crate::world::World;
+use crate::zone::Severity;
 use crate::zone::privacy::Rules;
 
 const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\n";
@@ -215,18 +216,44 @@ fn a_vanished_file_removes_its_zone() {
 
 #[test]
 fn two_files_for_one_zone_are_an_error_that_names_both() {
-    let mut folder = Folder::new(&[("a.example.zone", "x A 203.0.113.1\n")]);
+    let mut folder = Folder::new(&[]);
+    folder.write_raw("one.zone", &format!("$ORIGIN a.example.\n{HEAD}x A 203.0.113.1\n"));
     folder.load();
     folder.write_raw("other.zone", &format!("$ORIGIN a.example.\n{HEAD}"));
     let report = folder.load();
     let said = messages(&report);
-    assert!(
-        said.contains("two-files") && said.contains("a.example.zone") && said.contains("other.zone"),
-        "{said}"
-    );
+    assert!(said.contains("two-files") && said.contains("one.zone") && said.contains("other.zone"), "{said}");
     assert_eq!((states(&report)[0].1, folder.outside("x.a.example")), (State::Previous, Kind::Positive));
     fs::remove_file(folder.path("other.zone")).unwrap();
     assert_eq!(states(&folder.load())[0].1, State::Current);
+}
+
+#[test]
+fn the_file_that_is_named_after_the_zone_outweighs_a_copy_of_any_name() {
+    for copy in ["a.example.backup.zone", "0-old.zone"] {
+        let mut folder = Folder::new(&[("a.example.zone", "www A 203.0.113.1\n")]);
+        folder.write_raw(copy, &format!("$ORIGIN a.example.\n{HEAD}www A 203.0.113.1\n"));
+        assert!(messages(&folder.load()).contains(copy));
+        folder.write("a.example.zone", "www A 10.0.0.1\n");
+        let report = folder.load();
+        assert_eq!(states(&report), [("a.example.zone".into(), State::Current)]);
+        assert_eq!(folder.outside("www.a.example"), Kind::NxDomain, "{copy}");
+        let told = report.zones[0].problems.iter().find(|problem| problem.code == "two-files").unwrap();
+        assert_eq!(told.severity, Severity::Warning);
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_told_and_keeps_the_last_good_version() {
+    let mut folder = Folder::new(&[]);
+    let elsewhere = folder.dir.path().join("s.example.zone");
+    fs::write(&elsewhere, format!("{HEAD}x A 203.0.113.1\n")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path("s.example.zone")).unwrap();
+    folder.load();
+    fs::remove_file(&elsewhere).unwrap();
+    let report = folder.load();
+    assert!(messages(&report).contains("s.example.zone: the link leads to"), "{}", messages(&report));
+    assert_eq!((states(&report)[0].1, folder.outside("x.s.example")), (State::Previous, Kind::Positive));
 }
 
 #[test]
