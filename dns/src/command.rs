@@ -67,6 +67,7 @@ enum Failure {
     LogLevel(String),
     Runtime(std::io::Error),
     NoZones,
+    NoConfig,
     /// A zone has errors, so there is nothing to compare.
     Broken(Name),
     /// The command said all there is to say.
@@ -83,6 +84,9 @@ impl fmt::Display for Failure {
             Self::Runtime(error) => write!(f, "the system does not let us start: {error}"),
             Self::NoZones => {
                 write!(f, "which zone files? name a folder or files, or a config with --config FILE")
+            }
+            Self::NoConfig => {
+                write!(f, "which config? there is no dns.toml here; name one with --config FILE")
             }
             Self::Broken(apex) => write!(f, "{apex} has errors and is not served; see verge-dns check"),
             Self::Problems => Ok(()),

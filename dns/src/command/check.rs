@@ -1,8 +1,10 @@
 //! `check`: every problem with its place, and every record that outsiders do not see with the rule that hides it.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
@@ -11,39 +13,60 @@ use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
 use crate::config::{Tls, Warning};
 use crate::serve::{self, Standing};
+use crate::zone::check;
 use crate::zone::diagnostic::{self, Style};
 use crate::zone::privacy::{Extent, Hidden};
 use crate::zone::text::write_record;
 use crate::zone::{Problem, Severity, Zone};
 
+/// Exit status 1: something is an error, or nothing was checked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Folders of zone files, or zone files [default: the config's folder, or zones]
+    #[arg(conflicts_with = "config_only")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
+    /// Report errors and warnings only: no notes, no hidden records, no zones without a problem
+    #[arg(long)]
+    quiet: bool,
+    /// Exit with status 1 for warnings, too
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Check the config and its certificate, and no zone file
+    #[arg(long)]
+    config_only: bool,
     /// The shape of the output
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let mut zones = zones::load(&args.paths, &args.source)?;
-    for zone in &mut zones.loaded.report.zones {
+    let (config, mut report) = match args.config_only {
+        true => (Some(zones::config(&args.source)?.ok_or(Failure::NoConfig)?), Report::default()),
+        false => {
+            let zones = zones::load(&args.paths, &args.source)?;
+            (zones.config, zones.loaded.report)
+        }
+    };
+    let now = clock::system_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    for zone in &mut report.zones {
         zone.problems.extend(zone.exposed());
+        zone.problems.extend(zone.zone.as_ref().and_then(|zone| check::expiring(zone, now)));
     }
     // Who names zones asks about them alone.
-    if let (true, Some(tls)) = (args.paths.is_empty(), zones.config.as_ref().and_then(|it| it.tls.as_ref())) {
-        zones.loaded.report.nameless.extend(problem_of_certificate(tls));
+    if let (true, Some(tls)) = (args.paths.is_empty(), config.as_ref().and_then(|it| it.tls.as_ref())) {
+        report.nameless.extend(problem_of_certificate(tls));
     }
-    let report = &zones.loaded.report;
-    let warnings = zones.config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
-    let totals = Totals::of(report, warnings.len());
+    let warnings = config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
+    let totals = Totals::of(&report, warnings.len());
     say(&match args.format {
-        Format::Human => text(report, warnings, totals),
-        Format::Json => json(&document(report, warnings, totals)),
+        Format::Human => text(&report, warnings, totals, args),
+        Format::Json => json(&document(&report, warnings, totals)),
     });
-    if totals.errors > 0 { Err(Failure::Problems) } else { Ok(()) }
+    let nothing_checked = report.zones.is_empty() && !args.config_only;
+    let denied = totals.errors > 0 || args.deny_warnings && totals.warnings > 0;
+    if nothing_checked || denied { Err(Failure::Problems) } else { Ok(()) }
 }
 
 /// What is wrong with the certificate that a server would show.
@@ -131,31 +154,54 @@ impl Totals {
     }
 }
 
-fn text(report: &Report, warnings: &[Warning], totals: Totals) -> String {
+/// Problems of one zone that are drawn; a file of another format may have a thousand.
+const MOST_DRAWN: usize = 40;
+
+fn text(report: &Report, warnings: &[Warning], totals: Totals, args: &Args) -> String {
     let style = if std::io::stdout().is_terminal() { Style::Coloured } else { Style::Plain };
     let mut text = String::new();
     warnings.iter().for_each(|warning| text += &format!("{warning}\n\n"));
-    for problem in &report.nameless {
+    let is_shown = |problem: &&Problem| !args.quiet || problem.severity != Severity::Note;
+    for problem in report.nameless.iter().filter(is_shown) {
         text += &format!("{}\n", diagnostic::render(problem, &[], style));
     }
-    for zone in report.zones.iter().filter(|zone| !zone.problems.is_empty()) {
-        let texts = zone.texts();
-        for problem in &zone.problems {
-            text += &format!("{}\n", diagnostic::render(problem, &texts, style));
-        }
-    }
     for zone in &report.zones {
+        let problems: Vec<&Problem> = zone.problems.iter().filter(is_shown).collect();
+        text += &drawn(zone, &problems, style);
+    }
+    for zone in report.zones.iter().filter(|_| !args.quiet) {
         text += &format!("{}\n", summary(zone));
         hidden_of(zone).iter().for_each(|hidden| text += &format!("{hidden}\n"));
     }
     let Totals { zones, errors, warnings, hidden_records, .. } = totals;
-    text += &format!(
-        "{}: {}, {}, {} hidden from outsiders\n",
-        counted(zones, "zone"),
-        counted(errors, "error"),
-        counted(warnings, "warning"),
-        counted(hidden_records, "record")
-    );
+    let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+    if args.config_only {
+        return text + &format!("config: {errors}, {warnings}\n");
+    }
+    let (zones, hidden) = (counted(zones, "zone"), counted(hidden_records, "record"));
+    text + &format!("{zones}: {errors}, {warnings}, {hidden} hidden from outsiders\n")
+}
+
+/// The problems of a zone, errors before all others where there are too many.
+fn drawn(zone: &ZoneReport, problems: &[&Problem], style: Style) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
+    let texts = zone.texts();
+    let mut chosen = problems.to_vec();
+    if chosen.len() > MOST_DRAWN {
+        chosen.sort_by_key(|problem| Reverse(problem.severity));
+        chosen.truncate(MOST_DRAWN);
+    }
+    let mut text = String::new();
+    for problem in chosen {
+        text += &format!("{}\n", diagnostic::render(problem, &texts, style));
+    }
+    if let Some(more) = problems.len().checked_sub(MOST_DRAWN).filter(|more| *more > 0) {
+        let path = &zone.source;
+        text +=
+            &format!("{path}: {} more not shown; --format json has them all\n\n", counted(more, "problem"));
+    }
     text
 }
 

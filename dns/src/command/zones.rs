@@ -18,8 +18,9 @@ pub(super) struct Zones {
     pub(super) loaded: Loaded,
 }
 
+/// Reads the files that are `given`, else those of the config.
 pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure> {
-    let config = find_config(source)?;
+    let config = config(source)?;
     let paths = match (given, &config) {
         ([], Some(config)) => vec![config.zones.clone()],
         ([], None) if Path::new(DEFAULT_FOLDER).is_dir() => vec![DEFAULT_FOLDER.into()],
@@ -31,7 +32,8 @@ pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure>
     Ok(Zones { config, loaded })
 }
 
-fn find_config(source: &Source) -> Result<Option<Config>, Failure> {
+/// The config that is named, or the one that is here.
+pub(super) fn config(source: &Source) -> Result<Option<Config>, Failure> {
     let path = match &source.config {
         Some(path) => path,
         None if Path::new(DEFAULT_CONFIG).exists() => Path::new(DEFAULT_CONFIG),

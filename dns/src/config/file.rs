@@ -197,20 +197,40 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, shown: &Path) -> Conf
     let known: Vec<&str> = quoted.collect();
     let help = nearest(&key, &known)
         .map(|near| format!("did you mean `{near}`?"))
+        .or_else(|| {
+            TOP_KEYS
+                .contains(&key.as_str())
+                .then(|| format!("`{key}` belongs to no [table]: write it above the first one"))
+        })
         .unwrap_or_else(|| format!("keys known here: {}", known.join(", ")));
     ConfigError::Invalid { place, message: format!("unknown key `{key}`"), help: Some(help) }
 }
 
+/// Keys that stand above the first [table].
+const TOP_KEYS: &[&str] =
+    &["zones", "listen", "listen_tls", "listen_https", "listen_quic", "private", "internal_names", "nsid"];
+
 fn explain_type(message: &str) -> Option<String> {
-    message
-        .contains("socket address")
-        .then(|| "write an address and a port: \"192.0.2.1:53\", \"[2001:db8::1]:53\"".to_owned())
-        .or_else(|| {
-            message.starts_with("missing field `zones`").then(|| {
-                "name the folder that holds the zone files: zones = \"zones\"; put it above the first [table]"
-                    .to_owned()
-            })
-        })
+    let help = match message {
+        _ if message.contains("expected a sequence") => "write a list in brackets: [\"…\"]",
+        _ if message.contains("invalid type: sequence, expected socket address") => {
+            "write one address, without brackets: \"127.0.0.1:6340\""
+        }
+        _ if message.contains("socket address") => {
+            "write an address and a port: \"192.0.2.1:53\", \"[2001:db8::1]:53\""
+        }
+        _ if message.contains("invalid type: sequence, expected a string") => {
+            "write one text, without brackets"
+        }
+        _ if message.starts_with("missing field `zones`") => {
+            "name the folder that holds the zone files: zones = \"zones\"; put it above the first [table]"
+        }
+        _ if message.starts_with("duplicate key") => {
+            "remove one of the two; a [table] stands in the file once"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
 }
 
 /// The one of `known` that `key` was probably meant to be.

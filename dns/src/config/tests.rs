@@ -178,7 +178,7 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             4,
             11,
             "listened on twice",
-            "outside or inside, and carries one protocol",
+            "one address can serve both sides: name it under [internal] alone",
         ),
         (
             "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\nlisten_https = [\"127.0.0.1:1\"]",
@@ -192,7 +192,28 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             2,
             16,
             "listened on twice",
-            "carries one protocol",
+            "one address can serve both sides",
+        ),
+        (
+            "zones = \"z\"\nlisten = \"127.0.0.1:1\"",
+            2,
+            10,
+            "invalid type: string",
+            "write a list in brackets",
+        ),
+        (
+            "zones = \"z\"\n[admin]\nlisten = [\"127.0.0.1:1\"]",
+            3,
+            10,
+            "invalid type: sequence",
+            "write one address, without brackets",
+        ),
+        (
+            "zones = \"z\"\n[log]\ninternal_names = []",
+            3,
+            1,
+            "unknown key `internal_names`",
+            "`internal_names` belongs to no [table]: write it above the first one",
         ),
         (
             "zones = \"z\"\nlisten_tls = [\"127.0.0.1:1\"]",

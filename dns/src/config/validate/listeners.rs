@@ -24,8 +24,13 @@ pub(super) fn check(written: &File, internal: &Internal, at: At<'_>) -> Result<(
         return Err(invalid(at(0..0), message, help));
     }
     // TCP and UDP have ports of their own.
-    check_apart(plain().chain(streams()), at)?;
-    check_apart(plain().chain(quic()), at)?;
+    let outside = || written.listen.iter().chain(&written.listen_tls).chain(&written.listen_https);
+    let on_both_sides = |address: &SocketAddr| {
+        let outside = outside().chain(&written.listen_quic).any(|listen| listen.get_ref() == address);
+        outside && of_inside(internal).any(|listen| listen.get_ref() == address)
+    };
+    check_apart(plain().chain(streams()), on_both_sides, at)?;
+    check_apart(plain().chain(quic()), on_both_sides, at)?;
     match (streams().chain(quic()).next(), &written.tls) {
         (Some(listen), None) => Err(invalid(
             at(listen.span()),
@@ -51,14 +56,23 @@ pub(super) fn of_inside(internal: &Internal) -> impl Iterator<Item = &Listed> {
         .chain(&internal.listen_quic)
 }
 
-fn check_apart<'a>(listeners: impl Iterator<Item = &'a Listed>, at: At<'_>) -> Result<(), ConfigError> {
+fn check_apart<'a>(
+    listeners: impl Iterator<Item = &'a Listed>,
+    is_inside: impl Fn(&SocketAddr) -> bool,
+    at: At<'_>,
+) -> Result<(), ConfigError> {
     let mut seen: Vec<SocketAddr> = Vec::new();
     for listen in listeners {
         // Port 0 asks the system for a free one, so equal texts are different ports.
         if listen.get_ref().port() != 0 && seen.contains(listen.get_ref()) {
             let message = format!("{} is listened on twice", listen.get_ref());
-            let help =
-                "an address is outside or inside, and carries one protocol; give each listener its own";
+            let help = match is_inside(listen.get_ref()) {
+                true => {
+                    "one address can serve both sides: name it under [internal] alone, where clients in \
+                         internal.clients see the inside and everybody else the outside"
+                }
+                false => "an address carries one protocol; give each listener its own",
+            };
             return Err(invalid(at(listen.span()), message, help));
         }
         seen.push(*listen.get_ref());
