@@ -12,12 +12,17 @@ mod cycle;
 mod leak;
 mod name;
 mod nodes;
+mod policy;
 mod serial;
+mod signature;
+mod size;
 mod target;
 mod ttl;
 mod view;
 
 use std::net::IpAddr;
+
+pub use self::signature::{expiring, signatures_expire};
 
 use self::nodes::Nodes;
 use super::tree::Tree;
@@ -43,6 +48,13 @@ pub fn check(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
     found.into_problems()
 }
 
+/// The rules on a zone of which all but the SOA was understood: that it is missing was told when it was read.
+pub fn without_soa(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
+    let mut problems = check(zone, tree, context);
+    problems.retain(|problem| problem.code != "no-soa");
+    problems
+}
+
 /// The rules on a zone of which only a part was understood: none that complain of something missing.
 pub fn partial(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
     let mut found = Found::default();
@@ -53,10 +65,12 @@ pub fn partial(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
 /// What is wrong with records that are there.
 fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Found) {
     apex::surplus(zone, found);
-    name::judge(zone, found);
-    ttl::judge(zone, found);
+    name::judge(zone, nodes, found);
+    ttl::judge(zone, context, found);
     cut::judge(zone, nodes, found);
     advice::judge(zone, found);
+    policy::judge(zone, found);
+    size::judge(zone, found);
     leak::judge(zone, nodes, context, found);
 }
 

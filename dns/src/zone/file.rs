@@ -9,6 +9,8 @@
 //! Invariant: a zone is handed out only when no error was found in it; warnings do not hold it back.
 //! Invariant: whatever the bytes, reading ends, and what it keeps is bounded by the constants of these modules.
 
+mod advice;
+mod apex;
 mod directive;
 mod duplicate;
 mod generate;
@@ -46,20 +48,23 @@ pub type Loader<'a> = &'a mut dyn FnMut(Include<'_>) -> Result<SourceFile, NotIn
 /// What reading a zone file came to.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// The zone's name: from a leading `$ORIGIN`, else from the file name.
+    /// The zone's name: from the SOA, a leading `$ORIGIN`, or the file name; see [`read`].
     pub apex: Name,
     /// The zone; none when an error was found.
     pub zone: Option<Zone>,
     /// What was understood of a zone in which an error was found. It is never served; [`super::check::partial`]
-    /// finds what else is wrong with it.
+    /// finds what else is wrong with it. None when not even the zone's name is sure.
     pub draft: Option<Zone>,
+    /// Whether every record but the SOA was understood, so that nothing else is missing from the draft.
+    pub lacks_soa_only: bool,
     /// Every file that was read, the zone file first; [`Problem::at`] counts in them.
     pub files: Vec<SourceFile>,
     /// What was found, in the order of the text.
     pub problems: Vec<Problem>,
 }
 
-/// Reads the zone file `file` whose name says that it is `apex`.
+/// Reads the zone file `file` whose name says that it is `apex`. Its SOA confirms that; a leading `$ORIGIN` may name another
+/// zone, and a SOA may if its owner is a name that no file can have (RFC 2317 §4: `0/27.2.0.192.in-addr.arpa.`).
 pub fn read(apex: Name, file: SourceFile, load: Loader<'_>) -> Parsed {
     let mut reader = Reader::new(apex);
     reader.file(file, load);

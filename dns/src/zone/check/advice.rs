@@ -33,6 +33,9 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
                     "remove them, or set a priority (RFC 9460 §2.4.2)",
                 );
             }
+            (Type::TLSA | Type::SMIMEA, [_, _, kind, digest @ ..]) => {
+                digest_length(record, *kind, digest, found)
+            }
             (Type::DNSKEY, rdata) => keys.push((key_tag(rdata), record)),
             (Type::A6 | Type::MD | Type::MF | Type::WKS | Type::NXT, _) => {
                 let message = format!("the type {} is obsolete", record.rtype);
@@ -42,6 +45,20 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
         }
     }
     colliding(keys, found);
+}
+
+/// SHA-256 and SHA-512 (RFC 6698 §2.1.3). Other servers serve a digest of another length, so its clients are not to lose the
+/// records beside it.
+fn digest_length(record: &Record, kind: u8, digest: &[u8], found: &mut Found) {
+    let octets = match kind {
+        1 => 32,
+        2 => 64,
+        _ => return,
+    };
+    if digest.len() != octets {
+        let message = format!("a digest of type {kind} has {octets} octets, this one has {}", digest.len());
+        found.warning(Some(record.at), "bad-length", message, "no certificate will match it; make it again");
+    }
 }
 
 /// Keys with one tag make validators try both (RFC 4034 appendix B).

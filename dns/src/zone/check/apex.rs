@@ -1,8 +1,8 @@
-//! Every zone has one SOA and name servers at its apex, and nothing outside (RFC 1035 §5.2).
+//! Every zone has one SOA and name servers at its apex (RFC 1035 §5.2).
 
 use super::Found;
 use crate::rtype::Type;
-use crate::zone::{Record, Zone};
+use crate::zone::Zone;
 
 /// What must be there.
 pub(super) fn missing(zone: &Zone, found: &mut Found) {
@@ -24,21 +24,8 @@ pub(super) fn missing(zone: &Zone, found: &mut Found) {
 /// What must not be there.
 pub(super) fn surplus(zone: &Zone, found: &mut Found) {
     let mut soa_line = None;
-    let in_question: &mut dyn Iterator<Item = &Record> = match zone.order().has_outside() {
-        true => &mut zone.records.iter(),
-        // Nothing but a SOA can be surplus.
-        false => &mut zone.order().others().iter().map(|index| zone.record(*index)),
-    };
-    for record in in_question {
-        if !record.owner.is_at_or_under(&zone.apex) {
-            let message = format!("{} is not in the zone {}", record.owner, zone.apex);
-            found.error(
-                Some(record.at),
-                "out-of-zone",
-                message,
-                "records of another zone belong in its own file",
-            );
-        } else if record.rtype == Type::SOA {
+    for record in zone.order().others().iter().map(|index| zone.record(*index)) {
+        if record.rtype == Type::SOA {
             if let Some(line) = soa_line {
                 let message = format!("the zone has a second SOA record; the first stands in line {line}");
                 found.error(Some(record.at), "several-soa", message, "remove one of them");

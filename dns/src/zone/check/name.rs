@@ -1,18 +1,23 @@
 //! Names that look as if their final dot, or their encoding, was forgotten.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use super::Found;
+use super::nodes::Nodes;
 use crate::name::Name;
 use crate::rdata;
-use crate::zone::Zone;
+use crate::rtype::Type;
+use crate::zone::{Record, Zone};
 
 /// Top-level domains that are seldom the names of hosts.
 const TOP_LEVEL: &[&[u8]] = &[b"com", b"net", b"org", b"arpa", b"edu", b"gov"];
 
-pub(super) fn judge(zone: &Zone, found: &mut Found) {
+pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
     let apex = &zone.apex;
+    let lists_domains = lists_domains(zone);
     let mut last: Option<&Name> = None;
     for record in &zone.records {
-        if last.is_none_or(|last| *last != record.owner) {
+        if last.is_none_or(|last| *last != record.owner) && !lists_domains {
             judge_owner(zone, record, found);
         }
         last = Some(&record.owner);
@@ -26,20 +31,21 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
                     format!("{name} ends with the name of the zone twice, or with another domain before it");
                 let help = format!("if {apex} was added by mistake, end the name with a dot");
                 found.warning(Some(record.at), "missing-dot", message, &help);
-            } else if is_address(&name) {
-                let message = format!("{name} looks like an address, but is a name");
+            } else if let Some(address) = address(record.rtype, &name, apex).filter(|_| !nodes.has(&name)) {
+                let message =
+                    format!("the address {address} stands where a name belongs, and is read as {name}");
                 found.warning(
                     Some(record.at),
                     "address-as-name",
                     message,
-                    "point to a name that owns the address",
+                    "point to a name that has this address",
                 );
             }
         }
     }
 }
 
-fn judge_owner(zone: &Zone, record: &crate::zone::Record, found: &mut Found) {
+fn judge_owner(zone: &Zone, record: &Record, found: &mut Found) {
     let owner = &record.owner;
     if is_doubled(owner, &zone.apex) || ends_twice(owner, &zone.apex) {
         let message =
@@ -67,10 +73,14 @@ fn is_doubled(name: &Name, apex: &Name) -> bool {
     })
 }
 
-/// `ns1.provider.net.example.com.` in example.com.
+/// `ns1.provider.net.example.com.` in example.com. A provider keeps keys and reports for other domains below their names
+/// (`s1._domainkey.customer.com.dkim.example.com.`), and no host has an underscore.
 fn ends_twice(name: &Name, apex: &Name) -> bool {
     below(name, apex).is_some_and(|below| {
-        !apex.is_root() && below.len() >= 2 && below.last().is_some_and(|last| TOP_LEVEL.contains(last))
+        !apex.is_root()
+            && below.len() >= 2
+            && below.last().is_some_and(|last| TOP_LEVEL.contains(last))
+            && !below.iter().any(|label| label.starts_with(b"_"))
     })
 }
 
@@ -85,8 +95,53 @@ fn below<'n>(name: &'n Name, apex: &Name) -> Option<Vec<&'n [u8]>> {
     more.then(|| name.labels().take(name.label_count() - apex.label_count()).collect())
 }
 
-/// Four numbers: `192.0.2.1.`
-fn is_address(name: &Name) -> bool {
-    name.label_count() == 4
-        && name.labels().all(|label| label.len() <= 3 && label.iter().all(u8::is_ascii_digit))
+/// The address that was written for a name: `192.0.2.1.`, or `192.0.2.1`, which is below the apex.
+pub(super) fn address(rtype: Type, name: &Name, apex: &Name) -> Option<IpAddr> {
+    if !matches!(
+        rtype,
+        Type::NS | Type::MX | Type::CNAME | Type::DNAME | Type::SRV | Type::SVCB | Type::HTTPS
+    ) {
+        return None;
+    }
+    // Names of reverse zones are made of numbers.
+    if name.labels().last() == Some(b"arpa") {
+        return None;
+    }
+    let written: Vec<&[u8]> = match below(name, apex) {
+        Some(below) => below,
+        None if name.is_at_or_under(apex) && name != apex && !apex.is_root() => {
+            name.labels().take(1).collect()
+        }
+        None => name.labels().collect(),
+    };
+    let text = written.iter().map(|label| std::str::from_utf8(label)).collect::<Result<Vec<_>, _>>().ok()?;
+    match text.as_slice() {
+        [label] => label.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        labels => labels.join(".").parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+/// Zones whose owners are other people's domains: response policy zones and lists of domains (RFC 5782 §2.2).
+fn lists_domains(zone: &Zone) -> bool {
+    zone.records.iter().any(|record| match record.rtype {
+        Type::CNAME => is_policy(&record.rdata),
+        Type::A => {
+            record.rdata.starts_with(&[127, 0])
+                && record.owner != zone.apex
+                && ends_twice(&record.owner, &zone.apex)
+        }
+        _ => false,
+    })
+}
+
+/// What a CNAME says in a response policy zone: NXDOMAIN, NODATA, pass, drop, or ask again over TCP.
+fn is_policy(target: &[u8]) -> bool {
+    let mut labels = crate::name::labels(target);
+    match (labels.next(), labels.next()) {
+        (None, _) => true,
+        (Some(only), None) => {
+            only == b"*" || only.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"rpz-"))
+        }
+        _ => false,
+    }
 }

@@ -55,6 +55,10 @@ impl<'t> Nodes<'t> {
         Self { apex: tree.apex(), tree }
     }
 
+    pub(super) fn apex(&self) -> &'t Name {
+        self.apex
+    }
+
     /// Whether anything in the zone can hide anything else; most zones have no such thing.
     pub(super) fn has_cuts(&self) -> bool {
         self.tree.hides()
@@ -62,6 +66,11 @@ impl<'t> Nodes<'t> {
 
     fn get(&self, wire: &[u8]) -> Option<Owns> {
         self.tree.node(wire).map(Owns::of)
+    }
+
+    /// Whether the zone has a node of exactly this name.
+    pub(super) fn has(&self, name: &Name) -> bool {
+        self.tree.node(name.as_wire()).is_some()
     }
 
     pub(super) fn owns(&self, name: &Name) -> Owns {

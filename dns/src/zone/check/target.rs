@@ -1,6 +1,7 @@
 //! Names that records point to, as far as this zone knows them.
 
 use super::Found;
+use super::name;
 use super::nodes::{Lookup, Nodes};
 use crate::name::Name;
 use crate::rdata::{self, Field};
@@ -48,6 +49,8 @@ fn judge_target(record: &Record, target: &Name, nodes: &Nodes<'_>, found: &mut F
             }
         }
         Lookup::Outside | Lookup::Delegated(_) | Lookup::Rewritten => {}
+        // Told as what it is.
+        Lookup::Missing if name::address(rtype, target, nodes.apex()).is_some() => {}
         Lookup::Missing => {
             let message = format!("{target} does not exist in this zone");
             found.warning(

@@ -1,26 +1,34 @@
 //! Times that hurt: TTLs that differ within an RRset, are zero or very long, and timers of the SOA that disagree.
 
-use super::Found;
+use std::net::IpAddr;
+
+use super::{Context, Found};
 use crate::rtype::Type;
-use crate::zone::{Record, Zone};
+use crate::zone::{Mark, Record, Zone};
 
 /// A TTL above this keeps a mistake alive in caches for longer than anyone wants to wait.
 const LONG_S: u32 = 7 * 86_400;
 /// RFC 2308 §5 recommends one to three hours for negative answers.
 const LONG_NEGATIVE_S: u32 = 86_400;
 
-pub(super) fn judge(zone: &Zone, found: &mut Found) {
-    differing(zone, found);
+pub(super) fn judge(zone: &Zone, context: Context<'_>, found: &mut Found) {
+    differing(zone, context, found);
     let (mut long, mut zero) = (Odd::default(), Odd::default());
     for record in &zone.records {
         long.note(record, record.ttl > LONG_S && !is_key(record.rtype));
-        zero.note(record, record.ttl == 0);
+        zero.note(record, record.ttl == 0 && !is_for_servers(record));
     }
     long.tell("ttl-long", "a TTL of more than a week", "changes will take that long to be seen", found);
     let help = "resolvers will ask again for every client; 60 is short enough";
     zero.tell("ttl-zero", "a TTL of 0", help, found);
     let others = zone.order().others().iter().map(|index| zone.record(*index));
     others.filter(|record| record.rtype == Type::SOA).for_each(|soa| timers(soa, found));
+}
+
+/// Nobody asks for NSEC3PARAM but servers of the zone (RFC 5155 §4), and signers write it with a TTL of 0.
+fn is_for_servers(record: &Record) -> bool {
+    let covered = || record.rdata.first_chunk().map(|octets| Type(u16::from_be_bytes(*octets)));
+    record.rtype == Type::NSEC3PARAM || record.rtype == Type::RRSIG && covered() == Some(Type::NSEC3PARAM)
 }
 
 fn is_key(rtype: Type) -> bool {
@@ -54,22 +62,56 @@ impl<'z> Odd<'z> {
 }
 
 /// The records of an RRset have one TTL; the least of them is served (RFC 2181 §5.2).
-fn differing(zone: &Zone, found: &mut Found) {
+fn differing(zone: &Zone, context: Context<'_>, found: &mut Found) {
     for set in zone.order().sets().filter(|set| set.count() > 1) {
         let mut records = set.indices().map(|index| zone.record(index));
         let Some(first) = records.next() else { continue };
-        let Some(other) = records.find(|other| other.ttl != first.ttl) else { continue };
+        let all = || set.indices().map(|index| zone.record(index));
         // Signatures have the TTL of what they sign (RFC 4034 §3).
-        if first.rtype == Type::RRSIG {
+        if first.rtype == Type::RRSIG || all().all(|record| record.ttl == first.ttl) {
             continue;
         }
-        let least = set.indices().map(|index| zone.record(index).ttl).min().unwrap_or_default();
+        let hidden = |record: &&Record| is_hidden(record, context);
+        let sides = [all().filter(|it| !hidden(it)).collect::<Vec<_>>(), all().filter(hidden).collect()];
+        let is_split = sides.iter().all(|side| !side.is_empty());
+        let mixed = sides.iter().find_map(|side| {
+            let first = side.first()?;
+            Some((*first, *side.iter().find(|other| other.ttl != first.ttl)?))
+        });
+        let Some((first, other)) = mixed else { continue };
         let message = format!(
             "the TTL is {}, but {} in line {} for the same name and type",
             other.ttl, first.ttl, first.at.line
         );
-        let help = format!("all are served with the least one, {least}");
-        found.warning(Some(other.at), "ttl-differs", message, &help);
+        found.warning(Some(other.at), "ttl-differs", message, &served(&sides, is_split, first.rtype));
+    }
+}
+
+/// What is hidden by its address or its mark never meets what is not, where internal addresses stand in for public ones.
+fn is_hidden(record: &Record, context: Context<'_>) -> bool {
+    let address = match (record.rtype, &*record.rdata) {
+        (Type::A, rdata) => <[u8; 4]>::try_from(rdata).ok().map(IpAddr::from),
+        (Type::AAAA, rdata) => <[u8; 16]>::try_from(rdata).ok().map(IpAddr::from),
+        _ => return false,
+    };
+    match record.mark {
+        Some(Mark::Internal) => true,
+        Some(_) => false,
+        None => address.is_some_and(context.hidden_address),
+    }
+}
+
+/// The TTL that each side gets.
+fn served(sides: &[Vec<&Record>; 2], is_split: bool, rtype: Type) -> String {
+    let least = |side: &[&Record]| side.iter().map(|record| record.ttl).min();
+    match (is_split, least(&sides[0]), least(&sides[1])) {
+        (true, Some(outside), Some(inside)) => {
+            format!("outside the {rtype} records have the least of theirs, {outside}, and inside {inside}")
+        }
+        (_, outside, inside) => {
+            let least = outside.into_iter().chain(inside).min().unwrap_or_default();
+            format!("all are served with the least one, {least}")
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! `$ORIGIN`, `$TTL` and `$INCLUDE` (RFC 1035 §5.1, RFC 2308 §4).
 
 use super::reader::{Reader, Scope};
-use super::{Include, Loader, record};
+use super::{Include, Loader, NotIncluded, record};
 use crate::name::{self, Name};
+use crate::zone::Position;
 use crate::zone::text::fields::{Fields, Word};
 use crate::zone::text::lexer::{Entry, Token};
 use crate::zone::text::{Fault, mnemonic};
@@ -69,6 +70,20 @@ fn set_ttl(reader: &mut Reader, fields: &mut Fields<'_, '_>) -> Result<(), Fault
     Ok(())
 }
 
+/// `Kexample.com.+013+12345.key`: the public key of a zone that is to be signed.
+fn is_key(written: &str) -> bool {
+    let name = written.rsplit('/').next().unwrap_or_default();
+    name.starts_with('K') && name.ends_with(".key") && name.contains(".+")
+}
+
+/// Only what signs a zone needs its keys beside it, and that writes them into the signed zone.
+fn key_left_out(reader: &mut Reader, word: &Word<'_>, why: &NotIncluded, at: Position) {
+    let message = format!("the key in `{}` is left out: {}", word.shown(), why.0);
+    let help =
+        "serve the signed zone file, which holds its keys; or copy the key's file into the zones folder";
+    reader.report.warning(Some(at), "key-not-included", message, Some(help.to_owned()));
+}
+
 /// Origin and owner are afterwards what they were before (RFC 1035 §5.1).
 fn include(
     reader: &mut Reader,
@@ -93,8 +108,14 @@ fn include(
     let written = std::str::from_utf8(entry.tokens[word.index].text)
         .map_err(|_| refused("the name of the file is not UTF-8".to_owned()))?;
     let from = reader.files[scope.file as usize].path.clone();
-    let file = load(Include { written, from: &from })
-        .map_err(|why| refused(format!("`{}` is not included: {}", word.shown(), why.0)))?;
+    let file = match load(Include { written, from: &from }) {
+        Ok(file) => file,
+        Err(why) if is_key(written) => {
+            key_left_out(reader, &word, &why, scope.position(entry.tokens[word.index].spot));
+            return Ok(());
+        }
+        Err(why) => return Err(refused(format!("`{}` is not included: {}", word.shown(), why.0))),
+    };
     reader.may_open(&file.path).map_err(refused)?;
     reader.text(file, origin, load);
     Ok(())

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::mark::{self, Found, Said};
 use super::report::Report;
-use super::{Loader, Parsed, UNFINISHED, directive, duplicate, generate, record};
+use super::{Loader, Parsed, UNFINISHED, apex, directive, duplicate, generate, record};
 use crate::name::Name;
 use crate::zone::text::Fault;
 use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
-use crate::zone::{Mark, Position, Record, SourceFile, Zone};
+use crate::zone::{Mark, Position, Problem, Record, SourceFile, Zone};
 
 /// Most octets of one file. A larger one is no text that people edit, and would take gigabytes to hold as records.
 const MAX_FILE_OCTETS: usize = 1 << 30;
@@ -39,6 +39,11 @@ pub(super) struct Reader {
     /// The last TTL that was written at a record (RFC 1035 §5.1).
     pub(super) last_ttl: Option<u32>,
     pub(super) warned_of_ttl: bool,
+    pub(super) told_of_age: bool,
+    /// Whether a SOA has settled the zone's name, or tried to.
+    pub(super) has_soa: bool,
+    /// Errors in SOA records.
+    pub(super) soa_errors: usize,
     /// Records that `$GENERATE` made so far.
     pub(super) generated: u64,
     /// Reused for the RDATA of every record.
@@ -87,6 +92,9 @@ impl Reader {
             default_ttl: None,
             last_ttl: None,
             warned_of_ttl: false,
+            told_of_age: false,
+            has_soa: false,
+            soa_errors: 0,
             generated: 0,
             scratch: Vec::new(),
         }
@@ -209,13 +217,24 @@ impl Reader {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Parsed {
-        let Self { apex, files, records, mut report, .. } = self;
+    pub(super) fn finish(mut self) -> Parsed {
+        if let Some(cause) = apex::mistaken(&self) {
+            return self.misnamed(cause);
+        }
+        apex::leave_out_others(&mut self);
+        let Self { apex, files, records, mut report, soa_errors, .. } = self;
         let mut zone = Zone::new(apex.clone(), records, files.clone());
         duplicate::take_out(&mut zone, &mut report);
         let is_whole = report.errors() == 0;
+        let lacks_soa_only = !is_whole && report.errors() == soa_errors;
         let (zone, draft) = if is_whole { (Some(zone), None) } else { (None, Some(zone)) };
-        Parsed { apex, zone, draft, files, problems: report.into_problems() }
+        Parsed { apex, zone, draft, lacks_soa_only, files, problems: report.into_problems() }
+    }
+
+    /// One error for the cause: everything else that could be said of the zone would follow from its wrong name.
+    fn misnamed(self, cause: Problem) -> Parsed {
+        let Self { named: apex, files, .. } = self;
+        Parsed { apex, zone: None, draft: None, lacks_soa_only: false, files, problems: vec![cause] }
     }
 }
 
@@ -250,8 +269,35 @@ fn unreadable(text: &[u8]) -> Option<(&'static str, String, String)> {
             format!("the file has {} octets, more than the {MAX_FILE_OCTETS} that are read", text.len());
         return Some(("file-too-large", message, "split the zone into several zones".to_owned()));
     }
-    let is_utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
-    is_utf16.then(|| ("utf-16", "the file is UTF-16".to_owned(), "save it as UTF-8 or ASCII".to_owned()))
+    let (code, what, help) = binary(text)?;
+    Some((code, format!("the file is {what}"), help.to_owned()))
+}
+
+/// Formats that are no zone text, by how they begin.
+fn binary(text: &[u8]) -> Option<(&'static str, &'static str, &'static str)> {
+    let begins = |with: &[u8]| text.starts_with(with);
+    match text {
+        _ if begins(b"\xff\xfe") || begins(b"\xfe\xff") => {
+            Some(("utf-16", "UTF-16", "save it as UTF-8 or ASCII"))
+        }
+        // The format, 2 for raw and 3 for map, and its version: what a secondary of BIND writes.
+        [0, 0, 0, 2, 0, 0, 0, 0 | 1, ..] => {
+            let help = "convert it: named-compilezone -f raw -F text -o TEXT-FILE ZONE-NAME RAW-FILE";
+            Some(("binary-file", "in BIND's raw format", help))
+        }
+        [0, 0, 0, 3, 0, 0, 0, 0 | 1, ..] => {
+            let help = "convert it: named-compilezone -f map -F text -o TEXT-FILE ZONE-NAME MAP-FILE";
+            Some(("binary-file", "in BIND's map format", help))
+        }
+        _ if begins(b";BIND LOG V") => Some((
+            "binary-file",
+            "a journal of BIND",
+            "load the zone file; rndc sync writes the journal into it",
+        )),
+        _ if begins(b"\x1f\x8b") => Some(("binary-file", "compressed (gzip)", "unpack it with gunzip")),
+        _ if begins(b"PK\x03\x04") => Some(("binary-file", "compressed (zip)", "unpack it")),
+        _ => None,
+    }
 }
 
 fn describe(flaw: Flaw) -> (&'static str, String, &'static str) {

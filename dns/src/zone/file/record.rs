@@ -1,5 +1,6 @@
 //! One record: `[owner] [TTL] [class] type RDATA`, TTL and class in either order (RFC 1035 §5.1).
 
+use super::advice;
 use super::reader::{Reader, Scope, whole};
 use crate::name::{self, Name};
 use crate::rtype::Type;
@@ -11,13 +12,17 @@ use crate::zone::{Mark, Record};
 /// The largest TTL (RFC 2181 §8).
 pub(super) const MAX_TTL_S: u32 = (1 << 31) - 1;
 
+/// The TTL of records in a draft that is never served.
+const FALLBACK_TTL_S: u32 = 3_600;
+
 /// Reads a record and adds it; says what is wrong when it cannot.
 pub(super) fn add(reader: &mut Reader, entry: &Entry<'_>, mark: Option<Mark>, scope: &mut Scope<'_>) {
     let first_rdata = match read_owner(reader, entry, scope) {
         Ok(next) => next,
         Err(fault) => return reader.fault(fault, entry, scope),
     };
-    let header = match header(entry, first_rdata) {
+    let first = after_age(reader, entry, first_rdata, scope);
+    let header = match header(entry, first) {
         Ok(header) => header,
         Err(fault) => return reader.fault(fault, entry, scope),
     };
@@ -31,8 +36,15 @@ pub(super) fn add(reader: &mut Reader, entry: &Entry<'_>, mark: Option<Mark>, sc
         Err(fault) => Err(fault),
     };
     reader.scratch = rdata;
-    if let Err(fault) = outcome {
-        reader.fault(fault, entry, scope);
+    match outcome {
+        Ok(()) => advice::judge(reader, header.rtype, header.rdata, entry, scope),
+        Err(fault) => {
+            let errors = reader.report.errors();
+            reader.fault(fault, entry, scope);
+            if header.rtype == Type::SOA {
+                reader.soa_errors += reader.report.errors() - errors;
+            }
+        }
     }
 }
 
@@ -67,6 +79,21 @@ fn read_owner(reader: &mut Reader, entry: &Entry<'_>, scope: &mut Scope<'_>) -> 
         );
     }
     Ok(1)
+}
+
+/// The index after `[AGE:3634567]`, which Windows DNS writes behind the names that clients registered themselves.
+fn after_age(reader: &mut Reader, entry: &Entry<'_>, next: usize, scope: &Scope<'_>) -> usize {
+    let age = entry.tokens.get(next).filter(|token| {
+        let begins = token.text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"[AGE:"));
+        begins && token.text.ends_with(b"]") && !token.quoted
+    });
+    let Some(age) = age else { return next };
+    if !std::mem::replace(&mut reader.told_of_age, true) {
+        let message = "`[AGE:…]` is a note of Windows DNS and no part of a record; it is left out".to_owned();
+        let help = "records with it were registered by clients; keep those that are still true".to_owned();
+        reader.report.warning(Some(scope.position(age.spot)), "windows-age", message, Some(help));
+    }
+    next + 1
 }
 
 /// What stands between owner and RDATA.
@@ -211,6 +238,9 @@ fn implied_ttl(
             (minimum, format!("no $TTL is set; the MINIMUM of the SOA ({minimum}) is used"))
         }
         (None, _) => {
+            // Said once; the same is true of every record below.
+            reader.last_ttl = Some(FALLBACK_TTL_S);
+            reader.warned_of_ttl = true;
             return Err(Fault::new("no-ttl", "the record has no TTL, and no $TTL is set")
                 .help("begin the file with a line such as `$TTL 1h`"));
         }
@@ -221,11 +251,14 @@ fn implied_ttl(
     Ok(ttl)
 }
 
-/// The SOA's owner is the apex. A leading `$ORIGIN` above the zone that the file name says is how BIND writes
-/// zones out (`$ORIGIN com.`, then `example SOA …`), so there the file name holds.
+/// The SOA's owner is the apex. It may confirm the file's name against a leading `$ORIGIN`: BIND writes zones out so
+/// (`$ORIGIN com.`, then `example SOA …`), and people set an origin for the names that records point to.
 fn settle_apex(reader: &mut Reader, owner: &Name) -> Result<(), Fault> {
-    if *owner != reader.apex && *owner == reader.named && reader.named.is_at_or_under(&reader.apex) {
-        reader.apex = reader.named.clone();
+    let is_first = !std::mem::replace(&mut reader.has_soa, true);
+    // A file cannot have a slash in its name (RFC 2317 §4), so there the SOA alone can name the zone.
+    let is_unspellable = owner.as_wire().contains(&b'/');
+    if is_first && (*owner == reader.named || is_unspellable) {
+        reader.apex = owner.clone();
     }
     if *owner == reader.apex {
         return Ok(());
@@ -236,7 +269,8 @@ fn settle_apex(reader: &mut Reader, owner: &Name) -> Result<(), Fault> {
         fault.help("a final dot is missing: names without one are below the origin")
     } else {
         fault.help(format!(
-            "write it at {apex}, or name the file after the zone, or begin it with `$ORIGIN {owner}`"
+            "write it at {apex}, or name the file {}.zone, or begin it with `$ORIGIN {owner}`",
+            owner.to_string().trim_end_matches('.')
         ))
     })
 }

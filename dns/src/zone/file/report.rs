@@ -72,6 +72,11 @@ impl Report {
         }
     }
 
+    /// What was found so far.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().map(|(_, problem)| problem)
+    }
+
     /// Whether there is no use in reading on.
     pub(super) fn is_full(&self) -> bool {
         self.errors >= MAX_ERRORS

@@ -1,3 +1,5 @@
+mod cases;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -84,10 +86,10 @@ fn parentheses_comments_and_line_ends() {
 fn origins_change_what_names_are_relative_to() {
     check(
         "$TTL 1\na A 192.0.2.1\n$ORIGIN sub\na A 192.0.2.2\n$origin .\na A 192.0.2.3\n@ A 192.0.2.4\n",
-        "a.example.com. 1 IN A 192.0.2.1
+        "warning[out-of-zone] 6:1+13 a. is not in the zone example.com.; the record is left out
+         warning[out-of-zone] 7:1+13 . is not in the zone example.com.; the record is left out
+         a.example.com. 1 IN A 192.0.2.1
          a.sub.example.com. 1 IN A 192.0.2.2
-         a. 1 IN A 192.0.2.3
-         . 1 IN A 192.0.2.4
         ",
     );
 }
@@ -103,7 +105,7 @@ fn a_leading_origin_names_the_zone() {
     let soa = "@ 1 SOA a. b. 1 2 3 4 5\n";
     check_apex(soa, "example.com.", "");
     check_apex(&format!("; c\n$TTL 1\n$ORIGIN example.net.\n{soa}"), "example.net.", "");
-    check_apex(&format!("$ORIGIN example.net.\nexample.com. {}", &soa[2..]), "example.net.", "soa-owner");
+    check_apex(&format!("$ORIGIN example.net.\nexample.com. {}", &soa[2..]), "example.com.", "");
     check_apex(&format!("x 1 A 192.0.2.1\n$ORIGIN example.net.\n{soa}"), "example.com.", "soa-owner");
     check_apex(&format!("$ORIGIN example.com\n{soa}"), "example.com.", "soa-owner");
     check_apex("$ORIGIN com.\nexample 1 SOA a. b. 1 2 3 4 5\n", "example.com.", "");
@@ -119,7 +121,7 @@ fn the_origin_of_an_included_file_names_no_zone() {
 #[test]
 fn an_soa_elsewhere_says_what_to_do() {
     check("sub 1 SOA . . 1 2 3 4 5\n",
-        "error[soa-owner] 1:1+23 the SOA belongs to sub.example.com., but the zone is example.com. (write it at example.com., or name the file after the zone, or begin it with `$ORIGIN sub.example.com.`)
+        "error[soa-owner] 1:1+23 the SOA belongs to sub.example.com., but the zone is example.com. (write it at example.com., or name the file sub.example.com.zone, or begin it with `$ORIGIN sub.example.com.`)
         ");
     check("example.com 1 SOA . . 1 2 3 4 5\n",
         "error[soa-owner] 1:1+31 the SOA belongs to example.com.example.com., but the zone is example.com. (a final dot is missing: names without one are below the origin)
@@ -184,7 +186,7 @@ fn a_line_after_a_wrong_owner_does_not_get_the_owner_before() {
 #[test]
 fn a_mark_binds_to_the_record_whose_last_line_it_ends() {
     check(
-        "$TTL 1\na A 10.0.0.1 ; verge: public\n A 10.0.0.2 ;verge:internal\n A 10.0.0.3 ; see verge\n A 10.0.0.4 ; old box ; verge: public\nb TXT ( x\n y ) ; verge: internal\nc TXT x\n",
+        "$TTL 1\na A 10.0.0.1 ; verge: public\n A 10.0.0.2 ;verge:internal\n A 10.0.0.3 ; see verge\n A 10.0.0.4 ; old box ; verge: public\nb TXT ( \"x\"\n \"y\" ) ; verge: internal\nc TXT x\n",
         "a.example.com. 1 IN A 10.0.0.1 ; verge: public
          a.example.com. 1 IN A 10.0.0.2 ; verge: internal
          a.example.com. 1 IN A 10.0.0.3
@@ -213,7 +215,7 @@ fn a_file_without_a_last_line_end_is_still_being_written() {
 
 #[test]
 fn a_mark_that_binds_to_nothing_is_an_error() {
-    check("$TTL 1 ; verge: public\n; verge: internal\na TXT ( x ; verge: internal\n y )\nb A 10.0.0.1 ; verge: intern\nc A 10.0.0.1 ; [verge: internal]\nd A 10.0.0.1 ; verge: public; verge: internal\n",
+    check("$TTL 1 ; verge: public\n; verge: internal\na TXT ( x ; verge: internal\n \"y\" )\nb A 10.0.0.1 ; verge: intern\nc A 10.0.0.1 ; [verge: internal]\nd A 10.0.0.1 ; verge: public; verge: internal\n",
         "error[unbound-mark] 1:8+15 this mark ends no record (put it on the last line of the record that it is about)
          error[unbound-mark] 2:1+17 this mark ends no record (put it on the last line of the record that it is about)
          error[unbound-mark] 3:11+17 this mark ends no record (put it on the last line of the record that it is about)
@@ -364,6 +366,20 @@ fn utf_16_is_named_as_what_it_is() {
     check_files(
         &[("example.com.zone", b"\xff\xfea\0")],
         "error[utf-16] 1:1+1 the file is UTF-16 (save it as UTF-8 or ASCII)
+        ",
+    );
+}
+
+#[test]
+fn a_binary_format_is_one_error_that_names_it() {
+    check_files(
+        &[("example.com.zone", b"\0\0\0\x02\0\0\0\x01\x07\x08\0\0\x01\x02 binary (\n")],
+        "error[binary-file] 1:1+1 the file is in BIND's raw format (convert it: named-compilezone -f raw -F text -o TEXT-FILE ZONE-NAME RAW-FILE)
+        ",
+    );
+    check_files(
+        &[("example.com.zone", b"\x1f\x8b\x08\0")],
+        "error[binary-file] 1:1+1 the file is compressed (gzip) (unpack it with gunzip)
         ",
     );
 }

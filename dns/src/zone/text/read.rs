@@ -53,8 +53,9 @@ fn one(rtype: Type, field: Field, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>
             .map(|kind| out.extend_from_slice(&kind.to_be_bytes())),
         Field::Ipv4 => address::read_ipv4(fields, out),
         Field::Ipv6 => address::read_ipv6(fields, out),
-        Field::Compressible | Field::Name => fields.name(out).map(|_| ()),
-        Field::CompressibleMailbox | Field::Mailbox => mailbox(fields, out),
+        Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox => {
+            fields.name(out).map(|_| ())
+        }
         Field::Text => string::read(fields, out),
         Field::Texts => texts(fields, out),
         Field::RestText => fields.text("a text").and_then(|word| string::unescaped(&word, out)),
@@ -98,16 +99,6 @@ fn four(
 ) -> Result<(), Fault> {
     let value = fields.parsed(what, parse)?;
     out.extend_from_slice(&value.to_be_bytes());
-    Ok(())
-}
-
-/// A mail address is written as a name: its `@` is a dot (RFC 1035 §8).
-fn mailbox(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let word = fields.name(out)?;
-    if word.text.len() > 1 && word.text.contains(&b'@') {
-        return Err(Fault::of(&word, "bad-mailbox", format!("`{}` holds an `@`", word.shown()))
-            .help(format!("write `{}.`", word.shown().replacen('@', ".", 1).trim_end_matches('.'))));
-    }
     Ok(())
 }
 
@@ -157,7 +148,7 @@ fn rules_of_type(rtype: Type, rdata: &[u8]) -> Result<(), Fault> {
             digest_length(digest, DS_DIGESTS, *kind)
         }
         (Type::SSHFP, [_, kind, digest @ ..]) => digest_length(digest, SSHFP_DIGESTS, *kind),
-        (Type::TLSA | Type::SMIMEA, [_, _, kind, digest @ ..]) => digest_length(digest, TLSA_DIGESTS, *kind),
+        (Type::TLSA | Type::SMIMEA, [_, _, _, digest @ ..]) => not_empty(digest, "the digest or certificate"),
         (Type::ZONEMD, [_, _, _, _, _, kind, digest @ ..]) => digest_length(digest, ZONEMD_DIGESTS, *kind),
         (Type::URI, [_, _, _, _, target @ ..]) => not_empty(target, "the target of a URI record"),
         (Type::OPENPGPKEY | Type::DHCID, key) => not_empty(key, "the data"),
@@ -188,8 +179,6 @@ fn caa_tag(tag: &[u8]) -> Result<(), Fault> {
 const DS_DIGESTS: &[(u8, usize)] = &[(1, 20), (2, 32), (3, 32), (4, 48), (5, 32), (6, 32)];
 /// RFC 4255 §3.1.2, RFC 6594 §3.2.
 const SSHFP_DIGESTS: &[(u8, usize)] = &[(1, 20), (2, 32)];
-/// RFC 6698 §2.1.3.
-const TLSA_DIGESTS: &[(u8, usize)] = &[(1, 32), (2, 64)];
 /// RFC 8976 §5.3.
 const ZONEMD_DIGESTS: &[(u8, usize)] = &[(1, 48), (2, 64)];
 
