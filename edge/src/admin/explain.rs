@@ -13,6 +13,7 @@ use crate::policy::freshness::WhenStale;
 use crate::policy::{self, Content, Forward, Reuse};
 use crate::serve::{Edge, Found};
 use crate::site::key::ingredients;
+use crate::site::rules::SetCookie;
 use crate::site::tags;
 use crate::site::tags::Tags;
 use crate::store::Object;
@@ -187,7 +188,7 @@ fn reason(why: Forward) -> &'static str {
 }
 
 fn rules_for(uri: &Uri, site: &crate::config::Site) -> Vec<String> {
-    let mut rules = Vec::new();
+    let mut rules = vec![cookies_rule(site.rules.set_cookie).to_owned()];
     if site.rules.bypasses(uri) {
         rules.push("bypass: never kept".to_owned());
     }
@@ -198,6 +199,16 @@ fn rules_for(uri: &Uri, site: &crate::config::Site) -> Vec<String> {
         rules.push(format!("ttl: {} s for status {statuses}", rule.ttl_secs));
     }
     rules
+}
+
+fn cookies_rule(rule: SetCookie) -> &'static str {
+    match rule {
+        SetCookie::Never => "set_cookie: a response that sets a cookie is passed on and not stored",
+        SetCookie::Strip => "set_cookie: a response is stored without the cookie that it sets",
+        SetCookie::WhenExplicit => {
+            "set_cookie: a response that the origin gave a lifetime is stored with its cookie, which everybody gets"
+        }
+    }
 }
 
 fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Variant {

@@ -130,8 +130,8 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
             Some(ClientControlName::Full) => ClientControl::Full,
         },
         set_cookie: match site.set_cookie {
-            None | Some(SetCookieName::WhenExplicit) => SetCookie::WhenExplicit,
-            Some(SetCookieName::Never) => SetCookie::Never,
+            None | Some(SetCookieName::Never) => SetCookie::Never,
+            Some(SetCookieName::WhenExplicit) => SetCookie::WhenExplicit,
             Some(SetCookieName::Strip) => SetCookie::Strip,
         },
         s_maxage: match site.s_maxage {

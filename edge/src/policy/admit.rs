@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::{Method, StatusCode, Uri, header};
+use http::{HeaderName, Method, StatusCode, Uri, header};
 
 use super::control::{self, ResponseControl, Scope};
 use super::freshness::{self, WhenStale};
@@ -46,7 +46,7 @@ pub enum Unstorable {
     VaryStar,
     /// `Vary` depends on more fields than this cache compares, or on ones it overwrites.
     VaryTooWide,
-    /// It sets a cookie, and the site or its lack of explicit freshness forbids storing that.
+    /// It sets a cookie, and the site does not let cookies be stored, or only with explicit freshness.
     SetCookie,
     /// A page under a file's name, without freshness of its own.
     Disguised,
@@ -159,9 +159,12 @@ fn of_vary(response: &ResponseHead) -> Option<Unstorable> {
     }
 }
 
-/// RFC 9111 §7.3 leaves it to explicit freshness; a copy of a cookie must not go to others by our own guess.
+/// RFC 9111 §7.3 lets a cache store a response that sets a cookie when it has explicit freshness. Frameworks add a
+/// session cookie to any response, also to those whose freshness another part of the program has set, so the default
+/// is to store none of them.
 fn of_cookie(response: &ResponseHead, lifetime: &Lifetime, rules: &Rules) -> Option<Unstorable> {
-    if !response.headers.contains_key(header::SET_COOKIE) || lifetime.omitted.contains(&header::SET_COOKIE) {
+    let sets = |name: &HeaderName| response.headers.contains_key(name) && !lifetime.omitted.contains(name);
+    if !freshness::COOKIES.iter().any(sets) {
         return None;
     }
     let meant = lifetime.source.is_explicit()
@@ -364,25 +367,37 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_kept_only_when_the_origin_means_it() {
+    fn a_response_that_sets_a_cookie_is_not_stored_by_default() {
+        for cookie in [("set-cookie", "a=b"), ("set-cookie2", "a=b; Version=1")] {
+            let kept = Some(Unstorable::SetCookie);
+            check(200, &[FRESH, cookie], kept);
+            check(200, &[("cache-control", "public, s-maxage=9"), cookie], kept);
+            check(200, &[FRESH, cookie, ("cdn-cache-control", "max-age=9")], kept);
+            check(404, &[("expires", "Sun, 06 Nov 2094 08:49:37 GMT"), cookie], kept);
+            check(200, &[cookie, ("etag", "\"a\"")], kept);
+        }
+        // RFC 9111 §5.2.2.4, §5.2.2.7: the origin has said that the cookie, and nothing else, is not to be stored.
+        for directive in ["no-cache=\"set-cookie\"", "max-age=9, private=\"Set-Cookie\""] {
+            check(200, &[("cache-control", directive), ("set-cookie", "a=b"), ("etag", "\"a\"")], None);
+        }
+    }
+
+    #[test]
+    fn a_site_may_let_cookies_be_stored_that_the_origin_gave_a_lifetime() {
         let cookie = ("set-cookie", "a=b");
-        check(200, &[FRESH, cookie], None);
-        check(200, &[cookie, ("etag", "\"a\"")], Some(Unstorable::SetCookie));
-        check(
-            200,
+        let check = |fields: &[(&str, &str)], default_ttl_secs, expected| {
+            let rules = Rules { set_cookie: SetCookie::WhenExplicit, default_ttl_secs, ..Rules::default() };
+            assert_eq!(verdict(&get(&[]), 200, fields, &rules), expected, "{fields:?}");
+        };
+        check(&[FRESH, cookie], 0, None);
+        for fields in [
+            &[cookie][..],
+            &[cookie, ("etag", "\"a\"")],
             &[cookie, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")],
-            Some(Unstorable::SetCookie),
-        );
-        check(
-            200,
-            &[("cache-control", "max-age=9, no-cache"), cookie, ("etag", "\"a\"")],
-            Some(Unstorable::SetCookie),
-        );
-        check(200, &[("cache-control", "no-cache=\"set-cookie\""), cookie, ("etag", "\"a\"")], None);
-        let never = Rules { set_cookie: SetCookie::Never, ..Rules::default() };
-        assert_eq!(verdict(&get(&[]), 200, &[FRESH, cookie], &never), Some(Unstorable::SetCookie));
-        let default = Rules { default_ttl_secs: 60, ..Rules::default() };
-        assert_eq!(verdict(&get(&[]), 200, &[cookie], &default), Some(Unstorable::SetCookie));
+            &[cookie, ("cache-control", "max-age=9, no-cache"), ("etag", "\"a\"")],
+        ] {
+            check(fields, 60, Some(Unstorable::SetCookie));
+        }
     }
 
     #[test]
@@ -390,7 +405,7 @@ mod tests {
         let strip = Rules { set_cookie: SetCookie::Strip, default_ttl_secs: 60, ..Rules::default() };
         let head = response(200, &[("set-cookie", "a=b")]);
         let Admit::Keep(lifetime) = admit(&get(&[]), &head, at(1000), &strip, at(1000)) else { panic!() };
-        assert_eq!(lifetime.omitted, [header::SET_COOKIE]);
+        assert_eq!(lifetime.omitted, freshness::COOKIES);
     }
 
     #[test]

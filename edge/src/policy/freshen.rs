@@ -7,6 +7,7 @@ use std::time::SystemTime;
 pub use head::{HeadEffect, freshen_by_head};
 use http::{HeaderMap, HeaderName, Method, header};
 
+use super::freshness::COOKIES;
 use super::validate::{self, Likeness};
 use super::{Admit, Content, Entry, Selecting, Unstorable, admit, headers};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -38,10 +39,10 @@ pub fn freshen(
         return Freshened::Mismatch;
     }
     let mut newer = not_modified.headers.clone();
-    if !entry.head.headers.contains_key(header::SET_COOKIE) {
-        // RFC 9111 §7.3: such a cookie is its client's, and what is stored is everyone's. Where the origin has given
-        // everyone a cookie, §3.2 has the 304 update it.
-        newer.remove(header::SET_COOKIE);
+    for name in COOKIES.iter().filter(|name| !entry.head.headers.contains_key(*name)) {
+        // RFC 9111 §7.3: a cookie in a 304 is for the client that asked, and the stored response is for everyone. If the
+        // stored response sets a cookie for everyone, the 304 updates it (§3.2).
+        newer.remove(name);
     }
     let headers = updated(&entry.head.headers, &newer);
     let head = ResponseHead { status: entry.head.status, headers };
@@ -62,7 +63,7 @@ pub fn personal(renewed: &Entry, not_modified: &ResponseHead) -> HeaderMap {
     let mut fields = headers::end_to_end(&not_modified.headers);
     let others: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| **name != header::SET_COOKIE && !renewed.lifetime.omitted.contains(name))
+        .filter(|name| !COOKIES.contains(name) && !renewed.lifetime.omitted.contains(name))
         .cloned()
         .collect();
     for name in others {
@@ -239,10 +240,12 @@ mod tests {
     #[test]
     fn a_cookie_that_everyone_was_given_is_updated_like_any_field() {
         let everyones = stored(&[("etag", "\"a\""), ("cache-control", "max-age=9"), ("set-cookie", "a=b")]);
-        let Freshened::Keep(entry) = freshened(&everyones, &[("set-cookie", "a=c")]) else { panic!() };
-        assert_eq!(entry.head.headers["set-cookie"], "a=c");
-        let Freshened::Keep(entry) = freshened(&everyones, &[]) else { panic!() };
-        assert_eq!(entry.head.headers["set-cookie"], "a=b");
+        let shares = Rules { set_cookie: super::super::rules::SetCookie::WhenExplicit, ..Rules::default() };
+        for (told, expected) in [(&[("set-cookie", "a=c")][..], "a=c"), (&[], "a=b")] {
+            let found = freshen(&get(&[]), &everyones, &response(304, told), at(1999), &shares, at(2000));
+            let Freshened::Keep(entry) = found else { panic!("{found:?}") };
+            assert_eq!(entry.head.headers["set-cookie"], expected);
+        }
     }
 
     #[test]

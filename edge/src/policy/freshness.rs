@@ -105,10 +105,13 @@ pub fn lifetime(
     }
 }
 
-/// What the site keeps out of the store.
+/// The fields that set a cookie. `Set-Cookie2` is obsolete (RFC 6265 §9.4), and Java servers still send it.
+pub(super) static COOKIES: [HeaderName; 2] = [header::SET_COOKIE, HeaderName::from_static("set-cookie2")];
+
+/// The fields that the site keeps out of the store.
 fn stripped(response: &ResponseHead, rules: &Rules) -> &'static [HeaderName] {
-    let strips = rules.set_cookie == SetCookie::Strip && response.headers.contains_key(header::SET_COOKIE);
-    if strips { &[header::SET_COOKIE] } else { &[] }
+    let sets = COOKIES.iter().any(|name| response.headers.contains_key(name));
+    if rules.set_cookie == SetCookie::Strip && sets { &COOKIES } else { &[] }
 }
 
 /// Age and lifetime of `entry` at `now`.

@@ -68,10 +68,11 @@ pub enum SMaxage {
 /// What to do with `Set-Cookie` in a response that could be stored (RFC 9111 §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Stored only with explicit freshness from the origin, never by heuristic, default or override.
-    WhenExplicit,
-    /// Never stored.
+    /// Passed on and never stored: a session cookie that one visitor gets must not reach another.
     Never,
+    /// Stored, with the cookie, when the origin itself gave it a lifetime. A heuristic, `default_ttl` or an override is
+    /// not enough.
+    WhenExplicit,
     /// Stored without it: only the request that caused the fetch gets the cookie.
     Strip,
 }
@@ -144,7 +145,7 @@ impl Default for Rules {
             negative_ttl_secs: 0,
             heuristic: Heuristic::Share { percent: 10, cap_secs: HEURISTIC_CAP_SECS },
             targeted: vec![HeaderName::from_static("cdn-cache-control")],
-            set_cookie: SetCookie::WhenExplicit,
+            set_cookie: SetCookie::Never,
             client_control: ClientControl::Limited,
             overrides: Vec::new(),
             bypass: Vec::new(),

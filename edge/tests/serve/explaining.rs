@@ -57,6 +57,7 @@ async fn each_verdict_is_said_with_its_reason_and_asks_nothing() {
         &[r#""verdict":"pass""#, "bypasses", "bypass: never kept"],
     );
     assert_says(&explain(&rig, "/img/x", "").await, &["ttl: 9 s for status 200"]);
+    assert_says(&cold, &["a response that sets a cookie is passed on and not stored"]);
     assert_says(&explain(&rig, "/old?q", "").await, &[r#""verdict":"redirect""#, "/new?q"]);
     assert_eq!(origin.count(), 1);
     for (body, status) in

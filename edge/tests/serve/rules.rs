@@ -130,14 +130,44 @@ async fn a_sites_own_object_limit_counts() {
 async fn a_stripped_cookie_is_for_the_one_who_caused_the_fetch() {
     let fields = "Cache-Control: max-age=60\r\nSet-Cookie: session=1\r\n";
     for (rule, first, second, requests) in [
-        ("", "session=1", "session=1", 1),
-        ("set_cookie = \"strip\"", "session=1", "", 1),
+        ("", "session=1", "session=1", 2),
         ("set_cookie = \"never\"", "session=1", "session=1", 2),
+        ("set_cookie = \"strip\"", "session=1", "", 1),
+        ("set_cookie = \"when-explicit\"", "session=1", "session=1", 1),
     ] {
         let (origin, rig) = echo(rule, fields).await;
         assert_eq!(rig.get("/a").await.field("set-cookie"), first, "{rule}");
         assert_eq!(rig.get("/a").await.field("set-cookie"), second, "{rule}");
         assert_eq!(origin.count(), requests, "{rule}");
+    }
+}
+
+/// A session middleware in front of static files, as Express applications have it: each visitor's first response, of
+/// whatever URL and status, sets a session cookie.
+#[tokio::test]
+async fn no_visitor_gets_the_session_of_another() {
+    for (status, fresh) in [
+        ("200 OK", "Cache-Control: public, max-age=3600\r\n"),
+        ("200 OK", "Cache-Control: s-maxage=3600, immutable\r\nETag: \"a\"\r\n"),
+        ("200 OK", "Expires: Sun, 06 Nov 2094 08:49:37 GMT\r\n"),
+        ("301 Moved Permanently", "Location: /b\r\nCache-Control: max-age=3600\r\n"),
+        ("404 Not Found", "CDN-Cache-Control: max-age=3600\r\n"),
+        ("500 Oops", "Cache-Control: s-maxage=3600\r\n"),
+    ] {
+        let visitors = std::sync::atomic::AtomicUsize::new(1);
+        let origin = Origin::answering(move |_| {
+            let number = visitors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let fields = format!("{fresh}Set-Cookie: sid=visitor-{number}; Path=/; HttpOnly\r\n");
+            response(status, &fields, "body {}")
+        })
+        .await;
+        let rig = Rig::start(&[origin.address]).await;
+        for number in 1..=3 {
+            let got = rig.get("/app.css").await;
+            let expected = format!("sid=visitor-{number}; Path=/; HttpOnly");
+            assert_eq!(got.field("set-cookie"), expected, "{status} {fresh}");
+            assert!(got.cache_status().contains("detail=set-cookie"), "{got:?}");
+        }
     }
 }
 

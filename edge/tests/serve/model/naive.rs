@@ -193,7 +193,8 @@ impl Said {
         if asking.authorization && !shared {
             return false;
         }
-        if self.set_cookie && !(explicit && lifetime > 0 && !rules.no_cache) {
+        // §7.3 would allow it with explicit freshness; the edge's default does not.
+        if self.set_cookie {
             return false;
         }
         if !(explicit || rules.public || self.heuristic()) {
