@@ -31,6 +31,7 @@ pub mod reuse;
 pub mod select;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transient;
 pub mod validate;
 pub mod vary;
 

@@ -176,7 +176,9 @@ fn reason(why: Forward) -> &'static str {
         Forward::VaryMiss => "what is stored is for other values of the fields in Vary",
         Forward::Stale => "what is stored is stale",
         Forward::NoCache => "what is stored says no-cache",
-        Forward::Request => "the request's own Cache-Control, which the site lets count",
+        Forward::Request => {
+            "the request asks for validation, and what is stored is only heuristically fresh, or the site lets clients ask"
+        }
         Forward::Method => "its method is not answered from a cache",
         Forward::Bypass => "the site bypasses its path",
         Forward::Body => "it has a body",

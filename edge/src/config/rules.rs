@@ -17,7 +17,9 @@ use crate::site::key::{Device, Keep, KeyRules, Order, Query};
 use crate::site::pattern::{MAX_WILDCARDS, PathPattern};
 use crate::site::rewrite;
 use crate::site::rewrite::{FieldRules, Redirect};
-use crate::site::rules::{ClientControl, SMaxage, SetCookie, TtlOverride};
+use crate::site::rules::{
+    ClientControl, DEFAULT_PERCENT, HEURISTIC_MAX_SECS, Heuristic, SMaxage, SetCookie, TtlOverride,
+};
 
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +123,8 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
     Ok(Rules {
         default_ttl_secs: or(site.default_ttl, default.default_ttl_secs),
         negative_ttl_secs: or(site.negative_ttl, default.negative_ttl_secs),
+        max_error_ttl_secs: or(site.max_error_ttl, default.max_error_ttl_secs),
+        heuristic: heuristic(site)?,
         max_ttl_secs: or(site.max_ttl, default.max_ttl_secs).min(default.max_ttl_secs),
         stale_while_revalidate_secs: or(site.stale_while_revalidate, default.stale_while_revalidate_secs),
         stale_if_error_secs: or(site.stale_if_error, default.stale_if_error_secs),
@@ -142,6 +146,23 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
         overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,
         ..default
     })
+}
+
+/// `"10%"` of the time since `Last-Modified`, or `"0s"` for none.
+fn heuristic(site: &SiteTable) -> Result<Heuristic, Fault> {
+    let percent = match &site.heuristic {
+        None => DEFAULT_PERCENT,
+        Some(written) if written.get_ref() == "0s" => 0,
+        Some(written) => {
+            let number = written.get_ref().strip_suffix('%').and_then(|number| number.parse().ok());
+            number.filter(|percent| *percent <= 100).ok_or_else(|| {
+                let message = "a share from \"0%\" to \"100%\", such as \"10%\", or \"0s\" for none";
+                Fault::new(written.span(), format!("{message}; `heuristic_max` is its longest"))
+            })?
+        }
+    };
+    let cap_secs = site.heuristic_max.map_or(HEURISTIC_MAX_SECS, |span| span.0.as_secs());
+    Ok(if percent == 0 || cap_secs == 0 { Heuristic::Off } else { Heuristic::Share { percent, cap_secs } })
 }
 
 fn pattern(written: &Spanned<String>) -> Result<PathPattern, Fault> {

@@ -6,7 +6,7 @@ use http::{HeaderName, Method, StatusCode, Uri, header};
 
 use super::control::{self, ResponseControl, Scope};
 use super::freshness::{self, WhenStale};
-use super::{Failure, Lifetime, disguise, invalidate, vary};
+use super::{Lifetime, disguise, invalidate, transient, vary};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::range::part;
 use crate::site::Rules;
@@ -54,6 +54,8 @@ pub enum Unstorable {
     StatusNeedsFreshness,
     /// Never fresh, and nothing to validate it by.
     NothingToReuse,
+    /// A transient error, while a good response is stored that may still be used: [`super::transient::is_worse_than`].
+    WorseThanStored,
 }
 
 /// Whether the response to `request` may be stored, and for how long. `asked` is when the request left,
@@ -187,8 +189,10 @@ fn of_use(response: &ResponseHead, control: &ResponseControl, lifetime: &Lifetim
     if !(explicit || control.public || freshness::is_heuristically_cacheable(response)) {
         return Some(Unstorable::StatusNeedsFreshness);
     }
-    let validator =
-        response.headers.contains_key(header::ETAG) || response.headers.contains_key(header::LAST_MODIFIED);
+    // A transient error is not kept for its validator: a 304 about the good response would make the error last.
+    let validator = !transient::is_transient(response.status)
+        && (response.headers.contains_key(header::ETAG)
+            || response.headers.contains_key(header::LAST_MODIFIED));
     let windows = match lifetime.stale {
         WhenStale::NeverUnvalidated => return (!validator).then_some(Unstorable::NothingToReuse),
         WhenStale::MustRevalidate => 0,
@@ -200,7 +204,7 @@ fn of_use(response: &ResponseHead, control: &ResponseControl, lifetime: &Lifetim
 
 /// The final statuses whose caching requirements this cache knows: RFC 9110 §15, RFC 6585, RFC 7725 and others of the
 /// registry that ask nothing of caches beyond RFC 9111.
-fn is_understood(status: StatusCode) -> bool {
+pub(super) fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(),
         200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=426 | 428 | 429 | 431 | 451
         | 500..=508 | 510 | 511)
@@ -208,10 +212,10 @@ fn is_understood(status: StatusCode) -> bool {
 
 impl Unstorable {
     /// Whether a response of this status that is not stored for this reason tells what any request for it would get now.
-    /// Then what is stored is not that any more: RFC 9111 §4.3.3 has a full response replace it. A server's error tells
-    /// nothing (§4.3.3 as well), nor does what stands in the one request.
+    /// Then what is stored is not that any more: RFC 9111 §4.3.3 has a full response replace it. A transient error tells
+    /// nothing of the resource (§4.3.3 as well), nor does a reason that stands in the one request.
     pub fn speaks_for_all(self, status: StatusCode) -> bool {
-        Failure::of(status).is_none() && !self.is_of_request()
+        !transient::is_transient(status) && !self.is_of_request()
     }
 
     /// Whether it stands in the request, so that it is no obstacle to what was stored for another.
@@ -240,6 +244,7 @@ impl Unstorable {
             Self::Disguised => "disguised",
             Self::StatusNeedsFreshness => "status",
             Self::NothingToReuse => "no-freshness",
+            Self::WorseThanStored => "worse-than-stored",
         }
     }
 }
@@ -335,7 +340,9 @@ mod tests {
             (301, StatusNeedsFreshness, true),
             (401, StatusNeedsFreshness, true),
             (404, StatusNeedsFreshness, true),
-            (501, StatusNeedsFreshness, true),
+            (501, StatusNeedsFreshness, false),
+            (400, StatusNeedsFreshness, false),
+            (429, NoStore, false),
             (500, StatusNeedsFreshness, false),
             (503, NoStore, false),
             (200, RequestNoStore, false),

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_cookie_that_everyone_was_given_is_updated_like_any_field() {
         let everyones = stored(&[("etag", "\"a\""), ("cache-control", "max-age=9"), ("set-cookie", "a=b")]);
-        let shares = Rules { set_cookie: super::super::rules::SetCookie::WhenExplicit, ..Rules::default() };
+        let shares = Rules { set_cookie: crate::site::rules::SetCookie::WhenExplicit, ..Rules::default() };
         for (told, expected) in [(&[("set-cookie", "a=c")][..], "a=c"), (&[], "a=b")] {
             let found = freshen(&get(&[]), &everyones, &response(304, told), at(1999), &shares, at(2000));
             let Freshened::Keep(entry) = found else { panic!("{found:?}") };

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use http::{HeaderName, header};
 
-use super::Entry;
 use super::control::{self, ResponseControl, Scope, Voice};
+use super::{Entry, admit, transient};
 use crate::http::date;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::seconds;
@@ -95,11 +95,14 @@ pub fn lifetime(
 ) -> Lifetime {
     let (control, voice) = control::of_response(&response.headers, &rules.targeted);
     let (fresh_secs, source) = fresh_secs(request, response, &control, voice, rules, now);
+    // The site's own word on a status goes before the general rule.
+    let passes = transient::is_transient(response.status) && source != Source::Override;
+    let max_secs = if passes { rules.max_error_ttl_secs } else { MAX_DELTA_SECS };
     Lifetime {
-        fresh_secs: fresh_secs.min(rules.max_ttl_secs),
+        fresh_secs: fresh_secs.min(rules.max_ttl_secs).min(max_secs),
         source,
         initial_age_secs: initial_age_secs(response, asked, now),
-        stale: when_stale(&control, rules),
+        stale: when_stale(&control, passes, rules),
         reload: if control.immutable { Reload::Immutable } else { Reload::Ordinary },
         omitted: [control.no_cache.fields(), control.private.fields(), stripped(response, rules)].concat(),
     }
@@ -200,22 +203,24 @@ fn implicit_secs(
     rules: &Rules,
     now: SystemTime,
 ) -> (u64, Source) {
-    if !(is_heuristically_cacheable(response) || control.public) || control.no_cache == Scope::Everything {
+    let error = response.status.is_client_error() || response.status.is_server_error();
+    // RFC 9111 §4.2.2 lets `public` stand for a cacheable status. It gives no lifetime to the errors that are known not to
+    // be cacheable, nor to a 201 or 202, which answers one request.
+    let known = error && admit::is_understood(response.status);
+    let public = control.public && !known && !matches!(response.status.as_u16(), 201 | 202);
+    if !(is_heuristically_cacheable(response) || public) || control.no_cache == Scope::Everything {
         return (0, Source::Nothing);
     }
-    if let Some(secs) = heuristic_secs(response, rules, now) {
-        return (secs, Source::Heuristic);
+    if rules.negative_ttl_secs > 0 && matches!(response.status.as_u16(), 404 | 410) {
+        return (rules.negative_ttl_secs, Source::SiteDefault);
     }
-    let error = response.status.is_client_error() || response.status.is_server_error();
-    let missing = matches!(response.status.as_u16(), 404 | 410);
-    let own_secs = match (error, missing) {
-        (false, _) => rules.default_ttl_secs,
-        (true, true) => rules.negative_ttl_secs,
-        (true, false) => 0,
-    };
-    match own_secs {
-        0 => (0, Source::Nothing),
-        secs => (secs, Source::SiteDefault),
+    let max_secs = if error { rules.max_error_ttl_secs } else { MAX_DELTA_SECS };
+    if let Some(secs) = heuristic_secs(response, rules, now) {
+        return (secs.min(max_secs), Source::Heuristic);
+    }
+    match rules.default_ttl_secs {
+        secs if secs > 0 && !error => (secs, Source::SiteDefault),
+        _ => (0, Source::Nothing),
     }
 }
 
@@ -252,15 +257,16 @@ fn age_value(response: &ResponseHead) -> u64 {
     member.and_then(|member| seconds::delta_secs(member.trim_ascii())).unwrap_or(0)
 }
 
-/// RFC 9111 §4.2.4: a directive that forbids stale answers goes before one that allows them.
-fn when_stale(control: &ResponseControl, rules: &Rules) -> WhenStale {
+/// RFC 9111 §4.2.4: a directive that forbids stale answers goes before one that allows them. `passes` says that the
+/// response is a transient error: it is served to nobody once it is stale.
+fn when_stale(control: &ResponseControl, passes: bool, rules: &Rules) -> WhenStale {
     let windows = (control.stale_while_revalidate, control.stale_if_error);
     // RFC 9111 §5.2.2.10: s-maxage has the meaning of proxy-revalidate.
     let s_maxage =
         control.s_maxage.is_some() && (rules.s_maxage == SMaxage::ForbidsStale || windows == (None, None));
     if control.no_cache == Scope::Everything {
         WhenStale::NeverUnvalidated
-    } else if control.must_revalidate || control.proxy_revalidate || s_maxage {
+    } else if control.must_revalidate || control.proxy_revalidate || s_maxage || passes {
         WhenStale::MustRevalidate
     } else {
         WhenStale::May {
@@ -387,21 +393,81 @@ mod tests {
     fn heuristics_only_where_the_rfc_lets_them() {
         let modified = [("last-modified", DATE_MINUS_400), ("date", DATE)];
         for status in 200..=599 {
-            let expected = match status {
-                200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501 => (40, Source::Heuristic),
+            let silent = match status {
+                200 | 203 | 204 | 300 | 301 | 308 => (40, Source::Heuristic),
+                404 | 405 | 410 | 414 | 501 => (5, Source::Heuristic),
                 _ => (0, Source::Nothing),
             };
-            let lifetime = lifetime_of(status, &modified, &Rules::default());
-            assert_eq!((lifetime.fresh_secs, lifetime.source), expected, "{status}");
+            let public = match status {
+                200 | 203..400 => (40, Source::Heuristic),
+                _ if silent.0 == 0 && !admit::is_understood(StatusCode::from_u16(status).unwrap()) => {
+                    (5, Source::Heuristic)
+                }
+                _ => silent,
+            };
+            for (directive, expected) in [("x", silent), ("public", public)] {
+                let fields = [("cache-control", directive), modified[0], modified[1]];
+                let lifetime = lifetime_of(status, &fields, &Rules::default());
+                assert_eq!((lifetime.fresh_secs, lifetime.source), expected, "{status} {directive}");
+            }
         }
-        let public = [("cache-control", "public"), modified[0], modified[1]];
-        assert_eq!(lifetime_of(599, &public, &Rules::default()).source, Source::Heuristic);
         let no_cache = [("cache-control", "no-cache"), modified[0], modified[1]];
         assert_eq!(lifetime_of(200, &no_cache, &Rules::default()).source, Source::Nothing);
         let capped = Rules { heuristic: Heuristic::Share { percent: 10, cap_secs: 7 }, ..Rules::default() };
         assert_eq!(lifetime_of(200, &modified, &capped).fresh_secs, 7);
         let off = Rules { heuristic: Heuristic::Off, ..Rules::default() };
         assert_eq!(lifetime_of(200, &modified, &off).source, Source::Nothing);
+    }
+
+    #[test]
+    fn an_error_lives_a_few_seconds_at_most() {
+        let lasting = "max-age=3600, stale-while-revalidate=60, stale-if-error=60";
+        let (may, must) =
+            (WhenStale::May { while_revalidate_secs: 60, if_error_secs: 60 }, WhenStale::MustRevalidate);
+        for (status, expected) in [
+            (200, (3600, may)),
+            (401, (3600, may)),
+            (404, (3600, may)),
+            (410, (3600, may)),
+            (400, (5, must)),
+            (405, (5, must)),
+            (408, (5, must)),
+            (411, (5, must)),
+            (413, (5, must)),
+            (414, (5, must)),
+            (417, (5, must)),
+            (421, (5, must)),
+            (429, (5, must)),
+            (431, (5, must)),
+            (500, (5, must)),
+            (501, (5, must)),
+            (503, (5, must)),
+            (599, (5, must)),
+        ] {
+            for name in ["cache-control", "cdn-cache-control"] {
+                let found = lifetime_of(status, &[(name, lasting)], &Rules::default());
+                assert_eq!((found.fresh_secs, found.stale), expected, "{status} {name}");
+            }
+        }
+        let short = Rules { max_error_ttl_secs: 2, ..Rules::default() };
+        assert_eq!(lifetime_of(500, &[("cache-control", "max-age=1")], &short).fresh_secs, 1);
+        assert_eq!(lifetime_of(500, &[("expires", DATE_PLUS_60), ("date", DATE)], &short).fresh_secs, 2);
+    }
+
+    #[test]
+    fn the_negative_ttl_is_for_what_is_missing() {
+        let rules = Rules { negative_ttl_secs: 60, default_ttl_secs: 90, ..Rules::default() };
+        let modified = [("last-modified", DATE_MINUS_400), ("date", DATE)];
+        for (status, expected) in [
+            (404, (60, Source::SiteDefault)),
+            (410, (60, Source::SiteDefault)),
+            (405, (5, Source::Heuristic)),
+            (403, (0, Source::Nothing)),
+            (200, (40, Source::Heuristic)),
+        ] {
+            let found = lifetime_of(status, &modified, &rules);
+            assert_eq!((found.fresh_secs, found.source), expected, "{status}");
+        }
     }
 
     #[test]
@@ -434,6 +500,14 @@ mod tests {
             (9, Source::Override, WhenStale::NeverUnvalidated)
         );
         assert_eq!(lifetime_of(404, &[("cache-control", "max-age=60")], &rules).fresh_secs, 60);
+        // A site that names the status of an error has decided about that error.
+        let down = TtlOverride {
+            path: PathPattern::parse("*").unwrap(),
+            statuses: vec![StatusCode::SERVICE_UNAVAILABLE],
+            ttl_secs: 30,
+        };
+        let rules = Rules { overrides: vec![down], ..Rules::default() };
+        assert_eq!(lifetime_of(503, &[], &rules).fresh_secs, 30);
     }
 
     #[test]

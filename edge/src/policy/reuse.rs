@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::control::{self, RequestControl};
-use super::freshness::{Reload, WhenStale};
+use super::freshness::{Reload, Source, WhenStale};
 use super::select::{self, Fit};
 use super::validate::{ETag, Validators};
-use super::{Content, Entry, Freshness, vary};
+use super::{Content, Entry, Freshness, transient, vary};
 use crate::http::head::RequestHead;
 use crate::http::range::Part;
 use crate::http::range::asked;
@@ -283,17 +283,23 @@ fn objection(
     wishes: &RequestControl,
     rules: &Rules,
 ) -> Option<Forward> {
-    if rules.client_control == ClientControl::Limited {
+    // What is only heuristically fresh is a guess of ours, and a client that asks for validation knows better: package
+    // managers say max-age=0 for the files that must be new.
+    let guessed = entry.lifetime.source == Source::Heuristic;
+    if rules.client_control == ClientControl::Limited && !guessed {
         return None;
     }
     // RFC 8246 §2: max-age=0 is what a reload sends; it says nothing against an immutable response.
     let reload =
         wishes.max_age == Some(0) && entry.lifetime.reload == Reload::Immutable && freshness.is_fresh();
-    // RFC 9111 §5.2.1.1: an age that is less than or equal.
-    let too_old = wishes.max_age.is_some_and(|secs| freshness.age_secs > secs) && !reload;
-    let least = wishes.min_fresh.unwrap_or(0);
-    let too_short =
-        wishes.min_fresh.is_some() && freshness.lifetime_secs < freshness.age_secs.saturating_add(least);
+    // RFC 9111 §5.2.1.1: an age that is less than or equal. An age of 0 s may be most of a second, which
+    // is long for a package index.
+    let too_old =
+        wishes.max_age.is_some_and(|secs| freshness.age_secs > secs || guessed && secs == 0) && !reload;
+    let too_short = rules.client_control == ClientControl::Full
+        && wishes
+            .min_fresh
+            .is_some_and(|least| freshness.lifetime_secs < freshness.age_secs.saturating_add(least));
     (wishes.no_cache || too_old || too_short).then_some(Forward::Request)
 }
 
@@ -314,7 +320,8 @@ fn stale_if_error_wished(request: &RequestHead, rules: &Rules) -> u64 {
 
 fn validating(variant: usize, entry: &Entry, freshness: Freshness, why: Forward) -> Reuse {
     let validators = Validators::of(&entry.head.headers);
-    if validators.is_empty() {
+    // A 304 about the good response would make a stored error last: see `transient`.
+    if validators.is_empty() || transient::is_transient(entry.head.status) {
         Reuse::Fetch { reserve: Some(variant), why }
     } else {
         Reuse::Revalidate { variant, freshness, validators, why }

@@ -12,9 +12,12 @@ use crate::site::pattern::PathPattern;
 pub struct Rules {
     /// Lifetime of a cacheable response without any freshness information or validator, in seconds; 0 = not reused.
     pub default_ttl_secs: u64,
-    /// Lifetime of a 404 or 410 without explicit freshness, in seconds; 0 = not reused. Other errors may be a client's
-    /// own doing (EDGE §2, class 9) and are kept for nobody.
+    /// Lifetime of a 404 or 410 without explicit freshness, in seconds; 0 = as other errors.
     pub negative_ttl_secs: u64,
+    /// An error without explicit freshness lives no longer than this, in seconds, and neither does one of those that a
+    /// client's own request or a moment of the origin causes, whatever it says of itself (400, 429, 5xx and others).
+    /// 0 = not reused.
+    pub max_error_ttl_secs: u64,
     /// Heuristic freshness (RFC 9111 §4.2.2).
     pub heuristic: Heuristic,
     /// Targeted fields (RFC 9213), most specific first. The first one present and valid rules alone.
@@ -80,7 +83,8 @@ pub enum SetCookie {
 /// How far a client's `Cache-Control` and `Pragma` request directives reach (RFC 9111 §5.2.1: they are advisory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientControl {
-    /// `only-if-cached` and `no-store` (the answer is not stored) only; nobody can bust the cache.
+    /// `only-if-cached` and `no-store` (the answer is not stored), and `no-cache` and `max-age` against what is only
+    /// heuristically fresh. Nobody can make the cache validate what the origin or the site gave a lifetime.
     Limited,
     /// All of them: `no-cache`, `max-age`, `min-fresh`, `max-stale`, `stale-if-error` as well.
     Full,
@@ -143,7 +147,8 @@ impl Default for Rules {
         Self {
             default_ttl_secs: 0,
             negative_ttl_secs: 0,
-            heuristic: Heuristic::Share { percent: 10, cap_secs: HEURISTIC_CAP_SECS },
+            max_error_ttl_secs: MAX_ERROR_TTL_SECS,
+            heuristic: Heuristic::Share { percent: DEFAULT_PERCENT, cap_secs: HEURISTIC_MAX_SECS },
             targeted: vec![HeaderName::from_static("cdn-cache-control")],
             set_cookie: SetCookie::Never,
             client_control: ClientControl::Limited,
@@ -159,7 +164,11 @@ impl Default for Rules {
     }
 }
 
+/// Long enough that a crowd does not all ask a failing origin, short enough that nobody notices a passing error twice.
+const MAX_ERROR_TTL_SECS: u64 = 5;
 /// A day: RFC 9111 §4.2.2 wants care beyond it, and browsers cap alike.
-const HEURISTIC_CAP_SECS: u64 = 86_400;
+pub const HEURISTIC_MAX_SECS: u64 = 86_400;
+/// RFC 9111 §4.2.2 names a tenth as typical.
+pub const DEFAULT_PERCENT: u8 = 10;
 /// A day: long enough to bridge an outage over night, short enough to be noticed.
 const STALE_ON_DISCONNECT_SECS: u64 = 86_400;

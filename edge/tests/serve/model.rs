@@ -156,7 +156,10 @@ impl World {
                         passed(&said)
                     }
                     // The origin failed: as a GET.
-                    failed => self.model[url].met(&asking, failed, self.now),
+                    failed => {
+                        let unstored = Asking { no_store: true, ..asking.clone() };
+                        self.model[url].met(&unstored, failed, self.now)
+                    }
                 };
                 (answer, None)
             }
@@ -216,8 +219,21 @@ impl World {
                 return Met::HungUp;
             }
             Mood::Overloaded => {
-                said =
-                    Said { status: 503, serial: self.serial, date: self.now, length: 3, ..Said::default() };
+                let control = if self.chance.random_ratio(1, 2) {
+                    Directives::default()
+                } else {
+                    directives(&mut self.chance)
+                };
+                let etag = self.chance.random_ratio(1, 3).then(|| "\"error\"".to_owned());
+                said = Said {
+                    status: 503,
+                    serial: self.serial,
+                    date: self.now,
+                    control,
+                    etag,
+                    ..Said::default()
+                };
+                said.length = body(said.version).len() as u64;
                 asked.respond(&message(&said, Form::Whole)).await;
             }
             Mood::Well if unmodified => {
@@ -254,6 +270,7 @@ impl World {
         asking.authorization = chance.random_ratio(1, 12);
         asking.no_store = chance.random_ratio(1, 30);
         asking.only_if_cached = chance.random_ratio(1, 20);
+        asking.reload = self.chance.random_ratio(1, 10);
         asking.shade = self.shade();
         asking
     }
@@ -283,7 +300,7 @@ fn page(chance: &mut StdRng, version: u64) -> Said {
     };
     Said {
         version,
-        status: [200, 200, 200, 200, 200, 404, 410, 403, 301][chance.random_range(0..9)],
+        status: [200, 200, 200, 200, 200, 404, 410, 403, 301, 429][chance.random_range(0..10)],
         control: directives(chance),
         targeted: match chance.random_range(0..8) {
             0 => Targeted::Broken,
@@ -416,6 +433,13 @@ fn fields(asking: &Asking) -> String {
     add("Authorization", asking.authorization.then(|| "Basic YTpi".to_owned()));
     add("Cache-Control", asking.no_store.then(|| "no-store".to_owned()));
     add("Cache-Control", asking.only_if_cached.then(|| "only-if-cached".to_owned()));
+    // RFC 9111 §5.4: Pragma counts only where there is no Cache-Control.
+    let (name, value) = match (asking.shade, asking.no_store || asking.only_if_cached) {
+        (None, false) => ("Pragma", "no-cache"),
+        (Some(1), _) => ("Cache-Control", "no-cache"),
+        _ => ("Cache-Control", "max-age=0"),
+    };
+    add(name, asking.reload.then(|| value.to_owned()));
     fields
 }
 

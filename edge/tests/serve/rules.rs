@@ -46,6 +46,7 @@ async fn the_negative_ttl_is_for_what_is_missing_and_not_for_refused_requests() 
     for (status, kept) in [
         (404, true),
         (410, true),
+        (403, false),
         (400, false),
         (405, false),
         (413, false),
@@ -57,6 +58,119 @@ async fn the_negative_ttl_is_for_what_is_missing_and_not_for_refused_requests() 
         assert_eq!(rig.get(&path).await.status, status);
         assert_eq!(rig.get(&path).await.cache_status().contains("; hit"), kept, "{status}");
     }
+}
+
+/// What `python -m http.server` and most file servers send: a Last-Modified and no lifetime. `apt-get update` and `pip`
+/// ask with max-age=0, a hard reload with no-cache.
+#[tokio::test]
+async fn a_client_that_asks_for_validation_gets_the_new_file_where_the_lifetime_is_a_guess() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    const OLD: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let asks = ["Cache-Control: max-age=0\r\n", "Cache-Control: no-cache\r\n", "Pragma: no-cache\r\n"];
+    for (rules, ask, plain) in asks.map(|ask| ("", ask, "v1")).into_iter().chain([
+        ("heuristic = \"0s\"", "", "v2"),
+        ("heuristic = \"1%\"\nheuristic_max = \"1h\"", asks[0], "v1"),
+    ]) {
+        let version = std::sync::Arc::new(AtomicU64::new(1));
+        let current = std::sync::Arc::clone(&version);
+        let origin = Origin::answering(move |head| {
+            let current = current.load(Ordering::Relaxed);
+            match head.to_ascii_lowercase().contains("if-modified-since: sun, 06 nov 1994") {
+                true if current == 1 => "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned(),
+                _ if current == 1 => response("200 OK", OLD, "v1"),
+                _ => response("200 OK", "Last-Modified: Mon, 07 Nov 1994 08:49:37 GMT\r\n", "v2"),
+            }
+        })
+        .await;
+        let rig = Rig::with(&[origin.address], "", rules).await;
+        assert_eq!(rig.get("/Packages").await.text(), "v1");
+        let confirmed = rig.client().await.get_with("/Packages", ask).await;
+        assert_eq!((confirmed.text().as_str(), origin.count()), ("v1", 2), "{rules} {ask}: {confirmed:?}");
+        version.store(2, Ordering::Relaxed);
+        assert_eq!(rig.get("/Packages").await.text(), plain, "{rules}");
+        assert_eq!(rig.client().await.get_with("/Packages", ask).await.text(), "v2", "{rules} {ask}");
+        assert_eq!(rig.get("/Packages").await.text(), "v2");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_ask_for_validation_at_once_share_two_conditional_requests() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let modified = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    origin.next().await.respond(&response("200 OK", modified, "x")).await;
+    client.response().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = rig.client().await;
+        client.send_get("/a", "Cache-Control: no-cache\r\n").await;
+        clients.push(client);
+    }
+    // The first asked before the others came, so its answer may be too old for them; they share the next.
+    for waiting in [5, 4] {
+        let asked = origin.next().await;
+        rig.until("verge_edge_waiting", waiting).await;
+        asked.respond("HTTP/1.1 304 Not Modified\r\n\r\n").await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().await.text(), "x");
+    }
+    assert_eq!(origin.count(), 3);
+}
+
+/// A framework sets the lifetime before its handler fails, or an error page has one.
+#[tokio::test]
+async fn an_error_is_kept_for_seconds_and_never_in_the_place_of_a_good_response() {
+    for (status, site) in [
+        (500, ""),
+        (500, "stale_if_error = \"1h\""),
+        (502, ""),
+        (503, "stale_while_revalidate = \"1s\""),
+        (501, ""),
+        (507, ""),
+        (429, ""),
+        (400, ""),
+        (431, "stale_on_disconnect = \"1h\""),
+    ] {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let origin = Origin::answering(move |head| {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let fails = head.contains("/first") || number > 0;
+            match fails {
+                true => response(
+                    &format!("{status} Oops"),
+                    "Cache-Control: public, max-age=3600\r\nETag: \"a\"\r\n",
+                    "bad",
+                ),
+                false => response("200 OK", "Cache-Control: max-age=2\r\n", "good"),
+            }
+        })
+        .await;
+        let rig = Rig::with(&[origin.address], "", site).await;
+        assert_eq!(rig.get("/later").await.text(), "good");
+        rig.pass(10);
+        for _ in 0..2 {
+            let got = rig.get("/later").await;
+            let stands_in = site.starts_with("stale_if_error") && got.status == 200;
+            assert!(
+                stands_in || got.cache_status().contains("fwd=") && !got.cache_status().contains("; stored"),
+                "{got:?}"
+            );
+        }
+        let kept = explain_variants(&rig, "/later").await;
+        assert!(kept.contains("\"status\":200"), "{status} {site}: {kept}");
+        assert_eq!(rig.get("/first").await.status, status);
+        rig.get("/first").await.assert_hit();
+        rig.pass(6);
+        rig.get("/first").await.assert_forwarded();
+        assert!(!origin.seen().iter().any(|head| head.contains("if-none-match")), "{status}");
+    }
+}
+
+async fn explain_variants(rig: &Rig, path: &str) -> String {
+    rig.ask("/explain", &format!("{{\"url\": \"http://site.test{path}\"}}")).await.text()
 }
 
 #[tokio::test]

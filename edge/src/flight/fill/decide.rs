@@ -15,7 +15,9 @@ use crate::http::head::ResponseHead;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::freshness::WhenStale;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::{self, Admit, Content, Entry, Failure, Freshened, Lifetime, encoding};
+use crate::policy::{
+    self, Admit, Content, Entry, Failure, Freshened, Lifetime, Unstorable, encoding, transient,
+};
 use crate::site::key;
 use crate::store::{Mode, Object, Put};
 
@@ -218,10 +220,19 @@ impl Task {
         let rules = &self.fetch.site.site.rules;
         match policy::admit(&self.fetch.request, head, answered.asked, rules, answered.received) {
             Admit::Leave(why) => Err(Why::Unstorable(why)),
+            Admit::Keep(_) if self.is_worse_than_stored(head, answered) => {
+                Err(Why::Unstorable(Unstorable::WorseThanStored))
+            }
             Admit::Keep(_) if length > Some(self.fetch.site.site.max_object_bytes) => Err(Why::TooBig),
             Admit::Keep(_) if length.is_none() && self.was_too_big(head, answered) => Err(Why::WasTooBig),
             Admit::Keep(lifetime) => Ok(lifetime),
         }
+    }
+
+    fn is_worse_than_stored(&self, head: &ResponseHead, answered: &Answered) -> bool {
+        let Fetch { site, key, .. } = &self.fetch;
+        let stored = self.flights.store.get(key, site.index);
+        transient::is_worse_than(head.status, &stored.entries(), &site.site.rules, answered.received)
     }
 
     fn was_too_big(&self, head: &ResponseHead, answered: &Answered) -> bool {

@@ -85,6 +85,45 @@ fn clients_cannot_bust_the_cache_by_default() {
     );
 }
 
+/// A package manager asks so for what must be new, and a browser when its user reloads.
+#[test]
+fn a_client_may_have_what_is_only_heuristically_fresh_validated() {
+    let modified = ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
+    let check = |stored_with: &[(&str, &str)], asking: &[(&str, &str)], expected: &str| {
+        let found = reuse(&get(asking), &[&stored(stored_with)], &Rules::default(), at(1000));
+        assert_eq!(words(&found), expected, "{stored_with:?} {asking:?}");
+    };
+    for asking in [
+        ("cache-control", "no-cache"),
+        ("cache-control", "max-age=0"),
+        ("cache-control", "x, Max-Age=0"),
+        ("pragma", "no-cache"),
+    ] {
+        check(&[modified], &[asking], "revalidate request");
+        for explicit in ["max-age=60", "s-maxage=60", "public, max-age=60"] {
+            check(&[modified, ("cache-control", explicit)], &[asking], "fresh");
+        }
+        check(&[modified, ("expires", "Sun, 06 Nov 2094 08:49:37 GMT")], &[asking], "fresh");
+    }
+    for asking in [
+        &[][..],
+        &[("cache-control", "max-age=60")],
+        &[("cache-control", "min-fresh=5000")],
+        &[("cache-control", "nothing-to-see-here"), ("pragma", "no-cache")],
+        &[("pragma", "foo")],
+    ] {
+        check(&[modified], asking, "fresh");
+    }
+    // RFC 8246: a reload says nothing against what never changes.
+    check(&[modified, ("cache-control", "immutable")], &[("cache-control", "max-age=0")], "fresh");
+    check(
+        &[modified, ("cache-control", "immutable")],
+        &[("cache-control", "no-cache")],
+        "revalidate request",
+    );
+    check(&[modified], &[("cache-control", "no-cache, only-if-cached")], "504 only-if-cached");
+}
+
 #[test]
 fn clients_may_be_given_full_control() {
     let rules = Rules { client_control: ClientControl::Full, ..Rules::default() };

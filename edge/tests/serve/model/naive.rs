@@ -64,6 +64,8 @@ pub struct Asking {
     pub authorization: bool,
     pub no_store: bool,
     pub only_if_cached: bool,
+    /// It wants to have validated what is stored: `no-cache`, `max-age=0` or `Pragma: no-cache`.
+    pub reload: bool,
     /// From this byte to that one.
     pub range: Option<(u64, u64)>,
 }
@@ -127,6 +129,9 @@ pub struct Cache {
 /// Seconds after a failure in which the cache asks nothing behind an answer.
 const PAUSE: u64 = 5;
 
+/// Seconds that an error is fresh at most.
+const MAX_ERROR: u64 = 5;
+
 impl Said {
     /// RFC 9213 §2.1, §2.2: a valid targeted field rules alone.
     fn rules(&self) -> &Directives {
@@ -138,6 +143,18 @@ impl Said {
 
     /// §4.2.1, §4.2.2: the lifetime, and whether the origin gave it.
     fn lifetime(&self) -> (u64, bool) {
+        let (secs, explicit) = self.lifetime_by_rfc();
+        // Not of the RFC: the edge shares no error for long that may be a moment's or one client's own doing.
+        let short = self.passes() || self.status >= 400 && !explicit;
+        (if short { secs.min(MAX_ERROR) } else { secs }, explicit)
+    }
+
+    /// Whether the lifetime is heuristic (§4.2.2).
+    fn is_guess(&self) -> bool {
+        matches!(self.lifetime(), (1.., false))
+    }
+
+    fn lifetime_by_rfc(&self) -> (u64, bool) {
         let rules = self.rules();
         if let Some(secs) = rules.s_maxage.or(rules.max_age) {
             return (secs, true);
@@ -147,12 +164,18 @@ impl Said {
         {
             return (secs.max(0).cast_unsigned(), true);
         }
+        let public = rules.public && self.status < 400;
         match self.last_modified {
-            Some(modified) if (self.heuristic() || rules.public) && !rules.no_cache => {
+            Some(modified) if (self.heuristic() || public) && !rules.no_cache => {
                 (((self.date - modified) / 10).min(86_400), false)
             }
             _ => (0, false),
         }
+    }
+
+    /// An error that may be over in a moment, or that only one request has.
+    fn passes(&self) -> bool {
+        self.status == 429 || self.status >= 500
     }
 
     /// RFC 9110 §15.1, of the statuses that the test uses.
@@ -162,7 +185,7 @@ impl Said {
 
     /// §4.2.4, §5.2.2.10.
     fn forbids_stale(&self) -> bool {
-        self.rules().must_revalidate || self.rules().s_maxage.is_some()
+        self.passes() || self.rules().must_revalidate || self.rules().s_maxage.is_some()
     }
 
     /// How long after its end it may be used at most.
@@ -172,7 +195,7 @@ impl Said {
     }
 
     fn has_validator(&self) -> bool {
-        self.etag.is_some() || self.last_modified.is_some()
+        !self.passes() && (self.etag.is_some() || self.last_modified.is_some())
     }
 
     /// §5.2.1.5, §3.5: it is the request that keeps it from being stored.
@@ -251,6 +274,9 @@ impl Stored {
 
     /// §4.3.1.
     fn conditions(&self) -> Conditions {
+        if self.said.passes() {
+            return Conditions::default();
+        }
         Conditions { if_none_match: self.said.etag.clone(), if_modified_since: self.said.last_modified }
     }
 
@@ -258,14 +284,24 @@ impl Stored {
         self.said.rules().no_cache
     }
 
+    /// Without the origin: fresh, or refreshed behind the answer.
+    fn is_usable(&self, now: u64) -> bool {
+        self.is_fresh(now) || self.may_be_refreshed_behind(now)
+    }
+
+    /// A good response that is fresh, or that the edge would serve if its origin were gone.
+    fn is_worth_more_than_an_error(&self, now: u64) -> bool {
+        !self.said.passes() && !self.no_cache() && (self.is_fresh(now) || !self.said.forbids_stale())
+    }
+
     /// RFC 5861 §3.
     fn may_be_refreshed_behind(&self, now: u64) -> bool {
         self.is_stale_within(self.said.rules().stale_while_revalidate, now)
     }
 
-    /// RFC 5861 §4.
+    /// RFC 5861 §4; and what is fresh still, if it was asked about only because a client wanted that.
     fn may_stand_in(&self, now: u64) -> bool {
-        self.is_stale_within(self.said.rules().stale_if_error, now)
+        !self.no_cache() && self.is_fresh(now) || self.is_stale_within(self.said.rules().stale_if_error, now)
     }
 
     fn is_stale_within(&self, window: Option<u64>, now: u64) -> bool {
@@ -288,6 +324,14 @@ impl Cache {
     pub fn get(&self, asking: &Asking, now: u64) -> First {
         let chosen = self.chosen(asking).map(|index| &self.stored[index]);
         match chosen {
+            Some(stored)
+                if !stored.no_cache() && asking.reload && stored.said.is_guess() && stored.is_usable(now) =>
+            {
+                match asking.only_if_cached {
+                    true => First::Answer(ours(504)),
+                    false => First::Ask(stored.conditions()),
+                }
+            }
             Some(stored) if stored.is_fresh(now) && !stored.no_cache() => {
                 First::Answer(stored.answer(asking, Some(stored.age(now))))
             }
@@ -312,17 +356,28 @@ impl Cache {
         match met {
             Met::HungUp => match chosen.map(|index| &self.stored[index]) {
                 // §4.2.4: disconnected, and not forbidden; the edge does so for a day.
-                Some(stored) if !stored.no_cache() && !stored.said.forbids_stale() => {
+                Some(stored)
+                    if !stored.no_cache() && (stored.is_fresh(now) || !stored.said.forbids_stale()) =>
+                {
                     stored.answer(asking, Some(stored.age(now)))
                 }
                 Some(stored) if !stored.no_cache() => ours(504),
                 _ => ours(502),
             },
-            Met::Answered(said) if said.status == 503 => match chosen.map(|index| &self.stored[index]) {
-                // RFC 5861 §4.
-                Some(stored) if stored.may_stand_in(now) => stored.answer(asking, Some(stored.age(now))),
-                _ => passed(&said),
-            },
+            // RFC 5861 §4.
+            Met::Answered(said)
+                if said.status == 503 && chosen.is_some_and(|index| self.stored[index].may_stand_in(now)) =>
+            {
+                let stored = &self.stored[chosen.expect("it was found")];
+                stored.answer(asking, Some(stored.age(now)))
+            }
+            Met::Answered(said)
+                if said.passes()
+                    && (!said.is_storable(asking)
+                        || self.stored.iter().any(|stored| stored.is_worth_more_than_an_error(now))) =>
+            {
+                passed(&said)
+            }
             Met::Answered(said) if said.is_storable(asking) => {
                 let stored = Stored::new(said, asking, now);
                 let answer = stored.answer(asking, None);
