@@ -130,6 +130,8 @@ pub struct Patience {
     pub first_byte: Duration,
     /// Between two pieces of a body.
     pub between_bytes: Duration,
+    /// A connection without a request is closed after this.
+    pub idle: Duration,
 }
 
 /// The operator's listener.

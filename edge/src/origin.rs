@@ -6,13 +6,17 @@
 //!            └────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariant: the same origin gets a request again only when the connection hands it back unsent.
+//! Invariant: the same origin gets a request again only when the connection hands it back unsent, or when a connection
+//! that served others ends before any octet of an answer; then once, on a new connection, and only what may be repeated.
 
+mod binding;
 pub mod body;
 mod coding;
 mod connection;
 pub mod health;
+mod padded;
 mod pool;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -27,7 +31,7 @@ use crate::config::{OriginAddress, Patience, Site};
 use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
-use connection::Exchange;
+use connection::{Exchange, copy_of, is_repeatable};
 use health::{Health, Standing};
 use pool::Pool;
 
@@ -110,7 +114,7 @@ impl Origins {
     pub fn new(site: &Site, clock: &Clock, metrics: &Metrics) -> Self {
         let all = site.origins.iter().map(|address| Origin {
             address: address.clone(),
-            pool: Pool::default(),
+            pool: Pool::new(site.patience.idle),
             health: Health::default(),
         });
         Self {
@@ -132,8 +136,7 @@ impl Origins {
         mut request: Request<RequestBody>,
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
-        let may_see_twice =
-            retry == Retry::Another && request.method().is_idempotent() && request.body().is_empty();
+        let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
         let mut tried = Vec::with_capacity(1);
         loop {
@@ -158,6 +161,11 @@ impl Origins {
                 // must not put it out of service.
                 Exchange::Lost(error @ ProxyError::HttpResponseTransferCoding) => {
                     origin.health.succeeded();
+                    return Err(Unanswered { failure: failure(error), error });
+                }
+                // An idle connection that closes is no sign of illness.
+                Exchange::Dropped(error) => {
+                    self.metrics.origin_failed(&origin.address.authority, error);
                     return Err(Unanswered { failure: failure(error), error });
                 }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
@@ -219,16 +227,6 @@ impl Origin {
         }
         connection::exchange(&self.pool, &self.address, request, patience).await
     }
-}
-
-/// Only what has no body is copied.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
 }
 
 fn fault(error: ProxyError) -> health::Fault {

@@ -57,6 +57,7 @@ pub(super) struct SiteTable {
     connect_timeout: Option<Span>,
     first_byte_timeout: Option<Span>,
     between_bytes_timeout: Option<Span>,
+    origin_idle_timeout: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -117,9 +118,13 @@ fn site(
             connect: or(table.connect_timeout, 5),
             first_byte: or(table.first_byte_timeout, 60),
             between_bytes: or(table.between_bytes_timeout, 60),
+            idle: table.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
         },
     })
 }
+
+/// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
+const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
 
 fn hosts(
     written: Spanned<Vec<Spanned<String>>>,

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Sleep;
 
-use super::pool::Pool;
+use super::pool::{Line, Pool};
 use crate::metrics::Metrics;
 use crate::pace::Slow;
 use crate::watch::Watch;
@@ -142,20 +141,41 @@ impl Drop for Upload {
 pub struct OriginBody {
     body: Incoming,
     patience: Stall,
-    sender: Option<SendRequest<RequestBody>>,
+    line: Option<Line>,
     /// Where the connection goes when the body has been read; none if it is not to be used again.
     pool: Option<Pool>,
+    /// Octets still to come, where hyper does not count them.
+    left: Option<u64>,
     at_end: bool,
 }
 
 impl OriginBody {
-    pub(super) fn new(
-        body: Incoming,
-        sender: SendRequest<RequestBody>,
-        pool: Option<Pool>,
-        stall_limit: Duration,
-    ) -> Self {
-        Self { body, patience: Stall::new(stall_limit), sender: Some(sender), pool, at_end: false }
+    pub(super) fn new(body: Incoming, line: Line, pool: Option<Pool>, stall_limit: Duration) -> Self {
+        Self { body, patience: Stall::new(stall_limit), line: Some(line), pool, left: None, at_end: false }
+    }
+
+    /// The same, of this length: hyper would read it to the connection's end, which then is not used again.
+    pub(super) fn of_length(mut self, length: u64) -> Self {
+        (self.left, self.pool) = (Some(length), None);
+        self
+    }
+
+    /// At most as many octets as are left; an end before them is not the body's.
+    fn cut(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BodyError>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let Some(left) = &mut self.left else { return frame };
+        match frame {
+            None => Some(Err(BodyError::Short)),
+            Some(Ok(frame)) => {
+                let mut octets = frame.into_data().unwrap_or_default();
+                octets.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= octets.len() as u64;
+                Some(Ok(Frame::data(octets)))
+            }
+            broken => broken,
+        }
     }
 }
 
@@ -168,26 +188,29 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if this.left == Some(0) {
+            return Poll::Ready(None);
+        }
         let frame = ready!(this.patience.poll(&mut this.body, cx));
         this.at_end = frame.is_none();
-        Poll::Ready(frame)
+        Poll::Ready(this.cut(frame))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.left == Some(0) || self.left.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.left.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
     }
 }
 
 impl Drop for OriginBody {
     fn drop(&mut self) {
-        // A body left unread would be in the way of the next response: dropping the sender closes the connection.
-        let sender = self.sender.take().filter(|_| self.at_end || self.body.is_end_stream());
-        if let (Some(pool), Some(sender)) = (&self.pool, sender) {
-            pool.put(sender);
+        // A body left unread would be in the way of the next response: dropping the line closes the connection.
+        let line = self.line.take().filter(|_| self.at_end || self.body.is_end_stream());
+        if let (Some(pool), Some(line)) = (&self.pool, line) {
+            pool.put(line);
         }
     }
 }
@@ -197,6 +220,8 @@ impl Drop for OriginBody {
 pub enum BodyError {
     /// Nothing came for too long from the origin.
     Stalled,
+    /// The connection ended before the length was reached.
+    Short,
     /// Too little came from the client.
     Slow(Slow),
     /// The connection or its framing.
@@ -207,6 +232,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stalled => f.write_str("no byte came in time"),
+            Self::Short => f.write_str("the connection ended before the body did"),
             Self::Slow(slow) => slow.fmt(f),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
         }

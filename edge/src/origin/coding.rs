@@ -22,6 +22,11 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
     let lines: Result<Vec<&str>, _> =
         headers.get_all(header::TRANSFER_ENCODING).iter().map(|line| line.to_str()).collect();
     let Ok(lines) = lines else { return Coding::Foreign };
+    if lines.len() > 1 && lines.iter().all(|line| line.trim().eq_ignore_ascii_case("chunked")) {
+        // A framework and its server each announced the one layer that is there. By the letter these are two; HAProxy,
+        // curl and browsers take them for one.
+        return Coding::None;
+    }
     let names: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
     let is_none = match names.split_last() {
         None => true,
@@ -32,6 +37,17 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
         }
     };
     if is_none { Coding::None } else { Coding::Foreign }
+}
+
+/// Whether the field is there and says nothing but `identity`, which RFC 2616 §3.6 had for no coding.
+pub(super) fn is_identity(headers: &HeaderMap) -> bool {
+    let lines = || headers.get_all(header::TRANSFER_ENCODING).iter();
+    let all = |line: &http::HeaderValue| {
+        line.as_bytes()
+            .split(|&byte| byte == b',')
+            .all(|name| name.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    };
+    lines().next().is_some() && lines().all(all)
 }
 
 fn is_coding(element: &str) -> bool {
@@ -63,7 +79,10 @@ mod tests {
             (&["br, chunked"][..], Foreign),
             (&["chunked, gzip"][..], Foreign),
             (&["chunked, chunked"][..], Foreign),
-            (&["chunked", "chunked"][..], Foreign),
+            (&["chunked", "chunked"][..], None),
+            (&["chunked", "Chunked ", "chunked"][..], None),
+            (&["chunked", "chunked, chunked"][..], Foreign),
+            (&["chunked", "gzip", "chunked"][..], Foreign),
             (&["chunked,"][..], Foreign),
             (&["chunked, binary"][..], Foreign),
             (&["chunked;a=b"][..], Foreign),

@@ -1,4 +1,7 @@
 //! One request over one connection: an idle one if there is one, else a new one.
+//!
+//! A connection that served others may be closed by the origin just when the next request is on its way. If no octet of
+//! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1).
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,15 +9,17 @@ use std::pin::pin;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::binding;
 use super::body::{OriginBody, Progress, RequestBody};
-use super::coding::{Coding, coding};
-use super::pool::Pool;
+use super::coding::{Coding, coding, is_identity};
+use super::pool::{Line, Pool, Reuse};
+use super::wire::{Heard, Wire};
 use crate::config::{OriginAddress, Patience};
 use crate::policy::headers::status::ProxyError;
 
@@ -25,6 +30,8 @@ pub(super) enum Exchange {
     Answered(Response<OriginBody>),
     /// It never saw the request.
     Unsent(Request<RequestBody>, ProxyError),
+    /// It closed a connection that had served others before it gave any octet of an answer. It is not to blame.
+    Dropped(ProxyError),
     /// It may have seen the request, and gave no response.
     Lost(ProxyError),
 }
@@ -35,34 +42,61 @@ pub(super) async fn exchange(
     mut request: Request<RequestBody>,
     patience: Patience,
 ) -> Exchange {
+    let reuse = if is_repeatable(&request) { Reuse::Any } else { Reuse::JustUsed };
     // An idle connection may turn out closed before the request is on it: then hyper gives the request back.
-    while let Some(sender) = pool.take() {
-        match send(sender, request, pool, patience).await {
-            Exchange::Unsent(back, _) => request = back,
-            other => return other,
+    while let Some(line) = pool.take(reuse) {
+        let spare = (reuse == Reuse::Any).then(|| copy_of(&request));
+        match (send(line, request, pool, patience).await, spare) {
+            (Exchange::Unsent(back, _), _) => request = back,
+            (Exchange::Dropped(_), Some(spare)) => {
+                request = spare;
+                break;
+            }
+            (outcome, _) => return outcome,
         }
     }
     match timeout(patience.connect, connect(address)).await {
-        Ok(Ok(sender)) => send(sender, request, pool, patience).await,
+        Ok(Ok(line)) => send(line, request, pool, patience).await,
         Ok(Err(error)) => Exchange::Unsent(request, error),
         Err(_) => Exchange::Unsent(request, ProxyError::ConnectionTimeout),
     }
 }
 
-async fn connect(address: &OriginAddress) -> Result<SendRequest<RequestBody>, ProxyError> {
+/// Whether an origin may see it twice: RFC 9110 §9.2.2, and no octet of a body was taken from the client.
+pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    let is_idempotent = request.method().is_idempotent()
+        // Safe by the registry of RFC 9110 §16.1, and so idempotent.
+        || matches!(request.method().as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY");
+    is_idempotent && request.body().is_empty()
+}
+
+/// Only what has no body is copied.
+pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
+async fn connect(address: &OriginAddress) -> Result<Line, ProxyError> {
     let places = resolve(address).await?;
     let stream = TcpStream::connect(&*places).await.map_err(|error| connect_error(&error))?;
     // Requests are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    let heard = Heard::default();
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
+        // RFC 9112 §5.1: a proxy removes it. `wire` refuses it where it could move the response's end.
+        .allow_spaces_after_header_name_in_responses(true)
+        .handshake(TokioIo::new(Wire::new(stream, heard.clone())))
         .await
         .map_err(|_| ProxyError::ConnectionTerminated)?;
     // What ends the connection also ends the exchange on it, where it is told.
     tokio::spawn(async move { drop(connection.await) });
-    Ok(sender)
+    Ok(Line { sender, heard })
 }
 
 /// Where the origin may be reached. A name is resolved for each connection, and may lead somewhere else each time.
@@ -86,14 +120,19 @@ const MAX_FIELDS: usize = 256;
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 async fn send(
-    mut sender: SendRequest<RequestBody>,
-    request: Request<RequestBody>,
+    mut line: Line,
+    mut request: Request<RequestBody>,
     pool: &Pool,
     patience: Patience,
 ) -> Exchange {
+    frame(&mut request);
     let method = request.method().clone();
     let upload = request.body().progress();
-    let answer = sender.try_send_request(request);
+    let is_bound = binding::is_asked_for(request.headers());
+    let is_odd = is_odd(&request);
+    let before = line.heard.octets();
+    line.heard.expect_head();
+    let answer = line.sender.try_send_request(request);
     match first_byte(answer, patience.first_byte, upload.as_deref()).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
         // RFC 9110 §15.2.2: nobody asked for another protocol, `Upgrade` is not passed on.
@@ -103,18 +142,62 @@ async fn send(
         Ok(Ok(response)) if has_body(&method, &response) && coding(response.headers()) == Coding::Foreign => {
             Exchange::Lost(ProxyError::HttpResponseTransferCoding)
         }
-        Ok(Ok(response)) => {
-            let pool = (!is_framed_twice(response.headers())).then(|| pool.clone());
-            let mut response = response;
+        Ok(Ok(mut response)) => {
+            let is_bound = is_bound || binding::has_begun(response.headers());
+            let is_spent = is_bound || is_odd || is_framed_twice(response.headers());
+            let pool = (!is_spent).then(|| pool.clone());
+            let length = length_without_coding(&method, &mut response);
             write_length_once(&mut response);
-            let body = |body: Incoming| OriginBody::new(body, sender, pool, patience.between_bytes);
-            Exchange::Answered(response.map(body))
+            Exchange::Answered(response.map(|body| {
+                let body = OriginBody::new(body, line, pool, patience.between_bytes);
+                match length {
+                    Some(length) => body.of_length(length),
+                    None => body,
+                }
+            }))
         }
         Ok(Err(mut error)) => match error.take_message() {
             Some(request) => Exchange::Unsent(request, ProxyError::ConnectionTerminated),
-            None => Exchange::Lost(exchange_error(error.error())),
+            None => match exchange_error(error.error()) {
+                error @ ProxyError::ConnectionTerminated if before > 0 && line.heard.octets() == before => {
+                    Exchange::Dropped(error)
+                }
+                error => Exchange::Lost(error),
+            },
         },
     }
+}
+
+/// Content of unknown length goes in chunks with every method: hyper sends none with GET and HEAD unless it is told to,
+/// and the request would be another one without it.
+fn frame(request: &mut Request<RequestBody>) {
+    if !request.body().is_empty() && request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+    }
+}
+
+/// Whether it has content that its method has none of by custom. An origin that does not read it would take it for the
+/// next request, so there is no next one on that connection.
+fn is_odd(request: &Request<RequestBody>) -> bool {
+    const WITHOUT_CONTENT: [Method; 5] =
+        [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::DELETE];
+    !request.body().is_empty() && WITHOUT_CONTENT.contains(request.method())
+}
+
+/// The length of a response whose transfer coding is `identity`, which is none (RFC 2616 §3.6): origins of that time
+/// send both, and keep the connection open. hyper reads to the connection's end, as RFC 9112 §6.3 asks for a coding that
+/// it does not know.
+fn length_without_coding(method: &Method, response: &mut Response<Incoming>) -> Option<u64> {
+    if !has_body(method, response) || !is_identity(response.headers()) {
+        return None;
+    }
+    let mut lengths = response.headers().get_all(header::CONTENT_LENGTH).iter();
+    let length =
+        lengths.next()?.to_str().ok().filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = length?.parse().ok().filter(|_| lengths.next().is_none())?;
+    response.headers_mut().remove(header::TRANSFER_ENCODING);
+    Some(length)
 }
 
 /// RFC 9112 §6.3: by the method and the status. Where there is none, `Transfer-Encoding` is about another message (§6.1).

@@ -1,4 +1,7 @@
 //! Idle connections to one origin, the latest used first.
+//!
+//! An origin may close an idle connection just when the next request is on its way. What may be sent twice is then sent
+//! again (RFC 9112 §9.3.1). What may not gets only a connection that was used a moment ago, or a new one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,48 +9,76 @@ use std::time::Duration;
 use hyper::client::conn::http1::SendRequest;
 
 use super::body::RequestBody;
+use super::wire::Heard;
 use crate::clock::monotonic;
 
 /// Idle connections; clones share them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Vec<Idle>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    idle: Arc<Mutex<Vec<Idle>>>,
+    idle_timeout: Duration,
+}
+
+/// One connection to an origin, for one request at a time.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) heard: Heard,
+}
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
-    /// Ends when the connection has been idle too long.
-    deadline: tokio::time::Instant,
+    line: Line,
+    since: tokio::time::Instant,
 }
 
-/// Node and Apache close idle connections after 5 s; a request sent into that close would be lost.
-const IDLE_LIMIT: Duration = Duration::from_secs(4);
+/// Which connections a request may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// The request can be sent again.
+    Any,
+    /// It cannot.
+    JustUsed,
+}
+
+/// Origins that close idle connections by a timer wait for much longer than this.
+const JUST_USED: Duration = Duration::from_millis(20);
 /// Enough for the bursts of one edge; more idle ones only tie up the origin.
 const MAX_IDLE: usize = 128;
 
 impl Pool {
+    /// None yet. A connection that has been idle for `idle_timeout` is closed.
+    pub(super) fn new(idle_timeout: Duration) -> Self {
+        Self { idle: Arc::default(), idle_timeout }
+    }
+
     /// A connection that is ready for a request now.
-    pub(super) fn take(&self) -> Option<SendRequest<RequestBody>> {
+    pub(super) fn take(&self, reuse: Reuse) -> Option<Line> {
         let now = monotonic();
+        let max_idle = match reuse {
+            Reuse::Any => self.idle_timeout,
+            Reuse::JustUsed => self.idle_timeout.min(JUST_USED),
+        };
         let mut idle = self.lock();
-        idle.retain(|one| one.deadline > now && !one.sender.is_closed());
-        let ready = idle.iter().rposition(|one| one.sender.is_ready())?;
-        Some(idle.remove(ready).sender)
+        idle.retain(|one| now < one.since + self.idle_timeout && !one.line.sender.is_closed());
+        let ready = |one: &Idle| now < one.since + max_idle && one.line.sender.is_ready();
+        let ready = idle.iter().rposition(ready)?;
+        Some(idle.remove(ready).line)
     }
 
     /// Keeps a connection whose response has been read to its end.
-    pub(super) fn put(&self, sender: SendRequest<RequestBody>) {
-        if sender.is_closed() {
+    pub(super) fn put(&self, line: Line) {
+        if line.sender.is_closed() {
             return;
         }
-        let deadline = monotonic() + IDLE_LIMIT;
         let mut idle = self.lock();
         if idle.len() >= MAX_IDLE {
             idle.remove(0);
         }
-        idle.push(Idle { sender, deadline });
+        idle.push(Idle { line, since: monotonic() });
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

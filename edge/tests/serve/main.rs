@@ -24,6 +24,7 @@ mod purging;
 mod pushing;
 mod refreshing;
 mod replacing;
+mod reused;
 mod rig;
 mod rules;
 mod sharing;

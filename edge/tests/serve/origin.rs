@@ -181,9 +181,15 @@ impl Asked {
     }
 
     /// Waits until the edge has hung up.
-    pub async fn hung_up(mut self) {
-        let mut rest = Vec::new();
+    pub async fn hung_up(self) {
+        self.until_hung_up().await;
+    }
+
+    /// All that comes until the edge hangs up.
+    pub async fn until_hung_up(mut self) -> String {
+        let mut rest = self.connection.buffer;
         let _ = soon("the edge hanging up", self.connection.stream.read_to_end(&mut rest)).await;
+        String::from_utf8_lossy(&rest).into_owned()
     }
 }
 

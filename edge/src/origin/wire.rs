@@ -1,0 +1,105 @@
+//! The socket below hyper's client: it counts what the origin says, and refuses a head that two readers end differently.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::padded::{Padded, Padding};
+
+/// One connection to an origin.
+#[derive(Debug)]
+pub(super) struct Wire {
+    io: TcpStream,
+    heard: Heard,
+    /// Reads the head that is coming; none between a head's end and the next request.
+    padding: Option<Padding>,
+}
+
+/// What was heard of an origin on one connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heard(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    octets: AtomicU64,
+    /// A request was sent whose head has not begun to come.
+    expects_head: AtomicBool,
+}
+
+impl Heard {
+    /// Octets that have come so far.
+    pub(super) fn octets(&self) -> u64 {
+        self.0.octets.load(Ordering::Acquire)
+    }
+
+    /// The next octet begins the head of a response. Say so before a request is sent.
+    pub(super) fn expect_head(&self) {
+        self.0.expects_head.store(true, Ordering::Release);
+    }
+
+    fn note(&self, octets: usize) {
+        self.0.octets.fetch_add(octets as u64, Ordering::AcqRel);
+    }
+}
+
+impl Wire {
+    pub(super) fn new(io: TcpStream, heard: Heard) -> Self {
+        Self { io, heard, padding: None }
+    }
+
+    fn look(&mut self, fresh: &[u8]) -> io::Result<()> {
+        self.heard.note(fresh.len());
+        if !fresh.is_empty() && self.heard.0.expects_head.swap(false, Ordering::AcqRel) {
+            self.padding = Some(Padding::default());
+        }
+        let Some(padding) = &mut self.padding else { return Ok(()) };
+        match padding.read(fresh) {
+            Padded::Reading => {}
+            Padded::No => self.padding = None,
+            Padded::Yes => return Err(io::Error::new(io::ErrorKind::InvalidData, PADDED)),
+        }
+        Ok(())
+    }
+}
+
+const PADDED: &str = "white space before the colon of a field that frames the response";
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut me.io).poll_read(cx, buf))?;
+        Poll::Ready(me.look(&buf.filled()[before..]))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
