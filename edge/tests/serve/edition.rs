@@ -84,7 +84,7 @@ async fn nothing_stale_comes_from_the_store_where_a_directive_forbids_it() {
         client.response().await;
         rig.pass(5);
         client.send_get("/a", "").await;
-        drop(origin.next().await);
+        origin.next().await.fail();
         let got = client.response().await;
         assert_eq!((got.status == 200, got.field("x-number") == "1"), (stale, stale), "{directive}: {got:?}");
     }

@@ -131,7 +131,7 @@ async fn a_head_gets_the_stale_answer_that_a_get_would() {
             let asked = origin.next().await;
             match failure {
                 Some(status) => asked.respond(&format!("HTTP/1.1 {status}\r\n\r\n")).await,
-                None => drop(asked),
+                None => asked.fail(),
             }
             let got = client.head().await;
             assert_eq!(got.status, expected, "{directive} {failure:?} {got:?}");

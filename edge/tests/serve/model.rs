@@ -215,7 +215,7 @@ impl World {
             };
         match self.mood {
             Mood::Gone => {
-                drop(asked);
+                asked.fail();
                 return Met::HungUp;
             }
             Mood::Overloaded => {

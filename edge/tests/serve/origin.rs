@@ -164,6 +164,12 @@ impl Asked {
         let _ = self.back.send(self.connection);
     }
 
+    /// Fails when it has begun to answer: before that, a connection that served others may close at any time, and the
+    /// request is sent again.
+    pub fn fail(self) {
+        let _ = self.connection.stream.try_write(b"H");
+    }
+
     /// Drops the connection in a way that is no end of a message.
     pub fn reset(self) {
         socket2::SockRef::from(&self.connection.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();

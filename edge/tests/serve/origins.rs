@@ -76,7 +76,7 @@ async fn a_request_that_one_origin_has_seen_goes_to_another_only_if_that_does_no
         let rig = Rig::start(&[failing.address, living.address]).await;
         let mut client = rig.client().await;
         client.write(request.as_bytes()).await;
-        drop(failing.next().await);
+        failing.next().await.fail();
         let got = client.response().await;
         assert_eq!(got.status, expected, "{request}");
         assert_eq!(failing.count(), 1, "never the same origin twice");
@@ -120,7 +120,7 @@ async fn another_origin_is_asked_where_nothing_stale_may_be_served() {
         living.next().await.respond(&response("200 OK", "", "")).await;
         client.response().await;
         client.write(format!("{method} / HTTP/1.1\r\nHost: site.test\r\n\r\n").as_bytes()).await;
-        drop(failing.next().await);
+        failing.next().await.fail();
         if expected.1 != "old" {
             let asked = living.next().await;
             let answer = response("200 OK", "", "new");
@@ -152,12 +152,12 @@ async fn what_must_be_validated_and_cannot_be_is_a_504() {
     client.response().await;
     rig.pass(5);
     client.send_get("/", "").await;
-    drop(origin.next().await);
+    origin.next().await.fail();
     let got = client.response().await;
     assert_eq!(got.status, 504);
     assert!(got.text().starts_with("504 Gateway Timeout: no origin"), "{got:?}");
     client.write(b"HEAD / HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
-    drop(origin.next().await);
+    origin.next().await.fail();
     assert_eq!(client.head().await.status, 504);
 }
 
@@ -185,7 +185,8 @@ async fn a_stale_variant_is_served_only_to_those_whose_variant_it_is() {
     let stale = origin.next().await;
     other.send_get("/", german).await;
     let missing = origin.next().await;
-    drop((stale, missing));
+    stale.fail();
+    missing.fail();
     let (english, german) = (first.response().await, other.response().await);
     assert_eq!((english.status, english.text().as_str()), (200, "hello"));
     assert_eq!(german.status, 502);

@@ -44,7 +44,7 @@ async fn a_full_answer_that_is_not_stored_still_ends_what_was_stored() {
         assert_eq!(got.text(), "new", "{status} {fields:?}");
         // The origin is lost: what is still stored may be served stale for a day.
         client.send_get("/a", "").await;
-        drop(origin.next().await);
+        origin.next().await.fail();
         let got = client.response().await;
         assert_eq!((got.status == 200, got.text() == "old"), (stays, stays), "{status} {fields:?} {got:?}");
     }
@@ -158,7 +158,7 @@ async fn what_stands_in_for_a_failed_origin_says_so_to_all_who_share_it() {
         rig.until("verge_edge_waiting", 2).await;
         match failure {
             Some(status) => asked.respond(&response(status, "", "")).await,
-            None => drop(asked),
+            None => asked.fail(),
         }
         for (client, collapsed) in clients.iter_mut().zip(["", "; collapsed"]) {
             let got = client.response().await;
@@ -186,7 +186,7 @@ async fn what_is_fresh_is_served_when_it_cannot_be_validated() {
         let asked = origin.next().await;
         match failure {
             Some(status) => asked.respond(&response(status, "", "")).await,
-            None => drop(asked),
+            None => asked.fail(),
         }
         let got = client.response().await;
         assert_eq!((got.status, got.text().as_str()), (200, "old"));
