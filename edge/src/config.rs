@@ -106,6 +106,8 @@ pub struct Site {
     pub response_fields: FieldRules,
     /// What is answered without a look into the store; the first match wins.
     pub redirects: Vec<Redirect>,
+    /// How long nothing may pass on a connection that changed protocols; none: `Upgrade` is ignored.
+    pub upgrade_idle: Option<Duration>,
     /// How long an origin may take.
     pub patience: Patience,
 }
@@ -154,6 +156,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How slow a client may be.
     pub pace: pace::Rule,
+    /// Connections that may have changed protocols at once.
+    pub upgrades: usize,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Requests in flight have this long to end once the program is asked to stop.

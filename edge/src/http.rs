@@ -13,3 +13,4 @@ pub mod seconds;
 pub mod structured;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod upgrade;

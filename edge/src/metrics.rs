@@ -29,6 +29,9 @@ struct All {
     collapsed: Counter,
     fetches: Gauge,
     waiting: Gauge,
+    tunnels: Gauge,
+    tunnels_ended: Family<Ended, Counter>,
+    tunnel_bytes: Family<Towards, Counter>,
     origin_errors: Family<OriginError, Counter>,
     asked: Family<AskedLabel, Counter>,
     hit_seconds: Histogram,
@@ -101,6 +104,16 @@ struct OriginError {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Towards {
+    towards: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Dropped {
     why: &'static str,
 }
@@ -147,6 +160,9 @@ impl Default for Metrics {
             collapsed: Counter::default(),
             fetches: Gauge::default(),
             waiting: Gauge::default(),
+            tunnels: Gauge::default(),
+            tunnels_ended: Family::default(),
+            tunnel_bytes: Family::default(),
             origin_errors: Family::default(),
             asked: Family::default(),
             hit_seconds: Histogram::new(HIT_SECONDS),
@@ -192,6 +208,12 @@ impl All {
         registry.register("fetches", "Fetches from origins under way", self.fetches.clone());
         let waiting = "Requests that wait for the head of a fetch, their own or another's";
         registry.register("waiting", waiting, self.waiting.clone());
+        let tunnels = "Connections that have changed protocols, as to WebSocket";
+        registry.register("tunnels", tunnels, self.tunnels.clone());
+        let ended = "Connections that had changed protocols, by how they ended";
+        registry.register("tunnels_ended", ended, self.tunnels_ended.clone());
+        let bytes = "Bytes that connections carried after they had changed protocols";
+        registry.register_with_unit("tunnel", bytes, Unit::Bytes, self.tunnel_bytes.clone());
         registry.register(
             "origin_errors",
             "Requests that an origin did not answer",
@@ -257,6 +279,19 @@ impl Metrics {
     #[must_use]
     pub fn waiting(&self) -> UnderWay {
         UnderWay::new(&self.0.waiting)
+    }
+
+    /// A connection has changed protocols until this is dropped.
+    #[must_use]
+    pub fn tunnelling(&self) -> UnderWay {
+        UnderWay::new(&self.0.tunnels)
+    }
+
+    /// A connection that had changed protocols ended; `why` is one of a few words of ours.
+    pub fn tunnel_ended(&self, why: &'static str, to_client: u64, to_origin: u64) {
+        self.0.tunnels_ended.get_or_create(&Ended { why }).inc();
+        self.0.tunnel_bytes.get_or_create(&Towards { towards: "client" }).inc_by(to_client);
+        self.0.tunnel_bytes.get_or_create(&Towards { towards: "origin" }).inc_by(to_origin);
     }
 
     /// Body bytes went to a client.

@@ -16,6 +16,7 @@ mod patient_stream;
 #[expect(unsafe_code, reason = "an ioctl takes a raw pointer; the module states its invariant")]
 mod send_queue;
 mod target;
+mod tunnel;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -177,6 +178,7 @@ fn edge(config: Config, clock: Clock) -> Edge {
         metrics,
         limits: config.limits,
         trusted_proxies: config.trusted_proxies,
+        tunnels: Arc::new(Semaphore::new(config.limits.upgrades.min(Semaphore::MAX_PERMITS))),
         draining: AtomicBool::new(false),
     }
 }

@@ -140,6 +140,7 @@ impl CacheTable {
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     connections: Option<usize>,
+    upgrades: Option<usize>,
     head_timeout: Option<Span>,
     stall_timeout: Option<Span>,
     min_rate: Option<Size>,
@@ -223,6 +224,7 @@ fn limits(table: &LimitsTable) -> Limits {
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
+        upgrades: table.upgrades.unwrap_or(4_000),
         head_timeout: or(table.head_timeout, 30),
         pace: pace::Rule {
             stall_timeout: or(table.stall_timeout, 60),

@@ -54,6 +54,9 @@ pub(super) struct SiteTable {
     response: FieldsTable,
     #[serde(default)]
     redirect: Vec<RedirectTable>,
+    #[serde(default = "yes")]
+    upgrades: bool,
+    upgrade_idle_timeout: Option<Span>,
     connect_timeout: Option<Span>,
     first_byte_timeout: Option<Span>,
     between_bytes_timeout: Option<Span>,
@@ -114,6 +117,7 @@ fn site(
         request_fields: rules::fields(table.request)?,
         response_fields: rules::fields(table.response)?,
         redirects: table.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
+        upgrade_idle: table.upgrades.then(|| or(table.upgrade_idle_timeout, 600)),
         patience: Patience {
             connect: or(table.connect_timeout, 5),
             first_byte: or(table.first_byte_timeout, 60),
@@ -121,6 +125,10 @@ fn site(
             idle: table.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
         },
     })
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.

@@ -315,7 +315,7 @@ fn the_reference_names_every_key_and_its_default() {
         let Rules { negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, .. } = site.rules;
         let windows = (site.rules.stale_while_revalidate_secs, site.rules.stale_if_error_secs);
         let Patience { connect, first_byte, between_bytes, idle } = site.patience;
-        let times = (connect, first_byte, between_bytes, idle);
+        let times = (connect, first_byte, between_bytes, idle, site.upgrade_idle);
         let control = site.rules.client_control;
         let rest = (site.forward_tags, site.rules.default_ttl_secs, site.rules.s_maxage);
         (negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, windows, times, control, rest)
@@ -324,7 +324,13 @@ fn the_reference_names_every_key_and_its_default() {
     let of = |config: &Config| {
         let (cache, limits) = (&config.cache, &config.limits);
         let times = (limits.head_timeout, limits.pace, limits.drain);
-        (cache.memory_bytes, cache.max_object_bytes, limits.head_bytes, limits.connections, times)
+        (
+            cache.memory_bytes,
+            cache.max_object_bytes,
+            limits.head_bytes,
+            (limits.connections, limits.upgrades),
+            times,
+        )
     };
     assert_eq!(config.admin.as_ref().unwrap().purges_per_minute.get(), 6_000);
     assert_eq!(of(&config), of(&read(&SMALLEST.replace("memory = \"512MiB\"\n", "")).unwrap()));

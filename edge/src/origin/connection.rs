@@ -21,6 +21,7 @@ use super::coding::{Coding, coding, is_identity};
 use super::pool::{Line, Pool, Reuse};
 use super::wire::{Heard, Wire};
 use crate::config::{OriginAddress, Patience};
+use crate::http::upgrade;
 use crate::policy::headers::status::ProxyError;
 
 /// What one origin did with a request.
@@ -44,7 +45,9 @@ pub(super) async fn exchange(
 ) -> Exchange {
     let reuse = if is_repeatable(&request) { Reuse::Any } else { Reuse::JustUsed };
     // An idle connection may turn out closed before the request is on it: then hyper gives the request back.
-    while let Some(line) = pool.take(reuse) {
+    let is_upgrade = request.headers().contains_key(header::UPGRADE);
+    // A request for another protocol gets a connection of its own, which serves nothing else afterwards.
+    while let Some(line) = if is_upgrade { None } else { pool.take(reuse) } {
         let spare = (reuse == Reuse::Any).then(|| copy_of(&request));
         match (send(line, request, pool, patience).await, spare) {
             (Exchange::Unsent(back, _), _) => request = back,
@@ -95,7 +98,7 @@ async fn connect(address: &OriginAddress) -> Result<Line, ProxyError> {
         .await
         .map_err(|_| ProxyError::ConnectionTerminated)?;
     // What ends the connection also ends the exchange on it, where it is told.
-    tokio::spawn(async move { drop(connection.await) });
+    tokio::spawn(async move { drop(connection.with_upgrades().await) });
     Ok(Line { sender, heard })
 }
 
@@ -130,13 +133,13 @@ async fn send(
     let upload = request.body().progress();
     let is_bound = binding::is_asked_for(request.headers());
     let is_odd = is_odd(&request);
+    let upgrade = request.headers().get(header::UPGRADE).cloned();
     let before = line.heard.octets();
     line.heard.expect_head();
     let answer = line.sender.try_send_request(request);
     match first_byte(answer, patience.first_byte, upload.as_deref()).await {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
-        // RFC 9110 §15.2.2: nobody asked for another protocol, `Upgrade` is not passed on.
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(Ok(response)) if is_unasked_switch(upgrade.as_ref(), &response) => {
             Exchange::Lost(ProxyError::HttpProtocolError)
         }
         Ok(Ok(response)) if has_body(&method, &response) && coding(response.headers()) == Coding::Foreign => {
@@ -144,7 +147,7 @@ async fn send(
         }
         Ok(Ok(mut response)) => {
             let is_bound = is_bound || binding::has_begun(response.headers());
-            let is_spent = is_bound || is_odd || is_framed_twice(response.headers());
+            let is_spent = is_bound || is_odd || upgrade.is_some() || is_framed_twice(response.headers());
             let pool = (!is_spent).then(|| pool.clone());
             let length = length_without_coding(&method, &mut response);
             write_length_once(&mut response);
@@ -166,6 +169,12 @@ async fn send(
             },
         },
     }
+}
+
+/// RFC 9110 §15.2.2: a 101 agrees to what was asked for. `Upgrade` goes to an origin only where a site passes it on.
+fn is_unasked_switch(asked: Option<&HeaderValue>, response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && asked.and_then(|asked| upgrade::agreed(asked, response.headers())).is_none()
 }
 
 /// Content of unknown length goes in chunks with every method: hyper sends none with GET and HEAD unless it is told to,

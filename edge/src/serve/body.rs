@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::gate::Sending;
+use super::tunnel::Tunnel;
 use crate::flight::Reader;
 use crate::flight::log::BrokenOff;
 use crate::http::range::{Multipart, Part};
@@ -34,6 +35,8 @@ enum Source {
     Stored(Stored),
     Filling(Filling),
     Origin(OriginBody),
+    /// Nothing; another protocol follows the head.
+    Tunnel(Option<Box<Tunnel>>),
 }
 
 /// Bytes of an object and of our own, one segment after another.
@@ -140,6 +143,19 @@ impl Body {
         Self::new(Source::Origin(body), Some(metrics))
     }
 
+    /// None: what follows the head is no body.
+    pub(super) fn tunnel(tunnel: Tunnel) -> Self {
+        Self::new(Source::Tunnel(Some(Box::new(tunnel))), None)
+    }
+
+    /// What follows the head, if it is another protocol.
+    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
+        match &mut self.source {
+            Source::Tunnel(tunnel) => tunnel.take().map(|tunnel| *tunnel),
+            _ => None,
+        }
+    }
+
     fn new(source: Source, metrics: Option<&Metrics>) -> Self {
         Self { source, metrics: metrics.cloned(), _sending: None }
     }
@@ -172,7 +188,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
+            Source::Empty | Source::Tunnel(_) => true,
             Source::Whole(bytes) => bytes.is_empty(),
             Source::Stored(stored) => stored.left == 0,
             Source::Filling(filling) => filling.window.left == 0,
@@ -182,7 +198,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
+            Source::Empty | Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stored(stored) => SizeHint::with_exact(stored.left),
             Source::Filling(filling) if filling.sized => SizeHint::with_exact(filling.window.left),
@@ -195,7 +211,7 @@ impl HttpBody for Body {
 impl Source {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         match self {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
             Self::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))

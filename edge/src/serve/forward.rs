@@ -2,6 +2,7 @@
 
 mod company;
 mod head;
+mod switch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,8 @@ pub(super) use head::head;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+
+pub(super) use switch::switch;
 
 use super::answer::Answer;
 use super::body::Body;

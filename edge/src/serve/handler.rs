@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use super::answer::Answer;
 use super::body::Body;
@@ -19,6 +20,7 @@ use crate::config::{Limits, Sites};
 use crate::flight::{FetchSite, Flights, Plan};
 use crate::http::head::RequestHead;
 use crate::http::path;
+use crate::http::upgrade;
 use crate::metrics::{Metrics, Outcome, SiteMetrics};
 use crate::origin::RequestBody;
 use crate::policy::encoding;
@@ -49,6 +51,8 @@ pub(crate) struct Edge {
     pub(crate) limits: Limits,
     /// Whose word on their clients is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// One permit for each connection that may change protocols.
+    pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
 }
 
@@ -67,6 +71,8 @@ pub(super) struct Exchange {
     pub(super) peer: Peer,
     pub(super) site: Arc<FetchSite>,
     pub(super) key: Key,
+    /// The protocols that the client asks for, if the site passes that on.
+    pub(super) upgrade: Option<HeaderValue>,
     pub(super) now: SystemTime,
     /// For the origin's 1xx heads.
     pub(super) interim: Interim,
@@ -104,6 +110,9 @@ pub(super) async fn handle(
     let waited = started.elapsed();
     edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
     tell(&exchange, &answer, waited);
+    if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+        turn.switch();
+    }
     answer.into_response()
 }
 
@@ -118,6 +127,9 @@ async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> 
     let Exchange { request, site, key, now, .. } = exchange;
     if let Some(answer) = elsewhere(exchange).or_else(|| last_hop(request)) {
         return answer;
+    }
+    if let Some(asked) = &exchange.upgrade {
+        return forward::switch(edge, exchange, upload, asked).await;
     }
     let variants = edge.store.get(key, site.index);
     match policy::reuse(request, &variants.entries(), &site.site.rules, *now) {
@@ -206,6 +218,7 @@ fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, 
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
+    let upgrade = upgrade::asked(version, &headers);
     let Some(Found { request, site, key }) = edge.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -214,7 +227,9 @@ fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, 
             Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site").into()
         );
     };
-    Ok(Exchange { request, version, peer, site, key, now: edge.clock.now(), interim: turn.interim() })
+    let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
+    let (now, interim) = (edge.clock.now(), turn.interim());
+    Ok(Exchange { request, version, peer, site, key, upgrade, now, interim })
 }
 
 /// One line for each request: the decision and its numbers.

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::body::Body;
 use super::gate::{Gate, Turns};
 use super::handler::{Edge, Peer, handle};
+use super::tunnel::{self, Handover};
 use crate::serve::patient_stream::Patient;
 use crate::watch::Watch;
 
@@ -78,10 +79,15 @@ impl Floor {
         let stream = Patient::new(stream, watch, self.edge.metrics.clone());
         let gate = Gate::new(stream, limits.head_bytes);
         let turns = gate.turns();
-        let unframed = Unframed::default();
+        let (unframed, handover) = (Unframed::default(), Handover::default());
         let answer = |request| {
-            let (edge, turns, unframed) = (Arc::clone(&self.edge), turns.clone(), unframed.clone());
-            async move { Ok::<_, Infallible>(answer(&edge, &turns, &unframed, request, peer).await) }
+            let (edge, turns) = (Arc::clone(&self.edge), turns.clone());
+            let (unframed, handover) = (unframed.clone(), handover.clone());
+            async move {
+                let mut response = answer(&edge, &turns, &unframed, request, peer).await;
+                handover.leave(response.body_mut().take_tunnel());
+                Ok::<_, Infallible>(response)
+            }
         };
         let late = self.draining.is_cancelled();
         let mut connection = http1::Builder::new()
@@ -104,7 +110,11 @@ impl Floor {
                 }
             }
         };
-        if !ended && unframed.is_last() {
+        if let Some(tunnel) = handover.take().filter(|_| ended) {
+            let parts = connection.into_parts();
+            let (client, early) = (parts.io.into_inner(), parts.read_buf);
+            tunnel::carry(client, early, tunnel, &self.edge.clock, &self.edge.metrics, &self.aborted).await;
+        } else if !ended && unframed.is_last() {
             reset(&connection.into_parts().io.into_inner().into_inner().into_inner());
         }
         drop(permit);

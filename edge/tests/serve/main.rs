@@ -31,3 +31,4 @@ mod sharing;
 mod slow;
 mod targeted;
 mod telling;
+mod upgrades;
