@@ -71,9 +71,12 @@ fn special_v4(address: Ipv4Addr) -> bool {
 fn special_v6(address: Ipv6Addr) -> bool {
     let [first, second, third, fourth, ..] = address.segments();
     match first {
-        // Unspecified and loopback (RFC 4291 §2.5); the discard prefix 100::/64 (RFC 6666).
+        // Unspecified and loopback (RFC 4291 §2.5); the discard prefix 100::/64 (RFC 6666) and the dummy prefix
+        // 100:0:0:1::/64 (RFC 9780).
         0 => address.is_unspecified() || address.is_loopback(),
-        0x0100 => second == 0 && third == 0 && fourth == 0,
+        0x0100 => second == 0 && third == 0 && fourth <= 1,
+        // Benchmarking (RFC 5180), the twin of 198.18.0.0/15.
+        0x2001 => second == 2 && third == 0,
         // SRv6 SIDs (RFC 9602).
         0x5f00 => true,
         // Unique local (RFC 4193), link-local, the former site-local (RFC 3879), multicast.
@@ -91,17 +94,22 @@ fn embedded(address: Ipv6Addr, private: &[IpNet]) -> bool {
     let segments = address.segments();
     let low = v4(segments[6], segments[7]);
     let is_hidden = |inner: Ipv4Addr| hidden(IpAddr::V4(inner), private).is_some();
+    // ISATAP interface identifiers under any prefix (RFC 5214 §6.1), also one that stands for an IPv4 address itself.
+    let is_isatap = matches!(segments[4..6], [0x0000 | 0x0200, 0x5efe]);
+    if is_isatap && is_hidden(low) {
+        return true;
+    }
     match segments {
         // IPv4-mapped and local-use NAT64 (RFC 8215) never leave a host or a site: whole.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 1, ..] => true,
-        // IPv4-compatible (RFC 4291 §2.5.5.1), NAT64 (RFC 6052 §2.1).
-        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_hidden(low),
+        // IPv4-compatible (RFC 4291 §2.5.5.1), IPv4-translated (RFC 2765 §2.1), NAT64 (RFC 6052 §2.1).
+        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            is_hidden(low)
+        }
         // 6to4 (RFC 3056 §2).
         [0x2002, high, next, ..] => is_hidden(v4(high, next)),
         // Teredo (RFC 4380 §4): the server as it is, the client with its bits inverted.
         [0x2001, 0, high, next, ..] => is_hidden(v4(high, next)) || is_hidden(v4(!segments[6], !segments[7])),
-        // ISATAP interface identifiers under any prefix (RFC 5214 §6.1).
-        [_, _, _, _, 0x0000 | 0x0200, 0x5efe, ..] => is_hidden(low),
         _ => false,
     }
 }
@@ -279,7 +287,8 @@ mod tests {
             ("198.18.0.0", "198.19.255.255", Some("198.17.255.255"), Some("198.20.0.0")),
             ("224.0.0.0", "255.255.255.255", Some("223.255.255.255"), None),
             ("::", "::1", None, Some("::808:808")),
-            ("100::", "100::ffff:ffff:ffff:ffff", Some("ff:ffff::"), Some("100:0:0:1::")),
+            ("100::", "100::1:ffff:ffff:ffff:ffff", Some("ff:ffff::"), Some("100:0:0:2::")),
+            ("2001:2::", "2001:2:0:ffff:ffff::", Some("2001:1:ffff::"), Some("2001:2:1::")),
             ("5f00::", "5f00:ffff::", Some("5eff:ffff::"), Some("5f01::")),
             ("fc00::", "fdff:ffff::", Some("fbff:ffff::"), Some("fe00::")),
             ("fe80::", "febf:ffff::", Some("fe7f:ffff::"), None),
@@ -290,6 +299,31 @@ mod tests {
             check(last, Some("D1"));
             before.into_iter().chain(after).for_each(|text| check(text, None));
         }
+    }
+
+    /// The rows of IANA's special-purpose registries: prefix, globally reachable, and our verdict with its reason if it
+    /// is another than "hidden unless reachable".
+    const REGISTRIES: &str = include_str!("address/registries.txt");
+
+    #[test]
+    fn d1_agrees_with_the_special_purpose_registries() {
+        let rows = REGISTRIES.lines().filter(|line| !line.starts_with('#'));
+        let mut count = 0;
+        for row in rows {
+            let mut fields = row.split_whitespace();
+            let (prefix, reachable) = (fields.next().unwrap(), fields.next().unwrap());
+            let is_hidden = match (fields.next(), reachable) {
+                (Some("hidden"), _) | (None, "no") => true,
+                (Some("public"), _) | (None, "yes") => false,
+                other => panic!("{row}: {other:?}"),
+            };
+            let net: IpNet = prefix.parse().unwrap_or_else(|_| panic!("{row}"));
+            for address in [net.network(), net.broadcast()] {
+                assert_eq!(hidden(address, &[]).is_some(), is_hidden, "{row}: {address}");
+            }
+            count += 1;
+        }
+        assert!(count > 45, "{count}");
     }
 
     #[test]
@@ -325,6 +359,11 @@ mod tests {
             ("2001:db8:1:2:200:5efe:192.168.1.1", Some("D2")),
             ("2001:db8:1:2:200:5efe:8.8.8.8", None),
             ("2001:db8:1:2:300:5efe:10.0.0.1", None),
+            ("2002:cb00:7101::5efe:10.0.0.25", Some("D2")),
+            ("2002:cb00:7101::5efe:8.8.8.8", None),
+            ("64:ff9b::200:5efe:10.0.0.25", Some("D2")),
+            ("::ffff:0:10.0.0.25", Some("D2")),
+            ("::ffff:0:8.8.8.8", None),
         ] {
             check(text, expected);
         }
