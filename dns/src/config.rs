@@ -13,6 +13,7 @@ mod file;
 mod level;
 mod place;
 mod quantity;
+mod unmatched;
 mod validate;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
+pub use self::unmatched::unmatched;
 use crate::catalog::Terms;
 use crate::limit::Rates;
 use crate::name::Name;
@@ -71,8 +73,23 @@ pub struct Config {
     pub nsid: Option<String>,
     /// How many UDP answers one client network may take; none leaves them unlimited.
     pub rate_limit: Option<Rates>,
+    /// Zones that are published as a whole on purpose (`[public] zones`).
+    pub public_zones: Vec<Name>,
+    /// The names of `internal_names`, `[internal] zones` and `[public] zones` with their places.
+    pub named: Vec<Named>,
     /// What is allowed but looks wrong.
     pub warnings: Vec<Warning>,
+}
+
+/// A name that hides, or publishes, what is at and below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The setting, as messages show it.
+    pub setting: &'static str,
+    /// The name.
+    pub name: Name,
+    /// Where it was written.
+    pub place: Place,
 }
 
 impl Config {
@@ -83,6 +100,7 @@ impl Config {
                 private: self.private.clone(),
                 internal_names: self.internal_names.clone(),
                 internal_zones: self.internal.zones.clone(),
+                public_zones: self.public_zones.clone(),
                 unknown_zones: Vec::new(),
             },
             access: Access { clients: self.internal.clients.clone() },

@@ -54,6 +54,8 @@ pub enum Mark {
     Public,
     /// `; verge: internal`: only the inside may see it.
     Internal,
+    /// `; verge: outside`: the inside does not see it. Whether outsiders do, the rules say as for any other record.
+    Outside,
 }
 
 /// A place in a zone's files.

@@ -58,7 +58,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if let (true, Some(tls)) = (args.paths.is_empty(), config.as_ref().and_then(|it| it.tls.as_ref())) {
         report.nameless.extend(problem_of_certificate(tls));
     }
-    let warnings = config.as_ref().map_or(&[][..], |config| config.warnings.as_slice());
+    let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());
+    if let (true, false, Some(config)) = (args.paths.is_empty(), args.config_only, &config) {
+        warnings.extend(zones::unmatched(&report, config));
+    }
+    let warnings = warnings.as_slice();
     let totals = Totals::of(&report, warnings.len());
     say(&match args.format {
         Format::Human => text(&report, warnings, totals, args),

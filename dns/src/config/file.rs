@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) internal_names: Vec<Spanned<DomainName>>,
     pub(super) internal: Option<Spanned<Internal>>,
+    #[serde(default)]
+    pub(super) public: Public,
     pub(super) admin: Option<Admin>,
     #[serde(default)]
     pub(super) log: Log,
@@ -54,6 +56,12 @@ pub(super) struct Internal {
     pub(super) listen_https: Vec<Spanned<SocketAddr>>,
     pub(super) listen_quic: Vec<Spanned<SocketAddr>>,
     pub(super) clients: Vec<Spanned<Prefix>>,
+    pub(super) zones: Vec<Spanned<DomainName>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Public {
     pub(super) zones: Vec<Spanned<DomainName>>,
 }
 
@@ -178,6 +186,17 @@ impl<'de> Deserialize<'de> for DomainName {
                 "`{text}` has white space in it; a domain name has none"
             )));
         }
+        if !text.is_ascii() {
+            return Err(de::Error::custom(format_args!(
+                "`{text}` is not ASCII, and no zone file has such a name; write its A-label, as in xn--mller-kva.example \
+                 (RFC 5890)"
+            )));
+        }
+        if text.contains(['*', '?', '[', ']', '{', '}']) {
+            return Err(de::Error::custom(format_args!(
+                "`{text}` is a pattern; a name covers itself and everything below it, so write the name alone"
+            )));
+        }
         Name::parse_absolute(&text)
             .map(Self)
             .map_err(|error| de::Error::custom(format_args!("`{text}` is not a domain name: {error}")))
@@ -234,7 +253,7 @@ fn explain_type(message: &str) -> Option<String> {
 }
 
 /// The one of `known` that `key` was probably meant to be.
-fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
     let allowed = key.chars().count().div_ceil(3);
     known
         .iter()

@@ -122,6 +122,7 @@ fn the_reference_names_every_key_and_its_default() {
     for section in [
         "",
         "[internal]\n",
+        "[public]\n",
         "[admin]\n",
         "[log]\n",
         "[udp]\n",
@@ -258,6 +259,20 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             "exact prefixes",
         ),
         (
+            "zones = \"z\"\n[internal]\nlisten = [\"127.0.0.1:1\"]\nclients = [\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+            4,
+            25,
+            "together, these clients would make everybody internal",
+            "exact prefixes",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\ninternal_names = [\"lab.example\"]\n[public]\nzones = [\"lab.example\"]",
+            5,
+            10,
+            "lab.example. is in `[public] zones` and in `internal_names`",
+            "remove it from one of them",
+        ),
+        (
             "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[tcp]\nidle_timeout = \"0s\"",
             4,
             16,
@@ -290,6 +305,8 @@ fn a_bad_value_is_refused_in_words() {
         ("internal_names = [\"a..b\"]", "a label is empty"),
         ("internal_names = [\"*.lab.example.com\"]", "write lab.example.com, which covers"),
         ("internal_names = [\"corp.example.com \"]", "white space"),
+        ("internal_names = [\"müller.example.com\"]", "write its A-label, as in xn--mller-kva.example"),
+        ("internal_names = [\"sp*.example.com\"]", "a name covers itself and everything below it"),
         ("tcp.idle_timeout = \"10\"", "a duration is a number and a unit"),
         ("tcp.idle_timeout = 10", "invalid type: integer"),
         ("udp.max_payload = \"1k\"", "a size is a number and a unit"),

@@ -13,8 +13,8 @@ use toml::Spanned;
 use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
 use super::{
-    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Place, Reload,
-    Tcp, Tls, Udp, Warning,
+    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Named, Place,
+    Reload, Tcp, Tls, Udp, Warning,
 };
 use crate::limit::Rates;
 use crate::name::Name;
@@ -74,6 +74,8 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     listeners::check(&written, internal.get_ref(), at)?;
     check_clients(internal.get_ref(), at)?;
     let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
+    let named = named(&written, internal.get_ref(), at);
+    check_public(&written.public, &named, at)?;
     let internal = internal.into_inner();
     Ok(Config {
         file: None,
@@ -112,8 +114,37 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         cookies: cookies(written.cookies, base, at)?,
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
         rate_limit: written.rate_limit.map(|limit| rates(limit, at)).transpose()?,
+        public_zones: names(written.public.zones),
+        named,
         warnings,
     })
+}
+
+/// The names that hide or publish something.
+fn named(written: &File, internal: &file::Internal, at: At<'_>) -> Vec<Named> {
+    let of = |setting, names: &[Spanned<DomainName>]| {
+        let named = |name: &Spanned<DomainName>| Named {
+            setting,
+            name: name.get_ref().0.clone(),
+            place: at(name.span()),
+        };
+        names.iter().map(named).collect::<Vec<_>>()
+    };
+    let internal_names = of("internal_names", &written.internal_names);
+    let zones = of("[internal] zones", &internal.zones);
+    [internal_names, zones, of("[public] zones", &written.public.zones)].concat()
+}
+
+/// A name cannot be hidden and published at once.
+fn check_public(public: &file::Public, named: &[Named], at: At<'_>) -> Result<(), ConfigError> {
+    for zone in &public.zones {
+        let hidden = named.iter().find(|it| it.setting != "[public] zones" && it.name == zone.get_ref().0);
+        if let Some(hidden) = hidden {
+            let message = format!("{} is in `[public] zones` and in `{}`", hidden.name, hidden.setting);
+            return Err(invalid(at(zone.span()), message, "remove it from one of them"));
+        }
+    }
+    Ok(())
 }
 
 fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigError> {
@@ -124,6 +155,13 @@ fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigErro
             let help = "write the exact prefixes of your own networks";
             return Err(invalid(at(client.span()), message, help));
         }
+    }
+    let all: Vec<IpNet> = internal.clients.iter().map(|client| client.get_ref().0).collect();
+    if let (Some(last), true) =
+        (internal.clients.last(), IpNet::aggregate(&all).iter().any(|net| net.prefix_len() == 0))
+    {
+        let message = "together, these clients would make everybody internal";
+        return Err(invalid(at(last.span()), message, "write the exact prefixes of your own networks"));
     }
     // V5: a source address alone, on a listener that outsiders reach, proves nothing.
     match (listeners::of_inside(internal).next(), internal.clients.first()) {

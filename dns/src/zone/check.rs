@@ -9,7 +9,6 @@ mod advice;
 mod apex;
 mod cut;
 mod cycle;
-mod leak;
 mod name;
 mod nodes;
 mod policy;
@@ -71,7 +70,6 @@ fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Fou
     advice::judge(zone, found);
     policy::judge(zone, found);
     size::judge(zone, found);
-    leak::judge(zone, nodes, context, found);
 }
 
 /// The rules that hold per view (a lone CNAME and so on), on the records of a zone that one view shows, by their index.

@@ -54,10 +54,12 @@ mod direct;
 mod division;
 mod hints;
 mod inside;
+mod mention;
 mod names;
 mod nodes;
 mod outside;
 mod problems;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -83,6 +85,9 @@ pub struct Rules {
     pub internal_names: Vec<Name>,
     /// Zones that do not exist outside (`[internal] zones`), with everything below them.
     pub internal_zones: Vec<Name>,
+    /// Zones that are published as a whole on purpose, private names and addresses and all (`[public] zones`): AS112
+    /// servers and labs.
+    pub public_zones: Vec<Name>,
     /// Zones that have a file but never had a good version: nobody knows what is hidden in them, so whatever leads into
     /// them is hidden (D6). Name servers are left to what was understood of the file, or one broken file would take down
     /// every zone that its name servers serve.
@@ -100,6 +105,8 @@ pub enum Rule {
     D3,
     /// An address in another type that bears addresses.
     D4,
+    /// Public and internal addresses of one name; hides nothing by itself.
+    D5,
     /// A name in RDATA that is hidden.
     D6,
     /// Other data at a host all of whose addresses are hidden, and below an underscore label under it.
@@ -130,6 +137,7 @@ impl Rule {
             Self::D2 => "D2",
             Self::D3 => "D3",
             Self::D4 => "D4",
+            Self::D5 => "D5",
             Self::D6 => "D6",
             Self::D7 => "D7",
             Self::D11 => "D11",
@@ -265,7 +273,7 @@ fn divide_judged(
     let closure = closure::close(zones, &mut facts, names);
     let divided = facts.iter().enumerate().map(|(zone, facts)| {
         let outside = outside::select(zone, facts, &closure, names);
-        let problems = problems::find(zone, facts, &closure, &outside);
+        let problems = problems::find(zone, facts, &closure, names, rules, &outside);
         let is_refused = problems.iter().any(|problem| problem.severity == Severity::Error);
         Divided {
             // Fails closed: no fault may show outsiders more.

@@ -110,7 +110,9 @@ impl Scene {
                 record.rdata = if rng.random_bool(0.5) { [10, 0, 0, 1].into() } else { [8, 8, 8, 8].into() };
             }
             if rng.random_bool(0.05) {
-                record.mark = *[None, Some(Mark::Public), Some(Mark::Internal)].choose(&mut rng).unwrap();
+                record.mark = *[None, Some(Mark::Public), Some(Mark::Internal), Some(Mark::Outside)]
+                    .choose(&mut rng)
+                    .unwrap();
             }
             if matches!(record.rtype, Type::CNAME | Type::DNAME | Type::PTR | Type::NS)
                 && rng.random_bool(0.1)
@@ -209,6 +211,7 @@ impl Maker {
             private: vec!["203.0.113.64/27".parse().unwrap()],
             internal_names: vec![name("int.a.test.")],
             internal_zones: vec![name("closed.test.")],
+            public_zones: vec![name("lab.home.arpa.")],
             unknown_zones: Vec::new(),
         };
         Scene { zones: self.zones, rules, seed }

@@ -2,7 +2,7 @@
 
 use super::Found;
 use crate::rtype::Type;
-use crate::zone::Zone;
+use crate::zone::{Mark, Zone};
 
 /// What must be there.
 pub(super) fn missing(zone: &Zone, found: &mut Found) {
@@ -26,11 +26,25 @@ pub(super) fn surplus(zone: &Zone, found: &mut Found) {
     let mut soa_line = None;
     for record in zone.order().others().iter().map(|index| zone.record(*index)) {
         if record.rtype == Type::SOA {
-            if let Some(line) = soa_line {
+            // One for each view: `; verge: internal` and `; verge: outside` tell them apart.
+            let is_told_apart = |other: Option<Mark>| {
+                matches!(
+                    (other, record.mark),
+                    (Some(Mark::Internal), Some(Mark::Outside)) | (Some(Mark::Outside), Some(Mark::Internal))
+                )
+            };
+            if let Some((line, mark)) = soa_line
+                && !is_told_apart(mark)
+            {
                 let message = format!("the zone has a second SOA record; the first stands in line {line}");
-                found.error(Some(record.at), "several-soa", message, "remove one of them");
+                found.error(
+                    Some(record.at),
+                    "several-soa",
+                    message,
+                    "remove one of them, or mark one `; verge: internal` and the other `; verge: outside`",
+                );
             }
-            soa_line.get_or_insert(record.at.line);
+            soa_line.get_or_insert((record.at.line, record.mark));
         }
     }
 }

@@ -164,29 +164,6 @@ fn alias_loops_are_told_once() {
     );
 }
 
-#[test]
-fn d19_text_that_tells_what_is_hidden_is_told_until_it_is_marked() {
-    check_zone(
-        "@ TXT \"v=spf1 ip4:10.0.0.0/8 -all\"\na TXT \"v=spf1 +ip6:fd00::1\" \"/64 -all\"\nb URI 1 1 \"https://10.1.2.3:8080/x\"\nc CAA 0 iodef \"mailto:security@corp.internal\"\nd NAPTR 1 1 u s \"!^.*$!sip:x@pbx.internal!\" .\ne TXT \"see 10.0.0.1\"\nf TXT \"v=spf1 include:mail.internal -all\"\ng TXT \"v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 a:x.y -all\"\nh URI 1 1 \"https://[fd00::1]/\"\n",
-        &[
-            "4 warning[D19] this TXT record tells outsiders of the address 10.0.0.0",
-            "5 warning[D19] this TXT record tells outsiders of the address fd00::1",
-            "6 warning[D19] this URI record tells outsiders of the address 10.1.2.3",
-            "7 warning[D19] this CAA record tells outsiders of the internal name corp.internal.",
-            "8 warning[D19] this NAPTR record tells outsiders of the internal name pbx.internal.",
-            "9 warning[D19] this TXT record tells outsiders of the address 10.0.0.1",
-            "10 warning[D19] this TXT record tells outsiders of the internal name mail.internal.",
-            "12 warning[D19] this URI record tells outsiders of the address fd00::1",
-        ],
-    );
-    check_zone(
-        "@ TXT \"v=spf1 ip4:10.0.0.0/8 -all\" ; verge: public\na URI 1 1 \"https://10.1.2.3/\" ; verge: internal\nh A 10.0.0.1\nh URI 1 1 \"https://10.1.2.3/\"\n",
-        &[],
-    );
-    let zone = zone_of("corp.internal", &format!("{HEAD}@ TXT \"v=spf1 ip4:10.0.0.0/8\"\n"));
-    assert_eq!(lines(&check(&zone, &Tree::of(&zone), context())), "");
-}
-
 fn check_view(text: &str, expected: &[&str]) {
     let zone = zone_of("example.com", &format!("{HEAD}{text}"));
     assert_eq!(lines(&view(&zone, |_| true)).lines().collect::<Vec<_>>(), expected, "{text}");

@@ -12,11 +12,13 @@ use crate::zone::Mark;
 use crate::zone::text::mnemonic;
 
 /// The marks, as they are written.
-const MARKS: &[(&str, Mark)] = &[("public", Mark::Public), ("internal", Mark::Internal)];
+const MARKS: &[(&str, Mark)] =
+    &[("public", Mark::Public), ("internal", Mark::Internal), ("outside", Mark::Outside)];
 /// Words that people write instead of a mark, and the mark that they mean.
 const MEANT: &[(&str, &str)] = &[
     ("public", "public"),
     ("external", "public"),
+    ("outside", "outside"),
     ("internal", "internal"),
     ("inside", "internal"),
     ("private", "internal"),
@@ -184,7 +186,7 @@ fn first_word(text: &str) -> &str {
 fn help(word: &str) -> String {
     match mark_meant(word) {
         Some(meant) => format!("did you mean `; verge: {meant}`?"),
-        None => "the marks are `; verge: public` and `; verge: internal`".to_owned(),
+        None => "the marks are `; verge: public`, `; verge: internal` and `; verge: outside`".to_owned(),
     }
 }
 
@@ -197,7 +199,7 @@ fn mark_meant(word: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const NEITHER: &str = "the marks are `; verge: public` and `; verge: internal`";
+    const NEITHER: &str = "the marks are `; verge: public`, `; verge: internal` and `; verge: outside`";
     const PUBLIC: &str = "did you mean `; verge: public`?";
     const INTERNAL: &str = "did you mean `; verge: internal`?";
 
@@ -220,6 +222,8 @@ mod tests {
             (";verge:internal", "Internal"),
             (";; VERGE :  Internal \r", "Internal"),
             ("; verge: public, public", "Public"),
+            ("; verge: outside", "Outside"),
+            ("; verge: outsid", "did you mean `; verge: outside`?"),
             ("; verge: pubic", PUBLIC),
             ("; verge: private", INTERNAL),
             ("; verge: public please", NEITHER),

@@ -37,6 +37,7 @@ fn shown(parsed: &Parsed) -> String {
         match record.mark {
             Some(Mark::Public) => out.push_str(" ; verge: public"),
             Some(Mark::Internal) => out.push_str(" ; verge: internal"),
+            Some(Mark::Outside) => out.push_str(" ; verge: outside"),
             None => {}
         }
         out.push('\n');

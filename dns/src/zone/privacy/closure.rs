@@ -39,6 +39,8 @@ pub(super) struct State<'z> {
     pub(super) why: Vec<Option<Rule>>,
     /// D15: the file holds signatures, so outsiders get all of it or nothing.
     is_signed: bool,
+    /// `[public] zones`: every record without a mark counts as marked.
+    is_published: bool,
     /// Public records beside the SOA; counted with [`State::nodes`].
     public: usize,
     /// Aliases that a mark keeps, but that lead to what is hidden.
@@ -74,8 +76,12 @@ pub(super) fn close<'z>(
     names: &'z HiddenNames<'z>,
 ) -> Closure<'z> {
     let by_apex = zones.iter().enumerate().map(|(index, zone)| (zone.apex.as_wire(), index)).collect();
-    let state =
-        |facts: &Facts| State { internal: facts.internal, is_signed: facts.is_signed, ..State::default() };
+    let state = |facts: &Facts| State {
+        internal: facts.internal,
+        is_signed: facts.is_signed,
+        is_published: facts.is_published,
+        ..State::default()
+    };
     let states = facts.iter().map(state).collect();
     let mut closure = Closure { zones, names, by_apex, states, worklist: VecDeque::new() };
     // Without a seed nothing follows: most sets of public zones end here. A DNAME may lead too far by itself.
@@ -255,8 +261,17 @@ impl<'z> Closure<'z> {
     }
 
     fn push_unmarked(&mut self, zone: usize, mut records: Vec<u32>) {
-        records.retain(|index| self.zones[zone].records[*index as usize].mark != Some(Mark::Public));
+        records.retain(|index| !self.is_published(zone, *index));
         self.push(zone, records, Rule::D7);
+    }
+
+    /// Whether the author, or the config, publishes this record on purpose.
+    fn is_published(&self, zone: usize, record: u32) -> bool {
+        match self.zones[zone].records[record as usize].mark {
+            Some(Mark::Public) => true,
+            Some(Mark::Internal) => false,
+            Some(Mark::Outside) | None => self.states[zone].is_published,
+        }
     }
 
     fn leave(&mut self, zone: usize, nodes: Vec<NodeId>, why: Rule) {

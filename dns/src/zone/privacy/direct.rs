@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::hints::{self, Stripped};
+use super::mention::{self, Mention};
 use super::names::HiddenNames;
 use super::{Rule, Rules};
 use crate::name::Name;
@@ -36,6 +37,14 @@ pub(super) struct Facts {
     pub(super) has_dname: bool,
     /// D15: somebody signed the file.
     pub(super) is_signed: bool,
+    /// `[public] zones` publishes the zone: every record counts as marked.
+    pub(super) is_published: bool,
+    /// Records that insiders do not get (`; verge: outside`), by rising index.
+    pub(super) outside_only: Vec<u32>,
+    /// Names and addresses in the texts of unmarked records, by rising index.
+    pub(super) mentions: Vec<(u32, Mention)>,
+    /// Registry texts of external-dns.
+    pub(super) registered: Vec<u32>,
 }
 
 /// A name in RDATA that may turn out to be a hidden target.
@@ -57,7 +66,9 @@ pub(super) fn facts(zone: &Zone, names: &HiddenNames<'_>, rules: &Rules) -> Fact
     if facts.internal.is_some() {
         return facts;
     }
-    let judge = Judge { names, rules, owners: names.reach_into(&zone.apex) };
+    facts.is_published = names.publishes(&zone.apex);
+    let owners = names.reach_into(&zone.apex);
+    let judge = Judge { names, rules, owners, is_published: facts.is_published };
     facts.is_signed = zone.records.iter().any(|record| is_of_signer(record.rtype));
     for (index, record) in (0..).zip(&zone.records) {
         judge.note(index, record, &mut facts);
@@ -76,6 +87,8 @@ struct Judge<'r> {
     rules: &'r Rules,
     /// Whether owners in this zone can be hidden by their name.
     owners: bool,
+    /// Whether what has no mark is published.
+    is_published: bool,
 }
 
 enum Verdict {
@@ -86,6 +99,9 @@ enum Verdict {
 
 impl Judge<'_> {
     fn note(&self, index: u32, record: &Record, facts: &mut Facts) {
+        if record.mark == Some(Mark::Outside) {
+            facts.outside_only.push(index);
+        }
         if record.rtype == Type::SOA {
             return self.note_soa(index, record, facts);
         }
@@ -98,7 +114,7 @@ impl Judge<'_> {
             Verdict::Stripped(rdata) => facts.stripped.push((index, rdata)),
             Verdict::Stays => {}
         }
-        if record.mark == Some(Mark::Public) {
+        if self.is_public(record) {
             facts.marked.push(index);
             // What a mark publishes stays; but whether it leads to an address decides about others (D6, D7).
             if matches!(record.rtype, Type::CNAME | Type::MX) {
@@ -108,6 +124,10 @@ impl Judge<'_> {
                 }
             }
             return;
+        }
+        facts.mentions.extend(mention::mentions(record).into_iter().map(|mention| (index, mention)));
+        if !mention::registered(record).is_empty() {
+            facts.registered.push(index);
         }
         if facts.documentation.is_none() && holds(record, address::is_documentation) {
             facts.documentation = Some(index);
@@ -127,7 +147,7 @@ impl Judge<'_> {
             (Role::Mailbox, name) => name.parent(),
         };
         facts.soa_names.extend(names.filter_map(name));
-        if !facts.is_signed || record.mark == Some(Mark::Public) {
+        if !facts.is_signed || self.is_public(record) {
             return;
         }
         match self.lead(index, record) {
@@ -137,12 +157,16 @@ impl Judge<'_> {
         }
     }
 
+    fn is_public(&self, record: &Record) -> bool {
+        record.mark == Some(Mark::Public) || (self.is_published && record.mark != Some(Mark::Internal))
+    }
+
     fn verdict(&self, record: &Record) -> Verdict {
         match record.mark {
             Some(Mark::Internal) => return Verdict::Hidden(Rule::Mark),
             // On purpose: no rule about this record or its owner holds against it.
-            Some(Mark::Public) => return Verdict::Stays,
-            None => {}
+            _ if self.is_public(record) => return Verdict::Stays,
+            _ => {}
         }
         if let Some(rule) = self.owner_rule(&record.owner) {
             return Verdict::Hidden(rule);

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::direct::{self, Facts};
+use super::mention::Mention;
 use super::names::{HiddenNames, ancestry};
 use super::{Divided, Rules, divide_judged};
 use crate::name::Name;
@@ -108,6 +109,12 @@ impl<'z> Apexes<'z> {
         if facts.internal.is_none() {
             let names = facts.references.iter().map(|lead| &lead.name).chain(&facts.soa_names);
             found.extend(names.filter_map(|name| self.holding(name)));
+            // D19: what is told of a text depends on the zones that it speaks of.
+            let in_texts = facts.mentions.iter().filter_map(|(_, mention)| match mention {
+                Mention::Name(name) => self.holding(name),
+                Mention::Net(_) => None,
+            });
+            found.extend(in_texts);
             // Marked records refer to nobody, but split hints and DNAMEs among them still lead somewhere.
             found.extend(facts.marked.iter().flat_map(|at| self.named(zone, *at as usize)));
             for &at in zone.order().others() {

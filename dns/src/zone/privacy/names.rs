@@ -10,13 +10,15 @@ use super::{Rule, Rules};
 use crate::name::{self, Name};
 use crate::zone::address;
 
-/// Suffixes that are never delegated in the public DNS (RFC 6762 §3, RFC 8375, ICANN's .internal; .lan and .corp by
-/// custom).
-const SPECIAL_USE: &[&str] = &["internal", "local", "lan", "home.arpa", "corp"];
+/// Suffixes that are never delegated in the public DNS (RFC 6762 §3 and appendix G, RFC 8375, ICANN's .internal;
+/// .localdomain by custom).
+const SPECIAL_USE: &[&str] =
+    &["internal", "local", "localdomain", "lan", "home", "home.arpa", "corp", "intranet", "private"];
 
 /// The hidden suffixes of one configuration, and its `private` prefixes.
 pub(super) struct HiddenNames<'r> {
-    suffixes: HashMap<Name, Rule>,
+    /// None for names in a zone that `[public] zones` publishes.
+    suffixes: HashMap<Name, Option<Rule>>,
     private: &'r [IpNet],
 }
 
@@ -26,13 +28,22 @@ impl<'r> HiddenNames<'r> {
         let reverse = private_reverse().map(|text| (fixed(&text), Rule::D11));
         let named = rules.internal_names.iter().map(|name| (name.clone(), Rule::InternalNames));
         let zones = rules.internal_zones.iter().map(|name| (name.clone(), Rule::D12));
-        Self { suffixes: special.chain(reverse).chain(named).chain(zones).collect(), private: &rules.private }
+        let hidden = special.chain(reverse).chain(named).chain(zones).map(|(name, rule)| (name, Some(rule)));
+        let public = rules.public_zones.iter().map(|name| (name.clone(), None));
+        Self { suffixes: hidden.chain(public).collect(), private: &rules.private }
     }
 
     /// The rule that hides this lower-case wire name, wherever it stands; none if none does.
     pub(super) fn rule(&self, wire: &[u8]) -> Option<Rule> {
-        let by_suffix = ancestry(wire).find_map(|suffix| self.suffixes.get(suffix).copied());
-        by_suffix.or_else(|| self.hidden_reverse(wire))
+        match ancestry(wire).find_map(|suffix| self.suffixes.get(suffix)) {
+            Some(rule) => *rule,
+            None => self.hidden_reverse(wire),
+        }
+    }
+
+    /// Whether `[public] zones` names this apex.
+    pub(super) fn publishes(&self, apex: &Name) -> bool {
+        matches!(self.suffixes.get(apex), Some(None))
     }
 
     /// Whether an owner in the zone of this apex can be hidden by its name although the apex is not.
@@ -126,7 +137,7 @@ fn decode_v6(wire: &[u8]) -> Option<IpNet> {
 }
 
 /// Whether all addresses of a prefix are hidden, as far as evenly spread ones show, both ends among them.
-fn is_hidden_whole(net: IpNet, private: &[IpNet]) -> bool {
+pub(super) fn is_hidden_whole(net: IpNet, private: &[IpNet]) -> bool {
     samples(net).all(|address| address::hidden(address, private).is_some())
 }
 
@@ -156,6 +167,7 @@ mod tests {
                 .to_vec(),
             internal_names: vec![Name::parse_absolute("int.example").unwrap()],
             internal_zones: vec![Name::parse_absolute("closed.example").unwrap()],
+            public_zones: vec![Name::parse_absolute("33.10.in-addr.arpa").unwrap()],
             unknown_zones: Vec::new(),
         };
         let name = Name::parse_absolute(text).unwrap();
@@ -174,6 +186,13 @@ mod tests {
             ("nas.home.arpa", Some(Rule::SpecialUse)),
             ("1.0.0.10.in-addr.arpa", Some(Rule::D11)),
             ("10.in-addr.arpa", Some(Rule::D11)),
+            ("33.10.in-addr.arpa", None),
+            ("1.0.33.10.in-addr.arpa", None),
+            ("34.10.in-addr.arpa", Some(Rule::D11)),
+            ("wiki.intranet", Some(Rule::SpecialUse)),
+            ("nas.home", Some(Rule::SpecialUse)),
+            ("box.localdomain", Some(Rule::SpecialUse)),
+            ("x.private", Some(Rule::SpecialUse)),
             ("15.172.in-addr.arpa", None),
             ("31.172.in-addr.arpa", Some(Rule::D11)),
             ("127.100.in-addr.arpa", Some(Rule::D11)),

@@ -9,7 +9,7 @@ use super::nodes::Nodes;
 use super::{Extent, Hidden, Rule, Selection};
 use crate::name::{self, Name};
 use crate::rtype::Type;
-use crate::zone::{Mark, Zone};
+use crate::zone::{Mark, Record, Zone};
 
 /// The public view of one zone, before it is known whether the zone may be served.
 pub(super) struct Outside {
@@ -35,10 +35,13 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, names: 
     if let Some(rule) = state.internal {
         return Outside { selection: None, hidden: all_hidden(zone, state, rule), soa: None };
     }
-    let is_hidden = |record: u32| state.why.get(record as usize).is_some_and(Option::is_some);
+    let spare_soa = spare_soa(zone, facts);
+    let is_hidden = |record: u32| {
+        Some(record) == spare_soa || state.why.get(record as usize).is_some_and(Option::is_some)
+    };
     let mut rewritten: Vec<_> = facts.stripped.iter().filter(|(at, _)| !is_hidden(*at)).cloned().collect();
     let mut hidden: Vec<_> = rewritten.iter().map(|(at, _)| part(*at, Rule::D3)).collect();
-    let soa = find_soa(zone, closure, names);
+    let soa = find_soa(zone, closure, names).filter(|_| !facts.is_published);
     if let Some((soa, rdata)) = soa.and_then(|soa| Some((soa, soa_outside(zone, state, soa)?))) {
         rewritten.push((soa.record, rdata));
     }
@@ -50,13 +53,22 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, names: 
     rewritten.sort_unstable_by_key(|(at, _)| *at);
     let gone = |record: u32| is_hidden(record) && !stand_ins.contains(&record);
     hidden.extend(reasons(state).filter(|hidden| gone(hidden.record)));
+    hidden.extend(spare_soa.map(|record| Hidden { record, why: Rule::Mark, extent: Extent::Record }));
     hidden.sort_unstable_by_key(|hidden| hidden.record);
-    let selection = if state.why.is_empty() {
+    let selection = if state.why.is_empty() && spare_soa.is_none() {
         Selection::without(0, |_| false, rewritten)
     } else {
         Selection::without(zone.records.len(), gone, rewritten)
     };
     Outside { selection: Some(selection), hidden, soa }
+}
+
+/// The SOA of the inside, if the outside has its own.
+fn spare_soa(zone: &Zone, facts: &Facts) -> Option<u32> {
+    let is_soa = |at: &u32| zone.records[*at as usize].rtype == Type::SOA;
+    facts.outside_only.iter().find(|at| is_soa(at))?;
+    let all = 0..u32::try_from(zone.records.len()).expect("a zone has fewer than 2^32 records");
+    all.into_iter().find(|at| is_soa(at) && zone.records[*at as usize].mark == Some(Mark::Internal))
 }
 
 fn part(record: u32, why: Rule) -> Hidden {
@@ -77,7 +89,10 @@ fn all_hidden(zone: &Zone, state: &State<'_>, rule: Rule) -> Vec<Hidden> {
 
 /// The SOA, if a name in it is hidden. RNAME is judged by its suffix and by the host behind its first label (D6).
 fn find_soa(zone: &Zone, closure: &Closure<'_>, names: &HiddenNames<'_>) -> Option<Soa> {
-    let at = zone.records.iter().position(|record| record.rtype == Type::SOA)?;
+    let is_soa = |record: &Record| record.rtype == Type::SOA;
+    // Beside a SOA for the outside, that of the inside is hidden as a whole.
+    let for_outside = |record: &Record| is_soa(record) && record.mark == Some(Mark::Outside);
+    let at = zone.records.iter().position(for_outside).or_else(|| zone.records.iter().position(is_soa))?;
     let record = &zone.records[at];
     if record.mark == Some(Mark::Public) {
         return None;

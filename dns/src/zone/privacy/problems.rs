@@ -4,21 +4,29 @@ use std::fmt;
 
 use super::closure::{Closure, State};
 use super::direct::{self, Facts};
+use super::names::HiddenNames;
 use super::nodes::{NONE, NodeId, Nodes};
 use super::outside::{self, Outside, Soa};
-use super::{Hidden, Rule};
+use super::{Hidden, Rule, Rules, shown};
 use crate::rdata;
 use crate::rtype::Type;
-use crate::zone::address::bears_addresses;
+use crate::zone::address::{self, bears_addresses};
 use crate::zone::{Mark, Problem, Record, Severity, Zone};
 
-pub(super) fn find(index: usize, facts: &Facts, closure: &Closure<'_>, outside: &Outside) -> Vec<Problem> {
+pub(super) fn find(
+    index: usize,
+    facts: &Facts,
+    closure: &Closure<'_>,
+    names: &HiddenNames<'_>,
+    rules: &Rules,
+    outside: &Outside,
+) -> Vec<Problem> {
     let zone = closure.zones[index];
     let state = closure.state(index);
     if facts.internal.is_some() {
         return marks_in_vain(zone).into_iter().collect();
     }
-    let mut found = Vec::new();
+    let mut found = Vec::from_iter(facts.is_published.then(|| published(zone, facts, rules)).flatten());
     match state.internal {
         Some(Rule::D15) => found.push(signed(zone, facts, state)),
         Some(_) => found.extend(without_servers(zone, state)),
@@ -27,10 +35,13 @@ pub(super) fn find(index: usize, facts: &Facts, closure: &Closure<'_>, outside: 
     if let Some(nodes) = state.nodes.as_ref().filter(|_| state.internal.is_none()) {
         let full = Full { zone, state, nodes };
         found.extend(full.last_mx());
-        found.extend(facts.marked.iter().filter_map(|at| full.shows_hidden_host(*at)));
+        let marked = facts.marked.iter().filter(|_| !facts.is_published);
+        found.extend(marked.filter_map(|at| full.shows_hidden_host(*at)));
     }
     if state.internal.is_none() {
+        found.extend(shown::find(index, facts, closure, names, rules, outside));
         found.extend(mark_only(zone, &outside.hidden));
+        found.extend(seen_by_nobody(zone, facts, &outside.hidden));
         found.extend(facts.documentation.map(|at| documentation(&zone.records[at as usize])));
     }
     found
@@ -40,7 +51,7 @@ pub(super) fn find(index: usize, facts: &Facts, closure: &Closure<'_>, outside: 
 const MAX_NAMED: usize = 3;
 
 /// Records as a message names them: `db.example.com. A (line 7)`.
-struct Named<'a>(Vec<&'a Record>);
+pub(super) struct Named<'a>(pub(super) Vec<&'a Record>);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,13 +177,46 @@ fn mark_only(zone: &Zone, hidden: &[Hidden]) -> Option<Problem> {
     ))
 }
 
+/// `[public] zones`: said so that nobody has to look into the config to see why.
+fn published(zone: &Zone, facts: &Facts, rules: &Rules) -> Option<Problem> {
+    let at = zone.records.iter().find(|record| record.rtype == Type::SOA)?.at;
+    let is_hidden = |at: &&u32| {
+        let record = &zone.records[**at as usize];
+        let addresses = address::addresses(record.rtype, &record.rdata);
+        addresses.into_iter().any(|address| address::hidden(address, &rules.private).is_some())
+    };
+    let addresses = facts.marked.iter().filter(is_hidden).count();
+    let message = format!(
+        "`[public] zones` publishes everything in {} on purpose; {addresses} of its records hold private addresses",
+        zone.apex
+    );
+    Some(Problem { severity: Severity::Note, code: "public-zone", at: Some(at), message, help: None })
+}
+
+/// `; verge: outside` takes a record from insiders, and another rule takes it from outsiders.
+fn seen_by_nobody(zone: &Zone, facts: &Facts, hidden: &[Hidden]) -> Option<Problem> {
+    let hidden = |at: &&u32| hidden.binary_search_by_key(*at, |hidden| hidden.record).is_ok();
+    let records: Vec<&Record> =
+        facts.outside_only.iter().filter(hidden).map(|at| &zone.records[*at as usize]).collect();
+    let at = records.first()?.at;
+    let message =
+        format!("nobody gets this: it is marked `; verge: outside`, and hidden outside: {}", Named(records));
+    Some(problem(
+        Severity::Warning,
+        Rule::Mark,
+        at,
+        message,
+        "`; verge: public` publishes a record to both sides",
+    ))
+}
+
 fn documentation(record: &Record) -> Problem {
     let message =
         format!("{} {} has a documentation address, which counts as public", record.owner, record.rtype);
     problem(Severity::Note, Rule::D1, record.at, message, "replace it before the zone goes live")
 }
 
-fn problem(
+pub(super) fn problem(
     severity: Severity,
     rule: Rule,
     at: crate::zone::Position,

@@ -2,7 +2,9 @@
 
 mod fixture;
 mod hosts;
+mod sides;
 mod targets;
+mod told;
 mod zones;
 
 use fixture::{check, name, read, rules};

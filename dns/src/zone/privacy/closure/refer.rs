@@ -6,7 +6,7 @@ use super::{Closure, Work};
 use crate::name::{MAX_NAME_OCTETS, Name};
 use crate::rdata;
 use crate::rtype::Type;
-use crate::zone::{MOST_FOLLOWED, Mark, Zone};
+use crate::zone::{MOST_FOLLOWED, Zone};
 
 /// A record that names something, and what it needs of the node that the name leads to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,10 +113,10 @@ impl Closure<'_> {
     }
 
     pub(super) fn betrays(&mut self, Referrer { zone, record, .. }: Referrer) {
-        let named = &self.zones[zone].records[record as usize];
-        self.worklist.push_back(match named.mark {
-            Some(Mark::Public) => Work::Fade { zone, record },
-            _ => Work::Hide { zone, record, why: closure_rule(named.rtype) },
+        let rtype = self.zones[zone].records[record as usize].rtype;
+        self.worklist.push_back(match self.is_published(zone, record) {
+            true => Work::Fade { zone, record },
+            false => Work::Hide { zone, record, why: closure_rule(rtype) },
         });
     }
 
@@ -172,6 +172,17 @@ impl Closure<'_> {
     /// Whether a name that no hidden suffix covers is a hidden target.
     pub(in super::super) fn is_hidden_target(&self, name: &Name) -> bool {
         self.is_lost_at_the_end(name, Needs::Addresses)
+    }
+
+    /// Whether the full tree has this very name, and outsiders get nothing of it.
+    pub(in super::super) fn is_hidden_name(&self, name: &Name) -> bool {
+        match self.end(name.clone()) {
+            End::At(zone, answering @ Answering::Own(id)) => {
+                let node = self.node(zone, id);
+                node.name == name.as_wire() && is_lost(node, needed(answering, Needs::Mail))
+            }
+            _ => false,
+        }
     }
 
     /// Whether the host of a mailbox is hidden.

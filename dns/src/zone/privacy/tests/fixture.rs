@@ -54,6 +54,7 @@ pub(super) fn record(content: &str, line: u32, apex: &Name) -> Record {
     let (content, mark) = match content.split_once(';').map(|(before, mark)| (before, mark.trim())) {
         Some((before, "verge: public")) => (before, Some(Mark::Public)),
         Some((before, "verge: internal")) => (before, Some(Mark::Internal)),
+        Some((before, "verge: outside")) => (before, Some(Mark::Outside)),
         _ => (content, None),
     };
     let mut words = content.splitn(3, ' ');
@@ -70,6 +71,7 @@ pub(super) fn rules() -> Rules {
         private: vec!["198.51.100.64/27".parse().unwrap()],
         internal_names: vec![name("int.example")],
         internal_zones: vec![name("closed.example")],
+        public_zones: vec![name("33.10.in-addr.arpa"), name("lab.home.arpa")],
         unknown_zones: vec![name("broken.example")],
     }
 }

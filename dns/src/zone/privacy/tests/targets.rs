@@ -63,7 +63,7 @@ fn d6_a_target_that_loses_all_its_addresses_is_hidden_whatever_else_it_owns() {
         to-marked CNAME marked | D6
         to-to-marked CNAME to-marked | D6
         lives AAAA fd00::1 | D1
-        lives A 192.0.2.9 | split
+        lives A 192.0.2.9
         to-lives CNAME lives
         mailonly MX 10 mx.elsewhere.
         to-mailonly CNAME mailonly

@@ -239,6 +239,10 @@ fn inside_internal_records_stand_in_for_public_ones() {
         app A 192.0.2.5 | split
         app CNAME db | D6
         db A 10.0.0.6 | D1
+        six AAAA 2001:db8::6 | split
+        six A 192.0.2.6
+        six AAAA fd00::6 | D1
+        six HTTPS 1 . ipv4hint=192.0.2.6 ipv6hint=2001:db8::6 | inside 1 . ipv4hint=192.0.2.6
         two A 10.0.0.7 ; verge: public | split
         two A 10.0.0.8 | D1
         one A 10.0.0.9 ; verge: public",
