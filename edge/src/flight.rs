@@ -43,6 +43,7 @@ use crate::origin::{Answered, Early, Origins};
 use crate::policy::Selecting;
 use crate::policy::encoding::Coding;
 use crate::site::key::Key;
+use crate::store::block::own_block;
 use crate::store::{Mode, Store, Ticket};
 use fill::encode::{Encoder, Room, Work};
 use fill::{Fill, Meant};
@@ -249,7 +250,7 @@ impl Flights {
         for work in pieces.iter().cloned().map(Work::Encode).chain([Work::End]) {
             encoded.extend_from_slice(&encoder.work(work).await?);
         }
-        Ok(Some(vec![encoded.freeze()]))
+        Ok(Some(vec![own_block(&[encoded.freeze()])]))
     }
 
     fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {

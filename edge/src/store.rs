@@ -11,6 +11,7 @@
 //! Invariant: heads, keys, bodies, the buffers of fills under way and what is read though no longer stored stay within
 //! the configured bytes.
 
+pub mod block;
 pub mod body;
 mod key_locks;
 pub mod memory;

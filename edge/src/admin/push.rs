@@ -26,6 +26,7 @@ use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
 use crate::policy::{Admit, Entry, admit};
 use crate::serve::{Edge, Found};
+use crate::store::block::own_block;
 use crate::store::{self, Object, Put, Scope, Share};
 
 /// Where the content belongs: an absolute URL.
@@ -183,11 +184,11 @@ async fn content(edge: &Edge, mut body: Incoming, limit: u64, share: &mut Share)
         std::hash::Hasher::write(&mut hasher, &data);
         open.extend_from_slice(&data);
         while open.len() >= PIECE_BYTES {
-            pieces.push(open.split_to(PIECE_BYTES).freeze());
+            pieces.push(own_block(&[open.split_to(PIECE_BYTES).freeze()]));
         }
     }
     if !open.is_empty() {
-        pieces.push(open.freeze());
+        pieces.push(own_block(&[open.freeze()]));
     }
     Ok(Content { pieces, length, hash: hasher.finish128().as_u128() })
 }

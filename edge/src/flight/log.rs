@@ -36,6 +36,7 @@ use tokio::time::Instant;
 
 use super::fill::Fill;
 use crate::clock::Clock;
+use crate::store::block::allocated;
 use crate::store::{LetGo, Object, Reading, Share};
 pub use ending::{BrokenOff, Unkept};
 use lag::{Lag, Standing};
@@ -443,9 +444,9 @@ impl State {
     }
 }
 
-/// A piece and what it costs beside its bytes, so that an origin that sends them one by one gains nothing.
+/// What a piece costs: its block, and what stands beside it, so that an origin that sends them one by one gains nothing.
 pub(super) fn cost(piece: &Bytes) -> u64 {
-    piece.len() as u64 + PIECE_BYTES
+    allocated(piece.len()) as u64 + PIECE_BYTES
 }
 
 /// One reader of a fill, counted from the moment it joins.

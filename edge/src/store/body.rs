@@ -15,12 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
+use super::block::allocated;
 use super::memory::{Budget, LetGo, Share};
 use super::object::Object;
 
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
 pub struct Body {
     bytes: u64,
+    /// What its blocks take of the memory.
+    allocated_bytes: u64,
     /// How many pieces it has.
     count: usize,
     budget: Arc<Budget>,
@@ -47,19 +50,34 @@ struct Holders {
 pub struct Gone;
 
 impl Body {
-    /// A body that the store does not list yet; `budget` answers for it when the store no longer does.
+    /// A body that the store does not list yet. Each piece is a block of its own ([`super::block::own_block`]): what
+    /// else a piece keeps in memory is not weighed. `budget` answers for it when the store no longer does.
     #[must_use]
     pub fn new(pieces: Vec<Bytes>, budget: &Arc<Budget>) -> Arc<Self> {
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let allocated_bytes = pieces.iter().map(|piece| allocated(piece.len()) as u64).sum();
         let (count, budget) = (pieces.len(), Arc::clone(budget));
         let holders = Holders { pieces: Some(pieces.into()), ..Holders::default() };
-        Arc::new_cyclic(|me| Self { bytes, count, budget, holders: holders.into(), me: me.clone() })
+        Arc::new_cyclic(|me| Self {
+            bytes,
+            allocated_bytes,
+            count,
+            budget,
+            holders: holders.into(),
+            me: me.clone(),
+        })
     }
 
     /// Bytes in it.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What its blocks take of the memory, as the allocator rounds them.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated_bytes
     }
 
     /// Pieces in it.
@@ -108,7 +126,7 @@ impl Body {
             *share = None;
             return;
         }
-        let share = share.get_or_insert_with(|| self.budget.owe(self.bytes));
+        let share = share.get_or_insert_with(|| self.budget.owe(self.allocated_bytes));
         if *fetches > 0 { share.withdraw() } else { share.offer(self.me.clone()) }
     }
 
@@ -222,7 +240,8 @@ mod tests {
     use crate::site::key::{Key, KeyRules};
     use crate::store::{Mode, Scope, Store};
 
-    const BYTES: u64 = 100_000;
+    /// A size that the allocator does not round.
+    const BYTES: u64 = 98_304;
 
     fn store() -> Store {
         Store::new(&Cache { memory_bytes: 1 << 20, eviction: Eviction::Lru, max_object_bytes: 1 << 20 })

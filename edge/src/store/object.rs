@@ -4,6 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::HeaderValue;
+
+use super::block::allocated;
 use super::body::Body;
 use super::purge::Epoch;
 use crate::policy::Entry;
@@ -31,28 +34,31 @@ impl Object {
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.
     pub(super) fn weight(&self, key: &Key) -> u32 {
-        let head: usize = self
-            .entry
-            .head
-            .headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
-            .sum();
+        let headers = &self.entry.head.headers;
+        let names: usize = headers.keys().map(|name| name.as_str().len() + NAME_BYTES).sum();
+        let values = allocated(headers.values().map(HeaderValue::len).sum());
+        let repeated = (headers.len() - headers.keys_len()) * REPEATED_FIELD_BYTES;
+        let head = names + values + repeated + allocated(headers.capacity() * FIELD_BYTES);
         let pieces = self.body.count() * PIECE_BYTES;
-        let bytes = self.body.bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
+        let bytes =
+            self.body.allocated_bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
         u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
     }
 }
 
 /// moka weighs in u32; in units of 64 bytes that reaches 256 GiB, and rounding costs less than a head.
 pub(super) const WEIGHT_UNIT_BYTES: u64 = 64;
-/// What the map of fields costs beside a name and a value: an entry of 104 bytes and up to two indices of 4.
+/// What the map has room for costs: an entry of 104 bytes and up to two indices of 4 each.
 const FIELD_BYTES: usize = 112;
+/// A name that is not a standard one has a block of its own, and the block's count.
+const NAME_BYTES: usize = 48;
+/// A second value of one name: an entry of 72 bytes in a list that grows by doubling.
+const REPEATED_FIELD_BYTES: usize = 144;
 /// `Bytes` and the block it shares.
 const PIECE_BYTES: usize = 64;
 /// moka's node and frequency sketch (some 250 bytes, measured), our structs, and what the allocator rounds up: with
 /// this, 100,000 objects of 1 KiB with six fields weigh what the process grows by (2,665 bytes each).
-const OBJECT_BYTES: usize = 768;
+const OBJECT_BYTES: usize = 480;
 
 /// The variants under one key, newest first; shared and immutable.
 #[derive(Debug, Clone, Default)]

@@ -235,7 +235,9 @@ async fn what_is_read_though_no_longer_stored_counts_until_its_memory_is_needed_
     let taken = async || rig.metric("verge_edge_fill_bytes ").await;
     soon("the fetch's readers being gone", async { while taken().await > 0 {} }).await;
     rig.purge("/a").await;
-    assert_eq!(taken().await, BODY_BYTES as u64);
+    // Its blocks count, which the allocator rounds up by a quarter at most.
+    let bytes = BODY_BYTES as u64;
+    assert!((bytes..=bytes + bytes / 4).contains(&taken().await));
     let got = rig.get("/other").await;
     assert_eq!(got.body.len(), BODY_BYTES / 2);
     assert_eq!(rig.dropped("let-go").await, 1);

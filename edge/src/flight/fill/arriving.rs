@@ -12,6 +12,7 @@ use crate::http::range::Part;
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
+use crate::store::block::own_block;
 
 /// A body that arrives.
 pub(super) struct Arriving {
@@ -52,9 +53,6 @@ pub(super) enum Broken {
     Encoder(io::Error),
 }
 
-/// A smaller piece would keep a read buffer of several times its size alive.
-const PINNING_BYTES: usize = 32 << 10;
-
 impl Arriving {
     /// All of it from the origin.
     pub(super) fn new(origin: OriginBody, metrics: &Metrics) -> Self {
@@ -92,16 +90,18 @@ impl Arriving {
         Some(self.origin.size_hint().exact()? + ours as u64)
     }
 
-    /// The next piece. One that is encoded may not be dropped before it is ready, unless no other will be asked for.
+    /// The next piece, in a block of its own: as it came it is a slice of the connection's read buffer, and would keep
+    /// all of that. One that is encoded may not be dropped before it is ready, unless no other will be asked for.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        match self.encoder.take() {
+        let next = match self.encoder.take() {
             None => self.next_as_it_came().await,
             Some(mut encoding) => {
                 let next = self.next_encoded(&mut encoding).await;
                 self.encoder = Some(encoding);
                 next
             }
-        }
+        };
+        next.map(|piece| piece.map(|piece| own_block(&[piece])))
     }
 
     /// Works until something comes out.
@@ -151,12 +151,8 @@ impl Arriving {
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(piece.len() as u64).ok_or(Broken::Length)?;
         }
-        Ok(unpinned(piece))
+        Ok(piece)
     }
-}
-
-fn unpinned(piece: Bytes) -> Bytes {
-    if piece.len() < PINNING_BYTES { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 impl fmt::Display for Broken {

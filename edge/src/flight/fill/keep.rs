@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::arriving::Arriving;
 use super::{NEARLY_BYTES, Task};
 use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
 use crate::flight::verdict::{Filling, Plan, Verdict, Why};
 use crate::policy::{Content, Entry};
+use crate::store::block::own_block;
 use crate::store::{Body, Object, Put};
 
 /// A response on its way into the store.
@@ -171,9 +172,9 @@ const FIRST_BYTES: u64 = 64 << 10;
 /// client would hold one for hours.
 const ENCODER_WAIT: Duration = Duration::from_secs(30);
 
-/// What a body of this length costs in memory as it comes in pieces.
+/// What a body of this length costs in memory as it comes in pieces, on average: blocks are rounded up by a quarter at most.
 fn with_blocks(length: u64) -> u64 {
-    length.saturating_add(length / 256).saturating_add(1 << 10)
+    length.saturating_add(length / 8).saturating_add(1 << 10)
 }
 
 /// Pieces smaller than this are joined before they are stored …
@@ -183,18 +184,19 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Runs of small pieces become one piece each.
 fn joined(pieces: &[Bytes]) -> Vec<Bytes> {
-    let mut out = Vec::new();
-    let mut run = BytesMut::new();
-    for piece in pieces {
-        if !run.is_empty() && (piece.len() >= SMALL_PIECE_BYTES || run.len() + piece.len() > PIECE_BYTES) {
-            out.push(std::mem::take(&mut run).freeze());
-        }
-        if piece.len() >= SMALL_PIECE_BYTES { out.push(piece.clone()) } else { run.extend_from_slice(piece) }
-    }
-    if !run.is_empty() {
-        out.push(run.freeze());
-    }
-    out
+    let mut run_bytes = 0;
+    let runs = pieces.chunk_by(|before, piece| {
+        let small = before.len() < SMALL_PIECE_BYTES && piece.len() < SMALL_PIECE_BYTES;
+        run_bytes = if small { run_bytes + before.len() } else { 0 };
+        let fits = small && run_bytes + piece.len() <= PIECE_BYTES;
+        run_bytes = if fits { run_bytes } else { 0 };
+        fits
+    });
+    runs.map(|run| match run {
+        [piece] => piece.clone(),
+        run => own_block(run),
+    })
+    .collect()
 }
 
 #[cfg(test)]

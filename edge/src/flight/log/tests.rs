@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{Body, Budget};
 
+/// What a piece of 1,000 bytes costs: a block of 1,024, and what stands beside it.
+const COST: u64 = 1_024 + PIECE_BYTES;
+
 /// A log with memory enough.
 fn log() -> Log {
     Log::new(Budget::new(u64::MAX).share())
@@ -151,7 +154,7 @@ async fn readers_that_are_all_slow_are_left_alone() {
 
 #[tokio::test]
 async fn what_is_held_is_covered_by_its_share_or_is_one_piece() {
-    let budget = Budget::new(3 * (1000 + PIECE_BYTES));
+    let budget = Budget::new(3 * COST);
     let log = Log::new(budget.share());
     let (bell, clock) = (Arc::new(Bell::default()), Clock::system());
     let reader = log.enter().unwrap();
@@ -162,16 +165,16 @@ async fn what_is_held_is_covered_by_its_share_or_is_one_piece() {
     }
     assert!(!log.reserve(cost(&piece)));
     log.slide(Unkept::TooBig);
-    assert_eq!(budget.taken_bytes(), 3 * (1000 + PIECE_BYTES), "it holds what it held");
+    assert_eq!(budget.taken_bytes(), 3 * COST, "it holds what it held");
     log.push(piece.clone());
     assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "the fourth is not covered");
     for left in [3, 2, 1, 0] {
         assert!(read(&log, reader).is_ready());
-        assert_eq!(budget.taken_bytes(), left * (1000 + PIECE_BYTES));
+        assert_eq!(budget.taken_bytes(), left * COST);
         assert_eq!(has_room(&log, &bell, &clock).await, (true, 0), "what went made room for it");
     }
     let mut others = budget.share();
-    assert!(others.grow(3 * (1000 + PIECE_BYTES)));
+    assert!(others.grow(3 * COST));
     log.push(piece.clone());
     assert_eq!(has_room(&log, &bell, &clock).await, (false, 0), "one at a time");
     assert!(read(&log, reader).is_ready());
@@ -179,7 +182,7 @@ async fn what_is_held_is_covered_by_its_share_or_is_one_piece() {
     drop(others);
     log.push(piece);
     log.end();
-    assert_eq!(budget.taken_bytes(), 1000 + PIECE_BYTES, "until it is read");
+    assert_eq!(budget.taken_bytes(), COST, "until it is read");
     log.leave(reader);
     assert_eq!(budget.taken_bytes(), 0);
 }
@@ -223,11 +226,11 @@ fn readers_go_on_from_what_is_stored_where_they_are() {
     let pieces = ["abcd", "efgh"].map(|piece| Bytes::from_static(piece.as_bytes()));
     let object = crate::store::testing::object(Body::new(pieces.into(), &budget));
     log.end_stored(Arc::clone(&object));
-    // Nobody lists it, so the readers' part is all there is.
-    assert_eq!(budget.taken_bytes(), 8);
+    // Nobody lists it, so the readers' part is all there is: two blocks, and the smallest is 16 bytes.
+    assert_eq!(budget.taken_bytes(), 32);
     let texts: Vec<String> = readers[..3].iter().map(|reader| text(*reader)).collect();
     assert_eq!(texts, ["abcdefgh", "cdefgh", "fgh"]);
-    assert_eq!(budget.taken_bytes(), 8, "one is left");
+    assert_eq!(budget.taken_bytes(), 32, "one is left");
     assert_eq!(budget.make_room(1 << 20), 0, "that is less than half");
     assert_eq!(LetGo::let_go(&*object.body), 1);
     assert_eq!(budget.taken_bytes(), 0);
