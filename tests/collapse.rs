@@ -86,12 +86,12 @@ async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
     Some(frame.into_data().unwrap_or_default())
 }
 
-async fn start_edge(origin: SocketAddr) -> verge_edge::serve::Running {
+async fn start_edge(origin: SocketAddr) -> verge_edge::run::Running {
     let text = format!(
         "listen = [\"127.0.0.1:0\"]\n[cache]\nmemory = \"16MiB\"\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{origin}\"]\n"
     );
     let config = verge_edge::config::parse(&text, Path::new("."), Path::new("edge.toml")).unwrap();
-    verge_edge::serve::start(config).await.unwrap()
+    verge_edge::run::start(config).await.unwrap()
 }
 
 /// An origin that sends half of its answer and the rest when it is released.

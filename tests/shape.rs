@@ -36,20 +36,20 @@ const DNS: Unit = Unit {
 
 const EDGE: Unit = Unit {
     folder: "edge",
-    cores: &["http", "pace", "policy", "site"],
+    cores: &["decide", "http", "pace", "policy", "site"],
     shell: &[
-        "admin", "clock", "command", "config", "flight", "lib", "log", "main", "metrics", "origin", "serve",
-        "store", "watch",
+        "admin", "cache", "clock", "command", "config", "draining", "flight", "lib", "log", "main",
+        "metrics", "origin", "run", "serve", "store", "watch",
     ],
     inner: &[
         "admin/rate",
         "flight/log/lag",
-        "serve/gate/chunked",
-        "serve/gate/framing",
-        "serve/gate/head",
-        "serve/gate/interim",
-        "serve/gate/refusal",
-        "serve/gate/text",
+        "serve/h1/gate/chunked",
+        "serve/h1/gate/framing",
+        "serve/h1/gate/head",
+        "serve/h1/gate/interim",
+        "serve/h1/gate/refusal",
+        "serve/h1/gate/text",
         "store/purge/marks",
     ],
 };
@@ -144,19 +144,19 @@ fn the_inner_wall_tells_neighbours_that_decide_from_those_that_act() {
         let file = source(&EDGE).join(file);
         assert_eq!(is_of_the_shell(&EDGE, inner, &file, path), expected, "{path} in {}", file.display());
     };
-    let framing = |path, expected| check("serve/gate/framing", "serve/gate/framing.rs", path, expected);
+    let framing = |path, expected| check("serve/h1/gate/framing", "serve/h1/gate/framing.rs", path, expected);
     framing("super::head::read", false);
     framing("super::turn::Shared", true);
     framing("super::Gate", true);
-    framing("crate::serve::gate::linger::Linger", true);
+    framing("crate::serve::h1::gate::linger::Linger", true);
     framing("crate::serve::handler::Edge", true);
     framing("crate::store::Store", true);
     framing("tokio::io::AsyncRead", true);
     framing("bytes::Bytes", false);
-    let fields = |path, expected| check("serve/gate/head", "serve/gate/head/fields.rs", path, expected);
+    let fields = |path, expected| check("serve/h1/gate/head", "serve/h1/gate/head/fields.rs", path, expected);
     fields("super::target::Target", false);
-    fields("crate::serve::gate::text::run", false);
-    fields("crate::serve::gate::turn::Turns", true);
+    fields("crate::serve::h1::gate::text::run", false);
+    fields("crate::serve::h1::gate::turn::Turns", true);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use verge_edge::serve::gate::framing::{Framing, Stop};
+use verge_edge::serve::h1::gate::framing::{Framing, Stop};
 
 /// Heads read in one round.
 const ROUNDS: u32 = 20_000;

@@ -42,8 +42,9 @@ pub use explain::{ExplainRequest, Explained, Variant};
 pub use purge::{PurgeRequest, Purged};
 pub use token::Token;
 
+use crate::cache::Cache;
+use crate::draining::Draining;
 use crate::metrics::Asked;
-use crate::serve::Edge;
 use rate::Bucket;
 
 /// The listener's task.
@@ -53,10 +54,14 @@ pub(crate) struct Running {
     connections: TaskTracker,
 }
 
-struct Admin {
-    edge: Arc<Edge>,
+/// What answers the operator.
+pub(crate) struct Admin {
+    cache: Arc<Cache>,
     token: Token,
     purges: Mutex<Bucket>,
+    /// A push that brings no byte for so long is given up.
+    stall_timeout: Duration,
+    draining: Draining,
 }
 
 /// Operators and scrapers; more wait.
@@ -71,15 +76,10 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until it is stopped.
-pub(crate) fn run(
-    listener: TcpListener,
-    token: Token,
-    purges_per_minute: NonZeroU32,
-    edge: Arc<Edge>,
-) -> Running {
+pub(crate) fn run(listener: TcpListener, admin: Admin) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
-    let admin = Arc::new(Admin { edge, token, purges: Mutex::new(Bucket::new(purges_per_minute)) });
+    let admin = Arc::new(admin);
     running.connections.spawn(async move {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -161,26 +161,36 @@ impl Refused {
 }
 
 impl Admin {
+    pub(crate) fn new(
+        cache: Arc<Cache>,
+        token: Token,
+        purges_per_minute: NonZeroU32,
+        stall_timeout: Duration,
+        draining: Draining,
+    ) -> Self {
+        Self { cache, token, purges: Mutex::new(Bucket::new(purges_per_minute)), stall_timeout, draining }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let authorized = self.token.is_in(request.headers());
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => {
-                let text = self.edge.metrics.render(&self.edge.store.size());
+                let text = self.cache.metrics.render(&self.cache.store.size());
                 typed(StatusCode::OK, "text/plain; version=1.0.0; charset=utf-8", text)
             }
             (&Method::GET, "/healthz") => plain(StatusCode::OK, "alive"),
-            (&Method::GET, "/readyz") if self.edge.draining.load(Ordering::Acquire) => {
+            (&Method::GET, "/readyz") if self.draining.has_begun() => {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
             (_, "/purge" | "/explain" | "/push") if !authorized => {
-                self.edge.metrics.asked(Asked::Unauthorized);
+                self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
-            (&Method::PUT, "/push") => json(push::push(&self.edge, request).await),
+            (&Method::PUT, "/push") => json(push::push(&self.cache, request, self.stall_timeout).await),
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
-                Ok(body) => json(explain::explain(&self.edge, &body)),
+                Ok(body) => json(explain::explain(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
             (&Method::POST, "/purge") => match self.purge_allowed() {
@@ -197,16 +207,16 @@ impl Admin {
     /// Each wide purge makes every stored response be compared once more, and each one may send its clients to the
     /// origins: a script that runs wild must not do that all day.
     fn purge_allowed(&self) -> Result<(), Duration> {
-        let taken = self.purges.lock().unwrap_or_else(PoisonError::into_inner).take(self.edge.clock.now());
+        let taken = self.purges.lock().unwrap_or_else(PoisonError::into_inner).take(self.cache.clock.now());
         taken.inspect_err(|wait| {
-            self.edge.metrics.asked(Asked::TooManyPurges);
+            self.cache.metrics.asked(Asked::TooManyPurges);
             tracing::warn!(target: "verge_edge::purge", ?wait, "purges beyond `purges_per_minute`");
         })
     }
 
     async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {
         match whole(body).await {
-            Ok(body) => json(purge::purge(&self.edge, &body)),
+            Ok(body) => json(purge::purge(&self.cache, &body)),
             Err(refused) => json::<()>(Err(refused)),
         }
     }

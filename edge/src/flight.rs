@@ -6,8 +6,8 @@
 //!                └─ apart: as lead, but nobody follows
 //! ```
 //!
-//! The response's head decides whether others may share it: they ask [`policy::reuse`](fn@crate::policy::reuse) about the
-//! entry that is filling, as about a stored one, and fetch for themselves at once if it says no.
+//! Here requests wait and are woken, and memory is accounted for; who may wait for what, and whom it answers, is decided
+//! by [`crate::decide`].
 //!
 //! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
 //! Invariant: a reader that is slow costs the memory what the budget has, and another reader two seconds and a quarter of
@@ -18,7 +18,6 @@ mod fill;
 pub mod log;
 mod marker;
 mod table;
-mod terms;
 mod verdict;
 
 use std::io;
@@ -31,25 +30,24 @@ use http::{HeaderMap, Version};
 
 pub use fill::INTERRUPTED;
 pub use log::Reader;
-pub use terms::{Cause, Credentials, Terms};
-pub use verdict::{Cut, Filling, Own, Plan, StandIn, Verdict, Why};
+pub use verdict::{Cut, Filling, Own, Verdict};
 
 use crate::clock::Clock;
 use crate::config::Site;
+use crate::decide::share::{Likeness, Seeker};
+use crate::decide::terms::Moments;
+use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
 use crate::http::head::RequestHead;
-use crate::http::range::{Part, Spec};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SiteMetrics};
 use crate::origin::{Answered, Early, Origins};
-use crate::policy::Selecting;
 use crate::policy::encoding::Coding;
 use crate::site::key::Key;
 use crate::store::block::own_block;
-use crate::store::{Mode, Store, Ticket};
+use crate::store::{Mode, Object, Store, Ticket};
+use fill::Fill;
 use fill::encode::{Encoder, Room, Work};
-use fill::{Fill, Meant};
 use marker::{Apart, Markers};
-use table::{Joined, Seeker, Table};
-use terms::Moments;
+use table::{Joined, Table};
 
 /// Every fetch under way.
 #[derive(Debug)]
@@ -76,7 +74,12 @@ pub struct FetchSite {
     pub site: Arc<Site>,
     /// Where to fetch from.
     pub origins: Origins,
+    /// What is counted for it.
+    pub metrics: SiteMetrics,
 }
+
+/// What to ask an origin, about stored objects.
+pub type Plan = crate::decide::Plan<Arc<Object>>;
 
 /// Everything a fetch needs, owned by its task.
 #[derive(Debug, Clone)]
@@ -86,7 +89,7 @@ pub struct Fetch {
     /// Where the response will be stored.
     pub key: Key,
     /// The request that caused it.
-    pub request: RequestHead,
+    pub request: Arc<RequestHead>,
     /// When that arrived, and whose it is.
     pub cause: Cause,
     /// Its client, for `X-Forwarded-For`.
@@ -110,41 +113,8 @@ pub struct Participation {
     pub role: Role,
     /// Whether the fetch is as good as the request's own: begun after it arrived, and for one like it.
     pub standing: Standing,
-}
-
-/// How far a fetch stands for that which a request would have caused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It is as good as that.
-    AsOwn,
-    /// It began before, or for somebody else.
-    Another,
-}
-
-/// Whether a request caused the fetch that answers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It did.
-    Leader,
-    /// Another one did.
-    Follower,
-}
-
-/// Whose fetch a request may follow.
-#[derive(Debug, Clone)]
-pub enum Company {
-    /// Any for its key.
-    Any,
-    /// One that a request with the same selecting fields caused: the key's responses are known to vary.
-    Alike(Selecting),
-    /// One that fetches these slices.
-    Slice(Part),
-    /// One for this range, or for a whole that will soon be there.
-    Range(Spec),
-    /// One under way for the whole that will soon be at this byte.
-    Passing(u64),
-    /// None.
-    Alone,
+    /// How much the request is like the one that caused the fetch.
+    pub likeness: Likeness,
 }
 
 impl Flights {
@@ -185,7 +155,8 @@ impl Flights {
         let is_void = role == Role::Follower && self.is_purged(reader.fill(), fetch);
         let as_own = role == Role::Leader || Terms::LikeSince.allow(&reader.fill().cause, &fetch.cause);
         let standing = if as_own { Standing::AsOwn } else { Standing::Another };
-        (!is_void).then_some(Participation { verdict, reader, role, standing })
+        let likeness = Likeness::of(&reader.fill().request, &fetch.request);
+        (!is_void).then_some(Participation { verdict, reader, role, standing, likeness })
     }
 
     /// Waits for the verdict of another's fetch. If that takes too long, one of those who wait asks once more, and all
@@ -215,10 +186,17 @@ impl Flights {
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
     pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Participation {
-        let reader = Fill::start(Meant::ForAll, fetch.cause.clone(), ticket, self.store.fills().share());
+        let reader =
+            Fill::start(Meant::ForAll, &fetch, fetch.cause.clone(), ticket, self.store.fills().share());
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
-        Participation { verdict, reader, role: Role::Leader, standing: Standing::AsOwn }
+        Participation {
+            verdict,
+            reader,
+            role: Role::Leader,
+            standing: Standing::AsOwn,
+            likeness: Likeness::Twin,
+        }
     }
 
     /// Fetches without anyone waiting, unless a fetch for the key is under way, or one failed a moment ago: nobody is
@@ -260,12 +238,13 @@ impl Flights {
 
     fn list(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
-        self.table.join(&Seeker { fetch, company, terms }, |meant| self.start(fetch, meant), is_void)
+        let seeker = Seeker { request: &fetch.request, cause: &fetch.cause, company, terms };
+        self.table.join(&fetch.key, &seeker, |meant| self.start(fetch, meant), is_void)
     }
 
     fn start(&self, fetch: &Fetch, meant: Meant) -> Reader {
         let cause = Cause { at: self.moments.next(), ..fetch.cause.clone() };
-        Fill::start(meant, cause, self.store.begin(), self.store.fills().share())
+        Fill::start(meant, fetch, cause, self.store.begin(), self.store.fills().share())
     }
 
     fn is_purged(&self, fill: &Fill, fetch: &Fetch) -> bool {

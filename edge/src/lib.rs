@@ -15,8 +15,11 @@
 //! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
 
 pub mod admin;
+mod cache;
 pub mod clock;
 pub mod config;
+pub mod decide;
+mod draining;
 pub mod flight;
 pub mod http;
 pub mod log;
@@ -24,6 +27,7 @@ pub mod metrics;
 pub mod origin;
 pub mod pace;
 pub mod policy;
+pub mod run;
 pub mod serve;
 pub mod site;
 pub mod store;

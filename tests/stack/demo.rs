@@ -54,7 +54,7 @@ pub struct Demo {
     /// The name server.
     pub dns: verge_dns::serve::Running,
     /// Two edges, each with its own cache.
-    pub edges: Vec<verge_edge::serve::Running>,
+    pub edges: Vec<verge_edge::run::Running>,
     /// What the edges fetch from.
     pub origin: Origin,
     /// Holds the files that the units make, such as their admin tokens.
@@ -156,13 +156,13 @@ async fn start_edge(
     edge: Edge,
     origin: &Origin,
     folder: &Path,
-) -> Result<verge_edge::serve::Running, StartError> {
+) -> Result<verge_edge::run::Running, StartError> {
     let text = edge_config(options, edge, origin.address());
     let folder = folder.join(edge.name);
     std::fs::create_dir(&folder).map_err(StartError::Folder)?;
     let config = verge_edge::config::parse(&text, &folder, Path::new("the demo's edge.toml"))
         .map_err(boxed(edge.name))?;
-    verge_edge::serve::start(config).await.map_err(boxed(edge.name))
+    verge_edge::run::start(config).await.map_err(boxed(edge.name))
 }
 
 fn dns_config(options: &Options) -> String {

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use verge_edge::serve::gate::framing::{Framing, Stop};
-use verge_edge::serve::gate::head::{self, Reading};
+use verge_edge::serve::h1::gate::framing::{Framing, Stop};
+use verge_edge::serve::h1::gate::head::{self, Reading};
 
 const MAX_HEAD_BYTES: usize = 1024;
 

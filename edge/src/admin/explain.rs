@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use super::purge::found;
+use crate::cache::{Cache, Found};
 use crate::http::path;
 use crate::policy::freshness::WhenStale;
 use crate::policy::{self, Content, Forward, Reuse};
-use crate::serve::{Edge, Found};
 use crate::site::key::ingredients;
 use crate::site::rules::SetCookie;
 use crate::site::tags;
@@ -89,12 +89,12 @@ pub struct Variant {
     pub epoch: u64,
 }
 
-pub(super) fn explain(edge: &Edge, body: &[u8]) -> Result<Explained, Refused> {
+pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
-    let Found { request, site, key } = found(edge, &asked.url, fields(&asked)?)?;
-    let now = edge.clock.now();
-    let variants = edge.store.get(&key, site.index);
+    let Found { request, site, key } = found(cache, &asked.url, fields(&asked)?)?;
+    let now = cache.clock.now();
+    let variants = cache.store.get(&key, site.index);
     let rules = &site.site.rules;
     let reuse = policy::reuse(&request, &variants.entries(), rules, now);
     let elsewhere = site
@@ -118,7 +118,7 @@ pub(super) fn explain(edge: &Edge, body: &[u8]) -> Result<Explained, Refused> {
             Some(location) => format!("the site sends it to {}", text(&location)),
             None => because(&reuse),
         },
-        epoch: edge.store.epoch(),
+        epoch: cache.store.epoch(),
         variants: variants.iter().enumerate().map(shown).collect(),
     })
 }

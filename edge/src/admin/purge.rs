@@ -16,9 +16,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
+use crate::cache::{Cache, Found};
 use crate::http::head::RequestHead;
 use crate::metrics::Asked;
-use crate::serve::{Edge, Found};
 use crate::site::key::{KeyRules, key};
 use crate::site::tags;
 use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
@@ -63,27 +63,27 @@ impl fmt::Display for Purged {
     }
 }
 
-pub(super) fn purge(edge: &Edge, body: &[u8]) -> Result<Purged, Refused> {
+pub(super) fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused> {
     let asked: PurgeRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}} or {ONE_OF}: {error}")))?;
-    let scope = scope(edge, &asked)?;
+    let scope = scope(cache, &asked)?;
     let mode = if asked.soft { Mode::Soft } else { Mode::Hard };
-    let purged = edge.store.purge(&scope, mode, edge.clock.now());
-    edge.metrics.asked(Asked::Purged);
+    let purged = cache.store.purge(&scope, mode, cache.clock.now());
+    cache.metrics.asked(Asked::Purged);
     tracing::info!(target: "verge_edge::purge", ?asked, ?purged, "purged");
     Ok(Purged { purged })
 }
 
 const ONE_OF: &str = "one of `url`, `prefix`, `tag` (with or without `site`), `site`, `all`";
 
-fn scope(edge: &Edge, asked: &PurgeRequest) -> Result<Scope, Refused> {
+fn scope(cache: &Cache, asked: &PurgeRequest) -> Result<Scope, Refused> {
     match asked {
         PurgeRequest { url: Some(url), prefix: None, tag: None, site: None, all: false, .. } => {
-            let Found { site, key, .. } = found(edge, url, HeaderMap::new())?;
+            let Found { site, key, .. } = found(cache, url, HeaderMap::new())?;
             Ok(Scope::of(key, &site.site.key))
         }
         PurgeRequest { url: None, prefix: Some(prefix), tag: None, site: None, all: false, .. } => {
-            let found = found(edge, prefix, HeaderMap::new())?;
+            let found = found(cache, prefix, HeaderMap::new())?;
             // All of the query, whatever the site leaves of it in its keys.
             let prefix = key(&found.request, &KeyRules::default()).url();
             if prefix.len() > MAX_PREFIX_BYTES {
@@ -96,11 +96,11 @@ fn scope(edge: &Edge, asked: &PurgeRequest) -> Result<Scope, Refused> {
                 let sentence = format!("a tag has 1 to {} bytes", tags::MAX_TAG_BYTES);
                 return Err(Refused::bad(sentence));
             }
-            let site = site.as_deref().map(|site| site_index(edge, site)).transpose()?;
+            let site = site.as_deref().map(|site| site_index(cache, site)).transpose()?;
             Ok(Scope::Tag { tag: tag.clone(), site })
         }
         PurgeRequest { url: None, prefix: None, tag: None, site: Some(site), all: false, .. } => {
-            Ok(Scope::Site(site_index(edge, site)?))
+            Ok(Scope::Site(site_index(cache, site)?))
         }
         PurgeRequest { url: None, prefix: None, tag: None, site: None, all: true, .. } => Ok(Scope::All),
         _ => Err(Refused::bad(format!("a purge needs {ONE_OF}"))),
@@ -108,19 +108,19 @@ fn scope(edge: &Edge, asked: &PurgeRequest) -> Result<Scope, Refused> {
 }
 
 /// The request that a URL stands for, its site and its key.
-pub(super) fn found(edge: &Edge, url: &str, mut headers: HeaderMap) -> Result<Found, Refused> {
+pub(super) fn found(cache: &Cache, url: &str, mut headers: HeaderMap) -> Result<Found, Refused> {
     let absolute = |uri: &Uri| uri.scheme().is_some() && uri.authority().is_some();
     let uri = url.parse().ok().filter(absolute);
     let uri = uri.ok_or_else(|| Refused::bad("the url is not absolute: write http://host/path".into()))?;
     let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     headers.extend(host.map(|host| (header::HOST, host)));
     let none = || Refused { status: StatusCode::NOT_FOUND, sentence: "no site here has that host".into() };
-    edge.find(RequestHead { method: Method::GET, uri, headers }).ok_or_else(none)
+    cache.find(RequestHead { method: Method::GET, uri, headers }).ok_or_else(none)
 }
 
 /// By name, or by one of its hosts as configured.
-pub(super) fn site_index(edge: &Edge, name: &str) -> Result<usize, Refused> {
-    let sites = edge.sites.all();
+pub(super) fn site_index(cache: &Cache, name: &str) -> Result<usize, Refused> {
+    let sites = cache.sites.all();
     let is_it = |host: &crate::config::HostPattern| host.to_string().eq_ignore_ascii_case(name);
     sites.iter().position(|site| site.name == name || site.hosts.iter().any(is_it)).ok_or_else(|| {
         let names: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();

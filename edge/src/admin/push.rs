@@ -9,6 +9,7 @@
 //! behind the memory: after a restart, push again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
@@ -20,12 +21,12 @@ use tokio::time::timeout;
 
 use super::Refused;
 use super::purge::found;
+use crate::cache::{Cache, Found};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::Asked;
 use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
 use crate::policy::{Admit, Entry, admit};
-use crate::serve::{Edge, Found};
 use crate::store::block::own_block;
 use crate::store::{self, Object, Put, Scope, Share};
 
@@ -47,21 +48,25 @@ pub struct Pushed {
     pub encoded: Vec<(String, u64)>,
 }
 
-pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Pushed, Refused> {
+pub(super) async fn push(
+    cache: &Cache,
+    request: Request<Incoming>,
+    stall_timeout: Duration,
+) -> Result<Pushed, Refused> {
     let (parts, body) = request.into_parts();
     let url = parts.headers.get(&URL).and_then(|url| url.to_str().ok());
     let url =
         url.ok_or_else(|| Refused::bad("write where it belongs: Verge-URL: http://host/path".into()))?;
-    let Found { request, site, key } = found(edge, url, HeaderMap::new())?;
+    let Found { request, site, key } = found(cache, url, HeaderMap::new())?;
     let limit = site.site.max_object_bytes;
     if body.size_hint().lower() > limit {
         return Err(too_big(limit));
     }
-    let ticket = edge.store.begin();
-    let mut share = edge.store.fills().share();
-    let content = content(edge, body, limit, &mut share).await?;
+    let ticket = cache.store.begin();
+    let mut share = cache.store.fills().share();
+    let content = content(body, limit, stall_timeout, &mut share).await?;
     let head = ResponseHead { status: StatusCode::OK, headers: head(&parts.headers, &content)? };
-    let now = edge.clock.now();
+    let now = cache.clock.now();
     let lifetime = match admit(&request, &head, now, &site.site.rules, now) {
         Admit::Keep(lifetime) => lifetime,
         Admit::Leave(why) => {
@@ -73,27 +78,27 @@ pub(super) async fn push(edge: &Edge, request: Request<Incoming>) -> Result<Push
     let etag = head.headers.get(header::ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
     let mut pushed =
         Pushed { bytes: content.length, etag: etag.unwrap_or_default(), fresh_secs, encoded: Vec::new() };
-    let forms = forms(edge, url, Form { request, head, content }, &mut share).await?;
+    let forms = forms(cache, url, Form { request, head, content }, &mut share).await?;
     let codings = forms.iter().filter_map(|form| Some((form.coding()?, form.content.length)));
     pushed.encoded.extend(codings);
     let purged = || Refused { status: StatusCode::CONFLICT, sentence: "a purge came meanwhile".into() };
     let scope = Scope::Key(key.clone());
     let tags = &forms[0].head.headers;
-    let ticket = edge.store.supersede(&ticket, &scope, &key, site.index, tags, now).ok_or_else(purged)?;
+    let ticket = cache.store.supersede(&ticket, &scope, &key, site.index, tags, now).ok_or_else(purged)?;
     let object = |Form { request, head, content }: Form| {
         let entry = Entry::new(&request, &head, lifetime.clone(), now, now, Some(content.length));
-        let body = store::Body::new(content.pieces, edge.store.fills());
+        let body = store::Body::new(content.pieces, cache.store.fills());
         Arc::new(Object { entry, body, site: site.index, epoch: ticket.epoch() })
     };
     let objects: Vec<_> = forms.into_iter().map(object).collect();
-    if edge.store.put_alone(&key, &objects, &ticket) == Put::Purged {
+    if cache.store.put_alone(&key, &objects, &ticket) == Put::Purged {
         return Err(purged());
     }
-    if !edge.store.holds(&key) {
+    if !cache.store.holds(&key) {
         let sentence = "the memory is full of what is asked for more often".into();
         return Err(Refused { status: StatusCode::INSUFFICIENT_STORAGE, sentence });
     }
-    edge.metrics.asked(Asked::Pushed);
+    cache.metrics.asked(Asked::Pushed);
     tracing::info!(target: "verge_edge::push", url, ?pushed, "pushed");
     Ok(pushed)
 }
@@ -113,12 +118,12 @@ impl Form {
 }
 
 /// As it came, first, and in each coding into which the site would have put it while it was fetched.
-async fn forms(edge: &Edge, url: &str, plain: Form, share: &mut Share) -> Result<Vec<Form>, Refused> {
+async fn forms(cache: &Cache, url: &str, plain: Form, share: &mut Share) -> Result<Vec<Form>, Refused> {
     let mut forms = vec![plain];
-    let Found { site, key, .. } = found(edge, url, HeaderMap::new())?;
+    let Found { site, key, .. } = found(cache, url, HeaderMap::new())?;
     for coding in &site.site.compress {
         let accepts = (header::ACCEPT_ENCODING, HeaderValue::from_static(coding.as_str()));
-        let of_client = found(edge, url, HeaderMap::from_iter([accepts]))?;
+        let of_client = found(cache, url, HeaderMap::from_iter([accepts]))?;
         let Form { head, content, .. } = &forms[0];
         let length = Some(content.length);
         let is_chosen = encoding::chosen(&of_client.request.headers, head, &[*coding], length).is_some();
@@ -126,7 +131,7 @@ async fn forms(edge: &Edge, url: &str, plain: Form, share: &mut Share) -> Result
         if is_chosen && of_client.key == key {
             let mut head = head.clone();
             encoding::encoded(&mut head, *coding);
-            let content = content.encoded(edge, *coding, share).await?;
+            let content = content.encoded(cache, *coding, share).await?;
             forms.push(Form { request: of_client.request, head, content });
         }
     }
@@ -137,12 +142,12 @@ async fn forms(edge: &Edge, url: &str, plain: Form, share: &mut Share) -> Result
 }
 
 impl Content {
-    async fn encoded(&self, edge: &Edge, coding: Coding, share: &mut Share) -> Result<Self, Refused> {
+    async fn encoded(&self, cache: &Cache, coding: Coding, share: &mut Share) -> Result<Self, Refused> {
         let failed = |error| Refused {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             sentence: format!("cannot encode it ({}): {error}", coding.as_str()),
         };
-        let encoded = edge.flights.encode(coding, &self.pieces).await.map_err(failed)?;
+        let encoded = cache.flights.encode(coding, &self.pieces).await.map_err(failed)?;
         let pieces = encoded.ok_or_else(no_memory)?;
         let length = pieces.iter().map(|piece| piece.len() as u64).sum();
         if !share.grow(length) {
@@ -166,13 +171,16 @@ struct Content {
 /// Of this size are the pieces that are stored.
 const PIECE_BYTES: usize = 64 << 10;
 
-async fn content(edge: &Edge, mut body: Incoming, limit: u64, share: &mut Share) -> Result<Content, Refused> {
+async fn content(
+    mut body: Incoming,
+    limit: u64,
+    stall_timeout: Duration,
+    share: &mut Share,
+) -> Result<Content, Refused> {
     let (mut pieces, mut open, mut length) = (Vec::new(), BytesMut::new(), 0_u64);
     let mut hasher = SipHasher24::new();
     let broke_off = || Refused::bad("the body broke off".into());
-    while let Some(frame) =
-        timeout(edge.limits.pace.stall_timeout, body.frame()).await.map_err(|_| broke_off())?
-    {
+    while let Some(frame) = timeout(stall_timeout, body.frame()).await.map_err(|_| broke_off())? {
         let Ok(data) = frame.map_err(|_| broke_off())?.into_data() else { continue };
         length += data.len() as u64;
         if length > limit {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use verge_edge::config::{self, LEVEL_HELP, Level};
-use verge_edge::{log, serve};
+use verge_edge::{log, run};
 
 use super::{Failed, say};
 
@@ -25,7 +25,7 @@ impl Serve {
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
-        let running = serve::start(config).await.map_err(Failed::because)?;
+        let running = run::start(config).await.map_err(Failed::because)?;
         let listening = announcement(running.listening());
         // Whoever started the program may not read what it prints; no answer waits for that.
         let announce = move || {
@@ -44,7 +44,7 @@ impl Serve {
 }
 
 /// One line for each listener, for scripts that wait for it.
-fn announcement(listening: &serve::Listening) -> String {
+fn announcement(listening: &run::Listening) -> String {
     let public = listening.public.iter().map(|address| (address, "public"));
     let all = public.chain(listening.admin.iter().map(|address| (address, "admin")));
     all.map(|(address, who)| format!("listening {address} {who}")).collect::<Vec<_>>().join("\n")

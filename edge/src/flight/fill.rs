@@ -1,13 +1,14 @@
 //! The task that fetches: it asks the origin, tells the verdict, fills the log and stores.
 //!
 //! ```text
-//! run ─▶ decide (or parts) ─▶ Verdict ─▶ arriving ─▶ keep ─▶ log, and the store at the end
+//! run ─▶ asking (or parts) ─▶ Verdict ─▶ arriving ─▶ keep ─▶ log, and the store at the end
 //!                                           └ encode
 //! ```
 
 mod arriving;
-mod decide;
+mod asking;
 pub(super) mod encode;
+mod head;
 mod keep;
 mod parts;
 
@@ -18,28 +19,16 @@ use tokio::sync::watch;
 
 use super::log::{Log, Reader};
 use super::table::Joined;
-use super::terms::Cause;
 use super::verdict::{Own, Verdict};
 use super::{Fetch, Flights};
-use crate::http::range::{Part, Spec};
+use crate::decide::share::Candidate;
+use crate::decide::{Cause, Meant};
+use crate::http::head::RequestHead;
 use crate::metrics::UnderWay;
 use crate::origin::{Answered, Unanswered};
 use crate::policy::headers::status::ProxyError;
-use crate::policy::{Content, Failure, Selecting};
+use crate::policy::{Content, Failure};
 use crate::store::{LetGo, Reading, Share, Ticket};
-
-/// Whom a fetch is meant for.
-#[derive(Debug, Clone)]
-pub(super) enum Meant {
-    /// All requests for its key.
-    ForAll,
-    /// Those with these selecting fields: the key's responses are known to vary.
-    ForLike(Selecting),
-    /// Those whose range lies in these slices.
-    Slice(Part),
-    /// Those for this range.
-    Range(Spec),
-}
 
 impl LetGo for Fill {
     fn let_go(&self) -> usize {
@@ -54,6 +43,8 @@ pub(super) struct Fill {
     pub(super) ticket: Ticket,
     pub(super) meant: Meant,
     pub(super) cause: Cause,
+    /// The request that caused it.
+    pub(super) request: Arc<RequestHead>,
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
     /// Another fetch of the same, because this one takes long.
@@ -62,15 +53,21 @@ pub(super) struct Fill {
 
 impl Fill {
     /// A new fill, which takes its memory from `share`, and its first reader.
-    pub(super) fn start(meant: Meant, cause: Cause, ticket: Ticket, share: Share) -> Reader {
+    pub(super) fn start(meant: Meant, fetch: &Fetch, cause: Cause, ticket: Ticket, share: Share) -> Reader {
         let (verdict, _) = watch::channel(None);
         let (log, own, relief) = (Log::new(share), Mutex::default(), Mutex::default());
-        let fill = Self { log, ticket, meant, cause, verdict, own, relief };
+        let request = Arc::clone(&fetch.request);
+        let fill = Self { log, ticket, meant, cause, request, verdict, own, relief };
         Reader::new(Arc::new(fill)).expect("a new log takes readers")
     }
 
     pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
         Reader::new(Arc::clone(self))
+    }
+
+    /// As those see it who look for a fetch to follow.
+    pub(super) fn candidate(&self) -> Candidate<'_> {
+        Candidate { meant: &self.meant, cause: &self.cause, request: &self.request }
     }
 
     /// Waits until the head of the response has come, or will not.
@@ -179,7 +176,7 @@ pub(super) async fn run(flights: Arc<Flights>, fetch: Fetch, fill: Arc<Fill>) {
     let task = Task::new(flights, fetch, fill);
     let storing = tokio::select! {
         biased;
-        storing = task.decide() => storing,
+        storing = task.asked() => storing,
         () = task.fill.log.deserted() => return,
     };
     if let Some(storing) = storing {

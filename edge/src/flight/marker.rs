@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
 
-use super::verdict::Why;
-use super::{Company, Fetch};
+use super::Fetch;
+use crate::decide::{Company, Why};
 use crate::policy::Unstorable;
 use crate::site::key::Key;
 

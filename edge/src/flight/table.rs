@@ -5,13 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fill::{Fill, Meant};
+use super::fill::Fill;
 use super::log::Reader;
-use super::terms::Terms;
-use super::{Company, Fetch};
-use crate::http::head::RequestHead;
-use crate::http::range::Spec;
-use crate::policy::control;
+use crate::decide::share::Seeker;
+use crate::decide::{Company, Meant};
 use crate::site::key::Key;
 
 /// The fetches that others may follow, by key.
@@ -35,64 +32,11 @@ pub(super) enum Joined {
     Follow(Reader),
 }
 
-/// A request that looks for a fetch to follow.
-#[derive(Debug)]
-pub(super) struct Seeker<'a> {
-    pub(super) fetch: &'a Fetch,
-    pub(super) company: &'a Company,
-    pub(super) terms: Terms,
-}
-
-/// Whether others may follow the fetch that a request causes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listing {
-    Listed,
-    /// Its response will be for itself alone.
-    Unlisted,
-}
-
-impl Listing {
-    fn of(request: &RequestHead) -> Self {
-        // RFC 9111 §5.2.1.5.
-        if control::of_request(&request.headers).no_store { Self::Unlisted } else { Self::Listed }
-    }
-}
-
-impl Seeker<'_> {
-    fn may_follow(&self, fill: &Fill) -> bool {
-        self.suits(fill) && self.terms.allow(&fill.cause, &self.fetch.cause)
-    }
-
-    fn suits(&self, fill: &Fill) -> bool {
-        match (self.company, &fill.meant) {
-            (Company::Slice(wanted), Meant::Slice(fetched)) => wanted == fetched,
-            (Company::Range(wanted), Meant::Range(fetched)) => wanted == fetched,
-            (Company::Slice(_), _) | (_, Meant::Slice(_) | Meant::Range(_)) => false,
-            (Company::Range(Spec::From { first, .. }) | Company::Passing(first), _) => {
-                fill.will_soon_be_at(*first)
-            }
-            (_, Meant::ForLike(selecting)) => selecting.matches(&self.fetch.request),
-            (company, Meant::ForAll) => matches!(company, Company::Any),
-        }
-    }
-
-    /// For whom the fetch is that it causes; none if only for itself.
-    fn meant(&self) -> Option<Meant> {
-        match (Listing::of(&self.fetch.request), self.company) {
-            (Listing::Unlisted, _) => None,
-            (Listing::Listed, Company::Any) => Some(Meant::ForAll),
-            (Listing::Listed, Company::Alike(selecting)) => Some(Meant::ForLike(selecting.clone())),
-            (Listing::Listed, Company::Slice(slice)) => Some(Meant::Slice(*slice)),
-            (Listing::Listed, Company::Range(spec)) => Some(Meant::Range(*spec)),
-            (Listing::Listed, Company::Passing(_) | Company::Alone) => None,
-        }
-    }
-}
-
 impl Table {
     /// Joins a fetch that this request may follow, or lists a new one for others to follow.
     pub(super) fn join(
         &self,
+        key: &Key,
         seeker: &Seeker<'_>,
         start: impl FnOnce(Meant) -> Reader,
         is_void: impl Fn(&Fill) -> bool,
@@ -100,10 +44,11 @@ impl Table {
         if matches!(seeker.company, Company::Alone) {
             return Joined::Lead(start(Meant::ForAll));
         }
-        let key = &seeker.fetch.key;
         let mut shard = self.shard(key);
         let fills = shard.get(key).map_or(&[][..], Vec::as_slice);
-        let open = |fill: &&Arc<Fill>| seeker.may_follow(fill) && !is_void(fill);
+        let may_follow =
+            |fill: &Fill| seeker.may_follow(&fill.candidate(), |first| fill.will_soon_be_at(first));
+        let open = |fill: &&Arc<Fill>| may_follow(fill) && !is_void(fill);
         // The newest first: an older one beside it takes long.
         if let Some(reader) = fills.iter().rev().filter(open).find_map(|fill| fill.reader()) {
             return Joined::Follow(reader);

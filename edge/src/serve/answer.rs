@@ -1,14 +1,17 @@
 //! An answer before it is sent: its head, its body, and what to say about it in counters and logs.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::Body;
-use super::gate::Refusal;
-use crate::http::head::ResponseHead;
+use crate::cache::Cache;
+use crate::decide::Role;
+use crate::decide::step::Local;
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::Outcome;
 use crate::origin::Unanswered;
-use crate::policy::Freshness;
-use crate::policy::headers::status::ProxyError;
+use crate::policy::headers::origin::Undeliverable;
+use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
+use crate::policy::{Forward, Freshness};
 
 /// One answer, and how it came about.
 #[derive(Debug)]
@@ -34,18 +37,17 @@ impl Answer {
     pub(super) fn plain(status: StatusCode, sentence: &str, outcome: Outcome, why: &'static str) -> Self {
         let reason = status.canonical_reason().unwrap_or("");
         let body = Body::whole(format!("{} {reason}: {sentence}\n", status.as_str()));
-        let mut head = ResponseHead { status, headers: http::HeaderMap::new() };
+        let mut head = ResponseHead { status, headers: HeaderMap::new() };
         head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         // An error of the moment must not be kept by anyone behind us.
         head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { head, body, outcome, why, freshness: None }
     }
 
-    /// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.
-    pub(super) fn refusal(refusal: Refusal) -> Self {
-        let mut answer = Self::plain(refusal.status(), refusal.as_str(), Outcome::Refused, "unsound");
-        answer.head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        answer
+    /// A status with neither fields nor content.
+    pub(super) fn empty(status: StatusCode, why: &'static str) -> Self {
+        let head = ResponseHead { status, headers: HeaderMap::new() };
+        Self { head, body: Body::empty(), outcome: Outcome::Refused, why, freshness: None }
     }
 
     /// No origin answered, which is told with this status.
@@ -65,5 +67,94 @@ impl Answer {
             self.head.headers.append(ProxyError::NAME, value);
         }
         self
+    }
+
+    /// With fields that are for this client, in the place of those that are for all.
+    pub(super) fn with_fields(mut self, fields: &HeaderMap) -> Self {
+        for name in fields.keys() {
+            self.head.headers.remove(name);
+            for value in fields.get_all(name) {
+                self.head.headers.append(name, value.clone());
+            }
+        }
+        self
+    }
+}
+
+/// What depends neither on what is stored nor on an origin. A TRACE is not answered with the request: it would show
+/// scripts what they may not see (RFC 9110 §9.3.8).
+pub(super) fn local(request: &RequestHead, local: Local) -> Answer {
+    let mut answer = match (local, &request.method) {
+        (Local::Elsewhere(head), _) => {
+            let (outcome, why) = (Outcome::Redirect, "redirect");
+            return Answer { head, body: Body::empty(), outcome, why, freshness: None };
+        }
+        (Local::LastHop, &Method::OPTIONS) => {
+            Answer::plain(StatusCode::OK, "the last hop", Outcome::Refused, "max-forwards")
+        }
+        (Local::LastHop, _) => {
+            let sentence = "this hop answers no TRACE";
+            Answer::plain(StatusCode::METHOD_NOT_ALLOWED, sentence, Outcome::Refused, "max-forwards")
+        }
+    };
+    answer.head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    answer
+}
+
+pub(super) fn failed(cache: &Cache, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
+    failed_as(cache, unanswered, unanswered.error.status(), role, why)
+}
+
+/// The origin answered the request that this one waited for with this error.
+pub(super) fn erred(cache: &Cache, status: StatusCode, why: Forward) -> Answer {
+    let answer = Answer::plain(status, "the origin is in trouble", Outcome::Failed, "origin-error");
+    let verdict = Verdict::Forwarded {
+        why,
+        status: Some(status),
+        kept: Kept::NotStored,
+        fetch: status::Fetch::Joined,
+        freshness: None,
+    };
+    with_cache_status(cache, answer, verdict)
+}
+
+/// RFC 9111 §5.2.2.2: what must be revalidated and cannot be is a 504.
+pub(super) fn must_validate(cache: &Cache, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
+    failed_as(cache, unanswered, StatusCode::GATEWAY_TIMEOUT, role, why)
+}
+
+fn failed_as(cache: &Cache, unanswered: Unanswered, status: StatusCode, role: Role, why: Forward) -> Answer {
+    let answer = Answer::unanswered(unanswered, status, &cache.name);
+    let verdict =
+        Verdict::Forwarded { why, status: None, kept: Kept::NotStored, fetch: whose(role), freshness: None };
+    with_cache_status(cache, answer, verdict)
+}
+
+/// The request has been here before (RFC 8586).
+pub(super) fn undeliverable(cache: &Cache, why: Undeliverable) -> Answer {
+    let sentence = "this request has passed through this edge before";
+    let answer = Answer::plain(why.status(), sentence, Outcome::Refused, "loop");
+    let answer = answer.with_proxy_status(ProxyError::ProxyLoopDetected, &cache.name);
+    with_cache_status(cache, answer, Verdict::Local)
+}
+
+/// What policy answers by itself.
+pub(super) fn refuse(cache: &Cache, status: StatusCode, why: Forward) -> Answer {
+    let answer = Answer::plain(status, "nothing that may be used is stored", Outcome::Refused, why.as_str());
+    with_cache_status(cache, answer, Verdict::Local)
+}
+
+pub(super) fn with_cache_status(cache: &Cache, mut answer: Answer, verdict: Verdict) -> Answer {
+    let status = CacheStatus { verdict, detail: None, key: None };
+    if let Some(value) = status.field(&cache.name) {
+        answer.head.headers.append(CacheStatus::NAME, value);
+    }
+    answer
+}
+
+pub(super) fn whose(role: Role) -> status::Fetch {
+    match role {
+        Role::Leader => status::Fetch::Own,
+        Role::Follower => status::Fetch::Joined,
     }
 }

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::gate::Sending;
 use super::tunnel::Tunnel;
 use crate::flight::Reader;
 use crate::flight::log::BrokenOff;
@@ -24,8 +23,6 @@ use crate::store::{Gone, Object, Reading};
 pub struct Body {
     source: Source,
     metrics: Option<Metrics>,
-    /// Whose answer it is the rest of.
-    _sending: Option<Sending>,
 }
 
 #[derive(Debug)]
@@ -157,12 +154,7 @@ impl Body {
     }
 
     fn new(source: Source, metrics: Option<&Metrics>) -> Self {
-        Self { source, metrics: metrics.cloned(), _sending: None }
-    }
-
-    /// The same, as the rest of this answer.
-    pub(super) fn of(self, sending: Sending) -> Self {
-        Self { _sending: Some(sending), ..self }
+        Self { source, metrics: metrics.cloned() }
     }
 }
 
@@ -174,7 +166,7 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { source, metrics, .. } = self.get_mut();
+        let Self { source, metrics } = self.get_mut();
         let frame = ready!(source.poll(cx));
         if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);

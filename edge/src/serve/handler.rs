@@ -1,71 +1,42 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, StatusCode, Version};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use super::answer::Answer;
-use super::body::Body;
-use super::gate::{Interim, Turn, Turns};
-use super::{forward, held, target};
-use crate::clock::{Clock, monotonic};
-use crate::config::{Limits, Sites};
-use crate::flight::{FetchSite, Flights, Plan};
+use super::answer::{self, Answer};
+use super::arrival::{Arrival, Peer, Transport};
+use super::{fetch, passed, stored, switch, target};
+use crate::cache::{Cache, Found};
+use crate::clock::monotonic;
+use crate::decide::step::{self, Step};
+use crate::draining::Draining;
+use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
-use crate::http::path;
 use crate::http::upgrade;
-use crate::metrics::{Metrics, Outcome, SiteMetrics};
+use crate::metrics::Outcome;
 use crate::origin::RequestBody;
-use crate::policy::encoding;
-use crate::policy::headers::origin;
-use crate::policy::headers::received;
 use crate::policy::headers::status::Verdict;
-use crate::policy::{self, Forward, Reuse, Staleness};
-use crate::site::key::{Key, key};
+use crate::site::key::Key;
 use crate::site::rewrite;
 use crate::site::sender::{Sender, sender};
-use crate::store::Store;
-use crate::watch::Watch;
 
-/// Everything a request may need.
+/// What answers requests: the cache, and what concerns clients alone.
 #[derive(Debug)]
-pub(crate) struct Edge {
-    /// This edge's name in the fields that it adds.
-    pub(crate) name: String,
-    pub(crate) sites: Sites,
-    /// By the site's index.
-    pub(crate) fetch_sites: Vec<Arc<FetchSite>>,
-    /// By the site's index.
-    pub(crate) site_metrics: Vec<SiteMetrics>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) flights: Arc<Flights>,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
-    pub(crate) limits: Limits,
+pub(crate) struct Service {
+    pub(crate) cache: Arc<Cache>,
     /// Whose word on their clients is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Semaphore>,
-    pub(crate) draining: AtomicBool,
-}
-
-/// The two ends of a client's connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer {
-    pub(super) client: IpAddr,
-    pub(super) local: SocketAddr,
+    pub(crate) draining: Draining,
 }
 
 /// One request, and what was found out about it.
-#[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct Exchange<'a> {
     pub(super) request: RequestHead,
     pub(super) version: Version,
     pub(super) peer: Peer,
@@ -75,151 +46,94 @@ pub(super) struct Exchange {
     pub(super) upgrade: Option<HeaderValue>,
     pub(super) now: SystemTime,
     /// For the origin's 1xx heads.
-    pub(super) interim: Interim,
+    pub(super) transport: &'a dyn Transport,
 }
 
 /// Answers one request.
-pub(super) async fn handle(
-    edge: &Arc<Edge>,
-    turns: &Turns,
-    request: Request<Incoming>,
-    peer: Peer,
-) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let turn = match turns.begin(parts.version) {
-        Ok(turn) => turn,
-        Err(refusal) => return turned_away(peer, Answer::refusal(refusal)),
-    };
-    if parts.uri.path() == HEALTH_PATH {
-        return health(edge).into_response();
+pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
+    let Arrival { head, version, peer, body, transport } = arrival;
+    if head.uri.path() == HEALTH_PATH {
+        return health(&service.draining);
     }
-    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+    if head.method == Method::OPTIONS && head.uri.path() == "*" {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
-        return empty(StatusCode::NO_CONTENT);
+        return Answer::empty(StatusCode::NO_CONTENT, "server");
     }
-    let exchange = match open(edge, &turn, parts, peer) {
+    let exchange = match open(service, head, version, peer, transport) {
         Ok(exchange) => exchange,
         Err(answer) => return turned_away(peer, *answer),
     };
+    let cache = &service.cache;
     let started = monotonic();
-    let upload = edge.upload(body);
-    let mut answer = respond(edge, &exchange, upload).await;
+    let mut answer = respond(service, &exchange, body).await;
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, site.forward_tags, &site.response_fields);
-    let answer = turn.body_refusal().map_or(answer, Answer::refusal);
+    let answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
-    edge.metrics.answered(&edge.site_metrics[exchange.site.index], answer.outcome, waited);
+    cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
     tell(&exchange, &answer, waited);
-    if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
-        turn.switch();
-    }
-    answer.into_response()
+    answer
 }
 
-fn turned_away(peer: Peer, answer: Answer) -> Response<Body> {
+/// The answer to a request that no site gets to see, told in the log.
+pub(super) fn turned_away(peer: Peer, answer: Answer) -> Answer {
     tracing::info!(target: "verge_edge::request", client = %peer.client, status = answer.head.status.as_u16(),
         cache = answer.outcome.as_str(), why = answer.why);
-    answer.into_response()
+    answer
 }
 
 /// Every way a request can go.
-async fn respond(edge: &Arc<Edge>, exchange: &Exchange, upload: RequestBody) -> Answer {
-    let Exchange { request, site, key, now, .. } = exchange;
-    if let Some(answer) = elsewhere(exchange).or_else(|| last_hop(request)) {
-        return answer;
+async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
+    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
+    if let Some(local) = step::local(request, &site.site.redirects) {
+        return answer::local(request, local);
     }
     if let Some(asked) = &exchange.upgrade {
-        return forward::switch(edge, exchange, upload, asked).await;
+        return switch::switch(service, exchange, upload, asked).await;
     }
-    let variants = edge.store.get(key, site.index);
-    match policy::reuse(request, &variants.entries(), &site.site.rules, *now) {
-        Reuse::Fresh { variant, freshness } => {
-            held::answer(edge, exchange, &variants[variant], Verdict::Hit(freshness), freshness, Outcome::Hit)
+    let variants = cache.store.get(key, site.index);
+    match step::step(request, &variants.entries(), &site.site.rules, *now) {
+        Step::Serve { variant, freshness } => {
+            let verdict = Verdict::Hit(freshness);
+            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit)
         }
-        Reuse::Stale { variant, freshness, why } => {
-            if why == Staleness::WhileRevalidate {
-                forward::refresh(edge, exchange, &variants[variant]);
-            }
+        Step::ServeStale { variant, freshness, why } => {
             let verdict = Verdict::HitStale(freshness, why);
-            held::answer(edge, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
+            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
         }
-        Reuse::Revalidate { variant, validators, why, .. } if request.method == Method::GET => {
-            let object = Arc::clone(&variants[variant]);
-            forward::fetch(edge, exchange, &variants, Plan::Validate { object, validators }, why).await
+        Step::ServeAndRefresh { variant, freshness, why } => {
+            fetch::refresh(cache, exchange, &variants[variant]);
+            let verdict = Verdict::HitStale(freshness, why);
+            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
         }
-        Reuse::Fetch { reserve, why } if request.method == Method::GET => {
-            let reserve = reserve.map(|variant| Arc::clone(&variants[variant]));
-            forward::fetch(edge, exchange, &variants, Plan::Whole { reserve }, why).await
+        Step::Fetch { plan, why } => {
+            fetch::fetch(cache, exchange, &variants, fetch::about(plan, &variants), why).await
         }
-        Reuse::Slice(slice) => {
-            forward::fetch(edge, exchange, &variants, Plan::Slice(slice), Forward::Partial).await
-        }
-        Reuse::Complete { variant, missing, if_range } => {
-            let plan = Plan::Complete { object: Arc::clone(&variants[variant]), missing, if_range };
-            forward::fetch(edge, exchange, &variants, plan, Forward::Partial).await
-        }
-        // All others are HEADs.
-        Reuse::Revalidate { variant, why, .. } => {
-            forward::head(edge, exchange, Some(&variants[variant]), why).await
-        }
-        Reuse::Fetch { reserve, why } => {
-            forward::head(edge, exchange, reserve.map(|variant| &variants[variant]), why).await
-        }
-        Reuse::Pass(why) => forward::pass(edge, exchange, upload, why).await,
-        Reuse::Refuse(status, why) => forward::refuse(edge, status, why),
+        Step::Pass(why) => passed::pass(cache, exchange, upload, why).await,
+        Step::Refuse(status, why) => answer::refuse(cache, status, why),
     }
-}
-
-/// What the site says is somewhere else.
-fn elsewhere(Exchange { request, site, .. }: &Exchange) -> Option<Answer> {
-    if site.site.redirects.is_empty() {
-        return None;
-    }
-    let path = path::normal(request.uri.path());
-    let query = request.uri.query();
-    site.site.redirects.iter().find_map(|redirect| {
-        let head = redirect.head(redirect.location(&path, query)?);
-        Some(Answer {
-            head,
-            body: Body::empty(),
-            outcome: Outcome::Redirect,
-            why: "redirect",
-            freshness: None,
-        })
-    })
-}
-
-/// What the client wants no further hop to see (RFC 9110 §7.6.2). A TRACE is not answered with the request: it would
-/// show scripts what they may not see (§9.3.8).
-fn last_hop(request: &RequestHead) -> Option<Answer> {
-    (origin::hops_left(request) == Some(0)).then(|| {
-        let mut answer = match request.method {
-            Method::OPTIONS => {
-                Answer::plain(StatusCode::OK, "the last hop", Outcome::Refused, "max-forwards")
-            }
-            _ => {
-                let sentence = "this hop answers no TRACE";
-                Answer::plain(StatusCode::METHOD_NOT_ALLOWED, sentence, Outcome::Refused, "max-forwards")
-            }
-        };
-        answer.head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-        answer
-    })
 }
 
 /// Finds the site and the key.
-fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, Box<Answer>> {
-    let Parts { method, uri, version, mut headers, .. } = parts;
+fn open<'a>(
+    service: &Service,
+    head: RequestHead,
+    version: Version,
+    peer: Peer,
+    transport: &'a dyn Transport,
+) -> Result<Exchange<'a>, Box<Answer>> {
+    let RequestHead { method, uri, mut headers } = head;
     if method == Method::CONNECT {
         let sentence = "CONNECT is not for a cache";
         return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
-    let Sender { client, scheme } = sender(peer.client, &headers, &edge.trusted_proxies);
+    let Sender { client, scheme } = sender(peer.client, &headers, &service.trusted_proxies);
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
     let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, key }) = edge.find(RequestHead { method, uri: uri.clone(), headers })
+    let Some(Found { request, site, key }) =
+        service.cache.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
         let sentence = format!("no site here has the host {}", uri.host().unwrap_or_default());
@@ -228,12 +142,12 @@ fn open(edge: &Edge, turn: &Turn, parts: Parts, peer: Peer) -> Result<Exchange, 
         );
     };
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
-    let (now, interim) = (edge.clock.now(), turn.interim());
-    Ok(Exchange { request, version, peer, site, key, upgrade, now, interim })
+    let now = service.cache.clock.now();
+    Ok(Exchange { request, version, peer, site, key, upgrade, now, transport })
 }
 
 /// One line for each request: the decision and its numbers.
-fn tell(exchange: &Exchange, answer: &Answer, waited: std::time::Duration) {
+fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
     let Exchange { request, peer, site, .. } = exchange;
     tracing::info!(
         target: "verge_edge::request",
@@ -253,40 +167,10 @@ fn tell(exchange: &Exchange, answer: &Answer, waited: std::time::Duration) {
 /// Where the name servers ask whether this edge takes requests.
 pub const HEALTH_PATH: &str = "/.well-known/verge/health";
 
-fn health(edge: &Edge) -> Answer {
-    if edge.draining.load(Ordering::Acquire) {
+fn health(draining: &Draining) -> Answer {
+    if draining.has_begun() {
         Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health")
     } else {
         Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health")
-    }
-}
-
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-/// Whose a request is, and under which name its response is stored.
-pub(crate) struct Found {
-    pub(crate) request: RequestHead,
-    pub(crate) site: Arc<FetchSite>,
-    pub(crate) key: Key,
-}
-
-impl Edge {
-    fn upload(&self, body: Incoming) -> RequestBody {
-        RequestBody::upload(body, Watch::new(self.limits.pace, self.clock.clone()), &self.metrics)
-    }
-
-    /// The site and the key of a request; none if no site has its host.
-    pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
-        let index = self.sites.find(request.uri.host().unwrap_or_default())?;
-        let mut request = received(request);
-        let site = Arc::clone(&self.fetch_sites[index]);
-        site.site.request_fields.apply(&mut request.headers);
-        encoding::normalise(&mut request.headers, &site.site.compress);
-        let key = key(&request, &site.site.key);
-        Some(Found { request, site, key })
     }
 }

@@ -1,53 +1,80 @@
-//! Accepting connections and carrying each to its end.
+//! Accepting connections, and ending them all when the edge is drained.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response, Version};
-use hyper::body::{Body as HttpBody, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::Body;
-use super::gate::{Gate, Turns};
-use super::handler::{Edge, Peer, handle};
-use super::tunnel::{self, Handover};
-use crate::serve::patient_stream::Patient;
-use crate::watch::Watch;
+use super::arrival::Peer;
+use super::h1;
+use super::handler::Service;
+use crate::config::Limits;
 
 /// What all listeners and connections share.
 #[derive(Debug, Clone)]
-pub(super) struct Floor {
-    pub(super) edge: Arc<Edge>,
+pub(crate) struct Listeners {
+    service: Arc<Service>,
+    limits: Limits,
     /// Open connections.
-    pub(super) connections: TaskTracker,
-    /// One for each connection that may be open.
-    pub(super) room: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// One permit for each connection that may be open.
+    room: Arc<Semaphore>,
+    ending: Ending,
+    /// No more connections are accepted.
+    closed: CancellationToken,
+}
+
+/// When connections are to end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ending {
     /// Idle connections close, others after their response.
     pub(super) draining: CancellationToken,
-    /// No more connections are accepted.
-    pub(super) closed: CancellationToken,
     /// Every connection ends now.
     pub(super) aborted: CancellationToken,
 }
 
-impl Floor {
-    /// Accepts until the floor is closed.
-    pub(super) async fn accept(self, listener: TcpListener) {
+impl Listeners {
+    /// None yet.
+    pub(crate) fn new(service: Service, limits: Limits) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            service: Arc::new(service),
+            limits,
+            connections: TaskTracker::new(),
+            ending: Ending::default(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Accepts until they are closed.
+    pub(crate) async fn accept(self, listener: TcpListener) {
         while let Some((stream, peer, permit)) = self.next(&listener).await {
-            self.edge.metrics.connections(self.connections.len() + 1);
-            let connection = self.clone().carry(stream, peer, permit);
-            self.connections.spawn(connection);
+            self.count(self.connections.len() + 1);
+            self.connections.spawn(self.clone().carry(stream, peer, permit));
+        }
+    }
+
+    /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
+    ///
+    /// New connections are still answered for half of that time, as long as old ones are open: who checks the health
+    /// should see the 503, and who has not heard of it yet should not see a refused connection.
+    pub(crate) async fn drain(self) {
+        let half = self.limits.drain / 2;
+        self.service.draining.begin();
+        self.ending.draining.cancel();
+        self.connections.close();
+        let done = timeout(half, self.connections.wait()).await;
+        self.closed.cancel();
+        if done.is_err() && timeout(half.max(LEAST), self.connections.wait()).await.is_err() {
+            tracing::warn!(target: "verge_edge", left = self.connections.len(), "drain limit reached, closing connections");
+            self.ending.aborted.cancel();
+            self.connections.wait().await;
         }
     }
 
@@ -72,97 +99,18 @@ impl Floor {
     }
 
     async fn carry(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
-        // Heads and small bodies go out in one write; waiting for more only delays them.
-        let _ = stream.set_nodelay(true);
-        let limits = self.edge.limits;
-        let watch = Watch::new(limits.pace, self.edge.clock.clone());
-        let stream = Patient::new(stream, watch, self.edge.metrics.clone());
-        let gate = Gate::new(stream, limits.head_bytes);
-        let turns = gate.turns();
-        let (unframed, handover) = (Unframed::default(), Handover::default());
-        let answer = |request| {
-            let (edge, turns) = (Arc::clone(&self.edge), turns.clone());
-            let (unframed, handover) = (unframed.clone(), handover.clone());
-            async move {
-                let mut response = answer(&edge, &turns, &unframed, request, peer).await;
-                handover.leave(response.body_mut().take_tunnel());
-                Ok::<_, Infallible>(response)
-            }
-        };
-        let late = self.draining.is_cancelled();
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_timeout)
-            .max_headers(MAX_FIELDS)
-            .max_header_size(limits.head_bytes)
-            .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
-            // A connection that comes while draining still gets its answer: health checks learn from it.
-            .keep_alive(!late)
-            .serve_connection(TokioIo::new(gate), service_fn(answer));
-        let ended = tokio::select! {
-            ended = &mut connection => ended.is_ok(),
-            () = self.aborted.cancelled() => false,
-            () = self.draining.cancelled(), if !late => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                tokio::select! {
-                    ended = &mut connection => ended.is_ok(),
-                    () = self.aborted.cancelled() => false,
-                }
-            }
-        };
-        if let Some(tunnel) = handover.take().filter(|_| ended) {
-            let parts = connection.into_parts();
-            let (client, early) = (parts.io.into_inner(), parts.read_buf);
-            tunnel::carry(client, early, tunnel, &self.edge.clock, &self.edge.metrics, &self.aborted).await;
-        } else if !ended && unframed.is_last() {
-            reset(&connection.into_parts().io.into_inner().into_inner().into_inner());
-        }
+        h1::carry(&self.service, &self.limits, stream, peer, &self.ending).await;
         drop(permit);
-        self.edge.metrics.connections(self.connections.len().saturating_sub(1));
+        self.count(self.connections.len().saturating_sub(1));
+    }
+
+    fn count(&self, open: usize) {
+        self.service.cache.metrics.connections(open);
     }
 }
 
-async fn answer(
-    edge: &Arc<Edge>,
-    turns: &Turns,
-    unframed: &Unframed,
-    request: Request<Incoming>,
-    peer: Peer,
-) -> Response<Body> {
-    let (sending, version) = (turns.sending(), request.version());
-    let response = handle(edge, turns, request, peer).await;
-    if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
-        unframed.note();
-    }
-    response.map(|body| body.of(sending))
-}
-
-/// Whether the end of a connection's last answer is the connection's end (RFC 9112 §6.3 rule 8), as to a client of
-/// HTTP/1.0, which knows no chunks. It would take an answer that breaks off for a whole one.
-#[derive(Debug, Clone, Default)]
-struct Unframed(Arc<AtomicBool>);
-
-impl Unframed {
-    fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_last(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Ends a connection in a way that no client takes for the end of an answer: its reads fail.
-fn reset(stream: &TcpStream) {
-    // Where it is refused the connection is gone already.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Fields in a request's head; browsers send some 20.
-const MAX_FIELDS: usize = 100;
-/// What hyper may hold of a connection's input, and of its output beside one piece; its own limit of 408 KiB would be
-/// most of what a slow client costs. Twice a piece: one is written while the next is fetched.
-const BUFFER_BYTES: usize = 128 << 10;
+/// A connection needs a moment to see that it is to end.
+const LEAST: Duration = Duration::from_millis(1);
 /// The socket was closed before it could be asked.
 const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 /// Without file descriptors left, accepting again at once would only burn the CPU.

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use verge_edge::config;
-use verge_edge::serve::{self, Running};
+use verge_edge::run::{self, Running};
 
 use super::desync;
 use super::naive;
@@ -47,7 +47,7 @@ async fn edge() -> (Running, TcpStream, Log) {
     let text =
         format!("listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{origin}\"]\n");
     let config = config::parse(&text, Path::new("."), Path::new("edge.toml")).unwrap();
-    let running = serve::start(config).await.unwrap();
+    let running = run::start(config).await.unwrap();
     let client = TcpStream::connect(running.listening().public[0]).await.unwrap();
     (running, client, log)
 }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use verge_edge::serve::gate::{Gate, Sending, Turns};
+use verge_edge::serve::h1::gate::{Gate, Sending, Turns};
 
 use super::server::MAX_HEAD_BYTES;
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use verge_edge::serve::gate::{Gate, Sent};
+use verge_edge::serve::h1::gate::{Gate, Sent};
 
 use super::server::{BIG_BYTES, MAX_HEAD_BYTES, pipe, read_to_end, read_until, statuses, talk};
 

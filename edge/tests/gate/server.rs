@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use verge_edge::serve::gate::{Gate, Interim, Refusal, Sent, Turn, Turns};
+use verge_edge::serve::h1::gate::{Gate, Interim, Refusal, Sent, Turn, Turns};
 
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bigger than what any socket here takes at once.

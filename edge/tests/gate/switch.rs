@@ -3,7 +3,7 @@
 use http::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use verge_edge::serve::gate::Gate;
+use verge_edge::serve::h1::gate::Gate;
 
 use super::server::{HalfClose, MAX_HEAD_BYTES, Seen, listen, read_until, statuses, talk};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use verge_edge::clock::Clock;
 use verge_edge::config;
-use verge_edge::serve;
+use verge_edge::run;
 
 use super::client::{Client, Got};
 use super::rig::{Origin, Rig, response, soon};
@@ -259,7 +259,7 @@ async fn a_loop_of_edges_ends_at_the_first_that_sees_a_request_again() {
         first.public
     );
     let config = config::parse(&text, first.folder.path(), Path::new("edge.toml")).unwrap();
-    let _second = serve::start(config).await.unwrap();
+    let _second = run::start(config).await.unwrap();
     for fields in ["", "Connection: CDN-Loop\r\n", "CDN-Loop: a, b;c=\"edge-3\"\r\n"] {
         let got = first.client().await.get_with("/a", fields).await;
         assert_eq!(got.status, 508, "{got:?}");

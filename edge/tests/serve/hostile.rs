@@ -8,7 +8,7 @@ use verge_edge::policy::encoding::{self, Coding};
 use verge_edge::policy::headers::origin::{self, Ask, Hop};
 use verge_edge::policy::headers::{end_to_end, received};
 use verge_edge::policy::{Admit, Entry, Reuse, admit, reuse, select};
-use verge_edge::serve::gate::framing::Framing;
+use verge_edge::serve::h1::gate::framing::Framing;
 use verge_edge::site::key::{Keep, KeyRules, Order, Query, key};
 use verge_edge::site::pattern::PathPattern;
 use verge_edge::site::{Rules, tags};

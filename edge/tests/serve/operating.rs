@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use verge_edge::{config, serve};
+use verge_edge::{config, run};
 
 use super::client::Client;
 use super::rig::{Origin, Rig, response, soon};
@@ -98,7 +98,7 @@ async fn a_port_in_use_names_the_setting() {
     let check = async |text: String, setting: &str| {
         let folder = tempfile::tempdir().unwrap();
         let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
-        let error = serve::start(config).await.unwrap_err().to_string();
+        let error = run::start(config).await.unwrap_err().to_string();
         assert!(error.contains(&address.to_string()) && error.contains(&format!("`{setting}`")), "{error}");
     };
     check(format!("listen = [\"{address}\"]\n{site}"), "listen").await;
@@ -115,7 +115,7 @@ async fn a_host_without_a_site_is_misdirected() {
         origin.address
     );
     let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
-    let running = serve::start(config).await.unwrap();
+    let running = run::start(config).await.unwrap();
     let mut client = Client::connect(running.listening().public[0]).await;
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(client.raw(b"GET / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n").await.status, 421);

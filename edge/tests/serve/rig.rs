@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use verge_edge::clock::Clock;
 use verge_edge::config;
-use verge_edge::serve::{self, Running};
+use verge_edge::run::{self, Running};
 
 pub use super::client::{Client, Got};
 pub use super::origin::{Origin, response};
@@ -56,7 +56,7 @@ impl Rig {
     pub async fn of(clock: Clock, text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
-        let running = serve::start_at(config, clock.clone()).await.unwrap();
+        let running = run::start_at(config, clock.clone()).await.unwrap();
         let public = running.listening().public[0];
         let admin = running.listening().admin.unwrap();
         Self { running: Some(running), clock, public, admin, folder }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::arriving::Arriving;
 use super::{NEARLY_BYTES, Task};
+use crate::decide::{Plan, Why};
 use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
-use crate::flight::verdict::{Filling, Plan, Verdict, Why};
+use crate::flight::verdict::{Filling, Verdict};
 use crate::policy::{Content, Entry};
 use crate::store::block::own_block;
 use crate::store::{Body, Object, Put};
@@ -148,7 +149,7 @@ impl Task {
         let object = Arc::new(self.object(entry, body));
         // Its bytes go into it, so a purge of it covers this as well.
         let part = match &self.fetch.plan {
-            Plan::Complete { object, .. } => Some(object),
+            Plan::Complete { held, .. } => Some(held),
             _ => None,
         };
         let put = self.flights.store.put(&self.fetch.key, Arc::clone(&object), part, &self.fill.ticket);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
-use hyper::body::Body;
 
 use super::Task;
 use super::arriving::Arriving;
+use super::asking::Response;
 use super::keep::Storing;
 use crate::flight::verdict::{Cut, Filling};
 use crate::http::range::{Part, part};
@@ -29,15 +29,15 @@ impl Task {
     }
 
     fn sliced(&self, answered: Answered, slice: &Part) -> Result<Option<Storing>, NotThat> {
-        let head = self.head_of(&answered);
-        let holds = match head.status {
+        let response = self.response(answered);
+        let holds = match response.head.status {
             StatusCode::OK => true,
-            StatusCode::PARTIAL_CONTENT => part(&head).is_some_and(|part| part.holds(slice)),
+            StatusCode::PARTIAL_CONTENT => part(&response.head).is_some_and(|part| part.holds(slice)),
             _ => false,
         };
-        let length = answered.response.body().size_hint().exact();
-        match self.admitted(&head, length, &answered) {
+        match self.admitted(&response) {
             Ok(lifetime) if holds => {
+                let Response { answered, head, length, .. } = response;
                 let version = answered.response.version();
                 let entry = self.entry(&head, lifetime, length, &answered);
                 let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
@@ -45,7 +45,7 @@ impl Task {
                 Ok(self.storing(filling, body))
             }
             // A whole that may not be stored is an answer to a range (RFC 9110 §14.2).
-            Err(why) if head.status == StatusCode::OK => Ok(self.apart(answered, why)),
+            Err(why) if response.head.status == StatusCode::OK => Ok(self.apart(response, why)),
             _ => Err(NotThat),
         }
     }
@@ -78,9 +78,11 @@ impl Task {
         object: &Object,
         missing: &Part,
     ) -> Result<Option<Storing>, NotThat> {
-        let length = missing.complete;
-        let head = policy::complete(&object.entry, missing, &self.head_of(&answered)).ok_or(NotThat)?;
-        let lifetime = self.admitted(&head, length, &answered).map_err(|_| NotThat)?;
+        let mut response = self.response(answered);
+        response.length = missing.complete;
+        response.head = policy::complete(&object.entry, missing, &response.head).ok_or(NotThat)?;
+        let lifetime = self.admitted(&response).map_err(|_| NotThat)?;
+        let Response { answered, head, length, .. } = response;
         let version = answered.response.version();
         let entry = self.entry(&head, lifetime, length, &answered);
         let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };

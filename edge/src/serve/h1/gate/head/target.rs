@@ -1,8 +1,8 @@
 //! The request target's four forms (RFC 9112 §3.2).
 
 use super::authority;
-use crate::serve::gate::refusal::Refusal;
-use crate::serve::gate::text::{self, PATH, QUERY};
+use crate::serve::h1::gate::refusal::Refusal;
+use crate::serve::h1::gate::text::{self, PATH, QUERY};
 
 /// A target that fits its method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::serve::gate::text::{self, HOST};
+use crate::serve::h1::gate::text::{self, HOST};
 
 /// Whether a request can be for this host. No user information, no empty host, no percent-encoding: a site has a
 /// name that DNS knows, or an address.

@@ -3,8 +3,8 @@
 use super::authority;
 use super::target::Target;
 use super::{After, Body, Field, MAX_FIELDS, Version};
-use crate::serve::gate::refusal::Refusal;
-use crate::serve::gate::text;
+use crate::serve::h1::gate::refusal::Refusal;
+use crate::serve::h1::gate::text;
 
 /// What the fields have said so far.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The names by which a trailer could frame or route a message after all (RFC 9110 §6.5.1).
-pub(in crate::serve::gate) fn is_forbidden_in_trailer(name: &[u8]) -> bool {
+pub(in crate::serve::h1::gate) fn is_forbidden_in_trailer(name: &[u8]) -> bool {
     const FORBIDDEN: [&str; 8] =
         ["connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"];
     FORBIDDEN.iter().any(|forbidden| is(name, forbidden)) || looks_like_framing(name)

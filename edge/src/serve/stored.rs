@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 
-use super::answer::Answer;
+use super::answer::{Answer, whose};
 use super::body::Body;
-use super::handler::{Edge, Exchange};
+use super::handler::Exchange;
+use crate::cache::Cache;
+use crate::decide::{Role, StandIn};
 use crate::flight::log::Unkept;
-use crate::flight::{Cut, Filling, Reader, Role};
+use crate::flight::{Cut, Filling, Reader};
 use crate::http::head::ResponseHead;
 use crate::http::range::{Multipart, Part};
 use crate::metrics::Outcome;
 use crate::policy::headers::client;
-use crate::policy::headers::status::{CacheStatus, Verdict};
-use crate::policy::{self, Content, Freshness, Selection};
+use crate::policy::headers::status::{CacheStatus, Kept, Verdict};
+use crate::policy::{self, Content, Forward, Freshness, Selection};
 use crate::store::Object;
 
 /// An answer from a stored object: all of it, or what the client's conditions and ranges leave of it.
 pub(super) fn answer(
-    edge: &Edge,
-    exchange: &Exchange,
+    cache: &Cache,
+    exchange: &Exchange<'_>,
     object: &Arc<Object>,
     verdict: Verdict,
     freshness: Freshness,
@@ -29,35 +31,35 @@ pub(super) fn answer(
     let selection = policy::select(&exchange.request, &object.entry);
     let why = why(&verdict);
     let status = CacheStatus { verdict, detail: None, key: None };
-    let mut head = client::reused(&object.entry, &selection, &freshness, &edge.name, &status);
+    let mut head = client::reused(&object.entry, &selection, &freshness, &cache.name, &status);
     let body = match &selection {
         Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
-        Selection::Whole => Body::stored(Arc::clone(object), &edge.metrics),
+        Selection::Whole => Body::stored(Arc::clone(object), &cache.metrics),
         Selection::Partial(parts) => match parts.as_slice() {
-            [part] => Body::part(Arc::clone(object), part, &edge.metrics),
-            parts => several(edge, object, parts, &mut head),
+            [part] => Body::part(Arc::clone(object), part, &cache.metrics),
+            parts => several(cache, object, parts, &mut head),
         },
     };
     Answer { head, body, outcome, why, freshness: Some(freshness) }
 }
 
 /// RFC 9110 §14.6: several ranges in one body.
-fn several(edge: &Edge, object: &Arc<Object>, parts: &[Part], head: &mut ResponseHead) -> Body {
+fn several(cache: &Cache, object: &Arc<Object>, parts: &[Part], head: &mut ResponseHead) -> Body {
     let content_type = head.headers.get(header::CONTENT_TYPE);
     let plan = Multipart::new(parts, content_type, rand::random());
     head.headers.insert(header::CONTENT_TYPE, plan.content_type());
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(plan.length()));
-    Body::parts(Arc::clone(object), plan, &edge.metrics)
+    Body::parts(Arc::clone(object), plan, &cache.metrics)
 }
 
 /// An answer from an object that is being stored.
 pub(super) fn streamed(
-    edge: &Edge,
-    exchange: &Exchange,
+    cache: &Cache,
+    exchange: &Exchange<'_>,
     filling: &Filling,
     reader: Reader,
     role: Role,
-    verdict: Verdict,
+    why: Forward,
 ) -> Answer {
     let selection = match (role, filling.cut, filling.entry.content) {
         // A 206 to its own request is what it asked for, as it came.
@@ -69,28 +71,70 @@ pub(super) fn streamed(
         }
         _ => one_after_another(policy::select(&exchange.request, &filling.entry)),
     };
-    let freshness = filling.entry.freshness(edge.clock.now());
-    let why = why(&verdict);
-    let status = CacheStatus { verdict, detail: reader.unkept().map(Unkept::as_str), key: None };
+    let freshness = filling.entry.freshness(cache.clock.now());
+    let unkept = reader.unkept();
+    let verdict = Verdict::Forwarded {
+        why,
+        status: Some(filling.response.status),
+        // As far as that is decided: of a length that is not known it may turn out later.
+        kept: if unkept.is_some() { Kept::NotStored } else { Kept::Stored },
+        fetch: whose(role),
+        freshness: Some(freshness),
+    };
+    let why = why.as_str();
+    let status = CacheStatus { verdict, detail: unkept.map(Unkept::as_str), key: None };
     let head = match (role, &selection) {
         // What must not be stored of the head still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {
             let received = filling.entry.received;
-            client::passed(&filling.response, &edge.name, filling.version, &status, received)
+            client::passed(&filling.response, &cache.name, filling.version, &status, received)
         }
-        _ => client::reused(&filling.entry, &selection, &freshness, &edge.name, &status),
+        _ => client::reused(&filling.entry, &selection, &freshness, &cache.name, &status),
     };
     let body = match &selection {
         Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
-        Selection::Whole => Body::filling(reader, 0, filling.length, &edge.metrics),
+        Selection::Whole => Body::filling(reader, 0, filling.length, &cache.metrics),
         Selection::Partial(parts) => {
             let part = parts.first().expect("select() gives at least one part");
             let first = filling.entry.offset_in_body(part);
-            Body::filling(reader, first, Some(part.length()), &edge.metrics)
+            Body::filling(reader, first, Some(part.length()), &cache.metrics)
         }
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
     Answer { head, body, outcome, why, freshness: Some(freshness) }
+}
+
+/// From what is stored, because the origin failed.
+pub(super) fn stood_in(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    object: &Arc<Object>,
+    StandIn { failure, freshness, staleness }: StandIn,
+    role: Role,
+    why: Forward,
+) -> Answer {
+    let verdict =
+        Verdict::Bridged { why, status: failure.status(), fetch: whose(role), freshness, staleness };
+    answer(cache, exchange, object, verdict, freshness, Outcome::Stale)
+}
+
+/// From what is stored, which the origin confirmed.
+pub(super) fn validated(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    object: &Arc<Object>,
+    role: Role,
+    kept: Kept,
+    why: Forward,
+) -> Answer {
+    let freshness = object.entry.freshness(cache.clock.now());
+    let outcome = match role {
+        Role::Leader => Outcome::Revalidated,
+        Role::Follower => Outcome::Collapsed,
+    };
+    let status = Some(StatusCode::NOT_MODIFIED);
+    let verdict = Verdict::Forwarded { why, status, kept, fetch: whose(role), freshness: Some(freshness) };
+    answer(cache, exchange, object, verdict, freshness, outcome)
 }
 
 /// RFC 9110 §14.2: a server may ignore Range; while it fills, a response is not cut in several parts.

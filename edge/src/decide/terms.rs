@@ -16,11 +16,11 @@ pub struct Moment(u64);
 
 /// Gives out moments.
 #[derive(Debug, Default)]
-pub(super) struct Moments(AtomicU64);
+pub struct Moments(AtomicU64);
 
 impl Moments {
     /// One later than all before.
-    pub(super) fn next(&self) -> Moment {
+    pub fn next(&self) -> Moment {
         Moment(self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -41,7 +41,8 @@ impl Credentials {
     }
 
     /// Whether the response is likely to be for this request only: RFC 9111 §3.5.
-    pub(super) fn authorize(&self) -> bool {
+    #[must_use]
+    pub fn authorize(&self) -> bool {
         !self.authorization.is_empty()
     }
 }
@@ -68,7 +69,8 @@ pub struct Cause {
 
 impl Terms {
     /// Whether a fetch with this cause will do for a request with that.
-    pub(super) fn allow(self, fetch: &Cause, request: &Cause) -> bool {
+    #[must_use]
+    pub fn allow(self, fetch: &Cause, request: &Cause) -> bool {
         let is_alike = fetch.credentials == request.credentials;
         match self {
             // Who has no authorization would wait for what is not for him.

@@ -15,8 +15,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::send_queue;
 use crate::metrics::Metrics;
-use crate::serve::send_queue;
 use crate::watch::Watch;
 
 /// A connection whose client must take what is written.

@@ -1,0 +1,127 @@
+//! The first step of a request: what it gets from what is stored, or what has to be asked.
+
+use std::time::SystemTime;
+
+use http::{Method, StatusCode};
+
+use super::plan::Plan;
+use super::share::{self, Company};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::path;
+use crate::policy::headers::origin;
+use crate::policy::validate::Validators;
+use crate::policy::{self, Entry, Forward, Freshness, Reuse, Staleness};
+use crate::site::Rules;
+use crate::site::rewrite::Redirect;
+
+/// What to do with a request. A `variant` is the place of a stored response among those it was decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Answer from what is stored: it is fresh.
+    Serve {
+        /// Which.
+        variant: usize,
+        /// Its age and lifetime.
+        freshness: Freshness,
+    },
+    /// Answer from what is stored though it is stale.
+    ServeStale {
+        /// Which.
+        variant: usize,
+        /// Its age and lifetime.
+        freshness: Freshness,
+        /// What allows it.
+        why: Staleness,
+    },
+    /// The same, and ask the origin behind the answer (RFC 5861 §3).
+    ServeAndRefresh {
+        /// Which.
+        variant: usize,
+        /// Its age and lifetime.
+        freshness: Freshness,
+        /// What allows it.
+        why: Staleness,
+    },
+    /// Ask the origin, alone or together with others.
+    Fetch {
+        /// What.
+        plan: Plan<usize>,
+        /// Why what is stored does not do.
+        why: Forward,
+    },
+    /// Send the request on as it is.
+    Pass(Forward),
+    /// Answer with this status.
+    Refuse(StatusCode, Forward),
+}
+
+/// What is answered whatever is stored.
+#[derive(Debug, Clone)]
+pub enum Local {
+    /// The site says that it is somewhere else.
+    Elsewhere(ResponseHead),
+    /// The client wants no further hop to see it (RFC 9110 §7.6.2).
+    LastHop,
+}
+
+/// What becomes of `request`, if it depends neither on what is stored nor on an origin.
+#[must_use]
+pub fn local(request: &RequestHead, redirects: &[Redirect]) -> Option<Local> {
+    elsewhere(request, redirects)
+        .map(Local::Elsewhere)
+        .or_else(|| (origin::hops_left(request) == Some(0)).then_some(Local::LastHop))
+}
+
+fn elsewhere(request: &RequestHead, redirects: &[Redirect]) -> Option<ResponseHead> {
+    if redirects.is_empty() {
+        return None;
+    }
+    let path = path::normal(request.uri.path());
+    let query = request.uri.query();
+    redirects.iter().find_map(|redirect| Some(redirect.head(redirect.location(&path, query)?)))
+}
+
+/// What becomes of `request`, `variants` being what is stored under its key.
+#[must_use]
+pub fn step(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: SystemTime) -> Step {
+    match policy::reuse(request, variants, rules, now) {
+        Reuse::Fresh { variant, freshness } => Step::Serve { variant, freshness },
+        Reuse::Stale { variant, freshness, why } if why == Staleness::WhileRevalidate => {
+            Step::ServeAndRefresh { variant, freshness, why }
+        }
+        Reuse::Stale { variant, freshness, why } => Step::ServeStale { variant, freshness, why },
+        Reuse::Slice(slice) => Step::Fetch { plan: Plan::Slice(slice), why: Forward::Partial },
+        Reuse::Complete { variant, missing, if_range } => {
+            let plan = Plan::Complete { held: variant, missing, if_range };
+            Step::Fetch { plan, why: Forward::Partial }
+        }
+        // What a HEAD brings is not stored, so it is asked as it is.
+        Reuse::Revalidate { variant, why, .. } if request.method != Method::GET => {
+            Step::Fetch { plan: Plan::Head { reserve: Some(variant) }, why }
+        }
+        Reuse::Fetch { reserve, why } if request.method != Method::GET => {
+            Step::Fetch { plan: Plan::Head { reserve }, why }
+        }
+        Reuse::Revalidate { variant, validators, why, .. } => {
+            Step::Fetch { plan: Plan::Validate { held: variant, validators }, why }
+        }
+        Reuse::Fetch { reserve, why } => Step::Fetch { plan: Plan::Whole { reserve }, why },
+        Reuse::Pass(why) => Step::Pass(why),
+        Reuse::Refuse(status, why) => Step::Refuse(status, why),
+    }
+}
+
+/// How a stored response is asked for again behind an answer: the request, for whom its fetch is, and whether it is a
+/// validation.
+#[must_use]
+pub fn refresh<H>(request: &RequestHead, entry: &Entry, held: H) -> (RequestHead, Company, Plan<H>) {
+    let validators = Validators::of(&entry.head.headers);
+    let request = policy::refresh(request, entry);
+    let company = share::alike(&request, &entry.head);
+    let plan = if validators.is_empty() {
+        Plan::Whole { reserve: Some(held) }
+    } else {
+        Plan::Validate { held, validators }
+    };
+    (request, company, plan)
+}

@@ -1,0 +1,158 @@
+//! Starting an edge and stopping it: the listeners for clients and the operator's, side by side over one cache.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::admin;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::draining::Draining;
+use crate::serve::{Listeners, Service};
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener's address cannot be taken.
+    Bind {
+        /// The config's key: `listen` or `admin.listen`.
+        setting: &'static str,
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The admin token's file cannot be read or made.
+    Token {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { setting, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "{address} is in use by another program: stop it, or change `{setting}` in the config (port 0 takes a free one)"
+                )
+            }
+            Self::Bind { setting, address, error } => {
+                write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: {error}")
+            }
+            Self::Token { path, error } => {
+                write!(
+                    f,
+                    "cannot read or make the token file {} (`admin.token_file`): {error}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The addresses that were bound, with their real ports.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// In the config's order.
+    pub public: Vec<SocketAddr>,
+    /// The operator's listener, if configured.
+    pub admin: Option<SocketAddr>,
+}
+
+/// An edge that answers until it is drained.
+#[derive(Debug)]
+pub struct Running {
+    listening: Listening,
+    clients: Listeners,
+    admin: Option<admin::Running>,
+}
+
+/// Binds every listener, then answers. Fails before anything is answered if one address is taken.
+///
+/// # Errors
+/// When a listener cannot be bound or the admin token's file cannot be made.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    start_at(config, Clock::system()).await
+}
+
+/// As [`start`], by a clock that a test moves.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(bind("listen", *address).await?);
+    }
+    let admin_listener = match &config.admin {
+        None => None,
+        Some(admin) => {
+            let bound = bind("admin.listen", admin.listen).await?;
+            Some((bound, admin_token(admin)?, admin.purges_per_minute))
+        }
+    };
+    let public = listeners.iter().map(|(_, address)| *address).collect();
+    let (limits, draining) = (config.limits, Draining::default());
+    let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache, clock));
+    let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
+        let admin = admin::Admin::new(
+            Arc::clone(&cache),
+            token,
+            purges_per_minute,
+            limits.pace.stall_timeout,
+            draining.clone(),
+        );
+        (address, admin::run(listener, admin))
+    });
+    let service = Service {
+        cache,
+        trusted_proxies: config.trusted_proxies,
+        tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
+        draining,
+    };
+    let clients = Listeners::new(service, limits);
+    for (listener, _) in listeners {
+        tokio::spawn(clients.clone().accept(listener));
+    }
+    let listening = Listening { public, admin: admin.as_ref().map(|(address, _)| *address) };
+    Ok(Running { listening, clients, admin: admin.map(|(_, running)| running) })
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { setting, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn admin_token(admin: &config::Admin) -> Result<admin::Token, StartError> {
+    let path = &admin.token_file;
+    admin::Token::read_or_make(path).map_err(|error| StartError::Token { path: path.clone(), error })
+}
+
+impl Running {
+    /// Where it can be reached.
+    #[must_use]
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
+    pub async fn drain(self) {
+        self.clients.drain().await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! A request as its transport hands it over.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Version;
+
+use super::answer::Answer;
+use crate::http::head::RequestHead;
+use crate::origin::{Early, RequestBody};
+
+/// One request, however it was carried here.
+pub(super) struct Arrival<'a> {
+    /// The head, with the target as sent.
+    pub(super) head: RequestHead,
+    pub(super) version: Version,
+    pub(super) peer: Peer,
+    pub(super) body: RequestBody,
+    /// What its transport does for it until it is answered.
+    pub(super) transport: &'a dyn Transport,
+}
+
+/// What an answer asks of the transport that carries the request.
+pub(super) trait Transport: Send + Sync {
+    /// Sends the origin's 1xx heads on to the client, from now until the answer is given. The request's own task calls
+    /// it.
+    fn interim(&self) -> Early;
+
+    /// The answer to a request whose body turned out not to be sound, whatever else was found out about it.
+    fn refusal(&self) -> Option<Answer>;
+}
+
+/// The two ends of a client's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) client: IpAddr,
+    pub(super) local: SocketAddr,
+}

@@ -1,0 +1,216 @@
+//! Answers that a fetch brings: the request takes part in one until one answers it. What to do next is decided by
+//! [`crate::decide::share`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{self, Answer};
+use super::handler::Exchange;
+use super::{passed, stored};
+use crate::cache::Cache;
+use crate::decide::share::{self, Next, Round, Share, Waited};
+use crate::decide::step::{self, Step};
+use crate::decide::{Plan, Role, Terms};
+use crate::flight::{self, Fetch, Own, Participation, Reader};
+use crate::metrics::Outcome;
+use crate::policy::Forward;
+use crate::policy::headers::origin::deliverable;
+use crate::policy::headers::status::{Kept, Verdict};
+use crate::store::{Object, Variants};
+
+/// Fetches for this request and all that are like it.
+pub(super) async fn fetch(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    variants: &Variants,
+    plan: flight::Plan,
+    why: Forward,
+) -> Answer {
+    if let Err(why) = deliverable(&exchange.request, &cache.name) {
+        return answer::undeliverable(cache, why);
+    }
+    let (mut fetch, mut why) = (fetch_of(cache, exchange, plan), why);
+    let (mut company, mut terms) = {
+        let plan = fetch.plan.of(|object| &object.entry);
+        let newest = variants.first().map(|newest| &newest.entry);
+        (share::at_first(&exchange.request, newest, &plan), share::terms(&plan, &fetch.cause))
+    };
+    let mut round = Round::First;
+    loop {
+        let next = match cache.flights.fetch(&fetch, &company, terms).await {
+            None => Next::Again,
+            Some(part) => match take(cache, exchange, part, round, why) {
+                Taken::Answer(answer) => return *answer,
+                Taken::Validate(reader) => {
+                    until_stored(cache, reader).await;
+                    terms = Terms::LikeSince;
+                    match anew(cache, exchange) {
+                        Anew::Answer(answer) => return *answer,
+                        Anew::Ask(plan, because) => (fetch.plan, why) = (plan, because),
+                        Anew::AsBefore => {}
+                    }
+                    Next::Validate
+                }
+                Taken::Not(next) => next,
+            },
+        };
+        company = share::company_after(round, &next, company);
+        round = Round::Later;
+    }
+}
+
+/// Waits for what others fetched, so that it can be validated instead of being fetched again.
+async fn until_stored(cache: &Cache, reader: Reader) {
+    tokio::select! {
+        biased;
+        () = reader.settled() => {}
+        () = cache.clock.timer(STORING_LIMIT) => {}
+    }
+}
+
+/// Most pages have come in this time once their head has; who fetches more for himself loses no more.
+const STORING_LIMIT: Duration = Duration::from_secs(1);
+
+/// What to do by what is stored now.
+enum Anew {
+    Answer(Box<Answer>),
+    Ask(flight::Plan, Forward),
+    AsBefore,
+}
+
+fn anew(cache: &Cache, exchange: &Exchange<'_>) -> Anew {
+    let Exchange { request, site, key, .. } = exchange;
+    let variants = cache.store.get(key, site.index);
+    match step::step(request, &variants.entries(), &site.site.rules, cache.clock.now()) {
+        Step::Serve { variant, freshness } => {
+            let verdict = Verdict::Hit(freshness);
+            let object = &variants[variant];
+            Anew::Answer(stored::answer(cache, exchange, object, verdict, freshness, Outcome::Hit).into())
+        }
+        Step::Fetch { plan: plan @ Plan::Validate { .. }, why } => Anew::Ask(about(plan, &variants), why),
+        _ => Anew::AsBefore,
+    }
+}
+
+/// The plan about the stored objects themselves.
+pub(super) fn about(plan: Plan<usize>, variants: &Variants) -> flight::Plan {
+    plan.map(|variant| Arc::<Object>::clone(&variants[variant]))
+}
+
+/// What a fetch came to for one request.
+enum Taken {
+    Answer(Box<Answer>),
+    /// It is to be validated, once it is stored.
+    Validate(Reader),
+    Not(Next),
+}
+
+/// The answer that a fetch has for this request, if it has one.
+fn take(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    part: Participation,
+    round: Round,
+    why: Forward,
+) -> Taken {
+    let Participation { verdict, reader, role, standing, likeness } = part;
+    let waited = Waited {
+        request: &exchange.request,
+        rules: &exchange.site.site.rules,
+        now: cache.clock.now(),
+        role,
+        standing,
+        likeness,
+        round,
+    };
+    let share = match &verdict {
+        flight::Verdict::Filling(filling) => waited.filling(&filling.response, &filling.entry),
+        flight::Verdict::Validated(object) => waited.validated(&object.entry),
+        flight::Verdict::Stale(object, stand_in) => waited.stood_in(&object.entry, stand_in.failure),
+        flight::Verdict::Apart | flight::Verdict::Undeliverable(_) => waited.apart(),
+        flight::Verdict::Error(_) => waited.error(),
+        flight::Verdict::Failed(why) | flight::Verdict::MustValidate(why) => waited.unanswered(why.error),
+    };
+    match share {
+        Share::Not(Next::Validate) => Taken::Validate(reader),
+        Share::Not(next) => Taken::Not(next),
+        Share::Answers => match answered(cache, exchange, verdict, reader, role, why) {
+            Some(answer) => Taken::Answer(answer.into()),
+            None => Taken::Not(Next::Alone),
+        },
+    }
+}
+
+/// The answer; none if somebody else has taken what there is once.
+fn answered(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    verdict: flight::Verdict,
+    reader: Reader,
+    role: Role,
+    why: Forward,
+) -> Option<Answer> {
+    let leads = role == Role::Leader;
+    Some(match verdict {
+        flight::Verdict::Filling(filling) => stored::streamed(cache, exchange, &filling, reader, role, why),
+        flight::Verdict::Validated(object) => {
+            let answer = stored::validated(cache, exchange, &object, role, Kept::Stored, why);
+            match leads.then(|| reader.own()).flatten() {
+                Some(Own::Fields(fields)) => answer.with_fields(&fields),
+                _ => answer,
+            }
+        }
+        flight::Verdict::Stale(object, stand_in) => {
+            stored::stood_in(cache, exchange, &object, stand_in, role, why)
+        }
+        flight::Verdict::Error(status) if !leads => answer::erred(cache, status, why),
+        flight::Verdict::Apart | flight::Verdict::Error(_) => match reader.own()? {
+            Own::Response(answered, unstored) => {
+                passed::selected(cache, exchange, answered, why, unstored.as_str())
+            }
+            Own::Head(answered) => passed::passed(cache, answered, why, None),
+            Own::Once(object, fields) => {
+                stored::validated(cache, exchange, &object, role, Kept::NotStored, why).with_fields(&fields)
+            }
+            Own::Fields(_) => return None,
+        },
+        flight::Verdict::Failed(unanswered) => answer::failed(cache, unanswered, role, why),
+        flight::Verdict::MustValidate(unanswered) => answer::must_validate(cache, unanswered, role, why),
+        flight::Verdict::Undeliverable(why) => answer::undeliverable(cache, why),
+    })
+}
+
+/// Asks the origin behind a stale answer's back, unless somebody already does.
+pub(super) fn refresh(cache: &Arc<Cache>, exchange: &Exchange<'_>, object: &Arc<Object>) {
+    let (request, company, plan) = step::refresh(&exchange.request, &object.entry, Arc::clone(object));
+    let fetch = fetch_of(cache, exchange, plan);
+    cache.flights.refresh(Fetch { request: Arc::new(request), ..fetch }, &company);
+}
+
+pub(super) fn fetch_of(cache: &Cache, exchange: &Exchange<'_>, plan: flight::Plan) -> Fetch {
+    Fetch {
+        site: Arc::clone(&exchange.site),
+        key: exchange.key.clone(),
+        request: Arc::new(exchange.request.clone()),
+        cause: cache.flights.arrived(&exchange.request.headers),
+        client: exchange.peer.client,
+        version: exchange.version,
+        // RFC 9110 §15.2: a proxy forwards 1xx heads, to the client whose request they answer.
+        early: Some(exchange.transport.interim()),
+        plan,
+    }
+}
+
+/// The answer to a request whose own response is being stored, as `part` tells.
+pub(super) fn of_own(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    part: Participation,
+    why: Forward,
+) -> Answer {
+    match take(cache, exchange, part, Round::Later, why) {
+        Taken::Answer(answer) => *answer,
+        // Its task broke down: the response went with it.
+        Taken::Validate(_) | Taken::Not(_) => answer::failed(cache, flight::INTERRUPTED, Role::Leader, why),
+    }
+}

@@ -1,0 +1,212 @@
+//! HTTP/1.1 as a transport: the socket, the gate, hyper, and whose turn it is.
+//!
+//! ```text
+//! socket ─▶ patient_stream ─▶ gate ─▶ hyper ─▶ answer ─▶ Arrival
+//!                                     hyper ◀─ Sent ◀─── Answer
+//! ```
+//!
+//! Nothing outside knows of turns, or that hyper is the server.
+
+pub mod gate;
+mod patient_stream;
+#[expect(unsafe_code, reason = "an ioctl takes a raw pointer; the module states its invariant")]
+mod send_queue;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::answer::Answer;
+use super::arrival::{Arrival, Peer, Transport};
+use super::body::{Body, SendError};
+use super::handler::{Service, handle, turned_away};
+use super::listener::Ending;
+use super::tunnel::{self, Handover};
+use crate::cache::Cache;
+use crate::config::Limits;
+use crate::http::head::RequestHead;
+use crate::metrics::Outcome;
+use crate::origin::{Early, RequestBody};
+use crate::watch::Watch;
+use gate::{Gate, Refusal, Sending, Turn, Turns};
+use patient_stream::Patient;
+
+/// One client's connection.
+struct Connection<'a> {
+    service: &'a Arc<Service>,
+    limits: &'a Limits,
+    peer: Peer,
+    turns: Turns,
+    unframed: Unframed,
+    handover: Handover,
+}
+
+/// Carries a connection to its end.
+pub(super) async fn carry(
+    service: &Arc<Service>,
+    limits: &Limits,
+    stream: TcpStream,
+    peer: Peer,
+    ending: &Ending,
+) {
+    // Heads and small bodies go out in one write; waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let watch = Watch::new(limits.pace, service.cache.clock.clone());
+    let stream = Patient::new(stream, watch, service.cache.metrics.clone());
+    let gate = Gate::new(stream, limits.head_bytes);
+    let connection = Connection {
+        service,
+        limits,
+        peer,
+        turns: gate.turns(),
+        unframed: Unframed::default(),
+        handover: Handover::default(),
+    };
+    let answer = |request| async { Ok::<_, Infallible>(connection.answer(request).await) };
+    let late = ending.draining.is_cancelled();
+    let mut serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_headers(MAX_FIELDS)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
+        // A connection that comes while draining still gets its answer: health checks learn from it.
+        .keep_alive(!late)
+        .serve_connection(TokioIo::new(gate), service_fn(answer));
+    let ended = tokio::select! {
+        ended = &mut serving => ended.is_ok(),
+        () = ending.aborted.cancelled() => false,
+        () = ending.draining.cancelled(), if !late => {
+            Pin::new(&mut serving).graceful_shutdown();
+            tokio::select! {
+                ended = &mut serving => ended.is_ok(),
+                () = ending.aborted.cancelled() => false,
+            }
+        }
+    };
+    if let Some(tunnel) = connection.handover.take().filter(|_| ended) {
+        let parts = serving.into_parts();
+        let (client, early) = (parts.io.into_inner(), parts.read_buf);
+        let Cache { clock, metrics, .. } = &*service.cache;
+        tunnel::carry(client, early, tunnel, clock, metrics, &ending.aborted).await;
+    } else if !ended && connection.unframed.is_last() {
+        reset(&serving.into_parts().io.into_inner().into_inner().into_inner());
+    }
+}
+
+impl Connection<'_> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
+        let (sending, version) = (self.turns.sending(), request.version());
+        let answer = match self.turns.begin(version) {
+            Ok(turn) => self.take_turn(turn, request).await,
+            Err(refusal) => turned_away(self.peer, refused(refusal)),
+        };
+        let mut response = answer.into_response();
+        self.handover.leave(response.body_mut().take_tunnel());
+        if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
+            self.unframed.note();
+        }
+        response.map(|body| Sent { body, _sending: sending })
+    }
+
+    /// The turn ends before the answer is given to hyper: no 1xx may follow it.
+    async fn take_turn(&self, turn: Turn, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
+        let cache = &self.service.cache;
+        let watch = Watch::new(self.limits.pace, cache.clock.clone());
+        let body = RequestBody::upload(body, watch, &cache.metrics);
+        let arrival = Arrival { head, version: parts.version, peer: self.peer, body, transport: &turn };
+        let answer = handle(self.service, arrival).await;
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            turn.switch();
+        }
+        answer
+    }
+}
+
+impl Transport for Turn {
+    fn interim(&self) -> Early {
+        let interim = Turn::interim(self).open();
+        Early::new(move |status, fields| {
+            // A hint that comes too late is none.
+            let _ = interim.send(status, fields);
+        })
+    }
+
+    fn refusal(&self) -> Option<Answer> {
+        self.body_refusal().map(refused)
+    }
+}
+
+/// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.
+fn refused(refusal: Refusal) -> Answer {
+    let mut answer = Answer::plain(refusal.status(), refusal.as_str(), Outcome::Refused, "unsound");
+    answer.head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// An answer's body on its way: the gate waits for it until it is dropped.
+struct Sent {
+    body: Body,
+    _sending: Sending,
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether the end of a connection's last answer is the connection's end (RFC 9112 §6.3 rule 8), as to a client of
+/// HTTP/1.0, which knows no chunks. It would take an answer that breaks off for a whole one.
+#[derive(Debug, Clone, Default)]
+struct Unframed(Arc<AtomicBool>);
+
+impl Unframed {
+    fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends a connection in a way that no client takes for the end of an answer: its reads fail.
+fn reset(stream: &TcpStream) {
+    // Where it is refused the connection is gone already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Fields in a request's head; browsers send some 20.
+const MAX_FIELDS: usize = 100;
+/// What hyper may hold of a connection's input, and of its output beside one piece; its own limit of 408 KiB would be
+/// most of what a slow client costs. Twice a piece: one is written while the next is fetched.
+const BUFFER_BYTES: usize = 128 << 10;

@@ -1,0 +1,167 @@
+//! Answers that pass the cache by: requests that are sent on as they are, and responses that are not stored.
+
+use std::sync::Arc;
+
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+
+use super::answer::{self, Answer};
+use super::body::Body;
+use super::fetch;
+use super::handler::Exchange;
+use crate::cache::Cache;
+use crate::decide::{Plan, Role};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::metrics::Outcome;
+use crate::origin::{Answered, RequestBody, Retry};
+use crate::policy::headers::client;
+use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
+use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
+use crate::policy::{self, Admit, Forward};
+use crate::site::key;
+use crate::store::{Mode, Scope, Ticket};
+
+/// Sends the request on as it is. Only a POST's response may be stored.
+pub(super) async fn pass(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    upload: RequestBody,
+    why: Forward,
+) -> Answer {
+    let asked = match as_sent(cache, exchange, upload) {
+        Ok(asked) => asked,
+        Err(why) => return answer::undeliverable(cache, why),
+    };
+    let ticket = cache.store.begin();
+    match exchange.site.origins.send(asked, Retry::Another).await {
+        Err(unanswered) => answer::failed(cache, unanswered, Role::Leader, why),
+        Ok(answered) => {
+            let head = head_of(&answered);
+            let superseding = invalidate(cache, exchange, &answered, &head, &ticket);
+            match superseding {
+                Some(ticket) if is_kept(exchange, &answered, &head) => {
+                    keep(cache, exchange, answered, ticket, why).await
+                }
+                _ => passed(cache, answered, why, None),
+            }
+        }
+    }
+}
+
+/// The client's own request, for the origin.
+pub(super) fn as_sent(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    upload: RequestBody,
+) -> Result<Request<RequestBody>, Undeliverable> {
+    let Exchange { request, version, peer, .. } = exchange;
+    let hop = Hop { name: &cache.name, client: peer.client, version: *version };
+    let headers = fields(request, &Ask::AsSent, &hop)?;
+    let mut asked = Request::new(upload);
+    *asked.method_mut() = request.method.clone();
+    *asked.uri_mut() = key::target(&request.uri).into();
+    *asked.headers_mut() = headers;
+    exchange.transport.interim().attach(&mut asked);
+    Ok(asked)
+}
+
+/// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place
+/// of what was stored under its key, if it had any business there.
+pub(super) fn invalidate(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    answered: &Answered,
+    head: &ResponseHead,
+    ticket: &Ticket,
+) -> Option<Ticket> {
+    let Exchange { request, site, key, .. } = exchange;
+    let (rules, now) = (&site.site.key, answered.received);
+    let uris = policy::invalidates(request, head);
+    let own = Scope::of(key.clone(), rules);
+    let superseding = match uris.is_empty() {
+        true => None,
+        false => cache.store.supersede(ticket, &own, key, site.index, &head.headers, now),
+    };
+    let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, rules);
+    for other in uris.into_iter().map(about).filter(|other| other != key) {
+        cache.store.purge(&Scope::of(other, rules), Mode::Hard, now);
+    }
+    superseding
+}
+
+/// RFC 9110 §9.3.3: a POST's response may stand for a later GET.
+fn is_kept(exchange: &Exchange<'_>, answered: &Answered, head: &ResponseHead) -> bool {
+    let Exchange { request, site, .. } = exchange;
+    let rules = &site.site.rules;
+    let admitted = || policy::admit(request, head, answered.asked, rules, answered.received);
+    request.method == Method::POST && matches!(admitted(), Admit::Keep(_))
+}
+
+async fn keep(
+    cache: &Arc<Cache>,
+    exchange: &Exchange<'_>,
+    answered: Answered,
+    ticket: Ticket,
+    why: Forward,
+) -> Answer {
+    let fetch = fetch::fetch_of(cache, exchange, Plan::Whole { reserve: None });
+    let part = cache.flights.adopt(fetch, answered, ticket).await;
+    fetch::of_own(cache, exchange, part, why)
+}
+
+pub(super) fn head_of(answered: &Answered) -> ResponseHead {
+    ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
+}
+
+/// The response to a fetch that was for the store, as the client's own conditions select it.
+pub(super) fn selected(
+    cache: &Cache,
+    exchange: &Exchange<'_>,
+    answered: Answered,
+    why: Forward,
+    detail: &'static str,
+) -> Answer {
+    let head = head_of(&answered);
+    let (request, received) = (&exchange.request, answered.received);
+    let length = answered.response.body().size_hint().exact();
+    let unmodified = policy::select::stands_for(request, &head, received);
+    let all = policy::select::all_as_part(request, &head, length, received);
+    let mut answer = passed(cache, answered, why, Some(detail));
+    if unmodified {
+        answer.head = client::unmodified(&answer.head);
+        let unwanted = std::mem::replace(&mut answer.body, Body::empty());
+        if length.is_some_and(|length| length <= READ_OUT_BYTES) {
+            tokio::spawn(read_out(unwanted));
+        }
+    } else if let Some(part) = all {
+        answer.head = client::all_as_part(&answer.head, part);
+    }
+    answer
+}
+
+/// To the end of a body that nobody wants, so that its connection serves again.
+async fn read_out(mut body: Body) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// Reading more costs more than a new connection.
+const READ_OUT_BYTES: u64 = 256 << 10;
+
+pub(super) fn passed(
+    cache: &Cache,
+    answered: Answered,
+    why: Forward,
+    detail: Option<&'static str>,
+) -> Answer {
+    let Answered { response, received, .. } = answered;
+    let (parts, body) = response.into_parts();
+    let status = Some(parts.status);
+    let verdict =
+        Verdict::Forwarded { why, status, kept: Kept::NotStored, fetch: status::Fetch::Own, freshness: None };
+    let cache_status = CacheStatus { verdict, detail, key: None };
+    let head = ResponseHead { status: parts.status, headers: parts.headers };
+    let head = client::passed(&head, &cache.name, parts.version, &cache_status, received);
+    let body = Body::origin(body, &cache.metrics);
+    Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
+}
