@@ -166,8 +166,14 @@ impl Served {
         self.change(|| std::fs::rename(new, self.file(apex)).unwrap()).await;
     }
 
+    /// The reload on demand takes the zone away; the watch alone would keep it for a while.
     async fn remove(&self, apex: &str) {
-        self.change(|| std::fs::remove_file(self.file(apex)).unwrap()).await;
+        let mut loads = self.running.loads();
+        std::fs::remove_file(self.file(apex)).unwrap();
+        self.running.reload();
+        while code_of(&self.ask(apex, RecordType::SOA).await) != ResponseCode::Refused {
+            loads.changed().await.unwrap();
+        }
     }
 
     /// Whichever comes first reads the change: the watch on the folder or our request. The other finds nothing new.

@@ -15,9 +15,9 @@ mod settle;
 mod source;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::folder::FolderError;
 use self::folder::{Content, Read};
@@ -41,6 +41,8 @@ pub(crate) struct Terms {
     pub(crate) rules: Rules,
     pub(crate) access: Access,
     pub(crate) protocol: Protocol,
+    /// How long the last good version of a zone is served whose file is gone.
+    pub(crate) grace: Duration,
 }
 
 /// Every zone as its source last had it, and the last good version of each.
@@ -49,6 +51,11 @@ pub(crate) struct Catalog {
     terms: Terms,
     terms_changed: bool,
     files: BTreeMap<Source, ZoneFile>,
+    /// Those of `files` that are gone, since when. Their last good version is served for a while: a checkout, or a copy
+    /// that is put in place in two steps, must not publish what it hid.
+    gone: BTreeMap<Source, SystemTime>,
+    /// Nobody waits for files that are gone any longer.
+    grace_is_over: bool,
     good: HashMap<Name, Good>,
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
@@ -58,6 +65,7 @@ pub(crate) struct Catalog {
 }
 
 /// A zone file as it was last read.
+#[derive(Clone)]
 struct ZoneFile {
     read: Read,
     /// None if the text could not be understood.
@@ -102,6 +110,8 @@ impl Catalog {
             terms,
             terms_changed: true,
             files: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            grace_is_over: false,
             good: HashMap::new(),
             memory: Memory::default(),
             told: HashMap::new(),
@@ -116,6 +126,23 @@ impl Catalog {
         self.terms_changed = true;
         // Every zone was checked under the old terms.
         self.files.clear();
+    }
+
+    /// With the next load, zones whose files are gone are gone.
+    pub(crate) fn end_grace(&mut self) {
+        self.grace_is_over = true;
+    }
+
+    /// How long to wait for the load that ends the grace of a file that is gone; none if there is none.
+    pub(crate) fn grace_left(&self, now: SystemTime) -> Option<Duration> {
+        let first = self.gone.values().min()?;
+        // A clock that was set back starts the grace again.
+        Some(self.terms.grace.saturating_sub(now.duration_since(*first).unwrap_or_default()))
+    }
+
+    /// Every file that was read: zone files and what they include.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.values().flat_map(|file| file.read.paths())
     }
 
     /// Reads what changed and makes a new world if anything did.
@@ -154,41 +181,63 @@ impl Catalog {
 
     /// Brings the files up to date; whether anything is different.
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
+        let is_grace_over = std::mem::take(&mut self.grace_is_over);
         let all = folder::list(&self.paths)?;
         self.passed_over = folder::passed_over(&self.paths, &all);
+        if all.is_empty() && !self.good.is_empty() {
+            return Err(FolderError::emptied(&self.paths));
+        }
         let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
         for found in &all {
-            match old.remove(&found.source) {
-                Some(file) if file.read.is_current(now) => {
-                    self.files.insert(found.source.clone(), file);
-                }
-                before => {
-                    let Some(read) = folder::read(found, now) else {
-                        changed |= before.is_some();
-                        continue;
-                    };
-                    let mut file = ZoneFile::open(read, &self.terms.rules);
-                    match before.filter(|before| before.is_same(&file)) {
-                        // The same value as before, so that nothing is compiled again.
-                        Some(before) => {
-                            file.zone = before.zone;
-                            file.full = None;
-                        }
-                        None => changed = true,
-                    }
-                    self.files.insert(found.source.clone(), file);
-                }
+            let before = old.remove(&found.source);
+            if let Some(file) = before.as_ref().filter(|file| file.read.is_current(now)) {
+                changed |= self.gone.remove(&found.source).is_some();
+                self.files.insert(found.source.clone(), file.clone());
+                continue;
             }
+            let Some(read) = folder::read(found, now) else {
+                old.extend(before.map(|before| (found.source.clone(), before)));
+                continue;
+            };
+            changed |= self.gone.remove(&found.source).is_some();
+            let (file, is_new) = ZoneFile::open(read, &self.terms.rules).after(before);
+            changed |= is_new;
+            self.files.insert(found.source.clone(), file);
         }
-        Ok(changed || !old.is_empty())
+        Ok(self.await_return(old, is_grace_over, now) || changed)
     }
 
-    /// One candidate for each zone, in the order of the files' names.
+    /// Keeps files that are gone for as long as their grace lasts; whether anything is different.
+    fn await_return(
+        &mut self,
+        gone: BTreeMap<Source, ZoneFile>,
+        is_grace_over: bool,
+        now: SystemTime,
+    ) -> bool {
+        let mut changed = false;
+        for (source, file) in gone {
+            let since = *self.gone.entry(source.clone()).or_insert(now);
+            let away = now.duration_since(since).unwrap_or_default();
+            let is_served = file.apex().is_some_and(|apex| self.good.contains_key(apex));
+            if !is_grace_over && is_served && away < self.terms.grace {
+                changed |= since == now;
+                self.files.insert(source, file);
+            } else {
+                self.gone.remove(&source);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// One candidate for each zone: in the order of the files' names, and then those whose file is gone.
     fn candidates(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut places: HashMap<Name, usize> = HashMap::new();
-        for file in self.files.values() {
+        let (gone, there): (Vec<&ZoneFile>, Vec<&ZoneFile>) =
+            self.files.values().partition(|file| self.gone.contains_key(&file.read.source));
+        for file in there {
             let Content::Parsed(parsed) = &file.read.content else { continue };
             let is_named = |source: &Source| folder::is_named_after(source, &parsed.apex);
             match places.get(&parsed.apex) {
@@ -206,13 +255,44 @@ impl Catalog {
                 }
             }
         }
+        for file in gone {
+            let Content::Parsed(parsed) = &file.read.content else { continue };
+            // It may only have another name now.
+            if !places.contains_key(&parsed.apex) {
+                candidates.push(self.awaited(file, parsed));
+            }
+        }
         candidates
+    }
+
+    /// The zone of a file that is gone.
+    fn awaited(&self, file: &ZoneFile, parsed: &Parsed) -> Candidate {
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "gone",
+            at: None,
+            message: format!("{}: the file is gone", file.read.source),
+            help: Some(format!(
+                "put it back; if the zone is to go, wait {} s or send SIGHUP",
+                self.terms.grace.as_secs_f32()
+            )),
+        };
+        Candidate {
+            apex: parsed.apex.clone(),
+            source: file.read.source.clone(),
+            files: file.sources.clone(),
+            problems: vec![problem],
+            new: None,
+            withheld: None,
+            good: self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone)),
+            full: None,
+        }
     }
 
     fn candidate(&self, file: &ZoneFile, parsed: &Parsed) -> Candidate {
         let good = self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone));
         let mut problems = file.problems.clone();
-        let is_good = !problems.iter().any(|problem| problem.severity == Severity::Error);
+        let is_good = !has_error(&problems);
         let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
         if let (Some(old), Some(new)) = (&good, &new)
             && !Arc::ptr_eq(old, new)
@@ -245,6 +325,8 @@ impl Catalog {
             _ => (State::Broken, None),
         };
         let news = self.news(&candidate.apex, &problems);
+        let was_broken = self.told.get(&candidate.apex).is_some_and(|told| has_error(told));
+        let is_mended = was_broken && !has_error(&problems);
         let change = Change::between(before, good.as_ref());
         let report = ZoneReport {
             apex: candidate.apex.clone(),
@@ -259,6 +341,7 @@ impl Catalog {
             divided: good.as_ref().map(|good| Arc::clone(&good.divided)),
             problems,
             news,
+            is_mended,
         };
         (good, report)
     }
@@ -334,6 +417,33 @@ impl ZoneFile {
         Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, sources }
     }
 
+    /// The zone that it is for, unless its name is none.
+    fn apex(&self) -> Option<&Name> {
+        match &self.read.content {
+            Content::Parsed(parsed) => Some(&parsed.apex),
+            Content::Nameless(_) => None,
+        }
+    }
+
+    /// As the successor of what the file was `before`; and whether anything is different.
+    fn after(mut self, before: Option<Self>) -> (Self, bool) {
+        let Some(before) = before else { return (self, true) };
+        if before.is_same(&self) {
+            // The same value as before, so that nothing is compiled again.
+            (self.zone, self.full) = (before.zone, None);
+            return (self, false);
+        }
+        // A text that is cut off or cannot be read does not say that it is for another zone now.
+        if let (true, Some(apex), Content::Parsed(parsed)) =
+            (has_error(&self.problems), before.apex(), &mut self.read.content)
+            && parsed.apex != *apex
+        {
+            parsed.apex = apex.clone();
+            (self.zone, self.full) = (None, None);
+        }
+        (self, true)
+    }
+
     /// Whether a second reading found just what the first did.
     fn is_same(&self, other: &Self) -> bool {
         let records = |file: &Self| file.zone.as_ref().map(|zone| zone.records.len());
@@ -342,6 +452,10 @@ impl ZoneFile {
         };
         self.problems == other.problems && mine.apex == theirs.apex && mine.records == theirs.records
     }
+}
+
+fn has_error(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
 }
 
 fn without_texts(mut zone: Zone) -> Zone {

@@ -110,6 +110,7 @@ impl Config {
                 cookies: None,
                 idle_timeout: self.tcp.idle_timeout,
             },
+            grace: self.reload.grace,
         }
     }
 }
@@ -241,6 +242,8 @@ pub struct Reload {
     pub debounce: Duration,
     /// How often modification times are compared, for file systems that report no changes.
     pub poll: Duration,
+    /// How long the last good version of a zone is served whose file is gone.
+    pub grace: Duration,
 }
 
 /// Allowed, but looks wrong.

@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -59,8 +60,10 @@ pub(crate) fn lines_lost() -> u64 {
 
 /// Errors are logged whatever one module is set to; only a level for everything takes them away.
 fn targets(level: &Level) -> Targets {
-    let everything = level.everything.unwrap_or(tracing::level_filters::LevelFilter::ERROR);
-    Targets::new().with_default(everything).with_targets(level.modules.iter().cloned())
+    let everything = level.everything.unwrap_or(LevelFilter::ERROR);
+    // It tells of each folder that went away with its watch: noise, for every swap of a folder.
+    let quiet = Targets::new().with_default(everything).with_target("notify", LevelFilter::OFF);
+    quiet.with_targets(level.modules.iter().cloned())
 }
 
 /// Waits until all lines are written, for a second at most.

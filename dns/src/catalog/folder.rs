@@ -77,6 +77,15 @@ impl fmt::Display for FolderError {
 
 impl std::error::Error for FolderError {}
 
+impl FolderError {
+    /// There were zone files, and now there is none: more likely a disk that is away than an edit.
+    pub(super) fn emptied(paths: &[PathBuf]) -> Self {
+        let path = paths.first().cloned().unwrap_or_default();
+        let why = "no zone file is left here; put one back, or restart to serve none";
+        Self { path, source: io::Error::new(io::ErrorKind::NotFound, why) }
+    }
+}
+
 /// Every zone file of the folders, and the files themselves, among `paths`; in the order of their names.
 pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
     let mut found = Vec::new();
@@ -136,12 +145,16 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
                 Content::Parsed(Box::new(unreadable(apex, path, &error)))
             }
             Ok(source) => {
+                let mut unfinished: Vec<Problem> = unfinished(&source).into_iter().collect();
                 let mut load = |include: Include<'_>| {
                     let (path, stamp, text) = included(&include, &found.root, now);
                     stamps.push((path, stamp));
+                    unfinished.extend(text.as_ref().ok().and_then(self::unfinished));
                     text
                 };
-                Content::Parsed(Box::new(file::read(apex, source, &mut load)))
+                let mut parsed = file::read(apex, source, &mut load);
+                parsed.problems.append(&mut unfinished);
+                Content::Parsed(Box::new(parsed))
             }
         },
     };
@@ -149,6 +162,11 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
 }
 
 impl Read {
+    /// The file and what it includes.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.stamps.iter().map(|(path, _)| path.as_path())
+    }
+
     /// Whether none of its files changed since, as far as their time stamps can tell.
     pub(super) fn is_current(&self, now: SystemTime) -> bool {
         self.stamps.iter().all(|(path, then)| then.is_some() && stamp(path, now) == *then)
@@ -194,6 +212,21 @@ fn exactly(mut file: impl io::Read, octets: u64) -> io::Result<Arc<[u8]>> {
         0 => Ok(text),
         _ => Err(being_written()),
     }
+}
+
+/// A text that is cut off anywhere but behind a line may lack what hides its last record, and what follows.
+fn unfinished(source: &SourceFile) -> Option<Problem> {
+    let line = 1 + source.text.iter().filter(|octet| **octet == b'\n').count();
+    (!matches!(*source.text, [] | [.., b'\n'])).then(|| Problem {
+        severity: Severity::Error,
+        code: "unfinished",
+        at: None,
+        message: format!(
+            "{}:{line}: the last line has no line end: the file may still be being written",
+            source.path.display()
+        ),
+        help: Some("end the file with a line end".to_owned()),
+    })
 }
 
 fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {

@@ -25,6 +25,9 @@ pub(crate) fn report(report: &Report) {
 }
 
 fn problems(zone: &ZoneReport) {
+    if zone.is_mended {
+        tracing::info!(zone = %zone.apex, serial = zone.serial, "the zone is good again");
+    }
     if zone.news.is_empty() {
         return;
     }

@@ -40,6 +40,8 @@ pub(crate) struct ZoneReport {
     pub(crate) problems: Vec<Problem>,
     /// Those of `problems` that the last load did not find.
     pub(crate) news: Vec<Problem>,
+    /// Whether the last load found errors and this one found none.
+    pub(crate) is_mended: bool,
 }
 
 /// Which version of a zone is served.

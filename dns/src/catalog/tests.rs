@@ -1,5 +1,7 @@
 //! Folders of zone files, edited between loads.
 
+mod away;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

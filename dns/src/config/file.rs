@@ -118,6 +118,7 @@ pub(super) struct Reload {
     pub(super) watch: Option<bool>,
     pub(super) debounce: Option<Spanned<Span>>,
     pub(super) poll: Option<Spanned<Span>>,
+    pub(super) grace: Option<Spanned<Span>>,
 }
 
 #[derive(Default, Deserialize)]

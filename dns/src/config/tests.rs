@@ -68,6 +68,7 @@ fn every_key_is_read() {
         watch = false
         debounce = "50ms"
         poll = "5s"
+        grace = "20s"
         [cookies]
         secret_file = "cookie.secret"
         [rate_limit]
@@ -103,7 +104,12 @@ fn every_key_is_read() {
     assert_eq!(config.encrypted.tls, ["192.0.2.1:853".parse().unwrap()]);
     assert_eq!(config.encrypted.https.len(), 2);
     assert_eq!(config.encrypted.quic, config.encrypted.tls);
-    let reload = Reload { watch: false, debounce: Duration::from_millis(50), poll: Duration::from_secs(5) };
+    let reload = Reload {
+        watch: false,
+        debounce: Duration::from_millis(50),
+        poll: Duration::from_secs(5),
+        grace: Duration::from_secs(20),
+    };
     assert_eq!(config.reload, reload);
     assert_eq!(config.cookies, Cookies::File("/etc/verge/cookie.secret".into()));
     assert_eq!(config.nsid.as_deref(), Some("ns1.ams"));

@@ -42,6 +42,8 @@ const HTTPS_PATH: &str = "/dns-query";
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Cheap (one stat a file) and only for file systems that report no changes.
 const POLL: Duration = Duration::from_secs(30);
+/// Longer than a checkout or a copy takes, and short enough for somebody who waits for a zone to go.
+const GRACE: Duration = Duration::from_secs(60);
 /// More loops than this on one address are a mistake.
 const MOST_WORKERS: usize = 512;
 /// The longest timeout that still is one.
@@ -248,6 +250,7 @@ fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {
         watch: written.watch.unwrap_or(true),
         debounce: timeout(written.debounce, DEBOUNCE, at)?,
         poll: timeout(written.poll, POLL, at)?,
+        grace: timeout(written.grace, GRACE, at)?,
     })
 }
 

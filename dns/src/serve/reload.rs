@@ -29,6 +29,12 @@ use crate::world::World;
 const MOST_DEBOUNCES: u32 = 10;
 /// After a fault, so that one that comes at once again does not burn a core.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Between loads that nobody asks for; an error that lasts must not burn a core.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// A folder that is being replaced is there again by then.
+const SHORT_ABSENCE: Duration = Duration::from_secs(1);
+/// Looks at a folder that is replaced again and again, before a rest.
+const MOST_ROUNDS: usize = 3;
 /// Between looks whether all loops have let go of the old world.
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -146,8 +152,16 @@ impl Loader {
         service: Service,
     ) -> io::Result<Self> {
         let (signals, inbox) = channel();
-        let watch = watch(&config, &signals);
-        let follow = Follow { config, secrets, catalog, service, signals: signals.clone(), watch };
+        let follow = Follow {
+            config,
+            secrets,
+            catalog,
+            service,
+            signals: signals.clone(),
+            watch: None,
+            retry_pause: LEAST_WAIT,
+            told: None,
+        };
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
             .spawn(move || follow.keep_running(&inbox))?;
@@ -164,23 +178,6 @@ impl Loader {
     }
 }
 
-fn watch(config: &Config, signals: &Sender<Signal>) -> Option<Watch> {
-    if !config.reload.watch {
-        return None;
-    }
-    let signals = signals.clone();
-    let changed = move || {
-        // The loader is gone only when the server ends.
-        let _ = signals.send(Signal::Changed);
-    };
-    Watch::new(&config.zones, changed)
-        .inspect_err(|error| {
-            tracing::warn!(%error, folder = %config.zones.display(), poll = ?config.reload.poll,
-                "the folder cannot be watched; changes are noticed by polling only");
-        })
-        .ok()
-}
-
 struct Follow {
     config: Config,
     secrets: Option<Secrets>,
@@ -188,6 +185,10 @@ struct Follow {
     service: Service,
     signals: Sender<Signal>,
     watch: Option<Watch>,
+    /// Until the next try to watch, if the last one failed; each is twice as long.
+    retry_pause: Duration,
+    /// What stood in the way of the last load or watch, so that it is told once.
+    told: Option<String>,
 }
 
 impl Follow {
@@ -207,14 +208,15 @@ impl Follow {
     }
 
     fn run(&mut self, inbox: &Receiver<Signal>) {
-        self.mend_watch();
         if let Err(error) = sys::yield_to_others() {
             tracing::debug!(%error, "zone files are read at the priority of those who answer");
         }
         self.catalog.forget_texts();
         settle_in_memory(&self.service.world.load(), &World::default());
+        // What changed since the first load was not watched yet.
+        self.keep_up();
         loop {
-            match inbox.recv_timeout(self.config.reload.poll) {
+            match inbox.recv_timeout(self.patience()) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => self.reload(),
                 #[cfg(test)]
@@ -224,14 +226,10 @@ impl Follow {
                     Settled::Reload => self.reload(),
                     Settled::Quiet => {
                         self.load();
+                        self.keep_up();
                     }
                 },
-                Err(RecvTimeoutError::Timeout) => {
-                    self.mend_watch();
-                    if self.config.reload.watch {
-                        self.load();
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => self.keep_up(),
             }
         }
     }
@@ -239,9 +237,35 @@ impl Follow {
     /// Somebody asked for it, and is told even if there was nothing to do.
     fn reload(&mut self) {
         self.reload_config();
+        self.catalog.end_grace();
+        (self.watch, self.told) = (None, None);
         if self.load() == Found::Nothing {
             tracing::info!("nothing has changed");
         }
+        self.keep_up();
+    }
+
+    /// Loads what changed, and watches what is there now; what changed before it was watched is loaded, too.
+    fn keep_up(&mut self) {
+        if !self.config.reload.watch {
+            return;
+        }
+        for _ in 0..MOST_ROUNDS {
+            self.load();
+            if !self.mend_watch() {
+                return;
+            }
+        }
+        // It is replaced again and again: after a rest, another look. We hold the other end of the channel.
+        let _ = self.signals.send(Signal::Changed);
+    }
+
+    /// How long to wait for a signal: until the next poll, the end of a grace, or another try to watch.
+    fn patience(&self) -> Duration {
+        let poll = self.config.reload.poll;
+        let grace_left = self.catalog.grace_left(clock::system_now()).unwrap_or(poll);
+        let retry = if self.config.reload.watch && self.watch.is_none() { self.retry_pause } else { poll };
+        grace_left.min(retry).max(LEAST_WAIT).min(poll)
     }
 
     fn load(&mut self) -> Found {
@@ -257,6 +281,7 @@ impl Follow {
             }
             Ok(Ok(loaded)) if loaded.world.is_none() => {
                 self.service.metrics.reloading_stands();
+                self.told = None;
                 return Found::Nothing;
             }
             Ok(Ok(loaded)) => {
@@ -265,10 +290,15 @@ impl Follow {
                 // Held on to, it could not be released.
                 drop(before);
                 self.service.publish(loaded.world, &loaded.report);
+                self.told = None;
                 self.catalog.forget_texts();
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "the zones in service stay as they are");
+                let error = error.to_string();
+                if self.told.as_ref() != Some(&error) {
+                    tracing::error!("{error}; the zones in service stay as they are");
+                    self.told = Some(error);
+                }
                 self.service.progress.send_modify(|loads| loads.ended += 1);
             }
         }
@@ -298,16 +328,37 @@ impl Follow {
             let terms = new.terms().with_cookies(secrets.clone());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
             (self.config, self.secrets) = (new, secrets);
-            self.mend_watch();
         }
         Ok(())
     }
 
-    fn mend_watch(&mut self) {
+    /// Watches what is there now; whether that is something else than before.
+    fn mend_watch(&mut self) -> bool {
         let folder: &Path = &self.config.zones;
-        if !self.watch.as_ref().is_some_and(|watch| watch.is_current(folder)) {
-            self.watch = watch(&self.config, &self.signals);
+        if self.watch.as_ref().is_some_and(|watch| watch.is_current(folder, self.catalog.paths())) {
+            return false;
         }
+        let signals = self.signals.clone();
+        let changed = move || {
+            // The loader is gone only when the server ends.
+            let _ = signals.send(Signal::Changed);
+        };
+        // The old one goes first: the kernel gives each user some watches only.
+        self.watch = None;
+        match Watch::new(folder, self.catalog.paths(), changed) {
+            Ok(watch) => (self.watch, self.retry_pause) = (Some(watch), LEAST_WAIT),
+            Err(error) => {
+                // The folder may be on its way: after a second it is more than that.
+                self.retry_pause = (self.retry_pause * 2).min(self.config.reload.poll);
+                let error = error.to_string();
+                if self.retry_pause > SHORT_ABSENCE && self.told.as_ref() != Some(&error) {
+                    tracing::warn!(%error, folder = %folder.display(), poll = ?self.config.reload.poll,
+                        "the folder cannot be watched; changes are noticed by polling only");
+                    self.told = Some(error);
+                }
+            }
+        }
+        self.watch.is_some()
     }
 }
 
