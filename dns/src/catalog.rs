@@ -315,6 +315,7 @@ impl Catalog {
     fn conclude(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
         let Settled { chosen, problems, divided } = settled;
+        let is_hidden = divided.as_ref().is_some_and(|divided| divided.public.is_none());
         let (state, good) = match (chosen, divided) {
             (Chosen::New(zone), Some(divided)) => {
                 (State::Current, Some(compile(zone, divided, candidate.full.as_ref(), before)))
@@ -333,6 +334,7 @@ impl Catalog {
             source: candidate.source.clone(),
             files: candidate.files.clone(),
             state,
+            is_hidden,
             change,
             serial: good.as_ref().and_then(|good| serial(&good.internal)),
             public: good.as_ref().and_then(|good| good.public.clone()),
@@ -365,8 +367,9 @@ impl Catalog {
                 }
                 None => {
                     internal.insert(zone.apex.clone(), Served::Broken);
-                    // Outside, a zone that is declared internal is as if it was not there (D12, D14).
-                    if !is_internal_zone(&zone.apex, &self.terms.rules) {
+                    // Outside, a zone that is declared internal is as if it was not there (D12, D14); so is one of which all
+                    // that was understood is hidden. SERVFAIL would show that it exists.
+                    if !zone.is_hidden && !is_internal_zone(&zone.apex, &self.terms.rules) {
                         public.insert(zone.apex.clone(), Served::Broken);
                     }
                 }

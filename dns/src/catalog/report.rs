@@ -28,6 +28,8 @@ pub(crate) struct ZoneReport {
     pub(crate) source: Source,
     pub(crate) files: Vec<SourceFile>,
     pub(crate) state: State,
+    /// Nothing of it is for outsiders, as far as its file was understood.
+    pub(crate) is_hidden: bool,
     pub(crate) change: Change,
     pub(crate) serial: Option<u32>,
     /// What outsiders see; none if outside there is no such zone, or if nothing is served.

@@ -433,3 +433,16 @@ fn only_trees_that_are_not_in_service_are_moved_in_memory() {
     assert_eq!(apexes(&folder.world, &before), ["b.example.", "b.example."]);
     assert!(apexes(&folder.world, &folder.world).is_empty());
 }
+
+/// F15: SERVFAIL would show that the zone exists, and would stand before what the zone above answers.
+#[test]
+fn a_broken_zone_of_which_all_is_hidden_is_not_there_outside() {
+    let mut folder = Folder::new(&[("example.com.zone", "* A 203.0.113.200\n")]);
+    let lab = "$TTL 60\n@ SOA ns hostmaster 1 2h 30m 2w 5m\n@ NS ns\nns A 10.0.0.53\ndb A 10.0.0.x\n";
+    folder.write_raw("lab.example.com.zone", lab);
+    folder.write("shop.example.com.zone", "x A nonsense\n");
+    folder.load();
+    assert_eq!(folder.outside("x.lab.example.com"), Kind::Positive);
+    assert_eq!(folder.inside("x.lab.example.com"), Kind::BrokenZone);
+    assert_eq!(folder.outside("x.shop.example.com"), Kind::BrokenZone);
+}
