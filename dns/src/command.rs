@@ -21,6 +21,9 @@ use crate::config::{ConfigError, LEVEL_HELP};
 use crate::name::Name;
 use crate::serve::StartError;
 
+/// Where the repository says what each id of a rule means.
+const RULES_PAGE: &str = "docs/privacy.md";
+
 /// An authoritative DNS server that keeps internal addresses private by default.
 #[derive(Debug, Parser)]
 #[command(name = "verge-dns", version, about, arg_required_else_help = true)]

@@ -112,6 +112,7 @@ example.com. (zones/example.com.zone): serial 1, 4 names outside, 5 names inside
   D7             zones/example.com.zone:7:6: db.example.com. 60 IN TXT \"primary\"
   D1             zones/example.com.zone:9:1: git.example.com. 60 IN A 10.0.0.2
 1 zone: 0 errors, 0 warnings, 3 records hidden from outsiders
+docs/privacy.md says what each rule means (D1, D6, ...)
 ";
     assert!(stdout(&output).ends_with(expected), "{}", stdout(&output));
     assert_eq!(output.status.code(), Some(0));

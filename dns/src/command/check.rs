@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use super::{Failure, Format, Source, json, say, zones};
+use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
 use crate::config::{Tls, Warning};
@@ -183,7 +183,11 @@ fn text(report: &Report, warnings: &[Warning], totals: Totals, args: &Args) -> S
         return text + &format!("config: {errors}, {warnings}\n");
     }
     let (zones, hidden) = (counted(zones, "zone"), counted(hidden_records, "record"));
-    text + &format!("{zones}: {errors}, {warnings}, {hidden} hidden from outsiders\n")
+    text += &format!("{zones}: {errors}, {warnings}, {hidden} hidden from outsiders\n");
+    if hidden_records > 0 && !args.quiet {
+        text += &format!("{RULES_PAGE} says what each rule means (D1, D6, ...)\n");
+    }
+    text
 }
 
 /// The problems of a zone, errors before all others where there are too many.

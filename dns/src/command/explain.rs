@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::check::HiddenRecord;
-use super::{Failure, Format, Source, json, say, zones};
+use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
 use crate::catalog::report::{Report, ZoneReport};
 use crate::client::{Client, Listener, Transport};
@@ -201,7 +201,7 @@ impl fmt::Display for Explained {
             }
         }
         if !self.hidden_from_outside.is_empty() {
-            writeln!(f, "\n;; hidden from outsiders here")?;
+            writeln!(f, "\n;; hidden from outsiders here; {RULES_PAGE} says what each rule means")?;
         }
         for hidden in &self.hidden_from_outside {
             writeln!(f, "{hidden}")?;

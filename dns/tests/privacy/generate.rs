@@ -331,7 +331,7 @@ impl Maker {
 
     fn recipe(&mut self) {
         let zone = *[MAIN, OTHER].choose(&mut self.rng).unwrap();
-        match self.rng.random_range(0..29) {
+        match self.rng.random_range(0..30) {
             0 | 1 => self.public_host(zone),
             2 => {
                 let owner = self.place(zone);
@@ -360,6 +360,7 @@ impl Maker {
             25 => self.service(zone),
             26 => self.mailboxes(zone),
             27 => self.missing_below(zone),
+            28 => self.sides(zone),
             _ => self.apex_data(zone),
         }
     }
@@ -454,6 +455,11 @@ impl Maker {
     fn add_marked(&mut self, zone: usize, owner: &str, rtype: &str, text: &str, label: Label) {
         let mark = if label == Label::Hidden { Mark::Internal } else { Mark::Public };
         self.push(zone, owner, rtype, text, label, Some(mark));
+    }
+
+    /// Only outsiders get it.
+    fn add_outside(&mut self, zone: usize, owner: &str, rtype: &str, text: &str) {
+        self.push(zone, owner, rtype, text, Label::Public, Some(Mark::Outside));
     }
 
     fn push(&mut self, zone: usize, owner: &str, rtype: &str, text: &str, label: Label, mark: Option<Mark>) {

@@ -222,6 +222,16 @@ impl Maker {
         self.add(zone, &owner, "RP", &format!("admin.{apex} ."), Label::Public);
     }
 
+    /// Records of one side only.
+    pub(super) fn sides(&mut self, zone: usize) {
+        let owner = self.place(zone);
+        let target = self.mail_hosts.choose(&mut self.rng).unwrap().clone();
+        self.add_outside(zone, &owner, "TXT", "\"v=spf1 mx -all\"");
+        self.add_outside(zone, &owner, "MX", &format!("10 {target}"));
+        self.add_marked(zone, &owner, "TXT", "\"v=spf1 a -all\"", Label::Hidden);
+        self.add_marked(zone, &owner, "MX", "20 mail.elsewhere.", Label::Hidden);
+    }
+
     /// A name that does not exist below a hidden host tells of the host.
     pub(super) fn missing_below(&mut self, zone: usize) {
         let owner = self.place(zone);
