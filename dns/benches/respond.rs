@@ -42,7 +42,8 @@ fn main() {
             continue;
         }
         let mut unlimited = Limits::default();
-        let mut limited = Limits::new(Some(Rates { per_second: u32::MAX, burst: 1_000_000, slip: 0 }));
+        let mut limited =
+            Limits::new(Some(Rates { per_second: u32::MAX, burst: 1_000_000, slip: 0 }), [7; 16]);
         let plain = best(|| round(&world, &questions, &mut unlimited));
         let rated = best(|| round(&world, &questions, &mut limited));
         println!("{kind:12} {plain:6.0} ns   with rate limiting {rated:6.0} ns");

@@ -183,7 +183,7 @@ impl Catalog {
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
         let is_grace_over = std::mem::take(&mut self.grace_is_over);
         let all = folder::list(&self.paths)?;
-        self.passed_over = folder::passed_over(&self.paths, &all);
+        self.passed_over = passed_over::in_folders(&self.paths, &all);
         if all.is_empty() && !self.good.is_empty() {
             return Err(FolderError::emptied(&self.paths));
         }

@@ -112,7 +112,7 @@ pub struct Handler {
 impl Handler {
     /// A handler for sockets on which `listener` asks.
     pub fn new(zones: Arc<Zones>, listener: Listener) -> Self {
-        let limits = zones.rates.map(|rates| Mutex::new(Limits::new(Some(rates))));
+        let limits = zones.rates.map(|rates| Mutex::new(Limits::new(Some(rates), rand::random())));
         Self { zones, listener, limits }
     }
 

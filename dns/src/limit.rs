@@ -9,9 +9,11 @@
 //!
 //! Invariant: fixed size, whatever is asked: buckets that collide share their tokens for a while.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Instant;
+
+use siphasher::sip::SipHasher13;
 
 use crate::answer::Kind;
 
@@ -25,6 +27,9 @@ pub struct Rates {
     /// Every n-th refused answer is sent empty with TC set; 0 for none.
     pub slip: u32,
 }
+
+/// Keys the hash that finds an answer's bucket, so that nobody can choose whom to share a bucket with.
+pub type Key = [u8; 16];
 
 /// The limits of one server loop.
 #[derive(Debug, Default)]
@@ -84,9 +89,9 @@ pub struct Source<'a> {
 }
 
 impl Limits {
-    /// Without rates nothing is limited.
-    pub fn new(rates: Option<Rates>) -> Self {
-        Self(rates.map(State::new))
+    /// Without rates nothing is limited. `key` is drawn by chance and told to nobody.
+    pub fn new(rates: Option<Rates>, key: Key) -> Self {
+        Self(rates.map(|rates| State::new(rates, key)))
     }
 
     /// Whether nothing is limited.
@@ -104,8 +109,7 @@ impl Limits {
 #[derive(Debug)]
 struct State {
     rates: Rates,
-    /// Keyed, so that nobody can choose whom to share a bucket with.
-    hasher: RandomState,
+    hasher: SipHasher13,
     /// The time that buckets count from.
     origin: Option<Instant>,
     buckets: Box<[Bucket]>,
@@ -127,16 +131,23 @@ struct Bucket {
 }
 
 impl State {
-    fn new(rates: Rates) -> Self {
+    fn new(rates: Rates, key: Key) -> Self {
         let full = Bucket { milli_tokens: milli(rates.burst.max(1)), ..Bucket::default() };
-        Self { rates, hasher: RandomState::new(), origin: None, buckets: vec![full; BUCKETS].into() }
+        Self {
+            rates,
+            hasher: SipHasher13::new_with_key(&key),
+            origin: None,
+            buckets: vec![full; BUCKETS].into(),
+        }
     }
 
     fn pace(&mut self, source: &Source<'_>, now: Instant) -> Pace {
         let origin = *self.origin.get_or_insert(now);
         let now_ms = u32::try_from(now.saturating_duration_since(origin).as_millis() & 0xffff_ffff)
             .expect("masked to 32 bits");
-        let hash = self.hasher.hash_one(key(source));
+        let mut hasher = self.hasher;
+        key(source).hash(&mut hasher);
+        let hash = hasher.finish();
         let at = usize::try_from(hash & 0xffff_ffff).expect("32 bits fit a usize") % BUCKETS;
         let owner = u32::try_from(hash >> 32).expect("32 bits are left");
         let rates = self.rates;

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::passed_over;
 use super::source::Source;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
@@ -118,13 +117,6 @@ fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
 /// Whether a file of this name is a zone. A leading dot is an editor's lock or a file that is being written.
 pub(super) fn is_zone_file(name: &str) -> bool {
     name.ends_with(SUFFIX) && !name.starts_with('.')
-}
-
-/// What to say of the files that the folders among `paths` hold beside zone files.
-pub(super) fn passed_over(paths: &[PathBuf], found: &[Found]) -> Vec<Problem> {
-    let folders = paths.iter().filter(|path| path.is_dir());
-    let has_zones = |folder: &Path| found.iter().any(|found| found.source.path().parent() == Some(folder));
-    folders.filter_map(|folder| passed_over::tell(folder, has_zones(folder))).collect()
 }
 
 /// Whether the file is named after this zone.

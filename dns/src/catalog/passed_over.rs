@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::folder::{self, SUFFIX};
+use super::folder::{self, Found, SUFFIX};
 use crate::zone::{Problem, Severity};
 
 /// Files and folders that are looked at, so that a folder of other things costs little.
@@ -26,8 +26,15 @@ struct Others {
     folders: Vec<String>,
 }
 
+/// What to say of the files that the folders among `paths` hold beside zone files.
+pub(super) fn in_folders(paths: &[PathBuf], found: &[Found]) -> Vec<Problem> {
+    let folders = paths.iter().filter(|path| path.is_dir());
+    let has_zones = |folder: &Path| found.iter().any(|found| found.source.path().parent() == Some(folder));
+    folders.filter_map(|folder| tell(folder, has_zones(folder))).collect()
+}
+
 /// What to say of the files of `folder` that are passed over; `has_zones` is whether others are not.
-pub(super) fn tell(folder: &Path, has_zones: bool) -> Option<Problem> {
+fn tell(folder: &Path, has_zones: bool) -> Option<Problem> {
     let others = Others::of(folder, has_zones);
     let shown = folder.display();
     let (severity, message) = match (has_zones, others.in_words()) {

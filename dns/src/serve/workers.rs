@@ -109,7 +109,8 @@ impl Workers {
     }
 
     fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {
-        let (responder, mut limits) = (self.responder(Transport::Udp), Limits::new(self.rates));
+        let (responder, mut limits) =
+            (self.responder(Transport::Udp), Limits::new(self.rates, rand::random()));
         let own = Arc::new(socket);
         let (stop, socket) = (Arc::clone(&self.stop), Arc::downgrade(&own));
         let thread = std::thread::Builder::new().name(format!("udp {address}")).spawn(move || {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::*;
 
+/// No chance: the same buckets every time.
+const KEY: limit::Key = [7; 16];
+
 fn many(owner: &str, count: usize) -> String {
     (0..count).fold(String::new(), |mut text, at| {
         writeln!(text, "{owner} TXT {}{at}", "x".repeat(90)).unwrap();
@@ -154,7 +157,7 @@ fn flood_as(
 fn a_client_network_gets_its_rate_and_every_so_often_a_slip() {
     let world = world(&[("ex.", EX)]);
     let rates = Rates { per_second: 5, burst: 10, slip: 2 };
-    let mut limits = Limits::new(Some(rates));
+    let mut limits = Limits::new(Some(rates), KEY);
     let start = moment();
     let later = Moment { instant: start.instant + Duration::from_secs(1), ..start };
     let from = |address: &str, transport| Client { address: address.parse().unwrap(), ..client(transport) };
@@ -196,7 +199,7 @@ fn a_client_network_gets_its_rate_and_every_so_often_a_slip() {
 #[test]
 fn slips_come_between_the_rate_and_twice_the_rate_too() {
     let world = world(&[("ex.", EX)]);
-    let mut limits = Limits::new(Some(Rates { per_second: 10, burst: 2, slip: 2 }));
+    let mut limits = Limits::new(Some(Rates { per_second: 10, burst: 2, slip: 2 }), KEY);
     let start = moment();
     let mut tally = [0; 3];
     // 15 a second: a third is refused, but never two in a row.
@@ -237,7 +240,7 @@ fn names_that_one_record_answers_share_its_rate() {
         ("away.ex.", [10, 5, 5]),
     ] {
         for edns in [false, true] {
-            let mut limits = Limits::new(Some(Rates { per_second: 5, burst: 10, slip: 2 }));
+            let mut limits = Limits::new(Some(Rates { per_second: 5, burst: 10, slip: 2 }), KEY);
             let names = (0..20).map(|at| format!("r{at}.{suffix}"));
             let from = client(Transport::Udp);
             let tally = flood_as(&mut limits, &world, names, &from, moment(), |ask| {
@@ -257,7 +260,7 @@ fn names_that_one_record_answers_share_its_rate() {
 #[test]
 fn only_questions_are_told_to_come_back_by_tcp() {
     let world = world(&[("ex.", EX)]);
-    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 1 }));
+    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 1 }), KEY);
     let mut spent = Vec::new();
     let from = client(Transport::Udp);
     let refused = ask("www.elsewhere.", Type::A);
@@ -285,7 +288,7 @@ fn a_good_cookie_is_not_limited() {
     let (_, cookie) = secrets.judge(&[1; 8], from.address, moment().unix_seconds);
     let good = ask("www.ex.", Type::A).edns(0, 0, 1232, &[&[0, 10, 0, 24], &cookie[..]].concat());
     let bad = ask("www.ex.", Type::A).edns(0, 0, 1232, &[0, 10, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1]);
-    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 0 }));
+    let mut limits = Limits::new(Some(Rates { per_second: 1, burst: 1, slip: 0 }), KEY);
     let now = moment();
     let mut sent = |ask: &Ask| {
         let mut out = Vec::new();

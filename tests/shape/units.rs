@@ -1,0 +1,78 @@
+//! The two units: which of their modules decide and which act, and what is not yet as it should be.
+//!
+//! The last four lists of a unit may only shrink: an entry that is no longer needed fails the test that reads it.
+
+/// A unit of the workspace: its folder and what stands at the top of its `src`.
+pub(crate) struct Unit {
+    pub(crate) folder: &'static str,
+    /// Decide: pure, no IO. From the ground up: each may use those before it and none behind it.
+    pub(crate) cores: &'static [&'static str],
+    /// Act: sockets, files, clocks.
+    pub(crate) shell: &'static [&'static str],
+    /// Modules inside a shell that decide: they use cores and each other, and nothing else of the unit.
+    pub(crate) inner: &'static [&'static str],
+    /// Modules that decide and still key a hash by chance: it changes what a look-up costs, never what it finds.
+    pub(crate) keyed: &'static [&'static str],
+    /// Arrows between cores that still run up.
+    pub(crate) upward: &'static [(&'static str, &'static str)],
+    /// Modules with parts that are still in a circle of imports.
+    pub(crate) in_circles: &'static [&'static str],
+    /// Files of more lines than [`MOST_LINES`](crate::MOST_LINES), and functions of more than [`MOST_FUNCTION_LINES`](crate::MOST_FUNCTION_LINES).
+    pub(crate) too_long: &'static [&'static str],
+    /// Files for tests only whose names do not say so.
+    pub(crate) unnamed_tests: &'static [&'static str],
+}
+
+pub(crate) const UNITS: [Unit; 2] = [DNS, EDGE];
+
+pub(crate) const DNS: Unit = Unit {
+    folder: "dns",
+    cores: &[
+        "octets", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "world",
+        "answer", "limit", "wire",
+    ],
+    shell: &[
+        "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",
+    ],
+    inner: &[],
+    keyed: &["zone/hash"],
+    upward: &[],
+    in_circles: &["zone/file", "zone/privacy"],
+    too_long: &[
+        "src/answer/tests",
+        "src/config/tests::an_error_points_at_its_place_and_says_what_to_do",
+        "src/config/tests::every_key_is_read",
+        "src/wire/tests/direct::the_usual_answers_are_direct",
+        "src/zone/privacy/tests/told::d19_text_that_tells_of_what_is_hidden",
+    ],
+    unnamed_tests: &["serve/carrier", "serve/https/attacks", "serve/matrix", "zone/tree/fixture"],
+};
+
+pub(crate) const EDGE: Unit = Unit {
+    folder: "edge",
+    cores: &["pace", "http", "site", "policy", "decide"],
+    shell: &[
+        "admin", "cache", "clock", "command", "config", "draining", "flight", "lib", "log", "main",
+        "metrics", "origin", "run", "serve", "store", "watch",
+    ],
+    inner: &[
+        "admin/rate",
+        "flight/log/lag",
+        "serve/h1/gate/chunked",
+        "serve/h1/gate/framing",
+        "serve/h1/gate/head",
+        "serve/h1/gate/interim",
+        "serve/h1/gate/refusal",
+        "serve/h1/gate/text",
+        "store/purge/marks",
+    ],
+    keyed: &["store/purge/marks"],
+    upward: &[],
+    in_circles: &["config", "flight", "origin", "policy", "serve", "store"],
+    too_long: &[
+        "src/decide/simulation",
+        "src/policy/freshness",
+        "src/site/reach::a_name_leads_to_public_addresses_only",
+    ],
+    unnamed_tests: &["decide/simulation", "policy/model"],
+};
