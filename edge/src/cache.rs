@@ -1,7 +1,11 @@
 //! What all who answer share: the sites, what is stored, and what is being fetched. Requests ask it (`serve`), and so
 //! does the operator (`admin`); neither knows the other.
 
+mod purging;
+
 use std::sync::Arc;
+
+pub(crate) use purging::NotPurged;
 
 use crate::clock::Clock;
 use crate::config::{self, Sites};
@@ -26,6 +30,8 @@ pub(crate) struct Cache {
     pub(crate) flights: Arc<Flights>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    /// Of the listeners for clients.
+    ports: Vec<u16>,
 }
 
 /// Whose a request is, and under which name its response is stored.
@@ -37,7 +43,13 @@ pub(crate) struct Found {
 
 impl Cache {
     /// An empty one.
-    pub(crate) fn new(name: String, sites: Sites, memory: &config::Cache, clock: Clock) -> Self {
+    pub(crate) fn new(
+        name: String,
+        sites: Sites,
+        memory: &config::Cache,
+        ports: Vec<u16>,
+        clock: Clock,
+    ) -> Self {
         let metrics = Metrics::default();
         let store = Arc::new(Store::new(memory));
         let fetch_site = |(index, site): (usize, &Arc<config::Site>)| {
@@ -47,7 +59,7 @@ impl Cache {
         };
         let fetch_sites = sites.all().iter().enumerate().map(fetch_site).collect();
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
-        Self { name, sites, fetch_sites, store, flights: Arc::new(flights), clock, metrics }
+        Self { name, sites, fetch_sites, store, flights: Arc::new(flights), clock, metrics, ports }
     }
 
     /// The site and the key of a request; none if no site has its host.

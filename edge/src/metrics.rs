@@ -34,6 +34,7 @@ struct All {
     tunnel_bytes: Family<Towards, Counter>,
     origin_errors: Family<OriginError, Counter>,
     asked: Family<AskedLabel, Counter>,
+    turned_away: Family<Dropped, Counter>,
     hit_seconds: Histogram,
     miss_seconds: Histogram,
     connections: Gauge,
@@ -61,6 +62,8 @@ pub enum Outcome {
     Pass,
     /// By a redirect of the site's.
     Redirect,
+    /// By the edge itself: a purge that a CMS sent.
+    Local,
     /// Refused by us.
     Refused,
     /// No origin answered.
@@ -79,6 +82,7 @@ impl Outcome {
             Self::Collapsed => "collapsed",
             Self::Pass => "pass",
             Self::Redirect => "redirect",
+            Self::Local => "local",
             Self::Refused => "refused",
             Self::Failed => "failed",
         }
@@ -87,7 +91,7 @@ impl Outcome {
     /// Whether the client had to wait for an origin.
     #[must_use]
     pub fn waited(self) -> bool {
-        !matches!(self, Self::Hit | Self::Stale | Self::Redirect | Self::Refused)
+        !matches!(self, Self::Hit | Self::Stale | Self::Redirect | Self::Local | Self::Refused)
     }
 }
 
@@ -165,6 +169,7 @@ impl Default for Metrics {
             tunnel_bytes: Family::default(),
             origin_errors: Family::default(),
             asked: Family::default(),
+            turned_away: Family::default(),
             hit_seconds: Histogram::new(HIT_SECONDS),
             miss_seconds: Histogram::new(MISS_SECONDS),
             connections: Gauge::default(),
@@ -219,6 +224,8 @@ impl All {
             "Requests that an origin did not answer",
             self.origin_errors.clone(),
         );
+        let away = "Requests refused before a site was found for them: not sound, or for no host here";
+        registry.register("turned_away", away, self.turned_away.clone());
         registry.register("admin", "What was asked of the admin listener", self.asked.clone());
         let hit = "From the request's head to the response's, answered from memory";
         registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
@@ -310,6 +317,11 @@ impl Metrics {
         self.0.origin_errors.get_or_create(&labels).inc();
     }
 
+    /// A request was refused before a site was found for it; `why` is one of a few words.
+    pub(crate) fn turned_away(&self, why: &'static str) {
+        self.0.turned_away.get_or_create(&Dropped { why }).inc();
+    }
+
     /// Somebody asked something of the admin listener.
     pub fn asked(&self, what: Asked) {
         self.0.asked.get_or_create(&AskedLabel { what: what.as_str() }).inc();
@@ -365,7 +377,7 @@ pub struct SiteMetrics {
 }
 
 /// In the order of the enum: a counter's place is its outcome's number.
-const OUTCOMES: [Outcome; 9] = [
+const OUTCOMES: [Outcome; 10] = [
     Outcome::Hit,
     Outcome::Stale,
     Outcome::Revalidated,
@@ -373,6 +385,7 @@ const OUTCOMES: [Outcome; 9] = [
     Outcome::Collapsed,
     Outcome::Pass,
     Outcome::Redirect,
+    Outcome::Local,
     Outcome::Refused,
     Outcome::Failed,
 ];

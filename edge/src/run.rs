@@ -102,9 +102,10 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
             Some((bound, admin_token(admin)?, admin.purges_per_minute))
         }
     };
-    let public = listeners.iter().map(|(_, address)| *address).collect();
+    let public: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
+    let ports = public.iter().map(SocketAddr::port).collect();
     let (limits, draining) = (config.limits, Draining::default());
-    let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache, clock));
+    let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache, ports, clock));
     let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
         let admin = admin::Admin::new(
             Arc::clone(&cache),

@@ -12,6 +12,7 @@
 mod answer;
 mod arrival;
 pub mod body;
+mod cms;
 mod fetch;
 pub mod h1;
 mod handler;

@@ -2,32 +2,32 @@
 //!
 //! ```text
 //! {"url": "http://host/path"}      every variant of it, whatever fields, cookies and devices are in the key
+//! {"url": "http://host/img/*.png"} every URL that this pattern matches: `*` stands for any run of characters
 //! {"prefix": "http://host/img/"}   every URL that begins so, in normal form (RFC 3986 §6.2.2)
 //! {"tag": "article-7"}             every response with this tag; with "site", on that site only
 //! {"site": "www.example.com"}      everything of a site, by its name or one of its hosts
 //! {"all": true}                    everything
 //! ```
 //!
-//! With `"soft": true` it is stale instead of gone. The answer comes once it is in effect.
+//! A URL is purged over http and over https. With `"soft": true` it is stale instead of gone. The answer comes once it
+//! is in effect.
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
-use crate::cache::{Cache, Found};
-use crate::http::head::RequestHead;
+use crate::cache::{Cache, Found, NotPurged};
 use crate::metrics::Asked;
-use crate::site::key::{KeyRules, key};
 use crate::site::tags;
-use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
+use crate::store::{Mode, Scope};
 
 /// What to purge: one of the five, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurgeRequest {
-    /// A URL as clients ask for it.
+    /// A URL as clients ask for it; a `*` stands for any run of characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// How the URLs begin.
@@ -48,17 +48,23 @@ pub struct PurgeRequest {
 }
 
 /// What a purge did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
     /// Stored responses that it covered; none if that would have to be counted one by one.
     pub purged: Option<usize>,
+    /// If there were none under a URL: what is stored under URLs that differ in port, scheme or the path's end only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<String>,
 }
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.purged {
-            Some(purged) => write!(f, "{purged} stored responses purged"),
-            None => f.write_str("purged"),
+        match (self.purged, self.near.as_slice()) {
+            (Some(1), _) => f.write_str("1 stored response purged"),
+            (Some(0), []) => f.write_str("nothing is stored there"),
+            (Some(0), near) => write!(f, "nothing is stored there; stored is: {}", near.join(", ")),
+            (Some(purged), _) => write!(f, "{purged} stored responses purged"),
+            (None, _) => f.write_str("purged (not counted)"),
         }
     }
 }
@@ -66,30 +72,41 @@ impl fmt::Display for Purged {
 pub(super) fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused> {
     let asked: PurgeRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}} or {ONE_OF}: {error}")))?;
-    let scope = scope(cache, &asked)?;
-    let mode = if asked.soft { Mode::Soft } else { Mode::Hard };
-    let purged = cache.store.purge(&scope, mode, cache.clock.now());
+    let scopes = scopes(cache, &asked)?;
+    let purged = cache.purge(&scopes, if asked.soft { Mode::Soft } else { Mode::Hard });
     cache.metrics.asked(Asked::Purged);
-    tracing::info!(target: "verge_edge::purge", ?asked, ?purged, "purged");
-    Ok(Purged { purged })
+    tracing::info!(
+        target: "verge_edge::purge",
+        url = asked.url,
+        prefix = asked.prefix,
+        tag = asked.tag,
+        site = asked.site,
+        all = asked.all,
+        soft = asked.soft,
+        purged,
+        "purged"
+    );
+    let near = match (&asked.url, purged) {
+        (Some(url), Some(0)) => cache.near(&absolute(url)?),
+        _ => Vec::new(),
+    };
+    Ok(Purged { purged, near })
 }
 
 const ONE_OF: &str = "one of `url`, `prefix`, `tag` (with or without `site`), `site`, `all`";
 
-fn scope(cache: &Cache, asked: &PurgeRequest) -> Result<Scope, Refused> {
+fn scopes(cache: &Cache, asked: &PurgeRequest) -> Result<Vec<Scope>, Refused> {
     match asked {
         PurgeRequest { url: Some(url), prefix: None, tag: None, site: None, all: false, .. } => {
-            let Found { site, key, .. } = found(cache, url, HeaderMap::new())?;
-            Ok(Scope::of(key, &site.site.key))
+            cache.scopes_of_url(&absolute(url)?).map_err(not_purged)
         }
         PurgeRequest { url: None, prefix: Some(prefix), tag: None, site: None, all: false, .. } => {
-            let found = found(cache, prefix, HeaderMap::new())?;
-            // All of the query, whatever the site leaves of it in its keys.
-            let prefix = key(&found.request, &KeyRules::default()).url();
-            if prefix.len() > MAX_PREFIX_BYTES {
-                return Err(Refused::bad(format!("a prefix has {MAX_PREFIX_BYTES} bytes at most")));
+            if prefix.contains('*') {
+                let sentence =
+                    "`*` stands for itself in a prefix: write the URL with `*` as `url`, or no `*`";
+                return Err(Refused::bad(sentence.into()));
             }
-            Ok(Scope::Prefix(prefix))
+            cache.scopes_of_prefix(&absolute(prefix)?).map_err(not_purged)
         }
         PurgeRequest { url: None, prefix: None, tag: Some(tag), site, all: false, .. } => {
             if !tags::is_tag(tag.as_bytes()) {
@@ -97,25 +114,34 @@ fn scope(cache: &Cache, asked: &PurgeRequest) -> Result<Scope, Refused> {
                 return Err(Refused::bad(sentence));
             }
             let site = site.as_deref().map(|site| site_index(cache, site)).transpose()?;
-            Ok(Scope::Tag { tag: tag.clone(), site })
+            Ok(vec![Scope::Tag { tag: tag.clone(), site }])
         }
         PurgeRequest { url: None, prefix: None, tag: None, site: Some(site), all: false, .. } => {
-            Ok(Scope::Site(site_index(cache, site)?))
+            Ok(vec![Scope::Site(site_index(cache, site)?)])
         }
-        PurgeRequest { url: None, prefix: None, tag: None, site: None, all: true, .. } => Ok(Scope::All),
+        PurgeRequest { url: None, prefix: None, tag: None, site: None, all: true, .. } => {
+            Ok(vec![Scope::All])
+        }
         _ => Err(Refused::bad(format!("a purge needs {ONE_OF}"))),
     }
 }
 
+fn not_purged(why: NotPurged) -> Refused {
+    match why {
+        NotPurged::NoSite => Refused { status: StatusCode::NOT_FOUND, sentence: why.sentence() },
+        NotPurged::TooLong | NotPurged::TooManyWildcards => Refused::bad(why.sentence()),
+    }
+}
+
+fn absolute(url: &str) -> Result<Uri, Refused> {
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    let uri = url.parse().ok().filter(is_web);
+    uri.ok_or_else(|| Refused::bad("the url is not absolute: write http://host/path".into()))
+}
+
 /// The request that a URL stands for, its site and its key.
-pub(super) fn found(cache: &Cache, url: &str, mut headers: HeaderMap) -> Result<Found, Refused> {
-    let absolute = |uri: &Uri| uri.scheme().is_some() && uri.authority().is_some();
-    let uri = url.parse().ok().filter(absolute);
-    let uri = uri.ok_or_else(|| Refused::bad("the url is not absolute: write http://host/path".into()))?;
-    let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    headers.extend(host.map(|host| (header::HOST, host)));
-    let none = || Refused { status: StatusCode::NOT_FOUND, sentence: "no site here has that host".into() };
-    cache.find(RequestHead { method: Method::GET, uri, headers }).ok_or_else(none)
+pub(super) fn found(cache: &Cache, url: &str, headers: HeaderMap) -> Result<Found, Refused> {
+    cache.found(absolute(url)?, headers).ok_or_else(|| not_purged(NotPurged::NoSite))
 }
 
 /// By name, or by one of its hosts as configured.

@@ -1,6 +1,7 @@
 //! `PUT /push`: content put into the store ahead of demand.
 //!
-//! `Verge-URL` says where, `Verge-TTL` for how many seconds; all other fields of the request are the response's, the body
+//! `Verge-URL` says where, `Verge-TTL` for how many seconds, `Verge-Browser-TTL` for how many clients may keep it; all
+//! other fields of the request are the response's, the body
 //! is its body. It is stored as if the origin had sent it in answer to a plain GET, so `policy` has the last word, and in
 //! each coding that the site compresses into. It takes the place of everything under its key. Fetches that began before
 //! are void.
@@ -27,13 +28,16 @@ use crate::metrics::Asked;
 use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
 use crate::policy::{Admit, Entry, admit};
+use crate::site::Rules;
 use crate::store::block::own_block;
 use crate::store::{self, Object, Put, Scope, Share};
 
 /// Where the content belongs: an absolute URL.
 pub const URL: HeaderName = HeaderName::from_static("verge-url");
-/// How long it is fresh, in seconds, unless it has a `Cache-Control` of its own.
+/// How long it is fresh here, in seconds, unless it has a `Cache-Control` of its own.
 pub const TTL: HeaderName = HeaderName::from_static("verge-ttl");
+/// How long clients may use it without asking, in seconds: no purge reaches them. 0 unless it is said.
+pub const BROWSER_TTL: HeaderName = HeaderName::from_static("verge-browser-ttl");
 
 /// What was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +69,8 @@ pub(super) async fn push(
     let ticket = cache.store.begin();
     let mut share = cache.store.fills().share();
     let content = content(body, limit, stall_timeout, &mut share).await?;
-    let head = ResponseHead { status: StatusCode::OK, headers: head(&parts.headers, &content)? };
+    let head =
+        ResponseHead { status: StatusCode::OK, headers: head(&parts.headers, &content, &site.site.rules)? };
     let now = cache.clock.now();
     let lifetime = match admit(&request, &head, now, &site.site.rules, now) {
         Admit::Keep(lifetime) => lifetime,
@@ -99,7 +104,8 @@ pub(super) async fn push(
         return Err(Refused { status: StatusCode::INSUFFICIENT_STORAGE, sentence });
     }
     cache.metrics.asked(Asked::Pushed);
-    tracing::info!(target: "verge_edge::push", url, ?pushed, "pushed");
+    let Pushed { bytes, fresh_secs, .. } = pushed;
+    tracing::info!(target: "verge_edge::push", url, bytes, fresh_secs, "pushed");
     Ok(pushed)
 }
 
@@ -207,19 +213,28 @@ fn too_big(limit: u64) -> Refused {
 }
 
 /// What of the request's fields is the content's.
-fn head(sent: &HeaderMap, content: &Content) -> Result<HeaderMap, Refused> {
+fn head(sent: &HeaderMap, content: &Content, rules: &Rules) -> Result<HeaderMap, Refused> {
     let mut headers = end_to_end(sent);
     for name in OF_THE_REQUEST {
         headers.remove(*name);
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(content.length));
-    if let Some(ttl) = sent.get(&TTL)
+    if let Some(ttl_secs) = seconds(sent, &TTL)?
         && !headers.contains_key(header::CACHE_CONTROL)
     {
-        let secs = ttl.to_str().ok().and_then(|ttl| ttl.parse::<u64>().ok());
-        let secs = secs.ok_or_else(|| Refused::bad("Verge-TTL is a number of seconds".into()))?;
-        let value = HeaderValue::try_from(format!("max-age={secs}")).expect("digits");
-        headers.insert(header::CACHE_CONTROL, value);
+        let browser_secs = seconds(sent, &BROWSER_TTL)?.unwrap_or(0);
+        let directives = |text: String| HeaderValue::try_from(text).expect("words and digits");
+        // Both say it to caches only. The first leaves it usable while the origin is away; s-maxage forbids that.
+        match rules.targeted.first() {
+            Some(targeted) => {
+                headers.insert(targeted.clone(), directives(format!("max-age={ttl_secs}")));
+                headers.insert(header::CACHE_CONTROL, directives(format!("max-age={browser_secs}")));
+            }
+            None => {
+                let both = format!("max-age={browser_secs}, s-maxage={ttl_secs}");
+                headers.insert(header::CACHE_CONTROL, directives(both));
+            }
+        }
     }
     headers.entry(header::ETAG).or_insert_with(|| {
         HeaderValue::try_from(format!("\"{:032x}\"", content.hash)).expect("hexadecimal digits in quotes")
@@ -227,6 +242,21 @@ fn head(sent: &HeaderMap, content: &Content) -> Result<HeaderMap, Refused> {
     Ok(headers)
 }
 
+fn seconds(sent: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Refused> {
+    let Some(value) = sent.get(name) else { return Ok(None) };
+    let secs = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    secs.map(Some).ok_or_else(|| Refused::bad(format!("{name} is a number of seconds")))
+}
+
 /// Fields that are about the push itself.
-const OF_THE_REQUEST: &[&str] =
-    &["accept", "accept-encoding", "authorization", "expect", "host", "user-agent", "verge-ttl", "verge-url"];
+const OF_THE_REQUEST: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "expect",
+    "host",
+    "user-agent",
+    "verge-browser-ttl",
+    "verge-ttl",
+    "verge-url",
+];

@@ -8,7 +8,8 @@ use crate::command::admin_client::WhichEdge;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["urls", "prefix", "tag", "site", "all"]))]
 pub(super) struct Purge {
-    /// As clients ask for them, every variant of each: http://host/path
+    /// As clients ask for them, every variant of each, over http and https: http://host/path. A `*` stands for any run
+    /// of characters: 'http://host/img/*'
     #[arg(value_name = "URL")]
     urls: Vec<String>,
     /// Every URL that begins so
@@ -33,11 +34,18 @@ pub(super) struct Purge {
 impl Purge {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let client = self.edge.client()?;
-        for (name, asked) in self.asked() {
+        let mut missed = 0_usize;
+        let asked = self.asked();
+        let number = asked.len();
+        for (name, asked) in asked {
             let done: Purged = client.ask("/purge", &asked).await.map_err(|failed| failed.about(&name))?;
             super::say(format!("{name}: {done}"));
+            missed += usize::from(done.purged == Some(0) && asked.url.is_some());
         }
-        Ok(())
+        match missed {
+            0 => Ok(()),
+            _ => Err(Failed::because(format!("{missed} of {number} purges took nothing"))),
+        }
     }
 
     /// One request for each thing named.

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use hyper::body::{Body, Frame, SizeHint};
-use verge_edge::admin::push::{Pushed, TTL, URL};
+use verge_edge::admin::push::{BROWSER_TTL, Pushed, TTL, URL};
 use verge_edge::admin::{ExplainRequest, Explained};
 
 use super::Failed;
@@ -30,17 +30,45 @@ pub(super) struct Push {
     /// How long they are fresh: 90s, 30m, 1h, 7d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
     ttl: u64,
-    /// A field for each of them; Cache-Control goes before --ttl
+    /// How long browsers may use them without asking; no purge reaches those
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = seconds)]
+    browser_ttl: u64,
+    /// Over what clients ask for them; behind a proxy that ends TLS it is https
+    #[arg(long, value_enum, default_value = "both")]
+    scheme: Scheme,
+    /// A field for each of them; Cache-Control goes before --ttl and --browser-ttl
     #[arg(long, value_name = "NAME: VALUE", value_parser = super::field)]
     header: Vec<(HeaderName, HeaderValue)>,
     #[command(flatten)]
     edge: WhichEdge,
 }
 
+/// Which of a file's two URLs it is put under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scheme {
+    Http,
+    Https,
+    Both,
+}
+
+impl Scheme {
+    fn each(self) -> &'static [&'static str] {
+        match self {
+            Self::Http => &["http"],
+            Self::Https => &["https"],
+            Self::Both => &["http", "https"],
+        }
+    }
+}
+
 fn told(url: &str, pushed: &Pushed) -> String {
     let encoded = pushed.encoded.iter().map(|(coding, bytes)| format!(", {bytes} as {coding}"));
     let encoded: String = encoded.collect();
-    format!("{url}: {} bytes{encoded}, fresh for {} s", pushed.bytes, pushed.fresh_secs)
+    format!("{url}: {}{encoded}, fresh for {} s", counted(pushed.bytes, "byte"), pushed.fresh_secs)
+}
+
+fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -63,9 +91,11 @@ impl Push {
         let client = self.edge.client()?;
         let mut failed = 0_usize;
         let items = self.items()?;
-        for item in &items {
-            match self.push(&client, item).await {
-                Ok((url, pushed)) => super::say(told(&url, &pushed)),
+        let schemes = self.scheme.each();
+        for (item, scheme) in items.iter().flat_map(|item| schemes.iter().map(move |scheme| (item, scheme))) {
+            let url = format!("{scheme}://{}{}", self.site, item.path);
+            match self.push(&client, item, &url).await {
+                Ok(pushed) => super::say(told(&url, &pushed)),
                 Err(why) => {
                     failed += 1;
                     why.about(&item.file.display().to_string()).report();
@@ -74,7 +104,7 @@ impl Push {
         }
         match failed {
             0 => Ok(()),
-            _ => Err(Failed::because(format!("{failed} of {} were not pushed", items.len()))),
+            _ => Err(Failed::because(format!("{failed} of {} were not pushed", items.len() * schemes.len()))),
         }
     }
 
@@ -95,11 +125,10 @@ impl Push {
         Ok(items)
     }
 
-    async fn push(&self, client: &AdminClient, item: &Item) -> Result<(String, Pushed), Failed> {
-        let url = format!("http://{}{}", self.site, item.path);
+    async fn push(&self, client: &AdminClient, item: &Item, url: &str) -> Result<Pushed, Failed> {
         let file = File::open(&item.file).map_err(Failed::because)?;
         let about = file.metadata().map_err(Failed::because)?;
-        let asked = ExplainRequest { url: url.clone(), headers: Vec::new() };
+        let asked = ExplainRequest { url: url.to_owned(), headers: Vec::new() };
         let explained: Explained = client.ask("/explain", &asked).await?;
         if about.len() > explained.max_object_bytes {
             let limit = explained.max_object_bytes;
@@ -111,9 +140,9 @@ impl Push {
         let mut request = Request::new(FileBody { file, left: about.len() });
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = http::Uri::from_static("/push");
-        *request.headers_mut() = self.fields(&url, item, about.modified().ok())?;
+        *request.headers_mut() = self.fields(url, item, about.modified().ok())?;
         let answer = answer(client.send(request).await?).await?;
-        Ok((url, serde_json::from_slice(&answer).map_err(Failed::because)?))
+        serde_json::from_slice(&answer).map_err(Failed::because)
     }
 
     fn fields(&self, url: &str, item: &Item, modified: Option<SystemTime>) -> Result<HeaderMap, Failed> {
@@ -130,6 +159,7 @@ impl Push {
         headers.extend(self.header.iter().cloned().map(|(name, value)| (Some(name), value)));
         headers.insert(URL, HeaderValue::from_str(url).map_err(Failed::because)?);
         headers.insert(TTL, HeaderValue::from(self.ttl));
+        headers.insert(BROWSER_TTL, HeaderValue::from(self.browser_ttl));
         Ok(headers)
     }
 }

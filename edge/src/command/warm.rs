@@ -16,7 +16,7 @@ use super::Failed;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Warm {
-    /// As clients ask for them: http://host/path
+    /// As clients ask for them: http://host/path, or https:// for those behind a proxy that ends TLS
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
     /// A field of the requests, for variants
@@ -77,17 +77,39 @@ impl Warm {
         Ok(address)
     }
 
+    /// The edge takes this command's word for https only as it takes a proxy's. A config that is being edited, or another
+    /// machine's, is not asked.
+    fn trusted(&self, address: IpAddr) -> Result<(), Failed> {
+        let Ok(config) = config::load(&self.config) else { return Ok(()) };
+        if self.edge.is_some() || config.trusted_proxies.iter().any(|network| network.contains(&address)) {
+            return Ok(());
+        }
+        let path = self.config.display();
+        Err(Failed::because(format!(
+            "the edge believes https only from trusted_proxies: add \"{address}\" to them in {path}"
+        )))
+    }
+
     async fn warm(&self, address: SocketAddr, url: &str) -> Result<Warmed, Failed> {
         let uri: Uri = url.parse().map_err(Failed::because)?;
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"));
-        let authority = authority.ok_or_else(|| Failed::because("write http://host/path"))?;
+        let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
+        let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
+            return Err(Failed::because("write http://host/path, or https://host/path"));
+        };
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let mut request = Request::get(target).body(Empty::<Bytes>::new()).map_err(Failed::because)?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(Failed::because)?;
         request.headers_mut().extend(self.header.iter().cloned());
         request.headers_mut().insert(header::HOST, host);
+        // As a proxy that ends TLS in front of the edge says it.
+        request
+            .headers_mut()
+            .insert("x-forwarded-proto", HeaderValue::from_str(scheme).map_err(Failed::because)?);
         let unreachable = |error| Failed::because(format!("no edge at {address}: {error}"));
         let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        if scheme == "https" {
+            self.trusted(stream.local_addr().map_err(Failed::because)?.ip())?;
+        }
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
         tokio::spawn(connection);

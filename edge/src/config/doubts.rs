@@ -13,14 +13,13 @@ use super::{Site, Sites, site};
 const LEAST_PREFIX_V4: u8 = 8;
 const LEAST_PREFIX_V6: u8 = 7;
 
-/// The proxies whose word on their clients is believed.
+/// Networks whose word is taken: of proxies on their clients, of a CMS on what is to go.
 pub(super) fn trusted(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
     let networks = site::networks(written)?;
     for (network, text) in networks.iter().zip(written) {
         if is_everybody(network) {
-            let message = format!("{network} would make strangers trusted proxies");
-            let help = "anybody could then say whose requests theirs are; write the addresses of your own proxies, \
-                        such as \"10.0.1.0/24\"";
+            let message = format!("{network} would make strangers trusted");
+            let help = "anybody's word would be taken; write the addresses of your own machines, such as \"10.0.1.0/24\"";
             return Err(Fault::new(text.span(), message).help(help));
         }
     }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::doubts;
 use super::file::object_bytes;
 use super::place::Fault;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
@@ -57,6 +58,8 @@ pub(super) struct SiteTable {
     #[serde(default = "yes")]
     upgrades: bool,
     upgrade_idle_timeout: Option<Span>,
+    #[serde(default)]
+    purge_from: Vec<Spanned<String>>,
     connect_timeout: Option<Span>,
     first_byte_timeout: Option<Span>,
     between_bytes_timeout: Option<Span>,
@@ -116,6 +119,7 @@ fn site(
         forward_tags: if table.forward_tags { ForwardTags::Yes } else { ForwardTags::No },
         request_fields: rules::fields(table.request)?,
         response_fields: rules::fields(table.response)?,
+        purge_from: doubts::trusted(&table.purge_from)?,
         redirects: table.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
         upgrade_idle: table.upgrades.then(|| or(table.upgrade_idle_timeout, 600)),
         patience: Patience {

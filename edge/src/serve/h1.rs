@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -31,7 +32,7 @@ use tokio::net::TcpStream;
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
-use super::handler::{Service, handle, turned_away};
+use super::handler::{Service, Unplaced, handle, turned_away};
 use super::listener::Ending;
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
@@ -111,7 +112,11 @@ impl Connection<'_> {
         let (sending, version) = (self.turns.sending(), request.version());
         let answer = match self.turns.begin(version) {
             Ok(turn) => self.take_turn(turn, request).await,
-            Err(refusal) => turned_away(self.peer, refused(refusal)),
+            Err(refusal) => {
+                let (parts, _body) = request.into_parts();
+                let unplaced = Unplaced::of(&head_of(parts));
+                turned_away(&self.service.cache, self.peer, &unplaced, refused(refusal))
+            }
         };
         let mut response = answer.into_response();
         self.handover.leave(response.body_mut().take_tunnel());
@@ -124,17 +129,22 @@ impl Connection<'_> {
     /// The turn ends before the answer is given to hyper: no 1xx may follow it.
     async fn take_turn(&self, turn: Turn, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
-        let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
+        let version = parts.version;
+        let head = head_of(parts);
         let cache = &self.service.cache;
         let watch = Watch::new(self.limits.pace, cache.clock.clone());
         let body = RequestBody::upload(body, watch, &cache.metrics);
-        let arrival = Arrival { head, version: parts.version, peer: self.peer, body, transport: &turn };
+        let arrival = Arrival { head, version, peer: self.peer, body, transport: &turn };
         let answer = handle(self.service, arrival).await;
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
             turn.switch();
         }
         answer
     }
+}
+
+fn head_of(parts: Parts) -> RequestHead {
+    RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers }
 }
 
 impl Transport for Turn {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
-use super::{fetch, passed, stored, switch, target};
+use super::{cms, fetch, passed, stored, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step::{self, Step};
@@ -59,9 +59,10 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return Answer::empty(StatusCode::NO_CONTENT, "server");
     }
+    let unplaced = Unplaced::of(&head);
     let exchange = match open(service, head, version, peer, transport) {
         Ok(exchange) => exchange,
-        Err(answer) => return turned_away(peer, *answer),
+        Err(answer) => return turned_away(&service.cache, peer, &unplaced, *answer),
     };
     let cache = &service.cache;
     let started = monotonic();
@@ -75,16 +76,43 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     answer
 }
 
-/// The answer to a request that no site gets to see, told in the log.
-pub(super) fn turned_away(peer: Peer, answer: Answer) -> Answer {
-    tracing::info!(target: "verge_edge::request", client = %peer.client, status = answer.head.status.as_u16(),
-        cache = answer.outcome.as_str(), why = answer.why);
+/// What is known of a request that no site takes, for its log line.
+pub(super) struct Unplaced {
+    method: Method,
+    target: Uri,
+    host: Option<HeaderValue>,
+}
+
+impl Unplaced {
+    pub(super) fn of(head: &RequestHead) -> Self {
+        let host = head.headers.get(header::HOST).cloned();
+        Self { method: head.method.clone(), target: head.uri.clone(), host }
+    }
+}
+
+/// The answer to a request that no site gets to see, counted and told in the log.
+pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer: Answer) -> Answer {
+    cache.metrics.turned_away(answer.why);
+    let host = request.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes()));
+    tracing::info!(
+        target: "verge_edge::request",
+        client = %peer.client,
+        method = %request.method,
+        host = host.as_deref(),
+        uri = %request.target,
+        status = answer.head.status.as_u16(),
+        cache = answer.outcome.as_str(),
+        why = answer.why,
+    );
     answer
 }
 
 /// Every way a request can go.
 async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
     let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
+    if let Some(answer) = cms::purge(cache, exchange) {
+        return answer;
+    }
     if let Some(local) = step::local(request, &site.site.redirects) {
         return answer::local(request, local);
     }

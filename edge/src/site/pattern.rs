@@ -43,6 +43,33 @@ impl PathPattern {
     }
 }
 
+/// Which URLs a wildcard purge takes: the whole URL in normal form, its query only if the pattern has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlPattern {
+    text: String,
+    pattern: PathPattern,
+}
+
+impl UrlPattern {
+    /// Reads `http://host/img/*`, which is in normal form; none if it has more wildcards than [`MAX_WILDCARDS`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
+        (pieces.len() <= MAX_WILDCARDS + 1)
+            .then(|| Self { text: text.to_owned(), pattern: PathPattern { pieces } })
+    }
+
+    /// As it was read.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches this URL in normal form.
+    pub fn matches(&self, url: &str) -> bool {
+        let without_query = || url.split_once('?').map_or(url, |(url, _)| url);
+        self.pattern.matches(if self.text.contains('?') { url } else { without_query() })
+    }
+}
+
 /// More make matching slow and mean nothing.
 pub const MAX_WILDCARDS: usize = 8;
 
@@ -74,6 +101,20 @@ mod tests {
         assert_eq!(PathPattern::parse("a"), None);
         assert_eq!(PathPattern::parse(""), None);
         assert_eq!(PathPattern::parse(&"*".repeat(MAX_WILDCARDS + 1)), None);
+    }
+
+    #[test]
+    fn a_url_pattern_looks_at_the_query_only_if_it_has_one() {
+        let check = |pattern: &str, url: &str, expected: bool| {
+            assert_eq!(UrlPattern::parse(pattern).unwrap().matches(url), expected, "{pattern} {url}");
+        };
+        check("http://a/*.css", "http://a/x/y.css", true);
+        check("http://a/*.css", "http://a/y.css?v=1", true);
+        check("http://a/*.css", "http://a/y.js?f=.css", false);
+        check("http://a/*?v=*", "http://a/y.css?v=1", true);
+        check("http://a/*?v=*", "http://a/y.css", false);
+        check("http://a/*", "http://ab/", false);
+        assert_eq!(UrlPattern::parse(&format!("http://a/{}", "*".repeat(MAX_WILDCARDS + 1))), None);
     }
 
     /// By trying every length of every run.

@@ -22,6 +22,7 @@ use http::HeaderMap;
 
 use super::object::{Object, Variants};
 use crate::site::key::{Key, KeyRules};
+use crate::site::pattern::UrlPattern;
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing};
@@ -44,6 +45,8 @@ pub enum Scope {
     Url(Key),
     /// Every URL that begins so; in the form of [`Key::url`].
     Prefix(String),
+    /// Every URL that this pattern matches; in the form of [`Key::url`].
+    Pattern(UrlPattern),
     /// Every response with this tag.
     Tag {
         /// As the origin wrote it.
@@ -113,6 +116,7 @@ impl Scope {
             Self::Key(_) => None,
             Self::Url(key) => Some(Name::Url(key)),
             Self::Prefix(prefix) => Some(Name::Prefix(prefix)),
+            Self::Pattern(pattern) => Some(Name::Pattern(pattern)),
             Self::Tag { tag, site } => Some(Name::Tag(*site, tag.as_bytes())),
             Self::Site(site) => Some(Name::Site(*site)),
             Self::All => Some(Name::All),

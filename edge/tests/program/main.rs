@@ -94,7 +94,7 @@ fn it_serves_purges_and_ends_with_0_on_sigterm() {
         ["purge", "http://site.test/a", "--admin", &serving.admin, "--token-file", "verge-edge.token"];
     let purged = run(&arguments, folder.path());
     assert!(purged.status.success(), "{purged:?}");
-    assert_eq!(String::from_utf8_lossy(&purged.stdout), "http://site.test/a: 1 stored responses purged\n");
+    assert_eq!(String::from_utf8_lossy(&purged.stdout), "http://site.test/a: 1 stored response purged\n");
     assert!(get(&serving.public).contains("fwd="));
     let killed = Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap();
     assert!(killed.success());
@@ -118,7 +118,8 @@ fn it_pushes_a_folder_warms_a_url_explains_it_and_purges_by_tag() {
     };
     let push =
         ["push", "files", "--site", "site.test", "--prefix", "x", "--ttl", "90s", "--header", "Cache-Tag: t"];
-    assert_eq!(said(&push, &desk), "http://site.test/x/a.css: 7 bytes, fresh for 90 s\n");
+    let line = |scheme| format!("{scheme}://site.test/x/a.css: 7 bytes, fresh for 90 s\n");
+    assert_eq!(said(&push, &desk), line("http") + &line("https"));
     let explained = said(&["explain", "http://site.test/x/a.css", "-H", "Accept: text/css"], &desk);
     assert!(explained.starts_with("fresh: a hit: "), "{explained}");
     assert!(
@@ -131,7 +132,7 @@ fn it_pushes_a_folder_warms_a_url_explains_it_and_purges_by_tag() {
     assert!(lines[0].starts_with("http://site.test/a: 200, 2 bytes, verge-edge; fwd=uri-miss"), "{warmed}");
     assert!(lines[1].starts_with("http://site.test/x/a.css: 200, 7 bytes, verge-edge; hit"), "{warmed}");
     assert!(get(&serving.public).contains("; hit"));
-    assert_eq!(said(&["purge", "--tag", "t", "--soft"], &desk), "tag t: purged\n");
+    assert_eq!(said(&["purge", "--tag", "t", "--soft"], &desk), "tag t: purged (not counted)\n");
     let explained = said(&["explain", "http://site.test/x/a.css", "--json"], &desk);
     assert!(explained.contains("\"verdict\": \"revalidate\""), "{explained}");
     let nothing = run(&[&["purge"], desk.as_slice()].concat(), folder.path());
@@ -192,7 +193,9 @@ fn a_log_that_cannot_be_written_costs_its_lines_and_nothing_else() {
             let answer = get(&serving.public);
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         }
-        assert!(metric(&serving.admin, "verge_edge_log_lines_lost_total") > 0);
+        // A thread of its own writes the log.
+        let lost = (0..10_000).any(|_| metric(&serving.admin, "verge_edge_log_lines_lost_total") > 0);
+        assert!(lost, "the lost lines are counted");
     }
 }
 

@@ -38,6 +38,12 @@ async fn every_scope_takes_what_it_names_and_no_more() {
     check(r#"{"prefix": "http://site.test/a/2?"}"#, &of(true, false, true)).await;
     check(r#"{"prefix": "http://site.test"}"#, &of(false, false, false)).await;
     check(r#"{"prefix": "http://other.test/"}"#, &of(true, true, true)).await;
+    check(r#"{"url": "http://site.test/a/*"}"#, &of(false, false, true)).await;
+    check(r#"{"url": "http://SITE.test:80/*/1"}"#, &of(false, true, false)).await;
+    check(r#"{"url": "http://site.test/*?x"}"#, &of(true, false, true)).await;
+    check(r#"{"url": "https://site.test/a/*"}"#, &of(false, false, true)).await;
+    check(r#"{"url": "https://site.test:443/a/1"}"#, &of(false, true, true)).await;
+    check(r#"{"prefix": "https://site.test/a/"}"#, &of(false, false, true)).await;
     check(r#"{"tag": "b"}"#, &of(true, true, false)).await;
     check(r#"{"tag": "all", "site": "*"}"#, &of(false, false, false)).await;
     check(r#"{"tag": "ALL"}"#, &of(true, true, true)).await;
@@ -58,6 +64,9 @@ async fn what_is_not_one_purge_is_refused_with_what_to_write() {
         (r#"{"url": "http://site.test/a", "all": true}"#, 400),
         (r#"{"prefix": "http://site.test/a", "tag": "x"}"#, 400),
         (r#"{"tag": ""}"#, 400),
+        (r#"{"prefix": "http://site.test/*"}"#, 400),
+        (r#"{"url": "http://site.test/*********"}"#, 400),
+        (r#"{"url": "ftp://site.test/a"}"#, 400),
         (r#"{"tags": ["x"]}"#, 400),
         (r#"{"site": "none.test"}"#, 404),
         (&*format!("{{\"prefix\": \"http://site.test/{}\"}}", "a".repeat(1_100)), 400),
@@ -206,4 +215,95 @@ async fn purges_beyond_what_a_minute_may_have_wait() {
     {
         assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
     }
+}
+
+const FROM_HERE: &str = "purge_from = [\"127.0.0.1\"]";
+
+/// An edge for two hosts that takes purges from here, and holds these paths of the first over http and https.
+async fn holding(paths: &[&str], site: &str) -> (std::sync::Arc<Origin>, Rig) {
+    let origin = Origin::answering(|head| {
+        let path = head.split(' ').nth(1).unwrap();
+        response("200 OK", &format!("Cache-Control: max-age=60\r\nCache-Tag: {}\r\n", &path[1..2]), path)
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "trusted_proxies = [\"127.0.0.1\"]", site).await;
+    for path in paths {
+        for scheme in ["http", "https"] {
+            rig.client()
+                .await
+                .get_with(path, &format!("X-Forwarded-Proto: {scheme}\r\n"))
+                .await
+                .assert_forwarded();
+        }
+    }
+    (origin, rig)
+}
+
+async fn is_hit(rig: &Rig, path: &str, scheme: &str) -> bool {
+    let got = rig.client().await.get_with(path, &format!("X-Forwarded-Proto: {scheme}\r\n")).await;
+    got.cache_status().contains("; hit")
+}
+
+#[tokio::test]
+async fn a_cms_purges_what_it_names_over_both_schemes() {
+    let check = async |request: &str, taken: &[&str], kept: &[&str]| {
+        let (_origin, rig) = holding(&["/a/1", "/a/2?x", "/b/1"], FROM_HERE).await;
+        let head = format!("{request}Host: site.test\r\n\r\n");
+        let got = rig.client().await.raw(head.as_bytes()).await;
+        assert_eq!(got.status, 200, "{request}: {got:?}");
+        for scheme in ["http", "https"] {
+            for path in taken {
+                assert!(!is_hit(&rig, path, scheme).await, "{request} leaves {scheme} {path}");
+            }
+            for path in kept {
+                assert!(is_hit(&rig, path, scheme).await, "{request} takes {scheme} {path}");
+            }
+        }
+    };
+    // WordPress.
+    check("PURGE /a/1 HTTP/1.1\r\n", &["/a/1"], &["/a/2?x", "/b/1"]).await;
+    check("PURGE /a/.* HTTP/1.1\r\nX-Purge-Method: regex\r\n", &["/a/1", "/a/2?x"], &["/b/1"]).await;
+    check("PURGE /* HTTP/1.1\r\n", &["/a/1", "/a/2?x", "/b/1"], &[]).await;
+    // Drupal, Magento.
+    check("BAN / HTTP/1.1\r\nCache-Tags: b other\r\n", &["/b/1"], &["/a/1", "/a/2?x"]).await;
+    let tags = "PURGE / HTTP/1.1\r\nX-Magento-Tags-Pattern: ((^|,)a(,|$))|((^|,)c(,|$))\r\n";
+    check(tags, &["/a/1", "/a/2?x"], &["/b/1"]).await;
+    let all = "PURGE / HTTP/1.1\r\nX-Magento-Tags-Pattern: .*\r\n";
+    check(all, &["/a/1", "/a/2?x", "/b/1"], &[]).await;
+}
+
+#[tokio::test]
+async fn a_cms_elsewhere_purges_nothing() {
+    let check = async |site: &str, fields: &str, status: u16, reaches_the_origin: bool| {
+        let (origin, rig) = holding(&["/a/1"], site).await;
+        let before = origin.count();
+        let head = format!("PURGE /a/[1] HTTP/1.1\r\nHost: site.test\r\n{fields}\r\n");
+        assert_eq!(rig.client().await.raw(head.as_bytes()).await.status, status, "{site} {fields}");
+        assert_eq!(origin.count() > before, reaches_the_origin, "{site} {fields}");
+        assert!(is_hit(&rig, "/a/1", "http").await, "{site} {fields}");
+    };
+    // The address is the client's that the trusted proxy names.
+    check(FROM_HERE, "X-Forwarded-For: 192.0.2.1\r\n", 403, false).await;
+    check("purge_from = [\"192.0.2.7\"]", "", 403, false).await;
+    check(FROM_HERE, "X-Purge-Method: regex\r\n", 400, false).await;
+    check(FROM_HERE, "Cache-Tags: [a]\r\n", 400, false).await;
+    check("", "", 200, true).await;
+}
+
+#[tokio::test]
+async fn a_purge_that_takes_nothing_says_what_is_near() {
+    let (_origin, rig) = holding(&["/a/1", "/a/2?x"], "").await;
+    let port = rig.public.port();
+    let head = format!("GET /a/3 HTTP/1.1\r\nHost: site.test:{port}\r\n\r\n");
+    rig.client().await.raw(head.as_bytes()).await.assert_forwarded();
+    let check = async |url: &str, expected: &str| {
+        let got = rig.ask("/purge", &format!("{{\"url\": \"{url}\"}}")).await;
+        assert_eq!(got.text(), expected, "{url}");
+    };
+    check("http://site.test/a/3", &format!("{{\"purged\":0,\"near\":[\"http://site.test:{port}/a/3\"]}}"))
+        .await;
+    check("http://site.test/a/1/", r#"{"purged":0,"near":["http://site.test/a/1","https://site.test/a/1"]}"#)
+        .await;
+    check("http://site.test/nothing", r#"{"purged":0}"#).await;
+    check("http://site.test/a/1", r#"{"purged":2}"#).await;
 }

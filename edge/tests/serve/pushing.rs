@@ -28,13 +28,16 @@ async fn what_is_pushed_is_a_hit_with_its_fields_and_a_tag_of_its_content() {
     for name in ["verge-url", "verge-ttl", "user-agent", "authorization"] {
         assert_eq!(got.field(name), "", "{name}");
     }
+    // No purge reaches a browser, so it asks each time.
+    assert_eq!(got.field("cache-control"), "max-age=0");
     let tag = got.field("etag");
     assert!(pushed.text().contains(tag.trim_matches('"')), "{pushed:?}");
     assert_eq!(rig.client().await.get_with("/a", &format!("If-None-Match: {tag}\r\n")).await.status, 304);
     let part = rig.client().await.get_with("/a", "Range: bytes=1-2\r\n").await;
     assert_eq!((part.status, part.text().as_str()), (206, "el"));
-    push(&rig, "/a", "Verge-TTL: 60\r\n", "other").await;
+    push(&rig, "/a", "Verge-TTL: 60\r\nVerge-Browser-TTL: 5\r\n", "other").await;
     let other = rig.get("/a").await;
+    assert_eq!(other.field("cache-control"), "max-age=5");
     assert_eq!(other.text(), "other");
     assert_ne!(other.field("etag"), tag);
     assert_eq!(origin.count(), 0);

@@ -1,7 +1,8 @@
 //! What was purged when, by name: plain data, bounded.
 //!
 //! A purge is one mark, whatever it covers; nothing is searched for. Who finds a stored response compares the epoch it
-//! is from with the marks of its URL, its tags, its prefixes, its site and everything: as many look-ups as it has tags.
+//! is from with the marks of its URL, its tags, its site and everything, and with each prefix and pattern: as many
+//! look-ups as it has tags.
 //!
 //! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
 
@@ -14,6 +15,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use crate::site::key::Key;
+use crate::site::pattern::UrlPattern;
 use crate::site::tags;
 use crate::site::tags::Tags;
 
@@ -36,6 +38,8 @@ pub(super) enum Name<'a> {
     Url(&'a Key),
     /// Every URL, in normal form, that begins so.
     Prefix(&'a str),
+    /// Every URL, in normal form, that it matches.
+    Pattern(&'a UrlPattern),
     /// On one site, or on all.
     Tag(Option<usize>, &'a [u8]),
 }
@@ -66,7 +70,7 @@ pub(super) struct Marks {
     limit: usize,
     /// By the hash of the name: two names that share one are purged together, which costs a fetch.
     named: HashMap<u64, Purged>,
-    prefixes: Vec<(Arc<str>, Purged)>,
+    ranges: Vec<(Arc<Range>, Purged)>,
     /// By any tag, for a response that counts as having all.
     any_tag: Purged,
     order: VecDeque<(u64, Place)>,
@@ -77,8 +81,32 @@ pub(super) struct Marks {
 #[derive(Debug, Clone)]
 enum Place {
     Named(u64),
-    /// Shared with `prefixes`, however often it is purged.
-    Prefix(Arc<str>),
+    /// Shared with `ranges`, however often it is purged.
+    Range(Arc<Range>),
+}
+
+/// Which URLs: compared with each, not looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Range {
+    Prefix(Box<str>),
+    Pattern(UrlPattern),
+}
+
+impl Range {
+    fn of(name: &Name<'_>) -> Option<Self> {
+        match name {
+            Name::Prefix(prefix) => Some(Self::Prefix((*prefix).into())),
+            Name::Pattern(pattern) => Some(Self::Pattern((*pattern).clone())),
+            Name::All | Name::Site(_) | Name::Url(_) | Name::Tag(..) => None,
+        }
+    }
+
+    fn holds(&self, url: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => url.starts_with(&**prefix),
+            Self::Pattern(pattern) => pattern.matches(url),
+        }
+    }
 }
 
 /// The last purges of one name.
@@ -92,7 +120,7 @@ struct Purged {
 /// They are kept whole.
 pub const MAX_PREFIX_BYTES: usize = 1_024;
 /// Each is compared with every response from before the last purge, once.
-pub(super) const MAX_PREFIXES: usize = 1_024;
+pub(super) const MAX_RANGES: usize = 1_024;
 
 impl Marks {
     /// No marks; at most `limit` at once.
@@ -101,7 +129,7 @@ impl Marks {
             hasher: RandomState::new(),
             limit,
             named: HashMap::new(),
-            prefixes: Vec::new(),
+            ranges: Vec::new(),
             any_tag: Purged::default(),
             order: VecDeque::new(),
             floor: 0,
@@ -110,19 +138,19 @@ impl Marks {
 
     /// Marks everything under `name` that is from before `epoch`, which is higher than all before.
     pub(super) fn note(&mut self, name: &Name<'_>, mode: Mode, epoch: u64, now: SystemTime) {
-        let place = match name {
-            Name::Prefix(prefix) => {
-                let known = self.prefixes.iter().position(|(known, _)| **known == **prefix);
+        let place = match Range::of(name) {
+            Some(range) => {
+                let known = self.ranges.iter().position(|(known, _)| **known == range);
                 let index = known.unwrap_or_else(|| {
-                    self.prefixes.push(((*prefix).into(), Purged::default()));
-                    self.prefixes.len() - 1
+                    self.ranges.push((Arc::new(range), Purged::default()));
+                    self.ranges.len() - 1
                 });
-                let (prefix, purged) = &mut self.prefixes[index];
+                let (range, purged) = &mut self.ranges[index];
                 purged.at(mode, epoch, now);
-                Place::Prefix(Arc::clone(prefix))
+                Place::Range(Arc::clone(range))
             }
-            other => {
-                let hash = self.hash(other);
+            None => {
+                let hash = self.hash(name);
                 self.named.entry(hash).or_default().at(mode, epoch, now);
                 Place::Named(hash)
             }
@@ -131,7 +159,7 @@ impl Marks {
             self.any_tag.at(mode, epoch, now);
         }
         self.order.push_back((epoch, place));
-        while self.order.len() > self.limit || self.prefixes.len() > MAX_PREFIXES {
+        while self.order.len() > self.limit || self.ranges.len() > MAX_RANGES {
             self.floor = self.forget_oldest().unwrap_or(epoch);
         }
     }
@@ -185,10 +213,10 @@ impl Marks {
         if tags == Tags::Any {
             found(&self.any_tag);
         }
-        if !self.prefixes.is_empty() {
+        if !self.ranges.is_empty() {
             let url = key.url();
-            let begins = |(prefix, _): &&(Arc<str>, Purged)| url.starts_with(&**prefix);
-            self.prefixes.iter().filter(begins).for_each(|(_, purged)| found(purged));
+            let holds = |(range, _): &&(Arc<Range>, Purged)| range.holds(&url);
+            self.ranges.iter().filter(holds).for_each(|(_, purged)| found(purged));
         }
     }
 
@@ -201,8 +229,8 @@ impl Marks {
                     self.named.remove(&hash);
                 }
             }
-            Place::Prefix(prefix) => {
-                self.prefixes.retain_mut(|(known, purged)| *known != prefix || !purged.forget_until(epoch));
+            Place::Range(range) => {
+                self.ranges.retain_mut(|(known, purged)| *known != range || !purged.forget_until(epoch));
             }
         }
         Some(epoch)
@@ -214,6 +242,7 @@ impl Marks {
             Name::Site(site) => self.hasher.hash_one((1_u8, site)),
             Name::Url(key) => self.hasher.hash_one((2_u8, key.url_part())),
             Name::Prefix(prefix) => self.hasher.hash_one((3_u8, prefix)),
+            Name::Pattern(pattern) => self.hasher.hash_one((5_u8, pattern.as_str())),
             Name::Tag(site, tag) => self.hasher.hash_one((4_u8, site, tag)),
         }
     }

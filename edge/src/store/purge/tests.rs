@@ -211,7 +211,8 @@ fn scope(which: usize, url: usize) -> Scope {
         2 => Scope::Tag { tag: "t".into(), site: None },
         3 => Scope::Tag { tag: "u".into(), site: Some(site_of(url)) },
         4 => Scope::Prefix("http://a/x".into()),
-        5 => Scope::Url(key(URLS[url], "")),
+        5 => Scope::Pattern(UrlPattern::parse("http://*/x").unwrap()),
+        6 => Scope::Url(key(URLS[url], "")),
         _ => Scope::Key(key(URLS[url], TENANTS[0])),
     }
 }
@@ -225,6 +226,7 @@ fn covers(scope: &Scope, url: usize, tenant: usize, tags: usize) -> bool {
             TAGS[tags].split(' ').any(|had| had == tag) && site.is_none_or(|site| site_of(url) == site)
         }
         Scope::Prefix(prefix) => URLS[url].starts_with(prefix),
+        Scope::Pattern(_) => URLS[url].ends_with("/x"),
         Scope::Url(key) => key.url() == URLS[url],
         Scope::Key(name) => *name == key(URLS[url], TENANTS[tenant]),
     }
