@@ -205,7 +205,10 @@ impl<'z> Closure<'z> {
         let never = node.is_apex || node.is_cut;
         if is_address(rtype) {
             let is_last = node.live_addresses == 0 && !never;
-            self.release(zone, id);
+            // Once: a name with many addresses may have many referrers.
+            if node.has_lost_its_addresses() {
+                self.release(zone, id);
+            }
             if is_last {
                 self.hide_host(zone, id);
             }

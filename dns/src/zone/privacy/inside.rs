@@ -44,12 +44,12 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, rules: 
         }
     }
     gone.extend(&facts.outside_only);
-    rewritten.retain(|(at, _)| !gone.contains(at));
+    gone.sort_unstable();
+    gone.dedup();
+    rewritten.retain(|(at, _)| gone.binary_search(at).is_err());
     if gone.is_empty() {
         return Selection::without(0, |_| false, rewritten);
     }
-    gone.sort_unstable();
-    gone.dedup();
     Selection::without(zone.records.len(), |at| gone.binary_search(&at).is_ok(), rewritten)
 }
 
