@@ -11,6 +11,7 @@ pub mod check;
 pub mod diagnostic;
 pub mod file;
 pub(crate) mod hash;
+pub mod merge;
 pub mod order;
 pub mod privacy;
 pub mod set;
@@ -56,6 +57,25 @@ pub enum Mark {
     Internal,
     /// `; verge: outside`: the inside does not see it. Whether outsiders do, the rules say as for any other record.
     Outside,
+    /// `; verge: both`: both sides see it; no rule hides it, and no internal record stands in for it.
+    Both,
+}
+
+impl Mark {
+    /// As it is written behind `; verge: `.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Outside => "outside",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether it publishes a record that rules would hide.
+    pub fn publishes(self) -> bool {
+        matches!(self, Self::Public | Self::Both)
+    }
 }
 
 /// A place in a zone's files.

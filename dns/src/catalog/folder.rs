@@ -137,16 +137,12 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
                 Content::Parsed(Box::new(unreadable(apex, path, &error)))
             }
             Ok(source) => {
-                let mut unfinished: Vec<Problem> = unfinished(&source).into_iter().collect();
                 let mut load = |include: Include<'_>| {
                     let (path, stamp, text) = included(&include, &found.root, now);
                     stamps.push((path, stamp));
-                    unfinished.extend(text.as_ref().ok().and_then(self::unfinished));
                     text
                 };
-                let mut parsed = file::read(apex, source, &mut load);
-                parsed.problems.append(&mut unfinished);
-                Content::Parsed(Box::new(parsed))
+                Content::Parsed(Box::new(file::read(apex, source, &mut load)))
             }
         },
     };
@@ -178,6 +174,15 @@ fn apex(path: &Path) -> Result<Name, Problem> {
     })
 }
 
+/// Reads one file of whatever name as the zone `apex`; includes stay in its folder.
+pub(crate) fn parse_file(path: &Path, apex: Name) -> io::Result<Parsed> {
+    let canonical = fs::canonicalize(path)?;
+    let root = canonical.parent().unwrap_or(Path::new("/"));
+    let source = read_text(path)?;
+    let mut load = |include: Include<'_>| included(&include, root, SystemTime::UNIX_EPOCH).2;
+    Ok(file::read(apex, source, &mut load))
+}
+
 fn read_text(path: &Path) -> io::Result<SourceFile> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
@@ -204,21 +209,6 @@ fn exactly(mut file: impl io::Read, octets: u64) -> io::Result<Arc<[u8]>> {
         0 => Ok(text),
         _ => Err(being_written()),
     }
-}
-
-/// A text that is cut off anywhere but behind a line may lack what hides its last record, and what follows.
-fn unfinished(source: &SourceFile) -> Option<Problem> {
-    let line = 1 + source.text.iter().filter(|octet| **octet == b'\n').count();
-    (!matches!(*source.text, [] | [.., b'\n'])).then(|| Problem {
-        severity: Severity::Error,
-        code: "unfinished",
-        at: None,
-        message: format!(
-            "{}:{line}: the last line has no line end: the file may still be being written",
-            source.path.display()
-        ),
-        help: Some("end the file with a line end".to_owned()),
-    })
 }
 
 fn unreadable(apex: Name, path: &Path, error: &io::Error) -> Parsed {

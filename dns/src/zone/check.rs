@@ -44,6 +44,7 @@ pub fn check(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
     apex::missing(zone, &mut found);
     present(zone, &nodes, context, &mut found);
     target::judge(zone, &nodes, &mut found);
+    advice::unproved(zone, tree, &mut found);
     found.into_problems()
 }
 

@@ -118,7 +118,11 @@ fn a_file_without_a_line_end_at_its_end_is_being_written() {
         folder.write_raw("a.example.zone", torn);
         folder.write_raw("part", torn.get(HEAD.len()..).filter(|text| !text.is_empty()).unwrap_or("x"));
         let report = folder.load();
-        assert_eq!(codes(&report).iter().filter(|code| **code == "unfinished").count(), 2, "{torn}");
+        assert_eq!(
+            codes(&report).iter().filter(|code| **code == crate::zone::file::UNFINISHED).count(),
+            2,
+            "{torn}"
+        );
         for name in ["intra.a.example", "router.a.example", "intra.b.example", "router.b.example"] {
             assert_eq!(folder.outside(name), Kind::NxDomain, "{name}: {torn}");
         }

@@ -2,6 +2,7 @@
 
 use super::Found;
 use crate::rtype::Type;
+use crate::zone::tree::Tree;
 use crate::zone::{Record, Zone};
 
 pub(super) fn judge(zone: &Zone, found: &mut Found) {
@@ -45,6 +46,20 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
         }
     }
     colliding(keys, found);
+}
+
+/// NSEC3 records that no answer can use (RFC 5155 §7.1).
+pub(super) fn unproved(zone: &Zone, tree: &Tree, found: &mut Found) {
+    let mut others = zone.order().others().iter().map(|index| zone.record(*index));
+    let Some(nsec3) = others.find(|record| record.rtype == Type::NSEC3).filter(|_| tree.nsec3().is_none())
+    else {
+        return;
+    };
+    let message =
+        "the NSEC3 records prove nothing: validating resolvers answer SERVFAIL for names that do not exist";
+    let help =
+        "sign the zone again: an NSEC3PARAM record at the apex names their salt, and at most 500 iterations";
+    found.warning(Some(nsec3.at), "nsec3-unused", message.to_owned(), help);
 }
 
 /// SHA-256 and SHA-512 (RFC 6698 §2.1.3). Other servers serve a digest of another length, so its clients are not to lose the

@@ -26,7 +26,7 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
         };
         if !belongs {
             let cut = Name::from_wire(cut).expect("a part of a name is one");
-            let message = format!("this {} record is hidden by the delegation of {cut}", record.rtype);
+            let message = format!("nobody is ever given this {} record: {cut} is delegated", record.rtype);
             found.warning(Some(record.at), "occluded", message, "it belongs in the zone that is delegated");
         }
     }

@@ -26,9 +26,7 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
         }
         for (_, wire) in rdata::names(record.rtype, &record.rdata) {
             let Ok(name) = Name::from_wire(wire) else { continue };
-            if is_doubled(&name, apex) || ends_twice(&name, apex) {
-                let message =
-                    format!("{name} ends with the name of the zone twice, or with another domain before it");
+            if let Some(message) = repeats(&name, apex) {
                 let help = format!("if {apex} was added by mistake, end the name with a dot");
                 found.warning(Some(record.at), "missing-dot", message, &help);
             } else if let Some(address) = address(record.rtype, &name, apex).filter(|_| !nodes.has(&name)) {
@@ -47,9 +45,7 @@ pub(super) fn judge(zone: &Zone, nodes: &Nodes<'_>, found: &mut Found) {
 
 fn judge_owner(zone: &Zone, record: &Record, found: &mut Found) {
     let owner = &record.owner;
-    if is_doubled(owner, &zone.apex) || ends_twice(owner, &zone.apex) {
-        let message =
-            format!("{owner} ends with the name of the zone twice, or with another domain before it");
+    if let Some(message) = repeats(owner, &zone.apex) {
         let help = format!("if {} was added by mistake, end the name with a dot", zone.apex);
         found.warning(Some(record.at), "missing-dot", message, &help);
     }
@@ -62,6 +58,14 @@ fn judge_owner(zone: &Zone, record: &Record, found: &mut Found) {
             "write international names as A-labels (`xn--…`)",
         );
     }
+}
+
+/// What is odd about a name to which the zone's was added.
+fn repeats(name: &Name, apex: &Name) -> Option<String> {
+    if is_doubled(name, apex) {
+        return Some(format!("{name} has the name of the zone twice"));
+    }
+    ends_twice(name, apex).then(|| format!("{name} has the name of another domain before that of the zone"))
 }
 
 /// `www.example.com.example.com.` in example.com.

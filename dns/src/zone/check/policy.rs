@@ -21,12 +21,11 @@ pub(super) fn judge(zone: &Zone, found: &mut Found) {
     }
 }
 
-/// Whether one client sees both.
+/// Whether insiders or outsiders see both. Without a mark, outsiders may see it, and insiders do.
 fn meet(first: &Record, second: &Record) -> bool {
-    !matches!(
-        (first.mark, second.mark),
-        (Some(Mark::Internal), Some(Mark::Public)) | (Some(Mark::Public), Some(Mark::Internal))
-    )
+    let outside = |record: &Record| record.mark != Some(Mark::Internal);
+    let inside = |record: &Record| record.mark != Some(Mark::Outside);
+    outside(first) && outside(second) || inside(first) && inside(second)
 }
 
 #[derive(Clone, Copy)]

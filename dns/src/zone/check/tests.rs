@@ -95,9 +95,9 @@ fn data_below_a_cut_is_hidden_by_it() {
     check_zone(
         "c NS ns.x.\nc TXT a\nwww.c A 192.0.2.1\nwww.c MX 0 .\nd.c NS ns.x.\n*.w NS ns.x.\n",
         &[
-            "5 warning[occluded] this TXT record is hidden by the delegation of c.example.com.",
-            "7 warning[occluded] this MX record is hidden by the delegation of c.example.com.",
-            "8 warning[occluded] this NS record is hidden by the delegation of c.example.com.",
+            "5 warning[occluded] nobody is ever given this TXT record: c.example.com. is delegated",
+            "7 warning[occluded] nobody is ever given this MX record: c.example.com. is delegated",
+            "8 warning[occluded] nobody is ever given this NS record: c.example.com. is delegated",
             "9 warning[wildcard-ns] *.w.example.com. delegates by a wildcard, which has no defined meaning",
         ],
     );
@@ -108,9 +108,9 @@ fn names_that_miss_their_final_dot_are_told() {
     check_zone(
         "www.example.com A 192.0.2.1\na CNAME www.example.com\nb MX 10 ns1.provider.net\nc NS 192.0.2.1\nd MX 10 192.0.2.1.\nm\\195\\188 A 192.0.2.1\n",
         &[
-            "4 warning[missing-dot] www.example.com.example.com. ends with the name of the zone twice, or with another domain before it",
-            "5 warning[missing-dot] www.example.com.example.com. ends with the name of the zone twice, or with another domain before it",
-            "6 warning[missing-dot] ns1.provider.net.example.com. ends with the name of the zone twice, or with another domain before it",
+            "4 warning[missing-dot] www.example.com.example.com. has the name of the zone twice",
+            "5 warning[missing-dot] www.example.com.example.com. has the name of the zone twice",
+            "6 warning[missing-dot] ns1.provider.net.example.com. has the name of another domain before that of the zone",
             "6 warning[missing-target] ns1.provider.net.example.com. does not exist in this zone",
             "7 warning[address-as-name] the address 192.0.2.1 stands where a name belongs, and is read as 192.0.2.1.example.com.",
             "8 warning[address-as-name] the address 192.0.2.1 stands where a name belongs, and is read as 192.0.2.1.",
@@ -191,7 +191,7 @@ fn one_dname_and_nothing_below_it() {
         "d DNAME x.\nd DNAME y.\nd A 192.0.2.1\na.d A 192.0.2.1\nad A 192.0.2.1\n",
         &[
             "5 error[several-dnames] d.example.com. has a second DNAME; the first stands in line 4",
-            "7 error[below-dname] a.d.example.com. is hidden by the DNAME of d.example.com.",
+            "7 error[below-dname] nobody is ever given a.d.example.com.: d.example.com. has a DNAME",
         ],
     );
 }

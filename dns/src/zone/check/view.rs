@@ -25,7 +25,7 @@ pub(super) fn judge(zone: &Zone, shows: &dyn Fn(u32) -> bool, found: &mut Found)
     }
     for record in (0..).zip(&zone.records).filter(|(index, _)| shows(*index)).map(|(_, record)| record) {
         if let Some(rewrite) = above(record, zone, &rewrites) {
-            let message = format!("{} is hidden by the DNAME of {}", record.owner, rewrite.owner);
+            let message = format!("nobody is ever given {}: {} has a DNAME", record.owner, rewrite.owner);
             let help = "nothing may stand below a DNAME (RFC 6672 §2.4)";
             found.error(Some(record.at), "below-dname", message, help);
         }

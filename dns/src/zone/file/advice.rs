@@ -66,7 +66,9 @@ fn split(reader: &mut Reader, words: &[Token<'_>], scope: &Scope<'_>) {
     if last.spot.line == first.spot.line {
         spot.len = last.spot.start + last.spot.len - first.spot.start;
     }
-    let help = "put the whole text in quotes: \"v=spf1 mx -all\"".to_owned();
+    let words: Vec<String> =
+        words.iter().map(|word| String::from_utf8_lossy(word.text).into_owned()).collect();
+    let help = format!("put the whole text in quotes: \"{}\"", shown(words.join(" ").as_bytes()));
     reader.report.warning(Some(scope.position(spot)), "text-in-pieces", message, Some(help));
 }
 
@@ -83,7 +85,8 @@ fn lost(reader: &mut Reader, words: &[Token<'_>], scope: &Scope<'_>) {
         return;
     }
     let message = format!("this text ends before the semicolon; `{}` is read as a comment", shown(comment));
-    let help = "put the whole text in quotes: \"v=DMARC1; p=none\"".to_owned();
+    let all = [last.text, &rest[..blanks], b";", &rest[blanks + 1..]].concat();
+    let help = format!("put the whole text in quotes: \"{}\"", shown(all.trim_ascii_end()));
     reader.report.warning(Some(scope.position(last.spot)), "text-cut", message, Some(help));
 }
 

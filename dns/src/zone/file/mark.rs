@@ -12,13 +12,18 @@ use crate::zone::Mark;
 use crate::zone::text::mnemonic;
 
 /// The marks, as they are written.
-const MARKS: &[(&str, Mark)] =
-    &[("public", Mark::Public), ("internal", Mark::Internal), ("outside", Mark::Outside)];
+const MARKS: &[(&str, Mark)] = &[
+    ("public", Mark::Public),
+    ("internal", Mark::Internal),
+    ("outside", Mark::Outside),
+    ("both", Mark::Both),
+];
 /// Words that people write instead of a mark, and the mark that they mean.
 const MEANT: &[(&str, &str)] = &[
     ("public", "public"),
     ("external", "public"),
     ("outside", "outside"),
+    ("both", "both"),
     ("internal", "internal"),
     ("inside", "internal"),
     ("private", "internal"),
@@ -147,8 +152,9 @@ fn attempt(text: &str) -> Option<Said> {
     });
     if let Some((name, next)) = meant {
         let message = match name {
-            "verge" => "a mark is not written like this".to_owned(),
-            name => format!("a mark is not written like this: `{name}`"),
+            "verge" if text.starts_with("verge") => NO_COLON.to_owned(),
+            "verge" => "this is no mark: a mark begins with its own semicolon".to_owned(),
+            name => format!("this is no mark: `{name}` stands where `verge` belongs"),
         };
         return Some(Said::Unknown { message, help: help(next) });
     }
@@ -156,8 +162,10 @@ fn attempt(text: &str) -> Option<Said> {
     let rest = text.strip_prefix("verge-dns").or_else(|| text.strip_prefix("verge"))?;
     let word = rest.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
     mark_meant(word).filter(|_| word.len() < rest.len())?;
-    Some(Said::Unknown { message: "a mark has a colon after `verge`".to_owned(), help: help(word) })
+    Some(Said::Unknown { message: NO_COLON.to_owned(), help: help(word) })
 }
+
+const NO_COLON: &str = "a mark has a colon after `verge`";
 
 /// Whether `name: next` is meant as a mark. A name that only resembles ours is, when the word of a mark follows.
 fn is_attempt(name: &str, next: &str) -> bool {
@@ -186,7 +194,7 @@ fn first_word(text: &str) -> &str {
 fn help(word: &str) -> String {
     match mark_meant(word) {
         Some(meant) => format!("did you mean `; verge: {meant}`?"),
-        None => "the marks are `; verge: public`, `; verge: internal` and `; verge: outside`".to_owned(),
+        None => "the marks are `; verge: public`, `internal`, `outside` and `both`".to_owned(),
     }
 }
 
@@ -199,7 +207,7 @@ fn mark_meant(word: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const NEITHER: &str = "the marks are `; verge: public`, `; verge: internal` and `; verge: outside`";
+    const NEITHER: &str = "the marks are `; verge: public`, `internal`, `outside` and `both`";
     const PUBLIC: &str = "did you mean `; verge: public`?";
     const INTERNAL: &str = "did you mean `; verge: internal`?";
 
@@ -223,6 +231,7 @@ mod tests {
             (";; VERGE :  Internal \r", "Internal"),
             ("; verge: public, public", "Public"),
             ("; verge: outside", "Outside"),
+            ("; verge: both", "Both"),
             ("; verge: outsid", "did you mean `; verge: outside`?"),
             ("; verge: pubic", PUBLIC),
             ("; verge: private", INTERNAL),

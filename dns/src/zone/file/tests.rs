@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::*;
-use crate::zone::{Mark, Severity, text};
+use crate::zone::{Severity, text};
 
 /// Reads `files` (the first is the zone file `example.com.zone`) without any disk.
 fn parse(files: &[(&str, &[u8])]) -> Parsed {
@@ -34,11 +34,8 @@ fn shown(parsed: &Parsed) -> String {
     }
     for record in &parsed.zone.as_ref().or(parsed.draft.as_ref()).unwrap().records {
         text::write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut out).unwrap();
-        match record.mark {
-            Some(Mark::Public) => out.push_str(" ; verge: public"),
-            Some(Mark::Internal) => out.push_str(" ; verge: internal"),
-            Some(Mark::Outside) => out.push_str(" ; verge: outside"),
-            None => {}
+        if let Some(mark) = record.mark {
+            write!(out, " ; verge: {}", mark.as_str()).unwrap();
         }
         out.push('\n');
     }
@@ -221,7 +218,7 @@ fn a_mark_that_binds_to_nothing_is_an_error() {
          error[unbound-mark] 2:1+17 this mark ends no record (put it on the last line of the record that it is about)
          error[unbound-mark] 3:11+17 this mark ends no record (put it on the last line of the record that it is about)
          error[unknown-mark] 5:14+15 `verge: intern` is not a mark (did you mean `; verge: internal`?)
-         error[unknown-mark] 6:14+19 a mark is not written like this (did you mean `; verge: internal`?)
+         error[unknown-mark] 6:14+19 this is no mark: a mark begins with its own semicolon (did you mean `; verge: internal`?)
          error[conflicting-marks] 7:29+17 the comment has another mark before this one (a record has one of the marks)
          a.example.com. 1 IN TXT \"x\" \"y\"
          b.example.com. 1 IN A 10.0.0.1

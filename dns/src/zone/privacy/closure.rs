@@ -271,7 +271,7 @@ impl<'z> Closure<'z> {
     /// Whether the author, or the config, publishes this record on purpose.
     fn is_published(&self, zone: usize, record: u32) -> bool {
         match self.zones[zone].records[record as usize].mark {
-            Some(Mark::Public) => true,
+            Some(Mark::Public | Mark::Both) => true,
             Some(Mark::Internal) => false,
             Some(Mark::Outside) | None => self.states[zone].is_published,
         }

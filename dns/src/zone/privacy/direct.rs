@@ -158,7 +158,7 @@ impl Judge<'_> {
     }
 
     fn is_public(&self, record: &Record) -> bool {
-        record.mark == Some(Mark::Public) || (self.is_published && record.mark != Some(Mark::Internal))
+        record.mark.is_some_and(Mark::publishes) || (self.is_published && record.mark != Some(Mark::Internal))
     }
 
     fn verdict(&self, record: &Record) -> Verdict {

@@ -1,7 +1,8 @@
 //! The internal view of one zone: everything but what is marked `; verge: outside`, and for A, AAAA and CNAME internal
 //! records stand in for public ones (D5). A name that has both is *split*. Inside all its public addresses and hints give
 //! way, lest a public AAAA that is left over sends dual-stack clients outside. But if the internal addresses are IPv6
-//! alone, its public IPv4 addresses stay: a client without IPv6 would have none.
+//! alone, its public IPv4 addresses stay: a client without IPv6 would have none. A record that is marked `; verge: both`
+//! never gives way.
 
 use std::net::IpAddr;
 
@@ -12,7 +13,7 @@ use super::nodes::{Answering, NodeId, Nodes};
 use super::{Rules, Selection};
 use crate::name::{self, Name};
 use crate::rtype::Type;
-use crate::zone::{Record, Zone, address};
+use crate::zone::{Mark, Record, Zone, address};
 
 pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, rules: &Rules) -> Selection {
     let zone = closure.zones[index];
@@ -29,7 +30,8 @@ pub(super) fn select(index: usize, facts: &Facts, closure: &Closure<'_>, rules: 
     let mut rewritten = Vec::new();
     for at in &facts.hinted {
         let record = &zone.records[*at as usize];
-        let split = if is_hidden(state, *at) { Split::No } else { split_of_hints(record, closure) };
+        let keeps_hints = is_hidden(state, *at) || record.mark == Some(Mark::Both);
+        let split = if keeps_hints { Split::No } else { split_of_hints(record, closure) };
         if split == Split::No {
             continue;
         }
@@ -83,7 +85,10 @@ fn public_beside_internal(zone: &Zone, state: &State<'_>, nodes: &Nodes<'_>) -> 
     let split = ids.map(|(id, _)| (id, split(zone, state, nodes, id)));
     let records = split.flat_map(|(id, split)| nodes.records(id).iter().map(move |at| (*at, split)));
     records
-        .filter(|(at, split)| split.takes(zone.records[*at as usize].rtype) && !is_hidden(state, *at))
+        .filter(|(at, split)| {
+            let record = &zone.records[*at as usize];
+            split.takes(record.rtype) && record.mark != Some(Mark::Both) && !is_hidden(state, *at)
+        })
         .map(|(at, _)| at)
         .collect()
 }

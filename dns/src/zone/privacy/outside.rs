@@ -94,7 +94,7 @@ fn find_soa(zone: &Zone, closure: &Closure<'_>, names: &HiddenNames<'_>) -> Opti
     let for_outside = |record: &Record| is_soa(record) && record.mark == Some(Mark::Outside);
     let at = zone.records.iter().position(for_outside).or_else(|| zone.records.iter().position(is_soa))?;
     let record = &zone.records[at];
-    if record.mark == Some(Mark::Public) {
+    if record.mark.is_some_and(Mark::publishes) {
         return None;
     }
     let (mname, rname, _) = soa_names(&record.rdata)?;

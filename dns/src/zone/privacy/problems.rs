@@ -72,7 +72,8 @@ fn without_servers(zone: &Zone, state: &State<'_>) -> Option<Problem> {
     let is_left = |(at, record): &(usize, &Record)| state.why[*at].is_none() && record.rtype != Type::SOA;
     let left: Vec<&Record> =
         zone.records.iter().enumerate().filter(is_left).map(|(_, record)| record).collect();
-    let is_data = |record: &&&Record| record.mark == Some(Mark::Public) || bears_addresses(record.rtype);
+    let is_data =
+        |record: &&&Record| record.mark.is_some_and(Mark::publishes) || bears_addresses(record.rtype);
     let data: Vec<&Record> = left.iter().filter(is_data).copied().collect();
     // What is left of these leads to other people's zones.
     let leads = |record: &&&Record| !rdata::names(record.rtype, &record.rdata).is_empty();
@@ -150,7 +151,7 @@ fn replaced_in_soa(zone: &Zone, soa: Soa) -> Option<Problem> {
 /// A public mark cannot publish a record of a zone that does not exist outside.
 fn marks_in_vain(zone: &Zone) -> Option<Problem> {
     let marked: Vec<&Record> =
-        zone.records.iter().filter(|record| record.mark == Some(Mark::Public)).collect();
+        zone.records.iter().filter(|record| record.mark.is_some_and(Mark::publishes)).collect();
     let at = marked.first()?.at;
     let message = format!("`; verge: public` has no effect in an internal zone: {}", Named(marked));
     Some(problem(

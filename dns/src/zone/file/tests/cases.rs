@@ -106,9 +106,9 @@ fn an_error_at_the_soa_does_not_keep_others_back() {
 fn text_that_lost_its_quotes_is_told() {
     check("$TTL 1\n_dmarc TXT v=DMARC1; p=none\n@ TXT v=spf1 include:_spf.example.net -all\na TXT v=DMARC1 ; p=none\nb TXT word ; why\nc TXT word;why\nd TXT \"a\"; b=c\ne TXT ( word ; a=b\n \"x\" )\nf TXT \"a\" b\n",
         "warning[text-cut] 2:12+8 this text ends before the semicolon; `p=none` is read as a comment (put the whole text in quotes: \"v=DMARC1; p=none\")
-         warning[text-in-pieces] 3:7+36 these are 3 texts, because they do not stand in quotes; together they are read as `v=spf1include:_spf.example.net-all` (put the whole text in quotes: \"v=spf1 mx -all\")
-         warning[text-cut] 4:7+8 this text ends before the semicolon; `p=none` is read as a comment (put the whole text in quotes: \"v=DMARC1; p=none\")
-         warning[text-cut] 6:7+4 this text ends before the semicolon; `why` is read as a comment (put the whole text in quotes: \"v=DMARC1; p=none\")
+         warning[text-in-pieces] 3:7+36 these are 3 texts, because they do not stand in quotes; together they are read as `v=spf1include:_spf.example.net-all` (put the whole text in quotes: \"v=spf1 include:_spf.example.net -all\")
+         warning[text-cut] 4:7+8 this text ends before the semicolon; `p=none` is read as a comment (put the whole text in quotes: \"v=DMARC1 ; p=none\")
+         warning[text-cut] 6:7+4 this text ends before the semicolon; `why` is read as a comment (put the whole text in quotes: \"word;why\")
          _dmarc.example.com. 1 IN TXT \"v=DMARC1\"
          example.com. 1 IN TXT \"v=spf1\" \"include:_spf.example.net\" \"-all\"
          a.example.com. 1 IN TXT \"v=DMARC1\"

@@ -55,6 +55,7 @@ pub(super) fn record(content: &str, line: u32, apex: &Name) -> Record {
         Some((before, "verge: public")) => (before, Some(Mark::Public)),
         Some((before, "verge: internal")) => (before, Some(Mark::Internal)),
         Some((before, "verge: outside")) => (before, Some(Mark::Outside)),
+        Some((before, "verge: both")) => (before, Some(Mark::Both)),
         _ => (content, None),
     };
     let mut words = content.splitn(3, ' ');

@@ -25,6 +25,22 @@ fn marks_give_each_side_records_of_its_own() {
     );
 }
 
+/// `; verge: both` keeps a record on both sides: no rule hides it, and internal records do not stand in for it.
+#[test]
+fn a_record_that_is_marked_for_both_sides_stays_on_both() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        www A 192.0.2.2 | split
+        www A 192.0.2.3 ; verge: both
+        www A 10.0.0.2 | D1
+        www HTTPS 1 . ipv4hint=192.0.2.2 | inside 1 .
+        api HTTPS 1 www ipv4hint=192.0.2.3 ; verge: both
+        db A 10.0.0.3 ; verge: both",
+    );
+}
+
 /// The mark takes a record from insiders; what outsiders see, the rules say.
 #[test]
 fn an_outside_mark_publishes_nothing() {
