@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::folder::FolderError;
+pub(crate) use self::folder::parse_file;
 use self::folder::{Content, Read};
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};

@@ -1,15 +1,19 @@
-//! What a person can ask of the program: `serve`, `check`, `explain`, `diff`.
+//! What a person can ask of the program: `serve`, `check`, `explain`, `diff`, `merge`, `compare`.
 //!
-//! The last three read the same files by the same rules as a server, but need none that runs.
+//! All but the first read the same files by the same rules as a server, but need none that runs.
 
 mod check;
+mod compare;
 mod diff;
 mod explain;
+mod merge;
+mod old;
 mod serve;
 mod zones;
 
 use std::fmt;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,6 +46,10 @@ enum Command {
     Explain(explain::Args),
     /// Show what the outside and the inside see, side by side
     Diff(diff::Args),
+    /// Write one zone file from the two that BIND keeps for two views
+    Merge(merge::Args),
+    /// Ask an old server, or its files, and this configuration the same questions, and show each difference
+    Compare(compare::Args),
 }
 
 /// Which zone files, by which rules.
@@ -71,8 +79,19 @@ enum Failure {
     Runtime(std::io::Error),
     NoZones,
     NoConfig,
-    /// A zone has errors, so there is nothing to compare.
+    /// A zone has errors, so there is nothing to show.
     Broken(Name),
+    /// `diff` was given two versions of one zone.
+    TwoVersions(Name),
+    /// Two files that are to be merged are for two zones.
+    OtherZones(Name, Name),
+    /// The name of a zone file says no zone.
+    NoName(PathBuf),
+    Unreadable(PathBuf, std::io::Error),
+    /// A file of another server has errors.
+    Old(PathBuf, String),
+    NoServer(String),
+    Unanswered(SocketAddr, std::io::Error),
     /// The command said all there is to say.
     Problems,
 }
@@ -91,6 +110,25 @@ impl fmt::Display for Failure {
             Self::NoConfig => {
                 write!(f, "which config? there is no dns.toml here; name one with --config FILE")
             }
+            Self::TwoVersions(apex) => write!(
+                f,
+                "two files are for the zone {apex}; diff shows what outsiders and insiders see of one file\n  \
+                 = help: to compare two versions: verge-dns compare --outside OLD-FILE NEW-FILE"
+            ),
+            Self::OtherZones(outside, inside) => {
+                write!(f, "the file of the outside is for {outside}, that of the inside for {inside}")
+            }
+            Self::NoName(path) => {
+                write!(
+                    f,
+                    "{}: which zone is in it? say so with --zone NAME, or name it NAME.zone",
+                    path.display()
+                )
+            }
+            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Old(path, errors) => write!(f, "{} has errors:\n{errors}", path.display()),
+            Self::NoServer(text) => write!(f, "`{text}` is no server; write @192.0.2.1 or @192.0.2.1:5300"),
+            Self::Unanswered(server, error) => write!(f, "{server} does not answer over TCP: {error}"),
             Self::Broken(apex) => write!(f, "{apex} has errors and is not served; see verge-dns check"),
             Self::Problems => Ok(()),
         }
@@ -118,6 +156,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Merge(args) => merge::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

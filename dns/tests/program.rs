@@ -187,6 +187,77 @@ fn check_speaks_json() {
 }
 
 #[test]
+fn check_says_little_when_it_is_told_to_and_can_fail_for_warnings() {
+    let folder = folder(&GOOD.replace("www  A   203.0.113.1", "www  CNAME gone"));
+    let code = |arguments: &[&str]| {
+        let checked = run(folder.path(), arguments);
+        (checked.status.code(), stdout(&checked))
+    };
+    let (status, said) = code(&["check"]);
+    assert_eq!(status, Some(0));
+    assert!(said.contains("missing-target") && said.contains("db.example.com. 60 IN A 10.0.0.5"), "{said}");
+    let (status, said) = code(&["check", "--quiet"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        said.contains("missing-target") && !said.contains("10.0.0.5") && !said.contains("note["),
+        "{said}"
+    );
+    assert_eq!(code(&["check", "--deny-warnings"]).0, Some(1));
+    std::fs::write(folder.path().join("zones/example.com.zone"), GOOD).unwrap();
+    assert_eq!(code(&["check", "--quiet", "--deny-warnings"]).0, Some(0));
+}
+
+#[test]
+fn check_of_a_config_alone_reads_no_zone() {
+    let folder = folder(BROKEN);
+    let code = |arguments: &[&str]| run(folder.path(), arguments).status.code();
+    assert_eq!(code(&["check", "--config-only"]), Some(1), "there is no dns.toml");
+    std::fs::write(folder.path().join("dns.toml"), CONFIG).unwrap();
+    assert_eq!((code(&["check", "--config-only"]), code(&["check"])), (Some(0), Some(1)));
+    std::fs::write(folder.path().join("dns.toml"), CONFIG.replace("listen", "listne")).unwrap();
+    assert_eq!(code(&["check", "--config-only"]), Some(1));
+}
+
+#[test]
+fn check_of_a_folder_without_zones_fails_and_says_what_is_there() {
+    let folder = folder(GOOD);
+    std::fs::create_dir(folder.path().join("bind")).unwrap();
+    std::fs::write(folder.path().join("bind/db.example.com"), GOOD).unwrap();
+    std::fs::write(folder.path().join("bind/example.net.db"), GOOD).unwrap();
+    let checked = run(folder.path(), &["check", "bind"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let said = stdout(&checked);
+    assert!(said.contains("2 files that look like zones (db.example.com, example.net.db)"), "{said}");
+}
+
+#[test]
+fn two_views_become_one_file_that_compares_equal() {
+    let folder = folder(PUBLIC);
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let (outside, inside) =
+        ("www A 203.0.113.1\n@ TXT \"out\"\n", "www A 10.0.0.1\n@ TXT \"in\"\npartner A 203.0.113.200\n");
+    write("db.example.com", &format!("{PUBLIC}{outside}"));
+    write("int.db", &format!("{PUBLIC}{inside}"));
+    let merged = run(
+        folder.path(),
+        &["merge", "--zone", "example.com", "--outside", "db.example.com", "--inside", "int.db"],
+    );
+    assert!(merged.status.success(), "{}", stderr(&merged));
+    write("zones/example.com.zone", &stdout(&merged));
+    let compare = |old: &str| run(folder.path(), &["compare", "--outside", old, "zones"]);
+    assert_eq!(compare("db.example.com").status.code(), Some(0), "{}", stdout(&compare("db.example.com")));
+    let careless = stdout(&merged).replace(" ; verge: internal", "");
+    write("zones/example.com.zone", &careless);
+    let compared = compare("db.example.com");
+    assert_eq!(compared.status.code(), Some(1));
+    let said = stdout(&compared);
+    assert!(said.contains("outside partner.example.com. A\n  - NXDOMAIN\n  + NOERROR\n"), "{said}");
+    assert!(said.contains("`; verge: internal` at its end would hide it"), "{said}");
+    let versions = run(folder.path(), &["diff", "zones/example.com.zone", "other/example.com.zone"]);
+    assert!(!versions.status.success());
+}
+
+#[test]
 fn check_obeys_the_rules_of_a_config() {
     let folder = folder(GOOD);
     let config = format!("private = [\"203.0.113.1\"]\n{CONFIG}");
@@ -206,15 +277,15 @@ fn explain_gives_each_client_its_answer_and_the_reason() {
         (
             "192.0.2.1",
             "db.example.com",
-            &["view    public: 192.0.2.1 is in no prefix", "NXDOMAIN, authoritative", "D1 ", "D7 "][..],
+            &["view    outside: 192.0.2.1 is in no prefix", "NXDOMAIN, authoritative", "D1 ", "D7 "][..],
         ),
         (
             "10.1.2.3",
             "db.example.com",
-            &["view    internal: 10.1.2.3 is in 10.1.0.0/16", "db.example.com. 60 IN A 10.0.0.5"],
+            &["view    inside: 10.1.2.3 is in 10.1.0.0/16", "db.example.com. 60 IN A 10.0.0.5"],
         ),
-        ("::ffff:10.1.2.3", "git.example.com", &["view    internal", "git.example.com. 60 IN A 10.0.0.2"]),
-        ("10.2.2.3", "git.example.com", &["view    public", "git.example.com. 60 IN A 203.0.113.2"]),
+        ("::ffff:10.1.2.3", "git.example.com", &["view    inside", "git.example.com. 60 IN A 10.0.0.2"]),
+        ("10.2.2.3", "git.example.com", &["view    outside", "git.example.com. 60 IN A 203.0.113.2"]),
         ("10.1.2.3", "www.example.net", &["zone    none in this view", "REFUSED"]),
     ] {
         let output = run(folder.path(), &["explain", name, "A", "--from", from]);

@@ -54,6 +54,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Format::Json => json(&diffs),
     });
     match report.zones.iter().find(|zone| zone.internal.is_none()) {
+        Some(zone) if zone.problems.iter().any(|problem| problem.code == "two-files") => {
+            Err(Failure::TwoVersions(zone.apex.clone()))
+        }
         Some(zone) => Err(Failure::Broken(zone.apex.clone())),
         None => Ok(()),
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, say};
+use super::{Failure, say, zones};
 use crate::client::Listener;
 use crate::config::{self, Config, Level};
 use crate::log::{self, Log};
@@ -12,9 +12,9 @@ use crate::serve::{self, Listening, Running};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The config
+    /// The config [default: dns.toml]
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -22,7 +22,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     // Before anything else: a signal that comes while zones are loaded must not end the program.
     let signals = runtime.block_on(async { Signals::listen() }).map_err(Failure::Runtime)?;
-    let config = config::load(&args.config).map_err(Failure::Config)?;
+    let path = args.config.clone().or_else(zones::default_config).ok_or(Failure::NoConfig)?;
+    let config = config::load(&path).map_err(Failure::Config)?;
     let _log = start_log(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");

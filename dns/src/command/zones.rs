@@ -37,12 +37,14 @@ pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure>
 
 /// The config that is named, or the one that is here.
 pub(super) fn config(source: &Source) -> Result<Option<Config>, Failure> {
-    let path = match &source.config {
-        Some(path) => path,
-        None if Path::new(DEFAULT_CONFIG).exists() => Path::new(DEFAULT_CONFIG),
-        None => return Ok(None),
-    };
-    config::load(path).map(Some).map_err(Failure::Config)
+    let Some(path) = source.config.clone().or_else(default_config) else { return Ok(None) };
+    config::load(&path).map(Some).map_err(Failure::Config)
+}
+
+/// The config of the folder that the program is run in, if there is one.
+pub(super) fn default_config() -> Option<PathBuf> {
+    let path = PathBuf::from(DEFAULT_CONFIG);
+    path.exists().then_some(path)
 }
 
 /// Names in the config that hide, or publish, nothing.
