@@ -7,6 +7,7 @@
 //! | `GET /readyz` | 200, or 503 while draining |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
+//! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
 //! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond `purges_per_minute` get 429
@@ -16,6 +17,7 @@ mod explain;
 mod purge;
 pub mod push;
 mod rate;
+mod reload;
 mod token;
 
 use std::convert::Infallible;
@@ -40,6 +42,8 @@ use tokio_util::task::TaskTracker;
 
 pub use explain::{ExplainRequest, Explained, Variant};
 pub use purge::{PurgeRequest, Purged};
+pub(crate) use reload::Reload;
+pub use reload::ReloadDone;
 pub use token::Token;
 
 use crate::cache::Cache;
@@ -62,6 +66,7 @@ pub(crate) struct Admin {
     /// A push that brings no byte for so long is given up.
     stall_timeout: Duration,
     draining: Draining,
+    reload: Reload,
 }
 
 /// Operators and scrapers; more wait.
@@ -167,8 +172,10 @@ impl Admin {
         purges_per_minute: NonZeroU32,
         stall_timeout: Duration,
         draining: Draining,
+        reload: Reload,
     ) -> Self {
-        Self { cache, token, purges: Mutex::new(Bucket::new(purges_per_minute)), stall_timeout, draining }
+        let purges = Mutex::new(Bucket::new(purges_per_minute));
+        Self { cache, token, purges, stall_timeout, draining, reload }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -184,7 +191,7 @@ impl Admin {
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push") if !authorized => {
+            (_, "/purge" | "/explain" | "/push" | "/reload") if !authorized => {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
@@ -193,11 +200,17 @@ impl Admin {
                 Ok(body) => json(explain::explain(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
+            (&Method::POST, "/reload") => json(
+                (self.reload)()
+                    .map_err(|sentence| Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }),
+            ),
             (&Method::POST, "/purge") => match self.purge_allowed() {
                 Ok(()) => self.purge(request.into_body()).await,
                 Err(wait) => too_many(wait),
             },
-            (_, "/purge" | "/explain" | "/push") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
+            (_, "/purge" | "/explain" | "/push" | "/reload") => {
+                plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS)
+            }
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
         }
     }
@@ -222,7 +235,7 @@ impl Admin {
     }
 }
 
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain; PUT /push";
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

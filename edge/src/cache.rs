@@ -3,7 +3,10 @@
 
 mod purging;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
 
 pub(crate) use purging::NotPurged;
 
@@ -23,15 +26,23 @@ use crate::store::Store;
 pub(crate) struct Cache {
     /// This edge's name in the fields that it adds.
     pub(crate) name: String,
-    pub(crate) sites: Sites,
-    /// By the site's index.
-    fetch_sites: Vec<Arc<FetchSite>>,
+    in_service: ArcSwap<InService>,
+    /// The numbers of all sites there ever were, by name: what is stored of a site that goes and comes back is its.
+    numbers: Mutex<HashMap<String, usize>>,
     pub(crate) store: Arc<Store>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// Of the listeners for clients.
     ports: Vec<u16>,
+}
+
+/// The sites of one config; a reload puts others in their place.
+#[derive(Debug)]
+pub(crate) struct InService {
+    sites: Sites,
+    /// In the config's order.
+    fetch_sites: Vec<Arc<FetchSite>>,
 }
 
 /// Whose a request is, and under which name its response is stored.
@@ -52,21 +63,53 @@ impl Cache {
     ) -> Self {
         let metrics = Metrics::default();
         let store = Arc::new(Store::new(memory));
-        let fetch_site = |(index, site): (usize, &Arc<config::Site>)| {
-            let origins = Origins::new(site, &clock, &metrics);
-            let metrics = metrics.site(&site.name);
+        let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
+        let none = InService { sites: Sites::default(), fetch_sites: Vec::new() };
+        let cache = Self {
+            name,
+            in_service: ArcSwap::from_pointee(none),
+            numbers: Mutex::default(),
+            store,
+            flights: Arc::new(flights),
+            clock,
+            metrics,
+            ports,
+        };
+        cache.put_in_service(sites);
+        cache
+    }
+
+    /// From now on requests find these sites. What is stored stays; requests under way end by the old rules. A site
+    /// whose origins are the same keeps its connections to them, and what is known of their health.
+    pub(crate) fn put_in_service(&self, sites: Sites) {
+        let before = self.in_service.load_full();
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetch_site = |site: &Arc<config::Site>| {
+            let next = numbers.len();
+            let index = *numbers.entry(site.name.clone()).or_insert(next);
+            let known = before.fetch_sites.iter().find(|known| known.index == index);
+            let same = known
+                .filter(|known| known.site.origins == site.origins && known.site.patience == site.patience);
+            let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
+            let origins = same.map_or_else(new, |known| Arc::clone(&known.origins));
+            let metrics = self.metrics.site(&site.name);
             Arc::new(FetchSite { index, site: Arc::clone(site), origins, metrics })
         };
-        let fetch_sites = sites.all().iter().enumerate().map(fetch_site).collect();
-        let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
-        Self { name, sites, fetch_sites, store, flights: Arc::new(flights), clock, metrics, ports }
+        let fetch_sites = sites.all().iter().map(fetch_site).collect();
+        self.in_service.store(Arc::new(InService { sites, fetch_sites }));
+    }
+
+    /// The sites in the config's order.
+    pub(crate) fn sites(&self) -> Vec<Arc<FetchSite>> {
+        self.in_service.load().fetch_sites.clone()
     }
 
     /// The site and the key of a request; none if no site has its host.
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
-        let index = self.sites.find(request.uri.host().unwrap_or_default())?;
+        let in_service = self.in_service.load();
+        let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
         let mut request = received(request);
-        let site = Arc::clone(&self.fetch_sites[index]);
+        let site = Arc::clone(&in_service.fetch_sites[place]);
         site.site.request_fields.apply(&mut request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress);
         let key = key(&request, &site.site.key);

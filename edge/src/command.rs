@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod purge;
 mod push;
+mod reload;
 mod serve;
 mod warm;
 
@@ -25,12 +26,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM or SIGINT; SIGHUP checks the config file
+    /// Answer requests until SIGTERM or SIGINT; SIGHUP reloads the config file
     Serve(serve::Serve),
     /// Test a config without starting an edge
     Check(check::Check),
     /// Make URLs, prefixes, tags, a site or everything gone from a running edge's cache
     Purge(purge::Purge),
+    /// Make a running edge read its config again, without losing a connection or anything stored
+    Reload(reload::Reload),
     /// Put files into a running edge's cache ahead of demand
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
@@ -45,6 +48,7 @@ impl Arguments {
             Command::Serve(serve) => serve.run().await,
             Command::Check(check) => check.run(),
             Command::Purge(purge) => purge.run().await,
+            Command::Reload(reload) => reload.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
             Command::Explain(explain) => explain.run().await,

@@ -20,6 +20,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod written;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -30,6 +31,7 @@ pub use host::{HostPattern, Sites};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
+pub use written::{Change, Written};
 
 use crate::pace;
 use crate::policy::encoding::Coding;
@@ -59,6 +61,10 @@ pub struct Config {
     pub log: Log,
     /// What the file says and probably does not mean.
     pub warnings: Vec<Warning>,
+    /// As it was written, to tell what a reload changes.
+    pub written: Written,
+    /// The file that it was read from.
+    pub file: Option<PathBuf>,
 }
 
 /// The memory store's bounds.
@@ -126,7 +132,7 @@ pub struct OriginAddress {
 }
 
 /// How long an origin may take before a request to it has failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// Until the TCP connection is up.
     pub connect: Duration,
@@ -189,7 +195,8 @@ pub enum LogFormat {
 /// # Errors
 /// When the file cannot be read, or says something that is not allowed; the error names the place.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    checked(&read(path)?, base_of(path), path, machine::memory_bytes())
+    let config = checked(&read(path)?, base_of(path), path, machine::memory_bytes())?;
+    Ok(Config { file: Some(path.to_owned()), ..config })
 }
 
 /// Checks the text of a config. `base` is what relative paths start from, `shown` the name errors use.
@@ -230,5 +237,5 @@ fn base_of(path: &Path) -> &Path {
 fn checked(text: &str, base: &Path, shown: &Path, machine: Option<u64>) -> Result<Config, ConfigError> {
     let parsed = file::parse(text, base, machine).map_err(|fault| ConfigError::at(text, shown, fault))?;
     let warnings = parsed.warnings.into_iter().map(|fault| Warning::at(text, shown, fault)).collect();
-    Ok(Config { warnings, ..parsed.config })
+    Ok(Config { warnings, written: Written::of(text), ..parsed.config })
 }

@@ -68,12 +68,12 @@ pub struct Flights {
 /// One site as a fetch needs it.
 #[derive(Debug)]
 pub struct FetchSite {
-    /// Its place in the config.
+    /// Its number; it stays the same, and nobody else's, while the edge runs, whatever a reload does to other sites.
     pub index: usize,
     /// Its rules.
     pub site: Arc<Site>,
     /// Where to fetch from.
-    pub origins: Origins,
+    pub origins: Arc<Origins>,
     /// What is counted for it.
     pub metrics: SiteMetrics,
 }

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod origin;
 pub mod pace;
 pub mod policy;
+pub mod reload;
 pub mod run;
 pub mod serve;
 pub mod site;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -13,6 +14,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
+use crate::reload::{NotReloaded, Reloaded, Reloader};
 use crate::serve::{Listeners, Service};
 
 /// Why a server did not start.
@@ -76,6 +78,7 @@ pub struct Running {
     listening: Listening,
     clients: Listeners,
     admin: Option<admin::Running>,
+    reloader: Arc<Reloader>,
 }
 
 /// Binds every listener, then answers. Fails before anything is answered if one address is taken.
@@ -106,28 +109,38 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let ports = public.iter().map(SocketAddr::port).collect();
     let (limits, draining) = (config.limits, Draining::default());
     let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache, ports, clock));
+    let service = Service {
+        cache: Arc::clone(&cache),
+        trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies),
+        tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
+        draining: draining.clone(),
+    };
+    let clients = Listeners::new(service, limits);
+    let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());
+    let reloader = Arc::new(reloader);
     let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
+        let reloader = Arc::clone(&reloader);
         let admin = admin::Admin::new(
             Arc::clone(&cache),
             token,
             purges_per_minute,
             limits.pace.stall_timeout,
-            draining.clone(),
+            draining,
+            Box::new(move || reloader.reload().map(done).map_err(|error| error.to_string())),
         );
         (address, admin::run(listener, admin))
     });
-    let service = Service {
-        cache,
-        trusted_proxies: config.trusted_proxies,
-        tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
-        draining,
-    };
-    let clients = Listeners::new(service, limits);
     for (listener, _) in listeners {
         tokio::spawn(clients.clone().accept(listener));
     }
     let listening = Listening { public, admin: admin.as_ref().map(|(address, _)| *address) };
-    Ok(Running { listening, clients, admin: admin.map(|(_, running)| running) })
+    Ok(Running { listening, clients, admin: admin.map(|(_, running)| running), reloader })
+}
+
+/// For the admin listener.
+fn done(reloaded: Reloaded) -> admin::ReloadDone {
+    let told = |changes: &[config::Change]| changes.iter().map(ToString::to_string).collect();
+    admin::ReloadDone { changed: told(&reloaded.changed), needs_restart: told(&reloaded.needs_restart) }
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -147,6 +160,14 @@ impl Running {
     #[must_use]
     pub fn listening(&self) -> &Listening {
         &self.listening
+    }
+
+    /// Reads the config file again and takes it in, or changes nothing.
+    ///
+    /// # Errors
+    /// When the file is at fault, or there is none.
+    pub fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        self.reloader.reload()
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.

@@ -53,7 +53,7 @@ pub(crate) const EDGE: Unit = Unit {
     cores: &["pace", "http", "site", "policy", "decide"],
     shell: &[
         "admin", "cache", "clock", "command", "config", "draining", "flight", "lib", "log", "main",
-        "metrics", "origin", "run", "serve", "store", "watch",
+        "metrics", "origin", "reload", "run", "serve", "store", "watch",
     ],
     inner: &[
         "admin/rate",

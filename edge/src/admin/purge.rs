@@ -146,10 +146,11 @@ pub(super) fn found(cache: &Cache, url: &str, headers: HeaderMap) -> Result<Foun
 
 /// By name, or by one of its hosts as configured.
 pub(super) fn site_index(cache: &Cache, name: &str) -> Result<usize, Refused> {
-    let sites = cache.sites.all();
+    let sites = cache.sites();
     let is_it = |host: &crate::config::HostPattern| host.to_string().eq_ignore_ascii_case(name);
-    sites.iter().position(|site| site.name == name || site.hosts.iter().any(is_it)).ok_or_else(|| {
-        let names: Vec<&str> = sites.iter().map(|site| site.name.as_str()).collect();
+    let named = sites.iter().find(|site| site.site.name == name || site.site.hosts.iter().any(is_it));
+    named.map(|site| site.index).ok_or_else(|| {
+        let names: Vec<&str> = sites.iter().map(|site| site.site.name.as_str()).collect();
         let sentence = format!("no site `{name}`; there are: {}", names.join(", "));
         Refused { status: StatusCode::NOT_FOUND, sentence }
     })

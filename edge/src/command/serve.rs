@@ -1,6 +1,6 @@
 //! `verge-edge serve`: load, start, say where it listens, run, drain.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use verge_edge::config::{self, LEVEL_HELP, Level};
@@ -19,7 +19,6 @@ impl Serve {
     pub(super) async fn run(self) -> Result<(), Failed> {
         // Before anything else: a signal that comes while the listeners are bound still ends in a drain.
         let mut signals = Signals::listen().map_err(Failed::because)?;
-        let written = std::fs::read(&self.config).ok();
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         let _log = start_log(&config.log)?;
         for warning in &config.warnings {
@@ -33,7 +32,8 @@ impl Serve {
             say(listening);
         };
         std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
-        signals.until_told_to_stop(|| look_at(&self.config, written.as_deref())).await;
+        // What it did is in the log.
+        signals.until_told_to_stop(|| drop(running.reload())).await;
         tracing::info!(target: "verge_edge", "draining; a second signal ends at once");
         tokio::select! {
             () = running.drain() => tracing::info!(target: "verge_edge", "drained"),
@@ -58,20 +58,6 @@ fn start_log(config: &config::Log) -> Result<log::Log, Failed> {
         _ => config.level.clone(),
     };
     log::start(config.format, &level).map_err(Failed::because)
-}
-
-/// At SIGHUP: says whether the config file would be taken, and that it takes a restart. `started` is its text at the start.
-fn look_at(path: &Path, started: Option<&[u8]>) {
-    match config::load(path) {
-        Err(error) => tracing::error!(target: "verge_edge", "SIGHUP: a restart would fail\n{error}"),
-        Ok(_) if std::fs::read(path).is_ok_and(|now| Some(now.as_slice()) == started) => {
-            tracing::info!(target: "verge_edge", "SIGHUP: the config file has not changed");
-        }
-        Ok(_) => tracing::warn!(
-            target: "verge_edge",
-            "SIGHUP: the new config file is good, but it is read at the start only; restart to use it (the cache is lost)"
-        ),
-    }
 }
 
 struct Signals {

@@ -12,7 +12,7 @@ use super::doubts;
 use super::place::Fault;
 use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
-use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat};
+use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
 use crate::pace;
 
 /// A config and what it probably does not mean.
@@ -48,6 +48,8 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         limits: limits(&file.limits),
         log: log(file.log)?,
         warnings: Vec::new(),
+        written: Written::default(),
+        file: None,
     };
     Ok(Parsed { config, warnings })
 }

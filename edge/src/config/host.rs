@@ -61,7 +61,7 @@ fn normal(host: &str) -> String {
 }
 
 /// The sites, found by host name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Sites {
     all: Vec<Arc<Site>>,
     exact: HashMap<String, usize>,

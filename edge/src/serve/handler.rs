@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -29,7 +30,7 @@ use crate::site::sender::{Sender, sender};
 pub(crate) struct Service {
     pub(crate) cache: Arc<Cache>,
     /// Whose word on their clients is believed.
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) draining: Draining,
@@ -155,7 +156,7 @@ fn open<'a>(
         let sentence = "CONNECT is not for a cache";
         return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
-    let Sender { client, scheme } = sender(peer.client, &headers, &service.trusted_proxies);
+    let Sender { client, scheme } = sender(peer.client, &headers, &service.trusted_proxies.load());
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;

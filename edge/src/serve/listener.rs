@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -20,7 +22,7 @@ use crate::config::Limits;
 #[derive(Debug, Clone)]
 pub(crate) struct Listeners {
     service: Arc<Service>,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     /// Open connections.
     connections: TaskTracker,
     /// One permit for each connection that may be open.
@@ -45,11 +47,17 @@ impl Listeners {
         Self {
             room: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
             service: Arc::new(service),
-            limits,
+            limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),
             ending: Ending::default(),
             closed: CancellationToken::new(),
         }
+    }
+
+    /// From now on these count: limits for new connections, proxies for new requests.
+    pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>) {
+        self.limits.store(Arc::new(limits));
+        self.service.trusted_proxies.store(Arc::new(trusted_proxies));
     }
 
     /// Accepts until they are closed.
@@ -65,7 +73,7 @@ impl Listeners {
     /// New connections are still answered for half of that time, as long as old ones are open: who checks the health
     /// should see the 503, and who has not heard of it yet should not see a refused connection.
     pub(crate) async fn drain(self) {
-        let half = self.limits.drain / 2;
+        let half = self.limits.load().drain / 2;
         self.service.draining.begin();
         self.ending.draining.cancel();
         self.connections.close();
@@ -99,7 +107,8 @@ impl Listeners {
     }
 
     async fn carry(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
-        h1::carry(&self.service, &self.limits, stream, peer, &self.ending).await;
+        let limits = **self.limits.load();
+        h1::carry(&self.service, &limits, stream, peer, &self.ending).await;
         drop(permit);
         self.count(self.connections.len().saturating_sub(1));
     }

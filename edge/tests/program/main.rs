@@ -213,7 +213,7 @@ fn a_log_that_nobody_reads_makes_nobody_wait() {
 }
 
 #[test]
-fn signals_do_not_end_it_and_sighup_says_what_a_restart_would_do() {
+fn signals_do_not_end_it_and_sighup_reloads_its_config() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path());
     let mut serving = serve_logging_to(Stdio::piped(), folder.path());
@@ -223,9 +223,9 @@ fn signals_do_not_end_it_and_sighup_says_what_a_restart_would_do() {
     for (signal, config, expected) in [
         ("USR1", good.clone(), "SIGUSR1 has no meaning here"),
         ("USR2", good.clone(), "SIGUSR2 has no meaning here"),
-        ("HUP", good.clone(), "SIGHUP: the config file has not changed"),
-        ("HUP", good.replace("[\"*\"]", "[\"a.test\"]"), "SIGHUP: the new config file is good"),
-        ("HUP", good.replace("hosts", "hsots"), "SIGHUP: a restart would fail"),
+        ("HUP", good.clone(), "reloaded changed=0 needs_restart=0"),
+        ("HUP", good.replace("[\"*\"]", "[\"a.test\"]"), "change=site a.test: hosts: (not written)"),
+        ("HUP", good.replace("hosts", "hsots"), "nothing was changed: edge.toml:"),
     ] {
         std::fs::write(&path, config).unwrap();
         let sent =
@@ -233,6 +233,12 @@ fn signals_do_not_end_it_and_sighup_says_what_a_restart_would_do() {
         assert!(sent.unwrap().success());
         log.find(|line| line.contains(expected)).unwrap_or_else(|| panic!("{expected} is not logged"));
     }
+    // The second one is in service: only a.test is known.
+    assert!(get(&serving.public).starts_with("HTTP/1.1 421 "));
+    std::fs::write(&path, good).unwrap();
+    let reloaded =
+        run(&["reload", "--admin", &serving.admin, "--token-file", "verge-edge.token"], folder.path());
+    assert!(String::from_utf8_lossy(&reloaded.stdout).contains("changed: site *: hosts: (not written) → "));
     assert!(get(&serving.public).starts_with("HTTP/1.1 200 OK\r\n"));
 }
 

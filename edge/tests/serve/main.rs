@@ -23,6 +23,7 @@ mod parts;
 mod purging;
 mod pushing;
 mod refreshing;
+mod reloading;
 mod replacing;
 mod reused;
 mod rig;

@@ -1,0 +1,113 @@
+//! What a reload changes, and what it leaves alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use verge_edge::clock::Clock;
+use verge_edge::config;
+use verge_edge::run;
+
+use super::rig::{Client, Got, Origin, Rig, response};
+
+/// An edge that was started from a file, and the file.
+struct Edge {
+    rig: Rig,
+    file: PathBuf,
+    text: String,
+}
+
+impl Edge {
+    async fn start(origin: &Origin) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.toml");
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"site.test\"]\norigins = [\"http://{}\"]\n",
+            origin.address
+        );
+        std::fs::write(&file, &text).unwrap();
+        let clock = Clock::system();
+        let running = run::start_at(config::load(&file).unwrap(), clock.clone()).await.unwrap();
+        let (public, admin) = (running.listening().public[0], running.listening().admin.unwrap());
+        let rig = Rig { running: Some(running), clock, public, admin, folder };
+        Self { rig, file, text }
+    }
+
+    async fn reload(&self, text: &str) -> Got {
+        std::fs::write(&self.file, text).unwrap();
+        self.rig.ask("/reload", "").await
+    }
+}
+
+async fn origin(body: &'static str) -> Arc<Origin> {
+    Origin::answering(move |_| response("200 OK", "Cache-Control: max-age=60\r\n", body)).await
+}
+
+#[tokio::test]
+async fn a_reload_changes_sites_and_loses_neither_connections_nor_what_is_stored() {
+    let (one, two) = (origin("one").await, origin("two").await);
+    let edge = Edge::start(&one).await;
+    let mut kept = edge.rig.client().await;
+    kept.get("/a").await.assert_forwarded();
+    // Before the site that is known, and with another rule for that.
+    let other = format!(
+        "[[site]]\nhosts = [\"other.test\"]\norigins = [\"http://{}\"]\n[[site]]\nhosts = [\"site.test\"]",
+        two.address
+    );
+    let text = edge.text.replace("[[site]]\nhosts = [\"site.test\"]", &other);
+    let got = edge.reload(&format!("{text}bypass = [\"/b\"]\n")).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(got.text().contains("site site.test: bypass: (not written) → [\\\"/b\\\"]"), "{}", got.text());
+    kept.get("/a").await.assert_hit();
+    for _ in 0..2 {
+        kept.get("/b").await.assert_forwarded();
+    }
+    let mut client = edge.rig.client().await;
+    let got = client.raw(b"GET /a HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
+    assert_eq!((got.status, got.text().as_str()), (200, "two"));
+    // What is stored of a site stays its own, also where another stands in its place now.
+    let purged = edge.rig.ask("/purge", r#"{"site": "other.test"}"#).await;
+    assert_eq!(purged.status, 200);
+    kept.get("/a").await.assert_hit();
+    edge.rig.ask("/purge", r#"{"site": "site.test"}"#).await;
+    kept.get("/a").await.assert_forwarded();
+    // A site that goes is no longer answered for.
+    assert_eq!(edge.reload(&edge.text).await.status, 200);
+    assert_eq!(client.raw(b"GET /a HTTP/1.1\r\nHost: other.test\r\n\r\n").await.status, 421);
+}
+
+#[tokio::test]
+async fn a_config_that_is_at_fault_changes_nothing_and_is_pointed_at() {
+    let one = origin("one").await;
+    let edge = Edge::start(&one).await;
+    edge.rig.get("/a").await.assert_forwarded();
+    let got = edge
+        .reload(&edge.text.replace("[[site]]", "[[site]]\nbypass = [\"/a\"]\ndefualt_ttl = \"5s\""))
+        .await;
+    assert_eq!(got.status, 422);
+    assert!(got.text().contains("edge.toml:6:1: error: unknown key `defualt_ttl`"), "{}", got.text());
+    edge.rig.get("/a").await.assert_hit();
+    std::fs::remove_file(&edge.file).unwrap();
+    assert_eq!(edge.rig.ask("/reload", "").await.status, 422);
+    edge.rig.get("/a").await.assert_hit();
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_until_there_is_one() {
+    let one = origin("one").await;
+    let edge = Edge::start(&one).await;
+    let text = edge.text.replace("[admin]", "[limits]\ndrain = \"7s\"\n[cache]\nmemory = \"64MiB\"\n[admin]");
+    let memory = r#"["cache.memory: (not written) → \"64MiB\""]"#;
+    let first = edge.reload(&text).await.text();
+    let drain = r#"["limits.drain: (not written) → \"7s\""]"#;
+    assert_eq!(first, format!("{{\"changed\":{drain},\"needs_restart\":{memory}}}"));
+    let second = edge.reload(&text).await.text();
+    assert_eq!(second, format!("{{\"changed\":[],\"needs_restart\":{memory}}}"));
+}
+
+#[tokio::test]
+async fn a_reload_needs_the_token() {
+    let one = origin("one").await;
+    let edge = Edge::start(&one).await;
+    let asked = Client::connect(edge.rig.admin).await.raw(b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(asked.status, 401);
+}
