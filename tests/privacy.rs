@@ -378,7 +378,7 @@ async fn ask(served: &Served, view: View, name: &str, rtype: RecordType) -> Mess
 const LABEL: &str = ";; hidden";
 
 fn as_written() -> String {
-    RULES_ZONE.lines().map(|line| line.split(LABEL).next().unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    RULES_ZONE.lines().map(|line| line.split(LABEL).next().unwrap_or(line).to_owned() + "\n").collect()
 }
 
 fn as_an_outsider_would_write_it() -> String {
@@ -386,7 +386,7 @@ fn as_an_outsider_would_write_it() -> String {
         Some((_, label)) => label.strip_prefix(", instead:").unwrap_or_default().trim_start(),
         None => line,
     };
-    RULES_ZONE.lines().map(line).collect::<Vec<_>>().join("\n")
+    RULES_ZONE.lines().map(|it| line(it).to_owned() + "\n").collect()
 }
 
 /// The wire form of every hidden address, and what hidden names and texts have in common.
