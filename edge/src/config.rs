@@ -160,8 +160,10 @@ pub struct Admin {
 pub struct Limits {
     /// Client connections at once; more wait in the kernel's queue.
     pub connections: usize,
-    /// A request's head must be complete within this, and a connection may be idle as long.
+    /// A request's head must be complete within this.
     pub head_timeout: Duration,
+    /// Between two requests on a connection.
+    pub idle_timeout: Duration,
     /// How slow a client may be.
     pub pace: pace::Rule,
     /// Connections that may have changed protocols at once.

@@ -154,7 +154,7 @@ impl Origins {
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),
                 // The client's own body broke off: no origin is to blame.
-                Exchange::Lost(error @ ProxyError::HttpRequestError) => {
+                Exchange::Lost(error @ (ProxyError::HttpRequestError | ProxyError::HttpRequestTimeout)) => {
                     return Err(Unanswered { failure: Failure::Unreachable, error });
                 }
                 // It is up and has answered, and would answer so again: a client that asks for what is framed wrongly

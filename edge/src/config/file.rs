@@ -144,6 +144,7 @@ struct LimitsTable {
     connections: Option<usize>,
     upgrades: Option<usize>,
     head_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
     stall_timeout: Option<Span>,
     min_rate: Option<Size>,
     head_size: Option<Size>,
@@ -228,6 +229,8 @@ fn limits(table: &LimitsTable) -> Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
         upgrades: table.upgrades.unwrap_or(4_000),
         head_timeout: or(table.head_timeout, 30),
+        // Longer than the 60 s of common load balancers, which else send a request into our close.
+        idle_timeout: or(table.idle_timeout, 75),
         pace: pace::Rule {
             stall_timeout: or(table.stall_timeout, 60),
             min_rate_bytes: table.min_rate.map_or(DEFAULT_MIN_RATE_BYTES, |size| size.0),

@@ -323,7 +323,7 @@ fn the_reference_names_every_key_and_its_default() {
     assert_eq!(numbers(&found), numbers(&default));
     let of = |config: &Config| {
         let (cache, limits) = (&config.cache, &config.limits);
-        let times = (limits.head_timeout, limits.pace, limits.drain);
+        let times = (limits.head_timeout, limits.idle_timeout, limits.pace, limits.drain);
         (
             cache.memory_bytes,
             cache.max_object_bytes,

@@ -60,7 +60,8 @@ pub enum Step {
 pub enum Local {
     /// The site says that it is somewhere else.
     Elsewhere(ResponseHead),
-    /// The client wants no further hop to see it (RFC 9110 §7.6.2).
+    /// No further hop is to see it: an OPTIONS by the client's own word (RFC 9110 §7.6.2), and every TRACE. Its answer
+    /// would show scripts what they may not see, as cookies that only servers get (§9.3.8).
     LastHop,
 }
 
@@ -69,7 +70,11 @@ pub enum Local {
 pub fn local(request: &RequestHead, redirects: &[Redirect]) -> Option<Local> {
     elsewhere(request, redirects)
         .map(Local::Elsewhere)
-        .or_else(|| (origin::hops_left(request) == Some(0)).then_some(Local::LastHop))
+        .or_else(|| is_last_hop(request).then_some(Local::LastHop))
+}
+
+fn is_last_hop(request: &RequestHead) -> bool {
+    request.method == Method::TRACE || origin::hops_left(request) == Some(0)
 }
 
 fn elsewhere(request: &RequestHead, redirects: &[Redirect]) -> Option<ResponseHead> {

@@ -39,12 +39,18 @@ pub struct Upload {
 pub(super) struct Progress {
     moved: AtomicBool,
     awaits_client: AtomicBool,
+    is_too_slow: AtomicBool,
 }
 
 impl Progress {
     fn moved(&self) {
         self.moved.store(true, Ordering::Relaxed);
         self.awaits_client.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the upload was broken off because its client was too slow.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.is_too_slow.load(Ordering::Relaxed)
     }
 
     /// Whether the origin is not to blame for the time since it was last asked; [`crate::pace`] ends a client's delay.
@@ -123,6 +129,7 @@ impl Upload {
         Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
             Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
             Err(slow) => {
+                self.progress.is_too_slow.store(true, Ordering::Relaxed);
                 self.metrics.client_dropped(slow.as_str());
                 Some(Err(BodyError::Slow(slow)))
             }

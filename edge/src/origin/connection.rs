@@ -162,6 +162,9 @@ async fn send(
         Ok(Err(mut error)) => match error.take_message() {
             Some(request) => Exchange::Unsent(request, ProxyError::ConnectionTerminated),
             None => match exchange_error(error.error()) {
+                ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
+                    Exchange::Lost(ProxyError::HttpRequestTimeout)
+                }
                 error @ ProxyError::ConnectionTerminated if before > 0 && line.heard.octets() == before => {
                     Exchange::Dropped(error)
                 }

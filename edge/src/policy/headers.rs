@@ -10,7 +10,7 @@ pub mod status;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use super::Lifetime;
 use crate::http::date;
@@ -27,10 +27,18 @@ pub fn received(request: RequestHead) -> RequestHead {
         // The framing is the connection's; that there is a body is not.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    for name in origin::withheld(&request.headers) {
+    let withheld = origin::withheld(&request.headers);
+    for name in withheld.into_iter().filter(|name| !is_override(name, &request.method)) {
         headers.remove(name);
     }
     RequestHead { headers, ..request }
+}
+
+/// Whether the field names the method that is meant, and may: editors of WordPress and others send a DELETE as a POST.
+/// GET and HEAD are answered from the store, where such a field would give one client's answer to others.
+fn is_override(name: &HeaderName, method: &Method) -> bool {
+    const NAMES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+    method != Method::GET && method != Method::HEAD && NAMES.contains(&name.as_str())
 }
 
 /// `headers` without the fields of the connection.

@@ -14,12 +14,19 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
         return Vec::new();
     }
     let mut uris = vec![request.uri.clone()];
+    if matches!(request.method.as_str(), "MOVE" | "COPY") {
+        // RFC 4918 §10.3: what they write is there, as what a PUT writes is at its target.
+        let destinations = named(request, &request.headers, &DESTINATION);
+        uris.extend(destinations.filter(|uri| same_origin(uri, &request.uri)));
+    }
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         // RFC 9111 §4.4: another origin's URIs are not for this one to drop.
         uris.extend(named(request, &response.headers, &name).filter(|uri| same_origin(uri, &request.uri)));
     }
     uris
 }
+
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
 
 /// RFC 9110 §9.2.1, and the safe methods of the registry. An unknown method is unsafe.
 pub fn is_safe(method: &Method) -> bool {

@@ -55,6 +55,7 @@ impl Answer {
         let error = unanswered.error;
         let sentence = match error {
             ProxyError::HttpRequestError => "the request broke off".to_owned(),
+            ProxyError::HttpRequestTimeout => "the request's content came too slowly".to_owned(),
             _ => format!("no origin of this site answered ({})", error.as_str()),
         };
         let answer = Self::plain(status, &sentence, Outcome::Failed, error.as_str());
@@ -93,13 +94,16 @@ pub(super) fn local(request: &RequestHead, local: Local) -> Answer {
             Answer::plain(StatusCode::OK, "the last hop", Outcome::Refused, "max-forwards")
         }
         (Local::LastHop, _) => {
-            let sentence = "this hop answers no TRACE";
+            let sentence = "TRACE is not answered here";
             Answer::plain(StatusCode::METHOD_NOT_ALLOWED, sentence, Outcome::Refused, "max-forwards")
         }
     };
-    answer.head.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    answer.head.headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
     answer
 }
+
+/// What is passed to any origin, which may take fewer.
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 pub(super) fn failed(cache: &Cache, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
     failed_as(cache, unanswered, unanswered.error.status(), role, why)

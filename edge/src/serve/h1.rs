@@ -41,7 +41,7 @@ use crate::http::head::RequestHead;
 use crate::metrics::Outcome;
 use crate::origin::{Early, RequestBody};
 use crate::watch::Watch;
-use gate::{Gate, Refusal, Sending, Turn, Turns};
+use gate::{Gate, Refusal, Sending, Times, Turn, Turns};
 use patient_stream::Patient;
 
 /// One client's connection.
@@ -66,7 +66,8 @@ pub(super) async fn carry(
     let _ = stream.set_nodelay(true);
     let watch = Watch::new(limits.pace, service.cache.clock.clone());
     let stream = Patient::new(stream, watch, service.cache.metrics.clone());
-    let gate = Gate::new(stream, limits.head_bytes);
+    let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
+    let gate = Gate::new(stream, limits.head_bytes).with_times(times);
     let connection = Connection {
         service,
         limits,
@@ -79,7 +80,8 @@ pub(super) async fn carry(
     let late = ending.draining.is_cancelled();
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        // The gate has the limits, and tells a client that was too slow.
+        .header_read_timeout(None)
         .max_headers(MAX_FIELDS)
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
@@ -123,6 +125,9 @@ impl Connection<'_> {
         if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
             self.unframed.note();
         }
+        if is_stream_of_events(&response) {
+            self.turns.live();
+        }
         response.map(|body| Sent { body, _sending: sending })
     }
 
@@ -159,6 +164,13 @@ impl Transport for Turn {
     fn refusal(&self) -> Option<Answer> {
         self.body_refusal().map(refused)
     }
+}
+
+/// WHATWG HTML §9.2: it has no end of its own.
+fn is_stream_of_events(response: &Response<Body>) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.

@@ -16,10 +16,11 @@ pub(crate) fn read(mut bytes: &[u8]) -> Vec<Seen> {
 fn request(bytes: &[u8]) -> Option<(Seen, &[u8])> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
     let (head, rest) = cut(bytes, b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(head).into_owned();
-    let mut lines = head.split("\r\n");
+    let text = String::from_utf8_lossy(head).into_owned();
+    let mut lines = text.split("\r\n");
     let mut words = lines.next()?.split(' ');
-    let (method, target) = (words.next()?, words.next()?);
+    let (method, _) = (words.next()?, words.next()?);
+    let target = encoded(head.split(|&byte| byte == b' ').nth(1)?);
     let (mut length, mut chunked) = (0, false);
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         match name.to_ascii_lowercase().as_str() {
@@ -29,7 +30,16 @@ fn request(bytes: &[u8]) -> Option<(Seen, &[u8])> {
         }
     }
     let (body, rest) = if chunked { chunks(rest)? } else { (rest.get(..length)?.to_vec(), &rest[length..]) };
-    Some((Seen::new(method, target, &body), rest))
+    Some((Seen::new(method, &target, &body), rest))
+}
+
+/// With each byte percent-encoded that RFC 3986 does not have in a target.
+fn encoded(target: &[u8]) -> String {
+    let encode = |&byte: &u8| match byte {
+        b'"' | b'<' | b'>' | b'{' | b'}' | b'|' | b'^' | b'`' | 0x80.. => format!("%{byte:02X}"),
+        byte => char::from(byte).to_string(),
+    };
+    target.iter().map(encode).collect()
 }
 
 fn chunks(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {

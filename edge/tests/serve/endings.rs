@@ -283,3 +283,27 @@ async fn a_client_that_only_looked_as_if_it_waited_is_found_out_by_the_first_byt
     asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 30000000\r\n\r\nfirst").as_bytes()).await;
     asked.hung_up().await;
 }
+
+/// A stream of events goes on for as long as its client is there: one that ends its side has left.
+#[tokio::test]
+async fn the_origin_hears_at_once_of_a_client_that_leaves_a_stream_of_events() {
+    for (fields, silent) in [("text/event-stream", true), ("Text/Event-Stream; charset=utf-8", false)] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        client.send_get("/a", "").await;
+        let mut asked = origin.next().await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {fields}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        asked.write(head.as_bytes()).await;
+        client.head().await;
+        if !silent {
+            asked.write(b"3\r\n:\n\n\r\n").await;
+            client.bytes(3).await;
+        }
+        let begun = verge_edge::clock::monotonic();
+        client.say_no_more().await;
+        asked.hung_up().await;
+        // Others are waited for for 5 s and more.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{fields}");
+    }
+}

@@ -190,7 +190,7 @@ async fn the_last_hop_that_is_wanted_answers_itself() {
         format!("{method} /a HTTP/1.1\r\nHost: site.test\r\nMax-Forwards: {hops}\r\n\r\n")
     };
     for (method, hops, status, count) in
-        [("OPTIONS", "0", 200, 0), ("TRACE", "0", 405, 0), ("OPTIONS", "1", 200, 1)]
+        [("OPTIONS", "0", 200, 0), ("TRACE", "0", 405, 0), ("TRACE", "5", 405, 0), ("OPTIONS", "1", 200, 1)]
     {
         let got = rig.client().await.raw(asking(method, hops).as_bytes()).await;
         assert_eq!((got.status, origin.count()), (status, count), "{method} {hops} {got:?}");
@@ -214,4 +214,66 @@ async fn a_length_is_passed_on_once() {
             );
         }
     }
+}
+
+/// Editors send a DELETE as a POST that says so; a GET that says so would poison what others get.
+#[tokio::test]
+async fn a_method_override_reaches_the_origin_with_methods_that_the_store_never_answers() {
+    for (method, passes) in
+        [("POST", true), ("PUT", true), ("PATCH", true), ("DELETE", true), ("GET", false), ("HEAD", false)]
+    {
+        for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+            let origin = Origin::answering(|_| response("200 OK", "", "")).await;
+            let rig = Rig::start(&[origin.address]).await;
+            let head =
+                format!("{method} /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{name}: DELETE\r\n\r\n");
+            let mut client = rig.client().await;
+            client.write(head.as_bytes()).await;
+            client.head().await;
+            let seen = origin.seen()[0].to_ascii_lowercase();
+            assert_eq!(seen.contains(&format!("\r\n{name}: delete\r\n")), passes, "{method} {name}");
+        }
+    }
+}
+
+/// RFC 9110 §8.6.
+#[tokio::test]
+async fn a_204_has_no_length_whatever_the_origin_says() {
+    let fields = "HTTP/1.1 204 No Content\r\nContent-Length: 54\r\nCache-Control: max-age=60\r\n\r\n";
+    let origin = Origin::answering(move |_| fields.to_owned()).await;
+    let rig = Rig::start(&[origin.address]).await;
+    for method in ["HEAD", "GET", "HEAD", "POST"] {
+        let head = format!("{method} /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n");
+        let mut client = rig.client().await;
+        client.write(head.as_bytes()).await;
+        let got = client.head().await;
+        assert_eq!((got.status, got.field("content-length").as_str()), (204, ""), "{method}");
+    }
+}
+
+/// RFC 4918 §9.8 and §9.9: what they write is at their `Destination`.
+#[tokio::test]
+async fn a_move_and_a_copy_drop_what_was_stored_at_their_destination() {
+    let check = async |method: &str, destination: &str, status: &'static str, dropped: bool| {
+        let origin = Origin::answering(move |head| match head.split(' ').next() {
+            Some("GET") => response("200 OK", "Cache-Control: max-age=60\r\n", "old"),
+            _ => response(status, "", ""),
+        })
+        .await;
+        let rig = Rig::start(&[origin.address]).await;
+        rig.get("/c").await;
+        let host = "Host: site.test";
+        let destination = destination.replace("HOST", "site.test");
+        let head = format!("{method} /e HTTP/1.1\r\n{host}\r\nDestination: {destination}\r\n\r\n");
+        rig.client().await.raw(head.as_bytes()).await;
+        rig.get("/c").await;
+        assert_eq!(origin.count(), 2 + usize::from(dropped), "{method} {destination} {status}");
+    };
+    for method in ["MOVE", "COPY"] {
+        check(method, "http://HOST/c", "201 Created", true).await;
+        check(method, "/c", "204 No Content", true).await;
+        check(method, "http://HOST/c", "412 Precondition Failed", false).await;
+        check(method, "http://other.test/c", "201 Created", false).await;
+    }
+    check("LOCK", "http://HOST/c", "200 OK", false).await;
 }

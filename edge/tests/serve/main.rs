@@ -31,5 +31,6 @@ mod rules;
 mod sharing;
 mod slow;
 mod targeted;
+mod targets;
 mod telling;
 mod upgrades;

@@ -175,7 +175,7 @@ async fn a_request_body_that_drips_is_dropped_and_the_client_is_told() {
     })
     .await;
     assert_eq!(rig.dropped("stalled").await, 0);
-    assert_eq!(client.response().await.status, 400);
+    assert_eq!(client.response().await.status, 408);
     asked.hung_up().await;
 }
 
@@ -343,4 +343,51 @@ async fn an_encoder_does_not_wait_long_for_who_reads_slowly_what_is_not_kept() {
     other.send_get("/b", accepts).await;
     origin.next().await.respond(&response("200 OK", &css, &"page ".repeat(1000))).await;
     assert_eq!(other.response().await.field("content-encoding"), "br");
+}
+
+/// RFC 9110 §15.5.9; a connection that is idle for as long as it may be is closed without a word.
+#[tokio::test]
+async fn a_head_that_is_late_is_told_so_and_an_idle_connection_is_not() {
+    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
+    let limits = "[limits]\nhead_timeout = \"150ms\"\nidle_timeout = \"300ms\"";
+    let rig = Rig::with(&[origin.address], limits, "").await;
+    for before in [0, 1] {
+        let mut client = rig.client().await;
+        for _ in 0..before {
+            assert_eq!(client.get("/a").await.text(), "hello");
+        }
+        client.write(b"GET /a HTTP/1.1\r\nHost: site.te").await;
+        let got = client.response().await;
+        assert_eq!((got.status, got.field("connection").as_str()), (408, "close"));
+        assert!(client.is_closed().await);
+    }
+    let begun = verge_edge::clock::monotonic();
+    let mut new = rig.client().await;
+    assert!(new.is_closed().await, "nothing came");
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    let mut idle = rig.client().await;
+    assert_eq!(idle.get("/a").await.text(), "hello");
+    let begun = verge_edge::clock::monotonic();
+    assert!(idle.is_closed().await, "no further request came");
+    assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+    assert_eq!(origin.count(), 2);
+}
+
+/// The limits are on clients: an answer may take longer than they are.
+#[tokio::test]
+async fn a_client_that_waits_for_its_answer_is_not_idle() {
+    let origin = Origin::start().await;
+    let limits = "[limits]\nhead_timeout = \"50ms\"\nidle_timeout = \"50ms\"";
+    let rig = Rig::with(&[origin.address], limits, "").await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    // Another connection is closed meanwhile, so the time is over.
+    assert!(rig.client().await.is_closed().await);
+    asked.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
+    let head = client.head().await;
+    assert!(rig.client().await.is_closed().await);
+    asked.write(b"-last").await;
+    asked.done();
+    assert_eq!(client.body(&head).await.unwrap(), b"first-last");
 }

@@ -24,6 +24,7 @@ pub fn passed(
         // RFC 9110 §6.6.1: a recipient that forwards it dates it.
         headers.insert(header::DATE, date::format(received));
     }
+    drop_length(response.status, &mut headers);
     sign(&mut headers, name, version, status);
     ResponseHead { status: response.status, headers }
 }
@@ -58,8 +59,16 @@ pub fn reused(
     if !is_new(status, freshness) {
         headers.insert(header::AGE, HeaderValue::from(freshness.age_secs));
     }
+    drop_length(code, &mut headers);
     sign(&mut headers, name, Version::HTTP_11, status);
     ResponseHead { status: code, headers }
+}
+
+/// RFC 9110 §8.6: a 204 has no `Content-Length`, to a HEAD neither.
+fn drop_length(status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
+    }
 }
 
 /// RFC 9111 §5.1: an `Age` says that the response was not generated or validated at the origin for this request.

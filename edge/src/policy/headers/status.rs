@@ -97,6 +97,8 @@ pub enum ProxyError {
     ProxyLoopDetected,
     /// The request was refused.
     HttpRequestError,
+    /// The client sent its content too slowly.
+    HttpRequestTimeout,
     /// The request was denied by the site's rules.
     HttpRequestDenied,
     /// Something is wrong in here.
@@ -197,7 +199,7 @@ impl ProxyError {
             Self::HttpProtocolError => "http_protocol_error",
             Self::HttpResponseTransferCoding => "http_response_transfer_coding",
             Self::ProxyLoopDetected => "proxy_loop_detected",
-            Self::HttpRequestError => "http_request_error",
+            Self::HttpRequestError | Self::HttpRequestTimeout => "http_request_error",
             Self::HttpRequestDenied => "http_request_denied",
             Self::ProxyInternalError => "proxy_internal_error",
         }
@@ -217,6 +219,8 @@ impl ProxyError {
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
             Self::HttpRequestError => StatusCode::BAD_REQUEST,
+            // RFC 9110 §15.5.9.
+            Self::HttpRequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::HttpRequestDenied => StatusCode::FORBIDDEN,
             Self::ProxyInternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -18,6 +18,7 @@ pub mod chunked;
 pub mod framing;
 pub mod head;
 pub mod interim;
+mod late;
 mod linger;
 mod refusal;
 mod text;
@@ -33,6 +34,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use framing::{Framing, Stop};
+pub use late::Times;
+use late::{Late, Stage};
 use linger::Linger;
 pub use refusal::Refusal;
 use turn::Shared;
@@ -66,6 +69,8 @@ pub struct Gate<T> {
     /// Whether a write did not take all since then.
     write_blocked: bool,
     linger: Option<Linger>,
+    /// For a client that sends no request.
+    late: Late,
     /// For a client that has sent all it will.
     wait: Wait,
 }
@@ -101,8 +106,16 @@ impl<T> Gate<T> {
             waker: None,
             write_blocked: false,
             linger: None,
+            late: Late::default(),
             wait: Wait::default(),
         }
+    }
+
+    /// The same, with limits on a client that sends no request.
+    #[must_use]
+    pub fn with_times(mut self, times: Times) -> Self {
+        self.late = Late::new(times);
+        self
     }
 
     /// What it stands before.
@@ -137,10 +150,37 @@ impl<T> Gate<T> {
     }
 
     fn judge_held(&mut self) {
+        let stop = self.judge_from_good();
+        self.obey(stop);
+    }
+
+    fn judge_from_good(&mut self) -> Stop {
         let judged = self.framing.judge(&self.held[self.good..]);
         self.good += judged.good;
         self.shared.pass(judged.heads);
-        self.obey(judged.stop);
+        judged.stop
+    }
+
+    /// Puts heads whose targets must be encoded in their places, and judges what follows. Each byte is moved once,
+    /// however many such heads there are.
+    fn encode(&mut self, len: usize) {
+        let mut rest = self.held.split_off(self.good);
+        let mut stop = Stop::Raw(len);
+        while let Stop::Raw(len) = stop {
+            self.held.extend_from_slice(&head::encoded(&rest[..len]));
+            rest.advance(len);
+            stop = self.judge_from_good();
+            if stop == Stop::Starved {
+                let judged = self.framing.judge(&rest);
+                self.held.extend_from_slice(&rest[..judged.good]);
+                rest.advance(judged.good);
+                self.good += judged.good;
+                self.shared.pass(judged.heads);
+                stop = judged.stop;
+            }
+        }
+        self.held.extend_from_slice(&rest);
+        self.obey(stop);
     }
 
     /// Judges what was read into the server's own buffer behind `before`: the good stays there, the rest is held.
@@ -157,6 +197,7 @@ impl<T> Gate<T> {
         match stop {
             Stop::Starved => {}
             Stop::Unanswered => self.shared.expect_answer(),
+            Stop::Raw(len) => self.encode(len),
             Stop::Head(refusal) => {
                 self.shared.refuse(refusal);
                 self.held.truncate(self.good);
@@ -188,7 +229,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
                 End::Open | End::Waiting | End::Eof if me.shared.is_tunnel() => {
                     return me.poll_tunnel(cx, buf);
                 }
-                End::Open => ready!(me.poll_open(cx, buf))?,
+                End::Open => match me.poll_open(cx, buf) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => ready!(me.poll_late(cx)),
+                },
                 End::Waiting => ready!(me.poll_waiting(cx))?,
                 End::Eof => return Poll::Ready(Ok(())),
                 // The server closes when it has answered; an end that it saw before would keep it from answering.
@@ -215,6 +259,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
             self.judge_held();
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// Ready when the client has taken too long for a request: for one that it has begun it is told so.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stage = self.stage();
+        match ready!(self.late.poll(stage, cx)) {
+            Stage::Head => self.obey(Stop::Head(Refusal::SlowHead)),
+            Stage::First | Stage::Idle => self.end = End::Eof,
+        }
+        Poll::Ready(())
+    }
+
+    /// Which part of a request the client is waited for, if it is.
+    fn stage(&self) -> Option<Stage> {
+        let is_new = self.shared.begun() == 0;
+        let is_awaited =
+            !self.framing.is_in_body() && !self.framing.is_unanswered() && !self.shared.is_owed();
+        let stage = match (self.held.is_empty(), is_new) {
+            (false, _) => Stage::Head,
+            (true, true) => Stage::First,
+            (true, false) => Stage::Idle,
+        };
+        (is_awaited && (is_new || self.has_had_all())).then_some(stage)
     }
 
     fn poll_in_place(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -285,6 +352,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
             return Poll::Ready(Ok(()));
         }
         loop {
+            if self.shared.is_live() {
+                // Who reads such a stream never ends its own side first, unless it leaves.
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             ready!(self.wait.poll_look(cx));
             if self.wait.look(self.shared.is_awaited()) == Found::Silence {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -340,6 +411,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         me.interim = me.shared.take_queue();
         ready!(me.poll_interim(cx))?;
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
+        if flushed.is_ready() && me.end == End::Open {
+            // hyper need not read again: this task is woken when the next request is late, and then it does.
+            let stage = me.stage();
+            let _ = me.late.poll(stage, cx);
+        }
         // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
         // service by itself; nor does it read again for the end of a client that waited for these bytes.
         // It is woken once for each: hyper flushes whenever it is woken, and a wake for less would have no end.

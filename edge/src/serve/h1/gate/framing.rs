@@ -32,6 +32,8 @@ pub enum Stop {
     Starved,
     /// What they are depends on the answer to the last head.
     Unanswered,
+    /// A head of this many bytes whose target must be encoded first ([`head::encoded`]).
+    Raw(usize),
     /// A head that must not be passed on; nothing behind it is read.
     Head(Refusal),
     /// A body that breaks off here; nothing behind it is read.
@@ -117,6 +119,10 @@ impl Framing {
             head::read(bytes, self.max_head_bytes)
         };
         match reading {
+            Reading::Whole(head) if head.is_raw => {
+                self.at = At::Head { seen: 0 };
+                Step::Stop(Stop::Raw(head.len))
+            }
             Reading::Whole(head) => Step::Head(head.len, self.behind(head)),
             Reading::Refused(refusal) => Step::Stop(Stop::Head(refusal)),
             Reading::Partial => {
@@ -245,6 +251,14 @@ mod tests {
         framing.resume();
         let all = [GET, SIZED].concat();
         assert_eq!(framing.judge(all.as_bytes()), Judged { good: all.len(), heads: 2, stop: Stop::Starved });
+    }
+
+    #[test]
+    fn a_head_that_must_be_encoded_stops_until_it_is() {
+        let raw = "GET /\u{dc}ber HTTP/1.1\r\nHost: a\r\n\r\n";
+        check(format!("{SIZED}{raw}{GET}").as_bytes(), SIZED.len(), 1, Stop::Raw(raw.len()));
+        let encoded = head::encoded(raw.as_bytes());
+        check(&encoded, encoded.len(), 1, Stop::Starved);
     }
 
     #[test]

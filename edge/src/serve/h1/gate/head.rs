@@ -10,7 +10,7 @@ mod fields;
 mod target;
 
 use super::refusal::Refusal;
-use super::text::{self, TOKEN};
+use super::text::{self, RAW, TOKEN};
 use fields::Fields;
 pub(super) use fields::is_forbidden_in_trailer;
 
@@ -30,6 +30,8 @@ pub struct Head {
     pub body: Body,
     /// What the bytes after the message are.
     pub after: After,
+    /// Whether its target holds what must be percent-encoded before it is passed on.
+    pub is_raw: bool,
 }
 
 /// RFC 9112 §6.3, without its ambiguous cases.
@@ -74,6 +76,28 @@ pub fn read(bytes: &[u8], max_bytes: usize) -> Reading {
     }
 }
 
+/// The same head with its target percent-encoded (RFC 3986 §2.1): one spelling, whatever the client sent. `head` was
+/// read whole and is raw.
+#[must_use]
+pub fn encoded(head: &[u8]) -> Vec<u8> {
+    // Method and target stand before the second space; no other white space is in either.
+    let first = head.iter().position(|&byte| byte == b' ').map_or(0, |at| at + 1);
+    let end = head[first..].iter().position(|&byte| byte == b' ').map_or(head.len(), |len| first + len);
+    let mut out = Vec::with_capacity(head.len() + 64);
+    out.extend_from_slice(&head[..first]);
+    for &byte in &head[first..end] {
+        if text::all(&[byte], RAW) {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        } else {
+            out.push(byte);
+        }
+    }
+    out.extend_from_slice(&head[end..]);
+    out
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
 /// Whether reading again can tell more than `Partial`, when nothing was wrong in the first `seen` bytes: only the end
 /// of a head or of a line can be wrong behind them. Keeps a head that comes byte by byte from costing its square.
 #[must_use]
@@ -100,7 +124,7 @@ fn whole(bytes: &[u8]) -> Result<Head, Stop> {
     let mut rest = Rest(bytes);
     rest.skip_empty_line()?;
     let method = rest.method()?;
-    let target = rest.target()?;
+    let (target, is_raw) = rest.target()?;
     let version = rest.version()?;
     let target = target::read(method, target)?;
     let mut fields = Fields::default();
@@ -108,7 +132,7 @@ fn whole(bytes: &[u8]) -> Result<Head, Stop> {
         fields.note(field, version)?;
     }
     let (body, after) = fields.conclude(&target, version)?;
-    Ok(Head { len: bytes.len() - rest.0.len(), body, after })
+    Ok(Head { len: bytes.len() - rest.0.len(), body, after, is_raw })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,12 +170,13 @@ impl<'a> Rest<'a> {
         self.word(len, Refusal::BadRequestLine)
     }
 
-    fn target(&mut self) -> Result<&'a [u8], Stop> {
-        let len = target::len(self.0);
+    /// The target, and whether it must be encoded.
+    fn target(&mut self) -> Result<(&'a [u8], bool), Stop> {
+        let (len, is_raw) = target::extent(self.0);
         if len > MAX_TARGET_BYTES {
             return Err(Refusal::LongTarget.into());
         }
-        self.word(len, Refusal::BadTarget)
+        Ok((self.word(len, Refusal::BadTarget)?, is_raw))
     }
 
     /// Takes `len` bytes, not none, and the one space behind them (RFC 9112 §3: exactly one).

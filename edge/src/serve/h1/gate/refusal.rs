@@ -25,6 +25,8 @@ pub enum Refusal {
     ManyFields,
     /// The head is over the limit.
     LongHead,
+    /// The head did not come in time.
+    SlowHead,
     /// HTTP/1.1 without `Host`.
     NoHost,
     /// More than one `Host`.
@@ -79,6 +81,7 @@ impl Refusal {
             Self::ManyFields | Self::LongHead | Self::LongTrailers => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
+            Self::SlowHead => StatusCode::REQUEST_TIMEOUT,
             Self::LongMethod | Self::OtherCoding => StatusCode::NOT_IMPLEMENTED,
             Self::OtherVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
@@ -99,6 +102,7 @@ impl Refusal {
             Self::BadFieldValue => "bad field value",
             Self::ManyFields => "too many fields",
             Self::LongHead => "head too long",
+            Self::SlowHead => "the head did not come in time",
             Self::NoHost => "no Host",
             Self::ManyHosts => "more than one Host",
             Self::BadHost => "bad host",

@@ -2,11 +2,13 @@
 
 /// RFC 9110 §5.6.2: `tchar`.
 pub(super) const TOKEN: u8 = 1;
-/// What a path may hold: RFC 3986's characters and those that browsers send as they are (WHATWG URL, path
-/// percent-encode set). A backslash is not one: some servers read it as a slash.
+/// What a path may hold: RFC 3986's characters, and brackets, which browsers send as they are. A backslash is not one:
+/// some servers read it as a slash.
 pub(super) const PATH: u8 = 2;
-/// What a query may hold (WHATWG URL, query percent-encode set); no fragment.
+/// What a query may hold: that and a backslash; no fragment.
 pub(super) const QUERY: u8 = 4;
+/// What a target may not hold by RFC 3986, and clients send as it is all the same: it is percent-encoded for them.
+pub(super) const RAW: u8 = 32;
 /// A registered name or an IPv4 address: what DNS labels and underscored names are made of.
 pub(super) const HOST: u8 = 8;
 /// RFC 9110 §5.5: `field-vchar`, space and tab.
@@ -88,9 +90,11 @@ const fn class(byte: u8) -> u8 {
     {
         class |= TOKEN;
     }
-    if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>') {
+    if matches!(byte, b'"' | b'<' | b'>' | b'{' | b'}' | b'|' | b'^' | b'`' | 0x80..) {
+        class |= RAW;
+    } else if byte.is_ascii_graphic() && byte != b'#' {
         class |= QUERY;
-        if !matches!(byte, b'?' | b'\\' | b'`') {
+        if !matches!(byte, b'?' | b'\\') {
             class |= PATH;
         }
     }
@@ -120,15 +124,12 @@ mod tests {
 
     #[test]
     fn a_path_holds_what_browsers_send_and_no_backslash() {
-        check(
-            "!$%&'()*+,-./0123456789:;=@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~",
-            PATH,
-        );
+        check("!$%&'()*+,-./0123456789:;=@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~", PATH);
     }
 
     #[test]
-    fn nothing_but_a_value_holds_bytes_above_ascii() {
-        assert!((128..=255).all(|byte| CLASSES[byte] == VALUE));
+    fn only_a_value_and_a_raw_target_hold_bytes_above_ascii() {
+        assert!((128..=255).all(|byte| CLASSES[byte] == VALUE | RAW));
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl Turns {
         Sending(Arc::clone(&self.0))
     }
 
+    /// The answer on its way is a stream of events, which goes on for as long as its client is there.
+    pub fn live(&self) {
+        self.0.live.store(true, Ordering::Release);
+    }
+
     /// The service calls this first for each request.
     ///
     /// # Errors
@@ -121,6 +126,7 @@ impl Drop for Turn {
 
 impl Drop for Sending {
     fn drop(&mut self) {
+        self.0.live.store(false, Ordering::Release);
         self.0.sending.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -168,6 +174,8 @@ pub(super) struct Shared {
     answered: AtomicU64,
     /// Answers on their way.
     sending: AtomicU64,
+    /// Whether what is on its way goes on for as long as its client is there.
+    live: AtomicBool,
     /// The number of the head that was refused, and why. There is one at most: it is the last.
     refused: OnceLock<(u64, Refusal)>,
     /// Why a body broke off. There is one at most: it is the last.
@@ -219,6 +227,10 @@ impl Shared {
 
     pub(super) fn is_tunnel(&self) -> bool {
         self.tunnel.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
     }
 
     /// Whether an answer to what passed is still to be sent, or part of one.

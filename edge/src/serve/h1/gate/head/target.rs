@@ -2,7 +2,7 @@
 
 use super::authority;
 use crate::serve::h1::gate::refusal::Refusal;
-use crate::serve::h1::gate::text::{self, PATH, QUERY};
+use crate::serve::h1::gate::text::{self, PATH, QUERY, RAW};
 
 /// A target that fits its method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +15,25 @@ pub(super) enum Target<'a> {
     Tunnel(&'a [u8]),
 }
 
-/// How many bytes at the start can be a target.
-pub(super) fn len(bytes: &[u8]) -> usize {
-    let path = text::run(bytes, PATH);
+/// How many bytes at the start can be a target, and whether some of them must be percent-encoded.
+pub(super) fn extent(bytes: &[u8]) -> (usize, bool) {
+    let plain = len(bytes, 0);
+    let wide = match bytes.get(plain) {
+        Some(&byte) if text::all(&[byte], RAW) => len(bytes, RAW),
+        _ => plain,
+    };
+    (wide, wide > plain)
+}
+
+fn len(bytes: &[u8], also: u8) -> usize {
+    let path = text::run(bytes, PATH | also);
     match bytes.get(path) {
-        Some(b'?') => path + text::run(&bytes[path..], QUERY),
+        Some(b'?') => path + text::run(&bytes[path..], QUERY | also),
         _ => path,
     }
 }
 
-/// `target` is as long as [`len`] says.
+/// `target` is as long as [`extent`] says.
 pub(super) fn read<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Refusal> {
     let form = match (method, target) {
         (b"CONNECT", _) => authority::is_valid_with_port(target).then_some(Target::Tunnel(target)),
