@@ -139,6 +139,26 @@ mod tests {
     }
 
     #[test]
+    fn the_preferred_language_is_the_one_above_all_others() {
+        for (sent, expected) in [
+            ("de", Some("de")),
+            ("DE;q=0.5", Some("de")),
+            ("de, en;q=0.9", Some("de")),
+            ("en;q=0.899, de;q=0.9", Some("de")),
+            ("de, en", None),
+            ("de;q=0.5, en;q=0.5", None),
+            ("de;q=0", None),
+            ("de;q=0.001", Some("de")),
+            ("*", None),
+            ("*, de;q=0.5", None),
+            ("", None),
+        ] {
+            let found = most_preferred(&get(&[("accept-language", sent)]).headers);
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{sent}");
+        }
+    }
+
+    #[test]
     fn the_named_fields_must_be_equal_and_only_they() {
         check(&["Foo"], &[("foo", "1")], &[("foo", "1")], true);
         check(&["foo"], &[("Foo", "1")], &[("FOO", "1"), ("other", "2")], true);

@@ -296,3 +296,59 @@ async fn what_outgrew_an_object_is_not_kept_again_for_a_while() {
     rig.client().await.get_with("/a", "X: small\r\n").await;
     rig.get("/a").await.assert_hit();
 }
+
+/// Any field can make an origin fail: nothing that one client sends decides what another one gets.
+#[tokio::test]
+async fn an_error_is_told_to_requests_that_are_the_same_and_the_others_get_their_own_answer() {
+    for error in ["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable"] {
+        let origin = Origin::start().await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut attackers = waiting(&rig, 0, &times(1, "X-Bad: 1\r\n")).await;
+        let first = origin.next().await;
+        attackers.extend(waiting(&rig, 1, &times(5, "X-Bad: 1\r\n")).await);
+        let mut others = waiting(&rig, 6, &["Cookie: a\r\n".to_owned(), String::new()]).await;
+        first.respond(&response(error, "", "bad")).await;
+        let answering = async {
+            loop {
+                let asked = origin.next().await;
+                match field(&asked.head, "x-bad") {
+                    Some(_) => asked.respond(&response(error, "", "bad")).await,
+                    None => asked.respond(&response("200 OK", "Cache-Control: no-cache\r\n", "good")).await,
+                }
+            }
+        };
+        let getting = async {
+            all_get(&mut others, 200, "good").await;
+            let mut statuses = Vec::new();
+            for client in &mut attackers {
+                statuses.push(client.response().await.status);
+            }
+            statuses
+        };
+        let statuses = tokio::select! {
+            statuses = getting => statuses,
+            () = answering => unreachable!("it answers as long as it is asked"),
+        };
+        assert!(statuses.iter().all(|status| error.starts_with(&status.to_string())), "{statuses:?}");
+        // The first, one more for all, and then one for those that are the same and one for each other.
+        assert!(origin.count() <= 5, "{}", origin.count());
+    }
+}
+
+/// What is asked for with credentials is likely to be for its user alone (RFC 9111 §3.5).
+#[tokio::test]
+async fn users_do_not_wait_for_each_other_where_nothing_is_known_of_the_key() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let users: Vec<String> =
+        ["a", "b", "c"].iter().map(|user| format!("Authorization: {user}\r\n")).collect();
+    let mut clients = waiting(&rig, 0, &users).await;
+    // All are asked for before any is answered.
+    for asked in [origin.next().await, origin.next().await, origin.next().await] {
+        let user = field(&asked.head, "authorization").unwrap();
+        asked.respond(&response("200 OK", "Cache-Control: no-store\r\n", &user)).await;
+    }
+    for (client, user) in clients.iter_mut().zip(["a", "b", "c"]) {
+        assert_eq!(client.response().await.text(), user);
+    }
+}

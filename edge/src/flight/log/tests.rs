@@ -326,3 +326,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn it_says_how_many_bytes_it_holds() {
+    let log = log();
+    let reader = log.enter().unwrap();
+    assert_eq!(log.held_bytes(), 0);
+    for (bytes, held) in [(5, 5), (7, 12)] {
+        log.push(Bytes::from(vec![0; bytes]));
+        assert_eq!(log.held_bytes(), held);
+    }
+    log.slide(Unkept::TooBig);
+    assert!(read(&log, reader).is_ready());
+    assert_eq!(log.held_bytes(), 7, "what was read goes");
+}
