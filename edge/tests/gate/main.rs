@@ -5,6 +5,7 @@
 mod close;
 mod desync;
 mod edge;
+mod flushing;
 mod half;
 mod interim;
 mod naive;

@@ -11,6 +11,14 @@
 //! what can be read in one way. A head that cannot becomes a harmless request whose [`Turns::begin`] says how to
 //! answer; a body that cannot breaks off. What passes is not copied unless a message is cut in two by a read.
 //!
+//! What the gate relies on of hyper 1.12 (`proto/h1/{io,conn,dispatch}.rs`), which hyper promises nowhere; the first is
+//! held by `tests/gate/flushing.rs`:
+//! 1. It flushes only when it has written all that it was given. So what the gate sends at a flush, a 1xx head, stands
+//!    between two messages and never inside one.
+//! 2. It may have read the next request while bytes of an answer were blocked, and then never polls its service by
+//!    itself; nor does it read again for the end of a client that waited for these bytes. So the gate wakes it.
+//! 3. It flushes whenever it is woken. So the gate wakes it once for each such case: a wake for less would have no end.
+//!
 //! Invariant: the decisions are in `head`, `chunked`, `framing` and `interim`, which know no socket. What a connection
 //! holds here is bounded by [`MAX_HELD_BYTES`] and a read.
 
@@ -401,8 +409,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes only when it has written all it had (1.12, `proto/h1/io.rs`): what is sent here stands between
-    /// two messages, never inside one.
+    /// Sends the 1xx heads that wait: by rule 1 of the module's, this is not inside a message.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         ready!(me.poll_interim(cx))?;
@@ -416,9 +423,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
             let stage = me.stage();
             let _ = me.late.poll(stage, cx);
         }
-        // hyper 1.12 may have read the next request while bytes of this answer were blocked, and then never polls its
-        // service by itself; nor does it read again for the end of a client that waited for these bytes.
-        // It is woken once for each: hyper flushes whenever it is woken, and a wake for less would have no end.
+        // Rules 2 and 3 of the module's.
         if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) | me.tells_end()) {
             cx.waker().wake_by_ref();
         }
