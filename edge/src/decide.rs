@@ -13,10 +13,10 @@
 pub mod outcome;
 pub mod plan;
 pub mod share;
-#[cfg(test)]
-mod simulation;
 pub mod step;
 pub mod terms;
+#[cfg(test)]
+mod tests;
 
 pub use outcome::{StandIn, Why};
 pub use plan::Plan;

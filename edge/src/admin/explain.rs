@@ -3,12 +3,14 @@
 //! `{"url": "http://host/path", "headers": [["accept-language", "de"]]}` gives an [`Explained`]. Nothing is asked of an
 //! origin and nothing is changed.
 
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use super::purge::found;
 use crate::cache::{Cache, Found};
+use crate::decide::step::{self, Local};
 use crate::http::path;
 use crate::policy::freshness::WhenStale;
 use crate::policy::{self, Content, Forward, Reuse};
@@ -97,11 +99,10 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
     let variants = cache.store.get(&key, site.index);
     let rules = &site.site.rules;
     let reuse = policy::reuse(&request, &variants.entries(), rules, now);
-    let elsewhere = site
-        .site
-        .redirects
-        .iter()
-        .find_map(|rule| rule.location(&path::normal(request.uri.path()), request.uri.query()));
+    let elsewhere = match step::local(&request, &site.site.redirects) {
+        Some(Local::Elsewhere(head)) => head.headers.get(LOCATION).cloned(),
+        Some(Local::LastHop) | None => None,
+    };
     let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
     let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
         variant(object, object.entry.freshness(now), chosen == Some(index))

@@ -5,12 +5,12 @@
 //! for such as it ([`Seeker::may_follow`]). Once the fetch has told what it brings, the request takes that or goes on
 //! ([`Share`]): a response is taken as one that is stored would be, by [`policy::reuse`](fn@crate::policy::reuse).
 //!
-//! An error is not shared as a response is: nothing that one client sends may decide what another one gets, and any
-//! field can make an origin fail. Who followed a fetch that failed in a way that may be its own request's doing asks
-//! once more together with the others, and after that together with its twins alone: requests that are the same octet
-//! for octet. So each request is asked for once at most on account of an error, and identical ones once together.
+//! An error is shared less than a response: nothing that one client sends may decide what another one gets, and any
+//! field can make an origin fail. When a fetch fails in a way that its own request may have caused, its followers share
+//! one more fetch. When that fails too, a follower shares only with its twins: requests that are the same octet for
+//! octet. So an error causes at most one more fetch for each different request.
 //!
-//! Invariant: a request is refused a fetch three times at most; then it has one of its own.
+//! Invariant: a request takes part in at most four fetches. The last is its own.
 
 use std::time::SystemTime;
 

@@ -1,10 +1,11 @@
-//! Whose fetch answers a request as its own would.
+//! Which fetch stands for the one that a request would have caused.
 //!
-//! A response may be shared as far as it may be reused (RFC 9111 §4). What must be validated at each use (`no-cache`,
-//! `max-age=0`) may not be reused without forwarding the request (§5.2.2.4). A fetch that began after the request had
-//! come, for one that tells the origin the same of its user, is such a forwarding; one that began before is not: the
-//! origin may have changed since. So those who come while one is under way wait for it and share the next: however many
-//! ask, an origin is asked twice in the time that it takes to answer, and nobody gets what is older than his question.
+//! A response may be shared as far as it may be reused (RFC 9111 §4). A response that must be validated at each use
+//! (`no-cache`, `max-age=0`) may not be reused unless the request is forwarded (§5.2.2.4). A fetch counts as forwarding a
+//! request if it began after the request arrived and carries the same credentials. A fetch that began earlier does not:
+//! the origin may have changed since. So requests that arrive while a fetch is under way wait for it and then share the
+//! next one. The origin is asked at most twice in the time that it takes to answer, and no request gets a response that
+//! is older than itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,7 +74,7 @@ impl Terms {
     pub fn allow(self, fetch: &Cause, request: &Cause) -> bool {
         let is_alike = fetch.credentials == request.credentials;
         match self {
-            // Who has no authorization would wait for what is not for him.
+            // A request without credentials would wait for a response that it may not have.
             Self::Any => request.credentials.authorize() || !fetch.credentials.authorize(),
             Self::Like => is_alike,
             Self::LikeSince => is_alike && fetch.at > request.at,
