@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use verge_edge::policy::{RequestHead, ResponseHead};
+use verge_edge::http::head::{RequestHead, ResponseHead};
 
 /// The time of every test: 2001-09-09.
 pub fn now() -> SystemTime {

@@ -4,11 +4,10 @@
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use verge_edge::site::tags;
-use verge_edge::site::tags::{MAX_TAGS, Tags};
 use verge_edge::policy::{Admit, Entry, admit, reuse};
-use verge_edge::site::Rules;
 use verge_edge::serve::h1::gate::interim;
+use verge_edge::site::Rules;
+use verge_edge::site::tags::{self, MAX_TAGS, Tags};
 use verge_edge_fuzz::{get, now, response};
 
 fuzz_target!(|input: (u16, &[u8])| {

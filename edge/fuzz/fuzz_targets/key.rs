@@ -3,8 +3,7 @@
 
 use http::{HeaderName, header};
 use libfuzzer_sys::fuzz_target;
-use verge_edge::site::key;
-use verge_edge::site::key::KeyRules;
+use verge_edge::site::key::{self, KeyRules};
 use verge_edge_fuzz::{field, get};
 
 fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {

@@ -3,8 +3,7 @@
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use verge_edge::site::key;
-use verge_edge::site::key::KeyRules;
+use verge_edge::site::key::{self, KeyRules};
 use verge_edge_fuzz::get;
 
 fuzz_target!(|bytes: &[u8]| {
