@@ -126,7 +126,8 @@ async fn hyper_flushes_only_when_it_has_written_all_that_it_was_given() {
     }
     assert_eq!(from, answers.len());
     let flushed_at = flushed_at.lock().unwrap();
-    assert!(flushed_at.len() > 2 * PIECES, "it flushes after each piece: {flushed_at:?}");
+    let ends = [from / 2, from].iter().all(|end| flushed_at.iter().any(|at| at.abs_diff(*end) < 100));
+    assert!(ends, "it flushes after each answer: {flushed_at:?}");
     let torn: Vec<&usize> = flushed_at.iter().filter(|at| !whole.contains(at)).collect();
     assert!(torn.is_empty(), "flushed inside a piece at {torn:?}");
 }
