@@ -70,9 +70,8 @@ pub(crate) const EDGE: Unit = Unit {
     upward: &[],
     in_circles: &["config", "flight", "origin", "policy", "serve", "store"],
     too_long: &[
-        "src/decide/simulation",
         "src/policy/freshness",
         "src/site/reach::a_name_leads_to_public_addresses_only",
     ],
-    unnamed_tests: &["decide/simulation", "policy/model"],
+    unnamed_tests: &["policy/model"],
 };
