@@ -1,4 +1,4 @@
-//! One fetch per key however many ask; readers stream while it fills.
+//! Fetches from origins: many requests for one key share one fetch, and read its body while it arrives.
 //!
 //! ```text
 //! fetch ─▶ join ─┬─ lead: a task of the cache's own ─▶ origin ─▶ Verdict ─▶ log ─▶ store
@@ -10,9 +10,9 @@
 //! by [`crate::decide`].
 //!
 //! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
-//! Invariant: a reader that is slow costs the memory what the budget has, and another reader two seconds and a quarter of
-//! its time at most.
-//! Invariant: a fill that a purge has covered gets no new reader and is not stored.
+//! Invariant: a slow reader holds at most the fill budget. It delays other readers of the same fill by at most two seconds
+//! and 25 %.
+//! Invariant: a fill that a purge covers gets no new reader and is not stored.
 
 mod fill;
 pub mod log;

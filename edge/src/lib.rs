@@ -1,18 +1,21 @@
 //! verge-edge: a pull-CDN edge cache that holds to RFC 9111 and shields origins from load.
 //!
 //! ```text
-//! request ─▶ serve/handler ─▶ key ─▶ store ─▶ policy::reuse(request, entry, now)
-//!    Fresh ───────────────────────────────────────────────▶ response
-//!    Stale (allowed) ── response now, and behind it ──┐
-//!    Revalidate / Fetch ─▶ flight ─▶ origin ─▶ policy::admit(…, now) ─▶ store ─▶ response
+//! request ─▶ serve/h1 ─▶ Arrival ─▶ serve/handler ─▶ site::key ─▶ store ─▶ decide::step(request, entries, now)
+//!    Serve ───────────────────────────────────────────────▶ answer
+//!    ServeAndRefresh ── answer now, and behind it ──┐
+//!    Fetch(Plan) ─▶ flight (decide::share) ─▶ origin ─▶ decide::outcome ─▶ store ─▶ answer
 //!    Pass / Refuse ─▶ origin / error
 //! ```
+//!
+//! From the ground up: `http` (syntax), `site` (what an operator decided), `policy` (RFC 9111), `decide` (what becomes of
+//! a request); then what acts: `store`, `origin`, `flight`, `cache` (all of them), `serve` and `admin` side by side, `run`.
 //!
 //! The operator's side is `admin`: purge ([`store::purge`]), push, explain; the commands of the same names ask it.
 //! Every setting stands in `edge/reference.toml`.
 //!
-//! Decide in a pure function that returns a value; act in a thin shell that obeys. `http`, `site`, `policy` and `pace` know no async,
-//! no socket, no clock, no log, no metric and no config file; `serve` and `origin` are the shell.
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `http`, `site`, `policy`, `decide` and
+//! `pace` know no async, no socket, no clock, no log, no metric and no config file.
 
 pub mod admin;
 mod cache;

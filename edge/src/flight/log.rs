@@ -1,22 +1,22 @@
-//! A body as it arrives: appended once, read by many, each at its own pace.
+//! The body of one fetch while it arrives. The task appends pieces; each reader reads them at its own pace.
 //!
 //! ```text
 //! keeping ──▶ sliding ──▶ ended (or broken off)
 //!    └──────────────────────▲
 //! ```
 //!
-//! While it is being kept, pieces stay until the end and nobody waits for a slow reader. Once it has grown too big to
-//! be kept it slides: pieces go when every reader has passed them, and the writer waits for the slowest, but not for
-//! long while another has nothing to do (`lag`). A reader that is alone sets the pace. After the end, and while it
-//! slides, there is no new reader.
+//! While the body is to be stored, the log keeps every piece until the end, and the task waits for no reader. When the
+//! body turns out too big to be stored, the log slides: it drops a piece when every reader has read it. The task then
+//! waits for the slowest reader, but not for long while a faster one has nothing to read (`lag`). A single reader sets
+//! the pace. A log that slides or has ended accepts no new reader.
 //!
-//! Its share of the memory is what it holds; when the budget has no more for it, a reader that is alone gets one piece
-//! at a time. Once the body is stored it holds nothing: readers go on from what is stored. What it still holds when it
-//! is not being kept is offered to those who keep something ([`Budget`](crate::store::Budget)).
+//! The log takes the memory for its pieces from the fill budget. When the budget is used up, a single reader gets one
+//! piece at a time. When the body has been stored, the log drops its pieces, and readers continue with the stored ones.
+//! A log that slides offers its memory to fetches that store something ([`Budget`](crate::store::Budget)).
 //!
 //! Invariant: no lock is held while a task is woken.
-//! Invariant: of bytes that its share does not cover it holds a piece for one reader, a window and a piece for several,
-//! once it slides.
+//! Invariant: a sliding log holds at most this much beyond its share of the budget: one piece for a single reader, a
+//! window and one piece for several.
 
 mod ending;
 mod lag;

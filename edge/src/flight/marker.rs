@@ -1,4 +1,5 @@
-//! Keys whose responses could not be shared lately: their requests do not queue behind one another.
+//! Keys whose latest responses could not be shared. Requests for such a key do not wait for each other: each gets a fetch
+//! of its own at once.
 
 use std::time::{Duration, SystemTime};
 

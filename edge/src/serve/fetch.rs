@@ -68,7 +68,7 @@ async fn until_stored(cache: &Cache, reader: Reader) {
     }
 }
 
-/// Most pages have come in this time once their head has; who fetches more for himself loses no more.
+/// Most bodies arrive within this time after their head. A request that waits longer fetches for itself.
 const STORING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What to do by what is stored now.

@@ -70,8 +70,8 @@ impl Listeners {
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
     ///
-    /// New connections are still answered for half of that time, as long as old ones are open: who checks the health
-    /// should see the 503, and who has not heard of it yet should not see a refused connection.
+    /// For half of that time new connections are still accepted, as long as old ones are open. A health check then sees
+    /// the 503, and a client that does not know of the drain yet sees no refused connection.
     pub(crate) async fn drain(self) {
         let half = self.limits.load().drain / 2;
         self.service.draining.begin();

@@ -1,4 +1,4 @@
-//! Who changes what is stored under a key does it alone: one lock for many keys, by their hash.
+//! Locks that serialise changes to what is stored under one key. Keys share them by their hash.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -23,7 +23,7 @@ impl Default for KeyLocks {
 }
 
 impl KeyLocks {
-    /// Waits for whoever is at the key.
+    /// Waits until no other thread changes what is stored under the key.
     pub(super) fn take(&self, key: &Key) -> MutexGuard<'_, ()> {
         let lock = self.hasher.hash_one(key) as usize % LOCKS;
         // It guards no value that a panic could leave half changed.

@@ -27,7 +27,7 @@ pub enum BrokenOff {
     AtOrigin,
     /// This reader held up the others.
     LeftBehind,
-    /// It read so slowly what is not stored that the memory was needed.
+    /// The memory that it held of an uncached response was needed for something else.
     LetGo,
 }
 
@@ -35,8 +35,8 @@ impl std::fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::AtOrigin => "the response broke off at the origin",
-            Self::LeftBehind => "the client read too slowly for others that read the same response",
-            Self::LetGo => "the memory was needed that the client held by reading slowly what is not stored",
+            Self::LeftBehind => "dropped: the client delayed others that read the same response",
+            Self::LetGo => "dropped: memory reclaimed from a slow client reading an uncached response",
         })
     }
 }

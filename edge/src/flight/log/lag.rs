@@ -1,20 +1,21 @@
-//! How long one reader of a sliding log may hold up the others.
+//! How long one reader of a sliding log may delay the others.
 //!
-//! Who has read all there is waits for the slowest, because the window cannot move on. The time that this takes is
-//! charged to every reader that is behind, until each has used up its patience and is left behind: its body breaks off,
-//! so that its client sees a broken transfer, never a short one. What was charged is paid back slowly, so that a hitch
-//! now and then is forgiven and a steady drag is not.
+//! A reader that has read everything waits for the slowest one, because the window cannot move. The log charges this time
+//! to every reader that is behind. A reader whose charge reaches [`PATIENCE`] is left behind: its body breaks off, so
+//! its client sees a broken transfer and never a short one. Time in which a reader delays nobody pays its charge back
+//! slowly: an occasional hitch is forgiven, a steady drag is not.
 //!
-//! Left behind rather than given a request of its own: what slides outgrew what may be kept while it came, so its length
-//! was not known, and such responses seldom have the strong validator and the ranges that a second request could go on
-//! with (RFC 9110 §13.1.5). The client can ask again, and goes apart then.
+//! A reader is left behind instead of being given a request of its own. A body slides because it outgrew the largest
+//! object while it arrived, so its length was not known. Such responses rarely have the strong validator and the ranges
+//! that a second request would need to continue (RFC 9110 §13.1.5). The client can ask again; its request then gets a
+//! fetch of its own.
 
 use std::time::Duration;
 
 /// A lost packet and the timeout after which it is sent again (RFC 6298 §2.4: a second at least) are nobody's fault.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// Time out of the way pays back a third of itself: after its patience a reader costs the others a quarter of their
-/// time at most. Who reads at three quarters of the fastest one's pace is left alone.
+/// A third of the time in which a reader delays nobody is paid back. So a reader that has used up its patience costs the
+/// others at most 25 % of their time, and a reader at 75 % of the fastest one's pace is never left behind.
 const PAID_BACK_PART: u32 = 3;
 
 /// What one reader owes.
