@@ -4,6 +4,10 @@
 //! characters (`%2F` and the like), empty segments, parameters and what is not a right percent-encoding stay as sent:
 //! origins may tell them apart.
 
+mod hiding;
+
+pub(crate) use hiding::hides_segments;
+
 /// The normal form of a path; an empty one is `/` (RFC 3986 §6.2.3).
 pub(crate) fn normal(path: &str) -> String {
     match path {
@@ -34,15 +38,6 @@ pub fn without_dot_segments(path: &str) -> String {
     }
     format!("/{}", kept.join("/"))
 }
-
-/// Whether origins may take a path for one with other segments than it shows: an encoded separator or NUL, a second
-/// layer of encoding, a backslash, or dots before parameters (`..;`, which some servers take for `..`).
-pub(crate) fn hides_segments(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    HIDING.iter().any(|hiding| path.contains(hiding))
-}
-
-const HIDING: &[&str] = &["%00", "%0a", "%0d", "%23", "%25", "%2f", "%3b", "%3f", "%5c", "\\", "..;", "/.;"];
 
 /// The path as an origin might read it that decodes all of it, twice, ends it at what ends a path or a line, takes `\`
 /// for `/`, cuts parameters off, and merges slashes. For rules that forbid: what may be read as forbidden is.
