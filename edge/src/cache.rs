@@ -108,8 +108,9 @@ impl Cache {
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
         let in_service = self.in_service.load();
         let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
-        let mut request = received(request);
         let site = Arc::clone(&in_service.fetch_sites[place]);
+        let mut request = received(request, &site.site.rules.allow_fields);
+        site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress);
         let key = key(&request, &site.site.key);

@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, a socket, a log or a config file.
 
 pub mod cms;
+pub mod cookies;
 pub mod key;
 pub mod pattern;
 pub mod reach;

@@ -20,7 +20,7 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {
     for (name, bytes) in names.into_iter().zip([connection, loops, via, any, any, any, any, any]) {
         headers.extend(field(name, bytes));
     }
-    let request = received(get(b"http://a.example/", headers).expect("a URI"));
+    let request = received(get(b"http://a.example/", headers).expect("a URI"), &[]);
     assert!(request.headers.keys().all(|name| !is_withheld(name)));
     let Ok(sent) = fields(&request, &Ask::AsSent, &HOP) else { return };
     for name in ["connection", "te", "upgrade", "keep-alive", "proxy-connection", "transfer-encoding"] {
@@ -31,6 +31,6 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {
     let last = |name| values(name).last().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     assert!(last("cdn-loop").is_some_and(|value| value.ends_with("edge-1")));
     assert!(last("via").is_some_and(|value| value.ends_with("1.1 edge-1")));
-    let again = received(get(b"http://a.example/", sent).expect("a URI"));
+    let again = received(get(b"http://a.example/", sent).expect("a URI"), &[]);
     assert!(fields(&again, &Ask::AsSent, &HOP).is_err(), "a loop ends here");
 });

@@ -4,6 +4,7 @@
 use http::{HeaderName, header};
 use libfuzzer_sys::fuzz_target;
 use verge_edge::site::key::{self, KeyRules};
+use verge_edge::site::pattern::NamePattern;
 use verge_edge_fuzz::{field, get};
 
 fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {
@@ -17,7 +18,7 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {
     let plain = KeyRules::default();
     let keyed = KeyRules {
         headers: vec![HeaderName::from_static("foo")],
-        cookies: vec!["a".into(), "b".into()],
+        cookies: ["a", "b*"].map(|name| NamePattern::parse(name).expect("a name")).into(),
         ..KeyRules::default()
     };
     for rules in [&plain, &keyed] {

@@ -11,8 +11,10 @@ use super::Refused;
 use super::purge::found;
 use crate::cache::{Cache, Found};
 use crate::decide::step::{self, Local};
+use crate::http::head::RequestHead;
 use crate::http::path;
 use crate::policy::freshness::WhenStale;
+use crate::policy::headers::withheld::withheld;
 use crate::policy::{self, Content, Forward, Reuse};
 use crate::site::key::ingredients;
 use crate::site::rules::SetCookie;
@@ -113,7 +115,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         ingredients: ingredients(&request, &site.site.key),
         path: path::normal(request.uri.path()),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(&request.uri, &site.site),
+        rules: rules_for(&request, &asked, &site.site),
         verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
         because: match elsewhere {
             Some(location) => format!("the site sends it to {}", text(&location)),
@@ -181,7 +183,7 @@ fn reason(why: Forward) -> &'static str {
             "the request asks for validation, and what is stored is only heuristically fresh, or the site lets clients ask"
         }
         Forward::Method => "its method is not answered from a cache",
-        Forward::Bypass => "the site bypasses its path",
+        Forward::Bypass => "the site bypasses it",
         Forward::Body => "it has a body",
         Forward::Partial => "the stored part has not all that is asked for",
         Forward::Condition => "its precondition is the origin's to judge",
@@ -190,12 +192,17 @@ fn reason(why: Forward) -> &'static str {
     }
 }
 
-fn rules_for(uri: &Uri, site: &crate::config::Site) -> Vec<String> {
+fn rules_for(request: &RequestHead, asked: &ExplainRequest, site: &crate::config::Site) -> Vec<String> {
     let mut rules = vec![cookies_rule(site.rules.set_cookie).to_owned()];
-    if site.rules.bypasses(uri) {
-        rules.push("bypass: never kept".to_owned());
+    if let Some(why) = site.rules.bypass.of(request) {
+        rules.push(format!("bypass: never kept, for {}", why.as_str()));
     }
-    let path = path::normal(uri.path());
+    for name in asked.headers.iter().filter_map(|(name, _)| HeaderName::from_bytes(name.as_bytes()).ok()) {
+        if let Some(row) = withheld(&name, &request.method, &site.rules.allow_fields) {
+            rules.push(format!("withheld: {name}, taken for {} by {}", row.taken.as_str(), row.by));
+        }
+    }
+    let path = path::normal(request.uri.path());
     for rule in site.rules.overrides.iter().filter(|rule| rule.path.matches(&path)) {
         let statuses: Vec<&str> = rule.statuses.iter().map(http::StatusCode::as_str).collect();
         let statuses = if statuses.is_empty() { "200".to_owned() } else { statuses.join(", ") };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -11,14 +11,15 @@ use super::place::Fault;
 use super::site::SiteTable;
 use super::unit::Span;
 use crate::policy::encoding::Coding;
-use crate::policy::headers::origin;
+use crate::policy::headers::withheld;
 use crate::site::Rules;
+use crate::site::cookies::Cookies;
 use crate::site::key::{Device, Keep, KeyRules, Order, Query};
-use crate::site::pattern::{MAX_WILDCARDS, PathPattern};
+use crate::site::pattern::{MAX_WILDCARDS, NamePattern, PathPattern};
 use crate::site::rewrite;
 use crate::site::rewrite::{FieldRules, Redirect};
 use crate::site::rules::{
-    ClientControl, DEFAULT_PERCENT, HEURISTIC_MAX_SECS, Heuristic, SMaxage, SetCookie, TtlOverride,
+    Bypass, ClientControl, DEFAULT_PERCENT, HEURISTIC_MAX_SECS, Heuristic, SMaxage, SetCookie, TtlOverride,
 };
 
 #[derive(Deserialize, Clone, Copy)]
@@ -81,7 +82,7 @@ pub(super) struct KeyTable {
     #[serde(default)]
     headers: Vec<Spanned<String>>,
     #[serde(default)]
-    cookies: Vec<String>,
+    cookies: Vec<Spanned<String>>,
     #[serde(default)]
     device: bool,
 }
@@ -142,7 +143,14 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
             None | Some(SMaxageName::ForbidsStale) => SMaxage::ForbidsStale,
             Some(SMaxageName::YieldsToWindows) => SMaxage::YieldsToWindows,
         },
-        bypass: site.bypass.iter().map(pattern).collect::<Result<_, _>>()?,
+        bypass: Bypass {
+            paths: site.bypass.iter().map(pattern).collect::<Result<_, _>>()?,
+            cookies: names(&site.bypass_cookies)?,
+            headers: lower_names(&site.bypass_headers)?,
+            query: names(&site.bypass_query)?,
+        },
+        cookies: cookies(site)?,
+        allow_fields: site.allow_fields.iter().map(allowed_field).collect::<Result<_, _>>()?,
         overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,
         ..default
     })
@@ -173,6 +181,44 @@ fn pattern(written: &Spanned<String>) -> Result<PathPattern, Fault> {
     })
 }
 
+fn names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
+    written.iter().map(|name| name_pattern(name, name.get_ref())).collect()
+}
+
+/// Of fields, whose names have no case (RFC 9110 §5.1).
+fn lower_names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
+    written.iter().map(|name| name_pattern(name, &name.get_ref().to_ascii_lowercase())).collect()
+}
+
+fn name_pattern(written: &Spanned<String>, text: &str) -> Result<NamePattern, Fault> {
+    NamePattern::parse(text).ok_or_else(|| {
+        let message =
+            format!("a name has a character at least, and {MAX_WILDCARDS} `*` at most: \"session_*\"");
+        Fault::new(written.span(), message)
+    })
+}
+
+fn allowed_field(written: &Spanned<String>) -> Result<NamePattern, Fault> {
+    let text = written.get_ref().to_ascii_lowercase();
+    let ours = HeaderName::from_bytes(text.as_bytes()).is_ok_and(|name| rewrite::is_ours(&name));
+    if ours || text.starts_with("x-forwarded-") {
+        return Err(Fault::new(written.span(), format!("only the edge itself says `{text}`"))
+            .help("write the gateway that sends it into `trusted_proxies`"));
+    }
+    name_pattern(written, &text)
+}
+
+fn cookies(site: &SiteTable) -> Result<Cookies, Fault> {
+    match (&site.keep_cookies, &site.drop_cookies) {
+        (None, None) => Ok(Cookies::All),
+        (Some(keep), None) => Ok(Cookies::Keep(names(keep.get_ref())?)),
+        (None, Some(drop)) => Ok(Cookies::Drop(names(drop.get_ref())?)),
+        (Some(_), Some(drop)) => {
+            Err(Fault::new(drop.span(), "one of `keep_cookies` and `drop_cookies` is enough"))
+        }
+    }
+}
+
 fn ttl(table: &TtlTable) -> Result<TtlOverride, Fault> {
     let all = || PathPattern::parse("*").expect("a pattern");
     Ok(TtlOverride {
@@ -187,7 +233,7 @@ fn final_status(written: &Spanned<u16>) -> Result<StatusCode, Fault> {
     status.ok_or_else(|| Fault::new(written.span(), "a status is a number from 200 to 999"))
 }
 
-pub(super) fn key(table: KeyTable) -> Result<KeyRules, Fault> {
+pub(super) fn key(table: KeyTable, rules: &Rules) -> Result<KeyRules, Fault> {
     let only = table.query_only.map(|names| (names.span(), Keep::Only(names.into_inner())));
     let except = table.query_except.map(|names| (names.span(), Keep::Except(names.into_inner())));
     let named = table.query.map(|name| match name.get_ref() {
@@ -201,20 +247,30 @@ pub(super) fn key(table: KeyTable) -> Result<KeyRules, Fault> {
     }
     Ok(KeyRules {
         query: Query { keep, order: if table.query_sorted { Order::Sorted } else { Order::AsSent } },
-        headers: table.headers.iter().map(key_header).collect::<Result<_, _>>()?,
-        cookies: table.cookies,
+        headers: table.headers.iter().map(|name| key_header(name, rules)).collect::<Result<_, _>>()?,
+        cookies: names(&table.cookies)?,
         device: if table.device { Device::Keyed } else { Device::Ignored },
     })
 }
 
-fn key_header(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+fn key_header(written: &Spanned<String>, rules: &Rules) -> Result<HeaderName, Fault> {
     let name = header_name(written)?;
     // What an origin does not get to see of a client cannot be in the key either.
-    let seen = !rewrite::is_ours(&name) && !origin::is_withheld(&name);
-    if seen {
-        Ok(name)
-    } else {
-        Err(Fault::new(written.span(), format!("`{name}` is not the client's to say")))
+    let withheld = withheld::withheld(&name, &Method::GET, &rules.allow_fields);
+    match withheld {
+        _ if rewrite::is_ours(&name) => {
+            Err(Fault::new(written.span(), format!("`{name}` is not the client's to say")))
+        }
+        Some(row) => Err(Fault::new(
+            written.span(),
+            format!(
+                "`{name}` is not the client's to say: it is taken for {} by {}",
+                row.taken.as_str(),
+                row.by
+            ),
+        )
+        .help("if a gateway of yours writes it, name it in `allow_fields`")),
+        None => Ok(name),
     }
 }
 

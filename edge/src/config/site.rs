@@ -41,6 +41,16 @@ pub(super) struct SiteTable {
     #[serde(default)]
     pub(super) bypass: Vec<Spanned<String>>,
     #[serde(default)]
+    pub(super) bypass_cookies: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) bypass_headers: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) bypass_query: Vec<Spanned<String>>,
+    pub(super) keep_cookies: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) drop_cookies: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    pub(super) allow_fields: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) ttl: Vec<TtlTable>,
     max_object: Option<Spanned<Size>>,
     #[serde(default)]
@@ -112,8 +122,8 @@ fn site(
         name,
         hosts,
         origins: origins(table.origins, &networks(&table.origin_networks)?)?,
+        key: rules::key(table.key, &rules)?,
         rules,
-        key: rules::key(table.key)?,
         max_object_bytes,
         compress: table.compress.into_iter().map(Into::into).collect(),
         forward_tags: if table.forward_tags { ForwardTags::Yes } else { ForwardTags::No },

@@ -26,7 +26,7 @@ pub enum Admit {
 pub enum Unstorable {
     /// The method's responses are not stored; a POST's only with freshness and its own `Content-Location`.
     Method,
-    /// The site's rules pass this path by.
+    /// The site's rules pass this request by.
     Bypass,
     /// The request said `no-store`.
     RequestNoStore,
@@ -113,7 +113,7 @@ fn is_own_location(request: &RequestHead, response: &ResponseHead) -> bool {
 }
 
 fn of_rules(request: &RequestHead, rules: &Rules) -> Option<Unstorable> {
-    if rules.bypasses(&request.uri) {
+    if rules.bypass.of(request).is_some() {
         Some(Unstorable::Bypass)
     } else if control::of_request(&request.headers).no_store {
         Some(Unstorable::RequestNoStore)
@@ -222,7 +222,12 @@ impl Unstorable {
     pub fn is_of_request(self) -> bool {
         matches!(
             self,
-            Self::Authorization | Self::ForThisRequest | Self::Method | Self::Part | Self::RequestNoStore
+            Self::Authorization
+                | Self::Bypass
+                | Self::ForThisRequest
+                | Self::Method
+                | Self::Part
+                | Self::RequestNoStore
         )
     }
 
@@ -251,9 +256,9 @@ impl Unstorable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::bypassing;
     use super::*;
     use crate::http::testing::{at, get, request, response};
-    use crate::site::pattern::PathPattern;
 
     const FRESH: (&str, &str) = ("cache-control", "max-age=3600");
 
@@ -447,8 +452,7 @@ mod tests {
 
     #[test]
     fn the_request_and_the_site_may_forbid() {
-        let rules =
-            Rules { bypass: PathPattern::parse("/private*").into_iter().collect(), ..Rules::default() };
+        let rules = Rules { bypass: bypassing("/private*"), ..Rules::default() };
         for uri in ["http://a.example/private/x", "http://a.example/x/../%70rivate"] {
             let private = request("GET", uri, &[]);
             assert_eq!(verdict(&private, 200, &[FRESH], &rules), Some(Unstorable::Bypass), "{uri}");

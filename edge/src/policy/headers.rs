@@ -6,6 +6,7 @@
 pub mod client;
 pub mod origin;
 pub mod status;
+pub mod withheld;
 
 use std::time::SystemTime;
 
@@ -16,29 +17,25 @@ use super::Lifetime;
 use crate::http::date;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::list;
+use crate::site::pattern::NamePattern;
 
-/// A request as policy and key must see it: without fields of the connection, and without those that
-/// [`origin::fields`] overwrites or withholds. What the origin cannot see of a client must not select a variant.
+/// A request as policy and key must see it: without fields of the connection, and without those that [`withheld`] names
+/// or [`origin::fields`] overwrites, but for the ones that the site allows. What the origin cannot see of a client must
+/// not select a variant.
 /// Apply it once, when the request is read, after the connection's own needs (`Upgrade`, `TE`) are met.
 /// `Transfer-Encoding` stays as a mark that there is a body ([`super::Forward::Body`]); [`origin::fields`] drops it.
-pub fn received(request: RequestHead) -> RequestHead {
+pub fn received(request: RequestHead, allowed: &[NamePattern]) -> RequestHead {
     let mut headers = end_to_end(&request.headers);
     if request.headers.contains_key(header::TRANSFER_ENCODING) {
         // The framing is the connection's; that there is a body is not.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let withheld = origin::withheld(&request.headers);
-    for name in withheld.into_iter().filter(|name| !is_override(name, &request.method)) {
-        headers.remove(name);
+    for name in request.headers.keys() {
+        if withheld::withheld(name, &request.method, allowed).is_some() {
+            headers.remove(name);
+        }
     }
     RequestHead { headers, ..request }
-}
-
-/// Whether the field names the method that is meant, and may: editors of WordPress and others send a DELETE as a POST.
-/// GET and HEAD are answered from the store, where such a field would give one client's answer to others.
-fn is_override(name: &HeaderName, method: &Method) -> bool {
-    const NAMES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
-    method != Method::GET && method != Method::HEAD && NAMES.contains(&name.as_str())
 }
 
 /// `headers` without the fields of the connection.
@@ -234,15 +231,18 @@ mod tests {
 
     #[test]
     fn what_the_origin_cannot_see_selects_nothing() {
-        let request = received(get(&[
-            ("connection", "x-tenant"),
-            ("x-tenant", "a"),
-            ("x-forwarded-host", "evil"),
-            ("x-original-url", "/admin"),
-            ("forwarded", "for=1"),
-            ("transfer-encoding", "gzip, chunked"),
-            ("accept", "*/*"),
-        ]));
+        let request = received(
+            get(&[
+                ("connection", "x-tenant"),
+                ("x-tenant", "a"),
+                ("x-forwarded-host", "evil"),
+                ("x-original-url", "/admin"),
+                ("forwarded", "for=1"),
+                ("transfer-encoding", "gzip, chunked"),
+                ("accept", "*/*"),
+            ]),
+            &[],
+        );
         assert_eq!(names(&request.headers), ["accept", "transfer-encoding"]);
     }
 }

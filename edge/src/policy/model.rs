@@ -225,7 +225,7 @@ proptest! {
         let rules = Rules { client_control: crate::site::rules::ClientControl::Full, ..Rules::default() };
         let mut asking = request(method, &format!("http://a.example/{target}"), &[]);
         asking.headers = asked;
-        let asking = headers::received(asking);
+        let asking = headers::received(asking, &[]);
         let head = ResponseHead { status: StatusCode::from_u16(code).unwrap(), headers: answered };
         let newer = ResponseHead { status: StatusCode::NOT_MODIFIED, headers: newer };
         let lifetime = freshness::lifetime(&asking, &head, at(1000), &rules, at(1000));

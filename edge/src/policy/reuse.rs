@@ -85,7 +85,7 @@ pub enum Forward {
     Request,
     /// The method is not answered from the cache.
     Method,
-    /// The site's rules pass this path by.
+    /// The site's rules pass this request by.
     Bypass,
     /// The request has a body, which may decide the answer.
     Body,
@@ -169,7 +169,7 @@ pub fn after_failure(
 fn passed_by(request: &RequestHead, rules: &Rules) -> Option<Forward> {
     if request.method != Method::GET && request.method != Method::HEAD {
         Some(Forward::Method)
-    } else if rules.bypasses(&request.uri) {
+    } else if rules.bypass.of(request).is_some() {
         Some(Forward::Bypass)
     } else if has_body(request) {
         Some(Forward::Body)

@@ -20,3 +20,9 @@ pub(crate) fn stored_response(asking: &RequestHead, response: &ResponseHead, len
     let lifetime = freshness::lifetime(asking, response, at(1000), &Rules::default(), at(1000));
     Entry::new(asking, response, lifetime, at(1000), at(1000), Some(length))
 }
+
+/// The rules' part that passes by what this path pattern matches.
+pub(crate) fn bypassing(path: &str) -> crate::site::rules::Bypass {
+    let paths = crate::site::pattern::PathPattern::parse(path).into_iter().collect();
+    crate::site::rules::Bypass { paths, ..Default::default() }
+}

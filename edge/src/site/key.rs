@@ -13,13 +13,15 @@ mod query;
 use std::fmt;
 
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri};
 
 pub use device::{Class, Device};
 pub use query::{Keep, Order, Query};
 
 use crate::http::head::RequestHead;
 use crate::http::{field, path};
+use crate::site::cookies;
+use crate::site::pattern::NamePattern;
 
 /// The name under which a request's response is stored. Compare all of it on a hit; its hash alone is not enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,8 +36,8 @@ pub struct KeyRules {
     pub query: Query,
     /// Request fields whose values take part.
     pub headers: Vec<http::HeaderName>,
-    /// Cookies whose values take part.
-    pub cookies: Vec<String>,
+    /// Cookies whose values take part; those of a pattern with their names.
+    pub cookies: Vec<NamePattern>,
     /// Whether the device class takes part.
     pub device: Device,
 }
@@ -55,9 +57,9 @@ pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
         parts.add(name.as_str().as_bytes());
         parts.add_option(field::normal(&request.headers, name).as_deref());
     }
-    for name in &rules.cookies {
-        parts.add(name.as_bytes());
-        parts.add_list(&cookie_values(&request.headers, name));
+    for pattern in &rules.cookies {
+        parts.add(pattern.as_str().as_bytes());
+        parts.add_list(&cookie_parts(&request.headers, pattern));
     }
     if rules.device == Device::Keyed {
         parts.add(Class::of(&request.headers).as_str().as_bytes());
@@ -78,8 +80,9 @@ pub fn ingredients(request: &RequestHead, rules: &KeyRules) -> Vec<(String, Stri
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let value = |name| field::normal(&request.headers, name).map_or_else(|| "(absent)".into(), |v| text(&v));
     let headers = rules.headers.iter().map(|name| (name.to_string(), value(name)));
-    let cookies = rules.cookies.iter().map(|name| {
-        (format!("cookie {name}"), text(&cookie_values(&request.headers, name).join(&b"; "[..])))
+    let cookies = rules.cookies.iter().map(|pattern| {
+        let parts = cookie_parts(&request.headers, pattern).join(&b"; "[..]);
+        (format!("cookie {}", pattern.as_str()), text(&parts))
     });
     let device = (rules.device == Device::Keyed)
         .then(|| ("device".to_owned(), Class::of(&request.headers).as_str().to_owned()));
@@ -128,15 +131,14 @@ fn authority(uri: &Uri) -> String {
     }
 }
 
-/// The values of a cookie, in the order sent; a name may be there more than once.
-fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
-    let lines = headers.get_all(header::COOKIE).into_iter().map(|line| line.as_bytes());
-    let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
-    let valued = pairs.filter_map(|pair| {
-        let equals = pair.iter().position(|&byte| byte == b'=')?;
-        (&pair[..equals] == name.as_bytes()).then(|| &pair[equals + 1..])
-    });
-    valued.collect()
+/// What of the cookies that `pattern` names is in the key: the values, and the names before them where it stands for
+/// several.
+fn cookie_parts<'a>(headers: &'a HeaderMap, pattern: &NamePattern) -> Vec<&'a [u8]> {
+    let found = cookies::named(headers, pattern).into_iter();
+    match pattern.is_wild() {
+        true => found.flat_map(|(name, value)| [name, value]).collect(),
+        false => found.map(|(_, value)| value).collect(),
+    }
 }
 
 impl Key {
@@ -201,6 +203,30 @@ mod tests {
     use super::*;
     use crate::http::testing::request;
 
+    fn patterns(names: &[&str]) -> Vec<NamePattern> {
+        names.iter().map(|name| NamePattern::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn cookies_of_a_pattern_take_part_with_their_names() {
+        let rules = KeyRules { cookies: patterns(&["group_*"]), ..KeyRules::default() };
+        let of = |cookie| key_of("http://a.example/", &[("cookie", cookie)], &rules);
+        assert_eq!(of("group_a=1; x=1"), of("x=2; group_a=1"));
+        assert_ne!(of("group_a=1"), of("group_b=1"));
+        assert_ne!(of("group_a=1"), of("group_a=1; group_b=1"));
+        assert_ne!(of("group_a=1"), of("x=1"));
+    }
+
+    /// An origin that splits cookies at `,` too reads another one than who splits at `;` only.
+    #[test]
+    fn a_cookie_behind_a_comma_takes_part_too() {
+        let rules = KeyRules { cookies: patterns(&["lang"]), ..KeyRules::default() };
+        let of = |cookie| key_of("http://a.example/", &[("cookie", cookie)], &rules);
+        assert_ne!(of("x=1,lang=evil; lang=en"), of("lang=en"));
+        assert_ne!(of("lang=en,lang=evil"), of("lang=en"));
+        assert_eq!(of("x=1,y=2; lang=en"), of("lang=en"));
+    }
+
     fn key_of(uri: &str, fields: &[(&str, &str)], rules: &KeyRules) -> Key {
         key(&request("GET", uri, fields), rules)
     }
@@ -245,7 +271,7 @@ mod tests {
     fn chosen_fields_cookies_and_devices_take_part() {
         let rules = KeyRules {
             headers: vec![HeaderName::from_static("x-tenant")],
-            cookies: vec!["lang".into()],
+            cookies: patterns(&["lang"]),
             device: Device::Keyed,
             ..KeyRules::default()
         };
@@ -262,7 +288,7 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_url_share_its_part() {
-        let rules = KeyRules { cookies: vec!["lang".into()], device: Device::Keyed, ..KeyRules::default() };
+        let rules = KeyRules { cookies: patterns(&["lang"]), device: Device::Keyed, ..KeyRules::default() };
         let part = |uri, fields: &[_]| key_of(uri, fields, &rules).url_part().to_vec();
         for uri in ["http://a.example/x", "http://a.example/x?", "http://a.example/x?q"] {
             assert_eq!(part(uri, &[("cookie", "lang=de")]), part(uri, &[("user-agent", "Mobile")]));
@@ -286,7 +312,7 @@ mod tests {
         fn keys_are_injective(
             a in ("[a-z]{1,3}", "[a-z/?&=%]{0,6}", "[a-z,]{0,4}"), b in ("[a-z]{1,3}", "[a-z/?&=%]{0,6}", "[a-z,]{0,4}"),
         ) {
-            let rules = KeyRules { cookies: vec!["c".into(), "d".into()], ..KeyRules::default() };
+            let rules = KeyRules { cookies: patterns(&["c", "d"]), ..KeyRules::default() };
             let parts = |(host, target, cookie): &(String, String, String)| {
                 let request = request("GET", &format!("http://{host}/{target}"), &[("cookie", &format!("c={cookie}"))]);
                 let seen = (authority(&request.uri), self::target(&request.uri), cookie.clone());

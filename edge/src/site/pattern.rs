@@ -1,4 +1,4 @@
-//! Paths as an operator writes them: `/a` is that path, `*` stands for any run of characters, slashes too.
+//! Paths and names as an operator writes them: `/a` is that path, `*` stands for any run of characters, slashes too.
 
 /// A path with wildcards. It is compared with the path in normal form, the one that the origin is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +33,7 @@ impl PathPattern {
 
     /// What its last wildcard stands for in `path`, the earlier ones being as short as they can; empty without one.
     pub fn captured<'p>(&self, path: &'p str) -> Option<&'p str> {
-        let (first, rest) = self.pieces.split_first()?;
-        let mut left = path.strip_prefix(first.as_str())?;
-        let Some((last, middle)) = rest.split_last() else { return left.is_empty().then_some(left) };
-        for piece in middle {
-            left = &left[left.find(piece.as_str())? + piece.len()..];
-        }
-        left.strip_suffix(last.as_str())
+        captured(&self.pieces, path)
     }
 }
 
@@ -68,6 +62,52 @@ impl UrlPattern {
         let without_query = || url.split_once('?').map_or(url, |(url, _)| url);
         self.pattern.matches(if self.text.contains('?') { url } else { without_query() })
     }
+}
+
+/// A name with wildcards, of a cookie, a field or a parameter. It is compared octet by octet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern {
+    text: String,
+    pieces: Vec<String>,
+}
+
+impl NamePattern {
+    /// Reads a pattern; none if it is empty or has more than [`MAX_WILDCARDS`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
+        let valid = !text.is_empty() && pieces.len() <= MAX_WILDCARDS + 1;
+        valid.then(|| Self { text: text.to_owned(), pieces })
+    }
+
+    /// Whether it matches all of `name`.
+    pub fn matches(&self, name: &str) -> bool {
+        captured(&self.pieces, name).is_some()
+    }
+
+    /// Whether it stands for more than one name.
+    pub fn is_wild(&self) -> bool {
+        self.pieces.len() > 1
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Whether one of `patterns` matches `name`.
+pub fn any_matches(patterns: &[NamePattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+fn captured<'p>(pieces: &[String], path: &'p str) -> Option<&'p str> {
+    let (first, rest) = pieces.split_first()?;
+    let mut left = path.strip_prefix(first.as_str())?;
+    let Some((last, middle)) = rest.split_last() else { return left.is_empty().then_some(left) };
+    for piece in middle {
+        left = &left[left.find(piece.as_str())? + piece.len()..];
+    }
+    left.strip_suffix(last.as_str())
 }
 
 /// More make matching slow and mean nothing.
@@ -115,6 +155,23 @@ mod tests {
         check("http://a/*?v=*", "http://a/y.css", false);
         check("http://a/*", "http://ab/", false);
         assert_eq!(UrlPattern::parse(&format!("http://a/{}", "*".repeat(MAX_WILDCARDS + 1))), None);
+    }
+
+    #[test]
+    fn a_name_is_a_pattern_without_a_slash() {
+        for (pattern, name, expected) in [
+            ("wordpress_logged_in_*", "wordpress_logged_in_8f3a", true),
+            ("wordpress_logged_in_*", "wordpress_test_cookie", false),
+            ("SESS*", "SESSabc", true),
+            ("SESS*", "sessabc", false),
+            ("*_session", "app_session", true),
+            ("lang", "lang2", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(NamePattern::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        }
+        assert_eq!(NamePattern::parse(""), None);
+        assert_eq!(NamePattern::parse(&"*".repeat(MAX_WILDCARDS + 1)), None);
     }
 
     /// By trying every length of every run.

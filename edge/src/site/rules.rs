@@ -5,7 +5,8 @@ use http::{HeaderName, StatusCode, Uri};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::http::seconds::MAX_DELTA_SECS;
-use crate::site::pattern::PathPattern;
+use crate::site::cookies::{self, Cookies};
+use crate::site::pattern::{NamePattern, PathPattern, any_matches};
 
 /// One site's caching rules. [`Rules::default`] is what the RFCs ask of a shared cache, and no more.
 #[derive(Clone, Debug)]
@@ -28,8 +29,12 @@ pub struct Rules {
     pub client_control: ClientControl,
     /// TTLs that replace the origin's; the first match wins.
     pub overrides: Vec<TtlOverride>,
-    /// Paths that are never cached.
-    pub bypass: Vec<PathPattern>,
+    /// Which requests are passed to the origin and never answered from the store.
+    pub bypass: Bypass,
+    /// Which cookies of a client count.
+    pub cookies: Cookies,
+    /// Fields that reach the origin though others like them are withheld: a gateway of the site's own writes them.
+    pub allow_fields: Vec<NamePattern>,
     /// For how long after its end a response may be served when the origin cannot be reached (RFC 9111 §4.2.4),
     /// in seconds, where the response does not forbid it. 0 = never.
     pub stale_on_disconnect_secs: u64,
@@ -125,14 +130,78 @@ impl Rules {
         let path = path::normal(uri.path());
         self.overrides.iter().find(|rule| rule.covers(status) && rule.path.matches(&path))
     }
+}
 
-    /// Whether the site never caches this path, or what an origin might read it as.
-    pub fn bypasses(&self, uri: &Uri) -> bool {
-        if self.bypass.is_empty() {
+/// Which requests are passed to the origin and never answered from the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bypass {
+    /// Those for these paths, or for one that an origin may read as one of them.
+    pub paths: Vec<PathPattern>,
+    /// Those with a cookie of such a name.
+    pub cookies: Vec<NamePattern>,
+    /// Those with a field of such a name.
+    pub headers: Vec<NamePattern>,
+    /// Those with a query parameter of such a name.
+    pub query: Vec<NamePattern>,
+}
+
+/// Why a request is passed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypassed {
+    /// Its path.
+    Path,
+    /// A cookie.
+    Cookie,
+    /// A field.
+    Header,
+    /// A parameter of its query.
+    Query,
+}
+
+impl Bypass {
+    /// What of the request the site names, if anything.
+    pub fn of(&self, request: &RequestHead) -> Option<Bypassed> {
+        let header = || request.headers.keys().any(|name| any_matches(&self.headers, name.as_str()));
+        if self.has_path(&request.uri) {
+            Some(Bypassed::Path)
+        } else if cookies::has_any(&request.headers, &self.cookies) {
+            Some(Bypassed::Cookie)
+        } else if !self.headers.is_empty() && header() {
+            Some(Bypassed::Header)
+        } else if self.has_parameter(&request.uri) {
+            Some(Bypassed::Query)
+        } else {
+            None
+        }
+    }
+
+    fn has_path(&self, uri: &Uri) -> bool {
+        if self.paths.is_empty() {
             return false;
         }
         let readings = [path::normal(uri.path()), path::loosest_reading(uri.path())];
-        self.bypass.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
+        self.paths.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
+    }
+
+    /// Some origins split a query at `;` too.
+    fn has_parameter(&self, uri: &Uri) -> bool {
+        let name = |pair: &str| path::decoded(pair.split('=').next().unwrap_or_default());
+        !self.query.is_empty()
+            && uri.query().is_some_and(|query| {
+                query.split(['&', ';']).any(|pair| !pair.is_empty() && any_matches(&self.query, &name(pair)))
+            })
+    }
+}
+
+impl Bypassed {
+    /// In a sentence: "the site bypasses …".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "its path",
+            Self::Cookie => "a cookie of it",
+            Self::Header => "a field of it",
+            Self::Query => "a parameter of its query",
+        }
     }
 }
 
@@ -153,7 +222,9 @@ impl Default for Rules {
             set_cookie: SetCookie::Never,
             client_control: ClientControl::Limited,
             overrides: Vec::new(),
-            bypass: Vec::new(),
+            bypass: Bypass::default(),
+            cookies: Cookies::All,
+            allow_fields: Vec::new(),
             stale_on_disconnect_secs: STALE_ON_DISCONNECT_SECS,
             stale_if_error_secs: 0,
             stale_while_revalidate_secs: 0,
@@ -172,3 +243,40 @@ pub const HEURISTIC_MAX_SECS: u64 = 86_400;
 pub const DEFAULT_PERCENT: u8 = 10;
 /// A day: long enough to bridge an outage over night, short enough to be noticed.
 const STALE_ON_DISCONNECT_SECS: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::request;
+
+    #[test]
+    fn a_request_is_passed_by_for_what_the_site_names() {
+        let names = |names: &[&str]| names.iter().map(|name| NamePattern::parse(name).unwrap()).collect();
+        let bypass = Bypass {
+            paths: vec![PathPattern::parse("/wp-admin/*").unwrap()],
+            cookies: names(&["wordpress_logged_in_*", "woocommerce_*", "SESS*"]),
+            headers: names(&["x-preview", "x-debug-*"]),
+            query: names(&["preview", "nocache*"]),
+        };
+        for (target, fields, expected) in [
+            ("/", &[][..], None),
+            ("/", &[("cookie", "a=1; b=2"), ("x-other", "1")], None),
+            ("/wp-admin/x", &[], Some(Bypassed::Path)),
+            ("/x/..%2fwp-admin/x", &[], Some(Bypassed::Path)),
+            ("/", &[("cookie", "a=1; wordpress_logged_in_8f3a=u")], Some(Bypassed::Cookie)),
+            ("/", &[("cookie", "a=1"), ("cookie", "SESSabc=")], Some(Bypassed::Cookie)),
+            ("/", &[("cookie", "a=1,woocommerce_cart_hash=2")], Some(Bypassed::Cookie)),
+            ("/", &[("cookie", "x=wordpress_logged_in_8f3a")], None),
+            ("/", &[("x-preview", "")], Some(Bypassed::Header)),
+            ("/", &[("x-debug-token", "1")], Some(Bypassed::Header)),
+            ("/?a=1&preview=true", &[], Some(Bypassed::Query)),
+            ("/?previe%77", &[], Some(Bypassed::Query)),
+            ("/?a;nocache1", &[], Some(Bypassed::Query)),
+            ("/?x=preview&", &[], None),
+        ] {
+            let request = request("GET", &format!("http://a.example{target}"), fields);
+            assert_eq!(bypass.of(&request), expected, "{target} {fields:?}");
+            assert_eq!(Bypass::default().of(&request), None);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use verge_edge::policy::headers::{end_to_end, received};
 use verge_edge::policy::{Admit, Entry, Reuse, admit, reuse, select};
 use verge_edge::serve::h1::gate::framing::Framing;
 use verge_edge::site::key::{Keep, KeyRules, Order, Query, key};
-use verge_edge::site::pattern::PathPattern;
+use verge_edge::site::pattern::{NamePattern, PathPattern};
 use verge_edge::site::{Rules, tags};
 
 use super::rig::{Origin, Rig, response};
@@ -259,7 +259,10 @@ fn nothing_that_is_sent_costs_the_square_of_its_length() {
     });
     let cookies = field("cookie", &list(&|n| format!("c{n:x}=1"), "; "));
     linear("cookies", move || {
-        let rules = KeyRules { cookies: vec!["c7".into(), "none".into()], ..KeyRules::default() };
+        let rules = KeyRules {
+            cookies: ["c7", "none"].map(|name| NamePattern::parse(name).unwrap()).into(),
+            ..KeyRules::default()
+        };
         key(&get(cookies), &rules);
     });
     for (name, between) in [
@@ -296,7 +299,7 @@ fn nothing_that_is_sent_costs_the_square_of_its_length() {
 fn judged(headers: HeaderMap) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let rules = Rules::default();
-    let mut request = received(get(headers.clone()));
+    let mut request = received(get(headers.clone()), &[]);
     encoding::normalise(&mut request.headers, &[Coding::Br, Coding::Gzip]);
     let mut headers = end_to_end(&headers);
     headers.insert("etag", HeaderValue::from_static("\"none\""));

@@ -1,7 +1,6 @@
-use super::super::testing::{stored, stored_for, stored_response};
+use super::super::testing::{bypassing, stored, stored_for, stored_response};
 use super::*;
 use crate::http::testing::{at, get, request, response};
-use crate::site::pattern::PathPattern;
 
 /// The verdict in words: the label, its reason, and the status of a refusal.
 fn words(verdict: &Reuse) -> String {
@@ -159,7 +158,7 @@ fn only_if_cached_never_reaches_the_origin() {
 #[test]
 fn what_no_stored_response_answers_passes() {
     let entry = stored(&[("cache-control", "max-age=10")]);
-    let rules = Rules { bypass: PathPattern::parse("/x*").into_iter().collect(), ..Rules::default() };
+    let rules = Rules { bypass: bypassing("/x*"), ..Rules::default() };
     let check = |method: &str, uri: &str, fields: &[(&str, &str)], expected: &str| {
         let found = reuse(&request(method, uri, fields), &[&entry], &rules, at(1000));
         assert_eq!(words(&found), expected, "{method} {uri}");
