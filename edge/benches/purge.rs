@@ -70,8 +70,12 @@ fn now() -> Instant {
 
 /// So many responses with ten tags that all have, and one of their own.
 fn filled(count: usize) -> Store {
-    let store =
-        Store::new(&Cache { memory_bytes: 16 << 30, eviction: Eviction::Lru, max_object_bytes: 1 << 20 });
+    let store = Store::new(&Cache {
+        memory_bytes: 16 << 30,
+        eviction: Eviction::Lru,
+        max_object_bytes: 1 << 20,
+        tag_fields: Default::default(),
+    });
     for number in 0..count {
         let ticket = store.begin();
         let request = request(number);

@@ -4,6 +4,7 @@
 mod purging;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -93,7 +94,8 @@ impl Cache {
             let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
             let origins = same.map_or_else(new, |known| Arc::clone(&known.origins));
             let metrics = self.metrics.site(&site.name);
-            Arc::new(FetchSite { index, site: Arc::clone(site), origins, metrics })
+            let clock_told = AtomicBool::new(false);
+            Arc::new(FetchSite { index, site: Arc::clone(site), origins, metrics, clock_told })
         };
         let fetch_sites = sites.all().iter().map(fetch_site).collect();
         self.in_service.store(Arc::new(InService { sites, fetch_sites }));

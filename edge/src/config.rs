@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use host::{HostPattern, Sites};
+use http::HeaderName;
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
@@ -38,7 +39,8 @@ use crate::policy::encoding::Coding;
 use crate::site::Rules;
 use crate::site::key::KeyRules;
 use crate::site::reach::Reach;
-use crate::site::rewrite::{FieldRules, ForwardTags, Redirect};
+use crate::site::rewrite::{FieldRules, Redirect};
+use crate::site::tags::TagFields;
 
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub struct Cache {
     pub eviction: Eviction,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
+    /// The fields of responses that hold the tags by which they are purged.
+    pub tag_fields: TagFields,
 }
 
 /// Which object leaves when the memory is full.
@@ -104,8 +108,8 @@ pub struct Site {
     pub max_object_bytes: u64,
     /// Into which codings text is put while it is stored, the liked best first; none: it stays as it came.
     pub compress: Vec<Coding>,
-    /// Whether clients see `Surrogate-Key` and `Cache-Tag`.
-    pub forward_tags: ForwardTags,
+    /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
+    pub ends_here: Vec<HeaderName>,
     /// What is done to a request before anything else looks at it.
     pub request_fields: FieldRules,
     /// What is done to a response after everything else.

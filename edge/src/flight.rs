@@ -23,6 +23,7 @@ mod verdict;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -37,10 +38,11 @@ use crate::config::Site;
 use crate::decide::share::{Likeness, Seeker};
 use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::{Metrics, SiteMetrics};
 use crate::origin::{Answered, Early, Origins};
 use crate::policy::encoding::Coding;
+use crate::policy::freshness;
 use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket};
@@ -76,6 +78,25 @@ pub struct FetchSite {
     pub origins: Arc<Origins>,
     /// What is counted for it.
     pub metrics: SiteMetrics,
+    /// Whether the log has said that the clock of one of them differs.
+    pub clock_told: AtomicBool,
+}
+
+impl FetchSite {
+    /// Says once if the origin's clock differs: one that is behind makes responses look old, so that little is a hit.
+    fn look_at_clock(&self, head: &ResponseHead, answered: &Answered) {
+        let skew_secs = freshness::skew_secs(head, answered.asked, answered.received);
+        let differs = skew_secs.unsigned_abs() >= freshness::SKEW_TOLD_SECS;
+        if differs && !self.clock_told.swap(true, Ordering::Relaxed) {
+            let which =
+                if skew_secs > 0 { "behind: its responses look older than they are" } else { "ahead" };
+            tracing::warn!(
+                site = self.site.name,
+                "an origin's clock is {} s {which}",
+                skew_secs.unsigned_abs()
+            );
+        }
+    }
 }
 
 /// What to ask an origin, about stored objects.

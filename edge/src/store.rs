@@ -36,6 +36,7 @@ pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 
 use crate::config::{self, Eviction};
 use crate::site::key::Key;
+use crate::site::tags::{TagFields, Tags};
 use key_locks::KeyLocks;
 use purge::{Settled, Subject};
 
@@ -43,6 +44,7 @@ use purge::{Settled, Subject};
 #[derive(Debug)]
 pub struct Store {
     objects: Cache<Key, Variants>,
+    tag_fields: TagFields,
     purges: Arc<Purges>,
     fills: Arc<Budget>,
     key_locks: KeyLocks,
@@ -88,12 +90,19 @@ impl Store {
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         Self {
             objects,
-            purges: Purges::new(config.memory_bytes),
+            tag_fields: config.tag_fields.clone(),
+            purges: Purges::new(config.memory_bytes, config.tag_fields.clone()),
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
             heavy,
             room,
         }
+    }
+
+    /// The tags of a response with these fields.
+    #[must_use]
+    pub fn tags<'a>(&self, headers: &'a HeaderMap) -> Tags<'a> {
+        self.tag_fields.of(headers)
     }
 
     /// What is stored under `key` and not gone; what a soft purge covers is stale.

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use verge_edge::policy::{Admit, Entry, admit, reuse};
 use verge_edge::serve::h1::gate::interim;
 use verge_edge::site::Rules;
-use verge_edge::site::tags::{self, MAX_TAGS, Tags};
+use verge_edge::site::tags::{self, MAX_TAGS, TagFields, Tags};
 use verge_edge_fuzz::{get, now, response};
 
 fuzz_target!(|input: (u16, &[u8])| {
@@ -18,7 +18,7 @@ fuzz_target!(|input: (u16, &[u8])| {
     interim::write(status, &headers, &mut early);
     let lines = early.windows(2).filter(|pair| *pair == b"\r\n").count();
     assert!(early.ends_with(b"\r\n\r\n") && lines <= headers.len() + 2);
-    if let Tags::These(tags) = tags::of(&headers) {
+    if let Tags::These(tags) = TagFields::default().of(&headers) {
         assert!(tags.len() <= MAX_TAGS && tags.iter().all(|tag| tags::is_tag(tag)));
     }
     let head = response(status, headers);

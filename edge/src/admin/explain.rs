@@ -13,12 +13,13 @@ use crate::cache::{Cache, Found};
 use crate::decide::step::{self, Local};
 use crate::http::head::RequestHead;
 use crate::http::path;
-use crate::policy::freshness::WhenStale;
+use crate::policy::control;
+use crate::policy::freshness::{SKEW_TOLD_SECS, WhenStale};
 use crate::policy::headers::withheld::withheld;
-use crate::policy::{self, Content, Forward, Reuse};
+use crate::policy::{self, Content, Entry, Forward, Reuse, transient};
+use crate::site::Rules;
 use crate::site::key::ingredients;
 use crate::site::rules::SetCookie;
-use crate::site::tags;
 use crate::site::tags::Tags;
 use crate::store::Object;
 
@@ -77,6 +78,9 @@ pub struct Variant {
     pub source: String,
     /// What may be done with it once it is stale.
     pub when_stale: String,
+    /// How the origin's clock differed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     /// `ETag`.
     pub etag: Option<String>,
     /// `Last-Modified`.
@@ -107,7 +111,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
     };
     let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
     let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
-        variant(object, object.entry.freshness(now), chosen == Some(index))
+        variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
     };
     Ok(Explained {
         site: site.site.name.clone(),
@@ -221,12 +225,18 @@ fn cookies_rule(rule: SetCookie) -> &'static str {
     }
 }
 
-fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Variant {
+fn variant(
+    cache: &Cache,
+    rules: &Rules,
+    object: &Object,
+    freshness: policy::Freshness,
+    chosen: bool,
+) -> Variant {
     let entry = &object.entry;
     let headers = &entry.head.headers;
     let field = |name: &str| headers.get(name).map(text);
-    let tags = match tags::of(headers) {
-        Tags::These(tags) => tags.into_iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
+    let tags = match cache.store.tags(headers) {
+        Tags::These(tags) => tags.into_iter().map(|tag| String::from_utf8_lossy(&tag).into_owned()).collect(),
         Tags::Any => vec!["(more than are compared: every tag purge takes it)".to_owned()],
     };
     let selecting = entry.selecting.values();
@@ -239,7 +249,8 @@ fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Varia
         initial_age_secs: entry.lifetime.initial_age_secs,
         lifetime_secs: freshness.lifetime_secs,
         source: freshness.source.as_str().into(),
-        when_stale: when_stale(entry.lifetime.stale),
+        when_stale: when_stale(entry, rules),
+        clock: clock(entry.lifetime.skew_secs),
         etag: field("etag"),
         last_modified: field("last-modified"),
         tags,
@@ -253,14 +264,39 @@ fn variant(object: &Object, freshness: policy::Freshness, chosen: bool) -> Varia
     }
 }
 
-fn when_stale(stale: WhenStale) -> String {
-    match stale {
+fn when_stale(entry: &Entry, rules: &Rules) -> String {
+    match entry.lifetime.stale {
         WhenStale::NeverUnvalidated => "validated at each use, also while fresh".into(),
-        WhenStale::MustRevalidate => "must be validated".into(),
+        WhenStale::MustRevalidate => format!("must be validated{}", forbidding(entry, rules)),
         WhenStale::May { while_revalidate_secs, if_error_secs } => {
             format!("stale-while-revalidate {while_revalidate_secs} s, stale-if-error {if_error_secs} s")
         }
     }
+}
+
+/// What forbids stale answers, where the response seems to allow them.
+fn forbidding(entry: &Entry, rules: &Rules) -> String {
+    let (control, _) = control::of_response(&entry.head.headers, &rules.targeted);
+    let window = match (control.stale_while_revalidate, control.stale_if_error) {
+        (Some(secs), _) => format!("stale-while-revalidate={secs}"),
+        (None, Some(secs)) => format!("stale-if-error={secs}"),
+        (None, None) => return String::new(),
+    };
+    if transient::is_transient(entry.head.status) {
+        ": an error is kept for seconds only (max_error_ttl)".to_owned()
+    } else if control.must_revalidate || control.proxy_revalidate {
+        format!(": must-revalidate or proxy-revalidate forbids its {window}")
+    } else {
+        format!(
+            ": s-maxage forbids it (RFC 9111 §5.2.2.10); s_maxage = \"yields-to-windows\" would allow its {window}"
+        )
+    }
+}
+
+fn clock(skew_secs: i64) -> Option<String> {
+    let told = skew_secs.unsigned_abs() >= SKEW_TOLD_SECS;
+    let which = if skew_secs > 0 { "behind, which makes the response look older" } else { "ahead" };
+    told.then(|| format!("the origin's clock is {} s {which}", skew_secs.unsigned_abs()))
 }
 
 fn text(value: &HeaderValue) -> String {

@@ -70,6 +70,7 @@ fn variant_lines(variant: &Variant) -> Vec<String> {
         format!("  lifetime {} s by {}: {state}", variant.lifetime_secs, variant.source),
         format!("  stale    {}", variant.when_stale),
     ];
+    lines.extend(variant.clock.iter().map(|clock| format!("  clock    {clock}")));
     for (name, value) in &variant.selecting {
         lines.push(format!("  vary     {name} = {}", value.as_deref().unwrap_or("(absent)")));
     }

@@ -14,6 +14,7 @@ use super::site::{self, SiteTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
 use crate::pace;
+use crate::site::tags::TagFields;
 
 /// A config and what it probably does not mean.
 pub(super) struct Parsed {
@@ -93,6 +94,7 @@ struct CacheTable {
     memory: Option<Spanned<Size>>,
     eviction: Option<EvictionName>,
     max_object: Option<Spanned<Size>>,
+    tag_fields: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -210,7 +212,11 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
         EvictionName::Lru => Eviction::Lru,
         EvictionName::Lfu => Eviction::Lfu,
     };
-    Ok(Cache { memory_bytes, eviction, max_object_bytes })
+    let tag_fields = match &table.tag_fields {
+        None => TagFields::default(),
+        Some(names) => TagFields::new(names.iter().map(super::rules::tag_field).collect::<Result<_, _>>()?),
+    };
+    Ok(Cache { memory_bytes, eviction, max_object_bytes, tag_fields })
 }
 
 /// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.

@@ -150,6 +150,10 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
             query: names(&site.bypass_query)?,
         },
         cookies: cookies(site)?,
+        targeted: match &site.targeted {
+            None => default.targeted.clone(),
+            Some(names) => names.iter().map(targeted).collect::<Result<_, _>>()?,
+        },
         allow_fields: site.allow_fields.iter().map(allowed_field).collect::<Result<_, _>>()?,
         overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,
         ..default
@@ -206,6 +210,21 @@ fn allowed_field(written: &Spanned<String>) -> Result<NamePattern, Fault> {
             .help("write the gateway that sends it into `trusted_proxies`"));
     }
     name_pattern(written, &text)
+}
+
+fn targeted(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+    let name = header_name(written)?;
+    let general = ["cache-control", "expires", "pragma"].contains(&name.as_str());
+    if general || rewrite::is_ours(&name) {
+        let message = format!("`{name}` is no targeted field");
+        let help = "such as \"cdn-cache-control\", \"surrogate-control\", \"x-accel-expires\"; Cache-Control counts without them";
+        return Err(Fault::new(written.span(), message).help(help));
+    }
+    Ok(name)
+}
+
+pub(super) fn tag_field(written: &Spanned<String>) -> Result<HeaderName, Fault> {
+    free_name(written)
 }
 
 fn cookies(site: &SiteTable) -> Result<Cookies, Fault> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Spanned;
@@ -16,8 +16,8 @@ use super::place::Fault;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
+use crate::site::Rules;
 use crate::site::reach::Reach;
-use crate::site::rewrite::ForwardTags;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +48,7 @@ pub(super) struct SiteTable {
     pub(super) bypass_query: Vec<Spanned<String>>,
     pub(super) keep_cookies: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) drop_cookies: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) targeted: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) allow_fields: Vec<Spanned<String>>,
     #[serde(default)]
@@ -111,6 +112,7 @@ fn site(
     claimed: &mut HashMap<HostPattern, Range<usize>>,
 ) -> Result<Site, Fault> {
     let rules = rules::rules(&table)?;
+    let ends_here = ends_here(&rules, if table.forward_tags { &[] } else { cache.tag_fields.names() });
     let max_object_bytes = match &table.max_object {
         Some(size) => object_bytes(size, cache.memory_bytes)?,
         None => cache.max_object_bytes,
@@ -126,7 +128,7 @@ fn site(
         rules,
         max_object_bytes,
         compress: table.compress.into_iter().map(Into::into).collect(),
-        forward_tags: if table.forward_tags { ForwardTags::Yes } else { ForwardTags::No },
+        ends_here,
         request_fields: rules::fields(table.request)?,
         response_fields: rules::fields(table.response)?,
         purge_from: doubts::trusted(&table.purge_from)?,
@@ -147,6 +149,12 @@ fn yes() -> bool {
 
 /// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
 const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
+
+/// RFC 9213 §3.1 has CDN-Cache-Control for every CDN on the way; a site's other targeted fields are for this cache.
+fn ends_here(rules: &Rules, tags: &[HeaderName]) -> Vec<HeaderName> {
+    let targeted = rules.targeted.iter().filter(|name| *name != "cdn-cache-control");
+    targeted.chain(tags).cloned().collect()
+}
 
 fn hosts(
     written: Spanned<Vec<Spanned<String>>>,

@@ -317,7 +317,7 @@ fn the_reference_names_every_key_and_its_default() {
         let Patience { connect, first_byte, between_bytes, idle } = site.patience;
         let times = (connect, first_byte, between_bytes, idle, site.upgrade_idle);
         let control = site.rules.client_control;
-        let rest = (site.forward_tags, site.rules.default_ttl_secs, site.rules.s_maxage);
+        let rest = (site.ends_here.clone(), site.rules.default_ttl_secs, site.rules.s_maxage);
         (negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, windows, times, control, rest)
     };
     assert_eq!(numbers(&found), numbers(&default));

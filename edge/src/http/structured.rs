@@ -71,6 +71,25 @@ impl Dictionary {
     }
 }
 
+/// The strings of a list (RFC 9651 §4.2.1), unescaped; members of other types are left out, parameters too.
+pub fn strings(value: &[u8]) -> Result<Vec<String>, Malformed> {
+    let mut scan = Scan { bytes: value, at: 0 };
+    let mut strings = Vec::new();
+    scan.skip(b" ");
+    while scan.peek().is_some() {
+        let item = scan.member()?;
+        scan.parameters()?;
+        if let Item::String(text) = item {
+            strings.push(text);
+        }
+        if strings.len() > MAX_MEMBERS {
+            return Err(Malformed { at: scan.at });
+        }
+        scan.comma()?;
+    }
+    Ok(strings)
+}
+
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -3,6 +3,8 @@
 //! Of a repeated directive the first occurrence counts (RFC 9111 §4.2.1). A directive that restricts counts however
 //! it is written; one that permits must be right: a lifetime that is not delta-seconds is 0 (stale).
 
+mod vendor;
+
 use http::{HeaderMap, HeaderName, header};
 
 use crate::http::list;
@@ -80,9 +82,8 @@ pub enum Voice {
 
 /// The directives that rule a response for a cache that heeds the fields `targeted`, most specific first.
 pub fn of_response(headers: &HeaderMap, targeted: &[HeaderName]) -> (ResponseControl, Voice) {
-    let voice = targeted.iter().find_map(|name| dictionary(headers, name));
-    match voice {
-        Some(dictionary) => (from_dictionary(&dictionary), Voice::Targeted),
+    match targeted.iter().find_map(|name| of_targeted(headers, name)) {
+        Some(control) => (control, Voice::Targeted),
         None => (from_lists(headers), Voice::General),
     }
 }
@@ -108,6 +109,13 @@ pub fn of_request(headers: &HeaderMap) -> RequestControl {
         control.no_cache = directives(headers, &header::PRAGMA).any(|directive| directive.name == "no-cache");
     }
     control
+}
+
+fn of_targeted(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseControl> {
+    if !headers.contains_key(name) {
+        return None;
+    }
+    vendor::of(headers, name).unwrap_or_else(|| dictionary(headers, name).as_ref().map(from_dictionary))
 }
 
 fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {

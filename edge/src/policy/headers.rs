@@ -11,7 +11,7 @@ pub mod withheld;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 use super::Lifetime;
 use crate::http::date;

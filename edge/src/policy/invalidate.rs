@@ -4,6 +4,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::site::tags;
 
 /// The URIs whose stored responses must be dropped after this exchange: none for safe methods and error responses,
 /// else the target and any `Location` and `Content-Location` of the same origin. Call it before the response itself
@@ -27,6 +28,13 @@ pub fn invalidates(request: &RequestHead, response: &ResponseHead) -> Vec<Uri> {
 }
 
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
+/// The groups of responses of this origin that the exchange invalidates (RFC 9875 §3): what the response to a safe request
+/// says of that is ignored, and so is what an error says.
+pub fn invalidated_groups(request: &RequestHead, response: &ResponseHead) -> Vec<String> {
+    let succeeded = response.status.is_success() || response.status.is_redirection();
+    if is_safe(&request.method) || !succeeded { Vec::new() } else { tags::invalidated(&response.headers) }
+}
 
 /// RFC 9110 §9.2.1, and the safe methods of the registry. An unknown method is unsafe.
 pub fn is_safe(method: &Method) -> bool {

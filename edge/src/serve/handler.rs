@@ -69,7 +69,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
     let site = &exchange.site.site;
-    rewrite::outgoing(&mut answer.head.headers, site.forward_tags, &site.response_fields);
+    rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
     let answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
     cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);

@@ -87,6 +87,9 @@ pub(super) fn invalidate(
     for other in uris.into_iter().map(about).filter(|other| other != key) {
         cache.store.purge(&Scope::of(other, rules), Mode::Hard, now);
     }
+    for tag in policy::invalidated_groups(request, head) {
+        cache.store.purge(&Scope::Tag { tag, site: Some(site.index) }, Mode::Hard, now);
+    }
     superseding
 }
 

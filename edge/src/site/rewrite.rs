@@ -4,7 +4,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::http::head::ResponseHead;
 use crate::site::pattern::PathPattern;
-use crate::site::tags;
 
 /// What a site does to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR or LF,
 /// as [`HeaderValue`] cannot.
@@ -14,16 +13,6 @@ pub struct FieldRules {
     pub remove: Vec<HeaderName>,
     /// These take the place of any that are there.
     pub set: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// Whether the tags of a response go out with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardTags {
-    /// They end here: clients have no use for them, and they tell how a site is made.
-    #[default]
-    No,
-    /// They do, for a cache behind this one.
-    Yes,
 }
 
 /// A path that is somewhere else now.
@@ -72,12 +61,10 @@ const OURS: &[&str] = &[
     "via",
 ];
 
-/// The last thing that happens to a response: what is for caches goes, and what the site wants is done.
-pub fn outgoing(headers: &mut HeaderMap, tags: ForwardTags, rules: &FieldRules) {
-    if tags == ForwardTags::No {
-        for name in &tags::FIELDS {
-            headers.remove(name);
-        }
+/// The last thing that happens to a response: the fields that are for this cache go, and what the site wants is done.
+pub fn outgoing(headers: &mut HeaderMap, for_us: &[HeaderName], rules: &FieldRules) {
+    for name in for_us {
+        headers.remove(name);
     }
     rules.apply(headers);
 }
@@ -121,10 +108,10 @@ mod tests {
         };
         let before = fields(&[("server", "x"), ("vary", "b"), ("vary", "c"), ("cache-tag", "t"), ("x", "1")]);
         let mut headers = before.clone();
-        outgoing(&mut headers, ForwardTags::No, &rules);
+        outgoing(&mut headers, &[HeaderName::from_static("cache-tag")], &rules);
         assert_eq!(headers, fields(&[("vary", "a"), ("x", "1")]));
         let mut headers = before.clone();
-        outgoing(&mut headers, ForwardTags::Yes, &FieldRules::default());
+        outgoing(&mut headers, &[], &FieldRules::default());
         assert_eq!(headers, before);
     }
 

@@ -244,7 +244,12 @@ mod tests {
     const BYTES: u64 = 98_304;
 
     fn store() -> Store {
-        Store::new(&Cache { memory_bytes: 1 << 20, eviction: Eviction::Lru, max_object_bytes: 1 << 20 })
+        Store::new(&Cache {
+            memory_bytes: 1 << 20,
+            eviction: Eviction::Lru,
+            max_object_bytes: 1 << 20,
+            tag_fields: Default::default(),
+        })
     }
 
     fn key(path: usize) -> Key {

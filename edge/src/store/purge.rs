@@ -23,6 +23,7 @@ use http::HeaderMap;
 use super::object::{Object, Variants};
 use crate::site::key::{Key, KeyRules};
 use crate::site::pattern::UrlPattern;
+use crate::site::tags::TagFields;
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing};
@@ -125,17 +126,17 @@ impl Scope {
 }
 
 impl Purges {
-    /// For a store of so many bytes.
-    pub(super) fn new(memory_bytes: u64) -> Arc<Self> {
+    /// For a store of so many bytes, of responses whose tags are in these fields.
+    pub(super) fn new(memory_bytes: u64, tag_fields: TagFields) -> Arc<Self> {
         let marks = (memory_bytes / MEMORY_PER_MARK_BYTES).max(LEAST_MARKS);
-        Self::bounded(usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS)))
+        Self::bounded(usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS)), tag_fields)
     }
 
-    fn bounded(marks: usize) -> Arc<Self> {
+    fn bounded(marks: usize, tag_fields: TagFields) -> Arc<Self> {
         let birth = Arc::new(0);
         let state = State {
             now: 0,
-            marks: Marks::new(marks),
+            marks: Marks::new(marks, tag_fields),
             births: [Arc::downgrade(&birth)].into(),
             birth,
             keys: HashMap::new(),

@@ -17,6 +17,7 @@ pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {
         memory_bytes: 1 << 20,
         eviction: Eviction::Lru,
         max_object_bytes: 1 << 20,
+        tag_fields: Default::default(),
     });
     Arc::new(Object { entry, body, site: 0, epoch: store.begin().epoch() })
 }

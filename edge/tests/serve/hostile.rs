@@ -9,9 +9,10 @@ use verge_edge::policy::headers::origin::{self, Ask, Hop};
 use verge_edge::policy::headers::{end_to_end, received};
 use verge_edge::policy::{Admit, Entry, Reuse, admit, reuse, select};
 use verge_edge::serve::h1::gate::framing::Framing;
+use verge_edge::site::Rules;
 use verge_edge::site::key::{Keep, KeyRules, Order, Query, key};
 use verge_edge::site::pattern::{NamePattern, PathPattern};
-use verge_edge::site::{Rules, tags};
+use verge_edge::site::tags::TagFields;
 
 use super::rig::{Origin, Rig, response};
 
@@ -305,7 +306,7 @@ fn judged(headers: HeaderMap) {
     headers.insert("etag", HeaderValue::from_static("\"none\""));
     headers.append("cache-control", HeaderValue::from_static("max-age=60"));
     let response = ResponseHead { status: StatusCode::OK, headers };
-    tags::of(&response.headers);
+    let _ = TagFields::default().of(&response.headers);
     let hop = Hop { name: "edge", client: [192, 0, 2, 1].into(), version: Version::HTTP_11 };
     let _ = origin::fields(&request, &Ask::AsSent, &hop);
     if let Admit::Keep(lifetime) = admit(&request, &response, now, &rules, now) {

@@ -28,6 +28,7 @@ mod replacing;
 mod reused;
 mod rig;
 mod rules;
+mod settings;
 mod sharing;
 mod slow;
 mod targeted;

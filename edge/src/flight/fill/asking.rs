@@ -251,6 +251,7 @@ impl Task {
 
     pub(super) fn response(&self, answered: Answered) -> Response {
         let mut head = head_of(&answered);
+        self.fetch.site.look_at_clock(&head, &answered);
         encoding::mark(&mut head, &self.fetch.site.site.compress);
         let length = answered.response.body().size_hint().exact();
         let worse_than_stored = self.is_worse_than_stored(head.status, answered.received);

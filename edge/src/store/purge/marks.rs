@@ -16,8 +16,7 @@ use http::HeaderMap;
 
 use crate::site::key::Key;
 use crate::site::pattern::UrlPattern;
-use crate::site::tags;
-use crate::site::tags::Tags;
+use crate::site::tags::{TagFields, Tags};
 
 /// What becomes of what is purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +66,7 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Marks {
     hasher: RandomState,
+    tag_fields: TagFields,
     limit: usize,
     /// By the hash of the name: two names that share one are purged together, which costs a fetch.
     named: HashMap<u64, Purged>,
@@ -124,9 +124,10 @@ pub(super) const MAX_RANGES: usize = 1_024;
 
 impl Marks {
     /// No marks; at most `limit` at once.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, tag_fields: TagFields) -> Self {
         Self {
             hasher: RandomState::new(),
+            tag_fields,
             limit,
             named: HashMap::new(),
             ranges: Vec::new(),
@@ -203,7 +204,7 @@ impl Marks {
         look(Name::All);
         look(Name::Site(*site));
         look(Name::Url(key));
-        let tags = headers.map_or(Tags::These(Vec::new()), tags::of);
+        let tags = headers.map_or(Tags::These(Vec::new()), |headers| self.tag_fields.of(headers));
         if let Tags::These(tags) = &tags {
             for tag in tags {
                 look(Name::Tag(None, tag));

@@ -7,6 +7,7 @@ use crate::config::{Cache, Eviction};
 use crate::http::testing::{at, fields, get, response};
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
+use crate::site::tags::TagFields;
 use crate::store::{Body, Budget, Put, Store};
 
 fn key(url: &str, tenant: &str) -> Key {
@@ -25,7 +26,12 @@ fn object(tags: &str, site: usize, ticket: &Ticket) -> Arc<Object> {
 }
 
 fn store() -> Store {
-    Store::new(&Cache { memory_bytes: 64 << 20, eviction: Eviction::Lru, max_object_bytes: 1 << 20 })
+    Store::new(&Cache {
+        memory_bytes: 64 << 20,
+        eviction: Eviction::Lru,
+        max_object_bytes: 1 << 20,
+        tag_fields: Default::default(),
+    })
 }
 
 fn covered(purges: &Arc<Purges>, ticket: &Ticket, key: &Key, site: usize, tags: &str) -> Option<Mode> {
@@ -38,7 +44,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
     // Which of: the same key, the same URL under another key, another URL, another site; all tagged.
     let check = |scope: Scope, expected: [bool; 4]| {
         for mode in [Mode::Hard, Mode::Soft] {
-            let purges = Purges::bounded(MAX_MARKS);
+            let purges = Purges::bounded(MAX_MARKS, TagFields::default());
             let before = Purges::begin(&purges);
             purges.advance(&scope, mode, UNIX_EPOCH);
             let after = Purges::begin(&purges);
@@ -68,7 +74,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
 fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
     let name = key("http://a/x", "1");
     for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
-        let purges = Purges::bounded(MAX_MARKS);
+        let purges = Purges::bounded(MAX_MARKS, TagFields::default());
         let tagged = fields(&[("cache-tag", "t")]);
         let subject = Subject { key: &name, site: 0, headers: Some(&tagged) };
         let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
@@ -85,7 +91,7 @@ fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
 
 #[test]
 fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
-    let purges = Purges::bounded(MAX_MARKS);
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
     let hard = |name: &str| purges.advance(&Scope::Key(key(name, "")), Mode::Hard, UNIX_EPOCH);
     let first = Purges::begin(&purges);
     hard("http://a/a");
@@ -103,7 +109,7 @@ fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
 
 #[test]
 fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
-    let purges = Purges::bounded(MAX_MARKS);
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
     let before = Purges::begin(&purges);
     for number in 0..=MAX_KEYS {
         let key = Key::from_bytes(number.to_string().as_bytes());
@@ -117,7 +123,7 @@ fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
 
 #[test]
 fn marks_go_with_the_last_response_from_before_them() {
-    let purges = Purges::bounded(MAX_MARKS);
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
     let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
     let marks = || purges.lock().marks.len();
     let first = Purges::begin(&purges);
@@ -137,7 +143,7 @@ fn marks_go_with_the_last_response_from_before_them() {
 
 #[test]
 fn marks_and_births_stay_within_their_bounds() {
-    let purges = Purges::bounded(100);
+    let purges = Purges::bounded(100, TagFields::default());
     let mut held = Vec::new();
     for number in 0..1_000 {
         held.push(Purges::begin(&purges));

@@ -185,7 +185,11 @@ impl Said {
 
     /// §4.2.4, §5.2.2.10.
     fn forbids_stale(&self) -> bool {
-        self.passes() || self.rules().must_revalidate || self.rules().s_maxage.is_some()
+        let rules = self.rules();
+        let window = rules.stale_while_revalidate.is_some() || rules.stale_if_error.is_some();
+        // In a field that is for this cache alone, a window beside s-maxage can only be meant to count.
+        let meant = matches!(self.targeted, Targeted::Says(_)) && window;
+        self.passes() || rules.must_revalidate || rules.s_maxage.is_some() && !meant
     }
 
     /// How long after its end it may be used at most.
