@@ -6,8 +6,10 @@ mod purging;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use http::Uri;
 
 pub(crate) use purging::NotPurged;
 
@@ -20,6 +22,7 @@ use crate::origin::Origins;
 use crate::policy::encoding;
 use crate::policy::headers::received;
 use crate::site::key::{Key, key};
+use crate::site::signed::Rejected;
 use crate::store::Store;
 
 /// One edge's sites, with what it has of them.
@@ -104,6 +107,15 @@ impl Cache {
     /// The sites in the config's order.
     pub(crate) fn sites(&self) -> Vec<Arc<FetchSite>> {
         self.in_service.load().fetch_sites.clone()
+    }
+
+    /// The URI that a client asks for, without its signature where its site wants one.
+    pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
+        let in_service = self.in_service.load();
+        match in_service.sites.find(uri.host().unwrap_or_default()) {
+            Some(place) => in_service.fetch_sites[place].site.signed.checked(uri, now),
+            None => Ok(uri),
+        }
     }
 
     /// The site and the key of a request; none if no site has its host.

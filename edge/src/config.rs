@@ -16,6 +16,7 @@ mod machine;
 mod partial;
 mod place;
 mod rules;
+mod signed;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use crate::site::Rules;
 use crate::site::key::KeyRules;
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
+use crate::site::signed::Signed;
 use crate::site::tags::TagFields;
 
 /// Everything one edge needs to run.
@@ -110,6 +112,8 @@ pub struct Site {
     pub compress: Vec<Coding>,
     /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
     pub ends_here: Vec<HeaderName>,
+    /// Which paths need a signature.
+    pub signed: Signed,
     /// What is done to a request before anything else looks at it.
     pub request_fields: FieldRules,
     /// What is done to a response after everything else.

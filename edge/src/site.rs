@@ -10,6 +10,7 @@ pub mod reach;
 pub mod rewrite;
 pub mod rules;
 pub mod sender;
+pub mod signed;
 pub mod tags;
 
 pub use rules::Rules;

@@ -4,7 +4,7 @@
 //! origin and nothing is changed.
 
 use http::header::LOCATION;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::Refused;

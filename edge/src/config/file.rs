@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
     let cache = cache(file.cache)?;
-    let (sites, redirects) = site::sites(file.site, &cache)?;
+    let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     let config = Config {
         name: name(file.name)?,

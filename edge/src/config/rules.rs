@@ -177,7 +177,7 @@ fn heuristic(site: &SiteTable) -> Result<Heuristic, Fault> {
     Ok(if percent == 0 || cap_secs == 0 { Heuristic::Off } else { Heuristic::Share { percent, cap_secs } })
 }
 
-fn pattern(written: &Spanned<String>) -> Result<PathPattern, Fault> {
+pub(super) fn pattern(written: &Spanned<String>) -> Result<PathPattern, Fault> {
     PathPattern::parse(written.get_ref()).ok_or_else(|| {
         let message =
             format!("a path begins with `/`, and has {MAX_WILDCARDS} `*` at most: \"/img/*\", \"*.css\"");

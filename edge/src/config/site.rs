@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
@@ -14,6 +15,7 @@ use super::doubts;
 use super::file::object_bytes;
 use super::place::Fault;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
+use super::signed;
 use super::unit::{Size, Span};
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
 use crate::site::Rules;
@@ -48,6 +50,10 @@ pub(super) struct SiteTable {
     pub(super) bypass_query: Vec<Spanned<String>>,
     pub(super) keep_cookies: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) drop_cookies: Option<Spanned<Vec<Spanned<String>>>>,
+    #[serde(default)]
+    signed_paths: Vec<Spanned<String>>,
+    #[serde(default)]
+    signing_keys: Vec<Spanned<String>>,
     pub(super) targeted: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) allow_fields: Vec<Spanned<String>>,
@@ -98,17 +104,19 @@ struct OriginTable {
 pub(super) type Targets = Vec<Vec<Range<usize>>>;
 
 /// The sites, and for each of them the places of its redirects' targets.
-pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache) -> Result<(Sites, Targets), Fault> {
+pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache, base: &Path) -> Result<(Sites, Targets), Fault> {
     let mut claimed = HashMap::new();
     let redirects = |table: &SiteTable| table.redirect.iter().map(RedirectTable::target).collect();
     let targets = tables.iter().map(redirects).collect();
-    let sites = tables.into_iter().map(|table| site(table, cache, &mut claimed)).collect::<Result<_, _>>()?;
+    let sites =
+        tables.into_iter().map(|table| site(table, cache, base, &mut claimed)).collect::<Result<_, _>>()?;
     Ok((Sites::new(sites), targets))
 }
 
 fn site(
     table: SiteTable,
     cache: &Cache,
+    base: &Path,
     claimed: &mut HashMap<HostPattern, Range<usize>>,
 ) -> Result<Site, Fault> {
     let rules = rules::rules(&table)?;
@@ -129,6 +137,7 @@ fn site(
         max_object_bytes,
         compress: table.compress.into_iter().map(Into::into).collect(),
         ends_here,
+        signed: signed::signed(&table.signed_paths, &table.signing_keys, base)?,
         request_fields: rules::fields(table.request)?,
         response_fields: rules::fields(table.response)?,
         purge_from: doubts::trusted(&table.purge_from)?,

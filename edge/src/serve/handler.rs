@@ -160,6 +160,10 @@ fn open<'a>(
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
+    let now = service.cache.clock.now();
+    let uri = service.cache.checked(uri, now).map_err(|why| {
+        Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
+    })?;
     let upgrade = upgrade::asked(version, &headers);
     let Some(Found { request, site, key }) =
         service.cache.find(RequestHead { method, uri: uri.clone(), headers })
@@ -171,7 +175,6 @@ fn open<'a>(
         );
     };
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
-    let now = service.cache.clock.now();
     Ok(Exchange { request, version, peer, site, key, upgrade, now, transport })
 }
 

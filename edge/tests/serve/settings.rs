@@ -194,3 +194,40 @@ async fn a_clock_that_is_behind_is_named() {
     let explained = explain_variants(&rig, "/a").await;
     assert!(explained.contains("the origin's clock is ") && explained.contains("s behind"), "{explained}");
 }
+
+#[tokio::test]
+async fn holders_of_signed_links_share_what_is_stored() {
+    let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url.key");
+    std::fs::write(&file, "a new secret of 25 octets\n").unwrap();
+    let rules = format!("signed_paths = [\"/video/*\"]\nsigning_keys = [\"{}\"]", file.display());
+    let rig = Rig::with(&[origin.address], "", &rules).await;
+    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 octets").unwrap();
+    let link = |target: &str| format!("{target}&signature={}", key.sign(target));
+    let first = rig.get(&link("/video/a?expires=9000000000")).await;
+    assert!(first.text().starts_with("GET /video/a HTTP/1.1\r\n"), "{first:?}");
+    rig.get(&link("/video/a?expires=9000000001")).await.assert_hit();
+    for target in
+        ["/video/a", "/video/a?expires=9000000000", "/%76ideo/a", &link("/video/a?expires=1000000000")]
+    {
+        assert_eq!(rig.get(target).await.status, 403, "{target}");
+    }
+    assert_eq!((rig.get("/b").await.status, origin.count()), (200, 2));
+}
+
+/// RFC 9110 §8.6.
+#[tokio::test]
+async fn a_204_has_no_length_whoever_asks() {
+    let head = "HTTP/1.1 204 No Content\r\nCache-Control: max-age=60\r\nContent-Length: 54\r\n\r\n";
+    let origin = Origin::answering(move |_| head.to_owned()).await;
+    let rig = Rig::start(&[origin.address]).await;
+    rig.get("/a").await;
+    for path in ["/a", "/b"] {
+        let asked = format!("HEAD {path} HTTP/1.1\r\nHost: site.test\r\n\r\n");
+        let mut client = rig.client().await;
+        client.write(asked.as_bytes()).await;
+        let got = client.head().await;
+        assert_eq!((got.status, got.field("content-length")), (204, String::new()), "{path}: {got:?}");
+    }
+}
