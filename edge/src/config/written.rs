@@ -26,13 +26,20 @@ impl Change {
     pub fn needs_restart(&self) -> bool {
         let is_below = |section: &&str| self.setting.starts_with(*section);
         ["listen", "name"].contains(&self.setting.as_str())
-            || AT_START.iter().any(|section| is_below(section))
+            || AT_START.iter().any(is_below)
     }
 }
 
 /// Sections whose settings are read at the start only.
-const AT_START: &[&str] =
-    &["cache.memory", "cache.eviction", "admin", "log", "limits.connections", "limits.upgrades"];
+const AT_START: &[&str] = &[
+    "cache.memory",
+    "cache.eviction",
+    "cache.tag_fields",
+    "admin",
+    "log",
+    "limits.connections",
+    "limits.upgrades",
+];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +85,10 @@ fn flatten(table: &Table, above: &str, settings: &mut BTreeMap<String, String>) 
     for (key, value) in table {
         let name = format!("{above}{key}");
         match value {
-            Value::Table(table) if !table.is_empty() => flatten(table, &format!("{name}."), settings),
+            // An empty section says nothing, but for [admin], which opens a listener.
+            Value::Table(table) if !table.is_empty() || name != "admin" => {
+                flatten(table, &format!("{name}."), settings)
+            }
             Value::Array(tables) if !tables.is_empty() && tables.iter().all(Value::is_table) => {
                 for (index, table) in tables.iter().filter_map(Value::as_table).enumerate() {
                     flatten(table, &format!("{name} {}: ", title(table, index)), settings);
