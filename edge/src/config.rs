@@ -20,6 +20,7 @@ mod signed;
 mod site;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod unit;
 mod written;
 
@@ -33,6 +34,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
+pub use tls::Tls;
 pub use written::{Change, Written};
 
 use crate::pace;
@@ -51,6 +53,8 @@ pub struct Config {
     pub name: String,
     /// Public listeners, HTTP/1.1. Port 0 takes a free port.
     pub listen: Vec<SocketAddr>,
+    /// Public listeners over TLS, and what these show; none if the file has no `listen_tls`.
+    pub tls: Option<Tls>,
     /// Peers that say who their clients are and over what these asked.
     pub trusted_proxies: Vec<IpNet>,
     /// The memory store.

@@ -35,4 +35,5 @@ pub mod run;
 pub mod serve;
 pub mod site;
 pub mod store;
+pub mod tls;
 pub mod watch;

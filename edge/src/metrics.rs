@@ -39,6 +39,8 @@ struct All {
     miss_seconds: Histogram,
     connections: Gauge,
     clients_dropped: Family<Dropped, Counter>,
+    handshakes_failed: Family<Dropped, Counter>,
+    certificate_until: Family<Certificate, Gauge>,
     store_bytes: Gauge,
     store_keys: Gauge,
     fill_bytes: Gauge,
@@ -123,6 +125,11 @@ struct Dropped {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Certificate {
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AskedLabel {
     what: &'static str,
 }
@@ -174,6 +181,8 @@ impl Default for Metrics {
             miss_seconds: Histogram::new(MISS_SECONDS),
             connections: Gauge::default(),
             clients_dropped: Family::default(),
+            handshakes_failed: Family::default(),
+            certificate_until: Family::default(),
             store_bytes: Gauge::default(),
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
@@ -234,6 +243,10 @@ impl All {
         registry.register("connections", "Client connections open", self.connections.clone());
         let dropped = "Clients whose transfer was broken off because they were too slow";
         registry.register("clients_dropped", dropped, self.clients_dropped.clone());
+        let failed = "TLS handshakes that came to nothing, by reason";
+        registry.register("handshakes_failed", failed, self.handshakes_failed.clone());
+        let until = "When the certificate in service expires, in seconds since 1970";
+        registry.register("tls_certificate_expiry_timestamp_seconds", until, self.certificate_until.clone());
         registry.register_with_unit(
             "store",
             "Memory that stored responses take",
@@ -336,6 +349,17 @@ impl Metrics {
     pub fn client_dropped(&self, why: &'static str) {
         self.0.clients_dropped.get_or_create(&Dropped { why }).inc();
         tracing::debug!(target: "verge_edge::slow", why, "a client was dropped");
+    }
+
+    /// A TLS handshake came to nothing.
+    pub fn handshake_failed(&self, why: &'static str) {
+        self.0.handshakes_failed.get_or_create(&Dropped { why }).inc();
+    }
+
+    /// Until when the certificate in `file` is good.
+    pub fn certificate_until(&self, file: &std::path::Path, unix_seconds: i64) {
+        let label = Certificate { file: file.display().to_string() };
+        self.0.certificate_until.get_or_create(&label).set(unix_seconds);
     }
 
     /// Prometheus' text format, with the store's size as it is now.

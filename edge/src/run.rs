@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Listeners, Service};
+use crate::serve::{Door, Listeners, Service, Terms};
+use crate::tls::{self, Certificates, Tickets};
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A certificate, its key or the secret of tickets cannot be used.
+    Tls(Box<dyn std::error::Error + Send + Sync>),
     /// The admin token's file cannot be read or made.
     Token {
         /// Where it should be.
@@ -50,6 +53,7 @@ impl fmt::Display for StartError {
             Self::Bind { setting, address, error } => {
                 write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: {error}")
             }
+            Self::Tls(error) => write!(f, "{error}"),
             Self::Token { path, error } => {
                 write!(
                     f,
@@ -68,6 +72,8 @@ impl std::error::Error for StartError {}
 pub struct Listening {
     /// In the config's order.
     pub public: Vec<SocketAddr>,
+    /// Those over TLS, in the config's order.
+    pub tls: Vec<SocketAddr>,
     /// The operator's listener, if configured.
     pub admin: Option<SocketAddr>,
 }
@@ -98,6 +104,10 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     for address in &config.listen {
         listeners.push(bind("listen", *address).await?);
     }
+    let encrypted = match config.tls {
+        None => None,
+        Some(tls) => Some(Encrypted::start(tls, &clock).await?),
+    };
     let admin_listener = match &config.admin {
         None => None,
         Some(admin) => {
@@ -131,9 +141,10 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         (address, admin::run(listener, admin))
     });
     for (listener, _) in listeners {
-        tokio::spawn(clients.clone().accept(listener));
+        tokio::spawn(clients.clone().accept(listener, Door::Plain));
     }
-    let listening = Listening { public, admin: admin.as_ref().map(|(address, _)| *address) };
+    let tls = encrypted.map_or_else(Vec::new, |encrypted| encrypted.serve(&clients));
+    let listening = Listening { public, tls, admin: admin.as_ref().map(|(address, _)| *address) };
     Ok(Running { listening, clients, admin: admin.map(|(_, running)| running), reloader })
 }
 
@@ -141,6 +152,61 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
 fn done(reloaded: Reloaded) -> admin::ReloadDone {
     let told = |changes: &[config::Change]| changes.iter().map(ToString::to_string).collect();
     admin::ReloadDone { changed: told(&reloaded.changed), needs_restart: told(&reloaded.needs_restart) }
+}
+
+/// What clients over TLS are served by.
+struct Encrypted {
+    listeners: Vec<(TcpListener, SocketAddr)>,
+    certificates: Arc<Certificates>,
+    tickets: Option<Arc<Tickets>>,
+    clock: Clock,
+}
+
+impl Encrypted {
+    async fn start(tls: config::Tls, clock: &Clock) -> Result<Self, StartError> {
+        let certificates =
+            Certificates::load(tls.certificates).map_err(|error| StartError::Tls(error.into()))?;
+        let tickets = tls.ticket_secret.map(|path| Tickets::load(&path, clock.clone())).transpose();
+        let tickets = tickets.map_err(|error| StartError::Tls(error.into()))?.map(Arc::new);
+        let mut listeners = Vec::new();
+        for address in tls.listen {
+            listeners.push(bind("listen_tls", address).await?);
+        }
+        Ok(Self { listeners, certificates, tickets, clock: clock.clone() })
+    }
+
+    /// Serves, and follows the files; where.
+    fn serve(self, clients: &Listeners) -> Vec<SocketAddr> {
+        let terms = tls::terms(&self.certificates, self.tickets.clone());
+        let door = Door::Tls(Terms::new(terms, Arc::clone(&self.certificates)));
+        let addresses = self.listeners.iter().map(|(_, address)| *address).collect();
+        for (listener, _) in self.listeners {
+            tokio::spawn(clients.clone().accept(listener, door.clone()));
+        }
+        let followed = tls::follow(self.certificates, self.tickets, self.clock, clients.metrics().clone());
+        let closed = clients.closed();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = followed => {}
+                () = closed.cancelled_owned() => {}
+            }
+        });
+        addresses
+    }
+}
+
+/// What is to be said of the certificates that `tls` names, as of now: a line each.
+///
+/// # Errors
+/// When a file cannot be used: a start would fail.
+pub fn inspect(tls: &config::Tls) -> Result<Vec<String>, StartError> {
+    let clock = Clock::system();
+    let certificates =
+        Certificates::load(tls.certificates.clone()).map_err(|error| StartError::Tls(error.into()))?;
+    if let Some(path) = &tls.ticket_secret {
+        Tickets::load(path, clock.clone()).map_err(|error| StartError::Tls(error.into()))?;
+    }
+    Ok(tls::standings(&certificates, &clock))
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

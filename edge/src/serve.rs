@@ -6,6 +6,8 @@
 //!                                                             └─ passed: past the cache
 //! ```
 //!
+//! `tls` makes a handshake first where a listener asks for one, and `h2` carries HTTP/2 over it.
+//!
 //! `h1` is the only place that knows how HTTP/1.1 is carried: another transport makes an [`Arrival`](arrival::Arrival)
 //! of its own and sends the [`Answer`](answer::Answer) its way.
 
@@ -15,14 +17,17 @@ pub mod body;
 mod cms;
 mod fetch;
 pub mod h1;
+mod h2;
 mod handler;
 mod listener;
 mod passed;
 mod stored;
 mod switch;
 mod target;
+mod tls;
 mod tunnel;
 
 pub use handler::HEALTH_PATH;
 pub(crate) use handler::Service;
 pub(crate) use listener::Listeners;
+pub(crate) use tls::{Door, Terms};

@@ -53,7 +53,7 @@ pub(crate) const EDGE: Unit = Unit {
     cores: &["pace", "http", "site", "policy", "decide"],
     shell: &[
         "admin", "cache", "clock", "command", "config", "draining", "flight", "lib", "log", "main",
-        "metrics", "origin", "reload", "run", "serve", "store", "watch",
+        "metrics", "origin", "reload", "run", "serve", "store", "tls", "watch",
     ],
     inner: &[
         "admin/rate",
@@ -64,7 +64,10 @@ pub(crate) const EDGE: Unit = Unit {
         "serve/h1/gate/interim",
         "serve/h1/gate/refusal",
         "serve/h1/gate/text",
+        "serve/h2/head",
         "store/purge/marks",
+        "tls/names",
+        "tls/validity",
     ],
     keyed: &["store/purge/marks"],
     upward: &[],

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use verge_edge::config::{self, Config};
+use verge_edge::run;
 
 use super::Failed;
 
@@ -23,6 +24,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
+        if let Some(tls) = &config.tls {
+            for standing in run::inspect(tls).map_err(Failed::because)? {
+                super::say(standing);
+            }
+        }
         for warning in &config.warnings {
             super::say(warning);
         }
@@ -41,7 +47,13 @@ impl Check {
 fn summary(config: &Config, path: &str) -> String {
     let mut text = String::new();
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    let _ = writeln!(text, "listen  {}", listen.join(", "));
+    if !listen.is_empty() {
+        let _ = writeln!(text, "listen  {}", listen.join(", "));
+    }
+    if let Some(tls) = &config.tls {
+        let listen: Vec<String> = tls.listen.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "tls     {}", listen.join(", "));
+    }
     if let Some(admin) = &config.admin {
         let _ = writeln!(text, "admin   {}, token in {}", admin.listen, admin.token_file.display());
     }

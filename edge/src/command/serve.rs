@@ -46,6 +46,7 @@ impl Serve {
 /// One line for each listener, for scripts that wait for it.
 fn announcement(listening: &run::Listening) -> String {
     let public = listening.public.iter().map(|address| (address, "public"));
+    let public = public.chain(listening.tls.iter().map(|address| (address, "tls")));
     let all = public.chain(listening.admin.iter().map(|address| (address, "admin")));
     all.map(|(address, who)| format!("listening {address} {who}")).collect::<Vec<_>>().join("\n")
 }

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::doubts;
 use super::place::Fault;
 use super::site::{self, SiteTable};
+use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
 use crate::pace;
@@ -25,10 +26,7 @@ pub(super) struct Parsed {
 /// `machine_bytes` is the memory of the machine that it is for, if that is known.
 pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Result<Parsed, Fault> {
     let file: File = toml::from_str(text).map_err(|error| Fault::of_reader(&error, text))?;
-    if file.listen.get_ref().is_empty() {
-        let fault = Fault::new(file.listen.span(), "at least one address to listen on is needed");
-        return Err(fault.help("write listen = [\"0.0.0.0:80\"]"));
-    }
+    let listen = listen(file.listen, file.listen_tls.is_some())?;
     let mut warnings = Vec::new();
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
@@ -41,7 +39,8 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     let config = Config {
         name: name(file.name)?,
-        listen: file.listen.into_inner(),
+        listen,
+        tls: tls::tls(file.listen_tls, file.tls, base)?,
         trusted_proxies,
         cache,
         sites,
@@ -53,6 +52,20 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         file: None,
     };
     Ok(Parsed { config, warnings })
+}
+
+/// An edge may listen over TLS alone.
+fn listen(written: Option<Spanned<Vec<SocketAddr>>>, has_tls: bool) -> Result<Vec<SocketAddr>, Fault> {
+    let example = "listen = [\"0.0.0.0:80\"]";
+    match written {
+        Some(listen) if listen.get_ref().is_empty() && !has_tls => {
+            Err(Fault::new(listen.span(), "at least one address to listen on is needed")
+                .help(format!("write {example}")))
+        }
+        Some(listen) => Ok(listen.into_inner()),
+        None if has_tls => Ok(Vec::new()),
+        None => Err(Fault::new(0..0, "`listen` is missing").help(format!("write it, such as: {example}"))),
+    }
 }
 
 /// Room enough for a real site on a small machine.
@@ -74,7 +87,9 @@ const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it 
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
-    listen: Spanned<Vec<SocketAddr>>,
+    listen: Option<Spanned<Vec<SocketAddr>>>,
+    listen_tls: Option<Spanned<Vec<SocketAddr>>>,
+    tls: Option<Spanned<TlsTable>>,
     #[serde(default)]
     trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]

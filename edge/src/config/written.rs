@@ -25,13 +25,14 @@ impl Change {
     #[must_use]
     pub fn needs_restart(&self) -> bool {
         let is_below = |section: &&str| self.setting.starts_with(*section);
-        ["listen", "name"].contains(&self.setting.as_str())
-            || AT_START.iter().any(is_below)
+        ["listen", "name"].contains(&self.setting.as_str()) || AT_START.iter().any(is_below)
     }
 }
 
 /// Sections whose settings are read at the start only.
 const AT_START: &[&str] = &[
+    "listen_tls",
+    "tls.",
     "cache.memory",
     "cache.eviction",
     "cache.tag_fields",

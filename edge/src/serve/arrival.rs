@@ -7,6 +7,7 @@ use http::Version;
 use super::answer::Answer;
 use crate::http::head::RequestHead;
 use crate::origin::{Early, RequestBody};
+use crate::site::sender::Scheme;
 
 /// One request, however it was carried here.
 pub(super) struct Arrival<'a> {
@@ -34,4 +35,6 @@ pub(super) trait Transport: Send + Sync {
 pub(super) struct Peer {
     pub(super) client: IpAddr,
     pub(super) local: SocketAddr,
+    /// What the connection is, whatever a proxy in front says of its own.
+    pub(super) scheme: Scheme,
 }

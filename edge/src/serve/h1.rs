@@ -8,7 +8,7 @@
 //! Nothing outside knows of turns, or that hyper is the server.
 
 pub mod gate;
-mod patient_stream;
+pub(super) mod patient_stream;
 #[expect(unsafe_code, reason = "an ioctl takes a raw pointer; the module states its invariant")]
 mod send_queue;
 
@@ -27,7 +27,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
@@ -54,18 +56,32 @@ struct Connection<'a> {
     handover: Handover,
 }
 
+/// A connection that can be ended in a way that no client takes for the end of an answer.
+pub(super) trait Carried: AsyncRead + AsyncWrite + Unpin {
+    /// The socket under it.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Carried for Patient {
+    fn socket(&self) -> &TcpStream {
+        Patient::socket(self)
+    }
+}
+
+impl Carried for TlsStream<Patient> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0.socket()
+    }
+}
+
 /// Carries a connection to its end.
 pub(super) async fn carry(
     service: &Arc<Service>,
     limits: &Limits,
-    stream: TcpStream,
+    stream: impl Carried,
     peer: Peer,
     ending: &Ending,
 ) {
-    // Heads and small bodies go out in one write; waiting for more only delays them.
-    let _ = stream.set_nodelay(true);
-    let watch = Watch::new(limits.pace, service.cache.clock.clone());
-    let stream = Patient::new(stream, watch, service.cache.metrics.clone());
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
     let gate = Gate::new(stream, limits.head_bytes).with_times(times);
     let connection = Connection {
@@ -105,7 +121,7 @@ pub(super) async fn carry(
         let Cache { clock, metrics, .. } = &*service.cache;
         tunnel::carry(client, early, tunnel, clock, metrics, &ending.aborted).await;
     } else if !ended && connection.unframed.is_last() {
-        reset(&serving.into_parts().io.into_inner().into_inner().into_inner());
+        reset(serving.into_parts().io.into_inner().into_inner().socket());
     }
 }
 

@@ -156,7 +156,8 @@ fn open<'a>(
         let sentence = "CONNECT is not for a cache";
         return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
-    let Sender { client, scheme } = sender(peer.client, &headers, &service.trusted_proxies.load());
+    let trusted = service.trusted_proxies.load();
+    let Sender { client, scheme } = sender(peer.client, peer.scheme, &headers, &trusted);
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
         .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;

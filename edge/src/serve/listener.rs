@@ -14,9 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::arrival::Peer;
-use super::h1;
+use super::h1::patient_stream::Patient;
 use super::handler::Service;
+use super::tls::Door;
+use super::{h1, h2};
 use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::tls::HTTP_2;
+use crate::watch::Watch;
 
 /// What all listeners and connections share.
 #[derive(Debug, Clone)]
@@ -61,11 +66,21 @@ impl Listeners {
     }
 
     /// Accepts until they are closed.
-    pub(crate) async fn accept(self, listener: TcpListener) {
-        while let Some((stream, peer, permit)) = self.next(&listener).await {
+    pub(crate) async fn accept(self, listener: TcpListener, door: Door) {
+        while let Some((stream, peer, permit)) = self.next(&listener, &door).await {
             self.count(self.connections.len() + 1);
-            self.connections.spawn(self.clone().carry(stream, peer, permit));
+            self.connections.spawn(self.clone().carry(stream, peer, door.clone(), permit));
         }
+    }
+
+    /// What connections are counted in.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.service.cache.metrics
+    }
+
+    /// Ends when no more connections are accepted.
+    pub(crate) fn closed(&self) -> CancellationToken {
+        self.closed.clone()
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
@@ -87,7 +102,11 @@ impl Listeners {
     }
 
     /// The next connection, once there is room for it: until then it waits in the kernel's queue.
-    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+    async fn next(
+        &self,
+        listener: &TcpListener,
+        door: &Door,
+    ) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
         let accepted = async {
             let permit = Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed");
             loop {
@@ -100,15 +119,29 @@ impl Listeners {
         tokio::select! {
             (stream, client, permit) = accepted => {
                 let local = stream.local_addr().unwrap_or(UNKNOWN);
-                Some((stream, Peer { client: client.ip(), local }, permit))
+                Some((stream, Peer { client: client.ip(), local, scheme: door.scheme() }, permit))
             }
             () = self.closed.cancelled() => None,
         }
     }
 
-    async fn carry(self, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
-        let limits = **self.limits.load();
-        h1::carry(&self.service, &limits, stream, peer, &self.ending).await;
+    async fn carry(self, stream: TcpStream, peer: Peer, door: Door, permit: OwnedSemaphorePermit) {
+        let limits = &**self.limits.load();
+        let (service, ending) = (&self.service, &self.ending);
+        // Heads and small bodies go out in one write; waiting for more only delays them.
+        let _ = stream.set_nodelay(true);
+        let watch = Watch::new(limits.pace, service.cache.clock.clone());
+        let stream = Patient::new(stream, watch, service.cache.metrics.clone());
+        match door {
+            Door::Plain => h1::carry(service, limits, stream, peer, ending).await,
+            Door::Tls(terms) => match terms.handshake(stream, limits.head_timeout, ending).await {
+                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                    h2::carry(service, limits, stream, peer, ending, &terms).await;
+                }
+                Ok(stream) => h1::carry(service, limits, stream, peer, ending).await,
+                Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
+            },
+        }
         drop(permit);
         self.count(self.connections.len().saturating_sub(1));
     }

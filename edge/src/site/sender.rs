@@ -25,17 +25,17 @@ pub struct Sender {
 pub enum Scheme {
     /// Plain HTTP.
     Http,
-    /// HTTP over TLS, which ends in front of this edge.
+    /// HTTP over TLS, which ends here or in front of this edge.
     Https,
 }
 
-/// Who sent the request with these fields, which came over plain HTTP from `peer`.
-pub fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Sender {
+/// Who sent the request with these fields, which came from `peer` over `scheme`.
+pub fn sender(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[IpNet]) -> Sender {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
-        return Sender { client: peer, scheme: Scheme::Http };
+        return Sender { client: peer, scheme };
     }
-    Sender { client: client(peer, headers, trusted), scheme: scheme(headers) }
+    Sender { client: client(peer, headers, trusted), scheme: told_scheme(headers).unwrap_or(scheme) }
 }
 
 impl Scheme {
@@ -74,11 +74,9 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 }
 
 /// What the nearest proxy wrote.
-fn scheme(headers: &HeaderMap) -> Scheme {
-    match list::elements(headers, &FORWARDED_PROTO).last() {
-        Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => Scheme::Https,
-        _ => Scheme::Http,
-    }
+fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let https = list::elements(headers, &FORWARDED_PROTO).last()?.eq_ignore_ascii_case(b"https");
+    Some(if https { Scheme::Https } else { Scheme::Http })
 }
 
 /// An address, in brackets and with a port as some proxies write it.
@@ -100,7 +98,7 @@ mod tests {
 
     fn check(peer: &str, sent: &[(&str, &str)], client: &str, scheme: Scheme) {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();
-        let found = sender(peer.parse().unwrap(), &fields(sent), &trusted);
+        let found = sender(peer.parse().unwrap(), Scheme::Http, &fields(sent), &trusted);
         assert_eq!(found, Sender { client: client.parse().unwrap(), scheme }, "{peer} {sent:?}");
     }
 

@@ -10,6 +10,7 @@ mod client;
 mod collapsing;
 mod edition;
 mod encoding;
+mod encrypted;
 mod endings;
 mod explaining;
 mod forwarding;

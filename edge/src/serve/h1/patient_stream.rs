@@ -21,7 +21,7 @@ use crate::watch::Watch;
 
 /// A connection whose client must take what is written.
 #[derive(Debug)]
-pub(super) struct Patient {
+pub(in crate::serve) struct Patient {
     io: TcpStream,
     watch: Watch,
     /// Bytes that the kernel held when the client was last looked at while it was waited for.
@@ -36,7 +36,7 @@ pub(super) struct Patient {
 const UNSENT_BYTES: u32 = 128 << 10;
 
 impl Patient {
-    pub(super) fn new(io: TcpStream, watch: Watch, metrics: Metrics) -> Self {
+    pub(in crate::serve) fn new(io: TcpStream, watch: Watch, metrics: Metrics) -> Self {
         // Where it is refused, a slow client costs the kernel more.
         #[cfg(any(target_os = "android", target_os = "linux"))]
         let _ = SockRef::from(&io).set_tcp_notsent_lowat(UNSENT_BYTES);
@@ -44,8 +44,8 @@ impl Patient {
     }
 
     /// The connection.
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.io
+    pub(in crate::serve) fn socket(&self) -> &TcpStream {
+        &self.io
     }
 
     fn judge<R>(

@@ -21,6 +21,12 @@ pub const MAX_FIELDS: usize = 100;
 /// The longest registered method has 17 (`UPDATEREDIRECTREF`).
 pub const MAX_METHOD_BYTES: usize = 32;
 
+/// Whether a request can be for this host: `host[:port]`, as a site has it.
+#[must_use]
+pub fn is_valid_authority(authority: &[u8]) -> bool {
+    authority::is_valid(authority)
+}
+
 /// What the head says about the bytes behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {

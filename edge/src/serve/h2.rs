@@ -1,0 +1,188 @@
+//! HTTP/2 as a transport (RFC 9113), over TLS.
+//!
+//! ```text
+//! TlsStream ─▶ guard (a peer that makes work and asks for nothing) ─▶ hyper ─▶ head ─▶ Arrival
+//! ```
+//!
+//! hyper frames, and resets what breaks the protocol; it bounds heads, streams, and streams that are opened and reset
+//! (CVE-2023-44487, CVE-2025-8671). What it has no bound for is here: a connection that carries nothing ends after
+//! `idle_timeout`, one whose client takes nothing after `stall_timeout`, and one that costs more than it brings at once.
+
+mod guard;
+mod head;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::sleep;
+use tokio_rustls::server::TlsStream;
+
+use super::answer::Answer;
+use super::arrival::{Arrival, Peer, Transport};
+use super::body::{Body, SendError};
+use super::h1::patient_stream::Patient;
+use super::handler::{Service, Unplaced, handle, turned_away};
+use super::listener::Ending;
+use super::tls::Terms;
+use crate::config::Limits;
+use crate::http::head::RequestHead;
+use crate::metrics::Outcome;
+use crate::origin::{Early, RequestBody};
+use crate::watch::Watch;
+use guard::{Counts, Guard, Seen};
+
+/// One client's connection.
+struct Connection {
+    service: Arc<Service>,
+    limits: Limits,
+    peer: Peer,
+    /// The name that the client asked a certificate for (SNI).
+    server_name: Option<String>,
+    terms: Terms,
+    counts: Arc<Counts>,
+}
+
+/// Carries a connection to its end.
+pub(super) async fn carry(
+    service: &Arc<Service>,
+    limits: &Limits,
+    stream: TlsStream<Patient>,
+    peer: Peer,
+    ending: &Ending,
+    terms: &Terms,
+) {
+    let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+    let counts = Arc::new(Counts::new(limits.head_bytes));
+    let (service, terms) = (Arc::clone(service), terms.clone());
+    let connection =
+        Connection { service, limits: *limits, peer, server_name, terms, counts: Arc::clone(&counts) };
+    let connection = Arc::new(connection);
+    let answer = service_fn(move |request| {
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(connection.answer(request).await) }
+    });
+    let mut serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES * 4)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Guard::new(stream, Arc::clone(&counts))), answer);
+    let mut asked_to_end = false;
+    let mut last = counts.seen();
+    loop {
+        tokio::select! {
+            _ = &mut serving => return,
+            () = ending.aborted.cancelled() => return,
+            () = ending.draining.cancelled(), if !asked_to_end => {
+                asked_to_end = true;
+                Pin::new(&mut serving).graceful_shutdown();
+            }
+            () = sleep(patience(&last, limits)) => {
+                let now = counts.seen();
+                if now.is_without_progress_since(&last) {
+                    if now.answers > 0 || asked_to_end {
+                        return;
+                    }
+                    asked_to_end = true;
+                    Pin::new(&mut serving).graceful_shutdown();
+                }
+                last = now;
+            }
+        }
+    }
+}
+
+/// How long a connection may go on as it is: one that owes answers is waited for by the origin's deadlines.
+fn patience(seen: &Seen, limits: &Limits) -> Duration {
+    if seen.answers > 0 { limits.pace.stall_timeout } else { limits.idle_timeout }
+}
+
+impl Connection {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
+        let _open = self.counts.open();
+        let version = request.version();
+        let (parts, body) = request.into_parts();
+        let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
+        let unplaced = Unplaced::of(&head);
+        let answer = match head::read(head, self.server_name.as_deref(), |host| self.terms.cover(host)) {
+            Ok(head) => {
+                let cache = &self.service.cache;
+                let watch = Watch::new(self.limits.pace, cache.clock.clone());
+                let body = RequestBody::upload(body, watch, &cache.metrics);
+                handle(&self.service, Arrival { head, version, peer: self.peer, body, transport: &Stream })
+                    .await
+            }
+            Err(unfit) => {
+                let answer = Answer::plain(unfit.status(), unfit.as_str(), Outcome::Refused, "unsound");
+                turned_away(&self.service.cache, self.peer, &unplaced, answer)
+            }
+        };
+        let mut response = answer.into_response();
+        // RFC 9113 §8.2.2: these are about a connection of HTTP/1.1.
+        response.headers_mut().remove(header::CONNECTION);
+        response.headers_mut().remove("keep-alive");
+        response.headers_mut().remove(header::TRANSFER_ENCODING);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+        let sending = self.counts.sending();
+        response.map(|body| Sent { body, _sending: sending })
+    }
+}
+
+/// What a stream does for its request: hyper sends no 1xx over HTTP/2, and checks bodies against their length itself.
+struct Stream;
+
+impl Transport for Stream {
+    fn interim(&self) -> Early {
+        Early::new(|_, _| ())
+    }
+
+    fn refusal(&self) -> Option<Answer> {
+        None
+    }
+}
+
+/// An answer's body on its way, counted while it is.
+struct Sent {
+    body: Body,
+    _sending: guard::Sending,
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = SendError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Browsers open up to a hundred at once.
+const MAX_STREAMS: u32 = 100;
+/// What a client may send of one body before an origin took it.
+const WINDOW_BYTES: u32 = 64 << 10;
+/// What waits of one answer for the client's window.
+const SEND_BUFFER_BYTES: usize = 64 << 10;

@@ -1,0 +1,161 @@
+//! A request's head as HTTP/2 has it (RFC 9113 §8.3), made what the rest of the edge knows.
+//!
+//! h2 has refused fields of a connection, unknown pseudo-fields and upper case names. What an origin that speaks
+//! HTTP/1.1 could read in two ways is refused here, as the gate does it for HTTP/1.1.
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::http::head::RequestHead;
+use crate::serve::h1::gate::head::{MAX_FIELDS, MAX_TARGET_BYTES, is_valid_authority};
+
+/// Why a head is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    NoHost,
+    BadHost,
+    HostDiffers,
+    ManyHosts,
+    ManyFields,
+    LongTarget,
+    /// The connection is for another name, and no certificate here is for this one (RFC 9110 §7.4).
+    NotCovered,
+}
+
+impl Unfit {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::NoHost | Self::BadHost | Self::HostDiffers | Self::ManyHosts => StatusCode::BAD_REQUEST,
+            Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LongTarget => StatusCode::URI_TOO_LONG,
+            Self::NotCovered => StatusCode::MISDIRECTED_REQUEST,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoHost => "neither :authority nor Host",
+            Self::BadHost => "the host is no name or address",
+            Self::HostDiffers => ":authority and Host differ",
+            Self::ManyHosts => "more than one Host",
+            Self::ManyFields => "too many fields",
+            Self::LongTarget => "the target is too long",
+            Self::NotCovered => "this connection's certificate is for another host",
+        }
+    }
+}
+
+/// The head, with its host checked: `server_name` is the one that the connection was made for, and `is_covered` tells
+/// whether a certificate is for another.
+pub(super) fn read(
+    head: RequestHead,
+    server_name: Option<&str>,
+    is_covered: impl Fn(&str) -> bool,
+) -> Result<RequestHead, Unfit> {
+    let RequestHead { method, uri, mut headers } = head;
+    if headers.len() > MAX_FIELDS {
+        return Err(Unfit::ManyFields);
+    }
+    if uri.path_and_query().is_some_and(|path| path.as_str().len() > MAX_TARGET_BYTES) {
+        return Err(Unfit::LongTarget);
+    }
+    if method != Method::CONNECT {
+        let host = host(uri.authority().map(http::uri::Authority::as_str), &headers)?;
+        let name = name(&host);
+        if server_name.is_some_and(|asked| !asked.eq_ignore_ascii_case(name) && !is_covered(name)) {
+            return Err(Unfit::NotCovered);
+        }
+    }
+    join_cookies(&mut headers);
+    Ok(RequestHead { method, uri, headers })
+}
+
+fn host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Unfit> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (written, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(Unfit::ManyHosts);
+    }
+    let written = written.map(|host| host.to_str().map_err(|_| Unfit::BadHost)).transpose()?;
+    let host = match (authority, written) {
+        // RFC 9113 §8.3.1: a request whose Host and :authority differ is malformed.
+        (Some(authority), Some(written)) if !authority.eq_ignore_ascii_case(written) => {
+            return Err(Unfit::HostDiffers);
+        }
+        (Some(authority), _) => authority,
+        (None, Some(written)) => written,
+        (None, None) => return Err(Unfit::NoHost),
+    };
+    if is_valid_authority(host.as_bytes()) { Ok(host.to_owned()) } else { Err(Unfit::BadHost) }
+}
+
+/// Without the port.
+fn name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// RFC 9113 §8.2.3: a client may split Cookie, and it is one field again for whoever does not speak HTTP/2.
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1 {
+        let joined = crumbs.join(&b"; "[..]);
+        let joined =
+            HeaderValue::from_bytes(&joined).expect("values that are allowed, joined by what is allowed");
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(request: http::request::Builder) -> RequestHead {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers }
+    }
+
+    #[track_caller]
+    fn check(target: &str, fields: &[(&str, &str)], expected: Result<(), Unfit>) {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let read = read(head(request), Some("a.example"), |host| host == "b.example");
+        assert_eq!(read.map(|_| ()), expected, "{target} {fields:?}");
+    }
+
+    #[test]
+    fn a_request_is_for_one_host_that_the_connection_is_for() {
+        check("https://a.example/", &[], Ok(()));
+        check("https://A.example:8443/", &[], Ok(()));
+        check("https://b.example/", &[], Ok(()));
+        check("https://a.example/", &[("host", "A.EXAMPLE")], Ok(()));
+        check("/", &[("host", "a.example")], Ok(()));
+        check("https://c.example/", &[], Err(Unfit::NotCovered));
+        check("https://a.example/", &[("host", "b.example")], Err(Unfit::HostDiffers));
+        check("https://a.example/", &[("host", "a.example"), ("host", "a.example")], Err(Unfit::ManyHosts));
+        check("https://u@a.example/", &[], Err(Unfit::BadHost));
+        check("/", &[], Err(Unfit::NoHost));
+        check("/", &[("host", "a b")], Err(Unfit::BadHost));
+    }
+
+    #[test]
+    fn a_head_has_the_bounds_that_it_has_in_http_1() {
+        let many = vec![("x", "y"); MAX_FIELDS];
+        check("https://a.example/", &many, Ok(()));
+        check("https://a.example/", &[&many[..], &[("x", "y")]].concat(), Err(Unfit::ManyFields));
+        check(&format!("https://a.example/{}", "p".repeat(MAX_TARGET_BYTES)), &[], Err(Unfit::LongTarget));
+    }
+
+    #[test]
+    fn a_cookie_that_came_in_pieces_is_one_field() {
+        let request =
+            Request::builder().uri("https://a.example/").header("cookie", "a=1").header("cookie", "b=2");
+        let head = read(head(request), None, |_| true).unwrap();
+        assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! The handshake, on listeners that ask for one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::h1::patient_stream::Patient;
+use super::listener::Ending;
+use crate::site::sender::Scheme;
+use crate::tls::Certificates;
+
+/// How clients come in at a listener.
+#[derive(Debug, Clone)]
+pub(crate) enum Door {
+    /// As they are.
+    Plain,
+    /// Over TLS.
+    Tls(Terms),
+}
+
+/// What a handshake agrees to.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    acceptor: TlsAcceptor,
+    certificates: Arc<Certificates>,
+}
+
+/// Why a client got no further than the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandshakeFault {
+    /// What it sent is no handshake, or it agrees to nothing that is offered.
+    Refused,
+    /// It took too long.
+    Slow,
+    /// The edge ended first.
+    Aborted,
+}
+
+impl HandshakeFault {
+    /// A label in metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Slow => "slow",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+impl fmt::Debug for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms").field("certificates", &self.certificates).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    /// What requests are made over here.
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Plain => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
+        }
+    }
+}
+
+impl Terms {
+    /// `config` shows one of `certificates`.
+    pub(crate) fn new(config: ServerConfig, certificates: Arc<Certificates>) -> Self {
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates }
+    }
+
+    /// Whether a certificate that is shown here is for `host`.
+    pub(super) fn cover(&self, host: &str) -> bool {
+        self.certificates.covers(host)
+    }
+
+    /// Agrees with the client within `deadline`.
+    pub(super) async fn handshake(
+        &self,
+        stream: Patient,
+        deadline: Duration,
+        ending: &Ending,
+    ) -> Result<TlsStream<Patient>, HandshakeFault> {
+        let deadline = deadline.min(MOST);
+        let agreed = tokio::select! {
+            agreed = timeout(deadline, self.acceptor.accept(stream)) => agreed,
+            () = ending.aborted.cancelled() => return Err(HandshakeFault::Aborted),
+        };
+        let mut stream = agreed.map_err(|_| HandshakeFault::Slow)?.map_err(|_| HandshakeFault::Refused)?;
+        stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
+        Ok(stream)
+    }
+}
+
+/// A handshake is two or three flights of some kilobytes.
+const MOST: Duration = Duration::from_secs(10);
+/// Encrypted records that wait for the socket: what one write of hyper becomes.
+const SEND_BUFFER_BYTES: usize = 64 << 10;

@@ -1,0 +1,53 @@
+//! TLS on the client's side: what a handshake agrees to, and which certificate it shows.
+//!
+//! ```text
+//! ClientHello ─▶ certificates (by SNI) ─▶ terms (versions, ALPN, tickets) ─▶ an encrypted stream
+//!                     ▲                              ▲
+//!      files, read again when they change     tickets (keys from a secret that edges share)
+//! ```
+//!
+//! Invariant: a file that changes and cannot be used changes nothing; the last good certificate or secret stays.
+
+pub mod certificates;
+mod follow;
+mod names;
+pub mod tickets;
+pub mod validity;
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+
+pub use certificates::{CertificateError, Certificates, Files};
+pub use follow::{follow, standings};
+pub use tickets::Tickets;
+
+/// RFC 9325 §3.1.1: these two and nothing older.
+const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+/// RFC 9113 §3.2 and RFC 7301: HTTP/2 as ALPN has it.
+pub const HTTP_2: &[u8] = b"h2";
+/// HTTP/1.1 as ALPN has it.
+pub const HTTP_1: &[u8] = b"http/1.1";
+
+/// What a handshake agrees to. Early data is refused: whoever records a request could send it again (RFC 8470 §3).
+#[must_use]
+pub fn terms(certificates: &Arc<Certificates>, tickets: Option<Arc<Tickets>>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(VERSIONS)
+        .expect("the provider has these versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
+    config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+    // Sessions live in tickets, so that any edge can resume them; a store of its own would only take memory.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    match tickets {
+        Some(tickets) => config.ticketer = tickets,
+        None => match aws_lc_rs::Ticketer::new() {
+            Ok(own) => config.ticketer = own as Arc<dyn ProducesTickets>,
+            Err(error) => tracing::warn!(target: "verge_edge::tls", %error, "TLS sessions cannot be resumed"),
+        },
+    }
+    config
+}

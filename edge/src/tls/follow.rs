@@ -1,0 +1,71 @@
+//! Looking after the files while the edge runs.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::certificates::{Certificates, Look, Looked};
+use super::tickets::Tickets;
+use super::validity::{Reminder, Standing};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// How often the files are looked at: two calls of `stat` for each certificate.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What there is to say of each certificate now: a line each, none of those that are good.
+#[must_use]
+pub fn standings(certificates: &Certificates, clock: &Clock) -> Vec<String> {
+    let now = unix_seconds(clock.now());
+    let judged = certificates.validities().into_iter().filter_map(|(file, validity)| {
+        let standing = validity?.judge(now);
+        (standing != Standing::Good).then(|| format!("{}: {standing}", file.display()))
+    });
+    judged.collect()
+}
+
+/// Takes over what changes, and tells when a certificate nears its end. Runs until it is dropped.
+pub async fn follow(
+    certificates: Arc<Certificates>,
+    tickets: Option<Arc<Tickets>>,
+    clock: Clock,
+    metrics: Metrics,
+) {
+    let mut reminders: Vec<Reminder> =
+        certificates.validities().iter().map(|_| Reminder::default()).collect();
+    loop {
+        let now = unix_seconds(clock.now());
+        for ((file, validity), reminder) in certificates.validities().into_iter().zip(&mut reminders) {
+            let Some(validity) = validity else { continue };
+            metrics.certificate_until(&file, validity.until_unix_seconds());
+            let standing = validity.judge(now);
+            if reminder.is_due(standing, now) {
+                tracing::warn!(target: "verge_edge::tls", certificate = %file.display(), "{standing}");
+            }
+        }
+        tokio::time::sleep(POLL).await;
+        let (own, secret) = (Arc::clone(&certificates), tickets.clone());
+        let look = move || (own.look(Look::Passing), secret.map(|secret| secret.look()));
+        // A look that panicked changed nothing; the next one is in two seconds.
+        let Ok((looked, secret)) = tokio::task::spawn_blocking(look).await else { continue };
+        tell(looked);
+        if let Some(Err(error)) = secret {
+            tracing::error!(target: "verge_edge::tls", %error, "the secret of session tickets stays as it was");
+        }
+    }
+}
+
+fn tell(looked: Looked) {
+    match looked {
+        Looked::Same => {}
+        Looked::Renewed => tracing::info!(target: "verge_edge::tls", "other certificates are in service"),
+        Looked::Refused(error) => {
+            tracing::error!(target: "verge_edge::tls", %error, "the certificates in service stay as they are");
+        }
+    }
+}
+
+/// Seconds since 1970, before it as well.
+fn unix_seconds(now: SystemTime) -> i64 {
+    let seconds = |it: Duration| i64::try_from(it.as_secs()).unwrap_or(i64::MAX);
+    now.duration_since(SystemTime::UNIX_EPOCH).map_or_else(|before| -seconds(before.duration()), seconds)
+}
