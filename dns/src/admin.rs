@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,6 +47,8 @@ pub(crate) struct Admin {
     /// Unset while the server drains.
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) token: Token,
+    /// Names by which it may be asked without the token.
+    pub(crate) hosts: Vec<String>,
     /// Asks for a reload.
     pub(crate) reload: Box<dyn Fn() + Send + Sync>,
 }
@@ -175,6 +179,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Admin, e
 }
 
 fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !is_ours(request.headers().get(HOST), &admin.hosts) && !is_authorized(admin, request) {
+        return text(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST);
+    }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), is_read) {
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
@@ -191,6 +198,21 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
         _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and POST /reload\n"),
     }
 }
+
+/// Whether a request's host can be meant. By a name of its own, any web page can point a browser at this listener and
+/// read the answer (DNS rebinding); an address and `localhost` are nobody's, and browsers always send a host.
+fn is_ours(host: Option<&HeaderValue>, hosts: &[String]) -> bool {
+    let Some(host) = host else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
+const FOREIGN_HOST: &str =
+    "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token\n";
 
 /// `may_name` is whether this client may learn the names of zones, which can be hidden (S2).
 fn readiness(admin: &Admin, may_name: bool) -> Response<Full<Bytes>> {
@@ -225,14 +247,14 @@ fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
 fn unauthorized() -> Response<Full<Bytes>> {
     let mut response =
         text(StatusCode::UNAUTHORIZED, "send the token of `admin.token_file`: Authorization: Bearer …\n");
-    let scheme = hyper::header::HeaderValue::from_static("Bearer");
+    let scheme = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(hyper::header::WWW_AUTHENTICATE, scheme);
     response
 }
 
 fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
-    response.headers_mut().insert(hyper::header::ALLOW, hyper::header::HeaderValue::from_static(methods));
+    response.headers_mut().insert(hyper::header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 
@@ -258,6 +280,7 @@ mod tests {
             metrics: Arc::default(),
             ready: Arc::new(AtomicBool::new(ready)),
             token: Token("secret".into()),
+            hosts: vec!["ns1.example".to_owned()],
             reload: Box::new(|| {}),
         }
     }
@@ -285,6 +308,34 @@ mod tests {
             }
             let response = respond(&admin(true), exposed, &request.body(()).unwrap());
             assert_eq!(response.status(), expected, "{method} {path} {token:?} exposed: {exposed}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_ours_is_refused_without_the_token() {
+        for (host, token, expected) in [
+            (Some("127.0.0.1:9300"), false, 200),
+            (Some("[::1]:9300"), false, 200),
+            (Some("192.0.2.1"), false, 200),
+            (Some("LOCALHOST:1"), false, 200),
+            (Some("NS1.example:9300"), false, 200),
+            (Some("evil.example"), false, 421),
+            (Some("127.0.0.1.evil.example:9300"), false, 421),
+            (Some("localhost.evil.example"), false, 421),
+            (Some("[::1"), false, 421),
+            (Some(""), false, 421),
+            (Some("evil.example"), true, 200),
+            (None, false, 200),
+        ] {
+            let mut request = Request::get("/metrics");
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            if token {
+                request = request.header(AUTHORIZATION, "Bearer secret");
+            }
+            let response = respond(&admin(true), false, &request.body(()).unwrap());
+            assert_eq!(response.status(), expected, "{host:?} token: {token}");
         }
     }
 
@@ -332,7 +383,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(256);
         let admin = admin(true);
         let served = timeout(2 * CONNECTION_TIMEOUT, converse(server, &admin, false));
-        let ask = client.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let ask = client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let (served, asked) = tokio::join!(served, ask);
         served.expect("it ends");
         asked.unwrap();
@@ -346,7 +397,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4096);
         let admin = admin(true);
         let talk = async {
-            client.write_all(&b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3)).await.unwrap();
+            client.write_all(&b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3)).await.unwrap();
             let mut read = String::new();
             client.read_to_string(&mut read).await.unwrap();
             read

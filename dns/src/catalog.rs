@@ -55,6 +55,10 @@ pub(crate) struct Catalog {
     /// Those of `files` that are gone, since when. Their last good version is served for a while: a checkout, or a copy
     /// that is put in place in two steps, must not publish what it hid.
     gone: BTreeMap<Source, SystemTime>,
+    /// Zones without a good version at the first load. Another server, or this one before, may have served them, so their
+    /// names get SERVFAIL. A file that comes later makes no zone before it is good once.
+    unknown: HashSet<Name>,
+    is_first: bool,
     /// Nobody waits for files that are gone any longer.
     grace_is_over: bool,
     good: HashMap<Name, Good>,
@@ -112,6 +116,8 @@ impl Catalog {
             terms_changed: true,
             files: BTreeMap::new(),
             gone: BTreeMap::new(),
+            unknown: HashSet::new(),
+            is_first: true,
             grace_is_over: false,
             good: HashMap::new(),
             memory: Memory::default(),
@@ -164,6 +170,11 @@ impl Catalog {
             zones.push(report);
         }
         let before = std::mem::replace(&mut self.good, good);
+        if std::mem::take(&mut self.is_first) {
+            let broken = zones.iter().filter(|zone| zone.state == State::Broken);
+            self.unknown = broken.map(|zone| zone.apex.clone()).collect();
+        }
+        self.unknown.retain(|apex| !self.good.contains_key(apex));
         let world = self.world(&zones);
         self.files.values_mut().for_each(|file| file.full = None);
         let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
@@ -366,6 +377,8 @@ impl Catalog {
                     }
                     published.extend(good.divided.published.iter().cloned());
                 }
+                // What was asked for a moment ago goes on being answered as it was, by a parent perhaps.
+                None if !self.unknown.contains(&zone.apex) => {}
                 None => {
                     internal.insert(zone.apex.clone(), Served::Broken);
                     // Outside, a zone that is declared internal is as if it was not there (D12, D14); so is one of which all

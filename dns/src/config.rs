@@ -171,6 +171,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Holds the token that changes something; made with mode 0600 if absent.
     pub token_file: PathBuf,
+    /// Names by which it may be asked without the token, beside IP addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// How events are logged.

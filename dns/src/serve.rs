@@ -118,6 +118,7 @@ pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
 /// Binds, loads, and answers.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let sockets = Listeners::bind(&config).map_err(StartError::Bind)?;
+    let hosts = config.admin.as_ref().map(|admin| admin.hosts.clone()).unwrap_or_default();
     let token = config.admin.as_ref().map(|admin| admin::token(&admin.token_file)).transpose();
     let token = token.map_err(StartError::Token)?;
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
@@ -157,6 +158,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             metrics,
             ready: Arc::clone(&ready),
             token,
+            hosts,
             reload: Box::new(move || {
                 // The loader is gone only when the server ends.
                 let _ = signals.send(Signal::Reload);

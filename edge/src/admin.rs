@@ -14,6 +14,7 @@
 //! and, in `Retry-After`, when to come again.
 
 mod explain;
+mod host;
 mod purge;
 pub mod push;
 mod rate;
@@ -62,6 +63,8 @@ pub(crate) struct Running {
 pub(crate) struct Admin {
     cache: Arc<Cache>,
     token: Token,
+    /// Names by which it may be asked without the token.
+    hosts: Vec<String>,
     purges: Mutex<Bucket>,
     /// A push that brings no byte for so long is given up.
     stall_timeout: Duration,
@@ -168,19 +171,25 @@ impl Refused {
 impl Admin {
     pub(crate) fn new(
         cache: Arc<Cache>,
-        token: Token,
+        (token, hosts): (Token, Vec<String>),
         purges_per_minute: NonZeroU32,
         stall_timeout: Duration,
         draining: Draining,
         reload: Reload,
     ) -> Self {
         let purges = Mutex::new(Bucket::new(purges_per_minute));
-        Self { cache, token, purges, stall_timeout, draining, reload }
+        Self { cache, token, hosts, purges, stall_timeout, draining, reload }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let authorized = self.token.is_in(request.headers());
-        match (request.method(), request.uri().path()) {
+        let is_open = matches!(request.uri().path(), "/metrics" | "/healthz" | "/readyz");
+        if is_open && !authorized && !host::is_ours(request.headers().get(header::HOST), &self.hosts) {
+            return plain(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST);
+        }
+        // hyper sends no body in answer to HEAD.
+        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+        match (method, request.uri().path()) {
             (&Method::GET, "/metrics") => {
                 let text = self.cache.metrics.render(&self.cache.store.size());
                 typed(StatusCode::OK, "text/plain; version=1.0.0; charset=utf-8", text)
@@ -235,6 +244,8 @@ impl Admin {
     }
 }
 
+const FOREIGN_HOST: &str =
+    "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
 const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {

@@ -165,6 +165,8 @@ pub struct Admin {
     pub token_file: PathBuf,
     /// As many purges at once, and then as many a minute.
     pub purges_per_minute: NonZeroU32,
+    /// Names by which it may be asked without the token, beside IP addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// What a client may cost.

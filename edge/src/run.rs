@@ -112,7 +112,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         None => None,
         Some(admin) => {
             let bound = bind("admin.listen", admin.listen).await?;
-            Some((bound, admin_token(admin)?, admin.purges_per_minute))
+            Some((bound, admin_token(admin)?, admin.clone()))
         }
     };
     let public: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
@@ -128,12 +128,12 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let clients = Listeners::new(service, limits);
     let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());
     let reloader = Arc::new(reloader);
-    let admin = admin_listener.map(|((listener, address), token, purges_per_minute)| {
+    let admin = admin_listener.map(|((listener, address), token, config)| {
         let reloader = Arc::clone(&reloader);
         let admin = admin::Admin::new(
             Arc::clone(&cache),
-            token,
-            purges_per_minute,
+            (token, config.hosts),
+            config.purges_per_minute,
             limits.pace.stall_timeout,
             draining,
             Box::new(move || reloader.reload().map(done).map_err(|error| error.to_string())),

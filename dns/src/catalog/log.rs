@@ -45,7 +45,7 @@ fn problems(zone: &ZoneReport) {
                 tracing::error!(zone = %zone.apex, serial = zone.serial, "the last good version stays in service");
             }
             State::Broken => {
-                tracing::error!(zone = %zone.apex, "no version of this zone was good yet; its names get SERVFAIL");
+                tracing::error!(zone = %zone.apex, "no version of this zone was good yet, so it is not served");
             }
             State::Current => {
                 tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");

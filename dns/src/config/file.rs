@@ -45,7 +45,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) cookies: Cookies,
     pub(super) nsid: Option<Spanned<String>>,
-    pub(super) rate_limit: Option<RateLimit>,
+    #[serde(default)]
+    pub(super) rate_limit: RateLimit,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,6 +71,8 @@ pub(super) struct Public {
 pub(super) struct Admin {
     pub(super) listen: Spanned<SocketAddr>,
     pub(super) token_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -128,10 +131,11 @@ pub(super) struct Cookies {
     pub(super) secret_file: Option<Spanned<PathBuf>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct RateLimit {
-    pub(super) answers_per_second: Spanned<u32>,
+    pub(super) enabled: Option<bool>,
+    pub(super) answers_per_second: Option<Spanned<u32>>,
     pub(super) burst: Option<Spanned<u32>>,
     pub(super) slip: Option<u32>,
 }

@@ -53,6 +53,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const MAX_NSID_OCTETS: usize = 64;
 /// A rate above this limits nothing.
 const MOST_ANSWERS_PER_SECOND: u32 = 1_000_000;
+/// NSD's rate, where it is built with one: more than resolvers of a network ask of one name, and no flood.
+const ANSWERS_PER_SECOND: u32 = 200;
 /// Every second refused answer says "come back by TCP", as in BIND and NSD.
 const SLIP: u32 = 2;
 
@@ -103,6 +105,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         admin: written.admin.map(|admin| Admin {
             listen: admin.listen.into_inner(),
             token_file: base.join(admin.token_file.unwrap_or_else(|| "verge-dns.token".into())),
+            hosts: admin.hosts,
         }),
         log: log(&written.log, at)?,
         udp: udp(written.udp, at)?,
@@ -115,7 +118,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
-        rate_limit: written.rate_limit.map(|limit| rates(limit, at)).transpose()?,
+        rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),
         named,
         warnings,
@@ -164,6 +167,14 @@ fn check_clients(internal: &file::Internal, at: At<'_>) -> Result<(), ConfigErro
     {
         let message = "together, these clients would make everybody internal";
         return Err(invalid(at(last.span()), message, "write the exact prefixes of your own networks"));
+    }
+    let nets: Vec<IpNet> = internal.clients.iter().map(|client| client.get_ref().0).collect();
+    if let Some(everybody) = IpNet::aggregate(&nets).into_iter().find(|net| net.prefix_len() == 0)
+        && let Some(client) = internal.clients.iter().find(|client| everybody.contains(&client.get_ref().0))
+    {
+        let message =
+            format!("together with the others, this makes {everybody} internal, which is everybody");
+        return Err(invalid(at(client.span()), message, "write the exact prefixes of your own networks"));
     }
     // V5: a source address alone, on a listener that outsiders reach, proves nothing.
     match (listeners::of_inside(internal).next(), internal.clients.first()) {
@@ -277,12 +288,13 @@ fn cookies(written: file::Cookies, base: &Path, at: At<'_>) -> Result<Cookies, C
     }
 }
 
-fn rates(written: file::RateLimit, at: At<'_>) -> Result<Rates, ConfigError> {
+fn rates(written: file::RateLimit, at: At<'_>) -> Result<Option<Rates>, ConfigError> {
     let rate = |n: &u32| (1..=MOST_ANSWERS_PER_SECOND).contains(n);
-    let per_second = within(Some(written.answers_per_second), rate, "1 to 1000000", at)?;
-    let per_second = per_second.expect("a value went in");
-    let burst = within(written.burst, rate, "1 to 1000000", at)?;
-    Ok(Rates { per_second, burst: burst.unwrap_or(per_second), slip: written.slip.unwrap_or(SLIP) })
+    let per_second = within(written.answers_per_second, rate, "1 to 1000000", at)?;
+    let per_second = per_second.unwrap_or(ANSWERS_PER_SECOND);
+    let burst = within(written.burst, rate, "1 to 1000000", at)?.unwrap_or(per_second);
+    let rates = Rates { per_second, burst, slip: written.slip.unwrap_or(SLIP) };
+    Ok(written.enabled.unwrap_or(true).then_some(rates))
 }
 
 fn timeout(written: Option<Spanned<Span>>, default: Duration, at: At<'_>) -> Result<Duration, ConfigError> {

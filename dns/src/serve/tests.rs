@@ -352,7 +352,7 @@ async fn questions_of_both_sides_are_counted_apart() {
     ask_udp(outside[0], "db.example.com");
     ask_tcp(inside[0], "db.example.com");
     let mut stream = connect(admin.unwrap());
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     for line in [

@@ -125,6 +125,8 @@ pub(super) struct AdminTable {
     listen: Option<Spanned<SocketAddr>>,
     token_file: Option<String>,
     purges_per_minute: Option<NonZeroU32>,
+    #[serde(default)]
+    hosts: Vec<String>,
 }
 
 impl AdminTable {
@@ -134,6 +136,7 @@ impl AdminTable {
             listen: self.listen.map_or(DEFAULT_ADMIN, Spanned::into_inner),
             token_file: base.join(self.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
             purges_per_minute: self.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
+            hosts: self.hosts,
         }
     }
 

@@ -194,7 +194,7 @@ async fn purges_beyond_what_a_minute_may_have_wait() {
     let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;
     let clock = Clock::standing(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
     let text = format!(
-        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\npurges_per_minute = 2\n",
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\npurges_per_minute = 2\nhosts = [\"site.test\"]\n",
         origin.address
     );
     let rig = Rig::of(clock, &text).await;

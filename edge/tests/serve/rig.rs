@@ -46,7 +46,7 @@ impl Rig {
     pub async fn named(clock: Clock, hosts: &str, origins: &[String], top: &str, site: &str) -> Self {
         let origins: Vec<String> = origins.iter().map(|origin| format!("\"http://{origin}\"")).collect();
         let text = format!(
-            "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [{hosts}]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            "listen = [\"127.0.0.1:0\"]\n{top}\n[[site]]\nhosts = [{hosts}]\norigins = [{}]\n{site}\n[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
             origins.join(", ")
         );
         Self::of(clock, &text).await

@@ -128,3 +128,31 @@ fn a_file_without_a_line_end_at_its_end_is_being_written() {
         }
     }
 }
+
+#[test]
+fn a_new_file_makes_no_zone_before_it_is_good_once() {
+    let mut folder =
+        Folder::new(&[("example.zone", "*.sub A 203.0.113.1\n"), ("first.test.zone", "x A no\n")]);
+    folder.load();
+    for text in ["", "x A nonsense\n"] {
+        folder.write_raw("sub.example.zone", text);
+        folder.write_raw("other.test.zone", text);
+        let report = folder.load();
+        assert!(
+            report
+                .zones
+                .iter()
+                .any(|zone| zone.apex.to_string() == "sub.example." && zone.state == State::Broken)
+        );
+        assert_eq!(folder.outside("x.sub.example"), Kind::Positive, "the parent serves on");
+        assert_eq!(folder.inside("x.sub.example"), Kind::Positive, "the parent serves on");
+        assert_eq!(folder.outside("x.other.test"), Kind::NoZone);
+        assert_eq!(folder.outside("x.first.test"), Kind::BrokenZone, "it was there at the first load");
+    }
+    folder.write("sub.example.zone", "y A 203.0.113.2\n");
+    folder.load();
+    assert_eq!(
+        (folder.outside("x.sub.example"), folder.outside("y.sub.example")),
+        (Kind::NxDomain, Kind::Positive)
+    );
+}
