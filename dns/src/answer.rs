@@ -1,4 +1,4 @@
-//! What we say: RFC 1034 §4.3.2 as one pipeline over one enum of outcomes.
+//! The answer to a query: RFC 1034 §4.3.2 as one pipeline over one enum of outcomes.
 //!
 //! ```text
 //! question ─▶ zone ─▶ name ─┬─ records ──▶ answer, the zone's NS, additional
@@ -15,7 +15,7 @@
 //! resolver found us by it, and it makes every answer larger), additional data comes from the zone of the record that
 //! asks for it, and ANY gets one RRset (RFC 8482 §4.1).
 //!
-//! Invariant: nothing here hides anything. A tree holds what its view may show.
+//! Invariant: no code here hides a record. A tree holds only what its view may show.
 
 pub(crate) mod additional;
 pub(crate) mod denial;

@@ -1,10 +1,10 @@
-//! From zone files to a world: read, check, divide, compile; for each zone the last good version stays.
+//! From zone files to a world: read, check, divide, compile. A zone keeps its last good version until a better one is there.
 //!
 //! ```text
 //! folder ─▶ Read ─▶ Candidate ─▶ settle (divide, check views) ─▶ Good ─▶ World
 //! ```
 //!
-//! Invariant: a zone with an error never gets into a world; a world is made as a whole or not at all.
+//! Invariant: a version of a zone with an error never gets into a world, and a world is built completely or not at all.
 
 pub(crate) mod changes;
 mod folder;

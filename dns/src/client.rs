@@ -1,8 +1,8 @@
-//! Who sent a query, as the socket saw it: the only things about a client that decide what it may see.
+//! The client of a query, as the socket saw it. Nothing else about a client decides which view it gets.
 
 use std::net::IpAddr;
 
-/// Who asks, as the socket saw it.
+/// The sender of a query, as the socket saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Source address as received; an IPv4-mapped one is normalised here (V7).

@@ -6,8 +6,8 @@
 //!
 //! Every key with its default stands in `dns/reference.toml`.
 //!
-//! Invariant: nothing makes a client internal but an exact prefix that the operator wrote; there is no "all private
-//! networks" default and no prefix that holds everybody.
+//! Invariant: a client is internal only by an exact prefix that the operator wrote. There is no default for "all private
+//! networks", and a prefix that holds every address is refused.
 
 mod file;
 mod level;
@@ -43,7 +43,7 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The folder whose `*.zone` files are served.
     pub zones: PathBuf,
-    /// Who asks here is outside. UDP and TCP.
+    /// Every client here is outside. UDP and TCP.
     pub listen: Vec<SocketAddr>,
     /// Encrypted listeners of the outside.
     pub encrypted: Encrypted,
@@ -69,7 +69,7 @@ pub struct Config {
     pub reload: Reload,
     /// Where the secret of DNS cookies (RFC 7873) comes from.
     pub cookies: Cookies,
-    /// What is said to who asks for the server's identifier (RFC 5001); none keeps it to ourselves (S1).
+    /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<String>,
     /// How many UDP answers one client network may take; none leaves them unlimited.
     pub rate_limit: Option<Rates>,
@@ -118,7 +118,7 @@ impl Config {
 /// The inside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Internal {
-    /// Who asks here is inside if its address is in `clients`. UDP and TCP.
+    /// A client here is inside if its address is in `clients`. UDP and TCP.
     pub listen: Vec<SocketAddr>,
     /// Encrypted listeners of the inside.
     pub encrypted: Encrypted,

@@ -38,8 +38,8 @@
 //! - HTTP's `Cache-Control` is hickory's, so that a shared cache in front is not told to forget what insiders see (V4);
 //! - there is no cap on TCP connections.
 //!
-//! Invariant: what hickory encodes was decoded from bytes that the egress guard has passed; if they cannot be decoded,
-//! SERVFAIL is sent.
+//! Invariant: hickory encodes only what was decoded from bytes that the egress guard has passed. If these cannot be
+//! decoded, the client gets SERVFAIL.
 
 use std::fmt;
 use std::net::SocketAddr;

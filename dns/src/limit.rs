@@ -1,13 +1,13 @@
-//! What a client may take: response rate limiting as plain state, time as an argument.
+//! Response rate limiting, as plain state with time and chance as arguments.
 //!
-//! Answers of one category to one client network share a token bucket; a forged source can thus not make this server
-//! flood its victim. Every so many refused answers one goes out empty with TC set ("slip"), so that an honest client
-//! behind the same network comes back by TCP.
+//! Answers of one category to one client network share a token bucket, so an attacker that forges a victim's address
+//! cannot make this server flood the victim. Every n-th refused answer is sent empty with TC set ("slip"), so that an
+//! honest client in the same network retries over TCP.
 //!
 //! Names that do not exist share one bucket per zone, and names that a wildcard or a DNAME makes up share that of its
 //! owner, since a flood of random names would give each its own.
 //!
-//! Invariant: fixed size, whatever is asked: buckets that collide share their tokens for a while.
+//! Invariant: its memory does not grow. Clients whose buckets collide share tokens for a while.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;

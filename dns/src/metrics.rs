@@ -1,4 +1,4 @@
-//! Counters: each loop owns its own and is their only writer; a scrape adds them up.
+//! Metrics. Each loop writes only counters of its own; a scrape adds them up.
 //!
 //! Labels name views, transports, response codes and, for what a reload did, zones. The listener that shows them is
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).

@@ -1,4 +1,4 @@
-//! How it travels: the sockets and the loops on them, the world they answer from, and its reload.
+//! The server: sockets, the loops on them, the world that they answer from, and its reload.
 //!
 //! ```text
 //! config ─▶ bind ─▶ first load ─▶ UDP threads; TCP, TLS, HTTPS and QUIC tasks; admin ─▶ Running ─▶ drain
@@ -6,8 +6,8 @@
 //!                        └▶ reload ─▶ world (one pointer, swapped as a whole)
 //! ```
 //!
-//! Invariant: nobody is let in before every address is taken and the first world is loaded. Until then TCP is refused,
-//! and what comes by UDP is thrown away: who asked has asked another server by then.
+//! Invariant: no query is answered before every address is bound and the first world is loaded. Until then the kernel
+//! refuses TCP connections, and the server discards UDP packets, whose senders have asked another server by then.
 
 mod accept;
 mod bind;

@@ -1,10 +1,10 @@
-//! Which view a client is in, chosen first, once, and only by what an outsider cannot choose.
+//! Which view a client gets. It is chosen first, once, and only by what an outsider cannot forge.
 //!
 //! A [`View`] owns its zones, so an answer cannot reach another view's data.
 //!
 //! Invariant: [`choose`] reads the listener and the real source address and nothing of the packet; an EDNS client
 //! subnet (V1), a PROXY header that was not checked (V2) or an HTTP header (V3) has no way in.
-//! Invariant: whatever is unknown or does not match is the public view.
+//! Invariant: a client that matches nothing gets the public view.
 
 use ipnet::IpNet;
 
@@ -37,10 +37,10 @@ impl Which {
     }
 }
 
-/// Who is inside, beside the listener.
+/// Which clients are inside, if they also ask on an internal listener.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Exact prefixes; none of them is a default (V6).
+    /// Exact prefixes that the operator wrote; there is no default (V6).
     pub clients: Vec<IpNet>,
 }
 

@@ -1,4 +1,5 @@
-//! Bytes in, bytes out under every transport; truncation; the egress guard; "say nothing" is a value.
+//! From the bytes of a message to the bytes of its answer, for every transport: truncation, the egress guard, and
+//! silence as an explicit outcome.
 
 //!
 //! ```text

@@ -20,7 +20,7 @@ pub struct World {
     pub public: View,
     /// What insiders see.
     pub internal: View,
-    /// Who is inside.
+    /// Which clients are inside.
     pub access: Access,
     /// Addresses that never leave by the public view.
     pub guard: Guard,
@@ -86,7 +86,7 @@ impl Guard {
 pub struct Protocol {
     /// Largest UDP answer in octets, whatever the client offers.
     pub udp_limit_octets: u16,
-    /// The server's identifier for who asks for it (RFC 5001); none keeps it to ourselves (S1).
+    /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<Box<[u8]>>,
     /// Secrets for server cookies (RFC 7873, RFC 9018); none: cookies are ignored.
     pub cookies: Option<Secrets>,

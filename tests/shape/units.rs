@@ -39,7 +39,6 @@ pub(crate) const DNS: Unit = Unit {
     upward: &[],
     in_circles: &["zone/file", "zone/privacy"],
     too_long: &[
-        "src/answer/tests",
         "src/config/tests::an_error_points_at_its_place_and_says_what_to_do",
         "src/config/tests::every_key_is_read",
         "src/wire/tests/direct::the_usual_answers_are_direct",

@@ -1,4 +1,4 @@
-//! Two trees of one zone side by side: an old and a new version, or what the outside and the inside see.
+//! Compares two trees of one zone: its old and its new version, or its public and its internal view.
 
 use std::cmp::Ordering;
 

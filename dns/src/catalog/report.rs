@@ -1,4 +1,4 @@
-//! What a load did, zone by zone: for the log, for `check`, for `explain`.
+//! What a load found and changed, zone by zone. The log, `check` and `explain` read it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! Bind first, then run: every address the config names is taken, or the one at fault is said with its setting.
+//! Binds every address that the config names before anything runs. An error names the address and its setting.
 //!
-//! Invariant: what is taken lets nobody in: a listener is bound, but does not listen until [`listen`].
+//! Invariant: a bound listener refuses connections until [`listen`] is called.
 
 use std::fmt;
 use std::io;
@@ -20,11 +20,11 @@ const SEND_BUFFER_OCTETS: usize = 64 * 1024;
 const RECEIVE_BUFFER_OCTETS: usize = 32 * 1024;
 /// Tries to find a port that is free for UDP and TCP when the system is asked for one.
 const PORT_TRIES: usize = 64;
-/// What waits while a loop has no processor: some 5,000 questions. The system's own 208 KiB hold 250, which a core at
-/// its peak sends in a millisecond.
+/// The receive buffer of a UDP socket: some 5,000 queries that arrive while the loop is not scheduled. The system's
+/// default of 208 KiB holds 250, and a core answers as many in a millisecond.
 const UDP_RECEIVE_OCTETS: usize = 4 << 20;
-/// What waits to be sent: some 20,000 small answers. Those to neighbours who do not exist wait for three seconds, and with
-/// the system's own 208 KiB some hundred of them, to forged sources, would leave no room for any other.
+/// The send buffer of a UDP socket: some 20,000 small answers. The kernel holds an answer to a neighbour that does not
+/// exist for three seconds; in the system's default of 208 KiB, some hundred of these would leave no room for others.
 const UDP_SEND_OCTETS: libc::c_int = 8 << 20;
 /// More than a receive buffer holds, but an end under a flood.
 const MOST_FORGOTTEN: usize = 100_000;

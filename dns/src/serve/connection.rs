@@ -1,4 +1,4 @@
-//! What a connection needs to be served: its limits, its place, the way to answers, and the end of the server.
+//! What the connections of one listener share: limits, their table, the responder, and the signal that the server stops.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::ended::Ended;
 use crate::limit::Limits;
 use crate::metrics::{Endings, Metrics};
 
-/// On a stream, which has one message at a time, one up to this needs no room; nearly all are far below it.
+/// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
 pub(super) const SMALL_OCTETS: usize = 4 * 1024;
 
 /// What the connections of one transport on one side's listeners share.
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub(super) table: Arc<Table>,
     pub(super) tables: Arc<Tables>,
     pub(super) tasks: TaskTracker,
-    /// Set when no more questions are wanted.
+    /// Cancelled when the server stops taking queries.
     pub(super) drain: CancellationToken,
     pub(super) endings: Arc<Endings>,
     responder: Responder,
@@ -73,7 +73,7 @@ impl Shared {
             listener: self.listener,
             transport: self.transport,
         };
-        // Its client has proved its address, so that nobody else can be flooded through it.
+        // A connection proves its client's address, so its answers cannot flood anybody else.
         let mut unlimited = Limits::default();
         self.responder.view_of_answer(
             &mut unlimited,

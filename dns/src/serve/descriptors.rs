@@ -1,7 +1,7 @@
-//! Who leaves when the system has no descriptor left for somebody who wants to be accepted.
+//! Which connection is closed when the process has no file descriptor left to accept another.
 //!
-//! Tables share nothing ([`table`](super::table)), but all connections share the descriptors: a flood that takes them
-//! all must make room itself.
+//! Tables share nothing ([`table`](super::table)), but all connections share the process's descriptors. The fullest
+//! table gives one up, so that a flood makes room for others and not the other way round.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(crate) struct Tables {
     all: Mutex<Vec<(Listener, Arc<Table>)>>,
-    /// Held by who makes room, so that one connection leaves for each that waits to be accepted.
+    /// Held while room is made, so that exactly one connection is closed for each that waits to be accepted.
     turn: tokio::sync::Mutex<()>,
 }
 

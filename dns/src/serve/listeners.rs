@@ -1,4 +1,4 @@
-//! Every socket that the config names, taken before anything is served.
+//! Every socket that the config names, bound before any query is answered.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
@@ -9,9 +9,9 @@ use crate::config::{self, Config};
 /// Where a server listens, with the ports that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
-    /// UDP and TCP; who asks here is outside.
+    /// UDP and TCP; every client here is outside.
     pub outside: Vec<SocketAddr>,
-    /// UDP and TCP; who asks here is inside if its address is.
+    /// UDP and TCP; a client here is inside if its address is.
     pub inside: Vec<SocketAddr>,
     /// Inside TLS or QUIC.
     pub encrypted: Vec<Encrypted>,
@@ -26,7 +26,7 @@ pub struct Encrypted {
     pub address: SocketAddr,
     /// TLS, HTTPS or QUIC.
     pub transport: Transport,
-    /// Who asks there.
+    /// Whether its clients are outside, or may be inside.
     pub listener: Listener,
 }
 

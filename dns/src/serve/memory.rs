@@ -1,12 +1,13 @@
-//! What questions that arrive and answers that wait may take up: a little of each connection's own, the rest of a pool.
+//! How much memory connections may use for questions that are arriving and for answers that are waiting to be read.
 //!
-//! A client that sends whole questions and reads its answers needs nothing but its own. What the others need comes from
-//! the pool that all connections of one transport share, so that it is bounded however many they are.
+//! Each connection has a small allowance of its own. A client that sends whole questions and reads its answers needs no
+//! more. Anything above it comes from a pool that all connections of one transport share, so the total is bounded however
+//! many connections there are.
 //!
-//! Invariant: nobody empties the pool alone. A connection has a share of it, a client's connections have one together,
-//! and questions, which cost a client nothing but what it sends, never take what answers need.
+//! Invariant: no client can empty the pool. A connection can take a bounded part of it, all connections of one client
+//! together another, and questions never take the part that is kept for answers.
 //!
-//! Invariant: what is claimed has arrived, or was made. A length that is only announced claims nothing.
+//! Invariant: memory is claimed only for bytes that have arrived or were written. An announced length claims nothing.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(super) enum What {
     Answer,
 }
 
-/// The connection has too much on its way already, or its client, or all of them together.
+/// The connection, its client or the whole pool has reached its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 

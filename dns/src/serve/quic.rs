@@ -1,11 +1,12 @@
 //! DNS over QUIC (RFC 9250) on quinn: a stream for each question, exact bytes both ways.
 //!
-//! Who has not finished its handshake takes nobody's place: the table of connections knows those only who have. Of the others
-//! there are few at once, and under load an address is proved before any work is done for it (RFC 9000 §8.1.2).
+//! A connection enters the table of connections when its handshake has ended, so unfinished handshakes close nobody's
+//! connection. Few handshakes run at once, and under load the server makes a client prove its address before it does any
+//! other work (RFC 9000 §8.1.2).
 //!
-//! Invariant: a connection stays at the address of its handshake. A packet that only seems to come from another would
-//! else be answered as if it were asked there, and what was lost of that answer be sent again to the old address, when
-//! the new one does not prove itself (RFC 9000 §9.3.2): whoever can forge an address inside would read what is hidden.
+//! Invariant: a connection keeps the address of its handshake; migration is off. Otherwise an outsider could forge a
+//! packet from an internal address: the server would answer it from the internal view, and when the new address fails
+//! validation it would retransmit that answer to the outsider's old address (RFC 9000 §9.3.2).
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,4 +1,4 @@
-//! Where a transport hands in a message: the world of this moment answers it, and what became of it is counted.
+//! Where a transport hands in a message: the world in service answers it, and the outcome is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,19 +31,19 @@ pub(super) enum Reply {
     Silence,
 }
 
-/// A way to answers: of one UDP loop, or of all connections of a transport at once.
+/// Answers messages for one UDP loop, or for all connections of a transport.
 ///
-/// Invariant: it has no lock. What one loop alone may change, its limits, is the loop's own.
+/// Invariant: it has no lock. The rate limits, which change with each answer, belong to the loop and are passed in.
 pub(super) struct Responder {
     world: Arc<ArcSwap<World>>,
     counters: Arc<Counters>,
-    /// The second of the last shout; a line for each would fill the log, and the counter has them all.
-    shouted_at_unix_seconds: AtomicU64,
+    /// When the guard was last logged. At most one line a second is logged; the counter has them all.
+    logged_at_unix_seconds: AtomicU64,
 }
 
 impl Responder {
     pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>) -> Self {
-        Self { world, counters, shouted_at_unix_seconds: AtomicU64::default() }
+        Self { world, counters, logged_at_unix_seconds: AtomicU64::default() }
     }
 
     /// The world in service now. It is held for a batch only, so that an idle loop keeps no old world in memory.
@@ -66,7 +66,7 @@ impl Responder {
         }
     }
 
-    /// As [`Responder::answer`], for whom it matters which view it was.
+    /// As [`Responder::answer`], and says which view answered.
     pub(super) fn view_of_answer(
         &self,
         limits: &mut Limits,
@@ -82,7 +82,7 @@ impl Responder {
             Outcome::Silent(_) => Answered::Not,
             Outcome::Sent(sent) => {
                 if sent.guard == Guarded::Stopped {
-                    self.shout(&sent, client, now);
+                    self.log_stopped(&sent, client, now);
                 }
                 Answered::From(sent.view)
             }
@@ -95,8 +95,8 @@ impl Responder {
         self.counters.shortened(sent.shortened);
     }
 
-    fn shout(&self, sent: &Sent<'_>, client: &Client, now: Moment) {
-        if self.shouted_at_unix_seconds.swap(now.unix_seconds, Ordering::Relaxed) == now.unix_seconds {
+    fn log_stopped(&self, sent: &Sent<'_>, client: &Client, now: Moment) {
+        if self.logged_at_unix_seconds.swap(now.unix_seconds, Ordering::Relaxed) == now.unix_seconds {
             return;
         }
         tracing::error!(

@@ -1,4 +1,5 @@
-//! Who is connected: how many in all and from each client, and who was idle longest when there is no more room.
+//! The open connections of one transport: how many in all and of each client, and which one is closed when there is no
+//! room for another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::{Allowance, Pool, Share};
 
-/// The connections of one transport on all listeners of one side. Nothing shares a table, so that a flood from outside
-/// does not close the connections of the inside, nor one over TLS those over TCP.
+/// The connections of one transport on all listeners of one side. Sides and transports have tables of their own: a flood
+/// from outside closes no connection of the inside, and a flood over TLS closes none over TCP.
 pub(crate) struct Table {
     born: Instant,
     pub(super) pool: Pool,

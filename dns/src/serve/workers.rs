@@ -1,4 +1,4 @@
-//! Those who answer, as they are hired: a thread for each UDP socket, a task for each listener of connections.
+//! Starts what answers: a thread for each UDP socket and a task for each listener of connections.
 
 use std::io;
 use std::net::{self, SocketAddr, UdpSocket};
