@@ -117,6 +117,20 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn answers_are_limited_unless_the_config_says_otherwise() {
+    for (text, expected) in [
+        ("", Some(Rates { per_second: 200, burst: 200, slip: 2 })),
+        ("rate_limit = {}", Some(Rates { per_second: 200, burst: 200, slip: 2 })),
+        ("rate_limit.answers_per_second = 50", Some(Rates { per_second: 50, burst: 50, slip: 2 })),
+        ("rate_limit.burst = 1000", Some(Rates { per_second: 200, burst: 1000, slip: 2 })),
+        ("rate_limit.enabled = false", None),
+    ] {
+        let config = read(&format!("zones = \"zones\"\nlisten = [\"192.0.2.53:53\"]\n{text}\n")).unwrap();
+        assert_eq!(config.rate_limit, expected, "{text}");
+    }
+}
+
+#[test]
 fn the_reference_names_every_key_and_its_default() {
     let reference = include_str!("../../reference.toml");
     let config = read(reference).unwrap_or_else(|error| panic!("{error}"));
