@@ -13,28 +13,30 @@ mod passed_over;
 pub(crate) mod report;
 mod settle;
 mod source;
+mod zone_file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::folder::Content;
 pub use self::folder::FolderError;
 pub(crate) use self::folder::parse_file;
-use self::folder::{Content, Read};
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};
 use self::source::Source;
+use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::view::{Access, View};
 use crate::world::{Guard, Protocol, World};
-use crate::zone::check::{self, Context};
+use crate::zone::check;
 use crate::zone::file::Parsed;
 use crate::zone::privacy::{Divided, Rules, Trees, is_internal_zone, trees_beside};
 use crate::zone::set::{Served, Zones};
 use crate::zone::tree::Tree;
-use crate::zone::{Problem, Severity, SourceFile, Zone, address};
+use crate::zone::{Problem, Severity, Zone};
 
 /// How zones are served: what the operator chose.
 #[derive(Clone, Debug, Default)]
@@ -67,19 +69,6 @@ pub(crate) struct Catalog {
     told: HashMap<Name, Vec<Problem>>,
     /// What was said of files that are no zones.
     passed_over: Vec<Problem>,
-}
-
-/// A zone file as it was last read.
-#[derive(Clone)]
-struct ZoneFile {
-    read: Read,
-    /// None if the text could not be understood.
-    zone: Option<Arc<Zone>>,
-    /// All of its records, until it is known what each view holds.
-    full: Option<Arc<Tree>>,
-    problems: Vec<Problem>,
-    /// The file itself and what it includes.
-    sources: Vec<SourceFile>,
 }
 
 /// A zone in service.
@@ -405,81 +394,6 @@ impl Catalog {
         });
         problems.chain(self.passed_over.iter().cloned()).collect()
     }
-}
-
-impl ZoneFile {
-    /// Checks what was read.
-    fn open(mut read: Read, rules: &Rules) -> Self {
-        let Content::Parsed(parsed) = &mut read.content else {
-            return Self { read, zone: None, full: None, problems: Vec::new(), sources: Vec::new() };
-        };
-        let mut problems = std::mem::take(&mut parsed.problems);
-        let sources = std::mem::take(&mut parsed.files);
-        let context = Context {
-            hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
-            internal_name: &|name| is_internal_zone(name, rules),
-        };
-        let lacks_soa_only = parsed.lacks_soa_only;
-        let (zone, is_whole) = match (parsed.zone.take(), parsed.draft.take()) {
-            (Some(zone), _) => (zone, true),
-            (None, Some(draft)) => (draft, false),
-            (None, None) => return Self { read, zone: None, full: None, problems, sources },
-        };
-        let full = Arc::new(Tree::of(&zone));
-        problems.extend(match is_whole {
-            true => check::check(&zone, &full, context),
-            false if lacks_soa_only => check::without_soa(&zone, &full, context),
-            false => check::partial(&zone, &full, context),
-        });
-        Self { read, zone: Some(Arc::new(without_texts(zone))), full: Some(full), problems, sources }
-    }
-
-    /// The zone that it is for, unless its name is none.
-    fn apex(&self) -> Option<&Name> {
-        match &self.read.content {
-            Content::Parsed(parsed) => Some(&parsed.apex),
-            Content::Nameless(_) => None,
-        }
-    }
-
-    /// As the successor of what the file was `before`; and whether anything is different.
-    fn after(mut self, before: Option<Self>) -> (Self, bool) {
-        let Some(before) = before else { return (self, true) };
-        if before.is_same(&self) {
-            // The same value as before, so that nothing is compiled again.
-            (self.zone, self.full) = (before.zone, None);
-            return (self, false);
-        }
-        // A text that is cut off or cannot be read does not say that it is for another zone now.
-        if let (true, Some(apex), Content::Parsed(parsed)) =
-            (has_error(&self.problems), before.apex(), &mut self.read.content)
-            && parsed.apex != *apex
-        {
-            parsed.apex = apex.clone();
-            (self.zone, self.full) = (None, None);
-        }
-        (self, true)
-    }
-
-    /// Whether a second reading found just what the first did.
-    fn is_same(&self, other: &Self) -> bool {
-        let records = |file: &Self| file.zone.as_ref().map(|zone| zone.records.len());
-        let (Some(mine), Some(theirs)) = (&self.zone, &other.zone) else {
-            return records(self) == records(other) && self.problems == other.problems;
-        };
-        self.problems == other.problems && mine.apex == theirs.apex && mine.records == theirs.records
-    }
-}
-
-fn has_error(problems: &[Problem]) -> bool {
-    problems.iter().any(|problem| problem.severity == Severity::Error)
-}
-
-fn without_texts(mut zone: Zone) -> Zone {
-    for file in &mut zone.files {
-        file.text = Arc::from([]);
-    }
-    zone
 }
 
 /// `full` is the tree of all records of `zone`, if there is one.
