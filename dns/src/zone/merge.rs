@@ -80,7 +80,12 @@ impl Side {
 impl Entry {
     /// Gives a record that is not where it belongs a mark; whether anything is different.
     fn mend(&mut self, outside: Side, inside: Side) -> bool {
-        if outside.is(self.outside) && inside.is(self.inside) || self.open.is_some() {
+        if outside.is(self.outside) && inside.is(self.inside) {
+            // The mark of another record may have settled it since.
+            self.open = None;
+            return false;
+        }
+        if self.open.is_some() {
             return false;
         }
         if self.record.mark.is_none() {

@@ -110,6 +110,15 @@ fn what_no_mark_can_say_is_told() {
     assert!(zone(&merged.text).records.len() > 3, "it is a zone file all the same");
 }
 
+#[test]
+fn what_a_later_mark_settles_is_not_asked_of_the_author() {
+    let merged = merged(
+        "*.w MX 10 db\n@ A 203.0.113.1\na.db TXT \"three\"\n",
+        "a.db A 203.0.113.1\na.db TXT \"three\"\n",
+    );
+    assert_eq!(merged.open, [""; 0], "{}", merged.text);
+}
+
 /// A line of one view's zone file; a name has an alias or other data.
 fn lines(private: bool) -> impl Strategy<Value = Vec<String>> {
     let name = prop::sample::select(vec!["@", "www", "db", "mail", "a.db", "*.w"]);
