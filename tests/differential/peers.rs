@@ -41,7 +41,7 @@ pub(crate) fn start(folder: &Path, zones: &[Zone], ours: Option<&Path>) -> Resul
         bind(&folder.join("bind"), &zone_folder, zones)?,
     ];
     if let Some(program) = ours {
-        servers.push(verge(&folder.join("verge"), &zone_folder, program)?);
+        servers.push(verge(&folder.join("verge"), &zone_folder, zones, program)?);
     }
     for server in &mut servers {
         wait_until_loaded(server, zones)?;
@@ -118,13 +118,17 @@ fn bind(folder: &Path, zone_folder: &Path, zones: &[Zone]) -> Result<Server, Str
     spawn("bind", address, folder, Command::new("named").args(["-g", "-n", "1", "-c"]).arg(file))
 }
 
-fn verge(folder: &Path, zone_folder: &Path, program: &Path) -> Result<Server, String> {
+/// The zones are published as a whole: the others hide no record whose target has no public address, either.
+fn verge(folder: &Path, zone_folder: &Path, zones: &[Zone], program: &Path) -> Result<Server, String> {
     make_folder(folder)?;
+    let apexes: Vec<_> = zones.iter().map(|zone| zone.apex.to_string()).collect();
     let address = free_address()?;
     let file = folder.join("dns.toml");
     write(
         &file,
-        &format!("zones = {:?}\nlisten = [\"{address}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n", zone_folder),
+        &format!(
+            "zones = {zone_folder:?}\nlisten = [\"{address}\"]\n[public]\nzones = {apexes:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+        ),
     )?;
     spawn("verge", address, folder, Command::new(program).args(["serve", "--config"]).arg(file))
 }
