@@ -180,6 +180,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How slow a client may be.
     pub pace: pace::Rule,
+    /// Of them, those from one IPv4 address or IPv6 /56.
+    pub connections_per_network: usize,
     /// Connections that may have changed protocols at once.
     pub upgrades: usize,
     /// Bytes of a request's head.

@@ -21,6 +21,7 @@ mod h2;
 mod handler;
 mod listener;
 mod passed;
+mod room;
 mod stored;
 mod switch;
 mod target;

@@ -162,6 +162,7 @@ impl CacheTable {
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     connections: Option<usize>,
+    connections_per_network: Option<usize>,
     upgrades: Option<usize>,
     head_timeout: Option<Span>,
     idle_timeout: Option<Span>,
@@ -251,6 +252,7 @@ fn limits(table: &LimitsTable) -> Limits {
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
+        connections_per_network: table.connections_per_network.unwrap_or(1_000).max(1),
         upgrades: table.upgrades.unwrap_or(4_000),
         head_timeout: or(table.head_timeout, 30),
         // Longer than the 60 s of common load balancers, which else send a request into our close.

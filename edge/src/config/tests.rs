@@ -328,7 +328,7 @@ fn the_reference_names_every_key_and_its_default() {
             cache.memory_bytes,
             cache.max_object_bytes,
             limits.head_bytes,
-            (limits.connections, limits.upgrades),
+            (limits.connections, limits.connections_per_network, limits.upgrades),
             times,
         )
     };

@@ -34,8 +34,9 @@ use tokio_rustls::server::TlsStream;
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
-use super::handler::{Service, Unplaced, handle, turned_away};
+use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
 use super::listener::Ending;
+use super::room::{Busy, Seat};
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
 use crate::config::Limits;
@@ -51,6 +52,7 @@ struct Connection<'a> {
     service: &'a Arc<Service>,
     limits: &'a Limits,
     peer: Peer,
+    seat: &'a Seat,
     turns: Turns,
     unframed: Unframed,
     handover: Handover,
@@ -80,6 +82,7 @@ pub(super) async fn carry(
     limits: &Limits,
     stream: impl Carried,
     peer: Peer,
+    seat: &Seat,
     ending: &Ending,
 ) {
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
@@ -88,6 +91,7 @@ pub(super) async fn carry(
         service,
         limits,
         peer,
+        seat,
         turns: gate.turns(),
         unframed: Unframed::default(),
         handover: Handover::default(),
@@ -102,20 +106,22 @@ pub(super) async fn carry(
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
         // A connection that comes while draining still gets its answer: health checks learn from it.
-        .keep_alive(!late)
+        .keep_alive(!late && !seat.is_spare)
         .serve_connection(TokioIo::new(gate), service_fn(answer));
     let ended = tokio::select! {
         ended = &mut serving => ended.is_ok(),
         () = ending.aborted.cancelled() => false,
-        () = ending.draining.cancelled(), if !late => {
+        () = away(seat, ending), if !late => {
             Pin::new(&mut serving).graceful_shutdown();
             tokio::select! {
                 ended = &mut serving => ended.is_ok(),
                 () = ending.aborted.cancelled() => false,
+                () = seat.given_up() => false,
             }
         }
     };
     if let Some(tunnel) = connection.handover.take().filter(|_| ended) {
+        let _busy = seat.busy();
         let parts = serving.into_parts();
         let (client, early) = (parts.io.into_inner(), parts.read_buf);
         let Cache { clock, metrics, .. } = &*service.cache;
@@ -125,16 +131,23 @@ pub(super) async fn carry(
     }
 }
 
+/// Waits until the connection is to end with the answer that is being given.
+pub(super) async fn away(seat: &Seat, ending: &Ending) {
+    tokio::select! {
+        () = ending.draining.cancelled() => {}
+        () = seat.evicted() => {}
+    }
+}
+
 impl Connection<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
-        let (sending, version) = (self.turns.sending(), request.version());
+        let (busy, sending, version) = (self.seat.busy(), self.turns.sending(), request.version());
         let answer = match self.turns.begin(version) {
-            Ok(turn) => self.take_turn(turn, request).await,
-            Err(refusal) => {
-                let (parts, _body) = request.into_parts();
-                let unplaced = Unplaced::of(&head_of(parts));
-                turned_away(&self.service.cache, self.peer, &unplaced, refused(refusal))
+            Ok(_) if self.seat.is_spare && request.uri().path() != HEALTH_PATH => {
+                self.turned_away(request, full())
             }
+            Ok(turn) => self.take_turn(turn, request).await,
+            Err(refusal) => self.turned_away(request, refused(refusal)),
         };
         let mut response = answer.into_response();
         self.handover.leave(response.body_mut().take_tunnel());
@@ -144,7 +157,12 @@ impl Connection<'_> {
         if is_stream_of_events(&response) {
             self.turns.live();
         }
-        response.map(|body| Sent { body, _sending: sending })
+        response.map(|body| Sent { body, _sending: sending, _busy: busy })
+    }
+
+    fn turned_away(&self, request: Request<Incoming>, answer: Answer) -> Answer {
+        let (parts, _body) = request.into_parts();
+        turned_away(&self.service.cache, self.peer, &Unplaced::of(&head_of(parts)), answer)
     }
 
     /// The turn ends before the answer is given to hyper: no 1xx may follow it.
@@ -182,6 +200,15 @@ impl Transport for Turn {
     }
 }
 
+/// All connections that there may be are in use.
+pub(super) fn full() -> Answer {
+    let sentence = "as many connections are in use as `limits.connections` allows";
+    let mut answer =
+        Answer::plain(StatusCode::SERVICE_UNAVAILABLE, sentence, Outcome::Refused, "connections");
+    answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
 /// WHATWG HTML §9.2: it has no end of its own.
 fn is_stream_of_events(response: &Response<Body>) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
@@ -200,6 +227,7 @@ fn refused(refusal: Refusal) -> Answer {
 struct Sent {
     body: Body,
     _sending: Sending,
+    _busy: Busy,
 }
 
 impl HttpBody for Sent {

@@ -30,8 +30,10 @@ use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
 use super::h1::patient_stream::Patient;
-use super::handler::{Service, Unplaced, handle, turned_away};
+use super::h1::{away, full};
+use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
 use super::listener::Ending;
+use super::room::{Busy, Occupant, Seat};
 use super::tls::Terms;
 use crate::config::Limits;
 use crate::http::head::RequestHead;
@@ -43,6 +45,9 @@ use guard::{Counts, Guard, Seen};
 /// One client's connection.
 struct Connection {
     service: Arc<Service>,
+    occupant: Occupant,
+    /// Its place is for health checks only.
+    is_spare: bool,
     limits: Limits,
     peer: Peer,
     /// The name that the client asked a certificate for (SNI).
@@ -57,14 +62,23 @@ pub(super) async fn carry(
     limits: &Limits,
     stream: TlsStream<Patient>,
     peer: Peer,
+    seat: &Seat,
     ending: &Ending,
     terms: &Terms,
 ) {
     let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let counts = Arc::new(Counts::new(limits.head_bytes));
     let (service, terms) = (Arc::clone(service), terms.clone());
-    let connection =
-        Connection { service, limits: *limits, peer, server_name, terms, counts: Arc::clone(&counts) };
+    let connection = Connection {
+        service,
+        occupant: seat.occupant(),
+        is_spare: seat.is_spare,
+        limits: *limits,
+        peer,
+        server_name,
+        terms,
+        counts: Arc::clone(&counts),
+    };
     let connection = Arc::new(connection);
     let answer = service_fn(move |request| {
         let connection = Arc::clone(&connection);
@@ -84,7 +98,8 @@ pub(super) async fn carry(
         tokio::select! {
             _ = &mut serving => return,
             () = ending.aborted.cancelled() => return,
-            () = ending.draining.cancelled(), if !asked_to_end => {
+            () = seat.given_up(), if asked_to_end => return,
+            () = away(seat, ending), if !asked_to_end => {
                 asked_to_end = true;
                 Pin::new(&mut serving).graceful_shutdown();
             }
@@ -110,12 +125,15 @@ fn patience(seen: &Seen, limits: &Limits) -> Duration {
 
 impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
-        let _open = self.counts.open();
+        let (busy, _open) = (self.occupant.busy(), self.counts.open());
         let version = request.version();
         let (parts, body) = request.into_parts();
         let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
         let unplaced = Unplaced::of(&head);
         let answer = match head::read(head, self.server_name.as_deref(), |host| self.terms.cover(host)) {
+            Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
+                turned_away(&self.service.cache, self.peer, &unplaced, full())
+            }
             Ok(head) => {
                 let cache = &self.service.cache;
                 let watch = Watch::new(self.limits.pace, cache.clock.clone());
@@ -137,7 +155,7 @@ impl Connection {
             *response.status_mut() = StatusCode::BAD_GATEWAY;
         }
         let sending = self.counts.sending();
-        response.map(|body| Sent { body, _sending: sending })
+        response.map(|body| Sent { body, _sending: sending, _busy: busy })
     }
 }
 
@@ -158,6 +176,7 @@ impl Transport for Stream {
 struct Sent {
     body: Body,
     _sending: guard::Sending,
+    _busy: Busy,
 }
 
 impl HttpBody for Sent {

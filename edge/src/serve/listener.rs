@@ -1,14 +1,13 @@
 //! Accepting connections, and ending them all when the edge is drained.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::arrival::Peer;
 use super::h1::patient_stream::Patient;
 use super::handler::Service;
+use super::room::{Entry, Room, Seat};
 use super::tls::Door;
 use super::{h1, h2};
 use crate::config::Limits;
@@ -30,8 +30,7 @@ pub(crate) struct Listeners {
     limits: Arc<ArcSwap<Limits>>,
     /// Open connections.
     connections: TaskTracker,
-    /// One permit for each connection that may be open.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     ending: Ending,
     /// No more connections are accepted.
     closed: CancellationToken,
@@ -50,7 +49,7 @@ impl Listeners {
     /// None yet.
     pub(crate) fn new(service: Service, limits: Limits) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            room: Room::new(limits.connections, limits.connections_per_network),
             service: Arc::new(service),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),
@@ -67,9 +66,12 @@ impl Listeners {
 
     /// Accepts until they are closed.
     pub(crate) async fn accept(self, listener: TcpListener, door: Door) {
-        while let Some((stream, peer, permit)) = self.next(&listener, &door).await {
+        while let Some((stream, client)) = self.next(&listener).await {
+            let Some(seat) = self.seat(client).await else { continue };
+            let local = stream.local_addr().unwrap_or(UNKNOWN);
+            let peer = Peer { client, local, scheme: door.scheme() };
             self.count(self.connections.len() + 1);
-            self.connections.spawn(self.clone().carry(stream, peer, door.clone(), permit));
+            self.connections.spawn(self.clone().carry(stream, peer, door.clone(), seat));
         }
     }
 
@@ -101,31 +103,41 @@ impl Listeners {
         }
     }
 
-    /// The next connection, once there is room for it: until then it waits in the kernel's queue.
-    async fn next(
-        &self,
-        listener: &TcpListener,
-        door: &Door,
-    ) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
         let accepted = async {
-            let permit = Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed");
             loop {
                 match listener.accept().await {
-                    Ok((stream, client)) => return (stream, client, permit),
+                    Ok((stream, client)) => return (stream, client.ip()),
                     Err(error) => rest(&error).await,
                 }
             }
         };
         tokio::select! {
-            (stream, client, permit) = accepted => {
-                let local = stream.local_addr().unwrap_or(UNKNOWN);
-                Some((stream, Peer { client: client.ip(), local, scheme: door.scheme() }, permit))
-            }
+            accepted = accepted => Some(accepted),
             () = self.closed.cancelled() => None,
         }
     }
 
-    async fn carry(self, stream: TcpStream, peer: Peer, door: Door, permit: OwnedSemaphorePermit) {
+    /// A place for the connection, once there is one; none if its network has too many. Meanwhile others wait in the
+    /// kernel's queue.
+    async fn seat(&self, client: IpAddr) -> Option<Seat> {
+        loop {
+            let left = self.room.left();
+            match self.room.enter(client, &self.service.trusted_proxies.load()) {
+                Entry::Seat(seat) => return Some(seat),
+                Entry::NetworkFull => {
+                    self.service.cache.metrics.client_dropped("connections-per-network");
+                    return None;
+                }
+                Entry::Full => tokio::select! {
+                    () = left => {}
+                    () = self.closed.cancelled() => return None,
+                },
+            }
+        }
+    }
+
+    async fn carry(self, stream: TcpStream, peer: Peer, door: Door, seat: Seat) {
         let limits = &**self.limits.load();
         let (service, ending) = (&self.service, &self.ending);
         // Heads and small bodies go out in one write; waiting for more only delays them.
@@ -133,16 +145,16 @@ impl Listeners {
         let watch = Watch::new(limits.pace, service.cache.clock.clone());
         let stream = Patient::new(stream, watch, service.cache.metrics.clone());
         match door {
-            Door::Plain => h1::carry(service, limits, stream, peer, ending).await,
-            Door::Tls(terms) => match terms.handshake(stream, limits.head_timeout, ending).await {
+            Door::Plain => h1::carry(service, limits, stream, peer, &seat, ending).await,
+            Door::Tls(terms) => match terms.handshake(stream, limits.head_timeout, &seat, ending).await {
                 Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-                    h2::carry(service, limits, stream, peer, ending, &terms).await;
+                    h2::carry(service, limits, stream, peer, &seat, ending, &terms).await;
                 }
-                Ok(stream) => h1::carry(service, limits, stream, peer, ending).await,
+                Ok(stream) => h1::carry(service, limits, stream, peer, &seat, ending).await,
                 Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
             },
         }
-        drop(permit);
+        drop(seat);
         self.count(self.connections.len().saturating_sub(1));
     }
 
@@ -154,7 +166,7 @@ impl Listeners {
 /// A connection needs a moment to see that it is to end.
 const LEAST: Duration = Duration::from_millis(1);
 /// The socket was closed before it could be asked.
-const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 

@@ -11,6 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::h1::patient_stream::Patient;
 use super::listener::Ending;
+use super::room::Seat;
 use crate::site::sender::Scheme;
 use crate::tls::Certificates;
 
@@ -37,7 +38,7 @@ pub(super) enum HandshakeFault {
     Refused,
     /// It took too long.
     Slow,
-    /// The edge ended first.
+    /// The edge ended first, or the place was needed for another client.
     Aborted,
 }
 
@@ -84,12 +85,14 @@ impl Terms {
         &self,
         stream: Patient,
         deadline: Duration,
+        seat: &Seat,
         ending: &Ending,
     ) -> Result<TlsStream<Patient>, HandshakeFault> {
         let deadline = deadline.min(MOST);
         let agreed = tokio::select! {
             agreed = timeout(deadline, self.acceptor.accept(stream)) => agreed,
             () = ending.aborted.cancelled() => return Err(HandshakeFault::Aborted),
+            () = seat.evicted() => return Err(HandshakeFault::Aborted),
         };
         let mut stream = agreed.map_err(|_| HandshakeFault::Slow)?.map_err(|_| HandshakeFault::Refused)?;
         stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));

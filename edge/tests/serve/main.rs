@@ -8,6 +8,7 @@ mod behind;
 mod caching;
 mod client;
 mod collapsing;
+mod crowds;
 mod edition;
 mod encoding;
 mod encrypted;

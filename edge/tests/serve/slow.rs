@@ -198,25 +198,6 @@ async fn an_origin_that_waits_for_a_slow_upload_is_not_late() {
     assert_eq!(uploading.response().await.text(), "stored");
 }
 
-#[tokio::test]
-async fn more_connections_than_allowed_wait_for_one_to_end() {
-    let origin = Origin::answering(|_| response("200 OK", "", "hello")).await;
-    let rig = Rig::with(&[origin.address], "[limits]\nconnections = 2", "").await;
-    let (mut one, mut two) = (rig.client().await, rig.client().await);
-    one.get("/a").await;
-    two.get("/a").await;
-    let mut third = rig.client().await;
-    third.send_get("/third", "").await;
-    for _ in 0..50 {
-        assert_eq!(one.get("/a").await.status, 200);
-        assert_eq!(two.get("/a").await.status, 200);
-    }
-    assert!(!origin.seen().iter().any(|head| head.contains("/third")));
-    assert_eq!(rig.metric("verge_edge_connections ").await, 2);
-    drop(one);
-    assert_eq!(third.response().await.text(), "hello");
-}
-
 /// What a purge, an eviction or a replacement takes out of the store stays in memory while somebody reads it.
 #[tokio::test]
 async fn what_is_read_though_no_longer_stored_counts_until_its_memory_is_needed_for_what_is_to_be_kept() {
