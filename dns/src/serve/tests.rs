@@ -207,15 +207,12 @@ async fn one_connection_too_many_ends_the_one_that_was_idle_longest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_told_with_its_setting() {
     let site = Site::new();
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (udp, _free) = taken_for_udp_alone(false);
+    // Another server of the same user that shares its port: the kernel would let us in beside it.
+    let (shared, _free) = taken_for_udp_alone(true);
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = site.start(CONFIG).await;
     let ours = running.listening().outside[0];
-    // Another server of the same user that shares its port: the kernel would let us in beside it.
-    let shared = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
-    shared.set_reuse_port(true).unwrap();
-    shared.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    let shared = UdpSocket::from(shared);
     for (taken, transport) in [
         (shared.local_addr().unwrap(), "UDP"),
         (udp.local_addr().unwrap(), "UDP"),
@@ -241,6 +238,22 @@ async fn a_port_in_use_is_told_with_its_setting() {
     let error = start(site.config(&config)).await.err().expect("the port is taken").to_string();
     assert!(error.contains("`admin.listen`"), "{error}");
     running.drain().await;
+}
+
+/// A UDP socket, and one that keeps its port free for whoever binds it for TCP with SO_REUSEADDR: a connection of
+/// another test could have it else.
+fn taken_for_udp_alone(shares_port: bool) -> (UdpSocket, socket2::Socket) {
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    loop {
+        let udp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        udp.set_reuse_port(shares_port).unwrap();
+        udp.bind(&any.into()).unwrap();
+        let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        tcp.set_reuse_address(true).unwrap();
+        if tcp.bind(&udp.local_addr().unwrap()).is_ok() {
+            return (UdpSocket::from(udp), tcp);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
