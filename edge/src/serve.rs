@@ -8,8 +8,8 @@
 //!
 //! `tls` makes a handshake first where a listener asks for one, and `h2` carries HTTP/2 over it.
 //!
-//! `h1` is the only place that knows how HTTP/1.1 is carried: another transport makes an [`Arrival`](arrival::Arrival)
-//! of its own and sends the [`Answer`](answer::Answer) its way.
+//! `h1` is the only place that knows how HTTP/1.1 is carried: another transport makes an `Arrival`
+//! of its own and sends the `Answer` its way.
 
 mod answer;
 mod arrival;
