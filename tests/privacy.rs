@@ -444,7 +444,7 @@ fn names() -> BTreeSet<String> {
 
 // --- Bytes ---------------------------------------------------------------------------------------------------------
 
-/// What follows the question that a server repeats.
+/// The octets that follow the question that a server repeats.
 fn after_the_question(packet: &[u8]) -> &[u8] {
     let mut at = HEADER_OCTETS;
     while packet[at] != 0 {

@@ -1,4 +1,4 @@
-//! The operator's HTTP: `/metrics`, `/healthz`, `/readyz`, and `POST /reload` for who has the token.
+//! The operator's HTTP: `/metrics`, `/healthz`, `/readyz`, and `POST /reload` for holders of the token.
 //!
 //! Invariant: what changes something needs the token, wherever it is asked from; on an address that other machines
 //! reach, so do the metrics, which name hidden zones (S2).
@@ -41,7 +41,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 128 bits, written in hexadecimal.
 const TOKEN_OCTETS: usize = 16;
 
-/// What requests are answered from.
+/// The state that requests are answered from.
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Unset while the server drains.

@@ -8,8 +8,8 @@
 //!                └─────────────────────────────────────┘
 //! ```
 //!
-//! An [`Answer`] is a plain value: RRsets by section. What it may hold is decided by the [`View`] it is made from;
-//! what fits is decided by `wire`.
+//! An [`Answer`] is a plain value: RRsets by section. The [`View`] it is made from decides what it may hold;
+//! `wire` decides what fits.
 //!
 //! Where RFCs leave room this does what Knot, NSD and PowerDNS agree on: a positive answer carries no NS RRset (the
 //! resolver found us by it, and it makes every answer larger), additional data comes from the zone of the record that
@@ -54,7 +54,7 @@ pub enum Class {
     Any,
 }
 
-/// What is said to a question, before it is fitted into a message.
+/// The answer to a question, before it is fitted into a message.
 #[derive(Clone, Debug)]
 pub struct Answer<'v, 'a> {
     /// How it ended: of the last name, if the question was followed (RFC 6604 §3).
@@ -69,7 +69,7 @@ pub struct Answer<'v, 'a> {
     pub additional: Vec<Placed<'a>>,
     /// The zone that the last name fell into.
     pub zone: Option<&'v Name>,
-    /// What kind of answer it is.
+    /// The kind of the answer.
     pub kind: Kind,
     /// The wildcard's or DNAME's owner that stood for the name asked for, lower-case wire form; none if it stands for
     /// itself.
@@ -195,7 +195,7 @@ struct Draft<'v, 'a> {
     answer: Answer<'v, 'a>,
 }
 
-/// What a name led to.
+/// The result of one look-up step.
 enum Step {
     Done,
     /// Lower-case wire form of the name to look up next.
@@ -343,7 +343,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ns.clone(), Need::Required);
             self.add_glue(tree, cut, &ns);
         }
-        // A DS means something only to who can check the zone that holds it.
+        // A DS means something only to a client that can check the zone that holds it.
         if self.query.dnssec_ok && is_signed(tree) {
             self.prove_delegation(tree, cut);
         }

@@ -67,7 +67,7 @@ pub(crate) struct Catalog {
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
     told: HashMap<Name, Vec<Problem>>,
-    /// What was said of files that are no zones.
+    /// Problems of files that are no zones.
     passed_over: Vec<Problem>,
 }
 
@@ -81,7 +81,7 @@ struct Good {
     internal: Arc<Tree>,
 }
 
-/// What a load came to.
+/// The result of a load.
 pub(crate) struct Loaded {
     /// None if nothing changed.
     pub(crate) world: Option<World>,
@@ -366,7 +366,7 @@ impl Catalog {
                     }
                     published.extend(good.divided.published.iter().cloned());
                 }
-                // What was asked for a moment ago goes on being answered as it was, by a parent perhaps.
+                // Names that were answered a moment ago stay answered as they were, by a parent perhaps.
                 None if !self.unknown.contains(&zone.apex) => {}
                 None => {
                     internal.insert(zone.apex.clone(), Served::Broken);

@@ -22,7 +22,7 @@ impl Client {
     }
 }
 
-/// What a listener was configured for.
+/// The side that a listener was configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// Whoever asks here is outside.
@@ -31,7 +31,7 @@ pub enum Listener {
     Inside,
 }
 
-/// What carries the message.
+/// The transport that carries the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Datagrams: the source may be forged and the size is limited.

@@ -1,4 +1,4 @@
-//! What a person can ask of the program: `serve`, `check`, `explain`, `diff`, `merge`, `compare`.
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
 

@@ -1,4 +1,4 @@
-//! What an operator may write: one TOML file, every key checked, every error with its place.
+//! The operator's config: one TOML file, every key checked, every error with its place.
 //!
 //! ```text
 //! text ─▶ file (serde: keys and types) ─▶ validate (what belongs together) ─▶ Config
@@ -51,7 +51,7 @@ pub struct Config {
     pub private: Vec<IpNet>,
     /// Names at or under which everything is hidden.
     pub internal_names: Vec<Name>,
-    /// Who is inside, and what only the inside sees.
+    /// The settings of the inside: its listeners, its clients, and the zones that it alone has.
     pub internal: Internal,
     /// The operator's HTTP listener, if wanted.
     pub admin: Option<Admin>,
@@ -61,7 +61,7 @@ pub struct Config {
     pub udp: Udp,
     /// Connections, whatever they carry.
     pub tcp: Tcp,
-    /// What encrypted listeners show; there is one if there are any.
+    /// The certificate that encrypted listeners show; there is one if there are any.
     pub tls: Option<Tls>,
     /// DNS over HTTPS.
     pub https: Https,
@@ -77,7 +77,7 @@ pub struct Config {
     pub public_zones: Vec<Name>,
     /// The names of `internal_names`, `[internal] zones` and `[public] zones` with their places.
     pub named: Vec<Named>,
-    /// What is allowed but looks wrong.
+    /// Settings that are allowed but look wrong.
     pub warnings: Vec<Warning>,
 }
 
@@ -146,7 +146,7 @@ impl Encrypted {
     }
 }
 
-/// What encrypted listeners show.
+/// The certificate that encrypted listeners show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM: the server's certificate, and behind it those that lead to its root.
@@ -180,7 +180,7 @@ pub struct Admin {
 pub struct Log {
     /// The shape of a line.
     pub format: LogFormat,
-    /// What is logged, unless the variable RUST_LOG says otherwise.
+    /// The level of the log, unless the variable RUST_LOG says otherwise.
     pub level: Level,
 }
 
@@ -213,7 +213,7 @@ pub struct Tcp {
     pub max_connections: usize,
     /// Connections at once from one client address (IPv6: one /64).
     pub max_connections_per_client: usize,
-    /// What questions and answers on their way may take up beyond 8 KiB of each connection, in octets.
+    /// Memory for questions and answers on their way beyond 8 KiB of each connection, in octets.
     pub max_buffered_octets: usize,
     /// How long a connection may wait between messages.
     pub idle_timeout: Duration,
@@ -253,9 +253,9 @@ pub struct Reload {
 pub struct Warning {
     /// Where.
     pub place: Place,
-    /// What looks wrong.
+    /// The setting that looks wrong.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: String,
 }
 
@@ -288,9 +288,9 @@ pub enum ConfigError {
     Invalid {
         /// Where.
         place: Place,
-        /// What is wrong.
+        /// The error.
         message: String,
-        /// What to do about it.
+        /// The remedy.
         help: Option<String>,
     },
 }

@@ -31,7 +31,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// What a COOKIE option says of its sender.
+/// Whether a COOKIE option proves its sender's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// It holds a cookie that we gave to this address not long ago.

@@ -17,8 +17,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Zones, views, the answer and the egress guard are those of the program `verge-dns`. Who is inside is a matter of the
-//! handler's [`Listener`] and of the client's address, as there; a program that serves both sides makes a server for
+//! Zones, views, the answer and the egress guard are those of the program `verge-dns`. The handler's
+//! [`Listener`] and the client's address decide who is inside, as there. For both sides, make a server for
 //! each. Of the config, `zones`, `private`, `internal_names`, `internal`, `cookies`, `nsid`, `udp.max_payload` and
 //! `rate_limit` hold; listeners, caps and deadlines are those of hickory-server.
 //!
@@ -105,7 +105,7 @@ impl Zones {
 pub struct Handler {
     zones: Arc<Zones>,
     listener: Listener,
-    /// What is not limited is answered without a lock.
+    /// None if answers are not limited; then no lock is taken.
     limits: Option<Mutex<Limits>>,
 }
 
@@ -173,7 +173,7 @@ impl RequestHandler for Handler {
     }
 }
 
-/// What hickory is to encode. Questions are taken from our bytes, which keep the client's letters.
+/// The message that hickory encodes. Questions are taken from our bytes, which keep the client's letters.
 fn decode(bytes: &[u8]) -> Option<(Message, Queries)> {
     let mut message = Message::from_vec(bytes).ok()?;
     if let Some(edns) = &mut message.edns {
@@ -190,7 +190,7 @@ fn forget(edns: &mut Edns) {
     edns.options_mut().remove(EdnsCode::Padding);
 }
 
-/// What hickory is told if nothing was sent.
+/// The response that hickory is told of if nothing was sent.
 fn nothing(request: &Request) -> ResponseInfo {
     let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, request.metadata.op_code);
     metadata.response_code = ResponseCode::ServFail;

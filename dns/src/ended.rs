@@ -13,7 +13,7 @@ pub(crate) enum Ended {
     SlowMessage,
     /// The client did not take its answers.
     SlowReader,
-    /// What came was no question.
+    /// The client sent something that is no question.
     Garbage,
     /// Too much is on its way, in this connection or in all of them.
     Crowded,

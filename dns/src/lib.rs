@@ -9,8 +9,8 @@
 //! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `world`,
 //! `answer`, `limit` and `wire` know no async, no socket, no clock, no log, no metric and no config file; `serve` is the shell.
 //!
-//! Invariant: no code here decides "found, but may not show". What an outsider must not learn is absent from the
-//! public view's data ([`view`]); the rules that take it out are in `zone::privacy`.
+//! Invariant: no code here decides "found, but may not show". The public view's data ([`view`]) lacks
+//! everything that an outsider must not learn; the rules that take it out are in `zone::privacy`.
 
 pub mod admin;
 pub mod answer;

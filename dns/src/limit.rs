@@ -35,7 +35,7 @@ pub type Key = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Limits(Option<State>);
 
-/// What to do with an answer.
+/// The limiter's decision on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Within the rate.
@@ -74,15 +74,15 @@ impl Category {
     }
 }
 
-/// Who asks for what, as far as rates are concerned.
+/// The source and the subject of a question, as rates count them.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The client's address; its network counts.
     pub network: IpAddr,
     /// The category of the answer.
     pub category: Category,
-    /// Whose records answer, lower-case wire form: the name asked for, or the wildcard's or DNAME's owner that stands for
-    /// any number of them.
+    /// The owner of the records that answer, lower-case wire form: the name asked for, or the wildcard's or
+    /// DNAME's owner that stands for any number of them.
     pub name: &'a [u8],
     /// The apex of the zone that answers, if any.
     pub zone: Option<&'a [u8]>,
@@ -120,7 +120,7 @@ const BUCKETS: usize = 1 << 14;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// Whose it is; another one takes over an owner's bucket once it is full again.
+    /// The owner of the bucket; another one takes it over once it is full again.
     owner: u32,
     /// Thousandths of answers that may still be sent.
     milli_tokens: u32,

@@ -44,7 +44,7 @@ impl Endings {
     }
 }
 
-/// What is in service, as the last reload left it.
+/// The zones in service, as the last reload left them.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     /// Counts the worlds that have been in service.
@@ -98,7 +98,7 @@ impl LoadResult {
     }
 }
 
-/// What one loop counted, on cache lines that no other loop writes.
+/// Counts of one loop, on cache lines that no other loop writes.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Counters {
@@ -171,7 +171,7 @@ impl Metrics {
         self.reloading_is_down.store(false, Ordering::Release);
     }
 
-    /// What is in service, and whether it follows the zone files.
+    /// The zones in service, and whether the server follows the zone files.
     pub(crate) fn standing(&self) -> Standing {
         let served = lock(&self.served);
         let never_good: Vec<String> =

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 #[derive(Clone)]
 pub struct Octets(Place);
 
-/// What fits beside a length and the tag into the 24 octets that a `Box` and the tag take anyway.
+/// Octets that fit beside a length and the tag into the 24 octets that a `Box` and the tag take anyway.
 const MOST_INLINE: usize = 22;
 
 #[derive(Clone)]

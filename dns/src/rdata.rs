@@ -158,7 +158,7 @@ pub fn shape(rtype: Type) -> Option<&'static [Field]> {
 /// A field of some RDATA and the octets it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<'a> {
-    /// What it is.
+    /// The kind of the field.
     pub field: Field,
     /// Its octets, length octets included.
     pub octets: &'a [u8],
@@ -248,7 +248,7 @@ fn character_strings(rest: &[u8]) -> Option<usize> {
     (at == rest.len() && at > 0).then_some(at)
 }
 
-/// What a name in RDATA is for.
+/// The purpose of a name in RDATA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A name that a client will look up next.

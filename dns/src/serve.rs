@@ -107,7 +107,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The zones that the config names, for who serves them on sockets of its own. This blocks.
+/// The zones that the config names, for callers that serve them on sockets of their own. This blocks.
 pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
     let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
     let (catalog, world, report) = reload::first(config, secrets).map_err(StartError::Folder)?;

@@ -14,16 +14,16 @@ use crate::zone::set::Zones;
 /// The zones of one view.
 #[derive(Debug, Default)]
 pub struct View {
-    /// What is served here, by apex.
+    /// The zones that are served here, by apex.
     pub zones: Zones,
 }
 
 /// Which of the two views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Which {
-    /// What outsiders see.
+    /// The view of outsiders.
     Public,
-    /// What insiders see.
+    /// The view of insiders.
     Internal,
 }
 

@@ -39,7 +39,7 @@ use names::Names;
 use opt::{ExtendedError, Opt};
 use query::{Edns, Message, NotForUs, Verdict};
 
-/// What time it is, by both clocks that answers need.
+/// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// For rates: never goes back.
@@ -48,7 +48,7 @@ pub struct Moment {
     pub unix_seconds: u64,
 }
 
-/// What became of a packet: all that the shell counts or logs.
+/// The result for a packet: all that the shell counts or logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'w> {
     /// Nothing is sent.
@@ -68,8 +68,8 @@ pub enum Why {
     ReflectionPort,
     /// Response rate limiting.
     RateLimited,
-    /// What DNS over QUIC forbids: an ID other than 0, or the keepalive of TCP (RFC 9250 §4.2.1, §5.5.2). It is fatal to
-    /// the connection.
+    /// DNS over QUIC forbids it: an ID other than 0, or the keepalive of TCP (RFC 9250 §4.2.1, §5.5.2). It
+    /// is fatal to the connection.
     NotOverQuic,
 }
 
@@ -99,11 +99,11 @@ pub struct Sent<'w> {
     pub rcode: Rcode,
     /// Whether the client was told to come back by TCP.
     pub truncated: bool,
-    /// What the egress guard had to say.
+    /// The verdict of the egress guard.
     pub guard: Guarded,
 }
 
-/// What the egress guard had to say of an answer.
+/// The egress guard's verdict on an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarded {
     /// The internal view is not guarded, and an answer without records has nothing to guard.
@@ -161,7 +161,7 @@ struct Exchange<'w, 'm> {
     cookie: Option<(Proof, Full)>,
 }
 
-/// What will be sent, before it is bytes.
+/// The reply before it is bytes.
 struct Draft<'w, 'm> {
     rcode: Rcode,
     error: Option<ExtendedError>,
@@ -174,7 +174,7 @@ enum Content<'w, 'm> {
     HeaderOnly,
     /// Question, OPT and TSIG, but no data.
     NoData,
-    /// What the view has to say.
+    /// The view's answer.
     Answer(Answer<'w, 'm>),
 }
 
@@ -320,7 +320,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         }
     }
 
-    /// What is sent after the egress guard has read the answer that is to go to the public view.
+    /// The reply that goes out after the egress guard has read an answer for the public view.
     fn guarded(&self, mut sent: Sent<'w>, out: &mut Vec<u8>) -> Sent<'w> {
         if self.view == Which::Public {
             sent.guard = Guarded::Clean;
@@ -404,7 +404,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         }
     }
 
-    /// RFC 7828 §3.3.2: told to who asks, where a connection can be kept; ignored on UDP (§3.2.1).
+    /// RFC 7828 §3.3.2: told to clients that ask, where a connection can be kept; ignored on UDP (§3.2.1).
     fn keepalive(&self, edns: &Edns<'_>) -> Option<u16> {
         let wanted = edns.keepalive && edns.version == 0 && self.client.transport.is_stream();
         let tenths = self.world.protocol.idle_timeout.as_millis() / 100;

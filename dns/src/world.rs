@@ -16,15 +16,15 @@ use crate::zone::tree::Tree;
 /// Everything that answers depend on; immutable, swapped as a whole by a reload.
 #[derive(Debug, Default)]
 pub struct World {
-    /// What outsiders see.
+    /// The view of outsiders.
     pub public: View,
-    /// What insiders see.
+    /// The view of insiders.
     pub internal: View,
     /// Which clients are inside.
     pub access: Access,
     /// Addresses that never leave by the public view.
     pub guard: Guard,
-    /// What the operator chose about the protocol.
+    /// The operator's choices about the protocol.
     pub protocol: Protocol,
 }
 
@@ -52,7 +52,7 @@ impl World {
     }
 }
 
-/// What the egress guard knows: see [`crate::wire::guard`].
+/// The names and addresses that the egress guard knows: see [`crate::wire::guard`].
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     /// The config's `private` prefixes: hidden like D1.
@@ -81,7 +81,7 @@ impl Guard {
     }
 }
 
-/// What the operator chose about the protocol.
+/// The operator's choices about the protocol.
 #[derive(Clone, Debug)]
 pub struct Protocol {
     /// Largest UDP answer in octets, whatever the client offers.

@@ -1,4 +1,4 @@
-//! What we know: zones as their author wrote them, with the place of every record.
+//! Zones as their author wrote them, with the place of every record.
 //!
 //! ```text
 //! text ─▶ file ─▶ Zone (records with positions) ─▶ check ─▶ problems
@@ -34,7 +34,7 @@ pub const MOST_FOLLOWED: usize = 18;
 /// One record of class IN with the place it was written at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Who owns it.
+    /// The owner name.
     pub owner: Name,
     /// Its type.
     pub rtype: Type,
@@ -44,11 +44,11 @@ pub struct Record {
     pub rdata: Octets,
     /// Where it was written.
     pub at: Position,
-    /// What the author said of its visibility.
+    /// The author's mark of its visibility.
     pub mark: Option<Mark>,
 }
 
-/// What a comment `; verge: …` says of the record whose last line it ends.
+/// A comment `; verge: …`. It marks the record whose last line it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// `; verge: public`: outsiders may see it on purpose.
@@ -112,7 +112,7 @@ pub struct Zone {
     order: OnceLock<Order>,
 }
 
-/// Who copies a zone may mean to change it, so the copy's order is found anew.
+/// The caller may mean to change the copy, so the copy's order is found anew.
 impl Clone for Zone {
     fn clone(&self) -> Self {
         Self::new(self.apex.clone(), self.records.clone(), self.files.clone())
@@ -198,8 +198,8 @@ pub struct Problem {
     pub code: &'static str,
     /// The place; none for a problem of a zone or folder as a whole.
     pub at: Option<Position>,
-    /// What is wrong, in one line, lower case, no final dot.
+    /// The problem, in one line, lower case, no final dot.
     pub message: String,
-    /// What to do about it ("did you mean …"), in one line.
+    /// The remedy ("did you mean …"), in one line.
     pub help: Option<String>,
 }

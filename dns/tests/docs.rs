@@ -104,7 +104,7 @@ fn rules() -> Rules {
     }
 }
 
-/// What stands above the lines of each example.
+/// The text above the lines of each example.
 const HEAD: &str = "$TTL 1h\n@ SOA ns1 hostmaster 1 2h 30m 2w 5m\n";
 const HEAD_RECORDS: usize = 3;
 

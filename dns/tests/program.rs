@@ -161,7 +161,7 @@ fn check_says_what_is_wrong_with_a_certificate() {
     let another = rcgen::KeyPair::generate().unwrap();
     std::fs::write(file("key.pem"), another.serialize_pem()).unwrap();
     check("the first certificate is not for the private key", 1);
-    // Who names zones asks about them alone.
+    // A caller that names zones asks about them alone.
     let output = run(folder.path(), &["check", "zones"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
 }

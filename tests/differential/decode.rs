@@ -18,7 +18,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// What a server said.
+/// A server's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Whether the question came back as it was asked, letter case included.

@@ -27,7 +27,7 @@ pub(crate) struct Question {
     edns: Edns,
 }
 
-/// What a client says of itself.
+/// Facts that a client states of itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edns {
     None,
@@ -217,7 +217,7 @@ impl Zone {
         }
     }
 
-    /// What does not fit into 512 octets, or not into 1232.
+    /// Adds sets that do not fit into 512 octets, or not into 1232.
     fn add_large(&mut self, random: &mut StdRng, owner: &str) {
         for number in 0..random.random_range(4..80) {
             self.put(owner, "A", format!("192.0.2.{number}"));

@@ -115,7 +115,7 @@ fn has_no_glue_from_wildcards(zone: &Zone, ours: &Answer, others: &[&Answer]) ->
         && more.all(|record| zone.is_below_a_cut(&record.owner) && !zone.has(&record.owner))
 }
 
-/// What NSD left out, and we gave over TCP, are addresses of name servers below the very cut.
+/// Records that NSD left out, and we gave over TCP, are addresses of name servers below the very cut.
 fn tells_that_glue_is_missing(ours: &Answer, nsd: &Answer) -> bool {
     let is_in_domain = |glue: &Record| {
         let own = |ns: &&Record| ns.rtype == NS && ns.rdata == glue.owner;

@@ -5,7 +5,8 @@
 //! starts the servers on loopback, asks each the same questions and compares rcode, AA and the sections as sets.
 //!
 //! The verdict: where the three agree, their answer is right. Where they do not, ours must be the answer of two of
-//! them, or NSD's. Who cannot load or confuses a zone has no say in it; then one of the other two is enough. Anything else is a difference, and must be in the table of [`justified`] or be mended.
+//! them, or NSD's. A server that cannot load or confuses a zone has no say in it; then one of the other two
+//! is enough. Any other difference must be in the table of [`justified`] or be mended.
 //!
 //! NSD and BIND run with minimal responses, as Knot always does: the NS set beside a positive answer is of no use to a
 //! resolver that asked us because it has it, and it makes each answer larger.
@@ -87,7 +88,7 @@ fn batch(
     for (index, question) in questions.iter().enumerate() {
         let knows = |heard: &&Heard| heard.knows(&question.name);
         let voters = heard.iter().filter(knows).filter(|heard| heard.name != "verge").count();
-        // What a confused NSD says still shows where a chain goes on in another zone.
+        // A confused NSD's answer still shows where a chain goes on in another zone.
         let said = heard.iter().filter(|heard| knows(heard) || heard.name == "nsd");
         let said: Vec<_> = said.map(|heard| (heard.name, &heard.answers[index])).collect();
         tally.judge(&zones, question, &said, voters);

@@ -1,4 +1,4 @@
-//! Whose answer is right, and how often each server stands alone.
+//! The verdict: which answer is right, and how often each server stands alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ const PARTS: [Part; 7] = [
     Part::Additional,
 ];
 
-/// What one server said in one part, in a form that compares.
+/// One server's answer in one part, in a form that compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
     Code(u8),

@@ -1,4 +1,4 @@
-//! What is done to a server. Each attack returns what it holds, so that it lasts until that is dropped.
+//! Attacks on a server. Each returns the things that it holds, so that it lasts until these are dropped.
 
 use std::any::Any;
 use std::io;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Attempts at once.
 const AT_ONCE: usize = 500;
 
-/// What an attack holds until its end.
+/// The things that an attack holds until its end.
 #[derive(Default)]
 pub(crate) struct Held {
     things: Vec<Box<dyn Any + Send>>,
@@ -38,7 +38,7 @@ impl Held {
         self.tried += other.tried;
     }
 
-    /// What came of it.
+    /// The result in words.
     pub(crate) fn said(&self) -> String {
         format!("{} of {} made", self.things.len(), self.tried)
     }
@@ -74,7 +74,7 @@ pub(crate) fn udp_flood(server: SocketAddr) -> io::Result<Held> {
     Ok(Held { things: vec![Box::new(Flood(over))], tried: 1 })
 }
 
-/// What an attacker does with each connection.
+/// The attacker's use of each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Connects and says nothing; over TLS, QUIC and HTTPS with a handshake and one question.

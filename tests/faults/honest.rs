@@ -51,7 +51,7 @@ impl Honest {
     pub(crate) fn start(asker: Asker, carrier: Carrier, server: SocketAddr) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let asking = ask_on(asker, carrier, server, Arc::clone(&over));
-        // What the attackers are busy with on their threads must not make it wait.
+        // The attackers' work on their threads must not make it wait.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("the system gives what a client needs").block_on(asking)

@@ -1,5 +1,5 @@
-//! What happens to honest clients while somebody else does harm: a server of our own on loopback, one fault after
-//! another, counts and times.
+//! The harm that somebody does to honest clients: a server of our own on loopback, one fault after another,
+//! counts and times.
 //!
 //! `faults --ours target/release/verge-dns` runs them all in some two minutes; `--only idle` those whose names hold the
 //! word. An honest client asks a hundred times a second over each transport that is named, on one connection; it waits a
@@ -26,7 +26,7 @@
 //! *kill -9*: the new server answers 76 ms later; a question under way is asked again, over UDP and QUIC after the
 //! client's second.
 //!
-//! What a connection costs that has asked once, from the same run (resident memory, as the difference): TCP 3.1 KiB
+//! Cost of a connection that has asked once, from the same run (resident memory, the difference): TCP 3.1 KiB
 //! (10,000, which have asked nothing), TLS 13 KiB, HTTP/1.1 26 KiB, HTTP/2 34 KiB, QUIC 39 KiB (2,000 each), half a TLS
 //! handshake 16 KiB. 500 with a hundred streams held open: HTTP/2 300 KiB each, QUIC 180 KiB each. 2,000 over TCP that
 //! read nothing of 60 KiB each: 36 MiB in all.
@@ -62,7 +62,7 @@ struct Arguments {
     only: String,
 }
 
-/// What is done.
+/// The harm.
 #[derive(Clone, Copy, Debug)]
 enum Harm {
     Nothing,

@@ -35,7 +35,7 @@ pub(crate) enum Clock {
     Ours,
 }
 
-/// What a process has taken.
+/// The resources that a process has taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     /// Resident memory.

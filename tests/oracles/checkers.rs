@@ -18,13 +18,13 @@ enum Program {
     Knot,
 }
 
-/// What a program says of a zone file.
+/// A program's verdict on a zone file.
 pub(crate) enum Said {
     /// Its message.
     Refused(String),
     /// It takes the file and does not show what it understood.
     Fine,
-    /// What it understood, read back from what it prints.
+    /// The records that it understood, read back from what it prints.
     Printed(Records),
 }
 

@@ -1,8 +1,8 @@
 //! Do we read zone text as the field reads it? Debian's `named-checkzone`, `nsd-checkzone` and `kzonecheck` beside our reader.
 //!
 //! `oracles` reads three tables, all of which are ours to extend:
-//! - `dns/src/zone/text/forms.txt`: a text form of every type. Who knows the type must take it, and where an oracle prints
-//!   what it understood (BIND, NSD), that must be our octets.
+//! - `dns/src/zone/text/forms.txt`: a text form of every type. Oracles that know the type must take it. If
+//!   one prints what it understood (BIND, NSD), that must be our octets.
 //! - `dns/src/zone/text/faults.txt`: RDATA that we refuse. At least one of the three refuses it, too.
 //! - `tests/oracles/{good,bad}.txt`: odd zone files. The good ones mean the same to all; a bad one is refused by us and by at
 //!   least one of them.
@@ -101,7 +101,7 @@ impl Tally {
             };
             self.judge(checker, title, complaint, justified::zone(checker.name(), title));
         }
-        // What we write, BIND reads as we meant it.
+        // BIND reads our text as we meant it.
         match checkers[0].check(&zones::written(&ours)) {
             Said::Printed(theirs) if theirs == ours => self.passed += 1,
             _ => self.failed.push(format!("{title}: BIND does not understand what we write")),

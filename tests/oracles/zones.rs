@@ -19,7 +19,7 @@ pub(crate) const APEX: &str = "example.";
 /// Owner in lower case, TTL, type and RDATA in hexadecimal.
 pub(crate) type Records = BTreeSet<(String, u32, Type, String)>;
 
-/// What we would serve; or the first error.
+/// The records that we would serve; or the first error.
 pub(crate) fn read(text: &str) -> Result<Records, String> {
     let zone = parse(text)?;
     let context = Context {
@@ -33,7 +33,7 @@ pub(crate) fn read(text: &str) -> Result<Records, String> {
     }
 }
 
-/// What a text means, whether or not it makes a zone; or the first error.
+/// The records that a text means, whether or not it makes a zone; or the first error.
 pub(crate) fn understand(text: &str) -> Result<Records, String> {
     parse(text).map(|zone| records(&zone))
 }
@@ -56,7 +56,7 @@ fn records(zone: &Zone) -> Records {
     zone.records.iter().map(one).collect()
 }
 
-/// What we would write.
+/// The text that we would write.
 pub(crate) fn written(records: &Records) -> String {
     let mut text = String::new();
     // The SOA comes first in every zone file (RFC 1035 §5.2).
@@ -94,7 +94,7 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// What the hexadecimal digits mean.
+/// The octets that the hexadecimal digits mean.
 pub(crate) fn octets(hex: &str) -> Vec<u8> {
     let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hexadecimal"));
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()

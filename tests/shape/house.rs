@@ -96,7 +96,7 @@ impl House {
             names.next();
         }
         let (here, used) = self.used.get_key_value(&here)?;
-        // What a module only hands on is defined where the module has it from.
+        // An item that a module only hands on is defined where the module has it from.
         let handed_on = names.next().and_then(|name| {
             let from = used.iter().find(|used| used.name.as_deref() == Some(name))?;
             Some(from.path.as_str())

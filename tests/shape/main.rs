@@ -25,7 +25,7 @@ const MOST_LINES: usize = 500;
 /// Lines of a function, from its first word to its last brace.
 const MOST_FUNCTION_LINES: usize = 66;
 
-/// What decides may not know what acts: async, sockets, clocks, logs, metrics, config files, chance.
+/// Modules that deciding code may not use: async, sockets, clocks, logs, metrics, config files, chance.
 const FORBIDDEN_IN_CORES: &[&str] = &[
     "tokio",
     "tokio_util",

@@ -121,7 +121,7 @@ fn path_at(tokens: &[Token], at: usize) -> (String, usize) {
     (path, next)
 }
 
-/// What is left without the items marked `#[cfg(test)]`, and the modules among these that are files of their own.
+/// The tokens without items marked `#[cfg(test)]`, and the modules among these that are files of their own.
 fn split_tests(tokens: Vec<Token>) -> (Vec<Token>, Vec<String>) {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let (mut kept, mut modules) = (Vec::new(), Vec::new());

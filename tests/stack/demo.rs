@@ -55,13 +55,13 @@ pub struct Demo {
     pub dns: verge_dns::serve::Running,
     /// Two edges, each with its own cache.
     pub edges: Vec<verge_edge::run::Running>,
-    /// What the edges fetch from.
+    /// The origin that the edges fetch from.
     pub origin: Origin,
     /// Holds the files that the units make, such as their admin tokens.
     folder: tempfile::TempDir,
 }
 
-/// Starts everything. What is left to the system (port 0) can be asked of the parts.
+/// Starts everything. The parts tell the ports that the system chose (port 0).
 pub async fn start(options: &Options) -> Result<Demo, StartError> {
     if !options.zones.is_dir() {
         return Err(StartError::NoZones { folder: options.zones.clone() });
@@ -138,7 +138,7 @@ impl Demo {
 /// One address that takes questions.
 #[derive(Clone, Copy, Debug)]
 pub struct Listener {
-    /// What it is for, in one word.
+    /// Its purpose, in one word.
     pub what: &'static str,
     /// Where it is.
     pub address: SocketAddr,
@@ -201,7 +201,7 @@ listen = "{admin}"
     )
 }
 
-/// What is different between the two edges.
+/// The differences between the two edges.
 #[derive(Clone, Copy)]
 struct Edge {
     name: &'static str,
@@ -259,12 +259,12 @@ pub enum StartError {
         address: SocketAddr,
         /// The flag that sets it.
         flag: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// There is no such folder of zones.
     NoZones {
-        /// What was asked for.
+        /// The folder that was asked for.
         folder: PathBuf,
     },
     /// No folder for temporary files can be made.
@@ -273,14 +273,14 @@ pub enum StartError {
     Origin {
         /// Where.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A unit refused to start.
     Unit {
         /// Which one.
         name: &'static str,
-        /// What it said.
+        /// Its error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

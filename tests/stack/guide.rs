@@ -1,4 +1,4 @@
-//! What to try, and what each line shows. The system tests read these lines back and hold them to their word.
+//! Things to try, and what each line shows. The system tests read these lines and hold them to their word.
 
 use std::fmt;
 

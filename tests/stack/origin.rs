@@ -62,7 +62,7 @@ impl Origin {
         self.state.asked.get(path).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
-    /// What the page shows of its surroundings, name by name. Only the first call counts.
+    /// Sets the page's account of its surroundings, name by name. Only the first call counts.
     pub fn tell(&self, surroundings: BTreeMap<&'static str, String>) {
         // A second call is a mistake without consequence: the page goes on to show the first.
         let _ = self.state.surroundings.set(surroundings);

@@ -1,5 +1,5 @@
-//! What a validating resolver needs of a zone that was signed before it came to us (RFC 4035 §3.1): NSEC or NSEC3 records
-//! that prove what does not exist. Signatures travel with their RRset, see [`Placed::signatures`](super::Placed).
+//! NSEC and NSEC3 records. A validating resolver needs them of a zone that came to us signed (RFC 4035 §3.1):
+//! they prove what does not exist. Signatures travel with their RRset: [`Placed::signatures`](super::Placed).
 
 mod nsec3;
 
@@ -95,7 +95,7 @@ const MOST_STEPS: usize = 256;
 pub(crate) fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
     let mut node = tree.at_or_before(name)?;
     for _ in 0..MOST_STEPS {
-        // What is below a cut or a DNAME is passed over at once, however much it is.
+        // One step passes over everything below a cut or a DNAME, however much it is.
         node = node.hider().unwrap_or(node);
         if node.set(Type::NSEC).is_some() {
             return Some(node);

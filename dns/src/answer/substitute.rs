@@ -1,4 +1,4 @@
-//! DNAME (RFC 6672): the part of the name at the owner is replaced, and a CNAME says so to who knows no DNAME.
+//! DNAME (RFC 6672): the part of the name at the owner is replaced; a CNAME tells clients that know no DNAME.
 
 use std::borrow::Cow;
 

@@ -7,9 +7,9 @@ use crate::zone::tree::{Node, Tree, canonical_cmp};
 /// A name that is not the same in both trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Difference<'l, 'r> {
-    /// What the first tree has there.
+    /// The node of the first tree there.
     pub(crate) left: Option<Node<'l>>,
-    /// What the second tree has there.
+    /// The node of the second tree there.
     pub(crate) right: Option<Node<'r>>,
 }
 

@@ -50,7 +50,7 @@ pub(super) enum Content {
     Nameless(Problem),
 }
 
-/// What tells one version of a file from the next.
+/// The metadata that tells one version of a file from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified_ns: i128,

@@ -15,7 +15,7 @@ const MOST_NAMED: usize = 5;
 /// Where the SOA of a zone file is found, behind comments.
 const HEAD_OCTETS: u64 = 8_192;
 
-/// What is in a folder beside its zone files.
+/// Files and folders that a folder holds beside its zone files.
 #[derive(Debug, Default)]
 struct Others {
     /// Files that look like zones.
@@ -26,14 +26,14 @@ struct Others {
     folders: Vec<String>,
 }
 
-/// What to say of the files that the folders among `paths` hold beside zone files.
+/// Reports the files that the folders among `paths` hold beside zone files.
 pub(super) fn in_folders(paths: &[PathBuf], found: &[Found]) -> Vec<Problem> {
     let folders = paths.iter().filter(|path| path.is_dir());
     let has_zones = |folder: &Path| found.iter().any(|found| found.source.path().parent() == Some(folder));
     folders.filter_map(|folder| tell(folder, has_zones(folder))).collect()
 }
 
-/// What to say of the files of `folder` that are passed over; `has_zones` is whether others are not.
+/// Reports the files of `folder` that are passed over; `has_zones` is whether others are not.
 fn tell(folder: &Path, has_zones: bool) -> Option<Problem> {
     let others = Others::of(folder, has_zones);
     let shown = folder.display();

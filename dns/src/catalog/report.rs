@@ -1,4 +1,4 @@
-//! What a load found and changed, zone by zone. The log, `check` and `explain` read it.
+//! The report of a load: what it found and changed, zone by zone. The log, `check` and `explain` read it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::zone::privacy::Divided;
 use crate::zone::tree::Tree;
 use crate::zone::{Problem, Severity, SourceFile, Zone};
 
-/// What a load did.
+/// Results of a load.
 #[derive(Default)]
 pub(crate) struct Report {
     pub(crate) zones: Vec<ZoneReport>,
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) nameless: Vec<Problem>,
 }
 
-/// What became of one zone.
+/// The result of a load for one zone.
 pub(crate) struct ZoneReport {
     pub(crate) apex: Name,
     pub(crate) source: Source,
@@ -32,9 +32,9 @@ pub(crate) struct ZoneReport {
     pub(crate) is_hidden: bool,
     pub(crate) change: Change,
     pub(crate) serial: Option<u32>,
-    /// What outsiders see; none if outside there is no such zone, or if nothing is served.
+    /// The tree that outsiders see; none if outside there is no such zone, or if nothing is served.
     pub(crate) public: Option<Arc<Tree>>,
-    /// What insiders see.
+    /// The tree that insiders see.
     pub(crate) internal: Option<Arc<Tree>>,
     /// The version that is served.
     pub(crate) zone: Option<Arc<Zone>>,
@@ -49,7 +49,7 @@ pub(crate) struct ZoneReport {
 /// Which version of a zone is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// What its file says.
+    /// The version in its file.
     Current,
     /// The last good one; the file is broken, or is no longer good beside the other zones.
     Previous,
@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-/// What is different from before.
+/// The difference from the version before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Nothing that any client can see.

@@ -34,20 +34,20 @@ pub(super) struct Candidate {
     pub(super) full: Option<Arc<Tree>>,
 }
 
-/// What is served of a zone.
+/// The version of a zone that is served.
 #[derive(Clone, Debug)]
 pub(super) enum Chosen {
-    /// What the file says now.
+    /// The current text of the file.
     New(Arc<Zone>),
-    /// What it said before, divided by the rules of now: what the operator hides now is hidden in it, too. It is served
-    /// even if others changed so that it would not pass again.
+    /// The zone as it was before, divided by the rules of now: names that the operator hides now are hidden
+    /// in it, too. It is served even if others changed so that it would not pass again.
     Good(Arc<Zone>),
-    /// Nothing: it never was good. What leads into it is hidden in other zones ([`Rules::unknown_zones`]), and what its
-    /// file says takes part in the division.
+    /// Nothing: it never was good. Other zones hide the names that lead into it ([`Rules::unknown_zones`]).
+    /// The text of its file takes part in the division.
     Nothing(Option<Arc<Zone>>),
 }
 
-/// What became of a candidate.
+/// The result for a candidate.
 pub(super) struct Settled {
     pub(super) chosen: Chosen,
     /// All that was found, of versions that were turned down, too.
@@ -55,7 +55,7 @@ pub(super) struct Settled {
     pub(super) divided: Option<Arc<Divided>>,
 }
 
-/// What the last load came to, so that the next one need not do it again.
+/// Results of the last load, so that the next one need not compute them again.
 #[derive(Default)]
 pub(super) struct Memory {
     division: Division,

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         zone.problems.extend(zone.exposed());
         zone.problems.extend(zone.zone.as_ref().and_then(|zone| check::expiring(zone, now)));
     }
-    // Who names zones asks about them alone.
+    // A caller that names zones asks about them alone.
     if let (true, Some(tls)) = (args.paths.is_empty(), config.as_ref().and_then(|it| it.tls.as_ref())) {
         report.nameless.extend(problem_of_certificate(tls));
     }
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if nothing_checked || denied { Err(Failure::Problems) } else { Ok(()) }
 }
 
-/// What is wrong with the certificate that a server would show.
+/// The problem of the certificate that a server would show.
 fn problem_of_certificate(files: &Tls) -> Option<Problem> {
     let (severity, message) = match serve::inspect(files, clock::system_now()) {
         Ok(Standing::Good) => return None,

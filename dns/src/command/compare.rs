@@ -76,7 +76,7 @@ fn side(which: Which) -> &'static str {
     }
 }
 
-/// Who answered until now.
+/// The source of the answers until now.
 enum Old {
     Files { zones: Vec<Zone>, view: View },
     Server(Server),
@@ -105,7 +105,7 @@ impl Old {
         zones.iter()
     }
 
-    /// What a server has in a zone; files were read as a whole.
+    /// The owners and types that a server has in a zone; files were read as a whole.
     fn transfer(&self, apex: &Name) -> Option<Vec<(Name, Type)>> {
         match self {
             Self::Files { .. } => Some(Vec::new()),
@@ -174,12 +174,12 @@ fn questions(report: &Report, sides: &[(Which, Old)]) -> Vec<Question> {
     questions
 }
 
-/// What proves and signs is made by whoever serves the zone.
+/// Whoever serves the zone makes the records that prove and sign.
 fn is_asked_for(rtype: Type) -> bool {
     !matches!(rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::NSEC3PARAM | Type::DNSKEY | Type::ZONEMD)
 }
 
-/// What an answer says, whatever the order of its records.
+/// The content of an answer, whatever the order of its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Reply {
     /// The four bits of the header.

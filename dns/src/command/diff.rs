@@ -129,7 +129,7 @@ impl fmt::Display for ZoneDiff {
     }
 }
 
-/// What both see stands on one line.
+/// A record that both see stands on one line.
 fn side_by_side(row: &Row) -> Vec<(&str, &str)> {
     let outside = row.outside.iter().map(|record| {
         let inside = if row.inside.contains(record) { record.as_str() } else { "-" };

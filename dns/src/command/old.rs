@@ -8,7 +8,7 @@ use crate::name::Name;
 use crate::zone::diagnostic::{Style, render};
 use crate::zone::{Severity, Zone};
 
-/// What stands before and behind a zone's name in the names of files.
+/// Prefixes and suffixes that file names put around a zone's name.
 const BEFORE: &[&str] = &["db.", "named.", "pri.", "master.", "zone."];
 const BEHIND: &[&str] = &[".zone", ".zone.txt", ".db", ".dns", ".hosts", ".host", ".txt", ".signed"];
 
@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path, named: Option<&Name>) -> Result<Zone, Failure> {
 /// Errors of a file that are shown.
 const MOST_SHOWN: usize = 5;
 
-/// Every zone file of a folder, or the file itself. What is no zone is passed over in a folder.
+/// Every zone file of a folder, or the file itself. Other files of a folder are passed over.
 pub(super) fn read_all(path: &Path) -> Result<Vec<Zone>, Failure> {
     if !path.is_dir() {
         return read(path, None).map(|zone| vec![zone]);

@@ -15,7 +15,7 @@ const DEFAULT_CONFIG: &str = "dns.toml";
 /// Where zone files are looked for when there is no config either.
 const DEFAULT_FOLDER: &str = "zones";
 
-/// What a command works on.
+/// The zones that a command works on.
 pub(super) struct Zones {
     pub(super) config: Option<Config>,
     pub(super) loaded: Loaded,

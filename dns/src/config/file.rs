@@ -208,7 +208,7 @@ impl<'de> Deserialize<'de> for DomainName {
     }
 }
 
-/// What serde and the TOML reader say, in our form.
+/// The error of serde or the TOML reader, in our form.
 pub(super) fn explain(error: &toml::de::Error, text: &str, shown: &Path) -> ConfigError {
     let place = Place::find(text, error.span().unwrap_or(0..0), shown);
     let message = error.message().lines().collect::<Vec<_>>().join("; ");

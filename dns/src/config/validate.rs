@@ -1,4 +1,4 @@
-//! What belongs together: from the keys as written to a [`Config`] that cannot be wrong.
+//! Checks of keys that belong together: from the keys as written to a [`Config`] that cannot be wrong.
 
 mod listeners;
 
@@ -250,7 +250,7 @@ fn tls(written: file::Tls, base: &Path, at: At<'_>) -> Result<Tls, ConfigError> 
     })
 }
 
-/// What a URI can have as its path (RFC 3986 §3.3), without escapes.
+/// Whether a URI can have this path (RFC 3986 §3.3), without escapes.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|it| it.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&it))

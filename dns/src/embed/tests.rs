@@ -78,7 +78,7 @@ impl Served {
         answer
     }
 
-    /// What our own UDP listener would send.
+    /// The answer that our own UDP listener would send.
     fn own(&self, packet: &[u8]) -> Vec<u8> {
         let client = client("127.0.0.1:4000".parse().unwrap(), Protocol::Udp, self.listener);
         let mut out = Vec::new();

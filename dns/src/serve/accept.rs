@@ -18,7 +18,7 @@ use crate::ended::Ended;
 /// Waits after `accept` failed for want of descriptors or memory and nothing could be dropped.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is spoken on a listener.
+/// The protocol that a listener speaks.
 #[derive(Clone)]
 pub(super) enum Service {
     /// RFC 7766.

@@ -14,9 +14,9 @@ use crate::config::Udp;
 
 /// Connections the kernel keeps while none is accepted; it lowers this to what the system allows.
 const BACKLOG: libc::c_int = 1024;
-/// What the system keeps of a connection's answers (Linux doubles it for its own use): one of the largest.
+/// The buffer for a connection's answers (Linux doubles it for its own use): one of the largest.
 const SEND_BUFFER_OCTETS: usize = 64 * 1024;
-/// What the system keeps of a connection's questions: some hundred.
+/// The buffer for a connection's questions: some hundred.
 const RECEIVE_BUFFER_OCTETS: usize = 32 * 1024;
 /// Tries to find a port that is free for UDP and TCP when the system is asked for one.
 const PORT_TRIES: usize = 64;
@@ -219,7 +219,7 @@ fn only_v6(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 /// Fragments can be forged and get lost (RFC 9715): none are made, and path MTU news, which can be forged too, is
-/// not believed. What is longer than the interface takes is refused with EMSGSIZE.
+/// not believed. The kernel refuses a packet that is longer than the interface takes, with EMSGSIZE.
 fn never_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => {

@@ -117,7 +117,7 @@ impl Servers {
         self.workers.world.store(Arc::new(world));
     }
 
-    /// What `/metrics` would say.
+    /// The text that `/metrics` would give.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.workers.metrics)
     }

@@ -1,4 +1,4 @@
-//! What the connections of one listener share: limits, their table, the responder, and the signal that the server stops.
+//! State that the connections of one listener share: limits, their table, the responder, the stop signal.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::metrics::{Endings, Metrics};
 /// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
 pub(super) const SMALL_OCTETS: usize = 4 * 1024;
 
-/// What the connections of one transport on one side's listeners share.
+/// State that the connections of one transport on one side's listeners share.
 pub(super) struct Shared {
     pub(super) config: Tcp,
     pub(super) listener: Listener,

@@ -42,13 +42,13 @@ const MAX_HEAD_OCTETS: u32 = 16 * 1024;
 const MAX_FIELDS: usize = 64;
 /// Streams that were reset before they were answered; more end the connection (Rapid Reset, CVE-2023-44487).
 const MAX_RESETS: usize = 20;
-/// What a client may send ahead on one stream: a message.
+/// Octets that a client may send ahead on one stream: a message.
 const STREAM_WINDOW_OCTETS: u32 = 64 * 1024;
-/// What a client may send ahead on all streams of a connection.
+/// Octets that a client may send ahead on all streams of a connection.
 const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
 /// Answers that hyper keeps for one stream.
 const SEND_BUFFER_OCTETS: usize = 64 * 1024;
-/// What is read after a refusal: the longest message that some client may have under way, a few times over.
+/// Octets that the server reads after a refusal: the longest message under way, a few times over.
 const MAX_DISCARDED_OCTETS: usize = 256 * 1024;
 
 /// There is no room for what was asked, or for the answer.
@@ -73,7 +73,7 @@ pub(super) async fn converse(
     if is_h2 { speak_h2(stream, session).await } else { speak_h1(stream, session).await }
 }
 
-/// What a request is answered with.
+/// The state that a request is answered from.
 #[derive(Clone)]
 struct Session {
     peer: SocketAddr,

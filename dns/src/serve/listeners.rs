@@ -87,7 +87,7 @@ impl Listeners {
         Ok(Self { outside: outside?, inside: inside?, admin })
     }
 
-    /// Lets clients in. What asked before now gets no answer: nothing could be said to it.
+    /// Lets clients in. Clients that asked before now get no answer: nothing could be said to them.
     pub(super) fn open(&self) -> Result<(), BindError> {
         for (side, settings) in [(&self.outside, OUTSIDE), (&self.inside, INSIDE)] {
             for bound in &side.plain {

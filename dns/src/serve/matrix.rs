@@ -1,5 +1,5 @@
-//! The matrix: every row of the protocol's and of privacy's tables over every transport. What comes back is what the
-//! row says, and byte for byte what [`wire::respond`] gives.
+//! The matrix: every row of the protocol's and of privacy's tables over every transport. The reply is the
+//! row's, and byte for byte that of [`wire::respond`].
 
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A connection's own: some forty questions or answers.
 const OWN_OCTETS: usize = 8 * 1024;
-/// What one connection may have of the pool: the longest question and the longest answer.
+/// The share of one connection in the pool: the longest question and the longest answer.
 const SHARE_OCTETS: usize = 128 * 1024;
 /// Of the pool, one in so many octets is for questions: nearly all of them fit in what a connection has of its own.
 const QUESTIONS_PART: usize = 4;
@@ -27,7 +27,7 @@ const LONGEST_OCTETS: usize = 64 * 1024;
 /// A message that arrives in pieces has room for no more than this ahead of what is there.
 pub(super) const STEP_OCTETS: usize = 4 * 1024;
 
-/// What is to be kept.
+/// The kind of message to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Question,
@@ -45,7 +45,7 @@ pub(super) struct Pool {
     client_octets: [usize; 2],
 }
 
-/// What one client may have of the pool, shared by all of its connections.
+/// The share of one client in the pool. All of its connections use it.
 #[derive(Clone, Debug)]
 pub(super) struct Share(Halves);
 

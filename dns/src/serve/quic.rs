@@ -39,8 +39,8 @@ const MAX_STREAMS: u32 = 100;
 /// Handshakes at once on one listener whose address is not proved; beyond that, it is proved first.
 const UNPROVED_HANDSHAKES: usize = 64;
 /// Handshakes at once on one listener whose address is proved, in all and of one client: what a core does in a quarter of
-/// a second. Who finds no place comes again in a second (RFC 9002 §6.2), and those who have a connection need not wait
-/// for thousands who want one.
+/// a second. A client that finds no place comes again in a second (RFC 9002 §6.2). Clients that have a
+/// connection need not wait for thousands that want one.
 const PROVED_HANDSHAKES: usize = 256;
 const PROVED_HANDSHAKES_PER_CLIENT: usize = 16;
 /// A handshake that has taken this long makes room for another.
@@ -54,13 +54,13 @@ const ALL_INCOMING_OCTETS: u64 = 4 * 1024 * 1024;
 const LENGTH_OCTETS: usize = 2;
 /// A message with its length.
 const MAX_STREAM_OCTETS: u32 = u16::MAX as u32 + 2;
-/// What a client may send ahead on all streams of a connection, of which quinn keeps what comes out of order: one of the
-/// longest messages.
+/// Octets that a client may send ahead on all streams of a connection: one of the longest messages. Of
+/// them quinn keeps those that come out of order.
 const CONNECTION_WINDOW_OCTETS: u32 = MAX_STREAM_OCTETS;
-/// What waits for its acknowledgement; more waits in its [`Claim`](super::memory::Claim).
+/// Octets that wait for their acknowledgement; more wait in their [`Claim`](super::memory::Claim).
 const SEND_WINDOW_OCTETS: u64 = 64 * 1024;
 
-/// What every connection of a listener is offered.
+/// The terms that a listener offers every connection.
 pub(super) struct Terms {
     config: Arc<ServerConfig>,
     /// Told to the client in the handshake (RFC 9000 §10.1).
@@ -140,7 +140,7 @@ pub(super) async fn accept(
         } else if let Ok(place) = Arc::clone(&unproved).try_acquire_owned() {
             HandshakePlace::Unproved(place)
         } else {
-            // Costs one packet and keeps nothing. It cannot fail for who has no token yet.
+            // Costs one packet and keeps nothing. It cannot fail for a client that has no token yet.
             let _ = incoming.retry();
             continue;
         };
@@ -153,7 +153,7 @@ pub(super) async fn accept(
     endpoint.wait_idle().await;
 }
 
-/// What a handshake takes up.
+/// The place that a handshake takes up.
 enum HandshakePlace {
     /// One of a few, since whoever forges addresses can take them all.
     Unproved(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit),
@@ -278,7 +278,7 @@ async fn exchange(
         Ok(Ok(_)) => {
             // Until the client has it all, so that a drain does not close the connection under it.
             let taken = timeout(shared.config.write_timeout, send.stopped()).await;
-            // What is not acknowledged by then is let go of by the reset, and its room with it.
+            // The reset lets go of data that is not acknowledged by then, and of its room.
             taken.map(|_| ()).map_err(|_| Ended::SlowReader)
         }
         Ok(Err(error)) => {

@@ -38,7 +38,7 @@ const MOST_ROUNDS: usize = 3;
 /// Between looks whether all loops have let go of the old world.
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
-/// What the loader is asked to do.
+/// The loader's orders.
 pub(super) enum Signal {
     /// Something in the folder may have changed.
     Changed,
@@ -103,7 +103,7 @@ impl Service {
     }
 }
 
-/// What the metrics say of the zones after a load.
+/// The zones as the metrics show them after a load.
 fn in_service(report: &Report, generation: u64) -> Served {
     let zones = report.zones.iter().map(|zone| ServedZone {
         apex: zone.apex.to_string(),
@@ -187,7 +187,7 @@ struct Follow {
     watch: Option<Watch>,
     /// Until the next try to watch, if the last one failed; each is twice as long.
     retry_pause: Duration,
-    /// What stood in the way of the last load or watch, so that it is told once.
+    /// The obstacle of the last load or watch, so that it is told once.
     told: Option<String>,
 }
 
@@ -202,7 +202,7 @@ impl Follow {
             {
                 return;
             }
-            // What the fault cut short is read again. We hold the other end of the channel.
+            // The loader repeats the work that the fault cut short. We hold the other end of the channel.
             let _ = self.signals.send(Signal::Changed);
         }
     }
@@ -213,7 +213,7 @@ impl Follow {
         }
         self.catalog.forget_texts();
         settle_in_memory(&self.service.world.load(), &World::default());
-        // What changed since the first load was not watched yet.
+        // Changes since the first load were not watched yet.
         self.keep_up();
         loop {
             match inbox.recv_timeout(self.patience()) {
@@ -305,7 +305,7 @@ impl Follow {
         Found::Something
     }
 
-    /// Who is inside and what is hidden may change while we run; listeners need a restart.
+    /// The clients inside and the rules of hiding may change while we run; listeners need a restart.
     fn reload_config(&mut self) {
         let Some(path) = self.config.file.clone() else { return };
         if let Err(error) = self.try_config(&path) {

@@ -13,7 +13,7 @@ use crate::view::Which;
 use crate::wire::{self, Guarded, Moment, Outcome, Sent};
 use crate::world::World;
 
-/// What became of a message.
+/// The result for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     /// The buffer holds an answer of this view.
@@ -25,7 +25,7 @@ pub(super) enum Answered {
 /// Whether a message gets an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// What is in the buffer.
+    /// The message in the buffer.
     Send,
     /// Nothing.
     Silence,

@@ -31,7 +31,7 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// What the config asks for; none if cookies are off.
+/// The secrets that the config asks for; none if cookies are off.
 pub(super) fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
     match cookies {
         Cookies::Off => Ok(None),
@@ -40,7 +40,7 @@ pub(super) fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
             let fault = |source| SecretError { path: path.clone(), line: None, source };
             let text = std::fs::read_to_string(path).map_err(fault)?;
             if std::fs::metadata(path).is_ok_and(|it| it.mode() & 0o007 != 0) {
-                // Who knows it can make the cookies of others, whom nothing then protects from a flood of answers.
+                // Whoever knows it can forge others' cookies. Nothing saves these from a flood then.
                 tracing::warn!(file = %path.display(), "everybody on this machine can read the cookie secret; chmod 640 it");
             }
             parse(&text, path).map(Some)

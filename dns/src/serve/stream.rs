@@ -1,7 +1,7 @@
 //! A stream of messages (RFC 7766, RFC 9210), on TCP or inside TLS: pipelined, with a deadline for every wait.
 //!
 //! Answers are made at once and leave in the order of their questions; nothing waits for anything, so there is no
-//! other order to prefer. What has arrived together is answered together, in one write.
+//! other order to prefer. Questions that arrived together are answered together, in one write.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::ended::Ended;
 
 /// The two octets before each message (RFC 1035 §4.2.2).
 const LENGTH_OCTETS: usize = 2;
-/// What an idle connection keeps to read into; a longer message makes room for itself.
+/// The buffer that an idle connection keeps to read into; a longer message makes room for itself.
 const READ_OCTETS: usize = 1024;
 /// Answers are sent when this much is ready, however many questions are still waiting.
 const WRITE_OCTETS: usize = 16 * 1024;
@@ -53,7 +53,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             if (ended.is_some() || outgoing.octets.len() >= WRITE_OCTETS)
                 && let Err(slow) = outgoing.write(stream, shared.config.write_timeout).await
             {
-                // What was asked before is answered all the same; if that fails, too, it ends no later.
+                // Earlier questions are answered all the same; if that fails, too, it ends no later.
                 return ended.unwrap_or(slow);
             }
             if let Some(ended) = ended {
@@ -72,10 +72,10 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// What has arrived and is not answered. It has room for as long as it is kept, be it that answers are not taken.
+/// Octets that arrived and are not answered. They keep their room, even while the client takes no answers.
 struct Incoming {
     octets: Vec<u8>,
-    /// What `octets` can hold, if that is more than a small message.
+    /// The room that `octets` holds, if that is more than a small message.
     room: Claim,
 }
 
@@ -102,8 +102,8 @@ impl Incoming {
         Ok(())
     }
 
-    /// The first octets were answered. What is left is the beginning of a message, and small: it came with the end of
-    /// another, for which there was place.
+    /// The first octets were answered. The rest is the beginning of a message, and small: it came with the
+    /// end of another, for which there was place.
     fn forget(&mut self, octets: usize) {
         self.octets.drain(..octets);
         self.octets.shrink_to(READ_OCTETS);

@@ -22,13 +22,13 @@ use self::run::Run;
 
 /// Packets a call. More would only add latency to the first of a batch.
 const BATCH: usize = 32;
-/// The longest query taken; honest ones have less than 200 octets. What is longer is dropped.
+/// The longest query taken; honest ones have less than 200 octets. Longer ones are dropped.
 const PACKET_OCTETS: usize = 4096;
 /// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 octets at most) and behind it one `UDP_SEGMENT` message (24),
 /// aligned as the kernel wants them.
 const CONTROL_WORDS: usize = 8;
 const CONTROL_OCTETS: usize = size_of::<[u64; CONTROL_WORDS]>();
-/// What a `UDP_SEGMENT` message takes.
+/// Octets that a `UDP_SEGMENT` message takes.
 // SAFETY: it is arithmetic only.
 const SEGMENT_OCTETS: usize = unsafe { libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) } as usize;
 
@@ -40,7 +40,7 @@ pub(super) struct Batch {
     headers: Box<[libc::mmsghdr]>,
     gather: Box<[libc::iovec]>,
     outgoing: Box<[libc::mmsghdr]>,
-    /// Whose answer each of `gather` is.
+    /// For each of `gather`, the packet that it answers.
     order: Box<[usize]>,
     joining: Joining,
     /// Headers the kernel wrote in the last call; they are made afresh before the next.
@@ -49,7 +49,7 @@ pub(super) struct Batch {
     queued: usize,
     /// Messages that hold them, first in `outgoing`.
     messages: usize,
-    /// What the last of these messages holds, and the packet that it answers first.
+    /// The run of the last of these messages, and the packet that it answers first.
     last: Option<(Run, usize)>,
 }
 
@@ -59,7 +59,7 @@ struct Slot {
     control: [u64; CONTROL_WORDS],
 }
 
-/// What to do when there is no packet.
+/// How long to wait when there is no packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub(super) enum Wait {
@@ -80,7 +80,7 @@ pub(super) enum Joining {
     None,
 }
 
-/// What became of a batch of answers.
+/// The result of sending a batch of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     /// Answers that the kernel would not take.
@@ -180,7 +180,7 @@ impl Batch {
         self.queued += 1;
     }
 
-    /// What the last message holds with the answer to packet `at`, if it may have it.
+    /// The run of the last message together with the answer to packet `at`, if it may have it.
     fn joined(&mut self, at: usize, octets: usize) -> Option<Run> {
         let (run, first) = self.last.as_mut().filter(|_| self.joining == Joining::Neighbours)?;
         let (one, other) = (&self.headers[*first].msg_hdr, &self.headers[at].msg_hdr);
@@ -218,7 +218,7 @@ impl Batch {
         self.last = Some((Run::of(octets), at));
     }
 
-    /// Sends what is queued. One that is too long for its interface is shortened first, by who knows how.
+    /// Sends the queued answers. `shorten` first cuts one that is too long for its interface.
     ///
     /// It never waits: what is sent to a neighbour who does not exist keeps its room in the socket's buffer for three
     /// seconds, and whoever forges such sources would stop the loop. An answer that the kernel refuses is dropped; the
@@ -335,7 +335,7 @@ pub(super) fn joining(socket: &UdpSocket) -> Joining {
     if result == 0 { Joining::Neighbours } else { Joining::None }
 }
 
-/// Who sent a packet.
+/// The address that sent a packet.
 fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match libc::c_int::from(storage.ss_family) {
         libc::AF_INET => {
@@ -420,8 +420,8 @@ pub(crate) fn return_large_blocks() {
 pub(crate) fn return_large_blocks() {}
 
 /// Has the kernel put this memory on huge pages where it can, so that a look-up anywhere in it need not wait for page
-/// tables: a tenth of the CPU of an answer from a million names. What the memory holds stays as it is. Done when all is
-/// written: asking before costs three times as much, since fresh huge pages are made empty first.
+/// tables: a tenth of the CPU of an answer from a million names. The memory keeps its content. Call it when
+/// all is written: asking before costs three times as much, since fresh huge pages are made empty first.
 pub(super) fn prefer_huge_pages(memory: std::ops::Range<*const u8>) -> io::Result<()> {
     let octets = memory.end.addr() - memory.start.addr();
     // From the first whole page on; the kernel takes no other address.

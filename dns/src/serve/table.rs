@@ -28,7 +28,7 @@ struct State {
     next: u64,
     places: HashMap<u64, Entry>,
     /// Every place by when it was active, as far as was looked: it may have been active since, and was not before.
-    /// Who makes room corrects the first of them until the first is right, which costs no more than the activity did.
+    /// The search for room corrects the first of them until it is right, at no more than the activity's cost.
     by_activity: BTreeSet<(u64, u64)>,
     per_client: HashMap<IpAddr, Client>,
     open: Arc<AtomicU64>,

@@ -64,7 +64,7 @@ fn question(name: &str) -> Vec<u8> {
     message
 }
 
-/// What an answer says: its code, and the address at its end if it has an answer.
+/// The content of an answer: its code, and the address at its end if it has an answer.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Address(Ipv4Addr),
@@ -405,7 +405,7 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     timeout(LIMIT, drained).await.expect("the drain ends").unwrap();
 }
 
-/// What the admin listener answers, on a connection of its own.
+/// The answer of the admin listener, on a connection of its own.
 fn get(admin: SocketAddr, path: &str) -> String {
     let mut stream = connect(admin);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

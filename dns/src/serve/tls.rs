@@ -36,7 +36,7 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 /// RFC 9001 §4.2.
 pub(super) const QUIC_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13];
-/// Records that wait for the network, of which rustls would else keep four times as many: one. What they are made from
+/// Records that wait for the network, of which rustls would else keep four times as many: one. Their source
 /// waits in its [`Claim`](super::memory::Claim).
 const SEND_BUFFER_OCTETS: usize = 16 * 1024;
 /// How long a goodbye may take.
@@ -55,8 +55,8 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// What is agreed to: `certificates` as they are at each handshake, one of the protocols of `alpn`. No early data: a
-/// replayed question would be answered to whoever replays it, and no question is that urgent (RFC 9250 §9.1).
+/// The terms of TLS: `certificates` as they are at each handshake, one of the protocols of `alpn`. No early
+/// data: whoever replays a question would get its answer, and no question is that urgent (RFC 9250 §9.1).
 pub(super) fn terms(
     certificates: &Arc<Certificates>,
     alpn: &[&[u8]],

@@ -32,7 +32,7 @@ use crate::zone::tree::{Found, Node, RrSet, Tree};
 use proof::Proved;
 use writer::{Owner, Writer};
 
-/// What was written, for rates, flags and counters.
+/// The facts of a written answer, for rates, flags and counters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'v, 's> {
     pub(super) zone: &'v Name,

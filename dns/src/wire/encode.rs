@@ -28,7 +28,7 @@ pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>)
     }
 }
 
-/// As [`begin`], but the question has the client's letters at once, for who needs no names to be found in it.
+/// As [`begin`], but with the client's letters at once, for callers that need no names to be found in it.
 #[inline]
 pub(super) fn begin_as_written(question: &Question<'_>, out: &mut Vec<u8>) {
     out.clear();

@@ -4,7 +4,7 @@ use super::query::{Edns, Tsig};
 use crate::cookie::Full;
 use crate::rcode::Rcode;
 
-/// What an answer's OPT record says.
+/// The content of an answer's OPT record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opt<'a> {
     pub(super) udp_octets: u16,

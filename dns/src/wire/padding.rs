@@ -8,7 +8,7 @@ const OPTION_PADDING: u16 = 12;
 const OPTION_HEAD_OCTETS: usize = 4;
 /// Owner, type, class, TTL and length of an OPT record.
 const OPT_HEAD_OCTETS: usize = 11;
-/// What any message may have at most.
+/// Most octets of any message.
 const MOST_OCTETS: usize = u16::MAX as usize;
 
 /// Fills `message`, which ends in an OPT record of `opt_octets`, up to a whole number of blocks. Where that would be

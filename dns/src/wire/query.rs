@@ -19,7 +19,7 @@ pub(super) struct Message<'p> {
     pub(super) verdict: Verdict,
 }
 
-/// What the form of a message calls for.
+/// The reply that the form of a message calls for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A question to answer.
@@ -62,7 +62,7 @@ impl Question<'_> {
     }
 }
 
-/// What an OPT record says (RFC 6891 §6.1).
+/// The content of an OPT record (RFC 6891 §6.1).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edns<'p> {
     pub(super) udp_octets: u16,
@@ -77,7 +77,7 @@ pub(super) struct Edns<'p> {
     pub(super) cookie: Option<&'p [u8]>,
 }
 
-/// What of a TSIG record must go back to say that its key is not ours (RFC 8945 §5.3.2).
+/// The fields of a TSIG record that a reply repeats to say that its key is not ours (RFC 8945 §5.3.2).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tsig<'p> {
     pub(super) key: &'p [u8],

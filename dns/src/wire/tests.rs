@@ -137,7 +137,7 @@ fn reply(world: &World, packet: &[u8], transport: Transport) -> Vec<u8> {
     }
 }
 
-/// What a header and its OPT say, in words.
+/// A header and its OPT in words.
 fn summary(message: &[u8]) -> String {
     let mut words = vec![format!("opcode{}", message[2] >> 3 & 15)];
     for (at, bit, word) in [

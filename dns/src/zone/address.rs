@@ -141,7 +141,7 @@ pub fn bears_addresses(rtype: Type) -> bool {
 
 /// Every address that `rdata` carries. Malformed RDATA yields what could be read of it.
 ///
-/// What is less than an address is completed: a prefix (APL, L64) with zero bits, an interface identifier (NID, the
+/// A part of an address is completed: a prefix (APL, L64) with zero bits, an interface identifier (NID, the
 /// suffix of A6) under 2000::/64, which no rule hides by itself.
 pub fn addresses(rtype: Type, rdata: &[u8]) -> Vec<IpAddr> {
     if !bears_addresses(rtype) {

@@ -28,7 +28,7 @@ use super::tree::Tree;
 use super::{Position, Problem, Severity, Zone};
 use crate::name::Name;
 
-/// What the rules need to know beside the zone.
+/// Facts that the rules need beside the zone.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Whether an address must not reach outsiders (D1, D2, `private`).
@@ -62,7 +62,7 @@ pub fn partial(zone: &Zone, tree: &Tree, context: Context<'_>) -> Vec<Problem> {
     found.into_problems()
 }
 
-/// What is wrong with records that are there.
+/// Reports faults of records that are there.
 fn present(zone: &Zone, nodes: &Nodes<'_>, context: Context<'_>, found: &mut Found) {
     apex::surplus(zone, found);
     name::judge(zone, nodes, found);
@@ -85,7 +85,7 @@ pub fn view(zone: &Zone, shows: impl Fn(u32) -> bool) -> Vec<Problem> {
 pub struct Across {
     /// Index of the zone whose files [`Problem::at`] counts in.
     pub zone: usize,
-    /// What is wrong.
+    /// The problem.
     pub problem: Problem,
 }
 

@@ -46,9 +46,9 @@ pub struct Plain {
     pub severity: &'static str,
     /// A short stable name.
     pub code: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
     /// The file, as it is shown to the author.
     pub file: Option<String>,

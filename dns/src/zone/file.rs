@@ -29,7 +29,7 @@ use crate::name::Name;
 /// the rest knows it by this.
 pub const UNFINISHED: &str = "unfinished-file";
 
-/// What an `$INCLUDE` asks for.
+/// The file that an `$INCLUDE` asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Include<'a> {
     /// The file name as it was written.
@@ -45,21 +45,21 @@ pub struct NotIncluded(pub String);
 /// Finds and reads included files; it keeps them inside the zones folder (S3).
 pub type Loader<'a> = &'a mut dyn FnMut(Include<'_>) -> Result<SourceFile, NotIncluded>;
 
-/// What reading a zone file came to.
+/// The result of reading a zone file.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// The zone's name: from the SOA, a leading `$ORIGIN`, or the file name; see [`read`].
     pub apex: Name,
     /// The zone; none when an error was found.
     pub zone: Option<Zone>,
-    /// What was understood of a zone in which an error was found. It is never served; [`super::check::partial`]
-    /// finds what else is wrong with it. None when not even the zone's name is sure.
+    /// The understood part of a zone that has an error. It is never served; [`super::check::partial`] finds
+    /// its other errors. None when not even the zone's name is sure.
     pub draft: Option<Zone>,
     /// Whether every record but the SOA was understood, so that nothing else is missing from the draft.
     pub lacks_soa_only: bool,
     /// Every file that was read, the zone file first; [`Problem::at`] counts in them.
     pub files: Vec<SourceFile>,
-    /// What was found, in the order of the text.
+    /// Problems in the order of the text.
     pub problems: Vec<Problem>,
 }
 

@@ -1,8 +1,8 @@
 //! The hash of names and records while zones are read and checked: a few multiplications, keyed.
 //!
-//! SipHash, which std takes, costs more than all else that is done with a record of a million. What is needed here is
-//! that nobody can write a zone whose names collide; a random seed that is folded in with every eight octets does
-//! that, since no hash of it is ever shown to anybody.
+//! SipHash, which std takes, costs more than all else that is done with a record of a million. Here only one
+//! thing matters: nobody can write a zone whose names collide. A random seed that is folded in with every
+//! eight octets does that, since no hash of it is ever shown to anybody.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;

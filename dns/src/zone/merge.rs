@@ -20,7 +20,7 @@ use crate::rtype::Type;
 pub struct Merged {
     /// The zone file.
     pub text: String,
-    /// What no mark can say, so that its author has to decide; each stands in the text as a comment, too.
+    /// Cases that no mark can express, for the author to decide; each stands in the text as a comment, too.
     pub open: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ struct Entry {
     record: Record,
     outside: bool,
     inside: bool,
-    /// What its author has to decide.
+    /// The case that its author has to decide.
     open: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The records of a zone RRset by RRset, in canonical order of their owners (RFC 4034 §6.1).
 //!
-//! Made once when a zone has been read. Who looks for duplicates, who checks RRsets and who builds the trees of both
-//! views walk it, so that nobody needs a table of owners and no two of them sort.
+//! Made once when a zone has been read. The search for duplicates, the checks of RRsets and the builders of
+//! both views' trees walk it, so that nobody needs a table of owners and no two of them sort.
 
 use std::cmp::Ordering;
 
@@ -93,7 +93,7 @@ impl Order {
         self.has_outside
     }
 
-    /// What is left when these records are taken out, which stand by rising index and begin no RRset.
+    /// Removes these records, which stand by rising index and begin no RRset.
     pub(crate) fn without(&mut self, gone: &[u32]) {
         // Whatever stays has moved up by as many as went before it.
         let moved = |index: u32| gone.binary_search(&index).err().map(|before| index - to_u32(before));

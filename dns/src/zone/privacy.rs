@@ -76,7 +76,7 @@ use self::names::HiddenNames;
 use super::{Problem, Record, Severity, Zone, address};
 use crate::name::Name;
 
-/// What the config says beyond the zone files.
+/// The config's rules beyond the zone files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Addresses that are hidden although they are public ones (`private = […]`).
@@ -155,11 +155,11 @@ impl Rule {
 /// One zone, divided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Divided {
-    /// What outsiders may learn; none if outside there is no such zone (D11, D12).
+    /// The records that outsiders may learn; none if outside there is no such zone (D11, D12).
     pub public: Option<Selection>,
-    /// What the inside sees: the union, but internal A, AAAA and CNAME stand in for public ones.
+    /// The records of the inside: the union, but internal A, AAAA and CNAME stand in for public ones.
     pub internal: Selection,
-    /// What is hidden and why, by rising record index.
+    /// The hidden records with their reasons, by rising record index.
     pub hidden: Vec<Hidden>,
     /// Hidden addresses that a mark published, with the owner as written (it may be a wildcard): the egress guard
     /// lets them pass.

@@ -10,7 +10,7 @@ use crate::rtype::Type;
 use crate::zone::hash::HashMap;
 use crate::zone::tree::Tree;
 
-/// What a view has at an apex.
+/// A view's zone at an apex.
 #[derive(Clone, Debug)]
 pub enum Served {
     /// A zone in service.
@@ -34,7 +34,7 @@ impl Zones {
         self.by_apex.insert(apex, served);
     }
 
-    /// What is at exactly this apex.
+    /// The zone at exactly this apex.
     pub fn get(&self, apex: &Name) -> Option<&Served> {
         self.by_apex.get(apex)
     }

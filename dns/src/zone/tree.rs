@@ -61,7 +61,7 @@ pub struct Node<'t> {
     place: Place,
 }
 
-/// What a tree has for a name at or below its apex.
+/// The result of a tree for a name at or below its apex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'t> {
     /// The name owns records.
@@ -141,7 +141,7 @@ impl Tree {
         self.hides
     }
 
-    /// What there is for `qname`: a lower-case wire name at or below the apex.
+    /// Looks up `qname`: a lower-case wire name at or below the apex.
     pub fn find(&self, qname: &[u8]) -> Found<'_> {
         let (hash, labels) = index::hash(qname, self.apex_labels);
         if labels <= self.most_labels
@@ -195,7 +195,7 @@ impl Tree {
         self.nodes().all(|node| node.is_empty())
     }
 
-    /// The memory that look-ups read, for who knows a better place for it.
+    /// The memory that look-ups read, for callers that know a better place for it.
     pub(crate) fn memory(&self) -> [Range<*const u8>; 2] {
         [self.arena.memory(), self.index.memory()]
     }

@@ -17,7 +17,7 @@ use verge_dns::zone::tree::Tree;
 
 pub(crate) const HEADER_OCTETS: usize = 12;
 
-/// What an outsider asks.
+/// An outsider's question.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) name: Name,

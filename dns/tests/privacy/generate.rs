@@ -16,7 +16,7 @@ use verge_dns::zone::{Mark, Position, Record, Zone, text};
 
 use crate::ask::Question;
 
-/// What outsiders may know of a record.
+/// The fate of a record outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Label {
     Public,
@@ -81,7 +81,7 @@ impl Labelled {
 }
 
 impl Scene {
-    /// As zone text with labels, for whoever reads a failure.
+    /// As zone text with labels, for people who read a failure.
     pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         for labelled in &self.zones {
@@ -316,7 +316,7 @@ impl Maker {
         self.hidden.push("1.0.0.10.in-addr.arpa.".into());
     }
 
-    /// What outsiders get where an internal zone lies.
+    /// Adds the zone that outsiders get where an internal zone lies.
     fn parent_zone(&mut self) {
         let zone = self.public_zone("test.");
         self.add(zone, "a.test.", "NS", "ns1.a.test.", Label::Public);

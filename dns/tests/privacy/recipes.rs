@@ -1,4 +1,4 @@
-//! What people write into zone files, a few records at a time, and what outsiders may know of it.
+//! Records that people write into zone files, a few at a time, and what outsiders may know of them.
 
 use rand::Rng;
 use rand::seq::IndexedRandom;

@@ -47,7 +47,7 @@ impl Carrier {
         [Self::Udp, Self::Tcp, Self::Tls, Self::Get1, Self::Post1, Self::Get2, Self::Post2, Self::Quic];
 }
 
-/// Who asks: from where, and which certificates it trusts.
+/// The asker: its address, and the certificates that it trusts.
 #[derive(Clone, Debug)]
 pub struct Asker {
     address: IpAddr,

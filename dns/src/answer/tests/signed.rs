@@ -75,7 +75,7 @@ authority uns.ex. NSEC *.wild.ex. NS +NSEC signed
 additional g.uns.ex. A 192.0.2.9"
                 .to_owned(),
         ),
-        // What passes over a name after a cut is the cut's NSEC; glue has none.
+        // The cut's NSEC passes over a name after the cut; glue has none.
         (
             "v.ex.",
             "A",

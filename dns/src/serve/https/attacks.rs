@@ -1,5 +1,5 @@
-//! What HTTP/2 lets a client do to a server (CVE-2023-44487 and its kin): raw frames from an attacker on one connection,
-//! while an honest client on another asks on. What is counted is what the attacker was told, and what it made us do.
+//! Attacks over HTTP/2 (CVE-2023-44487 and its kin): an attacker sends raw frames on one connection, while an
+//! honest client on another asks on. Tests count what the attacker was told, and what it made us do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn stream(n: u32) -> u32 {
     2 * n + 1
 }
 
-/// What the server said to the attacker until it hung up, or until it answered the last ping.
+/// Frames that the server sent the attacker until it hung up, or until it answered the last ping.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
     /// Responses by the first octet of their fields: 0x88 is `:status 200`.
@@ -94,7 +94,7 @@ struct Said {
 
 const LAST: [u8; 8] = *b"the last";
 
-/// What follows a flood.
+/// The end of a flood.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     /// A ping that shows that all before it was dealt with.

@@ -1,4 +1,4 @@
-//! What an HTTP request asks (RFC 8484 §4.1): a message, or a status that says what is wrong with it.
+//! The question of an HTTP request (RFC 8484 §4.1): a message, or a status that says what is wrong with it.
 
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::request::Parts;
@@ -23,7 +23,7 @@ pub(super) enum Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    /// What to do about it, for people who try.
+    /// The remedy, for people who try.
     pub(super) help: &'static str,
 }
 

@@ -33,7 +33,7 @@ pub(super) fn answer(
     build(StatusCode::OK, headers, Bytes::from_owner(Held { message, _room: room }))
 }
 
-/// What is wrong, in words. Nobody keeps it.
+/// A response that says in words what is wrong. Nobody keeps it.
 pub(super) fn refusal(Refusal { status, help }: Refusal) -> Response<Body> {
     let headers =
         [(CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()), (CACHE_CONTROL, "no-store".to_owned())];
@@ -44,7 +44,7 @@ pub(super) fn refusal(Refusal { status, help }: Refusal) -> Response<Body> {
     response
 }
 
-/// What HEAD gets: hyper's HTTP/2 would send the body all the same (RFC 9110 §9.3.2).
+/// The response to HEAD: hyper's HTTP/2 would send the body all the same (RFC 9110 §9.3.2).
 pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
     let octets = response.body().size_hint().exact().unwrap_or_default();
     let mut response = response.map(|_| Full::default());

@@ -1,4 +1,4 @@
-//! What is HTTP's own about DNS over HTTPS: status codes, fields, what caches are told.
+//! HTTP's own part of DNS over HTTPS: status codes, fields, instructions for caches.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

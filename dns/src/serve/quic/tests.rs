@@ -1,4 +1,4 @@
-//! What is QUIC's own about DNS over QUIC (RFC 9250): streams, their ends, and what is fatal.
+//! QUIC's own part of DNS over QUIC (RFC 9250): streams, their ends, and fatal errors.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -166,7 +166,7 @@ async fn a_reload_changes_the_idle_timeout_and_pings_do_not_stretch_it() {
     servers.end().await;
 }
 
-/// Who can forge an address inside must not have an answer made for it that then finds its way back.
+/// A client that forges an address inside must not cause an answer that then finds its way back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_stays_at_the_address_of_its_handshake() {
     let (world, hidden) = tests::leaks("127.0.0.2/32");

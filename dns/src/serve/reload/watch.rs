@@ -18,7 +18,7 @@ use self::points::Points;
 /// Keeps a watch on one folder; ends when dropped.
 pub(super) struct Watch {
     points: Points,
-    /// Something that is watched was removed or renamed. What is there now can have the same inode, and is not watched.
+    /// A watched path was removed or renamed. Its successor can have the same inode, and is not watched.
     is_broken: Arc<AtomicBool>,
     _watcher: RecommendedWatcher,
 }
@@ -47,7 +47,7 @@ impl Watch {
             watcher.watch(tree, RecursiveMode::Recursive)?;
         }
         for path in points.alone() {
-            // What is not to be watched is noticed by the poll.
+            // The poll notices changes of a path that cannot be watched.
             if let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) {
                 tracing::debug!(%error, path = %path.display(), "cannot be watched");
             }

@@ -1,6 +1,6 @@
 //! Which answers may leave in one message that the kernel cuts into datagrams (`UDP_SEGMENT`).
 
-/// What one UDP message over IPv4 may hold; over IPv6 it is 20 octets more.
+/// Most octets of one UDP message over IPv4; over IPv6 it is 20 octets more.
 const MESSAGE_OCTETS: usize = 65_507;
 /// Datagrams of a message: the kernel's own limit (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9).
 const MOST_ANSWERS: usize = 64;

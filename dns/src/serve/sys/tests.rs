@@ -120,7 +120,7 @@ fn asked(socket: &UdpSocket, count: usize) -> Batch {
 
 #[test]
 fn a_full_buffer_does_not_stop_the_loop() {
-    // What a peer does not read fills the sender's buffer, as what waits for a neighbour's address does.
+    // Unread answers fill the sender's buffer, as those that wait for a neighbour's address do.
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     theirs.send(b"question").unwrap();
     let ours = UdpSocket::from(OwnedFd::from(ours));
@@ -133,7 +133,7 @@ fn a_full_buffer_does_not_stop_the_loop() {
             batch.send(&ours, |_| panic!("it is not too long")).refused
         };
         let refused = (0..10_000).map(refused).find(|refused| *refused > 0);
-        // Who gave up waiting for it has failed already.
+        // A receiver that gave up waiting for it has failed already.
         let _ = done.send(refused);
     });
     let refused = sent.recv_timeout(LIMIT).expect("the loop does not wait for room");

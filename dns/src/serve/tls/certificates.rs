@@ -33,7 +33,7 @@ pub(crate) struct Certificates {
     asked: Notify,
 }
 
-/// What the files were like when they were last read, and when they were last looked at.
+/// The files' stamps when the server last read them, and when it last looked at them.
 struct Seen {
     /// None if the last time they could not be read.
     read: Option<[Stamp; 2]>,
@@ -54,7 +54,7 @@ pub(crate) enum Look {
     Asked,
 }
 
-/// What a look came to.
+/// The result of a look.
 #[derive(Debug)]
 pub(crate) enum Looked {
     /// Nothing new.
@@ -72,11 +72,11 @@ pub struct CertificateError {
     pub path: PathBuf,
     /// The key in the config that names it.
     pub setting: &'static str,
-    /// What is wrong.
+    /// The fault.
     pub fault: CertificateFault,
 }
 
-/// What is wrong with a certificate or its key.
+/// The faults that a certificate or its key can have.
 #[derive(Debug)]
 pub enum CertificateFault {
     /// The file cannot be read.
@@ -186,8 +186,8 @@ impl Certificates {
         self.look_by(why, read)
     }
 
-    /// As `look`, by who reads them. Files that cannot be read now, as when descriptors run out, are tried again at the
-    /// next look: a chain that was renewed meanwhile does not change once more. What is wrong is told once.
+    /// As `look`, but `read` reads the files. Unreadable ones, as when descriptors run out, are tried again
+    /// at the next look: a chain that was renewed meanwhile does not change once more. A fault is told once.
     fn look_by(&self, why: Look, read: impl Fn(&Tls) -> Result<CertifiedKey, CertificateError>) -> Looked {
         let stamps = stamps(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +214,7 @@ impl Certificates {
     }
 }
 
-/// What a server would say of the files at `now`, or why it would not start with them.
+/// The standing that a server would report of the files at `now`, or why it would not start with them.
 pub(crate) fn inspect(files: &Tls, now: SystemTime) -> Result<Standing, CertificateError> {
     let validity = Validity::of(&read(files)?.cert);
     Ok(validity.map_or(Standing::Good, |it| it.judge(unix_seconds(now))))

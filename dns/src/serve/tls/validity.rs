@@ -11,7 +11,7 @@ use x509_parser::time::ASN1Time;
 /// It should have been renewed when less than one part in so many of its time is left: nine days of ninety, half a day
 /// of six. Programs that renew begin at a third.
 const LAST_PART: i64 = 10;
-/// What stays wrong is said again after this.
+/// Time until a lasting fault is reported again.
 const REMINDER_SECONDS: i64 = 24 * 3600;
 
 /// From when until when all certificates of a chain are good.
@@ -21,7 +21,7 @@ pub(crate) struct Validity {
     until: ASN1Time,
 }
 
-/// What a chain is worth at a time.
+/// The validity of a chain at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// There is nothing to say.

@@ -11,7 +11,7 @@ use crate::zone::tree::{Node, RrSet};
 const MOST_TARGETS: usize = 16;
 
 impl<'a> Draft<'a, '_> {
-    /// What goes with `set`, owned by `owner`.
+    /// Adds the records that go with `set`, owned by `owner`.
     pub(super) fn add_additional(&mut self, owner: Owner<'a>, set: &RrSet<'a>) -> Option<()> {
         let Some(reach) = Reach::of(set.rtype) else { return Some(()) };
         let targets = Targets::of(set, owner)?;

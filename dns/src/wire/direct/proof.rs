@@ -1,4 +1,4 @@
-//! NSEC records for who wants them, where [`crate::answer`] puts them.
+//! NSEC records for clients that want them, where [`crate::answer`] puts them.
 
 use super::super::encode::Count;
 use super::Draft;

@@ -16,7 +16,7 @@ pub(super) struct Writer<'a, 'o> {
     out: &'o mut Vec<u8>,
 }
 
-/// Who owns an RRset, and where in the message that name stands, if it does.
+/// The owner of an RRset, and where in the message that name stands, if it does.
 #[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
     pub(super) name: &'a [u8],

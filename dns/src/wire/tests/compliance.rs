@@ -24,7 +24,7 @@ pub(in crate::wire) fn rows(check: Check<'_>) {
     }
 }
 
-/// What must hold of the reply to a row.
+/// Asserts what must hold of the reply to a row.
 pub(in crate::wire) fn judge(test: &str, ask: &Ask, expected: &str, opt: &[u8], reply: &[u8]) {
     assert_eq!(summary(reply), expected, "{test}");
     assert!(reply.ends_with(opt), "{test}: {reply:x?}");

@@ -6,7 +6,7 @@ use super::properties::{qtype, relative, signed, zone};
 use super::*;
 use crate::cookie::Secrets;
 
-/// What both ways say of a question: the direct one may pass.
+/// Both ways' answers to a question: the direct one may pass.
 fn both(world: &World, view: Which, packet: &[u8], client: &Client) -> (Option<String>, String) {
     let message = query::read(packet).unwrap();
     let exchange = Exchange::new(world, view, &message, client, moment());

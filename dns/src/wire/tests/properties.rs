@@ -61,7 +61,7 @@ pub(super) fn zone() -> impl Strategy<Value = String> {
     })
 }
 
-/// What a signer adds, as far as answers look at it: keys at the apex, NSEC and signatures of any type anywhere.
+/// A signer's records, as answers see them: keys at the apex, NSEC and signatures of any type anywhere.
 pub(super) fn signed() -> impl Strategy<Value = String> {
     let line = (relative(3), relative(3), qtype(), any::<bool>()).prop_map(|(owner, next, covered, nsec)| {
         let owner = if owner.is_empty() { "@" } else { &owner };

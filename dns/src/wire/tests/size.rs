@@ -64,7 +64,7 @@ fn missing_glue_is_told_if_it_is_in_the_zone_below() {
     check("x.sibs.ex.", None, tcp, "opcode0 qr rcode0 1/0/13/26");
 }
 
-/// What does not fit in 65,535 octets cannot be sent at all; the header still says so.
+/// A message that does not fit in 65,535 octets cannot be sent at all; the header still says so.
 #[test]
 fn a_set_larger_than_any_message_is_truncated_even_on_tcp() {
     let text = format!("@ SOA ns1 h 1 2 3 4 100\n{}", many("huge", 700));

@@ -1,5 +1,5 @@
-//! What depends on the transport: keepalive (RFC 7828), padding (RFC 7830, RFC 8467), the rules of QUIC (RFC 9250),
-//! and how long HTTP may keep an answer (RFC 8484 §5.1).
+//! Behaviour that depends on the transport: keepalive (RFC 7828), padding (RFC 7830, RFC 8467), the rules
+//! of QUIC (RFC 9250), and how long HTTP may keep an answer (RFC 8484 §5.1).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is unwise about records of some types.
+//! Advice about unwise records of some types.
 
 use super::Found;
 use crate::rtype::Type;

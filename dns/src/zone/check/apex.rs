@@ -4,7 +4,7 @@ use super::Found;
 use crate::rtype::Type;
 use crate::zone::{Mark, Zone};
 
-/// What must be there.
+/// Reports records that the apex must have and lacks.
 pub(super) fn missing(zone: &Zone, found: &mut Found) {
     let apex = &zone.apex;
     let others = || zone.order().others().iter().map(|index| zone.record(*index));
@@ -21,7 +21,7 @@ pub(super) fn missing(zone: &Zone, found: &mut Found) {
     }
 }
 
-/// What must not be there.
+/// Reports records that the zone must not have.
 pub(super) fn surplus(zone: &Zone, found: &mut Found) {
     let mut soa_line = None;
     for record in zone.order().others().iter().map(|index| zone.record(*index)) {

@@ -60,7 +60,7 @@ fn judge_owner(zone: &Zone, record: &Record, found: &mut Found) {
     }
 }
 
-/// What is odd about a name to which the zone's was added.
+/// Reports a name to which the zone's name was added once more.
 fn repeats(name: &Name, apex: &Name) -> Option<String> {
     if is_doubled(name, apex) {
         return Some(format!("{name} has the name of the zone twice"));
@@ -138,7 +138,7 @@ fn lists_domains(zone: &Zone) -> bool {
     })
 }
 
-/// What a CNAME says in a response policy zone: NXDOMAIN, NODATA, pass, drop, or ask again over TCP.
+/// Whether a CNAME states a response policy: NXDOMAIN, NODATA, pass, drop, or ask again over TCP.
 fn is_policy(target: &[u8]) -> bool {
     let mut labels = crate::name::labels(target);
     match (labels.next(), labels.next()) {

@@ -4,7 +4,7 @@ use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::zone::tree::{Node, Tree};
 
-/// What a name owns.
+/// The records that a name owns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owns {
     pub(super) address: bool,
@@ -35,7 +35,7 @@ pub(super) struct Nodes<'t> {
     tree: &'t Tree,
 }
 
-/// What looking a name up comes to.
+/// The result of looking a name up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// It is not in this zone.

@@ -34,7 +34,7 @@ fn lines(problems: &[Problem]) -> String {
 
 const HEAD: &str = "$TTL 1h\n@ SOA ns.x. h 1 2h 1h 1w 5m\n@ NS ns.x.\n";
 
-/// What is found in example.com; the text begins in line 4, after an SOA and an NS without fault.
+/// Asserts the problems of example.com; the text begins in line 4, after an SOA and an NS without fault.
 fn check_zone(text: &str, expected: &[&str]) {
     let zone = zone_of("example.com", &format!("{HEAD}{text}"));
     let found = lines(&check(&zone, &Tree::of(&zone), context()));

@@ -87,7 +87,7 @@ fn differing(zone: &Zone, context: Context<'_>, found: &mut Found) {
     }
 }
 
-/// What is hidden by its address or its mark never meets what is not, where internal addresses stand in for public ones.
+/// Records hidden by address or mark never meet public ones where internal addresses stand in for those.
 fn is_hidden(record: &Record, context: Context<'_>) -> bool {
     let address = match (record.rtype, &*record.rdata) {
         (Type::A, rdata) => <[u8; 4]>::try_from(rdata).ok().map(IpAddr::from),

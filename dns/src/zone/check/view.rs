@@ -1,4 +1,4 @@
-//! What may stand beside what in one view: CNAME alone (RFC 1034 §3.6.2), one DNAME and nothing below it (RFC 6672).
+//! Rules of one view: a CNAME stands alone (RFC 1034 §3.6.2); one DNAME, and nothing below it (RFC 6672).
 
 use super::Found;
 use crate::name;

@@ -1,4 +1,4 @@
-//! What the words of a record show and its data no longer does: a mailbox with an `@`, a text that lost its quotes.
+//! Faults that a record's words show and its data no longer does: a mailbox with `@`, a text without quotes.
 
 use super::reader::{Reader, Scope};
 use crate::rdata::{self, Field};

@@ -39,7 +39,7 @@ pub(super) struct Found {
     pub(super) said: Said,
 }
 
-/// What a part of a comment says.
+/// The meaning of a part of a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Mark(Mark),
@@ -118,7 +118,7 @@ fn shown(letters: &[Letter]) -> String {
     letters.iter().map(|letter| letter.shape).collect()
 }
 
-/// What follows `verge:`, if the text begins so.
+/// The text that follows `verge:`, if the text begins so.
 fn after_colon(text: &str) -> Option<&str> {
     text.strip_prefix("verge")?.trim_start_matches(' ').strip_prefix(':')
 }

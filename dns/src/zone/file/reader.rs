@@ -23,7 +23,7 @@ const MAX_RECORDS: usize = 20_000_000;
 
 /// Reads the files of one zone.
 pub(super) struct Reader {
-    /// What the file name says.
+    /// The zone's name by the file name.
     pub(super) named: Name,
     /// The zone's name as far as it is known; a leading `$ORIGIN` and the SOA settle it.
     pub(super) apex: Name,

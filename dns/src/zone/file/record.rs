@@ -96,7 +96,7 @@ fn after_age(reader: &mut Reader, entry: &Entry<'_>, next: usize, scope: &Scope<
     next + 1
 }
 
-/// What stands between owner and RDATA.
+/// The fields between owner and RDATA.
 struct Header {
     ttl: Option<u32>,
     rtype: Type,

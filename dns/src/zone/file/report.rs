@@ -72,7 +72,7 @@ impl Report {
         }
     }
 
-    /// What was found so far.
+    /// The problems found so far.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().map(|(_, problem)| problem)
     }

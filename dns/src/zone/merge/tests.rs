@@ -26,7 +26,7 @@ fn all(zone: &Zone) -> Content {
     content(zone.records.iter().map(|record| (record, &*record.rdata)))
 }
 
-/// What both views of the merged text show.
+/// The content of both views of the merged text.
 fn views(text: &str) -> (Content, Content) {
     let zone = Arc::new(zone(text));
     let division = Division::default().again(&[Arc::clone(&zone)], &Rules::default());

@@ -28,7 +28,7 @@ pub(super) struct Closure<'z> {
     worklist: VecDeque<Work>,
 }
 
-/// What is known of one zone.
+/// The known facts of one zone.
 #[derive(Default)]
 pub(super) struct State<'z> {
     /// Outside there is no such zone.
@@ -199,7 +199,7 @@ impl<'z> Closure<'z> {
         }
     }
 
-    /// What goes at and below a node that has lost a record of this type.
+    /// Hides the records at and below a node that go with its last record of this type.
     fn follow(&mut self, zone: usize, id: NodeId, rtype: Type) {
         let node = self.node(zone, id);
         let never = node.is_apex || node.is_cut;
@@ -219,7 +219,7 @@ impl<'z> Closure<'z> {
         } else if rtype == Type::NS && node.is_cut && node.live_ns == 0 && !self.is_served_below(node) {
             self.leave(zone, self.nodes(zone).subtree(id), Rule::D13);
         } else if rtype == Type::DNAME && node.live_dname == 0 {
-            // What a DNAME occluded (RFC 6672 §2.4) must not become visible.
+            // Names that a DNAME occluded (RFC 6672 §2.4) must not become visible.
             let below = self.nodes(zone).subtree(id).split_off(1);
             self.release(zone, id);
             self.leave(zone, below, Rule::D6);
@@ -392,7 +392,7 @@ fn underscored(nodes: &Nodes<'_>, host: NodeId, keeps_mail: bool) -> Vec<NodeId>
     found
 }
 
-/// What senders and receivers of a name's mail look up below it (RFC 7489 §6.1, RFC 6376 §3.6.2.1, RFC 8461 §3.1).
+/// Labels that mailers look up below a name (RFC 7489 §6.1, RFC 6376 §3.6.2.1, RFC 8461 §3.1).
 const MAIL_POLICIES: &[&[u8]] = &[b"_dmarc", b"_domainkey", b"_mta-sts"];
 
 fn first_label(wire: &[u8]) -> &[u8] {

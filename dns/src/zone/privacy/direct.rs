@@ -1,5 +1,5 @@
-//! What one record says by itself, before any other record is asked: marks, owners, addresses (D1 to D4), names
-//! under a hidden suffix; and which names it leads to.
+//! Facts that one record shows by itself, before any other record is asked: marks, owners, addresses (D1
+//! to D4), names under a hidden suffix; and the names that it leads to.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::rdata::{self, Field, Role};
 use crate::rtype::Type;
 use crate::zone::{Mark, Record, Zone, address};
 
-/// What the records of one zone say by themselves. Depends on the zone and the config alone, not on other zones.
+/// Facts that the records of one zone show by themselves. Only the zone and the config decide them.
 #[derive(Default)]
 pub(super) struct Facts {
     /// The zone is internal as a whole, by its name.
@@ -116,7 +116,7 @@ impl Judge<'_> {
         }
         if self.is_public(record) {
             facts.marked.push(index);
-            // What a mark publishes stays; but whether it leads to an address decides about others (D6, D7).
+            // A record marked public stays. Whether it leads to an address decides about others (D6, D7).
             if matches!(record.rtype, Type::CNAME | Type::MX) {
                 match self.lead(index, record) {
                     Led::Hidden(_) => facts.faded.push(index),

@@ -5,8 +5,8 @@
 //!                 (only their results can change)          (what the results depend on)
 //! ```
 //!
-//! What is hidden in a zone depends on the zones that its records lead to, and on nothing else; so the closure over
-//! those zones alone is exact.
+//! The hidden records of a zone depend on the zones that its records lead to, and on nothing else; so the
+//! closure over those zones alone is exact.
 //!
 //! Invariant: the result equals that of [`divide`](super::divide) over all zones.
 
@@ -34,7 +34,7 @@ pub struct Division {
 pub struct Part {
     /// The zone, every record.
     pub zone: Arc<Zone>,
-    /// What became of it.
+    /// The result of its division.
     pub divided: Arc<Divided>,
     /// Positions of the zones that its records lead to.
     leads_to: Arc<[usize]>,
@@ -79,7 +79,7 @@ impl Division {
         Self { parts: parts.collect(), rules: rules.clone() }
     }
 
-    /// What is known of each zone. Another config, or a zone more or less (then names lead elsewhere): nothing.
+    /// The known part of each zone. With another config or other zones (names then lead elsewhere): none.
     fn known(&self, zones: &[Arc<Zone>], rules: &Rules) -> Vec<Option<&Part>> {
         let same_apexes =
             self.parts.iter().map(|part| &part.zone.apex).eq(zones.iter().map(|zone| &zone.apex));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::name;
 use crate::zone::address::{hint_octets, svc_params};
 
-/// What is left of a record whose hints were judged one by one.
+/// The rest of a record whose hints were judged one by one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stripped {
     /// Every hint may stay.

@@ -24,7 +24,7 @@ pub(super) enum Mention {
 /// Most mentions of one record that are looked at; more is no text that a person wrote.
 const MAX_MENTIONS: usize = 64;
 
-/// What the text of a record mentions, in the order of the text.
+/// The names and addresses that the text of a record mentions, in the order of the text.
 pub(super) fn mentions(record: &Record) -> Vec<Mention> {
     if !has_text(record.rtype) {
         return Vec::new();

@@ -59,7 +59,7 @@ pub(super) struct Nodes<'z> {
     starts: Vec<u32>,
 }
 
-/// What answers for a name in the full tree of its zone.
+/// The node that answers for a name in the full tree of its zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answering {
     /// The node of the name itself, or the wildcard that it comes from.

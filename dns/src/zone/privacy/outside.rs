@@ -21,7 +21,7 @@ pub(super) struct Outside {
     pub(super) soa: Option<Soa>,
 }
 
-/// What was hidden in the SOA.
+/// The hidden fields of the SOA.
 #[derive(Clone, Copy)]
 pub(super) struct Soa {
     pub(super) record: u32,

@@ -1,4 +1,4 @@
-//! What the author must or should know of a zone that was divided: errors (D13, D15), warnings, notes.
+//! Problems that the author of a divided zone must or should know: errors (D13, D15), warnings, notes.
 
 use std::fmt;
 
@@ -75,7 +75,7 @@ fn without_servers(zone: &Zone, state: &State<'_>) -> Option<Problem> {
     let is_data =
         |record: &&&Record| record.mark.is_some_and(Mark::publishes) || bears_addresses(record.rtype);
     let data: Vec<&Record> = left.iter().filter(is_data).copied().collect();
-    // What is left of these leads to other people's zones.
+    // The names in the records that are left lead to other people's zones.
     let leads = |record: &&&Record| !rdata::names(record.rtype, &record.rdata).is_empty();
     let foreign: Vec<&Record> = left.iter().filter(leads).copied().collect();
     let is_apex_ns = |record: &&Record| record.rtype == Type::NS && record.owner == zone.apex;

@@ -1,4 +1,4 @@
-//! What tells outsiders of hidden hosts although nothing is wrong, and what outsiders miss: the author decides.
+//! Notes on public records that mention hidden hosts, and on records that outsiders miss. The author decides.
 
 use super::closure::{Closure, State};
 use super::direct::Facts;

@@ -6,12 +6,12 @@ use super::{Divided, Kept, Seen, Selection};
 use crate::zone::Zone;
 use crate::zone::tree::{Datum, Tree};
 
-/// What each view serves for one zone.
+/// The tree that each view serves for one zone.
 #[derive(Clone, Debug)]
 pub struct Trees {
     /// None if outside there is no such zone, or if the zone must not be served.
     pub public: Option<Arc<Tree>>,
-    /// What the inside sees.
+    /// The tree of the inside.
     pub internal: Arc<Tree>,
 }
 
@@ -46,7 +46,7 @@ impl Selection {
         Tree::build_in_order(zone.apex.clone(), zone.order(), |index| kept.has(index).then(|| seen(index)))
     }
 
-    /// Its records as a set, for who asks out of order. `records` is how many the zone has.
+    /// Its records as a set, for callers that ask out of order. `records` is how many the zone has.
     pub(crate) fn as_set(&self, records: usize) -> Set {
         match &self.kept {
             Kept::All => Set(None),

@@ -3,14 +3,14 @@
 use super::lexer::Token;
 use crate::name::{self, NameError};
 
-/// What is wrong with RDATA text.
+/// A fault of RDATA text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// A stable name in kebab case.
     pub code: &'static str,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
     /// Which token is at fault, counted from 0; none for what is missing at the end.
     pub token: Option<usize>,
@@ -32,7 +32,7 @@ impl Fault {
         Self::of(word, "bad-field", format!("`{}` is not {what}", word.shown()))
     }
 
-    /// What to do about it.
+    /// Adds the remedy.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -76,7 +76,7 @@ const MAX_SHOWN_CHARACTERS: usize = 60;
 pub(crate) struct Fields<'t, 'a> {
     tokens: &'t [Token<'a>],
     next: usize,
-    /// What a name without a final dot ends with.
+    /// The ending of names that have no final dot.
     pub(crate) origin: Option<&'t [u8]>,
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Token<'a> {
     pub(crate) spot: Spot,
 }
 
-/// What the lexer itself finds wrong.
+/// Flaws that the lexer itself finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     UnclosedQuote,
@@ -210,7 +210,7 @@ impl<'a> Lexer<'a> {
         self.at = at;
     }
 
-    /// What follows an unclosed parenthesis is read again from the next line that looks like a new entry, so that
+    /// Text after an unclosed parenthesis is read again from the next line that looks like a new entry. So
     /// one forgotten `)` does not hide every other problem.
     fn give_up(&mut self, open: &[Spot], begin: usize, entry: &mut Entry<'a>) {
         let (spot, flaw) = match open.first() {
@@ -258,7 +258,7 @@ enum Class {
     Control,
 }
 
-/// What an octet means inside a word.
+/// The meaning of an octet inside a word.
 static WORD: [Class; 256] = {
     let mut table = [Class::Plain; 256];
     let mut octet = 0;

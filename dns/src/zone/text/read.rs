@@ -140,7 +140,7 @@ fn counted(
     Ok(())
 }
 
-/// What a type asks of its fields beyond their shape.
+/// Checks rules that a type sets for its fields beyond their shape.
 fn rules_of_type(rtype: Type, rdata: &[u8]) -> Result<(), Fault> {
     match (rtype, rdata) {
         (Type::CAA, [_, tag_len, rest @ ..]) => caa_tag(&rest[..usize::from(*tag_len).min(rest.len())]),

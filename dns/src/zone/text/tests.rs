@@ -52,7 +52,7 @@ fn no_type_with_a_form_is_left_out_of_the_table() {
     }
 }
 
-/// What is wrong with the text, as `code @token: message (help)`.
+/// Asserts the fault of the text, as `code @token: message (help)`.
 fn check_fault(rtype: &str, text: &str, expected: &str) {
     let fault = read_rdata(rtype.parse().unwrap(), text, &name("example.")).expect_err(text);
     let token = fault.token.map_or("end".to_owned(), |token| token.to_string());

@@ -12,10 +12,10 @@ use crate::zone::Record;
 use crate::zone::hash::Slots;
 use crate::zone::order::Order;
 
-/// What a tree takes of a record.
+/// The parts of a record that a tree takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Datum<'r> {
-    /// Who owns it.
+    /// The owner.
     pub owner: &'r Name,
     /// Its type.
     pub rtype: Type,
@@ -149,7 +149,7 @@ impl Builder {
     }
 }
 
-/// What a name with one address takes; see [`super::arena`]. More is made room for as it is needed.
+/// Octets of a name with one address; see [`super::arena`]. More is made room for as it is needed.
 const USUAL_OCTETS: usize = 56;
 
 /// Marks every node at or below a cut and below a DNAME with the topmost of them (RFC 2181 §6, RFC 6672 §2.4).

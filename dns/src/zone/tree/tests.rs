@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use fixture::{name, tree};
 
-/// What `find` should say, from nothing but the list of records.
+/// The expected result of `find`, from nothing but the list of records.
 fn model(apex: &Name, records: &[(Name, Type)], qname: &Name) -> String {
     let hider = |strictly_above: bool, rtype: Type| {
         let mut hiders: Vec<_> = records

@@ -1,4 +1,4 @@
-//! What has to be watched so that no change of a folder's zone files goes unnoticed.
+//! The folders and files to watch so that no change of a folder's zone files goes unnoticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,7 +13,7 @@ const MOST_LINKS: usize = 40;
 /// Device and inode; none if there is nothing.
 type Identity = Option<(u64, u64)>;
 
-/// What has to be watched.
+/// The paths to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Points {
     /// The real folder, with all that is below it.

@@ -1,4 +1,4 @@
-//! What published zones brought up: warnings that were missing, and warnings that were wrong.
+//! Cases from published zones: warnings that were missing, and warnings that were wrong.
 
 use super::*;
 

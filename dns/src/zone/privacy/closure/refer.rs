@@ -16,7 +16,7 @@ pub(super) struct Referrer {
     pub(super) needs: Needs,
 }
 
-/// What a record needs of the node, so that outsiders may see the record.
+/// The property of the node that lets outsiders see a record which leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Needs {
     /// The addresses of the node, if the full tree gives it any; else that it exists.
@@ -62,7 +62,7 @@ enum End {
     At(usize, Answering),
 }
 
-/// What a record needs of the node that answers, if it needs `of_target` of its target.
+/// The property of the node that answers, if a record needs `of_target` of its target.
 fn needed(answering: Answering, of_target: Needs) -> Needs {
     match answering {
         Answering::Own(_) => of_target,

@@ -100,7 +100,7 @@ pub(super) fn check_order(fixtures: &[Fixture]) {
     }
 }
 
-/// What became of a record, as fixtures say it.
+/// The fate of a record, as fixtures say it.
 pub(super) fn label(zone: &Zone, divided: &Divided, index: usize) -> String {
     let outside = divided.public.as_ref().and_then(|public| seen(zone, public, index));
     let inside = seen(zone, &divided.internal, index);

@@ -1,4 +1,4 @@
-//! What the author is told of that is no fault: what still shows, and what outsiders miss.
+//! Notes to the author that are no faults: names that still show, and records that outsiders miss.
 
 use super::super::*;
 use super::fixture::{read, rules};
