@@ -10,8 +10,8 @@
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
-//! What is not a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond `purges_per_minute` get 429
-//! and, in `Retry-After`, when to come again.
+//! Anything but a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond
+//! `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
 
 mod explain;
 mod host;
@@ -59,7 +59,7 @@ pub(crate) struct Running {
     connections: TaskTracker,
 }
 
-/// What answers the operator.
+/// The service that answers the operator.
 pub(crate) struct Admin {
     cache: Arc<Cache>,
     token: Token,
@@ -74,11 +74,11 @@ pub(crate) struct Admin {
 
 /// Operators and scrapers; more wait.
 const MAX_CONNECTIONS: usize = 64;
-/// What is asked for is some names.
+/// A request body is a few names.
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// A scraper that says nothing for so long is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// And who does not read its answer must not keep a place for ever.
+/// A client that does not read its answer must not keep a place for ever.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -120,7 +120,7 @@ impl Running {
     }
 }
 
-/// One request: who comes every few seconds can connect as often, and nobody keeps a place for longer.
+/// One request: a client that comes every few seconds can connect as often, and nobody keeps a place longer.
 async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
     let trusted = AtomicBool::new(false);
     let service = service_fn(|request| {
@@ -147,7 +147,7 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
     }
 }
 
-/// Ends when a connection has had its time. Who has shown the token takes as long as the content that is pushed.
+/// Ends when a connection has had its time. A client that showed the token may take as long as its push.
 async fn overdue(trusted: &AtomicBool) {
     tokio::time::sleep(CONNECTION_TIMEOUT).await;
     if trusted.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! What all who answer share: the sites, what is stored, and what is being fetched. Requests ask it (`serve`), and so
-//! does the operator (`admin`); neither knows the other.
+//! State shared by everything that answers: the sites, the stored responses, and the fetches under way.
+//! Requests (`serve`) and the operator (`admin`) both ask it; neither knows the other.
 
 mod purging;
 
@@ -49,7 +49,7 @@ pub(crate) struct InService {
     fetch_sites: Vec<Arc<FetchSite>>,
 }
 
-/// Whose a request is, and under which name its response is stored.
+/// The site that a request belongs to, and the key under which its response is stored.
 pub(crate) struct Found {
     pub(crate) request: RequestHead,
     pub(crate) site: Arc<FetchSite>,
@@ -83,8 +83,8 @@ impl Cache {
         cache
     }
 
-    /// From now on requests find these sites. What is stored stays; requests under way end by the old rules. A site
-    /// whose origins are the same keeps its connections to them, and what is known of their health.
+    /// From now on requests find these sites. Stored responses stay; requests under way end by the old rules.
+    /// A site whose origins are the same keeps its connections to them, and its knowledge of their health.
     pub(crate) fn put_in_service(&self, sites: Sites) {
         let before = self.in_service.load_full();
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -34,7 +34,7 @@ impl Clock {
         Self { standing: Some(at), ..Self::default() }
     }
 
-    /// What time it is, by RFC 9111's clock.
+    /// The current time, by RFC 9111's clock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the shell reads the clock, here and nowhere else")]
     pub fn now(&self) -> SystemTime {

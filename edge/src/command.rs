@@ -1,4 +1,4 @@
-//! What can be written on the command line.
+//! The command line: commands and options.
 
 mod admin_client;
 mod check;

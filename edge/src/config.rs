@@ -1,4 +1,4 @@
-//! What an operator may write, parsed into types that cannot be wrong.
+//! The operator's config, parsed into types that cannot be wrong.
 //!
 //! `load` reads a file, `parse` takes its text; both give a [`Config`] whose every value is checked, or a
 //! [`ConfigError`] that points at the line. Paths in the file are relative to the file.
@@ -55,7 +55,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Public listeners over TLS, and what these show; none if the file has no `listen_tls`.
     pub tls: Option<Tls>,
-    /// Peers that say who their clients are and over what these asked.
+    /// Peers that say who their clients are, and over which scheme these asked.
     pub trusted_proxies: Vec<IpNet>,
     /// The memory store.
     pub cache: Cache,
@@ -63,11 +63,11 @@ pub struct Config {
     pub sites: Sites,
     /// The operator's listener; none if the file has no `[admin]`.
     pub admin: Option<Admin>,
-    /// What a client may cost.
+    /// The limits that a client is held to.
     pub limits: Limits,
     /// How the program tells what it does.
     pub log: Log,
-    /// What the file says and probably does not mean.
+    /// Settings in the file that the operator probably does not mean.
     pub warnings: Vec<Warning>,
     /// As it was written, to tell what a reload changes.
     pub written: Written,
@@ -97,7 +97,7 @@ pub enum Eviction {
     Lfu,
 }
 
-/// One site: whose requests, from which origins, by which rules.
+/// One site: its names, its origins and its rules.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The first of its hosts; a label in metrics and logs.
@@ -108,7 +108,7 @@ pub struct Site {
     pub origins: Vec<OriginAddress>,
     /// What HTTP and the operator allow.
     pub rules: Rules,
-    /// What makes two requests the same.
+    /// The rules by which two requests are the same.
     pub key: KeyRules,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
@@ -118,11 +118,11 @@ pub struct Site {
     pub ends_here: Vec<HeaderName>,
     /// Which paths need a signature.
     pub signed: Signed,
-    /// What is done to a request before anything else looks at it.
+    /// Changes to a request before anything else looks at it.
     pub request_fields: FieldRules,
-    /// What is done to a response after everything else.
+    /// Changes to a response after everything else.
     pub response_fields: FieldRules,
-    /// What is answered without a look into the store; the first match wins.
+    /// Redirects answered without a look into the store; the first match wins.
     pub redirects: Vec<Redirect>,
     /// How long nothing may pass on a connection that changed protocols; none: `Upgrade` is ignored.
     pub upgrade_idle: Option<Duration>,
@@ -169,7 +169,7 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
-/// What a client may cost.
+/// The limits that a client is held to.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Client connections at once; more wait in the kernel's queue.
@@ -195,7 +195,7 @@ pub struct Limits {
 pub struct Log {
     /// The shape of a line.
     pub format: LogFormat,
-    /// What is logged, unless the variable RUST_LOG says otherwise.
+    /// The events to log, unless the variable RUST_LOG says otherwise.
     pub level: Level,
 }
 

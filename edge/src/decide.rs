@@ -1,4 +1,4 @@
-//! What becomes of a request, decided here and obeyed by `serve` and `flight`.
+//! Decides the outcome of each request; `serve` and `flight` obey.
 //!
 //! ```text
 //! request + what is stored          ─▶ step    ─▶ Step: answer, fetch (by a Plan), pass or refuse

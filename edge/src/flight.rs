@@ -6,8 +6,8 @@
 //!                └─ apart: as lead, but nobody follows
 //! ```
 //!
-//! Here requests wait and are woken, and memory is accounted for; who may wait for what, and whom it answers, is decided
-//! by [`crate::decide`].
+//! Here requests wait and are woken, and memory is accounted for; [`crate::decide`] decides which request may
+//! wait for which fetch, and which ones it answers.
 //!
 //! Invariant: no fill is owned by a client; it ends with its last reader, unless it is nearly done or in the background.
 //! Invariant: a slow reader holds at most the fill budget. It delays other readers of the same fill by at most two seconds
@@ -76,7 +76,7 @@ pub struct FetchSite {
     pub site: Arc<Site>,
     /// Where to fetch from.
     pub origins: Arc<Origins>,
-    /// What is counted for it.
+    /// The site's counters.
     pub metrics: SiteMetrics,
     /// Whether the log has said that the clock of one of them differs.
     pub clock_told: AtomicBool,
@@ -99,13 +99,13 @@ impl FetchSite {
     }
 }
 
-/// What to ask an origin, about stored objects.
+/// A plan for asking an origin, about stored objects.
 pub type Plan = crate::decide::Plan<Arc<Object>>;
 
 /// Everything a fetch needs, owned by its task.
 #[derive(Debug, Clone)]
 pub struct Fetch {
-    /// Whose origins, by whose rules.
+    /// The site whose origins and rules apply.
     pub site: Arc<FetchSite>,
     /// Where the response will be stored.
     pub key: Key,
@@ -117,16 +117,16 @@ pub struct Fetch {
     pub client: IpAddr,
     /// Its version, for `Via`.
     pub version: Version,
-    /// Who gets the origin's 1xx heads; nobody in the background.
+    /// The receiver of the origin's 1xx heads; none in the background.
     pub early: Option<Early>,
-    /// What to ask the origin.
+    /// The plan for asking the origin.
     pub plan: Plan,
 }
 
 /// How a request takes part in a fetch.
 #[derive(Debug)]
 pub struct Participation {
-    /// What the response's head decided.
+    /// The verdict that the response's head decided.
     pub verdict: Verdict,
     /// The right to read the log.
     pub reader: Reader,
@@ -286,7 +286,7 @@ impl Flights {
     }
 }
 
-/// What is to be encoded waits this long for those before it: most pages are encoded in milliseconds once they are there.
+/// A body waits this long for those before it: most pages are encoded in milliseconds once they are there.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
 /// A follower waits this long for the head of another's response; then one of them asks once more.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(15);

@@ -1,5 +1,5 @@
-//! HTTP as messages have it (RFC 9110): heads, lists, dates, ranges, structured fields, paths. What they mean to a cache
-//! is [`crate::policy`].
+//! HTTP as messages have it (RFC 9110): heads, lists, dates, ranges, structured fields, paths. Their meaning
+//! for a cache is in [`crate::policy`].
 //!
 //! Invariant: nothing here knows a cache, a site, a clock or a socket, or panics on any bytes.
 

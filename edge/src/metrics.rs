@@ -134,7 +134,7 @@ struct AskedLabel {
     what: &'static str,
 }
 
-/// What somebody asked of the admin listener, as far as it changes something or should have.
+/// A request to the admin listener that changes something, or should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// A purge, and it is in effect.

@@ -65,7 +65,7 @@ pub struct Answered {
     pub received: SystemTime,
 }
 
-/// Who gets the 1xx heads that come before a response.
+/// The receiver of the 1xx heads that come before a response.
 #[derive(Clone)]
 pub struct Early(Arc<Tell>);
 

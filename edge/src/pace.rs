@@ -2,8 +2,8 @@
 //!
 //! A client is dropped when it takes or gives no byte for the stall timeout, or fewer than the lowest rate on average.
 //! The average is an account in bytes. It begins full, with what the lowest rate comes to in one stall timeout: that is
-//! the grace. What moves is paid in, and the time spent waiting for the client is paid out, at the lowest rate. It never
-//! holds more than at the beginning, so that what moved long ago excuses nobody now.
+//! the grace. Bytes that move are paid in; time spent waiting for the client is paid out, at the lowest rate.
+//! It never holds more than at the beginning, so that bytes that moved long ago excuse nobody now.
 //!
 //! Invariant: only time in which bytes wait for the client counts, never an origin's.
 //!
@@ -16,7 +16,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What is asked of clients.
+/// The pace that clients must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Without a byte.

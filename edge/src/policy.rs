@@ -50,7 +50,7 @@ pub use vary::Selecting;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::range::Part;
 
-/// What is stored beside a body. Made by [`Entry::new`] after [`admit()`] said [`Admit::Keep`].
+/// The entry stored beside a body. Made by [`Entry::new`] after [`admit()`] said [`Admit::Keep`].
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The response's end-to-end fields, `Date` always present (RFC 9110 §6.6.1).

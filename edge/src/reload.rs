@@ -1,7 +1,7 @@
 //! Taking in another config while the edge runs: all of it is checked, then it is swapped in, or nothing changes.
 //!
-//! Sites, origins, rules, trusted proxies and limits change for requests that come after; requests under way end by the
-//! rules that they began with. No connection is dropped, and nothing stored is lost. What needs a restart is named.
+//! Sites, origins, rules, trusted proxies and limits change for later requests; those under way end by their
+//! old rules. No connection is dropped, and nothing stored is lost. Settings that need a restart are named.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ pub(crate) struct Reloader {
     file: Option<PathBuf>,
     cache: Arc<Cache>,
     clients: Listeners,
-    /// The config in service, as it was written. What needs a restart keeps its old value here.
+    /// The config in service, as it was written. A setting that needs a restart keeps its old value here.
     in_service: Mutex<Written>,
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Debug, Clone, Default)]
 pub struct Reloaded {
-    /// What counts from now on.
+    /// The changes that count from now on.
     pub changed: Vec<Change>,
-    /// What the file has otherwise, too, but only a restart brings about.
+    /// The file's other changes, which need a restart.
     pub needs_restart: Vec<Change>,
 }
 

@@ -27,7 +27,7 @@ pub enum StartError {
         setting: &'static str,
         /// The address as configured.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// A certificate, its key or the secret of tickets cannot be used.
@@ -36,7 +36,7 @@ pub enum StartError {
     Token {
         /// Where it should be.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
 }
@@ -154,7 +154,7 @@ fn done(reloaded: Reloaded) -> admin::ReloadDone {
     admin::ReloadDone { changed: told(&reloaded.changed), needs_restart: told(&reloaded.needs_restart) }
 }
 
-/// What clients over TLS are served by.
+/// The parts that serve clients over TLS.
 struct Encrypted {
     listeners: Vec<(TcpListener, SocketAddr)>,
     certificates: Arc<Certificates>,
@@ -195,7 +195,7 @@ impl Encrypted {
     }
 }
 
-/// What is to be said of the certificates that `tls` names, as of now: a line each.
+/// The report on the certificates that `tls` names, as of now: a line each.
 ///
 /// # Errors
 /// When a file cannot be used: a start would fail.

@@ -1,4 +1,4 @@
-//! What an operator decided about one site: plain values that `config` builds, and the pure functions that apply them.
+//! An operator's decisions about one site: plain values that `config` builds, and pure functions on them.
 //!
 //! Invariant: nothing here reads a clock, a socket, a log or a config file.
 

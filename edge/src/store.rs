@@ -1,4 +1,4 @@
-//! What we keep: moka evicts by bytes; `policy` alone decides freshness.
+//! The stored responses: moka evicts by bytes; `policy` alone decides freshness.
 //!
 //! ```text
 //! begin ─▶ Ticket (the purge epoch a fetch began in) ─▶ put(key, object, &ticket)
@@ -54,14 +54,14 @@ pub struct Store {
     room: u32,
 }
 
-/// What to do with what is stored under a key.
+/// A change to the variants stored under a key.
 enum Change {
     Leave,
     Remove,
     Put(Variants),
 }
 
-/// What became of an object that was put.
+/// The fate of an object that was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// It is in the store.
@@ -105,7 +105,7 @@ impl Store {
         self.tag_fields.of(headers)
     }
 
-    /// What is stored under `key` and not gone; what a soft purge covers is stale.
+    /// The variants stored under `key` that are not gone; those that a soft purge covers are stale.
     #[must_use]
     pub fn get(&self, key: &Key, site: usize) -> Variants {
         let Some(variants) = self.objects.get(key) else { return Variants::default() };
@@ -153,7 +153,7 @@ impl Store {
 
     /// Puts `object` in the place of the variant with the same selecting fields, and of `instead`.
     pub fn put(&self, key: &Key, object: Arc<Object>, instead: Option<&Arc<Object>>, ticket: &Ticket) -> Put {
-        // What a 304 confirmed is the old body: a purge takes it, also one that came before the 304 was asked for.
+        // A 304 confirms the old body: a purge takes it, also one that came before the 304 was asked for.
         let took = |old: &Arc<Object>| self.purges.took(key, old);
         self.compute(key, &object, ticket, |present| {
             (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead, key, self.room))
@@ -217,10 +217,10 @@ impl Store {
         match &change {
             Change::Leave => {}
             Change::Remove => self.objects.invalidate(key),
-            // What leaves is told to the eviction listener, also what is replaced.
+            // moka tells the eviction listener of every value that leaves, also of one that is replaced.
             Change::Put(variants) => {
                 variants.list();
-                // What is listed is not let go; what was before is of no use to anybody.
+                // A listed body is not let go; the variants before it are of no use to anybody.
                 match variants.retain(|object| !object.body.is_gone()) {
                     rest if rest.is_empty() => self.objects.invalidate(key),
                     rest => self.objects.insert(key.clone(), rest),
@@ -302,7 +302,7 @@ impl Store {
     }
 }
 
-/// What the store holds.
+/// The size of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Keys, each with one or more variants.

@@ -31,7 +31,7 @@ pub const HTTP_2: &[u8] = b"h2";
 /// HTTP/1.1 as ALPN has it.
 pub const HTTP_1: &[u8] = b"http/1.1";
 
-/// What a handshake agrees to. Early data is refused: whoever records a request could send it again (RFC 8470 §3).
+/// The terms of a handshake. Early data is refused: a recorded request could be sent again (RFC 8470 §3).
 #[must_use]
 pub fn terms(certificates: &Arc<Certificates>, tickets: Option<Arc<Tickets>>) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

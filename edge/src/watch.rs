@@ -31,8 +31,8 @@ impl Watch {
         Self { pace: Pace::new(rule), clock, waiting: None }
     }
 
-    /// What a poll for the client came to, unless the client is too slow. `bytes` says how many went. The clock is read
-    /// only when a client has to be waited for.
+    /// The result of a poll for the client, unless the client is too slow. `bytes` says how many went. The
+    /// clock is read only when a client has to be waited for.
     ///
     /// # Errors
     /// When the client has been waited for too long.

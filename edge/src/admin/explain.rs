@@ -34,14 +34,14 @@ pub struct ExplainRequest {
     pub headers: Vec<(String, String)>,
 }
 
-/// What the edge makes of it.
+/// The edge's explanation of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// The site's name.
     pub site: String,
     /// The URL in the key.
     pub key: String,
-    /// What else is in the key: fields, cookies, the device.
+    /// The other parts of the key: fields, cookies, the device.
     pub ingredients: Vec<(String, String)>,
     /// The path that the origin would be asked for.
     pub path: String,
@@ -55,7 +55,7 @@ pub struct Explained {
     pub because: String,
     /// The number of the last purge of more than one key.
     pub epoch: u64,
-    /// What is stored under the key, newest first.
+    /// The responses stored under the key, newest first.
     pub variants: Vec<Variant>,
 }
 
@@ -76,7 +76,7 @@ pub struct Variant {
     pub lifetime_secs: u64,
     /// Where the lifetime comes from.
     pub source: String,
-    /// What may be done with it once it is stale.
+    /// How it may be used once it is stale.
     pub when_stale: String,
     /// How the origin's clock differed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -274,7 +274,7 @@ fn when_stale(entry: &Entry, rules: &Rules) -> String {
     }
 }
 
-/// What forbids stale answers, where the response seems to allow them.
+/// The rule that forbids stale answers, where the response seems to allow them.
 fn forbidding(entry: &Entry, rules: &Rules) -> String {
     let (control, _) = control::of_response(&entry.head.headers, &rules.targeted);
     let window = match (control.stale_while_revalidate, control.stale_if_error) {

@@ -23,7 +23,7 @@ use crate::metrics::Asked;
 use crate::site::tags;
 use crate::store::{Mode, Scope};
 
-/// What to purge: one of the five, and how.
+/// A request to purge: one of the five targets, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PurgeRequest {
@@ -47,7 +47,7 @@ pub struct PurgeRequest {
     pub soft: bool,
 }
 
-/// What a purge did.
+/// The result of a purge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
     /// Stored responses that it covered; none if that would have to be counted one by one.

@@ -39,7 +39,7 @@ pub const TTL: HeaderName = HeaderName::from_static("verge-ttl");
 /// How long clients may use it without asking, in seconds: no purge reaches them. 0 unless it is said.
 pub const BROWSER_TTL: HeaderName = HeaderName::from_static("verge-browser-ttl");
 
-/// What was stored.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushed {
     /// Bytes of the body.
@@ -212,7 +212,7 @@ fn too_big(limit: u64) -> Refused {
     Refused { status: StatusCode::PAYLOAD_TOO_LARGE, sentence }
 }
 
-/// What of the request's fields is the content's.
+/// The fields of the request that describe the content.
 fn head(sent: &HeaderMap, content: &Content, rules: &Rules) -> Result<HeaderMap, Refused> {
     let mut headers = end_to_end(sent);
     for name in OF_THE_REQUEST {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// A bucket that is full at first and fills up again within a minute.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
-    /// What one costs.
+    /// The time that one costs.
     step: Duration,
     /// When it is full again.
     full_at: SystemTime,

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a reload changed, each as `setting: old → new`.
+/// The settings that a reload changed, each as `setting: old → new`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadDone {
-    /// What counts from now on.
+    /// The changes that count from now on.
     pub changed: Vec<String>,
-    /// What only a restart brings about.
+    /// The changes that need a restart.
     pub needs_restart: Vec<String>,
 }
 

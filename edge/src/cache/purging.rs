@@ -1,4 +1,4 @@
-//! What a purge names, as scopes of the store. The admin listener and PURGE requests of a CMS both come here.
+//! Translates what a purge names into scopes of the store, for the admin listener and a CMS's PURGE requests.
 //!
 //! A URL means what its clients see, so both schemes are purged: behind a proxy that ends TLS the keys are https.
 
@@ -41,7 +41,7 @@ impl Cache {
         self.find(RequestHead { method: Method::GET, uri, headers })
     }
 
-    /// What is to go when this URL changes, over either scheme. A `*` stands for any run of characters.
+    /// The scopes to purge when this URL changes, over either scheme. A `*` stands for any run of characters.
     pub(crate) fn scopes_of_url(&self, uri: &Uri) -> Result<Vec<Scope>, NotPurged> {
         let is_wild = uri.path_and_query().is_some_and(|target| target.as_str().contains('*'));
         each_scheme(uri).map(|uri| if is_wild { self.pattern(uri) } else { self.url(uri) }).collect()

@@ -39,7 +39,7 @@ pub(super) struct AdminClient {
     token: Token,
 }
 
-/// What is asked is done at once; that takes no time worth waiting for.
+/// The edge does at once what it is asked; that takes no time worth waiting for.
 const LIMIT: Duration = Duration::from_secs(10);
 /// A long list of purges is carried out as fast as the edge allows; what it does not allow within this is an error.
 const MAX_WAIT: Duration = Duration::from_secs(120);

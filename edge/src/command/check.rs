@@ -43,7 +43,7 @@ impl Check {
     }
 }
 
-/// What the edge would listen on and answer for.
+/// The addresses that the edge would listen on, and the sites that it would answer for.
 fn summary(config: &Config, path: &str) -> String {
     let mut text = String::new();
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();

@@ -32,7 +32,7 @@ impl Serve {
             say(listening);
         };
         std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
-        // What it did is in the log.
+        // The log has the result of the reload.
         signals.until_told_to_stop(|| drop(running.reload())).await;
         tracing::info!(target: "verge_edge", "draining; a second signal ends at once");
         tokio::select! {

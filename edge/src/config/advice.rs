@@ -1,4 +1,4 @@
-//! What the TOML reader and serde say, in the operator's words, and what to do about it.
+//! Puts the messages of the TOML reader and serde into the operator's words, with advice.
 //!
 //! Pure: a message and the text that it is about go in; a message and a help text come out.
 
@@ -27,7 +27,7 @@ fn unknown_key(rest: &str) -> (String, Option<String>) {
     let (key, known) = quoted(rest);
     let near = nearest(key, &known);
     let help = match (near, home_of(key)) {
-        // What is spelt right belongs elsewhere; what is nearly right was probably mistyped.
+        // A key that is spelt right belongs elsewhere; a key that is nearly right was probably mistyped.
         (_, Some(section)) => belongs_to(key, section),
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, _) => format!("keys known here: {}", known.join(", ")),

@@ -1,4 +1,4 @@
-//! What a config may say in correct words and cannot mean: everybody is a trusted proxy, a redirect leads to itself.
+//! Correct settings that nobody can mean: everybody is a trusted proxy, a redirect leads to itself.
 
 use std::net::Ipv4Addr;
 

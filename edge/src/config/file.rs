@@ -74,7 +74,7 @@ const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
 const MIN_MEMORY_BYTES: u64 = 1 << 20;
 /// One object may take this part of the memory unless the file says otherwise.
 const OBJECT_PART: u64 = 8;
-/// What http.sys and Kestrel ask for: a tenth of a modem.
+/// The rate that http.sys and Kestrel ask for: a tenth of a modem.
 const DEFAULT_MIN_RATE_BYTES: u64 = 240;
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9301);
 /// Edges that stand behind one another need names of their own, or the second takes the first's requests for a loop.

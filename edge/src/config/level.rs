@@ -1,8 +1,8 @@
-//! What is logged: a level for everything, and levels for single modules.
+//! Log levels: one for everything, and levels for single modules.
 
 use tracing::level_filters::LevelFilter;
 
-/// What is logged, as `[log] level` and the variable RUST_LOG say it: `info`, or `warn,verge_edge=debug`.
+/// Log levels, as `[log] level` and the variable RUST_LOG write them: `info`, or `warn,verge_edge=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Level {
     /// The level of everything that `modules` does not name; none if it was not said.
@@ -11,7 +11,7 @@ pub struct Level {
     pub modules: Vec<(String, LevelFilter)>,
 }
 
-/// What to write instead.
+/// Advice on how to write a level.
 pub const LEVEL_HELP: &str =
     "write error, warn, info, debug, trace or off; for one module \"verge_edge=debug\"";
 

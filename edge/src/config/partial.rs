@@ -1,4 +1,4 @@
-//! What the commands need of a config that is being edited: where the edge is. The rest of the file may be at fault.
+//! The part of a config that the commands need: where the edge is. The rest may be in the middle of an edit.
 
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ pub(super) fn listen(text: &str) -> Result<Vec<SocketAddr>, Fault> {
 /// A part of a config that can be read alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// What stands above the first section.
+    /// The part above the first section.
     Top,
     /// The section with this first line.
     Section(&'static str),
@@ -36,7 +36,7 @@ enum Part {
 /// Reads the whole text without asking what the other keys mean. If it is no TOML, reads only that part.
 fn read<T: serde::de::DeserializeOwned>(text: &str, part: Part) -> Result<T, Fault> {
     toml::from_str(text).or_else(|error| {
-        // What is wrong with the whole file is what the operator has to mend.
+        // The operator has to mend the fault of the whole file.
         let whole = || Fault::of_reader(&error, text);
         let alone = alone(text, part).ok_or_else(whole)?;
         toml::from_str(&alone).map_err(|_| whole())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::advice;
 
-/// What is wrong with a config, where, and what to do.
+/// An error in a config: its place and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub struct ConfigError {
     help: Option<String>,
 }
 
-/// What a config may say and probably does not mean.
+/// A setting that is correct and probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(ConfigError);
 
@@ -34,7 +34,7 @@ struct Place {
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) span: Option<Range<usize>>,
-    /// What to do, where the message does not say it.
+    /// Advice, where the message gives none.
     pub(super) help: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Fault {
         self
     }
 
-    /// What the TOML reader says about `text`.
+    /// The TOML reader's error about `text`.
     pub(super) fn of_reader(error: &toml::de::Error, text: &str) -> Self {
         let span = error.span();
         let (message, help) = advice::explained(error.message(), text, &span.clone().unwrap_or(0..0));
@@ -116,7 +116,7 @@ impl Warning {
         Self(ConfigError::at(text, path, fault))
     }
 
-    /// What it is about, on one line, for a log.
+    /// The message on one line, for a log.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message

@@ -274,7 +274,7 @@ pub(super) fn key(table: KeyTable, rules: &Rules) -> Result<KeyRules, Fault> {
 
 fn key_header(written: &Spanned<String>, rules: &Rules) -> Result<HeaderName, Fault> {
     let name = header_name(written)?;
-    // What an origin does not get to see of a client cannot be in the key either.
+    // A field that is withheld from the origin cannot be in the key either.
     let withheld = withheld::withheld(&name, &Method::GET, &rules.allow_fields);
     match withheld {
         _ if rewrite::is_ours(&name) => {

@@ -1,4 +1,4 @@
-//! One `[[site]]`: whose requests, from which origins, by which rules.
+//! One `[[site]]`: its names, its origins and its rules.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// What is expected, in words, and the units it may have.
+/// A kind of value, in words, and the units it may have.
 struct Quantity(&'static str, &'static [(&'static str, u64)]);
 
 impl de::Visitor<'_> for Quantity {

@@ -1,4 +1,4 @@
-//! What an origin's answer means for the fetch that asked for it, and so for all who wait for that.
+//! The meaning of an origin's answer for the fetch that asked for it, and so for all who wait for that fetch.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use crate::policy::{
 };
 use crate::site::Rules;
 
-/// What a fetch does with the origin's answer.
+/// A fetch's use of the origin's answer.
 #[derive(Debug)]
 pub enum Told {
     /// It is a response to what was asked.
@@ -28,7 +28,7 @@ pub enum Told {
     StandIn(StandIn),
 }
 
-/// What becomes of a response to what was asked.
+/// The use of a response to the question that was asked.
 #[derive(Debug)]
 pub enum Received {
     /// It is stored, and others read while it comes.
@@ -53,18 +53,18 @@ pub enum ForOne {
 pub enum Failed {
     /// There is nothing to serve instead.
     Unanswered,
-    /// What is stored must not be used without an answer: 504 (RFC 9111 §5.2.2.2).
+    /// The stored response must not be used without an answer: 504 (RFC 9111 §5.2.2.2).
     MustValidate,
 }
 
 /// Why something stored stands in for the answer of an origin that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StandIn {
-    /// What went wrong.
+    /// The failure that it stands in for.
     pub failure: Failure,
     /// The stored one's age and lifetime.
     pub freshness: Freshness,
-    /// What allows it, if it is stale.
+    /// The rule that allows it, if it is stale.
     pub staleness: Option<Staleness>,
 }
 
@@ -118,12 +118,12 @@ impl Why {
     }
 }
 
-/// What was asked.
+/// The question that the origin was asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The request that caused the fetch.
     pub request: &'a RequestHead,
-    /// What it is to bring.
+    /// The plan that the question follows.
     pub plan: &'a Plan<&'a Entry>,
     /// Its site's rules.
     pub rules: &'a Rules,
@@ -135,7 +135,7 @@ pub struct Question<'a> {
     pub now: SystemTime,
 }
 
-/// What became of something stored while an origin was asked.
+/// The state of a stored response after an origin was asked about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// It may be served.
@@ -175,7 +175,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// What may be served instead of a failure.
+    /// The response that may be served instead of a failure.
     #[must_use]
     pub fn stand_in(&self, failure: Failure) -> Option<StandIn> {
         let held = self.plan.held().filter(|_| self.held == Held::Usable)?;
@@ -185,7 +185,7 @@ impl<'a> Question<'a> {
     /// No origin answered: what stands in.
     ///
     /// # Errors
-    /// What to tell if nothing does.
+    /// The error to tell if nothing may be served.
     pub fn of_failure(&self, failure: Failure) -> Result<StandIn, Failed> {
         let held = self.plan.held();
         let must = held.is_some_and(|entry| entry.lifetime.stale == WhenStale::MustRevalidate);

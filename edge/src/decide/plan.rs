@@ -1,11 +1,11 @@
-//! What to ask an origin.
+//! Plans for asking an origin.
 
 use http::HeaderValue;
 
 use crate::http::range::Part;
 use crate::policy::validate::Validators;
 
-/// What to ask an origin. `H` stands for something stored: its place among the variants, its entry, or the object.
+/// A plan for asking an origin. `H` is a stored response: its place among the variants, its entry or object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan<H> {
     /// The whole response, to be stored.
@@ -26,7 +26,7 @@ pub enum Plan<H> {
     Complete {
         /// The stored part.
         held: H,
-        /// What it lacks.
+        /// The part that it lacks.
         missing: Part,
         /// Its strong tag.
         if_range: HeaderValue,
@@ -39,7 +39,7 @@ pub enum Plan<H> {
 }
 
 impl<H> Plan<H> {
-    /// What is stored already and has a part in it.
+    /// The stored response that the plan builds on.
     #[must_use]
     pub fn held(&self) -> Option<&H> {
         match self {

@@ -27,7 +27,7 @@ use crate::policy::range::{self, Wanted};
 use crate::policy::{self, Content, Entry, Failure, Reuse, Selecting, control};
 use crate::site::Rules;
 
-/// Whose fetch a request may follow.
+/// The fetches that a request may follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Company {
     /// Any for its key.
@@ -46,7 +46,7 @@ pub enum Company {
     Alone,
 }
 
-/// Whom a fetch is meant for.
+/// The requests that a fetch is meant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// All requests for its key.
@@ -104,7 +104,7 @@ pub struct Seeker<'a> {
     pub request: &'a RequestHead,
     /// When it arrived, and whose it is.
     pub cause: &'a Cause,
-    /// Whom it looks for.
+    /// The fetches that it looks for.
     pub company: &'a Company,
     /// Which of their fetches will do.
     pub terms: Terms,
@@ -113,7 +113,7 @@ pub struct Seeker<'a> {
 /// A fetch under way, as those see it who look for one.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Whom it is meant for.
+    /// The requests that it is meant for.
     pub meant: &'a Meant,
     /// When it began, and for whom.
     pub cause: &'a Cause,
@@ -157,10 +157,10 @@ impl Seeker<'_> {
     }
 }
 
-/// Whom to follow at first, `newest` being the newest response that is stored under the key.
+/// The fetches to follow at first; `newest` is the newest response stored under the key.
 #[must_use]
 pub fn at_first(request: &RequestHead, newest: Option<&Entry>, plan: &Plan<&Entry>) -> Company {
-    // What the newest response varied on, the next one will.
+    // The next response will vary on the same fields as the newest one.
     let plain = newest.map_or(Company::Any, |newest| alike(request, &newest.head));
     match (plan, range::wanted(request)) {
         (Plan::Head { .. }, _) => Company::Alone,
@@ -182,7 +182,7 @@ fn of_range(request: &RequestHead, plain: &Company, spec: Spec) -> Company {
     }
 }
 
-/// What is stored whole is validated or replaced whole, whatever part of it is asked for.
+/// A response stored whole is validated or replaced whole, whatever part of it the client asks for.
 fn asks_for_whole(plan: &Plan<&Entry>) -> bool {
     plan.held().is_some_and(|entry| matches!(entry.content, Content::Whole { .. }))
 }
@@ -220,7 +220,7 @@ pub enum Share {
     Not(Next),
 }
 
-/// What a request does that a fetch does not answer.
+/// The next move of a request that a fetch does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// The same once more: the fetch that it followed says little of the next one.
@@ -242,7 +242,7 @@ pub enum Round {
     Later,
 }
 
-/// Whom to look for in the next round.
+/// The fetches to look for in the next round.
 #[must_use]
 pub fn company_after(round: Round, next: &Next, before: Company) -> Company {
     match (round, next) {
@@ -273,7 +273,7 @@ pub struct Waited<'a> {
     pub round: Round,
 }
 
-/// What a request makes of an entry that was fetched.
+/// How an entry that was fetched fits a request.
 enum Fit {
     Answers,
     /// Not without validation.
@@ -364,7 +364,7 @@ impl Waited<'_> {
         policy::reuse(self.request, &[entry], self.rules, self.now)
     }
 
-    /// Whom to follow instead of a fetch whose response is another variant.
+    /// The next move when the fetch's response is another variant.
     fn instead_of(&self, response: &ResponseHead, entry: &Entry) -> Next {
         let is_range = matches!(range::wanted(self.request), Wanted::One(_));
         if is_range || entry.selecting.matches(self.request) {

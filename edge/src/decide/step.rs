@@ -14,7 +14,7 @@ use crate::policy::{self, Entry, Forward, Freshness, Reuse, Staleness};
 use crate::site::Rules;
 use crate::site::rewrite::Redirect;
 
-/// What to do with a request. A `variant` is the place of a stored response among those it was decided on.
+/// The next step for a request. A `variant` is a stored response's place among those it was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Answer from what is stored: it is fresh.
@@ -30,7 +30,7 @@ pub enum Step {
         variant: usize,
         /// Its age and lifetime.
         freshness: Freshness,
-        /// What allows it.
+        /// The rule that allows it.
         why: Staleness,
     },
     /// The same, and ask the origin behind the answer (RFC 5861 §3).
@@ -39,7 +39,7 @@ pub enum Step {
         variant: usize,
         /// Its age and lifetime.
         freshness: Freshness,
-        /// What allows it.
+        /// The rule that allows it.
         why: Staleness,
     },
     /// Ask the origin, alone or together with others.
@@ -55,7 +55,7 @@ pub enum Step {
     Refuse(StatusCode, Forward),
 }
 
-/// What is answered whatever is stored.
+/// An answer that does not depend on the store.
 #[derive(Debug, Clone)]
 pub enum Local {
     /// The site says that it is somewhere else.
@@ -65,7 +65,7 @@ pub enum Local {
     LastHop,
 }
 
-/// What becomes of `request`, if it depends neither on what is stored nor on an origin.
+/// The answer to `request`, if it depends neither on the store nor on an origin.
 #[must_use]
 pub fn local(request: &RequestHead, redirects: &[Redirect]) -> Option<Local> {
     elsewhere(request, redirects)
@@ -86,7 +86,7 @@ fn elsewhere(request: &RequestHead, redirects: &[Redirect]) -> Option<ResponseHe
     redirects.iter().find_map(|redirect| Some(redirect.head(redirect.location(&path, query)?)))
 }
 
-/// What becomes of `request`, `variants` being what is stored under its key.
+/// The next step for `request`; `variants` are the responses stored under its key.
 #[must_use]
 pub fn step(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: SystemTime) -> Step {
     match policy::reuse(request, variants, rules, now) {
@@ -100,7 +100,7 @@ pub fn step(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: Syst
             let plan = Plan::Complete { held: variant, missing, if_range };
             Step::Fetch { plan, why: Forward::Partial }
         }
-        // What a HEAD brings is not stored, so it is asked as it is.
+        // A response to HEAD is not stored, so the request is passed on as it is.
         Reuse::Revalidate { variant, why, .. } if request.method != Method::GET => {
             Step::Fetch { plan: Plan::Head { reserve: Some(variant) }, why }
         }

@@ -26,7 +26,7 @@ impl Moments {
     }
 }
 
-/// What tells an origin whose request it is.
+/// The credentials by which an origin knows whose request it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     authorization: Vec<HeaderValue>,
@@ -59,12 +59,12 @@ pub enum Terms {
     LikeSince,
 }
 
-/// What the terms are about, of a request or of a fetch.
+/// The cause of a request or a fetch, which the terms are about.
 #[derive(Debug, Clone)]
 pub struct Cause {
     /// When it arrived, or began.
     pub at: Moment,
-    /// Whose it is.
+    /// The user's credentials.
     pub credentials: Credentials,
 }
 

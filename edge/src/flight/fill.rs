@@ -124,7 +124,7 @@ impl Fill {
         self.tell(Verdict::Apart);
     }
 
-    /// What only the request that caused the fetch may have.
+    /// Hands over the part that only the request that caused the fetch may have.
     fn give(&self, own: Own) {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
     }
@@ -135,7 +135,7 @@ struct Task {
     flights: Arc<Flights>,
     fetch: Fetch,
     fill: Arc<Fill>,
-    /// What is stored and may be needed again, although the store may drop it meanwhile.
+    /// A stored body that may be needed again, although the store may drop it meanwhile.
     _held: Option<Reading>,
     _under_way: UnderWay,
 }
@@ -147,7 +147,7 @@ impl Task {
         Self { flights, fetch, fill, _held: held, _under_way: under_way }
     }
 
-    /// What is not kept is held for its readers alone.
+    /// A body that is not kept is held for its readers alone.
     fn offer(&self) {
         let fill: Weak<Fill> = Arc::downgrade(&self.fill);
         self.fill.log.offer(fill);

@@ -51,9 +51,9 @@ struct State {
     /// How many pieces have gone.
     gone: usize,
     held_bytes: u64,
-    /// What they cost in memory, in bytes.
+    /// The pieces' cost in memory, in bytes.
     cost: u64,
-    /// What of the memory answers for what is held.
+    /// The share of the memory that the held pieces are charged to.
     share: Share,
     mode: Mode,
     end: Option<End>,
@@ -96,7 +96,7 @@ enum End {
 #[derive(Debug, Default)]
 struct Place {
     next: usize,
-    /// What it has read of the next piece.
+    /// The bytes of the next piece that it has read.
     skip: usize,
     /// Set while it has read all there is and waits for more.
     waker: Option<Waker>,
@@ -169,7 +169,7 @@ impl Log {
         missing == 0 || state.share.grow(missing)
     }
 
-    /// Adds a piece and wakes who waits for it.
+    /// Adds a piece and wakes the readers that wait for it.
     pub(super) fn push(&self, piece: Bytes) {
         let mut state = self.lock();
         // Where it is kept that was done before; where it slides, what is not covered makes the next piece wait.
@@ -188,7 +188,7 @@ impl Log {
         self.lock().held_bytes
     }
 
-    /// What has come so far and is still held.
+    /// The pieces that have come so far and are still held.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         self.lock().pieces.iter().cloned().collect()
     }
@@ -234,7 +234,7 @@ impl Log {
         self.lock().unkept
     }
 
-    /// What it holds may be taken back by who tells `holder`.
+    /// Lets the memory take its pieces back, by telling `holder`.
     pub(super) fn offer(&self, holder: Weak<dyn LetGo>) {
         let mut state = self.lock();
         if state.cost > 0 {
@@ -444,7 +444,7 @@ impl State {
     }
 }
 
-/// What a piece costs: its block, and what stands beside it, so that an origin that sends them one by one gains nothing.
+/// A piece's cost: its block and its bookkeeping, so that an origin that sends single bytes gains nothing.
 pub(super) fn cost(piece: &Bytes) -> u64 {
     allocated(piece.len()) as u64 + PIECE_BYTES
 }
@@ -466,7 +466,7 @@ impl Reader {
         &self.fill
     }
 
-    /// What only the request that caused the fetch may have.
+    /// The part that only the request that caused the fetch may have.
     #[must_use]
     pub fn own(&self) -> Option<super::Own> {
         self.fill.take_own()

@@ -32,8 +32,8 @@ enum Sort {
     Whole,
 }
 
-/// How long a key's requests go apart after a response that could not be shared (hit-for-miss), or twice as long as its
-/// head took, if that is more: who polls a slow one would wait for somebody else's before each of his own.
+/// How long a key's requests go apart after a response that could not be shared (hit-for-miss), or twice its
+/// head's time if that is more: a client that polls a slow one would wait for another's before its own.
 const APART_TIME: Duration = Duration::from_secs(10);
 const APART_TIMES_TAKEN: u32 = 2;
 /// How long a key is not tried again that outgrew what an object may be while it came: each try takes that much of the
@@ -41,7 +41,7 @@ const APART_TIMES_TAKEN: u32 = 2;
 const BIG_TIME: Duration = Duration::from_secs(60);
 
 impl Sort {
-    /// Whom a response concerns that is not stored for this reason.
+    /// The requests that are concerned if a response is not stored for this reason.
     fn of(why: Why) -> Option<Self> {
         match why {
             Why::TooBig => Some(Self::Whole),
@@ -122,7 +122,7 @@ pub(super) struct Markers(Cache<Key, SystemTime>);
 const MAX_BYTES: u64 = 4 << 20;
 /// For what fewer keys have.
 const FEW_BYTES: u64 = 1 << 20;
-/// What moka takes beside the key.
+/// The bytes that moka takes beside the key.
 const MARKER_BYTES: usize = 300;
 
 impl Default for Markers {

@@ -1,4 +1,4 @@
-//! What a fetch tells those who take part in it.
+//! The verdict of a fetch, told to all who take part in it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::policy::Entry;
 use crate::policy::headers::origin::Undeliverable;
 use crate::store::Object;
 
-/// What the head of the origin's response decided.
+/// The verdict that the head of the origin's response decided.
 #[derive(Debug, Clone)]
 pub enum Verdict {
     /// It is being stored: whoever policy lets may read the log.
@@ -51,20 +51,20 @@ pub struct Filling {
     pub entry: Entry,
     /// Bytes of its body, if the origin said so.
     pub length: Option<u64>,
-    /// What of it is for the request that caused the fetch.
+    /// The part of it for the request that caused the fetch.
     pub cut: Cut,
 }
 
-/// What of a response is for the request that caused its fetch.
+/// The part of a response for the request that caused its fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// A part as it came: it was asked as the client asks.
     AsItCame,
-    /// What the client's conditions and ranges leave of it.
+    /// The part that the client's conditions and ranges select.
     AsAsked,
 }
 
-/// What only the request that caused the fetch may have.
+/// The part that only the request that caused the fetch may have.
 #[derive(Debug)]
 pub enum Own {
     /// A response that is not stored, with its body, and why not.

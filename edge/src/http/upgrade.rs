@@ -18,7 +18,7 @@ pub fn asked(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&asked.join(&b", "[..])).ok().filter(|asked| !asked.is_empty())
 }
 
-/// What a 101 changes to, if it is something that was asked for (RFC 9110 §15.2.2).
+/// The protocol that a 101 changes to, if the client asked for it (RFC 9110 §15.2.2).
 pub fn agreed(asked: &HeaderValue, response: &HeaderMap) -> Option<HeaderValue> {
     let is_asked = |protocol: &[u8]| {
         let mut asked = asked.as_bytes().split(|&byte| byte == b',');

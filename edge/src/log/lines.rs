@@ -84,7 +84,7 @@ impl Shared {
         let (mut is_torn, mut told) = (false, 0);
         loop {
             self.take(&mut text);
-            // What was cut off by a full disk ends here, so that the next line stands alone.
+            // A line that a full disk cut off ends here, so that the next line stands alone.
             if is_torn && write(&mut out, b"\n").is_ok() {
                 is_torn = false;
             }

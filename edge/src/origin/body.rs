@@ -34,7 +34,7 @@ pub struct Upload {
     progress: Arc<Progress>,
 }
 
-/// What an upload does, for who waits for the response meanwhile: an origin that still reads is not late.
+/// An upload's progress, for those waiting for the response: an origin that still reads is not late.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     moved: AtomicBool,
@@ -71,7 +71,7 @@ impl RequestBody {
         }
     }
 
-    /// What there is to see of it while it is sent.
+    /// Its progress while it is sent.
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
             Self::Empty => None,

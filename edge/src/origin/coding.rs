@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, header};
 
-/// What a response's body is when its chunks are off.
+/// The coding of a response's body without its chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
     /// The response.

@@ -24,7 +24,7 @@ use crate::config::{OriginAddress, Patience};
 use crate::http::upgrade;
 use crate::policy::headers::status::ProxyError;
 
-/// What one origin did with a request.
+/// The result of an exchange with one origin.
 #[derive(Debug)]
 pub(super) enum Exchange {
     /// The head of its final response is here.
@@ -97,7 +97,7 @@ async fn connect(address: &OriginAddress) -> Result<Line, ProxyError> {
         .handshake(TokioIo::new(Wire::new(stream, heard.clone())))
         .await
         .map_err(|_| ProxyError::ConnectionTerminated)?;
-    // What ends the connection also ends the exchange on it, where it is told.
+    // An error that ends the connection also ends the exchange on it, which reports it.
     tokio::spawn(async move { drop(connection.with_upgrades().await) });
     Ok(Line { sender, heard })
 }
@@ -230,7 +230,7 @@ fn write_length_once(response: &mut Response<Incoming>) {
     }
 }
 
-/// RFC 9112 §6.3: length and transfer coding at once; who sends both may not agree with us on where the response ends.
+/// RFC 9112 §6.3: length and transfer coding at once; such an origin may see the response's end elsewhere.
 fn is_framed_twice(headers: &HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING)
 }

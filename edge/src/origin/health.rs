@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// What the requests to one origin have shown.
+/// An origin's health, as the requests to it have shown.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<State>);
 

@@ -15,7 +15,7 @@ pub(super) struct Padding {
     is_interim: bool,
 }
 
-/// What is known of a head.
+/// The reader's knowledge of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Padded {
     /// It has not ended.

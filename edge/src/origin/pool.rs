@@ -1,7 +1,7 @@
 //! Idle connections to one origin, the latest used first.
 //!
-//! An origin may close an idle connection just when the next request is on its way. What may be sent twice is then sent
-//! again (RFC 9112 §9.3.1). What may not gets only a connection that was used a moment ago, or a new one.
+//! An origin may close an idle connection just when the next request is on its way. A request that may be
+//! sent twice is sent again (RFC 9112 §9.3.1). Any other gets a connection used a moment ago, or a new one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

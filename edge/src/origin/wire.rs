@@ -20,7 +20,7 @@ pub(super) struct Wire {
     padding: Option<Padding>,
 }
 
-/// What was heard of an origin on one connection.
+/// The bytes heard from an origin on one connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard(Arc<State>);
 

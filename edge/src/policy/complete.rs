@@ -28,7 +28,7 @@ mod tests {
 
     const MISSING: Part = Part { first: 5, last: 9, complete: Some(10) };
 
-    /// What bytes 0 to 4 of 10 and a rest come to: the fields of the whole, sorted.
+    /// Joins bytes 0 to 4 of 10 with a rest, and compares the fields of the whole, sorted.
     fn check(status: u16, rest: &[(&str, &str)], expected: Option<&[&str]>) {
         let part =
             response(206, &[("content-range", "bytes 0-4/10"), ("etag", "\"a\""), ("x", "1"), ("y", "1")]);

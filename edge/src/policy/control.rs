@@ -11,7 +11,7 @@ use crate::http::list;
 use crate::http::seconds::{MAX_DELTA_SECS, delta_secs};
 use crate::http::structured::{Dictionary, Item};
 
-/// What a response's directives say to a shared cache.
+/// A response's directives to a shared cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseControl {
     /// `max-age` in seconds.
@@ -40,7 +40,7 @@ pub struct ResponseControl {
     pub immutable: bool,
 }
 
-/// What a request's directives ask for.
+/// A request's directives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestControl {
     /// `max-age` in seconds.

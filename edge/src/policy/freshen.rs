@@ -1,4 +1,4 @@
-//! What a 304 or the answer to a HEAD does to a stored response (RFC 9111 §4.3.4, §4.3.5).
+//! The effect of a 304 or of the answer to a HEAD on a stored response (RFC 9111 §4.3.4, §4.3.5).
 
 mod head;
 
@@ -18,8 +18,8 @@ use crate::site::Rules;
 pub enum Freshened {
     /// Replace the stored head by this one; the body stays.
     Keep(Entry),
-    /// Answer this request from it, which is not to be kept. What is stored goes, unless the reason is the request's
-    /// ([`Unstorable::is_of_request`]): then it stays as it was.
+    /// Answer this request from it, which is not to be kept. The stored response goes, unless the reason is
+    /// the request's ([`Unstorable::is_of_request`]): then it stays as it was.
     ServeOnce(Entry, Unstorable),
     /// The 304 names another representation: RFC 9111 §4.3.4 forbids using it. Fetch without conditions.
     Mismatch,
@@ -46,7 +46,7 @@ pub fn freshen(
     }
     let headers = updated(&entry.head.headers, &newer);
     let head = ResponseHead { status: entry.head.status, headers };
-    // What is stored is the response to a GET, whatever method found it still good.
+    // The stored response answers a GET, whatever method found it still good.
     let request = RequestHead { method: Method::GET, ..request.clone() };
     match admit(&request, &with_extent(&head, entry), asked, rules, now) {
         Admit::Keep(lifetime) => Freshened::Keep(renewed(&request, entry, &head, lifetime, asked, now)),
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// What is stored after a 304 with these fields, of these names, and what its client has besides.
+    /// The fields stored after a 304 with these fields, of these names, and those that only its client gets.
     fn check_cookies(rules: &Rules, fields: &[(&str, &str)], stored_too: &[&str], own: &[(&str, &str)]) {
         let mut head = vec![("x", "1")];
         head.extend(STORED.iter().filter(|(name, _)| *name != "x"));

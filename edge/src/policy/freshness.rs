@@ -25,7 +25,7 @@ pub struct Lifetime {
     pub source: Source,
     /// `corrected_initial_age` of RFC 9111 §4.2.3: seconds at the time of receipt.
     pub initial_age_secs: u64,
-    /// What may be done once it is stale.
+    /// Its permitted uses once it is stale.
     pub stale: WhenStale,
     /// By how many seconds the origin's clock was behind ours, so that the response seemed older than it was; negative if
     /// it was ahead.
@@ -55,7 +55,7 @@ pub enum Source {
     Nothing,
 }
 
-/// What may be done with a stale response.
+/// The permitted uses of a stale response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenStale {
     /// Validate before each use, even while fresh: `no-cache`.

@@ -19,9 +19,9 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::list;
 use crate::site::pattern::NamePattern;
 
-/// A request as policy and key must see it: without fields of the connection, and without those that [`withheld`] names
-/// or [`origin::fields`] overwrites, but for the ones that the site allows. What the origin cannot see of a client must
-/// not select a variant.
+/// A request as policy and key must see it: without fields of the connection, and without those that
+/// [`withheld`] names or [`origin::fields`] overwrites, but for the ones that the site allows. A field that
+/// is hidden from the origin must not select a variant.
 /// Apply it once, when the request is read, after the connection's own needs (`Upgrade`, `TE`) are met.
 /// `Transfer-Encoding` stays as a mark that there is a body ([`super::Forward::Body`]); [`origin::fields`] drops it.
 pub fn received(request: RequestHead, allowed: &[NamePattern]) -> RequestHead {

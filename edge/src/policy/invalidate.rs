@@ -1,4 +1,4 @@
-//! What an unsafe request makes stale (RFC 9111 §4.4), and the URIs that responses name.
+//! The URIs that an unsafe request makes stale (RFC 9111 §4.4), and the URIs that responses name.
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Uri, header};

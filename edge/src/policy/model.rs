@@ -12,7 +12,7 @@ use crate::http::testing::{at, get, request, response};
 use crate::site::Rules;
 use crate::site::key;
 
-/// What an origin says of a response, as numbers.
+/// An origin's directives for a response, as numbers.
 #[derive(Clone, Debug)]
 struct Said {
     max_age: Option<u64>,
@@ -63,7 +63,7 @@ impl Said {
         self.validator || !self.no_cache && (self.lifetime() > 0 || stale > 0)
     }
 
-    /// What becomes of a request so many seconds after receipt.
+    /// The answer to a request so many seconds after receipt.
     fn answer(&self, secs: u64) -> &'static str {
         let age = self.age + secs;
         let ask = if self.validator { "revalidate" } else { "fetch" };
@@ -76,7 +76,7 @@ impl Said {
         }
     }
 
-    /// What becomes of it if the origin answers 503.
+    /// The answer if the origin answers 503.
     fn answer_to_error(&self, secs: u64) -> &'static str {
         let age = self.age + secs;
         match age {

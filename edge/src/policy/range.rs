@@ -17,7 +17,7 @@ use super::Content;
 use crate::http::head::ResponseHead;
 use crate::http::range::{Part, Spec, part};
 
-/// What ranges come to, given the representation's length.
+/// The result of applying ranges to a representation of a given length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// These, ascending and apart from each other.
@@ -31,13 +31,13 @@ pub enum Resolved {
 /// A large object that is asked for in ranges is fetched in pieces that begin and end at multiples of this: small
 /// enough that a byte does not cost much, large enough that a player asks an origin seldom.
 pub const SLICE_BYTES: u64 = 1 << 20;
-/// What is asked for is fetched as it is asked, not in slices, if they came to more than this.
+/// A request whose slices would come to more than this is fetched as it is, not in slices.
 const MAX_SLICED_BYTES: u64 = 8 * SLICE_BYTES;
 /// An answer has at most this many parts; more get the whole.
 pub const MAX_PARTS: usize = 16;
 /// Ranges nearer than a part's head is long are sent as one (RFC 9110 §15.3.7.2).
 const JOIN_GAP_BYTES: u64 = 80;
-/// What a part's delimiter and head cost at most, with a `Content-Type` of common length.
+/// The most that a part's delimiter and head cost, with a `Content-Type` of common length.
 const PIECE_HEAD_BYTES: u64 = 256;
 
 /// What `specs` come to in a representation of `length` bytes.
@@ -56,7 +56,7 @@ pub fn resolve(specs: &[Spec], length: u64) -> Resolved {
     }
 }
 
-/// What a body of `length` bytes with this head holds, `length` being what its own framing says. A part whose body
+/// The content of a body with this head and, by its own framing, `length` bytes. A part whose body
 /// ends early is a shorter part (RFC 9111 §3.3).
 pub fn content(response: &ResponseHead, length: Option<u64>) -> Content {
     match part(response) {

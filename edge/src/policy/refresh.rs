@@ -6,8 +6,8 @@ use super::headers::origin::CONDITIONS;
 use super::{Content, Entry};
 use crate::http::head::RequestHead;
 
-/// What to ask on behalf of all for whom `entry` is stored, after it was served stale to `request`: a GET of what is
-/// stored. The method, the range, the conditions and the wishes were its client's, and its client has its answer.
+/// The request that refreshes `entry` after it was served stale to `request`: a GET for all who may use it.
+/// The method, range, conditions and wishes were its client's, and its client has its answer.
 pub fn refresh(request: &RequestHead, entry: &Entry) -> RequestHead {
     let mut headers = request.headers.clone();
     for name in CONDITIONS.iter().chain(&[header::CACHE_CONTROL, header::PRAGMA]) {

@@ -31,7 +31,7 @@ pub enum Reuse {
         variant: usize,
         /// Its age and lifetime.
         freshness: Freshness,
-        /// What allows it; for [`Staleness::WhileRevalidate`] refresh it behind the answer.
+        /// The rule that allows it; for [`Staleness::WhileRevalidate`] refresh it behind the answer.
         why: Staleness,
     },
     /// Ask the origin whether this variant still holds. If that fails, see [`after_failure`].
@@ -50,7 +50,7 @@ pub enum Reuse {
     Complete {
         /// Which.
         variant: usize,
-        /// What to ask for.
+        /// The part to ask for.
         missing: Part,
         /// Its strong tag.
         if_range: HeaderValue,
@@ -77,9 +77,9 @@ pub enum Forward {
     UriMiss,
     /// Something is, but for other request fields.
     VaryMiss,
-    /// What is stored is stale.
+    /// The stored response is stale.
     Stale,
-    /// What is stored must be validated at each use: `no-cache`.
+    /// The stored response must be validated at each use: `no-cache`.
     NoCache,
     /// The client's directives ask for it.
     Request,
@@ -99,7 +99,7 @@ pub enum Forward {
     Failure,
 }
 
-/// What allows a stale answer.
+/// The rule that allows a stale answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Staleness {
     /// RFC 5861 §3: refresh it behind the answer.
@@ -112,7 +112,7 @@ pub enum Staleness {
     MaxStale,
 }
 
-/// What went wrong at the origin.
+/// A failure of the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// No connection, or it was lost before a response's head came.
@@ -133,7 +133,7 @@ pub fn reuse(request: &RequestHead, variants: &[&Entry], rules: &Rules, now: Sys
     if wishes.only_if_cached { without_origin(verdict) } else { verdict }
 }
 
-/// What to answer `request` when the origin failed and `entry` is what we hold: [`Reuse::Stale`] or [`Reuse::Fresh`]
+/// The answer to `request` when the origin failed and we hold `entry`: [`Reuse::Stale`] or [`Reuse::Fresh`]
 /// (variant 0); [`Reuse::Refuse`] with 502 or 504; or [`Reuse::Pass`]: hand the origin's own answer on.
 pub fn after_failure(
     request: &RequestHead,
@@ -249,7 +249,7 @@ fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &
         return fetch;
     }
     if asked(&request.headers).is_some() {
-        // The first range of an object is fetched as it is asked: who asks for one byte each of many gets no more.
+        // The first range of an object is fetched as it is: a client that asks for single bytes gets no more.
         return select::slice(request, entry, &held).map_or(fetch, Reuse::Slice);
     }
     match held.missing() {
@@ -264,7 +264,7 @@ enum Usable {
     Not(Forward),
 }
 
-/// What the response and the site allow.
+/// The use that the response and the site allow.
 fn usable(entry: &Entry, freshness: &Freshness) -> Usable {
     match entry.lifetime.stale {
         WhenStale::NeverUnvalidated => Usable::Not(Forward::NoCache),
@@ -276,14 +276,14 @@ fn usable(entry: &Entry, freshness: &Freshness) -> Usable {
     }
 }
 
-/// What the client objects to, where the site lets it (RFC 9111 §5.2.1).
+/// The client's objection, where the site lets it object (RFC 9111 §5.2.1).
 fn objection(
     entry: &Entry,
     freshness: &Freshness,
     wishes: &RequestControl,
     rules: &Rules,
 ) -> Option<Forward> {
-    // What is only heuristically fresh is a guess of ours, and a client that asks for validation knows better: package
+    // Heuristic freshness is our guess, and a client that asks for validation knows better: package
     // managers say max-age=0 for the files that must be new.
     let guessed = entry.lifetime.source == Source::Heuristic;
     if rules.client_control == ClientControl::Limited && !guessed {

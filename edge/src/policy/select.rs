@@ -1,4 +1,4 @@
-//! What of a stored response to send: the client's conditions, then its ranges (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
+//! Selects from a stored response: by conditions, then by ranges (RFC 9110 §13.2.2, RFC 9111 §4.3.2).
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::range::Part;
 use crate::http::range::{Spec, asked};
 
-/// What to send of a stored response.
+/// The part of a stored response to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// All of it, with its own status.
@@ -40,7 +40,7 @@ pub enum Fit {
     AskOrigin,
 }
 
-/// What to send of `entry` for `request`, which [`fit`] found to fit.
+/// The part of `entry` to send for `request`, which [`fit`] found to fit.
 pub fn select(request: &RequestHead, entry: &Entry) -> Selection {
     // RFC 9110 §13.2.1: conditions apply where the answer without them were a success; a 304 is for GET and HEAD.
     let reads = request.method == Method::GET || request.method == Method::HEAD;
@@ -88,8 +88,8 @@ pub fn stands_for(request: &RequestHead, response: &ResponseHead, received: Syst
     reads && reaches && dated && is_unmodified(request, response, received)
 }
 
-/// What a 206 in the place of this 200 of `length` bytes, which is passed on and not stored, holds: all of it, if that is
-/// how `request` asked for all of it. Who asks so wants to know that ranges may follow (players of video do).
+/// The content of a 206 in place of this 200 of `length` bytes, which is passed on and not stored: all of it,
+/// if that is the range `request` has. Such a client (a video player) wants to know that ranges may follow.
 pub fn all_as_part(
     request: &RequestHead,
     response: &ResponseHead,
@@ -201,7 +201,7 @@ mod tests {
         Selection::Partial(ranges.iter().map(part).collect())
     }
 
-    /// What is sent of 100 bytes with these fields.
+    /// The part that is sent of 100 bytes with these fields.
     fn check(fields: &[(&str, &str)], asking: &[(&str, &str)], expected: Selection) {
         assert_eq!(select(&get(asking), &stored(fields)), expected, "{fields:?} {asking:?}");
     }

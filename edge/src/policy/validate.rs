@@ -157,7 +157,7 @@ fn split_tags(mut line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What the validators of two messages about one resource say of each other (RFC 9111 §4.3.4, §3.4).
+/// How alike two messages about one resource are, by their validators (RFC 9111 §4.3.4, §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likeness {
     /// Byte-equal: the same strong tag.

@@ -29,7 +29,7 @@ pub struct Selecting {
 /// Real sites name up to about five; the rest is an attempt at variant explosion.
 pub const MAX_FIELDS: usize = 16;
 
-/// What the `Vary` of `response` says.
+/// Reads the `Vary` of `response`.
 pub fn of(response: &ResponseHead) -> Vary {
     let mut fields = Vec::new();
     for element in list::elements(&response.headers, &header::VARY) {

@@ -82,8 +82,8 @@ impl Answer {
     }
 }
 
-/// What depends neither on what is stored nor on an origin. A TRACE is not answered with the request: it would show
-/// scripts what they may not see (RFC 9110 §9.3.8).
+/// Answers that depend neither on the store nor on an origin. A TRACE is not answered with the request: it
+/// would show scripts what they may not see (RFC 9110 §9.3.8).
 pub(super) fn local(request: &RequestHead, local: Local) -> Answer {
     let mut answer = match (local, &request.method) {
         (Local::Elsewhere(head), _) => {
@@ -102,7 +102,7 @@ pub(super) fn local(request: &RequestHead, local: Local) -> Answer {
     answer
 }
 
-/// What is passed to any origin, which may take fewer.
+/// The methods that are passed to any origin, which may take fewer.
 const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 pub(super) fn failed(cache: &Cache, unanswered: Unanswered, role: Role, why: Forward) -> Answer {
@@ -142,7 +142,7 @@ pub(super) fn undeliverable(cache: &Cache, why: Undeliverable) -> Answer {
     with_cache_status(cache, answer, Verdict::Local)
 }
 
-/// What policy answers by itself.
+/// An answer that policy gives by itself.
 pub(super) fn refuse(cache: &Cache, status: StatusCode, why: Forward) -> Answer {
     let answer = Answer::plain(status, "nothing that may be used is stored", Outcome::Refused, why.as_str());
     with_cache_status(cache, answer, Verdict::Local)

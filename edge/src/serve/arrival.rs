@@ -16,11 +16,11 @@ pub(super) struct Arrival<'a> {
     pub(super) version: Version,
     pub(super) peer: Peer,
     pub(super) body: RequestBody,
-    /// What its transport does for it until it is answered.
+    /// The request's transport, until it is answered.
     pub(super) transport: &'a dyn Transport,
 }
 
-/// What an answer asks of the transport that carries the request.
+/// The services that an answer asks of the transport that carries the request.
 pub(super) trait Transport: Send + Sync {
     /// Sends the origin's 1xx heads on to the client, from now until the answer is given. The request's own task calls
     /// it.
@@ -35,6 +35,6 @@ pub(super) trait Transport: Send + Sync {
 pub(super) struct Peer {
     pub(super) client: IpAddr,
     pub(super) local: SocketAddr,
-    /// What the connection is, whatever a proxy in front says of its own.
+    /// The connection's own scheme, whatever a proxy in front says of its own.
     pub(super) scheme: Scheme,
 }

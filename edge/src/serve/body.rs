@@ -46,7 +46,7 @@ struct Stored {
 
 #[derive(Debug)]
 enum Segment {
-    /// What stands between two parts.
+    /// The bytes between two parts.
     Own(Bytes),
     /// A window on the object's body from this piece on.
     Object { piece: usize, window: Window },
@@ -61,7 +61,7 @@ struct Filling {
     sized: bool,
 }
 
-/// What is still to be left out, then what is still to be sent.
+/// The bytes still to be left out, then the bytes still to be sent.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     skip: u64,
@@ -145,7 +145,7 @@ impl Body {
         Self::new(Source::Tunnel(Some(Box::new(tunnel))), None)
     }
 
-    /// What follows the head, if it is another protocol.
+    /// The tunnel that follows the head, if it is another protocol.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.source {
             Source::Tunnel(tunnel) => tunnel.take().map(|tunnel| *tunnel),

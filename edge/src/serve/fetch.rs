@@ -1,5 +1,5 @@
-//! Answers that a fetch brings: the request takes part in one until one answers it. What to do next is decided by
-//! [`crate::decide::share`].
+//! Answers that a fetch brings: the request takes part in one until one answers it. [`crate::decide::share`]
+//! decides the next step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ async fn until_stored(cache: &Cache, reader: Reader) {
 /// Most bodies arrive within this time after their head. A request that waits longer fetches for itself.
 const STORING_LIMIT: Duration = Duration::from_secs(1);
 
-/// What to do by what is stored now.
+/// The next step by the store as it is now.
 enum Anew {
     Answer(Box<Answer>),
     Ask(flight::Plan, Forward),
@@ -97,7 +97,7 @@ pub(super) fn about(plan: Plan<usize>, variants: &Variants) -> flight::Plan {
     plan.map(|variant| Arc::<Object>::clone(&variants[variant]))
 }
 
-/// What a fetch came to for one request.
+/// The result of a fetch for one request.
 enum Taken {
     Answer(Box<Answer>),
     /// It is to be validated, once it is stored.

@@ -273,6 +273,6 @@ fn reset(stream: &TcpStream) {
 
 /// Fields in a request's head; browsers send some 20.
 const MAX_FIELDS: usize = 100;
-/// What hyper may hold of a connection's input, and of its output beside one piece; its own limit of 408 KiB would be
-/// most of what a slow client costs. Twice a piece: one is written while the next is fetched.
+/// The most that hyper may hold of a connection's input, and of its output beside one piece; its own limit of
+/// 408 KiB would be most of a slow client's cost. Twice a piece: one is written while the next is fetched.
 const BUFFER_BYTES: usize = 128 << 10;

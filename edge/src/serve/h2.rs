@@ -4,9 +4,9 @@
 //! TlsStream ─▶ guard (a peer that makes work and asks for nothing) ─▶ hyper ─▶ head ─▶ Arrival
 //! ```
 //!
-//! hyper frames, and resets what breaks the protocol; it bounds heads, streams, and streams that are opened and reset
-//! (CVE-2023-44487, CVE-2025-8671). What it has no bound for is here: a connection that carries nothing ends after
-//! `idle_timeout`, one whose client takes nothing after `stall_timeout`, and one that costs more than it brings at once.
+//! hyper frames, and resets what breaks the protocol; it bounds heads, streams, and streams opened and reset
+//! (CVE-2023-44487, CVE-2025-8671). The other bounds are here: a connection ends if it carries nothing for
+//! `idle_timeout`, if its client takes nothing for `stall_timeout`, or, costing more than it brings, at once.
 
 mod guard;
 mod head;
@@ -159,7 +159,7 @@ impl Connection {
     }
 }
 
-/// What a stream does for its request: hyper sends no 1xx over HTTP/2, and checks bodies against their length itself.
+/// A stream's transport: hyper sends no 1xx over HTTP/2, and checks bodies against their length itself.
 struct Stream;
 
 impl Transport for Stream {
@@ -201,7 +201,7 @@ impl HttpBody for Sent {
 
 /// Browsers open up to a hundred at once.
 const MAX_STREAMS: u32 = 100;
-/// What a client may send of one body before an origin took it.
+/// A client may send this much of one body before an origin takes it.
 const WINDOW_BYTES: u32 = 64 << 10;
-/// What waits of one answer for the client's window.
+/// This much of one answer waits for the client's window.
 const SEND_BUFFER_BYTES: usize = 64 << 10;

@@ -25,11 +25,11 @@ use crate::site::key::Key;
 use crate::site::rewrite;
 use crate::site::sender::{Sender, sender};
 
-/// What answers requests: the cache, and what concerns clients alone.
+/// The service that answers requests: the cache, and the state that concerns clients alone.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) cache: Arc<Cache>,
-    /// Whose word on their clients is believed.
+    /// The proxies whose word on their clients is believed.
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Semaphore>,
@@ -77,7 +77,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     answer
 }
 
-/// What is known of a request that no site takes, for its log line.
+/// A request that no site takes, as far as it is known, for its log line.
 pub(super) struct Unplaced {
     method: Method,
     target: Uri,

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::tls::HTTP_2;
 use crate::watch::Watch;
 
-/// What all listeners and connections share.
+/// State shared by all listeners and connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Listeners {
     service: Arc<Service>,
@@ -75,7 +75,7 @@ impl Listeners {
         }
     }
 
-    /// What connections are counted in.
+    /// The metrics that count connections.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.service.cache.metrics
     }

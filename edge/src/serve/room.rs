@@ -62,11 +62,11 @@ pub(super) struct Seat {
     room: Arc<Room>,
     number: u64,
     idle: Arc<Idle>,
-    /// Beyond the limit, for who asks whether the edge is well.
+    /// Beyond the limit, for a client that asks whether the edge is well.
     pub(super) is_spare: bool,
 }
 
-/// What tells a connection's place of its requests.
+/// A connection's handle on its place, which tells the place of requests.
 #[derive(Debug, Clone)]
 pub(super) struct Occupant {
     room: Arc<Room>,
@@ -232,7 +232,7 @@ impl Drop for Busy {
     }
 }
 
-/// What one customer has: an IPv4 address, an IPv6 /56.
+/// The network of one customer: an IPv4 address, an IPv6 /56.
 fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

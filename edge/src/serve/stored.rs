@@ -84,7 +84,7 @@ pub(super) fn streamed(
     let why = why.as_str();
     let status = CacheStatus { verdict, detail: unkept.map(Unkept::as_str), key: None };
     let head = match (role, &selection) {
-        // What must not be stored of the head still belongs to the request that caused it.
+        // The part of the head that must not be stored still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {
             let received = filling.entry.received;
             client::passed(&filling.response, &cache.name, filling.version, &status, received)

@@ -24,7 +24,7 @@ pub(crate) enum Door {
     Tls(Terms),
 }
 
-/// What a handshake agrees to.
+/// The terms of a handshake.
 #[derive(Clone)]
 pub(crate) struct Terms {
     acceptor: TlsAcceptor,
@@ -34,7 +34,7 @@ pub(crate) struct Terms {
 /// Why a client got no further than the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HandshakeFault {
-    /// What it sent is no handshake, or it agrees to nothing that is offered.
+    /// The client sent no handshake, or agrees to nothing that is offered.
     Refused,
     /// It took too long.
     Slow,
@@ -60,7 +60,7 @@ impl fmt::Debug for Terms {
 }
 
 impl Door {
-    /// What requests are made over here.
+    /// The scheme of requests over this connection.
     pub(super) fn scheme(&self) -> Scheme {
         match self {
             Self::Plain => Scheme::Http,

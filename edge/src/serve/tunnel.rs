@@ -1,4 +1,4 @@
-//! What follows a 101: octets both ways, read by nobody (RFC 9110 §7.8).
+//! The tunnel behind a 101: octets both ways, read by nobody (RFC 9110 §7.8).
 //!
 //! Invariant: a tunnel begins only behind an origin's 101 that agrees to what the client asked for. Its two connections
 //! serve nothing else afterwards: they end with it.

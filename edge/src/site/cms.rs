@@ -15,12 +15,12 @@ use http::{HeaderMap, Method};
 
 use super::tags;
 
-/// What such a request wants gone, on its own site.
+/// The target of such a request, on its own site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The URL of the request with this path and query in the place of its own, in which `*` stands for any run.
     Target(String),
-    /// What has one of these tags.
+    /// Responses with one of these tags.
     Tags(Vec<String>),
     /// Everything of the site.
     Site,
@@ -50,7 +50,7 @@ pub fn is_purge(method: &Method) -> bool {
     ["PURGE", "BAN"].contains(&method.as_str())
 }
 
-/// What a request [that is one](is_purge) wants gone; `target` is its path and query.
+/// The target of a request [that is one](is_purge); `target` is its path and query.
 pub fn wanted(target: &str, headers: &HeaderMap) -> Result<Wanted, NotUnderstood> {
     if let Some(named) = TAG_FIELDS.iter().find_map(|name| headers.get(*name)) {
         return of_tags(&String::from_utf8_lossy(named.as_bytes()));

@@ -29,7 +29,7 @@ pub struct Key {
     bytes: Box<[u8]>,
 }
 
-/// What goes into the key beside scheme, authority and path.
+/// The parts of the key beside scheme, authority and path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRules {
     /// How the query takes part.
@@ -75,7 +75,7 @@ pub fn target(uri: &Uri) -> PathAndQuery {
     text.parse().unwrap_or_else(|_| sent())
 }
 
-/// What beside the URL is in the key of `request`, by name, for people: fields, cookies and the device.
+/// The parts of `request`'s key beside the URL, by name, for people: fields, cookies and the device.
 pub fn ingredients(request: &RequestHead, rules: &KeyRules) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let value = |name| field::normal(&request.headers, name).map_or_else(|| "(absent)".into(), |v| text(&v));
@@ -131,8 +131,8 @@ fn authority(uri: &Uri) -> String {
     }
 }
 
-/// What of the cookies that `pattern` names is in the key: the values, and the names before them where it stands for
-/// several.
+/// The part of the key from the cookies that `pattern` names: the values, and the names before them where the
+/// pattern stands for several.
 fn cookie_parts<'a>(headers: &'a HeaderMap, pattern: &NamePattern) -> Vec<&'a [u8]> {
     let found = cookies::named(headers, pattern).into_iter();
     match pattern.is_wild() {
@@ -217,7 +217,7 @@ mod tests {
         assert_ne!(of("group_a=1"), of("x=1"));
     }
 
-    /// An origin that splits cookies at `,` too reads another one than who splits at `;` only.
+    /// An origin that splits cookies at `,` too reads another one than an origin that splits at `;` only.
     #[test]
     fn a_cookie_behind_a_comma_takes_part_too() {
         let rules = KeyRules { cookies: patterns(&["lang"]), ..KeyRules::default() };
@@ -322,7 +322,7 @@ mod tests {
             prop_assert_eq!(key_a == key_b, seen_a == seen_b);
         }
 
-        /// What is asked of the origin has the key of what was sent: normalising twice changes nothing.
+        /// The edge's request to the origin has the key of the client's: normalising twice changes nothing.
         #[test]
         fn normal_form_is_stable(text in "[a-z/.%0-9A-F2eE]{0,20}") {
             let uri: Uri = format!("http://a.example/{text}").parse().unwrap();

@@ -3,7 +3,7 @@
 /// A path with wildcards. It is compared with the path in normal form, the one that the origin is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
-    /// What stands between the wildcards; one more than there are wildcards.
+    /// The text between the wildcards; one piece more than there are wildcards.
     pieces: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl PathPattern {
         self.captured(path).is_some()
     }
 
-    /// What its last wildcard stands for in `path`, the earlier ones being as short as they can; empty without one.
+    /// The text of the last wildcard in `path`, the earlier ones as short as they can be; empty without one.
     pub fn captured<'p>(&self, path: &'p str) -> Option<&'p str> {
         captured(&self.pieces, path)
     }

@@ -1,8 +1,8 @@
 //! Which addresses an origin may be at (EDGE §2, class 21).
 //!
-//! Who writes an address into the config means it. Who writes a name leaves it to DNS where requests go, and DNS may be
-//! another's: a name that leads to this host, to its network or to a cloud's metadata service would hand what is there to
-//! every client. So a name may lead to public addresses only, unless the config names the networks that are meant.
+//! An operator who writes an address into the config means it. A name leaves the address to DNS, which may
+//! be another's: a name that leads to this host, to its network or to a cloud's metadata service would hand
+//! their data to every client. So a name may lead to public addresses only, unless the config names networks.
 //! Asked of each address each time a name was resolved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -226,7 +226,7 @@ mod tests {
                 &["10.0.0.1", "8.8.8.8", "169.254.169.254"],
             );
         }
-        // What a resolver reads as an address is no address in a URL, and a good disguise.
+        // A text that a resolver reads as an address is none in a URL, and a good disguise.
         for name in ["127.1", "2130706433", "0x7f.0.0.1", "localhost.example", "a.localhost"] {
             check(&reach(name, &[]), &["8.8.8.8"], &["127.0.0.1", "::1"]);
         }

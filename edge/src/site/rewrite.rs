@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::http::head::ResponseHead;
 use crate::site::pattern::PathPattern;
 
-/// What a site does to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR or LF,
-/// as [`HeaderValue`] cannot.
+/// A site's changes to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR
+/// or LF, as [`HeaderValue`] cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldRules {
     /// These go.

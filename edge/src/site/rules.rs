@@ -1,4 +1,4 @@
-//! What an operator decided about one site's caching: plain data, built by `config`.
+//! An operator's decisions about one site's caching: plain data, built by `config`.
 
 use http::{HeaderName, StatusCode, Uri};
 
@@ -23,7 +23,7 @@ pub struct Rules {
     pub heuristic: Heuristic,
     /// Targeted fields (RFC 9213), most specific first. The first one present and valid rules alone.
     pub targeted: Vec<HeaderName>,
-    /// What to do with a response that sets a cookie.
+    /// The treatment of a response that sets a cookie.
     pub set_cookie: SetCookie,
     /// How far a client's `Cache-Control` may reach (RFC 9111 §5.2.1).
     pub client_control: ClientControl,
@@ -73,7 +73,7 @@ pub enum SMaxage {
     YieldsToWindows,
 }
 
-/// What to do with `Set-Cookie` in a response that could be stored (RFC 9111 §7.3).
+/// The treatment of `Set-Cookie` in a response that could be stored (RFC 9111 §7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCookie {
     /// Passed on and never stored: a session cookie that one visitor gets must not reach another.
@@ -159,7 +159,7 @@ pub enum Bypassed {
 }
 
 impl Bypass {
-    /// What of the request the site names, if anything.
+    /// The part of the request that the site names, if any.
     pub fn of(&self, request: &RequestHead) -> Option<Bypassed> {
         let header = || request.headers.keys().any(|name| any_matches(&self.headers, name.as_str()));
         if self.has_path(&request.uri) {

@@ -1,7 +1,7 @@
-//! Whose request it is, and over what it was made, where a trusted proxy says so.
+//! The sender of a request and the scheme it used, where a trusted proxy says so.
 //!
-//! A proxy in front (one that ends TLS, a load balancer) writes the client's address to the end of `X-Forwarded-For` and
-//! the scheme to `X-Forwarded-Proto`. What stands before the address that the last trusted one wrote may be anything.
+//! A proxy in front (one that ends TLS, a load balancer) writes the client's address to the end of
+//! `X-Forwarded-For`, the scheme to `X-Forwarded-Proto`. Anything may precede the last trusted one's address.
 //! `Forwarded` (RFC 7239) is not read: a proxy that writes the one passes the other on as its client made it up.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::http::list;
 
-/// Who sent a request, and how.
+/// The sender of a request, and its scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// The client's address.
@@ -29,7 +29,7 @@ pub enum Scheme {
     Https,
 }
 
-/// Who sent the request with these fields, which came from `peer` over `scheme`.
+/// The sender of the request with these fields, which came from `peer` over `scheme`.
 pub fn sender(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[IpNet]) -> Sender {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
@@ -73,7 +73,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     nearest
 }
 
-/// What the nearest proxy wrote.
+/// The scheme that the nearest proxy wrote.
 fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let https = list::elements(headers, &FORWARDED_PROTO).last()?.eq_ignore_ascii_case(b"https");
     Some(if https { Scheme::Https } else { Scheme::Http })

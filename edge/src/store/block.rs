@@ -14,7 +14,7 @@ pub fn own_block(runs: &[Bytes]) -> Bytes {
     block.into()
 }
 
-/// What the allocator takes for a block of `bytes`: the next of its sizes, of which there are four to a doubling.
+/// The memory that the allocator takes for `bytes`: the next of its sizes, four of them to a doubling.
 #[must_use]
 pub fn allocated(bytes: usize) -> usize {
     if bytes <= SMALL_BYTES {

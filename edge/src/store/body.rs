@@ -22,7 +22,7 @@ use super::object::Object;
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
 pub struct Body {
     bytes: u64,
-    /// What its blocks take of the memory.
+    /// The memory that its blocks take.
     allocated_bytes: u64,
     /// How many pieces it has.
     count: usize,
@@ -74,7 +74,7 @@ impl Body {
         self.bytes
     }
 
-    /// What its blocks take of the memory, as the allocator rounds them.
+    /// The memory that its blocks take, as the allocator rounds them.
     #[must_use]
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated_bytes
@@ -176,7 +176,7 @@ pub struct Reading {
     need: Need,
 }
 
-/// Who needs a body.
+/// The kinds of readers that need a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     /// A client is being sent it.

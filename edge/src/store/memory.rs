@@ -1,8 +1,8 @@
 //! How the configured bytes are shared out, and the part that fills under way may take.
 //!
-//! What only slow clients still need is held in shares that are offered: when the budget is spent and they hold more
-//! than half of it, those offered first are taken back, and their readers break off. So slow clients never keep
-//! everybody's responses out of the store.
+//! Bytes that only slow clients still need are held in shares that are offered: when the budget is spent and
+//! they hold more than half of it, those offered first are taken back, and their readers break off. So slow
+//! clients never keep everybody's responses out of the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,7 +61,7 @@ struct Offer {
     holder: Weak<dyn LetGo>,
 }
 
-/// What is held for slow clients alone may be one part in so many of a budget that is spent.
+/// Slow clients alone may hold one part in so many of a budget that is spent.
 const OFFERED_PART: u64 = 2;
 
 impl Budget {
@@ -81,13 +81,13 @@ impl Budget {
         Share { budget: Arc::clone(self), bytes, offer: None }
     }
 
-    /// What all shares may hold together.
+    /// The limit on all shares together.
     #[must_use]
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
-    /// What all shares hold together; more than the limit only by what was owed.
+    /// The bytes of all shares together; more than the limit only by what was owed.
     #[must_use]
     pub fn taken_bytes(&self) -> u64 {
         self.taken_bytes.load(Ordering::Relaxed)
@@ -135,7 +135,7 @@ impl Share {
         grown
     }
 
-    /// What it holds.
+    /// The bytes that it holds.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -48,7 +48,7 @@ impl Object {
 
 /// moka weighs in u32; in units of 64 bytes that reaches 256 GiB, and rounding costs less than a head.
 pub(super) const WEIGHT_UNIT_BYTES: u64 = 64;
-/// What the map has room for costs: an entry of 104 bytes and up to two indices of 4 each.
+/// Each field that the map has room for costs an entry of 104 bytes and up to two indices of 4 each.
 const FIELD_BYTES: usize = 112;
 /// A name that is not a standard one has a block of its own, and the block's count.
 const NAME_BYTES: usize = 48;

@@ -37,7 +37,7 @@ pub struct Epoch {
     clear_until: AtomicU64,
 }
 
-/// What a purge covers.
+/// The responses that a purge covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Every variant under one key.
@@ -97,7 +97,7 @@ pub struct Ticket {
     purges: Arc<Purges>,
 }
 
-/// What the marks leave of what is stored under one key.
+/// The part of a key's stored responses that the marks leave.
 pub(super) enum Settled {
     /// All of it, as it is.
     Same,
@@ -106,7 +106,7 @@ pub(super) enum Settled {
 }
 
 impl Scope {
-    /// What is to go when `key`'s URL changes, under the rules that made the key.
+    /// The scope to purge when `key`'s URL changes, under the rules that made the key.
     #[must_use]
     pub fn of(key: Key, rules: &KeyRules) -> Self {
         if rules.is_url_only() { Self::Key(key) } else { Self::Url(key) }

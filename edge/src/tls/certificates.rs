@@ -38,10 +38,10 @@ struct Set {
     names: Names<Arc<CertifiedKey>>,
 }
 
-/// What the files were like when they were last read, and when they were last looked at.
+/// The state of the files when they were last read, and the time of the last look.
 struct Seen {
     read: Option<Vec<Stamp>>,
-    /// That they cannot be read has been told of these.
+    /// The state in which they could not be read, as the log has been told.
     unreadable: Option<Vec<Stamp>>,
     looked: Vec<Stamp>,
 }
@@ -58,7 +58,7 @@ pub enum Look {
     Asked,
 }
 
-/// What a look came to.
+/// The result of a look.
 #[derive(Debug)]
 pub enum Looked {
     /// Nothing is new.
@@ -76,11 +76,11 @@ pub struct CertificateError {
     pub path: PathBuf,
     /// The key of `[tls]` that names it.
     pub setting: &'static str,
-    /// What is wrong.
+    /// The fault.
     pub fault: CertificateFault,
 }
 
-/// What is wrong with a certificate or its key.
+/// A fault of a certificate or its key.
 #[derive(Debug)]
 pub enum CertificateFault {
     /// The file cannot be read.
@@ -156,8 +156,8 @@ impl Certificates {
         each.map(|(files, chain)| (files.certificate.clone(), Validity::of(&chain.cert))).collect()
     }
 
-    /// Looks at the files and takes them over if they changed and all of them can be used. What is wrong is told once
-    /// for each change; files that cannot be read are tried again at the next look.
+    /// Looks at the files and takes them over if they changed and all of them can be used. A fault is told
+    /// once for each change; files that cannot be read are tried again at the next look.
     pub fn look(&self, why: Look) -> Looked {
         let stamps = stamps(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 /// How often the files are looked at: two calls of `stat` for each certificate.
 const POLL: Duration = Duration::from_secs(2);
 
-/// What there is to say of each certificate now: a line each, none of those that are good.
+/// The warnings about the certificates now: a line for each, none for those that are good.
 #[must_use]
 pub fn standings(certificates: &Certificates, clock: &Clock) -> Vec<String> {
     let now = unix_seconds(clock.now());

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 /// A key is used this long. With random nonces an AES-GCM key may seal 2^32 tickets (NIST SP 800-38D §8.3): a fleet would
 /// have to make 200,000 handshakes a second.
 const EPOCH: Duration = Duration::from_secs(6 * 3600);
-/// What the secret must have at least, to be worth as much as the keys.
+/// The secret must have at least this many bytes, to be worth as much as the keys.
 const MIN_SECRET_BYTES: usize = 32;
 const EPOCH_BYTES: usize = 8;
 const KEY_BYTES: usize = 32;
@@ -34,7 +34,7 @@ const KEY_BYTES: usize = 32;
 pub struct Tickets {
     path: PathBuf,
     secret: ArcSwap<Prk>,
-    /// What the file was like when it was last read.
+    /// The file's time when it was last read.
     read: Mutex<Option<SystemTime>>,
     clock: Clock,
 }

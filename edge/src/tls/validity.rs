@@ -10,7 +10,7 @@ use x509_parser::time::ASN1Time;
 /// A chain should have been renewed when less than one part in ten of its time is left. Programs that renew by
 /// themselves begin at a third.
 const LAST_PART: i64 = 10;
-/// What stays wrong is said again after a day.
+/// A fault that stays is reported again after a day.
 const REMINDER_SECONDS: i64 = 24 * 3600;
 
 /// From when until when all certificates of a chain are good.
@@ -20,7 +20,7 @@ pub struct Validity {
     until: ASN1Time,
 }
 
-/// What a chain is worth at a time.
+/// A chain's worth at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// There is nothing to say.
@@ -54,7 +54,7 @@ impl Validity {
         self.until.timestamp()
     }
 
-    /// What the chain is worth so many seconds after 1970.
+    /// The chain's worth so many seconds after 1970.
     #[must_use]
     pub fn judge(&self, unix_seconds: i64) -> Standing {
         let (from, until) = (self.from.timestamp(), self.until.timestamp());

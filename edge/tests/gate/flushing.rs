@@ -1,6 +1,6 @@
-//! What the gate relies on of hyper, and hyper promises nowhere: it flushes only when it has written all that it was
-//! given. So a 1xx head that is sent at a flush stands between two pieces of hyper's output, and between two messages if
-//! no answer has begun. A new version of hyper that does it otherwise fails here, before it breaks a response.
+//! The gate relies on a habit that hyper promises nowhere: it flushes only when it has written all that it
+//! was given. So a 1xx head that is sent at a flush stands between two pieces of hyper's output, and between
+//! two messages if no answer has begun. A hyper that does otherwise fails here, before it breaks a response.
 
 use std::convert::Infallible;
 use std::io;

@@ -128,8 +128,8 @@ enum SecondTurn {
     Ends,
 }
 
-/// What any server does behind the gate, step by step: two requests are read, the first answer is written in two parts
-/// and the second request begins between them.
+/// Any server behind the gate, step by step: it reads two requests, writes the first answer in two parts, and
+/// begins the second request between them.
 async fn second_turn_between(end: SecondTurn) -> String {
     let (mut client, server) = tokio::io::duplex(4096);
     let mut gate = Gate::new(server, MAX_HEAD_BYTES);

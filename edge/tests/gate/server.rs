@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-/// What the service saw on all connections of one test.
+/// The requests that the service saw on all connections of one test.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
@@ -48,7 +48,7 @@ impl Log {
     }
 }
 
-/// What hyper does when a client has said all it will while its request is being answered.
+/// hyper's reaction to a client that ends its side while its request is being answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HalfClose {
     /// It answers.
@@ -134,7 +134,7 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: T, log: L
         .half_close(half_close == HalfClose::Answer)
         .serve_connection(TokioIo::new(gate), service)
         .with_upgrades();
-    // What is wrong with a connection is for its client to see.
+    // An error on a connection is for its client to see.
     let _ = connection.await;
 }
 

@@ -25,7 +25,7 @@ async fn one(raw: &str, expected: Seen) {
     assert_eq!(seen, [expected, Seen::new("GET", "/next", b"")], "{raw:?}");
 }
 
-/// What hyper 1.12 takes for a request and answers with 200 when nothing stands before it.
+/// hyper 1.12 takes these for requests and answers with 200 when nothing stands before it.
 #[tokio::test]
 async fn a_head_that_can_be_read_in_two_ways_is_refused() {
     let host = "Host: a\r\n";

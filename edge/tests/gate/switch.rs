@@ -1,4 +1,4 @@
-//! What a client sends behind a switch of protocols is neither a request nor a tunnel before the answer says so.
+//! Bytes behind a switch of protocols are neither a request nor a tunnel before the answer says so.
 
 use http::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

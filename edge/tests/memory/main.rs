@@ -12,13 +12,13 @@ use std::process::{Child, Command, Stdio};
 /// `memory` of the config.
 const MEMORY_BYTES: u64 = 48 << 20;
 const CLIENTS: u64 = 8;
-/// What the formula gives each connection, with the default `head_size`, and an origin.
+/// The formula's share for each connection, with the default `head_size`, and an origin.
 const CONNECTION_BYTES: u64 = (576 + 16) << 10;
 const ORIGIN_BYTES: u64 = 8 << 20;
 /// Of the 64 MiB that the formula has for the program: what the allocator holds in pages that are partly used.
 const PAGES_BYTES: u64 = 8 << 20;
 
-/// What the origin answers each URL with.
+/// The origin's answer to each URL.
 #[derive(Clone, Copy)]
 struct Answer {
     head_bytes: usize,

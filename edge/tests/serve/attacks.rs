@@ -1,4 +1,4 @@
-//! What an attacker sends, and what must not come of it: the classes of `design/EDGE.md` §2 that concern a whole edge.
+//! Attacks, and what must not come of them: the classes of `design/EDGE.md` §2 that concern a whole edge.
 
 use std::path::Path;
 
@@ -345,7 +345,7 @@ async fn a_thundering_herd_is_one_request() {
     let successor = origin.next().await;
     rig.until("verge_edge_waiting", 399).await;
     drop(successor);
-    // Who waited for the answer that never came is told so; a second wave is one request again.
+    // Clients that waited for the answer that never came are told so; a second wave is one request again.
     for client in &mut herd {
         assert_eq!(client.response().await.status, 502);
     }

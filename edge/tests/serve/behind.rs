@@ -1,4 +1,4 @@
-//! Behind a proxy that ends TLS: who the client is and over what it asks is that proxy's to say, and nobody else's.
+//! Behind a proxy that ends TLS: that proxy alone says who the client is and which scheme it used.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is stored, and for how long.
+//! The edge's choice of responses to store, and for how long.
 
 use super::client::Client;
 use super::rig::{Origin, Rig, response, soon};

@@ -1,4 +1,4 @@
-//! What the newest public suite asks of a proxy and the published one does not.
+//! Tests for proxies from the newest public suite that the published one does not have.
 
 use super::rig::{Origin, Rig, response, soon};
 

@@ -81,7 +81,7 @@ async fn connect(address: SocketAddr, terms: &Arc<ClientConfig>) -> TlsStream<Tc
     soon("a handshake", TlsConnector::from(Arc::clone(terms)).connect(name, stream)).await.unwrap()
 }
 
-/// What came of a request: version, status, the verdict and the body.
+/// The answer to a request: version, status, the verdict and the body.
 type Got = (Version, StatusCode, String, Bytes);
 
 async fn ask(address: SocketAddr, protocol: &str, uri: &str) -> Got {

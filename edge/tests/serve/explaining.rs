@@ -1,4 +1,4 @@
-//! What the edge says it would do is what it does.
+//! The edge does what it says it would do.
 
 use super::rig::{Origin, Rig, response};
 

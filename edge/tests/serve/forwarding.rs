@@ -1,4 +1,4 @@
-//! What reaches the origin, and what comes back past the cache.
+//! Requests on their way to the origin, and answers that come back past the cache.
 
 use super::rig::{Origin, Rig, response, soon};
 
@@ -178,7 +178,7 @@ async fn a_body_that_a_304_stands_for_is_read_out_and_its_connection_serves_agai
     for _ in 0..20 {
         assert_eq!(client.get_with("/a", "If-None-Match: \"v1\"\r\n").await.status, 304);
     }
-    // Who asks at once may find it still being read.
+    // A client that asks at once may find it still being read.
     assert!(origin.connections() < 10, "{}", origin.connections());
 }
 

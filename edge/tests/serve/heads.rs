@@ -29,7 +29,7 @@ const GZIP: &str = "compress = [\"br\", \"gzip\"]";
 const ACCEPT: &str = "Accept-Encoding: gzip\r\n";
 const PAGE: &str = "Content-Type: text/html\r\nCache-Control: max-age=1\r\n";
 
-/// What was encoded here is not for those who cannot read it, whatever the origin's `Vary` says.
+/// A body encoded here is not for clients that cannot read it, whatever the origin's `Vary` says.
 #[tokio::test]
 async fn a_head_does_not_take_away_what_an_encoded_response_depends_on() {
     for tag in ["", "ETag: \"a\"\r\n"] {

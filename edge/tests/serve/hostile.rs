@@ -1,4 +1,4 @@
-//! What attackers of caches try (the classes of `design/EDGE.md` §2), each through a whole edge.
+//! Attacks on caches (the classes of `design/EDGE.md` §2), each through a whole edge.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,8 +33,8 @@ async fn no_unkeyed_field_of_one_client_reaches_another_through_the_origin() {
     }
 }
 
-/// What frameworks and gateways take for the request's own host, scheme, path, method or client, and what scripts of old
-/// take for their environment's.
+/// Fields that frameworks and gateways take for the request's own host, scheme, path, method or client, and
+/// that scripts of old take for their environment's.
 const POISONS: &[&str] = &[
     "Forwarded",
     "Forwarded-For",

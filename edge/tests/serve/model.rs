@@ -119,7 +119,7 @@ impl World {
         assert_eq!(self.origin.waiting(), 0, "asked more than once: {what}");
     }
 
-    /// What the edge asks behind an answer, until it has obeyed what it was told.
+    /// The edge's requests behind an answer, until it has obeyed what it was told.
     async fn behind(&mut self, url: usize, asking: &Asking, conditions: &Conditions, place: &str) {
         let asked = self.origin.next().await;
         assert!(asked.head.starts_with("GET "), "{place}\n{}\n{}", self.story(), asked.head);
@@ -448,7 +448,7 @@ fn field(head: &str, name: &str) -> Option<String> {
     lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
 }
 
-/// What came, in the model's words; what the model says nothing of is as it expects.
+/// The answer in the model's words; where the model says nothing, it is as expected.
 fn answer(got: &Got, expected: &Answer) -> Answer {
     Answer {
         status: got.status,

@@ -1,4 +1,4 @@
-//! What an operator sees: health, metrics, purge's token, drain, ports.
+//! The operator's view: health, metrics, purge's token, drain, ports.
 
 use std::path::Path;
 

@@ -143,7 +143,7 @@ async fn ranges_of_a_large_object_are_fetched_slice_by_slice_and_once() {
     let object = Ranged::new(letters(5_000_000), "\"v1\"");
     let origin = object.origin().await;
     let rig = Rig::start(&[origin.address]).await;
-    // What is known of nothing is fetched as asked; then the slice, whole.
+    // An unknown object is fetched as asked; then the slice, whole.
     for (first, last, asked) in [
         (10, 10, Some("bytes=10-10")),
         (2_000_000, 2_000_009, Some("bytes=1048576-2097151")),
@@ -242,7 +242,7 @@ async fn a_range_is_cut_from_a_fill_under_way() {
     let got = rig.client().await.get_with("/a", "Range: bytes=15000-15009\r\n").await;
     assert_eq!((got.status, got.text().as_str()), (206, &body[15_000..15_010]));
     assert!(got.cache_status().contains("collapsed"), "{got:?}");
-    // What the fill is still far from is asked for.
+    // A range far ahead of the fill is asked for.
     let mut far = rig.client().await;
     far.send_get("/a", "Range: bytes=2900000-2900001\r\n").await;
     let ranged = origin.next().await;

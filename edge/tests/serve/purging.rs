@@ -1,4 +1,4 @@
-//! What a purge takes, and when.
+//! The responses that a purge takes, and when.
 
 use std::time::{Duration, SystemTime};
 

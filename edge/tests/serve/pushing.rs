@@ -131,7 +131,7 @@ async fn what_is_pushed_is_a_hit_in_each_coding_that_the_site_compresses_into() 
             assert!(pushed.text().contains(&format!("[\"{coding}\",{}]", got.body.len())), "{pushed:?}");
         }
     }
-    // What is not worth it stays one, for all.
+    // A body that is not worth encoding stays as it is, for all.
     for (path, fields, body) in [
         ("/small", "Content-Type: text/css\r\nVerge-TTL: 60\r\n", "a"),
         ("/image", "Content-Type: image/png\r\nVerge-TTL: 60\r\n", &*page()),

@@ -126,7 +126,7 @@ async fn after_an_error_requests_still_wait_for_one_another() {
     assert_eq!(origin.count(), 2);
 }
 
-/// Who waited for an answer that was an error asks once more, together; then they take it for the origin's state.
+/// Clients that waited for an error ask once more, together; then they take it for the origin's state.
 #[tokio::test]
 async fn an_origin_in_trouble_is_not_asked_by_each_who_waited() {
     let origin = Origin::start().await;

@@ -1,4 +1,4 @@
-//! What a reload changes, and what it leaves alone.
+//! A reload: the settings that it changes, and those that it leaves alone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn a_reload_changes_sites_and_loses_neither_connections_nor_what_is_stored
     let mut client = edge.rig.client().await;
     let got = client.raw(b"GET /a HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
     assert_eq!((got.status, got.text().as_str()), (200, "two"));
-    // What is stored of a site stays its own, also where another stands in its place now.
+    // A site's stored responses stay its own, also where another site stands in its place now.
     let purged = edge.rig.ask("/purge", r#"{"site": "other.test"}"#).await;
     assert_eq!(purged.status, 200);
     kept.get("/a").await.assert_hit();

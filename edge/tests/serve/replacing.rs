@@ -1,4 +1,4 @@
-//! What the origin's answer about something stale does to what is stored, and what of it is one client's.
+//! The origin's answer about a stale response: its effect on the store, and the part that is one client's.
 
 use super::rig::{Client, Got, Origin, Rig, response};
 

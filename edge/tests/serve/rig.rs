@@ -114,7 +114,7 @@ impl Rig {
         soon(&format!("{name} {value}"), reached).await;
     }
 
-    /// What the admin listener asks for.
+    /// The token that the admin listener asks for.
     pub fn token(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("verge-edge.token")).unwrap();
         text.trim().to_owned()

@@ -1,4 +1,4 @@
-//! What a site's rules make of requests and responses.
+//! A site's rules, applied to requests and responses.
 
 use super::rig::{Origin, Rig, response};
 

@@ -1,4 +1,4 @@
-//! What a site's settings let in, keep, obey and pass by.
+//! A site's settings: which requests they let in, and which responses they keep, obey and pass by.
 
 use super::rig::{Origin, Rig, response};
 use super::rules::{FRESH, echo, explain_variants};

@@ -1,4 +1,4 @@
-//! Whose fetch answers whom: what is for one request only, what must be validated, what takes long, what is a range.
+//! Sharing of fetches: responses for one request only, responses to validate, long ones, ranges.
 
 use super::client::Client;
 use super::rig::{Origin, Rig, response};
@@ -191,7 +191,7 @@ async fn when_a_fetch_takes_long_one_of_those_who_wait_asks_once_more_and_all_ta
         clients.extend(waiting(&rig, 1, &times(7, "")).await);
         rig.pass(16);
         let second = origin.next().await;
-        // Who comes now waits for that one.
+        // A request that comes now waits for that one.
         let mut late = waiting(&rig, 8, &times(1, "")).await;
         let (answered, other) = if first_wins { (first, second) } else { (second, first) };
         answered.respond(&response("200 OK", FRESH, "hello")).await;
@@ -336,7 +336,7 @@ async fn an_error_is_told_to_requests_that_are_the_same_and_the_others_get_their
     }
 }
 
-/// What is asked for with credentials is likely to be for its user alone (RFC 9111 §3.5).
+/// A response to a request with credentials is likely to be for its user alone (RFC 9111 §3.5).
 #[tokio::test]
 async fn users_do_not_wait_for_each_other_where_nothing_is_known_of_the_key() {
     let origin = Origin::start().await;

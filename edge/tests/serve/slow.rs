@@ -50,7 +50,7 @@ async fn a_client_that_stops_reading_does_not_stop_another_that_reads_the_same_r
     until_dropped(&rig, "left-behind", Duration::from_millis(100)).await;
     assert_eq!(soon("the quick one's end", reading).await.unwrap().map(|body| body.len()), Some(BODY_BYTES));
     assert_eq!(stopped.body(&heads.0).await, None, "the other must not look whole");
-    // Who asks again does not depend on others for a while.
+    // A client that asks again does not depend on others for a while.
     let (mut one, mut two) = (rig.client().await, rig.client().await);
     one.send_get("/a", "").await;
     two.send_get("/a", "").await;
@@ -188,7 +188,7 @@ async fn an_origin_that_waits_for_a_slow_upload_is_not_late() {
     uploading.write(b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\n01234").await;
     let mut asked = origin.next().await;
     asked.read(5).await;
-    // Whose request comes later, and whose origin is late: so the time was over for the first one, too.
+    // Later requests have run out of time by now: so the time was over for the first one, too.
     for path in ["/b", "/c"] {
         other.send_get(path, "").await;
         assert_eq!(other.response().await.status, 504);
@@ -198,7 +198,7 @@ async fn an_origin_that_waits_for_a_slow_upload_is_not_late() {
     assert_eq!(uploading.response().await.text(), "stored");
 }
 
-/// What a purge, an eviction or a replacement takes out of the store stays in memory while somebody reads it.
+/// A body that a purge, an eviction or a replacement removes stays in memory while somebody reads it.
 #[tokio::test]
 async fn what_is_read_though_no_longer_stored_counts_until_its_memory_is_needed_for_what_is_to_be_kept() {
     let body = "x".repeat(BODY_BYTES);
@@ -306,7 +306,7 @@ async fn an_encoder_does_not_wait_long_for_who_reads_slowly_what_is_not_kept() {
     let head = slow.head().await;
     assert_eq!(head.field("content-encoding"), "br");
     let sending = tokio::spawn(async move {
-        // What brotli cannot make smaller.
+        // Bytes that brotli cannot make smaller.
         let mut state = 1_u64;
         let mut noise = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -2,7 +2,7 @@
 
 use super::rig::{Origin, Rig, response};
 
-/// What becomes of a second request.
+/// The fate of a second request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Second {
     /// It is answered from the store.

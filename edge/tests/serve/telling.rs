@@ -50,7 +50,7 @@ async fn answers(clients: &mut [Client]) -> Vec<Got> {
     all
 }
 
-/// RFC 9211 §2.7. What is wrong with the origin's answer is wrong for all who waited for it, and each is told.
+/// RFC 9211 §2.7. A fault of the origin's answer concerns all who waited for it, and each is told.
 #[tokio::test]
 async fn who_shares_a_failure_is_told_so_and_why() {
     let origin = Origin::start().await;

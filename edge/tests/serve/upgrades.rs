@@ -40,7 +40,7 @@ async fn octets_pass_both_ways_once_the_origin_has_agreed() {
     assert_eq!(got.field("sec-websocket-accept"), "eA==");
     assert_eq!(client.bytes(5).await, b"hello");
     assert_eq!(asked.read(5).await, b"early");
-    // What looks like a request is none.
+    // These bytes look like a request and are none.
     client.write(b"GET /smuggled HTTP/1.1\r\n\r\n\0\xff").await;
     assert_eq!(asked.read(28).await, b"GET /smuggled HTTP/1.1\r\n\r\n\0\xff");
     let much = vec![b'x'; 300_000];
@@ -78,7 +78,7 @@ async fn an_origin_that_refuses_answers_as_to_any_request() {
         asked.respond(&response(status, "Cache-Control: max-age=60\r\n", "page")).await;
         let got = client.response().await;
         assert_eq!((got.status.to_string().as_str(), got.text().as_str()), (&status[..3], "page"));
-        // What the client sent behind its head is its next request, on another connection to the origin.
+        // The bytes that the client sent behind its head are its next request, on another connection.
         let next = origin.next().await;
         assert!(next.head.starts_with("GET /next "), "{}", next.head);
         next.respond(&response("200 OK", "", "next")).await;

@@ -15,7 +15,7 @@ use crate::policy::headers::status::ProxyError;
 use crate::policy::{Entry, Failure};
 use crate::site::Rules;
 
-/// What the origin says of its responses.
+/// The cache directives of the origin's responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Public,
@@ -56,7 +56,7 @@ impl Asks {
     }
 }
 
-/// What the origin made of one request: for whose, and when that left.
+/// The origin's record of one request: its user, and when the answer left.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     request: RequestHead,
@@ -65,7 +65,7 @@ pub(super) struct Made {
     confirmed_secs: u64,
 }
 
-/// What a client got.
+/// The answer that a client got.
 #[derive(Debug, Clone)]
 pub(super) enum Got {
     Response(Made),
@@ -120,7 +120,7 @@ impl World {
         at(1_000 + secs)
     }
 
-    /// What a fetch brings.
+    /// The response that a fetch brings.
     fn origin(&self, number: usize, fetch: &Fetch) -> Result<ResponseHead, ProxyError> {
         if self.loses && number.is_multiple_of(3) {
             return Err(ProxyError::ConnectionTerminated);
@@ -206,7 +206,7 @@ impl World {
     }
 
     fn join(&mut self, number: usize, plan: Plan<(Entry, Made)>, secs: u64) {
-        // What was purged since is neither confirmed nor joined: the store says so when it is to be put.
+        // A purged response is neither confirmed nor joined: the store says so when it is put.
         let is_purged = |(_, made): &(Entry, Made)| made.asked_secs < self.purged_before(secs);
         let plan = if plan.held().is_some_and(is_purged) { Plan::Whole { reserve: None } } else { plan };
         self.clients[number].plan = Some(plan.clone());
@@ -239,7 +239,7 @@ impl World {
         (client.waits, client.led) = (Some((self.fetches.len() - 1, Role::Leader)), client.led + 1);
     }
 
-    /// The origin has answered a fetch: whom that answers, and what the others do.
+    /// The origin has answered a fetch: the answer goes to some clients, and the others take their next step.
     fn answer(&mut self, number: usize, secs: u64) {
         let fetch = self.fetches[number].take().expect("it is under way");
         let brought = self.brought(number, &fetch, secs);
@@ -416,7 +416,7 @@ impl World {
     }
 }
 
-/// What a fetch brought.
+/// The result of a fetch.
 enum Brought {
     Filling(Box<(ResponseHead, Entry, Made)>),
     Validated(Box<(Entry, Made)>),

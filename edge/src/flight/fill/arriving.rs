@@ -31,7 +31,7 @@ struct Encoding {
     state: Unencoded,
 }
 
-/// What an encoder may still hold.
+/// The bytes that an encoder may still hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unencoded {
     /// Nothing that was not given out.

@@ -138,7 +138,7 @@ impl Task {
     }
 
     pub(super) fn tell(&self, verdict: Verdict) -> Option<Storing> {
-        // Who comes later does not follow: it is over, and what it told may not be for them.
+        // Later requests do not follow: the fetch is over, and its verdict may not be for them.
         self.flights.table.unlist(&self.fetch.key, &self.fill);
         self.fill.tell(verdict);
         None
@@ -149,7 +149,7 @@ impl Task {
         self.tell(Verdict::Stale(Arc::clone(held), stand_in))
     }
 
-    /// What is stored holds on, with the origin's new word on it.
+    /// The stored response stays good, with the origin's new fields on it.
     async fn freshened(&self, held: &Arc<Object>, entry: Entry, head: &ResponseHead) -> Option<Storing> {
         let own = Own::Fields(policy::personal(&entry, head));
         let fresh = Arc::new(self.object(entry, Arc::clone(&held.body)));
@@ -180,7 +180,7 @@ impl Task {
         None
     }
 
-    /// What is stored cannot be used after all: another request, without conditions of ours.
+    /// The stored response cannot be used after all: another request, without conditions of ours.
     pub(super) async fn ask_anew(&self) -> Option<Storing> {
         match self.ask(&Ask::for_miss(&self.fetch.request), Retry::Another).await {
             Ok(answered) => self.received(answered),

@@ -16,11 +16,11 @@ use crate::store::{Budget, Share};
 
 /// More would only take the threads from one another; what comes beyond is kept as it came.
 const MAX_AT_ONCE: usize = 16;
-/// What encoders may hold together of the fills' memory, as one part in so many.
+/// All encoders together may hold one part in so many of the fills' memory.
 const MEMORY_PART: u64 = 4;
 /// In which the encoders' part is counted: every encoder's state is a multiple of it.
 const UNIT_BYTES: u64 = 256 << 10;
-/// What the origin has said waits no longer than this for more to be encoded with.
+/// Bytes that the origin has sent wait no longer than this for more to be encoded with.
 pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// 256 KiB: pages are smaller, and a bigger window only takes memory.
 const WINDOW_BITS: u32 = 18;
@@ -28,7 +28,7 @@ const WINDOW_BITS: u32 = 18;
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: u32 = 5;
 const ZSTD_LEVEL: i32 = 3;
-/// What each takes with these settings: 374, 4,060 and 1,580 KiB were measured with bodies of 1 MB.
+/// The memory of each encoder with these settings: 374, 4,060 and 1,580 KiB, measured with bodies of 1 MB.
 fn state_bytes(coding: Coding) -> u64 {
     match coding {
         Coding::Gzip => 512 << 10,
@@ -36,7 +36,7 @@ fn state_bytes(coding: Coding) -> u64 {
         Coding::Zstd => 1_792 << 10,
     }
 }
-/// What brotli collects before it writes.
+/// The input that brotli collects before it writes.
 const BROTLI_BUFFER_BYTES: usize = 16 << 10;
 
 /// Room for encoders: places and memory.
@@ -49,7 +49,7 @@ pub(in crate::flight) struct Room {
     memory: Arc<Budget>,
 }
 
-/// What one encoder takes of the room.
+/// One encoder's place in the room.
 struct Place {
     _place: OwnedSemaphorePermit,
     _units: OwnedSemaphorePermit,
@@ -69,7 +69,7 @@ enum State {
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
 
-/// What an encoder is to do.
+/// A job for an encoder.
 pub(in crate::flight) enum Work {
     Encode(Bytes),
     /// Give out what was encoded so far.
@@ -131,7 +131,7 @@ impl Encoder {
         Some(Self { state: Some(Box::new(state)), _place: place, _memory: memory })
     }
 
-    /// What comes out of it; often nothing before a flush.
+    /// Returns the encoder's output; often nothing before a flush.
     pub(in crate::flight) async fn work(&mut self, work: Work) -> io::Result<Bytes> {
         let Some(state) = self.state.take() else { return Ok(Bytes::new()) };
         let done = tokio::task::spawn_blocking(move || state.work(work)).await.map_err(io::Error::other)?;

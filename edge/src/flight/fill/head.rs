@@ -1,4 +1,4 @@
-//! What the answer to a HEAD says of what is stored (RFC 9111 §4.3.5), and what it is for the client.
+//! The answer to a HEAD: what it says of a stored response (RFC 9111 §4.3.5), and what it is for the client.
 
 use std::sync::Arc;
 

@@ -83,7 +83,7 @@ impl Task {
         if keeping { self.finish(&filling, None) } else { log.end() }
     }
 
-    /// Who asks again gets it as it comes, so that nobody waits for his encoder.
+    /// The next request gets the body as it comes, so that nobody waits for an encoder.
     fn give_up_encoding(&self) {
         let now = self.flights.clock.now();
         self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
@@ -102,8 +102,8 @@ impl Task {
         if got <= self.fetch.site.site.max_object_bytes {
             return (!self.reserve(cost(piece))).then_some(Unkept::NoMemory);
         }
-        // The key's next response is likely to be as big: who asks for it had better not depend on others, nor take as
-        // much of the memory for nothing.
+        // The key's next response is likely to be as big: its client had better not depend on others, nor
+        // take as much of the memory for nothing.
         let now = self.flights.clock.now();
         self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
         Some(Unkept::TooBig)
@@ -167,13 +167,13 @@ impl Task {
     }
 }
 
-/// What has no memory for this much is not kept, however little of it may come: its length is not known.
+/// A body of unknown length is not kept if there is no memory for this much, however short it may be.
 const FIRST_BYTES: u64 = 64 << 10;
 /// How long an encoder waits for readers in all, once what it encodes is not kept: there are few of them, and a slow
 /// client would hold one for hours.
 const ENCODER_WAIT: Duration = Duration::from_secs(30);
 
-/// What a body of this length costs in memory as it comes in pieces, on average: blocks are rounded up by a quarter at most.
+/// The average memory for a body of this length in pieces: blocks are rounded up by a quarter at most.
 fn with_blocks(length: u64) -> u64 {
     length.saturating_add(length / 8).saturating_add(1 << 10)
 }

@@ -18,14 +18,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// others at most 25 % of their time, and a reader at 75 % of the fastest one's pace is never left behind.
 const PAID_BACK_PART: u32 = 3;
 
-/// What one reader owes.
+/// One reader's lag.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Lag {
     charged: Duration,
     standing: Standing,
 }
 
-/// What a reader does to the others.
+/// A reader's effect on the others.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing.

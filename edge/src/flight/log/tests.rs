@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{Body, Budget};
 
-/// What a piece of 1,000 bytes costs: a block of 1,024, and what stands beside it.
+/// The cost of a piece of 1,000 bytes: a block of 1,024, and its bookkeeping.
 const COST: u64 = 1_024 + PIECE_BYTES;
 
 /// A log with memory enough.

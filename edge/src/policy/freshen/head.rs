@@ -1,4 +1,4 @@
-//! What the answer to a HEAD does to a stored response (RFC 9111 §4.3.5).
+//! The effect of the answer to a HEAD on a stored response (RFC 9111 §4.3.5).
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use crate::policy::reuse::has_body;
 use crate::policy::{Content, Entry, control};
 use crate::site::Rules;
 
-/// What a response to a forwarded HEAD does to the stored GET.
+/// The effect of a response to a forwarded HEAD on the stored GET.
 #[derive(Clone, Debug)]
 pub enum HeadEffect {
     /// It describes the same representation: replace the stored head by this one.
@@ -22,8 +22,8 @@ pub enum HeadEffect {
     Leave,
 }
 
-/// What a 200 to a forwarded HEAD does to the stored GET that it could have chosen; a 304 to one goes to [`freshen`].
-/// Its head is as for a GET: see [`crate::policy::encoding::confirmed`].
+/// The effect of a 200 to a forwarded HEAD on a stored GET that it could have chosen; a 304 goes to
+/// [`freshen`]. Its head is as for a GET: see [`crate::policy::encoding::confirmed`].
 pub fn freshen_by_head(
     request: &RequestHead,
     entry: &Entry,
@@ -58,7 +58,7 @@ fn is_plain(request: &RequestHead) -> bool {
         && !control::of_request(&request.headers).no_store
 }
 
-/// What the answer to a HEAD says of the size of what is stored.
+/// The stored size according to the answer to a HEAD.
 enum Size {
     Same,
     Other,

@@ -34,7 +34,7 @@ pub fn unmodified(response: &ResponseHead) -> ResponseHead {
     ResponseHead { status: StatusCode::NOT_MODIFIED, headers: not_modified(&response.headers) }
 }
 
-/// The head of the 206 that holds all of `response`, for who asked so.
+/// The head of the 206 that holds all of `response`, for a client that asked for it so.
 pub fn all_as_part(response: &ResponseHead, part: Part) -> ResponseHead {
     ResponseHead { status: StatusCode::PARTIAL_CONTENT, headers: partial(&response.headers, &[part]) }
 }

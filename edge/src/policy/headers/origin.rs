@@ -1,7 +1,7 @@
 //! The head of a request to the origin.
 //!
-//! What of it depends on the client and is ours to say is said by us: a field that a client may set, the origin heeds
-//! and the key ignores would poison the cache.
+//! The edge itself writes the fields that describe the client: a field that a client may set, the origin
+//! heeds and the key ignores would poison the cache.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::http::list;
 use crate::policy::range::{self, Sent, Wanted};
 use crate::policy::validate::Validators;
 
-/// What this hop knows about itself and the connection a request came on.
+/// This hop's knowledge of itself and of the connection that a request came on.
 #[derive(Clone, Debug)]
 pub struct Hop<'a> {
     /// This cache's name in `Via`, `Cache-Status`, `Proxy-Status` and `CDN-Loop`: a token (RFC 9110 §5.6.2).
@@ -24,7 +24,7 @@ pub struct Hop<'a> {
     pub version: Version,
 }
 
-/// What we ask of the origin.
+/// The question that we ask the origin.
 #[derive(Clone, Debug)]
 pub enum Ask<'a> {
     /// The client's own request, its conditions and one range as sent: for what is passed.
@@ -54,7 +54,7 @@ pub enum Undeliverable {
 }
 
 impl<'a> Ask<'a> {
-    /// What to ask on a miss: the whole, but for a range only that range, which is all a client of a large object wants.
+    /// On a miss: the whole, or only the range asked for, which is all a client of a large object wants.
     pub fn for_miss(request: &RequestHead) -> Self {
         let Wanted::One(spec) = range::wanted(request) else { return Ask::Whole };
         match request.headers.get(header::IF_RANGE) {
@@ -84,7 +84,7 @@ pub fn deliverable(request: &RequestHead, name: &str) -> Result<(), Undeliverabl
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
     deliverable(request, hop.name)?;
     let mut headers = super::end_to_end(&request.headers);
-    // What of it is the client's, `received` has taken away: the rest a site sets on purpose, but for what is ours to say.
+    // `received` removed the client's part: a site sets the rest on purpose, except the fields that are ours.
     for name in request.headers.keys().filter(|name| is_forwarded(name)) {
         headers.remove(name);
     }
@@ -121,7 +121,7 @@ fn is_forwarded(name: &HeaderName) -> bool {
 
 const X_FORWARDED: &str = "x-forwarded-";
 
-/// What a client asks only of this one answer.
+/// The conditions that a client puts on this one answer.
 pub(in crate::policy) const CONDITIONS: [HeaderName; 6] = [
     header::IF_MATCH,
     header::IF_NONE_MATCH,

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::{Forward, Freshness, Staleness};
 
-/// What happened to one request here.
+/// The outcome of one request here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheStatus {
     /// How it was answered.
@@ -28,11 +28,11 @@ pub enum Verdict {
         why: Forward,
         /// The origin's status, if it gave one.
         status: Option<StatusCode>,
-        /// Whose fetch failed.
+        /// The fetch that failed.
         fetch: Fetch,
         /// The entry's.
         freshness: Freshness,
-        /// What allows it, if it is stale.
+        /// The rule that allows it, if it is stale.
         staleness: Option<Staleness>,
     },
     /// After asking the origin.
@@ -41,9 +41,9 @@ pub enum Verdict {
         why: Forward,
         /// The origin's status, if it gave one.
         status: Option<StatusCode>,
-        /// What became of its response here.
+        /// The use made of its response here.
         kept: Kept,
-        /// Whose fetch it was.
+        /// The fetch that answered.
         fetch: Fetch,
         /// Of what was sent to the client, if it has a lifetime.
         freshness: Option<Freshness>,
@@ -52,7 +52,7 @@ pub enum Verdict {
     Local,
 }
 
-/// What became of a forwarded request's response.
+/// The use made of a forwarded request's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// It was stored, or freshened what is stored.
@@ -61,7 +61,7 @@ pub enum Kept {
     NotStored,
 }
 
-/// Whose fetch answered.
+/// The fetch that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
     /// This request's.
@@ -70,7 +70,7 @@ pub enum Fetch {
     Joined,
 }
 
-/// What went wrong, by RFC 9209 §2.3's names.
+/// The failure, by RFC 9209 §2.3's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyError {
     /// A name did not resolve.

@@ -20,13 +20,13 @@ use crate::site::pattern::NamePattern;
 pub struct Withheld {
     /// In lower case, with `-`; a `*` at its end stands for any rest.
     pub name: &'static str,
-    /// What it is taken for.
+    /// The meaning that it is given.
     pub taken: Taken,
-    /// Who takes it so.
+    /// The software that takes it so.
     pub by: &'static str,
 }
 
-/// What an origin takes a field for.
+/// The meaning that an origin gives a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// The host that is asked.
@@ -39,9 +39,9 @@ pub enum Taken {
     Method,
     /// The client's address, or where it is.
     Client,
-    /// Who the user is.
+    /// The user's identity.
     User,
-    /// What a cache of the origin does.
+    /// A directive to a cache of the origin.
     Cache,
     /// A message between parts of a framework.
     Internal,

@@ -1,4 +1,4 @@
-//! What to ask an origin for, as long as nothing is known of the representation.
+//! The range to ask an origin for while the representation is unknown.
 //!
 //! One range at most: what several came to here would multiply at the origin, whose server may send each of them in full
 //! (RFC 9110 §14.2, §17.15).
@@ -9,7 +9,7 @@ use super::JOIN_GAP_BYTES;
 use crate::http::head::RequestHead;
 use crate::http::range::{Spec, asked};
 
-/// What of a representation a request wants.
+/// The part of a representation that a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// All of it: without a range, with one that is to be ignored, with all from the first byte on, or with several that
@@ -19,7 +19,7 @@ pub enum Wanted {
     One(Spec),
 }
 
-/// What becomes of the `Range` of a request that is passed on.
+/// The fate of the `Range` of a request that is passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// It goes as it came.
@@ -40,7 +40,7 @@ pub fn wanted(request: &RequestHead) -> Wanted {
     }
 }
 
-/// What to send of the `Range` of a request that is not for the store.
+/// The `Range` to send with a request that is not for the store.
 pub fn sent(request: &RequestHead) -> Sent {
     if request.method != Method::GET || !is_in_bytes(&request.headers) {
         return Sent::AsItCame;

@@ -7,20 +7,20 @@
 //! socket ◀── 1xx heads between two messages ◀── hyper ◀─┘
 //! ```
 //!
-//! hyper 1.12 accepts heads and chunks that other servers read differently, and sends no 1xx. The gate passes on only
-//! what can be read in one way. A head that cannot becomes a harmless request whose [`Turns::begin`] says how to
-//! answer; a body that cannot breaks off. What passes is not copied unless a message is cut in two by a read.
+//! hyper 1.12 accepts heads and chunks that other servers read differently, and sends no 1xx. The gate passes
+//! on only what can be read in one way. Any other head becomes a harmless request whose [`Turns::begin`] says
+//! how to answer; any other body breaks off. Bytes are not copied unless a read cuts a message in two.
 //!
-//! What the gate relies on of hyper 1.12 (`proto/h1/{io,conn,dispatch}.rs`), which hyper promises nowhere; the first is
-//! held by `tests/gate/flushing.rs`:
+//! The gate relies on habits of hyper 1.12 (`proto/h1/{io,conn,dispatch}.rs`) that hyper promises nowhere.
+//! `tests/gate/flushing.rs` holds the first:
 //! 1. It flushes only when it has written all that it was given. So what the gate sends at a flush, a 1xx head, stands
 //!    between two messages and never inside one.
 //! 2. It may have read the next request while bytes of an answer were blocked, and then never polls its service by
 //!    itself; nor does it read again for the end of a client that waited for these bytes. So the gate wakes it.
 //! 3. It flushes whenever it is woken. So the gate wakes it once for each such case: a wake for less would have no end.
 //!
-//! Invariant: the decisions are in `head`, `chunked`, `framing` and `interim`, which know no socket. What a connection
-//! holds here is bounded by [`MAX_HELD_BYTES`] and a read.
+//! Invariant: the decisions are in `head`, `chunked`, `framing` and `interim`, which know no socket. A
+//! connection holds no more here than [`MAX_HELD_BYTES`] and a read.
 
 pub mod chunked;
 pub mod framing;
@@ -54,7 +54,7 @@ use wait::{Found, Wait};
 pub const MAX_HELD_BYTES: usize = 16 * 1024;
 /// One read behind a message that was cut in two. Most rests are short.
 const READ_BYTES: usize = 4 * 1024;
-/// What the server reads instead of a head that it must not read.
+/// The server reads this in place of a head that it must not read.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
 /// A client's connection as the server may see it.
@@ -72,7 +72,7 @@ pub struct Gate<T> {
     interim: Bytes,
     /// The last request that had begun when the server had last written all it had, if it has written nothing since.
     idle_since: Option<u64>,
-    /// Who was last registered to be woken.
+    /// The task that was last registered to be woken.
     waker: Option<Waker>,
     /// Whether a write did not take all since then.
     write_blocked: bool,
@@ -126,7 +126,7 @@ impl<T> Gate<T> {
         self
     }
 
-    /// What it stands before.
+    /// The stream behind the gate.
     pub fn into_inner(self) -> T {
         self.io
     }
@@ -303,7 +303,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// What a client sends before it knows whether protocols switch is kept; that it leaves is seen all the same.
+    /// Keeps the bytes that a client sends before it knows whether protocols switch; still sees it leave.
     fn poll_unanswered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_answered_now(cx) {
             return Poll::Ready(Ok(()));
@@ -361,7 +361,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         }
         loop {
             if self.shared.is_live() {
-                // Who reads such a stream never ends its own side first, unless it leaves.
+                // The reader of such a stream never ends its own side first, unless it leaves.
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             ready!(self.wait.poll_look(cx));
@@ -445,8 +445,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Gate<T> {
-    /// What the server writes when it had nothing left to write begins an answer, or a 100, if the request began before
-    /// that: 1xx heads go before it. Otherwise it may be the rest of the answer before, and they wait or are too late.
+    /// If the server had nothing left to write, its write begins an answer, or a 100, if the request began
+    /// before: 1xx heads go first. Else it may be the rest of the last answer, and they wait or are too late.
     fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
         self.wait.note_write();

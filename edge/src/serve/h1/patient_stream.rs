@@ -3,9 +3,9 @@
 //! hyper limits how long a head may take, and bodies from clients have their own limit; nothing above this limits how
 //! long a written byte may wait.
 //!
-//! What the kernel holds for a client is its own matter for a long time: Linux lets a socket be written again when a
-//! third of what it may hold is free, which is a megabyte for a connection that was fast once. So little of it is left
-//! unsent, and what the client takes of it while it is waited for counts as if it had been written then.
+//! The kernel hides a client's progress for a long time: Linux lets a socket be written again when a third of
+//! its buffer is free, which is a megabyte for a connection that was fast once. So little is left unsent, and
+//! bytes that the client takes during a wait count as if they had been written then.
 
 use std::io;
 use std::pin::Pin;
@@ -31,8 +31,8 @@ pub(in crate::serve) struct Patient {
     metrics: Metrics,
 }
 
-/// What the kernel may hold of a connection that was not sent yet; beside it there is what is under way, as much as the
-/// path to the client holds. Much less, and a fast path would wait for us.
+/// The unsent bytes of a connection that the kernel may hold; beside them are those under way, as many as the
+/// path to the client holds. With much less, a fast path would wait for us.
 const UNSENT_BYTES: u32 = 128 << 10;
 
 impl Patient {
@@ -57,7 +57,7 @@ impl Patient {
         match polled {
             Poll::Ready(result) => {
                 let written = result.as_ref().map_or(0, bytes);
-                // What the client was seen to take has made room for it, and was counted then.
+                // The bytes that the client was seen to take made room for it, and were counted then.
                 self.watch.moved(written.saturating_sub(self.ahead));
                 self.ahead = self.ahead.saturating_sub(written);
                 self.queued = None;

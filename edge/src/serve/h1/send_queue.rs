@@ -1,4 +1,4 @@
-//! What the kernel holds for a client.
+//! The bytes that the kernel holds for a client.
 //!
 //! This is the one module of the crate that may say `unsafe`: neither std nor socket2 asks a socket for its queue.
 //!

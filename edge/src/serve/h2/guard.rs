@@ -1,4 +1,4 @@
-//! What a connection brings and what it costs, in octets: a peer that sends frame after frame and asks for nothing is
+//! A connection's use and its cost, in octets: a peer that sends frame after frame and asks for nothing is
 //! cut off.
 //!
 //! PING, SETTINGS, WINDOW_UPDATE, PRIORITY and empty frames cost work and are bounded by nothing in the protocol
@@ -13,14 +13,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What may be read for nothing: some thousands of small frames.
+/// A peer may send this much for nothing: some thousands of small frames.
 const FREE_BYTES: u64 = 256 << 10;
 /// One octet may be read for so many that are written: a download needs 13 for each 32 KiB, a PING makes as many as it has.
 const WRITTEN_PER_READ: u64 = 4;
-/// What is read for one request at most beside its body's octets, as a multiple of a head.
+/// A request may take this much beside its body's octets, as a multiple of a head.
 const HEADS_PER_REQUEST: u64 = 2;
 
-/// What has gone over a connection.
+/// The octets that went over a connection.
 #[derive(Debug)]
 pub(super) struct Counts {
     read: AtomicU64,
@@ -77,7 +77,7 @@ impl Counts {
     pub(super) fn seen(&self) -> Seen {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (requests, open, answers) = (get(&self.requests), get(&self.open), get(&self.answers));
-        // What is written is progress while answers are under way; else it only acknowledges what came.
+        // Written octets are progress while answers are under way; else they only acknowledge the peer's.
         let moved = if answers > 0 { get(&self.written) } else { 0 };
         Seen { moved, requests, open, answers }
     }

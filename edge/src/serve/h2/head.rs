@@ -1,7 +1,7 @@
 //! A request's head as HTTP/2 has it (RFC 9113 §8.3), made what the rest of the edge knows.
 //!
-//! h2 has refused fields of a connection, unknown pseudo-fields and upper case names. What an origin that speaks
-//! HTTP/1.1 could read in two ways is refused here, as the gate does it for HTTP/1.1.
+//! h2 has refused fields of a connection, unknown pseudo-fields and upper case names. This module refuses
+//! heads that an origin that speaks HTTP/1.1 could read in two ways, as the gate does for HTTP/1.1.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 

@@ -12,7 +12,7 @@ pub enum Device {
     Keyed,
 }
 
-/// What a request comes from.
+/// The kind of device that a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A phone.

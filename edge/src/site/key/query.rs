@@ -36,7 +36,7 @@ pub enum Order {
 }
 
 impl Query {
-    /// What of `query` is in the key; none if nothing is left of it by a list.
+    /// The part of `query` that is in the key; none if a list leaves nothing of it.
     pub fn normal(&self, query: &str) -> Option<String> {
         let kept: Vec<&str> = match &self.keep {
             Keep::Nothing => return None,

@@ -1,8 +1,8 @@
-//! What was purged when, by name: plain data, bounded.
+//! Marks of past purges, by name: plain data, bounded.
 //!
-//! A purge is one mark, whatever it covers; nothing is searched for. Who finds a stored response compares the epoch it
-//! is from with the marks of its URL, its tags, its site and everything, and with each prefix and pattern: as many
-//! look-ups as it has tags.
+//! A purge is one mark, whatever it covers; nothing is searched for. The reader of a stored response compares
+//! its epoch with the marks of its URL, its tags, its site and everything, and with each prefix and pattern:
+//! as many look-ups as it has tags.
 //!
 //! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
 
@@ -18,7 +18,7 @@ use crate::site::key::Key;
 use crate::site::pattern::UrlPattern;
 use crate::site::tags::{TagFields, Tags};
 
-/// What becomes of what is purged.
+/// The fate of a purged response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// It is gone.
@@ -28,7 +28,7 @@ pub enum Mode {
     Soft,
 }
 
-/// What a mark is on.
+/// The name that a mark is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     All,
@@ -43,7 +43,7 @@ pub(super) enum Name<'a> {
     Tag(Option<usize>, &'a [u8]),
 }
 
-/// What is compared with the marks.
+/// A stored response, as the marks are compared with it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Subject<'a> {
     pub(in crate::store) key: &'a Key,
@@ -52,7 +52,7 @@ pub(in crate::store) struct Subject<'a> {
     pub(in crate::store) headers: Option<&'a HeaderMap>,
 }
 
-/// What the marks say of a subject.
+/// The marks' word on a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// No purge covers it.
@@ -74,7 +74,7 @@ pub(super) struct Marks {
     /// By any tag, for a response that counts as having all.
     any_tag: Purged,
     order: VecDeque<(u64, Place)>,
-    /// What is from before this is gone: marks had to go.
+    /// Responses from before this are gone: marks had to go.
     floor: u64,
 }
 
@@ -165,14 +165,14 @@ impl Marks {
         }
     }
 
-    /// What is from `oldest` or later is all there is: marks that came before it cover nothing.
+    /// Drops the marks from before `oldest`: every stored response is newer, so they cover nothing.
     pub(super) fn forget_before(&mut self, oldest: u64) {
         while self.order.front().is_some_and(|(epoch, _)| *epoch <= oldest) {
             self.forget_oldest();
         }
     }
 
-    /// What is from before `oldest` is gone: there is no room to remember what came over it.
+    /// Declares the responses from before `oldest` gone: there is no room to remember the marks over them.
     pub(super) fn give_up_before(&mut self, oldest: u64) {
         self.floor = self.floor.max(oldest);
     }
@@ -257,7 +257,7 @@ impl Purged {
         }
     }
 
-    /// What is from before `epoch` is not asked about any more. Whether that is all of it.
+    /// Forgets purges up to `epoch`: nobody asks about older responses any more. Whether that was all.
     fn forget_until(&mut self, epoch: u64) -> bool {
         while self.softs.front().is_some_and(|(soft, _)| *soft <= epoch) {
             self.softs.pop_front();

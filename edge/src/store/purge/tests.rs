@@ -247,7 +247,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the model keeps: everything, and every purge, by the step they happened in.
+/// The model: it keeps every response and every purge, by the step they happened in.
 #[derive(Default)]
 struct Naive {
     purges: Vec<(usize, Scope, Mode)>,

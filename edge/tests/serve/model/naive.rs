@@ -24,7 +24,7 @@ pub enum Targeted {
     Says(Directives),
 }
 
-/// What an origin's response says, and when it says it (seconds).
+/// An origin's response and its time (seconds).
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     pub version: u64,
@@ -55,7 +55,7 @@ pub enum Vary {
     Star,
 }
 
-/// What a client asks.
+/// A client's request.
 #[derive(Debug, Clone, Default)]
 pub struct Asking {
     pub shade: Option<u8>,
@@ -79,7 +79,7 @@ struct Stored {
     shade: Option<Option<u8>>,
 }
 
-/// What the cache does with a GET before it knows what the origin says.
+/// The cache's first step for a GET, before it knows the origin's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum First {
     Answer(Answer),
@@ -89,14 +89,14 @@ pub enum First {
     AnswerAndAsk(Answer, Conditions),
 }
 
-/// What the cache itself asks on.
+/// The cache's own conditions in a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     pub if_none_match: Option<String>,
     pub if_modified_since: Option<u64>,
 }
 
-/// What the client gets.
+/// The client's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -406,8 +406,8 @@ impl Cache {
         }
     }
 
-    /// §4.3.4. What it may not keep it uses this once; what was stored for another request stays if that is for the sake
-    /// of this one.
+    /// §4.3.4. A response that it may not keep it uses this once; one stored for another request stays if
+    /// that is for the sake of this one.
     fn validated(&mut self, chosen: usize, asking: &Asking, said: Said, now: u64) -> Answer {
         let keeps = said.is_storable(asking);
         let stays = said.is_forbidden_by(asking);

@@ -14,7 +14,7 @@ pub struct Framing {
     max_head_bytes: usize,
 }
 
-/// What the bytes at hand are.
+/// The judgement on the bytes at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     /// So many bytes at the start are good.
@@ -30,7 +30,7 @@ pub struct Judged {
 pub enum Stop {
     /// More bytes are needed to tell, or none are left.
     Starved,
-    /// What they are depends on the answer to the last head.
+    /// The answer to the last head decides what they are.
     Unanswered,
     /// A head of this many bytes whose target must be encoded first ([`head::encoded`]).
     Raw(usize),
@@ -171,7 +171,7 @@ mod tests {
 
     const MAX_HEAD_BYTES: usize = 1024;
 
-    /// What comes of a connection whose bytes arrive in such pieces: good bytes, heads, and the last word.
+    /// Judges a connection whose bytes arrive in such pieces: good bytes, heads, and the last word.
     fn walk(bytes: &[u8], piece: usize) -> Judged {
         let mut framing = Framing::new(MAX_HEAD_BYTES);
         let mut sum = Judged { good: 0, heads: 0, stop: Stop::Starved };

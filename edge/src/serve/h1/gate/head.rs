@@ -27,14 +27,14 @@ pub fn is_valid_authority(authority: &[u8]) -> bool {
     authority::is_valid(authority)
 }
 
-/// What the head says about the bytes behind it.
+/// A request's head, as far as it governs the bytes behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Bytes of the head, its empty line and one before it included.
     pub len: usize,
     /// How the body is framed.
     pub body: Body,
-    /// What the bytes after the message are.
+    /// The kind of the bytes after the message.
     pub after: After,
     /// Whether its target holds what must be percent-encoded before it is passed on.
     pub is_raw: bool,
@@ -51,7 +51,7 @@ pub enum Body {
     Chunked,
 }
 
-/// What the bytes after a message are.
+/// The kind of the bytes after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// The next request.
@@ -154,7 +154,7 @@ struct Field<'a> {
     value: &'a [u8],
 }
 
-/// What was not read yet.
+/// The bytes not yet read.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

@@ -17,7 +17,7 @@ pub struct Times {
     pub idle: Duration,
 }
 
-/// What is waited for.
+/// The event that it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The first byte on a new connection.

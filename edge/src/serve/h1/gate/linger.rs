@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 /// A client that is further away than this has had its answer for most of it.
 const MAX_LINGER: Duration = Duration::from_secs(1);
-/// What a client may have under way; one that sends more is not about to read.
+/// A client may have this much under way; one that sends more is not about to read.
 const MAX_LINGER_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 4 * 1024;
 

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-/// What is wrong with a request. The connection closes after the answer.
+/// A fault in a request. The connection closes after the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Not `method SP target SP version`.

@@ -2,12 +2,12 @@
 
 /// RFC 9110 §5.6.2: `tchar`.
 pub(super) const TOKEN: u8 = 1;
-/// What a path may hold: RFC 3986's characters, and brackets, which browsers send as they are. A backslash is not one:
+/// The characters of a path: RFC 3986's, and brackets, which browsers send as they are. No backslash:
 /// some servers read it as a slash.
 pub(super) const PATH: u8 = 2;
-/// What a query may hold: that and a backslash; no fragment.
+/// The characters of a query: a path's and a backslash; no fragment.
 pub(super) const QUERY: u8 = 4;
-/// What a target may not hold by RFC 3986, and clients send as it is all the same: it is percent-encoded for them.
+/// Characters that RFC 3986 forbids in a target and clients send all the same: the gate percent-encodes them.
 pub(super) const RAW: u8 = 32;
 /// A registered name or an IPv4 address: what DNS labels and underscored names are made of.
 pub(super) const HOST: u8 = 8;

@@ -1,5 +1,5 @@
-//! What a gate and the service of its connection tell each other: which requests passed, which one is being answered,
-//! and the 1xx heads to send before that answer.
+//! Messages between a gate and the service of its connection: which requests passed, which one is being
+//! answered, and the 1xx heads to send before that answer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,7 +26,7 @@ pub struct Turn {
     interims: Interims,
 }
 
-/// An answer on its way, from its request's head to the last byte of its body: who gets it is waited for.
+/// An answer on its way, from its request's head to the last byte of its body: its client is waited for.
 #[derive(Debug)]
 pub struct Sending(Arc<Shared>);
 
@@ -45,7 +45,7 @@ pub struct Interim {
     interims: Interims,
 }
 
-/// What became of a 1xx head.
+/// The fate of a 1xx head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     /// It goes out before the final response.
@@ -251,7 +251,7 @@ impl Shared {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Who is to be woken when a 1xx head is queued or an awaited answer given.
+    /// Registers the task to wake when a 1xx head is queued or an awaited answer given.
     pub(super) fn register(&self, waker: &Waker) {
         self.lock().waker = Some(waker.clone());
     }
@@ -267,8 +267,8 @@ impl Shared {
 
     fn answer(&self, number: u64) {
         self.answered.store(number, Ordering::Release);
-        // What the gate waits for, it has said before the server saw the request. Who registers behind this wake finds
-        // the answer, as both take the lock; who has registered before it is woken.
+        // The gate said what it waits for before the server saw the request. A task that registers after
+        // this wake finds the answer, as both take the lock; one that registered before it is woken.
         if self.unanswered.load(Ordering::Acquire) {
             self.wake();
         }

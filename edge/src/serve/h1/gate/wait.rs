@@ -24,7 +24,7 @@ pub(super) struct Wait {
     silence: Duration,
 }
 
-/// What a look tells.
+/// The finding of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// It may be there.

@@ -6,7 +6,7 @@ use super::{After, Body, Field, MAX_FIELDS, Version};
 use crate::serve::h1::gate::refusal::Refusal;
 use crate::serve::h1::gate::text;
 
-/// What the fields have said so far.
+/// The meaning of the fields read so far.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
     count: usize,
@@ -145,7 +145,7 @@ fn decimal(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok().filter(|_| plain)?.parse().ok().filter(|&length| length <= MAX_LENGTH)
 }
 
-/// What hyper takes as a length; beyond are its marks for "chunked" and "until the end".
+/// The greatest length that hyper takes; beyond are its marks for "chunked" and "until the end".
 const MAX_LENGTH: u64 = u64::MAX - 2;
 
 /// RFC 9112 §6.1 and §6.3: `chunked` is last, once, or the body has no end; what we cannot decode is 501.
