@@ -121,7 +121,9 @@ fn bind(folder: &Path, zone_folder: &Path, zones: &[Zone]) -> Result<Server, Str
 /// The zones are published as a whole: the others hide no record whose target has no public address, either.
 fn verge(folder: &Path, zone_folder: &Path, zones: &[Zone], program: &Path) -> Result<Server, String> {
     make_folder(folder)?;
-    let apexes: Vec<_> = zones.iter().map(|zone| zone.apex.to_string()).collect();
+    // A name covers what is below it. Some zones lie below a `*`, which the setting takes for a pattern and refuses.
+    let apexes = zones.iter().map(|zone| zone.apex.to_string()).filter(|apex| !apex.contains('*'));
+    let apexes: Vec<_> = apexes.collect();
     let address = free_address()?;
     let file = folder.join("dns.toml");
     write(
