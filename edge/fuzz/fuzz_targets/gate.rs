@@ -43,6 +43,19 @@ fuzz_target!(|input: (&[u8], &[u8])| {
         assert!(head.len <= bytes.len().min(MAX_HEAD_BYTES) && bytes[..head.len].ends_with(b"\r\n\r\n"));
         assert!(bytes[..head.len].windows(2).all(|pair| pair[1] != b'\n' || pair[0] == b'\r'));
         assert_eq!(head::read(&bytes[..head.len], MAX_HEAD_BYTES), Reading::Whole(head));
-        assert!(whole.1 >= 1);
+        if head.is_raw {
+            // It is judged again once its target is encoded: the same message, and nothing left to encode.
+            assert!(whole.1 >= 1 || whole.2 == Stop::Raw(head.len));
+            let encoded = head::encoded(&bytes[..head.len]);
+            match head::read(&encoded, encoded.len()) {
+                Reading::Whole(again) => {
+                    assert_eq!((again.len, again.is_raw), (encoded.len(), false));
+                    assert_eq!((again.body, again.after), (head.body, head.after));
+                }
+                other => assert!(matches!(other, Reading::Refused(_)), "{other:?}"),
+            }
+        } else {
+            assert!(whole.1 >= 1);
+        }
     }
 });

@@ -77,7 +77,7 @@ pub fn read(bytes: &[u8], max_bytes: usize) -> Reading {
     match whole(&bytes[..bytes.len().min(max_bytes)]) {
         Ok(head) => Reading::Whole(head),
         Err(Stop::Refuse(refusal)) => Reading::Refused(refusal),
-        Err(Stop::Starve) if bytes.len() >= max_bytes => Reading::Refused(too_long(bytes)),
+        Err(Stop::Starve) if bytes.len() >= max_bytes => Reading::Refused(too_long(&bytes[..max_bytes])),
         Err(Stop::Starve) => Reading::Partial,
     }
 }
