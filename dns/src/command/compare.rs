@@ -27,10 +27,10 @@ use crate::zone::{Record, Zone};
 /// is a difference.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What outsiders got until now
+    /// Where outsiders have been asking until now
     #[arg(long, value_name = "OLD", required_unless_present = "inside")]
     outside: Option<String>,
-    /// What insiders got until now
+    /// Where insiders have been asking until now
     #[arg(long, value_name = "OLD")]
     inside: Option<String>,
     /// Folders of zone files, or zone files [default: the config's folder, or zones]
