@@ -48,8 +48,9 @@ fn purge(store: &Store, tag: String, mode: Mode) {
 }
 
 fn seek(store: &Store, count: usize) -> f64 {
+    let site = "site.test".into();
     let keys: Vec<Key> = (0..SOUGHT).map(|n| name(n * 7_919 % count)).collect();
-    each(SOUGHT, |n| drop(black_box(store.get(&keys[n], 0))))
+    each(SOUGHT, |n| drop(black_box(store.get(&keys[n], &site))))
 }
 
 /// Nanoseconds of one, on average.
@@ -85,8 +86,12 @@ fn filled(count: usize) -> Store {
             panic!("it may be stored");
         };
         let entry = Entry::new(&request, &head, lifetime, at, at, Some(0));
-        let object =
-            Object { entry, body: Body::new(Vec::new(), store.fills()), site: 0, epoch: ticket.epoch() };
+        let object = Object {
+            entry,
+            body: Body::new(Vec::new(), store.fills()),
+            site: "site.test".into(),
+            epoch: ticket.epoch(),
+        };
         store.put(&name(number), Arc::new(object), None, &ticket);
     }
     store

@@ -3,9 +3,8 @@
 
 mod purging;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -31,8 +30,6 @@ pub(crate) struct Cache {
     /// This edge's name in the fields that it adds.
     pub(crate) name: String,
     in_service: ArcSwap<InService>,
-    /// The numbers of all sites there ever were, by name: what is stored of a site that goes and comes back is its.
-    numbers: Mutex<HashMap<String, usize>>,
     pub(crate) store: Arc<Store>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) clock: Clock,
@@ -72,7 +69,6 @@ impl Cache {
         let cache = Self {
             name,
             in_service: ArcSwap::from_pointee(none),
-            numbers: Mutex::default(),
             store,
             flights: Arc::new(flights),
             clock,
@@ -87,18 +83,15 @@ impl Cache {
     /// A site whose origins are the same keeps its connections to them, and its knowledge of their health.
     pub(crate) fn put_in_service(&self, sites: Sites) {
         let before = self.in_service.load_full();
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let fetch_site = |site: &Arc<config::Site>| {
-            let next = numbers.len();
-            let index = *numbers.entry(site.name.clone()).or_insert(next);
-            let known = before.fetch_sites.iter().find(|known| known.index == index);
+            let known = before.fetch_sites.iter().find(|known| known.site.name == site.name);
             let same = known
                 .filter(|known| known.site.origins == site.origins && known.site.patience == site.patience);
             let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
             let origins = same.map_or_else(new, |known| Arc::clone(&known.origins));
-            let metrics = self.metrics.site(&site.name);
+            let metrics = self.metrics.site(site.name.as_str());
             let clock_told = AtomicBool::new(false);
-            Arc::new(FetchSite { index, site: Arc::clone(site), origins, metrics, clock_told })
+            Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told })
         };
         let fetch_sites = sites.all().iter().map(fetch_site).collect();
         self.in_service.store(Arc::new(InService { sites, fetch_sites }));

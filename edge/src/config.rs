@@ -39,12 +39,12 @@ pub use written::{Change, Written};
 
 use crate::pace;
 use crate::policy::encoding::Coding;
-use crate::site::Rules;
 use crate::site::key::KeyRules;
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
 use crate::site::signed::Signed;
 use crate::site::tags::TagFields;
+use crate::site::{Rules, SiteName};
 
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]
@@ -100,8 +100,8 @@ pub enum Eviction {
 /// One site: its names, its origins and its rules.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// The first of its hosts; a label in metrics and logs.
-    pub name: String,
+    /// The first of its hosts: its stored responses, its purges and its counters go by it.
+    pub name: SiteName,
     /// The names it answers to.
     pub hosts: Vec<HostPattern>,
     /// At least one.

@@ -70,8 +70,6 @@ pub struct Flights {
 /// One site as a fetch needs it.
 #[derive(Debug)]
 pub struct FetchSite {
-    /// Its number; it stays the same, and nobody else's, while the edge runs, whatever a reload does to other sites.
-    pub index: usize,
     /// Its rules.
     pub site: Arc<Site>,
     /// Where to fetch from.
@@ -91,7 +89,7 @@ impl FetchSite {
             let which =
                 if skew_secs > 0 { "behind: its responses look older than they are" } else { "ahead" };
             tracing::warn!(
-                site = self.site.name,
+                site = self.site.name.as_str(),
                 "an origin's clock is {} s {which}",
                 skew_secs.unsigned_abs()
             );
@@ -273,7 +271,7 @@ impl Flights {
     }
 
     fn purged(&self, fill: &Fill, fetch: &Fetch, headers: Option<&HeaderMap>) -> Option<Mode> {
-        self.store.purged(&fill.ticket, &fetch.key, fetch.site.index, headers)
+        self.store.purged(&fill.ticket, &fetch.key, &fetch.site.site.name, headers)
     }
 
     fn launch(self: &Arc<Self>, fetch: Fetch, fill: Arc<Fill>) {

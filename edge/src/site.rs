@@ -5,6 +5,7 @@
 pub mod cms;
 pub mod cookies;
 pub mod key;
+pub mod name;
 pub mod pattern;
 pub mod reach;
 pub mod rewrite;
@@ -13,4 +14,5 @@ pub mod sender;
 pub mod signed;
 pub mod tags;
 
+pub use name::SiteName;
 pub use rules::Rules;

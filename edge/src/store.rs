@@ -35,6 +35,7 @@ pub use object::{Object, Variants};
 pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 
 use crate::config::{self, Eviction};
+use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
 use key_locks::KeyLocks;
@@ -107,7 +108,7 @@ impl Store {
 
     /// The variants stored under `key` that are not gone; those that a soft purge covers are stale.
     #[must_use]
-    pub fn get(&self, key: &Key, site: usize) -> Variants {
+    pub fn get(&self, key: &Key, site: &SiteName) -> Variants {
         let Some(variants) = self.objects.get(key) else { return Variants::default() };
         if self.purges.are_clear(&variants) {
             return variants;
@@ -119,7 +120,7 @@ impl Store {
     }
 
     /// A purge covers something under the key: compares it with nobody else at it, and stores what that leaves.
-    fn settled(&self, key: &Key, site: usize) -> Variants {
+    fn settled(&self, key: &Key, site: &SiteName) -> Variants {
         let (before, change) = self.change(key, |present| match self.purges.settle(key, site, present) {
             Settled::Same => Change::Leave,
             Settled::Changed(rest) if rest.is_empty() => Change::Remove,
@@ -145,7 +146,7 @@ impl Store {
         &self,
         ticket: &Ticket,
         key: &Key,
-        site: usize,
+        site: &SiteName,
         headers: Option<&HeaderMap>,
     ) -> Option<Mode> {
         self.purges.covers(ticket, key, site, headers)
@@ -154,7 +155,7 @@ impl Store {
     /// Puts `object` in the place of the variant with the same selecting fields, and of `instead`.
     pub fn put(&self, key: &Key, object: Arc<Object>, instead: Option<&Arc<Object>>, ticket: &Ticket) -> Put {
         // A 304 confirms the old body: a purge takes it, also one that came before the 304 was asked for.
-        let took = |old: &Arc<Object>| self.purges.took(key, old);
+        let took = |old: &Arc<Object>| self.purges.took(key, &object.site, old);
         self.compute(key, &object, ticket, |present| {
             (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead, key, self.room))
         })
@@ -190,7 +191,7 @@ impl Store {
         let headers = Some(&object.entry.head.headers);
         let (_, change) = self.change(key, |present| {
             // Asked in here, where nobody else is at this key: a purge that comes later removes the object.
-            if self.purged(ticket, key, object.site, headers).is_some() {
+            if self.purged(ticket, key, &object.site, headers).is_some() {
                 return Change::Leave;
             }
             make(present.clone()).map_or(Change::Leave, Change::Put)
@@ -275,7 +276,7 @@ impl Store {
         ticket: &Ticket,
         scope: &Scope,
         key: &Key,
-        site: usize,
+        site: &SiteName,
         headers: &HeaderMap,
         now: SystemTime,
     ) -> Option<Ticket> {

@@ -102,7 +102,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
     let Found { request, site, key } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
-    let variants = cache.store.get(&key, site.index);
+    let variants = cache.store.get(&key, &site.site.name);
     let rules = &site.site.rules;
     let reuse = policy::reuse(&request, &variants.entries(), rules, now);
     let elsewhere = match step::local(&request, &site.site.redirects) {
@@ -114,7 +114,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
     };
     Ok(Explained {
-        site: site.site.name.clone(),
+        site: site.site.name.to_string(),
         key: key.url(),
         ingredients: ingredients(&request, &site.site.key),
         path: path::normal(request.uri.path()),

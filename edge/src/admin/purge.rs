@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Refused;
 use crate::cache::{Cache, Found, NotPurged};
 use crate::metrics::Asked;
-use crate::site::tags;
+use crate::site::{SiteName, tags};
 use crate::store::{Mode, Scope};
 
 /// A request to purge: one of the five targets, and how.
@@ -113,11 +113,11 @@ fn scopes(cache: &Cache, asked: &PurgeRequest) -> Result<Vec<Scope>, Refused> {
                 let sentence = format!("a tag has 1 to {} bytes", tags::MAX_TAG_BYTES);
                 return Err(Refused::bad(sentence));
             }
-            let site = site.as_deref().map(|site| site_index(cache, site)).transpose()?;
+            let site = site.as_deref().map(|site| site_name(cache, site)).transpose()?;
             Ok(vec![Scope::Tag { tag: tag.clone(), site }])
         }
         PurgeRequest { url: None, prefix: None, tag: None, site: Some(site), all: false, .. } => {
-            Ok(vec![Scope::Site(site_index(cache, site)?)])
+            Ok(vec![Scope::Site(site_name(cache, site)?)])
         }
         PurgeRequest { url: None, prefix: None, tag: None, site: None, all: true, .. } => {
             Ok(vec![Scope::All])
@@ -145,11 +145,12 @@ pub(super) fn found(cache: &Cache, url: &str, headers: HeaderMap) -> Result<Foun
 }
 
 /// By name, or by one of its hosts as configured.
-pub(super) fn site_index(cache: &Cache, name: &str) -> Result<usize, Refused> {
+pub(super) fn site_name(cache: &Cache, name: &str) -> Result<SiteName, Refused> {
     let sites = cache.sites();
     let is_it = |host: &crate::config::HostPattern| host.to_string().eq_ignore_ascii_case(name);
-    let named = sites.iter().find(|site| site.site.name == name || site.site.hosts.iter().any(is_it));
-    named.map(|site| site.index).ok_or_else(|| {
+    let named =
+        sites.iter().find(|site| site.site.name.as_str() == name || site.site.hosts.iter().any(is_it));
+    named.map(|site| site.site.name.clone()).ok_or_else(|| {
         let names: Vec<&str> = sites.iter().map(|site| site.site.name.as_str()).collect();
         let sentence = format!("no site `{name}`; there are: {}", names.join(", "));
         Refused { status: StatusCode::NOT_FOUND, sentence }

@@ -89,11 +89,12 @@ pub(super) async fn push(
     let purged = || Refused { status: StatusCode::CONFLICT, sentence: "a purge came meanwhile".into() };
     let scope = Scope::Key(key.clone());
     let tags = &forms[0].head.headers;
-    let ticket = cache.store.supersede(&ticket, &scope, &key, site.index, tags, now).ok_or_else(purged)?;
+    let ticket =
+        cache.store.supersede(&ticket, &scope, &key, &site.site.name, tags, now).ok_or_else(purged)?;
     let object = |Form { request, head, content }: Form| {
         let entry = Entry::new(&request, &head, lifetime.clone(), now, now, Some(content.length));
         let body = store::Body::new(content.pieces, cache.store.fills());
-        Arc::new(Object { entry, body, site: site.index, epoch: ticket.epoch() })
+        Arc::new(Object { entry, body, site: site.site.name.clone(), epoch: ticket.epoch() })
     };
     let objects: Vec<_> = forms.into_iter().map(object).collect();
     if cache.store.put_alone(&key, &objects, &ticket) == Put::Purged {

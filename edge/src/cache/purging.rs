@@ -90,7 +90,7 @@ impl Cache {
     /// The URL in the form of keys, if something is stored under it.
     fn stored(&self, uri: Uri) -> Option<String> {
         let found = self.found(uri, HeaderMap::new())?;
-        (!self.store.get(&found.key, found.site.index).is_empty()).then(|| found.key.url())
+        (!self.store.get(&found.key, &found.site.site.name).is_empty()).then(|| found.key.url())
     }
 
     /// The same over the other scheme, at the ports that this edge listens on and at none, with and without a slash at

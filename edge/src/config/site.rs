@@ -18,8 +18,8 @@ use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
 use super::signed;
 use super::unit::{Size, Span};
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
-use crate::site::Rules;
 use crate::site::reach::Reach;
+use crate::site::{Rules, SiteName};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,7 +126,8 @@ fn site(
         None => cache.max_object_bytes,
     };
     let hosts = hosts(table.hosts, claimed)?;
-    let name = hosts.first().expect("hosts() gives at least one").to_string();
+    let first = hosts.first().expect("hosts() gives at least one");
+    let name = SiteName::from(first.to_string().as_str());
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Ok(Site {
         name,

@@ -42,7 +42,7 @@ fn a_site_is_found_by_its_exact_name_then_its_longest_wildcard_then_the_star() {
     let config = read(&text).unwrap();
     let check = |host, expected: &str| {
         let site = &config.sites.all()[config.sites.find(host).unwrap()];
-        assert_eq!(site.name, expected, "{host}");
+        assert_eq!(site.name.as_str(), expected, "{host}");
     };
     check("www.example.com", "www.example.com");
     check("WWW.Example.COM.", "www.example.com");

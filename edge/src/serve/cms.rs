@@ -27,9 +27,10 @@ pub(super) fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answer> {
         Err(why) => return refused(StatusCode::BAD_REQUEST, why.as_str()),
     };
     let scopes = match &wanted {
-        Wanted::Site => Ok(vec![Scope::Site(site.index)]),
+        Wanted::Site => Ok(vec![Scope::Site(site.site.name.clone())]),
         Wanted::Tags(tags) => {
-            Ok(tags.iter().map(|tag| Scope::Tag { tag: tag.clone(), site: Some(site.index) }).collect())
+            let site = || Some(site.site.name.clone());
+            Ok(tags.iter().map(|tag| Scope::Tag { tag: tag.clone(), site: site() }).collect())
         }
         Wanted::Target(target) => match with_target(&request.uri, target) {
             Some(uri) => cache.scopes_of_url(&uri).map_err(|why| why.sentence()),

@@ -80,7 +80,7 @@ enum Anew {
 
 fn anew(cache: &Cache, exchange: &Exchange<'_>) -> Anew {
     let Exchange { request, site, key, .. } = exchange;
-    let variants = cache.store.get(key, site.index);
+    let variants = cache.store.get(key, &site.site.name);
     match step::step(request, &variants.entries(), &site.site.rules, cache.clock.now()) {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);

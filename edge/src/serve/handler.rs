@@ -120,7 +120,7 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }
-    let variants = cache.store.get(key, site.index);
+    let variants = cache.store.get(key, &site.site.name);
     match step::step(request, &variants.entries(), &site.site.rules, *now) {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);
@@ -192,7 +192,7 @@ fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
         why = answer.why,
         age = answer.freshness.map(|freshness| freshness.age_secs),
         lifetime = answer.freshness.map(|freshness| freshness.lifetime_secs),
-        site = site.site.name,
+        site = site.site.name.as_str(),
         waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
     );
 }

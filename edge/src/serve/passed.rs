@@ -81,14 +81,14 @@ pub(super) fn invalidate(
     let own = Scope::of(key.clone(), rules);
     let superseding = match uris.is_empty() {
         true => None,
-        false => cache.store.supersede(ticket, &own, key, site.index, &head.headers, now),
+        false => cache.store.supersede(ticket, &own, key, &site.site.name, &head.headers, now),
     };
     let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, rules);
     for other in uris.into_iter().map(about).filter(|other| other != key) {
         cache.store.purge(&Scope::of(other, rules), Mode::Hard, now);
     }
     for tag in policy::invalidated_groups(request, head) {
-        cache.store.purge(&Scope::Tag { tag, site: Some(site.index) }, Mode::Hard, now);
+        cache.store.purge(&Scope::Tag { tag, site: Some(site.site.name.clone()) }, Mode::Hard, now);
     }
     superseding
 }

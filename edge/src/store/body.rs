@@ -265,7 +265,8 @@ mod tests {
         let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
         let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(BYTES));
         let ticket = store.begin();
-        let object = Arc::new(Object { entry, body: Arc::clone(body), site: 0, epoch: ticket.epoch() });
+        let object =
+            Arc::new(Object { entry, body: Arc::clone(body), site: "a".into(), epoch: ticket.epoch() });
         store.put(key, Arc::clone(&object), None, &ticket);
         object
     }
@@ -285,7 +286,7 @@ mod tests {
             }),
             ("purged with others", &|store, _| {
                 store.purge(&Scope::Prefix("http://a/".into()), Mode::Hard, UNIX_EPOCH);
-                assert!(store.get(&key(0), 0).is_empty());
+                assert!(store.get(&key(0), &"a".into()).is_empty());
             }),
             ("purged with all", &|store, _| {
                 store.purge(&Scope::All, Mode::Hard, UNIX_EPOCH);
@@ -293,7 +294,8 @@ mod tests {
             }),
             ("superseded", &|store, object| {
                 let (ticket, headers) = (store.begin(), &object.entry.head.headers);
-                let _ = store.supersede(&ticket, &Scope::Key(key(0)), &key(0), 0, headers, UNIX_EPOCH);
+                let _ =
+                    store.supersede(&ticket, &Scope::Key(key(0)), &key(0), &"a".into(), headers, UNIX_EPOCH);
             }),
             ("evicted", &|store, _| {
                 for path in 1..50 {
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!(taken(), 0, "confirmed");
         store.purge(&Scope::Key(key(0)), Mode::Soft, UNIX_EPOCH);
         assert_eq!(taken(), 0, "stale");
-        store.forget(&key(0), &store.get(&key(0), 0)[0]);
+        store.forget(&key(0), &store.get(&key(0), &"a".into())[0]);
         assert_eq!(taken(), BYTES);
         put(&store, &key(0), &body);
         assert_eq!(taken(), 0, "stored again");
@@ -361,7 +363,7 @@ mod tests {
         assert_eq!(objects.iter().map(|object| reads(object)).collect::<Vec<_>>(), expected);
         // A late 304 cannot bring it back.
         put(&store, &key(1), &objects[1].body);
-        assert!(store.get(&key(1), 0).is_empty());
+        assert!(store.get(&key(1), &"a".into()).is_empty());
         drop(readers);
         assert_eq!(fills.taken_bytes(), 0);
     }

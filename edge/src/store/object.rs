@@ -10,6 +10,7 @@ use super::block::allocated;
 use super::body::Body;
 use super::purge::Epoch;
 use crate::policy::Entry;
+use crate::site::SiteName;
 use crate::site::key::Key;
 
 /// A stored response: what policy knows of it, and its body.
@@ -19,8 +20,8 @@ pub struct Object {
     pub entry: Entry,
     /// The body.
     pub body: Arc<Body>,
-    /// The site it belongs to.
-    pub site: usize,
+    /// The site that it was fetched for.
+    pub site: SiteName,
     /// The purge epoch its fetch began in.
     pub epoch: Epoch,
 }
@@ -29,7 +30,7 @@ impl Object {
     /// The same, with its freshness ended at `at`.
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
-        Self { entry, body: Arc::clone(&self.body), site: self.site, epoch: self.epoch.clone() }
+        Self { entry, body: Arc::clone(&self.body), site: self.site.clone(), epoch: self.epoch.clone() }
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.

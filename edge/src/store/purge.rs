@@ -21,6 +21,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use super::object::{Object, Variants};
+use crate::site::SiteName;
 use crate::site::key::{Key, KeyRules};
 use crate::site::pattern::UrlPattern;
 use crate::site::tags::TagFields;
@@ -52,11 +53,11 @@ pub enum Scope {
     Tag {
         /// As the origin wrote it.
         tag: String,
-        /// Only on the site with this index.
-        site: Option<usize>,
+        /// Only on this site.
+        site: Option<SiteName>,
     },
-    /// Everything of the site with this index.
-    Site(usize),
+    /// Everything of this site.
+    Site(SiteName),
     /// Everything.
     All,
 }
@@ -118,8 +119,8 @@ impl Scope {
             Self::Url(key) => Some(Name::Url(key)),
             Self::Prefix(prefix) => Some(Name::Prefix(prefix)),
             Self::Pattern(pattern) => Some(Name::Pattern(pattern)),
-            Self::Tag { tag, site } => Some(Name::Tag(*site, tag.as_bytes())),
-            Self::Site(site) => Some(Name::Site(*site)),
+            Self::Tag { tag, site } => Some(Name::Tag(site.as_ref(), tag.as_bytes())),
+            Self::Site(site) => Some(Name::Site(site)),
             Self::All => Some(Name::All),
         }
     }
@@ -202,13 +203,10 @@ impl Purges {
     }
 
     /// Compares what is stored under `key` with the marks.
-    pub(super) fn settle(&self, key: &Key, site: usize, variants: &Variants) -> Settled {
+    pub(super) fn settle(&self, key: &Key, site: &SiteName, variants: &Variants) -> Settled {
         let state = self.lock();
-        let standing = |object: &Arc<Object>| {
-            let subject = Subject { key, site, headers: Some(&object.entry.head.headers) };
-            state.marks.standing(object.epoch.clear_until.load(Ordering::Relaxed), &subject)
-        };
-        let standings: Vec<Standing> = variants.iter().map(standing).collect();
+        let standings: Vec<Standing> =
+            variants.iter().map(|object| state.standing(key, site, object)).collect();
         let now = state.now;
         drop(state);
         let settled = variants.iter().zip(&standings).filter_map(|(object, standing)| match standing {
@@ -230,7 +228,7 @@ impl Purges {
         &self,
         ticket: &Ticket,
         key: &Key,
-        site: usize,
+        site: &SiteName,
         headers: Option<&HeaderMap>,
     ) -> Option<Mode> {
         match self.lock().over(ticket.epoch, &Subject { key, site, headers }) {
@@ -241,10 +239,8 @@ impl Purges {
     }
 
     /// Whether a hard purge came over something stored since it was last found.
-    pub(super) fn took(&self, key: &Key, object: &Object) -> bool {
-        let subject = Subject { key, site: object.site, headers: Some(&object.entry.head.headers) };
-        let since = object.epoch.clear_until.load(Ordering::Relaxed);
-        self.lock().marks.standing(since, &subject) == Standing::Gone
+    pub(super) fn took(&self, key: &Key, site: &SiteName, object: &Object) -> bool {
+        self.lock().standing(key, site, object) == Standing::Gone
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -285,6 +281,15 @@ impl State {
             }
         }
         self.now
+    }
+
+    /// How a stored response stands under the marks from after it was last found. A reload may have given its host to
+    /// another site: then `site` is the host's now, and the purges of both sites cover it.
+    fn standing(&self, key: &Key, site: &SiteName, object: &Object) -> Standing {
+        let since = object.epoch.clear_until.load(Ordering::Relaxed);
+        let headers = Some(&object.entry.head.headers);
+        let under = |site| self.marks.standing(since, &Subject { key, site, headers });
+        if *site == object.site { under(site) } else { under(site).and(under(&object.site)) }
     }
 
     /// How a fetch that began in `epoch` stands.

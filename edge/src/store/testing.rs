@@ -19,5 +19,5 @@ pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {
         max_object_bytes: 1 << 20,
         tag_fields: Default::default(),
     });
-    Arc::new(Object { entry, body, site: 0, epoch: store.begin().epoch() })
+    Arc::new(Object { entry, body, site: "a".into(), epoch: store.begin().epoch() })
 }

@@ -19,13 +19,13 @@ fn put(store: &Store, path: &str) {
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(2_000));
     let body = Body::new(vec![vec![0; 2_000].into()], store.fills());
     let ticket = store.begin();
-    let object = Object { entry, body, site: 0, epoch: ticket.epoch() };
+    let object = Object { entry, body, site: "a".into(), epoch: ticket.epoch() };
     store.put(&name(path), Arc::new(object), None, &ticket);
 }
 
 /// Asks as the edge does; whether it was a hit.
 fn ask(store: &Store, path: &str) -> bool {
-    let found = !store.get(&name(path), 0).is_empty();
+    let found = !store.get(&name(path), &"a".into()).is_empty();
     if !found {
         put(store, path);
     }

@@ -76,6 +76,45 @@ async fn a_reload_changes_sites_and_loses_neither_connections_nor_what_is_stored
 }
 
 #[tokio::test]
+async fn stored_responses_stay_with_their_sites_when_sites_come_go_and_change_places() {
+    let (one, two) = (origin("one").await, origin("two").await);
+    let edge = Edge::start(&one).await;
+    let head = edge.text.split("[[site]]").next().unwrap().to_owned();
+    let site = |hosts: &str, origin: &Origin| {
+        format!("[[site]]\nhosts = [{hosts}]\norigins = [\"http://{}\"]\n", origin.address)
+    };
+    let (first, second) = (site("\"site.test\"", &one), site("\"b.test\", \"c.test\"", &two));
+    let in_service = async |sites: &[&str]| {
+        assert_eq!(edge.reload(&format!("{head}{}", sites.concat())).await.status, 200);
+    };
+    let purge = async |site: &str| {
+        let asked = format!("{{\"site\": \"{site}\"}}");
+        assert_eq!(edge.rig.ask("/purge", &asked).await.status, 200);
+    };
+    let mut client = edge.rig.client().await;
+    let mut get =
+        async |host: &str| client.raw(format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+    in_service(&[&first, &second]).await;
+    get("site.test").await.assert_forwarded();
+    get("c.test").await.assert_forwarded();
+    in_service(&[&second, &first]).await;
+    get("site.test").await.assert_hit();
+    purge("site.test").await;
+    get("c.test").await.assert_hit();
+    get("site.test").await.assert_forwarded();
+    // The site goes and comes back: its responses are there again, and no longer if they were purged by then.
+    in_service(&[&first]).await;
+    in_service(&[&first, &second]).await;
+    get("c.test").await.assert_hit();
+    // A host that moves brings its responses along, and the site that it came from can still purge them.
+    in_service(&[&site("\"b.test\"", &two), &site("\"site.test\", \"c.test\"", &one)]).await;
+    get("c.test").await.assert_hit();
+    purge("b.test").await;
+    get("site.test").await.assert_hit();
+    get("c.test").await.assert_forwarded();
+}
+
+#[tokio::test]
 async fn a_config_that_is_at_fault_changes_nothing_and_is_pointed_at() {
     let one = origin("one").await;
     let edge = Edge::start(&one).await;

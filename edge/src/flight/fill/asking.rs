@@ -262,7 +262,7 @@ impl Task {
     fn is_worse_than_stored(&self, status: StatusCode, now: SystemTime) -> bool {
         let Fetch { site, key, .. } = &self.fetch;
         transient::is_transient(status) && {
-            let stored = self.flights.store.get(key, site.index);
+            let stored = self.flights.store.get(key, &site.site.name);
             transient::is_worse_than(status, &stored.entries(), &site.site.rules, now)
         }
     }

@@ -22,7 +22,7 @@ impl Task {
     fn learn(&self, answered: &Answered) {
         let Fetch { site, key, request, .. } = &self.fetch;
         let (store, rules) = (&self.flights.store, &site.site.rules);
-        let stored = store.get(key, site.index);
+        let stored = store.get(key, &site.site.name);
         for object in stored.iter().filter(|object| object.entry.selecting.matches(request)) {
             let mut head = head_of(answered);
             encoding::confirmed(&object.entry.head.headers, &mut head, &site.site.compress);
@@ -34,7 +34,7 @@ impl Task {
                     let fresh = Object {
                         entry: *entry,
                         body: Arc::clone(&object.body),
-                        site: site.index,
+                        site: site.site.name.clone(),
                         epoch: object.epoch.clone(),
                     };
                     store.put(key, Arc::new(fresh), Some(object), &self.fill.ticket);

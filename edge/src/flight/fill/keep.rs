@@ -163,7 +163,7 @@ impl Task {
     }
 
     pub(super) fn object(&self, entry: Entry, body: Arc<Body>) -> Object {
-        Object { entry, body, site: self.fetch.site.index, epoch: self.fill.ticket.epoch() }
+        Object { entry, body, site: self.fetch.site.site.name.clone(), epoch: self.fill.ticket.epoch() }
     }
 }
 

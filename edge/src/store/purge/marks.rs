@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
+use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::pattern::UrlPattern;
 use crate::site::tags::{TagFields, Tags};
@@ -32,7 +33,7 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name<'a> {
     All,
-    Site(usize),
+    Site(&'a SiteName),
     /// Every key with this one's URL.
     Url(&'a Key),
     /// Every URL, in normal form, that begins so.
@@ -40,14 +41,14 @@ pub(super) enum Name<'a> {
     /// Every URL, in normal form, that it matches.
     Pattern(&'a UrlPattern),
     /// On one site, or on all.
-    Tag(Option<usize>, &'a [u8]),
+    Tag(Option<&'a SiteName>, &'a [u8]),
 }
 
 /// A stored response, as the marks are compared with it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Subject<'a> {
     pub(in crate::store) key: &'a Key,
-    pub(in crate::store) site: usize,
+    pub(in crate::store) site: &'a SiteName,
     /// The response's fields; none if it has not come yet.
     pub(in crate::store) headers: Option<&'a HeaderMap>,
 }
@@ -202,13 +203,13 @@ impl Marks {
         let Subject { key, site, headers } = subject;
         let mut look = |name: Name<'_>| self.named.get(&self.hash(&name)).into_iter().for_each(&mut found);
         look(Name::All);
-        look(Name::Site(*site));
+        look(Name::Site(site));
         look(Name::Url(key));
         let tags = headers.map_or(Tags::These(Vec::new()), |headers| self.tag_fields.of(headers));
         if let Tags::These(tags) = &tags {
             for tag in tags {
                 look(Name::Tag(None, tag));
-                look(Name::Tag(Some(*site), tag));
+                look(Name::Tag(Some(site), tag));
             }
         }
         if tags == Tags::Any {
@@ -275,7 +276,7 @@ impl Purged {
 }
 
 impl Standing {
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Gone, _) | (_, Self::Gone) => Self::Gone,
             (Self::StaleSince(one), Self::StaleSince(two)) => Self::StaleSince(one.min(two)),

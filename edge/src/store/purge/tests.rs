@@ -17,12 +17,17 @@ fn key(url: &str, tenant: &str) -> Key {
     crate::site::key::key(&request, &rules)
 }
 
-fn object(tags: &str, site: usize, ticket: &Ticket) -> Arc<Object> {
+fn object(tags: &str, site: &str, ticket: &Ticket) -> Arc<Object> {
     let head = response(200, &[("cache-control", "max-age=1000"), ("surrogate-key", tags)]);
     let asked = get(&[]);
     let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(0));
-    Arc::new(Object { entry, body: Body::new(Vec::new(), &Budget::new(0)), site, epoch: ticket.epoch() })
+    Arc::new(Object {
+        entry,
+        body: Body::new(Vec::new(), &Budget::new(0)),
+        site: site.into(),
+        epoch: ticket.epoch(),
+    })
 }
 
 fn store() -> Store {
@@ -34,8 +39,8 @@ fn store() -> Store {
     })
 }
 
-fn covered(purges: &Arc<Purges>, ticket: &Ticket, key: &Key, site: usize, tags: &str) -> Option<Mode> {
-    purges.covers(ticket, key, site, Some(&fields(&[("cache-tag", tags)])))
+fn covered(purges: &Arc<Purges>, ticket: &Ticket, key: &Key, site: &str, tags: &str) -> Option<Mode> {
+    purges.covers(ticket, key, &site.into(), Some(&fields(&[("cache-tag", tags)])))
 }
 
 #[test]
@@ -48,25 +53,25 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
             let before = Purges::begin(&purges);
             purges.advance(&scope, mode, UNIX_EPOCH);
             let after = Purges::begin(&purges);
-            let subjects = [(&a, 0, "t"), (&a2, 0, "t"), (&b, 0, "t"), (&b, 1, "u")];
+            let subjects = [(&a, "a", "t"), (&a2, "a", "t"), (&b, "a", "t"), (&b, "b", "u")];
             let found = subjects.map(|(key, site, tag)| covered(&purges, &before, key, site, tag).is_some());
             assert_eq!(found, expected, "{scope:?}");
             assert!(
-                subjects.iter().all(|(key, site, tag)| covered(&purges, &after, key, *site, tag).is_none())
+                subjects.iter().all(|(key, site, tag)| covered(&purges, &after, key, site, tag).is_none())
             );
         }
     };
-    let tag = |tag: &str, site| Scope::Tag { tag: tag.into(), site };
+    let tag = |tag: &str, site: Option<&str>| Scope::Tag { tag: tag.into(), site: site.map(Into::into) };
     check(Scope::Key(a.clone()), [true, false, false, false]);
     check(Scope::Url(a.clone()), [true, true, false, false]);
     check(Scope::Prefix("http://a/x".into()), [true, true, false, false]);
     check(Scope::Prefix("http://a/".into()), [true, true, true, true]);
     check(Scope::Prefix("http://a/z".into()), [false, false, false, false]);
     check(tag("t", None), [true, true, true, false]);
-    check(tag("t", Some(0)), [true, true, true, false]);
-    check(tag("t", Some(1)), [false, false, false, false]);
-    check(tag("u", Some(1)), [false, false, false, true]);
-    check(Scope::Site(0), [true, true, true, false]);
+    check(tag("t", Some("a")), [true, true, true, false]);
+    check(tag("t", Some("b")), [false, false, false, false]);
+    check(tag("u", Some("b")), [false, false, false, true]);
+    check(Scope::Site("a".into()), [true, true, true, false]);
     check(Scope::All, [true, true, true, true]);
 }
 
@@ -76,9 +81,9 @@ fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
     for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
         let purges = Purges::bounded(MAX_MARKS, TagFields::default());
         let tagged = fields(&[("cache-tag", "t")]);
-        let subject = Subject { key: &name, site: 0, headers: Some(&tagged) };
+        let subject = Subject { key: &name, site: &"a".into(), headers: Some(&tagged) };
         let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
-        let is_covered = |ticket: &Ticket| covered(&purges, ticket, &name, 0, "t").is_some();
+        let is_covered = |ticket: &Ticket| covered(&purges, ticket, &name, "a", "t").is_some();
         let (before, other) = (Purges::begin(&purges), Purges::begin(&purges));
         let after = supersede(&before).expect("nothing was purged");
         assert!(is_covered(&other) && !is_covered(&after));
@@ -99,7 +104,7 @@ fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
     hard("http://a/b");
     assert_eq!(purges.lock().keys.len(), 2);
     drop(first);
-    assert!(covered(&purges, &second, &key("http://a/b", ""), 0, "").is_some());
+    assert!(covered(&purges, &second, &key("http://a/b", ""), "a", "").is_some());
     assert_eq!(purges.lock().keys.len(), 1, "only the second fetch can still bring something old");
     drop(second);
     assert!(purges.lock().keys.is_empty());
@@ -117,8 +122,8 @@ fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
     }
     assert!(purges.lock().keys.len() <= MAX_KEYS);
     let never = key("http://a/never", "");
-    assert!(covered(&purges, &before, &never, 0, "").is_some());
-    assert!(covered(&purges, &Purges::begin(&purges), &never, 0, "").is_none());
+    assert!(covered(&purges, &before, &never, "a", "").is_some());
+    assert!(covered(&purges, &Purges::begin(&purges), &never, "a", "").is_none());
 }
 
 #[test]
@@ -127,12 +132,12 @@ fn marks_go_with_the_last_response_from_before_them() {
     let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
     let marks = || purges.lock().marks.len();
     let first = Purges::begin(&purges);
-    let old = object("", 0, &first);
+    let old = object("", "a", &first);
     drop(first);
     (0..10).for_each(|number| tag(&number.to_string()));
     assert_eq!(marks(), 10);
     let ticket = Purges::begin(&purges);
-    let young = object("", 0, &ticket);
+    let young = object("", "a", &ticket);
     drop((old, ticket));
     tag("x");
     assert_eq!(marks(), 1, "what is left is from after the ten");
@@ -153,8 +158,8 @@ fn marks_and_births_stay_within_their_bounds() {
         assert!(purges.lock().marks.len() <= 100);
     }
     // A mark that had to go covers all that is from before it.
-    assert_eq!(covered(&purges, &held[0], &key("http://b/", ""), 0, ""), Some(Mode::Hard));
-    assert_eq!(covered(&purges, &held[999], &key("http://b/", ""), 0, ""), None);
+    assert_eq!(covered(&purges, &held[0], &key("http://b/", ""), "a", ""), Some(Mode::Hard));
+    assert_eq!(covered(&purges, &held[999], &key("http://b/", ""), "a", ""), None);
 }
 
 #[test]
@@ -163,20 +168,20 @@ fn a_soft_purge_ends_freshness_then_and_a_hard_one_goes_before_it() {
     let name = key("http://a/x", "");
     let put = || {
         let ticket = store.begin();
-        assert_eq!(store.put(&name, object("t", 0, &ticket), None, &ticket), Put::Kept);
+        assert_eq!(store.put(&name, object("t", "a", &ticket), None, &ticket), Put::Kept);
     };
     let tag = Scope::Tag { tag: "t".into(), site: None };
     put();
     store.purge(&tag, Mode::Soft, at(10));
     store.purge(&Scope::All, Mode::Soft, at(20));
-    let found = store.get(&name, 0);
+    let found = store.get(&name, &"a".into());
     assert_eq!(found[0].entry.freshness(at(30)).lifetime_secs, 10, "as of the first");
-    assert!(Arc::ptr_eq(&found[0], &store.get(&name, 0)[0]), "compared once");
+    assert!(Arc::ptr_eq(&found[0], &store.get(&name, &"a".into())[0]), "compared once");
     store.purge(&tag, Mode::Hard, at(40));
-    assert!(store.get(&name, 0).is_empty());
+    assert!(store.get(&name, &"a".into()).is_empty());
     put();
     store.purge(&Scope::Key(name.clone()), Mode::Soft, at(10));
-    assert_eq!(store.get(&name, 0)[0].entry.freshness(at(30)).lifetime_secs, 10);
+    assert_eq!(store.get(&name, &"a".into())[0].entry.freshness(at(30)).lifetime_secs, 10);
 }
 
 #[test]
@@ -184,13 +189,31 @@ fn a_304_does_not_bring_back_a_body_that_a_purge_took() {
     let store = store();
     let name = key("http://a/x", "");
     let ticket = store.begin();
-    let old = object("t", 0, &ticket);
+    let old = object("t", "a", &ticket);
     store.put(&name, Arc::clone(&old), None, &ticket);
-    store.purge(&Scope::Site(0), Mode::Hard, at(0));
+    store.purge(&Scope::Site("a".into()), Mode::Hard, at(0));
     // Found before the purge, asked about after it.
     let ticket = store.begin();
-    assert_eq!(store.put(&name, object("t", 0, &ticket), Some(&old), &ticket), Put::Purged);
-    assert_eq!(store.put(&name, object("t", 0, &ticket), None, &ticket), Put::Kept);
+    assert_eq!(store.put(&name, object("t", "a", &ticket), Some(&old), &ticket), Put::Purged);
+    assert_eq!(store.put(&name, object("t", "a", &ticket), None, &ticket), Put::Kept);
+}
+
+#[test]
+fn the_purges_of_both_sites_cover_a_response_whose_host_moved_from_one_to_the_other() {
+    let name = key("http://a/x", "");
+    let check = |purged: &str, asked: &str, is_left: bool| {
+        let store = store();
+        let ticket = store.begin();
+        store.put(&name, object("t", "before", &ticket), None, &ticket);
+        store.purge(&Scope::Site(purged.into()), Mode::Hard, at(0));
+        store.purge(&Scope::Tag { tag: "other".into(), site: Some(asked.into()) }, Mode::Hard, at(0));
+        assert_eq!(!store.get(&name, &asked.into()).is_empty(), is_left, "{purged} purged, {asked} asked");
+    };
+    check("before", "after", false);
+    check("after", "after", false);
+    check("other", "after", true);
+    check("before", "before", false);
+    check("after", "before", true);
 }
 
 #[derive(Debug, Clone)]
@@ -206,8 +229,8 @@ const URLS: [&str; 3] = ["http://a/x", "http://a/x/1", "http://b/x"];
 const TENANTS: [&str; 2] = ["1", "2"];
 const TAGS: [&str; 4] = ["", "t", "u", "t u"];
 
-fn site_of(url: usize) -> usize {
-    usize::from(url == 2)
+fn site_of(url: usize) -> SiteName {
+    if url == 2 { "b".into() } else { "a".into() }
 }
 
 fn scope(which: usize, url: usize) -> Scope {
@@ -229,7 +252,8 @@ fn covers(scope: &Scope, url: usize, tenant: usize, tags: usize) -> bool {
         Scope::All => true,
         Scope::Site(site) => site_of(url) == *site,
         Scope::Tag { tag, site } => {
-            TAGS[tags].split(' ').any(|had| had == tag) && site.is_none_or(|site| site_of(url) == site)
+            TAGS[tags].split(' ').any(|had| had == tag)
+                && site.as_ref().is_none_or(|site| site_of(url) == *site)
         }
         Scope::Prefix(prefix) => URLS[url].starts_with(prefix),
         Scope::Pattern(_) => URLS[url].ends_with("/x"),
@@ -279,7 +303,7 @@ proptest! {
                 Step::Put(url, tenant, tags) => {
                     let Some((began, ticket)) = running.pop_front() else { continue };
                     let done = store.put(
-                        &key(URLS[url], TENANTS[tenant]), object(TAGS[tags], site_of(url), &ticket), None, &ticket,
+                        &key(URLS[url], TENANTS[tenant]), object(TAGS[tags], site_of(url).as_str(), &ticket), None, &ticket,
                     );
                     let good = naive.standing(began, url, tenant, tags) == Some(None);
                     prop_assert_eq!(done, if good { Put::Kept } else { Put::Purged });
@@ -288,7 +312,7 @@ proptest! {
                     }
                 }
                 Step::Get(url, tenant) => {
-                    let found = store.get(&key(URLS[url], TENANTS[tenant]), site_of(url));
+                    let found = store.get(&key(URLS[url], TENANTS[tenant]), &site_of(url));
                     let ends = found.first().map(|object| object.entry.lifetime.fresh_secs);
                     let stored = naive.stored.get(&(url, tenant));
                     let standing = stored.and_then(|(began, tags)| naive.standing(*began, url, tenant, *tags));
