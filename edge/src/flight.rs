@@ -17,6 +17,7 @@
 mod fill;
 pub mod log;
 mod marker;
+mod reader;
 mod table;
 mod verdict;
 
@@ -30,7 +31,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version};
 
 pub use fill::INTERRUPTED;
-pub use log::Reader;
+pub use reader::Reader;
 pub use verdict::{Cut, Filling, Own, Verdict};
 
 use crate::clock::Clock;
@@ -186,15 +187,16 @@ impl Flights {
             _ = first.fill().verdict() => return (first, Role::Follower),
             () = self.clock.timer(FOLLOW_LIMIT) => {}
         }
-        let (second, role) = match first.fill().relieved(|| self.start(fetch, first.fill().meant.clone())) {
-            None => return (first, Role::Follower),
-            Some(Joined::Follow(second)) => (second, Role::Follower),
-            Some(Joined::Lead(second)) => {
-                self.table.list(&fetch.key, second.fill());
-                self.launch(fetch.clone(), Arc::clone(second.fill()));
-                (second, Role::Leader)
-            }
-        };
+        let (second, role) =
+            match table::relieve(first.fill(), || self.start(fetch, first.fill().meant.clone())) {
+                None => return (first, Role::Follower),
+                Some(Joined::Follow(second)) => (second, Role::Follower),
+                Some(Joined::Lead(second)) => {
+                    self.table.list(&fetch.key, second.fill());
+                    self.launch(fetch.clone(), Arc::clone(second.fill()));
+                    (second, Role::Leader)
+                }
+            };
         let takes_first = tokio::select! {
             biased;
             verdict = first.fill().verdict() => !verdict.is_failure(),
@@ -205,8 +207,8 @@ impl Flights {
 
     /// Stores a response that is already here, to be read as it comes like one that was fetched.
     pub async fn adopt(self: &Arc<Self>, fetch: Fetch, answered: Answered, ticket: Ticket) -> Participation {
-        let reader =
-            Fill::start(Meant::ForAll, &fetch, fetch.cause.clone(), ticket, self.store.fills().share());
+        let share = self.store.fills().share();
+        let reader = Reader::first(Fill::new(Meant::ForAll, &fetch, fetch.cause.clone(), ticket, share));
         tokio::spawn(fill::adopt(Arc::clone(self), fetch, Arc::clone(reader.fill()), answered));
         let verdict = reader.fill().verdict().await;
         Participation {
@@ -263,7 +265,7 @@ impl Flights {
 
     fn start(&self, fetch: &Fetch, meant: Meant) -> Reader {
         let cause = Cause { at: self.moments.next(), ..fetch.cause.clone() };
-        Fill::start(meant, fetch, cause, self.store.begin(), self.store.fills().share())
+        Reader::first(Fill::new(meant, fetch, cause, self.store.begin(), self.store.fills().share()))
     }
 
     fn is_purged(&self, fill: &Fill, fetch: &Fetch) -> bool {

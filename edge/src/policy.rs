@@ -34,6 +34,7 @@ pub(crate) mod testing;
 pub mod transient;
 pub mod validate;
 pub mod vary;
+pub mod worse;
 
 use std::time::SystemTime;
 

@@ -13,10 +13,12 @@
 
 pub mod block;
 pub mod body;
+pub mod epoch;
 mod key_locks;
 pub mod memory;
 pub mod object;
 pub mod purge;
+pub mod reading;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -29,10 +31,12 @@ use http::HeaderMap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-pub use body::{Body, Gone, Reading};
+pub use body::{Body, Gone};
+pub use epoch::Epoch;
 pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
-pub use purge::{Epoch, MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
+pub use purge::{MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
+pub use reading::Reading;
 
 use crate::config::{self, Eviction};
 use crate::site::SiteName;

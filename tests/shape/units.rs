@@ -70,7 +70,7 @@ pub(crate) const EDGE: Unit = Unit {
     ],
     keyed: &["store/purge/marks"],
     upward: &[],
-    in_circles: &["config", "flight", "origin", "policy", "serve", "store"],
+    in_circles: &["config", "serve"],
     too_long: &["src/site/reach::a_name_leads_to_public_addresses_only"],
     unnamed_tests: &["policy/model"],
 };

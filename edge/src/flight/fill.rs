@@ -17,8 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::log::{Log, Reader};
-use super::table::Joined;
+use super::log::Log;
 use super::verdict::{Own, Verdict};
 use super::{Fetch, Flights};
 use crate::decide::share::Candidate;
@@ -48,21 +47,16 @@ pub(super) struct Fill {
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
     /// Another fetch of the same, because this one takes long.
-    relief: Mutex<Weak<Self>>,
+    pub(super) relief: Mutex<Weak<Self>>,
 }
 
 impl Fill {
-    /// A new fill, which takes its memory from `share`, and its first reader.
-    pub(super) fn start(meant: Meant, fetch: &Fetch, cause: Cause, ticket: Ticket, share: Share) -> Reader {
+    /// A new fill, which takes its memory from `share`.
+    pub(super) fn new(meant: Meant, fetch: &Fetch, cause: Cause, ticket: Ticket, share: Share) -> Self {
         let (verdict, _) = watch::channel(None);
         let (log, own, relief) = (Log::new(share), Mutex::default(), Mutex::default());
         let request = Arc::clone(&fetch.request);
-        let fill = Self { log, ticket, meant, cause, request, verdict, own, relief };
-        Reader::new(Arc::new(fill)).expect("a new log takes readers")
-    }
-
-    pub(super) fn reader(self: &Arc<Self>) -> Option<Reader> {
-        Reader::new(Arc::clone(self))
+        Self { log, ticket, meant, cause, request, verdict, own, relief }
     }
 
     /// As those see it who look for a fetch to follow.
@@ -75,18 +69,6 @@ impl Fill {
         let mut told = self.verdict.subscribe();
         let verdict = told.wait_for(Option::is_some).await.expect("the sender lives in self");
         verdict.clone().expect("waited for")
-    }
-
-    /// Joins the fetch that was begun because this one takes long, or begins it. None: it is over, or nobody may join it
-    /// any more.
-    pub(super) fn relieved(&self, start: impl FnOnce() -> Reader) -> Option<Joined> {
-        let mut relief = self.relief.lock().unwrap_or_else(PoisonError::into_inner);
-        if relief.strong_count() == 0 && relief.ptr_eq(&Weak::new()) {
-            let reader = start();
-            *relief = Arc::downgrade(reader.fill());
-            return Some(Joined::Lead(reader));
-        }
-        relief.upgrade()?.reader().map(Joined::Follow)
     }
 
     /// The fields of the response, once its head has come and others may share it.

@@ -1,8 +1,8 @@
 //! The body of one fetch while it arrives. The task appends pieces; each reader reads them at its own pace.
 //!
 //! ```text
-//! keeping ──▶ sliding ──▶ ended (or broken off)
-//!    └──────────────────────▲
+//! keeping ──▶ sliding ──▶ ended, or broken off, or let go
+//!    └──▶ stored              (`phase`)
 //! ```
 //!
 //! While the body is to be stored, the log keeps every piece until the end, and the task waits for no reader. When the
@@ -20,6 +20,7 @@
 
 mod ending;
 mod lag;
+mod phase;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -34,12 +35,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::fill::Fill;
 use crate::clock::Clock;
 use crate::store::block::allocated;
-use crate::store::{LetGo, Object, Reading, Share};
+use crate::store::{LetGo, Object, Share};
 pub use ending::{BrokenOff, Unkept};
 use lag::{Lag, Standing};
+use phase::{Guests, Phase};
 
 /// The body of one fill.
 #[derive(Debug)]
@@ -55,41 +56,12 @@ struct State {
     cost: u64,
     /// The share of the memory that the held pieces are charged to.
     share: Share,
-    mode: Mode,
-    end: Option<End>,
-    /// Why it is not kept, once that is decided.
-    unkept: Option<Unkept>,
-    /// From which those read on who have not read all.
-    stored: Option<Reading>,
-    /// Whether what it held was taken back from its readers.
-    is_let_go: bool,
+    phase: Phase,
     readers: HashMap<u64, Place>,
     next_reader: u64,
     writer: Option<Waker>,
     /// When the readers' lags were last looked at.
     looked: Option<Instant>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// Every piece stays, for readers that are still to come.
-    #[default]
-    Keeping,
-    /// As keeping, and it does not end for want of readers.
-    Staying,
-    /// Pieces go once they are read; no new reader.
-    Sliding,
-    /// The last reader left before the end; no new reader.
-    Deserted,
-}
-
-/// How a body ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// All of it is there.
-    Complete,
-    /// It broke off.
-    Broken,
 }
 
 /// Where one reader is.
@@ -132,11 +104,7 @@ impl Log {
             held_bytes: 0,
             cost: 0,
             share,
-            mode: Mode::Keeping,
-            end: None,
-            unkept: None,
-            stored: None,
-            is_let_go: false,
+            phase: Phase::Keeping(Guests::Needed),
             readers: HashMap::new(),
             next_reader: 0,
             writer: None,
@@ -147,7 +115,7 @@ impl Log {
     /// A new reader at the beginning, unless the beginning has gone or may go.
     pub(super) fn enter(&self) -> Option<u64> {
         let mut state = self.lock();
-        if matches!(state.mode, Mode::Sliding | Mode::Deserted) {
+        if !state.phase.is_open() {
             return None;
         }
         let id = state.next_reader;
@@ -158,7 +126,7 @@ impl Log {
 
     /// Goes on without readers from now on.
     pub(super) fn stay(&self) {
-        self.lock().mode = Mode::Staying;
+        self.lock().phase.stay();
     }
 
     /// Takes so much of the memory for what is still to come, unless it has it already; false if that is not left.
@@ -173,7 +141,7 @@ impl Log {
     pub(super) fn push(&self, piece: Bytes) {
         let mut state = self.lock();
         // Where it is kept that was done before; where it slides, what is not covered makes the next piece wait.
-        let _covered = state.mode == Mode::Sliding && state.share.grow(cost(&piece));
+        let _covered = !state.phase.is_keeping() && state.share.grow(cost(&piece));
         state.held_bytes += piece.len() as u64;
         state.cost += cost(&piece);
         state.pieces.push_back(piece);
@@ -195,28 +163,18 @@ impl Log {
 
     /// All of the body is there.
     pub(super) fn end(&self) {
-        self.end_as(End::Complete);
+        self.enter_phase(Phase::ended);
     }
 
     /// The body will not be complete, unless it is already.
     pub(super) fn break_off(&self) {
-        self.end_as(End::Broken);
+        self.enter_phase(Phase::broken);
     }
 
     /// All of the body is there, and stored in this object: nothing of it is held here any more.
     pub(super) fn end_stored(&self, object: Arc<Object>) {
         let mut state = self.lock();
-        state.end.get_or_insert(End::Complete);
         state.move_to(object);
-        let wakers = state.waiting();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn end_as(&self, end: End) {
-        let mut state = self.lock();
-        state.end.get_or_insert(end);
-        state.slide();
         let wakers = state.waiting();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -225,13 +183,22 @@ impl Log {
     /// It is not kept for this reason: it holds no piece from now on that every reader has read.
     pub(super) fn slide(&self, why: Unkept) {
         let mut state = self.lock();
-        state.unkept = Some(why);
-        state.slide();
+        state.phase.slide(why);
+        state.forget_read();
+    }
+
+    fn enter_phase(&self, next: impl FnOnce(&mut Phase)) {
+        let mut state = self.lock();
+        next(&mut state.phase);
+        state.forget_read();
+        let wakers = state.waiting();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Why it is not kept, if that is decided.
     pub(super) fn unkept(&self) -> Option<Unkept> {
-        self.lock().unkept
+        self.lock().phase.unkept()
     }
 
     /// Lets the memory take its pieces back, by telling `holder`.
@@ -246,14 +213,11 @@ impl Log {
     pub(super) fn let_go(&self) -> usize {
         let mut state = self.lock();
         state.share.withdraw();
-        if state.mode != Mode::Sliding {
+        if state.phase.is_keeping() {
             return 0;
         }
         let (wakers, writer, readers) = (state.waiting(), state.writer.take(), state.readers.len());
-        state.is_let_go = true;
-        state.readers.clear();
-        state.stored = None;
-        state.forget_read();
+        state.be_let_go();
         drop(state);
         wakers.into_iter().chain(writer).for_each(Waker::wake);
         readers
@@ -266,7 +230,7 @@ impl Log {
         poll_fn(|cx| {
             loop {
                 let mut state = self.lock();
-                if state.mode != Mode::Sliding {
+                if state.phase.is_keeping() {
                     return Poll::Ready(());
                 }
                 let (room, left) = state.look(clock.monotonic());
@@ -292,8 +256,7 @@ impl Log {
     pub(super) async fn deserted(&self) {
         poll_fn(|cx| {
             let mut state = self.lock();
-            if state.readers.is_empty() && state.mode != Mode::Staying {
-                state.mode = Mode::Deserted;
+            if state.readers.is_empty() && state.phase.desert() {
                 return Poll::Ready(());
             }
             state.writer = Some(cx.waker().clone());
@@ -303,10 +266,10 @@ impl Log {
     }
 
     /// Ready when what this reader reads is stored, or will not be.
-    async fn settled(&self, reader: u64) {
+    pub(super) async fn settled(&self, reader: u64) {
         poll_fn(|cx| {
             let mut state = self.lock();
-            let is_open = matches!(state.mode, Mode::Keeping | Mode::Staying);
+            let is_open = state.phase.is_open();
             match state.readers.get_mut(&reader) {
                 Some(place) if is_open => {
                     place.waker = Some(cx.waker().clone());
@@ -318,13 +281,18 @@ impl Log {
         .await;
     }
 
-    fn poll_next(&self, reader: u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    pub(super) fn poll_next(
+        &self,
+        reader: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         let mut state = self.lock();
         let Some(place) = state.readers.get(&reader) else {
-            let why = if state.is_let_go { BrokenOff::LetGo } else { BrokenOff::LeftBehind };
+            let is_let_go = matches!(state.phase, Phase::LetGo { .. });
+            let why = if is_let_go { BrokenOff::LetGo } else { BrokenOff::LeftBehind };
             return Poll::Ready(Some(Err(why)));
         };
-        if state.stored.is_some() {
+        if matches!(state.phase, Phase::Stored(_)) {
             return Poll::Ready(state.next_stored(reader));
         }
         if let Some(piece) = state.pieces.get(place.next - state.gone).cloned() {
@@ -333,10 +301,10 @@ impl Log {
             writer.into_iter().for_each(Waker::wake);
             return Poll::Ready(Some(Ok(piece)));
         }
-        match state.end {
-            Some(End::Complete) => Poll::Ready(None),
-            Some(End::Broken) => Poll::Ready(Some(Err(BrokenOff::AtOrigin))),
-            None => {
+        match state.phase {
+            Phase::Ended { .. } | Phase::Stored(_) => Poll::Ready(None),
+            Phase::Broken { .. } => Poll::Ready(Some(Err(BrokenOff::AtOrigin))),
+            Phase::Keeping(_) | Phase::Sliding { .. } | Phase::LetGo { .. } => {
                 let writer = state.wait(reader, cx);
                 drop(state);
                 writer.into_iter().for_each(Waker::wake);
@@ -345,7 +313,7 @@ impl Log {
         }
     }
 
-    fn leave(&self, reader: u64) {
+    pub(super) fn leave(&self, reader: u64) {
         let mut state = self.lock();
         state.readers.remove(&reader);
         state.forget_read();
@@ -361,8 +329,9 @@ impl Log {
 }
 
 impl State {
-    fn slide(&mut self) {
-        self.mode = Mode::Sliding;
+    fn be_let_go(&mut self) {
+        self.phase = Phase::LetGo { unkept: self.phase.unkept() };
+        self.readers.clear();
         self.forget_read();
     }
 
@@ -373,7 +342,7 @@ impl State {
     /// The reader has taken a piece; the writer to wake if that made room.
     fn advance(&mut self, reader: u64) -> Option<Waker> {
         self.readers.get_mut(&reader).expect("looked up by the caller").next += 1;
-        if self.mode != Mode::Sliding {
+        if self.phase.is_keeping() {
             return None;
         }
         self.forget_read();
@@ -384,7 +353,7 @@ impl State {
     fn wait(&mut self, reader: u64, cx: &Context<'_>) -> Option<Waker> {
         let place = self.readers.get_mut(&reader).expect("looked up by the caller");
         let waits_already = place.waker.replace(cx.waker().clone()).is_some();
-        let may_be_held_up = self.mode == Mode::Sliding && !self.has_room() && !waits_already;
+        let may_be_held_up = !self.phase.is_keeping() && !self.has_room() && !waits_already;
         if may_be_held_up { self.writer.take() } else { None }
     }
 
@@ -429,7 +398,7 @@ impl State {
     }
 
     fn forget_read(&mut self) {
-        if self.mode != Mode::Sliding {
+        if self.phase.is_keeping() {
             return;
         }
         let behind = self.readers.values().map(|place| place.next).min().unwrap_or(usize::MAX);
@@ -447,50 +416,4 @@ impl State {
 /// A piece's cost: its block and its bookkeeping, so that an origin that sends single bytes gains nothing.
 pub(super) fn cost(piece: &Bytes) -> u64 {
     allocated(piece.len()) as u64 + PIECE_BYTES
-}
-
-/// One reader of a fill, counted from the moment it joins.
-#[derive(Debug)]
-pub struct Reader {
-    fill: Arc<Fill>,
-    id: u64,
-}
-
-impl Reader {
-    pub(super) fn new(fill: Arc<Fill>) -> Option<Self> {
-        let id = fill.log.enter()?;
-        Some(Self { fill, id })
-    }
-
-    pub(super) fn fill(&self) -> &Arc<Fill> {
-        &self.fill
-    }
-
-    /// The part that only the request that caused the fetch may have.
-    #[must_use]
-    pub fn own(&self) -> Option<super::Own> {
-        self.fill.take_own()
-    }
-
-    /// Why the body is not kept, if that is decided.
-    #[must_use]
-    pub fn unkept(&self) -> Option<Unkept> {
-        self.fill.log.unkept()
-    }
-
-    /// Waits until the body is stored, or will not be: it has ended, or is too big.
-    pub async fn settled(&self) {
-        self.fill.log.settled(self.id).await;
-    }
-
-    /// The next piece of the body.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
-        self.fill.log.poll_next(self.id, cx)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.fill.log.leave(self.id);
-    }
 }

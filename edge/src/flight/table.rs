@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fill::Fill;
-use super::log::Reader;
+use super::reader::Reader;
 use crate::decide::share::Seeker;
 use crate::decide::{Company, Meant};
 use crate::site::key::Key;
@@ -32,6 +32,18 @@ pub(super) enum Joined {
     Follow(Reader),
 }
 
+/// Joins the fetch that was begun because `slow` takes long, or begins it. None: it is over, or nobody may join it any
+/// more.
+pub(super) fn relieve(slow: &Fill, start: impl FnOnce() -> Reader) -> Option<Joined> {
+    let mut relief = slow.relief.lock().unwrap_or_else(PoisonError::into_inner);
+    if relief.strong_count() == 0 && relief.ptr_eq(&Weak::new()) {
+        let reader = start();
+        *relief = Arc::downgrade(reader.fill());
+        return Some(Joined::Lead(reader));
+    }
+    Reader::join(&relief.upgrade()?).map(Joined::Follow)
+}
+
 impl Table {
     /// Joins a fetch that this request may follow, or lists a new one for others to follow.
     pub(super) fn join(
@@ -50,7 +62,7 @@ impl Table {
             |fill: &Fill| seeker.may_follow(&fill.candidate(), |first| fill.will_soon_be_at(first));
         let open = |fill: &&Arc<Fill>| may_follow(fill) && !is_void(fill);
         // The newest first: an older one beside it takes long.
-        if let Some(reader) = fills.iter().rev().filter(open).find_map(|fill| fill.reader()) {
+        if let Some(reader) = fills.iter().rev().filter(open).find_map(Reader::join) {
             return Joined::Follow(reader);
         }
         let Some(meant) = seeker.meant() else { return Joined::Lead(start(Meant::ForAll)) };

@@ -54,7 +54,7 @@ pub enum Unstorable {
     StatusNeedsFreshness,
     /// Never fresh, and nothing to validate it by.
     NothingToReuse,
-    /// A transient error, while a good response is stored that may still be used: [`super::transient::is_worse_than`].
+    /// A transient error, while a good response is stored that may still be used: [`super::worse::is_worse_than`].
     WorseThanStored,
 }
 
@@ -131,7 +131,9 @@ fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) 
         StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || part(response).is_none() => {
             Some(Unstorable::Part)
         }
-        status if control.must_understand && !is_understood(status) => Some(Unstorable::NotUnderstood),
+        status if control.must_understand && !freshness::is_understood(status) => {
+            Some(Unstorable::NotUnderstood)
+        }
         _ => None,
     }
 }
@@ -142,7 +144,7 @@ fn of_directives(
     control: &ResponseControl,
 ) -> Option<Unstorable> {
     // RFC 9111 §5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
-    if control.no_store && !(control.must_understand && is_understood(response.status)) {
+    if control.no_store && !(control.must_understand && freshness::is_understood(response.status)) {
         return Some(Unstorable::NoStore);
     }
     if control.private == Scope::Everything {
@@ -200,14 +202,6 @@ fn of_use(response: &ResponseHead, control: &ResponseControl, lifetime: &Lifetim
     };
     let usable = validator || lifetime.fresh_secs > 0 || windows > 0;
     (!usable).then_some(Unstorable::NothingToReuse)
-}
-
-/// The final statuses whose caching requirements this cache knows: RFC 9110 §15, RFC 6585, RFC 7725 and others of the
-/// registry that ask nothing of caches beyond RFC 9111.
-pub(super) fn is_understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(),
-        200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=426 | 428 | 429 | 431 | 451
-        | 500..=508 | 510 | 511)
 }
 
 impl Unstorable {

@@ -5,10 +5,10 @@ mod tests;
 
 use std::time::SystemTime;
 
-use http::{HeaderName, header};
+use http::{HeaderName, StatusCode, header};
 
 use super::control::{self, ResponseControl, Scope, Voice};
-use super::{Entry, admit, transient};
+use super::{Entry, transient};
 use crate::http::date;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::seconds;
@@ -141,6 +141,14 @@ pub fn is_heuristically_cacheable(response: &ResponseHead) -> bool {
     matches!(response.status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
+/// The final statuses whose caching requirements this cache knows: RFC 9110 §15, RFC 6585, RFC 7725 and others of the
+/// registry that ask nothing of caches beyond RFC 9111.
+pub(super) fn is_understood(status: StatusCode) -> bool {
+    matches!(status.as_u16(),
+        200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=426 | 428 | 429 | 431 | 451
+        | 500..=508 | 510 | 511)
+}
+
 impl Freshness {
     /// RFC 9111 §4.2: `freshness_lifetime > current_age`.
     pub fn is_fresh(&self) -> bool {
@@ -213,7 +221,7 @@ fn implicit_secs(
     let error = response.status.is_client_error() || response.status.is_server_error();
     // RFC 9111 §4.2.2 lets `public` stand for a cacheable status. It gives no lifetime to the errors that are known not to
     // be cacheable, nor to a 201 or 202, which answers one request.
-    let known = error && admit::is_understood(response.status);
+    let known = error && is_understood(response.status);
     let public = control.public && !known && !matches!(response.status.as_u16(), 201 | 202);
     if !(is_heuristically_cacheable(response) || public) || control.no_cache == Scope::Everything {
         return (0, Source::Nothing);

@@ -10,14 +10,12 @@
 //! Invariant: a body that is listed, or that a fetch needs, is not let go.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 
 use super::block::allocated;
 use super::memory::{Budget, LetGo, Share};
-use super::object::Object;
 
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
 pub struct Body {
@@ -32,15 +30,15 @@ pub struct Body {
 }
 
 #[derive(Debug, Default)]
-struct Holders {
+pub(super) struct Holders {
     /// None once it was let go.
     pieces: Option<Box<[Bytes]>>,
     /// Objects in the store that have this body.
     listings: usize,
     /// Clients that are being sent it.
-    readers: usize,
+    pub(super) readers: usize,
     /// Fetches that may need it.
-    fetches: usize,
+    pub(super) fetches: usize,
     /// There as long as there are readers or fetches and no listing.
     share: Option<Share>,
 }
@@ -118,7 +116,8 @@ impl Body {
         self.settle(|holders| holders.listings -= 1);
     }
 
-    fn settle(&self, change: impl FnOnce(&mut Holders)) {
+    /// Changes who holds it, and takes its bytes from the budget or gives them back as that asks.
+    pub(super) fn settle(&self, change: impl FnOnce(&mut Holders)) {
         let mut holders = self.lock();
         change(&mut holders);
         let Holders { pieces, listings, readers, fetches, share } = &mut *holders;
@@ -169,65 +168,6 @@ impl fmt::Debug for Body {
     }
 }
 
-/// An object whose body somebody needs, wherever it is kept.
-#[derive(Debug)]
-pub struct Reading {
-    object: Arc<Object>,
-    need: Need,
-}
-
-/// The kinds of readers that need a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    /// A client is being sent it.
-    Client,
-    /// A fetch may store it again, or send it.
-    Fetch,
-}
-
-impl Need {
-    fn of(self, holders: &mut Holders) -> &mut usize {
-        match self {
-            Self::Client => &mut holders.readers,
-            Self::Fetch => &mut holders.fetches,
-        }
-    }
-}
-
-impl Reading {
-    /// By a client, from now on.
-    #[must_use]
-    pub fn new(object: Arc<Object>) -> Self {
-        Self::by(Need::Client, object)
-    }
-
-    /// By a fetch, from now on: it is not let go unless it was before.
-    #[must_use]
-    pub fn for_fetch(object: Arc<Object>) -> Self {
-        Self::by(Need::Fetch, object)
-    }
-
-    fn by(need: Need, object: Arc<Object>) -> Self {
-        object.body.settle(|holders| *need.of(holders) += 1);
-        Self { object, need }
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let need = self.need;
-        self.object.body.settle(|holders| *need.of(holders) -= 1);
-    }
-}
-
-impl Deref for Reading {
-    type Target = Arc<Object>;
-
-    fn deref(&self) -> &Arc<Object> {
-        &self.object
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -238,7 +178,7 @@ mod tests {
     use crate::policy::{Admit, Entry, admit};
     use crate::site::Rules;
     use crate::site::key::{Key, KeyRules};
-    use crate::store::{Mode, Scope, Store};
+    use crate::store::{Mode, Object, Reading, Scope, Store};
 
     /// A size that the allocator does not round.
     const BYTES: u64 = 98_304;

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::block::allocated;
 use super::body::Body;
-use super::purge::Epoch;
+use super::epoch::Epoch;
 use crate::policy::Entry;
 use crate::site::SiteName;
 use crate::site::key::Key;

@@ -20,6 +20,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
+use super::epoch::Epoch;
 use super::object::{Object, Variants};
 use crate::site::SiteName;
 use crate::site::key::{Key, KeyRules};
@@ -28,15 +29,6 @@ use crate::site::tags::TagFields;
 pub(super) use marks::Subject;
 pub use marks::{MAX_PREFIX_BYTES, Mode};
 use marks::{Marks, Name, Standing};
-
-/// The epoch that a stored response is from: how many purges had happened when it was asked for.
-#[derive(Debug)]
-pub struct Epoch {
-    /// As long as it lives, marks from after it are kept.
-    birth: Arc<u64>,
-    /// No purge up to this one covers it.
-    clear_until: AtomicU64,
-}
 
 /// The responses that a purge covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +191,7 @@ impl Purges {
     /// Whether no mark is younger than what was last compared. Asked on every hit, so without the lock.
     pub(super) fn are_clear(&self, variants: &Variants) -> bool {
         let marked = self.marked.load(Ordering::Acquire);
-        variants.iter().all(|object| object.epoch.clear_until.load(Ordering::Relaxed) >= marked)
+        variants.iter().all(|object| object.epoch.clear_until() >= marked)
     }
 
     /// Compares what is stored under `key` with the marks.
@@ -286,7 +278,7 @@ impl State {
     /// How a stored response stands under the marks from after it was last found. A reload may have given its host to
     /// another site: then `site` is the host's now, and the purges of both sites cover it.
     fn standing(&self, key: &Key, site: &SiteName, object: &Object) -> Standing {
-        let since = object.epoch.clear_until.load(Ordering::Relaxed);
+        let since = object.epoch.clear_until();
         let headers = Some(&object.entry.head.headers);
         let under = |site| self.marks.standing(since, &Subject { key, site, headers });
         if *site == object.site { under(site) } else { under(site).and(under(&object.site)) }
@@ -335,30 +327,11 @@ impl State {
     }
 }
 
-impl Epoch {
-    /// Its number, for people.
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        *self.birth
-    }
-
-    fn clear(&self, until: u64) {
-        self.clear_until.fetch_max(until, Ordering::Relaxed);
-    }
-}
-
-impl Clone for Epoch {
-    fn clone(&self) -> Self {
-        let clear_until = AtomicU64::new(self.clear_until.load(Ordering::Relaxed));
-        Self { birth: Arc::clone(&self.birth), clear_until }
-    }
-}
-
 impl Ticket {
     /// The epoch that the fetch began in.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        Epoch { birth: Arc::clone(&self.birth), clear_until: AtomicU64::new(self.epoch) }
+        Epoch::new(Arc::clone(&self.birth), self.epoch)
     }
 }
 

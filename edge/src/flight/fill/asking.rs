@@ -17,7 +17,7 @@ use crate::flight::verdict::{Cut, Filling, Own, Verdict};
 use crate::http::head::ResponseHead;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
-use crate::policy::{self, Entry, Failure, Lifetime, Unstorable, encoding, transient};
+use crate::policy::{self, Entry, Failure, Lifetime, Unstorable, encoding, transient, worse};
 use crate::site::key;
 use crate::store::{Mode, Object, Put};
 
@@ -263,7 +263,7 @@ impl Task {
         let Fetch { site, key, .. } = &self.fetch;
         transient::is_transient(status) && {
             let stored = self.flights.store.get(key, &site.site.name);
-            transient::is_worse_than(status, &stored.entries(), &site.site.rules, now)
+            worse::is_worse_than(status, &stored.entries(), &site.site.rules, now)
         }
     }
 

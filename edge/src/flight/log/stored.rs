@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BrokenOff, Mode, State};
+use super::{BrokenOff, Phase, State};
 use crate::store::{Gone, Object, Reading};
 
 impl State {
@@ -12,25 +12,24 @@ impl State {
     pub(super) fn move_to(&mut self, object: Arc<Object>) {
         let stored = Reading::new(object);
         let Some(pieces) = stored.body.pieces() else {
-            (self.is_let_go, self.mode) = (true, Mode::Sliding);
-            self.readers.clear();
-            return self.forget_read();
+            return self.be_let_go();
         };
         let lengths: Vec<usize> = pieces.iter().map(Bytes::len).collect();
         for place in self.readers.values_mut() {
             let read = self.pieces.iter().take(place.next - self.gone).map(Bytes::len).sum();
             (place.next, place.skip) = position(&lengths, read);
         }
-        (self.gone, self.held_bytes, self.cost, self.mode) = (0, 0, 0, Mode::Sliding);
+        (self.gone, self.held_bytes, self.cost) = (0, 0, 0);
         self.pieces.clear();
         self.share.shrink_to(0);
-        self.stored = Some(stored);
+        self.phase = Phase::Stored(Some(stored));
         self.leave_stored();
     }
 
     pub(super) fn next_stored(&mut self, reader: u64) -> Option<Result<Bytes, BrokenOff>> {
         let place = self.readers.get_mut(&reader).expect("looked up by the caller");
-        let piece = self.stored.as_ref()?.body.piece(place.next);
+        let Phase::Stored(Some(stored)) = &self.phase else { return None };
+        let piece = stored.body.piece(place.next);
         place.next += 1;
         let skip = std::mem::take(&mut place.skip);
         self.leave_stored();
@@ -39,10 +38,10 @@ impl State {
 
     /// Holds what is stored no longer than somebody has to read of it.
     pub(super) fn leave_stored(&mut self) {
-        let Some(stored) = &self.stored else { return };
+        let Phase::Stored(Some(stored)) = &self.phase else { return };
         let end = stored.body.count();
         if self.readers.values().all(|place| place.next >= end) {
-            self.stored = None;
+            self.phase = Phase::Stored(None);
         }
     }
 }

@@ -120,7 +120,7 @@ fn heuristics_only_where_the_rfc_lets_them() {
         };
         let public = match status {
             200 | 203..400 => (40, Source::Heuristic),
-            _ if silent.0 == 0 && !admit::is_understood(StatusCode::from_u16(status).unwrap()) => {
+            _ if silent.0 == 0 && !is_understood(StatusCode::from_u16(status).unwrap()) => {
                 (5, Source::Heuristic)
             }
             _ => silent,

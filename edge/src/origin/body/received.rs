@@ -1,0 +1,130 @@
+//! A response's body on its way from the origin.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+use super::BodyError;
+use crate::origin::pool::{Line, Pool};
+
+/// A response's body. Read to its end it gives its connection back for the next request.
+#[derive(Debug)]
+pub struct OriginBody {
+    body: Incoming,
+    patience: Stall,
+    line: Option<Line>,
+    /// Where the connection goes when the body has been read; none if it is not to be used again.
+    pool: Option<Pool>,
+    /// Bytes still to come, where hyper does not count them.
+    left: Option<u64>,
+    at_end: bool,
+}
+
+impl OriginBody {
+    pub(in crate::origin) fn new(
+        body: Incoming,
+        line: Line,
+        pool: Option<Pool>,
+        stall_limit: Duration,
+    ) -> Self {
+        Self { body, patience: Stall::new(stall_limit), line: Some(line), pool, left: None, at_end: false }
+    }
+
+    /// The same, of this length: hyper would read it to the connection's end, which then is not used again.
+    pub(in crate::origin) fn of_length(mut self, length: u64) -> Self {
+        (self.left, self.pool) = (Some(length), None);
+        self
+    }
+
+    /// At most as many bytes as are left; an end before them is not the body's.
+    fn cut(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BodyError>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        let Some(left) = &mut self.left else { return frame };
+        match frame {
+            None => Some(Err(BodyError::Short)),
+            Some(Ok(frame)) => {
+                let mut bytes = frame.into_data().unwrap_or_default();
+                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= bytes.len() as u64;
+                Some(Ok(Frame::data(bytes)))
+            }
+            broken => broken,
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.left == Some(0) {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(this.patience.poll(&mut this.body, cx));
+        this.at_end = frame.is_none();
+        Poll::Ready(this.cut(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0) || self.left.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
+    }
+}
+
+impl Drop for OriginBody {
+    fn drop(&mut self) {
+        // A body left unread would be in the way of the next response: dropping the line closes the connection.
+        let line = self.line.take().filter(|_| self.at_end || self.body.is_end_stream());
+        if let (Some(pool), Some(line)) = (&self.pool, line) {
+            pool.put(line);
+        }
+    }
+}
+
+/// How long a body may stand still.
+struct Stall {
+    limit: Duration,
+    /// Set while a frame is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    fn poll(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(BodyError::Stalled)))
+    }
+}
+
+impl fmt::Debug for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stall({:?})", self.limit)
+    }
+}

@@ -1,0 +1,158 @@
+//! A request's body on its way to the origin.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::BodyError;
+use crate::metrics::Metrics;
+use crate::watch::Watch;
+
+/// A request's body.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// As the client sends it.
+    Upload(Box<Upload>),
+}
+
+/// A client's body, read as the origin takes it.
+#[derive(Debug)]
+pub struct Upload {
+    body: Incoming,
+    watch: Watch,
+    metrics: Metrics,
+    progress: Arc<Progress>,
+}
+
+/// An upload's progress, for those waiting for the response: an origin that still reads is not late.
+#[derive(Debug, Default)]
+pub(in crate::origin) struct Progress {
+    moved: AtomicBool,
+    awaits_client: AtomicBool,
+    is_too_slow: AtomicBool,
+}
+
+impl Progress {
+    fn moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+        self.awaits_client.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the upload was broken off because its client was too slow.
+    pub(in crate::origin) fn is_too_slow(&self) -> bool {
+        self.is_too_slow.load(Ordering::Relaxed)
+    }
+
+    /// Whether the origin is not to blame for the time since it was last asked; [`crate::pace`] ends a client's delay.
+    pub(in crate::origin) fn excuses_origin(&self) -> bool {
+        self.moved.swap(false, Ordering::Relaxed) || self.awaits_client.load(Ordering::Relaxed)
+    }
+}
+
+impl RequestBody {
+    /// A client's body, which comes as fast as `watch` asks.
+    #[must_use]
+    pub fn upload(body: Incoming, watch: Watch, metrics: &Metrics) -> Self {
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            let (metrics, progress) = (metrics.clone(), Arc::default());
+            Self::Upload(Box::new(Upload { body, watch, metrics, progress }))
+        }
+    }
+
+    /// Its progress while it is sent.
+    pub(in crate::origin) fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Upload(upload) => Some(Arc::clone(&upload.progress)),
+        }
+    }
+
+    /// Whether it has no byte, so that it can be sent again.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Upload(upload) => upload.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Upload(upload) => upload.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Upload(upload) => upload.body.size_hint(),
+        }
+    }
+}
+
+impl Upload {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match polled {
+            Poll::Ready(_) => self.progress.moved(),
+            Poll::Pending => self.progress.awaits_client.store(true, Ordering::Relaxed),
+        }
+        let bytes = |frame: &Option<hyper::Result<Frame<Bytes>>>| match frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
+            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
+            Err(slow) => {
+                self.progress.is_too_slow.store(true, Ordering::Relaxed);
+                self.metrics.client_dropped(slow.as_str());
+                Some(Err(BodyError::Slow(slow)))
+            }
+        })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.progress.moved();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_excused_while_a_body_moves_or_its_client_is_waited_for() {
+        let progress = Progress::default();
+        assert!(!progress.excuses_origin(), "nothing has happened");
+        progress.moved();
+        assert!(progress.excuses_origin());
+        assert!(!progress.excuses_origin(), "once for what moved");
+        progress.awaits_client.store(true, Ordering::Relaxed);
+        assert!(progress.excuses_origin() && progress.excuses_origin());
+        progress.moved();
+        assert!(progress.excuses_origin() && !progress.excuses_origin());
+    }
+}

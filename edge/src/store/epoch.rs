@@ -1,0 +1,42 @@
+//! The purge epoch that a stored response is from, and up to which purge it has been compared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The epoch that a stored response is from: how many purges had happened when it was asked for.
+#[derive(Debug)]
+pub struct Epoch {
+    /// As long as it lives, marks from after it are kept.
+    birth: Arc<u64>,
+    /// No purge up to this one covers it.
+    clear_until: AtomicU64,
+}
+
+impl Epoch {
+    /// The epoch that `birth` stands for, compared with the purges up to `clear_until`.
+    pub(super) fn new(birth: Arc<u64>, clear_until: u64) -> Self {
+        Self { birth, clear_until: AtomicU64::new(clear_until) }
+    }
+
+    /// Its number, for people.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        *self.birth
+    }
+
+    /// No purge up to this one covers it.
+    pub(super) fn clear_until(&self) -> u64 {
+        self.clear_until.load(Ordering::Relaxed)
+    }
+
+    /// From now on no purge up to `until` is compared with it.
+    pub(super) fn clear(&self, until: u64) {
+        self.clear_until.fetch_max(until, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Epoch {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.birth), self.clear_until())
+    }
+}
