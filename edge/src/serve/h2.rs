@@ -8,13 +8,14 @@
 //! (CVE-2023-44487, CVE-2025-8671). The other bounds are here: a connection ends if it carries nothing for
 //! `idle_timeout`, if its client takes nothing for `stall_timeout`, or, costing more than it brings, at once.
 
+mod frames;
 mod guard;
 mod head;
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,8 +68,8 @@ pub(super) async fn carry(
     terms: &Terms,
 ) {
     let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
-    let counts = Arc::new(Counts::new(limits.head_bytes));
-    let (service, terms) = (Arc::clone(service), terms.clone());
+    let counts = Arc::new(Counts::default());
+    let (service, terms, metrics) = (Arc::clone(service), terms.clone(), service.cache.metrics.clone());
     let connection = Connection {
         service,
         occupant: seat.occupant(),
@@ -84,6 +85,7 @@ pub(super) async fn carry(
         let connection = Arc::clone(&connection);
         async move { Ok::<_, Infallible>(connection.answer(request).await) }
     });
+    let guard = Guard::new(stream, Arc::clone(&counts), metrics);
     let mut serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -91,7 +93,8 @@ pub(super) async fn carry(
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 4)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Guard::new(stream, Arc::clone(&counts))), answer);
+        .max_local_error_reset_streams(Some(MAX_OWN_RESETS))
+        .serve_connection(TokioIo::new(guard), answer);
     let mut asked_to_end = false;
     let mut last = counts.seen();
     loop {
@@ -154,8 +157,11 @@ impl Connection {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             *response.status_mut() = StatusCode::BAD_GATEWAY;
         }
-        let sending = self.counts.sending();
-        response.map(|body| Sent { body, _sending: sending, _busy: busy })
+        let mut sending = self.counts.sending();
+        if response.body().is_end_stream() {
+            sending.ended();
+        }
+        response.map(|body| Sent { body, sending, _busy: busy })
     }
 }
 
@@ -175,7 +181,7 @@ impl Transport for Stream {
 /// An answer's body on its way, counted while it is.
 struct Sent {
     body: Body,
-    _sending: guard::Sending,
+    sending: guard::Sending,
     _busy: Busy,
 }
 
@@ -187,7 +193,15 @@ impl HttpBody for Sent {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let Self { body, sending, .. } = self.get_mut();
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            sending.piece(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if frame.is_none() || body.is_end_stream() {
+            sending.ended();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -201,6 +215,8 @@ impl HttpBody for Sent {
 
 /// Browsers open up to a hundred at once.
 const MAX_STREAMS: u32 = 100;
+/// Streams of a connection that the edge itself had to reset (CVE-2025-8671), in all.
+const MAX_OWN_RESETS: usize = 100;
 /// A client may send this much of one body before an origin takes it.
 const WINDOW_BYTES: u32 = 64 << 10;
 /// This much of one answer waits for the client's window.

@@ -14,6 +14,7 @@ mod encoding;
 mod encrypted;
 mod endings;
 mod explaining;
+mod floods;
 mod forwarding;
 mod heads;
 mod hostile;

@@ -1,0 +1,220 @@
+//! Floods of HTTP/2 frames beside a request that is slow: each kind ends its connection, and nobody else's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::encrypted::{ask, connect, edge, terms};
+use super::origin::Asked;
+use super::rig::{Origin, Rig, soon};
+
+const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 5\r\n\r\nhello";
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A field block (RFC 7541): `method` is an index, the rest literal and not indexed.
+fn block(method: u8, path: &str) -> Vec<u8> {
+    let mut block = vec![method, 0x87];
+    for (index, text) in [(4, path), (1, "site.test")] {
+        block.extend([index, u8::try_from(text.len()).unwrap()]);
+        block.extend(text.as_bytes());
+    }
+    block
+}
+
+const GET: u8 = 0x82;
+const POST: u8 = 0x83;
+
+fn request(stream: u32, flags: u8, method: u8, path: &str) -> Vec<u8> {
+    frame(1, END_HEADERS | flags, stream, &block(method, path))
+}
+
+/// A connection whose answers nobody looks at.
+struct Raw {
+    to: WriteHalf<TlsStream<TcpStream>>,
+    /// Ends with the connection.
+    read: tokio::task::JoinHandle<Vec<u8>>,
+}
+
+impl Raw {
+    async fn open(address: SocketAddr, settings: &[u8]) -> Self {
+        let stream = connect(address, &terms(&["h2"])).await;
+        let (mut from, to) = tokio::io::split(stream);
+        let read = tokio::spawn(async move {
+            let mut all = Vec::new();
+            let _ = from.read_to_end(&mut all).await;
+            all
+        });
+        let mut raw = Self { to, read };
+        raw.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        raw.write(&frame(4, 0, 0, settings)).await;
+        raw
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> bool {
+        self.to.write_all(octets).await.is_ok() && self.to.flush().await.is_ok()
+    }
+
+    /// Sends until the connection ends; whether it did.
+    async fn flood(&mut self, frames: impl Fn(u32) -> Vec<u8>) -> bool {
+        for number in 0..MOST {
+            if !self.write(&frames(number)).await || self.read.is_finished() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Batches of frames; each flood ends after far fewer.
+const MOST: u32 = 20_000;
+
+/// An edge before an origin that never answers `/slow`, and the requests for that.
+async fn rig() -> (Rig, SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Asked>, tempfile::TempDir) {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, address) = edge(&origin, folder.path(), "").await;
+    let (held, slow) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let asked = origin.next().await;
+            if asked.head.contains(" /slow") {
+                if held.send(asked).is_err() {
+                    return;
+                }
+            } else {
+                tokio::spawn(async move { asked.respond(FRESH).await });
+            }
+        }
+    });
+    (rig, address, slow, folder)
+}
+
+type Batch = Arc<dyn Fn(u32) -> Vec<u8> + Send + Sync>;
+
+/// Frames that ask for nothing, many at a time; stream 1 has a slow GET, stream 3 a slow POST.
+fn floods() -> Vec<(&'static str, Batch)> {
+    let same = |kind: u8, flags: u8, stream: u32, payload: &[u8]| -> Batch {
+        let frames = frame(kind, flags, stream, payload).repeat(100);
+        Arc::new(move |_| frames.clone())
+    };
+    let streams = |one: fn(u32) -> Vec<u8>| -> Batch {
+        Arc::new(move |batch| (0..100).flat_map(|n| one(5 + 2 * (100 * batch + n))).collect())
+    };
+    vec![
+        ("PING", same(6, 0, 0, b"abcdefgh")),
+        ("SETTINGS", same(4, 0, 0, b"")),
+        ("SETTINGS with many settings", same(4, 0, 0, &[0, 3, 0, 0, 0, 100].repeat(1000))),
+        ("WINDOW_UPDATE of a connection", same(8, 0, 0, &[0, 0, 0, 1])),
+        ("WINDOW_UPDATE of a stream", same(8, 0, 1, &[0, 0, 0, 1])),
+        ("PRIORITY", same(2, 0, 1, &[0, 0, 0, 0, 1])),
+        ("an unknown frame", same(0xbb, 0, 0, b"")),
+        ("empty DATA", same(0, 0, 3, b"")),
+        ("DATA of padding", same(0, 8, 3, &[9, 0, 0, 0, 0, 0, 0, 0, 0, 0])),
+        (
+            "Rapid Reset",
+            streams(|id| [request(id, END_STREAM, GET, "/x"), frame(3, 0, id, &[0, 0, 0, 8])].concat()),
+        ),
+        (
+            "MadeYouReset",
+            streams(|id| {
+                [request(id, END_STREAM, GET, "/x"), frame(8, 0, id, &[0x7f, 0xff, 0xff, 0xff])].concat()
+            }),
+        ),
+        ("streams beyond what may be open", streams(|id| request(id, 0, POST, "/slow"))),
+        (
+            "empty CONTINUATION",
+            Arc::new(|n| {
+                let open = if n == 0 { frame(1, END_STREAM, 5, &block(GET, "/x")) } else { Vec::new() };
+                [open, frame(9, 0, 5, b"").repeat(100)].concat()
+            }),
+        ),
+        (
+            "endless CONTINUATION",
+            Arc::new(|n| {
+                let open = if n == 0 { frame(1, END_STREAM, 5, &block(GET, "/x")) } else { Vec::new() };
+                [open, frame(9, 0, 5, b"\x00\x01x\x01y").repeat(100)].concat()
+            }),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_ends_its_connection_though_a_slow_request_is_open_on_it() {
+    let (rig, address, mut slow, _folder) = rig().await;
+    for (name, frames) in floods() {
+        let mut raw = Raw::open(address, b"").await;
+        raw.write(&request(1, END_STREAM, GET, "/slow")).await;
+        raw.write(&request(3, 0, POST, "/slow")).await;
+        let _held = [soon(name, slow.recv()).await, soon(name, slow.recv()).await];
+        assert!(soon(name, raw.flood(&*frames)).await, "{name} goes on for ever");
+        assert_eq!(
+            ask(address, "h2", "https://site.test/").await.1,
+            StatusCode::OK,
+            "{name}: others are served"
+        );
+        while slow.try_recv().is_ok() {}
+    }
+    assert!(rig.dropped("http2-frames").await > 0, "they are counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_taken_back_when_an_origin_has_them_end_their_connection() {
+    let (rig, address, mut slow, _folder) = rig().await;
+    let mut raw = Raw::open(address, b"").await;
+    let mut stream = 1;
+    while raw.write(&request(stream, END_STREAM, GET, &format!("/slow{stream}"))).await {
+        let asked = tokio::select! {
+            asked = slow.recv() => asked,
+            _ = &mut raw.read => break,
+        };
+        raw.write(&frame(3, 0, stream, &[0, 0, 0, 8])).await;
+        // The fetch goes on for the store's sake: it ends here.
+        tokio::spawn(asked.unwrap().respond(FRESH));
+        stream += 2;
+        assert!(stream < 20_000, "they go on for ever");
+    }
+    assert!(stream > 100, "a visitor who leaves a page is no attacker");
+    assert_eq!(rig.dropped("http2-resets").await, 1, "it is counted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_unpacks_to_more_than_a_head_is_refused() {
+    let (_rig, address, _slow, _folder) = rig().await;
+    // An entry of 4,000 octets in the table, then two octets for it a thousand times over.
+    let mut bomb = block(GET, "/x");
+    bomb.extend(b"\x40\x01a\x7f\xa1\x1e");
+    bomb.extend([b'v'; 4000]);
+    bomb.extend([0xbe; 8000]);
+    let long: Vec<u8> = (0..40)
+        .flat_map(|n| [&[0, 2, b'a', b'0' + n % 10, 0x7f, 0xf5, 2][..], &[b'v'; 500]].concat())
+        .collect();
+    for (name, block) in [("a bomb", bomb), ("a long list", [block(GET, "/x"), long].concat())] {
+        let mut raw = Raw::open(address, b"").await;
+        let (first, rest) = block.split_at(block.len().min(16_000));
+        raw.write(&frame(1, END_STREAM, 1, first)).await;
+        raw.write(&frame(9, END_HEADERS, 1, rest)).await;
+        raw.to.shutdown().await.ok();
+        let got = soon(name, raw.read).await.unwrap();
+        // A head with `:status` of the static table's 200 begins with 0x88.
+        let answered = got.windows(10).any(|octets| octets[3] == 1 && octets[9] == 0x88);
+        assert!(!answered, "{name} is answered");
+        assert_eq!(
+            ask(address, "h2", "https://site.test/").await.1,
+            StatusCode::OK,
+            "{name}: others are served"
+        );
+    }
+}
