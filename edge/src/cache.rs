@@ -16,11 +16,13 @@ use crate::clock::Clock;
 use crate::config::{self, Sites};
 use crate::flight::{FetchSite, Flights};
 use crate::http::head::RequestHead;
+use crate::http::path;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::policy::encoding;
 use crate::policy::headers::received;
 use crate::site::key::{Key, key};
+use crate::site::route::Route;
 use crate::site::signed::Rejected;
 use crate::store::Store;
 
@@ -43,13 +45,46 @@ pub(crate) struct Cache {
 pub(crate) struct InService {
     sites: Sites,
     /// In the config's order.
-    fetch_sites: Vec<Arc<FetchSite>>,
+    placed: Vec<Placed>,
 }
 
-/// The site that a request belongs to, and the key under which its response is stored.
+/// A site in service, and its routes.
+#[derive(Debug)]
+struct Placed {
+    own: Arc<FetchSite>,
+    routes: Vec<Arc<FetchSite>>,
+}
+
+impl Placed {
+    /// The first route that has the path in question, or the site itself.
+    fn part(&self, has: impl Fn(&Route) -> bool) -> &Arc<FetchSite> {
+        let has = |part: &&Arc<FetchSite>| part.site.route.as_ref().is_some_and(&has);
+        self.routes.iter().find(has).unwrap_or(&self.own)
+    }
+
+    /// The part that has the path of this URI, and the other part that an origin may take it for, if it reads the path
+    /// otherwise.
+    fn parts(&self, uri: &Uri) -> (&Arc<FetchSite>, Option<&Arc<FetchSite>>) {
+        if self.routes.is_empty() {
+            return (&self.own, None);
+        }
+        let (path, read) = (path::normal(uri.path()), path::loosest_reading(uri.path()));
+        let part = self.part(|route| route.has(&path));
+        let other = self.part(|route| route.has_loosely(&read));
+        (part, (!Arc::ptr_eq(part, other)).then_some(other))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<FetchSite>> {
+        std::iter::once(&self.own).chain(&self.routes)
+    }
+}
+
+/// The site that a request belongs to, or the route of it, and the key under which its response is stored.
 pub(crate) struct Found {
     pub(crate) request: RequestHead,
     pub(crate) site: Arc<FetchSite>,
+    /// The other part of the site that an origin may take the path for. What such a request gets is not kept.
+    pub(crate) other: Option<Arc<FetchSite>>,
     pub(crate) key: Key,
 }
 
@@ -65,7 +100,7 @@ impl Cache {
         let metrics = Metrics::default();
         let store = Arc::new(Store::new(memory));
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
-        let none = InService { sites: Sites::default(), fetch_sites: Vec::new() };
+        let none = InService { sites: Sites::default(), placed: Vec::new() };
         let cache = Self {
             name,
             in_service: ArcSwap::from_pointee(none),
@@ -80,33 +115,45 @@ impl Cache {
     }
 
     /// From now on requests find these sites. Stored responses stay; requests under way end by the old rules.
-    /// A site whose origins are the same keeps its connections to them, and its knowledge of their health.
+    /// A site or route whose origins are the same keeps its connections to them, and its knowledge of their health.
     pub(crate) fn put_in_service(&self, sites: Sites) {
         let before = self.in_service.load_full();
-        let fetch_site = |site: &Arc<config::Site>| {
-            let known = before.fetch_sites.iter().find(|known| known.site.name == site.name);
-            let same = known
-                .filter(|known| known.site.origins == site.origins && known.site.patience == site.patience);
-            let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
-            let origins = same.map_or_else(new, |known| Arc::clone(&known.origins));
-            let metrics = self.metrics.site(site.name.as_str());
-            let clock_told = AtomicBool::new(false);
-            Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told })
+        let place = |site: &Arc<config::Site>| {
+            let known = before.placed.iter().find(|placed| placed.own.site.name == site.name);
+            let mut made: Vec<Arc<FetchSite>> =
+                known.into_iter().flat_map(Placed::all).map(Arc::clone).collect();
+            let own = self.fetch_site(site, &mut made);
+            let routes = site.routes.iter().map(|route| self.fetch_site(route, &mut made)).collect();
+            Placed { own, routes }
         };
-        let fetch_sites = sites.all().iter().map(fetch_site).collect();
-        self.in_service.store(Arc::new(InService { sites, fetch_sites }));
+        let placed = sites.all().iter().map(place).collect();
+        self.in_service.store(Arc::new(InService { sites, placed }));
     }
 
-    /// The sites in the config's order.
+    /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
+    fn fetch_site(&self, site: &Arc<config::Site>, made: &mut Vec<Arc<FetchSite>>) -> Arc<FetchSite> {
+        let is_same =
+            |one: &FetchSite| one.site.origins == site.origins && one.site.patience == site.patience;
+        let same = made.iter().find(|one| is_same(one));
+        let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
+        let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
+        let metrics = self.metrics.site(site.name.as_str());
+        let clock_told = AtomicBool::new(false);
+        let site = Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told });
+        made.push(Arc::clone(&site));
+        site
+    }
+
+    /// The sites in the config's order, without their routes.
     pub(crate) fn sites(&self) -> Vec<Arc<FetchSite>> {
-        self.in_service.load().fetch_sites.clone()
+        self.in_service.load().placed.iter().map(|placed| Arc::clone(&placed.own)).collect()
     }
 
     /// The URI that a client asks for, without its signature where its site wants one.
     pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
         let in_service = self.in_service.load();
         match in_service.sites.find(uri.host().unwrap_or_default()) {
-            Some(place) => in_service.fetch_sites[place].site.signed.checked(uri, now),
+            Some(place) => in_service.placed[place].own.site.signed.checked(uri, now),
             None => Ok(uri),
         }
     }
@@ -115,12 +162,21 @@ impl Cache {
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
         let in_service = self.in_service.load();
         let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
-        let site = Arc::clone(&in_service.fetch_sites[place]);
+        let (site, other) = in_service.placed[place].parts(&request.uri);
+        let (site, other) = (Arc::clone(site), other.map(Arc::clone));
         let mut request = received(request, &site.site.rules.allow_fields);
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress);
         let key = key(&request, &site.site.key);
-        Some(Found { request, site, key })
+        Some(Found { request, site, other, key })
+    }
+
+    /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.
+    pub(crate) fn key_of(&self, request: &RequestHead) -> Option<(Key, Arc<FetchSite>)> {
+        let in_service = self.in_service.load();
+        let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
+        let (site, _) = in_service.placed[place].parts(&request.uri);
+        Some((key(request, &site.site.key), Arc::clone(site)))
     }
 }

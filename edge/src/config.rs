@@ -16,6 +16,7 @@ mod machine;
 mod partial;
 mod place;
 mod rules;
+mod settings;
 mod signed;
 mod site;
 #[cfg(test)]
@@ -27,10 +28,12 @@ mod written;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use host::{HostPattern, Sites};
-use http::HeaderName;
+use http::uri::PathAndQuery;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
@@ -42,6 +45,7 @@ use crate::policy::encoding::Coding;
 use crate::site::key::KeyRules;
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
+use crate::site::route::{self, Route};
 use crate::site::signed::Signed;
 use crate::site::tags::TagFields;
 use crate::site::{Rules, SiteName};
@@ -130,6 +134,18 @@ pub struct Site {
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.
     pub patience: Patience,
+    /// The part of a site that this is, if it is one.
+    pub route: Option<Route>,
+    /// The site as it is for the paths of each of its routes; the first that has a path counts.
+    pub routes: Vec<Arc<Site>>,
+}
+
+impl Site {
+    /// The path and query that an origin is asked for.
+    #[must_use]
+    pub fn target(&self, uri: &Uri) -> PathAndQuery {
+        route::target(uri, self.route.as_ref())
+    }
 }
 
 /// Where an origin is.

@@ -9,6 +9,7 @@ pub mod name;
 pub mod pattern;
 pub mod reach;
 pub mod rewrite;
+pub mod route;
 pub mod rules;
 pub mod sender;
 pub mod signed;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::Refused;
 use super::purge::found;
 use crate::cache::{Cache, Found};
+use crate::config::Site;
 use crate::decide::step::{self, Local};
+use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
 use crate::http::path;
 use crate::policy::control;
@@ -39,12 +41,18 @@ pub struct ExplainRequest {
 pub struct Explained {
     /// The site's name.
     pub site: String,
+    /// The route of the site that has the path, by the first of its paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// The URL in the key.
     pub key: String,
     /// The other parts of the key: fields, cookies, the device.
     pub ingredients: Vec<(String, String)>,
     /// The path that the origin would be asked for.
     pub path: String,
+    /// The origins that may be asked, `host:port`.
+    #[serde(default)]
+    pub origins: Vec<String>,
     /// Bytes of the biggest response that is kept for this site.
     pub max_object_bytes: u64,
     /// The rules of the site that are about this path, in words.
@@ -100,11 +108,14 @@ pub struct Variant {
 pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
-    let Found { request, site, key } = found(cache, &asked.url, fields(&asked)?)?;
+    let Found { request, site, other, key } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
     let variants = cache.store.get(&key, &site.site.name);
     let rules = &site.site.rules;
-    let reuse = policy::reuse(&request, &variants.entries(), rules, now);
+    let reuse = match &other {
+        None => policy::reuse(&request, &variants.entries(), rules, now),
+        Some(_) => Reuse::Pass(Forward::Bypass),
+    };
     let elsewhere = match step::local(&request, &site.site.redirects) {
         Some(Local::Elsewhere(head)) => head.headers.get(LOCATION).cloned(),
         Some(Local::LastHop) | None => None,
@@ -117,9 +128,11 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         site: site.site.name.to_string(),
         key: key.url(),
         ingredients: ingredients(&request, &site.site.key),
-        path: path::normal(request.uri.path()),
+        route: site.site.route.as_ref().map(|route| route.name.clone()),
+        path: site.site.target(&request.uri).path().to_owned(),
+        origins: site.site.origins.iter().map(|origin| origin.authority.clone()).collect(),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(&request, &asked, &site.site),
+        rules: rules_for(&request, &asked, &site.site, other.as_deref()),
         verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
         because: match elsewhere {
             Some(location) => format!("the site sends it to {}", text(&location)),
@@ -196,8 +209,17 @@ fn reason(why: Forward) -> &'static str {
     }
 }
 
-fn rules_for(request: &RequestHead, asked: &ExplainRequest, site: &crate::config::Site) -> Vec<String> {
+fn rules_for(
+    request: &RequestHead,
+    asked: &ExplainRequest,
+    site: &Site,
+    other: Option<&FetchSite>,
+) -> Vec<String> {
     let mut rules = vec![cookies_rule(site.rules.set_cookie).to_owned()];
+    if let Some(other) = other {
+        let which = other.site.route.as_ref().map_or("no route", |route| &route.name);
+        rules.push(format!("bypass: never kept, as an origin may take its path for one of {which}"));
+    }
     if let Some(why) = site.rules.bypass.of(request) {
         rules.push(format!("bypass: never kept, for {}", why.as_str()));
     }

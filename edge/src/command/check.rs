@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use verge_edge::config::{self, Config};
+use verge_edge::config::{self, Config, Site};
 use verge_edge::run;
 
 use super::Failed;
@@ -59,9 +59,16 @@ fn summary(config: &Config, path: &str) -> String {
     }
     for site in config.sites.all() {
         let hosts: Vec<String> = site.hosts.iter().map(ToString::to_string).collect();
-        let origins: Vec<&str> = site.origins.iter().map(|origin| origin.authority.as_str()).collect();
-        let _ = writeln!(text, "site    {} from {}", hosts.join(", "), origins.join(", "));
+        let _ = writeln!(text, "site    {} from {}", hosts.join(", "), origins(site));
+        for (route, part) in site.routes.iter().filter_map(|part| Some((part.route.as_ref()?, part))) {
+            let there = route.origin_path().map_or_else(String::new, |path| format!(" as {path}"));
+            let _ = writeln!(text, "route   {} from {}{there}", route.name, origins(part));
+        }
     }
     let _ = writeln!(text, "{path}: good");
     text
+}
+
+fn origins(site: &Site) -> String {
+    site.origins.iter().map(|origin| origin.authority.as_str()).collect::<Vec<_>>().join(", ")
 }

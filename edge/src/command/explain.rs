@@ -42,6 +42,8 @@ fn lines(explained: &Explained) -> Vec<String> {
         format!("  site     {}", explained.site),
         format!("  key      {}", explained.key),
     ];
+    lines.extend(explained.route.iter().map(|route| format!("  route    {route}")));
+    lines.push(format!("  origin   {} from {}", explained.path, explained.origins.join(", ")));
     for (name, value) in &explained.ingredients {
         lines.push(format!("           {name} = {value}"));
     }

@@ -1,4 +1,5 @@
-//! Correct settings that nobody can mean: everybody is a trusted proxy, a redirect leads to itself.
+//! Correct settings that nobody can mean: everybody is a trusted proxy, a redirect leads to itself, no request reaches
+//! a route.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +8,9 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::place::Fault;
+use super::settings::RouteTable;
 use super::{Site, Sites, site};
+use crate::site::pattern::PathPattern;
 
 /// A network with a shorter prefix belongs to nobody: the biggest private ones are 10.0.0.0/8 and fc00::/7.
 const LEAST_PREFIX_V4: u8 = 8;
@@ -60,6 +63,25 @@ pub(super) fn redirects(sites: &Sites, targets: &site::Targets) -> Result<Vec<Fa
         }
     }
     Ok(warnings)
+}
+
+/// Warnings for the paths of routes that no request reaches, because an earlier route takes them all.
+pub(super) fn unreachable(routes: &[RouteTable]) -> Vec<Fault> {
+    let mut warnings = Vec::new();
+    let mut before: Vec<(PathPattern, &str)> = Vec::new();
+    for route in routes {
+        let written = route.paths.get_ref();
+        let read = |path: &Spanned<String>| PathPattern::parse(path.get_ref());
+        for (path, pattern) in written.iter().filter_map(|path| Some((path, read(path)?))) {
+            if let Some((_, taken)) = before.iter().find(|(earlier, _)| earlier.covers(&pattern)) {
+                let message = format!("no request reaches this path: an earlier route has \"{taken}\"");
+                let help = "the first route that has a path counts: write the narrower one above the wider";
+                warnings.push(Fault::new(path.span(), message).help(help));
+            }
+        }
+        before.extend(written.iter().filter_map(|path| Some((read(path)?, path.get_ref().as_str()))));
+    }
+    warnings
 }
 
 struct Circle {

@@ -10,7 +10,8 @@ use toml::Spanned;
 
 use super::doubts;
 use super::place::Fault;
-use super::site::{self, SiteTable};
+use super::settings::SiteTable;
+use super::site;
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
@@ -35,6 +36,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
     let cache = cache(file.cache)?;
+    warnings.extend(file.site.iter().flat_map(|site| doubts::unreachable(&site.route)));
     let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     let config = Config {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::place::Fault;
-use super::site::SiteTable;
+use super::settings::Settings;
 use super::unit::Span;
 use crate::policy::encoding::Coding;
 use crate::policy::headers::withheld;
@@ -62,7 +62,7 @@ impl From<CodingName> for Coding {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TtlTable {
     path: Option<Spanned<String>>,
@@ -71,7 +71,7 @@ pub(super) struct TtlTable {
     ttl: Span,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyTable {
     query: Option<Spanned<QueryName>>,
@@ -94,7 +94,7 @@ enum QueryName {
     None,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FieldsTable {
     #[serde(default)]
@@ -103,7 +103,7 @@ pub(super) struct FieldsTable {
     remove: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RedirectTable {
     from: Spanned<String>,
@@ -118,7 +118,7 @@ impl RedirectTable {
     }
 }
 
-pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
+pub(super) fn rules(site: &Settings) -> Result<Rules, Fault> {
     let default = Rules::default();
     let or = |span: Option<Span>, secs: u64| span.map_or(secs, |span| span.0.as_secs());
     Ok(Rules {
@@ -144,24 +144,27 @@ pub(super) fn rules(site: &SiteTable) -> Result<Rules, Fault> {
             Some(SMaxageName::YieldsToWindows) => SMaxage::YieldsToWindows,
         },
         bypass: Bypass {
-            paths: site.bypass.iter().map(pattern).collect::<Result<_, _>>()?,
-            cookies: names(&site.bypass_cookies)?,
-            headers: lower_names(&site.bypass_headers)?,
-            query: names(&site.bypass_query)?,
+            paths: Settings::texts(&site.bypass).iter().map(pattern).collect::<Result<_, _>>()?,
+            cookies: names(Settings::texts(&site.bypass_cookies))?,
+            headers: lower_names(Settings::texts(&site.bypass_headers))?,
+            query: names(Settings::texts(&site.bypass_query))?,
         },
         cookies: cookies(site)?,
         targeted: match &site.targeted {
             None => default.targeted.clone(),
             Some(names) => names.iter().map(targeted).collect::<Result<_, _>>()?,
         },
-        allow_fields: site.allow_fields.iter().map(allowed_field).collect::<Result<_, _>>()?,
-        overrides: site.ttl.iter().map(ttl).collect::<Result<_, _>>()?,
+        allow_fields: Settings::texts(&site.allow_fields)
+            .iter()
+            .map(allowed_field)
+            .collect::<Result<_, _>>()?,
+        overrides: site.ttl.iter().flatten().map(ttl).collect::<Result<_, _>>()?,
         ..default
     })
 }
 
 /// `"10%"` of the time since `Last-Modified`, or `"0s"` for none.
-fn heuristic(site: &SiteTable) -> Result<Heuristic, Fault> {
+fn heuristic(site: &Settings) -> Result<Heuristic, Fault> {
     let percent = match &site.heuristic {
         None => DEFAULT_PERCENT,
         Some(written) if written.get_ref() == "0s" => 0,
@@ -227,7 +230,7 @@ pub(super) fn tag_field(written: &Spanned<String>) -> Result<HeaderName, Fault> 
     free_name(written)
 }
 
-fn cookies(site: &SiteTable) -> Result<Cookies, Fault> {
+fn cookies(site: &Settings) -> Result<Cookies, Fault> {
     match (&site.keep_cookies, &site.drop_cookies) {
         (None, None) => Ok(Cookies::All),
         (Some(keep), None) => Ok(Cookies::Keep(names(keep.get_ref())?)),

@@ -4,101 +4,28 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::doubts;
 use super::file::object_bytes;
 use super::place::Fault;
-use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
+use super::rules::{self, RedirectTable};
+use super::settings::{OfRoute, OriginEntry, OriginTable, RouteTable, Settings, SiteTable};
 use super::signed;
-use super::unit::{Size, Span};
+use super::unit::Span;
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
 use crate::site::reach::Reach;
+use crate::site::route::{self, Route};
+use crate::site::signed::Signed;
 use crate::site::{Rules, SiteName};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SiteTable {
-    hosts: Spanned<Vec<Spanned<String>>>,
-    origins: Spanned<Vec<Spanned<OriginEntry>>>,
-    #[serde(default)]
-    origin_networks: Vec<Spanned<String>>,
-    pub(super) default_ttl: Option<Span>,
-    pub(super) negative_ttl: Option<Span>,
-    pub(super) max_error_ttl: Option<Span>,
-    pub(super) heuristic: Option<Spanned<String>>,
-    pub(super) heuristic_max: Option<Span>,
-    pub(super) max_ttl: Option<Span>,
-    pub(super) stale_while_revalidate: Option<Span>,
-    pub(super) stale_if_error: Option<Span>,
-    pub(super) stale_on_disconnect: Option<Span>,
-    pub(super) client_control: Option<rules::ClientControlName>,
-    pub(super) set_cookie: Option<rules::SetCookieName>,
-    pub(super) s_maxage: Option<rules::SMaxageName>,
-    #[serde(default)]
-    pub(super) bypass: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) bypass_cookies: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) bypass_headers: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) bypass_query: Vec<Spanned<String>>,
-    pub(super) keep_cookies: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) drop_cookies: Option<Spanned<Vec<Spanned<String>>>>,
-    #[serde(default)]
-    signed_paths: Vec<Spanned<String>>,
-    #[serde(default)]
-    signing_keys: Vec<Spanned<String>>,
-    pub(super) targeted: Option<Vec<Spanned<String>>>,
-    #[serde(default)]
-    pub(super) allow_fields: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) ttl: Vec<TtlTable>,
-    max_object: Option<Spanned<Size>>,
-    #[serde(default)]
-    compress: Vec<rules::CodingName>,
-    #[serde(default)]
-    forward_tags: bool,
-    #[serde(default)]
-    key: KeyTable,
-    #[serde(default)]
-    request: FieldsTable,
-    #[serde(default)]
-    response: FieldsTable,
-    #[serde(default)]
-    redirect: Vec<RedirectTable>,
-    #[serde(default = "yes")]
-    upgrades: bool,
-    upgrade_idle_timeout: Option<Span>,
-    #[serde(default)]
-    purge_from: Vec<Spanned<String>>,
-    connect_timeout: Option<Span>,
-    first_byte_timeout: Option<Span>,
-    between_bytes_timeout: Option<Span>,
-    origin_idle_timeout: Option<Span>,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "an origin is \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }"
-)]
-enum OriginEntry {
-    Url(String),
-    Table(OriginTable),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OriginTable {
-    url: String,
-    host: Option<String>,
-}
+/// Origins as they are written.
+type Written = Spanned<Vec<Spanned<OriginEntry>>>;
 
 /// Where the targets of redirects stand in the text, by site.
 pub(super) type Targets = Vec<Vec<Range<usize>>>;
@@ -119,42 +46,105 @@ fn site(
     base: &Path,
     claimed: &mut HashMap<HostPattern, Range<usize>>,
 ) -> Result<Site, Fault> {
-    let rules = rules::rules(&table)?;
-    let ends_here = ends_here(&rules, if table.forward_tags { &[] } else { cache.tag_fields.names() });
-    let max_object_bytes = match &table.max_object {
+    let (own, settings) = table.parts();
+    let hosts = hosts(own.hosts, claimed)?;
+    let first = hosts.first().expect("hosts() gives at least one");
+    let name = SiteName::from(first.to_string().as_str());
+    let site = Site {
+        signed: signed::signed(&own.signed_paths, &own.signing_keys, base)?,
+        purge_from: doubts::trusted(&own.purge_from)?,
+        redirects: own.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
+        ..settled((name, hosts), &settings, own.origins.clone(), cache)?
+    };
+    let route = |table| route(table, (&site, &settings, &own.origins), cache).map(Arc::new);
+    let routes = own.route.into_iter().map(route).collect::<Result<_, _>>()?;
+    Ok(Site { routes, ..site })
+}
+
+/// A site as it is for the paths of one of its routes.
+fn route(
+    table: RouteTable,
+    (site, settings, origins): (&Site, &Settings, &Written),
+    cache: &Cache,
+) -> Result<Site, Fault> {
+    let (own, settings) = table.parts(settings);
+    let (request, response) = (settings.request.clone(), settings.response.clone());
+    let route = paths_of(&own)?;
+    let origins = own.origins.unwrap_or_else(|| origins.clone());
+    let changed = settled((site.name.clone(), site.hosts.clone()), &settings, origins, cache)?;
+    Ok(Site {
+        signed: site.signed.clone(),
+        purge_from: site.purge_from.clone(),
+        redirects: site.redirects.clone(),
+        request_fields: rules::fields(request.unwrap_or_default())?.over(&site.request_fields),
+        response_fields: rules::fields(response.unwrap_or_default())?.over(&site.response_fields),
+        route: Some(route),
+        ..changed
+    })
+}
+
+fn paths_of(own: &OfRoute) -> Result<Route, Fault> {
+    for path in own.paths.get_ref() {
+        rules::pattern(path)?;
+    }
+    let there = |written: &Spanned<String>| {
+        route::origin_path(written.get_ref()).ok_or_else(|| {
+            let message =
+                "where to is a path with one `*` at most, behind a `/`: \"/*\", \"/v2/*\", \"/index.html\"";
+            Fault::new(written.span(), message)
+        })
+    };
+    let origin_path = own.origin_path.as_ref().map(there).transpose()?;
+    if origin_path.as_ref().is_some_and(|path| path.contains('*'))
+        && let Some(path) = own.paths.get_ref().iter().find(|path| !route::ends_in_segments(path.get_ref()))
+    {
+        let message = "`*` of `origin_path` stands for what is behind the last `/` here: end it with `/*`";
+        return Err(Fault::new(path.span(), message));
+    }
+    let written: Vec<&str> = own.paths.get_ref().iter().map(|path| path.get_ref().as_str()).collect();
+    let none = || Fault::new(own.paths.span(), "a route needs at least one path, such as \"/api/*\"");
+    Route::new(&written, origin_path).ok_or_else(none)
+}
+
+/// What the settings make of a site, without what is the site's alone.
+fn settled(
+    (name, hosts): (SiteName, Vec<HostPattern>),
+    settings: &Settings,
+    origins: Written,
+    cache: &Cache,
+) -> Result<Site, Fault> {
+    let rules = rules::rules(settings)?;
+    let tags = if settings.forward_tags == Some(true) { &[] } else { cache.tag_fields.names() };
+    let ends_here = ends_here(&rules, tags);
+    let max_object_bytes = match &settings.max_object {
         Some(size) => object_bytes(size, cache.memory_bytes)?,
         None => cache.max_object_bytes,
     };
-    let hosts = hosts(table.hosts, claimed)?;
-    let first = hosts.first().expect("hosts() gives at least one");
-    let name = SiteName::from(first.to_string().as_str());
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Ok(Site {
         name,
         hosts,
-        origins: origins(table.origins, &networks(&table.origin_networks)?)?,
-        key: rules::key(table.key, &rules)?,
+        origins: self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?,
+        key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,
         max_object_bytes,
-        compress: table.compress.into_iter().map(Into::into).collect(),
+        compress: settings.compress.iter().flatten().map(|coding| (*coding).into()).collect(),
         ends_here,
-        signed: signed::signed(&table.signed_paths, &table.signing_keys, base)?,
-        request_fields: rules::fields(table.request)?,
-        response_fields: rules::fields(table.response)?,
-        purge_from: doubts::trusted(&table.purge_from)?,
-        redirects: table.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
-        upgrade_idle: table.upgrades.then(|| or(table.upgrade_idle_timeout, 600)),
+        signed: Signed::default(),
+        request_fields: rules::fields(settings.request.clone().unwrap_or_default())?,
+        response_fields: rules::fields(settings.response.clone().unwrap_or_default())?,
+        purge_from: Vec::new(),
+        redirects: Vec::new(),
+        upgrade_idle: settings.upgrades.unwrap_or(true).then(|| or(settings.upgrade_idle_timeout, 600)),
         patience: Patience {
-            connect: or(table.connect_timeout, 5),
-            first_byte: or(table.first_byte_timeout, 60),
-            between_bytes: or(table.between_bytes_timeout, 60),
-            idle: table.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
+            connect: or(settings.connect_timeout, 5),
+            first_byte: or(settings.first_byte_timeout, 60),
+            between_bytes: or(settings.between_bytes_timeout, 60),
+            idle: settings.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
         },
+        route: None,
+        routes: Vec::new(),
     })
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
@@ -203,10 +193,7 @@ pub(super) fn networks(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault>
     written.iter().map(network).collect()
 }
 
-fn origins(
-    written: Spanned<Vec<Spanned<OriginEntry>>>,
-    networks: &[IpNet],
-) -> Result<Vec<OriginAddress>, Fault> {
+fn origins(written: Written, networks: &[IpNet]) -> Result<Vec<OriginAddress>, Fault> {
     if written.get_ref().is_empty() {
         return Err(Fault::new(
             written.span(),
@@ -228,7 +215,10 @@ fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAdd
         return Err(wrong("origins are reached by plain HTTP"));
     }
     if uri.path_and_query().is_some_and(|path| path != "/") {
-        return Err(wrong("an origin has no path, requests keep theirs"));
+        let fault = wrong("an origin has no path, requests keep theirs");
+        return Err(fault.help(
+            "another path at the origin is a route's `origin_path`: see [[site.route]] in the reference",
+        ));
     }
     let authority = uri.authority().ok_or_else(|| wrong("no host in the URL"))?;
     if authority.as_str().contains('@') || authority.host().is_empty() {

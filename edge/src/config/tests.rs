@@ -303,6 +303,22 @@ fn a_sites_rules_are_read_or_pointed_at() {
     redirect("to = \"/*/*\"", "11:6", "there may be one");
     redirect("to = \"/\\r\\nx\"", "11:6", "not a URL");
     redirect("to = \"/b\"\nstatus = 200", "12:10", "301, 302");
+    let route =
+        |lines: &str, place: &str, message: &str| check(&format!("[[site.route]]\n{lines}"), place, message);
+    route("origin_path = \"/*\"", "9:1", "`paths` is missing");
+    route("paths = []", "10:9", "at least one path");
+    route("paths = [\"/a\", \"b\"]", "10:16", "begins with `/`");
+    route("paths = [\"/a/*\"]\norigin_path = \"/*/*\"", "11:15", "one `*` at most");
+    route("paths = [\"/a/*\", \"/b*\"]\norigin_path = \"/*\"", "10:18", "end it with `/*`");
+    route("paths = [\"/a\"]\norigins = []", "11:11", "at least one origin");
+    route("paths = [\"/a\"]\nhosts = [\"a\"]", "11:1", "unknown key `hosts`");
+    route("paths = [\"/a\"]\nset_cookie = \"nevr\"", "11:14", "did you mean `never`?");
+    let shadowed =
+        "[[site.route]]\npaths = [\"/a/*\"]\n[[site.route]]\npaths = [\"/b\", \"/a/b/*\"]\n[admin]";
+    let warnings = read(&SMALLEST.replace("[admin]", shadowed)).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    let told = "edge.toml:12:16: warning: no request reaches this path: an earlier route has \"/a/*\"";
+    assert!(warnings[0].to_string().starts_with(told), "{warnings:?}");
 }
 
 #[test]
@@ -348,6 +364,7 @@ fn the_reference_names_every_key_and_its_default() {
         (site, "[site.response]"),
         (site, "[[site.ttl]]"),
         (site, "[[site.redirect]]"),
+        (site, "[[site.route]]"),
     ] {
         let text = format!("{above}{section}\nzzzzzzzzzzzz = 1\n");
         let error = read(&text).unwrap_err().to_string();
@@ -362,6 +379,8 @@ fn the_reference_names_every_key_and_its_default() {
                 line.starts_with(&format!("{key} = "))
                     || ["[", "[[", "[site.", "[[site."].into_iter().any(opens)
             };
+            // A route has the keys of a site.
+            let part = if section == "[[site.route]]" { reference } else { part };
             assert!(part.lines().any(is_there), "{section} {key}");
         }
     }

@@ -100,10 +100,11 @@ fn flatten(table: &Table, above: &str, settings: &mut BTreeMap<String, String>) 
     }
 }
 
-/// A site goes by its first host, as in logs; others by their number.
+/// A site goes by its first host and a route by its first path, as in logs; others by their number.
 fn title(table: &Table, index: usize) -> String {
-    let host = table.get("hosts").and_then(Value::as_array).and_then(|hosts| hosts.first()?.as_str());
-    host.map_or_else(|| (index + 1).to_string(), str::to_ascii_lowercase)
+    let first = |key: &str| table.get(key)?.as_array()?.first()?.as_str();
+    let host = first("hosts").map(str::to_ascii_lowercase);
+    host.or_else(|| first("paths").map(str::to_owned)).unwrap_or_else(|| (index + 1).to_string())
 }
 
 #[cfg(test)]
@@ -126,6 +127,8 @@ mod tests {
         check("5s", "6s", &["limits.drain: \"5s\" → \"6s\""], false);
         check("drain = \"5s\"", "", &["limits.drain: \"5s\" → (not written)"], false);
         check("1s", "2s", &["site a.test: ttl 1: ttl: \"1s\" → \"2s\""], false);
+        let route = "1s\"\n[[site.route]]\npaths = [\"/A/*\"]";
+        check("1s\"", route, &["site a.test: route /A/*: paths: (not written) → [\"/A/*\"]"], false);
         let added = "[[site]]\nhosts = [\"b.test\"]\norigins = [\"http://p\"]\n[[site]]";
         let lines = [
             "site b.test: hosts: (not written) → [\"b.test\"]",

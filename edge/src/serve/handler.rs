@@ -20,6 +20,7 @@ use crate::http::head::RequestHead;
 use crate::http::upgrade;
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
+use crate::policy::Forward;
 use crate::policy::headers::status::Verdict;
 use crate::site::key::Key;
 use crate::site::rewrite;
@@ -42,6 +43,8 @@ pub(super) struct Exchange<'a> {
     pub(super) version: Version,
     pub(super) peer: Peer,
     pub(super) site: Arc<FetchSite>,
+    /// The other part of the site that an origin may take the path for.
+    pub(super) other: Option<Arc<FetchSite>>,
     pub(super) key: Key,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
@@ -120,6 +123,9 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }
+    if exchange.other.is_some() {
+        return passed::pass(cache, exchange, upload, Forward::Bypass).await;
+    }
     let variants = cache.store.get(key, &site.site.name);
     match step::step(request, &variants.entries(), &site.site.rules, *now) {
         Step::Serve { variant, freshness } => {
@@ -166,7 +172,7 @@ fn open<'a>(
         Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
     })?;
     let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, key }) =
+    let Some(Found { request, site, other, key }) =
         service.cache.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -176,7 +182,7 @@ fn open<'a>(
         );
     };
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
-    Ok(Exchange { request, version, peer, site, key, upgrade, now, transport })
+    Ok(Exchange { request, version, peer, site, other, key, upgrade, now, transport })
 }
 
 /// One line for each request: the decision and its numbers.
@@ -193,6 +199,7 @@ fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
         age = answer.freshness.map(|freshness| freshness.age_secs),
         lifetime = answer.freshness.map(|freshness| freshness.lifetime_secs),
         site = site.site.name.as_str(),
+        route = site.site.route.as_ref().map(|route| route.name.as_str()),
         waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
     );
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
@@ -13,13 +13,13 @@ use super::handler::Exchange;
 use crate::cache::Cache;
 use crate::decide::{Plan, Role};
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::path;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, RequestBody, Retry};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
 use crate::policy::{self, Admit, Forward};
-use crate::site::key;
 use crate::store::{Mode, Scope, Ticket};
 
 /// Sends the request on as it is. Only a POST's response may be stored.
@@ -55,12 +55,12 @@ pub(super) fn as_sent(
     exchange: &Exchange<'_>,
     upload: RequestBody,
 ) -> Result<Request<RequestBody>, Undeliverable> {
-    let Exchange { request, version, peer, .. } = exchange;
+    let Exchange { request, version, peer, site, .. } = exchange;
     let hop = Hop { name: &cache.name, client: peer.client, version: *version };
     let headers = fields(request, &Ask::AsSent, &hop)?;
     let mut asked = Request::new(upload);
     *asked.method_mut() = request.method.clone();
-    *asked.uri_mut() = key::target(&request.uri).into();
+    *asked.uri_mut() = site.site.target(&request.uri).into();
     *asked.headers_mut() = headers;
     exchange.transport.interim().attach(&mut asked);
     Ok(asked)
@@ -83,14 +83,27 @@ pub(super) fn invalidate(
         true => None,
         false => cache.store.supersede(ticket, &own, key, &site.site.name, &head.headers, now),
     };
-    let about = |uri| key::key(&RequestHead { uri, ..request.clone() }, rules);
-    for other in uris.into_iter().map(about).filter(|other| other != key) {
-        cache.store.purge(&Scope::of(other, rules), Mode::Hard, now);
+    let named = uris.iter().filter_map(|uri| as_clients_ask(exchange, uri));
+    let urls = uris.iter().cloned().chain(named);
+    // Another route of the site may make its keys of other parts.
+    let keys = urls.filter_map(|uri| cache.key_of(&RequestHead { uri, ..request.clone() }));
+    for (other, part) in keys.filter(|(other, _)| other != key) {
+        cache.store.purge(&Scope::of(other, &part.site.key), Mode::Hard, now);
     }
     for tag in policy::invalidated_groups(request, head) {
         cache.store.purge(&Scope::Tag { tag, site: Some(site.site.name.clone()) }, Mode::Hard, now);
     }
     superseding
+}
+
+/// The URL by which clients ask for what the origin of a route names by its own path.
+fn as_clients_ask(exchange: &Exchange<'_>, named: &Uri) -> Option<Uri> {
+    let route = exchange.site.site.route.as_ref()?;
+    let asked = path::normal(exchange.request.uri.path());
+    let target = route.at_client(&asked, named.path_and_query()?.as_str())?;
+    let mut parts = named.clone().into_parts();
+    parts.path_and_query = target.parse().ok();
+    Uri::from_parts(parts).ok()
 }
 
 /// RFC 9110 §9.3.3: a POST's response may stand for a later GET.

@@ -31,6 +31,12 @@ impl PathPattern {
         self.captured(path).is_some()
     }
 
+    /// Whether it matches every path that `other` matches; it may not see that of one with more wildcards than it has.
+    pub fn covers(&self, other: &Self) -> bool {
+        // No pattern holds this character, so only a wildcard can stand for it.
+        self.matches(&other.pieces.join("\u{1}"))
+    }
+
     /// The text of the last wildcard in `path`, the earlier ones as short as they can be; empty without one.
     pub fn captured<'p>(&self, path: &'p str) -> Option<&'p str> {
         captured(&self.pieces, path)
@@ -191,5 +197,17 @@ mod tests {
             let pattern = PathPattern::parse(&pattern).unwrap();
             prop_assert!(pattern.matches(&pattern.example()));
         }
+    }
+
+    #[test]
+    fn a_pattern_covers_those_that_match_less() {
+        let covers = |one: &str, other: &str| {
+            PathPattern::parse(one).unwrap().covers(&PathPattern::parse(other).unwrap())
+        };
+        assert!(covers("/api/*", "/api/v2/*") && covers("/api/*", "/api/x") && covers("*", "*.css"));
+        assert!(covers("/a*", "/a") && covers("/a", "/a"));
+        assert!(
+            !covers("/api/v2/*", "/api/*") && !covers("/api/x", "/api/*") && !covers("*.css", "/static/*")
+        );
     }
 }

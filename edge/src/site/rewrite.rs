@@ -27,6 +27,17 @@ pub struct Redirect {
 }
 
 impl FieldRules {
+    /// These after those of `before`, as one: where both speak of a field, these count.
+    pub fn over(self, before: &Self) -> Self {
+        let speaks_of =
+            |name: &HeaderName| self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name);
+        let kept = before.set.iter().filter(|(name, _)| !speaks_of(name)).cloned().collect::<Vec<_>>();
+        Self {
+            remove: before.remove.iter().cloned().chain(self.remove).collect(),
+            set: kept.into_iter().chain(self.set).collect(),
+        }
+    }
+
     /// Applies them.
     pub fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
@@ -113,6 +124,19 @@ mod tests {
         let mut headers = before.clone();
         outgoing(&mut headers, &[], &FieldRules::default());
         assert_eq!(headers, before);
+    }
+
+    #[test]
+    fn later_changes_of_fields_count_beside_earlier_ones_and_before_them() {
+        let rules = |remove: &[&'static str], set: &[(&'static str, &'static str)]| FieldRules {
+            remove: remove.iter().map(|name| HeaderName::from_static(name)).collect(),
+            set: set.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect(),
+        };
+        let site = rules(&["server", "etag"], &[("x-a", "site"), ("x-b", "site"), ("x-c", "site")]);
+        let route = rules(&["x-b"], &[("x-a", "route"), ("etag", "\"route\"")]);
+        let mut headers = fields(&[("server", "x"), ("etag", "\"o\""), ("x-b", "origin")]);
+        route.over(&site).apply(&mut headers);
+        assert_eq!(headers, fields(&[("x-a", "route"), ("x-c", "site"), ("etag", "\"route\"")]));
     }
 
     fn check(from: &str, to: &str, path: &str, query: Option<&str>, expected: Option<&str>) {

@@ -30,6 +30,7 @@ mod reloading;
 mod replacing;
 mod reused;
 mod rig;
+mod routes;
 mod rules;
 mod settings;
 mod sharing;

@@ -18,7 +18,6 @@ use crate::http::head::ResponseHead;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::{self, Entry, Failure, Lifetime, Unstorable, encoding, transient, worse};
-use crate::site::key;
 use crate::store::{Mode, Object, Put};
 
 /// Why there is no response.
@@ -125,7 +124,7 @@ impl Task {
         let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
         let mut asked = Request::new(RequestBody::Empty);
         *asked.method_mut() = request.method.clone();
-        *asked.uri_mut() = key::target(&request.uri).into();
+        *asked.uri_mut() = site.site.target(&request.uri).into();
         *asked.headers_mut() = headers;
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);

@@ -1,0 +1,144 @@
+//! The keys of a `[[site]]`, and which of them a `[[site.route]]` may have instead.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
+use super::unit::{Size, Span};
+
+/// Three tables with the same keys: written once, so that a route can have whatever a site can.
+macro_rules! settings {
+    ($($name:ident: $kind:ty,)*) => {
+        /// The settings that a route may have instead of its site's; none where they are not written.
+        #[derive(Clone, Default)]
+        pub(super) struct Settings {
+            $(pub(super) $name: Option<$kind>,)*
+        }
+
+        /// A `[[site]]`.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct SiteTable {
+            hosts: Spanned<Vec<Spanned<String>>>,
+            origins: Spanned<Vec<Spanned<OriginEntry>>>,
+            #[serde(default)]
+            signed_paths: Vec<Spanned<String>>,
+            #[serde(default)]
+            signing_keys: Vec<Spanned<String>>,
+            #[serde(default)]
+            purge_from: Vec<Spanned<String>>,
+            #[serde(default)]
+            pub(super) redirect: Vec<RedirectTable>,
+            #[serde(default)]
+            pub(super) route: Vec<RouteTable>,
+            $($name: Option<$kind>,)*
+        }
+
+        /// A `[[site.route]]`.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct RouteTable {
+            pub(super) paths: Spanned<Vec<Spanned<String>>>,
+            origin_path: Option<Spanned<String>>,
+            origins: Option<Spanned<Vec<Spanned<OriginEntry>>>>,
+            $($name: Option<$kind>,)*
+        }
+
+        impl SiteTable {
+            /// What is the site's alone, and its settings.
+            pub(super) fn parts(self) -> (OfSite, Settings) {
+                let Self { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route, $($name,)* } = self;
+                let own = OfSite { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route };
+                (own, Settings { $($name,)* })
+            }
+        }
+
+        impl RouteTable {
+            /// What is the route's alone, and its settings: its own, and the site's where it has none.
+            pub(super) fn parts(self, site: &Settings) -> (OfRoute, Settings) {
+                let Self { paths, origin_path, origins, $($name,)* } = self;
+                let settings = Settings { $($name: $name.or_else(|| site.$name.clone()),)* };
+                (OfRoute { paths, origin_path, origins }, settings)
+            }
+        }
+    };
+}
+
+settings! {
+    origin_networks: Vec<Spanned<String>>,
+    default_ttl: Span,
+    negative_ttl: Span,
+    max_error_ttl: Span,
+    heuristic: Spanned<String>,
+    heuristic_max: Span,
+    max_ttl: Span,
+    stale_while_revalidate: Span,
+    stale_if_error: Span,
+    stale_on_disconnect: Span,
+    client_control: rules::ClientControlName,
+    set_cookie: rules::SetCookieName,
+    s_maxage: rules::SMaxageName,
+    bypass: Vec<Spanned<String>>,
+    bypass_cookies: Vec<Spanned<String>>,
+    bypass_headers: Vec<Spanned<String>>,
+    bypass_query: Vec<Spanned<String>>,
+    keep_cookies: Spanned<Vec<Spanned<String>>>,
+    drop_cookies: Spanned<Vec<Spanned<String>>>,
+    targeted: Vec<Spanned<String>>,
+    allow_fields: Vec<Spanned<String>>,
+    ttl: Vec<TtlTable>,
+    max_object: Spanned<Size>,
+    compress: Vec<rules::CodingName>,
+    forward_tags: bool,
+    key: KeyTable,
+    request: FieldsTable,
+    response: FieldsTable,
+    upgrades: bool,
+    upgrade_idle_timeout: Span,
+    connect_timeout: Span,
+    first_byte_timeout: Span,
+    between_bytes_timeout: Span,
+    origin_idle_timeout: Span,
+}
+
+/// The part of a site that its routes do not have.
+pub(super) struct OfSite {
+    pub(super) hosts: Spanned<Vec<Spanned<String>>>,
+    pub(super) origins: Spanned<Vec<Spanned<OriginEntry>>>,
+    pub(super) signed_paths: Vec<Spanned<String>>,
+    pub(super) signing_keys: Vec<Spanned<String>>,
+    pub(super) purge_from: Vec<Spanned<String>>,
+    pub(super) redirect: Vec<RedirectTable>,
+    pub(super) route: Vec<RouteTable>,
+}
+
+/// The part of a route that its site does not have, and its origins if they are others.
+pub(super) struct OfRoute {
+    pub(super) paths: Spanned<Vec<Spanned<String>>>,
+    pub(super) origin_path: Option<Spanned<String>>,
+    pub(super) origins: Option<Spanned<Vec<Spanned<OriginEntry>>>>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(
+    untagged,
+    expecting = "an origin is \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }"
+)]
+pub(super) enum OriginEntry {
+    Url(String),
+    Table(OriginTable),
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OriginTable {
+    pub(super) url: String,
+    pub(super) host: Option<String>,
+}
+
+impl Settings {
+    /// Those of `list`, or none.
+    pub(super) fn texts(list: &Option<Vec<Spanned<String>>>) -> &[Spanned<String>] {
+        list.as_deref().unwrap_or_default()
+    }
+}
