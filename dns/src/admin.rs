@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, VARY};
 use hyper::http::uri::Authority;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{Metrics, Standing};
+use crate::metrics::{Format, Metrics, Standing};
 
 /// A scraper and a few people; more is a mistake or an attack.
 const MAX_CONNECTIONS: usize = 64;
@@ -187,7 +187,7 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
         ("/readyz", true) => readiness(admin, !exposed || is_authorized(admin, request)),
         ("/metrics", true) if exposed && !is_authorized(admin, request) => unauthorized(),
-        ("/metrics", true) => metrics(admin),
+        ("/metrics", true) => metrics(admin, request),
         ("/reload", _) if *request.method() != Method::POST => not_allowed("POST"),
         ("/reload", _) if !is_authorized(admin, request) => unauthorized(),
         ("/reload", _) => {
@@ -236,11 +236,13 @@ fn is_authorized<B>(admin: &Admin, request: &Request<B>) -> bool {
     shown.and_then(|shown| shown.strip_prefix(b"Bearer ")).is_some_and(|shown| admin.token.matches(shown))
 }
 
-fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    let format = Format::accepted(accept);
     Response::builder()
-        .header(CONTENT_TYPE, OPEN_METRICS)
-        .body(Full::from(admin.metrics.encode()))
+        .header(CONTENT_TYPE, format.media_type())
+        .header(VARY, "Accept")
+        .body(Full::from(admin.metrics.encode(format)))
         .expect("a fixed header is valid")
 }
 

@@ -31,6 +31,16 @@ pub enum Listener {
     Inside,
 }
 
+impl Listener {
+    /// As announcements and metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Inside => "inside",
+        }
+    }
+}
+
 /// The transport that carries the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

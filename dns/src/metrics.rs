@@ -3,6 +3,8 @@
 //! Labels name views, transports, response codes and, for what a reload did, zones. The listener that shows them is
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
+mod format;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +20,16 @@ use crate::rcode::Rcode;
 use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 
+pub use self::format::Format;
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
     loops: Mutex<Vec<Arc<Counters>>>,
     served: Mutex<Served>,
     loads: [AtomicU64; LoadResult::ALL.len()],
+    /// When everything that had changed was good, in the time of Unix; 0 for never.
+    good_load_unix_seconds: AtomicU64,
     reload_restarts: AtomicU64,
     /// Whether reloading ended by a fault and no load has ended well since.
     reloading_is_down: AtomicBool,
@@ -156,6 +162,9 @@ impl Metrics {
     /// Another load of the zone files has ended.
     pub fn loaded(&self, result: LoadResult, served: Served) {
         add(&self.loads[result as usize], 1);
+        if result == LoadResult::Good {
+            self.good_load_unix_seconds.store(crate::clock::moment().unix_seconds, Ordering::Relaxed);
+        }
         *lock(&self.served) = served;
         self.reloading_stands();
     }
@@ -192,13 +201,16 @@ impl Metrics {
         self.certificate_until.store(unix_seconds.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// All of it in the text format of OpenMetrics.
-    pub fn encode(self: &Arc<Self>) -> String {
+    /// All of it in a format for scrapers.
+    pub fn encode(self: &Arc<Self>, format: Format) -> String {
         let mut registry = Registry::with_prefix("verge_dns");
         registry.register_collector(Box::new(Arc::clone(self)));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
-        text
+        match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => format::as_prometheus(&text),
+        }
     }
 
     fn sum(&self, transport: Option<Transport>, of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
@@ -265,7 +277,7 @@ impl Collector for Metrics {
             .enumerate()
             .map(|(at, why)| ([("reason", why.as_str())], self.sum(None, |c| &c.silent[at])));
         counters(&mut encoder, "silent", "Packets that got no answer", silent)?;
-        let guard = [([("view", "public")], self.sum(None, |c| &c.guard_stopped))];
+        let guard = [([("view", Which::Public.as_str())], self.sum(None, |c| &c.guard_stopped))];
         counters(
             &mut encoder,
             "guard_stopped",
@@ -281,7 +293,12 @@ impl Collector for Metrics {
         let loads = LoadResult::ALL.map(|result| {
             ([("result", result.as_str())], self.loads[result as usize].load(Ordering::Relaxed))
         });
-        counters(&mut encoder, "loads", "Times the zone files were read after a change", loads)?;
+        counters(
+            &mut encoder,
+            "loads",
+            "Times the zone files were read, at the start and after changes",
+            loads,
+        )?;
         let restarts = self.reload_restarts.load(Ordering::Relaxed);
         let help = "Times reloading ended by a fault and started again";
         counter(&mut encoder, "reload_restarts", help, restarts)?;
@@ -307,7 +324,7 @@ impl Metrics {
                 })
             })
         });
-        counters(encoder, "answers", "Answers sent", all)
+        counters(encoder, "answers", "Answers sent, by the view that they are from", all)
     }
 
     fn encode_truncated(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -315,19 +332,20 @@ impl Metrics {
             .iter()
             .enumerate()
             .map(|(at, view)| ([("view", view.as_str())], self.sum(None, |c| &c.truncated[at])));
-        counters(encoder, "truncated", "Answers that sent the client to TCP", all)
+        counters(
+            encoder,
+            "truncated",
+            "Answers that send the client to TCP, because they are long or by `rate_limit.slip`",
+            all,
+        )
     }
 
     fn encode_connections(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric =
             encoder.encode_descriptor("connections", "Open connections", None, MetricType::Gauge)?;
         for (listener, open) in LISTENERS.iter().zip(&self.connections) {
-            let label = match listener {
-                Listener::Outside => "outside",
-                Listener::Inside => "inside",
-            };
             for (transport, open) in connected(open) {
-                let labels = [("transport", transport.as_str()), ("listener", label)];
+                let labels = [("transport", transport.as_str()), ("listener", listener.as_str())];
                 metric.encode_family(&labels)?.encode_gauge(&open.load(Ordering::Relaxed))?;
             }
         }
@@ -359,11 +377,17 @@ impl Metrics {
         let served = lock(&self.served).clone();
         let mut generation = encoder.encode_descriptor(
             "generation",
-            "Worlds that have been in service",
+            "Versions of the zones and settings that have been in service since the start",
             None,
             MetricType::Gauge,
         )?;
         generation.encode_gauge(&served.generation)?;
+        let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
+        if good != 0 {
+            let help = "When the zone files were last read and nothing was refused";
+            let name = "last_good_load_timestamp_seconds";
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&good)?;
+        }
         let mut serials = encoder.encode_descriptor(
             "zone_serial",
             "Serial of each zone in service",
@@ -386,6 +410,16 @@ impl Metrics {
         for state in ["current", "previous", "broken", "inside_only"] {
             let count = served.zones.iter().filter(|zone| zone.state == state).count() as u64;
             states.encode_family(&[("state", state)])?.encode_gauge(&count)?;
+        }
+        let mut at_fault = encoder.encode_descriptor(
+            "zone_state",
+            "Zones that are not current, by name: 1 for the state that each is in",
+            None,
+            MetricType::Gauge,
+        )?;
+        for zone in served.zones.iter().filter(|zone| zone.state != "current") {
+            let labels = [("zone", zone.apex.as_str()), ("state", zone.state)];
+            at_fault.encode_family(&labels)?.encode_gauge(&1_u64)?;
         }
         Ok(())
     }
@@ -436,15 +470,16 @@ mod tests {
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
-        let text = metrics.encode();
+        let text = metrics.encode(Format::Prometheus);
         for line in [
-            "verge_dns_answers_total{transport=\"udp\",view=\"internal\",rcode=\"NXDOMAIN\"} 2",
-            "verge_dns_answers_total{transport=\"tcp\",view=\"internal\",rcode=\"NXDOMAIN\"} 1",
-            "verge_dns_truncated_total{view=\"internal\"} 3",
+            "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"NXDOMAIN\"} 2",
+            "verge_dns_answers_total{transport=\"tcp\",view=\"inside\",rcode=\"NXDOMAIN\"} 1",
+            "verge_dns_truncated_total{view=\"inside\"} 3",
             "verge_dns_silent_total{reason=\"too_short\"} 1",
             "verge_dns_loads_total{result=\"refused\"} 1",
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",
             "verge_dns_zones{state=\"previous\"} 1",
+            "verge_dns_zone_state{zone=\"example.com.\",state=\"previous\"} 1",
             "verge_dns_generation 3",
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
             "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",

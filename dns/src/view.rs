@@ -28,11 +28,11 @@ pub enum Which {
 }
 
 impl Which {
-    /// The label of logs and metrics.
+    /// As the config, commands, logs and metrics name the side that gets it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Public => "public",
-            Self::Internal => "internal",
+            Self::Public => "outside",
+            Self::Internal => "inside",
         }
     }
 }

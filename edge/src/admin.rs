@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /metrics` | Prometheus' text format |
+//! | `GET /metrics` | OpenMetrics or Prometheus' text format, by `Accept` |
 //! | `GET /healthz` | 200 as long as the program runs |
 //! | `GET /readyz` | 200, or 503 while draining |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
@@ -49,7 +49,7 @@ pub use token::Token;
 
 use crate::cache::Cache;
 use crate::draining::Draining;
-use crate::metrics::Asked;
+use crate::metrics::{Asked, Format};
 use rate::Bucket;
 
 /// The listener's task.
@@ -191,8 +191,12 @@ impl Admin {
         let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
         match (method, request.uri().path()) {
             (&Method::GET, "/metrics") => {
-                let text = self.cache.metrics.render(&self.cache.store.size());
-                typed(StatusCode::OK, "text/plain; version=1.0.0; charset=utf-8", text)
+                let accept = request.headers().get_all(header::ACCEPT).iter();
+                let format = Format::accepted(accept.filter_map(|field| field.to_str().ok()));
+                let text = self.cache.metrics.render(&self.cache.store.size(), format);
+                let mut response = typed(StatusCode::OK, format.media_type(), text);
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+                response
             }
             (&Method::GET, "/healthz") => plain(StatusCode::OK, "alive"),
             (&Method::GET, "/readyz") if self.draining.has_begun() => {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no label comes from a request; the number of series is fixed by the config.
 
+mod format;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::policy::headers::status::ProxyError;
 use crate::store::Size;
+
+pub use self::format::Format;
 
 /// All metrics of one edge; clones count together.
 #[derive(Debug, Clone)]
@@ -362,9 +366,9 @@ impl Metrics {
         self.0.certificate_until.get_or_create(&label).set(unix_seconds);
     }
 
-    /// Prometheus' text format, with the store's size as it is now.
+    /// All metrics as text for scrapers, with the store's size as it is now.
     #[must_use]
-    pub fn render(&self, size: &Size) -> String {
+    pub fn render(&self, size: &Size, format: Format) -> String {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.0.store_bytes.set(gauge(size.bytes));
         self.0.store_keys.set(gauge(size.keys));
@@ -373,7 +377,10 @@ impl Metrics {
         self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a String takes any text");
-        out
+        match format {
+            Format::OpenMetrics => out,
+            Format::Prometheus => format::as_prometheus(&out),
+        }
     }
 }
 

@@ -70,16 +70,16 @@ fn change(zone: &ZoneReport) {
         Change::Added => {
             let public = zone.public.as_ref().map_or(0, |tree| tree.len());
             let internal = zone.internal.as_ref().map_or(0, |tree| tree.len());
-            tracing::info!(zone = %apex, serial, public_names = public, internal_names = internal, "zone loaded");
+            tracing::info!(zone = %apex, serial, names_outside = public, names_inside = internal, "zone loaded");
         }
         Change::Names { public, internal } => {
             tracing::info!(
                 zone = %apex,
                 serial,
-                public_names = public.count,
-                internal_names = internal.count,
-                public = public.some.join(" "),
-                internal = internal.some.join(" "),
+                names_outside = public.count,
+                names_inside = internal.count,
+                outside = public.some.join(" "),
+                inside = internal.some.join(" "),
                 "zone changed"
             );
         }

@@ -61,19 +61,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             if let Some(difference) = Difference::between(then, now) {
                 differences += 1;
                 let reasons = reasons(&difference, &name, which, &report);
-                say(&format!("{} {name} {rtype}\n{difference}{reasons}\n", side(which)));
+                say(&format!("{} {name} {rtype}\n{difference}{reasons}\n", which.as_str()));
             }
         }
-        say(&format!("{}: {count} questions, {} answered otherwise\n", side(which), differences - before));
+        say(&format!("{}: {count} questions, {} answered otherwise\n", which.as_str(), differences - before));
     }
     if differences == 0 { Ok(()) } else { Err(Failure::Problems) }
-}
-
-fn side(which: Which) -> &'static str {
-    match which {
-        Which::Public => "outside",
-        Which::Internal => "inside",
-    }
 }
 
 /// The source of the answers until now.
@@ -159,7 +152,7 @@ fn questions(report: &Report, sides: &[(Which, Old)]) -> Vec<Question> {
                 Some(records) => known.extend(records),
                 None => say(&format!(
                     "{}: the old server does not hand out {} (AXFR), so names that it alone has are not asked for\n",
-                    side(*which),
+                    which.as_str(),
                     zone.apex
                 )),
             }
@@ -300,7 +293,7 @@ fn shown(record: &Record, which: Which) -> String {
     let rtype = record.rtype;
     match which {
         Which::Public => {
-            format!("this {rtype} record is public; `; verge: internal` at its end would hide it")
+            format!("outsiders see this {rtype} record; `; verge: internal` at its end would hide it")
         }
         Which::Internal => {
             format!("insiders see this {rtype} record; `; verge: outside` at its end would hide it from them")

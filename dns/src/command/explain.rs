@@ -92,7 +92,7 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         name: args.name.to_string(),
         rtype: args.rtype.to_string(),
         from: args.from,
-        view: side(view),
+        view: view.as_str(),
         view_because,
         zone: zone.map(explain_zone),
         rcode: rcode.as_str(),
@@ -119,18 +119,10 @@ fn view(from: IpAddr, world: &World, config: Option<&Config>) -> (Which, String)
                 "{from} is in {net} of internal.clients; a listener of the outside would give it the outside"
             )
         }
-        (_, None, _) => "there is no internal listener".to_owned(),
+        (_, None, _) => "no listener is inside".to_owned(),
         (_, Some(_), _) => format!("{from} is in no prefix of internal.clients"),
     };
     (view, because)
-}
-
-/// As the config and the log name the views.
-pub(super) fn side(view: Which) -> &'static str {
-    match view {
-        Which::Public => "outside",
-        Which::Internal => "inside",
-    }
 }
 
 fn explain_zone(zone: &ZoneReport) -> ExplainedZone {

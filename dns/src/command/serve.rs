@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, say, zones};
-use crate::client::Listener;
 use crate::config::{self, Config, Level};
 use crate::log::{self, Log};
 use crate::serve::{self, Listening, Running};
@@ -70,13 +69,10 @@ fn announcement(listening: &Listening) -> String {
     let outside = listening.outside.iter().map(|address| (address, "outside"));
     let inside = listening.inside.iter().map(|address| (address, "inside"));
     let admin = listening.admin.iter().map(|address| (address, "admin"));
-    let encrypted = listening.encrypted.iter().map(|it| {
-        let who = match it.listener {
-            Listener::Outside => "outside",
-            Listener::Inside => "inside",
-        };
-        format!("listening {} {who} {}\n", it.address, it.transport.as_str())
-    });
+    let encrypted = listening
+        .encrypted
+        .iter()
+        .map(|it| format!("listening {} {} {}\n", it.address, it.listener.as_str(), it.transport.as_str()));
     let plain =
         outside.chain(inside).chain(admin).map(|(address, who)| format!("listening {address} {who}\n"));
     plain.chain(encrypted).collect()

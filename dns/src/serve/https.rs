@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::EXPECT;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use self::request::{Asked, MAX_MESSAGE_OCTETS};
+use self::request::{Asked, MAX_MESSAGE_OCTETS, Refusal};
 use self::response::Body;
 use super::connection::Shared;
 use super::memory::{Full, Question, What};
@@ -142,6 +143,8 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
     session.place.active(clock::now());
     let (head, mut body) = request.into_parts();
     let asked = request::read(&head, &session.path);
+    // A body that waits for `100 Continue` has not left: reading would ask for it (RFC 9110 §10.1.1).
+    let is_under_way = !head.headers.contains_key(EXPECT) && !body.is_end_stream();
     // While the body arrives, its head, which may be much larger, takes no room.
     drop(head);
     let message = match asked {
@@ -149,13 +152,16 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
             let mut question = Question::default();
             question.extend(&message, &session.place.allowance).map(|()| question).map_err(|Full| BUSY.into())
         }
-        Ok(Asked::InBody) => collect(&mut body, &session).await.map_err(Into::into),
+        Ok(Asked::InBody) => collect(&mut body, &session).await.map_err(refuse),
         Err(refusal) => Err(refusal),
     };
     let message = match message {
         Ok(message) => message,
         Err(refusal) => {
-            discard(body, &session.shared).await;
+            // A client that announced a long body may be slow with it, and must not wait for its refusal.
+            if is_under_way {
+                tokio::spawn(discard(body, session.shared));
+            }
             return response::refusal(refusal);
         }
     };
@@ -166,6 +172,13 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
     match session.place.allowance.claim(What::Answer, answer.len()) {
         Ok(room) => response::answer(answered, session.shared.listener, answer, room),
         Err(Full) => response::refusal(BUSY.into()),
+    }
+}
+
+fn refuse(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => request::TOO_LARGE,
+        other => other.into(),
     }
 }
 
@@ -195,9 +208,9 @@ where
     Ok(question)
 }
 
-/// Reads on a little after a refusal: a connection that closes on unread octets is reset, and that destroys the refusal
+/// Reads on a little beside a refusal: a connection that closes on unread octets is reset, and that destroys the refusal
 /// before the client has read it (RFC 9112 §9.6).
-async fn discard(mut body: Incoming, shared: &Shared) {
+async fn discard(mut body: Incoming, shared: Arc<Shared>) {
     let some = async {
         let mut octets = 0;
         while let Some(Ok(frame)) = body.frame().await
@@ -206,7 +219,7 @@ async fn discard(mut body: Incoming, shared: &Shared) {
             octets += frame.data_ref().map_or(0, Bytes::len);
         }
     };
-    // Whether it ended or took too long: the refusal is next either way.
+    // Whether it ended or took too long: hyper closes what is not read.
     let _ = timeout(shared.config.message_timeout, some).await;
 }
 

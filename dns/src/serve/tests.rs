@@ -369,8 +369,8 @@ async fn questions_of_both_sides_are_counted_apart() {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     for line in [
-        "verge_dns_answers_total{transport=\"udp\",view=\"public\",rcode=\"NXDOMAIN\"} 1",
-        "verge_dns_answers_total{transport=\"tcp\",view=\"internal\",rcode=\"NOERROR\"} 1",
+        "verge_dns_answers_total{transport=\"udp\",view=\"outside\",rcode=\"NXDOMAIN\"} 1",
+        "verge_dns_answers_total{transport=\"tcp\",view=\"inside\",rcode=\"NOERROR\"} 1",
         "verge_dns_zone_serial{zone=\"example.com.\"} 1",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

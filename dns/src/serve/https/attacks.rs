@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::client::{Listener, Transport};
+use crate::metrics::Format;
 use crate::serve::carrier::{Carrier, PATIENCE, Servers, base64url, big};
 use crate::wire::tests;
 
@@ -195,7 +196,7 @@ async fn attack_beside_an_honest_client(
 
 /// Answers over HTTPS that were made so far.
 fn answers(servers: &Servers) -> usize {
-    let text = servers.metrics().encode();
+    let text = servers.metrics().encode(Format::OpenMetrics);
     let lines = text.lines().filter(|it| it.starts_with("verge_dns_answers_total{transport=\"https\""));
     lines.map(|it| it.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
@@ -293,5 +294,5 @@ async fn who_reads_no_answers_has_few_kept_and_is_hung_up_on() {
     let metrics = servers.metrics();
     servers.end().await;
     let ended = "verge_dns_connections_ended_total{transport=\"https\",reason=\"slow_reader\"} 1";
-    assert!(metrics.encode().contains(ended), "{}", metrics.encode());
+    assert!(metrics.encode(Format::OpenMetrics).contains(ended), "{}", metrics.encode(Format::OpenMetrics));
 }

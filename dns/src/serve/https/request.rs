@@ -27,6 +27,9 @@ pub(super) struct Refusal {
     pub(super) help: &'static str,
 }
 
+pub(super) const TOO_LARGE: Refusal =
+    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, help: "a DNS message has at most 65535 octets" };
+
 /// Judges a request's head; questions are asked at `path`.
 pub(super) fn read(head: &Parts, path: &str) -> Result<Asked, Refusal> {
     // RFC 9112 §3.2; in HTTP/2 it is the authority of the target (RFC 9113 §8.3.1).
@@ -73,7 +76,7 @@ fn in_query(query: &str) -> Result<Vec<u8>, Refusal> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| bad)?;
     let message = base64url(&text).ok_or(bad)?;
     if message.len() > MAX_MESSAGE_OCTETS {
-        return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "a DNS message has at most 65535 octets"));
+        return Err(TOO_LARGE);
     }
     Ok(message)
 }

@@ -8,13 +8,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use super::frames;
 use crate::client::{Listener, Transport};
 use crate::clock;
-use crate::serve::carrier::{Servers, base64url, request};
+use crate::serve::carrier::{PATIENCE, Servers, base64url, request};
 use crate::serve::memory::{Pool, STEP_OCTETS, What};
 use crate::serve::table::Table;
 use crate::wire::tests;
@@ -121,6 +124,65 @@ async fn what_is_no_question_has_a_status_of_http() {
             assert_eq!(field(&response, "cache-control"), kept);
         }
     }
+    servers.end().await;
+}
+
+/// Its size is announced; its first octet never comes.
+struct Promised(u64);
+
+impl hyper::body::Body for Promised {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_announced_too_long_is_refused_before_it_comes() {
+    let servers = Servers::with("tcp.message_timeout = \"1h\"\n", tests::compliance().0);
+    let server = servers.address(Transport::Https, Listener::Outside);
+    let build = |octets| {
+        let request = Request::post("https://localhost/dns-query").header("host", "localhost");
+        request.header("content-type", "application/dns-message").body(Promised(octets)).unwrap()
+    };
+    for octets in [65_536, 1 << 40, u64::from(u32::MAX) << 20] {
+        let stream = TokioIo::new(servers.tls(server, &[b"http/1.1"]).await);
+        let (mut send, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        let client = tokio::spawn(connection);
+        let refused = timeout(PATIENCE, send.send_request(build(octets))).await.expect("an answer at once");
+        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/1.1, {octets} octets");
+        client.abort();
+        let stream = TokioIo::new(servers.tls(server, &[b"h2"]).await);
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let client = tokio::spawn(connection);
+        let refused = timeout(PATIENCE, send.send_request(build(octets))).await.expect("an answer at once");
+        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/2, {octets} octets");
+        client.abort();
+    }
+    servers.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_before_it_sends_too_much_is_not_told_to_go_on() {
+    let servers = Servers::new(tests::compliance().0);
+    let mut stream = servers.tls(servers.address(Transport::Https, Listener::Outside), &[b"http/1.1"]).await;
+    let head = "POST /dns-query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dns-message\r\n\
+                Content-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = String::new();
+    // The server closes: nobody can tell where the next request would begin.
+    timeout(PATIENCE, stream.read_to_string(&mut said)).await.expect("an end").unwrap();
+    assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
     servers.end().await;
 }
 

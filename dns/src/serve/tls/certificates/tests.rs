@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::metrics::Format;
 
 /// A folder with a chain and its key.
 struct Files {
@@ -161,12 +162,14 @@ async fn metrics_have_the_end_of_the_certificate_in_service() {
         certificates.ask();
         let line = format!("verge_dns_tls_certificate_expiry_timestamp_seconds {expected}\n");
         let told = async {
-            while !metrics.encode().contains(&line) {
+            while !metrics.encode(Format::OpenMetrics).contains(&line) {
                 // Some looks are taken in that time, on the paused clock.
                 tokio::time::sleep(POLL).await;
             }
         };
-        tokio::time::timeout(POLL * 100, told).await.unwrap_or_else(|_| panic!("{}", metrics.encode()));
+        tokio::time::timeout(POLL * 100, told)
+            .await
+            .unwrap_or_else(|_| panic!("{}", metrics.encode(Format::OpenMetrics)));
     }
     drain.cancel();
     following.await.unwrap();
