@@ -68,7 +68,16 @@ pub struct TokenError {
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: the admin token: {} (setting `admin.token_file`)", self.path.display(), self.source)
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        write!(f, "{}: the admin token: {}", path.display(), self.source)?;
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+                let cure = "set `admin.token_file` to a path where this user may make files, such as \
+                            /var/lib/verge-dns/token";
+                write!(f, "\n  = help: {cure}")
+            }
+            _ => write!(f, " (setting `admin.token_file`)"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! Invariant: a version of a zone with an error never gets into a world, and a world is built completely or not at all.
 
 pub(crate) mod changes;
+mod file_name;
 mod folder;
 pub(crate) mod log;
 mod passed_over;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use self::file_name::zone_of;
 use self::folder::Content;
 pub use self::folder::FolderError;
 pub(crate) use self::folder::parse_file;

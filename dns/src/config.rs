@@ -28,7 +28,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
-pub use self::unmatched::unmatched;
+pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
 use crate::limit::Rates;
 use crate::name::Name;

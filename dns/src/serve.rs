@@ -136,6 +136,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (progress, loads) = watch::channel(Loads::default());
     let service = Service { world: Arc::new(ArcSwap::default()), metrics: Arc::clone(&metrics), progress };
     service.publish(Some(world), &report);
+    reload::tell_warnings(&config, &report);
     drop(report);
 
     let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config);

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::file_name::zone_of;
 use super::folder::{self, Found, SUFFIX};
 use crate::zone::{Problem, Severity};
 
@@ -26,11 +27,31 @@ struct Others {
     folders: Vec<String>,
 }
 
-/// Reports the files that the folders among `paths` hold beside zone files.
+/// Reports the files that the folders among `paths` hold beside zone files, and files among them that are named otherwise.
 pub(super) fn in_folders(paths: &[PathBuf], found: &[Found]) -> Vec<Problem> {
-    let folders = paths.iter().filter(|path| path.is_dir());
     let has_zones = |folder: &Path| found.iter().any(|found| found.source.path().parent() == Some(folder));
-    folders.filter_map(|folder| tell(folder, has_zones(folder))).collect()
+    let told = paths.iter().filter_map(|path| match path.is_dir() {
+        true => tell(path, has_zones(path)),
+        false => misnamed(path),
+    });
+    told.collect()
+}
+
+/// A file that is named on its own is read whatever it is called, as the zone that its whole name says.
+fn misnamed(path: &Path) -> Option<Problem> {
+    let name = path.file_name()?.to_str()?;
+    let meant = zone_of(name);
+    if folder::is_zone_file(name) || meant == name {
+        return None;
+    }
+    let message = format!("{} is read as the zone {name}", path.display());
+    let help = format!("if it is for {meant}, as its name looks: {}", rename(path, meant));
+    Some(Problem { severity: Severity::Warning, code: "file-name", at: None, message, help: Some(help) })
+}
+
+/// A command that gives a file the name that its zone wants.
+fn rename(path: &Path, zone: &str) -> String {
+    format!("mv {} {}", path.display(), path.with_file_name(format!("{zone}{SUFFIX}")).display())
 }
 
 /// Reports the files of `folder` that are passed over; `has_zones` is whether others are not.
@@ -50,8 +71,16 @@ fn tell(folder: &Path, has_zones: bool) -> Option<Problem> {
             (Severity::Warning, message)
         }
     };
-    let help =
-        "the file example.com.zone holds the zone example.com; each folder is named on its own".to_owned();
+    let help = match others.zones.first() {
+        Some(name) => format!(
+            "{}, and so on: each file is named after its zone",
+            rename(&folder.join(name), zone_of(name))
+        ),
+        None if !others.folders.is_empty() => {
+            "name each folder on its own, or move its files here".to_owned()
+        }
+        None => format!("the file example.com{SUFFIX} holds the zone example.com"),
+    };
     let code = if has_zones { "passed-over" } else { "no-zone-files" };
     Some(Problem { severity, code, at: None, message, help: Some(help) })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
-use crate::config::{Tls, Warning};
+use crate::config::{self, Tls, Warning};
 use crate::serve::{self, Standing};
 use crate::zone::check;
 use crate::zone::diagnostic::{self, Style};
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());
     if let (true, false, Some(config)) = (args.paths.is_empty(), args.config_only, &config) {
-        warnings.extend(zones::unmatched(&report, config));
+        warnings.extend(config::unmatched_in(&report, config));
     }
     let warnings = warnings.as_slice();
     let totals = Totals::of(&report, warnings.len());

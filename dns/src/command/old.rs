@@ -8,10 +8,6 @@ use crate::name::Name;
 use crate::zone::diagnostic::{Style, render};
 use crate::zone::{Severity, Zone};
 
-/// Prefixes and suffixes that file names put around a zone's name.
-const BEFORE: &[&str] = &["db.", "named.", "pri.", "master.", "zone."];
-const BEHIND: &[&str] = &[".zone", ".zone.txt", ".db", ".dns", ".hosts", ".host", ".txt", ".signed"];
-
 /// Reads a zone file; `named` is the zone's name where the file's name does not tell it.
 pub(super) fn read(path: &Path, named: Option<&Name>) -> Result<Zone, Failure> {
     let apex = named.cloned().or_else(|| guess(path)).ok_or_else(|| Failure::NoName(path.to_path_buf()))?;
@@ -51,29 +47,5 @@ pub(super) fn read_all(path: &Path) -> Result<Vec<Zone>, Failure> {
 /// `db.example.com`, `example.com.zone`.
 fn guess(path: &Path) -> Option<Name> {
     let name = path.file_name()?.to_str()?;
-    let name = BEFORE.iter().find_map(|before| name.strip_prefix(before)).unwrap_or(name);
-    let mut behind = BEHIND.to_vec();
-    behind.sort_by_key(|behind| std::cmp::Reverse(behind.len()));
-    let name = behind.iter().find_map(|behind| name.strip_suffix(behind)).unwrap_or(name);
-    Name::parse_absolute(name).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_zone_is_told_from_the_names_that_people_give_files() {
-        for (file, expected) in [
-            ("zones/example.com.zone", "example.com."),
-            ("ext/db.example.com", "example.com."),
-            ("example.com.db", "example.com."),
-            ("db.example.com.signed", "example.com."),
-            ("example.com.zone.txt", "example.com."),
-            ("2.0.192.in-addr.arpa.dns", "2.0.192.in-addr.arpa."),
-            ("example.com", "example.com."),
-        ] {
-            assert_eq!(guess(Path::new(file)).unwrap().to_string(), expected, "{file}");
-        }
-    }
+    Name::parse_absolute(catalog::zone_of(name)).ok()
 }

@@ -24,9 +24,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let path = args.config.clone().or_else(zones::default_config).ok_or(Failure::NoConfig)?;
     let config = config::load(&path).map_err(Failure::Config)?;
     let _log = start_log(&config.log)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
     make_room(&config);
     serve::return_large_blocks();
     runtime.block_on(answer(config, signals))

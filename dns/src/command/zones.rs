@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source};
-use crate::catalog::report::Report;
 use crate::catalog::{Catalog, Loaded};
 use crate::clock;
-use crate::config::{self, Config, Warning};
-use crate::name::{self, Name};
-use crate::rdata::{self, Role};
+use crate::config::{self, Config};
 
 /// Where a config is looked for when none is named.
 const DEFAULT_CONFIG: &str = "dns.toml";
@@ -45,20 +42,4 @@ pub(super) fn config(source: &Source) -> Result<Option<Config>, Failure> {
 pub(super) fn default_config() -> Option<PathBuf> {
     let path = PathBuf::from(DEFAULT_CONFIG);
     path.exists().then_some(path)
-}
-
-/// Names in the config that hide, or publish, nothing.
-pub(super) fn unmatched(report: &Report, config: &Config) -> Vec<Warning> {
-    let apexes: Vec<&Name> = report.zones.iter().map(|zone| &zone.apex).collect();
-    let records =
-        || report.zones.iter().filter_map(|zone| zone.zone.as_deref()).flat_map(|zone| &zone.records);
-    let is_used = |name: &Name| {
-        records().any(|record| {
-            let names = rdata::names(record.rtype, &record.rdata);
-            let is_named =
-                |(_, wire): &(Role, &[u8])| name::is_at_or_under(&wire.to_ascii_lowercase(), name.as_wire());
-            record.owner.is_at_or_under(name) || names.iter().any(is_named)
-        })
-    };
-    config::unmatched(config, &apexes, is_used, || Box::new(records().map(|record| &record.owner)))
 }

@@ -2,13 +2,31 @@
 
 use super::file::nearest;
 use super::{Config, Warning};
-use crate::name::Name;
+use crate::catalog::report::Report;
+use crate::name::{self, Name};
+use crate::rdata::{self, Role};
+
+/// Warnings for names in the config that hide, or publish, nothing in the zone files of a load.
+pub(crate) fn unmatched_in(report: &Report, config: &Config) -> Vec<Warning> {
+    let apexes: Vec<&Name> = report.zones.iter().map(|zone| &zone.apex).collect();
+    let records =
+        || report.zones.iter().filter_map(|zone| zone.zone.as_deref()).flat_map(|zone| &zone.records);
+    let is_used = |name: &Name| {
+        records().any(|record| {
+            let names = rdata::names(record.rtype, &record.rdata);
+            let is_named =
+                |(_, wire): &(Role, &[u8])| name::is_at_or_under(&wire.to_ascii_lowercase(), name.as_wire());
+            record.owner.is_at_or_under(name) || names.iter().any(is_named)
+        })
+    };
+    unmatched(config, &apexes, is_used, || Box::new(records().map(|record| &record.owner)))
+}
 
 /// Warnings for `internal_names`, `[internal] zones` and `[public] zones` that match nothing.
 ///
 /// `apexes` are those of all zone files; `is_used` says whether a name, or one below it, is written in any of them;
 /// `written` are names that the author may have meant.
-pub fn unmatched<'n>(
+fn unmatched<'n>(
     config: &Config,
     apexes: &[&Name],
     is_used: impl Fn(&Name) -> bool,

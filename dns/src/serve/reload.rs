@@ -103,6 +103,14 @@ impl Service {
     }
 }
 
+/// Warnings of a config that is new, also for names in it that no zone knows: their author meant to hide something, or to
+/// publish it.
+pub(super) fn tell_warnings(config: &Config, report: &Report) {
+    for warning in config.warnings.iter().chain(&config::unmatched_in(report, config)) {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// The zones as the metrics show them after a load.
 fn in_service(report: &Report, generation: u64) -> Served {
     let zones = report.zones.iter().map(|zone| ServedZone {
@@ -161,6 +169,7 @@ impl Loader {
             watch: None,
             retry_pause: LEAST_WAIT,
             told: None,
+            config_is_new: false,
         };
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
@@ -189,6 +198,8 @@ struct Follow {
     retry_pause: Duration,
     /// The obstacle of the last load or watch, so that it is told once.
     told: Option<String>,
+    /// Nothing was loaded by this config yet.
+    config_is_new: bool,
 }
 
 impl Follow {
@@ -290,6 +301,9 @@ impl Follow {
                 // Held on to, it could not be released.
                 drop(before);
                 self.service.publish(loaded.world, &loaded.report);
+                if std::mem::take(&mut self.config_is_new) {
+                    tell_warnings(&self.config, &loaded.report);
+                }
                 self.told = None;
                 self.catalog.forget_texts();
             }
@@ -328,6 +342,7 @@ impl Follow {
             let terms = new.terms().with_cookies(secrets.clone());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
             (self.config, self.secrets) = (new, secrets);
+            self.config_is_new = true;
         }
         Ok(())
     }

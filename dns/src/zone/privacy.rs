@@ -60,6 +60,7 @@ mod nodes;
 mod outside;
 mod problems;
 mod shown;
+mod spelled;
 #[cfg(test)]
 mod tests;
 mod trees;

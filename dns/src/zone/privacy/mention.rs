@@ -1,4 +1,4 @@
-//! Names and addresses in text: SPF, DMARC, URI, CAA, plain TXT and the like (D19).
+//! Names and addresses in text: SPF, DMARC, URI, CAA, plain TXT and the like; and addresses that targets spell (D19).
 //!
 //! Text is never hidden for what it says, since to hide an SPF policy in silence would break mail; its author is told.
 
@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::spelled;
 use crate::name::Name;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
@@ -24,12 +25,12 @@ pub(super) enum Mention {
 /// Most mentions of one record that are looked at; more is no text that a person wrote.
 const MAX_MENTIONS: usize = 64;
 
-/// The names and addresses that the text of a record mentions, in the order of the text.
+/// The names and addresses that the text of a record mentions, in the order of the text, behind those that its targets spell.
 pub(super) fn mentions(record: &Record) -> Vec<Mention> {
+    let mut found = spelled_by_targets(record);
     if !has_text(record.rtype) {
-        return Vec::new();
+        return found;
     }
-    let mut found = Vec::new();
     for span in rdata::spans(record.rtype, &record.rdata).map_while(Result::ok) {
         match span.field {
             Field::Text => in_text(span.octets.get(1..).unwrap_or_default(), &mut found),
@@ -41,6 +42,13 @@ pub(super) fn mentions(record: &Record) -> Vec<Mention> {
     }
     found.truncate(MAX_MENTIONS);
     found
+}
+
+/// Addresses that the names in the data spell: a CNAME to `10.0.0.5.nip.io` tells one as well as a text does.
+fn spelled_by_targets(record: &Record) -> Vec<Mention> {
+    let names = rdata::names(record.rtype, &record.rdata);
+    let addresses = names.iter().filter_map(|(_, wire)| spelled::address(&wire.to_ascii_lowercase()));
+    addresses.map(|address| Mention::Net(address.into())).collect()
 }
 
 fn has_text(rtype: Type) -> bool {
@@ -129,7 +137,8 @@ fn in_word(word: &str, length: Option<u8>, found: &mut Vec<Mention>) {
             && let Ok(name) = Name::parse_absolute(part.trim_matches(['.', '-']))
             && name.label_count() >= 2
         {
-            found.push(Mention::Name(name));
+            let address = spelled::address(name.as_wire());
+            found.push(address.map_or(Mention::Name(name), |address| Mention::Net(address.into())));
         }
     }
 }
@@ -201,6 +210,11 @@ mod tests {
         check(r"SVCB 1 a.test. key65333=\010\000\000\025", "10.0.0.25");
         check("SVCB 1 a.test. alpn=h2 port=53 dohpath=/q{?dns} ipv4hint=10.0.0.1", "");
         check(r#"SVCB 1 a.test. key65000="see relay.example.com""#, "relay.example.com.");
+        check(r#"TXT "see 10.0.0.7.nip.io, or 10-0-0-8.sslip.io.""#, "10.0.0.7 10.0.0.8");
+        check("CNAME 10.0.0.5.NIP.io.", "10.0.0.5");
+        check("MX 5 mail-10-1-2-3.nip.io.", "10.1.2.3");
+        check("HTTPS 1 fd00--1.sslip.io. alpn=h2", "fd00::1");
+        check("CNAME www.nip.io.", "");
         check(r#"TXT "plain words, no. names:""#, "");
         check("A 10.0.0.1", "");
     }
