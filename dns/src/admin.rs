@@ -364,7 +364,7 @@ mod tests {
             generation: 1,
             zones: states
                 .iter()
-                .map(|&(apex, state)| ServedZone { apex: apex.to_owned(), state, serial: None })
+                .map(|&(apex, state)| ServedZone { apex: apex.to_owned(), state, serial: None, undecided: 0 })
                 .collect(),
         };
         let some = [("a.example.", "current"), ("b.example.", "previous")];

@@ -22,6 +22,7 @@ pub(crate) mod denial;
 mod substitute;
 #[cfg(test)]
 mod tests;
+mod withheld;
 
 use std::borrow::Cow;
 
@@ -95,6 +96,8 @@ pub enum Kind {
     NoZone,
     /// The zone never had a good version.
     BrokenZone,
+    /// Nobody knows yet whether outsiders may get what was asked for: it leads into a zone that never had a good version.
+    Undecided,
 }
 
 impl Kind {
@@ -109,6 +112,7 @@ impl Kind {
             Self::TooLong => "too_long",
             Self::NoZone => "no_zone",
             Self::BrokenZone => "broken_zone",
+            Self::Undecided => "undecided",
         }
     }
 
@@ -119,7 +123,7 @@ impl Kind {
             Self::NxDomain => Rcode::NxDomain,
             Self::TooLong => Rcode::YxDomain,
             Self::NoZone => Rcode::Refused,
-            Self::BrokenZone => Rcode::ServFail,
+            Self::BrokenZone | Self::Undecided => Rcode::ServFail,
         }
     }
 }
@@ -238,6 +242,9 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     fn in_zone(&mut self, view: &'v View, tree: &'v Tree, name: Cow<'a, [u8]>) -> Step {
         self.answer.zone = Some(tree.apex());
         let found = tree.find(&name);
+        if tree.withholds() && withheld::asks(tree, found, &name, self.query.qtype) {
+            return self.undecided();
+        }
         if self.followed == 0 {
             // AA speaks of the first name (RFC 1034 §4.3.1), so a referral at the end of a chain keeps it.
             let refers = matches!(found, Found::Delegation(cut) if !self.is_ds_at(cut, &name));
@@ -376,6 +383,13 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             Section::Additional => self.answer.additional.push(placed),
         }
         Put::New
+    }
+
+    /// Unknown is not "no", and half of a chain would read as one.
+    fn undecided(&mut self) -> Step {
+        let zone = self.answer.zone;
+        self.answer = Answer { zone, ..Answer::empty() };
+        self.end(Kind::Undecided)
     }
 
     fn end(&mut self, kind: Kind) -> Step {

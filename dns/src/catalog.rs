@@ -402,7 +402,9 @@ impl Catalog {
 fn compile(zone: Arc<Zone>, divided: Arc<Divided>, full: Option<&Arc<Tree>>, before: Option<&Good>) -> Good {
     if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.zone, &zone)) {
         // Only the other zones changed, and mostly not in a way that this one sees.
-        let same = |old: &Divided, new: &Divided| old.public == new.public && old.internal == new.internal;
+        let same = |old: &Divided, new: &Divided| {
+            old.public == new.public && old.internal == new.internal && old.undecided == new.undecided
+        };
         if Arc::ptr_eq(&before.divided, &divided) || same(&before.divided, &divided) {
             return Good { divided, ..before.clone() };
         }

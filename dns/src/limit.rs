@@ -69,7 +69,7 @@ impl Category {
             Kind::NoData => Self::NoData,
             Kind::NxDomain => Self::NxDomain,
             Kind::Referral => Self::Referral,
-            Kind::TooLong | Kind::NoZone | Kind::BrokenZone => Self::Error,
+            Kind::TooLong | Kind::NoZone | Kind::BrokenZone | Kind::Undecided => Self::Error,
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct ServedZone {
     pub state: &'static str,
     /// Of its SOA; none if it never had a good version.
     pub serial: Option<u32>,
+    /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
+    pub undecided: usize,
 }
 
 /// How reading the zone files went.
@@ -400,6 +402,11 @@ impl Metrics {
                 serials.encode_family(&labels)?.encode_gauge(&u64::from(serial))?;
             }
         }
+        let undecided: usize = served.zones.iter().map(|zone| zone.undecided).sum();
+        let help =
+            "Records for which outsiders get SERVFAIL: they lead into a zone that never had a good version";
+        let mut metric = encoder.encode_descriptor("undecided_records", help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&(undecided as u64))?;
         let mut states = encoder.encode_descriptor(
             "zones",
             "Zones by state: current, previous (the file is broken), broken (never was good) or inside_only (a fault \
@@ -465,7 +472,8 @@ mod tests {
         }
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
-        let zone = ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7) };
+        let zone =
+            ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7), undecided: 2 };
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));
@@ -480,6 +488,7 @@ mod tests {
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_zone_state{zone=\"example.com.\",state=\"previous\"} 1",
+            "verge_dns_undecided_records 2",
             "verge_dns_generation 3",
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
             "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",

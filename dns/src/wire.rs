@@ -284,7 +284,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let answer = answer::answer(self.world.view(self.view), query);
         let error = match answer.kind {
             Kind::NoZone => Some(ExtendedError::Elsewhere),
-            Kind::BrokenZone => Some(ExtendedError::Unready),
+            Kind::BrokenZone | Kind::Undecided => Some(ExtendedError::Unready),
             _ => None,
         };
         Draft { rcode: answer.rcode, error, truncated: false, content: Content::Answer(answer) }

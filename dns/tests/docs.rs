@@ -100,6 +100,7 @@ fn rules() -> Rules {
         internal_names: vec![name("router.example.com")],
         internal_zones: vec![name("corp.example.net")],
         public_zones: vec![name("10.in-addr.arpa")],
+        unknown_zones: vec![name("partner.example")],
         ..Rules::default()
     }
 }
@@ -156,6 +157,7 @@ fn every_example_says_what_outsiders_get() {
             let found = match (rcode, &shown) {
                 (3, None) => "NXDOMAIN".to_owned(),
                 (5, None) => "REFUSED".to_owned(),
+                (2, None) => "SERVFAIL".to_owned(),
                 (0, None) if answers == 0 => "no data".to_owned(),
                 (0, None) => "hidden".to_owned(),
                 (0, Some(rdata)) if *rdata == written(record) => "answered".to_owned(),

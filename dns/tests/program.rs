@@ -318,6 +318,25 @@ example.com.
 }
 
 #[test]
+fn what_waits_for_a_broken_zone_is_told_by_every_command() {
+    let folder = folder(&format!("{PUBLIC}@ MX 10 mail.example.org.\n"));
+    std::fs::write(folder.path().join("zones/example.org.zone"), "").unwrap();
+    let said = stdout(&run(folder.path(), &["check"]));
+    assert!(said.contains("warning[undecided]: outsiders get SERVFAIL"), "{said}");
+    assert!(
+        said.contains(
+            "undecided      zones/example.com.zone:5:1: example.com. 60 IN MX 10 mail.example.org."
+        )
+    );
+    let explain = ["explain", "example.com", "MX", "--from", "192.0.2.1"];
+    let said = stdout(&run(folder.path(), &explain));
+    assert!(said.contains("SERVFAIL: it leads into a zone whose file was never good"), "{said}");
+    assert!(said.contains(";; SERVFAIL for outsiders here"), "{said}");
+    let said = stdout(&run(folder.path(), &["diff", "zones"]));
+    assert!(said.contains("example.com. MX  SERVFAIL"), "{said}");
+}
+
+#[test]
 fn a_command_that_cannot_begin_says_what_is_missing() {
     let folder = folder(GOOD);
     std::fs::write(folder.path().join("bad.toml"), "zones = \"zones\"\nlisen = []\n").unwrap();

@@ -32,7 +32,7 @@ pub(crate) fn differences<'l, 'r>(
         })
     });
     pairs.filter(|pair| match (pair.left, pair.right) {
-        (Some(l), Some(r)) => !l.sets().eq(r.sets()),
+        (Some(l), Some(r)) => !l.sets().eq(r.sets()) || !l.withheld().eq(r.withheld()),
         _ => true,
     })
 }

@@ -12,6 +12,7 @@ use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
 use crate::config::{self, Tls, Warning};
+use crate::name::Name;
 use crate::serve::{self, Standing};
 use crate::zone::check;
 use crate::zone::diagnostic::{self, Style};
@@ -97,15 +98,20 @@ pub(super) struct HiddenRecord {
 }
 
 impl HiddenRecord {
-    pub(super) fn of(zone: &Zone, hidden: &Hidden) -> Self {
-        let record = &zone.records[hidden.record as usize];
+    fn of(zone: &Zone, hidden: &Hidden) -> Self {
+        let partly = hidden.extent == Extent::Part;
+        Self { partly, ..Self::at(zone, hidden.record, hidden.why.as_str()) }
+    }
+
+    fn at(zone: &Zone, record: u32, rule: &'static str) -> Self {
+        let record = &zone.records[record as usize];
         let mut text = String::new();
         write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut text)
             .expect("a String takes any text");
         let file = &zone.files[record.at.file as usize];
         Self {
-            rule: hidden.why.as_str(),
-            partly: hidden.extent == Extent::Part,
+            rule,
+            partly: false,
             file: file.path.display().to_string(),
             line: record.at.line,
             column: record.at.column,
@@ -122,14 +128,19 @@ impl fmt::Display for HiddenRecord {
     }
 }
 
-/// The hidden records of a zone, in the order they were written.
-pub(super) fn hidden_of(zone: &ZoneReport) -> Vec<HiddenRecord> {
-    match (&zone.zone, &zone.divided) {
-        (Some(records), Some(divided)) => {
-            divided.hidden.iter().map(|hidden| HiddenRecord::of(records, hidden)).collect()
-        }
-        _ => Vec::new(),
-    }
+/// The hidden records of a zone with their owners, in the order they were written.
+pub(super) fn hidden_of(zone: &ZoneReport) -> Vec<(&Name, HiddenRecord)> {
+    let (Some(zone), Some(divided)) = (&zone.zone, &zone.divided) else { return Vec::new() };
+    let owner = |record: u32| &zone.records[record as usize].owner;
+    divided.hidden.iter().map(|hidden| (owner(hidden.record), HiddenRecord::of(zone, hidden))).collect()
+}
+
+/// The records for which outsiders get SERVFAIL, since nobody knows yet whether they are hidden.
+pub(super) fn undecided_of(zone: &ZoneReport) -> Vec<(&Name, HiddenRecord)> {
+    let (Some(zone), Some(divided)) = (&zone.zone, &zone.divided) else { return Vec::new() };
+    let owner = |record: u32| &zone.records[record as usize].owner;
+    let undecided = divided.undecided.iter();
+    undecided.map(|at| (owner(*at), HiddenRecord::at(zone, *at, "undecided"))).collect()
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -175,7 +186,8 @@ fn text(report: &Report, warnings: &[Warning], totals: Totals, args: &Args) -> S
     }
     for zone in report.zones.iter().filter(|_| !args.quiet) {
         text += &format!("{}\n", summary(zone));
-        hidden_of(zone).iter().for_each(|hidden| text += &format!("{hidden}\n"));
+        let records = hidden_of(zone).into_iter().chain(undecided_of(zone));
+        records.for_each(|(_, record)| text += &format!("{record}\n"));
     }
     let Totals { zones, errors, warnings, hidden_records, .. } = totals;
     let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
@@ -251,6 +263,8 @@ struct ZoneDocument<'a> {
     names_inside: Option<usize>,
     problems: Vec<Told<'a>>,
     hidden: Vec<HiddenRecord>,
+    /// Outsiders get SERVFAIL for these.
+    undecided: Vec<HiddenRecord>,
 }
 
 /// A problem as editors and pipelines read it.
@@ -315,6 +329,7 @@ fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {
         names_outside: zone.public.as_ref().map(|tree| tree.len()),
         names_inside: zone.internal.as_ref().map(|tree| tree.len()),
         problems: zone.problems.iter().map(|problem| Told::problem(problem, Some(zone))).collect(),
-        hidden: hidden_of(zone),
+        hidden: hidden_of(zone).into_iter().map(|(_, record)| record).collect(),
+        undecided: undecided_of(zone).into_iter().map(|(_, record)| record).collect(),
     }
 }

@@ -82,8 +82,11 @@ fn rows(outside: Option<Node<'_>>, inside: Option<Node<'_>>) -> Vec<Row> {
     let mut name = String::new();
     name::write_wire(node.name(), &mut name).expect("a String takes any text");
     let sides = [outside, inside];
-    let mut types: Vec<Type> =
-        sides.iter().flatten().flat_map(|node| node.sets()).map(|set| set.rtype).collect();
+    let mut types: Vec<Type> = sides
+        .iter()
+        .flatten()
+        .flat_map(|node| node.sets().map(|set| set.rtype).chain(node.withheld()))
+        .collect();
     types.sort_unstable();
     types.dedup();
     let rows = types.into_iter().map(|rtype| Row {
@@ -96,6 +99,9 @@ fn rows(outside: Option<Node<'_>>, inside: Option<Node<'_>>) -> Vec<Row> {
 }
 
 fn records(node: Option<Node<'_>>, rtype: Type) -> Vec<String> {
+    if node.is_some_and(|node| node.withheld().any(|withheld| withheld == rtype)) {
+        return vec!["SERVFAIL".to_owned()];
+    }
     let Some(set) = node.and_then(|node| node.set(rtype)) else { return Vec::new() };
     set.rdatas()
         .map(|rdata| {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::check::HiddenRecord;
+use super::check::{HiddenRecord, hidden_of, undecided_of};
 use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
 use crate::catalog::report::{Report, ZoneReport};
@@ -72,6 +72,8 @@ struct Explained {
     additional: Vec<String>,
     /// Records at or below the name, or at a wildcard above it, that outsiders do not see.
     hidden_from_outside: Vec<HiddenRecord>,
+    /// Records there for which outsiders get SERVFAIL, since nobody knows yet whether they are hidden.
+    undecided: Vec<HiddenRecord>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,7 +103,8 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         answer: records(answer),
         authority: records(authority),
         additional: records(additional),
-        hidden_from_outside: hidden_near(&args.name, report),
+        hidden_from_outside: near(&args.name, report, hidden_of),
+        undecided: near(&args.name, report, undecided_of),
     }
 }
 
@@ -144,6 +147,9 @@ fn kind_in_words(kind: Kind) -> &'static str {
         Kind::TooLong => "the substitution of a DNAME made the name too long",
         Kind::NoZone => "there is no zone for this name",
         Kind::BrokenZone => "the zone has errors; see verge-dns check",
+        Kind::Undecided => {
+            "it leads into a zone whose file was never good, so nobody knows yet whether it is hidden"
+        }
     }
 }
 
@@ -161,17 +167,20 @@ fn records(section: &[Placed<'_>]) -> Vec<String> {
     lines
 }
 
-fn hidden_near(name: &Name, report: &Report) -> Vec<HiddenRecord> {
+/// Those of the records that `of` tells of each zone that lie at or below the name, or at a wildcard above it.
+fn near(
+    name: &Name,
+    report: &Report,
+    of: impl Fn(&ZoneReport) -> Vec<(&Name, HiddenRecord)>,
+) -> Vec<HiddenRecord> {
     let mut near = Vec::new();
     for zone in &report.zones {
-        let (Some(records), Some(divided)) = (&zone.zone, &zone.divided) else { continue };
-        let hidden = divided.hidden.iter().filter(|hidden| {
-            let owner = &records.records[hidden.record as usize].owner;
+        let records = of(zone).into_iter().filter(|(owner, _)| {
             let wildcard_above =
                 || owner.is_wildcard() && owner.parent().is_some_and(|up| name.is_at_or_under(&up));
-            owner.is_at_or_under(name) && (owner == name || *name != zone.apex) || wildcard_above()
+            owner.is_at_or_under(name) && (*owner == name || *name != zone.apex) || wildcard_above()
         });
-        near.extend(hidden.map(|hidden| HiddenRecord::of(records, hidden)));
+        near.extend(records.map(|(_, record)| record));
     }
     near
 }
@@ -207,6 +216,12 @@ impl fmt::Display for Explained {
         }
         for hidden in &self.hidden_from_outside {
             writeln!(f, "{hidden}")?;
+        }
+        if !self.undecided.is_empty() {
+            writeln!(f, "\n;; SERVFAIL for outsiders here until it is known what they lead to")?;
+        }
+        for undecided in &self.undecided {
+            writeln!(f, "{undecided}")?;
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ fn in_service(report: &Report, generation: u64) -> Served {
         apex: zone.apex.to_string(),
         state: zone.state_word(),
         serial: zone.serial,
+        undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
     });
     Served { generation, zones: zones.collect() }
 }

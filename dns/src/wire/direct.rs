@@ -10,9 +10,9 @@
 //!
 //! That is nearly all of the traffic, signatures and NSEC records of a signed zone included. Everything else
 //! (substitutions, chains out of the zone, ANY, DS, types that are seldom asked for, names in RDATA with upper-case
-//! letters that have additional data, sets of more than a few dozen octets of new names, what does not fit) is left to
-//! the plain pipeline, which is also the definition of right: a property test holds both to the same bytes for whatever
-//! is answered here.
+//! letters that have additional data, sets of more than a few dozen octets of new names, zones of which something is
+//! withheld, what does not fit) is left to the plain pipeline, which is also the definition of right: a property test
+//! holds both to the same bytes for whatever is answered here.
 //!
 //! Invariant: only RRsets of the view's own tree are written, and the egress guard reads the result as it reads any.
 
@@ -55,7 +55,7 @@ pub(super) fn write<'v: 's, 's>(
     if qname == [0] || qtype == Type::DS || qtype.is_meta() {
         return None;
     }
-    let tree = zone(view, qname, qtype).filter(|tree| !tree.apex().is_root())?;
+    let tree = zone(view, qname, qtype).filter(|tree| !tree.apex().is_root() && !tree.withholds())?;
     let dnssec_ok = tree.has_dnssec() && message.edns.is_some_and(|edns| edns.dnssec_ok);
     encode::begin_as_written(question, out);
     let mut draft = Draft {

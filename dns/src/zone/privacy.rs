@@ -37,6 +37,11 @@
 //! D10 need no rule of their own: what is hidden is not in the public data, from which sets, wildcards and empty
 //! non-terminals are made.
 //!
+//! # What is not known yet
+//! Of a zone that has a file but never had a good version ([`Rules::unknown_zones`]) only its draft is known. A record is
+//! **undecided** if it would be hidden if all names in such zones were, but is not hidden by what is known: see
+//! `undecided`. Outsiders get SERVFAIL for its owner and type.
+//!
 //! # Cost
 //! One pass over the records and one look-up for each name in RDATA; trees of names are made only for zones in which
 //! something is hidden, and each record, node and reference is touched a bounded number of times. A zone of which
@@ -64,6 +69,7 @@ mod spelled;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod undecided;
 
 pub use division::{Division, Part};
 pub use trees::{Trees, trees, trees_beside};
@@ -89,8 +95,8 @@ pub struct Rules {
     /// Zones that are published as a whole on purpose, private names and addresses and all (`[public] zones`): AS112
     /// servers and labs.
     pub public_zones: Vec<Name>,
-    /// Zones that have a file but never had a good version: nobody knows what is hidden in them, so whatever leads into
-    /// them is hidden (D6). Name servers are left to what was understood of the file, or one broken file would take down
+    /// Zones that have a file but never had a good version: nobody knows what is hidden in them, so what leads into them
+    /// is undecided (D6). Name servers are left to what was understood of the file, or one broken file would take down
     /// every zone that its name servers serve.
     pub unknown_zones: Vec<Name>,
 }
@@ -162,6 +168,9 @@ pub struct Divided {
     pub internal: Selection,
     /// The hidden records with their reasons, by rising record index.
     pub hidden: Vec<Hidden>,
+    /// Records of which it is not known yet whether they are hidden, and the others of their RRsets: outsiders get SERVFAIL
+    /// for them. By rising record index; neither in `public` nor in `hidden`.
+    pub undecided: Vec<u32>,
     /// Hidden addresses that a mark published, with the owner as written (it may be a wildcard): the egress guard
     /// lets them pass.
     pub published: Vec<(Name, IpAddr)>,
@@ -238,6 +247,15 @@ impl Selection {
         Self { kept, rewritten }
     }
 
+    /// Takes out records; `gone` stands by rising index, and `records` is how many the zone has.
+    fn leave_out(&mut self, gone: &[u32], records: usize) {
+        let has = self.as_set(records);
+        let is_gone = |index: &u32| gone.binary_search(index).is_ok();
+        self.rewritten.retain(|(at, _)| !is_gone(at));
+        let rewritten = std::mem::take(&mut self.rewritten);
+        *self = Self::without(records, |index| !has.has(index) || is_gone(&index), rewritten);
+    }
+
     /// The records of the view, in the order they were written. `zone` must be the zone that was divided.
     pub fn records<'a>(&'a self, zone: &'a Zone) -> impl Iterator<Item = Seen<'a>> {
         let (all, only) = match &self.kept {
@@ -271,7 +289,7 @@ fn divide_judged(
     names: &HiddenNames<'_>,
     rules: &Rules,
 ) -> Vec<Divided> {
-    let closure = closure::close(zones, &mut facts, names);
+    let mut closure = closure::close(zones, &mut facts, names);
     let divided = facts.iter().enumerate().map(|(zone, facts)| {
         let outside = outside::select(zone, facts, &closure, names);
         let problems = problems::find(zone, facts, &closure, names, rules, &outside);
@@ -282,10 +300,16 @@ fn divide_judged(
             internal: inside::select(zone, facts, &closure, rules),
             published: published(zones[zone], facts, &outside.hidden, rules),
             hidden: outside.hidden,
+            undecided: Vec::new(),
             problems,
         }
     });
-    divided.collect()
+    let mut divided: Vec<Divided> = divided.collect();
+    // All else is what is known for sure, so this comes last.
+    for ((zone, divided), records) in zones.iter().zip(&mut divided).zip(closure.doubt()) {
+        undecided::withhold(zone, divided, &records, names);
+    }
+    divided
 }
 
 /// Whether a zone with this apex is internal as a whole by its name alone (D11, D12, the config): also for zones

@@ -13,7 +13,8 @@
 //! names above it up to the apex do; the closest encloser is found by bisection of the labels, not by a scan.
 //!
 //! Invariant: queries never insert, so the hash needs no key; a probe sequence is as long as the build made it.
-//! Invariant: nothing here knows of views or marks. A tree holds what its view may show and nothing else.
+//! Invariant: nothing here knows of views or marks. A tree holds what its view may show and nothing else. Of an RRset that
+//! is withheld it holds the owner and the type alone.
 
 mod arena;
 mod build;
@@ -29,7 +30,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 
-pub use build::Datum;
+pub use build::{Datum, Entry};
 pub use nsec3::Proofs;
 pub use rrset::{Rdatas, RrSet};
 
@@ -52,6 +53,8 @@ pub struct Tree {
     has_dnssec: bool,
     hides: bool,
     nsec3: Option<nsec3::Chain>,
+    /// By place.
+    withheld: Box<[(Place, Type)]>,
 }
 
 /// A name in a tree.
@@ -103,7 +106,12 @@ impl Tree {
 
     /// As [`Tree::build`], of records whose order is known; those for which `datum` is none are left out.
     pub fn build_in_order<'r>(apex: Name, order: &Order, datum: impl Fn(u32) -> Option<Datum<'r>>) -> Self {
-        build::build(apex, order, datum)
+        build::build(apex, order, |index| datum(index).map_or(Entry::Absent, Entry::Shown))
+    }
+
+    /// As [`Tree::build_in_order`], of RRsets some of which are withheld: those in which a record is.
+    pub fn build_withholding<'r>(apex: Name, order: &Order, entry: impl Fn(u32) -> Entry<'r>) -> Self {
+        build::build(apex, order, entry)
     }
 
     /// All that is in the zone, whoever may see it.
@@ -139,6 +147,12 @@ impl Tree {
     /// Whether any name hides what is below it: a cut, or a DNAME.
     pub fn hides(&self) -> bool {
         self.hides
+    }
+
+    /// Whether any RRset is withheld: the view cannot say yet whether it has it, so a question for it is SERVFAIL.
+    #[inline]
+    pub fn withholds(&self) -> bool {
+        !self.withheld.is_empty()
     }
 
     /// Looks up `qname`: a lower-case wire name at or below the apex.
@@ -284,7 +298,14 @@ impl<'t> Node<'t> {
         self.tree.arena.set(self.place, rtype)
     }
 
-    /// Whether it owns nothing: an empty non-terminal.
+    /// The types of its RRsets that are withheld.
+    pub fn withheld(self) -> impl Iterator<Item = Type> + Clone {
+        let all = &self.tree.withheld;
+        let start = all.partition_point(|(place, _)| place.0 < self.place.0);
+        all[start..].iter().take_while(move |(place, _)| *place == self.place).map(|(_, rtype)| *rtype)
+    }
+
+    /// Whether it owns nothing: an empty non-terminal, or one of which everything is withheld.
     pub fn is_empty(self) -> bool {
         self.sets().next().is_none()
     }

@@ -35,15 +35,24 @@ pub(crate) fn divided_world(zones: &[&Zone], divided: &[Divided], rules: &Rules)
         world.guard.published.extend(divided.published.iter().cloned());
     }
     world.guard.private = rules.private.clone();
+    break_unknown(&mut world.public, rules);
     world
 }
 
-pub(crate) fn plain_world(zones: &[Zone], guard: &Guard) -> World {
+/// What is there of a zone that never had a good version is not served.
+fn break_unknown(view: &mut View, rules: &Rules) {
+    for apex in &rules.unknown_zones {
+        view.zones.insert(apex.clone(), Served::Broken);
+    }
+}
+
+pub(crate) fn plain_world(zones: &[Zone], guard: &Guard, rules: &Rules) -> World {
     let mut public = View::default();
     for zone in zones {
         let tree = Tree::build(zone.apex.clone(), &zone.records);
         public.zones.insert(zone.apex.clone(), Served::Zone(Arc::new(tree)));
     }
+    break_unknown(&mut public, rules);
     World { public, guard: guard.clone(), ..World::default() }
 }
 

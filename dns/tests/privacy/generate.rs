@@ -3,6 +3,8 @@
 
 #[path = "recipes.rs"]
 mod recipes;
+#[path = "unknown.rs"]
+pub(crate) mod unknown;
 
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ use crate::ask::Question;
 pub(crate) enum Label {
     Public,
     Hidden,
+    /// Nobody knows yet: SERVFAIL.
+    Undecided,
     /// Public with other RDATA: hints were stripped, or a hidden server was replaced.
     Changed(Change),
 }
@@ -48,10 +52,10 @@ pub(crate) struct Scene {
 }
 
 impl Labelled {
-    /// The zone made without its hidden records.
+    /// The zone made without its hidden records; undecided ones are there.
     pub(crate) fn public(&self) -> Option<Zone> {
         let kept = self.zone.records.iter().zip(&self.labels).filter_map(|(record, label)| match label {
-            Label::Public => Some(record.clone()),
+            Label::Public | Label::Undecided => Some(record.clone()),
             Label::Hidden => None,
             Label::Changed(change) => {
                 Some(Record { rdata: self.outside_rdata(record, *change).into(), ..record.clone() })
@@ -212,7 +216,7 @@ impl Maker {
             internal_names: vec![name("int.a.test.")],
             internal_zones: vec![name("closed.test.")],
             public_zones: vec![name("lab.home.arpa.")],
-            unknown_zones: Vec::new(),
+            unknown_zones: unknown::APEXES.map(name).to_vec(),
         };
         Scene { zones: self.zones, rules, seed }
     }
@@ -220,6 +224,7 @@ impl Maker {
     fn zones(&mut self) {
         self.public_zone("a.test.");
         self.public_zone("b.test.");
+        self.draft();
         let chance = self.rng.random_range(0..32);
         if chance & 1 != 0 {
             self.child_zone();
@@ -331,7 +336,7 @@ impl Maker {
 
     fn recipe(&mut self) {
         let zone = *[MAIN, OTHER].choose(&mut self.rng).unwrap();
-        match self.rng.random_range(0..30) {
+        match self.rng.random_range(0..33) {
             0 | 1 => self.public_host(zone),
             2 => {
                 let owner = self.place(zone);
@@ -361,6 +366,7 @@ impl Maker {
             26 => self.mailboxes(zone),
             27 => self.missing_below(zone),
             28 => self.sides(zone),
+            29..32 => self.leads_to_unknown(zone),
             _ => self.apex_data(zone),
         }
     }

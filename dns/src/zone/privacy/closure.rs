@@ -7,10 +7,12 @@
 //!
 //! Invariant: only zones in which something is hidden get a tree; the others cost their references.
 
+mod doubt;
 mod refer;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use self::doubt::Doubts;
 use self::refer::{Reference, Referrer, is_lost};
 use super::Rule;
 use super::direct::Facts;
@@ -26,6 +28,7 @@ pub(super) struct Closure<'z> {
     by_apex: HashMap<&'z [u8], usize>,
     states: Vec<State<'z>>,
     worklist: VecDeque<Work>,
+    doubts: Doubts,
 }
 
 /// The known facts of one zone.
@@ -83,7 +86,8 @@ pub(super) fn close<'z>(
         ..State::default()
     };
     let states = facts.iter().map(state).collect();
-    let mut closure = Closure { zones, names, by_apex, states, worklist: VecDeque::new() };
+    let doubts = Doubts::default();
+    let mut closure = Closure { zones, names, by_apex, states, worklist: VecDeque::new(), doubts };
     // Without a seed nothing follows: most sets of public zones end here. A DNAME may lead too far by itself.
     let is_seed = |facts: &Facts| {
         let is_split_signature = facts.is_signed && !facts.stripped.is_empty();
@@ -92,7 +96,7 @@ pub(super) fn close<'z>(
             || is_split_signature
             || !(facts.seeds.is_empty() && facts.faded.is_empty())
     };
-    if facts.iter().any(is_seed) {
+    if facts.iter().any(is_seed) || names.have_unknown_zones() {
         closure.start(facts);
         closure.run();
     }
@@ -104,9 +108,11 @@ impl<'z> Closure<'z> {
         &self.states[zone]
     }
 
-    /// The most specific zone that holds the name.
+    /// The most specific zone that holds the name; none if that is one of which nothing was understood.
     pub(super) fn zone_of(&self, wire: &[u8]) -> Option<usize> {
-        ancestry(wire).find_map(|suffix| self.by_apex.get(suffix).copied())
+        ancestry(wire)
+            .find(|suffix| self.by_apex.contains_key(suffix) || self.names.is_unknown_zone(suffix))
+            .and_then(|apex| self.by_apex.get(apex).copied())
     }
 
     /// The zone with this apex, if outsiders see it.
@@ -161,6 +167,9 @@ impl<'z> Closure<'z> {
     fn hide(&mut self, zone: usize, record: u32, why: Rule) {
         self.activate(zone);
         let rtype = self.zones[zone].records[record as usize].rtype;
+        if rtype == Type::NS && self.doubts.has_begun() {
+            return;
+        }
         let state = &mut self.states[zone];
         let Some(nodes) = &mut state.nodes else { return };
         if rtype == Type::SOA || state.why[record as usize].is_some() {
@@ -170,6 +179,7 @@ impl<'z> Closure<'z> {
             return;
         }
         state.why[record as usize] = Some(why);
+        self.doubts.note(zone, record);
         state.public -= 1;
         let id = nodes.of_record[record as usize];
         let node = &mut nodes.list[id as usize];
@@ -329,7 +339,7 @@ impl<'z> Closure<'z> {
     fn close_zone(&mut self, zone: usize, why: Rule) {
         self.activate(zone);
         let state = &mut self.states[zone];
-        if state.internal.is_some() {
+        if state.internal.is_some() || self.doubts.has_begun() {
             return;
         }
         state.internal = Some(why);

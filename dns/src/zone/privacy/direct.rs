@@ -215,9 +215,6 @@ impl Judge<'_> {
             if self.names.rule(name.as_wire()).is_some() {
                 return Led::Hidden(closure_rule(record.rtype));
             }
-            if record.rtype != Type::NS && self.is_unknown(&name) {
-                return Led::Hidden(Rule::D6);
-            }
             if role == Role::Mailbox
                 && let Some(host) = name.parent().filter(|host| !host.is_root())
             {
@@ -229,10 +226,6 @@ impl Judge<'_> {
             }
         }
         Led::To(leads)
-    }
-
-    fn is_unknown(&self, name: &Name) -> bool {
-        self.rules.unknown_zones.iter().any(|apex| name.is_at_or_under(apex))
     }
 }
 

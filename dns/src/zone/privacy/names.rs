@@ -19,6 +19,7 @@ const SPECIAL_USE: &[&str] =
 pub(super) struct HiddenNames<'r> {
     /// None for names in a zone that `[public] zones` publishes.
     suffixes: HashMap<Name, Option<Rule>>,
+    unknown: HashMap<&'r [u8], &'r Name>,
     private: &'r [IpNet],
 }
 
@@ -30,7 +31,8 @@ impl<'r> HiddenNames<'r> {
         let zones = rules.internal_zones.iter().map(|name| (name.clone(), Rule::D12));
         let hidden = special.chain(reverse).chain(named).chain(zones).map(|(name, rule)| (name, Some(rule)));
         let public = rules.public_zones.iter().map(|name| (name.clone(), None));
-        Self { suffixes: hidden.chain(public).collect(), private: &rules.private }
+        let unknown = rules.unknown_zones.iter().map(|apex| (apex.as_wire(), apex)).collect();
+        Self { suffixes: hidden.chain(public).collect(), unknown, private: &rules.private }
     }
 
     /// The rule that hides this lower-case wire name, wherever it stands; none if none does.
@@ -39,6 +41,21 @@ impl<'r> HiddenNames<'r> {
             Some(rule) => *rule,
             None => self.hidden_reverse(wire),
         }
+    }
+
+    /// The most specific zone at or above this lower-case wire name that never had a good version.
+    pub(super) fn unknown_zone(&self, wire: &[u8]) -> Option<&'r Name> {
+        ancestry(wire).find_map(|suffix| self.unknown.get(suffix).copied())
+    }
+
+    /// Whether a zone with this apex never had a good version.
+    pub(super) fn is_unknown_zone(&self, apex: &[u8]) -> bool {
+        self.unknown.contains_key(apex)
+    }
+
+    /// Whether there is any zone that never had a good version.
+    pub(super) fn have_unknown_zones(&self) -> bool {
+        !self.unknown.is_empty()
     }
 
     /// Whether `[public] zones` names this apex.

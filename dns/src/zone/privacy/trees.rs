@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Divided, Kept, Seen, Selection};
 use crate::zone::Zone;
-use crate::zone::tree::{Datum, Tree};
+use crate::zone::tree::{Datum, Entry, Tree};
 
 /// The tree that each view serves for one zone.
 #[derive(Clone, Debug)]
@@ -24,10 +24,13 @@ pub fn trees(zone: &Zone, divided: &Divided) -> Trees {
 pub fn trees_beside(zone: &Zone, divided: &Divided, full: Option<&Arc<Tree>>) -> Trees {
     let build = |selection: &Selection| match full {
         Some(full) if selection.is_whole() => Arc::clone(full),
-        _ => Arc::new(selection.tree(zone)),
+        _ => Arc::new(selection.tree(zone, &[])),
     };
     let internal = build(&divided.internal);
     let public = match &divided.public {
+        Some(public) if !divided.undecided.is_empty() => {
+            Some(Arc::new(public.tree(zone, &divided.undecided)))
+        }
         Some(public) if *public == divided.internal => Some(Arc::clone(&internal)),
         public => public.as_ref().map(build),
     };
@@ -35,7 +38,8 @@ pub fn trees_beside(zone: &Zone, divided: &Divided, full: Option<&Arc<Tree>>) ->
 }
 
 impl Selection {
-    fn tree(&self, zone: &Zone) -> Tree {
+    /// `withheld` stands by rising index.
+    fn tree(&self, zone: &Zone, withheld: &[u32]) -> Tree {
         let kept = self.as_set(zone.records.len());
         let seen = |index: u32| {
             let record = zone.record(index);
@@ -43,7 +47,11 @@ impl Selection {
             let rdata = rewritten.map_or(&*record.rdata, |at| &self.rewritten[at].1);
             Datum::from(Seen { record, rdata })
         };
-        Tree::build_in_order(zone.apex.clone(), zone.order(), |index| kept.has(index).then(|| seen(index)))
+        Tree::build_withholding(zone.apex.clone(), zone.order(), |index| match kept.has(index) {
+            true => Entry::Shown(seen(index)),
+            false if withheld.binary_search(&index).is_ok() => Entry::Withheld(zone.record(index).into()),
+            false => Entry::Absent,
+        })
     }
 
     /// Its records as a set, for callers that ask out of order. `records` is how many the zone has.

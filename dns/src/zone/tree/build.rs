@@ -25,20 +25,41 @@ pub struct Datum<'r> {
     pub rdata: &'r [u8],
 }
 
+/// What becomes of a record in a tree.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'r> {
+    /// It is there.
+    Shown(Datum<'r>),
+    /// The whole RRset of this record is withheld; see [`Tree::withholds`].
+    Withheld(Datum<'r>),
+    /// It is not there.
+    Absent,
+}
+
 impl<'r> From<&'r Record> for Datum<'r> {
     fn from(record: &'r Record) -> Self {
         Self { owner: &record.owner, rtype: record.rtype, ttl: record.ttl, rdata: &record.rdata }
     }
 }
 
-/// In the order of `order`; a record for which `datum` is none is left out, and so are those outside of the apex.
-pub(super) fn build<'r>(apex: Name, order: &Order, datum: impl Fn(u32) -> Option<Datum<'r>>) -> Tree {
+/// In the order of `order`; records outside of the apex are left out.
+pub(super) fn build<'r>(apex: Name, order: &Order, entry: impl Fn(u32) -> Entry<'r>) -> Tree {
     let mut builder = Builder::new(apex, order.len());
     let mut run: Vec<Datum<'_>> = Vec::new();
     for set in order.sets() {
         run.clear();
-        run.extend(set.indices().filter_map(&datum));
-        builder.add(&run);
+        let mut withheld = None;
+        for index in set.indices() {
+            match entry(index) {
+                Entry::Shown(datum) => run.push(datum),
+                Entry::Withheld(datum) => withheld = Some(datum),
+                Entry::Absent => {}
+            }
+        }
+        match withheld {
+            Some(datum) => builder.withhold(&datum),
+            None => builder.add(&run),
+        }
     }
     builder.finish()
 }
@@ -55,6 +76,7 @@ struct Builder {
     most_labels: usize,
     has_dnssec: bool,
     hides: bool,
+    withheld: Vec<(Place, Type)>,
 }
 
 impl Builder {
@@ -69,6 +91,7 @@ impl Builder {
             most_labels: 0,
             has_dnssec: false,
             hides: false,
+            withheld: Vec::new(),
         };
         new.arena.reserve(records * USUAL_OCTETS);
         new.push(apex.as_wire());
@@ -78,11 +101,8 @@ impl Builder {
     /// Adds one RRset: records of one owner and type.
     fn add(&mut self, records: &[Datum<'_>]) {
         let Some(first) = records.first() else { return };
-        if self.last_name() != first.owner.as_wire() {
-            if !first.owner.is_at_or_under(&self.apex) {
-                return;
-            }
-            self.open(first.owner.as_wire());
+        if !self.reach(first.owner) {
+            return;
         }
         self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::DNSKEY);
         self.hides |= first.rtype == Type::DNAME || (first.rtype == Type::NS && self.path.len() > 1);
@@ -99,6 +119,24 @@ impl Builder {
                 self.arena.add(first.rtype, ttl, all.filter(|rdata| seen.insert(*rdata)));
             }
         }
+    }
+
+    fn withhold(&mut self, datum: &Datum<'_>) {
+        if self.reach(datum.owner) {
+            let place = *self.path.last().expect("the apex is never taken from the path");
+            self.withheld.push((place, datum.rtype));
+        }
+    }
+
+    /// Makes `owner` the last name; whether it is in the zone.
+    fn reach(&mut self, owner: &Name) -> bool {
+        if self.last_name() != owner.as_wire() {
+            if !owner.is_at_or_under(&self.apex) {
+                return false;
+            }
+            self.open(owner.as_wire());
+        }
+        true
     }
 
     /// Opens the node of `name` and those of the empty non-terminals between it and what is there.
@@ -140,6 +178,7 @@ impl Builder {
             has_dnssec: self.has_dnssec,
             hides: self.hides,
             nsec3: None,
+            withheld: self.withheld.into(),
         };
         if self.hides {
             hide(&mut tree);

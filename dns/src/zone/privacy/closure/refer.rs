@@ -90,6 +90,9 @@ impl Closure<'_> {
     /// Makes the record depend on the node that answers the name.
     pub(super) fn refer(&mut self, reference: Reference) {
         let Reference { from, to, steps } = &reference;
+        if self.is_unknown(to.as_wire()) {
+            self.doubt_lead(*from);
+        }
         let Some(zone) = self.zone_of(to.as_wire()) else { return };
         let state = &mut self.states[zone];
         if state.internal.is_some() {
@@ -141,17 +144,22 @@ impl Closure<'_> {
     fn takes_mail(&mut self, mut target: Name) -> bool {
         let mut followed = 0;
         while followed <= MOST_FOLLOWED {
+            // A draft does not say that something is not there.
+            let is_unknown = self.is_unknown(target.as_wire());
             match self.end(target.clone()) {
                 End::Elsewhere => return true,
                 End::Whole(zone) => self.activate(zone),
-                End::Lost | End::At(_, Answering::Nothing { .. }) => return false,
+                End::Lost => return false,
+                End::At(zone, Answering::Nothing { encloser }) => {
+                    return is_unknown && !is_lost(self.node(zone, encloser), Needs::Encloser);
+                }
                 End::At(zone, Answering::Above(id)) => return !self.node(zone, id).is_dead,
                 End::At(zone, Answering::Own(id)) => match self.alias_at(zone, id) {
                     Some(next) => (target, followed) = (next, followed + 1),
                     None => {
                         let node = self.node(zone, id);
-                        let is_delegated = node.is_cut && node.addresses == 0;
-                        return !node.is_dead && (node.live_addresses > 0 || is_delegated);
+                        let may_have_some = node.addresses == 0 && (node.is_cut || is_unknown);
+                        return !node.is_dead && (node.live_addresses > 0 || may_have_some);
                     }
                 },
             }
@@ -201,6 +209,9 @@ impl Closure<'_> {
     fn end(&self, mut name: Name) -> End {
         for _ in 0..=MOST_FOLLOWED {
             if self.names.rule(name.as_wire()).is_some() {
+                return End::Lost;
+            }
+            if self.doubts.has_begun() && self.is_unknown(name.as_wire()) {
                 return End::Lost;
             }
             let Some(zone) = self.zone_of(name.as_wire()) else { return End::Elsewhere };

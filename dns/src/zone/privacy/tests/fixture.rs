@@ -7,6 +7,7 @@
 //! @ HTTPS 1 . … | D3 1 .        outsiders see this RDATA instead
 //! www A 192.0.2.1 | split       public, but gives way inside
 //! www HTTPS 1 . … | inside 1 .  the inside sees this RDATA instead
+//! @ MX 10 broken. | undecided   outsiders get SERVFAIL
 //! ```
 //! A zone without a SOA line gets one.
 
@@ -107,6 +108,10 @@ pub(super) fn label(zone: &Zone, divided: &Divided, index: usize) -> String {
     let own = rdata_text(zone.records[index].rtype, &zone.records[index].rdata);
     let hidden = divided.hidden.iter().find(|hidden| hidden.record as usize == index);
     let extent = hidden.map(|hidden| (hidden.why.as_str(), hidden.extent));
+    if divided.undecided.iter().any(|undecided| *undecided as usize == index) {
+        assert_eq!((extent, outside, inside), (None, None, Some(own)), "an undecided record");
+        return "undecided".into();
+    }
     match (extent, outside, inside) {
         (None, Some(outside), Some(inside)) if outside == own && inside == own => String::new(),
         (None, Some(outside), Some(inside)) if outside == own => format!("inside {inside}"),

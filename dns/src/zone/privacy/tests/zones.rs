@@ -51,16 +51,78 @@ fn d12_zones_that_are_internal_as_a_whole() {
 
 /// Nobody knows what is hidden in a zone that never had a good version; its name servers may still serve others.
 #[test]
-fn d6_what_leads_into_an_unknown_zone() {
+fn d6_what_leads_into_an_unknown_zone_is_undecided() {
     check(
         "$ORIGIN example.
         @ NS ns.broken
+        @ MX 10 mail.broken | undecided
         ns A 192.0.2.1
-        a CNAME broken | D6
-        b MX 10 x.broken | D6
-        b MX 10 ns
+        ns TXT here
+        a CNAME broken | undecided
+        to-a CNAME a | undecided
+        _443._tcp.a TLSA 3 1 1 DIGEST | undecided
+        b MX 10 x.broken | undecided
+        b MX 10 ns | undecided
+        b A 192.0.2.2
         c CNAME unbroken.example.
-        shop NS ns.broken",
+        *.w SRV 0 0 1 x.broken | undecided
+        d DNAME broken | undecided
+        x.d A 192.0.2.3 | undecided
+        to-d MX 10 y.d | undecided
+        r RP root.x.broken . | undecided
+        published CNAME x.broken ; verge: public
+        to-published CNAME published | undecided
+        h A 10.0.0.1 | D1
+        h MX 10 x.broken | undecided
+        h TXT text | undecided
+        h HINFO a b | D7
+        mine.int CNAME x.broken | internal_names
+        marked CNAME x.broken ; verge: internal | mark
+        known CNAME www.below.broken
+        shop NS ns.broken
+        lan NS ns.lan | D13
+        ns.lan A 10.0.0.2 | D1
+        $ORIGIN below.broken.example.
+        @ NS ns
+        ns A 192.0.2.4
+        www A 192.0.2.5"
+            .replace("DIGEST", &"00".repeat(32))
+            .as_str(),
+    );
+}
+
+/// What was understood of an unknown zone is believed where it hides.
+#[test]
+fn d6_what_leads_to_a_hidden_name_of_a_draft_is_hidden() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        a CNAME db.broken | D6
+        b CNAME www.broken | undecided
+        c CNAME other.broken | undecided
+        d CNAME below.db.broken | D6
+        e CNAME db.lab.broken | D6
+        $ORIGIN broken.example.
+        @ NS ns.example.
+        db A 10.0.0.1 | D1
+        www A 192.0.2.2
+        lab NS ns.example.
+        $ORIGIN lab.broken.example. | internal
+        @ NS ns | D13
+        ns A 10.0.0.3 | D1
+        db A 10.0.0.4 | D1",
+    );
+}
+
+#[test]
+fn d15_a_signed_zone_is_there_though_something_in_it_is_undecided() {
+    check(
+        "$ORIGIN example.
+        @ NS ns
+        ns A 192.0.2.1
+        @ MX 10 x.broken | undecided
+        @ NSEC ns SOA NS MX NSEC",
     );
 }
 
