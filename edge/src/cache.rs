@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::policy::encoding;
 use crate::policy::headers::received;
+use crate::site::access::Credentials;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
 use crate::site::signed::Rejected;
@@ -86,6 +87,8 @@ pub(crate) struct Found {
     /// The other part of the site that an origin may take the path for. What such a request gets is not kept.
     pub(crate) other: Option<Arc<FetchSite>>,
     pub(crate) key: Key,
+    /// The name and the password, where the edge itself asks for them.
+    pub(crate) credentials: Option<Credentials>,
 }
 
 impl Cache {
@@ -165,11 +168,15 @@ impl Cache {
         let (site, other) = in_service.placed[place].parts(&request.uri);
         let (site, other) = (Arc::clone(site), other.map(Arc::clone));
         let mut request = received(request, &site.site.rules.allow_fields);
+        // What is for the edge reaches neither key nor policy nor origin: those who may ask share what is stored.
+        let asks = |part: &FetchSite| part.site.access.users.is_some();
+        let asks = asks(&site) || other.as_deref().is_some_and(asks);
+        let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress);
         let key = key(&request, &site.site.key);
-        Some(Found { request, site, other, key })
+        Some(Found { request, site, other, key, credentials })
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

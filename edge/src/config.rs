@@ -7,6 +7,7 @@
 //!
 //! Invariant: nothing outside this module reads TOML or re-checks a value that came from it.
 
+mod access;
 mod advice;
 mod doubts;
 mod file;
@@ -42,6 +43,7 @@ pub use written::{Change, Written};
 
 use crate::pace;
 use crate::policy::encoding::Coding;
+use crate::site::access::Access;
 use crate::site::key::KeyRules;
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
@@ -134,6 +136,8 @@ pub struct Site {
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.
     pub patience: Patience,
+    /// Who may ask, how often and how much.
+    pub access: Access,
     /// The part of a site that this is, if it is one.
     pub route: Option<Route>,
     /// The site as it is for the paths of each of its routes; the first that has a path counts.

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 
-pub use body::{OriginBody, RequestBody};
+pub use body::{Exceeded, OriginBody, RequestBody};
 
 use crate::clock::Clock;
 use crate::config::{OriginAddress, Patience, Site};

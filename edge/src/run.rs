@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Door, Listeners, Service, Terms};
+use crate::serve::{Door, Guards, Listeners, Service, Terms};
 use crate::tls::{self, Certificates, Tickets};
 
 /// Why a server did not start.
@@ -124,6 +124,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies),
         tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
         draining: draining.clone(),
+        guards: Guards::default(),
     };
     let clients = Listeners::new(service, limits);
     let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());

@@ -11,6 +11,7 @@
 //! `h1` is the only place that knows how HTTP/1.1 is carried: another transport makes an `Arrival`
 //! of its own and sends the `Answer` its way.
 
+mod access;
 mod answer;
 mod arrival;
 pub mod body;
@@ -28,6 +29,7 @@ mod target;
 mod tls;
 mod tunnel;
 
+pub(crate) use access::Guards;
 pub use handler::HEALTH_PATH;
 pub(crate) use handler::Service;
 pub(crate) use listener::Listeners;

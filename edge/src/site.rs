@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here reads a clock, a socket, a log or a config file.
 
+pub mod access;
 pub mod cms;
 pub mod cookies;
 pub mod key;

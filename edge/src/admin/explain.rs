@@ -20,6 +20,7 @@ use crate::policy::freshness::{SKEW_TOLD_SECS, WhenStale};
 use crate::policy::headers::withheld::withheld;
 use crate::policy::{self, Content, Entry, Forward, Reuse, transient};
 use crate::site::Rules;
+use crate::site::access::Access;
 use crate::site::key::ingredients;
 use crate::site::rules::SetCookie;
 use crate::site::tags::Tags;
@@ -108,7 +109,7 @@ pub struct Variant {
 pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
-    let Found { request, site, other, key } = found(cache, &asked.url, fields(&asked)?)?;
+    let Found { request, site, other, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
     let variants = cache.store.get(&key, &site.site.name);
     let rules = &site.site.rules;
@@ -220,6 +221,7 @@ fn rules_for(
         let which = other.site.route.as_ref().map_or("no route", |route| &route.name);
         rules.push(format!("bypass: never kept, as an origin may take its path for one of {which}"));
     }
+    rules.extend(access_rules(&site.access));
     if let Some(why) = site.rules.bypass.of(request) {
         rules.push(format!("bypass: never kept, for {}", why.as_str()));
     }
@@ -233,6 +235,33 @@ fn rules_for(
         let statuses: Vec<&str> = rule.statuses.iter().map(http::StatusCode::as_str).collect();
         let statuses = if statuses.is_empty() { "200".to_owned() } else { statuses.join(", ") };
         rules.push(format!("ttl: {} s for status {statuses}", rule.ttl_secs));
+    }
+    rules
+}
+
+fn access_rules(access: &Access) -> Vec<String> {
+    let Access { allow, deny, users, rate, max_body_bytes } = access;
+    let list =
+        |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut rules = Vec::new();
+    if !allow.is_empty() {
+        rules.push(format!("allow: only clients in {}", list(allow)));
+    }
+    if !deny.is_empty() {
+        rules.push(format!("deny: no clients in {}", list(deny)));
+    }
+    if let Some(users) = users {
+        rules.push(format!("basic_auth: {} users by name and password", users.count()));
+    }
+    if let Some(rate) = rate {
+        rules.push(format!(
+            "rate_limit: {} requests in {} s for each network",
+            rate.requests,
+            rate.period.as_secs()
+        ));
+    }
+    if let Some(bytes) = max_body_bytes {
+        rules.push(format!("max_request_body: {bytes} bytes"));
     }
     rules
 }

@@ -99,6 +99,12 @@ settings! {
     first_byte_timeout: Span,
     between_bytes_timeout: Span,
     origin_idle_timeout: Span,
+    allow: Vec<Spanned<String>>,
+    deny: Vec<Spanned<String>>,
+    basic_auth: Spanned<String>,
+    realm: Spanned<String>,
+    rate_limit: Spanned<String>,
+    max_request_body: Size,
 }
 
 /// The part of a site that its routes do not have.

@@ -11,6 +11,7 @@ use http::{HeaderName, Uri};
 use ipnet::IpNet;
 use toml::Spanned;
 
+use super::access;
 use super::doubts;
 use super::file::object_bytes;
 use super::place::Fault;
@@ -54,9 +55,9 @@ fn site(
         signed: signed::signed(&own.signed_paths, &own.signing_keys, base)?,
         purge_from: doubts::trusted(&own.purge_from)?,
         redirects: own.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
-        ..settled((name, hosts), &settings, own.origins.clone(), cache)?
+        ..settled((name, hosts), &settings, own.origins.clone(), (cache, base))?
     };
-    let route = |table| route(table, (&site, &settings, &own.origins), cache).map(Arc::new);
+    let route = |table| route(table, (&site, &settings, &own.origins), (cache, base)).map(Arc::new);
     let routes = own.route.into_iter().map(route).collect::<Result<_, _>>()?;
     Ok(Site { routes, ..site })
 }
@@ -65,13 +66,13 @@ fn site(
 fn route(
     table: RouteTable,
     (site, settings, origins): (&Site, &Settings, &Written),
-    cache: &Cache,
+    place: (&Cache, &Path),
 ) -> Result<Site, Fault> {
     let (own, settings) = table.parts(settings);
     let (request, response) = (settings.request.clone(), settings.response.clone());
     let route = paths_of(&own)?;
     let origins = own.origins.unwrap_or_else(|| origins.clone());
-    let changed = settled((site.name.clone(), site.hosts.clone()), &settings, origins, cache)?;
+    let changed = settled((site.name.clone(), site.hosts.clone()), &settings, origins, place)?;
     Ok(Site {
         signed: site.signed.clone(),
         purge_from: site.purge_from.clone(),
@@ -111,7 +112,7 @@ fn settled(
     (name, hosts): (SiteName, Vec<HostPattern>),
     settings: &Settings,
     origins: Written,
-    cache: &Cache,
+    (cache, base): (&Cache, &Path),
 ) -> Result<Site, Fault> {
     let rules = rules::rules(settings)?;
     let tags = if settings.forward_tags == Some(true) { &[] } else { cache.tag_fields.names() };
@@ -122,7 +123,6 @@ fn settled(
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Ok(Site {
-        name,
         hosts,
         origins: self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
@@ -142,6 +142,8 @@ fn settled(
             between_bytes: or(settings.between_bytes_timeout, 60),
             idle: settings.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
         },
+        access: access::access(settings, name.as_str(), base)?,
+        name,
         route: None,
         routes: Vec::new(),
     })

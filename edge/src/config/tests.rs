@@ -305,6 +305,10 @@ fn a_sites_rules_are_read_or_pointed_at() {
     redirect("to = \"/b\"\nstatus = 200", "12:10", "301, 302");
     let route =
         |lines: &str, place: &str, message: &str| check(&format!("[[site.route]]\n{lines}"), place, message);
+    check("allow = [\"10/8\"]", "9:10", "write \"10.0.0.0/8\"");
+    check("rate_limit = \"20\"", "9:14", "a second, minute or hour");
+    check("basic_auth = \"nosuch\"", "9:14", "cannot read the users in /etc/verge/nosuch");
+    check("max_request_body = \"5\"", "9:20", "such as \"512MiB\"");
     route("origin_path = \"/*\"", "9:1", "`paths` is missing");
     route("paths = []", "10:9", "at least one path");
     route("paths = [\"/a\", \"b\"]", "10:16", "begins with `/`");

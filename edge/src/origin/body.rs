@@ -7,7 +7,7 @@ use std::fmt;
 
 pub use received::OriginBody;
 pub(super) use sent::Progress;
-pub use sent::RequestBody;
+pub use sent::{Exceeded, RequestBody};
 
 use crate::pace::Slow;
 
@@ -18,6 +18,8 @@ pub enum BodyError {
     Stalled,
     /// The connection ended before the length was reached.
     Short,
+    /// More came from the client than its site takes.
+    TooLong,
     /// Too little came from the client.
     Slow(Slow),
     /// The connection or its framing.
@@ -29,6 +31,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::Stalled => f.write_str("no byte came in time"),
             Self::Short => f.write_str("the connection ended before the body did"),
+            Self::TooLong => f.write_str("the content is longer than the site takes"),
             Self::Slow(slow) => slow.fmt(f),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
         }

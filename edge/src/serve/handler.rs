@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
+use super::access::{self, Admitted, Guards};
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
 use super::{cms, fetch, passed, stored, switch, target};
@@ -22,6 +23,7 @@ use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::Forward;
 use crate::policy::headers::status::Verdict;
+use crate::site::access::Credentials;
 use crate::site::key::Key;
 use crate::site::rewrite;
 use crate::site::sender::{Sender, sender};
@@ -35,6 +37,7 @@ pub(crate) struct Service {
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) draining: Draining,
+    pub(crate) guards: Guards,
 }
 
 /// One request, and what was found out about it.
@@ -46,6 +49,8 @@ pub(super) struct Exchange<'a> {
     /// The other part of the site that an origin may take the path for.
     pub(super) other: Option<Arc<FetchSite>>,
     pub(super) key: Key,
+    /// The name and the password, where the edge itself asks for them.
+    pub(super) credentials: Option<Credentials>,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
     pub(super) now: SystemTime,
@@ -111,15 +116,28 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer:
     answer
 }
 
-/// Every way a request can go.
+/// Every way a request can go that is answered without an origin or the store, or is turned away.
 async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
+    let (cache, Exchange { request, site, .. }) = (&service.cache, exchange);
     if let Some(answer) = cms::purge(cache, exchange) {
         return answer;
     }
     if let Some(local) = step::local(request, &site.site.redirects) {
         return answer::local(request, local);
     }
+    match access::admit(service, exchange, upload).await {
+        Err(answer) => *answer,
+        Ok(admitted) => {
+            let (upload, exceeded) = admitted.parts();
+            let answer = admitted_to(service, exchange, upload).await;
+            Admitted::judge(exceeded, cache, answer)
+        }
+    }
+}
+
+/// Every way a request can go that is let in.
+async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
+    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }
@@ -172,7 +190,7 @@ fn open<'a>(
         Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
     })?;
     let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, other, key }) =
+    let Some(Found { request, site, other, key, credentials }) =
         service.cache.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -182,7 +200,7 @@ fn open<'a>(
         );
     };
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
-    Ok(Exchange { request, version, peer, site, other, key, upgrade, now, transport })
+    Ok(Exchange { request, version, peer, site, other, key, credentials, upgrade, now, transport })
 }
 
 /// One line for each request: the decision and its numbers.

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "modules of one test program")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod access;
 mod attacks;
 mod behind;
 mod caching;

@@ -28,6 +28,26 @@ pub struct Upload {
     watch: Watch,
     metrics: Metrics,
     progress: Arc<Progress>,
+    limit: Option<Limit>,
+}
+
+/// How much more of a body may come.
+#[derive(Debug)]
+struct Limit {
+    left: u64,
+    exceeded: Exceeded,
+}
+
+/// The sign that a body was longer than allowed, for those who answer its request.
+#[derive(Debug, Clone, Default)]
+pub struct Exceeded(Arc<AtomicBool>);
+
+impl Exceeded {
+    /// Whether it was.
+    #[must_use]
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// An upload's progress, for those waiting for the response: an origin that still reads is not late.
@@ -63,8 +83,21 @@ impl RequestBody {
             Self::Empty
         } else {
             let (metrics, progress) = (metrics.clone(), Arc::default());
-            Self::Upload(Box::new(Upload { body, watch, metrics, progress }))
+            Self::Upload(Box::new(Upload { body, watch, metrics, progress, limit: None }))
         }
+    }
+
+    /// The same body, broken off where it turns out to be longer than this many bytes; none if it says so itself.
+    #[must_use]
+    pub fn limited(mut self, most: u64) -> Option<(Self, Exceeded)> {
+        let exceeded = Exceeded::default();
+        if let Self::Upload(upload) = &mut self {
+            if upload.body.size_hint().lower() > most {
+                return None;
+            }
+            upload.limit = Some(Limit { left: most, exceeded: exceeded.clone() });
+        }
+        Some((self, exceeded))
     }
 
     /// Its progress while it is sent.
@@ -123,13 +156,31 @@ impl Upload {
             _ => 0,
         };
         Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
-            Ok(frame) => frame.map(|frame| frame.map_err(BodyError::Broken)),
+            Ok(frame) => frame.map(|frame| self.within(frame.map_err(BodyError::Broken)?)),
             Err(slow) => {
                 self.progress.is_too_slow.store(true, Ordering::Relaxed);
                 self.metrics.client_dropped(slow.as_str());
                 Some(Err(BodyError::Slow(slow)))
             }
         })
+    }
+}
+
+impl Upload {
+    /// The frame, if it is still within the limit.
+    fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let Some(limit) = &mut self.limit else { return Ok(frame) };
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match limit.left.checked_sub(bytes) {
+            Some(left) => {
+                limit.left = left;
+                Ok(frame)
+            }
+            None => {
+                limit.exceeded.0.store(true, Ordering::Relaxed);
+                Err(BodyError::TooLong)
+            }
+        }
     }
 }
 

@@ -1,0 +1,73 @@
+//! Who may ask for a part of a site, and how much: by network, by user and password, by rate and by size.
+
+pub mod rate;
+pub mod users;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+pub use rate::Rate;
+pub use users::{Credentials, Users};
+
+/// The conditions under which a request is let in. The default lets all in.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Clients that may ask; if there are any, others may not.
+    pub allow: Vec<IpNet>,
+    /// Clients that may not.
+    pub deny: Vec<IpNet>,
+    /// Who may ask, if that needs a password.
+    pub users: Option<Arc<Users>>,
+    /// How often the clients of one network may ask.
+    pub rate: Option<Rate>,
+    /// The longest content of a request, in bytes.
+    pub max_body_bytes: Option<u64>,
+}
+
+impl Access {
+    /// Whether a client at this address may ask. The longest network that holds it decides, `deny` before `allow`.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let longest = |networks: &[IpNet]| {
+            networks.iter().filter(|network| network.contains(&client)).map(IpNet::prefix_len).max()
+        };
+        match (longest(&self.allow), longest(&self.deny)) {
+            (None, None) => self.allow.is_empty(),
+            (allowed, denied) => allowed > denied,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(allow: &[&str], deny: &[&str], client: &str, expected: bool) {
+        let read = |networks: &[&str]| networks.iter().map(|text| text.parse().unwrap()).collect();
+        let access = Access { allow: read(allow), deny: read(deny), ..Access::default() };
+        assert_eq!(access.admits(client.parse().unwrap()), expected, "{allow:?} {deny:?} {client}");
+    }
+
+    #[test]
+    fn the_longest_network_that_holds_a_client_decides() {
+        check(&[], &[], "192.0.2.1", true);
+        check(&["10.0.0.0/8"], &[], "10.1.2.3", true);
+        check(&["10.0.0.0/8"], &[], "192.0.2.1", false);
+        check(&[], &["192.0.2.0/24"], "192.0.2.1", false);
+        check(&[], &["192.0.2.0/24"], "198.51.100.1", true);
+        check(&["10.0.0.0/8"], &["10.5.0.0/16"], "10.5.0.1", false);
+        check(&["10.5.0.7/32"], &["10.5.0.0/16"], "10.5.0.7", true);
+        check(&["10.5.0.7/32"], &["10.5.0.0/16"], "192.0.2.1", false);
+        check(&["10.0.0.0/8"], &["10.0.0.0/8"], "10.0.0.1", false);
+        check(&["0.0.0.0/0"], &["192.0.2.0/24"], "192.0.2.1", false);
+    }
+
+    #[test]
+    fn an_address_of_version_4_in_version_6_is_what_it_means() {
+        check(&["10.0.0.0/8"], &[], "::ffff:10.0.0.1", true);
+        check(&[], &["10.0.0.0/8"], "::ffff:10.0.0.1", false);
+        check(&["2001:db8::/32"], &[], "2001:db8::1", true);
+    }
+}
