@@ -7,6 +7,7 @@
 //! | `GET /readyz` | 200, or 503 while draining |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
+//! | `POST /maintenance`, see [`MaintenanceRequest`] | a site says that it is being worked on; how all stand |
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
@@ -15,6 +16,7 @@
 
 mod explain;
 mod host;
+mod maintenance;
 mod purge;
 pub mod push;
 mod rate;
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use explain::{ExplainRequest, Explained, Variant};
+pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
 pub use purge::{PurgeRequest, Purged};
 pub(crate) use reload::Reload;
 pub use reload::ReloadDone;
@@ -204,13 +207,17 @@ impl Admin {
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push" | "/reload") if !authorized => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance") if !authorized => {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
             (&Method::PUT, "/push") => json(push::push(&self.cache, request, self.stall_timeout).await),
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
                 Ok(body) => json(explain::explain(&self.cache, &body)),
+                Err(refused) => json::<()>(Err(refused)),
+            },
+            (&Method::POST, "/maintenance") => match whole(request.into_body()).await {
+                Ok(body) => json(maintenance::maintenance(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
             (&Method::POST, "/reload") => json(
@@ -221,7 +228,7 @@ impl Admin {
                 Ok(()) => self.purge(request.into_body()).await,
                 Err(wait) => too_many(wait),
             },
-            (_, "/purge" | "/explain" | "/push" | "/reload") => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance") => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS)
             }
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
@@ -250,7 +257,8 @@ impl Admin {
 
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload; PUT /push";
+const THERE_IS: &str =
+    "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /maintenance; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

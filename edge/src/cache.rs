@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::policy::encoding;
 use crate::policy::headers::received;
+use crate::site::SiteName;
 use crate::site::access::Credentials;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
@@ -37,6 +38,8 @@ pub(crate) struct Cache {
     pub(crate) flights: Arc<Flights>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    /// The sites whose maintenance was switched by the operator, and how.
+    switched: ArcSwap<Vec<(SiteName, bool)>>,
     /// Of the listeners for clients.
     ports: Vec<u16>,
 }
@@ -111,6 +114,7 @@ impl Cache {
             flights: Arc::new(flights),
             clock,
             metrics,
+            switched: ArcSwap::default(),
             ports,
         };
         cache.put_in_service(sites);
@@ -145,6 +149,30 @@ impl Cache {
         let site = Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told });
         made.push(Arc::clone(&site));
         site
+    }
+
+    /// Whether a site says that it is being worked on: as it was switched last, else as its config has it.
+    pub(crate) fn is_in_maintenance(&self, site: &config::Site) -> bool {
+        let switched = self.switched.load();
+        let own = switched.iter().find(|(name, _)| *name == site.name);
+        own.map_or(site.maintenance.is_on, |(_, on)| *on)
+    }
+
+    /// Switches a site's maintenance on or off, or leaves it to the config; all sites' without a name.
+    pub(crate) fn switch_maintenance(&self, one: Option<&SiteName>, on: Option<bool>) {
+        let names: Vec<SiteName> = match one {
+            Some(name) => vec![name.clone()],
+            None => self.sites().iter().map(|site| site.site.name.clone()).collect(),
+        };
+        self.switched.rcu(|switched| {
+            // One that a reload took away is forgotten with `None`.
+            let mut next: Vec<(SiteName, bool)> = match one {
+                Some(_) => switched.iter().filter(|(name, _)| !names.contains(name)).cloned().collect(),
+                None => Vec::new(),
+            };
+            next.extend(on.into_iter().flat_map(|on| names.iter().map(move |name| (name.clone(), on))));
+            next
+        });
     }
 
     /// The sites in the config's order, without their routes.

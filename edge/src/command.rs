@@ -3,6 +3,7 @@
 mod admin_client;
 mod check;
 mod explain;
+mod maintenance;
 mod purge;
 mod push;
 mod reload;
@@ -34,6 +35,8 @@ enum Command {
     Purge(purge::Purge),
     /// Make a running edge read its config again, without losing a connection or anything stored
     Reload(reload::Reload),
+    /// Have sites of a running edge say that they are being worked on
+    Maintenance(maintenance::Maintenance),
     /// Put files into a running edge's cache ahead of demand
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
@@ -49,6 +52,7 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Purge(purge) => purge.run().await,
             Command::Reload(reload) => reload.run().await,
+            Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
             Command::Explain(explain) => explain.run().await,

@@ -14,6 +14,7 @@ mod file;
 mod host;
 mod level;
 mod machine;
+mod pages;
 mod partial;
 mod place;
 mod rules;
@@ -45,6 +46,7 @@ use crate::pace;
 use crate::policy::encoding::Coding;
 use crate::site::access::Access;
 use crate::site::key::KeyRules;
+use crate::site::pages::{Maintenance, Pages};
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
 use crate::site::route::{self, Route};
@@ -138,6 +140,10 @@ pub struct Site {
     pub patience: Patience,
     /// Who may ask, how often and how much.
     pub access: Access,
+    /// Own pages in the place of errors.
+    pub pages: Pages,
+    /// Whether it is being worked on.
+    pub maintenance: Maintenance,
     /// The part of a site that this is, if it is one.
     pub route: Option<Route>,
     /// The site as it is for the paths of each of its routes; the first that has a path counts.

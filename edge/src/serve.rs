@@ -21,6 +21,7 @@ pub mod h1;
 mod h2;
 mod handler;
 mod listener;
+mod pages;
 mod passed;
 mod room;
 mod stored;

@@ -7,6 +7,7 @@ pub mod cms;
 pub mod cookies;
 pub mod key;
 pub mod name;
+pub mod pages;
 pub mod pattern;
 pub mod reach;
 pub mod rewrite;

@@ -133,7 +133,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         path: site.site.target(&request.uri).path().to_owned(),
         origins: site.site.origins.iter().map(|origin| origin.authority.clone()).collect(),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(&request, &asked, &site.site, other.as_deref()),
+        rules: rules_for(cache, &request, &asked, &site.site, other.as_deref()),
         verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
         because: match elsewhere {
             Some(location) => format!("the site sends it to {}", text(&location)),
@@ -211,6 +211,7 @@ fn reason(why: Forward) -> &'static str {
 }
 
 fn rules_for(
+    cache: &Cache,
     request: &RequestHead,
     asked: &ExplainRequest,
     site: &Site,
@@ -220,6 +221,9 @@ fn rules_for(
     if let Some(other) = other {
         let which = other.site.route.as_ref().map_or("no route", |route| &route.name);
         rules.push(format!("bypass: never kept, as an origin may take its path for one of {which}"));
+    }
+    if cache.is_in_maintenance(site) {
+        rules.push("maintenance: the site is being worked on".to_owned());
     }
     rules.extend(access_rules(&site.access));
     if let Some(why) = site.rules.bypass.of(request) {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::pages::PageTable;
 use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 
@@ -105,6 +106,10 @@ settings! {
     realm: Spanned<String>,
     rate_limit: Spanned<String>,
     max_request_body: Size,
+    error_page: Vec<PageTable>,
+    maintenance: bool,
+    maintenance_exempt: Vec<Spanned<String>>,
+    maintenance_retry_after: Span,
 }
 
 /// The part of a site that its routes do not have.

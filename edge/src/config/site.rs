@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::access;
 use super::doubts;
 use super::file::object_bytes;
+use super::pages;
 use super::place::Fault;
 use super::rules::{self, RedirectTable};
 use super::settings::{OfRoute, OriginEntry, OriginTable, RouteTable, Settings, SiteTable};
@@ -144,6 +145,8 @@ fn settled(
         },
         access: access::access(settings, name.as_str(), base)?,
         name,
+        pages: pages::pages(settings, base)?,
+        maintenance: pages::maintenance(settings)?,
         route: None,
         routes: Vec::new(),
     })

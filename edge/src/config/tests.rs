@@ -309,6 +309,9 @@ fn a_sites_rules_are_read_or_pointed_at() {
     check("rate_limit = \"20\"", "9:14", "a second, minute or hour");
     check("basic_auth = \"nosuch\"", "9:14", "cannot read the users in /etc/verge/nosuch");
     check("max_request_body = \"5\"", "9:20", "such as \"512MiB\"");
+    check("[[site.error_page]]\nstatus = [200]\nfile = \"a\"", "10:11", "from 400 to 599");
+    check("[[site.error_page]]\nstatus = []\nfile = \"a\"", "10:10", "at least");
+    check("[[site.error_page]]\nstatus = [\"5xx\"]\nfile = \"nosuch\"", "11:8", "cannot read the page");
     route("origin_path = \"/*\"", "9:1", "`paths` is missing");
     route("paths = []", "10:9", "at least one path");
     route("paths = [\"/a\", \"b\"]", "10:16", "begins with `/`");

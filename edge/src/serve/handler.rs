@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::access::{self, Admitted, Guards};
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
-use super::{cms, fetch, passed, stored, switch, target};
+use super::{cms, fetch, pages, passed, stored, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step::{self, Step};
@@ -76,6 +76,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let cache = &service.cache;
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
+    pages::dress(&exchange, &mut answer);
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
     let answer = transport.refusal().unwrap_or(answer);
@@ -124,6 +125,9 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
     }
     if let Some(local) = step::local(request, &site.site.redirects) {
         return answer::local(request, local);
+    }
+    if let Some(answer) = pages::maintenance(cache, exchange) {
+        return answer;
     }
     match access::admit(service, exchange, upload).await {
         Err(answer) => *answer,

@@ -147,18 +147,18 @@ pub(super) fn selected(
     if unmodified {
         answer.head = client::unmodified(&answer.head);
         let unwanted = std::mem::replace(&mut answer.body, Body::empty());
-        if length.is_some_and(|length| length <= READ_OUT_BYTES) {
-            tokio::spawn(read_out(unwanted));
-        }
+        read_out(unwanted);
     } else if let Some(part) = all {
         answer.head = client::all_as_part(&answer.head, part);
     }
     answer
 }
 
-/// To the end of a body that nobody wants, so that its connection serves again.
-async fn read_out(mut body: Body) {
-    while let Some(Ok(_)) = body.frame().await {}
+/// Reads to the end of a body that nobody wants, if it is short, so that its connection serves again.
+pub(super) fn read_out(mut body: Body) {
+    if body.size_hint().exact().is_some_and(|length| length <= READ_OUT_BYTES) {
+        tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    }
 }
 
 /// Reading more costs more than a new connection.

@@ -23,6 +23,7 @@ mod model;
 mod operating;
 mod origin;
 mod origins;
+mod pages;
 mod parts;
 mod purging;
 mod pushing;
