@@ -89,7 +89,8 @@ fn by_network(service: &Service, exchange: &Exchange<'_>, access: &Access) -> Re
         return Ok(());
     }
     let sentence = "this address may not ask for it";
-    Err(refused(&service.cache, StatusCode::FORBIDDEN, sentence, "network").into())
+    let answer = Answer::plain(StatusCode::FORBIDDEN, sentence, Outcome::Refused, "network");
+    Err(by_ourselves(&service.cache, answer).into())
 }
 
 async fn by_password(service: &Service, exchange: &Exchange<'_>, users: &Users) -> Result<(), Box<Answer>> {
@@ -119,34 +120,35 @@ async fn by_password(service: &Service, exchange: &Exchange<'_>, users: &Users) 
 
 fn unauthorized(cache: &Cache, users: &Users) -> Answer {
     let sentence = "this needs a name and a password";
-    let mut answer = refused(cache, StatusCode::UNAUTHORIZED, sentence, "password");
+    let mut answer = Answer::plain(StatusCode::UNAUTHORIZED, sentence, Outcome::Refused, "password");
     answer.head.headers.insert(header::WWW_AUTHENTICATE, users.challenge());
-    answer
+    by_ourselves(cache, answer)
 }
 
 fn too_many(service: &Service, wait: Duration) -> Box<Answer> {
     let sentence = "too many requests from this network";
-    let mut answer = refused(&service.cache, StatusCode::TOO_MANY_REQUESTS, sentence, "rate");
+    let mut answer = Answer::plain(StatusCode::TOO_MANY_REQUESTS, sentence, Outcome::Refused, "rate");
     // RFC 9110 §10.2.3: whole seconds; a part of one counts.
     let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
-    answer.into()
+    by_ourselves(&service.cache, answer).into()
 }
 
 fn busy(cache: &Cache) -> Answer {
     let sentence = "too many passwords are being checked";
-    let mut answer = refused(cache, StatusCode::SERVICE_UNAVAILABLE, sentence, "password-queue");
+    let mut answer =
+        Answer::plain(StatusCode::SERVICE_UNAVAILABLE, sentence, Outcome::Refused, "password-queue");
     answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
+    by_ourselves(cache, answer)
 }
 
 /// RFC 9110 §15.5.14.
 fn too_long(cache: &Cache) -> Answer {
     let sentence = "the request's content is longer than this site takes";
-    refused(cache, StatusCode::PAYLOAD_TOO_LARGE, sentence, "content-too-long")
+    let answer = Answer::plain(StatusCode::PAYLOAD_TOO_LARGE, sentence, Outcome::Refused, "content-too-long");
+    by_ourselves(cache, answer)
 }
 
-fn refused(cache: &Cache, status: StatusCode, sentence: &str, why: &'static str) -> Answer {
-    let answer = Answer::plain(status, sentence, Outcome::Refused, why);
+fn by_ourselves(cache: &Cache, answer: Answer) -> Answer {
     answer::with_cache_status(cache, answer, Verdict::Local)
 }
