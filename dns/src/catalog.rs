@@ -31,6 +31,7 @@ use self::source::Source;
 use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
+use crate::tsig::Keys;
 use crate::view::{Access, View};
 use crate::world::{Guard, Protocol, World};
 use crate::zone::check;
@@ -91,9 +92,10 @@ pub(crate) struct Loaded {
 }
 
 impl Terms {
-    /// With the secrets that server cookies are made of.
-    pub(crate) fn with_cookies(mut self, secrets: Option<Secrets>) -> Self {
-        self.protocol.cookies = secrets;
+    /// With the secrets that server cookies are made of, and the keys of other servers.
+    pub(crate) fn with_secrets(mut self, cookies: Option<Secrets>, keys: Keys) -> Self {
+        self.protocol.cookies = cookies;
+        self.protocol.keys = keys;
         self
     }
 }

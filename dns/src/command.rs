@@ -1,4 +1,4 @@
-//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`.
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `key`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
 
@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod diff;
 mod explain;
+mod key;
 mod merge;
 mod old;
 mod serve;
@@ -50,6 +51,8 @@ enum Command {
     Merge(merge::Args),
     /// Ask an old server, or its files, and this configuration the same questions, and show each difference
     Compare(compare::Args),
+    /// Make a key that another server proves (TSIG), and print the lines for its config
+    Key(key::Args),
 }
 
 /// Which zone files, by which rules.
@@ -88,6 +91,8 @@ enum Failure {
     /// The name of a zone file says no zone.
     NoName(PathBuf),
     Unreadable(PathBuf, std::io::Error),
+    /// A file of a secret that is not to be lost.
+    Unwritable(PathBuf, std::io::Error),
     /// A file of another server has errors.
     Old(PathBuf, String),
     NoServer(String),
@@ -126,6 +131,10 @@ impl fmt::Display for Failure {
                 )
             }
             Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unwritable(path, error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                write!(f, "{}: a key is there; remove it, or write another with --file FILE", path.display())
+            }
+            Self::Unwritable(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Old(path, errors) => write!(f, "{} has errors:\n{errors}", path.display()),
             Self::NoServer(text) => write!(f, "`{text}` is no server; write @192.0.2.1 or @192.0.2.1:5300"),
             Self::Unanswered(server, error) => write!(f, "{server} does not answer over TCP: {error}"),
@@ -158,6 +167,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Key(args) => key::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -32,7 +32,8 @@ pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
 use crate::limit::Rates;
 use crate::name::Name;
-use crate::view::Access;
+use crate::tsig::{Algorithm, Keys};
+use crate::view::{Access, Which};
 use crate::world::Protocol;
 use crate::zone::privacy::Rules;
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub reload: Reload,
     /// Where the secret of DNS cookies (RFC 7873) comes from.
     pub cookies: Cookies,
+    /// Keys by which other servers prove who they are (TSIG, RFC 8945).
+    pub keys: Vec<KeyFile>,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<String>,
     /// How many UDP answers one client network may take; none leaves them unlimited.
@@ -108,6 +111,7 @@ impl Config {
                 udp_limit_octets: self.udp.max_payload_octets,
                 nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
                 cookies: None,
+                keys: Keys::default(),
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,
@@ -233,6 +237,19 @@ pub enum Cookies {
     /// A file that all servers of the same address share: one secret of 32 hexadecimal digits a line. The first makes
     /// and checks, the others only check (RFC 9018 §5).
     File(PathBuf),
+}
+
+/// A key by which another server proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// The key's name, the same on both servers.
+    pub name: Name,
+    /// How it signs.
+    pub algorithm: Algorithm,
+    /// Holds its secret in base64.
+    pub secret_file: PathBuf,
+    /// The view of those who prove it.
+    pub view: Which,
 }
 
 /// How changes of zone files are noticed.

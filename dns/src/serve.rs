@@ -45,7 +45,9 @@ use self::listeners::Listeners;
 pub use self::listeners::{Encrypted, Listening};
 pub use self::reload::Loads;
 use self::reload::{Loader, Service, Signal};
+use self::secrets::Held;
 pub use self::secrets::SecretError;
+pub(crate) use self::secrets::keys;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
@@ -56,6 +58,7 @@ use crate::catalog::{self, Catalog, FolderError};
 use crate::client::Listener;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::tsig::Keys;
 use crate::world::World;
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
@@ -109,8 +112,10 @@ impl std::error::Error for StartError {}
 
 /// The zones that the config names, for callers that serve them on sockets of their own. This blocks.
 pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
-    let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
-    let (catalog, world, report) = reload::first(config, secrets).map_err(StartError::Folder)?;
+    // A signature covers octets, and those that this caller sends are not ours: to it, no key is known.
+    let cookies = Held::load(config, None).map_err(StartError::Secret)?.cookies;
+    let (catalog, world, report) =
+        reload::first(config, Held { cookies, keys: Keys::default() }).map_err(StartError::Folder)?;
     catalog::log::report(&report);
     Ok((catalog, world))
 }
@@ -123,7 +128,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let token = token.map_err(StartError::Token)?;
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Certificate)?;
-    let secrets = secrets::load(&config.cookies).map_err(StartError::Secret)?;
+    let secrets = Held::load(&config, None).map_err(StartError::Secret)?;
     let first = {
         let (config, secrets) = (config.clone(), secrets.clone());
         let load = move || reload::first(&config, secrets);

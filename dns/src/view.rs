@@ -3,7 +3,8 @@
 //! A [`View`] owns its zones, so an answer cannot reach another view's data.
 //!
 //! Invariant: [`choose`] reads the listener and the real source address and nothing of the packet; an EDNS client
-//! subnet (V1), a PROXY header that was not checked (V2) or an HTTP header (V3) has no way in.
+//! subnet (V1), a PROXY header that was not checked (V2) or an HTTP header (V3) has no way in. Only who proves a key by a
+//! signature ([`crate::tsig`]) gets the key's view instead.
 //! Invariant: a client that matches nothing gets the public view.
 
 use ipnet::IpNet;

@@ -1,6 +1,5 @@
 //! From the bytes of a message to the bytes of its answer, for every transport: truncation, the egress guard, and
 //! silence as an explicit outcome.
-
 //!
 //! ```text
 //! bytes ─▶ query ─▶ view ─▶ answer ─▶ limit ─▶ encode ─▶ guard ─▶ bytes
@@ -19,6 +18,7 @@ mod names;
 mod opt;
 mod padding;
 mod query;
+mod signature;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -31,13 +31,14 @@ use crate::limit::{self, Limits, Pace, Source};
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::view::{self, Which};
+use crate::view::Which;
 use crate::world::World;
 pub use cut::cut;
 use encode::{Fit, Flags};
 use names::Names;
 use opt::{ExtendedError, Opt};
 use query::{Edns, Message, NotForUs, Verdict};
+use signature::Signature;
 
 /// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +131,6 @@ pub fn respond<'w>(
     if client.transport == Transport::Udp && is_reflection_port(client.port) {
         return Outcome::Silent(Why::ReflectionPort);
     }
-    let view = view::choose(&world.access, client);
     let message = match query::read(packet) {
         Ok(message) => message,
         Err(NotForUs::TooShort) => return Outcome::Silent(Why::TooShort),
@@ -139,7 +139,8 @@ pub fn respond<'w>(
     if client.transport == Transport::Quic && !message.fits_quic() {
         return Outcome::Silent(Why::NotOverQuic);
     }
-    let exchange = Exchange::new(world, view, &message, client, now);
+    let signature = Signature::of(&message, &world.protocol.keys, now);
+    let exchange = Exchange::new(world, signature, &message, client, now);
     if let Some(outcome) = exchange.answer_directly(limits, now, out) {
         return outcome;
     }
@@ -159,6 +160,8 @@ struct Exchange<'w, 'm> {
     message: &'m Message<'m>,
     client: &'m Client,
     cookie: Option<(Proof, Full)>,
+    signature: Signature,
+    unix_seconds: u64,
 }
 
 /// The reply before it is bytes.
@@ -190,7 +193,14 @@ impl Draft<'_, '_> {
 }
 
 impl<'w: 'm, 'm> Exchange<'w, 'm> {
-    fn new(world: &'w World, view: Which, message: &'m Message<'m>, client: &'m Client, now: Moment) -> Self {
+    fn new(
+        world: &'w World,
+        signature: Signature,
+        message: &'m Message<'m>,
+        client: &'m Client,
+        now: Moment,
+    ) -> Self {
+        let view = signature.view(&world.access, client);
         let judge =
             |cookie: &[u8], secrets: &Secrets| secrets.judge(cookie, client.real_address(), now.unix_seconds);
         let cookie = message
@@ -199,7 +209,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             .and_then(|edns| edns.cookie)
             .zip(world.protocol.cookies.as_ref())
             .map(|(cookie, secrets)| judge(cookie, secrets));
-        Self { world, view, message, client, cookie }
+        Self { world, view, message, client, cookie, signature, unix_seconds: now.unix_seconds }
     }
 
     /// The plain pipeline: every answer there is.
@@ -260,8 +270,11 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             _ if !self.has_good_cookie() => Draft::without_data(Rcode::FormErr, None),
             Verdict::CookieOnly if cookies_known => Draft::without_data(Rcode::NoError, None),
             Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
-            Verdict::BadKey => Draft::without_data(Rcode::NotAuth, None),
             Verdict::Ask => self.ask(),
+            Verdict::Signed => match self.signature.refusal() {
+                Some(rcode) => Draft::without_data(rcode, None),
+                None => self.ask(),
+            },
         }
     }
 
@@ -300,7 +313,8 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         (zone, synthesized): (Option<&Name>, Option<&[u8]>),
         now: Moment,
     ) -> Pace {
-        let proved = matches!(self.cookie, Some((Proof::Proved, _)));
+        let proved =
+            matches!(self.cookie, Some((Proof::Proved, _))) || matches!(self.signature, Signature::Good(_));
         let is_exempt = proved || self.view == Which::Internal || self.client.real_address().is_loopback();
         if self.client.transport != Transport::Udp || is_exempt || limits.are_none() {
             return Pace::Send;
@@ -349,9 +363,11 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);
             self.write_tail(opt.as_ref(), draft.rcode, out);
+            self.signature.sign(self.message.tsig.as_ref(), self.unix_seconds, out);
             return sent;
         }
-        let tail_octets = opt.as_ref().map_or(0, Opt::octets);
+        let signature_octets = self.signature.octets(self.message.tsig.as_ref());
+        let tail_octets = opt.as_ref().map_or(0, Opt::octets) + signature_octets;
         let mut names = Names::new();
         encode::begin(self.message, &mut names, out);
         let mut authoritative = false;
@@ -373,6 +389,8 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         if let Some(opt) = opt.filter(|_| self.wants_padding()) {
             padding::pad(opt.octets(), out);
         }
+        // It covers all of the message, so it comes last (RFC 8945 §5.1).
+        self.signature.sign(self.message.tsig.as_ref(), self.unix_seconds, out);
     }
 
     fn write_tail(&self, opt: Option<&Opt<'_>>, rcode: Rcode, out: &mut Vec<u8>) {
@@ -380,16 +398,13 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             opt.write(rcode, out);
             encode::count_one_additional(out);
         }
-        if let (Verdict::BadKey, Some(tsig)) = (self.message.verdict, &self.message.tsig) {
-            opt::write_badkey(tsig, out);
-            encode::count_one_additional(out);
-        }
     }
 
-    /// Only who pads is padded for, and only where nobody else can read (RFC 7830 §4, §6). An error TSIG stays last.
+    /// Only who pads is padded for, and only where nobody else can read (RFC 7830 §4, §6). Signed messages are not: the
+    /// TSIG stands behind OPT.
     fn wants_padding(&self) -> bool {
         let asked = self.message.edns.is_some_and(|edns| edns.padded && edns.version == 0);
-        asked && self.client.transport.is_encrypted() && self.message.verdict != Verdict::BadKey
+        asked && self.client.transport.is_encrypted() && self.message.tsig.is_none()
     }
 
     fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
+use crate::tsig::Keys;
 use crate::view::{Access, View, Which};
 use crate::zone::set::Served;
 use crate::zone::tree::Tree;
@@ -90,6 +91,8 @@ pub struct Protocol {
     pub nsid: Option<Box<[u8]>>,
     /// Secrets for server cookies (RFC 7873, RFC 9018); none: cookies are ignored.
     pub cookies: Option<Secrets>,
+    /// Keys by which other servers prove who they are (RFC 8945).
+    pub keys: Keys,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,
 }
@@ -101,6 +104,12 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for Protocol {
     fn default() -> Self {
-        Self { udp_limit_octets: UDP_LIMIT_OCTETS, nsid: None, cookies: None, idle_timeout: IDLE_TIMEOUT }
+        Self {
+            udp_limit_octets: UDP_LIMIT_OCTETS,
+            nsid: None,
+            cookies: None,
+            keys: Keys::default(),
+            idle_timeout: IDLE_TIMEOUT,
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(crate) const UNITS: [Unit; 2] = [DNS, EDGE];
 pub(crate) const DNS: Unit = Unit {
     folder: "dns",
     cores: &[
-        "octets", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "world",
-        "answer", "limit", "wire",
+        "octets", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "tsig",
+        "world", "answer", "limit", "wire",
     ],
     shell: &[
         "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",

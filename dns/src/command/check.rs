@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
-use crate::config::{self, Tls, Warning};
+use crate::config::{self, Config, Tls, Warning};
 use crate::name::Name;
 use crate::serve::{self, Standing};
 use crate::zone::check;
@@ -59,6 +59,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if let (true, Some(tls)) = (args.paths.is_empty(), config.as_ref().and_then(|it| it.tls.as_ref())) {
         report.nameless.extend(problem_of_certificate(tls));
     }
+    if let (true, Some(config)) = (args.paths.is_empty(), &config) {
+        report.nameless.extend(problem_of_keys(config));
+    }
     let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());
     if let (true, false, Some(config)) = (args.paths.is_empty(), args.config_only, &config) {
         warnings.extend(config::unmatched_in(&report, config));
@@ -82,6 +85,12 @@ fn problem_of_certificate(files: &Tls) -> Option<Problem> {
         Err(error) => (Severity::Error, error.to_string()),
     };
     Some(Problem { severity, code: "certificate", at: None, message, help: None })
+}
+
+/// A server does not start without the secrets of its keys.
+fn problem_of_keys(config: &Config) -> Option<Problem> {
+    let message = serve::keys(&config.keys).err()?.to_string();
+    Some(Problem { severity: Severity::Error, code: "key", at: None, message, help: None })
 }
 
 /// One hidden record, as it is shown.

@@ -1,5 +1,6 @@
 //! The keys of the file and the type of each, as serde reads them; and what is said when it cannot.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ pub(super) struct File {
     pub(super) reload: Reload,
     #[serde(default)]
     pub(super) cookies: Cookies,
+    #[serde(default)]
+    pub(super) keys: BTreeMap<String, Spanned<Key>>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) rate_limit: RateLimit,
@@ -129,6 +132,24 @@ pub(super) struct Reload {
 pub(super) struct Cookies {
     pub(super) enabled: Option<bool>,
     pub(super) secret_file: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) algorithm: Option<Spanned<String>>,
+    pub(super) secret_file: PathBuf,
+    #[serde(default)]
+    pub(super) view: Side,
+}
+
+/// A side, as the config names it.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Side {
+    #[default]
+    Outside,
+    Inside,
 }
 
 #[derive(Default, Deserialize)]

@@ -71,6 +71,12 @@ fn every_key_is_read() {
         grace = "20s"
         [cookies]
         secret_file = "cookie.secret"
+        [keys.mirror]
+        secret_file = "mirror.key"
+        [keys."Ns2.example.com"]
+        algorithm = "hmac-sha512"
+        secret_file = "/run/ns2.key"
+        view = "inside"
         [rate_limit]
         answers_per_second = 200
         slip = 3
@@ -113,6 +119,16 @@ fn every_key_is_read() {
     assert_eq!(config.reload, reload);
     assert_eq!(config.cookies, Cookies::File("/etc/verge/cookie.secret".into()));
     assert_eq!(config.nsid.as_deref(), Some("ns1.ams"));
+    let keys: Vec<_> =
+        config.keys.iter().map(|key| (key.name.to_string(), key.algorithm, key.view)).collect();
+    assert_eq!(
+        keys,
+        [
+            ("mirror.".to_owned(), Algorithm::HmacSha256, Which::Public),
+            ("ns2.example.com.".to_owned(), Algorithm::HmacSha512, Which::Internal)
+        ]
+    );
+    assert_eq!(config.keys[0].secret_file, Path::new("/etc/verge/mirror.key"));
     assert_eq!(config.rate_limit, Some(Rates { per_second: 200, burst: 200, slip: 3 }));
 }
 
@@ -151,6 +167,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[https]\n",
         "[reload]\n",
         "[cookies]\n",
+        "[keys.mirror]\n",
         "[rate_limit]\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
@@ -159,8 +176,10 @@ fn the_reference_names_every_key_and_its_default() {
         let help = help.unwrap();
         let keys = help.strip_prefix("keys known here: ").unwrap();
         for key in keys.split(", ") {
-            let is_there =
-                |line: &str| line.starts_with(&format!("{key} = ")) || line.starts_with(&format!("[{key}]"));
+            let is_there = |line: &str| {
+                let forms = [format!("{key} = "), format!("[{key}]"), format!("[{key}.")];
+                forms.iter().any(|form| line.starts_with(form))
+            };
             assert!(reference.lines().any(is_there), "{section}{key}");
         }
     }
@@ -179,6 +198,27 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             "keys known here: listen, listen_tls, listen_https, listen_quic, clients, zones",
         ),
         ("listen = [\"127.0.0.1:1\"]", 1, 1, "missing field `zones`", "name the folder"),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys.k]\nsecret_file = \"k\"\nalgorithm = \"hmac-md5\"",
+            5,
+            13,
+            "`hmac-md5` is not an algorithm",
+            "\"hmac-sha256\", \"hmac-sha384\"",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys.k]\nsecret_file = \"k\"\n[keys.K]\nsecret_file = \"k\"",
+            5,
+            1,
+            "is there twice",
+            "remove one",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys.\"a..b\"]\nsecret_file = \"k\"",
+            3,
+            1,
+            "is not a key's name",
+            "[keys.mirror]",
+        ),
         ("zones = \"z\"", 1, 1, "there is no address to listen on", "add listen"),
         (
             "zones = \"z\"\nlisten = [\"127.0.0.1\"]",

@@ -1,5 +1,6 @@
 //! Checks of keys that belong together: from the keys as written to a [`Config`] that cannot be wrong.
 
+mod keys;
 mod listeners;
 
 use std::net::IpAddr;
@@ -117,6 +118,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         },
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
+        keys: keys::keys(written.keys, base, at)?,
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
         rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),

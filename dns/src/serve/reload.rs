@@ -15,13 +15,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch::Sender as Progress;
 
 use self::watch::Watch;
-use super::secrets::{self, SecretError};
+use super::secrets::{Held, SecretError};
 use super::sys;
 use crate::catalog::report::Report;
 use crate::catalog::{Catalog, FolderError, log};
 use crate::clock;
-use crate::config::{self, Config, ConfigError, Cookies};
-use crate::cookie::Secrets;
+use crate::config::{self, Config, ConfigError};
 use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
 use crate::world::World;
 
@@ -74,11 +73,8 @@ pub(super) struct Loader {
 }
 
 /// The first load, before anything is served.
-pub(super) fn first(
-    config: &Config,
-    secrets: Option<Secrets>,
-) -> Result<(Catalog, World, Report), FolderError> {
-    let terms = config.terms().with_cookies(secrets);
+pub(super) fn first(config: &Config, secrets: Held) -> Result<(Catalog, World, Report), FolderError> {
+    let terms = config.terms().with_secrets(secrets.cookies, secrets.keys);
     let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
     let loaded = catalog.load(clock::system_now())?;
     let world = loaded.world.expect("the first load always makes a world");
@@ -156,7 +152,7 @@ impl Loader {
     /// Starts the thread that follows the folder.
     pub(super) fn start(
         config: Config,
-        secrets: Option<Secrets>,
+        secrets: Held,
         catalog: Catalog,
         service: Service,
     ) -> io::Result<Self> {
@@ -190,7 +186,7 @@ impl Loader {
 
 struct Follow {
     config: Config,
-    secrets: Option<Secrets>,
+    secrets: Held,
     catalog: Catalog,
     service: Service,
     signals: Sender<Signal>,
@@ -331,16 +327,12 @@ impl Follow {
 
     fn try_config(&mut self, path: &Path) -> Result<(), BadConfig> {
         let new = config::load(path).map_err(BadConfig::Config)?;
-        let secrets = match (&self.config.cookies, &new.cookies) {
-            // A new random secret would make every cookie out there worthless.
-            (Cookies::Random, Cookies::Random) => self.secrets.clone(),
-            (_, cookies) => secrets::load(cookies).map_err(BadConfig::Secret)?,
-        };
+        let secrets = Held::load(&new, Some((&self.config, &self.secrets))).map_err(BadConfig::Secret)?;
         for setting in restart_needed(&self.config, &new) {
             tracing::warn!(setting, "a change of this setting needs a restart");
         }
         if new != self.config || secrets != self.secrets {
-            let terms = new.terms().with_cookies(secrets.clone());
+            let terms = new.terms().with_secrets(secrets.cookies.clone(), secrets.keys.clone());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
             (self.config, self.secrets) = (new, secrets);
             self.config_is_new = true;

@@ -1,12 +1,15 @@
-//! The secrets of server cookies, from the config's file or made here.
+//! The secrets of server cookies, from the config's file or made here, and those of the keys that other servers prove.
 
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Cookies;
+use crate::config::{Config, Cookies, KeyFile};
 use crate::cookie::{SECRET_OCTETS, Secrets};
+use crate::name::Name;
+use crate::tsig::{Key, Keys};
+use crate::zone::text::encoding;
 
 /// The secret file is of no use.
 #[derive(Debug)]
@@ -17,6 +20,14 @@ pub struct SecretError {
     pub line: Option<usize>,
     /// Why.
     pub source: io::Error,
+    what: What,
+}
+
+/// The use of a secret, and the setting that names its file.
+#[derive(Clone, Debug)]
+enum What {
+    Cookies,
+    Key(Name),
 }
 
 impl fmt::Display for SecretError {
@@ -25,19 +36,86 @@ impl fmt::Display for SecretError {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": the cookie secret: {} (setting `cookies.secret_file`)", self.source)
+        match &self.what {
+            What::Cookies => {
+                write!(f, ": the cookie secret: {} (setting `cookies.secret_file`)", self.source)
+            }
+            What::Key(name) => write!(
+                f,
+                ": the secret of the key {name}: {} (setting `keys.….secret_file`); {KEY_HELP}",
+                self.source
+            ),
+        }
     }
 }
 
 impl std::error::Error for SecretError {}
 
+const KEY_HELP: &str =
+    "`verge-dns key new` makes a key: its file holds the secret in base64 and nothing else";
+/// Fewer octets can be guessed (RFC 8945 §10.1: as long as the signature is best).
+const LEAST_SECRET_OCTETS: usize = 16;
+/// A file that holds more is none of a key's.
+const MOST_FILE_OCTETS: u64 = 4096;
+
+/// The keys of the config, with the secrets that their files hold.
+pub(crate) fn keys(files: &[KeyFile]) -> Result<Keys, SecretError> {
+    files.iter().map(key).collect::<Result<Vec<Key>, _>>().map(Keys::from_iter)
+}
+
+fn key(file: &KeyFile) -> Result<Key, SecretError> {
+    let path = &file.secret_file;
+    let fault =
+        |source| SecretError { path: path.clone(), line: None, source, what: What::Key(file.name.clone()) };
+    let metadata = std::fs::metadata(path).map_err(fault)?;
+    if metadata.len() > MOST_FILE_OCTETS {
+        return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "the file is too long for a secret")));
+    }
+    if metadata.mode() & 0o007 != 0 {
+        tracing::warn!(file = %path.display(), "everybody on this machine can read the secret of a key; chmod 600 it");
+    }
+    let text = std::fs::read_to_string(path).map_err(fault)?;
+    let secret =
+        decode(&text).map_err(|message| fault(io::Error::new(io::ErrorKind::InvalidData, message)))?;
+    Ok(Key::new(file.name.clone(), file.algorithm, &secret, file.view))
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
+    let mut secret = Vec::new();
+    let letters = text.trim().bytes();
+    encoding::from_base64(letters, &mut secret).ok_or("it is not base64")?;
+    match secret.len() {
+        0..LEAST_SECRET_OCTETS => Err("it has fewer than 16 octets, which can be guessed"),
+        _ => Ok(secret),
+    }
+}
+
+/// All secrets of a config.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Held {
+    pub(super) cookies: Option<Secrets>,
+    pub(super) keys: Keys,
+}
+
+impl Held {
+    /// As the config says; `before` has those that were made here.
+    pub(super) fn load(config: &Config, before: Option<(&Config, &Self)>) -> Result<Self, SecretError> {
+        let cookies = match before.map(|(old, held)| (&old.cookies, held)) {
+            // A new random secret would make every cookie out there worthless.
+            Some((Cookies::Random, held)) if config.cookies == Cookies::Random => held.cookies.clone(),
+            _ => load(&config.cookies)?,
+        };
+        Ok(Self { cookies, keys: keys(&config.keys)? })
+    }
+}
+
 /// The secrets that the config asks for; none if cookies are off.
-pub(super) fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
+fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
     match cookies {
         Cookies::Off => Ok(None),
         Cookies::Random => Ok(Some(Secrets { active: rand::random(), accepted: Vec::new() })),
         Cookies::File(path) => {
-            let fault = |source| SecretError { path: path.clone(), line: None, source };
+            let fault = |source| SecretError { path: path.clone(), line: None, source, what: What::Cookies };
             let text = std::fs::read_to_string(path).map_err(fault)?;
             if std::fs::metadata(path).is_ok_and(|it| it.mode() & 0o007 != 0) {
                 // Whoever knows it can forge others' cookies. Nothing saves these from a flood then.
@@ -53,6 +131,7 @@ fn parse(text: &str, path: &Path) -> Result<Secrets, SecretError> {
         path: path.to_path_buf(),
         line,
         source: io::Error::new(io::ErrorKind::InvalidData, message),
+        what: What::Cookies,
     };
     let mut secrets = Vec::new();
     for (at, line) in text.lines().enumerate() {

@@ -1,6 +1,6 @@
 //! The OPT record of an answer (RFC 6891 §6.1) and the error TSIG: what comes behind the RRsets.
 
-use super::query::{Edns, Tsig};
+use super::query::Edns;
 use crate::cookie::Full;
 use crate::rcode::Rcode;
 
@@ -101,20 +101,4 @@ impl Data<'_> {
 /// Whether a COOKIE option has a length that one can have (RFC 7873 §5.2.2).
 pub(super) fn is_cookie_length(edns: &Edns<'_>) -> bool {
     edns.cookie.is_none_or(|cookie| matches!(cookie.len(), 8 | 16..=40))
-}
-
-const ERROR_BADKEY: u16 = 17;
-
-/// Appends an unsigned TSIG that says BADKEY (RFC 8945 §5.3.2); the same whether the key or the signature is not ours.
-pub(super) fn write_badkey(tsig: &Tsig<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(tsig.key);
-    out.extend_from_slice(&[0, 250, 0, 255, 0, 0, 0, 0]);
-    let octets = tsig.algorithm.len() + tsig.time.len() + 2 + tsig.original_id.len() + 2 + 2;
-    out.extend_from_slice(&u16::try_from(octets).expect("a name and 16 octets").to_be_bytes());
-    out.extend_from_slice(tsig.algorithm);
-    out.extend_from_slice(tsig.time);
-    out.extend_from_slice(&[0, 0]);
-    out.extend_from_slice(tsig.original_id);
-    out.extend_from_slice(&ERROR_BADKEY.to_be_bytes());
-    out.extend_from_slice(&[0, 0]);
 }

@@ -5,6 +5,7 @@
 
 use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS};
 use crate::rtype::Type;
+use crate::tsig::Tsig;
 
 /// Octets of a header (RFC 1035 §4.1.1).
 pub(crate) const HEADER_OCTETS: usize = 12;
@@ -32,8 +33,8 @@ pub(super) enum Verdict {
     NotImp,
     /// An EDNS version that we do not speak.
     BadVers,
-    /// Signed with a key that we do not have.
-    BadKey,
+    /// Signed: whether by a key of ours is not judged here.
+    Signed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,16 +78,6 @@ pub(super) struct Edns<'p> {
     pub(super) cookie: Option<&'p [u8]>,
 }
 
-/// The fields of a TSIG record that a reply repeats to say that its key is not ours (RFC 8945 §5.3.2).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tsig<'p> {
-    pub(super) key: &'p [u8],
-    pub(super) algorithm: &'p [u8],
-    /// Time signed and fudge.
-    pub(super) time: &'p [u8],
-    pub(super) original_id: &'p [u8],
-}
-
 /// Why a message is not answered at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotForUs {
@@ -115,7 +106,7 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
     let mut message = Message { header, question: None, edns: None, tsig: None, verdict: Verdict::NotImp };
     let counts = Counts::of(fixed);
     if header.opcode == OPCODE_QUERY {
-        message.verdict = message.read_body(&counts, Reader { rest: body }).unwrap_or(Verdict::FormErr);
+        message.verdict = message.read_body(&counts, packet).unwrap_or(Verdict::FormErr);
     }
     if matches!(message.verdict, Verdict::FormErr | Verdict::NotImp) && message.edns.is_none() {
         message.seek_opt(&counts, Reader { rest: body });
@@ -139,7 +130,8 @@ impl Counts {
 
 impl<'p> Message<'p> {
     /// None where something does not fit.
-    fn read_body(&mut self, counts: &Counts, mut reader: Reader<'p>) -> Option<Verdict> {
+    fn read_body(&mut self, counts: &Counts, packet: &'p [u8]) -> Option<Verdict> {
+        let mut reader = Reader { rest: packet.get(HEADER_OCTETS..)? };
         // A query has one question (RFC 9619), or none and a cookie.
         match counts.questions {
             0 => {}
@@ -153,10 +145,11 @@ impl<'p> Message<'p> {
             }
         }
         for left in (0..counts.additionals).rev() {
+            let covered = packet.len() - reader.rest.len();
             let record = reader.record()?;
             match record.rtype {
                 Type::OPT => self.read_opt(&record)?,
-                Type::TSIG => self.read_tsig(&record, left)?,
+                Type::TSIG => self.read_tsig(&record, left, packet.get(..covered)?)?,
                 _ => {}
             }
         }
@@ -192,7 +185,7 @@ impl<'p> Message<'p> {
             (_, Some(edns)) if edns.version != 0 => Verdict::BadVers,
             (None, Some(edns)) if edns.cookie.is_some() => Verdict::CookieOnly,
             (None, _) => Verdict::FormErr,
-            (Some(_), _) if self.tsig.is_some() => Verdict::BadKey,
+            (Some(_), _) if self.tsig.is_some() => Verdict::Signed,
             (Some(_), _) => Verdict::Ask,
         }
     }
@@ -219,26 +212,48 @@ impl<'p> Message<'p> {
     }
 
     /// TSIG comes last (RFC 8945 §5.1).
-    fn read_tsig(&mut self, record: &Record<'p>, left: u16) -> Option<()> {
-        if left != 0 || record.class != 255 {
-            return None;
-        }
-        let mut rdata = Reader { rest: record.rdata };
-        let algorithm = rdata.name()?;
-        let time = rdata.take(8)?;
-        let mac_octets = rdata.u16()?;
-        rdata.take(usize::from(mac_octets))?;
-        let original_id = rdata.take(2)?;
-        rdata.take(2)?;
-        let other_octets = rdata.u16()?;
-        rdata.take(usize::from(other_octets))?;
-        let is_plain = [record.owner, algorithm].iter().all(|name| !ends_in_pointer(name));
-        if !rdata.rest.is_empty() || !is_plain {
-            return None;
-        }
-        self.tsig = Some(Tsig { key: record.owner, algorithm, time, original_id });
+    fn read_tsig(&mut self, record: &Record<'p>, left: u16, covered: &'p [u8]) -> Option<()> {
+        self.tsig = Some(tsig(record, covered).filter(|_| left == 0)?);
         Some(())
     }
+}
+
+/// The TSIG record at the end of a message, a question or an answer, if it has one.
+#[cfg(test)]
+pub(crate) fn tsig_of(packet: &[u8]) -> Option<Tsig<'_>> {
+    let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>()?;
+    let counts = Counts::of(fixed);
+    let mut reader = Reader { rest: body };
+    for _ in 0..counts.questions {
+        reader.name()?;
+        reader.take(4)?;
+    }
+    let all = [counts.answers, counts.authorities, counts.additionals].map(u32::from);
+    for _ in 1..all.iter().sum() {
+        reader.record()?;
+    }
+    let covered = packet.len() - reader.rest.len();
+    let last = reader.record().filter(|last| last.rtype == Type::TSIG && reader.rest.is_empty())?;
+    tsig(&last, packet.get(..covered)?)
+}
+
+/// A TSIG record that covers all octets before it (RFC 8945 §4.2).
+fn tsig<'p>(record: &Record<'p>, covered: &'p [u8]) -> Option<Tsig<'p>> {
+    if record.class != 255 || record.ttl != [0; 4] {
+        return None;
+    }
+    let mut rdata = Reader { rest: record.rdata };
+    let algorithm = rdata.name()?;
+    let time = *rdata.take(8)?.first_chunk()?;
+    let mac_octets = rdata.u16()?;
+    let mac = rdata.take(usize::from(mac_octets))?;
+    let original_id = *rdata.take(2)?.first_chunk()?;
+    let error = rdata.u16()?;
+    let other_octets = rdata.u16()?;
+    let other = rdata.take(usize::from(other_octets))?;
+    let is_plain = [record.owner, algorithm].iter().all(|name| !ends_in_pointer(name));
+    let tsig = Tsig { key: record.owner, algorithm, time, mac, original_id, error, other, covered };
+    (rdata.rest.is_empty() && is_plain).then_some(tsig)
 }
 
 fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {

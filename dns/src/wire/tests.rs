@@ -4,6 +4,7 @@
 mod compliance;
 mod direct;
 mod guarded;
+mod keys;
 mod properties;
 mod size;
 mod transports;

@@ -9,7 +9,7 @@
 
 mod address;
 mod bitmap;
-mod encoding;
+pub(crate) mod encoding;
 pub(crate) mod fields;
 pub(crate) mod lexer;
 mod location;

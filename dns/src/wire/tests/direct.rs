@@ -9,7 +9,7 @@ use crate::cookie::Secrets;
 /// Both ways' answers to a question: the direct one may pass.
 fn both(world: &World, view: Which, packet: &[u8], client: &Client) -> (Option<String>, String) {
     let message = query::read(packet).unwrap();
-    let exchange = Exchange::new(world, view, &message, client, moment());
+    let exchange = Exchange { view, ..Exchange::new(world, Signature::None, &message, client, moment()) };
     let shown = |outcome: Outcome<'_>, out: &[u8]| format!("{outcome:?} {out:x?}");
     let (mut direct, mut plain) = (Vec::new(), Vec::new());
     let outcome = exchange.answer_directly(&mut Limits::default(), moment(), &mut direct);
