@@ -47,6 +47,7 @@ use crate::policy::encoding::Coding;
 use crate::site::access::Access;
 use crate::site::key::KeyRules;
 use crate::site::pages::{Maintenance, Pages};
+use crate::site::own_names::OwnNames;
 use crate::site::reach::Reach;
 use crate::site::rewrite::{FieldRules, Redirect};
 use crate::site::route::{self, Route};
@@ -114,6 +115,8 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// At least one.
     pub origins: Vec<OriginAddress>,
+    /// The names by which they know themselves, which are put right in responses.
+    pub own_names: OwnNames,
     /// What HTTP and the operator allow.
     pub rules: Rules,
     /// The rules by which two requests are the same.

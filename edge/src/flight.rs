@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Request, Version};
 
 pub use fill::INTERRUPTED;
 pub use reader::Reader;
@@ -41,7 +41,7 @@ use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::{Metrics, SiteMetrics};
-use crate::origin::{Answered, Early, Origins};
+use crate::origin::{Answered, Early, Origins, RequestBody, Retry, Unanswered};
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
 use crate::site::key::Key;
@@ -82,6 +82,22 @@ pub struct FetchSite {
 }
 
 impl FetchSite {
+    /// Sends `asked`, which a client's `request` has become, to an origin. In what comes back, the names by which that knows
+    /// itself are the client's.
+    ///
+    /// # Errors
+    /// As [`Origins::send`].
+    pub async fn send(
+        &self,
+        request: &RequestHead,
+        asked: Request<RequestBody>,
+        retry: Retry,
+    ) -> Result<Answered, Unanswered> {
+        let mut answered = self.origins.send(asked, retry).await?;
+        self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
+        Ok(answered)
+    }
+
     /// Says once if the origin's clock differs: one that is behind makes responses look old, so that little is a hit.
     fn look_at_clock(&self, head: &ResponseHead, answered: &Answered) {
         let skew_secs = freshness::skew_secs(head, answered.asked, answered.received);

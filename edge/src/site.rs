@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod key;
 pub mod name;
 pub mod pages;
+pub mod own_names;
 pub mod pattern;
 pub mod reach;
 pub mod rewrite;

@@ -67,6 +67,8 @@ macro_rules! settings {
 
 settings! {
     origin_networks: Vec<Spanned<String>>,
+    origin_names: Vec<Spanned<String>>,
+    rewrite_origin_names: bool,
     default_ttl: Span,
     negative_ttl: Span,
     max_error_ttl: Span,

@@ -21,6 +21,7 @@ use super::settings::{OfRoute, OriginEntry, OriginTable, RouteTable, Settings, S
 use super::signed;
 use super::unit::Span;
 use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
+use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
 use crate::site::route::{self, Route};
 use crate::site::signed::Signed;
@@ -123,9 +124,11 @@ fn settled(
         None => cache.max_object_bytes,
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
+    let origins = self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?;
     Ok(Site {
         hosts,
-        origins: self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?,
+        own_names: own_names(settings, &origins)?,
+        origins,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,
         max_object_bytes,
@@ -206,6 +209,25 @@ fn origins(written: Written, networks: &[IpNet]) -> Result<Vec<OriginAddress>, F
         ));
     }
     written.into_inner().into_iter().map(|written| origin(written, networks)).collect()
+}
+
+/// The names under which origins are dialled, those that they are given as `Host`, and those that the site adds.
+fn own_names(settings: &Settings, origins: &[OriginAddress]) -> Result<OwnNames, Fault> {
+    let others: Vec<Name> =
+        Settings::texts(&settings.origin_names).iter().map(own_name).collect::<Result<_, _>>()?;
+    let dialled = origins.iter().filter_map(|origin| Name::parse(&origin.authority));
+    let given = origins.iter().filter_map(|origin| Name::parse(origin.host.as_deref()?));
+    Ok(match settings.rewrite_origin_names {
+        Some(false) => OwnNames::default(),
+        _ => OwnNames::new(dialled.collect(), given.chain(others).collect()),
+    })
+}
+
+fn own_name(written: &Spanned<String>) -> Result<Name, Fault> {
+    Name::parse(written.get_ref()).ok_or_else(|| {
+        let help = "write \"app.internal\" or \"app.internal:8080\"";
+        Fault::new(written.span(), "not a name of an origin").help(help)
+    })
 }
 
 fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAddress, Fault> {

@@ -34,7 +34,7 @@ pub(super) async fn pass(
         Err(why) => return answer::undeliverable(cache, why),
     };
     let ticket = cache.store.begin();
-    match exchange.site.origins.send(asked, Retry::Another).await {
+    match exchange.site.send(&exchange.request, asked, Retry::Another).await {
         Err(unanswered) => answer::failed(cache, unanswered, Role::Leader, why),
         Ok(answered) => {
             let head = head_of(&answered);

@@ -32,7 +32,7 @@ pub(super) async fn switch(
     request.headers_mut().insert(header::CONNECTION, UPGRADE);
     request.headers_mut().insert(header::UPGRADE, asked.clone());
     let ticket = cache.store.begin();
-    let mut answered = match exchange.site.origins.send(request, Retry::Never).await {
+    let mut answered = match exchange.site.send(&exchange.request, request, Retry::Never).await {
         Ok(answered) => answered,
         Err(unanswered) => return answer::failed(cache, unanswered, Role::Leader, why),
     };

@@ -29,6 +29,7 @@ mod purging;
 mod pushing;
 mod refreshing;
 mod reloading;
+mod renaming;
 mod replacing;
 mod reused;
 mod rig;

@@ -129,7 +129,7 @@ impl Task {
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);
         }
-        let answered = site.origins.send(asked, retry).await;
+        let answered = site.send(request, asked, retry).await;
         if answered.as_ref().map_or(true, |answered| Failure::of(answered.response.status()).is_some()) {
             self.flights.mark_failing(&self.fetch.key);
         }

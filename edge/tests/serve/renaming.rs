@@ -1,0 +1,78 @@
+//! The names by which an origin knows itself are the client's when they reach the client.
+
+use super::rig::{Origin, Rig, response};
+
+/// Sends every client to the origin's own address, which `ADDRESS` stands for.
+async fn origin_that_names_itself(status: &'static str, fields: &'static str) -> std::sync::Arc<Origin> {
+    Origin::answering(move |head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        response(status, &fields.replace("HOST", host), "")
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stored_redirect_to_the_origins_own_name_is_right_for_each_host_that_asks() {
+    let fields = "Cache-Control: max-age=60\r\nLocation: http://app.internal/next\r\n";
+    let origin = origin_that_names_itself("302 Found", fields).await;
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n[[site]]\nhosts = [\"*\"]\n\
+         origins = [{{ url = \"http://{}\", host = \"app.internal\" }}]\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        origin.address
+    );
+    let rig = Rig::of(verge_edge::clock::Clock::system(), &text).await;
+    for (host, proto, expected) in [
+        ("a.test", "http", "http://a.test/next"),
+        ("b.test:8080", "http", "http://b.test:8080/next"),
+        ("a.test", "https", "https://a.test/next"),
+    ] {
+        let ask = format!("GET /old HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: {proto}\r\n\r\n");
+        for hit in [false, true] {
+            let got = rig.client().await.raw(ask.as_bytes()).await;
+            assert_eq!((got.status, got.field("location").as_str()), (302, expected), "{host} {proto}");
+            assert_eq!(got.cache_status().contains("hit"), hit, "{got:?}");
+        }
+    }
+    assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test]
+async fn what_is_passed_is_renamed_too_and_other_names_are_not() {
+    let fields = "Location: http://own.test:81/a\r\nContent-Location: http://other.test/b\r\n\
+                  Set-Cookie: a=1; Domain=own.test\r\nSet-Cookie: b=2\r\nRefresh: 1; url=http://own.test:81/c\r\n";
+    let origin = origin_that_names_itself("201 Created", fields).await;
+    let rig = Rig::with(&[origin.address], "", "origin_names = [\"own.test:81\"]").await;
+    let ask = b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    let got = rig.client().await.raw(ask).await;
+    let found = ["location", "content-location", "set-cookie", "refresh"].map(|name| got.field(name));
+    assert_eq!(
+        found,
+        [
+            "http://site.test/a",
+            "http://other.test/b",
+            "a=1; Domain=site.test, b=2",
+            "1; url=http://site.test/c"
+        ]
+    );
+    let rig = Rig::with(&[origin.address], "", "rewrite_origin_names = false").await;
+    assert_eq!(rig.client().await.raw(ask).await.field("location"), "http://own.test:81/a");
+}
+
+#[tokio::test]
+async fn a_post_whose_location_names_the_origin_makes_the_sites_own_page_stale() {
+    let origin = Origin::answering(|head| {
+        if head.starts_with("POST") {
+            let fields = "Location: http://own.test/list\r\n";
+            response("201 Created", fields, "")
+        } else {
+            response("200 OK", "Cache-Control: max-age=60\r\n", "list")
+        }
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "", "origin_names = [\"own.test\"]").await;
+    rig.get("/list").await.assert_forwarded();
+    rig.get("/list").await.assert_hit();
+    let ask = b"POST /new HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(rig.client().await.raw(ask).await.field("location"), "http://site.test/list");
+    rig.get("/list").await.assert_forwarded();
+}
