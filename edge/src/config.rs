@@ -42,6 +42,7 @@ pub use place::{ConfigError, Warning};
 pub use tls::Tls;
 pub use written::{Change, Written};
 
+use crate::http::head::HeadLimits;
 use crate::pace;
 use crate::policy::encoding::Coding;
 use crate::site::access::Access;
@@ -213,8 +214,8 @@ pub struct Limits {
     pub connections_per_network: usize,
     /// Connections that may have changed protocols at once.
     pub upgrades: usize,
-    /// Bytes of a request's head.
-    pub head_bytes: usize,
+    /// A request's head.
+    pub head: HeadLimits,
     /// Requests in flight have this long to end once the program is asked to stop.
     pub drain: Duration,
 }

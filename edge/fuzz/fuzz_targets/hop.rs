@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, Method, Version};
 use libfuzzer_sys::fuzz_target;
+use verge_edge::http::head::HeadLimits;
 use verge_edge::policy::headers::origin::{Ask, Hop, fields};
 use verge_edge::policy::headers::received;
 use verge_edge::policy::headers::withheld::withheld;
@@ -12,6 +13,7 @@ const HOP: Hop<'_> = Hop {
     name: "edge-1",
     client: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
     version: Version::HTTP_11,
+    limits: HeadLimits { bytes: 1 << 20, target_bytes: 1 << 16, fields: 1_000 },
 };
 
 fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8])| {

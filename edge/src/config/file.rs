@@ -15,6 +15,7 @@ use super::site;
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
+use crate::http::head::{FIELDS, HeadLimits, TARGET_BYTES};
 use crate::pace;
 use crate::site::tags::TagFields;
 
@@ -47,7 +48,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         cache,
         sites,
         admin: file.admin.map(|admin| admin.admin(base)),
-        limits: limits(&file.limits),
+        limits: limits(&file.limits)?,
         log: log(file.log)?,
         warnings: Vec::new(),
         written: Written::default(),
@@ -171,6 +172,8 @@ struct LimitsTable {
     stall_timeout: Option<Span>,
     min_rate: Option<Size>,
     head_size: Option<Size>,
+    target_size: Option<Spanned<Size>>,
+    fields: Option<Spanned<usize>>,
     drain: Option<Span>,
 }
 
@@ -250,9 +253,9 @@ pub(super) fn object_bytes(size: &Spanned<Size>, memory_bytes: u64) -> Result<u6
     }
 }
 
-fn limits(table: &LimitsTable) -> Limits {
+fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
-    Limits {
+    Ok(Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
         connections_per_network: table.connections_per_network.unwrap_or(1_000).max(1),
         upgrades: table.upgrades.unwrap_or(4_000),
@@ -263,10 +266,41 @@ fn limits(table: &LimitsTable) -> Limits {
             stall_timeout: or(table.stall_timeout, 60),
             min_rate_bytes: table.min_rate.map_or(DEFAULT_MIN_RATE_BYTES, |size| size.0),
         },
-        // hyper refuses a buffer below 8 KiB; origins commonly take 8 to 16 KiB.
-        head_bytes: usize::try_from(table.head_size.map_or(16 << 10, |size| size.0))
-            .unwrap_or(usize::MAX)
-            .max(8 << 10),
+        head: head(table)?,
         drain: or(table.drain, 30),
+    })
+}
+
+fn head(table: &LimitsTable) -> Result<HeadLimits, Fault> {
+    // hyper refuses a buffer below 8 KiB.
+    let bytes = table.head_size.map_or(16 << 10, |size| octets(size).max(8 << 10));
+    let target_bytes = table.target_size.as_ref().map_or(TARGET_BYTES, |size| octets(*size.get_ref()));
+    if let Some(size) = table.target_size.as_ref().filter(|_| target_bytes > MAX_TARGET_BYTES) {
+        return Err(Fault::new(size.span(), "a target may have 60KiB at most")
+            .help("what is longer belongs into the request's content"));
+    }
+    if let Some(size) = table.target_size.as_ref().filter(|_| target_bytes >= bytes) {
+        let help = "write a bigger `head_size` too";
+        return Err(Fault::new(size.span(), "the target is a part of the head, which is shorter").help(help));
+    }
+    Ok(HeadLimits { bytes, target_bytes, fields: fields(table.fields.as_ref(), FIELDS)? })
+}
+
+/// A number of fields.
+pub(super) fn fields(written: Option<&Spanned<usize>>, default: usize) -> Result<usize, Fault> {
+    match written {
+        None => Ok(default),
+        Some(fields) if (1..=MAX_FIELDS).contains(fields.get_ref()) => Ok(*fields.get_ref()),
+        Some(fields) => Err(Fault::new(fields.span(), format!("a head has from 1 to {MAX_FIELDS} fields"))
+            .help("the default is 100; browsers send some 20")),
     }
 }
+
+pub(super) fn octets(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}
+
+/// A URI in memory has less than 64 KiB.
+const MAX_TARGET_BYTES: usize = 60 << 10;
+/// More than any program sends, and few enough to be read at once.
+const MAX_FIELDS: usize = 1_000;

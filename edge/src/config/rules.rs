@@ -7,9 +7,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::file::{self, octets};
 use super::place::Fault;
 use super::settings::Settings;
 use super::unit::Span;
+use crate::http::head::HeadLimits;
 use crate::policy::encoding::Coding;
 use crate::policy::headers::withheld;
 use crate::site::Rules;
@@ -143,6 +145,7 @@ pub(super) fn rules(site: &Settings) -> Result<Rules, Fault> {
             None | Some(SMaxageName::ForbidsStale) => SMaxage::ForbidsStale,
             Some(SMaxageName::YieldsToWindows) => SMaxage::YieldsToWindows,
         },
+        origin_head: origin_head(site, default.origin_head)?,
         bypass: Bypass {
             paths: Settings::texts(&site.bypass).iter().map(pattern).collect::<Result<_, _>>()?,
             cookies: names(Settings::texts(&site.bypass_cookies))?,
@@ -229,6 +232,21 @@ fn targeted(written: &Spanned<String>) -> Result<HeaderName, Fault> {
 pub(super) fn tag_field(written: &Spanned<String>) -> Result<HeaderName, Fault> {
     free_name(written)
 }
+
+fn origin_head(site: &Settings, default: HeadLimits) -> Result<HeadLimits, Fault> {
+    let bytes = match &site.origin_head_size {
+        None => default.bytes,
+        Some(size) if size.get_ref().0 < LEAST_HEAD_BYTES => {
+            return Err(Fault::new(size.span(), "what the edge adds would not fit in: at least 1KiB")
+                .help("common origins take \"8KiB\", the default"));
+        }
+        Some(size) => octets(*size.get_ref()),
+    };
+    let fields = file::fields(site.origin_fields.as_ref(), default.fields)?;
+    Ok(HeadLimits { bytes, target_bytes: bytes, fields })
+}
+
+const LEAST_HEAD_BYTES: u64 = 1 << 10;
 
 fn cookies(site: &Settings) -> Result<Cookies, Fault> {
     match (&site.keep_cookies, &site.drop_cookies) {

@@ -88,6 +88,8 @@ settings! {
     keep_cookies: Spanned<Vec<Spanned<String>>>,
     drop_cookies: Spanned<Vec<Spanned<String>>>,
     targeted: Vec<Spanned<String>>,
+    origin_head_size: Spanned<Size>,
+    origin_fields: Spanned<usize>,
     allow_fields: Vec<Spanned<String>>,
     ttl: Vec<TtlTable>,
     max_object: Spanned<Size>,

@@ -125,6 +125,22 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
 }
 
 #[test]
+fn a_head_has_bounds_that_origins_and_this_program_can_take() {
+    for (from, to, place, message) in [
+        ("[admin]", "[limits]\nfields = 0\n[admin]", "10:10", "from 1 to 1000 fields"),
+        ("[admin]", "origin_fields = 1001\n[admin]", "9:17", "from 1 to 1000 fields"),
+        ("[admin]", "origin_head_size = \"1KB\"\n[admin]", "9:20", "at least 1KiB"),
+        ("[admin]", "[limits]\ntarget_size = \"16KiB\"\n[admin]", "10:15", "a bigger `head_size`"),
+        ("[admin]", "[limits]\ntarget_size = \"61KiB\"\n[admin]", "10:15", "60KiB at most"),
+        ("[admin]", "origin_names = [\"http://a\"]\n[admin]", "9:17", "write \"app.internal\""),
+    ] {
+        let error = read(&SMALLEST.replace(from, to)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: error: ")), "{error}");
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
 fn what_the_reader_says_comes_with_help() {
     let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";
     let check = |text: &str, place: &str, message: &str, help: &str| {
@@ -350,7 +366,7 @@ fn the_reference_names_every_key_and_its_default() {
         (
             cache.memory_bytes,
             cache.max_object_bytes,
-            limits.head_bytes,
+            limits.head,
             (limits.connections, limits.connections_per_network, limits.upgrades),
             times,
         )

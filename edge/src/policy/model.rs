@@ -245,7 +245,7 @@ proptest! {
         let status = status::CacheStatus { verdict: status::Verdict::Hit(freshness), detail: None, key: None };
         let sent = client::reused(&entry, &selection, &freshness, "edge", &status);
         prop_assert_eq!(sent.headers.get_all("age").into_iter().count(), 1);
-        let hop = origin::Hop { name: "edge", client: IpAddr::V4(Ipv4Addr::LOCALHOST), version: Version::HTTP_11 };
+        let hop = origin::Hop { name: "edge", client: IpAddr::V4(Ipv4Addr::LOCALHOST), version: Version::HTTP_11, limits: (64 << 10).into() };
         if let Ok(fields) = origin::fields(&asking, &origin::Ask::Whole, &hop) {
             prop_assert!(!fields.contains_key("connection") && !fields.contains_key("range"));
             prop_assert_eq!(fields.get_all("forwarded").into_iter().count(), 1);

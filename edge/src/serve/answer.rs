@@ -134,11 +134,24 @@ fn failed_as(cache: &Cache, unanswered: Unanswered, status: StatusCode, role: Ro
     with_cache_status(cache, answer, verdict)
 }
 
-/// The request has been here before (RFC 8586).
+/// The request has been here before (RFC 8586), or its head is longer than origins take.
 pub(super) fn undeliverable(cache: &Cache, why: Undeliverable) -> Answer {
-    let sentence = "this request has passed through this edge before";
-    let answer = Answer::plain(why.status(), sentence, Outcome::Refused, "loop");
-    let answer = answer.with_proxy_status(ProxyError::ProxyLoopDetected, &cache.name);
+    let (sentence, error) = match why {
+        Undeliverable::Loop => {
+            ("this request has passed through this edge before", ProxyError::ProxyLoopDetected)
+        }
+        Undeliverable::LongTarget => {
+            ("the target is longer than origins take (origin_head_size)", ProxyError::HttpRequestError)
+        }
+        Undeliverable::LongHead => {
+            ("the fields are longer than origins take (origin_head_size)", ProxyError::HttpRequestError)
+        }
+        Undeliverable::ManyFields => {
+            ("the fields are more than origins take (origin_fields)", ProxyError::HttpRequestError)
+        }
+    };
+    let answer = Answer::plain(why.status(), sentence, Outcome::Refused, why.as_str());
+    let answer = answer.with_proxy_status(error, &cache.name);
     with_cache_status(cache, answer, Verdict::Local)
 }
 

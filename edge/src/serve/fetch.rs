@@ -26,7 +26,7 @@ pub(super) async fn fetch(
     plan: flight::Plan,
     why: Forward,
 ) -> Answer {
-    if let Err(why) = deliverable(&exchange.request, &cache.name) {
+    if let Err(why) = deliverable(&exchange.request, &exchange.hop(cache)) {
         return answer::undeliverable(cache, why);
     }
     let (mut fetch, mut why) = (fetch_of(cache, exchange, plan), why);

@@ -86,7 +86,7 @@ pub(super) async fn carry(
     ending: &Ending,
 ) {
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
-    let gate = Gate::new(stream, limits.head_bytes).with_times(times);
+    let gate = Gate::new(stream, limits.head).with_times(times);
     let connection = Connection {
         service,
         limits,
@@ -102,9 +102,9 @@ pub(super) async fn carry(
         .timer(TokioTimer::new())
         // The gate has the limits, and tells a client that was too slow.
         .header_read_timeout(None)
-        .max_headers(MAX_FIELDS)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size(limits.head_bytes.max(BUFFER_BYTES))
+        .max_headers(limits.head.fields)
+        .max_header_size(limits.head.bytes)
+        .max_buf_size(limits.head.bytes.max(BUFFER_BYTES))
         // A connection that comes while draining still gets its answer: health checks learn from it.
         .keep_alive(!late && !seat.is_spare)
         .serve_connection(TokioIo::new(gate), service_fn(answer));
@@ -271,8 +271,6 @@ fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Fields in a request's head; browsers send some 20.
-const MAX_FIELDS: usize = 100;
 /// The most that hyper may hold of a connection's input, and of its output beside one piece; its own limit of
 /// 408 KiB would be most of a slow client's cost. Twice a piece: one is written while the next is fetched.
 const BUFFER_BYTES: usize = 128 << 10;

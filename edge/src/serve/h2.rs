@@ -89,7 +89,7 @@ pub(super) async fn carry(
     let mut serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.head.bytes).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 4)
         .max_send_buf_size(SEND_BUFFER_BYTES)
@@ -133,7 +133,8 @@ impl Connection {
         let (parts, body) = request.into_parts();
         let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
         let unplaced = Unplaced::of(&head);
-        let answer = match head::read(head, self.server_name.as_deref(), |host| self.terms.cover(host)) {
+        let is_covered = |host: &str| self.terms.cover(host);
+        let answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), is_covered) {
             Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
                 turned_away(&self.service.cache, self.peer, &unplaced, full())
             }

@@ -22,6 +22,7 @@ use crate::http::upgrade;
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::Forward;
+use crate::policy::headers::origin::Hop;
 use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
@@ -56,6 +57,14 @@ pub(super) struct Exchange<'a> {
     pub(super) now: SystemTime,
     /// For the origin's 1xx heads.
     pub(super) transport: &'a dyn Transport,
+}
+
+impl Exchange<'_> {
+    /// This hop, for the request to the origin.
+    pub(super) fn hop<'a>(&self, cache: &'a Cache) -> Hop<'a> {
+        let limits = self.site.site.rules.origin_head;
+        Hop { name: &cache.name, client: self.peer.client, version: self.version, limits }
+    }
 }
 
 /// Answers one request.

@@ -17,7 +17,7 @@ use crate::http::path;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, RequestBody, Retry};
 use crate::policy::headers::client;
-use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
+use crate::policy::headers::origin::{Ask, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
 use crate::policy::{self, Admit, Forward};
 use crate::store::{Mode, Scope, Ticket};
@@ -55,9 +55,8 @@ pub(super) fn as_sent(
     exchange: &Exchange<'_>,
     upload: RequestBody,
 ) -> Result<Request<RequestBody>, Undeliverable> {
-    let Exchange { request, version, peer, site, .. } = exchange;
-    let hop = Hop { name: &cache.name, client: peer.client, version: *version };
-    let headers = fields(request, &Ask::AsSent, &hop)?;
+    let Exchange { request, site, .. } = exchange;
+    let headers = fields(request, &Ask::AsSent, &exchange.hop(cache))?;
     let mut asked = Request::new(upload);
     *asked.method_mut() = request.method.clone();
     *asked.uri_mut() = site.site.target(&request.uri).into();

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, StatusCode, Uri};
 
-use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::head::{FIELDS, HeadLimits, RequestHead, ResponseHead};
 use crate::http::path;
 use crate::http::seconds::MAX_DELTA_SECS;
 use crate::site::cookies::{self, Cookies};
@@ -46,6 +46,8 @@ pub struct Rules {
     pub s_maxage: SMaxage,
     /// No lifetime is longer than this, whatever the origin says, in seconds.
     pub max_ttl_secs: u64,
+    /// The longest head that an origin gets.
+    pub origin_head: HeadLimits,
     /// Whether 206 responses are stored as parts; the store must be able to hold them.
     pub parts: Parts,
 }
@@ -230,11 +232,18 @@ impl Default for Rules {
             stale_while_revalidate_secs: 0,
             s_maxage: SMaxage::ForbidsStale,
             max_ttl_secs: MAX_DELTA_SECS,
+            origin_head: HeadLimits {
+                bytes: ORIGIN_HEAD_BYTES,
+                target_bytes: ORIGIN_HEAD_BYTES,
+                fields: FIELDS,
+            },
             parts: Parts::Store,
         }
     }
 }
 
+/// As much as nginx, Apache and gunicorn take of one line, and Tomcat of all.
+pub const ORIGIN_HEAD_BYTES: usize = 8192;
 /// Long enough that a crowd does not all ask a failing origin, short enough that nobody notices a passing error twice.
 const MAX_ERROR_TTL_SECS: u64 = 5;
 /// A day: RFC 9111 §4.2.2 wants care beyond it, and browsers cap alike.

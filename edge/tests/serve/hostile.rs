@@ -307,7 +307,12 @@ fn judged(headers: HeaderMap) {
     headers.append("cache-control", HeaderValue::from_static("max-age=60"));
     let response = ResponseHead { status: StatusCode::OK, headers };
     let _ = TagFields::default().of(&response.headers);
-    let hop = Hop { name: "edge", client: [192, 0, 2, 1].into(), version: Version::HTTP_11 };
+    let hop = Hop {
+        name: "edge",
+        client: [192, 0, 2, 1].into(),
+        version: Version::HTTP_11,
+        limits: (64 << 20).into(),
+    };
     let _ = origin::fields(&request, &Ask::AsSent, &hop);
     if let Admit::Keep(lifetime) = admit(&request, &response, now, &rules, now) {
         let entry = Entry::new(&request, &response, lifetime, now, now, Some(1_000_000));

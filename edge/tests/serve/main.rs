@@ -6,6 +6,7 @@
 mod access;
 mod attacks;
 mod behind;
+mod bounds;
 mod caching;
 mod client;
 mod collapsing;
@@ -24,6 +25,7 @@ mod operating;
 mod origin;
 mod origins;
 mod pages;
+mod over_h2;
 mod parts;
 mod purging;
 mod pushing;

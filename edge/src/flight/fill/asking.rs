@@ -120,7 +120,8 @@ impl Task {
 
     pub(super) async fn ask(&self, ask: &Ask<'_>, retry: Retry) -> Result<Answered, NoAnswer> {
         let Fetch { site, request, client, version, .. } = &self.fetch;
-        let hop = Hop { name: &self.flights.name, client: *client, version: *version };
+        let limits = site.site.rules.origin_head;
+        let hop = Hop { name: &self.flights.name, client: *client, version: *version, limits };
         let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
         let mut asked = Request::new(RequestBody::Empty);
         *asked.method_mut() = request.method.clone();

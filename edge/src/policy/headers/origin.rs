@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::{append, via};
-use crate::http::head::RequestHead;
+use crate::http::head::{HeadLimits, RequestHead};
 use crate::http::list;
 use crate::policy::range::{self, Sent, Wanted};
 use crate::policy::validate::Validators;
@@ -22,6 +22,8 @@ pub struct Hop<'a> {
     pub client: IpAddr,
     /// The version of the message received, for `Via`.
     pub version: Version,
+    /// The longest head that the origin gets.
+    pub limits: HeadLimits,
 }
 
 /// The question that we ask the origin.
@@ -51,6 +53,12 @@ pub enum Ask<'a> {
 pub enum Undeliverable {
     /// It has been here already (RFC 8586 §2).
     Loop,
+    /// Its target is longer than origins take.
+    LongTarget,
+    /// Its fields and ours are longer.
+    LongHead,
+    /// Its fields and ours are more.
+    ManyFields,
 }
 
 impl<'a> Ask<'a> {
@@ -70,19 +78,57 @@ impl Undeliverable {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::LongTarget => StatusCode::URI_TOO_LONG,
+            Self::LongHead | Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+
+    /// A label for logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::LongTarget => "long-target",
+            Self::LongHead => "long-head",
+            Self::ManyFields => "many-fields",
         }
     }
 }
 
-/// Whether the cache of this name may send a request to an origin. Ask before one waits for another's fetch: in a loop
-/// that would be its own.
-pub fn deliverable(request: &RequestHead, name: &str) -> Result<(), Undeliverable> {
-    if has_looped(&request.headers, name) { Err(Undeliverable::Loop) } else { Ok(()) }
+/// Whether a request may be sent to an origin. Ask before one waits for another's fetch: in a loop that would be its
+/// own, and the head of one that is too long for origins must not decide about others.
+///
+/// Origins answer a head that is longer than they take with an error that other clients could be given. So the edge
+/// answers it itself. The verdict depends on the request alone: our conditions count as if they were always there.
+pub fn deliverable(request: &RequestHead, hop: &Hop<'_>) -> Result<(), Undeliverable> {
+    if has_looped(&request.headers, hop.name) {
+        return Err(Undeliverable::Loop);
+    }
+    let mut ours = HeaderMap::new();
+    introduce(&mut ours, request, hop);
+    let Hop { limits, .. } = hop;
+    let target = request.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    if target > limits.target_bytes {
+        Err(Undeliverable::LongTarget)
+    } else if request.headers.len() + ours.len() + OUR_CONDITIONS > limits.fields {
+        Err(Undeliverable::ManyFields)
+    } else if bytes(&request.headers) + bytes(&ours) > limits.bytes {
+        Err(Undeliverable::LongHead)
+    } else {
+        Ok(())
+    }
+}
+
+/// `If-None-Match` and `If-Modified-Since`.
+const OUR_CONDITIONS: usize = 2;
+
+/// Octets of the field lines.
+fn bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
 }
 
 /// The fields to send to the origin, `Host` as it came. Body framing is the connection's to add.
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
-    deliverable(request, hop.name)?;
+    deliverable(request, hop)?;
     let mut headers = super::end_to_end(&request.headers);
     // `received` removed the client's part: a site sets the rest on purpose, except the fields that are ours.
     for name in request.headers.keys().filter(|name| is_forwarded(name)) {
@@ -209,6 +255,7 @@ mod tests {
         name: "edge-1",
         client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         version: Version::HTTP_11,
+        limits: HeadLimits { bytes: 8192, target_bytes: 8192, fields: 100 },
     };
 
     fn check(sent: &[(&str, &str)], ask: &Ask<'_>, name: &str, expected: &[&str]) {
@@ -289,6 +336,34 @@ mod tests {
                 request("GET", "http://a.example/", &[("cdn-loop", value), ("connection", "cdn-loop")]);
             assert_eq!(fields(&sent, &Ask::Whole, &HOP).is_err(), looped, "{value}");
         }
+    }
+
+    #[test]
+    fn a_head_that_is_longer_than_origins_take_is_not_sent() {
+        use Undeliverable::{LongHead, LongTarget, ManyFields};
+        let limits = HeadLimits { bytes: 500, target_bytes: 20, fields: 12 };
+        let hop = Hop { limits, ..HOP };
+        let check = |target: &str, sent: &[(&str, &str)], expected: Result<(), Undeliverable>| {
+            let asking = request("GET", &format!("http://a.example{target}"), sent);
+            assert_eq!(deliverable(&asking, &hop), expected, "{target} {sent:?}");
+            for ask in [Ask::Whole, Ask::AsSent] {
+                let sent = fields(&asking, &ask, &hop);
+                assert_eq!(sent.as_ref().map(|_| ()).map_err(|why| *why), expected);
+                if let Ok(sent) = sent {
+                    assert!(sent.len() <= limits.fields && bytes(&sent) <= limits.bytes, "{}", bytes(&sent));
+                }
+            }
+        };
+        check("/4567890123456789012", &[], Ok(()));
+        check("/45678901234567890123", &[], Err(LongTarget));
+        // Six are ours, and two conditions may be.
+        check("/", &[("a", "b"); 4], Ok(()));
+        check("/", &[("a", "b"); 5], Err(ManyFields));
+        let mut ours = HeaderMap::new();
+        introduce(&mut ours, &request("GET", "http://a.example/", &[]), &hop);
+        let left = limits.bytes - bytes(&ours) - "a: \r\n".len();
+        check("/", &[("a", &"b".repeat(left))], Ok(()));
+        check("/", &[("a", &"b".repeat(left + 1))], Err(LongHead));
     }
 
     #[test]

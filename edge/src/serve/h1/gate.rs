@@ -41,6 +41,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http::head::HeadLimits;
 use framing::{Framing, Stop};
 pub use late::Times;
 use late::{Late, Stage};
@@ -100,12 +101,12 @@ enum End {
 }
 
 impl<T> Gate<T> {
-    /// Heads may be `max_head_bytes` long.
-    pub fn new(io: T, max_head_bytes: usize) -> Self {
+    /// For heads within these limits.
+    pub fn new(io: T, limits: impl Into<HeadLimits>) -> Self {
         Self {
             io,
             shared: Arc::default(),
-            framing: Framing::new(max_head_bytes),
+            framing: Framing::new(limits),
             held: BytesMut::new(),
             good: 0,
             end: End::Open,

@@ -5,8 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::http::head::RequestHead;
-use crate::serve::h1::gate::head::{MAX_FIELDS, MAX_TARGET_BYTES, is_valid_authority};
+use crate::http::head::{HeadLimits, RequestHead};
+use crate::serve::h1::gate::head::is_valid_authority;
 
 /// Why a head is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +48,15 @@ impl Unfit {
 /// whether a certificate is for another.
 pub(super) fn read(
     head: RequestHead,
+    limits: &HeadLimits,
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<RequestHead, Unfit> {
     let RequestHead { method, uri, mut headers } = head;
-    if headers.len() > MAX_FIELDS {
+    if headers.len() > limits.fields {
         return Err(Unfit::ManyFields);
     }
-    if uri.path_and_query().is_some_and(|path| path.as_str().len() > MAX_TARGET_BYTES) {
+    if uri.path_and_query().is_some_and(|path| path.as_str().len() > limits.target_bytes) {
         return Err(Unfit::LongTarget);
     }
     if method != Method::CONNECT {
@@ -112,6 +113,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::http::head::{FIELDS, TARGET_BYTES};
 
     fn head(request: http::request::Builder) -> RequestHead {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -124,7 +126,8 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let read = read(head(request), Some("a.example"), |host| host == "b.example");
+        let read =
+            read(head(request), &HeadLimits::from(16 << 10), Some("a.example"), |host| host == "b.example");
         assert_eq!(read.map(|_| ()), expected, "{target} {fields:?}");
     }
 
@@ -145,17 +148,17 @@ mod tests {
 
     #[test]
     fn a_head_has_the_bounds_that_it_has_in_http_1() {
-        let many = vec![("x", "y"); MAX_FIELDS];
+        let many = vec![("x", "y"); FIELDS];
         check("https://a.example/", &many, Ok(()));
         check("https://a.example/", &[&many[..], &[("x", "y")]].concat(), Err(Unfit::ManyFields));
-        check(&format!("https://a.example/{}", "p".repeat(MAX_TARGET_BYTES)), &[], Err(Unfit::LongTarget));
+        check(&format!("https://a.example/{}", "p".repeat(TARGET_BYTES)), &[], Err(Unfit::LongTarget));
     }
 
     #[test]
     fn a_cookie_that_came_in_pieces_is_one_field() {
         let request =
             Request::builder().uri("https://a.example/").header("cookie", "a=1").header("cookie", "b=2");
-        let head = read(head(request), None, |_| true).unwrap();
+        let head = read(head(request), &HeadLimits::from(16 << 10), None, |_| true).unwrap();
         assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }

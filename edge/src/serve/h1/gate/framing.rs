@@ -5,13 +5,14 @@
 use super::chunked::{self, Chunked};
 use super::head::{self, After, Body, Head, Reading};
 use super::refusal::Refusal;
+use crate::http::head::HeadLimits;
 
 /// The place of the next byte in a connection's messages.
 #[derive(Debug)]
 pub struct Framing {
     at: At,
     after: After,
-    max_head_bytes: usize,
+    limits: HeadLimits,
 }
 
 /// The judgement on the bytes at hand.
@@ -60,8 +61,8 @@ enum Step {
 impl Framing {
     /// A connection's start.
     #[must_use]
-    pub fn new(max_head_bytes: usize) -> Self {
-        Self { at: At::Head { seen: 0 }, after: After::Request, max_head_bytes }
+    pub fn new(limits: impl Into<HeadLimits>) -> Self {
+        Self { at: At::Head { seen: 0 }, after: After::Request, limits: limits.into() }
     }
 
     /// Reads on. The bytes that are not good are to be given again, with more behind them.
@@ -113,10 +114,10 @@ impl Framing {
     }
 
     fn head(&mut self, bytes: &[u8], seen: usize) -> Step {
-        let reading = if seen > 0 && bytes.len() < self.max_head_bytes && !head::worth_reading(bytes, seen) {
+        let reading = if seen > 0 && bytes.len() < self.limits.bytes && !head::worth_reading(bytes, seen) {
             Reading::Partial
         } else {
-            head::read(bytes, self.max_head_bytes)
+            head::read(bytes, self.limits)
         };
         match reading {
             Reading::Whole(head) if head.is_raw => {

@@ -11,13 +11,10 @@ mod target;
 
 use super::refusal::Refusal;
 use super::text::{self, RAW, TOKEN};
+use crate::http::head::HeadLimits;
 use fields::Fields;
 pub(super) use fields::is_forbidden_in_trailer;
 
-/// RFC 9110 §4.1 asks for 8000 octets at least.
-pub const MAX_TARGET_BYTES: usize = 8192;
-/// Browsers send 20; hyper parses into 100.
-pub const MAX_FIELDS: usize = 100;
 /// The longest registered method has 17 (`UPDATEREDIRECTREF`).
 pub const MAX_METHOD_BYTES: usize = 32;
 
@@ -71,10 +68,12 @@ pub enum Reading {
     Refused(Refusal),
 }
 
-/// Reads the head at the start of `bytes`, which may be `max_bytes` long.
+/// Reads the head at the start of `bytes`.
 #[must_use]
-pub fn read(bytes: &[u8], max_bytes: usize) -> Reading {
-    match whole(&bytes[..bytes.len().min(max_bytes)]) {
+pub fn read(bytes: &[u8], limits: impl Into<HeadLimits>) -> Reading {
+    let limits = limits.into();
+    let max_bytes = limits.bytes;
+    match whole(&bytes[..bytes.len().min(max_bytes)], &limits) {
         Ok(head) => Reading::Whole(head),
         Err(Stop::Refuse(refusal)) => Reading::Refused(refusal),
         Err(Stop::Starve) if bytes.len() >= max_bytes => Reading::Refused(too_long(&bytes[..max_bytes])),
@@ -126,14 +125,14 @@ impl From<Refusal> for Stop {
     }
 }
 
-fn whole(bytes: &[u8]) -> Result<Head, Stop> {
+fn whole(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Stop> {
     let mut rest = Rest(bytes);
     rest.skip_empty_line()?;
     let method = rest.method()?;
-    let (target, is_raw) = rest.target()?;
+    let (target, is_raw) = rest.target(limits.target_bytes)?;
     let version = rest.version()?;
     let target = target::read(method, target)?;
-    let mut fields = Fields::default();
+    let mut fields = Fields::new(limits.fields);
     while let Some(field) = rest.field()? {
         fields.note(field, version)?;
     }
@@ -177,9 +176,9 @@ impl<'a> Rest<'a> {
     }
 
     /// The target, and whether it must be encoded.
-    fn target(&mut self) -> Result<(&'a [u8], bool), Stop> {
+    fn target(&mut self, max_bytes: usize) -> Result<(&'a [u8], bool), Stop> {
         let (len, is_raw) = target::extent(self.0);
-        if len > MAX_TARGET_BYTES {
+        if len > max_bytes {
             return Err(Refusal::LongTarget.into());
         }
         Ok((self.word(len, Refusal::BadTarget)?, is_raw))

@@ -11,7 +11,7 @@ pub enum Refusal {
     LongMethod,
     /// A character that no target holds, a fragment, user information, or a form the method does not take.
     BadTarget,
-    /// More than [`super::head::MAX_TARGET_BYTES`].
+    /// Over the limit.
     LongTarget,
     /// Not `HTTP/1.0` or `HTTP/1.1`.
     OtherVersion,
@@ -21,7 +21,7 @@ pub enum Refusal {
     BadFieldName,
     /// A control character.
     BadFieldValue,
-    /// More than [`super::head::MAX_FIELDS`].
+    /// Over the limit.
     ManyFields,
     /// The head is over the limit.
     LongHead,

@@ -2,14 +2,15 @@
 
 use super::authority;
 use super::target::Target;
-use super::{After, Body, Field, MAX_FIELDS, Version};
+use super::{After, Body, Field, Version};
 use crate::serve::h1::gate::refusal::Refusal;
 use crate::serve::h1::gate::text;
 
 /// The meaning of the fields read so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fields<'a> {
-    count: usize,
+    /// How many more there may be.
+    left: usize,
     host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
@@ -17,13 +18,15 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// None yet, of so many that there may be.
+    pub(super) fn new(left: usize) -> Self {
+        Self { left, host: None, length: None, chunked: false, upgrade: false }
+    }
+
     /// Takes note of one field, whose name is not empty.
     #[inline]
     pub(super) fn note(&mut self, Field { name, value }: Field<'a>, version: Version) -> Result<(), Refusal> {
-        self.count += 1;
-        if self.count > MAX_FIELDS {
-            return Err(Refusal::ManyFields);
-        }
+        self.left = self.left.checked_sub(1).ok_or(Refusal::ManyFields)?;
         // Most names are told from the five that matter by their length and first letter alone.
         match (name.len(), name[0] | 0x20) {
             (4, b'h') | (6, b'e') | (7, b'u') | (14, b'c') | (17, b't') => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::head::{FIELDS, TARGET_BYTES};
 
 const MAX_BYTES: usize = 16 * 1024;
 
@@ -279,8 +280,8 @@ fn a_line_ends_in_crlf_and_nowhere_else() {
 #[test]
 fn everything_has_a_limit() {
     line(&format!("{} / HTTP/1.1", "A".repeat(MAX_METHOD_BYTES + 1)), Refusal::LongMethod);
-    line(&format!("GET /{} HTTP/1.1", "a".repeat(MAX_TARGET_BYTES)), Refusal::LongTarget);
-    fields(&["A: b"; MAX_FIELDS].join("\r\n"), Refusal::ManyFields);
+    line(&format!("GET /{} HTTP/1.1", "a".repeat(TARGET_BYTES)), Refusal::LongTarget);
+    fields(&["A: b"; FIELDS].join("\r\n"), Refusal::ManyFields);
     fields(&format!("A: {}", "b".repeat(MAX_BYTES)), Refusal::LongHead);
     refused(&format!("GET /{}", "a".repeat(MAX_BYTES)), Refusal::LongTarget);
 }
