@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use verge_edge::config::{Cache, Eviction};
 use verge_edge::http::head::{RequestHead, ResponseHead};
 use verge_edge::policy::{Admit, Entry, admit};
 use verge_edge::site::Rules;
 use verge_edge::site::key::{Key, KeyRules, key};
-use verge_edge::store::{Body, Mode, Object, Scope, Store};
+use verge_edge::store::{Body, Bounds, Eviction, Mode, Object, Scope, Store};
 
 /// Different tags that each have all of the responses.
 const PURGES: usize = 1_000;
@@ -71,10 +70,9 @@ fn now() -> Instant {
 
 /// So many responses with ten tags that all have, and one of their own.
 fn filled(count: usize) -> Store {
-    let store = Store::new(&Cache {
+    let store = Store::new(&Bounds {
         memory_bytes: 16 << 30,
         eviction: Eviction::Lru,
-        max_object_bytes: 1 << 20,
         tag_fields: Default::default(),
     });
     for number in 0..count {

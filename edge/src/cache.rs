@@ -13,7 +13,6 @@ use http::Uri;
 pub(crate) use purging::NotPurged;
 
 use crate::clock::Clock;
-use crate::config::{self, Sites};
 use crate::flight::{FetchSite, Flights};
 use crate::http::head::RequestHead;
 use crate::http::path;
@@ -26,7 +25,8 @@ use crate::site::access::Credentials;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
 use crate::site::signed::Rejected;
-use crate::store::Store;
+use crate::site::{Site, Sites};
+use crate::store::{Bounds, Store};
 
 /// One edge's sites, with what it has of them.
 #[derive(Debug)]
@@ -96,15 +96,9 @@ pub(crate) struct Found {
 
 impl Cache {
     /// An empty one.
-    pub(crate) fn new(
-        name: String,
-        sites: Sites,
-        memory: &config::Cache,
-        ports: Vec<u16>,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(name: String, sites: Sites, bounds: &Bounds, ports: Vec<u16>, clock: Clock) -> Self {
         let metrics = Metrics::default();
-        let store = Arc::new(Store::new(memory));
+        let store = Arc::new(Store::new(bounds));
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
         let none = InService { sites: Sites::default(), placed: Vec::new() };
         let cache = Self {
@@ -125,7 +119,7 @@ impl Cache {
     /// A site or route whose origins are the same keeps its connections to them, and its knowledge of their health.
     pub(crate) fn put_in_service(&self, sites: Sites) {
         let before = self.in_service.load_full();
-        let place = |site: &Arc<config::Site>| {
+        let place = |site: &Arc<Site>| {
             let known = before.placed.iter().find(|placed| placed.own.site.name == site.name);
             let mut made: Vec<Arc<FetchSite>> =
                 known.into_iter().flat_map(Placed::all).map(Arc::clone).collect();
@@ -138,11 +132,11 @@ impl Cache {
     }
 
     /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
-    fn fetch_site(&self, site: &Arc<config::Site>, made: &mut Vec<Arc<FetchSite>>) -> Arc<FetchSite> {
+    fn fetch_site(&self, site: &Arc<Site>, made: &mut Vec<Arc<FetchSite>>) -> Arc<FetchSite> {
         let is_same =
             |one: &FetchSite| one.site.origins == site.origins && one.site.patience == site.patience;
         let same = made.iter().find(|one| is_same(one));
-        let new = || Arc::new(Origins::new(site, &self.clock, &self.metrics));
+        let new = || Arc::new(Origins::new(&site.origins, site.patience, &self.clock, &self.metrics));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let metrics = self.metrics.site(site.name.as_str());
         let clock_told = AtomicBool::new(false);
@@ -152,7 +146,7 @@ impl Cache {
     }
 
     /// Whether a site says that it is being worked on: as it was switched last, else as its config has it.
-    pub(crate) fn is_in_maintenance(&self, site: &config::Site) -> bool {
+    pub(crate) fn is_in_maintenance(&self, site: &Site) -> bool {
         let switched = self.switched.load();
         let own = switched.iter().find(|(name, _)| *name == site.name);
         own.map_or(site.maintenance.is_on, |(_, on)| *on)

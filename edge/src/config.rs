@@ -11,9 +11,10 @@ mod access;
 mod advice;
 mod doubts;
 mod file;
-mod host;
+mod head;
 mod level;
 mod machine;
+mod networks;
 mod pages;
 mod partial;
 mod place;
@@ -21,6 +22,7 @@ mod rules;
 mod settings;
 mod signed;
 mod site;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -30,31 +32,16 @@ mod written;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-pub use host::{HostPattern, Sites};
-use http::uri::PathAndQuery;
-use http::{HeaderName, Uri};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
 pub use tls::Tls;
 pub use written::{Change, Written};
 
-use crate::http::head::HeadLimits;
-use crate::pace;
-use crate::policy::encoding::Coding;
-use crate::site::access::Access;
-use crate::site::key::KeyRules;
-use crate::site::own_names::OwnNames;
-use crate::site::pages::{Maintenance, Pages};
-use crate::site::reach::Reach;
-use crate::site::rewrite::{FieldRules, Redirect};
-use crate::site::route::{self, Route};
-use crate::site::signed::Signed;
-use crate::site::tags::TagFields;
-use crate::site::{Rules, SiteName};
+use crate::serve::Limits;
+use crate::site::Sites;
+use crate::store::Bounds;
 
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]
@@ -85,105 +72,13 @@ pub struct Config {
     pub file: Option<PathBuf>,
 }
 
-/// The memory store's bounds.
+/// The memory store, and the biggest object that a site keeps unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    /// Bytes for heads, keys, bodies and the buffers of fills under way.
-    pub memory_bytes: u64,
-    /// Which object leaves when the memory is full.
-    pub eviction: Eviction,
+    /// The memory store's bounds.
+    pub bounds: Bounds,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
-    /// The fields of responses that hold the tags by which they are purged.
-    pub tag_fields: TagFields,
-}
-
-/// Which object leaves when the memory is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Eviction {
-    /// The one that was not asked for the longest time.
-    Lru,
-    /// TinyLFU: a newcomer must be asked more often than the one it would replace.
-    Lfu,
-}
-
-/// One site: its names, its origins and its rules.
-#[derive(Debug, Clone)]
-pub struct Site {
-    /// The first of its hosts: its stored responses, its purges and its counters go by it.
-    pub name: SiteName,
-    /// The names it answers to.
-    pub hosts: Vec<HostPattern>,
-    /// At least one.
-    pub origins: Vec<OriginAddress>,
-    /// The names by which they know themselves, which are put right in responses.
-    pub own_names: OwnNames,
-    /// What HTTP and the operator allow.
-    pub rules: Rules,
-    /// The rules by which two requests are the same.
-    pub key: KeyRules,
-    /// A bigger response is streamed and not kept.
-    pub max_object_bytes: u64,
-    /// Into which codings text is put while it is stored, the liked best first; none: it stays as it came.
-    pub compress: Vec<Coding>,
-    /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
-    pub ends_here: Vec<HeaderName>,
-    /// Which paths need a signature.
-    pub signed: Signed,
-    /// Changes to a request before anything else looks at it.
-    pub request_fields: FieldRules,
-    /// Changes to a response after everything else.
-    pub response_fields: FieldRules,
-    /// Redirects answered without a look into the store; the first match wins.
-    pub redirects: Vec<Redirect>,
-    /// How long nothing may pass on a connection that changed protocols; none: `Upgrade` is ignored.
-    pub upgrade_idle: Option<Duration>,
-    /// Whose PURGE and BAN requests are obeyed.
-    pub purge_from: Vec<IpNet>,
-    /// How long an origin may take.
-    pub patience: Patience,
-    /// Who may ask, how often and how much.
-    pub access: Access,
-    /// Own pages in the place of errors.
-    pub pages: Pages,
-    /// Whether it is being worked on.
-    pub maintenance: Maintenance,
-    /// The part of a site that this is, if it is one.
-    pub route: Option<Route>,
-    /// The site as it is for the paths of each of its routes; the first that has a path counts.
-    pub routes: Vec<Arc<Site>>,
-}
-
-impl Site {
-    /// The path and query that an origin is asked for.
-    #[must_use]
-    pub fn target(&self, uri: &Uri) -> PathAndQuery {
-        route::target(uri, self.route.as_ref())
-    }
-}
-
-/// Where an origin is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginAddress {
-    /// `host:port`, as it is dialled.
-    pub authority: String,
-    /// Sent as Host instead of what the client asked for.
-    pub host: Option<String>,
-    /// The addresses that it may be at.
-    pub reach: Reach,
-}
-
-/// How long an origin may take before a request to it has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// Until the TCP connection is up.
-    pub connect: Duration,
-    /// From the request to the response's head.
-    pub first_byte: Duration,
-    /// Between two pieces of a body.
-    pub between_bytes: Duration,
-    /// A connection without a request is closed after this.
-    pub idle: Duration,
 }
 
 /// The operator's listener.
@@ -197,27 +92,6 @@ pub struct Admin {
     pub purges_per_minute: NonZeroU32,
     /// Names by which it may be asked without the token, beside IP addresses and `localhost`.
     pub hosts: Vec<String>,
-}
-
-/// The limits that a client is held to.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Client connections at once; more wait in the kernel's queue.
-    pub connections: usize,
-    /// A request's head must be complete within this.
-    pub head_timeout: Duration,
-    /// Between two requests on a connection.
-    pub idle_timeout: Duration,
-    /// How slow a client may be.
-    pub pace: pace::Rule,
-    /// Of them, those from one IPv4 address or IPv6 /56.
-    pub connections_per_network: usize,
-    /// Connections that may have changed protocols at once.
-    pub upgrades: usize,
-    /// A request's head.
-    pub head: HeadLimits,
-    /// Requests in flight have this long to end once the program is asked to stop.
-    pub drain: Duration,
 }
 
 /// How the program tells what it does.

@@ -35,7 +35,6 @@ pub use reader::Reader;
 pub use verdict::{Cut, Filling, Own, Verdict};
 
 use crate::clock::Clock;
-use crate::config::Site;
 use crate::decide::share::{Likeness, Seeker};
 use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
@@ -44,6 +43,7 @@ use crate::metrics::{Metrics, SiteMetrics};
 use crate::origin::{Answered, Early, Origins, RequestBody, Retry, Unanswered};
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
+use crate::site::Site;
 use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket};

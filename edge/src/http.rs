@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing here knows a cache, a site, a clock or a socket, or panics on any bytes.
 
+pub mod coding;
 pub mod date;
 pub mod field;
 pub mod head;

@@ -27,10 +27,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 pub use body::{Exceeded, OriginBody, RequestBody};
 
 use crate::clock::Clock;
-use crate::config::{OriginAddress, Patience, Site};
 use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
+use crate::site::{OriginAddress, Patience};
 use connection::{Exchange, copy_of, is_repeatable};
 use health::{Health, Standing};
 use pool::Pool;
@@ -109,18 +109,18 @@ pub enum Retry {
 }
 
 impl Origins {
-    /// The origins of `site`, all taken for healthy.
+    /// The origins of a site, which has one at least, all taken for healthy.
     #[must_use]
-    pub fn new(site: &Site, clock: &Clock, metrics: &Metrics) -> Self {
-        let all = site.origins.iter().map(|address| Origin {
+    pub fn new(addresses: &[OriginAddress], patience: Patience, clock: &Clock, metrics: &Metrics) -> Self {
+        let all = addresses.iter().map(|address| Origin {
             address: address.clone(),
-            pool: Pool::new(site.patience.idle),
+            pool: Pool::new(patience.idle),
             health: Health::default(),
         });
         Self {
             all: all.collect(),
             next: AtomicUsize::new(0),
-            patience: site.patience,
+            patience,
             retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -190,7 +190,7 @@ impl Origins {
             .find(|&index| self.all[index].health.standing(now) == Standing::Up)
             .or_else(|| fresh().next())
             .or_else(|| in_turn().next())
-            .expect("a site has at least one origin: config::file refuses none")
+            .expect("a site has at least one origin: config refuses none")
     }
 
     fn earn_retry(&self) {

@@ -118,7 +118,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let public: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
     let ports = public.iter().map(SocketAddr::port).collect();
     let (limits, draining) = (config.limits, Draining::default());
-    let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache, ports, clock));
+    let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache.bounds, ports, clock));
     let service = Service {
         cache: Arc::clone(&cache),
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies),

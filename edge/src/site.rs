@@ -5,8 +5,10 @@
 pub mod access;
 pub mod cms;
 pub mod cookies;
+pub mod host;
 pub mod key;
 pub mod name;
+pub mod origin;
 pub mod own_names;
 pub mod pages;
 pub mod pattern;
@@ -18,5 +20,78 @@ pub mod sender;
 pub mod signed;
 pub mod tags;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, Uri};
+use ipnet::IpNet;
+
+pub use host::{HostPattern, Sites};
 pub use name::SiteName;
+pub use origin::{OriginAddress, Patience};
 pub use rules::Rules;
+
+use crate::http::coding::Coding;
+use access::Access;
+use key::KeyRules;
+use own_names::OwnNames;
+use pages::{Maintenance, Pages};
+use rewrite::{FieldRules, Redirect};
+use route::Route;
+use signed::Signed;
+
+/// One site: its names, its origins and its rules.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The first of its hosts: its stored responses, its purges and its counters go by it.
+    pub name: SiteName,
+    /// The names it answers to.
+    pub hosts: Vec<HostPattern>,
+    /// At least one.
+    pub origins: Vec<OriginAddress>,
+    /// The names by which they know themselves, which are put right in responses.
+    pub own_names: OwnNames,
+    /// What HTTP and the operator allow.
+    pub rules: Rules,
+    /// The rules by which two requests are the same.
+    pub key: KeyRules,
+    /// A bigger response is streamed and not kept.
+    pub max_object_bytes: u64,
+    /// Into which codings text is put while it is stored, the liked best first; none: it stays as it came.
+    pub compress: Vec<Coding>,
+    /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
+    pub ends_here: Vec<HeaderName>,
+    /// Which paths need a signature.
+    pub signed: Signed,
+    /// Changes to a request before anything else looks at it.
+    pub request_fields: FieldRules,
+    /// Changes to a response after everything else.
+    pub response_fields: FieldRules,
+    /// Redirects answered without a look into the store; the first match wins.
+    pub redirects: Vec<Redirect>,
+    /// How long nothing may pass on a connection that changed protocols; none: `Upgrade` is ignored.
+    pub upgrade_idle: Option<Duration>,
+    /// Whose PURGE and BAN requests are obeyed.
+    pub purge_from: Vec<IpNet>,
+    /// How long an origin may take.
+    pub patience: Patience,
+    /// Who may ask, how often and how much.
+    pub access: Access,
+    /// Own pages in the place of errors.
+    pub pages: Pages,
+    /// Whether it is being worked on.
+    pub maintenance: Maintenance,
+    /// The part of a site that this is, if it is one.
+    pub route: Option<Route>,
+    /// The site as it is for the paths of each of its routes; the first that has a path counts.
+    pub routes: Vec<Arc<Site>>,
+}
+
+impl Site {
+    /// The path and query that an origin is asked for.
+    #[must_use]
+    pub fn target(&self, uri: &Uri) -> PathAndQuery {
+        route::target(uri, self.route.as_ref())
+    }
+}

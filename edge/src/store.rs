@@ -13,6 +13,7 @@
 
 pub mod block;
 pub mod body;
+pub mod bounds;
 pub mod epoch;
 mod key_locks;
 pub mod memory;
@@ -32,13 +33,13 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 pub use body::{Body, Gone};
+pub use bounds::{Bounds, Eviction};
 pub use epoch::Epoch;
 pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
 pub use purge::{MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 pub use reading::Reading;
 
-use crate::config::{self, Eviction};
 use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
@@ -78,10 +79,10 @@ pub enum Put {
 impl Store {
     /// An empty store.
     #[must_use]
-    pub fn new(config: &config::Cache) -> Self {
-        let shares = memory::shares(config.memory_bytes);
+    pub fn new(bounds: &Bounds) -> Self {
+        let shares = memory::shares(bounds.memory_bytes);
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
-        let policy = match config.eviction {
+        let policy = match bounds.eviction {
             Eviction::Lru => EvictionPolicy::lru(),
             Eviction::Lfu => EvictionPolicy::tiny_lfu(),
         };
@@ -95,8 +96,8 @@ impl Store {
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         Self {
             objects,
-            tag_fields: config.tag_fields.clone(),
-            purges: Purges::new(config.memory_bytes, config.tag_fields.clone()),
+            tag_fields: bounds.tag_fields.clone(),
+            purges: Purges::new(bounds.memory_bytes, bounds.tag_fields.clone()),
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
             heavy,

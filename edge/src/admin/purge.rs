@@ -147,7 +147,7 @@ pub(super) fn found(cache: &Cache, url: &str, headers: HeaderMap) -> Result<Foun
 /// By name, or by one of its hosts as configured.
 pub(super) fn site_name(cache: &Cache, name: &str) -> Result<SiteName, Refused> {
     let sites = cache.sites();
-    let is_it = |host: &crate::config::HostPattern| host.to_string().eq_ignore_ascii_case(name);
+    let is_it = |host: &crate::site::HostPattern| host.to_string().eq_ignore_ascii_case(name);
     let named =
         sites.iter().find(|site| site.site.name.as_str() == name || site.site.hosts.iter().any(is_it));
     named.map(|site| site.site.name.clone()).ok_or_else(|| {

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use verge_edge::config::{self, Config, Site};
+use verge_edge::config::{self, Config};
 use verge_edge::run;
+use verge_edge::site::Site;
 
 use super::Failed;
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::networks::networks;
 use super::place::Fault;
 use super::settings::Settings;
-use super::site::networks;
 use crate::site::access::{Access, Rate, Users};
 
 /// As written where a site or a route has none of what its site has.

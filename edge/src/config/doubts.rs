@@ -1,52 +1,22 @@
-//! Correct settings that nobody can mean: everybody is a trusted proxy, a redirect leads to itself, no request reaches
+//! Correct settings that nobody can mean: a redirect leads to itself, no request reaches
 //! a route.
 
-use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use http::Uri;
-use ipnet::IpNet;
 use toml::Spanned;
 
 use super::place::Fault;
 use super::settings::RouteTable;
-use super::{Site, Sites, site};
 use crate::site::pattern::PathPattern;
+use crate::site::{Site, Sites};
 
-/// A network with a shorter prefix belongs to nobody: the biggest private ones are 10.0.0.0/8 and fc00::/7.
-const LEAST_PREFIX_V4: u8 = 8;
-const LEAST_PREFIX_V6: u8 = 7;
-
-/// Networks whose word is taken: of proxies on their clients, of a CMS on what is to go.
-pub(super) fn trusted(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
-    let networks = site::networks(written)?;
-    for (network, text) in networks.iter().zip(written) {
-        if is_everybody(network) {
-            let message = format!("{network} would make strangers trusted");
-            let help = "anybody's word would be taken; write the addresses of your own machines, such as \"10.0.1.0/24\"";
-            return Err(Fault::new(text.span(), message).help(help));
-        }
-    }
-    Ok(networks)
-}
-
-fn is_everybody(network: &IpNet) -> bool {
-    match network {
-        IpNet::V4(network) => network.prefix_len() < LEAST_PREFIX_V4,
-        IpNet::V6(network) => {
-            // ::ffff:0:0/96 is IPv4 in other words.
-            let in_mapped = network.prefix_len().checked_sub(96).zip(network.network().to_ipv4_mapped());
-            let holds_mapped = network.contains(&Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-            match in_mapped {
-                Some((length, _)) => length < LEAST_PREFIX_V4,
-                None => network.prefix_len() < LEAST_PREFIX_V6 || holds_mapped,
-            }
-        }
-    }
-}
+/// Where the targets of redirects stand in the text, by site.
+pub(super) type Targets = Vec<Vec<Range<usize>>>;
 
 /// Refuses a redirect that leads to itself; gives a warning for one that does over https only: another server may have
 /// that. `targets` are the places of the redirects' targets, by site.
-pub(super) fn redirects(sites: &Sites, targets: &site::Targets) -> Result<Vec<Fault>, Fault> {
+pub(super) fn redirects(sites: &Sites, targets: &Targets) -> Result<Vec<Fault>, Fault> {
     let mut warnings = Vec::new();
     for (site, places) in sites.all().iter().zip(targets) {
         for (index, place) in places.iter().enumerate() {

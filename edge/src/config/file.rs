@@ -9,15 +9,18 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::doubts;
+use super::head;
+use super::networks::trusted;
 use super::place::Fault;
 use super::settings::SiteTable;
 use super::site;
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
-use super::{Admin, Cache, Config, Eviction, LEVEL_HELP, Level, Limits, Log, LogFormat, Written};
-use crate::http::head::{FIELDS, HeadLimits, TARGET_BYTES};
+use super::{Admin, Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Written};
 use crate::pace;
+use crate::serve::Limits;
 use crate::site::tags::TagFields;
+use crate::store::{Bounds, Eviction};
 
 /// A config and what it probably does not mean.
 pub(super) struct Parsed {
@@ -32,7 +35,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     let mut warnings = Vec::new();
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
-    let trusted_proxies = doubts::trusted(&file.trusted_proxies)?;
+    let trusted_proxies = trusted(&file.trusted_proxies)?;
     if file.site.is_empty() {
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
@@ -230,7 +233,7 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
     }
     let max_object_bytes = match table.max_object {
         None => memory_bytes / OBJECT_PART,
-        Some(size) => object_bytes(&size, memory_bytes)?,
+        Some(size) => site::object_bytes(&size, memory_bytes)?,
     };
     let eviction = match table.eviction.unwrap_or(EvictionName::Lfu) {
         EvictionName::Lru => Eviction::Lru,
@@ -240,17 +243,7 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
         None => TagFields::default(),
         Some(names) => TagFields::new(names.iter().map(super::rules::tag_field).collect::<Result<_, _>>()?),
     };
-    Ok(Cache { memory_bytes, eviction, max_object_bytes, tag_fields })
-}
-
-/// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.
-pub(super) fn object_bytes(size: &Spanned<Size>, memory_bytes: u64) -> Result<u64, Fault> {
-    match size.get_ref().0 {
-        bytes if bytes > memory_bytes / 4 => {
-            Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most"))
-        }
-        bytes => Ok(bytes),
-    }
+    Ok(Cache { bounds: Bounds { memory_bytes, eviction, tag_fields }, max_object_bytes })
 }
 
 fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
@@ -266,41 +259,7 @@ fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
             stall_timeout: or(table.stall_timeout, 60),
             min_rate_bytes: table.min_rate.map_or(DEFAULT_MIN_RATE_BYTES, |size| size.0),
         },
-        head: head(table)?,
+        head: head::head(table.head_size, table.target_size.as_ref(), table.fields.as_ref())?,
         drain: or(table.drain, 30),
     })
 }
-
-fn head(table: &LimitsTable) -> Result<HeadLimits, Fault> {
-    // hyper refuses a buffer below 8 KiB.
-    let bytes = table.head_size.map_or(16 << 10, |size| octets(size).max(8 << 10));
-    let target_bytes = table.target_size.as_ref().map_or(TARGET_BYTES, |size| octets(*size.get_ref()));
-    if let Some(size) = table.target_size.as_ref().filter(|_| target_bytes > MAX_TARGET_BYTES) {
-        return Err(Fault::new(size.span(), "a target may have 60KiB at most")
-            .help("what is longer belongs into the request's content"));
-    }
-    if let Some(size) = table.target_size.as_ref().filter(|_| target_bytes >= bytes) {
-        let help = "write a bigger `head_size` too";
-        return Err(Fault::new(size.span(), "the target is a part of the head, which is shorter").help(help));
-    }
-    Ok(HeadLimits { bytes, target_bytes, fields: fields(table.fields.as_ref(), FIELDS)? })
-}
-
-/// A number of fields.
-pub(super) fn fields(written: Option<&Spanned<usize>>, default: usize) -> Result<usize, Fault> {
-    match written {
-        None => Ok(default),
-        Some(fields) if (1..=MAX_FIELDS).contains(fields.get_ref()) => Ok(*fields.get_ref()),
-        Some(fields) => Err(Fault::new(fields.span(), format!("a head has from 1 to {MAX_FIELDS} fields"))
-            .help("the default is 100; browsers send some 20")),
-    }
-}
-
-pub(super) fn octets(size: Size) -> usize {
-    usize::try_from(size.0).unwrap_or(usize::MAX)
-}
-
-/// A URI in memory has less than 64 KiB.
-const MAX_TARGET_BYTES: usize = 60 << 10;
-/// More than any program sends, and few enough to be read at once.
-const MAX_FIELDS: usize = 1_000;

@@ -5,30 +5,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use serde::Deserialize;
 use toml::Spanned;
 
+use super::networks::networks;
 use super::place::Fault;
 use super::settings::Settings;
-use super::site::networks;
+use super::tables::{PageTable, StatusEntry};
 use crate::site::pages::{Errors, Maintenance, Page, Pages};
-
-/// A `[[site.error_page]]`.
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PageTable {
-    status: Spanned<Vec<Spanned<StatusEntry>>>,
-    file: Spanned<String>,
-    #[serde(default)]
-    of_origin: bool,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(untagged, expecting = "an error is a status from 400 to 599, or \"4xx\" or \"5xx\"")]
-enum StatusEntry {
-    Number(u16),
-    Text(String),
-}
 
 pub(super) fn pages(settings: &Settings, base: &Path) -> Result<Pages, Fault> {
     let tables = settings.error_page.iter().flatten();

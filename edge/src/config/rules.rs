@@ -1,18 +1,16 @@
 //! A site's rules as they are written: what is kept how long, what makes a key, what is set, removed or elsewhere.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{self, octets};
+use super::head;
 use super::place::Fault;
 use super::settings::Settings;
+use super::tables::{
+    ClientControlName, FieldsTable, KeyTable, QueryName, RedirectTable, SMaxageName, SetCookieName, TtlTable,
+};
 use super::unit::Span;
 use crate::http::head::HeadLimits;
-use crate::policy::encoding::Coding;
 use crate::policy::headers::withheld;
 use crate::site::Rules;
 use crate::site::cookies::Cookies;
@@ -23,102 +21,6 @@ use crate::site::rewrite::{FieldRules, Redirect};
 use crate::site::rules::{
     Bypass, ClientControl, DEFAULT_PERCENT, HEURISTIC_MAX_SECS, Heuristic, SMaxage, SetCookie, TtlOverride,
 };
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum ClientControlName {
-    Limited,
-    Full,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SetCookieName {
-    WhenExplicit,
-    Never,
-    Strip,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum SMaxageName {
-    ForbidsStale,
-    YieldsToWindows,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum CodingName {
-    Br,
-    Zstd,
-    Gzip,
-}
-
-impl From<CodingName> for Coding {
-    fn from(name: CodingName) -> Self {
-        match name {
-            CodingName::Br => Self::Br,
-            CodingName::Zstd => Self::Zstd,
-            CodingName::Gzip => Self::Gzip,
-        }
-    }
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TtlTable {
-    path: Option<Spanned<String>>,
-    #[serde(default)]
-    status: Vec<Spanned<u16>>,
-    ttl: Span,
-}
-
-#[derive(Deserialize, Clone, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct KeyTable {
-    query: Option<Spanned<QueryName>>,
-    query_only: Option<Spanned<Vec<String>>>,
-    query_except: Option<Spanned<Vec<String>>>,
-    #[serde(default)]
-    query_sorted: bool,
-    #[serde(default)]
-    headers: Vec<Spanned<String>>,
-    #[serde(default)]
-    cookies: Vec<Spanned<String>>,
-    #[serde(default)]
-    device: bool,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-enum QueryName {
-    All,
-    None,
-}
-
-#[derive(Deserialize, Clone, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FieldsTable {
-    #[serde(default)]
-    set: BTreeMap<Spanned<String>, Spanned<String>>,
-    #[serde(default)]
-    remove: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RedirectTable {
-    from: Spanned<String>,
-    to: Spanned<String>,
-    status: Option<Spanned<u16>>,
-}
-
-impl RedirectTable {
-    /// Where its target stands in the text.
-    pub(super) fn target(&self) -> Range<usize> {
-        self.to.span()
-    }
-}
 
 pub(super) fn rules(site: &Settings) -> Result<Rules, Fault> {
     let default = Rules::default();
@@ -240,9 +142,9 @@ fn origin_head(site: &Settings, default: HeadLimits) -> Result<HeadLimits, Fault
             return Err(Fault::new(size.span(), "what the edge adds would not fit in: at least 1KiB")
                 .help("common origins take \"8KiB\", the default"));
         }
-        Some(size) => octets(*size.get_ref()),
+        Some(size) => size.get_ref().in_memory(),
     };
-    let fields = file::fields(site.origin_fields.as_ref(), default.fields)?;
+    let fields = head::fields(site.origin_fields.as_ref(), default.fields)?;
     Ok(HeadLimits { bytes, target_bytes: bytes, fields })
 }
 

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::pages::PageTable;
-use super::rules::{self, FieldsTable, KeyTable, RedirectTable, TtlTable};
+use super::tables::{self, FieldsTable, KeyTable, PageTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 
 /// Three tables with the same keys: written once, so that a route can have whatever a site can.
@@ -78,9 +77,9 @@ settings! {
     stale_while_revalidate: Span,
     stale_if_error: Span,
     stale_on_disconnect: Span,
-    client_control: rules::ClientControlName,
-    set_cookie: rules::SetCookieName,
-    s_maxage: rules::SMaxageName,
+    client_control: tables::ClientControlName,
+    set_cookie: tables::SetCookieName,
+    s_maxage: tables::SMaxageName,
     bypass: Vec<Spanned<String>>,
     bypass_cookies: Vec<Spanned<String>>,
     bypass_headers: Vec<Spanned<String>>,
@@ -93,7 +92,7 @@ settings! {
     allow_fields: Vec<Spanned<String>>,
     ttl: Vec<TtlTable>,
     max_object: Spanned<Size>,
-    compress: Vec<rules::CodingName>,
+    compress: Vec<tables::CodingName>,
     forward_tags: bool,
     key: KeyTable,
     request: FieldsTable,

@@ -1,7 +1,6 @@
 //! One `[[site]]`: its names, its origins and its rules.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,27 +10,25 @@ use http::{HeaderName, Uri};
 use ipnet::IpNet;
 use toml::Spanned;
 
+use super::Cache;
 use super::access;
-use super::doubts;
-use super::file::object_bytes;
+use super::doubts::Targets;
+use super::networks::{networks, trusted};
 use super::pages;
 use super::place::Fault;
-use super::rules::{self, RedirectTable};
+use super::rules;
 use super::settings::{OfRoute, OriginEntry, OriginTable, RouteTable, Settings, SiteTable};
 use super::signed;
-use super::unit::Span;
-use super::{Cache, HostPattern, OriginAddress, Patience, Site, Sites};
+use super::tables::RedirectTable;
+use super::unit::{Size, Span};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
 use crate::site::route::{self, Route};
 use crate::site::signed::Signed;
-use crate::site::{Rules, SiteName};
+use crate::site::{HostPattern, OriginAddress, Patience, Rules, Site, SiteName, Sites};
 
 /// Origins as they are written.
 type Written = Spanned<Vec<Spanned<OriginEntry>>>;
-
-/// Where the targets of redirects stand in the text, by site.
-pub(super) type Targets = Vec<Vec<Range<usize>>>;
 
 /// The sites, and for each of them the places of its redirects' targets.
 pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache, base: &Path) -> Result<(Sites, Targets), Fault> {
@@ -55,7 +52,7 @@ fn site(
     let name = SiteName::from(first.to_string().as_str());
     let site = Site {
         signed: signed::signed(&own.signed_paths, &own.signing_keys, base)?,
-        purge_from: doubts::trusted(&own.purge_from)?,
+        purge_from: trusted(&own.purge_from)?,
         redirects: own.redirect.into_iter().map(rules::redirect).collect::<Result<_, _>>()?,
         ..settled((name, hosts), &settings, own.origins.clone(), (cache, base))?
     };
@@ -117,10 +114,10 @@ fn settled(
     (cache, base): (&Cache, &Path),
 ) -> Result<Site, Fault> {
     let rules = rules::rules(settings)?;
-    let tags = if settings.forward_tags == Some(true) { &[] } else { cache.tag_fields.names() };
+    let tags = if settings.forward_tags == Some(true) { &[] } else { cache.bounds.tag_fields.names() };
     let ends_here = ends_here(&rules, tags);
     let max_object_bytes = match &settings.max_object {
-        Some(size) => object_bytes(size, cache.memory_bytes)?,
+        Some(size) => object_bytes(size, cache.bounds.memory_bytes)?,
         None => cache.max_object_bytes,
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
@@ -190,17 +187,6 @@ fn claim(
     }
 }
 
-pub(super) fn networks(written: &[Spanned<String>]) -> Result<Vec<IpNet>, Fault> {
-    let network = |text: &Spanned<String>| {
-        let address = || text.get_ref().parse::<IpAddr>().map(IpNet::from);
-        text.get_ref().parse().or_else(|_| address()).map_err(|_| {
-            let message = "not a network: write \"10.0.0.0/8\", \"fd00::/8\", or one address";
-            Fault::new(text.span(), message)
-        })
-    };
-    written.iter().map(network).collect()
-}
-
 fn origins(written: Written, networks: &[IpNet]) -> Result<Vec<OriginAddress>, Fault> {
     if written.get_ref().is_empty() {
         return Err(Fault::new(
@@ -254,4 +240,14 @@ fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAdd
     let port = authority.port_u16().unwrap_or(80);
     let reach = Reach::of(authority.host(), networks);
     Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host, reach })
+}
+
+/// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.
+pub(super) fn object_bytes(size: &Spanned<Size>, memory_bytes: u64) -> Result<u64, Fault> {
+    match size.get_ref().0 {
+        bytes if bytes > memory_bytes / 4 => {
+            Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most"))
+        }
+        bytes => Ok(bytes),
+    }
 }

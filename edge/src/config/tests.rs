@@ -3,6 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::site::reach::Reach;
+use crate::site::{OriginAddress, Patience, Rules, Site};
+use crate::store::Eviction;
 
 /// The smallest config there is to write.
 const SMALLEST: &str = r#"
@@ -25,7 +28,7 @@ fn read(text: &str) -> Result<Config, ConfigError> {
 fn the_smallest_config_is_enough() {
     let config = read(SMALLEST).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
-    assert_eq!((config.cache.memory_bytes, config.cache.eviction), (512 << 20, Eviction::Lfu));
+    assert_eq!((config.cache.bounds.memory_bytes, config.cache.bounds.eviction), (512 << 20, Eviction::Lfu));
     let site = &config.sites.all()[config.sites.find("any.test").unwrap()];
     assert_eq!(site.origins[0].authority, "127.0.0.1:8000");
     assert_eq!(site.rules.default_ttl_secs, 0);
@@ -364,7 +367,7 @@ fn the_reference_names_every_key_and_its_default() {
         let (cache, limits) = (&config.cache, &config.limits);
         let times = (limits.head_timeout, limits.idle_timeout, limits.pace, limits.drain);
         (
-            cache.memory_bytes,
+            cache.bounds.memory_bytes,
             cache.max_object_bytes,
             limits.head,
             (limits.connections, limits.connections_per_network, limits.upgrades),

@@ -20,9 +20,9 @@ use super::body::{OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding, is_identity};
 use super::pool::{Line, Pool, Reuse};
 use super::wire::{Heard, Wire};
-use crate::config::{OriginAddress, Patience};
 use crate::http::upgrade;
 use crate::policy::headers::status::ProxyError;
+use crate::site::{OriginAddress, Patience};
 
 /// The result of an exchange with one origin.
 #[derive(Debug)]

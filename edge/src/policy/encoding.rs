@@ -13,30 +13,9 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+pub use crate::http::coding::Coding;
 use crate::http::head::ResponseHead;
 use crate::http::list;
-
-/// A coding that this edge can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Coding {
-    /// RFC 7932.
-    Br,
-    /// RFC 8878.
-    Zstd,
-    /// RFC 1952.
-    Gzip,
-}
-
-impl Coding {
-    /// Its name in `Content-Encoding`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Br => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-}
 
 /// The coding of `offered` that the client likes best, the first of those that it likes the same; none if it likes to
 /// have it as it is (RFC 9110 §12.5.3).

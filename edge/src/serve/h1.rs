@@ -31,6 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::Limits;
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
@@ -39,7 +40,6 @@ use super::listener::Ending;
 use super::room::{Busy, Seat};
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
-use crate::config::Limits;
 use crate::http::head::RequestHead;
 use crate::metrics::Outcome;
 use crate::origin::{Early, RequestBody};

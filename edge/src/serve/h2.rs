@@ -27,6 +27,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::Limits;
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
@@ -36,7 +37,6 @@ use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
 use super::listener::Ending;
 use super::room::{Busy, Occupant, Seat};
 use super::tls::Terms;
-use crate::config::Limits;
 use crate::http::head::RequestHead;
 use crate::metrics::Outcome;
 use crate::origin::{Early, RequestBody};

@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Limits;
 use super::arrival::Peer;
 use super::h1::patient_stream::Patient;
 use super::handler::Service;
 use super::room::{Entry, Room, Seat};
 use super::tls::Door;
 use super::{h1, h2};
-use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tls::HTTP_2;
 use crate::watch::Watch;

@@ -129,7 +129,7 @@ fn accepts(request: &HeaderMap, kind: &HeaderValue) -> bool {
             [name == "*/*", name.eq_ignore_ascii_case(&any_of_it), name.eq_ignore_ascii_case(kind)];
         let Some(specific) = specific.iter().rposition(|fits| *fits) else { continue };
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        let wanted = weight.is_none_or(|weight| weight.trim().trim_matches(['0', '.']) != "");
+        let wanted = weight.is_none_or(|weight| !weight.trim().trim_matches(['0', '.']).is_empty());
         if best.is_none_or(|(before, _)| specific > before) {
             best = Some((specific, wanted));
         }

@@ -173,23 +173,17 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::config::{Cache, Eviction};
     use crate::http::testing::{at, get, response};
     use crate::policy::{Admit, Entry, admit};
     use crate::site::Rules;
     use crate::site::key::{Key, KeyRules};
-    use crate::store::{Mode, Object, Reading, Scope, Store};
+    use crate::store::{Bounds, Eviction, Mode, Object, Reading, Scope, Store};
 
     /// A size that the allocator does not round.
     const BYTES: u64 = 98_304;
 
     fn store() -> Store {
-        Store::new(&Cache {
-            memory_bytes: 1 << 20,
-            eviction: Eviction::Lru,
-            max_object_bytes: 1 << 20,
-            tag_fields: Default::default(),
-        })
+        Store::new(&Bounds { memory_bytes: 1 << 20, eviction: Eviction::Lru, tag_fields: Default::default() })
     }
 
     fn key(path: usize) -> Key {

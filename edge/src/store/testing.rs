@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Body, Object};
-use crate::config::{Cache, Eviction};
+use super::{Body, Bounds, Eviction, Object};
 use crate::http::testing::{at, get, response};
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
@@ -13,10 +12,9 @@ pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {
     let (asked, head) = (get(&[]), response(200, &[("cache-control", "max-age=1000")]));
     let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(body.bytes()));
-    let store = super::Store::new(&Cache {
+    let store = super::Store::new(&Bounds {
         memory_bytes: 1 << 20,
         eviction: Eviction::Lru,
-        max_object_bytes: 1 << 20,
         tag_fields: Default::default(),
     });
     Arc::new(Object { entry, body, site: "a".into(), epoch: store.begin().epoch() })

@@ -1,7 +1,6 @@
 use std::hash::{BuildHasher, Hasher};
 
 use super::*;
-use crate::config::Cache as Bounds;
 use crate::http::testing::{at, request, response};
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
@@ -41,12 +40,7 @@ fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
     // Between two requests for one that is hot there are twice as many others as fit.
     const BETWEEN: usize = 20;
     let percent_hit = |eviction| {
-        let store = Store::new(&Bounds {
-            memory_bytes: 4 << 20,
-            eviction,
-            max_object_bytes: 1 << 20,
-            tag_fields: Default::default(),
-        });
+        let store = Store::new(&Bounds { memory_bytes: 4 << 20, eviction, tag_fields: Default::default() });
         (0..700).for_each(|n| _ = ask(&store, &format!("/warm/{n}")));
         let hot = |n: usize| ask(&store, &format!("/hot/{}", n % HOT));
         (0..20 * HOT).for_each(|n| _ = hot(n));

@@ -3,12 +3,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Cache, Eviction};
 use crate::http::testing::{at, fields, get, response};
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
 use crate::site::tags::TagFields;
-use crate::store::{Body, Budget, Put, Store};
+use crate::store::{Body, Bounds, Budget, Eviction, Put, Store};
 
 fn key(url: &str, tenant: &str) -> Key {
     let rules = KeyRules { headers: vec![http::HeaderName::from_static("x-tenant")], ..KeyRules::default() };
@@ -31,12 +30,7 @@ fn object(tags: &str, site: &str, ticket: &Ticket) -> Arc<Object> {
 }
 
 fn store() -> Store {
-    Store::new(&Cache {
-        memory_bytes: 64 << 20,
-        eviction: Eviction::Lru,
-        max_object_bytes: 1 << 20,
-        tag_fields: Default::default(),
-    })
+    Store::new(&Bounds { memory_bytes: 64 << 20, eviction: Eviction::Lru, tag_fields: Default::default() })
 }
 
 fn covered(purges: &Arc<Purges>, ticket: &Ticket, key: &Key, site: &str, tags: &str) -> Option<Mode> {

@@ -70,8 +70,9 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Invariant: no pattern occurs twice; `config::file` refuses that with a place.
-    pub(super) fn new(sites: Vec<Site>) -> Self {
+    /// In the file's order. Invariant: no pattern occurs twice; `config` refuses that with a place.
+    #[must_use]
+    pub fn new(sites: Vec<Site>) -> Self {
         let mut found = Self { all: Vec::new(), exact: HashMap::new(), below: HashMap::new(), any: None };
         for (index, site) in sites.into_iter().enumerate() {
             for pattern in &site.hosts {

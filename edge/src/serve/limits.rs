@@ -1,0 +1,27 @@
+//! The limits that a client is held to.
+
+use std::time::Duration;
+
+use crate::http::head::HeadLimits;
+use crate::pace;
+
+/// The limits that a client is held to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Client connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// A request's head must be complete within this.
+    pub head_timeout: Duration,
+    /// Between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// How slow a client may be.
+    pub pace: pace::Rule,
+    /// Of them, those from one IPv4 address or IPv6 /56.
+    pub connections_per_network: usize,
+    /// Connections that may have changed protocols at once.
+    pub upgrades: usize,
+    /// A request's head.
+    pub head: HeadLimits,
+    /// Requests in flight have this long to end once the program is asked to stop.
+    pub drain: Duration,
+}
