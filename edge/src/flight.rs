@@ -19,6 +19,8 @@ pub mod log;
 mod marker;
 mod reader;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::io;

@@ -255,3 +255,30 @@ pub fn admitted(
 fn is_whole(entry: &Entry) -> bool {
     matches!(entry.content, Content::Whole { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::{at, get, response};
+    use crate::policy::testing::{stored, stored_response};
+
+    #[test]
+    fn a_whole_that_is_held_is_asked_for_whole_and_a_part_by_its_range() {
+        let request = get(&[("range", "bytes=5-9")]);
+        let whole = stored(&[("etag", "\"a\"")]);
+        let part = response(206, &[("content-range", "bytes 0-4/100"), ("etag", "\"a\"")]);
+        let part = stored_response(&get(&[]), &part, 5);
+        let (rules, miss) = (Rules::default(), Ask::for_miss(&request));
+        let ask = |reserve| {
+            let plan = Plan::Whole { reserve };
+            let (max_object_bytes, held, now) = (1 << 20, Held::Usable, at(1001));
+            let question =
+                Question { request: &request, plan: &plan, rules: &rules, max_object_bytes, held, now };
+            format!("{:?}", question.ask())
+        };
+        assert_ne!(format!("{:?}", Ask::Whole), format!("{miss:?}"));
+        assert_eq!(ask(Some(&whole)), format!("{:?}", Ask::Whole));
+        assert_eq!(ask(Some(&part)), format!("{miss:?}"));
+        assert_eq!(ask(None), format!("{miss:?}"));
+    }
+}

@@ -12,6 +12,9 @@
 //!
 //! Invariant: a request takes part in at most four fetches. The last is its own.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::SystemTime;
 
 use http::header;

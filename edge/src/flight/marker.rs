@@ -155,6 +155,8 @@ impl Markers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::testing::{at, request};
+    use crate::site::key::KeyRules;
 
     #[test]
     fn a_response_that_is_not_stored_concerns_those_like_it() {
@@ -170,6 +172,20 @@ mod tests {
         ] {
             assert_eq!(Sort::of(why), expected, "{why:?}");
         }
+    }
+
+    #[test]
+    fn a_key_whose_whole_was_too_big_is_not_tried_again_for_a_minute_or_until_it_is_stored() {
+        let key = |path: &str| crate::site::key::key(&request("GET", path, &[]), &KeyRules::default());
+        let (big, other) = (key("http://a/big"), key("http://a/other"));
+        let apart = Apart::default();
+        apart.mark(&big, Why::TooBig, Duration::ZERO, at(100));
+        assert!(apart.is_big(&big, at(159)) && !apart.is_big(&big, at(160)));
+        assert!(!apart.is_big(&other, at(100)));
+        apart.clear_big(&big);
+        assert!(!apart.is_big(&big, at(100)));
+        apart.mark(&big, Why::Unstorable(Unstorable::Private), Duration::ZERO, at(100));
+        assert!(!apart.is_big(&big, at(100)));
     }
 
     #[test]

@@ -86,6 +86,15 @@ impl Table {
         }
     }
 
+    /// How many fetches are listed.
+    #[cfg(test)]
+    pub(super) fn fetches(&self) -> usize {
+        let listed = |shard: &Mutex<Shard>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum::<usize>()
+        };
+        self.shards.iter().map(listed).sum()
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash % SHARDS as u64).expect("less than SHARDS");

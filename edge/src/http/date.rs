@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn the_29th_of_february_is_a_day_of_leap_years() {
+        check("Tue, 29 Feb 2000 00:00:00 GMT", Some(951_782_400));
+        check("Thu, 29 Feb 2024 00:00:00 GMT", Some(1_709_164_800));
+        check("Mon, 29 Feb 2100 00:00:00 GMT", None);
+        check("Sat, 29 Feb 2025 00:00:00 GMT", None);
+        check("Thu, 29 Feb 1900 00:00:00 GMT", None);
+    }
+
+    #[test]
     fn names_have_no_case() {
         for text in [
             "THU, 18 Aug 2050 02:01:18 GMT",

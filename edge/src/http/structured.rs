@@ -315,6 +315,15 @@ mod tests {
     }
 
     #[test]
+    fn display_strings_are_read_to_their_end() {
+        check("a=%\"x%c3%bc\", b=1", Some(&[("a", Item::Other), ("b", Item::Integer(1))]));
+        check("a=%\"\"", Some(&[("a", Item::Other)]));
+        check("a=%\"x", None);
+        check("a=%\"%c3\"", None);
+        check("a=%x", None);
+    }
+
+    #[test]
     fn a_thousand_and_twenty_four_members_are_taken_and_one_more_is_not() {
         let of = |count: usize| (0..count).map(|n| format!("k{n}")).collect::<Vec<_>>().join(",");
         assert!(Dictionary::parse(of(MAX_MEMBERS).as_bytes()).is_ok());

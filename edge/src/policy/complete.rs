@@ -47,6 +47,25 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_of_one_representation_if_tag_and_selecting_fields_say_so() {
+        let part = |language: &str, tag: &str, range: &str| {
+            let head = response(206, &[("content-range", range), ("etag", tag), ("vary", "accept-language")]);
+            stored_response(&get(&[("accept-language", language)]), &head, 5)
+        };
+        let first = part("en", "\"a\"", "bytes 0-4/10");
+        assert!(first.is_beside(&part("en", "\"a\"", "bytes 5-9/10")));
+        for (language, tag, range) in [
+            ("de", "\"a\"", "bytes 5-9/10"),
+            ("en", "\"b\"", "bytes 5-9/10"),
+            ("en", "W/\"a\"", "bytes 5-9/10"),
+            ("en", "\"a\"", "bytes 4-8/10"),
+            ("en", "\"a\"", "bytes 5-9/11"),
+        ] {
+            assert!(!first.is_beside(&part(language, tag, range)), "{language} {tag} {range}");
+        }
+    }
+
+    #[test]
     fn only_the_missing_bytes_of_the_same_representation_are_joined() {
         let tag = ("etag", "\"a\"");
         let range = ("content-range", "bytes 5-9/10");

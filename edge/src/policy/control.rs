@@ -350,6 +350,14 @@ mod tests {
             Voice::Targeted,
         );
         check(&["no-store"], ResponseControl { no_store: true, ..Default::default() }, Voice::Targeted);
+        let named = Scope::Fields([HeaderName::from_static("x-a")].into_iter().collect());
+        for text in ["no-cache=\"X-A\"", "no-cache=x-a"] {
+            check(
+                &[text],
+                ResponseControl { no_cache: named.clone(), ..Default::default() },
+                Voice::Targeted,
+            );
+        }
         check(
             &["no-store=?0, public"],
             ResponseControl { public: true, ..Default::default() },

@@ -214,4 +214,25 @@ mod tests {
         assert!(joined.len() < pieces.len());
         assert!(joined.iter().all(|piece| piece.len() <= PIECE_BYTES));
     }
+
+    #[test]
+    fn only_neighbours_that_are_both_small_are_joined() {
+        let lengths = |sizes: &[usize]| {
+            let pieces: Vec<Bytes> = sizes.iter().map(|size| vec![0; *size].into()).collect();
+            joined(&pieces).iter().map(Bytes::len).collect::<Vec<_>>()
+        };
+        let (small, big) = (SMALL_PIECE_BYTES - 1, SMALL_PIECE_BYTES);
+        assert_eq!(lengths(&[small, small]), [2 * small]);
+        assert_eq!(lengths(&[small, big, small]), [small, big, small]);
+        assert_eq!(lengths(&[big, big]), [big, big]);
+        // As many as fit into one piece.
+        assert_eq!(lengths(&[small; 5]), [4 * small, small]);
+    }
+
+    #[test]
+    fn a_body_is_reckoned_with_what_its_blocks_take() {
+        assert_eq!(with_blocks(0), 1 << 10);
+        assert_eq!(with_blocks(8 << 20), (9 << 20) + (1 << 10));
+        assert_eq!(with_blocks(u64::MAX), u64::MAX);
+    }
 }

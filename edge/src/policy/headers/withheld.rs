@@ -109,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn an_explanation_says_what_a_field_is_taken_for() {
+        use Taken::{Cache, Client, Host, Internal, Method, Path, Scheme, Twin, User};
+        let all = [Host, Path, Scheme, Method, Client, User, Cache, Internal, Twin].map(Taken::as_str);
+        let different: std::collections::BTreeSet<&str> = all.into_iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert!(all.iter().all(|words| !words.is_empty()));
+        assert_eq!(
+            withheld(&"x-host".parse().unwrap(), &http::Method::GET, &[]).unwrap().taken.as_str(),
+            "the host"
+        );
+    }
+
+    #[test]
     fn a_field_that_origins_take_for_something_the_key_does_not_hold_is_withheld() {
         use Taken::{Cache, Client, Host, Internal, Method, Path, Scheme, User};
         for (taken, names) in [
