@@ -92,6 +92,8 @@ pub(crate) struct Found {
     pub(crate) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(crate) credentials: Option<Credentials>,
+    /// Whether the client can read gzip, whatever coding the site makes of its wishes.
+    pub(crate) takes_gzip: bool,
 }
 
 impl Cache {
@@ -196,9 +198,10 @@ impl Cache {
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
-        encoding::normalise(&mut request.headers, &site.site.compress);
+        let takes_gzip = encoding::takes_gzip(&request.headers);
+        encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
-        Some(Found { request, site, other, key, credentials })
+        Some(Found { request, site, other, key, credentials, takes_gzip })
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

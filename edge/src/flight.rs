@@ -33,6 +33,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Version};
 
 pub use fill::INTERRUPTED;
+pub use fill::passing::Encoded;
 pub use reader::Reader;
 pub use verdict::{Cut, Filling, Own, Verdict};
 
@@ -42,7 +43,7 @@ use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::{Metrics, SiteMetrics};
-use crate::origin::{Answered, Early, Origins, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, Early, OriginBody, Origins, RequestBody, Retry, Unanswered};
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
 use crate::site::Site;
@@ -50,7 +51,8 @@ use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket};
 use fill::Fill;
-use fill::encode::{Encoder, Room, Work};
+use fill::encode::{Effort, Encoder, Room, Work};
+use fill::passing;
 use marker::{Apart, Markers};
 use table::{Joined, Table};
 
@@ -68,6 +70,8 @@ pub struct Flights {
     name: String,
     /// Room for bodies that are encoded while they fill.
     encoders: Room,
+    /// Room for bodies that are encoded on their way to one client.
+    passing: Room,
 }
 
 /// One site as a fetch needs it.
@@ -160,9 +164,10 @@ impl Flights {
     #[must_use]
     pub fn new(store: Arc<Store>, clock: Clock, metrics: Metrics, name: String) -> Self {
         let table = Table::default();
-        let encoders = Room::new(store.fills());
+        let encoders = Room::new(store.fills(), Effort::Stored);
+        let passing = Room::new(store.fills(), Effort::Passed);
         let (apart, failing, moments) = (Apart::default(), Markers::default(), Moments::default());
-        Self { table, apart, failing, moments, store, clock, metrics, name, encoders }
+        Self { table, apart, failing, moments, store, clock, metrics, name, encoders, passing }
     }
 
     /// The request of these fields has arrived.
@@ -268,6 +273,18 @@ impl Flights {
             encoded.extend_from_slice(&encoder.work(work).await?);
         }
         Ok(Some(vec![own_block(&[encoded.freeze()])]))
+    }
+
+    /// Encodes a body on its way to one client. It comes back as it is if there is no room for that now: a client that
+    /// waited for others would wait for those who read slowly.
+    ///
+    /// # Errors
+    /// The body.
+    pub fn encode_passed(&self, coding: Coding, body: OriginBody) -> Result<Encoded, OriginBody> {
+        match Encoder::new(coding, &self.passing) {
+            Some(encoder) => Ok(passing::encoded(body, encoder, &self.metrics)),
+            None => Err(body),
+        }
     }
 
     fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {

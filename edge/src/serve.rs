@@ -16,6 +16,7 @@ mod answer;
 mod arrival;
 pub mod body;
 mod cms;
+mod coding;
 mod fetch;
 pub mod h1;
 mod h2;
@@ -30,6 +31,7 @@ mod switch;
 mod target;
 mod tls;
 mod tunnel;
+mod unpacking;
 
 pub(crate) use access::Guards;
 pub use handler::HEALTH_PATH;

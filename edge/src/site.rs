@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod host;
 pub mod key;
 pub mod name;
+pub mod offer;
 pub mod origin;
 pub mod own_names;
 pub mod pages;
@@ -32,9 +33,9 @@ pub use name::SiteName;
 pub use origin::{OriginAddress, Patience};
 pub use rules::Rules;
 
-use crate::http::coding::Coding;
 use access::Access;
 use key::KeyRules;
+use offer::Offer;
 use own_names::OwnNames;
 use pages::{Maintenance, Pages};
 use rewrite::{FieldRules, Redirect};
@@ -58,8 +59,8 @@ pub struct Site {
     pub key: KeyRules,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
-    /// Into which codings text is put while it is stored, the liked best first; none: it stays as it came.
-    pub compress: Vec<Coding>,
+    /// What is encoded on its way to clients and into the store.
+    pub compress: Offer,
     /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
     pub ends_here: Vec<HeaderName>,
     /// Which paths need a signature.

@@ -29,6 +29,7 @@ use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
+use crate::site::offer::Offer;
 use crate::store::block::own_block;
 use crate::store::{self, Object, Put, Scope, Share};
 
@@ -133,12 +134,13 @@ impl Form {
 async fn forms(cache: &Cache, url: &str, plain: Form, share: &mut Share) -> Result<Vec<Form>, Refused> {
     let mut forms = vec![plain];
     let Found { site, key, .. } = found(cache, url, HeaderMap::new())?;
-    for coding in &site.site.compress {
+    for coding in &site.site.compress.codings {
         let accepts = (header::ACCEPT_ENCODING, HeaderValue::from_static(coding.as_str()));
         let of_client = found(cache, url, HeaderMap::from_iter([accepts]))?;
         let Form { head, content, .. } = &forms[0];
         let length = Some(content.length);
-        let is_chosen = encoding::chosen(&of_client.request.headers, head, &[*coding], length).is_some();
+        let offer = Offer { codings: vec![*coding], ..site.site.compress.clone() };
+        let is_chosen = encoding::chosen(&of_client.request.headers, head, &offer, length).is_some();
         // A site may have made Accept-Encoding a part of its keys: then the others' are filled when they ask.
         if is_chosen && of_client.key == key {
             let mut head = head.clone();

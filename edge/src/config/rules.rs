@@ -15,6 +15,7 @@ use crate::policy::headers::withheld;
 use crate::site::Rules;
 use crate::site::cookies::Cookies;
 use crate::site::key::{Device, Keep, KeyRules, Order, Query};
+use crate::site::offer::{LEAST_BYTES, Offer};
 use crate::site::pattern::{MAX_WILDCARDS, NamePattern, PathPattern};
 use crate::site::rewrite;
 use crate::site::rewrite::{FieldRules, Redirect};
@@ -98,6 +99,14 @@ fn names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
 }
 
 /// Of fields, whose names have no case (RFC 9110 §5.1).
+/// What a site encodes.
+pub(super) fn offer(site: &Settings) -> Result<Offer, Fault> {
+    let codings = site.compress.iter().flatten().map(|coding| (*coding).into()).collect();
+    let types = site.compress_types.as_ref().map(|types| lower_names(types.get_ref())).transpose()?;
+    let least_bytes = site.compress_min.map_or(LEAST_BYTES, |size| size.0);
+    Ok(Offer { codings, types, least_bytes })
+}
+
 fn lower_names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
     written.iter().map(|name| name_pattern(name, &name.get_ref().to_ascii_lowercase())).collect()
 }

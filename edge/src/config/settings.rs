@@ -93,6 +93,8 @@ settings! {
     ttl: Vec<TtlTable>,
     max_object: Spanned<Size>,
     compress: Vec<tables::CodingName>,
+    compress_types: Spanned<Vec<Spanned<String>>>,
+    compress_min: Size,
     forward_tags: bool,
     key: KeyTable,
     request: FieldsTable,

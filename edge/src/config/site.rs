@@ -129,7 +129,7 @@ fn settled(
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,
         max_object_bytes,
-        compress: settings.compress.iter().flatten().map(|coding| (*coding).into()).collect(),
+        compress: rules::offer(settings)?,
         ends_here,
         signed: Signed::default(),
         request_fields: rules::fields(settings.request.clone().unwrap_or_default())?,

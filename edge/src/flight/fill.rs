@@ -11,6 +11,7 @@ pub(super) mod encode;
 mod head;
 mod keep;
 mod parts;
+pub(super) mod passing;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

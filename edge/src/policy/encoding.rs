@@ -8,14 +8,22 @@
 //! count the bytes of one coding (RFC 9110 §14.1.2), and those that clients hold of it are of the origin's. It is encoded
 //! when it is next fetched whole.
 //!
-//! Invariant: nothing is ever decoded here, so no body can grow (EDGE §2, class 22).
-//! Invariant: what is encoded is what is stored for all: no secret of one client is compressed beside another's words.
+//! What an origin sends in gzip, though the client takes none, is unpacked on its way to that client ([`is_packed`]): it is
+//! stored as it came.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub use crate::http::coding::Coding;
 use crate::http::head::ResponseHead;
 use crate::http::list;
+use crate::site::offer::Offer;
+
+/// Whether content of a response with these fields may be encoded, and is worth it. The origin may forbid it
+/// (RFC 9110 §7.7).
+fn has(offer: &Offer, headers: &HeaderMap) -> bool {
+    let forbids = |element: &[u8]| element.eq_ignore_ascii_case(b"no-transform");
+    !list::elements(headers, &header::CACHE_CONTROL).any(forbids) && offer.has_type(&essence(headers))
+}
 
 /// The coding of `offered` that the client likes best, the first of those that it likes the same; none if it likes to
 /// have it as it is (RFC 9110 §12.5.3).
@@ -52,23 +60,20 @@ pub fn normalise(headers: &mut HeaderMap, offered: &[Coding]) {
 pub fn chosen(
     asked: &HeaderMap,
     response: &ResponseHead,
-    offered: &[Coding],
+    offer: &Offer,
     length: Option<u64>,
 ) -> Option<Coding> {
-    let worth_it = length.is_none_or(|length| length >= LEAST_BYTES);
+    let worth_it = length.is_none_or(|length| length >= offer.least_bytes);
     let plain = response.status == StatusCode::OK && !response.headers.contains_key(header::CONTENT_ENCODING);
-    let may = plain && worth_it && is_compressible(&response.headers);
-    if may { preferred(asked, offered) } else { None }
+    let may = !offer.codings.is_empty() && plain && worth_it && has(offer, &response.headers);
+    if may { preferred(asked, &offer.codings) } else { None }
 }
-
-/// Less does not become shorter in a packet.
-const LEAST_BYTES: u64 = 256;
 
 /// Says that a response depends on `Accept-Encoding`, if the site gives its like in several codings. Its like is: also
 /// what stayed as it came, because a client wanted it so or it was short.
-pub fn mark(response: &mut ResponseHead, offered: &[Coding]) {
+pub fn mark(response: &mut ResponseHead, offer: &Offer) {
     let whole = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    if !offered.is_empty() && whole && is_compressible(&response.headers) {
+    if !offer.codings.is_empty() && whole && has(offer, &response.headers) {
         vary(&mut response.headers);
     }
 }
@@ -77,7 +82,11 @@ pub fn mark(response: &mut ResponseHead, offered: &[Coding]) {
 pub fn encoded(response: &mut ResponseHead, coding: Coding) {
     let headers = &mut response.headers;
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-    // They are about other bytes.
+    of_other_bytes(headers);
+}
+
+/// Fields that are about the bytes of one coding go, or say less.
+fn of_other_bytes(headers: &mut HeaderMap) {
     for name in ["content-length", "content-md5", "content-digest", "repr-digest", "digest"] {
         headers.remove(name);
     }
@@ -85,14 +94,50 @@ pub fn encoded(response: &mut ResponseHead, coding: Coding) {
     vary(headers);
 }
 
+/// Whether a client with these fields takes gzip. One that says nothing may be sent it by the letter (RFC 9110 §12.5.3),
+/// and programs that say nothing cannot read it.
+pub fn takes_gzip(asked: &HeaderMap) -> bool {
+    let wishes: Vec<(Vec<u8>, u16)> = list::elements(asked, &header::ACCEPT_ENCODING).map(wish).collect();
+    let weight = |names: &[&[u8]]| {
+        wishes.iter().find(|(name, _)| names.contains(&name.as_slice())).map(|(_, weight)| *weight)
+    };
+    weight(&[b"gzip", b"x-gzip"]).or_else(|| weight(&[b"*"])).unwrap_or(0) > 0
+}
+
+/// Whether the content is text that an origin has packed, so that it can be unpacked for a client that takes none. An
+/// archive is not: who saves it wants it as it is, whatever its coding is called.
+pub fn is_packed(response: &ResponseHead) -> bool {
+    let headers = &response.headers;
+    let mut codings = list::elements(headers, &header::CONTENT_ENCODING);
+    let is_gzip = codings
+        .next()
+        .is_some_and(|coding| [&b"gzip"[..], b"x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)));
+    is_gzip
+        && codings.next().is_none()
+        && response.status != StatusCode::PARTIAL_CONTENT
+        && has(&Offer::default(), headers)
+}
+
+/// The head of a response whose body is unpacked; it has no ranges, as its length is not known.
+pub fn unpacked(response: &mut ResponseHead) {
+    response.headers.remove(header::CONTENT_ENCODING);
+    response.headers.remove(header::ACCEPT_RANGES);
+    of_other_bytes(&mut response.headers);
+}
+
+/// Says that a response that some clients get unpacked depends on `Accept-Encoding`.
+pub fn mark_packed(headers: &mut HeaderMap) {
+    vary(headers);
+}
+
 /// A 304 about a response that was encoded here: its strong tag is the one that was made weak (RFC 9110 §8.8.1), and what
 /// it says of `Vary` is still not all.
-pub fn confirmed(stored: &HeaderMap, not_modified: &mut ResponseHead, offered: &[Coding]) {
-    if offered.is_empty() {
+pub fn confirmed(stored: &HeaderMap, not_modified: &mut ResponseHead, offer: &Offer) {
+    if offer.codings.is_empty() {
         return;
     }
     let headers = &mut not_modified.headers;
-    if headers.contains_key(header::VARY) && is_compressible(stored) {
+    if headers.contains_key(header::VARY) && has(offer, stored) {
         vary(headers);
     }
     if stored.contains_key(header::CONTENT_ENCODING) {
@@ -120,31 +165,11 @@ fn vary(headers: &mut HeaderMap) {
     }
 }
 
-/// Text of all kinds, unless the origin forbids to touch it (RFC 9110 §7.7).
-fn is_compressible(headers: &HeaderMap) -> bool {
-    let forbids = |element: &[u8]| element.eq_ignore_ascii_case(b"no-transform");
-    if list::elements(headers, &header::CACHE_CONTROL).any(forbids) {
-        return false;
-    }
+/// The type of content, without parameters and in lower case.
+fn essence(headers: &HeaderMap) -> String {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    // Events are to arrive when they happen.
-    let text = kind.starts_with("text/") && kind != "text/event-stream";
-    text || kind.ends_with("+json") || kind.ends_with("+xml") || OTHER_TEXT.contains(&kind.as_str())
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
-
-const OTHER_TEXT: &[&str] = &[
-    "application/javascript",
-    "application/json",
-    "application/vnd.ms-fontobject",
-    "application/wasm",
-    "application/x-javascript",
-    "application/xml",
-    "font/otf",
-    "font/ttf",
-    "image/bmp",
-    "image/x-icon",
-];
 
 /// A coding's name and its weight in thousandths.
 fn wish(element: &[u8]) -> (Vec<u8>, u16) {
@@ -162,8 +187,83 @@ fn wish(element: &[u8]) -> (Vec<u8>, u16) {
 mod tests {
     use super::*;
     use crate::http::testing::{fields, response};
+    use crate::site::pattern::NamePattern;
 
     const ALL: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
+
+    fn offer() -> Offer {
+        Offer { codings: ALL.to_vec(), ..Offer::default() }
+    }
+
+    #[test]
+    fn a_site_names_the_types_and_the_sizes() {
+        let types = ["application/*", "*+xml", "text/plain"].map(|name| NamePattern::parse(name).unwrap());
+        let offer = Offer { types: Some(types.to_vec()), least_bytes: 10, ..offer() };
+        let asked = fields(&[("accept-encoding", "gzip")]);
+        for (kind, length, expected) in [
+            ("application/pdf", Some(10), true),
+            ("Text/Plain; charset=utf-8", None, true),
+            ("image/svg+xml", None, true),
+            ("application/pdf", Some(9), false),
+            ("text/html", None, false),
+            ("text/event-stream", None, false),
+        ] {
+            let response = response(200, &[("content-type", kind)]);
+            assert_eq!(chosen(&asked, &response, &offer, length).is_some(), expected, "{kind}");
+            let star = Offer { types: Some(vec![NamePattern::parse("*").unwrap()]), ..offer.clone() };
+            let all = chosen(&asked, &response, &star, None).is_some();
+            assert_eq!(all, kind != "text/event-stream", "{kind}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_taken_by_those_who_say_so() {
+        for (accept, expected) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.1", true),
+            ("x-gzip", true),
+            ("*", true),
+            ("identity, gzip;q=0.5", true),
+            ("gzip;q=0, *", false),
+            ("*;q=0", false),
+            ("br", false),
+            ("identity", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(&fields(&[("accept-encoding", accept)])), expected, "{accept}");
+        }
+        assert!(!takes_gzip(&fields(&[])));
+    }
+
+    #[test]
+    fn packed_text_is_unpacked_and_an_archive_is_not() {
+        let check = |status: u16, kind: &str, coding: &str, control: &str, expected| {
+            let head = response(
+                status,
+                &[("content-type", kind), ("content-encoding", coding), ("cache-control", control)],
+            );
+            assert_eq!(is_packed(&head), expected, "{status} {kind} {coding} {control}");
+        };
+        check(200, "text/css", "gzip", "", true);
+        check(404, "application/json", "X-Gzip", "max-age=1", true);
+        check(206, "text/css", "gzip", "", false);
+        check(200, "text/css", "gzip, gzip", "", false);
+        check(200, "text/css", "br", "", false);
+        check(200, "application/x-tar", "gzip", "", false);
+        check(200, "text/css", "gzip", "no-transform", false);
+        check(200, "text/event-stream", "gzip", "", false);
+        let mut head = response(
+            200,
+            &[
+                ("content-encoding", "gzip"),
+                ("content-length", "9"),
+                ("etag", "\"a\""),
+                ("accept-ranges", "bytes"),
+            ],
+        );
+        unpacked(&mut head);
+        assert_eq!(head.headers, fields(&[("etag", "W/\"a\""), ("vary", "Accept-Encoding")]));
+    }
 
     #[test]
     fn one_coding_is_left_of_whatever_a_client_writes() {
@@ -198,7 +298,7 @@ mod tests {
         let check = |status: u16, sent: &[(&str, &str)], length, expected| {
             let asked = fields(&[("accept-encoding", "gzip")]);
             assert_eq!(
-                chosen(&asked, &response(status, sent), &ALL, length),
+                chosen(&asked, &response(status, sent), &offer(), length),
                 expected,
                 "{sent:?} {length:?}"
             );
@@ -238,7 +338,7 @@ mod tests {
         let kind = ("content-type", "text/css");
         let check = |stored: &[(&str, &str)], told: &str, expected: &str| {
             let mut head = response(304, &[("etag", told), ("vary", "X")]);
-            confirmed(&fields(stored), &mut head, &ALL);
+            confirmed(&fields(stored), &mut head, &offer());
             assert_eq!(head.headers["etag"], expected);
             let varies: Vec<_> = head.headers.get_all("vary").into_iter().collect();
             assert_eq!(varies, ["X", "Accept-Encoding"]);

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::tunnel::Tunnel;
-use crate::flight::Reader;
+use super::unpacking::Unpacking;
 use crate::flight::log::BrokenOff;
+use crate::flight::{Encoded, Reader};
 use crate::http::range::{Multipart, Part};
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
@@ -32,6 +33,10 @@ enum Source {
     Stored(Stored),
     Filling(Filling),
     Origin(OriginBody),
+    /// An origin's body, encoded for this client.
+    Encoded(Encoded),
+    /// A body whose gzip is taken off.
+    Unpacked(Box<(Source, Unpacking)>),
     /// Nothing; another protocol follows the head.
     Tunnel(Option<Box<Tunnel>>),
 }
@@ -140,6 +145,21 @@ impl Body {
         Self::new(Source::Origin(body), Some(metrics))
     }
 
+    /// An origin's body, unstored, encoded for its client.
+    pub(super) fn encoded(body: Encoded, metrics: &Metrics) -> Self {
+        Self::new(Source::Encoded(body), Some(metrics))
+    }
+
+    /// The same without its gzip. One that has no bytes stays as it is.
+    #[must_use]
+    pub(super) fn unpacked(self) -> Self {
+        if self.is_end_stream() {
+            return self;
+        }
+        let Self { source, metrics } = self;
+        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), metrics }
+    }
+
     /// None: what follows the head is no body.
     pub(super) fn tunnel(tunnel: Tunnel) -> Self {
         Self::new(Source::Tunnel(Some(Box::new(tunnel))), None)
@@ -167,13 +187,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         let Self { source, metrics } = self.get_mut();
-        let frame = ready!(source.poll(cx));
+        let frame = ready!(source.poll(cx, metrics.as_ref()));
         if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            metrics.sent(bytes);
-            if matches!(source, Source::Origin(_)) {
-                metrics.fetched(bytes);
-            }
+            metrics.sent(frame.data_ref().map_or(0, Bytes::len));
         }
         Poll::Ready(frame)
     }
@@ -185,6 +201,7 @@ impl HttpBody for Body {
             Source::Stored(stored) => stored.left == 0,
             Source::Filling(filling) => filling.window.left == 0,
             Source::Origin(body) => body.is_end_stream(),
+            Source::Encoded(_) | Source::Unpacked(_) => false,
         }
     }
 
@@ -194,14 +211,18 @@ impl HttpBody for Body {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stored(stored) => SizeHint::with_exact(stored.left),
             Source::Filling(filling) if filling.sized => SizeHint::with_exact(filling.window.left),
-            Source::Filling(_) => SizeHint::default(),
+            Source::Filling(_) | Source::Encoded(_) | Source::Unpacked(_) => SizeHint::default(),
             Source::Origin(body) => body.size_hint(),
         }
     }
 }
 
 impl Source {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        metrics: Option<&Metrics>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         match self {
             Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
             Self::Whole(bytes) => {
@@ -212,7 +233,30 @@ impl Source {
             Self::Filling(filling) => filling.poll(cx),
             Self::Origin(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
+                    metrics.fetched(frame.data_ref().map_or(0, Bytes::len));
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(SendError::Origin)))
+            }
+            Self::Encoded(body) => {
+                let piece = ready!(body.poll_next(cx));
+                Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(SendError::Coding)))
+            }
+            Self::Unpacked(packed) => {
+                let (source, unpacking) = &mut **packed;
+                loop {
+                    if let Some(bytes) = unpacking.next().map_err(SendError::Coding).transpose() {
+                        return Poll::Ready(Some(bytes.map(Frame::data)));
+                    }
+                    match ready!(source.poll(cx, metrics)) {
+                        Some(Ok(frame)) => unpacking.put(frame.into_data().unwrap_or_default()),
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                        None => {
+                            let rest = unpacking.end().map_err(SendError::Coding).transpose();
+                            return Poll::Ready(rest.map(|bytes| bytes.map(Frame::data)));
+                        }
+                    }
+                }
             }
         }
     }
@@ -292,6 +336,8 @@ pub enum SendError {
     Fill(BrokenOff),
     /// On its way through.
     Origin(BodyError),
+    /// While it was encoded, or its coding was taken off.
+    Coding(std::io::Error),
 }
 
 impl fmt::Display for SendError {
@@ -299,6 +345,7 @@ impl fmt::Display for SendError {
         match self {
             Self::Fill(error) => error.fmt(f),
             Self::Origin(error) => error.fmt(f),
+            Self::Coding(error) => error.fmt(f),
         }
     }
 }

@@ -168,7 +168,7 @@ fn answered(
             Own::Response(answered, unstored) => {
                 passed::selected(cache, exchange, answered, why, unstored.as_str())
             }
-            Own::Head(answered) => passed::passed(cache, answered, why, None),
+            Own::Head(answered) => passed::passed(cache, exchange, answered, why, None),
             Own::Once(object, fields) => {
                 stored::validated(cache, exchange, &object, role, Kept::NotStored, why).with_fields(&fields)
             }

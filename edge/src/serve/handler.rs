@@ -52,6 +52,8 @@ pub(super) struct Exchange<'a> {
     pub(super) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(super) credentials: Option<Credentials>,
+    /// Whether the client can read gzip.
+    pub(super) takes_gzip: bool,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
     pub(super) now: SystemTime,
@@ -203,7 +205,7 @@ fn open<'a>(
         Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
     })?;
     let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, other, key, credentials }) =
+    let Some(Found { request, site, other, key, credentials, takes_gzip }) =
         service.cache.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -213,7 +215,20 @@ fn open<'a>(
         );
     };
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
-    Ok(Exchange { request, version, peer, site, other, key, credentials, upgrade, now, transport })
+
+    Ok(Exchange {
+        request,
+        version,
+        peer,
+        site,
+        other,
+        key,
+        credentials,
+        takes_gzip,
+        upgrade,
+        now,
+        transport,
+    })
 }
 
 /// One line for each request: the decision and its numbers.

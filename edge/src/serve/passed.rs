@@ -8,6 +8,7 @@ use hyper::body::Body as _;
 
 use super::answer::{self, Answer};
 use super::body::Body;
+use super::coding;
 use super::fetch;
 use super::handler::Exchange;
 use crate::cache::Cache;
@@ -15,11 +16,11 @@ use crate::decide::{Plan, Role};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::metrics::Outcome;
-use crate::origin::{Answered, RequestBody, Retry};
+use crate::origin::{Answered, OriginBody, RequestBody, Retry};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
-use crate::policy::{self, Admit, Forward};
+use crate::policy::{self, Admit, Forward, encoding};
 use crate::store::{Mode, Scope, Ticket};
 
 /// Sends the request on as it is. Only a POST's response may be stored.
@@ -43,7 +44,7 @@ pub(super) async fn pass(
                 Some(ticket) if is_kept(exchange, &answered, &head) => {
                     keep(cache, exchange, answered, ticket, why).await
                 }
-                _ => passed(cache, answered, why, None),
+                _ => passed(cache, exchange, answered, why, None),
             }
         }
     }
@@ -142,13 +143,17 @@ pub(super) fn selected(
     let length = answered.response.body().size_hint().exact();
     let unmodified = policy::select::stands_for(request, &head, received);
     let all = policy::select::all_as_part(request, &head, length, received);
-    let mut answer = passed(cache, answered, why, Some(detail));
+    if let Some(part) = all.filter(|_| !unmodified && (exchange.takes_gzip || !encoding::is_packed(&head))) {
+        let (mut answer, body) = plain(cache, answered, why, Some(detail));
+        answer.head = client::all_as_part(&answer.head, part);
+        answer.body = Body::origin(body, &cache.metrics);
+        return answer;
+    }
+    let mut answer = passed(cache, exchange, answered, why, Some(detail));
     if unmodified {
         answer.head = client::unmodified(&answer.head);
         let unwanted = std::mem::replace(&mut answer.body, Body::empty());
         read_out(unwanted);
-    } else if let Some(part) = all {
-        answer.head = client::all_as_part(&answer.head, part);
     }
     answer
 }
@@ -163,12 +168,25 @@ pub(super) fn read_out(mut body: Body) {
 /// Reading more costs more than a new connection.
 const READ_OUT_BYTES: u64 = 256 << 10;
 
+/// The origin's response for this client alone.
 pub(super) fn passed(
     cache: &Cache,
+    exchange: &Exchange<'_>,
     answered: Answered,
     why: Forward,
     detail: Option<&'static str>,
 ) -> Answer {
+    let (answer, body) = plain(cache, answered, why, detail);
+    coding::of_passed(cache, exchange, answer, body)
+}
+
+/// The answer without its body, and that.
+fn plain(
+    cache: &Cache,
+    answered: Answered,
+    why: Forward,
+    detail: Option<&'static str>,
+) -> (Answer, OriginBody) {
     let Answered { response, received, .. } = answered;
     let (parts, body) = response.into_parts();
     let status = Some(parts.status);
@@ -177,6 +195,6 @@ pub(super) fn passed(
     let cache_status = CacheStatus { verdict, detail, key: None };
     let head = ResponseHead { status: parts.status, headers: parts.headers };
     let head = client::passed(&head, &cache.name, parts.version, &cache_status, received);
-    let body = Body::origin(body, &cache.metrics);
-    Answer { head, body, outcome: Outcome::Pass, why: detail.unwrap_or(why.as_str()), freshness: None }
+    let why = detail.unwrap_or(why.as_str());
+    (Answer { head, body: Body::empty(), outcome: Outcome::Pass, why, freshness: None }, body)
 }

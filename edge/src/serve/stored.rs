@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::answer::{Answer, whose};
 use super::body::Body;
+use super::coding;
 use super::handler::Exchange;
 use crate::cache::Cache;
 use crate::decide::{Role, StandIn};
@@ -28,7 +29,7 @@ pub(super) fn answer(
     freshness: Freshness,
     outcome: Outcome,
 ) -> Answer {
-    let selection = policy::select(&exchange.request, &object.entry);
+    let selection = policy::select(&coding::asked(exchange, &object.entry), &object.entry);
     let why = why(&verdict);
     let status = CacheStatus { verdict, detail: None, key: None };
     let mut head = client::reused(&object.entry, &selection, &freshness, &cache.name, &status);
@@ -40,7 +41,8 @@ pub(super) fn answer(
             parts => several(cache, object, parts, &mut head),
         },
     };
-    Answer { head, body, outcome, why, freshness: Some(freshness) }
+    let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
+    coding::of_stored(exchange, &object.entry.head, answer)
 }
 
 /// RFC 9110 §14.6: several ranges in one body.
@@ -69,7 +71,7 @@ pub(super) fn streamed(
                 _ => Selection::Whole,
             }
         }
-        _ => one_after_another(policy::select(&exchange.request, &filling.entry)),
+        _ => one_after_another(policy::select(&coding::asked(exchange, &filling.entry), &filling.entry)),
     };
     let freshness = filling.entry.freshness(cache.clock.now());
     let unkept = reader.unkept();
@@ -101,7 +103,8 @@ pub(super) fn streamed(
         }
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
-    Answer { head, body, outcome, why, freshness: Some(freshness) }
+    let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
+    coding::of_stored(exchange, &filling.entry.head, answer)
 }
 
 /// From what is stored, because the origin failed.

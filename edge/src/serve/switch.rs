@@ -39,7 +39,7 @@ pub(super) async fn switch(
     let head = head_of(&answered);
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         invalidate(cache, exchange, &answered, &head, &ticket);
-        return passed(cache, answered, why, None);
+        return passed(cache, exchange, answered, why, None);
     }
     let tunnel = Tunnel {
         origin: hyper::upgrade::on(&mut answered.response),
@@ -48,7 +48,7 @@ pub(super) async fn switch(
         permit,
         under_way: cache.metrics.tunnelling(),
     };
-    let mut answer = passed(cache, answered, why, None);
+    let mut answer = passed(cache, exchange, answered, why, None);
     answer.head.headers.insert(header::CONNECTION, UPGRADE);
     // `origin::connection` lets no 101 through without it.
     if let Some(agreed) = head.headers.get(header::UPGRADE) {

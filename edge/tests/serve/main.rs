@@ -9,6 +9,7 @@ mod behind;
 mod bounds;
 mod caching;
 mod client;
+mod codings;
 mod collapsing;
 mod crowds;
 mod edition;

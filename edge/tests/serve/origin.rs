@@ -90,6 +90,14 @@ impl Origin {
         soon("a request at the origin", async { self.asked.lock().await.recv().await.unwrap() }).await
     }
 
+    /// The next request, however long it takes.
+    pub async fn next_or_end(&self) -> Asked {
+        match self.asked.lock().await.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        }
+    }
+
     /// How many requests have come and were not taken.
     pub fn waiting(&self) -> usize {
         self.asked.try_lock().map_or(0, |asked| asked.len())

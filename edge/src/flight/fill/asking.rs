@@ -207,8 +207,8 @@ impl Task {
         match received {
             Received::Fill(lifetime) => self.fill(response, lifetime),
             Received::ForOne(ForOne::Head) => {
-                let answered = self.head_answered(response.answered);
-                self.fill.tell_apart(Own::Head(answered));
+                self.learn(&response.answered);
+                self.fill.tell_apart(Own::Head(response.answered));
                 None
             }
             Received::ForOne(ForOne::Unstored(why)) => {

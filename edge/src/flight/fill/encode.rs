@@ -26,14 +26,42 @@ pub(super) const FLUSH_AFTER: Duration = Duration::from_millis(20);
 const WINDOW_BITS: u32 = 18;
 /// Measured on pages of 200 KB: gzip 6 and brotli 5 take under 2 ms, zstd 3 half of one.
 const GZIP_LEVEL: u32 = 6;
-const BROTLI_QUALITY: u32 = 5;
 const ZSTD_LEVEL: i32 = 3;
-/// The memory of each encoder with these settings: 374, 4,060 and 1,580 KiB, measured with bodies of 1 MB.
-fn state_bytes(coding: Coding) -> u64 {
-    match coding {
-        Coding::Gzip => 512 << 10,
-        Coding::Br => 4_352 << 10,
-        Coding::Zstd => 1_792 << 10,
+
+/// How much memory is spent on one body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::flight) enum Effort {
+    /// It is encoded once and sent often.
+    Stored,
+    /// It is sent once, and its encoder waits for that client.
+    Passed,
+}
+
+impl Effort {
+    /// The memory of each encoder, measured with bodies of 1 MB: for what is stored 374, 4,060 and 1,580 KiB, for what is
+    /// passed 403, 1,905 and 1,048.
+    fn state_bytes(self, coding: Coding) -> u64 {
+        match (coding, self) {
+            (Coding::Gzip, _) => 512 << 10,
+            (Coding::Br, Self::Stored) => 4_352 << 10,
+            (Coding::Zstd, Self::Stored) => 1_792 << 10,
+            (Coding::Br, Self::Passed) => 2_048 << 10,
+            (Coding::Zstd, Self::Passed) => 1_280 << 10,
+        }
+    }
+
+    fn brotli_quality(self) -> u32 {
+        match self {
+            Self::Stored => 5,
+            Self::Passed => 4,
+        }
+    }
+
+    fn window_bits(self) -> u32 {
+        match self {
+            Self::Stored => WINDOW_BITS,
+            Self::Passed => 16,
+        }
     }
 }
 /// The input that brotli collects before it writes.
@@ -47,6 +75,7 @@ pub(in crate::flight) struct Room {
     units: Arc<Semaphore>,
     all_units: u32,
     memory: Arc<Budget>,
+    effort: Effort,
 }
 
 /// One encoder's place in the room.
@@ -80,36 +109,42 @@ pub(in crate::flight) enum Work {
 
 impl Room {
     /// For as many as may be, with their memory from this budget. A small one has room for one, if that is half of it.
-    pub(in crate::flight) fn new(memory: &Arc<Budget>) -> Self {
+    pub(in crate::flight) fn new(memory: &Arc<Budget>, effort: Effort) -> Self {
         let limit = memory.limit_bytes();
-        let part = (limit / MEMORY_PART).max(state_bytes(Coding::Br).min(limit / 2));
+        let part = (limit / MEMORY_PART).max(effort.state_bytes(Coding::Br).min(limit / 2));
         let all_units = u32::try_from(part / UNIT_BYTES).unwrap_or(u32::MAX).min(MAX_UNITS);
         let units = Arc::new(Semaphore::new(all_units as usize));
-        Self { places: Arc::new(Semaphore::new(MAX_AT_ONCE)), units, all_units, memory: Arc::clone(memory) }
+        Self {
+            places: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            units,
+            all_units,
+            memory: Arc::clone(memory),
+            effort,
+        }
     }
 
     /// None if that much is not left now.
     fn try_take(&self, coding: Coding) -> Option<Place> {
         let _place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let _units = Arc::clone(&self.units).try_acquire_many_owned(units(coding)).ok()?;
+        let _units = Arc::clone(&self.units).try_acquire_many_owned(self.units(coding)).ok()?;
         Some(Place { _place, _units })
     }
 
     /// None if it will never have that much.
     async fn take(&self, coding: Coding) -> Option<Place> {
-        let units = (units(coding) <= self.all_units).then_some(units(coding))?;
+        let units = Some(self.units(coding)).filter(|units| *units <= self.all_units)?;
         let _place = Arc::clone(&self.places).acquire_owned().await.ok()?;
         let _units = Arc::clone(&self.units).acquire_many_owned(units).await.ok()?;
         Some(Place { _place, _units })
+    }
+
+    fn units(&self, coding: Coding) -> u32 {
+        u32::try_from(self.effort.state_bytes(coding).div_ceil(UNIT_BYTES)).expect("a few")
     }
 }
 
 /// More than all places need.
 const MAX_UNITS: u32 = 1 << 16;
-
-fn units(coding: Coding) -> u32 {
-    u32::try_from(state_bytes(coding).div_ceil(UNIT_BYTES)).expect("a few")
-}
 
 impl Encoder {
     /// None if as many as may be are at work, or there is no memory for another.
@@ -124,10 +159,10 @@ impl Encoder {
 
     fn at(place: Place, coding: Coding, room: &Room) -> Option<Self> {
         let mut memory = room.memory.share();
-        if !memory.grow(state_bytes(coding)) {
+        if !memory.grow(room.effort.state_bytes(coding)) {
             return None;
         }
-        let state = State::new(coding).ok()?;
+        let state = State::new(coding, room.effort).ok()?;
         Some(Self { state: Some(Box::new(state)), _place: place, _memory: memory })
     }
 
@@ -142,7 +177,7 @@ impl Encoder {
 }
 
 impl State {
-    fn new(coding: Coding) -> io::Result<Self> {
+    fn new(coding: Coding, effort: Effort) -> io::Result<Self> {
         Ok(match coding {
             Coding::Gzip => {
                 Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
@@ -150,12 +185,12 @@ impl State {
             Coding::Br => Self::Br(brotli::CompressorWriter::new(
                 Vec::new(),
                 BROTLI_BUFFER_BYTES,
-                BROTLI_QUALITY,
-                WINDOW_BITS,
+                effort.brotli_quality(),
+                effort.window_bits(),
             )),
             Coding::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-                encoder.window_log(WINDOW_BITS)?;
+                encoder.window_log(effort.window_bits())?;
                 Self::Zstd(encoder)
             }
         })
@@ -215,9 +250,13 @@ mod tests {
     #[tokio::test]
     async fn what_is_encoded_in_pieces_decodes_to_the_whole() {
         let text: Vec<u8> = (0..200_000_u32).flat_map(|n| (n / 7).to_string().into_bytes()).collect();
-        for coding in [Coding::Gzip, Coding::Br, Coding::Zstd] {
+        let all = [Coding::Gzip, Coding::Br, Coding::Zstd];
+        for (coding, effort) in
+            all.iter().flat_map(|coding| [(*coding, Effort::Stored), (*coding, Effort::Passed)])
+        {
+            let state_bytes = |coding| effort.state_bytes(coding);
             let memory = Budget::new(4 * state_bytes(coding).max(state_bytes(Coding::Br) / 2));
-            let room = Room { places: Arc::new(Semaphore::new(1)), ..Room::new(&memory) };
+            let room = Room { places: Arc::new(Semaphore::new(1)), ..Room::new(&memory, effort) };
             let mut encoder = Encoder::new(coding, &room).unwrap();
             assert!(Encoder::new(coding, &room).is_none(), "one at once");
             assert_eq!(memory.taken_bytes(), state_bytes(coding));
@@ -243,31 +282,34 @@ mod tests {
 
     /// How many encoders a budget of so many MiB has room for at once.
     #[track_caller]
-    fn check(memory_mib: u64, coding: Coding, expected: usize) {
+    fn check(effort: Effort, memory_mib: u64, coding: Coding, expected: usize) {
         let memory = Budget::new(memory_mib << 20);
-        let room = Room::new(&memory);
+        let room = Room::new(&memory, effort);
         let encoders: Vec<_> = std::iter::from_fn(|| Encoder::new(coding, &room)).collect();
         assert_eq!(encoders.len(), expected, "{coding:?} in {memory_mib} MiB");
-        assert_eq!(memory.taken_bytes(), state_bytes(coding) * expected as u64);
+        assert_eq!(memory.taken_bytes(), effort.state_bytes(coding) * expected as u64);
     }
 
     #[test]
     fn encoders_leave_most_of_the_fills_memory_to_what_is_to_be_kept() {
-        check(64, Coding::Br, 3);
-        check(64, Coding::Gzip, 16);
-        check(64, Coding::Zstd, 9);
+        check(Effort::Stored, 64, Coding::Br, 3);
+        check(Effort::Stored, 64, Coding::Gzip, 16);
+        check(Effort::Stored, 64, Coding::Zstd, 9);
         // One, where that takes no more than half.
-        check(16, Coding::Br, 1);
-        check(9, Coding::Br, 1);
-        check(8, Coding::Br, 0);
-        check(8, Coding::Zstd, 2);
-        check(8, Coding::Gzip, 8);
-        check(1 << 20, Coding::Br, 16);
+        check(Effort::Stored, 16, Coding::Br, 1);
+        check(Effort::Stored, 9, Coding::Br, 1);
+        check(Effort::Stored, 8, Coding::Br, 0);
+        check(Effort::Stored, 8, Coding::Zstd, 2);
+        check(Effort::Stored, 8, Coding::Gzip, 8);
+        check(Effort::Stored, 1 << 20, Coding::Br, 16);
+        check(Effort::Passed, 64, Coding::Br, 8);
+        check(Effort::Passed, 64, Coding::Zstd, 12);
+        check(Effort::Passed, 64, Coding::Gzip, 16);
     }
 
     #[tokio::test]
     async fn what_will_never_have_room_does_not_wait_for_it() {
-        let room = Room::new(&Budget::new(4 << 20));
+        let room = Room::new(&Budget::new(4 << 20), Effort::Stored);
         assert!(Encoder::in_turn(Coding::Br, &room).await.is_none());
     }
 }
