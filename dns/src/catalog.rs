@@ -14,12 +14,15 @@ mod passed_over;
 pub(crate) mod report;
 mod settle;
 mod source;
+pub(crate) mod unhidden;
 mod zone_file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
 
 pub(crate) use self::file_name::zone_of;
 use self::folder::Content;
@@ -28,6 +31,7 @@ pub(crate) use self::folder::parse_file;
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};
 use self::source::Source;
+use self::unhidden::{Told, Version};
 use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
@@ -49,6 +53,19 @@ pub(crate) struct Terms {
     pub(crate) protocol: Protocol,
     /// How long the last good version of a zone is served whose file is gone.
     pub(crate) grace: Duration,
+    pub(crate) unhide: Unhide,
+}
+
+/// What becomes of an edit that makes hidden records public although their own text did not change: their target was
+/// deleted, another zone's file is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unhide {
+    /// It is served, and the records are told.
+    #[default]
+    Tell,
+    /// The last version stays in service until SIGHUP.
+    Ask,
 }
 
 /// Every zone as its source last had it, and the last good version of each.
@@ -64,8 +81,12 @@ pub(crate) struct Catalog {
     /// names get SERVFAIL. A file that comes later makes no zone before it is good once.
     unknown: HashSet<Name>,
     is_first: bool,
-    /// Nobody waits for files that are gone any longer.
-    grace_is_over: bool,
+    /// Those of `gone` whose grace is over, but which would make hidden records public by going.
+    leaving: HashSet<Source>,
+    /// Somebody allows that the next load ends every grace and makes records public.
+    is_allowed: bool,
+    /// Something waits for that.
+    waits: bool,
     good: HashMap<Name, Good>,
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
@@ -82,6 +103,12 @@ struct Good {
     /// None if outside there is no such zone.
     public: Option<Arc<Tree>>,
     internal: Arc<Tree>,
+}
+
+impl Good {
+    fn version(&self) -> Version<'_> {
+        Version { zone: &self.zone, divided: &self.divided }
+    }
 }
 
 /// The result of a load.
@@ -111,7 +138,9 @@ impl Catalog {
             gone: BTreeMap::new(),
             unknown: HashSet::new(),
             is_first: true,
-            grace_is_over: false,
+            leaving: HashSet::new(),
+            is_allowed: false,
+            waits: false,
             good: HashMap::new(),
             memory: Memory::default(),
             told: HashMap::new(),
@@ -128,14 +157,15 @@ impl Catalog {
         self.files.clear();
     }
 
-    /// With the next load, zones whose files are gone are gone.
-    pub(crate) fn end_grace(&mut self) {
-        self.grace_is_over = true;
+    /// With the next load, zones whose files are gone are gone, and what waits since it makes records public is served.
+    pub(crate) fn allow(&mut self) {
+        self.is_allowed = true;
     }
 
     /// How long to wait for the load that ends the grace of a file that is gone; none if there is none.
     pub(crate) fn grace_left(&self, now: SystemTime) -> Option<Duration> {
-        let first = self.gone.values().min()?;
+        let waiting = self.gone.iter().filter(|(source, _)| !self.leaving.contains(source));
+        let first = waiting.map(|(_, since)| since).min()?;
         // A clock that was set back starts the grace again.
         Some(self.terms.grace.saturating_sub(now.duration_since(*first).unwrap_or_default()))
     }
@@ -147,17 +177,26 @@ impl Catalog {
 
     /// Reads what changed and makes a new world if anything did.
     pub(crate) fn load(&mut self, now: SystemTime) -> Result<Loaded, FolderError> {
-        let changed = self.read_changed(now)?;
-        if !changed && !std::mem::take(&mut self.terms_changed) {
+        let changed = self.read_changed(now);
+        let is_allowed = std::mem::take(&mut self.is_allowed);
+        let changed = changed?;
+        let is_due = is_allowed && self.waits;
+        if !changed && !is_due && !std::mem::take(&mut self.terms_changed) {
             return Ok(Loaded { world: None, report: Report::default() });
         }
         self.terms_changed = false;
         let mut candidates = self.candidates();
-        let settled = settle::settle(&mut candidates, &self.terms.rules, &mut self.memory);
+        let holds = self.terms.unhide == Unhide::Ask && !is_allowed;
+        let settled = settle::settle(&mut candidates, &self.terms.rules, &mut self.memory, &self.good, holds);
+        self.waits = settled.iter().any(|settled| settled.waits);
         // Nothing that is good is let go before all that replaces it is there.
         let mut good = HashMap::new();
         let mut zones = Vec::new();
         for (candidate, settled) in candidates.iter().zip(settled) {
+            if candidate.is_leaving && matches!(settled.chosen, Chosen::Absent) {
+                self.let_go(&candidate.source);
+                continue;
+            }
             let (zone, report) = self.conclude(candidate, settled);
             good.extend(zone.map(|zone| (candidate.apex.clone(), zone)));
             zones.push(report);
@@ -171,10 +210,23 @@ impl Catalog {
         let world = self.world(&zones);
         self.files.values_mut().for_each(|file| file.full = None);
         let there: HashSet<&Name> = zones.iter().map(|zone| &zone.apex).collect();
-        let removed = before.into_keys().filter(|apex| !there.contains(apex)).collect();
-        let report = Report { zones, removed, nameless: self.nameless() };
+        let removed = before.keys().filter(|apex| !there.contains(apex)).cloned().collect();
+        let unhidden = self.unhidden(&before);
+        let report = Report { zones, removed, nameless: self.nameless(), unhidden };
         self.told = report.zones.iter().map(|zone| (zone.apex.clone(), zone.problems.clone())).collect();
         Ok(Loaded { world: Some(world), report })
+    }
+
+    fn let_go(&mut self, source: &Source) {
+        self.files.remove(source);
+        self.gone.remove(source);
+        self.leaving.remove(source);
+    }
+
+    fn unhidden(&self, before: &HashMap<Name, Good>) -> Told {
+        let before = before.iter().map(|(apex, good)| (apex, good.version())).collect();
+        let after: Vec<Version<'_>> = self.good.values().map(Good::version).collect();
+        unhidden::told(&before, &after)
     }
 
     /// Lets the texts go that only diagnostics need.
@@ -186,7 +238,6 @@ impl Catalog {
 
     /// Brings the files up to date; whether anything is different.
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
-        let is_grace_over = std::mem::take(&mut self.grace_is_over);
         let all = folder::list(&self.paths)?;
         self.passed_over = passed_over::in_folders(&self.paths, &all);
         if all.is_empty() && !self.good.is_empty() {
@@ -197,7 +248,7 @@ impl Catalog {
         for found in &all {
             let before = old.remove(&found.source);
             if let Some(file) = before.as_ref().filter(|file| file.read.is_current(now)) {
-                changed |= self.gone.remove(&found.source).is_some();
+                changed |= self.is_back(&found.source);
                 self.files.insert(found.source.clone(), file.clone());
                 continue;
             }
@@ -205,31 +256,35 @@ impl Catalog {
                 old.extend(before.map(|before| (found.source.clone(), before)));
                 continue;
             };
-            changed |= self.gone.remove(&found.source).is_some();
+            changed |= self.is_back(&found.source);
             let (file, is_new) = ZoneFile::open(read, &self.terms.rules).after(before);
             changed |= is_new;
             self.files.insert(found.source.clone(), file);
         }
-        Ok(self.await_return(old, is_grace_over, now) || changed)
+        Ok(self.await_return(old, now) || changed)
+    }
+
+    /// Whether the file was gone before.
+    fn is_back(&mut self, source: &Source) -> bool {
+        self.leaving.remove(source);
+        self.gone.remove(source).is_some()
     }
 
     /// Keeps files that are gone for as long as their grace lasts; whether anything is different.
-    fn await_return(
-        &mut self,
-        gone: BTreeMap<Source, ZoneFile>,
-        is_grace_over: bool,
-        now: SystemTime,
-    ) -> bool {
+    fn await_return(&mut self, gone: BTreeMap<Source, ZoneFile>, now: SystemTime) -> bool {
         let mut changed = false;
         for (source, file) in gone {
             let since = *self.gone.entry(source.clone()).or_insert(now);
             let away = now.duration_since(since).unwrap_or_default();
             let is_served = file.apex().is_some_and(|apex| self.good.contains_key(apex));
-            if !is_grace_over && is_served && away < self.terms.grace {
+            if !self.is_allowed && is_served && away < self.terms.grace {
                 changed |= since == now;
                 self.files.insert(source, file);
+            } else if !self.is_allowed && is_served && self.terms.unhide == Unhide::Ask {
+                changed |= self.leaving.insert(source.clone());
+                self.files.insert(source, file);
             } else {
-                self.gone.remove(&source);
+                self.is_back(&source);
                 changed = true;
             }
         }
@@ -291,6 +346,7 @@ impl Catalog {
             withheld: None,
             good: self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone)),
             full: None,
+            is_leaving: self.leaving.contains(&file.read.source),
         }
     }
 
@@ -313,13 +369,14 @@ impl Catalog {
             withheld,
             good,
             full: file.full.clone(),
+            is_leaving: false,
         }
     }
 
     /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
     fn conclude(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
-        let Settled { chosen, problems, divided } = settled;
+        let Settled { chosen, problems, divided, .. } = settled;
         let is_hidden = divided.as_ref().is_some_and(|divided| divided.public.is_none());
         let (state, good) = match (chosen, divided) {
             (Chosen::New(zone), Some(divided)) => {

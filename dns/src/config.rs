@@ -30,6 +30,7 @@ pub use self::level::Level;
 pub use self::place::Place;
 pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
+pub use crate::catalog::Unhide;
 use crate::limit::Rates;
 use crate::name::Name;
 use crate::tsig::{Algorithm, Keys};
@@ -115,6 +116,7 @@ impl Config {
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,
+            unhide: self.reload.unhide,
         }
     }
 }
@@ -263,6 +265,8 @@ pub struct Reload {
     pub poll: Duration,
     /// How long the last good version of a zone is served whose file is gone.
     pub grace: Duration,
+    /// What becomes of an edit that makes hidden records public although their own text did not change.
+    pub unhide: Unhide,
 }
 
 /// Allowed, but looks wrong.

@@ -88,9 +88,11 @@ impl Zones {
         })
     }
 
-    /// Reads the files that changed. A zone that is no longer good stays as it was, and that is logged. This blocks.
+    /// Reads the files that changed, as SIGHUP lets the server do. A zone that is no longer good stays as it was, and that is
+    /// logged. This blocks.
     pub fn reload(&self) -> Result<(), FolderError> {
         let mut catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        catalog.allow();
         let loaded = catalog.load(clock::system_now())?;
         if let Some(world) = loaded.world {
             self.world.store(Arc::new(world));

@@ -4,6 +4,7 @@
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
 mod format;
+mod zones;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 
 pub use self::format::Format;
+pub use self::zones::{Served, ServedZone};
 
 /// Everything that is counted.
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ pub struct Metrics {
     loads: [AtomicU64; LoadResult::ALL.len()],
     /// When everything that had changed was good, in the time of Unix; 0 for never.
     good_load_unix_seconds: AtomicU64,
+    unhidden: AtomicU64,
     reload_restarts: AtomicU64,
     /// Whether reloading ended by a fault and no load has ended well since.
     reloading_is_down: AtomicBool,
@@ -50,15 +53,6 @@ impl Endings {
     }
 }
 
-/// The zones in service, as the last reload left them.
-#[derive(Clone, Debug, Default)]
-pub struct Served {
-    /// Counts the worlds that have been in service.
-    pub generation: u64,
-    /// Each zone with its state.
-    pub zones: Vec<ServedZone>,
-}
-
 /// Whether what is in service is what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -70,19 +64,6 @@ pub(crate) enum Standing {
     NeverGood(Vec<String>),
     /// Reloading ended by a fault; what is in service may be old.
     ReloadingFell,
-}
-
-/// A zone in service.
-#[derive(Clone, Debug)]
-pub struct ServedZone {
-    /// Its apex.
-    pub apex: String,
-    /// `current`, `previous` (its file is broken, the last good version serves) or `broken`.
-    pub state: &'static str,
-    /// Of its SOA; none if it never had a good version.
-    pub serial: Option<u32>,
-    /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
-    pub undecided: usize,
 }
 
 /// How reading the zone files went.
@@ -169,6 +150,11 @@ impl Metrics {
         }
         *lock(&self.served) = served;
         self.reloading_stands();
+    }
+
+    /// So many records became public though their own text had not changed.
+    pub(crate) fn unhidden(&self, records: usize) {
+        add(&self.unhidden, u64::try_from(records).unwrap_or(u64::MAX));
     }
 
     /// Reloading ended by a fault of ours and starts again.
@@ -376,59 +362,17 @@ impl Metrics {
     }
 
     fn encode_zones(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let served = lock(&self.served).clone();
-        let mut generation = encoder.encode_descriptor(
-            "generation",
-            "Versions of the zones and settings that have been in service since the start",
-            None,
-            MetricType::Gauge,
-        )?;
-        generation.encode_gauge(&served.generation)?;
         let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
         if good != 0 {
             let help = "When the zone files were last read and nothing was refused";
             let name = "last_good_load_timestamp_seconds";
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&good)?;
         }
-        let mut serials = encoder.encode_descriptor(
-            "zone_serial",
-            "Serial of each zone in service",
-            None,
-            MetricType::Gauge,
-        )?;
-        for zone in &served.zones {
-            if let Some(serial) = zone.serial {
-                let labels = [("zone", zone.apex.as_str())];
-                serials.encode_family(&labels)?.encode_gauge(&u64::from(serial))?;
-            }
-        }
-        let undecided: usize = served.zones.iter().map(|zone| zone.undecided).sum();
-        let help =
-            "Records for which outsiders get SERVFAIL: they lead into a zone that never had a good version";
-        let mut metric = encoder.encode_descriptor("undecided_records", help, None, MetricType::Gauge)?;
-        metric.encode_gauge(&(undecided as u64))?;
-        let mut states = encoder.encode_descriptor(
-            "zones",
-            "Zones by state: current, previous (the file is broken), broken (never was good) or inside_only (a fault \
-             takes it from outsiders)",
-            None,
-            MetricType::Gauge,
-        )?;
-        for state in ["current", "previous", "broken", "inside_only"] {
-            let count = served.zones.iter().filter(|zone| zone.state == state).count() as u64;
-            states.encode_family(&[("state", state)])?.encode_gauge(&count)?;
-        }
-        let mut at_fault = encoder.encode_descriptor(
-            "zone_state",
-            "Zones that are not current, by name: 1 for the state that each is in",
-            None,
-            MetricType::Gauge,
-        )?;
-        for zone in served.zones.iter().filter(|zone| zone.state != "current") {
-            let labels = [("zone", zone.apex.as_str()), ("state", zone.state)];
-            at_fault.encode_family(&labels)?.encode_gauge(&1_u64)?;
-        }
-        Ok(())
+        let unhidden = self.unhidden.load(Ordering::Relaxed);
+        let help = "Records that became public though their own text had not changed";
+        counter(encoder, "unhidden_records", help, unhidden)?;
+        let served = lock(&self.served).clone();
+        served.encode(encoder)
     }
 }
 
@@ -477,6 +421,7 @@ mod tests {
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));
+        metrics.unhidden(5);
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode(Format::Prometheus);
         for line in [
@@ -489,6 +434,7 @@ mod tests {
             "verge_dns_zones{state=\"previous\"} 1",
             "verge_dns_zone_state{zone=\"example.com.\",state=\"previous\"} 1",
             "verge_dns_undecided_records 2",
+            "verge_dns_unhidden_records_total 5",
             "verge_dns_generation 3",
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
             "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",

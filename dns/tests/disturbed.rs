@@ -343,3 +343,26 @@ fn what_is_away_for_a_moment_is_served_until_sighup() {
     assert_ne!(ask(server.dns), [203, 0, 113, 1], "the operator has said that it may go");
     server.ends_well();
 }
+
+#[test]
+fn an_edit_that_makes_a_record_public_waits_for_sighup_if_that_is_asked_for() {
+    let server = Server::start(Stdio::null());
+    let comes = |generation| server.comes_to_differ("verge_dns_generation", generation);
+    fs::write(server.path("dns.toml"), format!("reload.unhide = \"ask\"\n{CONFIG}")).unwrap();
+    server.signal("HUP");
+    comes(1);
+    let hidden = zone("203.0.113.1").replace("www A 203.0.113.1", "www CNAME db\ndb A 10.0.0.5");
+    write(server.folder.path(), &hidden);
+    comes(2);
+    write(server.folder.path(), &hidden.replace("10.0.0.5", "203.0.113.7"));
+    comes(3);
+    assert_ne!(ask(server.dns), [203, 0, 113, 7], "www itself was not edited");
+    assert_eq!(server.metric("verge_dns_unhidden_records_total"), 0);
+    assert!(get(server.admin, "/metrics").contains("verge_dns_zones{state=\"previous\"} 1"));
+    server.signal("HUP");
+    server.comes_to_serve([203, 0, 113, 7], "the consent");
+    // The world is in service before it is told.
+    server.comes_to_differ("verge_dns_unhidden_records_total", 0);
+    assert_eq!(server.metric("verge_dns_unhidden_records_total"), 1);
+    server.ends_well();
+}

@@ -101,7 +101,6 @@ fn rules() -> Rules {
         internal_zones: vec![name("corp.example.net")],
         public_zones: vec![name("10.in-addr.arpa")],
         unknown_zones: vec![name("partner.example")],
-        ..Rules::default()
     }
 }
 

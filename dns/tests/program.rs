@@ -1,6 +1,9 @@
 //! The program as a person runs it: what it prints, how it ends.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[path = "program/told.rs"]
+mod told;
+
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -315,25 +318,6 @@ example.com.
     assert_eq!(stdout(&run(folder.path(), &["diff"])), expected);
     let document = json(&run(folder.path(), &["diff", "--format", "json"]));
     assert_eq!(document[0]["rows"][2]["outside"], Value::from(vec!["60 203.0.113.2"]));
-}
-
-#[test]
-fn what_waits_for_a_broken_zone_is_told_by_every_command() {
-    let folder = folder(&format!("{PUBLIC}@ MX 10 mail.example.org.\n"));
-    std::fs::write(folder.path().join("zones/example.org.zone"), "").unwrap();
-    let said = stdout(&run(folder.path(), &["check"]));
-    assert!(said.contains("warning[undecided]: outsiders get SERVFAIL"), "{said}");
-    assert!(
-        said.contains(
-            "undecided      zones/example.com.zone:5:1: example.com. 60 IN MX 10 mail.example.org."
-        )
-    );
-    let explain = ["explain", "example.com", "MX", "--from", "192.0.2.1"];
-    let said = stdout(&run(folder.path(), &explain));
-    assert!(said.contains("SERVFAIL: it leads into a zone whose file was never good"), "{said}");
-    assert!(said.contains(";; SERVFAIL for outsiders here"), "{said}");
-    let said = stdout(&run(folder.path(), &["diff", "zones"]));
-    assert!(said.contains("example.com. MX  SERVFAIL"), "{said}");
 }
 
 #[test]

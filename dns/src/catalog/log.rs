@@ -1,6 +1,7 @@
 //! One line for each thing that a load did, and every new problem with its place.
 
 use super::report::{Change, Report, State, ZoneReport};
+use super::unhidden::Told;
 use crate::zone::diagnostic::{Style, render};
 use crate::zone::{Problem, Severity};
 
@@ -22,6 +23,7 @@ pub(crate) fn report(report: &Report) {
         problems(zone);
         change(zone);
     }
+    unhidden(&report.unhidden);
 }
 
 fn problems(zone: &ZoneReport) {
@@ -51,6 +53,17 @@ fn problems(zone: &ZoneReport) {
                 tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
             }
         }
+    }
+}
+
+/// One line a load.
+fn unhidden(told: &Told) {
+    if told.count > 0 {
+        tracing::warn!(
+            records = told.count,
+            "records became public although their own text did not change\n{told}\n  = help: `; verge: internal` hides a \
+             record for good; `[reload] unhide = \"ask\"` lets such an edit wait for SIGHUP"
+        );
     }
 }
 

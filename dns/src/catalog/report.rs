@@ -7,6 +7,7 @@ use super::Good;
 use super::changes::differences;
 use super::folder;
 use super::source::Source;
+use super::unhidden::{Told, Version, told};
 use crate::name::Name;
 use crate::zone::privacy::Divided;
 use crate::zone::tree::Tree;
@@ -20,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) removed: Vec<Name>,
     /// Of files that are no zones.
     pub(crate) nameless: Vec<Problem>,
+    /// Records that became public although their own text did not change.
+    pub(crate) unhidden: Told,
 }
 
 /// The result of a load for one zone.
@@ -131,6 +134,13 @@ impl Names {
 }
 
 impl Report {
+    /// The records that are public here and hidden in `before`, although their own text is the same.
+    pub(crate) fn unhidden_since(&self, before: &Self) -> Told {
+        let before = before.zones.iter().filter_map(|zone| Some((&zone.apex, zone.version()?))).collect();
+        let after: Vec<Version<'_>> = self.zones.iter().filter_map(ZoneReport::version).collect();
+        told(&before, &after)
+    }
+
     /// Whether nothing was turned down, and nothing is kept from outsiders by a fault (D13, D15).
     pub(crate) fn is_good(&self) -> bool {
         let is_good = |zone: &ZoneReport| zone.state == State::Current && !zone.has_errors();
@@ -142,6 +152,11 @@ impl Report {
 impl ZoneReport {
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The version that is served, with its division.
+    pub(crate) fn version(&self) -> Option<Version<'_>> {
+        Some(Version { zone: self.zone.as_deref()?, divided: self.divided.as_deref()? })
     }
 
     /// For the metrics: a zone that outsiders do not get by a fault is not simply current.

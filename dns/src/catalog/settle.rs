@@ -5,13 +5,19 @@
 //! away, so there is an end. A fault that concerns outsiders alone (D13, D15) is no reason to step back: outside the zone
 //! is not there, and insiders get what the file says now.
 //!
+//! With `[reload] unhide = "ask"` an edit that makes hidden records public, although their own text did not change, is
+//! such a fault: the zones that were edited wait, as far as the records depend on them.
+//!
 //! A load costs what its edits can reach: see [`Division`]. All else is the same value as before, and is not checked again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::Good;
 use super::source::Source;
+use super::unhidden::{self, Told, Version};
 use crate::name::Name;
+use crate::rdata;
 use crate::zone::check;
 use crate::zone::privacy::{Divided, Division, Part, Rules, Selection};
 use crate::zone::tree::Tree;
@@ -32,6 +38,8 @@ pub(super) struct Candidate {
     pub(super) good: Option<Arc<Zone>>,
     /// All records of the file's version, if it was just read.
     pub(super) full: Option<Arc<Tree>>,
+    /// Its file is gone, and so is the zone unless that makes hidden records public.
+    pub(super) is_leaving: bool,
 }
 
 /// The version of a zone that is served.
@@ -45,11 +53,15 @@ pub(super) enum Chosen {
     /// Nothing: it never was good. What leads into it is undecided ([`Rules::unknown_zones`]).
     /// The text of its file takes part in the division.
     Nothing(Option<Arc<Zone>>),
+    /// Nothing, and for all other zones it is not there: it is new and waits, or it leaves.
+    Absent,
 }
 
 /// The result for a candidate.
 pub(super) struct Settled {
     pub(super) chosen: Chosen,
+    /// It waits until somebody allows that it makes records public.
+    pub(super) waits: bool,
     /// All that was found, of versions that were turned down, too.
     pub(super) problems: Vec<Problem>,
     pub(super) divided: Option<Arc<Divided>>,
@@ -101,6 +113,7 @@ impl Candidate {
 impl Chosen {
     fn first(candidate: &Candidate) -> Self {
         match (&candidate.new, &candidate.good) {
+            _ if candidate.is_leaving => Self::Absent,
             (Some(zone), _) => Self::New(Arc::clone(zone)),
             (None, Some(zone)) => Self::Good(Arc::clone(zone)),
             (None, None) => Self::Nothing(candidate.withheld.clone()),
@@ -111,6 +124,7 @@ impl Chosen {
         match self {
             Self::New(zone) | Self::Good(zone) => Some(zone),
             Self::Nothing(zone) => zone.as_ref(),
+            Self::Absent => None,
         }
     }
 
@@ -125,26 +139,120 @@ impl Chosen {
     fn may_step_back(&self) -> bool {
         matches!(self, Self::New(_))
     }
+
+    /// Whether it is another version than the one that is served.
+    fn is_edited(&self, candidate: &Candidate) -> bool {
+        let Self::New(new) = self else { return false };
+        candidate.good.as_ref().is_none_or(|good| !Arc::ptr_eq(good, new))
+    }
 }
 
-pub(super) fn settle(candidates: &mut [Candidate], rules: &Rules, memory: &mut Memory) -> Vec<Settled> {
+/// `served` are the zones in service. Without `holds` nothing waits for it being allowed.
+pub(super) fn settle(
+    candidates: &mut [Candidate],
+    rules: &Rules,
+    memory: &mut Memory,
+    served: &HashMap<Name, Good>,
+    holds: bool,
+) -> Vec<Settled> {
     let mut chosen: Vec<Chosen> = candidates.iter().map(Chosen::first).collect();
-    let mut turned_down: Vec<Vec<Problem>> = candidates.iter().map(|_| Vec::new()).collect();
+    let mut turned_down: Vec<TurnedDown> = candidates.iter().map(|_| TurnedDown::default()).collect();
     loop {
         memory.divide(&chosen, &with_unknown(rules, candidates, &chosen));
         let mut again = false;
         for (at, chosen) in chosen.iter_mut().enumerate() {
             let Some(judged) = memory.judged.get(&candidates[at].apex) else { continue };
             if chosen.may_step_back() && judged.problems.iter().any(Problem::is_fatal) {
-                add_new(&mut turned_down[at], judged.problems.to_vec());
+                add_new(&mut turned_down[at].problems, judged.problems.to_vec());
                 chosen.step_back(&candidates[at]);
                 again = true;
             }
         }
+        again = again || holds && hold(candidates, &mut chosen, &mut turned_down, memory, served);
         if !again {
             return finish(candidates, chosen, turned_down, memory);
         }
     }
+}
+
+/// Versions of a zone that were turned down.
+#[derive(Default)]
+struct TurnedDown {
+    problems: Vec<Problem>,
+    waits: bool,
+}
+
+/// Takes back the edits on which records depend that would become public; whether there was any.
+fn hold(
+    candidates: &[Candidate],
+    chosen: &mut [Chosen],
+    turned_down: &mut [TurnedDown],
+    memory: &Memory,
+    served: &HashMap<Name, Good>,
+) -> bool {
+    let parts = memory.division.parts();
+    let all: Vec<Version<'_>> =
+        parts.iter().map(|part| Version { zone: &part.zone, divided: &part.divided }).collect();
+    let mut told = Told::default();
+    let mut affected = Vec::new();
+    for (at, new) in all.iter().enumerate() {
+        let Some(good) = served.get(&new.zone.apex) else { continue };
+        let records = unhidden::between(good.version(), *new);
+        if !records.is_empty() {
+            told.add(*new, &records, &all);
+            affected.push(at);
+        }
+    }
+    if affected.is_empty() {
+        return false;
+    }
+    let places: HashSet<&Name> =
+        memory.division.upstream(affected.into_iter()).into_iter().map(|at| &parts[at].zone.apex).collect();
+    let edited = (0..candidates.len())
+        .filter(|at| places.contains(&candidates[*at].apex) && chosen[*at].is_edited(&candidates[*at]));
+    let mut held: Vec<usize> = edited.collect();
+    if held.is_empty() {
+        held = leaving(candidates, chosen, &all, served);
+    }
+    for at in &held {
+        chosen[*at] =
+            candidates[*at].good.as_ref().map_or(Chosen::Absent, |good| Chosen::Good(Arc::clone(good)));
+        add_new(&mut turned_down[*at].problems, vec![waiting(&told)]);
+        turned_down[*at].waits = true;
+    }
+    !held.is_empty()
+}
+
+/// The zones that leave and to which records lead that would become public; all that leave if no record says which.
+fn leaving(
+    candidates: &[Candidate],
+    chosen: &[Chosen],
+    all: &[Version<'_>],
+    served: &HashMap<Name, Good>,
+) -> Vec<usize> {
+    let leave = |at: &usize| candidates[*at].is_leaving && matches!(chosen[*at], Chosen::Absent);
+    let leaving: Vec<usize> = (0..candidates.len()).filter(leave).collect();
+    let records = all.iter().flat_map(|new| {
+        let good = served.get(&new.zone.apex);
+        let found = good.map(|good| unhidden::between(good.version(), *new)).unwrap_or_default();
+        found.into_iter().map(|unhidden| new.zone.record(unhidden.record))
+    });
+    let names: HashSet<Name> = records
+        .flat_map(|record| rdata::names(record.rtype, &record.rdata))
+        .filter_map(|(_, wire)| Name::from_wire(wire).ok())
+        .collect();
+    let is_named = |at: &&usize| names.iter().any(|name| name.is_at_or_under(&candidates[**at].apex));
+    let named: Vec<usize> = leaving.iter().filter(is_named).copied().collect();
+    if named.is_empty() { leaving } else { named }
+}
+
+fn waiting(told: &Told) -> Problem {
+    let message = format!(
+        "this edit waits, since it makes records public although their own text did not change: {}",
+        told.in_line()
+    );
+    let help = "SIGHUP or POST /reload lets it pass; `; verge: internal` hides a record for good".to_owned();
+    Problem { severity: Severity::Error, code: "unhide", at: None, message, help: Some(help) }
 }
 
 /// The rules, and the zones of which nothing is known for sure. A zone that is declared internal is hidden anyway.
@@ -190,7 +298,7 @@ fn check_view(zone: &Zone, selection: &Selection) -> Vec<Problem> {
 fn finish(
     candidates: &mut [Candidate],
     chosen: Vec<Chosen>,
-    turned_down: Vec<Vec<Problem>>,
+    turned_down: Vec<TurnedDown>,
     memory: &Memory,
 ) -> Vec<Settled> {
     let cycles = cycles(&chosen);
@@ -198,13 +306,18 @@ fn finish(
     all.map(|(((candidate, chosen), turned_down), cycles)| {
         let judged = memory.judged.get(&candidate.apex).filter(|_| chosen.zone().is_some());
         let mut problems = std::mem::take(&mut candidate.problems);
-        add_new(&mut problems, turned_down);
+        add_new(&mut problems, turned_down.problems);
         // Positions in an older version mean nothing in the file as it is now.
         if matches!(chosen, Chosen::New(_)) {
             add_new(&mut problems, judged.map(|judged| judged.problems.to_vec()).unwrap_or_default());
             add_new(&mut problems, cycles);
         }
-        Settled { chosen, problems, divided: judged.map(|judged| Arc::clone(&judged.divided)) }
+        Settled {
+            chosen,
+            waits: turned_down.waits,
+            problems,
+            divided: judged.map(|judged| Arc::clone(&judged.divided)),
+        }
     })
     .collect()
 }

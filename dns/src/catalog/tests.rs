@@ -1,6 +1,7 @@
 //! Folders of zone files, edited between loads.
 
 mod away;
+mod unhidden;
 mod unknown;
 
 use std::fs;

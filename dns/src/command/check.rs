@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Report errors and warnings only: no notes, no hidden records, no zones without a problem
     #[arg(long)]
     quiet: bool,
+    /// Zone files as they were: warn of each record that is public now and was hidden there, although its own text is the same
+    #[arg(long, value_name = "PATH", conflicts_with = "config_only")]
+    before: Vec<PathBuf>,
     /// Exit with status 1 for warnings, too
     #[arg(long)]
     deny_warnings: bool,
@@ -55,6 +58,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         zone.problems.extend(zone.exposed());
         zone.problems.extend(zone.zone.as_ref().and_then(|zone| check::expiring(zone, now)));
     }
+    if !args.before.is_empty() {
+        tell_unhidden(&mut report, &zones::load(&args.before, &args.source)?.loaded.report);
+    }
     // A caller that names zones asks about them alone.
     if let (true, Some(tls)) = (args.paths.is_empty(), config.as_ref().and_then(|it| it.tls.as_ref())) {
         report.nameless.extend(problem_of_certificate(tls));
@@ -75,6 +81,35 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let nothing_checked = report.zones.is_empty() && !args.config_only;
     let denied = totals.errors > 0 || args.deny_warnings && totals.warnings > 0;
     if nothing_checked || denied { Err(Failure::Problems) } else { Ok(()) }
+}
+
+fn tell_unhidden(report: &mut Report, before: &Report) {
+    let told = report.unhidden_since(before);
+    let more = told.count - told.some.len();
+    for line in told.some {
+        let problem = Problem {
+            severity: Severity::Warning,
+            code: "unhide",
+            at: Some(line.at),
+            message: format!(
+                "{} becomes public although its own text did not change: it was hidden by {}, but {}",
+                line.record, line.was, line.why
+            ),
+            help: Some("remove it, or end the line with `; verge: internal` to hide it for good".to_owned()),
+        };
+        let zone = report.zones.iter_mut().find(|zone| zone.apex.to_string() == line.zone);
+        zone.expect("a line tells of a zone of the report").problems.push(problem);
+    }
+    if more > 0 {
+        let message = format!("{more} more records become public although their own text did not change");
+        report.nameless.push(Problem {
+            severity: Severity::Warning,
+            code: "unhide",
+            at: None,
+            message,
+            help: None,
+        });
+    }
 }
 
 /// The problem of the certificate that a server would show.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Failure, Format, Source, json, say, zones};
 use crate::catalog::changes::differences;
 use crate::catalog::report::ZoneReport;
+use crate::catalog::unhidden::{Line, Told};
 use crate::name;
 use crate::rtype::Type;
 use crate::zone::text::write_rdata;
@@ -17,6 +18,9 @@ use crate::zone::tree::{Node, Tree};
 pub(super) struct Args {
     /// Folders of zone files, or zone files [default: the config's folder, or zones]
     paths: Vec<PathBuf>,
+    /// Zone files as they were: show each record that is public now and was hidden there, although its own text is the same
+    #[arg(long, value_name = "PATH")]
+    before: Vec<PathBuf>,
     #[command(flatten)]
     source: Source,
     /// The shape of the output
@@ -43,12 +47,18 @@ struct ZoneDiff {
     /// Whether there is such a zone outside.
     outside: bool,
     rows: Vec<Row>,
+    /// Records that were hidden before, although their own text is the same.
+    unhidden: Vec<Line>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let zones = zones::load(&args.paths, &args.source)?;
     let report = &zones.loaded.report;
-    let diffs: Vec<ZoneDiff> = report.zones.iter().filter_map(diff).collect();
+    let unhidden = match args.before.as_slice() {
+        [] => Told::default(),
+        before => report.unhidden_since(&zones::load(before, &args.source)?.loaded.report),
+    };
+    let diffs: Vec<ZoneDiff> = report.zones.iter().filter_map(|zone| diff(zone, &unhidden)).collect();
     say(&match args.format {
         Format::Human => diffs.iter().map(ZoneDiff::to_string).collect(),
         Format::Json => json(&diffs),
@@ -62,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn diff(zone: &ZoneReport) -> Option<ZoneDiff> {
+fn diff(zone: &ZoneReport, unhidden: &Told) -> Option<ZoneDiff> {
     let internal = zone.internal.as_deref()?;
     let nothing;
     let public = match zone.public.as_deref() {
@@ -74,7 +84,9 @@ fn diff(zone: &ZoneReport) -> Option<ZoneDiff> {
     };
     let pairs = differences(public, internal);
     let rows = pairs.flat_map(|pair| rows(pair.left, pair.right)).collect();
-    Some(ZoneDiff { zone: zone.apex.to_string(), outside: zone.public.is_some(), rows })
+    let apex = zone.apex.to_string();
+    let unhidden = unhidden.some.iter().filter(|line| line.zone == apex).cloned().collect();
+    Some(ZoneDiff { zone: apex, outside: zone.public.is_some(), rows, unhidden })
 }
 
 fn rows(outside: Option<Node<'_>>, inside: Option<Node<'_>>) -> Vec<Row> {
@@ -115,7 +127,10 @@ fn records(node: Option<Node<'_>>, rtype: Type) -> Vec<String> {
 impl fmt::Display for ZoneDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.outside, self.rows.is_empty()) {
-            (_, true) => return writeln!(f, "{}: the same outside and inside\n", self.zone),
+            (_, true) => {
+                writeln!(f, "{}: the same outside and inside", self.zone)?;
+                return self.end(f);
+            }
             (true, false) => writeln!(f, "{}", self.zone)?,
             (false, false) => writeln!(f, "{}: there is no such zone outside", self.zone)?,
         }
@@ -131,6 +146,16 @@ impl fmt::Display for ZoneDiff {
                 head.clear();
             }
         }
+        self.end(f)
+    }
+}
+
+impl ZoneDiff {
+    fn end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.unhidden.is_empty() {
+            writeln!(f, "  public now although their own text did not change:")?;
+        }
+        self.unhidden.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
         writeln!(f)
     }
 }

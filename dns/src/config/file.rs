@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::quantity::{Size, Span};
-use super::{ConfigError, LogFormat, Place};
+use super::{ConfigError, LogFormat, Place, Unhide};
 use crate::name::Name;
 
 #[derive(Deserialize)]
@@ -125,6 +125,7 @@ pub(super) struct Reload {
     pub(super) debounce: Option<Spanned<Span>>,
     pub(super) poll: Option<Spanned<Span>>,
     pub(super) grace: Option<Spanned<Span>>,
+    pub(super) unhide: Unhide,
 }
 
 #[derive(Default, Deserialize)]

@@ -69,6 +69,7 @@ fn every_key_is_read() {
         debounce = "50ms"
         poll = "5s"
         grace = "20s"
+        unhide = "ask"
         [cookies]
         secret_file = "cookie.secret"
         [keys.mirror]
@@ -115,6 +116,7 @@ fn every_key_is_read() {
         debounce: Duration::from_millis(50),
         poll: Duration::from_secs(5),
         grace: Duration::from_secs(20),
+        unhide: Unhide::Ask,
     };
     assert_eq!(config.reload, reload);
     assert_eq!(config.cookies, Cookies::File("/etc/verge/cookie.secret".into()));

@@ -264,6 +264,7 @@ fn reload(written: file::Reload, at: At<'_>) -> Result<Reload, ConfigError> {
         debounce: timeout(written.debounce, DEBOUNCE, at)?,
         poll: timeout(written.poll, POLL, at)?,
         grace: timeout(written.grace, GRACE, at)?,
+        unhide: written.unhide,
     })
 }
 

@@ -91,6 +91,7 @@ impl Service {
         now.ended += 1;
         now.generation += u64::from(served);
         let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
+        self.metrics.unhidden(report.unhidden.count);
         self.metrics.loaded(result, in_service(report, now.generation));
         self.progress.send_replace(now);
         if let Some(old) = old {
@@ -245,7 +246,7 @@ impl Follow {
     /// Somebody asked for it, and is told even if there was nothing to do.
     fn reload(&mut self) {
         self.reload_config();
-        self.catalog.end_grace();
+        self.catalog.allow();
         (self.watch, self.told) = (None, None);
         if self.load() == Found::Nothing {
             tracing::info!("nothing has changed");

@@ -70,9 +70,11 @@ mod spelled;
 mod tests;
 mod trees;
 mod undecided;
+mod unhidden;
 
 pub use division::{Division, Part};
 pub use trees::{Trees, trees, trees_beside};
+pub use unhidden::{Unhidden, unhidden};
 
 use std::net::IpAddr;
 
@@ -245,6 +247,12 @@ impl Selection {
             Kept::All
         };
         Self { kept, rewritten }
+    }
+
+    /// The RDATA that stands in for that of a record.
+    fn rewritten(&self, record: u32) -> Option<&[u8]> {
+        let at = self.rewritten.binary_search_by_key(&record, |(at, _)| *at).ok()?;
+        Some(&self.rewritten[at].1)
     }
 
     /// Takes out records; `gone` stands by rising index, and `records` is how many the zone has.

@@ -31,7 +31,7 @@ fn a_file_that_is_away_is_served_and_hides_for_its_grace() {
                 assert!(folder.catalog.load(now).unwrap().world.is_none());
             }
             "on demand" => {
-                folder.catalog.end_grace();
+                folder.catalog.allow();
                 folder.load();
                 assert_eq!(folder.outside("x.lab.test"), Kind::NoZone);
             }
@@ -70,7 +70,7 @@ fn a_folder_that_is_empty_at_once_is_an_error_and_keeps_all() {
     folder.load();
     fs::remove_file(folder.path("a.example.zone")).unwrap();
     for _ in 0..2 {
-        folder.catalog.end_grace();
+        folder.catalog.allow();
         let error = folder.catalog.load(clock::system_now()).err().unwrap().to_string();
         assert!(
             error.ends_with("no zone file is left here; put one back, or restart to serve none"),

@@ -46,6 +46,12 @@ impl Division {
         &self.parts
     }
 
+    /// The positions of these zones and of all on whose records their division depends.
+    pub(crate) fn upstream(&self, of: impl Iterator<Item = usize>) -> HashSet<usize> {
+        let leads_to: Vec<Arc<[usize]>> = self.parts.iter().map(|part| Arc::clone(&part.leads_to)).collect();
+        reach(of, &leads_to)
+    }
+
     /// Divides these zones. A zone is unchanged if it is the same value ([`Arc::ptr_eq`]) as before; what the edit of
     /// another zone cannot reach keeps its result, as the same value.
     pub fn again(&self, zones: &[Arc<Zone>], rules: &Rules) -> Self {
