@@ -50,7 +50,8 @@ pub struct Config {
     pub name: String,
     /// Public listeners, HTTP/1.1. Port 0 takes a free port.
     pub listen: Vec<SocketAddr>,
-    /// Public listeners over TLS, and what these show; none if the file has no `listen_tls`.
+    /// Public listeners over TLS, and what these show; none if the file has
+    /// neither `listen_tls` nor `listen_quic`.
     pub tls: Option<Tls>,
     /// Peers that say who their clients are, and over which scheme these asked.
     pub trusted_proxies: Vec<IpNet>,

@@ -27,6 +27,7 @@ pub struct Metrics(Arc<All>);
 struct All {
     registry: Registry,
     requests: Family<Request, Counter>,
+    protocols: Family<Protocol, Counter>,
     sent_bytes: Counter,
     origin_bytes: Counter,
     fills: Counter,
@@ -108,6 +109,11 @@ struct Request {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Protocol {
+    protocol: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OriginError {
     origin: String,
     error: &'static str,
@@ -169,6 +175,7 @@ impl Default for Metrics {
         let all = All {
             registry: Registry::default(),
             requests: Family::default(),
+            protocols: Family::default(),
             sent_bytes: Counter::default(),
             origin_bytes: Counter::default(),
             fills: Counter::default(),
@@ -205,6 +212,8 @@ impl All {
     fn registered(mut self) -> Self {
         let mut registry = Registry::with_prefix("verge_edge");
         registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+        let protocols = "Requests by the version of HTTP";
+        registry.register("protocol_requests", protocols, self.protocols.clone());
         registry.register_with_unit(
             "sent",
             "Body bytes sent to clients",
@@ -276,6 +285,11 @@ impl Metrics {
         }
         let histogram = if outcome.waited() { &self.0.miss_seconds } else { &self.0.hit_seconds };
         histogram.observe(waited.as_secs_f64());
+    }
+
+    /// A request came over this version of HTTP, one of four names of ours.
+    pub(crate) fn asked_over(&self, protocol: &'static str) {
+        self.0.protocols.get_or_create(&Protocol { protocol }).inc();
     }
 
     /// The counters of one site.

@@ -1,7 +1,7 @@
 //! Starting an edge and stopping it: the listeners for clients and the operator's, side by side over one cache.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Door, Guards, Listeners, Service, Terms};
+use crate::serve::{Alternative, Door, Guards, Limits, Listeners, Offer, Service, Terms, endpoint};
 use crate::tls::{self, Certificates, Tickets};
 
 /// Why a server did not start.
@@ -74,6 +74,8 @@ pub struct Listening {
     pub public: Vec<SocketAddr>,
     /// Those over TLS, in the config's order.
     pub tls: Vec<SocketAddr>,
+    /// Those of HTTP/3, by UDP, in the config's order.
+    pub quic: Vec<SocketAddr>,
     /// The operator's listener, if configured.
     pub admin: Option<SocketAddr>,
 }
@@ -119,12 +121,14 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let ports = public.iter().map(SocketAddr::port).collect();
     let (limits, draining) = (config.limits, Draining::default());
     let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache.bounds, ports, clock));
+    let ports = encrypted.iter().flat_map(|it| &it.quic).map(|(_, address)| address.port()).collect();
     let service = Service {
         cache: Arc::clone(&cache),
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies),
         tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
         draining: draining.clone(),
         guards: Guards::default(),
+        alternative: Alternative::new(ports, draining.clone()),
     };
     let clients = Listeners::new(service, limits);
     let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());
@@ -144,8 +148,11 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     for (listener, _) in listeners {
         tokio::spawn(clients.clone().accept(listener, Door::Plain));
     }
-    let tls = encrypted.map_or_else(Vec::new, |encrypted| encrypted.serve(&clients));
-    let listening = Listening { public, tls, admin: admin.as_ref().map(|(address, _)| *address) };
+    let (tls, quic) = match encrypted {
+        Some(encrypted) => encrypted.serve(&clients, &limits)?,
+        None => Default::default(),
+    };
+    let listening = Listening { public, tls, quic, admin: admin.as_ref().map(|(address, _)| *address) };
     Ok(Running { listening, clients, admin: admin.map(|(_, running)| running), reloader })
 }
 
@@ -158,6 +165,7 @@ fn done(reloaded: Reloaded) -> admin::ReloadDone {
 /// The parts that serve clients over TLS.
 struct Encrypted {
     listeners: Vec<(TcpListener, SocketAddr)>,
+    quic: Vec<(UdpSocket, SocketAddr)>,
     certificates: Arc<Certificates>,
     tickets: Option<Arc<Tickets>>,
     clock: Clock,
@@ -173,16 +181,28 @@ impl Encrypted {
         for address in tls.listen {
             listeners.push(bind("listen_tls", address).await?);
         }
-        Ok(Self { listeners, certificates, tickets, clock: clock.clone() })
+        let quic = tls.quic.into_iter().map(bind_udp).collect::<Result<_, _>>()?;
+        Ok(Self { listeners, quic, certificates, tickets, clock: clock.clone() })
     }
 
-    /// Serves, and follows the files; where.
-    fn serve(self, clients: &Listeners) -> Vec<SocketAddr> {
-        let terms = tls::terms(&self.certificates, self.tickets.clone());
-        let door = Door::Tls(Terms::new(terms, Arc::clone(&self.certificates)));
+    /// Serves, and follows the files; where, over TCP and by UDP.
+    fn serve(
+        self,
+        clients: &Listeners,
+        limits: &Limits,
+    ) -> Result<(Vec<SocketAddr>, Vec<SocketAddr>), StartError> {
+        let config = |protocols| tls::terms(&self.certificates, self.tickets.clone(), protocols);
+        let terms = Terms::new(config(&[tls::HTTP_2, tls::HTTP_1]), Arc::clone(&self.certificates));
         let addresses = self.listeners.iter().map(|(_, address)| *address).collect();
+        let quic = self.quic.iter().map(|(_, address)| *address).collect();
+        let offer = Offer::new(config(&[tls::HTTP_3]), terms.clone());
+        for (socket, address) in self.quic {
+            let failed = |error| StartError::Bind { setting: "listen_quic", address, error };
+            let endpoint = endpoint(socket, &offer, limits).map_err(failed)?;
+            clients.accept_quic(endpoint, offer.clone(), address);
+        }
         for (listener, _) in self.listeners {
-            tokio::spawn(clients.clone().accept(listener, door.clone()));
+            tokio::spawn(clients.clone().accept(listener, Door::Tls(terms.clone())));
         }
         let followed = tls::follow(self.certificates, self.tickets, self.clock, clients.metrics().clone());
         let closed = clients.closed();
@@ -192,7 +212,7 @@ impl Encrypted {
                 () = closed.cancelled_owned() => {}
             }
         });
-        addresses
+        Ok((addresses, quic))
     }
 }
 
@@ -215,6 +235,13 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+fn bind_udp(address: SocketAddr) -> Result<(UdpSocket, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { setting: "listen_quic", address, error };
+    let socket = UdpSocket::bind(address).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    Ok((socket, bound))
 }
 
 fn admin_token(admin: &config::Admin) -> Result<admin::Token, StartError> {

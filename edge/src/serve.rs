@@ -6,12 +6,14 @@
 //!                                                             └─ passed: past the cache
 //! ```
 //!
-//! `tls` makes a handshake first where a listener asks for one, and `h2` carries HTTP/2 over it.
+//! `tls` makes a handshake first where a listener asks for one, and `h2` carries HTTP/2 over it; `h3` carries HTTP/3 over
+//! QUIC. `stream` has what both do with a request on a stream of its own.
 //!
 //! `h1` is the only place that knows how HTTP/1.1 is carried: another transport makes an `Arrival`
 //! of its own and sends the `Answer` its way.
 
 mod access;
+mod alternative;
 mod answer;
 mod arrival;
 pub mod body;
@@ -20,13 +22,16 @@ mod coding;
 mod fetch;
 pub mod h1;
 mod h2;
+pub mod h3;
 mod handler;
+mod handshakes;
 mod limits;
 mod listener;
 mod pages;
 mod passed;
 mod room;
 mod stored;
+mod stream;
 mod switch;
 mod target;
 mod tls;
@@ -34,6 +39,8 @@ mod tunnel;
 mod unpacking;
 
 pub(crate) use access::Guards;
+pub(crate) use alternative::Alternative;
+pub(crate) use h3::{Offer, endpoint};
 pub use handler::HEALTH_PATH;
 pub(crate) use handler::Service;
 pub use limits::Limits;

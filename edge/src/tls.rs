@@ -30,16 +30,22 @@ const VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS1
 pub const HTTP_2: &[u8] = b"h2";
 /// HTTP/1.1 as ALPN has it.
 pub const HTTP_1: &[u8] = b"http/1.1";
+/// RFC 9114 §3.1: HTTP/3 as ALPN has it.
+pub const HTTP_3: &[u8] = b"h3";
 
-/// The terms of a handshake. Early data is refused: a recorded request could be sent again (RFC 8470 §3).
+/// The terms of a handshake over TCP, or over QUIC for `HTTP_3` alone. Early data is refused: a recorded request could be sent again (RFC 8470 §3).
 #[must_use]
-pub fn terms(certificates: &Arc<Certificates>, tickets: Option<Arc<Tickets>>) -> ServerConfig {
+pub fn terms(
+    certificates: &Arc<Certificates>,
+    tickets: Option<Arc<Tickets>>,
+    protocols: &[&[u8]],
+) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has these versions")
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
-    config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // Sessions live in tickets, so that any edge can resume them; a store of its own would only take memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match tickets {

@@ -52,8 +52,12 @@ fn summary(config: &Config, path: &str) -> String {
         let _ = writeln!(text, "listen  {}", listen.join(", "));
     }
     if let Some(tls) = &config.tls {
-        let listen: Vec<String> = tls.listen.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "tls     {}", listen.join(", "));
+        for (name, listen) in [("tls ", &tls.listen), ("quic", &tls.quic)] {
+            let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+            if !listen.is_empty() {
+                let _ = writeln!(text, "{name}    {}", listen.join(", "));
+            }
+        }
     }
     if let Some(admin) = &config.admin {
         let _ = writeln!(text, "admin   {}, token in {}", admin.listen, admin.token_file.display());

@@ -47,6 +47,7 @@ impl Serve {
 fn announcement(listening: &run::Listening) -> String {
     let public = listening.public.iter().map(|address| (address, "public"));
     let public = public.chain(listening.tls.iter().map(|address| (address, "tls")));
+    let public = public.chain(listening.quic.iter().map(|address| (address, "quic")));
     let all = public.chain(listening.admin.iter().map(|address| (address, "admin")));
     all.map(|(address, who)| format!("listening {address} {who}")).collect::<Vec<_>>().join("\n")
 }

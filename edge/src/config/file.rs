@@ -31,7 +31,7 @@ pub(super) struct Parsed {
 /// `machine_bytes` is the memory of the machine that it is for, if that is known.
 pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Result<Parsed, Fault> {
     let file: File = toml::from_str(text).map_err(|error| Fault::of_reader(&error, text))?;
-    let listen = listen(file.listen, file.listen_tls.is_some())?;
+    let listen = listen(file.listen, file.listen_tls.is_some() || file.listen_quic.is_some())?;
     let mut warnings = Vec::new();
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     let config = Config {
         name: name(file.name)?,
         listen,
-        tls: tls::tls(file.listen_tls, file.tls, base)?,
+        tls: tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?,
         trusted_proxies,
         cache,
         sites,
@@ -95,6 +95,7 @@ struct File {
     name: Option<Spanned<String>>,
     listen: Option<Spanned<Vec<SocketAddr>>>,
     listen_tls: Option<Spanned<Vec<SocketAddr>>>,
+    listen_quic: Option<Spanned<Vec<SocketAddr>>>,
     tls: Option<Spanned<TlsTable>>,
     #[serde(default)]
     trusted_proxies: Vec<Spanned<String>>,
@@ -169,6 +170,8 @@ impl CacheTable {
 struct LimitsTable {
     connections: Option<usize>,
     connections_per_network: Option<usize>,
+    handshakes: Option<usize>,
+    handshakes_per_network: Option<usize>,
     upgrades: Option<usize>,
     head_timeout: Option<Span>,
     idle_timeout: Option<Span>,
@@ -251,6 +254,8 @@ fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
     Ok(Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
         connections_per_network: table.connections_per_network.unwrap_or(1_000).max(1),
+        handshakes: table.handshakes.unwrap_or(1_000).max(1),
+        handshakes_per_network: table.handshakes_per_network.unwrap_or(100).max(1),
         upgrades: table.upgrades.unwrap_or(4_000),
         head_timeout: or(table.head_timeout, 30),
         // Longer than the 60 s of common load balancers, which else send a request into our close.

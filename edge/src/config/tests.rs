@@ -371,6 +371,7 @@ fn the_reference_names_every_key_and_its_default() {
             cache.max_object_bytes,
             limits.head,
             (limits.connections, limits.connections_per_network, limits.upgrades),
+            (limits.handshakes, limits.handshakes_per_network),
             times,
         )
     };
@@ -382,6 +383,7 @@ fn the_reference_names_every_key_and_its_default() {
         ("", ""),
         ("", "[cache]"),
         ("", "[limits]"),
+        ("", "[tls]"),
         ("", "[log]"),
         ("", "[admin]"),
         ("", "[[site]]"),
@@ -403,7 +405,7 @@ fn the_reference_names_every_key_and_its_default() {
                 let line = line.trim_start_matches("# ");
                 let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
                 line.starts_with(&format!("{key} = "))
-                    || ["[", "[[", "[site.", "[[site."].into_iter().any(opens)
+                    || ["[", "[[", "[site.", "[[site.", "[[tls."].into_iter().any(opens)
             };
             // A route has the keys of a site.
             let part = if section == "[[site.route]]" { reference } else { part };

@@ -15,6 +15,8 @@ use crate::tls::Files;
 pub struct Tls {
     /// Where they are: HTTP/1.1 and HTTP/2, by what the client asks for.
     pub listen: Vec<SocketAddr>,
+    /// Where HTTP/3 is, by UDP.
+    pub quic: Vec<SocketAddr>,
     /// The first answers clients that ask for a name which none is for.
     pub certificates: Vec<Files>,
     /// The file whose secret tickets are sealed with; none: a secret of this process.
@@ -38,29 +40,36 @@ struct Pair {
     key: String,
 }
 
-/// What `listen_tls` and `[tls]` say together. Relative paths start at `base`.
+/// What `listen_tls`, `listen_quic` and `[tls]` say together. Relative paths start at `base`.
 pub(super) fn tls(
     listen: Option<Spanned<Vec<SocketAddr>>>,
+    quic: Option<Spanned<Vec<SocketAddr>>>,
     table: Option<Spanned<TlsTable>>,
     base: &Path,
 ) -> Result<Option<Tls>, Fault> {
-    let (listen, table) = match (listen, table) {
-        (None, None) => return Ok(None),
-        (Some(listen), None) => {
-            let fault = Fault::new(listen.span(), "`listen_tls` needs a certificate");
-            return Err(fault.help("add [tls] with `certificate` and `key`, the paths of two PEM files"));
-        }
-        (None, Some(table)) => {
-            let fault = Fault::new(first_line(&table.span()), "[tls] is for no listener");
-            return Err(fault.help("add listen_tls = [\"0.0.0.0:443\"] above the first section"));
-        }
-        (Some(listen), Some(table)) => (listen.into_inner(), table.into_inner()),
+    let Some(table) = table else {
+        let written = listen.map(|it| ("listen_tls", it)).or_else(|| quic.map(|it| ("listen_quic", it)));
+        let Some((key, written)) = written else { return Ok(None) };
+        let fault = Fault::new(written.span(), format!("`{key}` needs a certificate"));
+        return Err(fault.help("add [tls] with `certificate` and `key`, the paths of two PEM files"));
     };
+    if listen.is_none() && quic.is_none() {
+        let fault = Fault::new(first_line(&table.span()), "[tls] is for no listener");
+        return Err(fault.help("add listen_tls = [\"0.0.0.0:443\"] above the first section"));
+    }
+    let addresses =
+        |written: Option<Spanned<Vec<SocketAddr>>>| written.map(Spanned::into_inner).unwrap_or_default();
+    let (listen, quic, table) = (addresses(listen), addresses(quic), table.into_inner());
     let files =
         |certificate: String, key: String| Files { certificate: base.join(certificate), key: base.join(key) };
     let mut certificates = vec![files(table.certificate, table.key)];
     certificates.extend(table.also.into_iter().map(|pair| files(pair.certificate, pair.key)));
-    Ok(Some(Tls { listen, certificates, ticket_secret: table.ticket_secret.map(|path| base.join(path)) }))
+    Ok(Some(Tls {
+        listen,
+        quic,
+        certificates,
+        ticket_secret: table.ticket_secret.map(|path| base.join(path)),
+    }))
 }
 
 /// A table's span is all of it; its header is enough to point at.

@@ -32,6 +32,7 @@ impl Change {
 /// Sections whose settings are read at the start only.
 const AT_START: &[&str] = &[
     "listen_tls",
+    "listen_quic",
     "tls.",
     "cache.memory",
     "cache.eviction",
@@ -39,6 +40,7 @@ const AT_START: &[&str] = &[
     "admin",
     "log",
     "limits.connections",
+    "limits.handshakes",
     "limits.upgrades",
 ];
 

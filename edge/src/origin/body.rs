@@ -24,7 +24,12 @@ pub enum BodyError {
     Slow(Slow),
     /// The connection or its framing.
     Broken(hyper::Error),
+    /// The client's connection or its framing.
+    Client(Cause),
 }
+
+/// Why a client's body broke off, as its transport tells it.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +39,7 @@ impl fmt::Display for BodyError {
             Self::TooLong => f.write_str("the content is longer than the site takes"),
             Self::Slow(slow) => slow.fmt(f),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
+            Self::Client(error) => write!(f, "the body broke off: {error}"),
         }
     }
 }

@@ -162,7 +162,8 @@ impl Connection<'_> {
 
     fn turned_away(&self, request: Request<Incoming>, answer: Answer) -> Answer {
         let (parts, _body) = request.into_parts();
-        turned_away(&self.service.cache, self.peer, &Unplaced::of(&head_of(parts)), answer)
+        let version = parts.version;
+        turned_away(&self.service.cache, self.peer, &Unplaced::of(&head_of(parts), version), answer)
     }
 
     /// The turn ends before the answer is given to hyper: no 1xx may follow it.

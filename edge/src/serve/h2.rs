@@ -10,7 +10,6 @@
 
 mod frames;
 mod guard;
-mod head;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -29,31 +28,23 @@ use tokio_rustls::server::TlsStream;
 
 use super::Limits;
 use super::answer::Answer;
-use super::arrival::{Arrival, Peer, Transport};
+use super::arrival::{Peer, Transport};
 use super::body::{Body, SendError};
+use super::h1::away;
 use super::h1::patient_stream::Patient;
-use super::h1::{away, full};
-use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
+use super::handler::Service;
 use super::listener::Ending;
-use super::room::{Busy, Occupant, Seat};
+use super::room::{Busy, Seat};
+use super::stream::Client;
 use super::tls::Terms;
 use crate::http::head::RequestHead;
-use crate::metrics::Outcome;
 use crate::origin::{Early, RequestBody};
 use crate::watch::Watch;
 use guard::{Counts, Guard, Seen};
 
 /// One client's connection.
 struct Connection {
-    service: Arc<Service>,
-    occupant: Occupant,
-    /// Its place is for health checks only.
-    is_spare: bool,
-    limits: Limits,
-    peer: Peer,
-    /// The name that the client asked a certificate for (SNI).
-    server_name: Option<String>,
-    terms: Terms,
+    client: Client,
     counts: Arc<Counts>,
 }
 
@@ -69,17 +60,17 @@ pub(super) async fn carry(
 ) {
     let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let counts = Arc::new(Counts::default());
-    let (service, terms, metrics) = (Arc::clone(service), terms.clone(), service.cache.metrics.clone());
-    let connection = Connection {
-        service,
+    let metrics = service.cache.metrics.clone();
+    let client = Client {
+        service: Arc::clone(service),
         occupant: seat.occupant(),
         is_spare: seat.is_spare,
         limits: *limits,
         peer,
         server_name,
-        terms,
-        counts: Arc::clone(&counts),
+        terms: terms.clone(),
     };
+    let connection = Connection { client, counts: Arc::clone(&counts) };
     let connection = Arc::new(connection);
     let answer = service_fn(move |request| {
         let connection = Arc::clone(&connection);
@@ -128,36 +119,15 @@ fn patience(seen: &Seen, limits: &Limits) -> Duration {
 
 impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
-        let (busy, _open) = (self.occupant.busy(), self.counts.open());
+        let client = &self.client;
+        let (busy, _open) = (client.busy(), self.counts.open());
         let version = request.version();
         let (parts, body) = request.into_parts();
         let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
-        let unplaced = Unplaced::of(&head);
-        let is_covered = |host: &str| self.terms.cover(host);
-        let answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), is_covered) {
-            Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
-                turned_away(&self.service.cache, self.peer, &unplaced, full())
-            }
-            Ok(head) => {
-                let cache = &self.service.cache;
-                let watch = Watch::new(self.limits.pace, cache.clock.clone());
-                let body = RequestBody::upload(body, watch, &cache.metrics);
-                handle(&self.service, Arrival { head, version, peer: self.peer, body, transport: &Stream })
-                    .await
-            }
-            Err(unfit) => {
-                let answer = Answer::plain(unfit.status(), unfit.as_str(), Outcome::Refused, "unsound");
-                turned_away(&self.service.cache, self.peer, &unplaced, answer)
-            }
-        };
-        let mut response = answer.into_response();
-        // RFC 9113 §8.2.2: these are about a connection of HTTP/1.1.
-        response.headers_mut().remove(header::CONNECTION);
-        response.headers_mut().remove("keep-alive");
-        response.headers_mut().remove(header::TRANSFER_ENCODING);
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-        }
+        let cache = &client.service.cache;
+        let watch = Watch::new(client.limits.pace, cache.clock.clone());
+        let body = RequestBody::upload(body, watch, &cache.metrics);
+        let response = client.answer(head, version, body, &Stream).await.into_response();
         let mut sending = self.counts.sending();
         if response.body().is_end_stream() {
             sending.ended();

@@ -1,5 +1,6 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use super::access::{self, Admitted, Guards};
+use super::alternative::Alternative;
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
 use super::{cms, fetch, pages, passed, stored, switch, target};
@@ -27,7 +29,7 @@ use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
 use crate::site::rewrite;
-use crate::site::sender::{Sender, sender};
+use crate::site::sender::{Scheme, Sender, sender};
 
 /// The service that answers requests: the cache, and the state that concerns clients alone.
 #[derive(Debug)]
@@ -39,6 +41,24 @@ pub(crate) struct Service {
     pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) draining: Draining,
     pub(crate) guards: Guards,
+    /// Where clients may ask over HTTP/3.
+    pub(crate) alternative: Option<Alternative>,
+}
+
+impl Service {
+    /// Whether this address is a proxy's whose word is believed.
+    pub(super) fn trusts(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.trusted_proxies.load().iter().any(|trusted| trusted.contains(&client))
+    }
+
+    /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.
+    fn alternative(&self, peer: Peer, version: Version, uri: &Uri) -> Option<HeaderValue> {
+        let alternative = self.alternative.as_ref()?;
+        let may_know =
+            peer.scheme == Scheme::Https && version != Version::HTTP_3 && !self.trusts(peer.client);
+        may_know.then(|| alternative.field(peer.local.port(), uri.port_u16()))
+    }
 }
 
 /// One request, and what was found out about it.
@@ -79,7 +99,8 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return Answer::empty(StatusCode::NO_CONTENT, "server");
     }
-    let unplaced = Unplaced::of(&head);
+    let unplaced = Unplaced::of(&head, version);
+    service.cache.metrics.asked_over(protocol(version));
     let exchange = match open(service, head, version, peer, transport) {
         Ok(exchange) => exchange,
         Err(answer) => return turned_away(&service.cache, peer, &unplaced, *answer),
@@ -88,6 +109,9 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
     pages::dress(&exchange, &mut answer);
+    if let Some(field) = service.alternative(peer, version, &exchange.request.uri) {
+        answer.head.headers.insert(header::ALT_SVC, field);
+    }
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
     let answer = transport.refusal().unwrap_or(answer);
@@ -102,12 +126,13 @@ pub(super) struct Unplaced {
     method: Method,
     target: Uri,
     host: Option<HeaderValue>,
+    version: Version,
 }
 
 impl Unplaced {
-    pub(super) fn of(head: &RequestHead) -> Self {
+    pub(super) fn of(head: &RequestHead, version: Version) -> Self {
         let host = head.headers.get(header::HOST).cloned();
-        Self { method: head.method.clone(), target: head.uri.clone(), host }
+        Self { method: head.method.clone(), target: head.uri.clone(), host, version }
     }
 }
 
@@ -118,6 +143,7 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer:
     tracing::info!(
         target: "verge_edge::request",
         client = %peer.client,
+        protocol = protocol(request.version),
         method = %request.method,
         host = host.as_deref(),
         uri = %request.target,
@@ -231,12 +257,23 @@ fn open<'a>(
     })
 }
 
+/// The name of a version in logs and metrics.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_3 => "HTTP/3",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_11 => "HTTP/1.1",
+        _ => "HTTP/1.0",
+    }
+}
+
 /// One line for each request: the decision and its numbers.
 fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
-    let Exchange { request, peer, site, .. } = exchange;
+    let Exchange { request, version, peer, site, .. } = exchange;
     tracing::info!(
         target: "verge_edge::request",
         client = %peer.client,
+        protocol = protocol(*version),
         method = %request.method,
         uri = %request.uri,
         status = answer.head.status.as_u16(),

@@ -18,6 +18,10 @@ pub struct Limits {
     pub pace: pace::Rule,
     /// Of them, those from one IPv4 address or IPv6 /56.
     pub connections_per_network: usize,
+    /// TLS handshakes at once, over TCP and QUIC.
+    pub handshakes: usize,
+    /// Of them, those of one IPv4 address or IPv6 /56.
+    pub handshakes_per_network: usize,
     /// Connections that may have changed protocols at once.
     pub upgrades: usize,
     /// A request's head.

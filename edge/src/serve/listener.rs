@@ -16,8 +16,9 @@ use super::Limits;
 use super::arrival::Peer;
 use super::h1::patient_stream::Patient;
 use super::handler::Service;
+use super::handshakes::{self, Handshakes};
 use super::room::{Entry, Room, Seat};
-use super::tls::Door;
+use super::tls::{Door, HandshakeFault};
 use super::{h1, h2};
 use crate::metrics::Metrics;
 use crate::tls::HTTP_2;
@@ -26,14 +27,17 @@ use crate::watch::Watch;
 /// State shared by all listeners and connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Listeners {
-    service: Arc<Service>,
-    limits: Arc<ArcSwap<Limits>>,
+    pub(super) service: Arc<Service>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
     /// Open connections.
-    connections: TaskTracker,
-    room: Arc<Room>,
-    ending: Ending,
+    pub(super) connections: TaskTracker,
+    /// UDP sockets.
+    pub(super) endpoints: TaskTracker,
+    pub(super) room: Arc<Room>,
+    handshakes: Arc<Handshakes>,
+    pub(super) ending: Ending,
     /// No more connections are accepted.
-    closed: CancellationToken,
+    pub(super) closed: CancellationToken,
 }
 
 /// When connections are to end.
@@ -53,6 +57,8 @@ impl Listeners {
             service: Arc::new(service),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),
+            endpoints: TaskTracker::new(),
+            handshakes: Handshakes::new(limits.handshakes, limits.handshakes_per_network),
             ending: Ending::default(),
             closed: CancellationToken::new(),
         }
@@ -70,8 +76,8 @@ impl Listeners {
             let Some(seat) = self.seat(client).await else { continue };
             let local = stream.local_addr().unwrap_or(UNKNOWN);
             let peer = Peer { client, local, scheme: door.scheme() };
-            self.count(self.connections.len() + 1);
             self.connections.spawn(self.clone().carry(stream, peer, door.clone(), seat));
+            self.count();
         }
     }
 
@@ -101,6 +107,9 @@ impl Listeners {
             self.ending.aborted.cancel();
             self.connections.wait().await;
         }
+        self.endpoints.close();
+        // The last packets of QUIC: that a connection has ended. A client that does not hear of it finds out itself.
+        let _ = timeout(LAST_PACKETS, self.endpoints.wait()).await;
     }
 
     async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
@@ -146,22 +155,39 @@ impl Listeners {
         let stream = Patient::new(stream, watch, service.cache.metrics.clone());
         match door {
             Door::Plain => h1::carry(service, limits, stream, peer, &seat, ending).await,
-            Door::Tls(terms) => match terms.handshake(stream, limits.head_timeout, &seat, ending).await {
-                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-                    h2::carry(service, limits, stream, peer, &seat, ending, &terms).await;
+            Door::Tls(terms) => {
+                let Some(place) = self.handshake(peer.client) else { return };
+                let shaken = terms.handshake(stream, limits.head_timeout, &seat, ending, place).await;
+                match shaken {
+                    Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                        h2::carry(service, limits, stream, peer, &seat, ending, &terms).await;
+                    }
+                    Ok(stream) => h1::carry(service, limits, stream, peer, &seat, ending).await,
+                    Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
                 }
-                Ok(stream) => h1::carry(service, limits, stream, peer, &seat, ending).await,
-                Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
-            },
+            }
         }
         drop(seat);
-        self.count(self.connections.len().saturating_sub(1));
+        self.count();
     }
 
-    fn count(&self, open: usize) {
-        self.service.cache.metrics.connections(open);
+    pub(super) fn count(&self) {
+        self.service.cache.metrics.connections(self.room.taken());
+    }
+
+    /// A place for a handshake of this client; counted if there is none.
+    pub(super) fn handshake(&self, client: IpAddr) -> Option<handshakes::Place> {
+        let is_proxy = self.service.trusts(client);
+        let place = self.handshakes.begin(client, is_proxy);
+        if place.is_none() {
+            self.metrics().handshake_failed(HandshakeFault::Crowded.as_str());
+        }
+        place
     }
 }
+
+/// After the end of all connections.
+const LAST_PACKETS: Duration = Duration::from_secs(1);
 
 /// A connection needs a moment to see that it is to end.
 const LEAST: Duration = Duration::from_millis(1);

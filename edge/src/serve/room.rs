@@ -128,6 +128,11 @@ impl Room {
         self.left.notified().await;
     }
 
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().taken.len()
+    }
+
     fn now_ms(&self) -> u64 {
         let since = monotonic().saturating_duration_since(self.started).as_millis();
         u64::try_from(since).unwrap_or(u64::MAX)

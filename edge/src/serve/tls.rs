@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::h1::patient_stream::Patient;
+use super::handshakes::Place;
 use super::listener::Ending;
 use super::room::Seat;
 use crate::site::sender::Scheme;
@@ -38,6 +39,8 @@ pub(super) enum HandshakeFault {
     Refused,
     /// It took too long.
     Slow,
+    /// Others wanted the place, of which there are as many as `limits.handshakes` allows.
+    Crowded,
     /// The edge ended first, or the place was needed for another client.
     Aborted,
 }
@@ -48,6 +51,7 @@ impl HandshakeFault {
         match self {
             Self::Refused => "refused",
             Self::Slow => "slow",
+            Self::Crowded => "crowded",
             Self::Aborted => "aborted",
         }
     }
@@ -87,12 +91,14 @@ impl Terms {
         deadline: Duration,
         seat: &Seat,
         ending: &Ending,
+        place: Place,
     ) -> Result<TlsStream<Patient>, HandshakeFault> {
         let deadline = deadline.min(MOST);
         let agreed = tokio::select! {
             agreed = timeout(deadline, self.acceptor.accept(stream)) => agreed,
             () = ending.aborted.cancelled() => return Err(HandshakeFault::Aborted),
             () = seat.evicted() => return Err(HandshakeFault::Aborted),
+            () = place.evicted() => return Err(HandshakeFault::Crowded),
         };
         let mut stream = agreed.map_err(|_| HandshakeFault::Slow)?.map_err(|_| HandshakeFault::Refused)?;
         stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
@@ -101,6 +107,6 @@ impl Terms {
 }
 
 /// A handshake is two or three flights of some kilobytes.
-const MOST: Duration = Duration::from_secs(10);
+pub(super) const MOST: Duration = Duration::from_secs(10);
 /// Encrypted records that wait for the socket: what one write of hyper becomes.
 const SEND_BUFFER_BYTES: usize = 64 << 10;

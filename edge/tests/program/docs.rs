@@ -9,7 +9,8 @@ const PAGE: &str = include_str!("../../../docs/attacks.md");
 /// Where the words stand whose meaning the page tells: each is what `as_str` of an enum returns.
 const WORDS: &[&str] = &[
     "serve/h1/gate/refusal.rs",
-    "serve/h2/head.rs",
+    "serve/stream/head.rs",
+    "serve/h2/frames.rs",
     "serve/target.rs",
     "serve/tls.rs",
     "site/signed.rs",
@@ -72,7 +73,9 @@ fn every_reason_in_the_log_and_in_counters_has_a_heading() {
         literals_after(before, &folder, &mut words);
         assert!(words.len() > count, "nothing follows {before}");
     }
-    for file in ["pace.rs", "serve/tls.rs", "policy/admit.rs", "policy/headers/origin.rs"] {
+    for file in
+        ["pace.rs", "serve/tls.rs", "serve/h2/frames.rs", "policy/admit.rs", "policy/headers/origin.rs"]
+    {
         words.extend(arms(&source(file)));
     }
     let headings: BTreeSet<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("### ")).collect();

@@ -116,7 +116,7 @@ pub fn certificate(folder: &Path, names: &[&str]) -> String {
 pub async fn edge(origin: &Origin, folder: &Path, more: &str) -> (Rig, SocketAddr) {
     let tls = certificate(folder, &["site.test", "other.test"]);
     let text = format!(
-        "listen = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\n[tls]\n{tls}{more}\n[[site]]\nhosts = [\"*\"]\n\
+        "listen = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}{more}\n[[site]]\nhosts = [\"*\"]\n\
          origins = [\"http://{}\"]\n[limits]\nhead_timeout = \"1s\"\nidle_timeout = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
         origin.address
     );

@@ -30,6 +30,7 @@ mod pages;
 mod parts;
 mod purging;
 mod pushing;
+mod quic;
 mod refreshing;
 mod reloading;
 mod renaming;

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, SizeHint};
 
-use super::BodyError;
+use super::{BodyError, Cause};
 use crate::metrics::Metrics;
 use crate::watch::Watch;
 
@@ -24,7 +26,7 @@ pub enum RequestBody {
 /// A client's body, read as the origin takes it.
 #[derive(Debug)]
 pub struct Upload {
-    body: Incoming,
+    body: UnsyncBoxBody<Bytes, Cause>,
     watch: Watch,
     metrics: Metrics,
     progress: Arc<Progress>,
@@ -78,11 +80,16 @@ impl Progress {
 impl RequestBody {
     /// A client's body, which comes as fast as `watch` asks.
     #[must_use]
-    pub fn upload(body: Incoming, watch: Watch, metrics: &Metrics) -> Self {
+    pub fn upload<B>(body: B, watch: Watch, metrics: &Metrics) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Cause>,
+    {
         if body.is_end_stream() {
             Self::Empty
         } else {
             let (metrics, progress) = (metrics.clone(), Arc::default());
+            let body = body.map_err(Into::into).boxed_unsync();
             Self::Upload(Box::new(Upload { body, watch, metrics, progress, limit: None }))
         }
     }
@@ -151,12 +158,12 @@ impl Upload {
             Poll::Ready(_) => self.progress.moved(),
             Poll::Pending => self.progress.awaits_client.store(true, Ordering::Relaxed),
         }
-        let bytes = |frame: &Option<hyper::Result<Frame<Bytes>>>| match frame {
+        let bytes = |frame: &Option<Result<Frame<Bytes>, Cause>>| match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
         Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
-            Ok(frame) => frame.map(|frame| self.within(frame.map_err(BodyError::Broken)?)),
+            Ok(frame) => frame.map(|frame| self.within(frame.map_err(BodyError::Client)?)),
             Err(slow) => {
                 self.progress.is_too_slow.store(true, Ordering::Relaxed);
                 self.metrics.client_dropped(slow.as_str());

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::serve::stream::account::Account;
+
 /// The frames that a connection may send before it has asked for anything.
 const AT_FIRST: u64 = 2_000;
 /// The most that an account holds: what a client owes that was slow for long, and then reads 16 MiB at once.
@@ -25,11 +27,6 @@ const OCTETS_A_FRAME: u32 = 64;
 const SMALL_DATA_OCTETS: u32 = 64;
 /// The length of padding and as much of it as there may be (RFC 9113 §6.1): it takes the place of octets.
 const MOST_PADDING: u32 = 256;
-
-/// Requests that a client may take back at once: all those of some pages that a visitor leaves.
-const RESETS_AT_FIRST: u64 = 300;
-/// What a second pays in for these.
-const RESETS_A_SECOND: u64 = 20;
 
 /// The connection preface (RFC 9113 §3.4).
 const PREFACE_OCTETS: u32 = 24;
@@ -87,16 +84,6 @@ pub(super) struct Frames {
     resets: Account,
 }
 
-#[derive(Debug)]
-struct Account {
-    left: u64,
-    most: u64,
-    a_second: u64,
-    paid_in: u64,
-    /// Time that was paid in.
-    until: Duration,
-}
-
 /// The cost of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cost {
@@ -111,7 +98,7 @@ impl Frames {
             header: [0; HEADER_OCTETS],
             header_octets: 0,
             frames: Account::new(AT_FIRST, MOST, A_SECOND),
-            resets: Account::new(RESETS_AT_FIRST, RESETS_AT_FIRST, RESETS_A_SECOND),
+            resets: Account::of_resets(),
         }
     }
 
@@ -161,23 +148,6 @@ fn cost(kind: u8, flags: u8, length: u32) -> Cost {
         _ => 1 + u64::from(length / OCTETS_A_FRAME),
     };
     Cost { frames, resets: u64::from(kind == RST_STREAM) }
-}
-
-impl Account {
-    fn new(left: u64, most: u64, a_second: u64) -> Self {
-        Self { left, most, a_second, paid_in: 0, until: Duration::ZERO }
-    }
-
-    /// None if there is not enough.
-    fn pay(&mut self, cost: u64, paid_in: u64, at: Duration) -> Option<()> {
-        let earned = paid_in.saturating_sub(self.paid_in);
-        self.paid_in = paid_in;
-        let seconds = at.saturating_sub(self.until).as_secs();
-        self.until += Duration::from_secs(seconds);
-        let earned = earned.saturating_add(seconds.saturating_mul(self.a_second));
-        self.left = self.left.saturating_add(earned).min(self.most.max(self.left)).checked_sub(cost)?;
-        Some(())
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod authority;
 mod fields;
 mod target;
 
+use std::borrow::Cow;
+
 use super::refusal::Refusal;
 use super::text::{self, RAW, TOKEN};
 use crate::http::head::HeadLimits;
@@ -90,15 +92,36 @@ pub fn encoded(head: &[u8]) -> Vec<u8> {
     let end = head[first..].iter().position(|&byte| byte == b' ').map_or(head.len(), |len| first + len);
     let mut out = Vec::with_capacity(head.len() + 64);
     out.extend_from_slice(&head[..first]);
-    for &byte in &head[first..end] {
+    encode(&head[first..end], &mut out);
+    out.extend_from_slice(&head[end..]);
+    out
+}
+
+fn encode(target: &[u8], out: &mut Vec<u8>) {
+    for &byte in target {
         if text::all(&[byte], RAW) {
             out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         } else {
             out.push(byte);
         }
     }
-    out.extend_from_slice(&head[end..]);
-    out
+}
+
+/// A target in origin form, as a pseudo-field has it, in the one spelling that it has behind the gate; none if it would
+/// not pass.
+#[must_use]
+pub fn one_spelling<'a>(method: &[u8], target: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let (len, is_raw) = target::extent(target);
+    let is_sound = len == target.len() && matches!(target::read(method, target), Ok(target::Target::Origin));
+    match is_raw {
+        _ if !is_sound => None,
+        false => Some(Cow::Borrowed(target)),
+        true => {
+            let mut encoded = Vec::with_capacity(target.len() + 64);
+            encode(target, &mut encoded);
+            Some(Cow::Owned(encoded))
+        }
+    }
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";

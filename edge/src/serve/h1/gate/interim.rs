@@ -28,6 +28,17 @@ pub fn write(status: StatusCode, fields: &HeaderMap, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
+/// The fields of such a head that go on to the client.
+#[must_use]
+pub fn forwarded(fields: &HeaderMap) -> HeaderMap {
+    let travelling = fields.iter().filter(|(name, _)| travels(name, fields));
+    let mut forwarded = HeaderMap::new();
+    for (name, value) in travelling {
+        forwarded.append(name.clone(), value.clone());
+    }
+    forwarded
+}
+
 fn travels(name: &HeaderName, fields: &HeaderMap) -> bool {
     const NAMED: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
     !NAMED.contains(name)

@@ -1,0 +1,65 @@
+//! HTTP/3: frames, field sections and control streams are the same however they are cut, and bounded.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use verge_edge::serve::h3::control::{Control, Kind};
+use verge_edge::serve::h3::frame::{Fault, Frame, Frames};
+use verge_edge::serve::h3::qpack;
+
+/// Octets of a head, and of its fields.
+const MOST: usize = 1 << 10;
+
+/// The parts of a message, the bodies joined, and the end.
+fn message(octets: &[u8], size: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Fault>) {
+    let (mut frames, mut parts) = (Frames::new(MOST), Vec::<(bool, Vec<u8>)>::new());
+    for piece in octets.chunks(size) {
+        frames.push(piece);
+        loop {
+            match frames.read() {
+                Ok(Some(Frame::Head(section))) => {
+                    assert!(section.len() <= MOST);
+                    parts.push((true, section.to_vec()));
+                }
+                Ok(Some(Frame::Data(octets))) => match parts.last_mut() {
+                    Some((false, body)) => body.extend_from_slice(&octets),
+                    _ => parts.push((false, octets.to_vec())),
+                },
+                Ok(None) => break,
+                Err(fault) => return (parts, Err(fault)),
+            }
+        }
+    }
+    let end = frames.end();
+    (parts, end)
+}
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (size, octets) = (usize::from(input.0).max(1), input.1);
+    let whole = message(octets, octets.len().max(1));
+    assert_eq!(whole, message(octets, size));
+    for (_, section) in whole.0.iter().filter(|(is_head, _)| *is_head).chain([&(true, octets.to_vec())]) {
+        let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let read = qpack::decode(section, MOST, |name, value| fields.push((name.to_vec(), value.to_vec())));
+        let size: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+        assert!(size <= MOST);
+        let named: Option<Vec<(&str, &[u8])>> =
+            fields.iter().map(|(name, value)| Some((std::str::from_utf8(name).ok()?, &value[..]))).collect();
+        if let (Ok(()), Some(named)) = (read, named) {
+            let mut again = Vec::new();
+            let written = qpack::encode(named.iter().copied());
+            qpack::decode(&written, MOST, |name, value| again.push((name.to_vec(), value.to_vec()))).unwrap();
+            assert_eq!(fields, again);
+        }
+    }
+    for kind in [Kind::Control, Kind::Encoder, Kind::Decoder] {
+        let read = |size: usize| {
+            let mut control = Control::new(kind);
+            octets.chunks(size).try_for_each(|piece| control.push(piece, 0, Duration::ZERO))
+        };
+        let (whole, cut) = (read(octets.len().max(1)), read(size));
+        // The account is asked once for each piece.
+        assert_eq!(whole.is_ok(), cut.is_ok());
+    }
+});

@@ -1,0 +1,272 @@
+//! HTTP/3 as a transport (RFC 9114), over QUIC.
+//!
+//! ```text
+//! endpoint ─▶ handshake ─▶ conversation ─┬─ control: settings of the client
+//!  (quinn)                               └─ exchange, for each stream:
+//!                                           frames ─▶ qpack ─▶ message ─▶ Arrival
+//!                                           frames ◀─ qpack ◀────────────  Answer
+//! ```
+//!
+//! quinn carries streams. Frames and field sections are read here, by readers that decide and do nothing else: each has a
+//! bound on what it holds and on what it passes over. A field section is made of the static table alone, so no stream
+//! waits for another.
+//!
+//! Invariant: whatever is decided by a client's address is decided by the address of its handshake, which the client has
+//! proved. A client may move to another address later (RFC 9000 §9), and gains no right by that.
+
+pub mod code;
+pub mod control;
+mod endpoint;
+mod exchange;
+pub mod frame;
+mod message;
+pub mod qpack;
+mod received;
+mod sent;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::h1::away;
+use super::listener::Ending;
+use super::room::Seat;
+use super::stream::Client;
+use super::stream::account::Account;
+use crate::clock::monotonic;
+use code::Code;
+use control::{Control, Kind};
+pub(crate) use endpoint::{Offer, endpoint};
+use received::number;
+
+/// One client's connection.
+struct Conversation {
+    connection: Connection,
+    client: Client,
+    begun: Instant,
+    requests: AtomicU64,
+    answers: AtomicU64,
+    resets: Mutex<Account>,
+    /// One bit for each kind of stream that there may be once.
+    kinds: AtomicU64,
+}
+
+/// RFC 9114 §7.2.4.1: how long a head may be.
+const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
+/// No stream has this number or one behind it (RFC 9114 §5.2).
+const BEYOND_ALL: u64 = (1 << 62) - 4;
+/// After the first GOAWAY requests under way still arrive for so long.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Streams of one direction of kinds that nobody knows, in all.
+const STRANGE_STREAMS: u64 = 64;
+
+impl Conversation {
+    /// An answer went to its end.
+    fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client took a request back, or broke it. Too many at once end the connection (CVE-2023-44487).
+    fn taken_back(&self) -> Result<(), Code> {
+        let at = self.age();
+        let answers = self.answers.load(Ordering::Relaxed);
+        let mut resets = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        resets.pay(1, answers, at).ok_or(Code::ExcessiveLoad)
+    }
+
+    fn age(&self) -> Duration {
+        monotonic().saturating_duration_since(self.begun)
+    }
+
+    /// Reads a stream of one direction to its end.
+    async fn listen(&self, mut stream: RecvStream) -> Result<(), Code> {
+        let mut octets = [0; 1024];
+        let mut first = Vec::new();
+        let kind = loop {
+            if let Some((kind, length)) = frame::integer(&first) {
+                first.drain(..length);
+                break Kind::of(kind)?;
+            }
+            match stream.read(&mut octets[..8 - first.len()]).await {
+                Ok(Some(read)) => first.extend_from_slice(&octets[..read]),
+                // RFC 9114 §6.2: a stream that ends before it says what it is.
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        };
+        let Some(kind) = kind else {
+            let _ = stream.stop(number(Code::StreamCreationError));
+            return self.is_once(STRANGE, Code::ExcessiveLoad);
+        };
+        self.is_once(1 << kind as u64, Code::StreamCreationError)?;
+        let mut control = Control::new(kind);
+        let requests = || self.requests.load(Ordering::Relaxed);
+        control.push(&first, requests(), self.age())?;
+        while let Ok(Some(read)) = stream.read(&mut octets).await {
+            control.push(&octets[..read], requests(), self.age())?;
+        }
+        // §6.2.1: it must not end before the connection.
+        Err(Code::ClosedCriticalStream)
+    }
+
+    /// Notes a stream by a bit, or in the count above all bits.
+    fn is_once(&self, mark: u64, otherwise: Code) -> Result<(), Code> {
+        let is_known = |kinds: u64| match mark {
+            STRANGE => kinds / STRANGE >= STRANGE_STREAMS,
+            bit => kinds & bit != 0,
+        };
+        let noted = self.kinds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |kinds| {
+            (!is_known(kinds)).then_some(kinds + mark)
+        });
+        noted.map(|_| ()).map_err(|_| otherwise)
+    }
+}
+
+/// One more stream of a kind that nobody knows, above the bits of known kinds.
+const STRANGE: u64 = 1 << 8;
+
+/// Carries a connection to its end.
+async fn carry(connection: Connection, client: Client, seat: &Seat, ending: &Ending) {
+    let own = Arc::new(Conversation {
+        connection,
+        client,
+        begun: monotonic(),
+        requests: AtomicU64::default(),
+        answers: AtomicU64::default(),
+        resets: Mutex::new(Account::of_resets()),
+        kinds: AtomicU64::default(),
+    });
+    let code = converse(&own, seat, ending).await.err().unwrap_or(Code::NoError);
+    if code == Code::ExcessiveLoad {
+        own.client.service.cache.metrics.client_dropped("http3-flood");
+    }
+    own.connection.close(number(code), b"");
+}
+
+/// Requests until the connection is to end; the code if the client is at fault.
+async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Result<(), Code> {
+    let Ok(mut control) = greet(own).await else { return Ok(()) };
+    let mut streams = Streams::default();
+    let idle_timeout = own.client.limits.idle_timeout;
+    let mut farewell = Farewell::None;
+    loop {
+        let is_idle = streams.requests.is_empty();
+        tokio::select! {
+            opened = own.connection.accept_bi() => match opened {
+                Ok((send, receive)) => streams.ask(own, send, receive, farewell),
+                Err(error) => return over(&error),
+            },
+            opened = own.connection.accept_uni() => match opened {
+                Ok(stream) => {
+                    let own = Arc::clone(own);
+                    streams.others.spawn(async move { own.listen(stream).await });
+                }
+                Err(error) => return over(&error),
+            },
+            Some(ended) = streams.requests.join_next() => {
+                streams.idle_since = monotonic();
+                ended.unwrap_or(Ok(()))?;
+            }
+            Some(ended) = streams.others.join_next() => ended.unwrap_or(Ok(()))?,
+            () = ending.aborted.cancelled() => return Ok(()),
+            () = seat.given_up(), if is_idle => return Ok(()),
+            () = away(seat, ending), if farewell == Farewell::None => {
+                farewell = Farewell::Until(monotonic() + FAREWELL);
+                go_away(&mut control, BEYOND_ALL).await;
+            }
+            () = farewell.over(), if matches!(farewell, Farewell::Until(_)) => {
+                farewell = Farewell::Said;
+                go_away(&mut control, streams.next).await;
+            }
+            () = sleep_until(streams.idle_since + idle_timeout), if is_idle && farewell == Farewell::None => return Ok(()),
+        }
+        if farewell == Farewell::Said && streams.requests.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// The streams of a connection that are open.
+struct Streams {
+    requests: JoinSet<Result<(), Code>>,
+    others: JoinSet<Result<(), Code>>,
+    /// Behind the last request that was taken.
+    next: u64,
+    idle_since: Instant,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        let (requests, others) = (JoinSet::new(), JoinSet::new());
+        Self { requests, others, next: 0, idle_since: monotonic() }
+    }
+}
+
+impl Streams {
+    fn ask(
+        &mut self,
+        own: &Arc<Conversation>,
+        mut send: SendStream,
+        mut receive: RecvStream,
+        farewell: Farewell,
+    ) {
+        if farewell == Farewell::Said {
+            // RFC 9114 §5.2: the client may send it again elsewhere.
+            let _ = receive.stop(number(Code::RequestRejected));
+            let _ = send.reset(number(Code::RequestRejected));
+            return;
+        }
+        self.next = self.next.max(VarInt::from(send.id()).into_inner() + 4);
+        own.requests.fetch_add(1, Ordering::Relaxed);
+        let own = Arc::clone(own);
+        self.requests.spawn(async move { exchange::carry(&own, send, receive).await });
+    }
+}
+
+/// How far the end of a connection has been told (RFC 9114 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    None,
+    /// That it ends; what is under way is still taken until then.
+    Until(Instant),
+    /// Which request was the last.
+    Said,
+}
+
+impl Farewell {
+    async fn over(self) {
+        if let Self::Until(until) = self {
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Opens our control stream.
+async fn greet(own: &Conversation) -> Result<SendStream, Code> {
+    let mut settings = Vec::new();
+    frame::put_integer(MAX_FIELD_SECTION_SIZE, &mut settings);
+    frame::put_integer(own.client.limits.head.bytes as u64, &mut settings);
+    // The kind of the stream, then its first frame (RFC 9114 §6.2.1).
+    let mut octets = vec![0];
+    octets.extend_from_slice(&frame::with_payload(frame::SETTINGS, &settings));
+    let mut control = own.connection.open_uni().await.map_err(|_| Code::NoError)?;
+    // Settings come before answers.
+    let _ = control.set_priority(1);
+    control.write_all(&octets).await.map_err(|_| Code::ClosedCriticalStream)?;
+    Ok(control)
+}
+
+async fn go_away(control: &mut SendStream, first: u64) {
+    let mut payload = Vec::new();
+    frame::put_integer(first, &mut payload);
+    // It fails where the client is gone.
+    let _ = control.write_all(&frame::with_payload(frame::GOAWAY, &payload)).await;
+}
+
+/// The connection has ended without us.
+fn over(_: &ConnectionError) -> Result<(), Code> {
+    Ok(())
+}

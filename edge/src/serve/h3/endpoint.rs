@@ -1,0 +1,200 @@
+//! The UDP socket: handshakes within bounds, and the terms of each connection.
+//!
+//! Few handshakes run at once for clients whose address is not proved; beyond that the client proves it first (Retry,
+//! RFC 9000 §8.1.2), which costs one packet and keeps nothing. A connection takes a place in the room only when its
+//! handshake has ended, so a forged address takes nobody's place.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
+    VarInt,
+};
+use socket2::SockRef;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::code::Code;
+use super::received::number;
+use crate::serve::arrival::Peer;
+use crate::serve::handshakes::Place;
+use crate::serve::limits::Limits;
+use crate::serve::listener::Listeners;
+use crate::serve::room::Entry;
+use crate::serve::stream::Client;
+use crate::serve::tls::{HandshakeFault, MOST, Terms};
+use crate::site::sender::Scheme;
+
+/// Handshakes at once on one listener of clients whose address is not proved.
+const UNPROVED_HANDSHAKES: usize = 64;
+/// First packets that wait to be looked at; more are refused.
+const MAX_INCOMING: usize = 1024;
+/// Packets kept for connections that are not yet looked at, for one and for all of a listener.
+const INCOMING_OCTETS: u64 = 8 << 10;
+const ALL_INCOMING_OCTETS: u64 = 4 << 20;
+/// Requests at once on one connection: browsers open up to a hundred.
+const MAX_STREAMS: u32 = 100;
+/// Streams of one direction: three of HTTP/3's, and some that nobody knows (RFC 9114 §6.2.3).
+const MAX_ONE_WAY_STREAMS: u32 = 16;
+/// A client may send this much of one body before an origin takes it, and four times that of all.
+const WINDOW_OCTETS: u32 = 64 << 10;
+/// Octets of answers on one connection that wait for their acknowledgement: 80 Mbit/s at a round trip of 100 ms.
+const SEND_WINDOW_OCTETS: u64 = 1 << 20;
+/// The part of the idle timeout after which a client is asked whether it is there.
+const KEEP_ALIVE_PART: u32 = 3;
+/// What the kernel may hold until the endpoint reads it: a burst of a few milliseconds. It gives as much as it may.
+const SOCKET_OCTETS: usize = 2 << 20;
+
+/// The terms that a listener offers every connection.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    crypto: Arc<QuicServerConfig>,
+    terms: Terms,
+}
+
+impl Offer {
+    /// By the terms of TLS.
+    pub(crate) fn new(tls: rustls::ServerConfig, terms: Terms) -> Self {
+        let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
+        Self { crypto: Arc::new(crypto), terms }
+    }
+
+    /// With the idle timeout of now, which a reload may have changed.
+    fn config(&self, idle: Duration) -> ServerConfig {
+        let mut config = ServerConfig::with_crypto(Arc::clone(&self.crypto) as _);
+        config
+            .transport_config(Arc::new(transport(idle)))
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size(INCOMING_OCTETS)
+            .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
+        config
+    }
+}
+
+fn transport(idle: Duration) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_ONE_WAY_STREAMS))
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(VarInt::from_u32(WINDOW_OCTETS))
+        .receive_window(VarInt::from_u32(WINDOW_OCTETS * 4))
+        .send_window(SEND_WINDOW_OCTETS)
+        .max_idle_timeout(IdleTimeout::try_from(idle).ok())
+        // Nothing may pass for longer while an origin is waited for (RFC 9000 §10.1.2). A connection without a request
+        // ends all the same: that is not QUIC's own timeout.
+        .keep_alive_interval(Some(idle / KEEP_ALIVE_PART));
+    config
+}
+
+/// Starts an endpoint on a socket.
+pub(crate) fn endpoint(socket: UdpSocket, offer: &Offer, limits: &Limits) -> io::Result<Endpoint> {
+    // Where it is refused, a burst costs retransmissions.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_OCTETS);
+    let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_OCTETS);
+    let config = offer.config(limits.idle_timeout);
+    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+}
+
+/// The place that a handshake takes up.
+enum Held {
+    /// One of a few, since whoever forges addresses can take them all.
+    Unproved(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit),
+    Proved(Place),
+}
+
+impl Listeners {
+    /// Takes connections until they are closed. What they still say must get out: it is waited for.
+    pub(crate) fn accept_quic(&self, endpoint: Endpoint, offer: Offer, local: SocketAddr) {
+        let listeners = self.clone();
+        self.endpoints.spawn(async move {
+            let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
+            loop {
+                let incoming = tokio::select! {
+                    () = listeners.closed.cancelled() => break,
+                    incoming = endpoint.accept() => incoming,
+                };
+                let Some(incoming) = incoming else { break };
+                if let Some((incoming, held)) = listeners.admit(incoming, &unproved) {
+                    let task = listeners.clone().greet(incoming, held, offer.clone(), local);
+                    listeners.connections.spawn(task);
+                }
+            }
+            endpoint.set_server_config(None);
+            endpoint.wait_idle().await;
+        });
+    }
+
+    /// A place for a handshake, or none: then the client proves its address, or comes again (RFC 9002 §6.2).
+    fn admit(&self, incoming: Incoming, unproved: &Arc<Semaphore>) -> Option<(Incoming, Held)> {
+        if incoming.remote_address_validated() {
+            match self.handshake(incoming.remote_address().ip()) {
+                Some(place) => return Some((incoming, Held::Proved(place))),
+                None => incoming.ignore(),
+            }
+        } else if let Ok(place) = Arc::clone(unproved).try_acquire_owned() {
+            return Some((incoming, Held::Unproved(place)));
+        } else {
+            // It cannot fail for a client that has no token yet.
+            let _ = incoming.retry();
+        }
+        None
+    }
+
+    async fn greet(self, incoming: Incoming, held: Held, offer: Offer, local: SocketAddr) {
+        let limits = **self.limits.load();
+        let metrics = self.metrics();
+        let shaken = async { incoming.accept_with(Arc::new(offer.config(limits.idle_timeout)))?.await };
+        let evicted = async {
+            match &held {
+                Held::Proved(place) => place.evicted().await,
+                Held::Unproved(_) => std::future::pending().await,
+            }
+        };
+        let connection = tokio::select! {
+            shaken = timeout(limits.head_timeout.min(MOST), shaken) => match shaken {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(_)) => return metrics.handshake_failed(HandshakeFault::Refused.as_str()),
+                Err(_) => return metrics.handshake_failed(HandshakeFault::Slow.as_str()),
+            },
+            () = evicted => return metrics.handshake_failed(HandshakeFault::Crowded.as_str()),
+            () = self.ending.aborted.cancelled() => return metrics.handshake_failed(HandshakeFault::Aborted.as_str()),
+        };
+        drop(held);
+        self.seated(connection, limits, &offer.terms, local).await;
+        self.count();
+    }
+
+    async fn seated(&self, connection: Connection, limits: Limits, terms: &Terms, local: SocketAddr) {
+        let client = connection.remote_address().ip();
+        let entry = self.room.enter(client, &self.service.trusted_proxies.load());
+        let seat = match entry {
+            Entry::Seat(seat) => seat,
+            Entry::NetworkFull => return self.send_away(&connection, "connections-per-network"),
+            Entry::Full => return self.send_away(&connection, "connections"),
+        };
+        self.count();
+        let handshake = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        let server_name = handshake.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase());
+        let local = SocketAddr::new(connection.local_ip().unwrap_or(local.ip()), local.port());
+        let client = Client {
+            service: Arc::clone(&self.service),
+            occupant: seat.occupant(),
+            is_spare: seat.is_spare,
+            limits,
+            peer: Peer { client, local, scheme: Scheme::Https },
+            server_name,
+            terms: terms.clone(),
+        };
+        super::carry(connection, client, &seat, &self.ending).await;
+    }
+
+    fn send_away(&self, connection: &Connection, why: &'static str) {
+        self.metrics().client_dropped(why);
+        connection.close(number(Code::ExcessiveLoad), b"");
+    }
+}

@@ -1,0 +1,339 @@
+//! Frames on the stream of a request (RFC 9114 §7). Pure: octets go in, frames come out.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::code::Code;
+
+const DATA: u64 = 0x0;
+const HEADERS: u64 = 0x1;
+const CANCEL_PUSH: u64 = 0x3;
+/// RFC 9114 §7.2.4.
+pub const SETTINGS: u64 = 0x4;
+const PUSH_PROMISE: u64 = 0x5;
+/// RFC 9114 §7.2.6.
+pub const GOAWAY: u64 = 0x7;
+const MAX_PUSH_ID: u64 = 0xd;
+
+/// Frames that carry nothing, and octets of frames that nobody knows, on one stream.
+const MOST_USELESS: u64 = 64 << 10;
+/// What such a frame costs beside its octets.
+const USELESS_FRAME: u64 = 64;
+
+/// A part of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A field section.
+    Head(Bytes),
+    /// Octets of the body.
+    Data(Bytes),
+}
+
+/// Reads the frames of one stream.
+#[derive(Debug)]
+pub struct Frames {
+    buffer: BytesMut,
+    state: State,
+    most_head: u64,
+    useless: u64,
+    stage: Stage,
+}
+
+/// Where in a frame the buffer begins.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Type,
+    Head { length: usize },
+    Data { left: u64 },
+    Unknown { left: u64 },
+}
+
+/// How far the message is (RFC 9114 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Body,
+    /// Behind trailers, nothing may follow.
+    End,
+}
+
+/// Why a stream is not read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is at fault.
+    Connection(Code),
+    /// The message is, and its stream ends.
+    Stream(Code),
+    /// The head is longer than it may be.
+    LongHead,
+}
+
+impl Frames {
+    /// At the start of a stream; a field section may have `most_head` octets.
+    #[must_use]
+    pub fn new(most_head: usize) -> Self {
+        let (buffer, state, stage) = (BytesMut::new(), State::Type, Stage::Head);
+        Self { buffer, state, most_head: most_head as u64, useless: 0, stage }
+    }
+
+    /// Takes in what the client sent.
+    pub fn push(&mut self, octets: &[u8]) {
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// The next frame, or none if more octets are needed.
+    ///
+    /// # Errors
+    /// When the client breaks the protocol, or sends too much that is of no use.
+    pub fn read(&mut self) -> Result<Option<Frame>, Fault> {
+        loop {
+            match self.state {
+                State::Type => {
+                    let Some((kind, length, octets)) = header(&self.buffer) else { return Ok(None) };
+                    self.state = self.begin(kind, length)?;
+                    self.buffer.advance(octets);
+                }
+                State::Head { length } => {
+                    if self.buffer.len() < length {
+                        return Ok(None);
+                    }
+                    self.state = State::Type;
+                    return Ok(Some(Frame::Head(self.buffer.split_to(length).freeze())));
+                }
+                State::Data { left: 0 } | State::Unknown { left: 0 } => self.state = State::Type,
+                State::Data { .. } | State::Unknown { .. } if self.buffer.is_empty() => return Ok(None),
+                State::Data { left } => {
+                    let taken = part(left, self.buffer.len());
+                    self.state = State::Data { left: left - taken as u64 };
+                    return Ok(Some(Frame::Data(self.buffer.split_to(taken).freeze())));
+                }
+                State::Unknown { left } => {
+                    let taken = part(left, self.buffer.len());
+                    self.state = State::Unknown { left: left - taken as u64 };
+                    self.buffer.advance(taken);
+                    self.is_useless(taken as u64)?;
+                }
+            }
+        }
+    }
+
+    /// The client has ended its side here.
+    ///
+    /// # Errors
+    /// When that is in the middle of a frame, or before a head.
+    pub fn end(&self) -> Result<(), Fault> {
+        match (self.state, self.buffer.is_empty(), self.stage) {
+            (State::Type | State::Data { left: 0 } | State::Unknown { left: 0 }, true, Stage::Head) => {
+                Err(Fault::Stream(Code::RequestIncomplete))
+            }
+            (State::Type | State::Data { left: 0 } | State::Unknown { left: 0 }, true, _) => Ok(()),
+            // RFC 9114 §7.1: a stream that ends in a frame breaks the connection.
+            _ => Err(Fault::Connection(Code::FrameError)),
+        }
+    }
+
+    /// The state in a frame that begins.
+    fn begin(&mut self, kind: u64, length: u64) -> Result<State, Fault> {
+        match (kind, self.stage) {
+            (HEADERS, Stage::Head | Stage::Body) => {
+                self.stage = if self.stage == Stage::Head { Stage::Body } else { Stage::End };
+                let length = usize::try_from(length).ok().filter(|_| length <= self.most_head);
+                Ok(State::Head { length: length.ok_or(Fault::LongHead)? })
+            }
+            (DATA, Stage::Body) => {
+                if length == 0 {
+                    self.is_useless(USELESS_FRAME)?;
+                }
+                Ok(State::Data { left: length })
+            }
+            // §7.2: these belong elsewhere, or to HTTP/2 (§7.2.8).
+            (
+                DATA | HEADERS | CANCEL_PUSH | SETTINGS | PUSH_PROMISE | GOAWAY | MAX_PUSH_ID | 0x2 | 0x6
+                | 0x8 | 0x9,
+                _,
+            ) => Err(Fault::Connection(Code::FrameUnexpected)),
+            // §9: what is not known is passed over.
+            _ => {
+                self.is_useless(USELESS_FRAME)?;
+                Ok(State::Unknown { left: length })
+            }
+        }
+    }
+
+    fn is_useless(&mut self, cost: u64) -> Result<(), Fault> {
+        self.useless = self.useless.saturating_add(cost);
+        if self.useless > MOST_USELESS { Err(Fault::Connection(Code::ExcessiveLoad)) } else { Ok(()) }
+    }
+}
+
+fn part(left: u64, held: usize) -> usize {
+    usize::try_from(left).map_or(held, |left| left.min(held))
+}
+
+/// Type and length of a frame, and the octets that they take; none if they are not all there.
+#[must_use]
+pub fn header(octets: &[u8]) -> Option<(u64, u64, usize)> {
+    let (kind, first) = integer(octets)?;
+    let (length, second) = integer(&octets[first..])?;
+    Some((kind, length, first + second))
+}
+
+/// RFC 9000 §16: an integer and the octets that it takes.
+#[must_use]
+pub fn integer(octets: &[u8]) -> Option<(u64, usize)> {
+    let first = *octets.first()?;
+    let length = 1 << (first >> 6);
+    let all = octets.get(..length)?;
+    let value = all[1..].iter().fold(u64::from(first & 0x3f), |value, &octet| value << 8 | u64::from(octet));
+    Some((value, length))
+}
+
+/// Appends an integer below 2^62.
+pub fn put_integer(value: u64, out: &mut Vec<u8>) {
+    let octets = value.to_be_bytes();
+    match value {
+        0..0x40 => out.push(octets[7]),
+        0x40..0x4000 => out.extend([octets[6] | 0x40, octets[7]]),
+        0x4000..0x4000_0000 => out.extend([octets[4] | 0x80, octets[5], octets[6], octets[7]]),
+        _ => {
+            out.push(octets[0] | 0xc0);
+            out.extend(&octets[1..]);
+        }
+    }
+}
+
+/// The first octets of a DATA frame.
+#[must_use]
+pub fn data_header(length: usize) -> Bytes {
+    let mut out = Vec::with_capacity(9);
+    put_integer(DATA, &mut out);
+    put_integer(length as u64, &mut out);
+    out.into()
+}
+
+/// A HEADERS frame with this field section.
+#[must_use]
+pub fn headers(section: &[u8]) -> Bytes {
+    with_payload(HEADERS, section)
+}
+
+/// A whole frame.
+#[must_use]
+pub fn with_payload(kind: u64, payload: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(payload.len() + 9);
+    put_integer(kind, &mut out);
+    put_integer(payload.len() as u64, &mut out);
+    out.extend_from_slice(payload);
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of these octets and the end behind them, however they are cut: heads and joined bodies.
+    #[track_caller]
+    fn check(octets: &[u8], expected: Result<&[&str], Fault>) {
+        for size in [1, 2, 3, octets.len().max(1)] {
+            let mut frames = Frames::new(100);
+            let mut found: Vec<String> = Vec::new();
+            let mut read = || {
+                for piece in octets.chunks(size) {
+                    frames.push(piece);
+                    while let Some(frame) = frames.read()? {
+                        match frame {
+                            Frame::Head(section) => {
+                                found.push(format!("h:{}", String::from_utf8_lossy(&section)))
+                            }
+                            Frame::Data(octets) => {
+                                let octets = String::from_utf8_lossy(&octets).into_owned();
+                                match found.last_mut().filter(|last| last.starts_with("d:")) {
+                                    Some(last) => last.push_str(&octets),
+                                    None => found.push(format!("d:{octets}")),
+                                }
+                            }
+                        }
+                    }
+                }
+                frames.end()
+            };
+            let read = read();
+            let shown: Vec<&str> = found.iter().map(String::as_str).collect();
+            assert_eq!(read.map(|()| shown.as_slice()), expected, "{octets:x?} by {size}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_a_head_then_data_then_trailers() {
+        check(b"\x01\x02ab", Ok(&["h:ab"]));
+        check(b"\x01\x02ab\x00\x03xyz\x00\x01w", Ok(&["h:ab", "d:xyzw"]));
+        check(b"\x01\x02ab\x00\x01x\x01\x01t", Ok(&["h:ab", "d:x", "h:t"]));
+        // What nobody knows may stand everywhere (RFC 9114 §9).
+        check(b"\x21\x03zzz\x01\x01a\x40\x21\x00\x00\x01x\x21\x01z", Ok(&["h:a", "d:x"]));
+        check(b"\x01\x00\x00\x00", Ok(&["h:"]));
+    }
+
+    #[test]
+    fn frames_in_the_wrong_place_break_the_connection() {
+        let unexpected = Err(Fault::Connection(Code::FrameUnexpected));
+        for octets in [
+            &b"\x00\x01x"[..],
+            b"\x01\x01a\x01\x01t\x00\x01x",
+            b"\x01\x01a\x01\x01t\x01\x01t",
+            b"\x04\x00",
+            b"\x07\x01\x00",
+            b"\x03\x01\x00",
+            b"\x05\x01\x00",
+            b"\x0d\x01\x00",
+            b"\x02\x00",
+            b"\x06\x00",
+            b"\x08\x00",
+            b"\x09\x00",
+        ] {
+            check(octets, unexpected);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_is_none() {
+        check(b"", Err(Fault::Stream(Code::RequestIncomplete)));
+        check(b"\x21\x00", Err(Fault::Stream(Code::RequestIncomplete)));
+        for octets in
+            [&b"\x01"[..], b"\x01\x02a", b"\x01\x01a\x00\x02x", b"\x01\x01a\x21\x01", b"\x01\x01a\x40"]
+        {
+            check(octets, Err(Fault::Connection(Code::FrameError)));
+        }
+    }
+
+    #[test]
+    fn heads_and_useless_frames_have_a_bound() {
+        check(&[&b"\x01\x40\x65"[..], &[b'a'; 101]].concat(), Err(Fault::LongHead));
+        let most = usize::try_from(MOST_USELESS / USELESS_FRAME).unwrap();
+        let head = &b"\x01\x01a"[..];
+        check(&[head, &b"\x00\x00".repeat(most)].concat(), Ok(&["h:a"]));
+        check(&[head, &b"\x00\x00".repeat(most + 1)].concat(), Err(Fault::Connection(Code::ExcessiveLoad)));
+        check(&[head, &b"\x21\x00".repeat(most + 1)].concat(), Err(Fault::Connection(Code::ExcessiveLoad)));
+        check(
+            &[b"\x21\xc0\0\0\0\0\x01\0\0", &vec![0; 1 << 16][..]].concat(),
+            Err(Fault::Connection(Code::ExcessiveLoad)),
+        );
+    }
+
+    #[test]
+    fn integers_come_back_in_the_fewest_octets() {
+        for (value, octets) in [
+            (0, 1),
+            (63, 1),
+            (64, 2),
+            (16_383, 2),
+            (16_384, 4),
+            ((1 << 30) - 1, 4),
+            (1 << 30, 8),
+            ((1 << 62) - 1, 8),
+        ] {
+            let mut out = Vec::new();
+            put_integer(value, &mut out);
+            assert_eq!((integer(&out), out.len()), (Some((value, octets)), octets));
+            assert_eq!(integer(&out[..octets - 1]), None);
+        }
+    }
+}

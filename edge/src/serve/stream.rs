@@ -1,0 +1,132 @@
+//! A request on a stream of its own, as HTTP/2 and HTTP/3 carry it: the terms of its connection, and its way from a head
+//! to an answer.
+
+pub(super) mod account;
+pub(super) mod head;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use hyper::body::Body as _;
+
+use super::answer::Answer;
+use super::arrival::{Arrival, Peer, Transport};
+use super::h1::full;
+use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
+use super::limits::Limits;
+use super::room::{Busy, Occupant};
+use super::tls::Terms;
+use crate::http::head::RequestHead;
+use crate::http::structured::{Dictionary, Item};
+use crate::metrics::Outcome;
+use crate::origin::RequestBody;
+use crate::pace::Slow;
+use crate::watch::Watch;
+
+/// A client's connection, as each of its streams needs it.
+pub(super) struct Client {
+    pub(super) service: Arc<Service>,
+    pub(super) occupant: Occupant,
+    /// Its place is for health checks only.
+    pub(super) is_spare: bool,
+    pub(super) limits: Limits,
+    pub(super) peer: Peer,
+    /// The name that the client asked a certificate for (SNI), in lower case.
+    pub(super) server_name: Option<String>,
+    pub(super) terms: Terms,
+}
+
+impl Client {
+    /// The connection is not idle until this is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.occupant.busy()
+    }
+
+    /// Answers one request. The answer has no field that is about a connection of HTTP/1.1.
+    pub(super) async fn answer(
+        &self,
+        head: RequestHead,
+        version: Version,
+        body: RequestBody,
+        transport: &dyn Transport,
+    ) -> Answer {
+        let unplaced = Unplaced::of(&head, version);
+        let cache = &self.service.cache;
+        let mut answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), |host| {
+            self.terms.cover(host)
+        }) {
+            Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
+                turned_away(cache, self.peer, &unplaced, full())
+            }
+            Ok(head) => {
+                let arrival = Arrival { head, version, peer: self.peer, body, transport };
+                handle(&self.service, arrival).await
+            }
+            Err(unfit) => {
+                let answer = Answer::plain(unfit.status(), unfit.as_str(), Outcome::Refused, "unsound");
+                turned_away(cache, self.peer, &unplaced, answer)
+            }
+        };
+        without_connection(&mut answer.head.headers);
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            answer.head.status = StatusCode::BAD_GATEWAY;
+        }
+        answer
+    }
+}
+
+/// RFC 9113 §8.2.2, RFC 9114 §4.2: these are about a connection of HTTP/1.1.
+fn without_connection(headers: &mut HeaderMap) {
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}
+
+/// Adds what hyper adds to an answer over HTTP/1.1, a date and a length; whether its body is sent (RFC 9110 §6.4.1).
+pub(super) fn complete(answer: &mut Answer, method: &Method, now: SystemTime) -> bool {
+    let headers = &mut answer.head.headers;
+    if !headers.contains_key(header::DATE) {
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(now)).expect("a date is text");
+        headers.insert(header::DATE, date);
+    }
+    let status = answer.head.status;
+    let has_body = method != Method::HEAD
+        && !status.is_informational()
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = answer.body.size_hint().exact().filter(|_| has_body)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    has_body
+}
+
+/// How urgently the client wants the answer, from 0 to 7 (RFC 9218 §4.1).
+pub(super) fn urgency(headers: &HeaderMap) -> Option<u8> {
+    let Ok(priority) = Dictionary::parse(headers.get("priority")?.as_bytes()) else { return None };
+    match priority.get("u") {
+        Some(Item::Integer(urgency)) => u8::try_from(*urgency).ok().filter(|urgency| *urgency <= 7),
+        _ => None,
+    }
+}
+
+/// Waits for a step of a transfer as long as `watch` lets the client take; `bytes` says how many went.
+///
+/// # Errors
+/// When the client is too slow.
+pub(super) async fn patiently<F: Future>(
+    watch: &mut Watch,
+    step: F,
+    bytes: impl Fn(&F::Output) -> usize,
+) -> Result<F::Output, Slow> {
+    let mut step = pin!(step);
+    std::future::poll_fn(|cx| {
+        let polled = step.as_mut().poll(cx);
+        watch.judge(cx, polled, &bytes)
+    })
+    .await
+}
