@@ -6,7 +6,6 @@
 //!
 //! Invariant: a version of a zone with an error never gets into a world, and a world is built completely or not at all.
 
-pub(crate) mod changes;
 mod file_name;
 mod folder;
 pub(crate) mod log;
@@ -35,6 +34,7 @@ use self::unhidden::{Told, Version};
 use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
+use crate::transfer::{Versions, rules_for, serial};
 use crate::tsig::Keys;
 use crate::view::{Access, View};
 use crate::world::{Guard, Protocol, World};
@@ -355,7 +355,9 @@ impl Catalog {
         let mut problems = file.problems.clone();
         let is_good = !has_error(&problems);
         let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
-        if let (Some(old), Some(new)) = (&good, &new)
+        // A zone that is transferred gets a higher serial without its author.
+        let is_numbered = rules_for(&self.terms.protocol.transfers, &parsed.apex).next().is_some();
+        if let (Some(old), Some(new), false) = (&good, &new, is_numbered)
             && !Arc::ptr_eq(old, new)
         {
             problems.extend(check::serial(old, new));
@@ -445,6 +447,7 @@ impl Catalog {
             access: self.terms.access.clone(),
             guard: Guard { private: self.terms.rules.private.clone(), published },
             protocol: self.terms.protocol.clone(),
+            versions: Versions::default(),
         }
     }
 
@@ -470,14 +473,6 @@ fn compile(zone: Arc<Zone>, divided: Arc<Divided>, full: Option<&Arc<Tree>>, bef
     }
     let Trees { public, internal } = trees_beside(&zone, &divided, full);
     Good { zone, divided, public, internal }
-}
-
-/// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).
-fn serial(tree: &Tree) -> Option<u32> {
-    let soa = tree.soa()?;
-    let rdata = soa.first()?;
-    let numbers = rdata.len().checked_sub(20)?;
-    rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
 
 #[cfg(test)]

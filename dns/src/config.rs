@@ -33,6 +33,7 @@ use crate::catalog::Terms;
 pub use crate::catalog::Unhide;
 use crate::limit::Rates;
 use crate::name::Name;
+use crate::transfer::Rule;
 use crate::tsig::{Algorithm, Keys};
 use crate::view::{Access, Which};
 use crate::world::Protocol;
@@ -73,13 +74,17 @@ pub struct Config {
     pub cookies: Cookies,
     /// Keys by which other servers prove who they are (TSIG, RFC 8945).
     pub keys: Vec<KeyFile>,
+    /// Who may take zones, and who is told of changes.
+    pub transfers: Vec<Rule>,
+    /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
+    pub state: PathBuf,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<String>,
     /// How many UDP answers one client network may take; none leaves them unlimited.
     pub rate_limit: Option<Rates>,
     /// Zones that are published as a whole on purpose (`[public] zones`).
     pub public_zones: Vec<Name>,
-    /// The names of `internal_names`, `[internal] zones` and `[public] zones` with their places.
+    /// The names of `internal_names`, of `[internal]`, `[public]` and `[[transfer]] zones`, with their places.
     pub named: Vec<Named>,
     /// Settings that are allowed but look wrong.
     pub warnings: Vec<Warning>,
@@ -113,6 +118,7 @@ impl Config {
                 nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
                 cookies: None,
                 keys: Keys::default(),
+                transfers: self.transfers.as_slice().into(),
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,

@@ -31,6 +31,7 @@ pub mod rcode;
 pub mod rdata;
 pub mod rtype;
 pub mod serve;
+pub mod transfer;
 pub mod tsig;
 pub mod view;
 pub mod wire;

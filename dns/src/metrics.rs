@@ -4,6 +4,7 @@
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
 mod format;
+mod replication;
 mod zones;
 
 use std::fmt;
@@ -22,6 +23,8 @@ use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 
 pub use self::format::Format;
+use self::replication::Replication;
+pub(crate) use self::replication::{Notified, Taken};
 pub use self::zones::{Served, ServedZone};
 
 /// Everything that is counted.
@@ -38,6 +41,8 @@ pub struct Metrics {
     reloading_is_down: AtomicBool,
     connections: [[Arc<AtomicU64>; Transport::ALL.len()]; LISTENERS.len()],
     endings: [Arc<Endings>; Transport::ALL.len()],
+    /// Transfers and notices.
+    pub(crate) replication: Replication,
     /// The time of Unix; 0 for none.
     certificate_until: AtomicI64,
 }
@@ -228,6 +233,11 @@ impl Counters {
         }
     }
 
+    /// Counts what the egress guard stopped elsewhere than in an answer.
+    pub(crate) fn guard_stopped(&self) {
+        add(&self.guard_stopped, 1);
+    }
+
     /// Counts answers that the kernel would not take.
     pub fn refused_by_kernel(&self, answers: usize) {
         add(&self.refused_by_kernel, u64::try_from(answers).unwrap_or(u64::MAX));
@@ -294,6 +304,7 @@ impl Collector for Metrics {
         counter(&mut encoder, "log_lines_lost", "Log lines that could not be written", lost)?;
         self.encode_connections(&mut encoder)?;
         self.encode_certificate(&mut encoder)?;
+        self.replication.encode(&mut encoder)?;
         self.encode_zones(&mut encoder)
     }
 }

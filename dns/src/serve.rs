@@ -16,6 +16,8 @@ mod descriptors;
 mod https;
 mod listeners;
 mod memory;
+mod notify;
+mod numbers;
 mod quic;
 pub(crate) mod reload;
 mod responder;
@@ -25,6 +27,7 @@ mod stream;
 mod sys;
 mod table;
 mod tls;
+mod transfer;
 mod udp;
 mod workers;
 
@@ -34,8 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -139,7 +141,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
     let (progress, loads) = watch::channel(Loads::default());
-    let service = Service { world: Arc::new(ArcSwap::default()), metrics: Arc::clone(&metrics), progress };
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let mut service = Service::new(Arc::clone(&metrics), progress, orders);
+    service.follow(&config);
     service.publish(Some(world), &report);
     reload::tell_warnings(&config, &report);
     drop(report);
@@ -156,6 +160,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(certificates) = &certificates {
         workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), workers.drain.clone()));
     }
+    workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
     let loader = Loader::start(config, secrets, catalog, service).map_err(StartError::Thread)?;
     let ready = Arc::new(AtomicBool::new(true));
     let admin = admin_listener.zip(token).map(|(listener, token)| {

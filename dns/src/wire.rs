@@ -21,6 +21,7 @@ mod query;
 mod signature;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfer;
 
 use std::time::Instant;
 
@@ -37,8 +38,10 @@ pub use cut::cut;
 use encode::{Fit, Flags};
 use names::Names;
 use opt::{ExtendedError, Opt};
+pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
+pub use transfer::{About, Next, Transfer, TransferKind, transfer};
 
 /// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]
@@ -288,12 +291,17 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             // CHAOS is where servers tell their names and versions (S1).
             _ => return Draft::without_data(Rcode::Refused, Some(ExtendedError::Unsupported)),
         };
-        // Transfers do not exist yet, and whether the zone does makes no difference (D17, D14).
-        if matches!(question.qtype, Type::AXFR | Type::IXFR) {
-            return Draft::without_data(Rcode::Refused, Some(ExtendedError::Unsupported));
-        }
+        let qtype = match question.qtype {
+            // RFC 1995 §2: by UDP, the SOA says whether there is more to come for.
+            Type::IXFR if self.may_ask_for_serial(question.name()) => Type::SOA,
+            // Whether the zone exists makes no difference (D17, D14).
+            Type::AXFR | Type::IXFR => {
+                return Draft::without_data(Rcode::Refused, Some(ExtendedError::Unsupported));
+            }
+            other => other,
+        };
         let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
-        let query = Query { qname: question.name(), qtype: question.qtype, qclass, dnssec_ok };
+        let query = Query { qname: question.name(), qtype, qclass, dnssec_ok };
         let answer = answer::answer(self.world.view(self.view), query);
         let error = match answer.kind {
             Kind::NoZone => Some(ExtendedError::Elsewhere),

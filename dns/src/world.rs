@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
+use crate::transfer::{Rule, Versions};
 use crate::tsig::Keys;
 use crate::view::{Access, View, Which};
 use crate::zone::set::Served;
@@ -27,6 +28,8 @@ pub struct World {
     pub guard: Guard,
     /// The operator's choices about the protocol.
     pub protocol: Protocol,
+    /// The last changes of zones that are transferred.
+    pub versions: Versions,
 }
 
 impl World {
@@ -93,6 +96,8 @@ pub struct Protocol {
     pub cookies: Option<Secrets>,
     /// Keys by which other servers prove who they are (RFC 8945).
     pub keys: Keys,
+    /// Who may take zones; nobody if there are none.
+    pub transfers: Arc<[Rule]>,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,
 }
@@ -109,6 +114,7 @@ impl Default for Protocol {
             nsid: None,
             cookies: None,
             keys: Keys::default(),
+            transfers: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
         }
     }

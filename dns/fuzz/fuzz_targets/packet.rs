@@ -1,7 +1,8 @@
 //! Whatever a client sends: no panic, no answer to an answer, nothing larger than allowed, nothing that an independent
 //! decoder cannot read, and no hidden address to outsiders.
 //!
-//! The first octet says who asks and how, the rest is the packet. The zones are those of the demo.
+//! The first octet says who asks and how, the rest is the packet. The zones are those of the demo. Whoever asks for one of them
+//! as a whole (AXFR, IXFR) gets what outsiders may see.
 
 #![no_main]
 
@@ -16,9 +17,11 @@ use libfuzzer_sys::fuzz_target;
 use verge_dns::limit::Limits;
 use verge_dns::name::Name;
 use verge_dns::client::{Client, Listener, Transport};
-use verge_dns::view::{Access, View};
+use verge_dns::view::{Access, View, Which};
 use verge_dns::world::{Guard, Protocol, UDP_LIMIT_OCTETS, World};
-use verge_dns::wire::{Moment, Outcome, respond};
+use verge_dns::transfer::Rule;
+use verge_dns::tsig::{Algorithm, Key};
+use verge_dns::wire::{Moment, Next, Outcome, Transfer, respond, transfer};
 use verge_dns::zone::file::{self, NotIncluded};
 use verge_dns::zone::privacy::{Rules, divide, trees};
 use verge_dns::zone::set::Served;
@@ -37,6 +40,9 @@ fuzz_target!(|input: &[u8]| {
     let client = client(*who);
     let mut out = Vec::new();
     let now = Moment { instant: Instant::now(), unix_seconds: 1_700_000_000 };
+    if let Some(transfer) = transfer(&WORLD, packet, &client, now) {
+        take(transfer);
+    }
     let outcome = respond(&WORLD, &mut Limits::default(), packet, &client, now, &mut out);
     if packet.len() < 12 || packet[2] & 0x80 != 0 {
         assert!(matches!(outcome, Outcome::Silent(_)), "answered what is no query");
@@ -46,6 +52,22 @@ fuzz_target!(|input: &[u8]| {
         Outcome::Sent(_) => inspect(packet, &client, &out),
     }
 });
+
+/// Every message of a transfer is read, and there is an end.
+fn take(mut transfer: Transfer) {
+    for _ in 0..1000 {
+        let mut out = Vec::new();
+        let next = transfer.next(1_700_000_000, &mut out);
+        let message = Message::from_vec(&out).expect("hickory reads the message");
+        assert!(message.answers.iter().all(|record| !is_hidden(&record.data)), "a hidden address in a transfer");
+        match next {
+            Next::More => {}
+            Next::Done => return,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("the transfer has no end");
+}
 
 fn inspect(packet: &[u8], client: &Client, out: &[u8]) {
     assert!(out[2] & 0x80 != 0 && out[..2] == packet[..2], "the ID or the QR bit is wrong");
@@ -110,7 +132,15 @@ fn world() -> World {
         guard.published.extend(divided.published);
     }
     let access = Access { clients: vec![address(INSIDER).into()] };
-    World { public, internal, access, guard, protocol: Protocol::default() }
+    let key = |name, view| {
+        Key::new(Name::parse_absolute(name).expect("a name"), Algorithm::HmacSha256, b"0123456789abcdef", view)
+    };
+    let keys = [key("out", Which::Public), key("in", Which::Internal)].into_iter().collect();
+    // All who ask may take zones; without a key, what outsiders may see.
+    let clients = vec![address(OUTSIDER).into(), address(INSIDER).into()];
+    let transfers = [Rule { clients, ..Rule::default() }].into();
+    let protocol = Protocol { keys, transfers, ..Protocol::default() };
+    World { public, internal, access, guard, protocol, ..World::default() }
 }
 
 fn read(apex: &str, text: &[u8]) -> Zone {

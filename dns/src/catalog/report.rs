@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Good;
-use super::changes::differences;
 use super::folder;
 use super::source::Source;
 use super::unhidden::{Told, Version, told};
 use crate::name::Name;
 use crate::zone::privacy::Divided;
 use crate::zone::tree::Tree;
+use crate::zone::tree::changes::differences;
 use crate::zone::{Problem, Severity, SourceFile, Zone};
 
 /// Results of a load.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Failure, Format, Source, json, say, zones};
-use crate::catalog::changes::differences;
 use crate::catalog::report::ZoneReport;
 use crate::catalog::unhidden::{Line, Told};
 use crate::name;
 use crate::rtype::Type;
 use crate::zone::text::write_rdata;
+use crate::zone::tree::changes::differences;
 use crate::zone::tree::{Node, Tree};
 
 #[derive(Debug, clap::Args)]

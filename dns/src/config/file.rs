@@ -47,6 +47,9 @@ pub(super) struct File {
     pub(super) cookies: Cookies,
     #[serde(default)]
     pub(super) keys: BTreeMap<String, Spanned<Key>>,
+    #[serde(default)]
+    pub(super) transfer: Vec<Spanned<Transfer>>,
+    pub(super) state: Option<PathBuf>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) rate_limit: RateLimit,
@@ -142,6 +145,15 @@ pub(super) struct Key {
     pub(super) secret_file: PathBuf,
     #[serde(default)]
     pub(super) view: Side,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Transfer {
+    pub(super) zones: Vec<Spanned<DomainName>>,
+    pub(super) keys: Vec<Spanned<String>>,
+    pub(super) clients: Vec<Spanned<Prefix>>,
+    pub(super) notify: Vec<Spanned<SocketAddr>>,
 }
 
 /// A side, as the config names it.
@@ -253,8 +265,17 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, shown: &Path) -> Conf
 }
 
 /// Keys that stand above the first [table].
-const TOP_KEYS: &[&str] =
-    &["zones", "listen", "listen_tls", "listen_https", "listen_quic", "private", "internal_names", "nsid"];
+const TOP_KEYS: &[&str] = &[
+    "zones",
+    "listen",
+    "listen_tls",
+    "listen_https",
+    "listen_quic",
+    "private",
+    "internal_names",
+    "nsid",
+    "state",
+];
 
 fn explain_type(message: &str) -> Option<String> {
     let help = match message {

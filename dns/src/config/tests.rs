@@ -34,6 +34,7 @@ fn every_key_is_read() {
         zones = "/srv/zones"
         listen = ["[::]:53", "192.0.2.1:53"]
         nsid = "ns1.ams"
+        state = "/var/lib/verge"
         listen_tls = ["192.0.2.1:853"]
         listen_https = ["192.0.2.1:443", "[::]:443"]
         listen_quic = ["192.0.2.1:853"]
@@ -78,6 +79,11 @@ fn every_key_is_read() {
         algorithm = "hmac-sha512"
         secret_file = "/run/ns2.key"
         view = "inside"
+        [[transfer]]
+        zones = ["Example.com"]
+        keys = ["NS2.example.com"]
+        clients = ["192.0.2.2"]
+        notify = ["192.0.2.2:53"]
         [rate_limit]
         answers_per_second = 200
         slip = 3
@@ -130,6 +136,14 @@ fn every_key_is_read() {
             ("ns2.example.com.".to_owned(), Algorithm::HmacSha512, Which::Internal)
         ]
     );
+    let rule = Rule {
+        zones: vec![Name::parse_absolute("example.com").unwrap()],
+        keys: vec![Name::parse_absolute("ns2.example.com").unwrap()],
+        clients: vec!["192.0.2.2/32".parse().unwrap()],
+        notify: vec!["192.0.2.2:53".parse().unwrap()],
+    };
+    assert_eq!(config.transfers, [rule]);
+    assert_eq!(config.state, Path::new("/var/lib/verge"));
     assert_eq!(config.keys[0].secret_file, Path::new("/etc/verge/mirror.key"));
     assert_eq!(config.rate_limit, Some(Rates { per_second: 200, burst: 200, slip: 3 }));
 }
@@ -170,6 +184,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[reload]\n",
         "[cookies]\n",
         "[keys.mirror]\n",
+        "[[transfer]]\n",
         "[rate_limit]\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
@@ -179,7 +194,8 @@ fn the_reference_names_every_key_and_its_default() {
         let keys = help.strip_prefix("keys known here: ").unwrap();
         for key in keys.split(", ") {
             let is_there = |line: &str| {
-                let forms = [format!("{key} = "), format!("[{key}]"), format!("[{key}.")];
+                let forms =
+                    [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!("[[{key}]]")];
                 forms.iter().any(|form| line.starts_with(form))
             };
             assert!(reference.lines().any(is_there), "{section}{key}");
@@ -220,6 +236,28 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             1,
             "is not a key's name",
             "[keys.mirror]",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys]\na = { secret_file = \"a\" }\nb = { secret_file = \"b\", view = \"inside\" }\n\
+             [[transfer]]\nkeys = [\"a\", \"b\"]\nnotify = [\"192.0.2.1:53\"]",
+            8,
+            11,
+            "would hear of both sides",
+            "one with those of the inside",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[[transfer]]\nzones = [\"a.example\"]",
+            3,
+            1,
+            "nobody may take a zone",
+            "add keys",
+        ),
+        (
+            "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys.mirror]\nsecret_file = \"k\"\n[[transfer]]\nkeys = [\"miror\"]",
+            6,
+            9,
+            "there is no key `miror`",
+            "did you mean \"mirror\"?",
         ),
         ("zones = \"z\"", 1, 1, "there is no address to listen on", "add listen"),
         (

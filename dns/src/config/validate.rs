@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod transfers;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -81,6 +82,8 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
+    let named = [named, transfers::named(&written.transfer, at)].concat();
+    let keys = keys::keys(written.keys, base, at)?;
     let internal = internal.into_inner();
     Ok(Config {
         file: None,
@@ -118,7 +121,9 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         },
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
-        keys: keys::keys(written.keys, base, at)?,
+        transfers: transfers::transfers(written.transfer, &keys, at)?,
+        keys,
+        state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
         rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),

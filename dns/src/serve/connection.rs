@@ -11,12 +11,15 @@ use super::descriptors::Tables;
 use super::memory::Pool;
 use super::responder::{Answered, Responder};
 use super::table::{Place, Table};
+use super::transfer::slots::Slots;
 use crate::client::{Client, Listener, Transport};
 use crate::clock;
 use crate::config::Tcp;
 use crate::ended::Ended;
 use crate::limit::Limits;
-use crate::metrics::{Endings, Metrics};
+use crate::metrics::{Endings, Metrics, Taken};
+use crate::view::Which;
+use crate::wire::{self, Transfer};
 
 /// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
 pub(super) const SMALL_OCTETS: usize = 4 * 1024;
@@ -32,6 +35,9 @@ pub(super) struct Shared {
     /// Cancelled when the server stops taking queries.
     pub(super) drain: CancellationToken,
     pub(super) endings: Arc<Endings>,
+    /// Transfers that may be under way, on all transports together.
+    pub(super) slots: Slots,
+    metrics: Arc<Metrics>,
     responder: Responder,
 }
 
@@ -40,8 +46,8 @@ impl Shared {
         config: Tcp,
         (listener, transport): (Listener, Transport),
         (tasks, drain): (TaskTracker, CancellationToken),
-        metrics: &Metrics,
-        tables: &Arc<Tables>,
+        metrics: &Arc<Metrics>,
+        (tables, slots): (&Arc<Tables>, &Slots),
         responder: Responder,
     ) -> Self {
         let open = metrics.connections(listener, transport);
@@ -61,18 +67,33 @@ impl Shared {
             tasks,
             drain,
             endings: metrics.endings(transport),
+            slots: slots.clone(),
+            metrics: Arc::clone(metrics),
             responder,
         }
     }
 
+    fn client(&self, peer: SocketAddr) -> Client {
+        Client { address: peer.ip(), port: peer.port(), listener: self.listener, transport: self.transport }
+    }
+
+    /// The zone that a message of `peer` asks for, if it does and may have it; all else gets an answer.
+    pub(super) fn transfer(&self, message: &[u8], peer: SocketAddr) -> Option<Transfer> {
+        wire::transfer(&self.responder.world(), message, &self.client(peer), clock::moment())
+    }
+
+    pub(super) fn taken(&self, view: Which, taken: Taken) {
+        self.metrics.replication.taken(view, taken);
+    }
+
+    /// The egress guard stopped a message of a transfer.
+    pub(super) fn stopped(&self) {
+        self.responder.stopped();
+    }
+
     /// Answers one message of `peer`.
     pub(super) fn answer(&self, message: &[u8], peer: SocketAddr, out: &mut Vec<u8>) -> Answered {
-        let client = Client {
-            address: peer.ip(),
-            port: peer.port(),
-            listener: self.listener,
-            transport: self.transport,
-        };
+        let client = self.client(peer);
         // A connection proves its client's address, so its answers cannot flood anybody else.
         let mut unlimited = Limits::default();
         self.responder.view_of_answer(

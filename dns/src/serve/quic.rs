@@ -26,6 +26,7 @@ use super::memory::{Full, Pool, Question, What};
 use super::responder::Answered;
 use super::table::{Place, Table};
 use super::tls::{self, Certificates};
+use super::transfer;
 use crate::clock;
 use crate::ended::Ended;
 
@@ -266,21 +267,20 @@ async fn exchange(
     let read = timeout(shared.config.message_timeout, read(receive, place)).await;
     let question = read.unwrap_or(Err(Ended::SlowMessage))?;
     place.active(clock::now());
+    if let Some(transfer) = shared.transfer(&question, peer) {
+        drop(question);
+        transfer::send(send, transfer, peer, (place, shared)).await?;
+        return finish(send, shared).await;
+    }
     let answer = answer(question, peer, shared)?;
     let _room = place.allowance.claim(What::Answer, answer.len()).map_err(|Full| Ended::Crowded)?;
     let sent = timeout(shared.config.write_timeout, async {
         // Handed over, not copied.
         send.write_chunk(answer.into()).await?;
-        // RFC 9250 §4.2: the end of the stream says that the answer is complete.
-        Ok::<_, quinn::WriteError>(send.finish())
+        Ok::<_, quinn::WriteError>(())
     });
     match sent.await {
-        Ok(Ok(_)) => {
-            // Until the client has it all, so that a drain does not close the connection under it.
-            let taken = timeout(shared.config.write_timeout, send.stopped()).await;
-            // The reset lets go of data that is not acknowledged by then, and of its room.
-            taken.map(|_| ()).map_err(|_| Ended::SlowReader)
-        }
+        Ok(Ok(())) => finish(send, shared).await,
         Ok(Err(error)) => {
             if let quinn::WriteError::Stopped(code) = error {
                 // RFC 9000 §3.5: the reset of a stream that the client has stopped copies its code.
@@ -290,6 +290,16 @@ async fn exchange(
         }
         Err(_) => Err(Ended::SlowReader),
     }
+}
+
+/// RFC 9250 §4.2: the end of the stream says that the answer is complete.
+async fn finish(send: &mut SendStream, shared: &Shared) -> Result<(), Ended> {
+    // It fails where the stream has ended already.
+    let _ = send.finish();
+    // Until the client has it all, so that a drain does not close the connection under it.
+    let taken = timeout(shared.config.write_timeout, send.stopped()).await;
+    // The reset lets go of data that is not acknowledged by then, and of its room.
+    taken.map(|_| ()).map_err(|_| Ended::SlowReader)
 }
 
 /// The answer behind its length, and no octet more; the question is let go of, since the answer may have to wait.

@@ -4,6 +4,7 @@ mod watch;
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +13,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch::Sender as Progress;
 
 use self::watch::Watch;
+use super::notify::{Notices, Order};
+use super::numbers::Numbers;
 use super::secrets::{Held, SecretError};
 use super::sys;
 use crate::catalog::report::Report;
@@ -62,8 +66,10 @@ pub struct Loads {
 /// Where loads go.
 pub(super) struct Service {
     pub(super) world: Arc<ArcSwap<World>>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) progress: Progress<Loads>,
+    metrics: Arc<Metrics>,
+    progress: Progress<Loads>,
+    numbers: Numbers,
+    notices: Notices,
 }
 
 /// The loader's thread.
@@ -82,10 +88,34 @@ pub(super) fn first(config: &Config, secrets: Held) -> Result<(Catalog, World, R
 }
 
 impl Service {
+    /// Nothing is in service yet.
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        progress: Progress<Loads>,
+        orders: UnboundedSender<Order>,
+    ) -> Self {
+        let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
+        Self { world, metrics, progress, numbers, notices: Notices { orders, sources: Default::default() } }
+    }
+
+    /// What a config says of transfers holds for the next world.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.numbers.keep_in((!config.transfers.is_empty()).then_some(config.state.as_path()));
+        let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
+        let outside = addresses(&config.listen);
+        let inside = [addresses(&config.internal.listen), outside.clone()].concat();
+        self.notices.sources = [outside, inside];
+    }
+
     /// Puts a world in service and tells everybody.
-    pub(super) fn publish(&self, world: Option<World>, report: &Report) {
+    pub(super) fn publish(&mut self, mut world: Option<World>, report: &Report) {
         let served = world.is_some();
+        let moved = world.as_mut().map(|world| self.numbers.number(world)).unwrap_or_default();
         let old = world.map(|world| self.world.swap(Arc::new(world)));
+        if served {
+            self.metrics.replication.serials(self.numbers.serials());
+            self.notices.order(&self.world.load(), &moved);
+        }
         log::report(report);
         let mut now = *self.progress.borrow();
         now.ended += 1;
@@ -335,6 +365,7 @@ impl Follow {
         if new != self.config || secrets != self.secrets {
             let terms = new.terms().with_secrets(secrets.cookies.clone(), secrets.keys.clone());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
+            self.service.follow(&new);
             (self.config, self.secrets) = (new, secrets);
             self.config_is_new = true;
         }

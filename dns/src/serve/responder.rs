@@ -89,6 +89,11 @@ impl Responder {
         }
     }
 
+    /// Counts a message of a transfer that the egress guard stopped.
+    pub(super) fn stopped(&self) {
+        self.counters.guard_stopped();
+    }
+
     /// Counts what the kernel would not take as it was.
     pub(super) fn unsent(&self, sent: sys::Sent) {
         self.counters.refused_by_kernel(sent.refused);

@@ -13,6 +13,7 @@ use super::connection::{SMALL_OCTETS, Shared};
 use super::memory::{Claim, Full, STEP_OCTETS, What};
 use super::responder::Answered;
 use super::table::Place;
+use super::transfer;
 use crate::clock;
 use crate::ended::Ended;
 
@@ -41,6 +42,17 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         let mut taken = 0;
         while let Some(message) = first_message(&incoming.octets[taken..]) {
             taken += LENGTH_OCTETS + message.len();
+            if let Some(transfer) = shared.transfer(message, peer) {
+                // Earlier questions are answered first: their answers are ready.
+                let sent = match outgoing.write(stream, shared.config.write_timeout).await {
+                    Ok(()) => transfer::send(stream, transfer, peer, (place, shared)).await,
+                    Err(slow) => Err(slow),
+                };
+                match sent {
+                    Ok(()) => continue,
+                    Err(ended) => return ended,
+                }
+            }
             let ended = match shared.answer(message, peer, &mut answer) {
                 Answered::From(_) => outgoing.append(&answer, place).err().map(|Full| Ended::Crowded),
                 // There is no telling where the next message would begin if this one was none.

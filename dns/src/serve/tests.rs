@@ -1,5 +1,7 @@
 //! Whole servers on loopback, on ports that the system gives.
 
+mod transfers;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};

@@ -19,6 +19,7 @@ use super::https::Path;
 use super::listeners::Sealed;
 use super::responder::Responder;
 use super::tls::{self, Acceptor, Certificates};
+use super::transfer::slots::Slots;
 use super::{quic, udp};
 use crate::client::{Listener, Transport};
 use crate::config::{self, Config, Tcp};
@@ -41,6 +42,7 @@ pub(super) struct Workers {
     path: Path,
     rates: Option<Rates>,
     tables: Arc<Tables>,
+    slots: Slots,
     pub(super) loops: Vec<Loop>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) drain: CancellationToken,
@@ -57,6 +59,7 @@ impl Workers {
             path: config.https.path.as_str().into(),
             rates: config.rate_limit,
             tables: Arc::default(),
+            slots: Slots::default(),
             loops: Vec::new(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
@@ -105,7 +108,14 @@ impl Workers {
     fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {
         let until = (self.tasks.clone(), self.drain.clone());
         let responder = self.responder(transport);
-        Arc::new(Shared::new(self.tcp, (side, transport), until, &self.metrics, &self.tables, responder))
+        Arc::new(Shared::new(
+            self.tcp,
+            (side, transport),
+            until,
+            &self.metrics,
+            (&self.tables, &self.slots),
+            responder,
+        ))
     }
 
     fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {

@@ -95,10 +95,20 @@ fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut 
 const CLASS_IN: [u8; 2] = [0, 1];
 
 fn record(placed: &Placed<'_>, rtype: Type, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) {
-    names.write(&placed.owner, out);
+    write_record((&placed.owner, rtype, placed.ttl), rdata, names, out);
+}
+
+/// Writes a record that may be longer than there is room for: the caller takes it back.
+pub(super) fn write_record(
+    (owner, rtype, ttl): (&[u8], Type, u32),
+    rdata: &[u8],
+    names: &mut Names,
+    out: &mut Vec<u8>,
+) {
+    names.write(owner, out);
     out.extend_from_slice(&rtype.0.to_be_bytes());
     out.extend_from_slice(&CLASS_IN);
-    out.extend_from_slice(&placed.ttl.to_be_bytes());
+    out.extend_from_slice(&ttl.to_be_bytes());
     let length_at = out.len();
     out.extend_from_slice(&[0, 0]);
     write_rdata(rtype, rdata, names, out);

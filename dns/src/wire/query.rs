@@ -5,6 +5,7 @@
 
 use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS};
 use crate::rtype::Type;
+use crate::transfer::SOA_NUMBERS_OCTETS;
 use crate::tsig::Tsig;
 
 /// Octets of a header (RFC 1035 §4.1.1).
@@ -17,6 +18,8 @@ pub(super) struct Message<'p> {
     pub(super) question: Option<Question<'p>>,
     pub(super) edns: Option<Edns<'p>>,
     pub(super) tsig: Option<Tsig<'p>>,
+    /// The serial of a SOA record behind the question: the version that a secondary has (RFC 1995 §3).
+    pub(super) soa_serial: Option<u32>,
     pub(super) verdict: Verdict,
 }
 
@@ -103,7 +106,14 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
         recursion_desired: fixed[2] & 0x01 != 0,
         checking_disabled: fixed[3] & 0x10 != 0,
     };
-    let mut message = Message { header, question: None, edns: None, tsig: None, verdict: Verdict::NotImp };
+    let mut message = Message {
+        header,
+        question: None,
+        edns: None,
+        tsig: None,
+        soa_serial: None,
+        verdict: Verdict::NotImp,
+    };
     let counts = Counts::of(fixed);
     if header.opcode == OPCODE_QUERY {
         message.verdict = message.read_body(&counts, packet).unwrap_or(Verdict::FormErr);
@@ -140,8 +150,10 @@ impl<'p> Message<'p> {
         }
         for _ in 0..u32::from(counts.answers) + u32::from(counts.authorities) {
             let record = reader.record()?;
-            if matches!(record.rtype, Type::OPT | Type::TSIG) {
-                return None;
+            match record.rtype {
+                Type::OPT | Type::TSIG => return None,
+                Type::SOA => self.soa_serial = serial(record.rdata),
+                _ => {}
             }
         }
         for left in (0..counts.additionals).rev() {
@@ -218,8 +230,20 @@ impl<'p> Message<'p> {
     }
 }
 
+/// Whether a message may be a question for a zone as a whole: of the first question, without the checks of [`read`].
+pub(super) fn asks_for_transfer(packet: &[u8]) -> bool {
+    let question = packet.get(HEADER_OCTETS..).unwrap_or_default();
+    let qtype = crate::name::wire_len(question).and_then(|octets| question.get(octets..)?.first_chunk::<2>());
+    qtype.is_some_and(|qtype| matches!(Type(u16::from_be_bytes(*qtype)), Type::AXFR | Type::IXFR))
+}
+
+/// Of a SOA, whose names may be pointers: the first of the five numbers at its end.
+fn serial(soa: &[u8]) -> Option<u32> {
+    let numbers = soa.len().checked_sub(SOA_NUMBERS_OCTETS)?;
+    soa[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
+}
+
 /// The TSIG record at the end of a message, a question or an answer, if it has one.
-#[cfg(test)]
 pub(crate) fn tsig_of(packet: &[u8]) -> Option<Tsig<'_>> {
     let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>()?;
     let counts = Counts::of(fixed);

@@ -11,7 +11,7 @@ use std::ops::Range;
 ///
 /// Half of the hash stands beside each number, so that what is not there costs no look at any that is; and a look-up
 /// costs one cache miss, however many there are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slots {
     slots: Vec<u64>,
 }

@@ -18,6 +18,7 @@
 
 mod arena;
 mod build;
+pub(crate) mod changes;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod index;
@@ -43,6 +44,7 @@ use arena::{Arena, Place, Sets};
 use index::Hashes;
 
 /// One zone of one view.
+#[derive(Clone)]
 pub struct Tree {
     apex: Name,
     apex_labels: usize,
@@ -207,6 +209,23 @@ impl Tree {
     /// Whether the tree has no record at all.
     pub fn is_empty(&self) -> bool {
         self.nodes().all(|node| node.is_empty())
+    }
+
+    /// The node at this place in canonical order, from 0 for the apex.
+    pub fn nth(&self, position: usize) -> Option<Node<'_>> {
+        self.nodes.get(position).map(|place| self.at(*place))
+    }
+
+    /// About how many octets its records take on the wire.
+    pub fn octets(&self) -> usize {
+        self.arena.octets()
+    }
+
+    /// Gives the zone another serial, the first of the five numbers at the end of its SOA (RFC 1035 §3.3.13).
+    pub fn set_serial(&mut self, serial: u32) {
+        if let Some(at) = self.soa().and_then(|soa| self.arena.offset(soa.lent()?.next()?)) {
+            self.arena.write_serial(at, serial);
+        }
     }
 
     /// The memory that look-ups read, for callers that know a better place for it.

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::serve::carrier::{big, framed};
 use crate::serve::memory::Allowance;
 use crate::serve::responder::Responder;
+use crate::serve::transfer::slots::Slots;
 use crate::world::World;
 
 /// A world without zones says REFUSED to all, which is all that a conversation needs.
@@ -31,7 +32,7 @@ fn shared_with(world: World) -> Arc<Shared> {
         message_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(3),
     };
-    let metrics = Metrics::default();
+    let metrics = Arc::<Metrics>::default();
     let responder = Responder::new(Arc::new(ArcSwap::from_pointee(world)), metrics.counters(Transport::Tcp));
     let until = (TaskTracker::new(), CancellationToken::new());
     Arc::new(Shared::new(
@@ -39,7 +40,7 @@ fn shared_with(world: World) -> Arc<Shared> {
         (Listener::Outside, Transport::Tcp),
         until,
         &metrics,
-        &Arc::default(),
+        (&Arc::default(), &Slots::default()),
         responder,
     ))
 }

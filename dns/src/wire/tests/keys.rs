@@ -42,7 +42,7 @@ fn at(mut packet: Vec<u8>, from_end: usize) -> Vec<u8> {
 }
 
 fn error_of(reply: &[u8]) -> Option<u16> {
-    query::tsig_of(reply).map(|tsig| tsig.error)
+    tsig_of(reply).map(|tsig| tsig.error)
 }
 
 #[test]
@@ -59,11 +59,11 @@ fn a_key_decides_the_view_and_the_answer_is_signed() {
             let (packet, signer) = signed(&world, key, qname, NOW);
             let reply = reply(&world, &packet, transport);
             assert_eq!(summary(&reply), expected, "{key} {qname}");
-            assert!(signer.accepts(&query::tsig_of(&reply).unwrap(), NOW), "{key} {qname}");
+            assert!(signer.accepts(&tsig_of(&reply).unwrap(), NOW), "{key} {qname}");
             for place in [3, 14, reply.len() - BEHIND_MAC - MAC] {
                 let mut forged = reply.clone();
                 forged[place] ^= 1;
-                assert!(!signer.accepts(&query::tsig_of(&forged).unwrap(), NOW), "{key} {qname} {place}");
+                assert!(!signer.accepts(&tsig_of(&forged).unwrap(), NOW), "{key} {qname} {place}");
             }
         }
     }
@@ -115,7 +115,7 @@ fn clocks_that_are_apart_are_told_so_and_signed() {
     {
         let (packet, signer) = signed(&world, "out.", "www.ex.", signed_at);
         let reply = reply(&world, &packet, Transport::Udp);
-        let tsig = query::tsig_of(&reply).unwrap();
+        let tsig = tsig_of(&reply).unwrap();
         assert_eq!(tsig.error, expected, "{signed_at}");
         if expected == 18 {
             assert_eq!(summary(&reply), "opcode0 qr rcode9 1/0/0/1");
@@ -144,7 +144,7 @@ fn signatures_that_are_cut_short_prove_nothing() {
         let reply = reply(&world, &short, Transport::Udp);
         assert!(summary(&reply).contains(expected), "{left}: {}", summary(&reply));
         if expected == "rcode9" {
-            let tsig = query::tsig_of(&reply).unwrap();
+            let tsig = tsig_of(&reply).unwrap();
             assert_eq!((tsig.error, tsig.mac.len()), (22, MAC), "it is signed");
         }
     }
@@ -160,6 +160,6 @@ fn a_signed_answer_keeps_within_what_the_client_takes() {
         signer(&world, "out.").sign(&mut packet, SignedError::None, NOW);
         let reply = reply(&world, &packet, Transport::Udp);
         assert!(reply.len() <= usize::from(octets), "{} of {octets}", reply.len());
-        assert!(query::tsig_of(&reply).is_some_and(|tsig| tsig.error == 0));
+        assert!(tsig_of(&reply).is_some_and(|tsig| tsig.error == 0));
     }
 }

@@ -5,7 +5,7 @@
 //! RRset:  type u16 │ TTL u32 │ octets u32 │ (length u16, RDATA) …
 //! ```
 //!
-//! Invariant: only [`Arena::open`], [`Arena::hide`] and [`Arena::add`] write, and a [`Place`] comes from `open`
+//! Invariant: only [`Arena::open`], [`Arena::hide`], [`Arena::add`] and [`Arena::write_serial`] write, and a [`Place`] comes from `open`
 //! alone; so what is read at a place was written there.
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use super::rrset::{RrSet, pack};
 use crate::rtype::Type;
 
 /// All names of a tree.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Arena {
     octets: Vec<u8>,
     last: Place,
@@ -29,6 +29,8 @@ pub(super) struct Place(pub(super) u32);
 const UNIT: usize = 8;
 const NOBODY: u32 = u32::MAX;
 
+/// The five numbers at the end of a SOA.
+const SOA_NUMBERS_OCTETS: usize = 20;
 const HIDER: usize = 4;
 const SETS: usize = 8;
 const NAME: usize = 10;
@@ -69,6 +71,24 @@ impl Arena {
     pub(super) fn hide(&mut self, place: Place, hider: Place) {
         let at = at(place) + HIDER;
         self.octets[at..at + 4].copy_from_slice(&hider.0.to_ne_bytes());
+    }
+
+    /// Where RDATA that this arena lent begins and ends.
+    pub(super) fn offset(&self, lent: &[u8]) -> Option<Range<usize>> {
+        let start = lent.as_ptr().addr().checked_sub(self.octets.as_ptr().addr())?;
+        let end = start + lent.len();
+        (end <= self.octets.len()).then_some(start..end)
+    }
+
+    /// Writes the serial of the SOA whose RDATA is at `rdata`.
+    pub(super) fn write_serial(&mut self, rdata: Range<usize>, serial: u32) {
+        if let Some(at) = rdata.end.checked_sub(SOA_NUMBERS_OCTETS).filter(|at| *at >= rdata.start) {
+            self.octets[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+        }
+    }
+
+    pub(super) fn octets(&self) -> usize {
+        self.octets.len()
     }
 
     pub(super) fn shrink(&mut self) {

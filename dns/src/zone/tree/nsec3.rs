@@ -18,6 +18,7 @@ const SHA1: u8 = 1;
 const LABEL_OCTETS: usize = 32;
 
 /// How names are hashed, and where the records are.
+#[derive(Clone)]
 pub(super) struct Chain {
     iterations: u16,
     salt: Box<[u8]>,

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::zone::tree::{Node, Tree, canonical_cmp};
+use super::{Node, Tree, canonical_cmp};
 
 /// A name that is not the same in both trees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,270 @@
+//! The serials under which zones are transferred, and their last changes. A serial moves when the content of its view does
+//! (D16), also if the author forgot to raise it: what was shown under a number is never shown under it with other content.
+//!
+//! The numbers outlast a restart in the file `serials` of the state folder. Zones that nobody may take, and zones signed
+//! elsewhere, keep their author's serial.
+
+mod file;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use self::file::{Digest, Stored};
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::transfer::{self, Delta, SOA_NUMBERS_OCTETS, Versions, is_newer, next_serial};
+use crate::view::Which;
+use crate::world::World;
+use crate::zone::set::Served;
+use crate::zone::tree::Tree;
+
+/// Changes of one zone in one view that are kept: versions, and octets in all.
+const MOST_DELTAS: usize = 100;
+const MOST_DELTA_OCTETS: usize = 16 << 20;
+
+/// The versions of all zones that are transferred.
+#[derive(Default)]
+pub(super) struct Numbers {
+    /// Where they are kept.
+    folder: Option<PathBuf>,
+    stored: Stored,
+    lines: HashMap<Place, Line>,
+    /// The file could not be written, and that was told.
+    is_unwritten: bool,
+}
+
+/// A zone in one view.
+type Place = (Which, Name);
+
+/// A version that was not in service before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) view: Which,
+    pub(super) apex: Name,
+}
+
+/// The versions of a zone in one view.
+struct Line {
+    serial: u32,
+    digest: Digest,
+    /// As it was compiled, under its author's serial.
+    source: Arc<Tree>,
+    served: Arc<Tree>,
+    /// The oldest first.
+    deltas: Vec<Arc<Delta>>,
+}
+
+/// A zone as a new world has it, and its number.
+struct Numbered {
+    place: Place,
+    tree: Arc<Tree>,
+    serial: u32,
+    digest: Digest,
+}
+
+impl Numbers {
+    /// What is in `folder` holds from now on; none if nothing is transferred.
+    pub(super) fn keep_in(&mut self, folder: Option<&Path>) {
+        if folder != self.folder.as_deref() {
+            self.stored.extend(folder.map(file::read).unwrap_or_default());
+            self.folder = folder.map(Path::to_path_buf);
+        }
+    }
+
+    /// Numbers the zones of a new world; tells which are new versions.
+    pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
+        if world.protocol.transfers.is_empty() {
+            return Vec::new();
+        }
+        let mut moved = Vec::new();
+        let (mut lines, mut versions) = (HashMap::new(), Versions::default());
+        for (apex, trees) in transferred(world) {
+            for numbered in self.numbered(&apex, trees) {
+                let is_new =
+                    self.lines.get(&numbered.place).is_none_or(|before| before.serial != numbered.serial);
+                let other = lines.get(&(other_side(numbered.place.0), apex.clone()));
+                let line = Line::after(self.lines.remove(&numbered.place), &numbered, other);
+                let (view, place) = (numbered.place.0, numbered.place);
+                let zones = match view {
+                    Which::Public => &mut world.public.zones,
+                    Which::Internal => &mut world.internal.zones,
+                };
+                zones.insert(apex.clone(), Served::Zone(Arc::clone(&line.served)));
+                versions.insert(view, apex.clone(), line.deltas.as_slice().into());
+                self.stored.insert(place.clone(), (line.serial, line.digest));
+                lines.insert(place, line);
+                moved.extend(is_new.then(|| Moved { view, apex: apex.clone() }));
+            }
+        }
+        (self.lines, world.versions) = (lines, versions);
+        self.store();
+        moved
+    }
+
+    /// The serials of all zones that are transferred, for the metrics.
+    pub(super) fn serials(&self) -> Vec<(Which, String, u32)> {
+        let serials = self.lines.iter().map(|((view, apex), line)| (*view, apex.to_string(), line.serial));
+        let mut serials: Vec<_> = serials.collect();
+        serials.sort_unstable_by(|a, b| (&a.1, a.0.as_str()).cmp(&(&b.1, b.0.as_str())));
+        serials
+    }
+
+    /// The numbers of one zone's trees, of the outside and of the inside.
+    fn numbered(&self, apex: &Name, trees: [(Which, Option<Arc<Tree>>); 2]) -> Vec<Numbered> {
+        let is_shared = match &trees {
+            [(_, Some(outside)), (_, Some(inside))] => Arc::ptr_eq(outside, inside),
+            _ => false,
+        };
+        let number = |(view, tree): (Which, Option<Arc<Tree>>)| {
+            let (place, tree) = ((view, apex.clone()), tree?);
+            let (serial, digest) = self.next(&place, &tree, view == Which::Internal || is_shared)?;
+            Some(Numbered { place, tree, serial, digest })
+        };
+        let mut numbered: Vec<Numbered> = trees.into_iter().filter_map(number).collect();
+        // A tree that both sides have has one number: the later one of the two.
+        if let [outside, inside] = numbered.as_mut_slice()
+            && is_shared
+        {
+            let later = if is_newer(outside.serial, inside.serial) { outside.serial } else { inside.serial };
+            (outside.serial, inside.serial) = (later, later);
+        }
+        numbered
+    }
+
+    /// The serial of a tree that was just compiled, and the digest of its content.
+    fn next(&self, place: &Place, tree: &Arc<Tree>, follows: bool) -> Option<(u32, Digest)> {
+        let file = transfer::serial(tree)?;
+        let line = self.lines.get(place);
+        let digest = match line.filter(|line| Arc::ptr_eq(&line.source, tree)) {
+            Some(line) => line.digest,
+            None => digest(tree),
+        };
+        // A signature covers the SOA with its serial.
+        if tree.has_dnssec() {
+            return Some((file, digest));
+        }
+        let before = line.map(|line| (line.serial, line.digest)).or_else(|| self.stored.get(place).copied());
+        let before = before.map(|(serial, before)| (serial, before != digest));
+        Some((next_serial(before, file, follows), digest))
+    }
+
+    /// Before anybody sees a new number, so that a restart does not give it to other content.
+    fn store(&mut self) {
+        let Some(folder) = &self.folder else { return };
+        match file::write(folder, &self.stored) {
+            Ok(()) => self.is_unwritten = false,
+            Err(error) if self.is_unwritten => tracing::debug!(%error, "the serials are not stored"),
+            Err(error) => {
+                self.is_unwritten = true;
+                tracing::error!(
+                    folder = %folder.display(), %error,
+                    "the serials cannot be stored, so that after a restart secondaries may miss changes; set `state` to a \
+                     folder that this user may write"
+                );
+            }
+        }
+    }
+}
+
+impl Line {
+    /// The line of a version; `other` is that of the other side, which may have the same tree.
+    fn after(before: Option<Self>, new: &Numbered, other: Option<&Self>) -> Self {
+        let Numbered { tree, serial, digest, .. } = new;
+        let is_same = |line: &&Self| line.serial == *serial && line.digest == *digest;
+        let shared = other.filter(|other| Arc::ptr_eq(&other.source, tree) && other.serial == *serial);
+        let served = match shared.or_else(|| before.as_ref().filter(is_same)) {
+            // The same content, and perhaps a tree that need not be made again.
+            Some(line) if !line.served.withholds() && !tree.withholds() => Arc::clone(&line.served),
+            _ => under(tree, *serial),
+        };
+        let deltas = before.map_or_else(Vec::new, |before| before.deltas_until(&served));
+        Self { serial: *serial, digest: *digest, source: Arc::clone(tree), served, deltas }
+    }
+
+    /// The changes up to `new`, as far back as they are worth keeping.
+    fn deltas_until(mut self, new: &Arc<Tree>) -> Vec<Arc<Delta>> {
+        if Arc::ptr_eq(&self.served, new) || transfer::serial(new) == Some(self.serial) {
+            return self.deltas;
+        }
+        // A secondary that has so much to change takes the whole zone.
+        let most = MOST_DELTA_OCTETS.min(new.octets());
+        let is_known = !self.served.withholds() && !new.withholds();
+        let delta = is_known.then(|| Delta::between(&self.served, new, most)).flatten();
+        let Some(delta) = delta else { return Vec::new() };
+        self.deltas.push(Arc::new(delta));
+        let mut octets = 0;
+        let fits = |delta: &&Arc<Delta>| {
+            octets += delta.octets;
+            octets <= most
+        };
+        let kept = self.deltas.iter().rev().take(MOST_DELTAS).take_while(fits).count();
+        self.deltas.split_off(self.deltas.len() - kept)
+    }
+}
+
+fn other_side(view: Which) -> Which {
+    match view {
+        Which::Public => Which::Internal,
+        Which::Internal => Which::Public,
+    }
+}
+
+/// The tree with this serial.
+fn under(tree: &Arc<Tree>, serial: u32) -> Arc<Tree> {
+    if transfer::serial(tree) == Some(serial) {
+        return Arc::clone(tree);
+    }
+    let mut own = Tree::clone(tree);
+    own.set_serial(serial);
+    Arc::new(own)
+}
+
+/// Each zone that somebody may take, with its trees.
+fn transferred(world: &World) -> Vec<(Name, [(Which, Option<Arc<Tree>>); 2])> {
+    let tree = |served: Option<&Served>| match served {
+        Some(Served::Zone(tree)) => Some(Arc::clone(tree)),
+        Some(Served::Broken) | None => None,
+    };
+    let rules = &world.protocol.transfers;
+    let is_meant = |apex: &Name| transfer::rules_for(rules, apex).next().is_some();
+    // The inside has every zone that the outside has.
+    let all = world.internal.zones.iter().filter(|(apex, _)| is_meant(apex));
+    let pair = |(apex, served): (&Name, &Served)| {
+        let outside = tree(world.public.zones.get(apex));
+        (apex.clone(), [(Which::Public, outside), (Which::Internal, tree(Some(served)))])
+    };
+    all.map(pair).collect()
+}
+
+/// Of all records, but for the serial.
+fn digest(tree: &Tree) -> Digest {
+    let mut context = Context::new(&SHA256);
+    for node in tree.nodes() {
+        for set in node.sets() {
+            for rdata in set.rdatas() {
+                let counted = match set.rtype {
+                    Type::SOA => without_serial(rdata),
+                    _ => [rdata, &[]],
+                };
+                context.update(node.name());
+                context.update(&set.rtype.0.to_be_bytes());
+                context.update(&set.ttl.to_be_bytes());
+                let octets = counted[0].len() + counted[1].len();
+                context.update(&u32::try_from(octets).unwrap_or(u32::MAX).to_be_bytes());
+                counted.iter().for_each(|octets| context.update(octets));
+            }
+        }
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 octets")
+}
+
+fn without_serial(soa: &[u8]) -> [&[u8]; 2] {
+    let (names, numbers) = soa.split_at(soa.len().saturating_sub(SOA_NUMBERS_OCTETS));
+    [names, numbers.get(4..).unwrap_or_default()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The file `serials`: a line for each zone of each side, as `outside example.com. 2026112901 DIGEST`. It is written beside and
+//! put in place as a whole. Lines that make no sense are passed over: their zones begin with their author's serial.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use super::Place;
+use crate::name::Name;
+use crate::view::Which;
+use crate::zone::text::encoding;
+
+/// SHA-256 of a zone's content.
+pub(super) type Digest = [u8; 32];
+/// The last number of each zone and its content.
+pub(super) type Stored = HashMap<Place, (u32, Digest)>;
+
+const NAME: &str = "serials";
+/// A file that is longer is none of ours: some million zones.
+const MOST_OCTETS: u64 = 1 << 30;
+
+/// What the folder holds; nothing if there is no such file.
+pub(super) fn read(folder: &Path) -> Stored {
+    let path = folder.join(NAME);
+    let is_sound = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MOST_OCTETS);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) if is_sound => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Stored::new(),
+        Ok(_) => return Stored::new(),
+        Err(error) => {
+            tracing::error!(file = %path.display(), %error, "the serials of before cannot be read; each zone begins with its file's");
+            return Stored::new();
+        }
+    };
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).map(parse).collect();
+    let bad = lines.iter().filter(|line| line.is_none()).count();
+    if bad > 0 {
+        tracing::warn!(file = %path.display(), lines = bad, "lines that are none of ours are passed over");
+    }
+    lines.into_iter().flatten().collect()
+}
+
+fn parse(line: &str) -> Option<(Place, (u32, Digest))> {
+    let mut words = line.split(' ');
+    let view = match words.next()? {
+        "outside" => Which::Public,
+        "inside" => Which::Internal,
+        _ => return None,
+    };
+    let apex = Name::parse_absolute(words.next()?).ok()?;
+    let serial = words.next()?.parse().ok()?;
+    let mut digest = Vec::new();
+    encoding::from_hex(words.next()?.bytes(), &mut digest)?;
+    let digest = digest.try_into().ok().filter(|_| words.next().is_none())?;
+    Some(((view, apex), (serial, digest)))
+}
+
+/// Puts the file in place, unless it holds just this.
+pub(super) fn write(folder: &Path, stored: &Stored) -> io::Result<()> {
+    let (path, beside) = (folder.join(NAME), folder.join(".serials.new"));
+    let text = text(stored);
+    if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut file = File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn text(stored: &Stored) -> String {
+    let mut lines: Vec<String> = stored.iter().map(line).collect();
+    lines.sort_unstable();
+    let mut text = String::from(
+        "# verge-dns: the last serial of each zone and the SHA-256 of its content. Not to be edited.\n",
+    );
+    lines.iter().for_each(|line| text.push_str(line));
+    text
+}
+
+fn line(((view, apex), (serial, digest)): (&Place, &(u32, Digest))) -> String {
+    let mut line = format!("{} {apex} {serial} ", view.as_str());
+    encoding::write_hex(digest, &mut line).and_then(|()| writeln!(line)).expect("a String takes any text");
+    line
+}

@@ -1,0 +1,168 @@
+//! Serials over edits and restarts, on the catalog that makes the trees (D16).
+
+use std::fs;
+
+use super::*;
+use crate::catalog::{Catalog, Terms};
+use crate::clock;
+use crate::transfer::Rule;
+
+const HEAD: &str = "$TTL 60\n@ SOA ns h SERIAL 2h 1h 2w 5m\n@ NS ns\nns A 203.0.113.1\n";
+
+/// Zones on disk, and a server's numbers for them.
+struct Server {
+    dir: tempfile::TempDir,
+    catalog: Catalog,
+    numbers: Numbers,
+}
+
+impl Server {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("zones")).unwrap();
+        Self { catalog: catalog(dir.path()), dir, numbers: Numbers::default() }
+    }
+
+    fn write(&self, zone: &str, serial: u32, text: &str) {
+        // Enough for changes to be shorter.
+        let stays: String = (0..50).map(|at| format!("text{at} TXT \"this stays as it is\"\n")).collect();
+        let text = format!("{}{stays}{text}", HEAD.replace("SERIAL", &serial.to_string()));
+        fs::write(self.dir.path().join("zones").join(format!("{zone}.zone")), text).unwrap();
+    }
+
+    /// A reload; the serials outside and inside, and how many versions are new.
+    fn load(&mut self) -> (Option<u32>, Option<u32>, usize) {
+        let state = self.dir.path().join("state");
+        self.numbers.keep_in(Some(&state));
+        // Time stamps of files are too coarse for edits that follow each other at once.
+        let later = clock::system_now() + std::time::Duration::from_secs(3600);
+        let mut world = self.catalog.load(later).unwrap().world.expect("something changed");
+        let moved = self.numbers.number(&mut world).len();
+        let apex = Name::parse_absolute("example").unwrap();
+        let of = |view: Which| match world.view(view).zones.get(&apex) {
+            Some(Served::Zone(tree)) => transfer::serial(tree),
+            _ => None,
+        };
+        (of(Which::Public), of(Which::Internal), moved)
+    }
+
+    /// The same files and the same state, and nothing in memory.
+    fn restart(&mut self) {
+        (self.catalog, self.numbers) = (catalog(self.dir.path()), Numbers::default());
+    }
+
+    fn deltas(&self, view: Which) -> Vec<(u32, u32)> {
+        let line = &self.numbers.lines[&(view, Name::parse_absolute("example").unwrap())];
+        line.deltas.iter().map(|delta| (delta.from, delta.to)).collect()
+    }
+}
+
+fn catalog(dir: &Path) -> Catalog {
+    let mut terms = Terms::default();
+    terms.protocol.transfers = [Rule::default()].into();
+    Catalog::new(vec![dir.join("zones")], terms)
+}
+
+#[test]
+fn the_outside_is_told_nothing_of_what_changes_inside() {
+    let mut server = Server::new();
+    server.write("example", 10, "www A 203.0.113.2\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(10), Some(10), 2));
+    // Inside alone, with the author's serial and without.
+    server.write("example", 11, "www A 203.0.113.2\ndb A 10.0.0.6\n");
+    assert_eq!(server.load(), (Some(10), Some(11), 1));
+    server.write("example", 11, "www A 203.0.113.2\ndb A 10.0.0.7\nnew A 10.0.0.8\n");
+    assert_eq!(server.load(), (Some(10), Some(12), 1));
+    // Both: the outside counts by one, however often the author did.
+    server.write("example", 20, "www A 203.0.113.3\ndb A 10.0.0.7\n");
+    assert_eq!(server.load(), (Some(11), Some(20), 2));
+    assert_eq!(server.deltas(Which::Public), [(10, 11)]);
+    assert_eq!(server.deltas(Which::Internal), [(10, 11), (11, 12), (12, 20)]);
+    // A comment, and a serial that the author raised for nothing.
+    server.write("example", 21, "www A 203.0.113.3 ; new\ndb A 10.0.0.7\n");
+    assert_eq!(server.load(), (Some(11), Some(21), 1));
+}
+
+#[test]
+fn a_restart_gives_no_number_to_other_content() {
+    let mut server = Server::new();
+    server.write("example", 10, "www A 203.0.113.2\ndb A 10.0.0.5\n");
+    server.load();
+    server.write("example", 12, "www A 203.0.113.3\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(11), Some(12), 2));
+    server.restart();
+    assert_eq!(server.load(), (Some(11), Some(12), 2), "secondaries are told again: they may have missed it");
+    // The edit of a stopped server, without a higher serial.
+    server.write("example", 12, "www A 203.0.113.4\ndb A 10.0.0.5\n");
+    server.restart();
+    assert_eq!(server.load(), (Some(12), Some(13), 2));
+    let path = server.dir.path().join("state/serials");
+    fs::write(&path, "outside example. 12 zz\nnonsense\n").unwrap();
+    server.restart();
+    assert_eq!(
+        server.load(),
+        (Some(12), Some(12), 2),
+        "without a state, the author's serial is all there is"
+    );
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    server.restart();
+    assert_eq!(server.load(), (Some(12), Some(12), 2));
+}
+
+#[test]
+fn a_zone_that_hides_nothing_follows_its_author_and_has_one_tree() {
+    let mut server = Server::new();
+    server.write("example", 10, "www A 203.0.113.2\n");
+    assert_eq!(server.load(), (Some(10), Some(10), 2));
+    server.write("example", 15, "www A 203.0.113.3\n");
+    assert_eq!(server.load(), (Some(15), Some(15), 2));
+    server.write("example", 15, "www A 203.0.113.4\n");
+    assert_eq!(server.load(), (Some(16), Some(16), 2), "the author forgot the serial");
+    let apex = Name::parse_absolute("example").unwrap();
+    let served = |view| Arc::as_ptr(&server.numbers.lines[&(view, apex.clone())].served);
+    assert_eq!(served(Which::Public), served(Which::Internal));
+    // From here on something is hidden, and then no longer.
+    server.write("example", 16, "www A 203.0.113.4\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(16), Some(17), 1));
+    server.write("example", 17, "www A 203.0.113.4\n");
+    assert_eq!(server.load(), (Some(18), Some(18), 2), "one number that is new on both sides");
+}
+
+#[test]
+fn a_state_that_cannot_be_written_stops_nothing() {
+    let mut server = Server::new();
+    fs::write(server.dir.path().join("state"), "a file").unwrap();
+    server.write("example", 10, "www A 203.0.113.2\n");
+    assert_eq!(server.load(), (Some(10), Some(10), 2));
+    server.write("example", 10, "www A 203.0.113.3\n");
+    assert_eq!(server.load(), (Some(11), Some(11), 2));
+}
+
+#[test]
+fn zones_that_nobody_may_take_keep_their_serial() {
+    let mut server = Server::new();
+    let mut terms = Terms::default();
+    let zones = vec![Name::parse_absolute("other").unwrap()];
+    terms.protocol.transfers = [Rule { zones, ..Rule::default() }].into();
+    server.catalog.set_terms(vec![server.dir.path().join("zones")], terms);
+    server.write("example", 10, "www A 203.0.113.2\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(10), Some(10), 0));
+    server.write("example", 11, "www A 203.0.113.2\ndb A 10.0.0.6\n");
+    assert_eq!(server.load(), (Some(11), Some(11), 0));
+}
+
+#[test]
+fn the_file_is_read_as_it_was_written() {
+    let mut stored = Stored::new();
+    for (view, apex, serial) in [
+        (Which::Public, "example.com", 1),
+        (Which::Internal, "0/27.2.0.192.in-addr.arpa", u32::MAX),
+        (Which::Internal, r"a\032b.example", 7),
+    ] {
+        stored.insert((view, Name::parse_absolute(apex).unwrap()), (serial, [7; 32]));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    file::write(dir.path(), &stored).unwrap();
+    assert_eq!(file::read(dir.path()), stored);
+    assert_eq!(file::read(&dir.path().join("absent")), Stored::new());
+}

@@ -1,0 +1,335 @@
+//! Zone transfers: who may take a zone, and what has changed between its versions (AXFR, RFC 5936; IXFR, RFC 1995).
+//!
+//! Nothing is transferred unless a rule says to whom (D17). A key selects the view, and who shows none gets the outside at
+//! most. Rules that name a zone are the only ones for it: a rule for all zones does not open what another one closes.
+//!
+//! Invariant: a version is a tree of one view, so a transfer cannot hold what its view does not show.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::tsig::Key;
+use crate::view::Which;
+use crate::zone::hash::HashMap;
+use crate::zone::tree::changes::differences;
+use crate::zone::tree::{Node, RrSet, Tree};
+
+/// Who may take which zones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The zones; none for all that no other rule names.
+    pub zones: Vec<Name>,
+    /// Keys of which one must be proved; none if addresses are enough.
+    pub keys: Vec<Name>,
+    /// Where the client must ask from; none for anywhere, which needs a key.
+    pub clients: Vec<IpNet>,
+    /// Secondaries that are told of new versions.
+    pub notify: Vec<SocketAddr>,
+}
+
+impl Rule {
+    /// The view that this rule gives to a client.
+    fn admits(&self, key: Option<&Key>, address: IpAddr) -> Option<Which> {
+        let is_near = self.clients.iter().any(|net| net.contains(&address));
+        match key {
+            Some(key) => {
+                let is_meant = self.keys.contains(&key.name) && (is_near || self.clients.is_empty());
+                is_meant.then_some(key.view)
+            }
+            None => (is_near && self.keys.is_empty()).then_some(Which::Public),
+        }
+    }
+}
+
+/// The rules that are about this zone.
+pub fn rules_for<'r>(rules: &'r [Rule], apex: &'r Name) -> impl Iterator<Item = &'r Rule> {
+    let is_named = rules.iter().any(|rule| rule.zones.contains(apex));
+    rules.iter().filter(move |rule| match is_named {
+        true => rule.zones.contains(apex),
+        false => rule.zones.is_empty(),
+    })
+}
+
+/// The view from which this client may take the zone; none if it may not, or there are no rules.
+pub fn view(rules: &[Rule], apex: &Name, key: Option<&Key>, address: IpAddr) -> Option<Which> {
+    rules_for(rules, apex).find_map(|rule| rule.admits(key, address))
+}
+
+/// Whether `one` is a later serial than `other` (RFC 1982 §3.2).
+pub fn is_newer(one: u32, other: u32) -> bool {
+    one != other && one.wrapping_sub(other) < 1 << 31
+}
+
+/// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).
+pub fn serial(tree: &Tree) -> Option<u32> {
+    let soa = tree.soa()?;
+    let rdata = soa.first()?;
+    let numbers = rdata.len().checked_sub(SOA_NUMBERS_OCTETS)?;
+    rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
+}
+
+/// The five numbers at the end of a SOA.
+pub const SOA_NUMBERS_OCTETS: usize = 20;
+
+/// The serial of the next version.
+///
+/// `before` is the last one's, with whether the content is another now; `file` is what the author wrote. A view that
+/// `follows` the author takes a later serial from him. One from which something is hidden does not: the author raises his
+/// serial for what outsiders do not see, too, and how often is not theirs to learn (D16).
+pub fn next_serial(before: Option<(u32, bool)>, file: u32, follows: bool) -> u32 {
+    match before {
+        None => file,
+        Some((serial, _)) if follows && is_newer(file, serial) => file,
+        Some((serial, true)) => serial.wrapping_add(1),
+        Some((serial, false)) => serial,
+    }
+}
+
+/// The records by which two versions of a zone differ.
+#[derive(Debug)]
+pub struct Delta {
+    /// The serial of the version before.
+    pub from: u32,
+    /// The serial of the version after.
+    pub to: u32,
+    /// The SOA before, what goes, the SOA after, what comes (RFC 1995 §4).
+    pub records: Vec<Stored>,
+    /// About what they take up on the wire.
+    pub octets: usize,
+}
+
+/// A record by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Lower-case wire form.
+    pub owner: Box<[u8]>,
+    /// Its type.
+    pub rtype: Type,
+    /// Seconds.
+    pub ttl: u32,
+    /// Uncompressed wire form.
+    pub rdata: Box<[u8]>,
+}
+
+impl Delta {
+    /// Between two versions of a zone; none if it would take more than `most_octets`, or one has no SOA.
+    pub fn between(old: &Tree, new: &Tree, most_octets: usize) -> Option<Self> {
+        let (from, to) = (serial(old)?, serial(new)?);
+        let mut gone = Changed::new(old)?;
+        let mut come = Changed::new(new)?;
+        for pair in differences(old, new) {
+            gone.add(pair.left, pair.right);
+            come.add(pair.right, pair.left);
+            if gone.octets + come.octets > most_octets {
+                return None;
+            }
+        }
+        let octets = gone.octets + come.octets;
+        let mut records = gone.records;
+        records.append(&mut come.records);
+        Some(Self { from, to, records, octets })
+    }
+}
+
+/// Records of one version that the other does not have.
+struct Changed {
+    records: Vec<Stored>,
+    octets: usize,
+}
+
+/// Octets of a record beside its owner and data.
+const FIXED_OCTETS: usize = 10;
+
+impl Changed {
+    fn new(tree: &Tree) -> Option<Self> {
+        let mut new = Self { records: Vec::new(), octets: 0 };
+        let soa = tree.soa()?;
+        new.push(tree.apex().as_wire(), &soa, soa.first()?);
+        Some(new)
+    }
+
+    /// What `here` has and `there` has not. Records of another TTL are others.
+    fn add(&mut self, here: Option<Node<'_>>, there: Option<Node<'_>>) {
+        let Some(here) = here else { return };
+        for set in here.sets().filter(|set| set.rtype != Type::SOA) {
+            let other = there.and_then(|there| there.set(set.rtype)).filter(|other| other.ttl == set.ttl);
+            let is_there = |rdata: &[u8]| {
+                other.as_ref().is_some_and(|other| other.rdatas().any(|theirs| theirs == rdata))
+            };
+            for rdata in set.rdatas().filter(|rdata| !is_there(rdata)) {
+                self.push(here.name(), &set, rdata);
+            }
+        }
+    }
+
+    fn push(&mut self, owner: &[u8], set: &RrSet<'_>, rdata: &[u8]) {
+        self.octets += owner.len() + FIXED_OCTETS + rdata.len();
+        let (rtype, ttl) = (set.rtype, set.ttl);
+        self.records.push(Stored { owner: owner.into(), rtype, ttl, rdata: rdata.into() });
+    }
+}
+
+/// The last changes of each zone of each view, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Versions(HashMap<(Which, Name), Arc<[Arc<Delta>]>>);
+
+impl Versions {
+    /// Puts the changes of one zone in the place of those before.
+    pub fn insert(&mut self, view: Which, apex: Name, deltas: Arc<[Arc<Delta>]>) {
+        self.0.insert((view, apex), deltas);
+    }
+
+    /// The changes that lead from one version to another; none if not all are known.
+    pub fn between(&self, view: Which, apex: &Name, from: u32, to: u32) -> Option<&[Arc<Delta>]> {
+        let deltas = self.0.get(&(view, apex.clone()))?;
+        let first = deltas.iter().rposition(|delta| delta.from == from)?;
+        let leading = &deltas[first..];
+        leading.last().filter(|last| last.to == to).map(|_| leading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tsig::Algorithm;
+    use crate::zone::tree::fixture::tree;
+
+    fn name(text: &str) -> Name {
+        Name::parse_absolute(text).unwrap()
+    }
+
+    fn key(text: &str, view: Which) -> Key {
+        Key::new(name(text), Algorithm::HmacSha256, b"0123456789abcdef", view)
+    }
+
+    #[test]
+    fn a_zone_is_given_to_those_whom_its_own_rules_name() {
+        let (outer, inner) = (key("outer", Which::Public), key("inner", Which::Internal));
+        let rules = [
+            Rule { keys: vec![name("outer"), name("inner")], ..Rule::default() },
+            Rule { zones: vec![name("a.example")], keys: vec![name("inner")], ..Rule::default() },
+            Rule {
+                zones: vec![name("b.example")],
+                keys: vec![name("outer")],
+                clients: vec!["192.0.2.0/24".parse().unwrap()],
+                notify: Vec::new(),
+            },
+            Rule {
+                zones: vec![name("c.example")],
+                clients: vec!["192.0.2.1/32".parse().unwrap()],
+                ..Rule::default()
+            },
+        ];
+        for (zone, key, address, expected) in [
+            ("x.example", Some(&outer), "198.51.100.1", Some(Which::Public)),
+            ("x.example", Some(&inner), "198.51.100.1", Some(Which::Internal)),
+            ("x.example", None, "192.0.2.1", None),
+            ("a.example", Some(&outer), "198.51.100.1", None),
+            ("a.example", Some(&inner), "198.51.100.1", Some(Which::Internal)),
+            // A child of a named zone is another zone.
+            ("sub.a.example", Some(&outer), "198.51.100.1", Some(Which::Public)),
+            ("b.example", Some(&outer), "198.51.100.1", None),
+            ("b.example", Some(&outer), "192.0.2.200", Some(Which::Public)),
+            ("b.example", Some(&inner), "192.0.2.200", None),
+            ("b.example", None, "192.0.2.200", None),
+            ("c.example", None, "192.0.2.1", Some(Which::Public)),
+            ("c.example", None, "192.0.2.2", None),
+            ("c.example", Some(&inner), "192.0.2.1", None),
+        ] {
+            let found = view(&rules, &name(zone), key, address.parse().unwrap());
+            assert_eq!(found, expected, "{zone} {key:?} {address}");
+        }
+        assert_eq!(view(&[], &name("x.example"), Some(&inner), "192.0.2.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn serials_are_compared_around_the_circle() {
+        for (one, other, expected) in [
+            (2, 1, true),
+            (1, 2, false),
+            (1, 1, false),
+            (0, u32::MAX, true),
+            (u32::MAX, 0, false),
+            (1 << 31, 0, false),
+            ((1 << 31) - 1, 0, true),
+        ] {
+            assert_eq!(is_newer(one, other), expected, "{one} {other}");
+        }
+    }
+
+    /// D16.
+    #[test]
+    fn a_serial_moves_with_the_content_and_follows_its_author_where_nothing_is_hidden() {
+        for (before, file, follows, expected) in [
+            (None, 7, false, 7),
+            (Some((7, false)), 9, false, 7),
+            (Some((7, true)), 9, false, 8),
+            (Some((7, true)), 7, false, 8),
+            (Some((7, false)), 9, true, 9),
+            (Some((7, true)), 9, true, 9),
+            (Some((7, true)), 7, true, 8),
+            (Some((7, true)), 3, true, 8),
+            (Some((7, false)), 3, true, 7),
+            (Some((u32::MAX, true)), 5, false, 0),
+        ] {
+            assert_eq!(next_serial(before, file, follows), expected, "{before:?} {file} {follows}");
+        }
+    }
+
+    fn shown(delta: &Delta) -> Vec<String> {
+        let one = |record: &Stored| {
+            let mut line = String::new();
+            let owner = Name::from_wire(&record.owner).unwrap();
+            crate::zone::text::write_record(&owner, record.ttl, record.rtype, &record.rdata, &mut line)
+                .unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        delta.records.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_delta_is_what_goes_and_what_comes_between_the_two_soas() {
+        let old = tree(
+            "ex.",
+            "@ SOA ns h 1 2 3 4 5\n@ NS ns\na A 192.0.2.1\na A 192.0.2.2\nb 60 TXT x\nc A 192.0.2.3",
+        );
+        let new = tree(
+            "ex.",
+            "@ SOA ns h 2 2 3 4 5\n@ NS ns\na A 192.0.2.2\na A 192.0.2.9\nb 90 TXT x\nd A 192.0.2.3",
+        );
+        let delta = Delta::between(&old, &new, 10_000).unwrap();
+        assert_eq!((delta.from, delta.to), (1, 2));
+        let lines = shown(&delta);
+        let rest = |line: &String| line.split_once(" IN ").unwrap().1.to_owned();
+        let expected = [
+            "SOA ns.ex. h.ex. 1 2 3 4 5",
+            "A 192.0.2.1",
+            "TXT \"x\"",
+            "A 192.0.2.3",
+            "SOA ns.ex. h.ex. 2 2 3 4 5",
+            "A 192.0.2.9",
+            "TXT \"x\"",
+            "A 192.0.2.3",
+        ];
+        assert_eq!(lines.iter().map(rest).collect::<Vec<_>>(), expected, "{lines:?}");
+        assert!(Delta::between(&old, &new, 50).is_none());
+    }
+
+    #[test]
+    fn changes_are_found_if_they_lead_all_the_way() {
+        let delta = |from, to| Arc::new(Delta { from, to, records: Vec::new(), octets: 0 });
+        let mut versions = Versions::default();
+        versions.insert(Which::Public, name("ex"), [delta(1, 2), delta(2, 5), delta(5, 6)].into());
+        for (from, to, expected) in
+            [(1, 6, Some(3)), (2, 6, Some(2)), (5, 6, Some(1)), (6, 6, None), (3, 6, None), (1, 7, None)]
+        {
+            let found = versions.between(Which::Public, &name("ex"), from, to).map(<[_]>::len);
+            assert_eq!(found, expected, "{from} {to}");
+        }
+        assert!(versions.between(Which::Internal, &name("ex"), 1, 6).is_none());
+    }
+}
