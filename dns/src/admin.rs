@@ -1,4 +1,4 @@
-//! The operator's HTTP: `/metrics`, `/healthz`, `/readyz`, and `POST /reload` for holders of the token.
+//! The operator's HTTP: `/metrics`, `/status`, `/healthz`, `/readyz`, and `POST /reload` for holders of the token.
 //!
 //! Invariant: what changes something needs the token, wherever it is asked from; on an address that other machines
 //! reach, so do the metrics, which name hidden zones (S2).
@@ -195,7 +195,8 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
     match (request.uri().path(), is_read) {
         ("/healthz", true) => text(StatusCode::OK, "ok\n"),
         ("/readyz", true) => readiness(admin, !exposed || is_authorized(admin, request)),
-        ("/metrics", true) if exposed && !is_authorized(admin, request) => unauthorized(),
+        ("/metrics" | "/status", true) if exposed && !is_authorized(admin, request) => unauthorized(),
+        ("/status", true) => status(admin),
         ("/metrics", true) => metrics(admin, request),
         ("/reload", _) if *request.method() != Method::POST => not_allowed("POST"),
         ("/reload", _) if !is_authorized(admin, request) => unauthorized(),
@@ -203,8 +204,8 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
             (admin.reload)();
             text(StatusCode::ACCEPTED, "reloading; see the log\n")
         }
-        ("/healthz" | "/readyz" | "/metrics", false) => not_allowed("GET, HEAD"),
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /healthz, /readyz and POST /reload\n"),
+        ("/healthz" | "/readyz" | "/metrics" | "/status", false) => not_allowed("GET, HEAD"),
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /status, /healthz, /readyz and POST /reload\n"),
     }
 }
 
@@ -252,6 +253,16 @@ fn metrics<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
         .header(CONTENT_TYPE, format.media_type())
         .header(VARY, "Accept")
         .body(Full::from(admin.metrics.encode(format)))
+        .expect("a fixed header is valid")
+}
+
+fn status(admin: &Admin) -> Response<Full<Bytes>> {
+    let mut document =
+        serde_json::to_vec_pretty(&admin.metrics.status()).expect("documents hold only texts and numbers");
+    document.push(b'\n');
+    Response::builder()
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::from(document))
         .expect("a fixed header is valid")
 }
 
@@ -305,6 +316,10 @@ mod tests {
             ("GET", "/metrics", None, true, 401),
             ("GET", "/metrics", Some("Bearer secret"), true, 200),
             ("POST", "/metrics", None, false, 405),
+            ("GET", "/status", None, false, 200),
+            ("GET", "/status", None, true, 401),
+            ("GET", "/status", Some("Bearer secret"), true, 200),
+            ("POST", "/status", Some("Bearer secret"), true, 405),
             ("GET", "/reload", Some("Bearer secret"), false, 405),
             ("POST", "/reload", None, false, 401),
             ("POST", "/reload", Some("Bearer secreT"), false, 401),

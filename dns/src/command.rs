@@ -1,4 +1,4 @@
-//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `key`.
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `key`, `status`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
 
@@ -10,6 +10,7 @@ mod key;
 mod merge;
 mod old;
 mod serve;
+mod status;
 mod zones;
 
 use std::fmt;
@@ -51,6 +52,8 @@ enum Command {
     Merge(merge::Args),
     /// Ask an old server, or its files, and this configuration the same questions, and show each difference
     Compare(compare::Args),
+    /// Show what a running server serves, under which serials, and whether its secondaries know
+    Status(status::Args),
     /// Make a key that another server proves (TSIG), and print the lines for its config
     Key(key::Args),
 }
@@ -82,6 +85,9 @@ enum Failure {
     Runtime(std::io::Error),
     NoZones,
     NoConfig,
+    /// There is no admin listener to ask.
+    NoAdmin,
+    NoStatus(SocketAddr, std::io::Error),
     /// A zone has errors, so there is nothing to show.
     Broken(Name),
     /// `diff` was given two versions of one zone.
@@ -114,6 +120,15 @@ impl fmt::Display for Failure {
             }
             Self::NoConfig => {
                 write!(f, "which config? there is no dns.toml here; name one with --config FILE")
+            }
+            Self::NoAdmin => {
+                write!(
+                    f,
+                    "the config has no [admin]; a server tells its status there: [admin] listen = \"127.0.0.1:9300\""
+                )
+            }
+            Self::NoStatus(listen, error) => {
+                write!(f, "the admin listener {listen} tells no status: {error}")
             }
             Self::TwoVersions(apex) => write!(
                 f,
@@ -168,6 +183,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Merge(args) => merge::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Status(args) => status::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

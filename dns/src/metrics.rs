@@ -5,6 +5,7 @@
 
 mod format;
 mod replication;
+mod status;
 mod zones;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::wire::{Guarded, Outcome, Why};
 pub use self::format::Format;
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Taken};
+pub use self::status::{Notice, Status, ZoneStatus};
 pub use self::zones::{Served, ServedZone};
 
 /// Everything that is counted.

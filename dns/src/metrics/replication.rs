@@ -1,13 +1,17 @@
 //! Counts of zone transfers and of notices of change.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
+use super::status::Notice;
 use super::{VIEWS, add, counters, index, lock};
+use crate::name::Name;
 use crate::view::Which;
 use crate::wire::TransferKind;
 
@@ -80,6 +84,8 @@ pub(crate) struct Replication {
     notified: [AtomicU64; Notified::ALL.len()],
     /// The serials under which zones are transferred.
     serials: Mutex<Vec<(Which, String, u32)>>,
+    /// By zone, side and secondary: the version that it was told of last.
+    notices: Mutex<BTreeMap<(String, &'static str, SocketAddr), (u32, Notified)>>,
 }
 
 impl Replication {
@@ -87,11 +93,40 @@ impl Replication {
         add(&self.taken[index(&VIEWS, &view)][index(&Taken::ALL, &taken)], 1);
     }
 
-    pub(crate) fn notified(&self, notified: Notified) {
+    /// A notice of this version came to an end.
+    pub(crate) fn notified(
+        &self,
+        zone: &Name,
+        view: Which,
+        serial: u32,
+        secondary: SocketAddr,
+        notified: Notified,
+    ) {
         add(&self.notified[index(&Notified::ALL, &notified)], 1);
+        lock(&self.notices).insert((zone.to_string(), view.as_str(), secondary), (serial, notified));
+    }
+
+    /// The last notice to each secondary of each zone, for zones that somebody may take still.
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        let notices = lock(&self.notices);
+        let shown = notices.iter().map(|((zone, view, secondary), (serial, result))| Notice {
+            zone: zone.clone(),
+            view: (*view).to_owned(),
+            secondary: secondary.to_string(),
+            serial: *serial,
+            result: result.as_str().to_owned(),
+        });
+        shown.collect()
+    }
+
+    pub(super) fn of_zones(&self) -> HashMap<(Which, String), u32> {
+        lock(&self.serials).iter().map(|(view, zone, serial)| ((*view, zone.clone()), *serial)).collect()
     }
 
     pub(crate) fn serials(&self, serials: Vec<(Which, String, u32)>) {
+        // Zones that are gone, or that nobody may take any longer, are forgotten with their secondaries.
+        let there: HashSet<&str> = serials.iter().map(|(_, zone, _)| zone.as_str()).collect();
+        lock(&self.notices).retain(|(zone, ..), _| there.contains(zone.as_str()));
         *lock(&self.serials) = serials;
     }
 

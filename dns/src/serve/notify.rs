@@ -121,7 +121,8 @@ pub(super) async fn run(
         let (slots, metrics) = (Arc::clone(&slots), Arc::clone(&metrics));
         let task = tasks.spawn(async move {
             let _slot = slots.acquire().await;
-            metrics.replication.notified(tell(&order).await);
+            let told = tell(&order).await;
+            metrics.replication.notified(&order.apex, order.view, order.serial, order.secondary, told);
             (order.secondary, order.view, order.apex)
         });
         if let Some(older) = under_way.insert(place, task) {

@@ -1,0 +1,142 @@
+//! `status`: what a running server serves, and whether its secondaries know; asked of its admin listener.
+
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::{Failure, Format, Source, json, say, zones};
+use crate::config::Admin;
+use crate::metrics::Status;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// How it is shown
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+}
+
+/// A server that takes longer is not well.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Some hundred thousand zones.
+const MOST_OCTETS: u64 = 256 << 20;
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
+    let admin = config.admin.ok_or(Failure::NoAdmin)?;
+    let body = ask(&admin).map_err(|error| Failure::NoStatus(admin.listen, error))?;
+    let status: Status =
+        serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen, error.into()))?;
+    say(&match args.format {
+        Format::Human => text(&status),
+        Format::Json => json(&status),
+    });
+    Ok(())
+}
+
+fn ask(admin: &Admin) -> io::Result<Vec<u8>> {
+    // Where only loopback is listened on, no token is needed.
+    let token = std::fs::read_to_string(&admin.token_file).unwrap_or_default();
+    let mut stream = TcpStream::connect_timeout(&reachable(admin.listen), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let authorization = match token.trim() {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    write!(stream, "GET /status HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(MOST_OCTETS).read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|octets| octets == b"\r\n\r\n");
+    let end = end.ok_or_else(|| io::Error::other("it does not speak HTTP"))?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let body = answer.split_off(end + 4);
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body),
+        _ => {
+            let line = head.lines().next().unwrap_or_default();
+            let why = String::from_utf8_lossy(&body);
+            Err(io::Error::other(format!("{line}: {}", why.trim_end())))
+        }
+    }
+}
+
+/// A server that listens everywhere is here, too.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
+        }
+        other => other,
+    }
+}
+
+fn text(status: &Status) -> String {
+    let shown = |serial: Option<u32>| serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
+    let head = ["zone", "state", "file", "outside", "inside"].map(str::to_owned);
+    let rows = status.zones.iter().map(|zone| {
+        [zone.zone.clone(), zone.state.clone(), shown(zone.serial), shown(zone.outside), shown(zone.inside)]
+    });
+    let mut out = table(std::iter::once(head).chain(rows).collect());
+    if !status.notices.is_empty() {
+        let head = ["zone", "secondary", "side", "told", "result"].map(str::to_owned);
+        let rows = status.notices.iter().cloned().map(|notice| {
+            [notice.zone, notice.secondary, notice.view, notice.serial.to_string(), notice.result]
+        });
+        out.push('\n');
+        out += &table(std::iter::once(head).chain(rows).collect());
+    }
+    out
+}
+
+fn table(rows: Vec<[String; 5]>) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths = [0, 1, 2, 3, 4].map(width);
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", line.trim_end()).expect("a String takes any text");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Notice, ZoneStatus};
+
+    #[test]
+    fn zones_and_secondaries_stand_in_columns() {
+        let status = Status {
+            zones: vec![
+                ZoneStatus {
+                    zone: "example.com.".into(),
+                    state: "current".into(),
+                    serial: Some(12),
+                    outside: Some(10),
+                    inside: Some(12),
+                },
+                ZoneStatus { zone: "x.".into(), state: "broken".into(), ..ZoneStatus::default() },
+            ],
+            notices: vec![Notice {
+                zone: "example.com.".into(),
+                view: "outside".into(),
+                secondary: "192.0.2.2:53".into(),
+                serial: 10,
+                result: "taken".into(),
+            }],
+            ..Status::default()
+        };
+        let expected = "zone          state    file  outside  inside\n\
+                        example.com.  current  12    10       12\n\
+                        x.            broken   -     -        -\n\
+                        \n\
+                        zone          secondary     side     told  result\n\
+                        example.com.  192.0.2.2:53  outside  10    taken\n";
+        assert_eq!(text(&status), expected);
+    }
+}

@@ -1,0 +1,76 @@
+//! The state of a server for people: each zone, under which serial each side has it, and which secondaries know of that.
+
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Metrics, lock};
+use crate::view::Which;
+
+/// What `/status` tells.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Versions of the zones and settings that have been in service since the start.
+    pub generation: u64,
+    /// When the zone files were last read and nothing was refused, in Unix seconds.
+    pub last_good_load: Option<u64>,
+    /// Each zone, ordered by name.
+    pub zones: Vec<ZoneStatus>,
+    /// What became of the last notice to each secondary of each zone.
+    pub notices: Vec<Notice>,
+}
+
+/// A zone.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// `current`, `previous`, `broken` or `inside_only`.
+    pub state: String,
+    /// The serial of its file.
+    pub serial: Option<u32>,
+    /// The serial under which secondaries of the outside get it; none if nobody may take it there.
+    pub outside: Option<u32>,
+    /// The same inside.
+    pub inside: Option<u32>,
+}
+
+/// The last notice of a zone to a secondary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The zone.
+    pub zone: String,
+    /// `outside` or `inside`.
+    pub view: String,
+    /// The secondary's address.
+    pub secondary: String,
+    /// The version that it was told of.
+    pub serial: u32,
+    /// `taken`, `refused` or `unanswered`.
+    pub result: String,
+}
+
+impl Metrics {
+    /// The state of now.
+    pub(crate) fn status(&self) -> Status {
+        let served = lock(&self.served).clone();
+        let serials = self.replication.of_zones();
+        let serial = |zone: &str, view| serials.get(&(view, zone.to_owned())).copied();
+        let zones = served.zones.iter().map(|zone| ZoneStatus {
+            zone: zone.apex.clone(),
+            state: zone.state.to_owned(),
+            serial: zone.serial,
+            outside: serial(&zone.apex, Which::Public),
+            inside: serial(&zone.apex, Which::Internal),
+        });
+        let mut zones: Vec<ZoneStatus> = zones.collect();
+        zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
+        let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
+        Status {
+            generation: served.generation,
+            last_good_load: (good != 0).then_some(good),
+            zones,
+            notices: self.replication.notices(),
+        }
+    }
+}
