@@ -82,7 +82,9 @@ fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &m
     let Some(file) = files.get(at.file as usize) else { return };
     let path = clean(&file.path.display().to_string());
     writeln!(out, "{blank}{} {path}:{}:{}", paint.with(BLUE, "-->"), at.line, at.column).expect(INFALLIBLE);
-    let Some(line) = line(&file.text, at.line) else { return };
+    // What a program wrote for itself says nothing to a person.
+    let is_text = |line: &&[u8]| !line.iter().take(BEGINNING_OCTETS).any(|octet| *octet == 0);
+    let Some(line) = line(&file.text, at.line).filter(is_text) else { return };
     let window = Window::around(line, at);
     let bar = paint.with(BLUE, "|");
     writeln!(out, "{blank} {bar}").expect(INFALLIBLE);
@@ -91,6 +93,8 @@ fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &m
     writeln!(out, "{blank} {bar} {}{carets}", " ".repeat(window.before)).expect(INFALLIBLE);
 }
 
+/// Formats that are no text have a zero octet within these.
+const BEGINNING_OCTETS: usize = 4;
 const INFALLIBLE: &str = "a String takes all that is written to it";
 
 /// The octets of a line, counted from 1, without its end.
@@ -321,6 +325,15 @@ mod tests {
         assert_eq!(line(text.as_bytes(), 5_001), Some(&b""[..]));
         assert_eq!(line(text.as_bytes(), 5_002), None);
         assert_eq!(line(b"\n\nc", 3), Some(&b"c"[..]));
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_is_only_named() {
+        check(
+            b"\0\0\0\x02\0\0\0\x01\x03www",
+            (1, 1, 1),
+            "error[unknown-type]: `CNMAE` is not a record type\n --> a.zone:1:1\n  = help: did you mean `CNAME`?\n",
+        );
     }
 
     #[test]
