@@ -184,8 +184,8 @@ impl Flights {
         company: &Company,
         terms: Terms,
     ) -> Option<Participation> {
-        let joined = self.join(fetch, company, terms);
         let _waiting = self.metrics.waiting();
+        let joined = self.join(fetch, company, terms).await;
         let (reader, role) = match joined {
             Joined::Lead(reader) => {
                 self.launch(fetch.clone(), Arc::clone(reader.fill()));
@@ -250,7 +250,7 @@ impl Flights {
             return;
         }
         let fetch = Fetch { early: None, ..fetch };
-        if let Joined::Lead(reader) = self.list(&fetch, company, Terms::Any) {
+        if let Ok(Joined::Lead(reader)) = self.list(&fetch, company, Terms::Any) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
@@ -287,12 +287,25 @@ impl Flights {
         }
     }
 
-    fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
+    /// Joins a fetch or starts one; behind others, if too many ask for the key that are each unlike the others.
+    async fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
         let goes_apart = self.apart.holds(fetch, company, self.clock.now());
-        self.list(fetch, if goes_apart { &Company::Alone } else { company }, terms)
+        let company = if goes_apart { &Company::Alone } else { company };
+        let mut patience = self.clock.timer(FOLLOW_LIMIT);
+        loop {
+            let before = match self.list(fetch, company, terms) {
+                Ok(joined) => return joined,
+                Err(before) => before,
+            };
+            tokio::select! {
+                biased;
+                _ = before.verdict() => {}
+                () = &mut patience => return Joined::Lead(self.start(fetch, Meant::ForAll)),
+            }
+        }
     }
 
-    fn list(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
+    fn list(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Result<Joined, Arc<Fill>> {
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
         let seeker = Seeker { request: &fetch.request, cause: &fetch.cause, company, terms };
         self.table.join(&fetch.key, &seeker, |meant| self.start(fetch, meant), is_void)

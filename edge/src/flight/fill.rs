@@ -72,6 +72,11 @@ impl Fill {
         verdict.clone().expect("waited for")
     }
 
+    /// Whether its origin has not answered yet.
+    pub(super) fn is_asking(&self) -> bool {
+        self.verdict.borrow().is_none()
+    }
+
     /// The fields of the response, once its head has come and others may share it.
     pub(super) fn shared_headers(&self) -> Option<HeaderMap> {
         match &*self.verdict.borrow() {

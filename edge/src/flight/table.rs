@@ -23,6 +23,10 @@ type Shard = HashMap<Key, Vec<Arc<Fill>>>;
 /// So that misses of different keys seldom wait for one lock.
 const SHARDS: usize = 16;
 
+/// After an error, requests that are not the same each ask for themselves, as any field may have caused it. So many at
+/// once for a key: an origin in trouble is not asked by a whole crowd.
+const MOST_UNLIKE: usize = 16;
+
 /// How a request takes part in a fetch.
 #[derive(Debug)]
 pub(super) enum Joined {
@@ -46,15 +50,19 @@ pub(super) fn relieve(slow: &Fill, start: impl FnOnce() -> Reader) -> Option<Joi
 
 impl Table {
     /// Joins a fetch that this request may follow, or lists a new one for others to follow.
+    ///
+    /// # Errors
+    /// When as many requests that are each unlike the others ask for the key as may at once: one of their fetches, which
+    /// is to be waited for.
     pub(super) fn join(
         &self,
         key: &Key,
         seeker: &Seeker<'_>,
         start: impl FnOnce(Meant) -> Reader,
         is_void: impl Fn(&Fill) -> bool,
-    ) -> Joined {
+    ) -> Result<Joined, Arc<Fill>> {
         if matches!(seeker.company, Company::Alone) {
-            return Joined::Lead(start(Meant::ForAll));
+            return Ok(Joined::Lead(start(Meant::ForAll)));
         }
         let mut shard = self.shard(key);
         let fills = shard.get(key).map_or(&[][..], Vec::as_slice);
@@ -63,12 +71,18 @@ impl Table {
         let open = |fill: &&Arc<Fill>| may_follow(fill) && !is_void(fill);
         // The newest first: an older one beside it takes long.
         if let Some(reader) = fills.iter().rev().filter(open).find_map(Reader::join) {
-            return Joined::Follow(reader);
+            return Ok(Joined::Follow(reader));
         }
-        let Some(meant) = seeker.meant() else { return Joined::Lead(start(Meant::ForAll)) };
+        let asking = || fills.iter().filter(|fill| fill.meant == Meant::ForTwins && fill.is_asking());
+        if matches!(seeker.company, Company::Twins) && asking().count() >= MOST_UNLIKE {
+            return asking()
+                .next()
+                .map_or_else(|| Ok(Joined::Lead(start(Meant::ForTwins))), |one| Err(Arc::clone(one)));
+        }
+        let Some(meant) = seeker.meant() else { return Ok(Joined::Lead(start(Meant::ForAll))) };
         let reader = start(meant);
         shard.entry(key.clone()).or_default().push(Arc::clone(reader.fill()));
-        Joined::Lead(reader)
+        Ok(Joined::Lead(reader))
     }
 
     /// Lists a fetch for others to follow.

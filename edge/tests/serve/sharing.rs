@@ -297,6 +297,47 @@ async fn what_outgrew_an_object_is_not_kept_again_for_a_while() {
     rig.get("/a").await.assert_hit();
 }
 
+/// An origin in trouble is not asked by a whole crowd at once, though no request takes another's error for its own.
+#[tokio::test]
+async fn a_crowd_of_unlike_requests_asks_a_failing_origin_a_few_at_a_time() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    const CROWD: usize = 40;
+    let mut clients = Vec::new();
+    for number in 0..CROWD {
+        let mut client = rig.client().await;
+        client.send_get("/a", &format!("X-Number: {number}\r\n")).await;
+        clients.push(client);
+    }
+    rig.until("verge_edge_waiting", CROWD as u64).await;
+    // The leader's own, and one more for all others.
+    for _ in 0..2 {
+        origin.next().await.respond(&response("500 Oops", "", "bad")).await;
+    }
+    let mut asked: std::collections::VecDeque<_> = Default::default();
+    for _ in 0..16 {
+        asked.push_back(origin.next().await);
+    }
+    rig.until("verge_edge_fetches", 16).await;
+    assert_eq!(origin.waiting(), 0);
+    // One that ends makes room for one: each request gets the answer to itself.
+    for left in (0..CROWD - 2).rev() {
+        let one = asked.pop_front().unwrap();
+        let number = one.head.split("umber: ").nth(1).unwrap().split('\r').next().unwrap().to_owned();
+        one.respond(&response("500 Oops", "", &number)).await;
+        if left >= 16 {
+            asked.push_back(origin.next().await);
+        }
+    }
+    let mut own = 0;
+    for (number, mut client) in clients.into_iter().enumerate() {
+        let got = client.response().await;
+        assert_eq!(got.status, 500);
+        own += usize::from(got.text() == number.to_string());
+    }
+    assert_eq!((own, origin.count()), (CROWD - 2, CROWD));
+}
+
 /// Any field can make an origin fail: nothing that one client sends decides what another one gets.
 #[tokio::test]
 async fn an_error_is_told_to_requests_that_are_the_same_and_the_others_get_their_own_answer() {
