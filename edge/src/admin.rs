@@ -17,6 +17,7 @@
 mod explain;
 mod host;
 mod maintenance;
+mod places;
 mod purge;
 pub mod push;
 mod rate;
@@ -26,7 +27,6 @@ mod token;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -53,6 +52,7 @@ pub use token::Token;
 use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Asked, Format};
+use places::{Place, Places};
 use rate::Bucket;
 
 /// The listener's task.
@@ -75,8 +75,6 @@ pub(crate) struct Admin {
     reload: Reload,
 }
 
-/// Operators and scrapers; more wait.
-const MAX_CONNECTIONS: usize = 64;
 /// A request body is a few names.
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// A scraper that says nothing for so long is gone.
@@ -92,20 +90,19 @@ pub(crate) fn run(listener: TcpListener, admin: Admin) -> Running {
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
     let admin = Arc::new(admin);
     running.connections.spawn(async move {
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::default();
         loop {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (admin, stop) = (Arc::clone(&admin), stop.clone());
-                    connections.spawn(async move {
-                        carry(stream, admin, stop).await;
-                        drop(permit);
-                    });
+                    let place = tokio::select! {
+                        place = places.take() => place,
+                        () = stop.cancelled() => return,
+                    };
+                    connections.spawn(carry(stream, Arc::clone(&admin), stop.clone(), place));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_REST).await,
             }
@@ -124,12 +121,11 @@ impl Running {
 }
 
 /// One request: a client that comes every few seconds can connect as often, and nobody keeps a place longer.
-async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
-    let trusted = AtomicBool::new(false);
+async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, place: Place) {
     let service = service_fn(|request| {
         let admin = Arc::clone(&admin);
         if admin.token.is_in(request.headers()) {
-            trusted.store(true, Ordering::Relaxed);
+            place.trust();
         }
         async move { Ok::<_, Infallible>(admin.answer(request).await) }
     });
@@ -141,7 +137,8 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = overdue(&trusted) => {}
+        () = overdue(&place) => {}
+        () = place.evicted() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // A request that hangs must not keep the program from ending.
@@ -151,9 +148,9 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken) {
 }
 
 /// Ends when a connection has had its time. A client that showed the token may take as long as its push.
-async fn overdue(trusted: &AtomicBool) {
+async fn overdue(place: &Place) {
     tokio::time::sleep(CONNECTION_TIMEOUT).await;
-    if trusted.load(Ordering::Relaxed) {
+    if place.is_trusted() {
         std::future::pending().await
     }
 }

@@ -51,7 +51,12 @@ impl Token {
 
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        given.is_some_and(|given| same(given, self.authorization().as_bytes()))
+        // RFC 9110 §11.1: the scheme has no case.
+        let token = given.and_then(|given| {
+            let (scheme, rest) = given.split_at_checked(BEARER.len())?;
+            scheme.eq_ignore_ascii_case(BEARER).then_some(rest)
+        });
+        token.is_some_and(|token| same(token, self.0.as_bytes()))
     }
 
     fn random() -> Self {
@@ -59,6 +64,8 @@ impl Token {
         Self(secret.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
+
+const BEARER: &[u8] = b"Bearer ";
 
 /// Takes as long for a near miss as for a far one.
 fn same(a: &[u8], b: &[u8]) -> bool {
@@ -104,6 +111,8 @@ mod tests {
             assert_eq!(token.is_in(&headers), expected, "{value}");
         };
         check("Bearer abc", true);
+        check("bearer abc", true);
+        check("Basic abc", false);
         check("Bearer ab", false);
         check("Bearer abcd", false);
         check("abc", false);

@@ -121,3 +121,17 @@ async fn a_host_without_a_site_is_misdirected() {
     assert_eq!(client.raw(b"GET / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n").await.status, 421);
     assert_eq!(origin.count(), 1);
 }
+
+/// A scraper that hangs, or somebody who opens connections and says nothing, must not keep the operator out.
+#[tokio::test]
+async fn idle_connections_to_the_admin_listener_keep_nobody_out() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut idle = Vec::new();
+    for _ in 0..80 {
+        idle.push(Client::connect(rig.admin).await);
+    }
+    assert_eq!(Client::connect(rig.admin).await.get("/healthz").await.status, 200);
+    assert_eq!(rig.purge("/a").await.status, 200);
+    assert!(idle[0].is_closed().await);
+}
