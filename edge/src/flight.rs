@@ -18,6 +18,7 @@ mod fill;
 pub mod log;
 mod marker;
 mod reader;
+pub mod reasons;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use fill::Fill;
 use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
 use marker::{Apart, Markers};
+use reasons::Reasons;
 use table::{Joined, Table};
 
 /// Every fetch under way.
@@ -72,6 +74,8 @@ pub struct Flights {
     encoders: Room,
     /// Room for bodies that are encoded on their way to one client.
     passing: Room,
+    /// Why the last answers were not kept.
+    pub reasons: Reasons,
 }
 
 /// One site as a fetch needs it.
@@ -167,7 +171,19 @@ impl Flights {
         let encoders = Room::new(store.fills(), Effort::Stored);
         let passing = Room::new(store.fills(), Effort::Passed);
         let (apart, failing, moments) = (Apart::default(), Markers::default(), Moments::default());
-        Self { table, apart, failing, moments, store, clock, metrics, name, encoders, passing }
+        Self {
+            table,
+            apart,
+            failing,
+            moments,
+            store,
+            clock,
+            metrics,
+            name,
+            encoders,
+            passing,
+            reasons: Reasons::default(),
+        }
     }
 
     /// The request of these fields has arrived.

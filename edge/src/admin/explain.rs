@@ -3,8 +3,11 @@
 //! `{"url": "http://host/path", "headers": [["accept-language", "de"]]}` gives an [`Explained`]. Nothing is asked of an
 //! origin and nothing is changed.
 
+use std::time::SystemTime;
+
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Refused;
@@ -12,6 +15,7 @@ use super::purge::found;
 use crate::cache::{Cache, Found};
 use crate::decide::step::{self, Local};
 use crate::flight::FetchSite;
+use crate::flight::reasons::Reason;
 use crate::http::head::RequestHead;
 use crate::http::path;
 use crate::policy::control;
@@ -21,10 +25,10 @@ use crate::policy::{self, Content, Entry, Forward, Reuse, transient};
 use crate::site::Rules;
 use crate::site::Site;
 use crate::site::access::Access;
-use crate::site::key::ingredients;
+use crate::site::key::{Key, ingredients};
 use crate::site::rules::SetCookie;
 use crate::site::tags::Tags;
-use crate::store::Object;
+use crate::store::{Object, Variants};
 
 /// A request to explain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,9 @@ pub struct Explained {
     pub verdict: String,
     /// The verdict in a sentence, with its reason.
     pub because: String,
+    /// Why the last answer that is not stored was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<String>,
     /// The number of the last purge of more than one key.
     pub epoch: u64,
     /// The responses stored under the key, newest first.
@@ -139,8 +146,22 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
             Some(location) => format!("the site sends it to {}", text(&location)),
             None => because(&reuse),
         },
+        unkept: unkept(cache, &key, &variants, now),
         epoch: cache.store.epoch(),
         variants: variants.iter().enumerate().map(shown).collect(),
+    })
+}
+
+/// Why the last answer was not kept, unless one came later that was.
+fn unkept(cache: &Cache, key: &Key, variants: &Variants, now: SystemTime) -> Option<String> {
+    let Reason { word, status, at } = cache.flights.reasons.of(key)?;
+    if variants.entries().iter().any(|entry| entry.received > at) {
+        return None;
+    }
+    let secs = now.duration_since(at).unwrap_or_default().as_secs();
+    Some(match status {
+        Some(status) => format!("{secs} s ago a {} was not kept: {word}", status.as_u16()),
+        None => format!("{secs} s ago no origin answered: {word}"),
     })
 }
 
@@ -226,6 +247,9 @@ fn rules_for(
         rules.push("maintenance: the site is being worked on".to_owned());
     }
     rules.extend(access_rules(&site.access));
+    if !site.purge_from.is_empty() {
+        rules.push(format!("purge_from: PURGE and BAN are obeyed from {}", listed(&site.purge_from)));
+    }
     if let Some(why) = site.rules.bypass.of(request) {
         rules.push(format!("bypass: never kept, for {}", why.as_str()));
     }
@@ -243,16 +267,18 @@ fn rules_for(
     rules
 }
 
+fn listed(networks: &[IpNet]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn access_rules(access: &Access) -> Vec<String> {
     let Access { allow, deny, users, rate, max_body_bytes } = access;
-    let list =
-        |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut rules = Vec::new();
     if !allow.is_empty() {
-        rules.push(format!("allow: only clients in {}", list(allow)));
+        rules.push(format!("allow: only clients in {}", listed(allow)));
     }
     if !deny.is_empty() {
-        rules.push(format!("deny: no clients in {}", list(deny)));
+        rules.push(format!("deny: no clients in {}", listed(deny)));
     }
     if let Some(users) = users {
         rules.push(format!("basic_auth: {} users by name and password", users.count()));

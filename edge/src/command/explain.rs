@@ -48,6 +48,12 @@ fn lines(explained: &Explained) -> Vec<String> {
         lines.push(format!("           {name} = {value}"));
     }
     lines.extend(explained.rules.iter().map(|rule| format!("  rule     {rule}")));
+    lines.extend(
+        explained
+            .unkept
+            .iter()
+            .map(|why| format!("  last     {why} (docs/attacks.md, docs/cache-status.md)")),
+    );
     lines.push(format!("  purges   {}", explained.epoch));
     lines.push(format!("  stored   {}", explained.variants.len()));
     for variant in &explained.variants {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::answer::{self, Answer};
 use super::handler::Exchange;
 use super::{passed, stored};
@@ -11,6 +13,7 @@ use crate::cache::Cache;
 use crate::decide::share::{self, Next, Round, Share, Waited};
 use crate::decide::step::{self, Step};
 use crate::decide::{Plan, Role, Terms};
+use crate::flight::reasons::Reason;
 use crate::flight::{self, Fetch, Own, Participation, Reader};
 use crate::metrics::Outcome;
 use crate::policy::Forward;
@@ -166,6 +169,8 @@ fn answered(
         flight::Verdict::Error(status) if !leads => answer::erred(cache, status, why),
         flight::Verdict::Apart | flight::Verdict::Error(_) => match reader.own()? {
             Own::Response(answered, unstored) => {
+                let status = Some(answered.response.status());
+                note(cache, exchange, unstored.as_str(), status);
                 passed::selected(cache, exchange, answered, why, unstored.as_str())
             }
             Own::Head(answered) => passed::passed(cache, exchange, answered, why, None),
@@ -174,10 +179,21 @@ fn answered(
             }
             Own::Fields(_) => return None,
         },
-        flight::Verdict::Failed(unanswered) => answer::failed(cache, unanswered, role, why),
-        flight::Verdict::MustValidate(unanswered) => answer::must_validate(cache, unanswered, role, why),
+        flight::Verdict::Failed(unanswered) => {
+            note(cache, exchange, unanswered.error.as_str(), None);
+            answer::failed(cache, unanswered, role, why)
+        }
+        flight::Verdict::MustValidate(unanswered) => {
+            note(cache, exchange, unanswered.error.as_str(), None);
+            answer::must_validate(cache, unanswered, role, why)
+        }
         flight::Verdict::Undeliverable(why) => answer::undeliverable(cache, why),
     })
+}
+
+/// Remembers why nothing is kept of what a request gets.
+fn note(cache: &Cache, exchange: &Exchange<'_>, word: &'static str, status: Option<StatusCode>) {
+    cache.flights.reasons.note(&exchange.key, Reason { word, status, at: cache.clock.now() });
 }
 
 /// Asks the origin behind a stale answer's back, unless somebody already does.

@@ -66,3 +66,32 @@ async fn each_verdict_is_said_with_its_reason_and_asks_nothing() {
         assert_eq!(rig.ask("/explain", body).await.status, status, "{body}");
     }
 }
+
+/// NEWCOMER 13: the reason was in the live answer only.
+#[tokio::test]
+async fn why_the_last_answer_was_not_kept_is_remembered() {
+    let origin = Origin::answering(|head| {
+        let fields = match head.split(['/', ' ']).nth(2).unwrap() {
+            "login" => "Set-Cookie: sid=1\r\nCache-Control: max-age=60\r\n",
+            "plain" => "",
+            "private" => "Cache-Control: private\r\n",
+            _ => "Cache-Control: max-age=60\r\n",
+        };
+        response("200 OK", fields, "a body of more than ten octets")
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "", "purge_from = [\"10.0.0.5\"]\nmax_object = \"40B\"").await;
+    for (path, word) in [("/login", "set-cookie"), ("/plain", "no-freshness"), ("/private", "private")] {
+        assert!(!explain(&rig, path, "").await.contains("unkept"));
+        rig.get(path).await;
+        rig.pass(5);
+        let told = format!("\"unkept\":\"5 s ago a 200 was not kept: {word}\"");
+        assert_says(&explain(&rig, path, "").await, &[&told, "PURGE and BAN are obeyed from 10.0.0.5/32"]);
+    }
+    rig.get("/kept").await;
+    assert!(!explain(&rig, "/kept", "").await.contains("unkept"));
+    origin.die().await;
+    rig.pass(100);
+    assert_eq!(rig.get("/dead").await.status, 502);
+    assert_says(&explain(&rig, "/dead", "").await, &["0 s ago no origin answered: connection_refused"]);
+}

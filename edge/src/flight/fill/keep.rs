@@ -9,6 +9,7 @@ use super::arriving::Arriving;
 use super::{NEARLY_BYTES, Task};
 use crate::decide::{Plan, Why};
 use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
+use crate::flight::reasons::Reason;
 use crate::flight::verdict::{Filling, Verdict};
 use crate::policy::{Content, Entry};
 use crate::store::block::own_block;
@@ -32,6 +33,7 @@ impl Task {
             return self.tell(Verdict::Filling(filling));
         }
         if !self.reserve(body.length().map_or(FIRST_BYTES, with_blocks)) {
+            self.note(Unkept::NoMemory, &filling);
             self.slide(Unkept::NoMemory);
         }
         self.fill.tell(Verdict::Filling(Arc::clone(&filling)));
@@ -59,6 +61,7 @@ impl Task {
             };
             got += piece.len() as u64;
             if keeping && let Some(unkept) = self.unkept(got, &piece) {
+                self.note(unkept, &filling);
                 self.slide(unkept);
                 keeping = false;
             }
@@ -89,6 +92,12 @@ impl Task {
         self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
         let left = self.fill.log.let_go();
         self.dropped(left);
+    }
+
+    /// Remembers it for those who ask why.
+    fn note(&self, why: Unkept, filling: &Filling) {
+        let (status, at) = (Some(filling.response.status), self.flights.clock.now());
+        self.flights.reasons.note(&self.fetch.key, Reason { word: why.as_str(), status, at });
     }
 
     fn slide(&self, why: Unkept) {
