@@ -141,8 +141,8 @@ impl Cache {
         let new = || Arc::new(Origins::new(&site.origins, site.patience, &self.clock, &self.metrics));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let metrics = self.metrics.site(site.name.as_str());
-        let clock_told = AtomicBool::new(false);
-        let site = Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told });
+        let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));
+        let site = Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told, circle_told });
         made.push(Arc::clone(&site));
         site
     }

@@ -49,7 +49,7 @@ impl Arguments {
     pub(crate) async fn run(self) -> Result<(), Failed> {
         match self.command {
             Command::Serve(serve) => serve.run().await,
-            Command::Check(check) => check.run(),
+            Command::Check(check) => check.run().await,
             Command::Purge(purge) => purge.run().await,
             Command::Reload(reload) => reload.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,

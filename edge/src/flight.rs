@@ -89,6 +89,8 @@ pub struct FetchSite {
     pub metrics: SiteMetrics,
     /// Whether the log has said that the clock of one of them differs.
     pub clock_told: AtomicBool,
+    /// Whether the log has said that one of them sends a URL to itself.
+    pub circle_told: AtomicBool,
 }
 
 impl FetchSite {

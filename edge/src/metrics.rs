@@ -4,6 +4,8 @@
 
 mod format;
 
+mod limits;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::limits::Limit;
+use self::limits::Limits;
 use crate::policy::headers::status::ProxyError;
 use crate::store::Size;
 
@@ -50,6 +54,7 @@ struct All {
     store_keys: Gauge,
     fill_bytes: Gauge,
     log_lines_lost: Counter,
+    limits: Limits,
 }
 
 /// How a request ended, for counting.
@@ -198,6 +203,7 @@ impl Default for Metrics {
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
             log_lines_lost: Counter::default(),
+            limits: Limits::default(),
         };
         Self(Arc::new(all.registered()))
     }
@@ -271,6 +277,7 @@ impl All {
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
+        self.limits.register(&mut registry);
         self.registry = registry;
         self
     }
@@ -367,6 +374,11 @@ impl Metrics {
     pub fn client_dropped(&self, why: &'static str) {
         self.0.clients_dropped.get_or_create(&Dropped { why }).inc();
         tracing::debug!(target: "verge_edge::slow", why, "a client was dropped");
+    }
+
+    /// A limit held a client back: counted, and said in the log once a minute.
+    pub fn limit_reached(&self, limit: Limit) {
+        self.0.limits.reached(limit);
     }
 
     /// A TLS handshake came to nothing.

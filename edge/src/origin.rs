@@ -14,6 +14,7 @@ pub mod body;
 mod coding;
 mod connection;
 pub mod health;
+pub mod names;
 mod padded;
 mod pool;
 mod wire;

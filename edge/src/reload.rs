@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Cache;
 use crate::config::{self, Change, ConfigError, Written};
+use crate::origin::names;
 use crate::serve::Listeners;
 
 /// Reloads one edge's config file.
@@ -72,6 +73,7 @@ impl Reloader {
             tracing::error!(target: "verge_edge::reload", "nothing was changed: {error}");
         })?;
         let changes = in_service.changes(&config.written);
+        names::tell(config.sites.clone());
         self.cache.put_in_service(config.sites);
         self.clients.obey(config.limits, config.trusted_proxies);
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =

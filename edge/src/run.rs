@@ -14,8 +14,11 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
+use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Alternative, Door, Guards, Limits, Listeners, Offer, Service, Terms, endpoint};
+use crate::serve::{
+    Alternative, Door, Guards, Limits, Listeners, Offer, Service, Strangers, Terms, endpoint,
+};
 use crate::tls::{self, Certificates, Tickets};
 
 /// Why a server did not start.
@@ -55,11 +58,14 @@ impl fmt::Display for StartError {
             }
             Self::Tls(error) => write!(f, "{error}"),
             Self::Token { path, error } => {
-                write!(
-                    f,
-                    "cannot read or make the token file {} (`admin.token_file`): {error}",
-                    path.display()
-                )
+                write!(f, "cannot read or make the token file {}: {error}", path.display())?;
+                match error.kind() {
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => f.write_str(
+                        "; its folder must be writable for this user: write another into the config, such as \
+                         admin.token_file = \"/var/lib/verge-edge/token\", or make the file: openssl rand -hex 32",
+                    ),
+                    _ => f.write_str(" (`admin.token_file`)"),
+                }
             }
         }
     }
@@ -120,6 +126,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let public: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
     let ports = public.iter().map(SocketAddr::port).collect();
     let (limits, draining) = (config.limits, Draining::default());
+    names::tell(config.sites.clone());
     let cache = Arc::new(Cache::new(config.name, config.sites, &config.cache.bounds, ports, clock));
     let ports = encrypted.iter().flat_map(|it| &it.quic).map(|(_, address)| address.port()).collect();
     let service = Service {
@@ -129,6 +136,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         draining: draining.clone(),
         guards: Guards::default(),
         alternative: Alternative::new(ports, draining.clone()),
+        strangers: Strangers::default(),
     };
     let clients = Listeners::new(service, limits);
     let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use verge_edge::config::{self, Config};
+use verge_edge::origin::names;
 use verge_edge::run;
 use verge_edge::site::Site;
 
@@ -17,13 +18,16 @@ pub(super) struct Check {
     /// Say only what is wrong
     #[arg(long, short)]
     quiet: bool,
+    /// Do not look up where the names of origins lead
+    #[arg(long)]
+    offline: bool,
     /// End with 1 for a warning, too
     #[arg(long)]
     deny_warnings: bool,
 }
 
 impl Check {
-    pub(super) fn run(&self) -> Result<(), Failed> {
+    pub(super) async fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         if let Some(tls) = &config.tls {
             for standing in run::inspect(tls).map_err(Failed::because)? {
@@ -33,10 +37,14 @@ impl Check {
         for warning in &config.warnings {
             super::say(warning);
         }
+        let doubts = if self.offline { Vec::new() } else { names::doubts(&config.sites).await };
+        for doubt in &doubts {
+            super::say(format!("{}: warning: {doubt}", self.config.display()));
+        }
         if !self.quiet {
             super::say(summary(&config, &self.config.display().to_string()).trim_end());
         }
-        match (self.deny_warnings, config.warnings.len()) {
+        match (self.deny_warnings, config.warnings.len() + doubts.len()) {
             (true, 1) => Err(Failed::because("1 warning")),
             (true, warnings @ 2..) => Err(Failed::because(format!("{warnings} warnings"))),
             _ => Ok(()),

@@ -29,6 +29,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
             origins: Arc::new(Origins::new(&site.origins, site.patience, &clock, &metrics)),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),
+            circle_told: AtomicBool::new(false),
             site,
         }),
         client: [127, 0, 0, 1].into(),

@@ -17,7 +17,7 @@ use self::rates::Rates;
 use super::answer::{self, Answer};
 use super::handler::{Exchange, Service};
 use crate::cache::Cache;
-use crate::metrics::Outcome;
+use crate::metrics::{Limit, Outcome};
 use crate::origin::{Exceeded, RequestBody};
 use crate::policy::headers::status::Verdict;
 use crate::site::access::{Access, Rate, Users};
@@ -56,7 +56,11 @@ pub(super) async fn admit(
     }
     if let Some(rate) = &exchange.site.site.access.rate {
         let client = exchange.peer.client;
-        service.guards.rates.take(rate, client, exchange.now).map_err(|wait| too_many(service, wait))?;
+        service
+            .guards
+            .rates
+            .take(rate, client, exchange.now)
+            .map_err(|wait| too_many(service, Limit::Rate, wait))?;
     }
     for users in parts().filter_map(|access| access.users.as_ref()) {
         by_password(service, exchange, users).await?;
@@ -101,13 +105,13 @@ async fn by_password(service: &Service, exchange: &Exchange<'_>, users: &Users) 
     if is_known && guards.passwords.is_right(hash, credentials) {
         return Ok(());
     }
-    guards.rates.look(&GUESSES, client, now).map_err(|wait| too_many(service, wait))?;
+    guards.rates.look(&GUESSES, client, now).map_err(|wait| too_many(service, Limit::Guesses, wait))?;
     let Some(turn) = guards.passwords.turn().await else { return Err(busy(cache).into()) };
     // Another request of the same user may have shown it while this one waited.
     if is_known && guards.passwords.is_right(hash, credentials) {
         return Ok(());
     }
-    guards.rates.take(&GUESSES, client, now).map_err(|wait| too_many(service, wait))?;
+    guards.rates.take(&GUESSES, client, now).map_err(|wait| too_many(service, Limit::Guesses, wait))?;
     match guards.passwords.fits(turn, hash, credentials).await {
         Fits::Yes if is_known => {
             guards.rates.give_back(&GUESSES, client);
@@ -125,7 +129,8 @@ fn unauthorized(cache: &Cache, users: &Users) -> Answer {
     by_ourselves(cache, answer)
 }
 
-fn too_many(service: &Service, wait: Duration) -> Box<Answer> {
+fn too_many(service: &Service, limit: Limit, wait: Duration) -> Box<Answer> {
+    service.cache.metrics.limit_reached(limit);
     let sentence = "too many requests from this network";
     let mut answer = Answer::plain(StatusCode::TOO_MANY_REQUESTS, sentence, Outcome::Refused, "rate");
     // RFC 9110 §10.2.3: whole seconds; a part of one counts.
@@ -135,6 +140,7 @@ fn too_many(service: &Service, wait: Duration) -> Box<Answer> {
 }
 
 fn busy(cache: &Cache) -> Answer {
+    cache.metrics.limit_reached(Limit::PasswordQueue);
     let sentence = "too many passwords are being checked";
     let mut answer =
         Answer::plain(StatusCode::SERVICE_UNAVAILABLE, sentence, Outcome::Refused, "password-queue");

@@ -41,7 +41,7 @@ use super::room::{Busy, Seat};
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
 use crate::http::head::RequestHead;
-use crate::metrics::Outcome;
+use crate::metrics::{Limit, Outcome};
 use crate::origin::{Early, RequestBody};
 use crate::watch::Watch;
 use gate::{Gate, Refusal, Sending, Times, Turn, Turns};
@@ -144,7 +144,7 @@ impl Connection<'_> {
         let (busy, sending, version) = (self.seat.busy(), self.turns.sending(), request.version());
         let answer = match self.turns.begin(version) {
             Ok(_) if self.seat.is_spare && request.uri().path() != HEALTH_PATH => {
-                self.turned_away(request, full())
+                self.turned_away(request, full(&self.service.cache))
             }
             Ok(turn) => self.take_turn(turn, request).await,
             Err(refusal) => self.turned_away(request, refused(refusal)),
@@ -202,7 +202,8 @@ impl Transport for Turn {
 }
 
 /// All connections that there may be are in use.
-pub(super) fn full() -> Answer {
+pub(super) fn full(cache: &Cache) -> Answer {
+    cache.metrics.limit_reached(Limit::Connections);
     let sentence = "as many connections are in use as `limits.connections` allows";
     let mut answer =
         Answer::plain(StatusCode::SERVICE_UNAVAILABLE, sentence, Outcome::Refused, "connections");

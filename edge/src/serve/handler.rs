@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -13,6 +14,7 @@ use super::access::{self, Admitted, Guards};
 use super::alternative::Alternative;
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
+use super::strangers::Strangers;
 use super::{cms, fetch, pages, passed, stored, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
@@ -29,7 +31,7 @@ use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
 use crate::site::rewrite;
-use crate::site::sender::{Scheme, Sender, sender};
+use crate::site::sender::{Scheme, Sender, is_trusted, sender};
 
 /// The service that answers requests: the cache, and the state that concerns clients alone.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) tunnels: Arc<Semaphore>,
     pub(crate) draining: Draining,
     pub(crate) guards: Guards,
+    pub(crate) strangers: Strangers,
     /// Where clients may ask over HTTP/3.
     pub(crate) alternative: Option<Alternative>,
 }
@@ -108,6 +111,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let cache = &service.cache;
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
+    exchange.look_for_circle(&answer);
     pages::dress(&exchange, &mut answer);
     if let Some(field) = service.alternative(peer, version, &exchange.request.uri) {
         answer.head.headers.insert(header::ALT_SVC, field);
@@ -119,6 +123,25 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
     tell(&exchange, &answer, waited);
     answer
+}
+
+impl Exchange<'_> {
+    /// Tells once if the origin sends a URL to itself: behind a proxy that ends TLS, it does not know that clients came
+    /// over https, and most clients give up after twenty rounds.
+    fn look_for_circle(&self, answer: &Answer) {
+        let is_origins = !matches!(answer.outcome, Outcome::Redirect | Outcome::Local | Outcome::Refused);
+        if !is_origins || !rewrite::leads_to_itself(&self.request, &answer.head) {
+            return;
+        }
+        if !self.site.circle_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "verge_edge::proxy",
+                site = self.site.site.name.as_str(),
+                "the origin sends {} to itself, so that clients go round in a circle: does it know X-Forwarded-Proto?",
+                self.request.uri
+            );
+        }
+    }
 }
 
 /// A request that no site takes, as far as it is known, for its log line.
@@ -222,6 +245,9 @@ fn open<'a>(
         return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
     }
     let trusted = service.trusted_proxies.load();
+    if !is_trusted(peer.client, &trusted) {
+        service.strangers.look(peer.client.to_canonical(), &headers);
+    }
     let Sender { client, scheme } = sender(peer.client, peer.scheme, &headers, &trusted);
     let peer = Peer { client, ..peer };
     let uri = target::absolute(&uri, &mut headers, peer.local, scheme)

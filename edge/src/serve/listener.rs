@@ -20,7 +20,7 @@ use super::handshakes::{self, Handshakes};
 use super::room::{Entry, Room, Seat};
 use super::tls::{Door, HandshakeFault};
 use super::{h1, h2};
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::tls::HTTP_2;
 use crate::watch::Watch;
 
@@ -135,13 +135,18 @@ impl Listeners {
             match self.room.enter(client, &self.service.trusted_proxies.load()) {
                 Entry::Seat(seat) => return Some(seat),
                 Entry::NetworkFull => {
-                    self.service.cache.metrics.client_dropped("connections-per-network");
+                    let metrics = &self.service.cache.metrics;
+                    metrics.client_dropped("connections-per-network");
+                    metrics.limit_reached(Limit::ConnectionsPerNetwork);
                     return None;
                 }
-                Entry::Full => tokio::select! {
-                    () = left => {}
-                    () = self.closed.cancelled() => return None,
-                },
+                Entry::Full => {
+                    self.service.cache.metrics.limit_reached(Limit::Connections);
+                    tokio::select! {
+                        () = left => {}
+                        () = self.closed.cancelled() => return None,
+                    }
+                }
             }
         }
     }

@@ -58,7 +58,7 @@ impl Client {
             self.terms.cover(host)
         }) {
             Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
-                turned_away(cache, self.peer, &unplaced, full())
+                turned_away(cache, self.peer, &unplaced, full(cache))
             }
             Ok(head) => {
                 let arrival = Arrival { head, version, peer: self.peer, body, transport };

@@ -11,7 +11,7 @@ use super::passed::{as_sent, head_of, invalidate, passed};
 use super::tunnel::Tunnel;
 use crate::cache::Cache;
 use crate::decide::Role;
-use crate::metrics::Outcome;
+use crate::metrics::{Limit, Outcome};
 use crate::origin::{RequestBody, Retry};
 use crate::policy::Forward;
 use crate::policy::headers::status::Verdict;
@@ -62,6 +62,7 @@ const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 
 /// As many connections as may have changed protocols.
 fn full(cache: &Cache) -> Answer {
+    cache.metrics.limit_reached(Limit::Upgrades);
     let sentence = "as many connections have changed protocols as `limits.upgrades` allows";
     let mut answer = Answer::plain(StatusCode::SERVICE_UNAVAILABLE, sentence, Outcome::Refused, "upgrades");
     answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));

@@ -1,8 +1,8 @@
 //! Fields that a site sets or removes, and the addresses it sends clients to instead.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::http::head::ResponseHead;
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::site::pattern::PathPattern;
 
 /// A site's changes to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR
@@ -80,6 +80,22 @@ pub fn outgoing(headers: &mut HeaderMap, for_us: &[HeaderName], rules: &FieldRul
     rules.apply(headers);
 }
 
+/// Whether a response sends a GET to the URL that it is for, and changes nothing that would make the next answer another.
+pub fn leads_to_itself(request: &RequestHead, response: &ResponseHead) -> bool {
+    let headers = &response.headers;
+    if !matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308)
+        || request.method != Method::GET
+        || headers.contains_key(header::SET_COOKIE)
+    {
+        return false;
+    }
+    let location = headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+    let Some(location) = location.and_then(|location| location.parse::<Uri>().ok()) else { return false };
+    let same = |uri: &Uri| (uri.scheme_str() == request.uri.scheme_str(), uri.host() == request.uri.host());
+    let here = location.scheme().is_none() || same(&location) == (true, true);
+    here && location.path_and_query() == request.uri.path_and_query()
+}
+
 impl Redirect {
     /// Where a request for this path in normal form goes. The query goes along unless `to` has one.
     ///
@@ -144,6 +160,24 @@ mod tests {
         let redirect = Redirect { from, to: to.to_owned(), status: StatusCode::FOUND };
         let found = redirect.location(path, query);
         assert_eq!(found.as_ref().map(|found| found.to_str().unwrap()), expected, "{to} {path}");
+    }
+
+    #[test]
+    fn a_redirect_to_the_same_url_is_a_circle() {
+        let check = |method: &str, url: &str, status: u16, lines: &[(&str, &str)], expected: bool| {
+            let request = crate::http::testing::request(method, url, &[]);
+            let head = ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers: fields(lines) };
+            assert_eq!(leads_to_itself(&request, &head), expected, "{method} {url} {lines:?}");
+        };
+        let url = "https://a.test/x?y";
+        check("GET", url, 301, &[("location", url)], true);
+        check("GET", url, 308, &[("location", "/x?y")], true);
+        check("GET", url, 200, &[("location", url)], false);
+        check("POST", url, 303, &[("location", url)], false);
+        check("GET", url, 302, &[("location", url), ("set-cookie", "a=1")], false);
+        check("GET", "http://a.test/x?y", 301, &[("location", url)], false);
+        check("GET", url, 301, &[("location", "https://b.test/x?y")], false);
+        check("GET", url, 301, &[("location", "/x")], false);
     }
 
     #[test]

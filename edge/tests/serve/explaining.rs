@@ -80,7 +80,7 @@ async fn why_the_last_answer_was_not_kept_is_remembered() {
         response("200 OK", fields, "a body of more than ten octets")
     })
     .await;
-    let rig = Rig::with(&[origin.address], "", "purge_from = [\"10.0.0.5\"]\nmax_object = \"40B\"").await;
+    let rig = Rig::with(&[origin.address], "", "purge_from = [\"10.0.0.5\"]").await;
     for (path, word) in [("/login", "set-cookie"), ("/plain", "no-freshness"), ("/private", "private")] {
         assert!(!explain(&rig, path, "").await.contains("unkept"));
         rig.get(path).await;

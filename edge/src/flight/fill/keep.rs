@@ -11,6 +11,7 @@ use crate::decide::{Plan, Why};
 use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
 use crate::flight::reasons::Reason;
 use crate::flight::verdict::{Filling, Verdict};
+use crate::metrics::Limit;
 use crate::policy::{Content, Entry};
 use crate::store::block::own_block;
 use crate::store::{Body, Object, Put};
@@ -96,6 +97,9 @@ impl Task {
 
     /// Remembers it for those who ask why.
     fn note(&self, why: Unkept, filling: &Filling) {
+        if why == Unkept::NoMemory {
+            self.flights.metrics.limit_reached(Limit::Memory);
+        }
         let (status, at) = (Some(filling.response.status), self.flights.clock.now());
         self.flights.reasons.note(&self.fetch.key, Reason { word: why.as_str(), status, at });
     }
