@@ -59,13 +59,10 @@ impl fmt::Display for StartError {
             Self::Tls(error) => write!(f, "{error}"),
             Self::Token { path, error } => {
                 write!(f, "cannot read or make the token file {}: {error}", path.display())?;
-                match error.kind() {
-                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => f.write_str(
-                        "; its folder must be writable for this user: write another into the config, such as \
-                         admin.token_file = \"/var/lib/verge-edge/token\", or make the file: openssl rand -hex 32",
-                    ),
-                    _ => f.write_str(" (`admin.token_file`)"),
-                }
+                f.write_str(
+                    "; its folder must be there, and writable for this user: name another in the config, such as \
+                     admin.token_file = \"/var/lib/verge-edge/token\"",
+                )
             }
         }
     }

@@ -87,6 +87,7 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     text.parse().ok().or_else(bracketed).or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
+/// Whether this address is one of the proxies whose word is taken.
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }

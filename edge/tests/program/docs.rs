@@ -93,3 +93,33 @@ fn every_link_leads_to_a_heading() {
         assert!(headings.contains(link), "{link}");
     }
 }
+
+const STATUS_PAGE: &str = include_str!("../../../docs/cache-status.md");
+
+/// The words that an implementation's `match` arms return.
+fn arms_of(file: &str, begins: &str) -> BTreeSet<String> {
+    let text = source(file);
+    let (_, rest) = text.split_once(begins).unwrap_or_else(|| panic!("{file} has no {begins}"));
+    arms(rest.split("\n}").next().unwrap())
+}
+
+#[test]
+fn every_word_about_what_became_of_a_request_stands_in_one_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut words = arms_of("metrics.rs", "impl Outcome {");
+    for before in
+        ["Outcome::Refused,", "Outcome::Local,", "Outcome::Failed,", "Outcome::Hit,", "(Outcome::Redirect,"]
+    {
+        literals_after(before, &folder, &mut words);
+    }
+    for file in ["policy/reuse.rs", "policy/admit.rs", "policy/headers/origin.rs", "decide/outcome.rs"] {
+        words.extend(arms(&source(file)));
+    }
+    words.extend(arms_of("policy/headers/status.rs", "impl ProxyError {"));
+    words.extend(arms_of("flight/log/ending.rs", "impl Unkept {"));
+    words.extend(arms_of("serve/stored.rs", "fn why("));
+    let rows = STATUS_PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let told: BTreeSet<String> = rows.map(str::to_owned).collect();
+    assert_eq!(words.difference(&told).collect::<Vec<_>>(), [""; 0], "docs/cache-status.md does not tell");
+    assert_eq!(told.difference(&words).collect::<Vec<_>>(), [""; 0], "the edge does not say");
+}
