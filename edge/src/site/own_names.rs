@@ -5,6 +5,8 @@
 //! a domain. So `Location`, `Content-Location` and `Refresh` get the scheme and the authority that the client asked for,
 //! and the `Domain` of a cookie its host. This happens when a response arrives: what is stored lies under a key that has
 //! the client's scheme and host in it, so each host of a site has its own.
+//!
+//! Where a route asks its origins for other paths than clients do, paths that are the origin's become the clients' too.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
@@ -65,7 +67,7 @@ impl OwnNames {
 
     /// The same URL as the client would ask for it; none if it is not the origin's own.
     fn public(&self, url: &str, asked: &Asked<'_>) -> Option<String> {
-        let given = Given::of(url)?;
+        let Some(given) = Given::of(url) else { return asked.moved(url) };
         let Asked { uri, .. } = *asked;
         let (asked_scheme, asked_authority) = (uri.scheme_str()?, uri.authority()?.as_str());
         let is_asked = given.authority.eq_ignore_ascii_case(asked_authority);
@@ -75,6 +77,10 @@ impl OwnNames {
             _ if is_asked => false,
             _ => self.has(&given, uri),
         };
+        if !own && is_asked && given.scheme == Some(asked_scheme) {
+            // It knows the client's name, and may still know only its own paths.
+            return asked.moved(given.rest).map(|rest| format!("{asked_scheme}://{}{rest}", given.authority));
+        }
         if !own {
             return None;
         }
@@ -164,6 +170,19 @@ impl Asked<'_> {
     fn at_client(&self, at_origin: &str) -> Option<String> {
         let route = self.route.filter(|route| route.origin_path().is_some())?;
         route.at_client(&path::normal(self.uri.path()), at_origin)
+    }
+}
+
+impl Asked<'_> {
+    /// Where clients ask for what an origin names by a path alone, unless that is a path of theirs already.
+    fn moved(&self, named: &str) -> Option<String> {
+        let end = named.find(['?', '#']).unwrap_or(named.len());
+        let is_clients = |route: &Route| route.has(&path::normal(&named[..end]));
+        let is_path = named.starts_with('/') && !named.starts_with("//");
+        if !is_path || self.route.is_some_and(is_clients) {
+            return None;
+        }
+        self.at_client(named)
     }
 }
 
@@ -373,7 +392,15 @@ mod tests {
     fn a_path_at_the_origin_is_the_one_that_the_route_has_for_clients() {
         let route = Route::new(&["/api/*"], Some("/v2/*".to_owned())).unwrap();
         for (name, value, expected) in [
-            ("location", "/v2/home", "/v2/home"),
+            ("location", "/v2/home?a#b", "/api/home?a#b"),
+            ("location", "/api/home", "/api/home"),
+            ("location", "/other", "/other"),
+            ("location", "home", "home"),
+            ("location", "//other.test/v2/home", "//other.test/v2/home"),
+            ("location", "https://www.test/v2/home", "https://www.test/api/home"),
+            ("location", "https://www.test/api/home", "https://www.test/api/home"),
+            ("content-location", "/v2/home", "/api/home"),
+            ("refresh", "1; url=/v2/home", "1; url=/api/home"),
             ("location", "http://shop.local/v2/home", "https://www.test/api/home"),
             ("location", "http://shop.local/other", "https://www.test/other"),
             ("location", "http://other.test/v2/home", "http://other.test/v2/home"),

@@ -157,6 +157,22 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Whatever a client asks for, an origin is asked below where the route leads, in normal form.
+        #[test]
+        fn no_path_leads_out_by_chance(rest in "[a./%2eE5cfF;\\\\]{0,16}") {
+            let Ok(uri) = format!("http://a.test/api/{rest}").parse::<Uri>() else { return Ok(()) };
+            let route = route(&["/api/*"], Some("/app/*"));
+            let found = target(&uri, Some(&route));
+            let asked = path::normal(uri.path());
+            proptest::prop_assert_eq!(route.has(&asked), found.path().starts_with("/app/"));
+            proptest::prop_assert_eq!(path::normal(found.path()), found.path());
+            if let Some(back) = route.at_client(&asked, found.path()) {
+                proptest::prop_assert_eq!(back, asked);
+            }
+        }
+    }
+
     #[test]
     fn an_origin_path_is_a_path_with_one_wildcard_at_most() {
         for (written, expected) in [

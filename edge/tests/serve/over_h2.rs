@@ -80,3 +80,43 @@ async fn a_redirect_to_the_origins_own_name_leads_to_the_site_over_tls() {
     assert_eq!(got.headers()["location"], "https://site.test/next");
     assert_eq!(got.headers()["set-cookie"], "a=1; Domain=site.test");
 }
+
+#[tokio::test]
+async fn a_part_of_a_site_lets_in_and_turns_away_and_shows_its_page() {
+    let origin = Origin::answering(|head| response("200 OK", "Cache-Control: max-age=60\r\n", head)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("{path:?}")
+    };
+    // htpasswd -nbB -C 5 ann secret
+    let users = file("users", "ann:$2y$05$TJysGwJAo977pCPOoUKRheG03MWAjcBnjbxO64BYgah6sEbRLiROq\n");
+    let page = file("sorry.html", "<h1>Sorry</h1>");
+    let site = format!(
+        "max_request_body = \"4B\"\n[[site.error_page]]\nstatus = [\"4xx\", 503]\nfile = {page}\n\
+         [[site.route]]\npaths = [\"/api/*\"]\norigin_path = \"/*\"\nrate_limit = \"1/h\"\n\
+         [[site.route]]\npaths = [\"/staff/*\"]\nbasic_auth = {users}\n\
+         [[site.route]]\npaths = [\"/inside/*\"]\nallow = [\"10.0.0.0/8\"]\n\
+         [[site.route]]\npaths = [\"/shop/*\"]\nmaintenance = true\n"
+    );
+    let edge = Edge::with(&origin, "", &site).await;
+    let right = fields(&[("authorization", "Basic YW5uOnNlY3JldA==")]);
+    let html = || fields(&[("accept", "text/html")]);
+    for (method, path, sent, body, status) in [
+        ("GET", "/api/x", html(), "", 200),
+        ("GET", "/api/x", html(), "", 429),
+        ("GET", "/staff/x", html(), "", 401),
+        ("GET", "/staff/x", right, "", 200),
+        ("GET", "/inside/x", html(), "", 403),
+        ("GET", "/shop/x", html(), "", 503),
+        ("POST", "/x", html(), "12345", 413),
+        ("POST", "/x", html(), "1234", 200),
+    ] {
+        let got = edge.ask(method, path, sent, body).await;
+        assert_eq!(got.status(), status, "{method} {path}: {got:?}");
+        assert_eq!(got.status() != 200, got.body() == "<h1>Sorry</h1>", "{method} {path}: {got:?}");
+        assert_eq!(got.headers().contains_key("retry-after"), [429, 503].contains(&status));
+    }
+    assert!(origin.seen()[0].starts_with("GET /x HTTP/1.1"), "{:?}", origin.seen());
+}

@@ -150,3 +150,34 @@ async fn a_reload_needs_the_token() {
     let asked = Client::connect(edge.rig.admin).await.raw(b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(asked.status, 401);
 }
+
+#[tokio::test]
+async fn a_reload_changes_routes_their_origins_and_maintenance() {
+    let (web, api) = (origin("web").await, origin("api").await);
+    let edge = Edge::start(&web).await;
+    let mut kept = edge.rig.client().await;
+    assert_eq!(kept.get("/api/a").await.text(), "web");
+    let route = format!(
+        "{}[[site.route]]\npaths = [\"/api/*\"]\norigins = [\"http://{}\"]\norigin_path = \"/*\"\n",
+        edge.text, api.address
+    );
+    let got = edge.reload(&route).await;
+    assert!(
+        got.text().contains("site site.test: route /api/*: origin_path: (not written)"),
+        "{}",
+        got.text()
+    );
+    // What is stored stays; what is new comes from there, on the same connection of the client.
+    kept.get("/api/a").await.assert_hit();
+    assert_eq!(kept.get("/api/b").await.text(), "api");
+    assert!(api.seen()[0].starts_with("GET /b HTTP/1.1"), "{:?}", api.seen());
+    // Origins that stay the same keep their connections.
+    edge.reload(&format!("{route}default_ttl = \"1m\"\n")).await;
+    assert_eq!(kept.get("/api/c").await.text(), "api");
+    assert_eq!(api.connections(), 1);
+    assert_eq!(edge.reload(&format!("{}maintenance = true\n", edge.text)).await.status, 200);
+    assert_eq!(kept.get("/api/b").await.status, 503);
+    assert_eq!(edge.reload(&edge.text).await.status, 200);
+    kept.get("/api/b").await.assert_hit();
+    assert_eq!(kept.get("/api/d").await.text(), "web");
+}
