@@ -7,7 +7,7 @@ use http::Uri;
 use toml::Spanned;
 
 use super::place::Fault;
-use super::settings::RouteTable;
+use super::settings::{RouteTable, SiteTable};
 use crate::site::pattern::PathPattern;
 use crate::site::{Site, Sites};
 
@@ -33,6 +33,16 @@ pub(super) fn redirects(sites: &Sites, targets: &Targets) -> Result<Vec<Fault>, 
         }
     }
     Ok(warnings)
+}
+
+/// Warnings for passwords that an edge which others reach asks for without TLS, on its own port and in front of it.
+pub(super) fn clear_passwords(site: &SiteTable) -> impl Iterator<Item = Fault> + use<'_> {
+    let files = std::iter::once(&site.basic_auth).chain(site.route.iter().map(|route| &route.basic_auth));
+    files.flatten().filter(|file| file.get_ref() != "off").map(|file| {
+        let message = "clients that ask over `listen` send their passwords in clear text";
+        let help = "send them to https with a [[site.redirect]] and `listen_tls`, or name the proxy that ends TLS in `trusted_proxies`";
+        Fault::new(file.span(), message).help(help)
+    })
 }
 
 /// Warnings for the paths of routes that no request reaches, because an earlier route takes them all.

@@ -41,6 +41,9 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     }
     let cache = cache(file.cache)?;
     warnings.extend(file.site.iter().flat_map(|site| doubts::unreachable(&site.route)));
+    if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
+        warnings.extend(file.site.iter().flat_map(doubts::clear_passwords));
+    }
     let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
     let config = Config {

@@ -31,7 +31,7 @@ macro_rules! settings {
             pub(super) redirect: Vec<RedirectTable>,
             #[serde(default)]
             pub(super) route: Vec<RouteTable>,
-            $($name: Option<$kind>,)*
+            $(pub(super) $name: Option<$kind>,)*
         }
 
         /// A `[[site.route]]`.
@@ -41,7 +41,7 @@ macro_rules! settings {
             pub(super) paths: Spanned<Vec<Spanned<String>>>,
             origin_path: Option<Spanned<String>>,
             origins: Option<Spanned<Vec<Spanned<OriginEntry>>>>,
-            $($name: Option<$kind>,)*
+            $(pub(super) $name: Option<$kind>,)*
         }
 
         impl SiteTable {

@@ -413,3 +413,25 @@ fn the_reference_names_every_key_and_its_default() {
         }
     }
 }
+
+#[test]
+fn passwords_in_clear_text_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "ann:$2y$05$TJysGwJAo977pCPOoUKRheG03MWAjcBnjbxO64BYgah6sEbRLiROq").unwrap();
+    let check = |listen: &str, more: &str, file: &str, told: bool| {
+        let text = SMALLEST.replace("127.0.0.1:8080\"]", &format!("{listen}\"]\n{more}"));
+        let site =
+            format!("basic_auth = \"{file}\"\n[[site.route]]\npaths = [\"/a\"]\nbasic_auth = {users:?}");
+        let warnings = read(&text.replace("[admin]", &format!("{site}\n[admin]"))).unwrap().warnings;
+        let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts.iter().any(|text| text.contains("in clear text")),
+            told,
+            "{listen} {more}: {texts:?}"
+        );
+    };
+    check("0.0.0.0:80", "", "off", true);
+    check("0.0.0.0:80", "trusted_proxies = [\"10.0.0.1\"]", "off", false);
+    check("127.0.0.1:80", "", "off", false);
+}
