@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 fn its_configurations_are_accepted() {
     let blocks = blocks("toml");
     let names: Vec<_> = blocks.iter().map(|text| text.lines().next().unwrap()).collect();
-    assert_eq!(names, ["# dns.toml", "# edge.toml"]);
+    assert_eq!(
+        names,
+        ["# dns.toml", "# edge.toml", "# edge.toml, behind nginx, Caddy or HAProxy: docs/tls-in-front.md"]
+    );
     verge_dns::config::parse(&blocks[0], &root(), Path::new("dns.toml")).unwrap_or_else(|e| panic!("{e}"));
-    verge_edge::config::parse(&blocks[1], &root(), Path::new("edge.toml")).unwrap_or_else(|e| panic!("{e}"));
+    for edge in &blocks[1..] {
+        verge_edge::config::parse(edge, &root(), Path::new("edge.toml")).unwrap_or_else(|e| panic!("{e}"));
+    }
 }
 
 #[test]
