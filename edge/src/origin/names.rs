@@ -9,8 +9,8 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::site::{OriginAddress, Sites};
 use crate::site::reach::Reach;
+use crate::site::{OriginAddress, Sites};
 
 /// A name that leads nowhere by then is told as that.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
