@@ -26,6 +26,7 @@ use crate::site::Rules;
 use crate::site::Site;
 use crate::site::access::Access;
 use crate::site::key::{Key, ingredients};
+use crate::site::route::Route;
 use crate::site::rules::SetCookie;
 use crate::site::tags::Tags;
 use crate::store::{Object, Variants};
@@ -128,6 +129,14 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         Some(Local::Elsewhere(head)) => head.headers.get(LOCATION).cloned(),
         Some(Local::LastHop) | None => None,
     };
+    let is_ambiguous = other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below);
+    let (verdict, because) = match &elsewhere {
+        Some(location) => ("redirect", format!("the site sends it to {}", text(location))),
+        None if is_ambiguous => {
+            ("refuse", "400 from here: an origin may read its path as outside of the route".into())
+        }
+        None => (reuse.as_str(), because(&reuse)),
+    };
     let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
     let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
         variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
@@ -141,11 +150,8 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         origins: site.site.origins.iter().map(|origin| origin.authority.clone()).collect(),
         max_object_bytes: site.site.max_object_bytes,
         rules: rules_for(cache, &request, &asked, &site.site, other.as_deref()),
-        verdict: if elsewhere.is_some() { "redirect".into() } else { reuse.as_str().into() },
-        because: match elsewhere {
-            Some(location) => format!("the site sends it to {}", text(&location)),
-            None => because(&reuse),
-        },
+        verdict: verdict.into(),
+        because,
         unkept: unkept(cache, &key, &variants, now),
         epoch: cache.store.epoch(),
         variants: variants.iter().enumerate().map(shown).collect(),

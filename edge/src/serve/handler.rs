@@ -31,6 +31,7 @@ use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
 use crate::site::rewrite;
+use crate::site::route::Route;
 use crate::site::sender::{Scheme, Sender, is_trusted, sender};
 
 /// The service that answers requests: the cache, and the state that concerns clients alone.
@@ -202,6 +203,11 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
 /// Every way a request can go that is let in.
 async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
     let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
+    if exchange.other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below) {
+        let sentence = "an origin may read this path as one outside of its part of the site";
+        let answer = Answer::plain(StatusCode::BAD_REQUEST, sentence, Outcome::Refused, "ambiguous-path");
+        return answer::with_cache_status(cache, answer, Verdict::Local);
+    }
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }

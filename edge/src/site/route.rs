@@ -38,6 +38,11 @@ impl Route {
         Some(Self { name, paths, loose, origin_path })
     }
 
+    /// Whether what a client asks for decides where below [`Route::origin_path`] an origin is asked.
+    pub fn leads_below(&self) -> bool {
+        self.origin_path.as_ref().is_some_and(|path| path.contains('*'))
+    }
+
     /// The path at its origins, if it is another one.
     pub fn origin_path(&self) -> Option<&str> {
         self.origin_path.as_deref()
@@ -57,7 +62,7 @@ impl Route {
     pub fn at_origin<'p>(&self, path: &'p str) -> Cow<'p, str> {
         let captured = self.paths.iter().find_map(|pattern| pattern.captured(path));
         match (&self.origin_path, captured) {
-            (Some(there), Some(captured)) => there.replacen('*', captured, 1).into(),
+            (Some(there), Some(captured)) => joined(there, captured).into(),
             _ => path.into(),
         }
     }
@@ -72,6 +77,17 @@ impl Route {
         // What may stand for the `*` of origin_path stands at the end of the pattern: see `config`.
         let base = asked.strip_suffix(captured)?;
         (pattern.wildcards() > 0).then(|| format!("{base}{inside}"))
+    }
+}
+
+/// `there` with this text for its `*`. A path with a wrong encoding keeps the others as they came, dots among them; if the
+/// wrong one is left out here, they would be right ones again. So then none of them is one.
+fn joined(there: &str, captured: &str) -> String {
+    let joined = there.replacen('*', captured, 1);
+    if path::normal(&joined) == joined {
+        joined
+    } else {
+        there.replacen('*', &captured.replace('%', "%25"), 1)
     }
 }
 
@@ -125,6 +141,7 @@ mod tests {
         check(&["/*"], "/app/*", "/a", "/app/a");
         check(&["/shop/*"], "/index.html", "/shop/cart?x", "/index.html?x");
         check(&["/a/*/x/*"], "/b/*", "/a/1/x/2", "/b/2");
+        check(&["/a/*/x/*"], "/b/*", "/a/%zz/x/%2e%2e/c%20", "/b/%252e%252e/c%2520");
         check(&["/api/*"], "/%7ev/*", "/api/%7Eme", "/~v/~me");
         let uri = "http://a.test/api/x".parse().unwrap();
         assert_eq!(target(&uri, Some(&route(&["/api/*"], None))).as_str(), "/api/x");
@@ -160,16 +177,16 @@ mod tests {
     proptest::proptest! {
         /// Whatever a client asks for, an origin is asked below where the route leads, in normal form.
         #[test]
-        fn no_path_leads_out_by_chance(rest in "[a./%2eE5cfF;\\\\]{0,16}") {
-            let Ok(uri) = format!("http://a.test/api/{rest}").parse::<Uri>() else { return Ok(()) };
-            let route = route(&["/api/*"], Some("/app/*"));
+        fn no_path_leads_out_by_chance(middle in "[x/%2e.]{0,8}", rest in "[a./%2eE5cfFx;\\\\]{0,16}") {
+            let Ok(uri) = format!("http://a.test/api/{middle}/x/{rest}").parse::<Uri>() else { return Ok(()) };
+            let route = route(&["/api/*/x/*"], Some("/app/*"));
             let found = target(&uri, Some(&route));
             let asked = path::normal(uri.path());
             proptest::prop_assert_eq!(route.has(&asked), found.path().starts_with("/app/"));
             proptest::prop_assert_eq!(path::normal(found.path()), found.path());
-            if let Some(back) = route.at_client(&asked, found.path()) {
-                proptest::prop_assert_eq!(back, asked);
-            }
+            // A path whose encodings were no encodings comes back as another.
+            let back = route.at_client(&asked, found.path()).filter(|_| !found.path().contains("%25"));
+            proptest::prop_assert!(back.is_none_or(|back| back == asked));
         }
     }
 
