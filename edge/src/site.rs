@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
 pub use host::{HostPattern, Sites};
@@ -89,10 +89,21 @@ pub struct Site {
     pub routes: Vec<Arc<Site>>,
 }
 
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
 impl Site {
     /// The path and query that an origin is asked for.
     #[must_use]
     pub fn target(&self, uri: &Uri) -> PathAndQuery {
         route::target(uri, self.route.as_ref())
+    }
+
+    /// Adds to an origin's request the beginning of the client's path that it does not see: `X-Forwarded-Prefix`, as
+    /// other proxies name it. A client's own never reaches an origin.
+    pub fn tell_prefix(&self, uri: &Uri, headers: &mut HeaderMap) {
+        let Some(route) = &self.route else { return };
+        let asked = crate::http::path::normal(uri.path());
+        let prefix = route.stripped(&asked).and_then(|prefix| HeaderValue::from_str(prefix).ok());
+        headers.extend(prefix.map(|prefix| (FORWARDED_PREFIX, prefix)));
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn as_sent(
     *asked.method_mut() = request.method.clone();
     *asked.uri_mut() = site.site.target(&request.uri).into();
     *asked.headers_mut() = headers;
+    site.site.tell_prefix(&request.uri, asked.headers_mut());
     exchange.transport.interim().attach(&mut asked);
     Ok(asked)
 }

@@ -38,6 +38,14 @@ impl Route {
         Some(Self { name, paths, loose, origin_path })
     }
 
+    /// The beginning of a client's path in normal form that its origins do not see, if the rest is all that they see:
+    /// `/api` of `/api/users`. Applications make their links with it.
+    pub fn stripped<'p>(&self, asked: &'p str) -> Option<&'p str> {
+        let captured = self.paths.iter().find_map(|pattern| pattern.captured(asked))?;
+        let prefix = asked.strip_suffix(captured)?.trim_end_matches('/');
+        (self.origin_path.as_deref() == Some("/*") && !prefix.is_empty()).then_some(prefix)
+    }
+
     /// Whether what a client asks for decides where below [`Route::origin_path`] an origin is asked.
     pub fn leads_below(&self) -> bool {
         self.origin_path.as_ref().is_some_and(|path| path.contains('*'))
@@ -146,6 +154,19 @@ mod tests {
         let uri = "http://a.test/api/x".parse().unwrap();
         assert_eq!(target(&uri, Some(&route(&["/api/*"], None))).as_str(), "/api/x");
         assert_eq!(target(&uri, None).as_str(), "/api/x");
+    }
+
+    #[test]
+    fn the_prefix_that_an_origin_does_not_see_is_known() {
+        let check = |paths: &[&str], there: Option<&str>, asked: &str, expected: Option<&str>| {
+            assert_eq!(route(paths, there).stripped(asked), expected, "{paths:?} {there:?} {asked}");
+        };
+        check(&["/api", "/api/*"], Some("/*"), "/api/users/1", Some("/api"));
+        check(&["/api", "/api/*"], Some("/*"), "/api", Some("/api"));
+        check(&["/a/*/b/*"], Some("/*"), "/a/x/b/y", Some("/a/x/b"));
+        check(&["/*"], Some("/*"), "/x", None);
+        check(&["/api/*"], Some("/v2/*"), "/api/x", None);
+        check(&["/api/*"], None, "/api/x", None);
     }
 
     #[test]

@@ -145,6 +145,13 @@ async fn an_unsafe_request_invalidates_what_another_route_keeps() {
 #[tokio::test]
 async fn uploads_and_other_methods_take_the_route_too() {
     let (_web, _api, rig) = site().await;
-    let post = b"POST /api/users HTTP/1.1\r\nHost: site.test\r\nContent-Length: 2\r\n\r\nhi";
-    assert_eq!(line(&rig.client().await.raw(post).await), "api POST /users HTTP/1.1");
+    let post = b"POST /api/users HTTP/1.1\r\nHost: site.test\r\nContent-Length: 2\r\nX-Forwarded-Prefix: /evil\r\n\r\nhi";
+    let got = rig.client().await.raw(post).await;
+    assert_eq!(line(&got), "api POST /users HTTP/1.1");
+    // The application makes its links with the prefix that it does not see.
+    let told = |got: &Got, prefix: &str| got.text().to_ascii_lowercase().contains(prefix);
+    assert!(told(&got, "x-forwarded-prefix: /api\r\n") && !told(&got, "evil"), "{got:?}");
+    let got = rig.get("/api/b").await;
+    assert!(told(&got, "x-forwarded-prefix: /api\r\n"), "{got:?}");
+    assert!(!told(&rig.get("/other").await, "x-forwarded-prefix"));
 }

@@ -127,6 +127,7 @@ impl Task {
         *asked.method_mut() = request.method.clone();
         *asked.uri_mut() = site.site.target(&request.uri).into();
         *asked.headers_mut() = headers;
+        site.site.tell_prefix(&request.uri, asked.headers_mut());
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);
         }
