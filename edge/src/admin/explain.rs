@@ -132,6 +132,9 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
     let is_ambiguous = other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below);
     let (verdict, because) = match &elsewhere {
         Some(location) => ("redirect", format!("the site sends it to {}", text(location))),
+        None if cache.is_in_maintenance(&site.site) => {
+            ("refuse", "503 from here: the site is being worked on, but for maintenance_exempt".into())
+        }
         None if is_ambiguous => {
             ("refuse", "400 from here: an origin may read its path as outside of the route".into())
         }

@@ -35,3 +35,17 @@ fn a_token_that_cannot_be_made_is_told_with_a_way_out() {
     assert!(!served.status.success() && told.contains("nosuch/token"), "{told}");
     assert!(told.contains("admin.token_file = \"/var/lib/verge-edge/token\""), "{told}");
 }
+
+/// The start waits for no name, and the log says of one what clients would find out.
+#[test]
+fn the_start_tells_of_an_origin_that_is_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"a.test\"]\norigins = [\"http://nosuch.invalid\"]\n\
+                [admin]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let mut serving = super::serve_logging_to(std::process::Stdio::piped(), folder.path());
+    let stderr = std::io::BufReader::new(serving.child.stderr.take().unwrap());
+    let told =
+        std::io::BufRead::lines(stderr).map_while(Result::ok).find(|line| line.contains("nosuch.invalid"));
+    assert!(told.as_ref().is_some_and(|line| line.contains("is not found")), "{told:?}");
+}

@@ -106,6 +106,7 @@ async fn maintenance_is_switched_by_a_call_until_it_is_left_to_the_config() {
     assert_eq!(rig.get("/a").await.status, 503);
     let explained = rig.ask("/explain", "{\"url\": \"http://site.test/a\"}").await.text();
     assert!(explained.contains("maintenance: the site is being worked on"), "{explained}");
+    assert!(explained.contains("\"verdict\":\"refuse\",\"because\":\"503 from here"), "{explained}");
     assert_eq!(switch("{}").await.text(), stands(true));
     assert_eq!(switch("{\"on\": null}").await.text(), stands(false));
     assert_eq!(rig.get("/a").await.status, 200);
