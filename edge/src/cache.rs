@@ -72,6 +72,9 @@ impl Placed {
         if self.routes.is_empty() {
             return (&self.own, None);
         }
+        if path::has_one_reading(uri.path()) {
+            return (self.part(|route| route.has(uri.path())), None);
+        }
         let (path, read) = (path::normal(uri.path()), path::loosest_reading(uri.path()));
         let part = self.part(|route| route.has(&path));
         let other = self.part(|route| route.has_loosely(&read));

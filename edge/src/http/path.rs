@@ -39,6 +39,12 @@ pub fn without_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
+/// Whether every origin reads this path as it is written: it is in normal form, and its own loosest reading.
+pub(crate) fn has_one_reading(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
+    path.starts_with('/') && path.bytes().all(is_plain) && !path.contains("//") && !path.contains("/.")
+}
+
 /// The path as an origin might read it that decodes all of it, twice, ends it at what ends a path or a line, takes `\`
 /// for `/`, cuts parameters off, and merges slashes. For rules that forbid: what may be read as forbidden is.
 pub(crate) fn loosest_reading(path: &str) -> String {
@@ -47,7 +53,7 @@ pub(crate) fn loosest_reading(path: &str) -> String {
     let path = decoded.split(['?', '#', '\0', '\r', '\n']).next().unwrap_or_default().replace('\\', "/");
     let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
     let kept: Vec<&str> = segments.filter(|segment| !segment.is_empty()).collect();
-    let end = if path.ends_with('/') { "/" } else { "" };
+    let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
     without_dot_segments(&format!("/{}{end}", kept.join("/")))
 }
 
@@ -162,6 +168,7 @@ mod tests {
         }
         assert_eq!(loosest_reading("/a/"), "/a/");
         assert_eq!(loosest_reading(""), "/");
+        assert_eq!(loosest_reading("/"), "/");
     }
 
     proptest! {
@@ -170,6 +177,14 @@ mod tests {
             let once = normal(&path);
             prop_assert!(once.starts_with('/'));
             prop_assert_eq!(normal(&once), once.clone());
+        }
+
+        #[test]
+        fn one_reading_is_all_there_is(path in "/[a-c/.%2e;\\\\~]{0,10}") {
+            if has_one_reading(&path) {
+                prop_assert_eq!(normal(&path), path.clone());
+                prop_assert_eq!(loosest_reading(&path), path);
+            }
         }
 
         #[test]
