@@ -8,7 +8,9 @@
 
 mod file_name;
 mod folder;
+mod good;
 pub(crate) mod log;
+mod outside;
 mod passed_over;
 pub(crate) mod report;
 mod settle;
@@ -27,6 +29,7 @@ pub(crate) use self::file_name::zone_of;
 use self::folder::Content;
 pub use self::folder::FolderError;
 pub(crate) use self::folder::parse_file;
+use self::good::Good;
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};
 use self::source::Source;
@@ -40,10 +43,9 @@ use crate::view::{Access, View};
 use crate::world::{Guard, Protocol, World};
 use crate::zone::check;
 use crate::zone::file::Parsed;
-use crate::zone::privacy::{Divided, Rules, Trees, is_internal_zone, trees_beside};
+use crate::zone::privacy::{Rules, is_internal_zone};
 use crate::zone::set::{Served, Zones};
-use crate::zone::tree::Tree;
-use crate::zone::{Problem, Severity, Zone};
+use crate::zone::{Problem, Severity};
 
 /// How zones are served: what the operator chose.
 #[derive(Clone, Debug, Default)]
@@ -93,22 +95,6 @@ pub(crate) struct Catalog {
     told: HashMap<Name, Vec<Problem>>,
     /// Problems of files that are no zones.
     passed_over: Vec<Problem>,
-}
-
-/// A zone in service.
-#[derive(Clone)]
-struct Good {
-    zone: Arc<Zone>,
-    divided: Arc<Divided>,
-    /// None if outside there is no such zone.
-    public: Option<Arc<Tree>>,
-    internal: Arc<Tree>,
-}
-
-impl Good {
-    fn version(&self) -> Version<'_> {
-        Version { zone: &self.zone, divided: &self.divided }
-    }
 }
 
 /// The result of a load.
@@ -378,14 +364,14 @@ impl Catalog {
     /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
     fn conclude(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
-        let Settled { chosen, problems, divided, .. } = settled;
+        let Settled { chosen, problems, divided, outside, .. } = settled;
         let is_hidden = divided.as_ref().is_some_and(|divided| divided.public.is_none());
         let (state, good) = match (chosen, divided) {
             (Chosen::New(zone), Some(divided)) => {
-                (State::Current, Some(compile(zone, divided, candidate.full.as_ref(), before)))
+                (State::Current, Some(Good::compile(zone, divided, candidate.full.as_ref(), before, outside)))
             }
             (Chosen::Good(zone), Some(divided)) => {
-                (State::Previous, Some(compile(zone, divided, None, before)))
+                (State::Previous, Some(Good::compile(zone, divided, None, before, outside)))
             }
             _ => (State::Broken, None),
         };
@@ -427,7 +413,7 @@ impl Catalog {
                     if let Some(tree) = &good.public {
                         public.insert(zone.apex.clone(), Served::Zone(Arc::clone(tree)));
                     }
-                    published.extend(good.divided.published.iter().cloned());
+                    published.extend(good.version().divided.published.iter().cloned());
                 }
                 // Names that were answered a moment ago stay answered as they were, by a parent perhaps.
                 None if !self.unknown.contains(&zone.apex) => {}
@@ -458,21 +444,6 @@ impl Catalog {
         });
         problems.chain(self.passed_over.iter().cloned()).collect()
     }
-}
-
-/// `full` is the tree of all records of `zone`, if there is one.
-fn compile(zone: Arc<Zone>, divided: Arc<Divided>, full: Option<&Arc<Tree>>, before: Option<&Good>) -> Good {
-    if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.zone, &zone)) {
-        // Only the other zones changed, and mostly not in a way that this one sees.
-        let same = |old: &Divided, new: &Divided| {
-            old.public == new.public && old.internal == new.internal && old.undecided == new.undecided
-        };
-        if Arc::ptr_eq(&before.divided, &divided) || same(&before.divided, &divided) {
-            return Good { divided, ..before.clone() };
-        }
-    }
-    let Trees { public, internal } = trees_beside(&zone, &divided, full);
-    Good { zone, divided, public, internal }
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ fn problems(zone: &ZoneReport) {
             State::Broken => {
                 tracing::error!(zone = %zone.apex, "no version of this zone was good yet, so it is not served");
             }
+            State::Current if zone.public.is_some() => {
+                tracing::error!(zone = %zone.apex, "insiders get this version; outsiders get the last one that they may see");
+            }
             State::Current => {
                 tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
             }

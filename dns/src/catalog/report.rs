@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Good;
 use super::folder;
+use super::good::Good;
 use super::source::Source;
 use super::unhidden::{Told, Version, told};
 use crate::name::Name;
@@ -161,7 +161,11 @@ impl ZoneReport {
 
     /// For the metrics: a zone that outsiders do not get by a fault is not simply current.
     pub(crate) fn state_word(&self) -> &'static str {
-        if self.state == State::Current && self.has_errors() { "inside_only" } else { self.state.as_str() }
+        match self.public {
+            _ if self.state != State::Current || !self.has_errors() => self.state.as_str(),
+            Some(_) => "outside_previous",
+            None => "inside_only",
+        }
     }
 
     /// Files that everybody on this machine can read although they hold what outsiders must not learn (S3).

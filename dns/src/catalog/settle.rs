@@ -2,8 +2,8 @@
 //!
 //! A zone can be at fault because of another (an alias that has become public beside other data), so all zones are
 //! divided together, those at fault step back, and the rest is divided again. Each round takes at least one new version
-//! away, so there is an end. A fault that concerns outsiders alone (D13, D15) is no reason to step back: outside the zone
-//! is not there, and insiders get what the file says now.
+//! away, so there is an end. A fault that concerns outsiders alone (D13, D15) is no reason to step back: insiders get what
+//! the file says now, and `outside` decides what outsiders get.
 //!
 //! With `[reload] unhide = "ask"` an edit that makes hidden records public, although their own text did not change, is
 //! such a fault: the zones that were edited wait, as far as the records depend on them.
@@ -13,7 +13,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Good;
+use super::good::{Good, Shown};
+use super::outside;
 use super::source::Source;
 use super::unhidden::{self, Told, Version};
 use crate::name::Name;
@@ -65,6 +66,8 @@ pub(super) struct Settled {
     /// All that was found, of versions that were turned down, too.
     pub(super) problems: Vec<Problem>,
     pub(super) divided: Option<Arc<Divided>>,
+    /// What outsiders get, if that is not what `chosen` and `divided` say.
+    pub(super) outside: Option<Shown>,
 }
 
 /// Results of the last load, so that the next one need not compute them again.
@@ -170,7 +173,8 @@ pub(super) fn settle(
         }
         again = again || holds && hold(candidates, &mut chosen, &mut turned_down, memory, served);
         if !again {
-            return finish(candidates, chosen, turned_down, memory);
+            let outside = outside::stand_ins(&memory.division, served, holds);
+            return finish(candidates, chosen, turned_down, memory, outside);
         }
     }
 }
@@ -191,8 +195,7 @@ fn hold(
     served: &HashMap<Name, Good>,
 ) -> bool {
     let parts = memory.division.parts();
-    let all: Vec<Version<'_>> =
-        parts.iter().map(|part| Version { zone: &part.zone, divided: &part.divided }).collect();
+    let all: Vec<Version<'_>> = parts.iter().map(Version::from).collect();
     let mut told = Told::default();
     let mut affected = Vec::new();
     for (at, new) in all.iter().enumerate() {
@@ -300,6 +303,7 @@ fn finish(
     chosen: Vec<Chosen>,
     turned_down: Vec<TurnedDown>,
     memory: &Memory,
+    mut outside: HashMap<Name, Shown>,
 ) -> Vec<Settled> {
     let cycles = cycles(&chosen);
     let all = candidates.iter_mut().zip(chosen).zip(turned_down).zip(cycles);
@@ -317,6 +321,7 @@ fn finish(
             waits: turned_down.waits,
             problems,
             divided: judged.map(|judged| Arc::clone(&judged.divided)),
+            outside: outside.remove(&candidate.apex),
         }
     })
     .collect()

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::name::Name;
 use crate::rdata;
-use crate::zone::privacy::{Divided, Rule, Unhidden, unhidden};
+use crate::zone::privacy::{Divided, Part, Rule, Unhidden, unhidden};
 use crate::zone::{Position, Zone};
 
 /// A zone and its division.
@@ -15,6 +15,12 @@ use crate::zone::{Position, Zone};
 pub(crate) struct Version<'z> {
     pub(crate) zone: &'z Zone,
     pub(crate) divided: &'z Divided,
+}
+
+impl<'z> From<&'z Part> for Version<'z> {
+    fn from(part: &'z Part) -> Self {
+        Self { zone: &part.zone, divided: &part.divided }
+    }
 }
 
 /// Records that became public: the first of them, and how many there are.

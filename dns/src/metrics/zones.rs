@@ -48,9 +48,10 @@ impl Served {
 
     fn encode_states(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Zones by state: current, previous (the file is broken, or waits for SIGHUP), broken (never was good) \
-                    or inside_only (a fault takes it from outsiders)";
+                    \
+                    inside_only (a fault takes it from outsiders) or outside_previous (for that they get its last version)";
         let mut states = encoder.encode_descriptor("zones", help, None, MetricType::Gauge)?;
-        for state in ["current", "previous", "broken", "inside_only"] {
+        for state in ["current", "previous", "broken", "inside_only", "outside_previous"] {
             let count = self.zones.iter().filter(|zone| zone.state == state).count() as u64;
             states.encode_family(&[("state", state)])?.encode_gauge(&count)?;
         }

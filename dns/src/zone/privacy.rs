@@ -249,6 +249,15 @@ impl Selection {
         Self { kept, rewritten }
     }
 
+    /// Whether `other` has all of these records, with the same RDATA. `records` is how many the zone has.
+    pub(crate) fn is_within(&self, other: &Self, records: usize) -> bool {
+        let (mine, theirs) = (self.as_set(records), other.as_set(records));
+        let records = u32::try_from(records).expect("a zone has fewer than 2^32 records");
+        (0..records)
+            .filter(|at| mine.has(*at))
+            .all(|at| theirs.has(at) && self.rewritten(at) == other.rewritten(at))
+    }
+
     /// The RDATA that stands in for that of a record.
     fn rewritten(&self, record: u32) -> Option<&[u8]> {
         let at = self.rewritten.binary_search_by_key(&record, |(at, _)| *at).ok()?;

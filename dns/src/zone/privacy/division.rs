@@ -46,6 +46,11 @@ impl Division {
         &self.parts
     }
 
+    /// The rules by which they were divided.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The positions of these zones and of all on whose records their division depends.
     pub(crate) fn upstream(&self, of: impl Iterator<Item = usize>) -> HashSet<usize> {
         let leads_to: Vec<Arc<[usize]>> = self.parts.iter().map(|part| Arc::clone(&part.leads_to)).collect();
