@@ -41,7 +41,7 @@ use opt::{ExtendedError, Opt};
 pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
-pub use transfer::{About, Next, Transfer, TransferKind, transfer};
+pub use transfer::{About, Denied, Next, Transfer, TransferKind, transfer};
 
 /// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]

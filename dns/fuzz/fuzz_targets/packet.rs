@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     let client = client(*who);
     let mut out = Vec::new();
     let now = Moment { instant: Instant::now(), unix_seconds: 1_700_000_000 };
-    if let Some(transfer) = transfer(&WORLD, packet, &client, now) {
+    if let Some(Ok(transfer)) = transfer(&WORLD, packet, &client, now) {
         take(transfer);
     }
     let outcome = respond(&WORLD, &mut Limits::default(), packet, &client, now, &mut out);

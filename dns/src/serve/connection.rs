@@ -79,7 +79,14 @@ impl Shared {
 
     /// The zone that a message of `peer` asks for, if it does and may have it; all else gets an answer.
     pub(super) fn transfer(&self, message: &[u8], peer: SocketAddr) -> Option<Transfer> {
-        wire::transfer(&self.responder.world(), message, &self.client(peer), clock::moment())
+        match wire::transfer(&self.responder.world(), message, &self.client(peer), clock::moment())? {
+            Ok(transfer) => Some(transfer),
+            Err(denied) => {
+                let (why, transport) = (denied.as_str(), self.transport.as_str());
+                tracing::debug!(%peer, transport, "a transfer is refused: {why}");
+                None
+            }
+        }
     }
 
     pub(super) fn taken(&self, view: Which, taken: Taken) {

@@ -110,8 +110,41 @@ struct Cursor {
     rdata: usize,
 }
 
+/// Why a client that asks for a zone does not get it. The client is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Its signature is not by a key of ours, or its clock is off.
+    Signature,
+    /// No rule lets it take the zone.
+    Rule,
+    /// Its view has no such zone, or none that was good.
+    Zone,
+    /// Whether it may have some of the zone is not known yet.
+    Undecided,
+    /// The question is malformed.
+    Question,
+}
+
+impl Denied {
+    /// In words, for the operator.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signature => "its signature is not by a key of ours, or its clock is off",
+            Self::Rule => "no [[transfer]] lets it take the zone",
+            Self::Zone => "its view has no such zone",
+            Self::Undecided => "some of the zone leads into a zone that never was good",
+            Self::Question => "the question is malformed",
+        }
+    }
+}
+
 /// The transfer that a message asks for, if it asks for one and its sender may have it. All others get an answer.
-pub fn transfer(world: &World, packet: &[u8], client: &Client, now: Moment) -> Option<Transfer> {
+pub fn transfer(
+    world: &World,
+    packet: &[u8],
+    client: &Client,
+    now: Moment,
+) -> Option<Result<Transfer, Denied>> {
     let is_stream = matches!(client.transport, Transport::Tcp | Transport::Tls | Transport::Quic);
     if !is_stream || world.protocol.transfers.is_empty() || !query::asks_for_transfer(packet) {
         return None;
@@ -121,20 +154,26 @@ pub fn transfer(world: &World, packet: &[u8], client: &Client, now: Moment) -> O
         return None;
     }
     let signature = Signature::of(&message, &world.protocol.keys, now);
-    Exchange::new(world, signature, &message, client, now).transfer()
+    Some(Exchange::new(world, signature, &message, client, now).transfer())
 }
 
 impl Exchange<'_, '_> {
-    fn transfer(&self) -> Option<Transfer> {
-        let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN)?;
-        if !self.has_good_cookie() {
-            return None;
+    fn transfer(&self) -> Result<Transfer, Denied> {
+        let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN);
+        let question = question.filter(|_| self.has_good_cookie()).ok_or(Denied::Question)?;
+        let apex = Name::from_wire(question.name()).map_err(|_| Denied::Question)?;
+        if matches!(self.signature, Signature::Refused(_)) {
+            return Err(Denied::Signature);
         }
-        let apex = Name::from_wire(question.name()).ok()?;
-        let view = self.may_take(&apex)?;
-        let Some(Served::Zone(tree)) = self.world.view(view).zones.get(&apex) else { return None };
+        let view = self.may_take(&apex).ok_or(Denied::Rule)?;
+        let Some(Served::Zone(tree)) = self.world.view(view).zones.get(&apex) else {
+            return Err(Denied::Zone);
+        };
         // Unknown is not "no": a secondary would spread it.
-        let serial = serial(tree).filter(|_| !tree.withholds())?;
+        if tree.withholds() {
+            return Err(Denied::Undecided);
+        }
+        let serial = serial(tree).ok_or(Denied::Zone)?;
         let (kind, parts) = self.plan(tree, (view, &apex, serial));
         let mut opt = Vec::new();
         if let Some(edns) = &self.message.edns {
@@ -145,7 +184,7 @@ impl Exchange<'_, '_> {
             Signature::None | Signature::Refused(_) => None,
         };
         let key = signer.as_ref().map(|signer| Arc::clone(signer.key()));
-        Some(Transfer {
+        Ok(Transfer {
             about: About { apex, view, serial, key, kind },
             header: self.message.header,
             question: question.wire.into(),
