@@ -132,6 +132,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         tunnels: Arc::new(Semaphore::new(limits.upgrades.min(Semaphore::MAX_PERMITS))),
         draining: draining.clone(),
         guards: Guards::default(),
+        https_port: encrypted.as_ref().and_then(|it| Some(it.listeners.first()?.1.port())),
         alternative: Alternative::new(ports, draining.clone()),
         strangers: Strangers::default(),
     };

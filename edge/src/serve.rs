@@ -25,6 +25,7 @@ mod h2;
 pub mod h3;
 mod handler;
 mod handshakes;
+mod https;
 mod limits;
 mod listener;
 mod pages;

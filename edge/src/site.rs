@@ -73,6 +73,8 @@ pub struct Site {
     pub redirects: Vec<Redirect>,
     /// How long nothing may pass on a connection that changed protocols; none: `Upgrade` is ignored.
     pub upgrade_idle: Option<Duration>,
+    /// Plain HTTP is sent to HTTPS, and browsers are told to stay there for so long; none: both are served.
+    pub https_only: Option<Duration>,
     /// Whose PURGE and BAN requests are obeyed.
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.

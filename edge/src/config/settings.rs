@@ -112,6 +112,7 @@ settings! {
     rate_limit: Spanned<String>,
     max_request_body: Size,
     error_page: Vec<PageTable>,
+    https_only: Span,
     maintenance: bool,
     maintenance_exempt: Vec<Spanned<String>>,
     maintenance_retry_after: Span,

@@ -136,6 +136,7 @@ fn settled(
         response_fields: rules::fields(settings.response.clone().unwrap_or_default())?,
         purge_from: Vec::new(),
         redirects: Vec::new(),
+        https_only: settings.https_only.map(|span| span.0),
         upgrade_idle: settings.upgrades.unwrap_or(true).then(|| or(settings.upgrade_idle_timeout, 600)),
         patience: Patience {
             connect: or(settings.connect_timeout, 5),

@@ -15,7 +15,7 @@ use super::alternative::Alternative;
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
 use super::strangers::Strangers;
-use super::{cms, fetch, pages, passed, stored, switch, target};
+use super::{cms, fetch, https, pages, passed, stored, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step::{self, Step};
@@ -45,6 +45,8 @@ pub(crate) struct Service {
     pub(crate) draining: Draining,
     pub(crate) guards: Guards,
     pub(crate) strangers: Strangers,
+    /// Where the edge has TLS, the first of its ports.
+    pub(crate) https_port: Option<u16>,
     /// Where clients may ask over HTTP/3.
     pub(crate) alternative: Option<Alternative>,
 }
@@ -117,6 +119,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     if let Some(field) = service.alternative(peer, version, &exchange.request.uri) {
         answer.head.headers.insert(header::ALT_SVC, field);
     }
+    https::stay(&exchange, &mut answer.head.headers);
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
     let answer = transport.refusal().unwrap_or(answer);
@@ -182,6 +185,9 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer:
 async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
     let (cache, Exchange { request, site, .. }) = (&service.cache, exchange);
     if let Some(answer) = cms::purge(cache, exchange) {
+        return answer;
+    }
+    if let Some(answer) = https::redirect(exchange, service.https_port) {
         return answer;
     }
     if let Some(local) = step::local(request, &site.site.redirects) {

@@ -2,6 +2,7 @@
 //! to an answer.
 
 pub(super) mod account;
+pub(super) mod exchange;
 pub(super) mod head;
 
 use std::pin::pin;
@@ -103,6 +104,11 @@ pub(super) fn complete(answer: &mut Answer, method: &Method, now: SystemTime) ->
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     has_body
+}
+
+/// Whether the client sends its body when it is told to go on (RFC 9110 §10.1.1).
+pub(super) fn waits_to_go_on(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// How urgently the client wants the answer, from 0 to 7 (RFC 9218 §4.1).

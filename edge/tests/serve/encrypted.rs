@@ -219,3 +219,40 @@ async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
     std::fs::write(folder.path().join("key.pem"), "no key").unwrap();
     assert_eq!(ask(tls, "h2", "https://site.test/").await.1, StatusCode::OK, "a bad one changes nothing");
 }
+
+#[tokio::test]
+async fn a_site_for_https_alone_sends_clients_there_and_tells_them_to_stay() {
+    let origin = Origin::answering(|_| FRESH.to_owned()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let tls = certificate(folder.path(), &["site.test"]);
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\n[tls]\n{tls}[[site]]\nhosts = [\"*\"]\n\
+         origins = [\"http://{}\"]\nhttps_only = \"180d\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        origin.address
+    );
+    let rig = Rig::of(Clock::system(), &text).await;
+    let port = rig.running.as_ref().unwrap().listening().tls[0].port();
+    for (request, status, location) in [
+        ("GET /a?b HTTP/1.1\r\nHost: site.test\r\n\r\n", 301, "https://site.test/a?b".to_owned()),
+        ("GET /a HTTP/1.1\r\nHost: site.test:81\r\n\r\n", 301, format!("https://site.test:{port}/a")),
+        (
+            "POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n",
+            308,
+            "https://site.test/a".to_owned(),
+        ),
+    ] {
+        let got = rig.client().await.raw(request.as_bytes()).await;
+        assert_eq!((got.status, got.field("location")), (status, location), "{request}");
+        assert_eq!(got.field("strict-transport-security"), "", "a browser must not believe it without TLS");
+    }
+    assert_eq!(origin.count(), 0);
+    let mut stream = connect(rig.running.as_ref().unwrap().listening().tls[0], &terms(&["http/1.1"])).await;
+    stream.write_all(b"GET /a HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = soon("an answer", stream.read_to_string(&mut answer)).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ")
+            && answer.contains("strict-transport-security: max-age=15552000\r\n"),
+        "{answer}"
+    );
+}

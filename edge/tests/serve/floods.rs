@@ -218,3 +218,53 @@ async fn a_head_that_unpacks_to_more_than_a_head_is_refused() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_taken_is_let_go_of_though_other_frames_come() {
+    let (rig, address, _slow, _folder) = rig().await;
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: no answer may have a body.
+    let mut raw = Raw::open(address, &[0, 4, 0, 0, 0, 0]).await;
+    raw.write(&request(1, END_STREAM, GET, "/x")).await;
+    let told = async {
+        while rig.dropped("stalled").await == 0 {
+            rig.clock.advance(std::time::Duration::from_secs(61));
+            assert!(raw.write(&frame(6, 0, 0, b"abcdefgh")).await, "the connection goes on");
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of an answer that is held", told).await;
+    // Another answer of this connection, with a window.
+    raw.write(&request(3, END_STREAM, GET, "/x")).await;
+    raw.write(&frame(8, 0, 3, &[0, 0, 16, 0])).await;
+    // The edge ends an idle connection after a second.
+    let got = soon("the rest", raw.read).await.unwrap();
+    let has = |octets: &[u8]| got.windows(octets.len()).any(|window| window == octets);
+    assert!(has(&[0, 0, 4, 3, 0, 0, 0, 0, 1]), "stream 1 is reset: {got:x?}");
+    assert!(has(b"hello"), "stream 3 is answered");
+}
+
+/// The status of the next 1xx head.
+async fn early(response: &mut h2::client::ResponseFuture) -> u16 {
+    let next = std::future::poll_fn(|cx| response.poll_informational(cx));
+    soon("a 1xx", next).await.unwrap().unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_hints_and_leave_to_go_on_come_before_an_answer() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (_rig, address) = edge(&origin, folder.path(), "").await;
+    let stream = connect(address, &terms(&["h2"])).await;
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = http::Request::post("https://site.test/hint").header("expect", "100-continue");
+    let (mut response, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    assert_eq!(early(&mut response).await, 100);
+    body.send_data(bytes::Bytes::from_static(b"abc"), true).unwrap();
+    let mut asked = origin.next().await;
+    asked.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n").await;
+    assert_eq!(early(&mut response).await, 103);
+    asked.respond("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(soon("the answer", response).await.unwrap().status(), 200);
+}

@@ -17,20 +17,6 @@ pub(super) struct Message {
     pub(super) length: Option<u64>,
 }
 
-/// A 1xx head on its way to the client.
-#[derive(Debug)]
-pub(super) struct Interim {
-    pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
-}
-
-impl Interim {
-    /// The client may send its body.
-    pub(super) fn go_on() -> Self {
-        Self { status: StatusCode::CONTINUE, fields: HeaderMap::new() }
-    }
-}
-
 /// Why a field section is no request's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unsound {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::code::Code;
 use super::frame::{Fault, Frame, Frames};
 use super::message;
+use crate::serve::stream::exchange::Interim;
 
 /// A client's side of a stream.
 pub(super) struct Received {
@@ -124,7 +125,7 @@ pub(super) struct Upload {
     connection: Connection,
     left: Option<u64>,
     /// Told when the body is asked for, if the client waits for that (RFC 9110 §10.1.1).
-    go_on: Option<Sender<message::Interim>>,
+    go_on: Option<Sender<Interim>>,
     is_over: bool,
 }
 
@@ -133,7 +134,7 @@ impl Upload {
         received: Received,
         connection: Connection,
         length: Option<u64>,
-        go_on: Option<Sender<message::Interim>>,
+        go_on: Option<Sender<Interim>>,
     ) -> Self {
         Self { received, connection, left: length, go_on, is_over: false }
     }
@@ -141,7 +142,7 @@ impl Upload {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Fault>> {
         if let Some(go_on) = self.go_on.take() {
             // Its task is gone only if nobody waits.
-            let _ = go_on.try_send(message::Interim::go_on());
+            let _ = go_on.try_send(Interim::go_on());
         }
         loop {
             return Poll::Ready(match ready!(self.received.poll(cx))? {

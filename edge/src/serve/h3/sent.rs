@@ -1,5 +1,8 @@
 //! What goes out on the stream of a request, as fast as the client takes it.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use quinn::{SendStream, WriteError};
@@ -8,7 +11,7 @@ use super::code::Code;
 use super::frame;
 use super::message;
 use super::received::number;
-use crate::pace::Slow;
+use crate::serve::stream::exchange::{Interim, Lost, Sink};
 use crate::serve::stream::patiently;
 use crate::watch::Watch;
 
@@ -16,28 +19,15 @@ use crate::watch::Watch;
 pub(super) struct Sent {
     stream: SendStream,
     watch: Watch,
-}
-
-/// Why an answer does not go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
-    /// The client takes it too slowly.
-    Slow(Slow),
-    /// The client does not want it any more, or is gone.
-    Unwanted,
-    /// The origin broke it off.
-    Broken,
+    /// Ends when the client does not want the answer any more.
+    unwanted: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Sent {
     pub(super) fn new(stream: SendStream, watch: Watch) -> Self {
-        Self { stream, watch }
-    }
-
-    /// Ends when the client does not want the answer any more, or has all of it.
-    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let stopped = self.stream.stopped();
-        async move { drop(stopped.await) }
+        let stopped = stream.stopped();
+        let unwanted = Box::pin(async move { drop(stopped.await) });
+        Self { stream, watch, unwanted }
     }
 
     /// RFC 9218 §4.1: 0 is the most urgent, 7 the least.
@@ -46,21 +36,9 @@ impl Sent {
         let _ = self.stream.set_priority(-i32::from(urgency));
     }
 
-    pub(super) async fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Lost> {
-        self.write(&mut [message::response(status, headers)]).await
-    }
-
-    pub(super) async fn data(&mut self, octets: Bytes) -> Result<(), Lost> {
-        self.write(&mut [frame::data_header(octets.len()), octets]).await
-    }
-
-    pub(super) async fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Lost> {
-        self.write(&mut [message::trailing(trailers)]).await
-    }
-
     async fn write(&mut self, mut octets: &mut [Bytes]) -> Result<(), Lost> {
         while !octets.is_empty() {
-            let Self { stream, watch } = self;
+            let Self { stream, watch, .. } = self;
             let bytes =
                 |written: &Result<quinn::Written, WriteError>| written.as_ref().map_or(0, |it| it.bytes);
             let written = patiently(watch, stream.write_chunks(octets), bytes).await.map_err(Lost::Slow)?;
@@ -70,18 +48,41 @@ impl Sent {
         Ok(())
     }
 
-    /// Says that this is all, and waits until the client has it.
-    pub(super) async fn finish(&mut self) -> Result<(), Lost> {
-        if self.stream.finish().is_err() {
-            return Err(Lost::Unwanted);
-        }
-        let Self { stream, watch } = self;
-        let taken = patiently(watch, stream.stopped(), |_| 0).await.map_err(Lost::Slow)?;
-        if matches!(taken, Ok(None)) { Ok(()) } else { Err(Lost::Unwanted) }
-    }
-
     /// Breaks the answer off, so that the client cannot take it for a whole one.
     pub(super) fn reset(&mut self, code: Code) {
         let _ = self.stream.reset(number(code));
+    }
+}
+
+impl Sink for Sent {
+    fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.unwanted.as_mut().poll(cx)
+    }
+
+    async fn interim(&mut self, head: Interim) -> Result<(), Lost> {
+        self.write(&mut [message::response(head.status, &head.fields)]).await
+    }
+
+    async fn head(&mut self, status: StatusCode, headers: HeaderMap, _: bool) -> Result<(), Lost> {
+        self.write(&mut [message::response(status, &headers)]).await
+    }
+
+    async fn data(&mut self, octets: Bytes, _: bool) -> Result<(), Lost> {
+        self.write(&mut [frame::data_header(octets.len()), octets]).await
+    }
+
+    async fn trailers(&mut self, trailers: HeaderMap) -> Result<(), Lost> {
+        self.write(&mut [message::trailing(&trailers)]).await?;
+        self.finish().await
+    }
+
+    /// Waits until the client has all of it.
+    async fn finish(&mut self) -> Result<(), Lost> {
+        if self.stream.finish().is_err() {
+            return Err(Lost::Unwanted);
+        }
+        let Self { stream, watch, .. } = self;
+        let taken = patiently(watch, stream.stopped(), |_| 0).await.map_err(Lost::Slow)?;
+        if matches!(taken, Ok(None)) { Ok(()) } else { Err(Lost::Unwanted) }
     }
 }

@@ -1,0 +1,193 @@
+//! One request and its answer, on a stream of HTTP/2 (RFC 9113 §8.1).
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc::Sender;
+
+use super::Connection;
+use super::guard::Counts;
+use crate::http::head::RequestHead;
+use crate::origin::RequestBody;
+use crate::serve::stream::exchange::{self, Interim, Lost, Sink};
+use crate::serve::stream::{patiently, waits_to_go_on};
+use crate::watch::Watch;
+
+/// Carries a stream to its end.
+pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let client = &own.client;
+    let _busy = client.busy();
+    own.counts.asked();
+    let (limits, cache) = (&client.limits, &client.service.cache);
+    let watch = || Watch::new(limits.pace, cache.clock.clone());
+    let (tell, told) = exchange::interims();
+    let (parts, body) = request.into_parts();
+    let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
+    let waits = waits_to_go_on(&head.headers);
+    let upload = Upload::new(body, &head.headers, waits.then(|| tell.clone()));
+    let body = RequestBody::upload(upload, watch(), &cache.metrics);
+    let method = head.method.clone();
+    let mut sent =
+        Sent { respond, stream: None, is_over: false, watch: watch(), counts: Arc::clone(&own.counts) };
+    let answer = exchange::respond(client, &mut sent, head, Version::HTTP_2, body, (tell, told)).await;
+    // The client has said that it does not want it.
+    let Some(answer) = answer else { return };
+    match exchange::send(client, &mut sent, &method, answer).await {
+        Ok(()) => own.counts.answered(),
+        Err(Lost::Unwanted) => {}
+        Err(Lost::Slow(slow)) => {
+            cache.metrics.client_dropped(slow.as_str());
+            sent.reset(Reason::ENHANCE_YOUR_CALM);
+        }
+        // The client must not take what it has for all.
+        Err(Lost::Broken) => sent.reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// The edge's side of a stream.
+struct Sent {
+    respond: SendResponse<Bytes>,
+    /// Once the head is sent.
+    stream: Option<SendStream<Bytes>>,
+    is_over: bool,
+    watch: Watch,
+    counts: Arc<Counts>,
+}
+
+impl Sent {
+    fn reset(&mut self, reason: Reason) {
+        match &mut self.stream {
+            Some(stream) => stream.send_reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+
+    fn stream(&mut self) -> Result<&mut SendStream<Bytes>, Lost> {
+        self.stream.as_mut().ok_or(Lost::Unwanted)
+    }
+}
+
+impl Sink for Sent {
+    fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Some(stream) => stream.poll_reset(cx).map(drop),
+            None => self.respond.poll_reset(cx).map(drop),
+        }
+    }
+
+    async fn interim(&mut self, head: Interim) -> Result<(), Lost> {
+        let sent = self.respond.send_informational(response(head.status, head.fields));
+        sent.map_err(|_| Lost::Unwanted)
+    }
+
+    async fn head(&mut self, status: StatusCode, headers: HeaderMap, is_last: bool) -> Result<(), Lost> {
+        let stream = self.respond.send_response(response(status, headers), is_last);
+        (self.stream, self.is_over) = (Some(stream.map_err(|_| Lost::Unwanted)?), is_last);
+        Ok(())
+    }
+
+    async fn data(&mut self, mut octets: Bytes, is_last: bool) -> Result<(), Lost> {
+        self.counts.piece(octets.len());
+        self.is_over = is_last && !octets.is_empty();
+        while !octets.is_empty() {
+            let Self { stream: Some(stream), watch, .. } = self else { return Err(Lost::Unwanted) };
+            stream.reserve_capacity(octets.len());
+            let granted = |granted: &Option<Result<usize, h2::Error>>| match granted {
+                Some(Ok(granted)) => *granted,
+                _ => 0,
+            };
+            let granted_now = patiently(watch, poll_fn(|cx| stream.poll_capacity(cx)), granted).await;
+            let Some(Ok(granted)) = granted_now.map_err(Lost::Slow)? else { return Err(Lost::Unwanted) };
+            let piece = octets.split_to(granted.min(octets.len()));
+            if !piece.is_empty() {
+                let is_last = is_last && octets.is_empty();
+                stream.send_data(piece, is_last).map_err(|_| Lost::Unwanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn trailers(&mut self, trailers: HeaderMap) -> Result<(), Lost> {
+        self.is_over = true;
+        self.stream()?.send_trailers(trailers).map_err(|_| Lost::Unwanted)
+    }
+
+    async fn finish(&mut self) -> Result<(), Lost> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        self.stream()?.send_data(Bytes::new(), true).map_err(|_| Lost::Unwanted)
+    }
+}
+
+fn response(status: StatusCode, headers: HeaderMap) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A request's body, which h2 checks against its length.
+struct Upload {
+    stream: RecvStream,
+    length: Option<u64>,
+    /// Told when the body is asked for, if the client waits for that (RFC 9110 §10.1.1).
+    go_on: Option<Sender<Interim>>,
+    /// Octets that the client may send again.
+    taken: usize,
+}
+
+impl Upload {
+    fn new(stream: RecvStream, headers: &HeaderMap, go_on: Option<Sender<Interim>>) -> Self {
+        let length =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Self { stream, length, go_on, taken: 0 }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let upload = self.get_mut();
+        if let Some(go_on) = upload.go_on.take() {
+            // Its task is gone only if nobody waits.
+            let _ = go_on.try_send(Interim::go_on());
+        }
+        // The window opens again for what has been handed on.
+        let taken = std::mem::take(&mut upload.taken);
+        if taken > 0 {
+            // It fails where the stream has ended.
+            let _ = upload.stream.flow_control().release_capacity(taken);
+        }
+        Poll::Ready(match ready!(upload.stream.poll_data(cx)) {
+            Some(Ok(octets)) => {
+                upload.taken = octets.len();
+                upload.length = upload.length.map(|length| length.saturating_sub(octets.len() as u64));
+                Some(Ok(Frame::data(octets)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            // Trailers are not passed on: nothing before them announced any.
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
