@@ -75,7 +75,7 @@ impl Reloader {
         let changes = in_service.changes(&config.written);
         names::tell(config.sites.clone());
         self.cache.put_in_service(config.sites);
-        self.clients.obey(config.limits, config.trusted_proxies);
+        self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);
         in_service.take_in(&changed);

@@ -137,6 +137,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         strangers: Strangers::default(),
     };
     let clients = Listeners::new(service, limits);
+    clients.introduced_by(config.proxy_protocol);
     let reloader = Reloader::new(config.file, config.written, Arc::clone(&cache), clients.clone());
     let reloader = Arc::new(reloader);
     let admin = admin_listener.map(|((listener, address), token, config)| {

@@ -30,6 +30,7 @@ mod limits;
 mod listener;
 mod pages;
 mod passed;
+pub mod proxied;
 mod room;
 mod stored;
 mod strangers;

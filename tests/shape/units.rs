@@ -72,6 +72,7 @@ pub(crate) const EDGE: Unit = Unit {
         "serve/h3/frame",
         "serve/h3/message",
         "serve/h3/qpack",
+        "serve/proxied",
         "serve/stream/account",
         "serve/stream/head",
         "store/purge/marks",

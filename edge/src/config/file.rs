@@ -36,6 +36,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
     let trusted_proxies = trusted(&file.trusted_proxies)?;
+    let proxy_protocol = trusted(&file.proxy_protocol)?;
     if file.site.is_empty() {
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
@@ -51,6 +52,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         listen,
         tls: tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?,
         trusted_proxies,
+        proxy_protocol,
         cache,
         sites,
         admin: file.admin.map(|admin| admin.admin(base)),
@@ -102,6 +104,8 @@ struct File {
     tls: Option<Spanned<TlsTable>>,
     #[serde(default)]
     trusted_proxies: Vec<Spanned<String>>,
+    #[serde(default)]
+    proxy_protocol: Vec<Spanned<String>>,
     #[serde(default)]
     cache: CacheTable,
     #[serde(default)]

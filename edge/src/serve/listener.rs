@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use super::arrival::Peer;
 use super::h1::patient_stream::Patient;
 use super::handler::Service;
 use super::handshakes::{self, Handshakes};
+use super::proxied;
 use super::room::{Entry, Room, Seat};
 use super::tls::{Door, HandshakeFault};
 use super::{h1, h2};
@@ -34,6 +36,8 @@ pub(crate) struct Listeners {
     /// UDP sockets.
     pub(super) endpoints: TaskTracker,
     pub(super) room: Arc<Room>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    introducers: Arc<ArcSwap<Vec<IpNet>>>,
     handshakes: Arc<Handshakes>,
     pub(super) ending: Ending,
     /// No more connections are accepted.
@@ -58,21 +62,35 @@ impl Listeners {
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),
             endpoints: TaskTracker::new(),
+            introducers: Arc::default(),
             handshakes: Handshakes::new(limits.handshakes, limits.handshakes_per_network),
             ending: Ending::default(),
             closed: CancellationToken::new(),
         }
     }
 
-    /// From now on these count: limits for new connections, proxies for new requests.
-    pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>) {
+    /// From now on these count: limits and introducers for new connections, proxies for new requests.
+    pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>, introducers: Vec<IpNet>) {
+        self.introduced_by(introducers);
         self.limits.store(Arc::new(limits));
         self.service.trusted_proxies.store(Arc::new(trusted_proxies));
+    }
+
+    /// Connections from these addresses begin with a header of the PROXY protocol.
+    pub(crate) fn introduced_by(&self, introducers: Vec<IpNet>) {
+        self.introducers.store(Arc::new(introducers));
     }
 
     /// Accepts until they are closed.
     pub(crate) async fn accept(self, listener: TcpListener, door: Door) {
         while let Some((stream, client)) = self.next(&listener).await {
+            if self.introducers.load().iter().any(|network| network.contains(&client.to_canonical())) {
+                // It speaks for many clients: its handshakes have no limit of their own.
+                if let Some(place) = self.handshakes.begin(client, true) {
+                    self.connections.spawn(self.clone().introduced(stream, client, door.clone(), place));
+                }
+                continue;
+            }
             let Some(seat) = self.seat(client).await else { continue };
             let local = stream.local_addr().unwrap_or(UNKNOWN);
             let peer = Peer { client, local, scheme: door.scheme() };
@@ -151,6 +169,24 @@ impl Listeners {
         }
     }
 
+    /// Takes a connection that a proxy hands on, once the proxy has said whose it is.
+    async fn introduced(self, mut stream: TcpStream, proxy: IpAddr, door: Door, place: handshakes::Place) {
+        let limit = self.limits.load().head_timeout.min(INTRODUCTION);
+        let told = tokio::select! {
+            told = timeout(limit, introduction(&mut stream)) => told.ok().and_then(Result::ok),
+            () = place.evicted() => None,
+            () = self.ending.aborted.cancelled() => return,
+        };
+        drop(place);
+        let Some(ends) = told else { return self.metrics().client_dropped("not-introduced") };
+        let local = stream.local_addr().unwrap_or(UNKNOWN);
+        let (client, local) = ends.map_or((proxy, local), |ends| (ends.client.ip(), ends.local));
+        let Some(seat) = self.seat(client).await else { return };
+        self.count();
+        let peer = Peer { client, local, scheme: door.scheme() };
+        self.carry(stream, peer, door, seat).await;
+    }
+
     async fn carry(self, stream: TcpStream, peer: Peer, door: Door, seat: Seat) {
         let limits = &**self.limits.load();
         let (service, ending) = (&self.service, &self.ending);
@@ -191,6 +227,19 @@ impl Listeners {
     }
 }
 
+/// Reads a header of the PROXY protocol, and not an octet more.
+async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut first = [0; proxied::FIXED_OCTETS];
+    stream.read_exact(&mut first).await?;
+    let start = proxied::start(&first).map_err(invalid)?;
+    let mut rest = vec![0; start.rest];
+    stream.read_exact(&mut rest).await?;
+    start.ends(&rest).map_err(invalid)
+}
+
+/// A proxy has it at hand.
+const INTRODUCTION: Duration = Duration::from_secs(5);
 /// After the end of all connections.
 const LAST_PACKETS: Duration = Duration::from_secs(1);
 

@@ -61,3 +61,38 @@ async fn what_others_say_of_themselves_reaches_nobody() {
         assert_eq!(origin.count(), 1);
     }
 }
+
+/// A header of the PROXY protocol, version 2, and the request behind it; the edge's listener in `local`.
+fn introduced(client: [u8; 4], request: &str) -> Vec<u8> {
+    let ends = [&client[..], &[198, 51, 100, 2], &[0x30, 0x39, 0x01, 0xbb]].concat();
+    [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &ends, request.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn a_proxy_names_its_client_by_the_proxy_protocol_and_must() {
+    let origin = Origin::answering(|_| response("200 OK", "", "")).await;
+    let rig = Rig::with(&[origin.address], "proxy_protocol = [\"127.0.0.1\"]", "").await;
+    let got = rig
+        .client()
+        .await
+        .raw(&introduced([203, 0, 113, 7], "GET /a HTTP/1.1\r\nHost: site.test\r\n\r\n"))
+        .await;
+    assert_eq!(got.status, 200);
+    assert!(origin.seen()[0].contains("x-forwarded-for: 203.0.113.7\r\n"), "{:?}", origin.seen());
+    let own = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET /b HTTP/1.1\r\nHost: site.test\r\n\r\n";
+    assert_eq!(rig.client().await.raw(own).await.status, 200);
+    assert!(origin.seen()[1].contains("x-forwarded-for: 127.0.0.1\r\n"), "{:?}", origin.seen());
+    let mut bare = rig.client().await;
+    bare.write(b"GET /c HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+    assert_eq!(bare.until_the_end().await.unwrap_or_default(), "", "it has not said whose it is");
+    assert_eq!(rig.dropped("not-introduced").await, 1);
+    // From everybody else such a header is no request.
+    let rig = Rig::start(&[origin.address]).await;
+    let got = rig
+        .client()
+        .await
+        .raw(&introduced([203, 0, 113, 7], "GET /d HTTP/1.1\r\nHost: site.test\r\n\r\n"))
+        .await;
+    assert_eq!(got.status, 400);
+    assert_eq!(origin.count(), 2);
+}

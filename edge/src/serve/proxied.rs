@@ -1,0 +1,155 @@
+//! The PROXY protocol, version 2: who the client of a proxy is (haproxy.org, proxy-protocol.txt §2.2). Pure.
+//!
+//! Invariant: it is read from the addresses that the config names, and from nobody else; there it must stand.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The octets before the addresses.
+pub const FIXED_OCTETS: usize = 16;
+/// Addresses and what else a proxy tells, such as a client's certificate.
+const MOST_OCTETS: u16 = 4096;
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The first part of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    family: Family,
+    /// Octets behind it that belong to the header.
+    pub rest: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// The proxy speaks for itself, as in a health check, or does not know.
+    Own,
+    V4,
+    V6,
+}
+
+/// The two ends of a client's connection to the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The address that it asked.
+    pub local: SocketAddr,
+}
+
+/// The octets are no header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotProxied;
+
+impl fmt::Display for NotProxied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no header of the PROXY protocol, version 2")
+    }
+}
+
+impl std::error::Error for NotProxied {}
+
+/// Reads the first part.
+///
+/// # Errors
+/// When it is none, or is about something else than TCP.
+pub fn start(octets: &[u8; FIXED_OCTETS]) -> Result<Start, NotProxied> {
+    let (signature, rest) = octets.split_first_chunk().ok_or(NotProxied)?;
+    let [command, family, high, low] = *rest else { return Err(NotProxied) };
+    let length = u16::from_be_bytes([high, low]);
+    let family = match (command, family) {
+        (0x20, _) | (0x21, 0x00) => Family::Own,
+        (0x21, 0x11) => Family::V4,
+        (0x21, 0x21) => Family::V6,
+        _ => return Err(NotProxied),
+    };
+    if signature != SIGNATURE || length > MOST_OCTETS || usize::from(length) < family.octets() {
+        return Err(NotProxied);
+    }
+    Ok(Start { family, rest: usize::from(length) })
+}
+
+impl Family {
+    /// Two addresses and two ports.
+    fn octets(self) -> usize {
+        match self {
+            Self::Own => 0,
+            Self::V4 => 12,
+            Self::V6 => 36,
+        }
+    }
+}
+
+impl Start {
+    /// The ends that the rest names; none if the proxy speaks for itself. What else it tells is passed over.
+    ///
+    /// # Errors
+    /// When the rest is shorter than the first part says.
+    pub fn ends(self, rest: &[u8]) -> Result<Option<Ends>, NotProxied> {
+        let octets =
+            rest.get(..self.family.octets()).filter(|_| rest.len() == self.rest).ok_or(NotProxied)?;
+        Ok(match self.family {
+            Family::Own => None,
+            Family::V4 => Some(ends::<4>(octets, |octets| IpAddr::V4(Ipv4Addr::from(octets)))?),
+            Family::V6 => Some(ends::<16>(octets, |octets| IpAddr::V6(Ipv6Addr::from(octets)))?),
+        })
+    }
+}
+
+fn ends<const N: usize>(octets: &[u8], address: fn([u8; N]) -> IpAddr) -> Result<Ends, NotProxied> {
+    let (client, rest) = octets.split_first_chunk::<N>().ok_or(NotProxied)?;
+    let (local, ports) = rest.split_first_chunk::<N>().ok_or(NotProxied)?;
+    let [a, b, c, d] = *ports else { return Err(NotProxied) };
+    let end = |octets, port| SocketAddr::new(address(octets).to_canonical(), u16::from_be_bytes(port));
+    Ok(Ends { client: end(*client, [a, b]), local: end(*local, [c, d]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, family], &length, rest].concat()
+    }
+
+    fn read(octets: &[u8]) -> Result<Option<(String, String)>, NotProxied> {
+        let (first, rest) = octets.split_first_chunk().ok_or(NotProxied)?;
+        let ends = start(first)?.ends(rest)?;
+        Ok(ends.map(|ends| (ends.client.to_string(), ends.local.to_string())))
+    }
+
+    const V4: &[u8] = b"\xc0\x00\x02\x01\xc6\x33\x64\x02\x30\x39\x01\xbb";
+
+    #[test]
+    fn addresses_are_read_and_what_else_a_proxy_tells_is_passed_over() {
+        let found = Ok(Some(("192.0.2.1:12345".to_owned(), "198.51.100.2:443".to_owned())));
+        assert_eq!(read(&header(0x21, 0x11, V4)), found);
+        assert_eq!(read(&header(0x21, 0x11, &[V4, b"\x03\x00\x04abcd"].concat())), found);
+        let v6 =
+            [&[0x20, 0x01, 0x0d, 0xb8][..], &[0; 11], &[1], &[0; 15], &[1], b"\x30\x39\x01\xbb"].concat();
+        assert_eq!(
+            read(&header(0x21, 0x21, &v6)),
+            Ok(Some(("[2001:db8::1]:12345".to_owned(), "[::1]:443".to_owned())))
+        );
+        assert_eq!(read(&header(0x20, 0x00, b"")), Ok(None));
+        assert_eq!(read(&header(0x20, 0x11, V4)), Ok(None));
+        assert_eq!(read(&header(0x21, 0x00, b"")), Ok(None));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for octets in [
+            header(0x11, 0x11, V4),
+            header(0x22, 0x11, V4),
+            header(0x21, 0x12, V4),
+            header(0x21, 0x31, &[0; 216]),
+            header(0x21, 0x11, &V4[..11]),
+            header(0x21, 0x21, V4),
+            header(0x21, 0x11, &[0; 4097]),
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\n".to_vec(),
+        ] {
+            assert_eq!(read(&octets), Err(NotProxied), "{octets:x?}");
+        }
+    }
+}
