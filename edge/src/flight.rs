@@ -298,10 +298,10 @@ impl Flights {
     ///
     /// # Errors
     /// The body.
-    pub fn encode_passed(&self, coding: Coding, body: OriginBody) -> Result<Encoded, OriginBody> {
+    pub fn encode_passed(&self, coding: Coding, body: OriginBody) -> Result<Encoded, Box<OriginBody>> {
         match Encoder::new(coding, &self.passing) {
             Some(encoder) => Ok(passing::encoded(body, encoder, &self.metrics)),
-            None => Err(body),
+            None => Err(Box::new(body)),
         }
     }
 

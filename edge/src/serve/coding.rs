@@ -54,7 +54,7 @@ pub(super) fn of_passed(
                 answer.body = Body::encoded(encoded, &cache.metrics);
                 return answer;
             }
-            Err(body) => left = body,
+            Err(body) => left = *body,
         }
     }
     answer.body = Body::origin(left, &cache.metrics);
