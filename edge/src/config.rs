@@ -8,6 +8,7 @@
 //! Invariant: nothing outside this module reads TOML or re-checks a value that came from it.
 
 mod access;
+mod access_log;
 mod advice;
 mod doubts;
 mod file;
@@ -39,6 +40,7 @@ pub use place::{ConfigError, Warning};
 pub use tls::Tls;
 pub use written::{Change, Written};
 
+use crate::log::access::Settings as AccessLog;
 use crate::serve::Limits;
 use crate::site::Sites;
 use crate::store::Bounds;
@@ -104,6 +106,8 @@ pub struct Log {
     pub format: LogFormat,
     /// The events to log, unless the variable RUST_LOG says otherwise.
     pub level: Level,
+    /// The log of requests; none if it is off.
+    pub access: Option<AccessLog>,
 }
 
 /// How log lines look.

@@ -1,5 +1,7 @@
 //! The program's log: lines to stderr, written by a thread of their own.
 //!
+//! Requests have a log of their own ([`access`]).
+//!
 //! ```text
 //! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr
 //! ```
@@ -7,7 +9,9 @@
 //! Invariant: nothing about the log decides about an answer. A thread that logs never waits for the disk or for the
 //! reader of a pipe, and never fails: lines that cannot be written are lost and counted.
 
+pub mod access;
 mod lines;
+mod sink;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -68,6 +72,7 @@ fn targets(level: &Level) -> Targets {
 
 /// Waits until all lines are written, for a second at most.
 pub fn flush() {
+    access::flush(FLUSH_LIMIT);
     LINES.get().iter().for_each(|lines| lines.flush(FLUSH_LIMIT));
 }
 

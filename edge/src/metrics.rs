@@ -55,6 +55,7 @@ struct All {
     fill_bytes: Gauge,
     log_lines_lost: Counter,
     limits: Limits,
+    access_lines_lost: Counter,
 }
 
 /// How a request ended, for counting.
@@ -204,6 +205,7 @@ impl Default for Metrics {
             fill_bytes: Gauge::default(),
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
+            access_lines_lost: Counter::default(),
         };
         Self(Arc::new(all.registered()))
     }
@@ -266,6 +268,13 @@ impl All {
         registry.register("handshakes_failed", failed, self.handshakes_failed.clone());
         let until = "When the certificate in service expires, in seconds since 1970";
         registry.register("tls_certificate_expiry_timestamp_seconds", until, self.certificate_until.clone());
+        self.register_holdings(&mut registry);
+        self.registry = registry;
+        self
+    }
+
+    /// What the edge holds in memory, and the lines that it could not write.
+    fn register_holdings(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "store",
             "Memory that stored responses take",
@@ -277,9 +286,9 @@ impl All {
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
-        self.limits.register(&mut registry);
-        self.registry = registry;
-        self
+        let lost = "Lines of the access log that could not be written";
+        registry.register("access_log_lines_lost", lost, self.access_lines_lost.clone());
+        self.limits.register(registry);
     }
 }
 
@@ -401,6 +410,8 @@ impl Metrics {
         self.0.fill_bytes.set(gauge(size.fill_bytes));
         let lost = crate::log::lines_lost();
         self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
+        let lost = crate::log::access::lines_lost();
+        self.0.access_lines_lost.inc_by(lost.saturating_sub(self.0.access_lines_lost.get()));
         let mut out = String::new();
         text::encode(&mut out, &self.0.registry).expect("a String takes any text");
         match format {

@@ -21,6 +21,12 @@ impl Serve {
         let mut signals = Signals::listen().map_err(Failed::because)?;
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         let _log = start_log(&config.log)?;
+        if let Some(access) = config.log.access.clone() {
+            let place = access.to.to_string();
+            log::access::start(access).map_err(|error| {
+                Failed::because(format!("cannot write the access log to {place}: {error}"))
+            })?;
+        }
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
@@ -84,7 +90,10 @@ impl Signals {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = self.hangup.recv() => hung_up(),
-                _ = user1.recv() => tracing::warn!(target: "verge_edge", "SIGUSR1 has no meaning here"),
+                _ = user1.recv() => match log::access::reopen() {
+                    true => tracing::info!(target: "verge_edge", "the access log's file is opened anew"),
+                    false => tracing::warn!(target: "verge_edge", "SIGUSR1 has no meaning here: the access log has no file"),
+                },
                 _ = user2.recv() => tracing::warn!(target: "verge_edge", "SIGUSR2 has no meaning here"),
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::access_log::{AccessTable, access_log};
 use super::doubts;
 use super::head;
 use super::networks::trusted;
@@ -57,7 +58,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         sites,
         admin: file.admin.map(|admin| admin.admin(base)),
         limits: limits(&file.limits)?,
-        log: log(file.log)?,
+        log: log(file.log, base)?,
         warnings: Vec::new(),
         written: Written::default(),
         file: None,
@@ -196,6 +197,8 @@ struct LogTable {
     #[serde(default)]
     format: LogName,
     level: Option<Spanned<String>>,
+    #[serde(default)]
+    access: AccessTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -215,13 +218,13 @@ impl From<LogName> for LogFormat {
     }
 }
 
-fn log(table: LogTable) -> Result<Log, Fault> {
+fn log(table: LogTable, base: &Path) -> Result<Log, Fault> {
     let level = match table.level {
         None => Level::default(),
         Some(text) => Level::parse(text.get_ref())
             .map_err(|error| Fault::new(text.span(), format!("{error}: {LEVEL_HELP}")))?,
     };
-    Ok(Log { format: table.format.into(), level })
+    Ok(Log { format: table.format.into(), level, access: access_log(table.access, base)? })
 }
 
 fn name(written: Option<Spanned<String>>) -> Result<String, Fault> {

@@ -385,6 +385,7 @@ fn the_reference_names_every_key_and_its_default() {
         ("", "[limits]"),
         ("", "[tls]"),
         ("", "[log]"),
+        ("", "[log.access]"),
         ("", "[admin]"),
         ("", "[[site]]"),
         (site, "[site.key]"),
@@ -405,7 +406,7 @@ fn the_reference_names_every_key_and_its_default() {
                 let line = line.trim_start_matches("# ");
                 let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
                 line.starts_with(&format!("{key} = "))
-                    || ["[", "[[", "[site.", "[[site.", "[[tls."].into_iter().any(opens)
+                    || ["[", "[[", "[log.", "[site.", "[[site.", "[[tls."].into_iter().any(opens)
             };
             // A route has the keys of a site.
             let part = if section == "[[site.route]]" { reference } else { part };
@@ -434,4 +435,33 @@ fn passwords_in_clear_text_are_told() {
     check("0.0.0.0:80", "", "off", true);
     check("0.0.0.0:80", "trusted_proxies = [\"10.0.0.1\"]", "off", false);
     check("127.0.0.1:80", "", "off", false);
+}
+
+#[test]
+fn the_access_log_is_as_it_is_written() {
+    use crate::log::access::{Field, Format, Place, Shape};
+    let access =
+        |text: &str| read(&format!("{SMALLEST}[log.access]\n{text}")).map(|config| config.log.access);
+    let found = access("").unwrap().unwrap();
+    assert_eq!((found.sample.get(), found.format, found.to), (1, Format::plain(), Place::Stdout));
+    assert_eq!(access("lines = \"off\"").unwrap(), None);
+    let chosen =
+        access("lines = \"sampled\"\nformat = \"json\"\nfields = [\"url\", \"bytes\"]\nto = \"/l/a.log\"");
+    let found = chosen.unwrap().unwrap();
+    assert_eq!((found.sample.get(), found.to), (100, Place::File("/l/a.log".into())));
+    assert_eq!(found.format, Format::Of(Shape::Json, [Field::Url, Field::Bytes].to_vec()));
+    let check = |text: &str, place: &str, message: &str| {
+        let error = access(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: error: ")), "{error}");
+        assert!(error.contains(message), "{error}");
+    };
+    let line = SMALLEST.lines().count() + 2;
+    check("sample = 5", &format!("{line}:10"), "counts with lines = \"sampled\" only");
+    check("lines = \"sampled\"\nsample = 0", &format!("{}:10", line + 1), "nonzero");
+    check("fields = [\"url\", \"ulr\"]", &format!("{line}:18"), "no field `ulr`");
+    check("fields = [\"url\", \"url\"]", &format!("{line}:18"), "stands here twice");
+    check("fields = []", &format!("{line}:10"), "at least one field");
+    check("format = \"combined\"\nfields = [\"url\"]", &format!("{}:10", line + 1), "fields of its own");
+    check("to = \"stdot\"", &format!("{line}:6"), "lines cannot go to `stdot`");
+    check("format = \"xml\"", &format!("{line}:10"), "plain, combined, json");
 }

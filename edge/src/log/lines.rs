@@ -1,15 +1,15 @@
 //! Lines on their way to where they are written.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::sink::{Sink, lines};
+
 /// Lines that wait take this much memory at most: some thousand requests.
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// Another program may have set our stderr to not block. Then we wait this long before we try again.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A bounded buffer of lines; clones share it.
 #[derive(Clone, Default)]
@@ -55,7 +55,7 @@ impl Write for &Lines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock();
         if state.waiting.len() + text.len() > MAX_WAITING_BYTES {
-            self.0.lose(text);
+            self.0.lose(lines(text));
         } else {
             state.waiting.extend_from_slice(text);
             drop(state);
@@ -74,23 +74,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lose(&self, text: &[u8]) {
-        let lines = text.iter().filter(|byte| **byte == b'\n').count();
-        self.lost.fetch_add(lines as u64, Ordering::Relaxed);
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
     }
 
-    fn write_all_to(&self, mut out: impl Write) {
-        let mut text = Vec::new();
-        let (mut is_torn, mut told) = (false, 0);
+    fn write_all_to(&self, out: impl Write) {
+        let (mut text, mut sink, mut told) = (Vec::new(), Sink::new(out), 0);
         loop {
             self.take(&mut text);
-            // A line that a full disk cut off ends here, so that the next line stands alone.
-            if is_torn && write(&mut out, b"\n").is_ok() {
-                is_torn = false;
-            }
-            if let Err(rest) = write(&mut out, &text) {
-                is_torn |= text.len() > rest && text[text.len() - rest - 1] != b'\n';
-                self.lose(&text[text.len() - rest..]);
+            if let Err(lost) = sink.put(&text) {
+                self.lose(lost);
             } else if told < self.lost.load(Ordering::Relaxed) {
                 let lost = self.lost.load(Ordering::Relaxed);
                 tracing::warn!(lines = lost - told, "log lines could not be written and are lost");
@@ -115,23 +108,9 @@ impl Shared {
     }
 }
 
-/// Writes all of `text`; the error is how many bytes at its end could not be written.
-fn write(out: &mut impl Write, text: &[u8]) -> Result<(), usize> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        match out.write(rest) {
-            Ok(0) => return Err(rest.len()),
-            Ok(taken) => rest = &rest[taken..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(RETRY_PAUSE),
-            Err(_) => return Err(rest.len()),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;

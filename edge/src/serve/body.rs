@@ -14,6 +14,7 @@ use super::unpacking::Unpacking;
 use crate::flight::log::BrokenOff;
 use crate::flight::{Encoded, Reader};
 use crate::http::range::{Multipart, Part};
+use crate::log::access::Pending;
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
@@ -24,6 +25,8 @@ use crate::store::{Gone, Object, Reading};
 pub struct Body {
     source: Source,
     metrics: Option<Metrics>,
+    /// Its request's line of the access log.
+    line: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -89,6 +92,11 @@ fn small(offset: u64) -> usize {
 }
 
 impl Body {
+    /// With its request's line of the access log, which ends with it.
+    pub(super) fn told_by(&mut self, line: Option<Pending>) {
+        self.line = line;
+    }
+
     /// None.
     #[must_use]
     pub fn empty() -> Self {
@@ -156,8 +164,8 @@ impl Body {
         if self.is_end_stream() {
             return self;
         }
-        let Self { source, metrics } = self;
-        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), metrics }
+        let Self { source, metrics, line } = self;
+        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), metrics, line }
     }
 
     /// None: what follows the head is no body.
@@ -174,7 +182,7 @@ impl Body {
     }
 
     fn new(source: Source, metrics: Option<&Metrics>) -> Self {
-        Self { source, metrics: metrics.cloned() }
+        Self { source, metrics: metrics.cloned(), line: None }
     }
 }
 
@@ -186,10 +194,15 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { source, metrics } = self.get_mut();
+        let Self { source, metrics, line } = self.get_mut();
         let frame = ready!(source.poll(cx, metrics.as_ref()));
-        if let (Some(metrics), Some(Ok(frame))) = (metrics, &frame) {
-            metrics.sent(frame.data_ref().map_or(0, Bytes::len));
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        line.iter_mut().for_each(|line| line.sent(bytes));
+        if let (Some(metrics), Some(Ok(_))) = (metrics, &frame) {
+            metrics.sent(bytes);
         }
         Poll::Ready(frame)
     }

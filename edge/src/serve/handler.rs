@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::access::{self, Admitted, Guards};
 use super::alternative::Alternative;
@@ -23,6 +24,7 @@ use crate::draining::Draining;
 use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
 use crate::http::upgrade;
+use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::Forward;
@@ -122,10 +124,10 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     https::stay(&exchange, &mut answer.head.headers);
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
-    let answer = transport.refusal().unwrap_or(answer);
+    let mut answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
     cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
-    tell(&exchange, &answer, waited);
+    tell(&exchange, &mut answer, started, waited);
     answer
 }
 
@@ -164,10 +166,10 @@ impl Unplaced {
 }
 
 /// The answer to a request that no site gets to see, counted and told in the log.
-pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer: Answer) -> Answer {
+pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, mut answer: Answer) -> Answer {
     cache.metrics.turned_away(answer.why);
     let host = request.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes()));
-    tracing::info!(
+    tracing::debug!(
         target: "verge_edge::request",
         client = %peer.client,
         protocol = protocol(request.version),
@@ -178,6 +180,26 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, answer:
         cache = answer.outcome.as_str(),
         why = answer.why,
     );
+    let line = Pending::new(monotonic(), || Seen {
+        time: cache.clock.now(),
+        client: peer.client,
+        user: None,
+        method: request.method.as_str(),
+        url: &request.target,
+        host: request.host.as_ref().map(HeaderValue::as_bytes),
+        version: Some(protocol(request.version)),
+        referer: None,
+        agent: None,
+        status: answer.head.status.as_u16(),
+        cache: answer.outcome.as_str(),
+        why: answer.why,
+        age_secs: None,
+        lifetime_secs: None,
+        waited: Duration::ZERO,
+        site: None,
+        route: None,
+    });
+    answer.body.told_by(line);
     answer
 }
 
@@ -306,9 +328,12 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// One line for each request: the decision and its numbers.
-fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
-    let Exchange { request, version, peer, site, .. } = exchange;
-    tracing::info!(
+fn tell(exchange: &Exchange<'_>, answer: &mut Answer, began: Instant, waited: Duration) {
+    let Exchange { request, peer, site, version, credentials, now, .. } = exchange;
+    let (age_secs, lifetime_secs) =
+        answer.freshness.map(|freshness| (freshness.age_secs, freshness.lifetime_secs)).unzip();
+    let (name, route) = (site.site.name.as_str(), site.site.route.as_ref().map(|route| route.name.as_str()));
+    tracing::debug!(
         target: "verge_edge::request",
         client = %peer.client,
         protocol = protocol(*version),
@@ -317,12 +342,33 @@ fn tell(exchange: &Exchange<'_>, answer: &Answer, waited: std::time::Duration) {
         status = answer.head.status.as_u16(),
         cache = answer.outcome.as_str(),
         why = answer.why,
-        age = answer.freshness.map(|freshness| freshness.age_secs),
-        lifetime = answer.freshness.map(|freshness| freshness.lifetime_secs),
-        site = site.site.name.as_str(),
-        route = site.site.route.as_ref().map(|route| route.name.as_str()),
+        age = age_secs,
+        lifetime = lifetime_secs,
+        site = name,
+        route,
         waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
     );
+    let field = |name| request.headers.get(name).map(HeaderValue::as_bytes);
+    let line = Pending::new(began, || Seen {
+        time: *now,
+        client: peer.client,
+        user: credentials.as_ref().map(Credentials::name),
+        method: request.method.as_str(),
+        url: &request.uri,
+        host: field(header::HOST),
+        version: Some(protocol(*version)),
+        referer: field(header::REFERER),
+        agent: field(header::USER_AGENT),
+        status: answer.head.status.as_u16(),
+        cache: answer.outcome.as_str(),
+        why: answer.why,
+        age_secs,
+        lifetime_secs,
+        waited,
+        site: Some(name),
+        route,
+    });
+    answer.body.told_by(line);
 }
 
 /// Where the name servers ask whether this edge takes requests.

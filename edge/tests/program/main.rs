@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod access_log;
 mod docs;
 mod names;
 
@@ -40,6 +41,7 @@ fn serve(folder: &Path) -> Serving {
 
 fn serve_logging_to(stderr: Stdio, folder: &Path) -> Serving {
     let mut child = program(&["serve", "--config", "edge.toml"], folder)
+        .env("RUST_LOG", "info,verge_edge::request=debug")
         .stdout(Stdio::piped())
         .stderr(stderr)
         .spawn()

@@ -1,0 +1,101 @@
+//! The access log: a line a request, where the config says.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::{config, get, serve, serve_logging_to};
+
+/// Each takes some microseconds, and a line some milliseconds.
+const MOST_LOOKS: usize = 2_000_000;
+
+fn config_with(folder: &Path, settings: &str) {
+    config(folder);
+    let path = folder.join("edge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(path, format!("{text}[log.access]\n{settings}")).unwrap();
+}
+
+/// The file's lines, once there are so many.
+#[track_caller]
+fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
+    // A thread of its own writes the log.
+    for _ in 0..MOST_LOOKS {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() >= count && text.ends_with('\n') {
+            assert_eq!(text.lines().count(), count, "{text}");
+            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        }
+        std::thread::yield_now();
+    }
+    panic!("{count} lines do not come");
+}
+
+fn signal(which: &str, id: u32) {
+    assert!(Command::new("kill").args([&format!("-{which}"), &id.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_file_has_a_line_for_each_request_and_is_opened_anew_when_it_was_renamed() {
+    let folder = tempfile::tempdir().unwrap();
+    config_with(folder.path(), "format = \"json\"\nto = \"./access.log\"\n");
+    let (path, old) = (folder.path().join("access.log"), folder.path().join("old"));
+    let mut serving = serve_logging_to(Stdio::piped(), folder.path());
+    let mut log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    get(&serving.public);
+    get(&serving.public);
+    let found = lines(&path, 2);
+    for (line, cache) in found.iter().zip(["miss", "hit"]) {
+        assert_eq!(line["cache"], cache, "{line}");
+        assert_eq!(line["status"], 200);
+        assert_eq!(line["bytes"], 2, "the body's, once it has been sent");
+        assert_eq!(line["url"], "http://site.test/a");
+        assert_eq!(line["client"], "127.0.0.1");
+        assert_eq!(line["site"], "*");
+        assert!(line["total_us"].as_u64().unwrap() >= line["waited_us"].as_u64().unwrap(), "{line}");
+    }
+    std::fs::rename(&path, &old).unwrap();
+    get(&serving.public);
+    assert_eq!(lines(&path, 1)[0]["cache"], "hit");
+    signal("USR1", serving.child.id());
+    log.find(|line| line.contains("the access log's file is opened anew")).unwrap();
+    get(&serving.public);
+    // The end of the program writes what waits.
+    signal("TERM", serving.child.id());
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    assert_eq!((lines(&path, 2).len(), lines(&old, 2).len()), (2, 2));
+}
+
+#[test]
+fn a_log_that_is_off_has_no_line_and_a_sample_has_few() {
+    for (settings, expected) in [
+        ("lines = \"off\"\n", None),
+        ("lines = \"sampled\"\nsample = 1000\nformat = \"json\"\n", Some(1..=10)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        config_with(folder.path(), &format!("{settings}to = \"./access.log\"\n"));
+        let mut serving = serve(folder.path());
+        (0..20).for_each(|_| assert!(get(&serving.public).contains("200 OK")));
+        signal("TERM", serving.child.id());
+        assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+        let text = std::fs::read_to_string(folder.path().join("access.log"));
+        match expected {
+            None => assert!(text.is_err(), "{text:?}"),
+            // Each thread of the program has a sample of its own.
+            Some(few) => assert!(few.contains(&text.unwrap().lines().count())),
+        }
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_told_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    config_with(folder.path(), "to = \"./missing/access.log\"\n");
+    let failed = super::run(&["serve", "--config", "edge.toml"], folder.path());
+    assert!(!failed.status.success());
+    let told = String::from_utf8_lossy(&failed.stderr);
+    assert!(
+        told.contains("cannot write the access log to ") && told.contains("missing/access.log"),
+        "{told}"
+    );
+}
