@@ -14,6 +14,7 @@ mod outside;
 mod passed_over;
 pub(crate) mod report;
 mod settle;
+pub(crate) mod signatures;
 mod source;
 pub(crate) mod unhidden;
 mod zone_file;
@@ -45,7 +46,7 @@ use crate::zone::check;
 use crate::zone::file::Parsed;
 use crate::zone::privacy::{Rules, is_internal_zone};
 use crate::zone::set::{Served, Zones};
-use crate::zone::{Problem, Severity};
+use crate::zone::{Problem, Severity, Zone};
 
 /// How zones are served: what the operator chose.
 #[derive(Clone, Debug, Default)]
@@ -154,6 +155,11 @@ impl Catalog {
         let first = waiting.map(|(_, since)| since).min()?;
         // A clock that was set back starts the grace again.
         Some(self.terms.grace.saturating_sub(now.duration_since(*first).unwrap_or_default()))
+    }
+
+    /// The zones in service, as insiders get them.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = (&Name, &Arc<Zone>)> {
+        self.good.iter().map(|(apex, good)| (apex, &good.zone))
     }
 
     /// Every file that was read: zone files and what they include.

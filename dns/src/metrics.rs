@@ -34,6 +34,8 @@ pub use self::zones::{Served, ServedZone};
 pub struct Metrics {
     loops: Mutex<Vec<Arc<Counters>>>,
     served: Mutex<Served>,
+    /// Signed zones, and when the first signature of each expires: the time of Unix.
+    signatures: Mutex<Vec<(String, i64)>>,
     loads: [AtomicU64; LoadResult::ALL.len()],
     /// When everything that had changed was good, in the time of Unix; 0 for never.
     good_load_unix_seconds: AtomicU64,
@@ -157,6 +159,11 @@ impl Metrics {
         }
         *lock(&self.served) = served;
         self.reloading_stands();
+    }
+
+    /// When the first signature of each signed zone expires: the time of Unix.
+    pub(crate) fn signatures_expire(&self, zones: Vec<(String, i64)>) {
+        *lock(&self.signatures) = zones;
     }
 
     /// So many records became public though their own text had not changed.
@@ -384,6 +391,7 @@ impl Metrics {
         let unhidden = self.unhidden.load(Ordering::Relaxed);
         let help = "Records that became public though their own text had not changed";
         counter(encoder, "unhidden_records", help, unhidden)?;
+        zones::encode_signatures(&lock(&self.signatures), encoder)?;
         let served = lock(&self.served).clone();
         served.encode(encoder)
     }
@@ -435,6 +443,7 @@ mod tests {
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));
         metrics.unhidden(5);
+        metrics.signatures_expire(vec![("example.com.".to_owned(), 1_900_000_000)]);
         metrics.loaded(LoadResult::Refused, Served { generation: 3, zones: vec![zone] });
         let text = metrics.encode(Format::Prometheus);
         for line in [
@@ -448,6 +457,7 @@ mod tests {
             "verge_dns_zone_state{zone=\"example.com.\",state=\"previous\"} 1",
             "verge_dns_undecided_records 2",
             "verge_dns_unhidden_records_total 5",
+            "verge_dns_zone_signatures_expiry_timestamp_seconds{zone=\"example.com.\"} 1900000000",
             "verge_dns_generation 3",
             "verge_dns_connections{transport=\"tcp\",listener=\"inside\"} 4",
             "verge_dns_tls_certificate_expiry_timestamp_seconds 1800000000",

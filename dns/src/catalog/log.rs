@@ -1,6 +1,7 @@
 //! One line for each thing that a load did, and every new problem with its place.
 
 use super::report::{Change, Report, State, ZoneReport};
+use super::signatures::{Due, Stage};
 use super::unhidden::Told;
 use crate::zone::diagnostic::{Style, render};
 use crate::zone::{Problem, Severity};
@@ -56,6 +57,21 @@ fn problems(zone: &ZoneReport) {
                 tracing::error!(zone = %zone.apex, "insiders get this zone; for outsiders it is not there");
             }
         }
+    }
+}
+
+/// One line for each zone, as far as they are few.
+pub(crate) fn signatures(due: &[Due]) {
+    for Due { apex, stage, problem } in due.iter().take(LOGGED_PROBLEMS) {
+        let message = &problem.message;
+        match stage {
+            Stage::Expired => tracing::error!(zone = %apex, "{message}; sign the zone again"),
+            Stage::Soon => tracing::warn!(zone = %apex, "{message}; sign the zone again"),
+        }
+    }
+    if due.len() > LOGGED_PROBLEMS {
+        let more = due.len() - LOGGED_PROBLEMS;
+        tracing::warn!(more, "more zones have signatures that expire; the metrics have the times");
     }
 }
 

@@ -65,6 +65,16 @@ impl Served {
     }
 }
 
+pub(super) fn encode_signatures(zones: &[(String, i64)], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "When the first signature of each zone that was signed elsewhere expires";
+    let name = "zone_signatures_expiry_timestamp_seconds";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (zone, expires) in zones {
+        metric.encode_family(&[("zone", zone.as_str())])?.encode_gauge(expires)?;
+    }
+    Ok(())
+}
+
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
 }

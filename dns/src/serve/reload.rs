@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
@@ -22,6 +22,7 @@ use super::numbers::Numbers;
 use super::secrets::{Held, SecretError};
 use super::sys;
 use crate::catalog::report::Report;
+use crate::catalog::signatures::Signatures;
 use crate::catalog::{Catalog, FolderError, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError};
@@ -194,6 +195,7 @@ impl Loader {
             catalog,
             service,
             signals: signals.clone(),
+            signatures: Signatures::default(),
             watch: None,
             retry_pause: LEAST_WAIT,
             told: None,
@@ -221,6 +223,7 @@ struct Follow {
     catalog: Catalog,
     service: Service,
     signals: Sender<Signal>,
+    signatures: Signatures,
     watch: Option<Watch>,
     /// Until the next try to watch, if the last one failed; each is twice as long.
     retry_pause: Duration,
@@ -253,8 +256,10 @@ impl Follow {
         self.catalog.forget_texts();
         settle_in_memory(&self.service.world.load(), &World::default());
         // Changes since the first load were not watched yet.
+        self.signatures.follow(self.catalog.zones());
         self.keep_up();
         loop {
+            self.watch_signatures();
             match inbox.recv_timeout(self.patience()) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => self.reload(),
@@ -299,6 +304,13 @@ impl Follow {
         let _ = self.signals.send(Signal::Changed);
     }
 
+    /// Tells of signatures that expire. The clock is looked at with each poll at the latest.
+    fn watch_signatures(&mut self) {
+        let now = clock::system_now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        log::signatures(&self.signatures.due(now));
+        self.service.metrics.signatures_expire(self.signatures.expiries(now));
+    }
+
     /// How long to wait for a signal: until the next poll, the end of a grace, or another try to watch.
     fn patience(&self) -> Duration {
         let poll = self.config.reload.poll;
@@ -334,6 +346,7 @@ impl Follow {
                 }
                 self.told = None;
                 self.catalog.forget_texts();
+                self.signatures.follow(self.catalog.zones());
             }
             Ok(Err(error)) => {
                 let error = error.to_string();

@@ -21,7 +21,7 @@ mod view;
 
 use std::net::IpAddr;
 
-pub use self::signature::{expiring, signatures_expire};
+pub use self::signature::{NOTICE_S as SIGNATURE_NOTICE_S, expiring, signatures_expire};
 
 use self::nodes::Nodes;
 use super::tree::Tree;

@@ -7,7 +7,7 @@ use crate::zone::hash::HashMap;
 use crate::zone::{Problem, Severity, Zone};
 
 /// Signers renew signatures a week before they expire, or earlier; after that something has stopped.
-const NOTICE_S: i64 = 3 * 86_400;
+pub const NOTICE_S: i64 = 3 * 86_400;
 
 /// The second, counted from 1970, at which the first RRset of the zone is left without a valid signature; none if nothing is
 /// signed.
