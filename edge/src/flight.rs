@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Method, Request, Version};
 
 pub use fill::INTERRUPTED;
 pub use fill::passing::Encoded;
@@ -44,7 +44,7 @@ use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::{Metrics, SiteMetrics};
-use crate::origin::{Answered, Early, OriginBody, Origins, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, Early, Held, OriginBody, Origins, RequestBody, Retry, Unanswered};
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
 use crate::site::Site;
@@ -148,6 +148,15 @@ pub struct Fetch {
     pub early: Option<Early>,
     /// The plan for asking the origin.
     pub plan: Plan,
+    /// The request is a QUERY with this content, which is answered as a GET of its key is; the inner one is none if it
+    /// has none.
+    pub content: Option<Option<Held>>,
+}
+
+/// RFC 10008 §2.
+#[must_use]
+pub fn query() -> Method {
+    Method::from_bytes(b"QUERY").expect("a token")
 }
 
 /// How a request takes part in a fetch.

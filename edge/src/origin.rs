@@ -25,7 +25,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 
-pub use body::{Exceeded, OriginBody, RequestBody};
+pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -78,10 +78,20 @@ impl Early {
         Self(Arc::new(tell))
     }
 
+    /// Tells of one that the edge has made itself.
+    pub fn tell(&self, status: StatusCode, headers: &HeaderMap) {
+        (self.0)(status, headers);
+    }
+
     /// Listens for those that come before this request's response.
     pub fn attach(&self, request: &mut Request<RequestBody>) {
         let tell = Arc::clone(&self.0);
-        hyper::ext::on_informational(request, move |early| tell(early.status(), early.headers()));
+        let expects = request.headers().contains_key(http::header::EXPECT);
+        let go_ahead = if expects { request.body_mut().wait_for_go_ahead() } else { None };
+        hyper::ext::on_informational(request, move |early| match &go_ahead {
+            Some(go_ahead) if early.status() == StatusCode::CONTINUE => go_ahead.give(),
+            _ => tell(early.status(), early.headers()),
+        });
     }
 }
 

@@ -31,6 +31,7 @@ mod listener;
 mod pages;
 mod passed;
 pub mod proxied;
+mod query;
 mod room;
 mod stored;
 mod strangers;

@@ -61,6 +61,10 @@ pub struct Site {
     pub max_object_bytes: u64,
     /// What is encoded on its way to clients and into the store.
     pub compress: Offer,
+    /// A QUERY with no more content than this is answered from the store; 0: it passes the cache by.
+    pub query_bytes: u64,
+    /// So much of a request's content is waited for before its origin is asked.
+    pub buffer_bytes: u64,
     /// The fields of responses that are for this cache, and that its clients do not see: tags, and targeted fields.
     pub ends_here: Vec<HeaderName>,
     /// Which paths need a signature.

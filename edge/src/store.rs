@@ -26,6 +26,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::HeaderMap;
@@ -54,6 +55,8 @@ pub struct Store {
     purges: Arc<Purges>,
     fills: Arc<Budget>,
     key_locks: KeyLocks,
+    /// Whether one URL may have several keys because of the content of QUERYs.
+    keeps_queries: AtomicBool,
     /// Weight of an object that makes moka evict at once instead of when it finds time.
     heavy: u32,
     /// Weight that all variants and parts under one key may have together.
@@ -100,6 +103,7 @@ impl Store {
             purges: Purges::new(bounds.memory_bytes, bounds.tag_fields.clone()),
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
+            keeps_queries: AtomicBool::new(false),
             heavy,
             room,
         }
@@ -249,6 +253,9 @@ impl Store {
     /// Gives the number of stored responses, where it is known at once; those of a wide scope are met one by one later.
     pub fn purge(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
         self.purges.advance(scope, mode, now);
+        if let Some(url) = self.with_queries(scope) {
+            self.purges.advance(&url, mode, now);
+        }
         match (scope, mode) {
             (Scope::Key(key), Mode::Hard) => {
                 let (removed, _) = self.change(key, |_| Change::Remove);
@@ -260,6 +267,19 @@ impl Store {
                 self.objects.invalidate_all();
                 usize::try_from(count).ok()
             }
+            _ => None,
+        }
+    }
+
+    /// From now on responses to QUERYs may be stored, which go with their URL.
+    pub fn keeps_queries(&self) {
+        self.keeps_queries.store(true, Ordering::Release);
+    }
+
+    /// All keys of a URL, where one of them is to be purged and others may be there.
+    fn with_queries(&self, scope: &Scope) -> Option<Scope> {
+        match scope {
+            Scope::Key(key) if self.keeps_queries.load(Ordering::Acquire) => Some(Scope::Url(key.clone())),
             _ => None,
         }
     }
@@ -286,7 +306,8 @@ impl Store {
         now: SystemTime,
     ) -> Option<Ticket> {
         let subject = Subject { key, site, headers: Some(headers) };
-        let ticket = Purges::supersede(&self.purges, ticket, scope, &subject, now);
+        let url = self.with_queries(scope);
+        let ticket = Purges::supersede(&self.purges, ticket, url.as_ref().unwrap_or(scope), &subject, now);
         self.change(key, |_| Change::Remove);
         ticket
     }

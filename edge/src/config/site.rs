@@ -122,6 +122,9 @@ fn settled(
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     let origins = self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?;
+    let title_case = settings.origin_title_case.unwrap_or(false);
+    let origins: Vec<OriginAddress> =
+        origins.into_iter().map(|origin| OriginAddress { title_case, ..origin }).collect();
     Ok(Site {
         hosts,
         own_names: own_names(settings, &origins)?,
@@ -130,6 +133,8 @@ fn settled(
         rules,
         max_object_bytes,
         compress: rules::offer(settings)?,
+        query_bytes: settings.query_body.map_or(DEFAULT_QUERY_BYTES, |size| size.0),
+        buffer_bytes: settings.buffer_requests.map_or(0, |size| size.0),
         ends_here,
         signed: Signed::default(),
         request_fields: rules::fields(settings.request.clone().unwrap_or_default())?,
@@ -153,6 +158,8 @@ fn settled(
     })
 }
 
+/// Longer than questions that people write.
+const DEFAULT_QUERY_BYTES: u64 = 64 << 10;
 /// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
 const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
 
@@ -240,7 +247,7 @@ fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAdd
     }
     let port = authority.port_u16().unwrap_or(80);
     let reach = Reach::of(authority.host(), networks);
-    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host, reach })
+    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host, title_case: false, reach })
 }
 
 /// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.

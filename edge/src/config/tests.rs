@@ -72,6 +72,7 @@ fn origins_are_strings_or_tables() {
         origin_networks = ["10.0.0.0/8"]"#;
     let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
     let origin = |authority: &str, host: Option<&str>| OriginAddress {
+        title_case: false,
         authority: authority.to_owned(),
         host: host.map(str::to_owned),
         reach: Reach::of(authority.rsplit_once(':').unwrap().0, &["10.0.0.0/8".parse().unwrap()]),

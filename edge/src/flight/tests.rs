@@ -35,6 +35,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
         client: [127, 0, 0, 1].into(),
         version: Version::HTTP_11,
         early: None,
+        content: None,
         plan: Plan::Whole { reserve: None },
     };
     (Arc::new(flights), fetch)

@@ -1,13 +1,16 @@
 //! Bodies on their way to and from an origin, each with a limit on standing still.
 
+mod held;
 mod received;
 mod sent;
+mod turn;
 
 use std::fmt;
 
+pub use held::Held;
 pub use received::OriginBody;
 pub(super) use sent::Progress;
-pub use sent::{Exceeded, RequestBody};
+pub use sent::{Exceeded, Gathered, RequestBody};
 
 use crate::pace::Slow;
 

@@ -70,12 +70,12 @@ pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
     let is_idempotent = request.method().is_idempotent()
         // Safe by the registry of RFC 9110 §16.1, and so idempotent.
         || matches!(request.method().as_str(), "PROPFIND" | "REPORT" | "SEARCH" | "QUERY");
-    is_idempotent && request.body().is_empty()
+    is_idempotent && !matches!(request.body(), RequestBody::Upload(_))
 }
 
-/// Only what has no body is copied.
+/// Of a request that [`is_repeatable`].
 pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
+    let mut copy = Request::new(request.body().copy().unwrap_or(RequestBody::Empty));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -92,6 +92,7 @@ async fn connect(address: &OriginAddress) -> Result<Line, ProxyError> {
     let (sender, connection) = http1::Builder::new()
         .max_headers(MAX_FIELDS)
         .max_buf_size(MAX_HEAD_BYTES)
+        .title_case_headers(address.title_case)
         // RFC 9112 §5.1: a proxy removes it. `wire` refuses it where it could move the response's end.
         .allow_spaces_after_header_name_in_responses(true)
         .handshake(TokioIo::new(Wire::new(stream, heard.clone())))
@@ -147,7 +148,10 @@ async fn send(
         }
         Ok(Ok(mut response)) => {
             let is_bound = is_bound || binding::has_begun(response.headers());
-            let is_spent = is_bound || is_odd || upgrade.is_some() || is_framed_twice(response.headers());
+            // An origin that answers before it has the content may take the rest of it for the next request.
+            let is_early = upload.as_ref().is_some_and(|upload| !upload.has_ended());
+            let is_spent =
+                is_bound || is_odd || is_early || upgrade.is_some() || is_framed_twice(response.headers());
             let pool = (!is_spent).then(|| pool.clone());
             let length = length_without_coding(&method, &mut response);
             write_length_once(&mut response);
@@ -183,6 +187,13 @@ fn is_unasked_switch(asked: Option<&HeaderValue>, response: &Response<Incoming>)
 /// Content of unknown length goes in chunks with every method: hyper sends none with GET and HEAD unless it is told to,
 /// and the request would be another one without it.
 fn frame(request: &mut Request<RequestBody>) {
+    if let RequestBody::Held(content, _) = request.body() {
+        let length = HeaderValue::from(content.bytes().len());
+        request.headers_mut().insert(header::CONTENT_LENGTH, length);
+        // Its client was told to go on.
+        request.headers_mut().remove(header::EXPECT);
+        return;
+    }
     if !request.body().is_empty() && request.body().size_hint().exact().is_none() {
         let chunked = HeaderValue::from_static("chunked");
         request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);

@@ -214,6 +214,7 @@ pub(super) fn fetch_of(cache: &Cache, exchange: &Exchange<'_>, plan: flight::Pla
         // RFC 9110 §15.2: a proxy forwards 1xx heads, to the client whose request they answer.
         early: Some(exchange.transport.interim()),
         plan,
+        content: exchange.content.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::alternative::Alternative;
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
 use super::strangers::Strangers;
-use super::{cms, fetch, https, pages, passed, stored, switch, target};
+use super::{cms, fetch, https, pages, passed, query, stored, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step::{self, Step};
@@ -26,7 +26,7 @@ use crate::http::head::RequestHead;
 use crate::http::upgrade;
 use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
-use crate::origin::RequestBody;
+use crate::origin::{Held, RequestBody};
 use crate::policy::Forward;
 use crate::policy::headers::origin::Hop;
 use crate::policy::headers::status::Verdict;
@@ -82,6 +82,8 @@ pub(super) struct Exchange<'a> {
     pub(super) credentials: Option<Credentials>,
     /// Whether the client can read gzip.
     pub(super) takes_gzip: bool,
+    /// The content of a QUERY that is answered as a GET of its key; the inner one is none if it has none.
+    pub(super) content: Option<Option<Held>>,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
     pub(super) now: SystemTime,
@@ -230,7 +232,7 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
 
 /// Every way a request can go that is let in.
 async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
+    let (cache, site) = (&service.cache, &exchange.site);
     if exchange.other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below) {
         let sentence = "an origin may read this path as one outside of its part of the site";
         let answer = Answer::plain(StatusCode::BAD_REQUEST, sentence, Outcome::Refused, "ambiguous-path");
@@ -240,8 +242,17 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
         return switch::switch(service, exchange, upload, asked).await;
     }
     if exchange.other.is_some() {
-        return passed::pass(cache, exchange, upload, Forward::Bypass).await;
+        return passed::pass(&service.cache, exchange, upload, Forward::Bypass).await;
     }
+    if query::is_asked(exchange) {
+        return query::answer(service, exchange, upload).await;
+    }
+    placed(service, exchange, upload).await
+}
+
+/// Every way a request for its key can go.
+pub(super) async fn placed(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
+    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
     let variants = cache.store.get(key, &site.site.name);
     match step::step(request, &variants.entries(), &site.site.rules, *now) {
         Step::Serve { variant, freshness } => {
@@ -311,6 +322,7 @@ fn open<'a>(
         key,
         credentials,
         takes_gzip,
+        content: None,
         upgrade,
         now,
         transport,

@@ -11,12 +11,13 @@ use super::body::Body;
 use super::coding;
 use super::fetch;
 use super::handler::Exchange;
+use super::query::{gathered, method as query_method};
 use crate::cache::Cache;
 use crate::decide::{Plan, Role};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::metrics::Outcome;
-use crate::origin::{Answered, OriginBody, RequestBody, Retry};
+use crate::origin::{Answered, Gathered, OriginBody, RequestBody, Retry};
 use crate::policy::headers::client;
 use crate::policy::headers::origin::{Ask, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
@@ -30,6 +31,11 @@ pub(super) async fn pass(
     upload: RequestBody,
     why: Forward,
 ) -> Answer {
+    let buffer_bytes = exchange.site.site.buffer_bytes;
+    let upload = match gathered(cache, exchange, upload, buffer_bytes).await {
+        Ok(Gathered::Whole(upload) | Gathered::Coming(upload)) => upload,
+        Err(answer) => return *answer,
+    };
     let asked = match as_sent(cache, exchange, upload) {
         Ok(asked) => asked,
         Err(why) => return answer::undeliverable(cache, why),
@@ -58,8 +64,12 @@ pub(super) fn as_sent(
 ) -> Result<Request<RequestBody>, Undeliverable> {
     let Exchange { request, site, .. } = exchange;
     let headers = fields(request, &Ask::AsSent, &exchange.hop(cache))?;
+    let (method, upload) = match &exchange.content {
+        None => (request.method.clone(), upload),
+        Some(content) => (query_method(), content.clone().map_or(RequestBody::Empty, RequestBody::held)),
+    };
     let mut asked = Request::new(upload);
-    *asked.method_mut() = request.method.clone();
+    *asked.method_mut() = method;
     *asked.uri_mut() = site.site.target(&request.uri).into();
     *asked.headers_mut() = headers;
     site.site.tell_prefix(&request.uri, asked.headers_mut());

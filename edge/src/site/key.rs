@@ -12,8 +12,9 @@ mod query;
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri, header};
 
 pub use device::{Class, Device};
 pub use query::{Keep, Order, Query};
@@ -64,6 +65,19 @@ pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
     if rules.device == Device::Keyed {
         parts.add(Class::of(&request.headers).as_str().as_bytes());
     }
+    Key { bytes: parts.bytes.into_boxed_slice() }
+}
+
+/// The key of a QUERY (RFC 10008 §2.7) whose URL and fields alone have the key `about`: its content, octet for octet, and
+/// the fields that tell what that is. Nothing of them is normalised: what two origins may read differently are two keys.
+/// The content counts by a hash for which nobody finds two that share one.
+pub fn of_query(about: &Key, headers: &HeaderMap, content: &[u8]) -> Key {
+    let mut parts = Parts { bytes: about.bytes.to_vec() };
+    parts.add(b"QUERY");
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        parts.add_list(&headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>());
+    }
+    parts.add(digest(&SHA256, content).as_ref());
     Key { bytes: parts.bytes.into_boxed_slice() }
 }
 
@@ -205,6 +219,29 @@ mod tests {
 
     fn patterns(names: &[&str]) -> Vec<NamePattern> {
         names.iter().map(|name| NamePattern::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_query_has_the_key_of_its_content_and_of_what_that_is() {
+        let about = key_of("http://a.example/", &[], &KeyRules::default());
+        let of = |fields: &[(&str, &str)], content: &str| {
+            of_query(&about, &request("QUERY", "http://a.example/", fields).headers, content.as_bytes())
+        };
+        let json = ("content-type", "application/json");
+        let one = of(&[json], "{}");
+        assert_eq!(one, of(&[json, ("x", "y")], "{}"));
+        assert!(one != about && one.url() == about.url() && one.url_part() == about.url_part());
+        for other in [
+            of(&[json], "{ }"),
+            of(&[json], ""),
+            of(&[("content-type", "application/JSON")], "{}"),
+            of(&[json, ("content-encoding", "gzip")], "{}"),
+            of(&[json, ("content-language", "en")], "{}"),
+            of(&[json, json], "{}"),
+            of(&[], "{}"),
+        ] {
+            assert_ne!(one, other);
+        }
     }
 
     #[test]

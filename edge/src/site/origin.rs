@@ -11,6 +11,8 @@ pub struct OriginAddress {
     pub authority: String,
     /// Sent as Host instead of what the client asked for.
     pub host: Option<String>,
+    /// Whether names of fields are sent with capitals.
+    pub title_case: bool,
     /// The addresses that it may be at.
     pub reach: Reach,
 }

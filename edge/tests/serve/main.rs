@@ -11,6 +11,7 @@ mod caching;
 mod client;
 mod codings;
 mod collapsing;
+mod contents;
 mod crowds;
 mod edition;
 mod encoding;

@@ -12,8 +12,8 @@ use super::encode::Encoder;
 use super::keep::Storing;
 use crate::decide::outcome::{self, Failed, ForOne, Held, Question, Received, Told};
 use crate::decide::{Plan, StandIn, Why};
-use crate::flight::Fetch;
 use crate::flight::verdict::{Cut, Filling, Own, Verdict};
+use crate::flight::{Fetch, query};
 use crate::http::head::ResponseHead;
 use crate::origin::{Answered, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
@@ -123,8 +123,12 @@ impl Task {
         let limits = site.site.rules.origin_head;
         let hop = Hop { name: &self.flights.name, client: *client, version: *version, limits };
         let headers = fields(request, ask, &hop).map_err(NoAnswer::Undeliverable)?;
-        let mut asked = Request::new(RequestBody::Empty);
-        *asked.method_mut() = request.method.clone();
+        let (method, body) = match &self.fetch.content {
+            None => (request.method.clone(), RequestBody::Empty),
+            Some(content) => (query(), content.clone().map_or(RequestBody::Empty, RequestBody::held)),
+        };
+        let mut asked = Request::new(body);
+        *asked.method_mut() = method;
         *asked.uri_mut() = site.site.target(&request.uri).into();
         *asked.headers_mut() = headers;
         site.site.tell_prefix(&request.uri, asked.headers_mut());

@@ -1,6 +1,7 @@
 //! A request's body on its way to the origin.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
@@ -10,8 +11,11 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
+use super::held::{Gathering, Held};
+use super::turn::{GoAhead, Turn};
 use super::{BodyError, Cause};
 use crate::metrics::Metrics;
+use crate::store::Share;
 use crate::watch::Watch;
 
 /// A request's body.
@@ -19,8 +23,28 @@ use crate::watch::Watch;
 pub enum RequestBody {
     /// None.
     Empty,
+    /// All of it is here.
+    Held(Held, Whether),
     /// As the client sends it.
     Upload(Box<Upload>),
+}
+
+/// Whether content that is here was given to the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whether {
+    /// It is still to be sent.
+    Unsent,
+    /// It was.
+    Sent,
+}
+
+/// Content that was waited for.
+#[derive(Debug)]
+pub enum Gathered {
+    /// All of it is here, or there is none.
+    Whole(RequestBody),
+    /// It is longer than what may be held, or takes too long: it goes on as it comes.
+    Coming(RequestBody),
 }
 
 /// A client's body, read as the origin takes it.
@@ -31,6 +55,10 @@ pub struct Upload {
     metrics: Metrics,
     progress: Arc<Progress>,
     limit: Option<Limit>,
+    /// The octets that have come already, which go first.
+    before: Option<Held>,
+    /// It does not begin before the origin says so.
+    turn: Option<Turn>,
 }
 
 /// How much more of a body may come.
@@ -58,9 +86,15 @@ pub(in crate::origin) struct Progress {
     moved: AtomicBool,
     awaits_client: AtomicBool,
     is_too_slow: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 impl Progress {
+    /// Whether all of it was taken from the client.
+    pub(in crate::origin) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
     fn moved(&self) {
         self.moved.store(true, Ordering::Relaxed);
         self.awaits_client.store(false, Ordering::Relaxed);
@@ -90,7 +124,15 @@ impl RequestBody {
         } else {
             let (metrics, progress) = (metrics.clone(), Arc::default());
             let body = body.map_err(Into::into).boxed_unsync();
-            Self::Upload(Box::new(Upload { body, watch, metrics, progress, limit: None }))
+            Self::Upload(Box::new(Upload {
+                body,
+                watch,
+                metrics,
+                progress,
+                limit: None,
+                before: None,
+                turn: None,
+            }))
         }
     }
 
@@ -107,15 +149,70 @@ impl RequestBody {
         Some((self, exceeded))
     }
 
+    /// Content that is here.
+    #[must_use]
+    pub fn held(content: Held) -> Self {
+        if content.bytes().is_empty() { Self::Empty } else { Self::Held(content, Whether::Unsent) }
+    }
+
+    /// Waits for all of it, until so many bytes have come, the memory of `share` is used up, or `late` is ready.
+    ///
+    /// # Errors
+    /// When it breaks off.
+    pub async fn gathered(
+        self,
+        most: u64,
+        share: Share,
+        late: impl Future<Output = ()>,
+    ) -> Result<Gathered, BodyError> {
+        let Self::Upload(mut upload) = self else { return Ok(Gathered::Whole(self)) };
+        if upload.body.size_hint().lower() > most {
+            return Ok(Gathered::Coming(Self::Upload(upload)));
+        }
+        let mut gathering = Gathering::new(most, share);
+        let mut late = pin!(late);
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = poll_fn(|cx| upload.poll(cx)) => frame,
+                () = &mut late => break,
+            };
+            let Some(frame) = frame else { return Ok(Gathered::Whole(Self::held(gathering.end()))) };
+            let data = frame?.into_data().unwrap_or_default();
+            if !gathering.take(&data) {
+                break;
+            }
+        }
+        upload.before = Some(gathering.end());
+        Ok(Gathered::Coming(Self::Upload(upload)))
+    }
+
+    /// Lets it begin when the origin says so, or a second has passed (RFC 9110 §10.1.1). None if nothing would wait.
+    pub(in crate::origin) fn wait_for_go_ahead(&mut self) -> Option<GoAhead> {
+        let Self::Upload(upload) = self else { return None };
+        let (turn, go_ahead) = Turn::new();
+        upload.turn = Some(turn);
+        Some(go_ahead)
+    }
+
+    /// The same again, if it has no octet that is gone once it is sent.
+    pub(in crate::origin) fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Held(content, _) => Some(Self::Held(content.clone(), Whether::Unsent)),
+            Self::Upload(_) => None,
+        }
+    }
+
     /// Its progress while it is sent.
     pub(in crate::origin) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
-            Self::Empty => None,
+            Self::Empty | Self::Held(..) => None,
             Self::Upload(upload) => Some(Arc::clone(&upload.progress)),
         }
     }
 
-    /// Whether it has no byte, so that it can be sent again.
+    /// Whether it has no byte.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
@@ -131,32 +228,54 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
+            Self::Empty | Self::Held(_, Whether::Sent) => Poll::Ready(None),
+            Self::Held(content, whether) => {
+                *whether = Whether::Sent;
+                Poll::Ready(Some(Ok(Frame::data(content.bytes().clone()))))
+            }
             Self::Upload(upload) => upload.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
-            Self::Upload(upload) => upload.body.is_end_stream(),
+            Self::Empty | Self::Held(_, Whether::Sent) => true,
+            Self::Held(..) => false,
+            Self::Upload(upload) => upload.before.is_none() && upload.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Upload(upload) => upload.body.size_hint(),
+            Self::Empty | Self::Held(_, Whether::Sent) => SizeHint::with_exact(0),
+            Self::Held(content, _) => SizeHint::with_exact(content.bytes().len() as u64),
+            Self::Upload(upload) => {
+                let before = upload.before.as_ref().map_or(0, |before| before.bytes().len() as u64);
+                match upload.body.size_hint().exact() {
+                    Some(left) => SizeHint::with_exact(before + left),
+                    None => SizeHint::default(),
+                }
+            }
         }
     }
 }
 
 impl Upload {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.poll(cx));
+            self.turn = None;
+        }
+        if let Some(before) = self.before.take() {
+            return Poll::Ready(Some(Ok(Frame::data(before.bytes().clone()))));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match polled {
             Poll::Ready(_) => self.progress.moved(),
             Poll::Pending => self.progress.awaits_client.store(true, Ordering::Relaxed),
+        }
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.progress.has_ended.store(true, Ordering::Relaxed);
         }
         let bytes = |frame: &Option<Result<Frame<Bytes>, Cause>>| match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
