@@ -22,6 +22,7 @@ pub mod encoding;
 pub mod freshen;
 pub mod freshness;
 pub mod headers;
+pub mod hints;
 pub mod invalidate;
 #[cfg(test)]
 mod model;

@@ -61,6 +61,8 @@ pub struct Site {
     pub max_object_bytes: u64,
     /// What is encoded on its way to clients and into the store.
     pub compress: Offer,
+    /// Whether clients are told what a page needs while its origin is asked about it.
+    pub early_hints: bool,
     /// A QUERY with no more content than this is answered from the store; 0: it passes the cache by.
     pub query_bytes: u64,
     /// So much of a request's content is waited for before its origin is asked.

@@ -95,6 +95,7 @@ settings! {
     compress: Vec<tables::CodingName>,
     compress_types: Spanned<Vec<Spanned<String>>>,
     compress_min: Size,
+    early_hints: bool,
     query_body: Size,
     buffer_requests: Size,
     origin_title_case: bool,

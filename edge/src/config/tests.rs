@@ -54,6 +54,8 @@ fn a_site_is_found_by_its_exact_name_then_its_longest_wildcard_then_the_star() {
     check("b.a.example.com", "*.a.example.com");
     check("a.example.com", "*.example.com");
     check("example.com", "*");
+    check(".example.com", "*");
+    check("b..example.com", "*");
     check("example.org", "example.org");
     check("xexample.com", "*");
     check("192.0.2.1", "*");

@@ -16,9 +16,9 @@ use crate::decide::{Plan, Role, Terms};
 use crate::flight::reasons::Reason;
 use crate::flight::{self, Fetch, Own, Participation, Reader};
 use crate::metrics::Outcome;
-use crate::policy::Forward;
 use crate::policy::headers::origin::deliverable;
 use crate::policy::headers::status::{Kept, Verdict};
+use crate::policy::{Forward, hints};
 use crate::store::{Object, Variants};
 
 /// Fetches for this request and all that are like it.
@@ -33,6 +33,7 @@ pub(super) async fn fetch(
         return answer::undeliverable(cache, why);
     }
     let (mut fetch, mut why) = (fetch_of(cache, exchange, plan), why);
+    hint(exchange, &fetch);
     let (mut company, mut terms) = {
         let plan = fetch.plan.of(|object| &object.entry);
         let newest = variants.first().map(|newest| &newest.entry);
@@ -59,6 +60,15 @@ pub(super) async fn fetch(
         };
         company = share::company_after(round, &next, company);
         round = Round::Later;
+    }
+}
+
+/// Tells the client what the page needs that it waits for, if that is known of the form that is stored.
+fn hint(exchange: &Exchange<'_>, fetch: &Fetch) {
+    let held = fetch.plan.held().filter(|_| exchange.site.site.early_hints);
+    let hints = held.and_then(|held| hints::early(&exchange.request, &held.entry.head.headers));
+    if let (Some(hints), Some(early)) = (hints, &fetch.early) {
+        early.tell(StatusCode::EARLY_HINTS, &hints);
     }
 }
 

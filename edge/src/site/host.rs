@@ -96,7 +96,8 @@ impl Sites {
 
     fn longest_wildcard(&self, host: &str) -> Option<&usize> {
         let mut rest = host;
-        while let Some((_, parent)) = rest.split_once('.') {
+        // A label has a character at least (RFC 1035 §2.3.1).
+        while let Some((_, parent)) = rest.split_once('.').filter(|(label, _)| !label.is_empty()) {
             if let Some(index) = self.below.get(parent) {
                 return Some(index);
             }

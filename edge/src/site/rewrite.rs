@@ -51,7 +51,9 @@ impl FieldRules {
 
 /// Whether only the edge itself may say this field: framing, routing, and what guards against loops and tells ages.
 pub fn is_ours(name: &HeaderName) -> bool {
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+    // To an origin behind CGI the one is the other.
+    let name = name.as_str().replace('_', "-");
+    OURS.contains(&name.as_str()) || name.starts_with("x-forwarded-")
 }
 
 const OURS: &[&str] = &[
@@ -153,6 +155,14 @@ mod tests {
         let mut headers = fields(&[("server", "x"), ("etag", "\"o\""), ("x-b", "origin")]);
         route.over(&site).apply(&mut headers);
         assert_eq!(headers, fields(&[("x-a", "route"), ("x-c", "site"), ("etag", "\"route\"")]));
+    }
+
+    #[test]
+    fn no_site_says_what_frames_or_routes_a_message() {
+        for name in ["content-length", "content_length", "transfer_encoding", "x_forwarded_for", "host"] {
+            assert!(is_ours(&HeaderName::from_static(name)), "{name}");
+        }
+        assert!(!is_ours(&HeaderName::from_static("content-type")));
     }
 
     fn check(from: &str, to: &str, path: &str, query: Option<&str>, expected: Option<&str>) {

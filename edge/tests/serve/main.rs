@@ -21,6 +21,7 @@ mod explaining;
 mod floods;
 mod forwarding;
 mod heads;
+mod hints;
 mod hostile;
 mod model;
 mod operating;

@@ -166,7 +166,7 @@ impl RequestBody {
         late: impl Future<Output = ()>,
     ) -> Result<Gathered, BodyError> {
         let Self::Upload(mut upload) = self else { return Ok(Gathered::Whole(self)) };
-        if upload.body.size_hint().lower() > most {
+        if most == 0 || upload.body.size_hint().lower() > most {
             return Ok(Gathered::Coming(Self::Upload(upload)));
         }
         let mut gathering = Gathering::new(most, share);
