@@ -1,5 +1,6 @@
 """What every stack needs: free ports, processes that end, an edge in front of an origin, and a count of what held."""
-import atexit, contextlib, http.client, os, re, shutil, signal, socket, subprocess, tempfile, time
+import atexit, contextlib, http.client, os, re, shutil, signal, socket, subprocess, tempfile, threading, time
+from http.server import ThreadingHTTPServer
 
 EDGE = os.environ["VERGE_EDGE"]
 TOOLS = os.environ["STACK_TOOLS"]  # node/ and venv/, made by .ci/real-stacks
@@ -33,6 +34,17 @@ def folder():
     path = tempfile.mkdtemp(dir=SCRATCH)
     os.chmod(path, 0o755)
     return path
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """An HTTP server in this process, and its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
 
 
 def until(condition, seconds=30):

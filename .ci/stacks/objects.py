@@ -1,6 +1,6 @@
 """An S3 API (moto) by boto3, HLS as a live stream of files, a WordPress-like site with its cookies."""
-import threading, urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import urllib.request
+from http.server import BaseHTTPRequestHandler
 
 from lab import *
 
@@ -42,16 +42,6 @@ def s3():
             check("s3: what was deleted is gone", True)
 
 
-@contextlib.contextmanager
-def served(handler):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-
-
 class Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -86,7 +76,7 @@ def hls():
                 return self.say(body[first:last + 1], 206, Content_Range=f"bytes {first}-{last}/{len(body)}", Cache_Control="max-age=600")
             self.say(body, Cache_Control="max-age=600", Accept_Ranges="bytes")
     behind, broken = [], []
-    with served(Stream) as port, edge(port) as front:
+    with serving(Stream) as port, edge(port) as front:
         for n in range(20):
             live[0] = n
             playlist = ask(front, "/live.m3u8").body.decode()
@@ -114,7 +104,7 @@ def wordpress():
             deleted.append(self.headers["X-HTTP-Method-Override"])
             self.say(b"done")
     settings = 'default_ttl = "10m"\nbypass_cookies = ["wordpress_logged_in_*", "wp-postpass_*"]'
-    with served(Site) as port, edge(port, settings) as front:
+    with serving(Site) as port, edge(port, settings) as front:
         pages = [ask(front, "/hello") for _ in range(2)]
         check("wordpress: visitors' pages are hits", "hit" in pages[1].field("cache-status"), pages)
         mine = ask(front, "/hello", Cookie="wordpress_logged_in_0a1b2c=alice")

@@ -1,21 +1,11 @@
 """apt, pip and npm from local indexes: a client that updates sees what is new, and installs are whole."""
-import base64, gzip, hashlib, io, json, tarfile, threading, zipfile
+import base64, gzip, hashlib, io, json, tarfile, zipfile
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 
 from lab import *
 
 MONTH = 30 * 86400
-
-
-@contextlib.contextmanager
-def serving(handler):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
 
 
 def files_of(home):

@@ -1,6 +1,6 @@
 """git over HTTP, and a container registry: clone, push, fetch, pull, re-tag, past the edge and through it."""
-import hashlib, io, json, subprocess, tarfile, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import hashlib, io, json, subprocess, tarfile
+from http.server import BaseHTTPRequestHandler
 
 from lab import *
 
@@ -54,9 +54,7 @@ def git():
     sh("git config --global user.email demo@example.com; git config --global user.name demo; git config --global init.defaultBranch main;"
        "git init -q --bare repo.git; git -C repo.git config http.receivepack true;"
        "git init -q work; cd work; echo 1 > first; git add .; git commit -qm first; git push -q ../repo.git main")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), backend(home))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with edge(server.server_address[1]) as front:
+    with serving(backend(home)) as port, edge(port) as front:
         url = f"http://127.0.0.1:{front}/repo.git"
         for rule, script in (
             ("clone", f"git clone -q {url} one; test -e one/first"),
@@ -69,7 +67,6 @@ def git():
         ):
             code, said = sh(script)
             check(f"git: {rule}", code == 0, said)
-    server.shutdown()
 
 
 # --- docker-registry --------------------------------------------------------------------------------------------------
