@@ -256,6 +256,7 @@ fn rules_for(
         rules.push("maintenance: the site is being worked on".to_owned());
     }
     rules.extend(access_rules(&site.access));
+    rules.extend(content_rules(request, site));
     if !site.purge_from.is_empty() {
         rules.push(format!("purge_from: PURGE and BAN are obeyed from {}", listed(&site.purge_from)));
     }
@@ -278,6 +279,25 @@ fn rules_for(
 
 fn listed(networks: &[IpNet]) -> String {
     networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What becomes of content on its way, and of a head that origins would not take.
+fn content_rules(request: &RequestHead, site: &Site) -> Vec<String> {
+    let mut rules = Vec::new();
+    if !site.compress.codings.is_empty() {
+        let codings: Vec<&str> = site.compress.codings.iter().map(|coding| coding.as_str()).collect();
+        rules.push(format!("compress: {} from {} bytes on", codings.join(", "), site.compress.least_bytes));
+    }
+    if site.buffer_bytes > 0 {
+        rules.push(format!("buffer_requests: up to {} bytes are waited for", site.buffer_bytes));
+    }
+    let head = site.rules.origin_head;
+    let bytes: usize =
+        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > head.bytes || request.headers.len() > head.fields {
+        rules.push(format!("origin_head_size: {bytes} bytes of fields are more than origins get: 431"));
+    }
+    rules
 }
 
 fn access_rules(access: &Access) -> Vec<String> {

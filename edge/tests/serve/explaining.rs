@@ -95,3 +95,20 @@ async fn why_the_last_answer_was_not_kept_is_remembered() {
     assert_eq!(rig.get("/dead").await.status, 502);
     assert_says(&explain(&rig, "/dead", "").await, &["0 s ago no origin answered: connection_refused"]);
 }
+
+#[tokio::test]
+async fn what_becomes_of_content_and_of_a_long_head_is_said() {
+    let origin = Origin::answering(|_| response("200 OK", "", "")).await;
+    let rules = "compress = [\"br\", \"gzip\"]\ncompress_min = \"1KiB\"\nbuffer_requests = \"64KiB\"";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    let explained = explain(&rig, "/a", &format!("[\"x-long\", \"{}\"]", "y".repeat(8_200))).await;
+    assert_says(
+        &explained,
+        &[
+            "compress: br, gzip from 1024 bytes on",
+            "buffer_requests: up to 65536 bytes",
+            "more than origins get: 431",
+        ],
+    );
+    assert!(!explain(&rig, "/a", "").await.contains("431"));
+}
