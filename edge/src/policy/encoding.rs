@@ -107,15 +107,17 @@ pub fn takes_gzip(asked: &HeaderMap) -> bool {
 /// Whether the content is text that an origin has packed, so that it can be unpacked for a client that takes none. An
 /// archive is not: who saves it wants it as it is, whatever its coding is called.
 pub fn is_packed(response: &ResponseHead) -> bool {
-    let headers = &response.headers;
+    response.status != StatusCode::PARTIAL_CONTENT
+        && is_gzip(&response.headers)
+        && has(&Offer::default(), &response.headers)
+}
+
+/// Whether the one coding of a response is gzip.
+pub fn is_gzip(headers: &HeaderMap) -> bool {
     let mut codings = list::elements(headers, &header::CONTENT_ENCODING);
-    let is_gzip = codings
-        .next()
-        .is_some_and(|coding| [&b"gzip"[..], b"x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)));
-    is_gzip
-        && codings.next().is_none()
-        && response.status != StatusCode::PARTIAL_CONTENT
-        && has(&Offer::default(), headers)
+    let is_gzip =
+        |coding: &[u8]| [&b"gzip"[..], b"x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip));
+    codings.next().is_some_and(is_gzip) && codings.next().is_none()
 }
 
 /// The head of a response whose body is unpacked; it has no ranges, as its length is not known.

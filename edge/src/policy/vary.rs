@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::Entry;
+use super::{Entry, encoding};
 use crate::http::date;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::{field, list};
@@ -24,6 +24,8 @@ pub enum Vary {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selecting {
     fields: Vec<(HeaderName, Option<Vec<u8>>)>,
+    /// Whether it is for requests that take gzip, where that is known though `Vary` does not say so.
+    takes_gzip: Option<bool>,
 }
 
 /// Real sites name up to about five; the rest is an attempt at variant explosion.
@@ -55,7 +57,9 @@ fn newest<'a>(
     variants: &[&Entry],
     candidates: impl Iterator<Item = (usize, &'a &'a Entry)>,
 ) -> Option<usize> {
-    candidates.map(|(index, _)| index).max_by_key(|&index| dated(variants[index]))
+    // What is for clients of this kind goes before what is for all.
+    let rank = |index: usize| (variants[index].selecting.takes_gzip.is_some(), dated(variants[index]));
+    candidates.map(|(index, _)| index).max_by_key(|&index| rank(index))
 }
 
 fn dated(entry: &Entry) -> (SystemTime, SystemTime) {
@@ -97,12 +101,17 @@ impl Selecting {
             let value = field::normal(&request.headers, &name);
             (name, value)
         };
-        Self { fields: names.into_iter().map(valued).collect() }
+        let is_told = names.contains(&header::ACCEPT_ENCODING);
+        // An origin that packs without a word about it may do otherwise for a client that cannot read it.
+        let takes_gzip = (!is_told && encoding::is_gzip(&response.headers))
+            .then(|| encoding::takes_gzip(&request.headers));
+        Self { fields: names.into_iter().map(valued).collect(), takes_gzip }
     }
 
     /// Whether `request` has the same values.
     pub fn matches(&self, request: &RequestHead) -> bool {
         self.fields.iter().all(|(name, value)| field::normal(&request.headers, name) == *value)
+            && self.takes_gzip.is_none_or(|takes| takes == encoding::takes_gzip(&request.headers))
     }
 
     /// The names of the fields, sorted.
@@ -192,6 +201,26 @@ mod tests {
         language("en;q=1.0, de;q=0.50", "de; q=0.5, en", true);
         language("en, de;q=0.5", "en, de", false);
         language("en;x=1", "en", false);
+    }
+
+    #[test]
+    fn gzip_without_a_word_is_for_those_who_take_it_or_those_who_do_not() {
+        let gzip = ("accept-encoding", "gzip");
+        for (first, second, vary, expected) in [
+            (&[gzip][..], &[("accept-encoding", "br, gzip")][..], "", true),
+            (&[gzip], &[], "", false),
+            (&[], &[("accept-encoding", "br")], "", true),
+            (&[], &[gzip], "", false),
+            (&[gzip], &[("accept-encoding", "br, gzip")], "Accept-Encoding", false),
+        ] {
+            let packed = response(200, &[("content-encoding", "gzip"), ("vary", vary)]);
+            assert_eq!(
+                Selecting::of(&get(first), &packed).matches(&get(second)),
+                expected,
+                "{first:?} {second:?}"
+            );
+        }
+        assert!(Selecting::of(&get(&[gzip]), &response(200, &[])).matches(&get(&[])));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn of_passed(
     body: OriginBody,
 ) -> Answer {
     let offer = &exchange.site.site.compress;
-    if encoding::is_packed(&answer.head) {
+    if encoding::is_gzip(&answer.head.headers) {
         let head = answer.head.clone();
         answer.body = Body::origin(body, &cache.metrics);
         return of_stored(exchange, &head, answer);
@@ -63,13 +63,13 @@ pub(super) fn of_passed(
 
 /// The answer from something stored or on its way into the store, whose head is `stored`.
 pub(super) fn of_stored(exchange: &Exchange<'_>, stored: &ResponseHead, mut answer: Answer) -> Answer {
-    if !encoding::is_packed(stored) {
+    if !encoding::is_gzip(&stored.headers) {
         return answer;
     }
     encoding::mark_packed(&mut answer.head.headers);
     let is_part =
         matches!(answer.head.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
-    if !exchange.takes_gzip && !is_part {
+    if !exchange.takes_gzip && !is_part && encoding::is_packed(stored) {
         encoding::unpacked(&mut answer.head);
         answer.body = answer.body.unpacked();
     }
