@@ -95,15 +95,17 @@ pub(super) fn complete(answer: &mut Answer, method: &Method, now: SystemTime) ->
         headers.insert(header::DATE, date);
     }
     let status = answer.head.status;
-    let has_body = method != Method::HEAD
-        && !status.is_informational()
-        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Some(length) = answer.body.size_hint().exact().filter(|_| has_body)
+    let may_have_body =
+        !status.is_informational() && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_head = method == Method::HEAD;
+    // RFC 9110 §9.3.2: HEAD says what GET would. An answer that was made for it has no body to tell of.
+    let length = answer.body.size_hint().exact().filter(|length| may_have_body && (!is_head || *length > 0));
+    if let Some(length) = length
         && !headers.contains_key(header::CONTENT_LENGTH)
     {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    has_body
+    may_have_body && !is_head
 }
 
 /// Whether the client sends its body when it is told to go on (RFC 9110 §10.1.1).
@@ -135,4 +137,40 @@ pub(super) async fn patiently<F: Future>(
         watch.judge(cx, polled, &bytes)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_the_length_and_the_body_that_it_has_over_http_1() {
+        let check = |method: Method, status: StatusCode, expected: (Option<&str>, bool)| {
+            let mut answer = Answer::plain(status, "x", Outcome::Refused, "unsound");
+            answer.body = crate::serve::body::Body::whole("hello");
+            let has_body = complete(&mut answer, &method, SystemTime::UNIX_EPOCH);
+            let length = answer.head.headers.get(header::CONTENT_LENGTH).map(|it| it.to_str().unwrap());
+            assert_eq!((length, has_body), expected, "{method} {status}");
+            assert_eq!(answer.head.headers[header::DATE], "Thu, 01 Jan 1970 00:00:00 GMT");
+        };
+        check(Method::GET, StatusCode::OK, (Some("5"), true));
+        check(Method::HEAD, StatusCode::OK, (Some("5"), false));
+        check(Method::POST, StatusCode::NOT_FOUND, (Some("5"), true));
+        check(Method::GET, StatusCode::NO_CONTENT, (None, false));
+        check(Method::GET, StatusCode::NOT_MODIFIED, (None, false));
+        let mut made_for_head = Answer::empty(StatusCode::OK, "server");
+        complete(&mut made_for_head, &Method::HEAD, SystemTime::UNIX_EPOCH);
+        assert!(!made_for_head.head.headers.contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn urgency_is_a_number_up_to_seven() {
+        for (written, expected) in
+            [("u=0", Some(0)), ("u=7, i", Some(7)), ("u=8", None), ("i", None), ("u=x", None)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert("priority", HeaderValue::from_static(written));
+            assert_eq!(urgency(&headers), expected, "{written}");
+        }
+    }
 }
