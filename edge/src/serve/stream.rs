@@ -48,11 +48,15 @@ impl Client {
     /// Answers one request. The answer has no field that is about a connection of HTTP/1.1.
     pub(super) async fn answer(
         &self,
-        head: RequestHead,
+        mut head: RequestHead,
         version: Version,
         body: RequestBody,
         transport: &dyn Transport,
     ) -> Answer {
+        if !body.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            // The mark that there is content, whatever the method: only HTTP/1.1 has it on the wire.
+            head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         let unplaced = Unplaced::of(&head, version);
         let cache = &self.service.cache;
         let mut answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), |host| {
