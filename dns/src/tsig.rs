@@ -63,6 +63,16 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of this name in wire form, if it is spoken.
+    fn of_wire(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| name.eq_ignore_ascii_case(it.wire()))
+    }
+
+    /// Whether a signature may have this many octets, cut short or not (RFC 8945 §5.2.2.1).
+    fn takes(self, mac_octets: usize) -> bool {
+        (LEAST_MAC_OCTETS.max(self.octets() / 2)..=self.octets()).contains(&mac_octets)
+    }
+
     fn of_hmac(self) -> hmac::Algorithm {
         match self {
             Self::HmacSha256 => hmac::HMAC_SHA256,
@@ -124,10 +134,10 @@ impl FromIterator<Key> for Keys {
 }
 
 /// The fields of a TSIG record (RFC 8945 §4.2), as they stand in a message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tsig<'p> {
-    /// The name of the key, written out.
-    pub key: &'p [u8],
+    /// The name of the key.
+    pub key: Name,
     /// The name of the algorithm, written out.
     pub algorithm: &'p [u8],
     /// When it was signed, in 48 bits of Unix seconds, and for how many seconds before and after that it holds, in 16.
@@ -166,18 +176,19 @@ pub enum Refused {
 
 /// Judges the signature of a request at this time in Unix seconds.
 pub fn judge(keys: &Keys, tsig: &Tsig<'_>, now: u64) -> Result<Signer, Refused> {
-    let key = Name::from_wire(tsig.key).ok().and_then(|name| keys.get(&name));
-    let key = key.filter(|key| tsig.algorithm.eq_ignore_ascii_case(key.algorithm.wire()));
-    let Some(key) = key else {
-        // As long as with a key: the time must not tell which keys there are (V9).
-        let unknown = hmac::Key::new(hmac::HMAC_SHA256, tsig.original_id.as_slice());
+    let algorithm = Algorithm::of_wire(tsig.algorithm);
+    // Before a key is looked for: a length must not tell which keys there are (V9).
+    if algorithm.is_some_and(|algorithm| !algorithm.takes(tsig.mac.len())) {
+        return Err(Refused::Malformed);
+    }
+    let Some(key) = keys.get(&tsig.key).filter(|key| algorithm == Some(key.algorithm)) else {
+        // As long as with a key of this algorithm: nor must the time.
+        let hmac = algorithm.unwrap_or(Algorithm::HmacSha256).of_hmac();
+        let unknown = hmac::Key::new(hmac, tsig.original_id.as_slice());
         let _ = digest(&unknown, &[], tsig);
         return Err(Refused::BadKey);
     };
     let full = key.algorithm.octets();
-    if tsig.mac.len() > full || tsig.mac.len() < LEAST_MAC_OCTETS.max(full / 2) {
-        return Err(Refused::Malformed);
-    }
     let made = digest(&key.hmac, &[], tsig);
     if !is_same(&made.as_ref()[..tsig.mac.len()], tsig.mac) {
         return Err(Refused::BadKey);
@@ -218,7 +229,7 @@ fn digest(key: &hmac::Key, prior: &[u8], tsig: &Tsig<'_>) -> hmac::Tag {
         }
         short => context.update(short),
     }
-    context.update(&tsig.key.to_ascii_lowercase());
+    context.update(tsig.key.as_wire());
     context.update(&[0, 255, 0, 0, 0, 0]);
     context.update(&tsig.algorithm.to_ascii_lowercase());
     context.update(&tsig.time);
@@ -314,8 +325,8 @@ impl Signer {
 
     /// Whether an answer to what was signed last is by the same key, and of now.
     pub fn accepts(&self, tsig: &Tsig<'_>, now: u64) -> bool {
-        let is_ours = tsig.key.eq_ignore_ascii_case(self.key.name.as_wire())
-            && tsig.algorithm.eq_ignore_ascii_case(self.key.algorithm.wire());
+        let is_ours =
+            tsig.key == self.key.name && tsig.algorithm.eq_ignore_ascii_case(self.key.algorithm.wire());
         let made = digest(&self.key.hmac, &self.prior, tsig);
         is_ours && is_same(made.as_ref(), tsig.mac) && is_in_time(tsig, now)
     }
@@ -358,12 +369,12 @@ fn write(key: &[u8], algorithm: &[u8], fields: &Fields<'_>, message: &mut Vec<u8
 
 /// Octets of what [`write_badkey`] adds.
 pub fn badkey_octets(tsig: &Tsig<'_>) -> usize {
-    octets(tsig.key, tsig.algorithm, 0)
+    octets(tsig.key.as_wire(), tsig.algorithm, 0)
 }
 
 /// Appends an unsigned TSIG that says BADKEY (RFC 8945 §5.3.2); the same whether the key or the signature is not ours.
 pub fn write_badkey(tsig: &Tsig<'_>, message: &mut Vec<u8>) {
     let Tsig { time, original_id, .. } = *tsig;
     let fields = Fields { time, mac: &[], original_id, error: BADKEY, other: &[] };
-    write(tsig.key, tsig.algorithm, &fields, message);
+    write(tsig.key.as_wire(), tsig.algorithm, &fields, message);
 }

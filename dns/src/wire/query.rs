@@ -3,7 +3,7 @@
 //! Invariant: every byte is reached through a bounds check, and each name is walked forward only; a pointer is refused
 //! in the question and merely skipped elsewhere, so nothing can loop (RFC 9267).
 
-use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS};
+use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS, Name};
 use crate::rtype::Type;
 use crate::transfer::SOA_NUMBERS_OCTETS;
 use crate::tsig::Tsig;
@@ -275,9 +275,10 @@ fn tsig<'p>(record: &Record<'p>, covered: &'p [u8]) -> Option<Tsig<'p>> {
     let error = rdata.u16()?;
     let other_octets = rdata.u16()?;
     let other = rdata.take(usize::from(other_octets))?;
-    let is_plain = [record.owner, algorithm].iter().all(|name| !ends_in_pointer(name));
-    let tsig = Tsig { key: record.owner, algorithm, time, mac, original_id, error, other, covered };
-    (rdata.rest.is_empty() && is_plain).then_some(tsig)
+    // Some clients point at the zone's name in the question; only the algorithm is always written out (RFC 3597 §4).
+    let key = written_out(record.owner, covered)?;
+    let tsig = Tsig { key, algorithm, time, mac, original_id, error, other, covered };
+    (rdata.rest.is_empty() && !ends_in_pointer(algorithm)).then_some(tsig)
 }
 
 fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
@@ -296,6 +297,25 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// A name that stands behind `before`, which its pointers lead into, each further back (RFC 9267 §2).
+fn written_out(name: &[u8], before: &[u8]) -> Option<Name> {
+    let (mut rest, mut lowest, mut wire) = (name, before.len(), Vec::with_capacity(MAX_NAME_OCTETS));
+    loop {
+        let len = *rest.first()?;
+        if len >= 0xc0 {
+            let target = usize::from(u16::from_be_bytes([len & 0x3f, *rest.get(1)?]));
+            (rest, lowest) = (before.get(..lowest)?.get(target..).filter(|it| !it.is_empty())?, target);
+            continue;
+        }
+        let (label, after) = rest.split_at_checked(1 + usize::from(len))?;
+        wire.extend_from_slice(label);
+        if len == 0 || wire.len() > MAX_NAME_OCTETS {
+            return Name::from_wire(&wire).ok();
+        }
+        rest = after;
+    }
 }
 
 /// A skipped name that is not written out in full cannot be copied elsewhere.

@@ -255,7 +255,7 @@ fn tsig_rows(check: Check<'_>) {
     let time = [0, 0, 0x5c, 0xf7, 0x9f, 0x11, 0x01, 0x2c];
     let mut rdata = b"\x0bhmac-sha256\0".to_vec();
     rdata.extend_from_slice(&time);
-    rdata.extend_from_slice(&[0, 2, 0xaa, 0xbb, 0xab, 0xcd, 0, 0, 0, 0]);
+    rdata.extend_from_slice(&[&[0, 32][..], &[0xaa; 32], &[0xab, 0xcd, 0, 0, 0, 0]].concat());
     let tsig = |rdata: &[u8]| {
         let mut record = b"\x03key\0\0\xfa\0\xff\0\0\0\0".to_vec();
         record.extend_from_slice(&u16::try_from(rdata.len()).unwrap().to_be_bytes());

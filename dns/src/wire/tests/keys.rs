@@ -41,6 +41,18 @@ fn at(mut packet: Vec<u8>, from_end: usize) -> Vec<u8> {
     packet
 }
 
+/// The packet with as many octets of its signature as `left`, or more.
+fn with_mac(packet: &[u8], left: usize) -> Vec<u8> {
+    let rdlength = 13 + 8 + 2 + MAC + BEHIND_MAC;
+    let (mac, behind) = (packet.len() - BEHIND_MAC - MAC, packet.len() - BEHIND_MAC);
+    let mut signature = packet[mac..behind].to_vec();
+    signature.resize(left, 0);
+    let mut other = [&packet[..mac], &signature, &packet[behind..]].concat();
+    other[mac - 1] = u8::try_from(left).unwrap();
+    other[packet.len() - rdlength - 1] = u8::try_from(rdlength + left - MAC).unwrap();
+    other
+}
+
 fn error_of(reply: &[u8]) -> Option<u16> {
     tsig_of(reply).map(|tsig| tsig.error)
 }
@@ -107,6 +119,40 @@ fn an_unknown_key_and_a_wrong_signature_are_refused_alike() {
     }
 }
 
+/// V9: nor does a signature of a length that none may have.
+#[test]
+fn a_malformed_signature_does_not_tell_which_keys_there_are() {
+    let known = two_sides();
+    let mut unknown = two_sides();
+    unknown.protocol.keys = Keys::default();
+    let (packet, _) = signed(&known, "in.", "db.ex.", NOW);
+    for octets in [0, 9, 10, 15, 33, 64, 200] {
+        let replies =
+            [&known, &unknown].map(|world| reply(world, &with_mac(&packet, octets), Transport::Udp));
+        assert_eq!(summary(&replies[0]), "opcode0 qr rcode1 1/0/0/0", "{octets}");
+        assert_eq!(replies[0], replies[1], "{octets}");
+    }
+}
+
+/// dnspython points from the key's name at the question's.
+#[test]
+fn the_name_of_a_key_may_end_in_a_pointer() {
+    let mut world = two_sides();
+    world.protocol.keys = std::iter::once(key("k.ex.", Which::Internal)).collect();
+    let (packet, signer) = signed(&world, "k.ex.", "db.ex.", NOW);
+    let owner = ask("db.ex.", Type::A).bytes().len();
+    let with_owner =
+        |name: &[u8]| [&packet[..owner], name, &packet[owner + b"\x01k\x02ex\0".len()..]].concat();
+    let reply_to = |packet: &[u8]| reply(&world, packet, Transport::Udp);
+    let good = reply_to(&with_owner(b"\x01k\xc0\x0f"));
+    assert_eq!(summary(&good), "opcode0 qr aa rcode0 1/1/0/1");
+    assert!(signer.accepts(&tsig_of(&good).unwrap(), NOW));
+    let to_itself = [0xc0 | u8::try_from(owner >> 8).unwrap(), u8::try_from(owner & 0xff).unwrap()];
+    for bad in [&to_itself[..], &[1, b'k', 0xff, 0xff], &[1, b'k', to_itself[0], to_itself[1]]] {
+        assert!(summary(&reply_to(&with_owner(bad))).contains("rcode1"), "{bad:?}");
+    }
+}
+
 #[test]
 fn clocks_that_are_apart_are_told_so_and_signed() {
     let world = two_sides();
@@ -133,15 +179,8 @@ fn clocks_that_are_apart_are_told_so_and_signed() {
 fn signatures_that_are_cut_short_prove_nothing() {
     let world = two_sides();
     let (packet, _) = signed(&world, "in.", "db.ex.", NOW);
-    let rdlength = 13 + 8 + 2 + MAC + BEHIND_MAC;
     for (left, expected) in [(31, "rcode9"), (16, "rcode9"), (15, "rcode1"), (10, "rcode1"), (0, "rcode1")] {
-        let (mac, cut) = (packet.len() - BEHIND_MAC - MAC, MAC - left);
-        let mut short = packet.clone();
-        short.drain(mac + left..mac + MAC);
-        short[mac - 1] = u8::try_from(left).unwrap();
-        let length_at = packet.len() - rdlength - 2;
-        short[length_at + 1] = u8::try_from(rdlength - cut).unwrap();
-        let reply = reply(&world, &short, Transport::Udp);
+        let reply = reply(&world, &with_mac(&packet, left), Transport::Udp);
         assert!(summary(&reply).contains(expected), "{left}: {}", summary(&reply));
         if expected == "rcode9" {
             let tsig = tsig_of(&reply).unwrap();
