@@ -28,7 +28,7 @@ pub(super) async fn send<S: AsyncWrite + Unpin>(
     (place, shared): (&Place, &Shared),
 ) -> Result<(), Ended> {
     let mut message = Vec::new();
-    let Some(_slot) = shared.slots.take() else {
+    let Some(_slot) = shared.slots.take(transfer.about.view) else {
         tracing::warn!(zone = %transfer.about.apex, %peer, "too many transfers at once; this one is to come again");
         shared.taken(transfer.about.view, Taken::Busy);
         transfer.busy(clock::moment().unix_seconds, &mut message);
