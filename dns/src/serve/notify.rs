@@ -30,8 +30,10 @@ use crate::zone::set::Served;
 
 /// Waits for an answer; after the last one the secondary's own refresh must do (RFC 1996 §3.6).
 const WAITS_SECONDS: [u64; 6] = [1, 2, 4, 8, 16, 32];
-/// Notices under way at once; others wait.
-const MOST_AT_ONCE: usize = 64;
+/// Notices under way at once; others wait. One secondary has a few of them, so that many zones of one that does not answer
+/// keep none of the others waiting.
+const MOST_AT_ONCE: usize = 256;
+const MOST_TO_ONE: usize = 8;
 /// Octets of an answer that are read; more are none of an answer to a NOTIFY.
 const ANSWER_OCTETS: usize = 4096;
 
@@ -105,6 +107,7 @@ pub(super) async fn run(
     let slots = Arc::new(Semaphore::new(MOST_AT_ONCE));
     let mut tasks: JoinSet<Place> = JoinSet::new();
     let mut under_way: HashMap<Place, AbortHandle> = HashMap::new();
+    let mut of_one: HashMap<SocketAddr, Arc<Semaphore>> = HashMap::new();
     loop {
         let order = tokio::select! {
             () = drain.cancelled() => return,
@@ -118,8 +121,14 @@ pub(super) async fn run(
         };
         let Some(order) = order else { return };
         let place = (order.secondary, order.view, order.apex.clone());
-        let (slots, metrics) = (Arc::clone(&slots), Arc::clone(&metrics));
+        if !of_one.contains_key(&order.secondary) {
+            // Those that nobody waits for belong to no secondary of now.
+            of_one.retain(|_, slots| Arc::strong_count(slots) > 1);
+        }
+        let own = of_one.entry(order.secondary).or_insert_with(|| Arc::new(Semaphore::new(MOST_TO_ONE)));
+        let (own, slots, metrics) = (Arc::clone(own), Arc::clone(&slots), Arc::clone(&metrics));
         let task = tasks.spawn(async move {
+            let _own = own.acquire().await;
             let _slot = slots.acquire().await;
             let told = tell(&order).await;
             metrics.replication.notified(&order.apex, order.view, order.serial, order.secondary, told);

@@ -109,3 +109,22 @@ async fn a_newer_version_takes_the_place_of_an_older_notice() {
     drain.cancel();
     running.await.unwrap();
 }
+
+/// Many zones of a secondary that is gone take a minute each.
+#[tokio::test(start_paused = true)]
+async fn a_secondary_that_does_not_answer_keeps_no_other_waiting() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (orders, inbox) = tokio::sync::mpsc::unbounded_channel();
+    for zone in 0..2 * MOST_AT_ONCE {
+        let apex = Name::parse_absolute(&format!("zone{zone}.example")).unwrap();
+        orders.send(Order { apex, ..order(silent.local_addr().unwrap(), None) }).unwrap();
+    }
+    orders.send(order(other.local_addr().unwrap(), None)).unwrap();
+    let begun = tokio::time::Instant::now();
+    tokio::select! {
+        () = run(inbox, Arc::new(Metrics::default()), CancellationToken::new()) => panic!("it goes on"),
+        (notice, _) = heard(&other) => assert!(notice[12..].starts_with(b"\x07example\x03com\0")),
+    }
+    assert!(begun.elapsed() < Duration::from_secs(WAITS_SECONDS.iter().sum()));
+}
