@@ -135,6 +135,23 @@ impl Delta {
     }
 }
 
+impl Delta {
+    /// Whether it takes away from the outside what the inside has still, a record or a name: that was hidden, not deleted,
+    /// and who never saw it shall not find it among the changes.
+    pub fn hides(&self, outside: &Tree, inside: &Tree) -> bool {
+        let has = |tree: &Tree, record: &Stored| {
+            let set = tree.node(&record.owner).and_then(|node| node.set(record.rtype));
+            set.is_some_and(|set| set.rdatas().any(|rdata| *rdata == *record.rdata))
+        };
+        let is_hidden = |record: &Stored| {
+            let is_hidden_name =
+                outside.node(&record.owner).is_none() && inside.node(&record.owner).is_some();
+            is_hidden_name || has(inside, record) && !has(outside, record)
+        };
+        self.records.iter().skip(1).take_while(|record| record.rtype != Type::SOA).any(is_hidden)
+    }
+}
+
 /// Records of one version that the other does not have.
 struct Changed {
     records: Vec<Stored>,

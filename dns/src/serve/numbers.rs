@@ -82,11 +82,13 @@ impl Numbers {
         let mut moved = Vec::new();
         let (mut lines, mut versions) = (HashMap::new(), Versions::default());
         for (apex, trees) in transferred(world) {
+            let inside = trees[1].1.clone();
             for numbered in self.numbered(&apex, trees) {
                 let is_new =
                     self.lines.get(&numbered.place).is_none_or(|before| before.serial != numbered.serial);
                 let other = lines.get(&(other_side(numbered.place.0), apex.clone()));
-                let line = Line::after(self.lines.remove(&numbered.place), &numbered, other);
+                let before = self.lines.remove(&numbered.place);
+                let line = Line::after(before, &numbered, (other, inside.as_deref()));
                 let (view, place) = (numbered.place.0, numbered.place);
                 let zones = match view {
                     Which::Public => &mut world.public.zones,
@@ -115,7 +117,7 @@ impl Numbers {
     /// The numbers of one zone's trees, of the outside and of the inside.
     fn numbered(&self, apex: &Name, trees: [(Which, Option<Arc<Tree>>); 2]) -> Vec<Numbered> {
         let is_shared = match &trees {
-            [(_, Some(outside)), (_, Some(inside))] => Arc::ptr_eq(outside, inside),
+            [(_, Some(outside)), (_, Some(inside))] => Arc::ptr_eq(outside, inside) && self.was_shared(apex),
             _ => false,
         };
         let number = |(view, tree): (Which, Option<Arc<Tree>>)| {
@@ -134,6 +136,18 @@ impl Numbers {
         numbered
     }
 
+    /// Whether both sides had the same content under the same number, or the outside has had none. The end of all that
+    /// was hidden is no change outside, and the inside's number would tell how often something changed there (D16).
+    fn was_shared(&self, apex: &Name) -> bool {
+        let before = |view| self.before(&(view, apex.clone()));
+        before(Which::Public).is_none_or(|outside| before(Which::Internal) == Some(outside))
+    }
+
+    fn before(&self, place: &Place) -> Option<(u32, Digest)> {
+        let line = self.lines.get(place).map(|line| (line.serial, line.digest));
+        line.or_else(|| self.stored.get(place).copied())
+    }
+
     /// The serial of a tree that was just compiled, and the digest of its content.
     fn next(&self, place: &Place, tree: &Arc<Tree>, follows: bool) -> Option<(u32, Digest)> {
         let file = transfer::serial(tree)?;
@@ -146,8 +160,7 @@ impl Numbers {
         if tree.has_dnssec() {
             return Some((file, digest));
         }
-        let before = line.map(|line| (line.serial, line.digest)).or_else(|| self.stored.get(place).copied());
-        let before = before.map(|(serial, before)| (serial, before != digest));
+        let before = self.before(place).map(|(serial, before)| (serial, before != digest));
         Some((next_serial(before, file, follows), digest))
     }
 
@@ -170,9 +183,9 @@ impl Numbers {
 }
 
 impl Line {
-    /// The line of a version; `other` is that of the other side, which may have the same tree.
-    fn after(before: Option<Self>, new: &Numbered, other: Option<&Self>) -> Self {
-        let Numbered { tree, serial, digest, .. } = new;
+    /// The line of a version; `other` is that of the other side, which may have the same tree, and `inside` what insiders get.
+    fn after(before: Option<Self>, new: &Numbered, (other, inside): (Option<&Self>, Option<&Tree>)) -> Self {
+        let Numbered { tree, serial, digest, place } = new;
         let is_same = |line: &&Self| line.serial == *serial && line.digest == *digest;
         let shared = other.filter(|other| Arc::ptr_eq(&other.source, tree) && other.serial == *serial);
         let served = match shared.or_else(|| before.as_ref().filter(is_same)) {
@@ -180,12 +193,14 @@ impl Line {
             Some(line) if !line.served.withholds() && !tree.withholds() => Arc::clone(&line.served),
             _ => under(tree, *serial),
         };
-        let deltas = before.map_or_else(Vec::new, |before| before.deltas_until(&served));
+        let inside = inside.filter(|_| place.0 == Which::Public);
+        let deltas = before.map_or_else(Vec::new, |before| before.deltas_until(&served, inside));
         Self { serial: *serial, digest: *digest, source: Arc::clone(tree), served, deltas }
     }
 
-    /// The changes up to `new`, as far back as they are worth keeping.
-    fn deltas_until(mut self, new: &Arc<Tree>) -> Vec<Arc<Delta>> {
+    /// The changes up to `new`, as far back as they are worth keeping; none if something was hidden from who has no
+    /// `inside`.
+    fn deltas_until(mut self, new: &Arc<Tree>, inside: Option<&Tree>) -> Vec<Arc<Delta>> {
         if Arc::ptr_eq(&self.served, new) || transfer::serial(new) == Some(self.serial) {
             return self.deltas;
         }
@@ -193,6 +208,7 @@ impl Line {
         let most = MOST_DELTA_OCTETS.min(new.octets());
         let is_known = !self.served.withholds() && !new.withholds();
         let delta = is_known.then(|| Delta::between(&self.served, new, most)).flatten();
+        let delta = delta.filter(|delta| inside.is_none_or(|inside| !delta.hides(new, inside)));
         let Some(delta) = delta else { return Vec::new() };
         self.deltas.push(Arc::new(delta));
         let mut octets = 0;

@@ -18,6 +18,7 @@ use crate::transfer::{self, Delta, is_newer, serial};
 use crate::tsig::{Key, SignedError, Signer};
 use crate::view::Which;
 use crate::world::{Guard, World};
+use crate::zone::address;
 use crate::zone::set::Served;
 use crate::zone::tree::Tree;
 
@@ -228,12 +229,25 @@ impl Exchange<'_, '_> {
             return (TransferKind::Current, vec![Part::Soa]);
         }
         let Some(deltas) = self.world.versions.between(view, apex, theirs, serial) else { return whole() };
-        if deltas.iter().map(|delta| delta.octets).sum::<usize>() >= tree.octets() {
+        // A record that is gone may have had a mark that published it.
+        let is_hidden =
+            view == Which::Public && deltas.iter().any(|delta| holds_hidden(delta, &self.world.guard));
+        if is_hidden || deltas.iter().map(|delta| delta.octets).sum::<usize>() >= tree.octets() {
             return whole();
         }
         let changes = deltas.iter().map(|delta| Part::Changes(Arc::clone(delta)));
         (TransferKind::Changes, std::iter::once(Part::Soa).chain(changes).chain([Part::Soa]).collect())
     }
+}
+
+/// Whether a change names an address that is hidden by now.
+fn holds_hidden(delta: &Delta, guard: &Guard) -> bool {
+    delta.records.iter().any(|record| {
+        let is_published =
+            |address| Name::from_wire(&record.owner).is_ok_and(|owner| guard.publishes(&owner, address));
+        let mut addresses = address::addresses(record.rtype, &record.rdata).into_iter();
+        addresses.any(|address| address::hidden(address, &guard.private).is_some() && !is_published(address))
+    })
 }
 
 impl Transfer {

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::Place;
@@ -25,11 +25,9 @@ const MOST_OCTETS: u64 = 1 << 30;
 /// What the folder holds; nothing if there is no such file.
 pub(super) fn read(folder: &Path) -> Stored {
     let path = folder.join(NAME);
-    let is_sound = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MOST_OCTETS);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) if is_sound => text,
+    let text = match read_sound(&path) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Stored::new(),
-        Ok(_) => return Stored::new(),
         Err(error) => {
             tracing::error!(file = %path.display(), %error, "the serials of before cannot be read; each zone begins with its file's");
             return Stored::new();
@@ -41,6 +39,15 @@ pub(super) fn read(folder: &Path) -> Stored {
         tracing::warn!(file = %path.display(), lines = bad, "lines that are none of ours are passed over");
     }
     lines.into_iter().flatten().collect()
+}
+
+/// What is no file of a sound length is not opened: a pipe would never end.
+fn read_sound(path: &Path) -> io::Result<String> {
+    let file = fs::metadata(path)?;
+    match file.is_file() && file.len() <= MOST_OCTETS {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or too long")),
+    }
 }
 
 fn parse(line: &str) -> Option<(Place, (u32, Digest))> {
@@ -62,11 +69,12 @@ fn parse(line: &str) -> Option<(Place, (u32, Digest))> {
 pub(super) fn write(folder: &Path, stored: &Stored) -> io::Result<()> {
     let (path, beside) = (folder.join(NAME), folder.join(".serials.new"));
     let text = text(stored);
-    if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+    if read_sound(&path).is_ok_and(|there| there == text) {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut file = File::create(&beside)?;
+    // It names the zones of the inside.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, &path)?;

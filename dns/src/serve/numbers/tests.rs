@@ -125,7 +125,52 @@ fn a_zone_that_hides_nothing_follows_its_author_and_has_one_tree() {
     server.write("example", 16, "www A 203.0.113.4\ndb A 10.0.0.5\n");
     assert_eq!(server.load(), (Some(16), Some(17), 1));
     server.write("example", 17, "www A 203.0.113.4\n");
-    assert_eq!(server.load(), (Some(18), Some(18), 2), "one number that is new on both sides");
+    assert_eq!(server.load(), (Some(16), Some(18), 1), "outside nothing has changed");
+    server.restart();
+    server.write("example", 30, "www A 203.0.113.4\n");
+    assert_eq!(
+        server.load(),
+        (Some(16), Some(30), 2),
+        "nor by a serial that may have been raised for the inside"
+    );
+    server.write("example", 40, "www A 203.0.113.5\n");
+    assert_eq!(server.load(), (Some(17), Some(40), 2));
+}
+
+/// An operator who hides something has hidden it: those who never saw it do not find it among the changes.
+#[test]
+fn what_was_hidden_is_in_no_change_that_outsiders_may_take() {
+    for (hidden, is_kept) in [
+        ("www A 203.0.113.2 ; verge: internal\n", false),
+        ("www A 10.0.0.5\n", false),
+        ("*.www A 10.0.0.5\n", false),
+        ("", true),
+        ("www 90 A 203.0.113.2\n", true),
+        ("www A 203.0.113.3\nwww A 10.0.0.5\n", true),
+    ] {
+        let mut server = Server::new();
+        server.write("example", 10, "");
+        server.load();
+        server.write("example", 11, "www A 203.0.113.2\n");
+        server.load();
+        assert_eq!(server.deltas(Which::Public), [(10, 11)]);
+        server.write("example", 12, hidden);
+        server.load();
+        let expected: &[(u32, u32)] = if is_kept { &[(10, 11), (11, 12)] } else { &[] };
+        assert_eq!(server.deltas(Which::Public), expected, "{hidden}");
+        assert_eq!(server.deltas(Which::Internal), [(10, 11), (11, 12)], "{hidden}");
+    }
+}
+
+#[test]
+fn a_state_that_is_no_file_is_not_read_and_the_file_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("serials")).unwrap();
+    assert_eq!(file::read(dir.path()), Stored::new());
+    file::write(dir.path(), &Stored::new()).unwrap();
+    let mode = fs::symlink_metadata(dir.path().join("serials")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

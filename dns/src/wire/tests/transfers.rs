@@ -240,6 +240,23 @@ fn a_secondary_gets_what_changed_since_its_version() {
     assert!(records(&[by_udp])[0].contains(" SOA "));
 }
 
+/// Neither a deleted record that a mark published nor one that the config hides by now breaks a transfer off.
+#[test]
+fn changes_with_an_address_that_is_hidden_by_now_give_way_to_the_whole_zone() {
+    let zone = |serial: u32, rest: &str| {
+        format!("@ SOA ns1 h {serial} 2 3 4 100\n@ NS ns1\nns1 A 192.0.2.1\n{rest}{MORE}")
+    };
+    let (old, new) = (zone(5, "pub A 10.0.0.9\n"), zone(6, "new TXT x\n"));
+    let mut world = with_zone(&new);
+    let tree = |text: &str| crate::zone::tree::fixture::tree("ex.", text);
+    let delta = std::sync::Arc::new(Delta::between(&tree(&old), &tree(&new), 10_000).unwrap());
+    world.versions.insert(Which::Public, name("ex."), [delta].into());
+    let ixfr = query("ex.", Type::IXFR, Some(5));
+    assert_eq!(count(&world, "out.", &ixfr), 50 + 5);
+    world.guard.published.insert((name("pub.ex."), "10.0.0.9".parse().unwrap()));
+    assert_eq!(count(&world, "out.", &ixfr), 1 + 2 + 2 + 1);
+}
+
 /// So that what changed is shorter than all of it.
 const MORE: &str = "
     a TXT 1\na TXT 2\na TXT 3\na TXT 4\na TXT 5\na TXT 6\na TXT 7\na TXT 8\na TXT 9\na TXT 10
