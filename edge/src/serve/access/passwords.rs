@@ -4,10 +4,10 @@
 //! its mark: a keyed hash of the name, the password and the hash that it fits. A file that changes makes other marks.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::site::access::Credentials;
 
@@ -17,7 +17,7 @@ pub(super) struct Passwords {
     key: hmac::Key,
     right: Mutex<Marks>,
     /// One permit for each password that may be checked at once.
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// One for each that may wait for that.
     queue: Semaphore,
 }
@@ -38,9 +38,9 @@ pub(super) enum Fits {
     No,
 }
 
-/// The right to check a password.
+/// The right to check a password. It ends with the check, which goes on where the client does not wait for it.
 #[derive(Debug)]
-pub(super) struct Turn<'a>(SemaphorePermit<'a>);
+pub(super) struct Turn(OwnedSemaphorePermit);
 
 /// In each half: 128 KiB.
 const MOST_MARKS: usize = 2048;
@@ -54,7 +54,7 @@ impl Default for Passwords {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
             right: Mutex::default(),
-            turns: Semaphore::new((cores / 4).max(1)),
+            turns: Arc::new(Semaphore::new((cores / 4).max(1))),
             queue: Semaphore::new(QUEUE),
         }
     }
@@ -73,17 +73,20 @@ impl Passwords {
     }
 
     /// Waits for the right to check a password; none if too many wait.
-    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+    pub(super) async fn turn(&self) -> Option<Turn> {
         let _place = self.queue.try_acquire().ok()?;
-        self.turns.acquire().await.ok().map(Turn)
+        Arc::clone(&self.turns).acquire_owned().await.ok().map(Turn)
     }
 
     /// Whether the password fits the hash: bcrypt compares in constant time.
-    pub(super) async fn fits(&self, turn: Turn<'_>, hash: &str, credentials: &Credentials) -> Fits {
+    pub(super) async fn fits(&self, turn: Turn, hash: &str, credentials: &Credentials) -> Fits {
         let (hash, password) = (hash.to_owned(), credentials.password().to_owned());
-        let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash)).await;
-        drop(turn.0);
-        match checked {
+        let checked = tokio::task::spawn_blocking(move || {
+            let checked = bcrypt::verify(password, &hash);
+            drop(turn.0);
+            checked
+        });
+        match checked.await {
             Ok(Ok(true)) => Fits::Yes,
             _ => Fits::No,
         }
@@ -165,6 +168,23 @@ mod tests {
         }
         assert!(marks.newer.len() + marks.older.len() <= 2 * MOST_MARKS);
         assert!(!marks.has(&mark(1)));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_nobody_waits_for_keeps_its_turn() {
+        let passwords = Passwords::default();
+        let all = passwords.turns.available_permits();
+        // Of cost 10: it takes longer than this test needs to give it up.
+        let hash = format!("$2y$10${}", "a".repeat(53));
+        let turn = passwords.turn().await.unwrap();
+        let credentials = credentials();
+        let mut check = Box::pin(passwords.fits(turn, &hash, &credentials));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(check.as_mut().poll(&mut context).is_pending());
+        drop(check);
+        assert_eq!(passwords.turns.available_permits(), all - 1);
+        let whole = u32::try_from(all).unwrap();
+        drop(passwords.turns.acquire_many(whole).await.unwrap());
     }
 
     #[tokio::test]
