@@ -57,6 +57,8 @@ pub(crate) struct InService {
 struct Placed {
     own: Arc<FetchSite>,
     routes: Vec<Arc<FetchSite>>,
+    /// Whether a part of it keeps some clients out.
+    keeps_out: bool,
 }
 
 impl Placed {
@@ -66,19 +68,36 @@ impl Placed {
         self.routes.iter().find(has).unwrap_or(&self.own)
     }
 
-    /// The part that has the path of this URI, and the other part that an origin may take it for, if it reads the path
-    /// otherwise.
-    fn parts(&self, uri: &Uri) -> (&Arc<FetchSite>, Option<&Arc<FetchSite>>) {
+    /// The part that has the path of this URI, and the other parts that an origin may take it for, if it reads the path
+    /// otherwise. An origin that does not tell capitals from small letters counts where a part keeps clients out.
+    fn parts(&self, uri: &Uri) -> (&Arc<FetchSite>, Vec<&Arc<FetchSite>>) {
         if self.routes.is_empty() {
-            return (&self.own, None);
+            return (&self.own, Vec::new());
         }
-        if path::has_one_reading(uri.path()) {
-            return (self.part(|route| route.has(uri.path())), None);
+        let has_one_reading = path::has_one_reading(uri.path());
+        if has_one_reading && !self.keeps_out {
+            return (self.part(|route| route.has(uri.path())), Vec::new());
         }
-        let (path, read) = (path::normal(uri.path()), path::loosest_reading(uri.path()));
+        let path = path::normal(uri.path());
+        let readings = path::readings(uri.path());
         let part = self.part(|route| route.has(&path));
-        let other = self.part(|route| route.has_loosely(&read));
-        (part, (!Arc::ptr_eq(part, other)).then_some(other))
+        let otherwise = readings.iter().filter(|reading| !has_one_reading && **reading != path);
+        let mut others: Vec<&Arc<FetchSite>> =
+            otherwise.map(|reading| self.part(|route| route.has_loosely(reading))).collect();
+        if self.keeps_out {
+            let folded = readings.iter().map(|reading| reading.to_lowercase());
+            let folded = folded.map(|reading| self.part(|route| route.has_folded(&reading)));
+            others.extend(folded.filter(|other| other.site.access.keeps_out()));
+        }
+        let mut seen = vec![part];
+        others.retain(|other| {
+            let is_new = !seen.iter().any(|known| Arc::ptr_eq(known, other));
+            if is_new {
+                seen.push(other);
+            }
+            is_new
+        });
+        (part, others)
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<FetchSite>> {
@@ -90,8 +109,8 @@ impl Placed {
 pub(crate) struct Found {
     pub(crate) request: RequestHead,
     pub(crate) site: Arc<FetchSite>,
-    /// The other part of the site that an origin may take the path for. What such a request gets is not kept.
-    pub(crate) other: Option<Arc<FetchSite>>,
+    /// The other parts of the site that an origin may take the path for. What such a request gets is not kept.
+    pub(crate) others: Vec<Arc<FetchSite>>,
     pub(crate) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(crate) credentials: Option<Credentials>,
@@ -130,7 +149,8 @@ impl Cache {
                 known.into_iter().flat_map(Placed::all).map(Arc::clone).collect();
             let own = self.fetch_site(site, &mut made);
             let routes = site.routes.iter().map(|route| self.fetch_site(route, &mut made)).collect();
-            Placed { own, routes }
+            let keeps_out = site.routes.iter().chain([site]).any(|part| part.access.keeps_out());
+            Placed { own, routes, keeps_out }
         };
         let placed = sites.all().iter().map(place).collect();
         self.in_service.store(Arc::new(InService { sites, placed }));
@@ -192,19 +212,19 @@ impl Cache {
     pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
         let in_service = self.in_service.load();
         let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
-        let (site, other) = in_service.placed[place].parts(&request.uri);
-        let (site, other) = (Arc::clone(site), other.map(Arc::clone));
+        let (site, others) = in_service.placed[place].parts(&request.uri);
+        let (site, others) = (Arc::clone(site), others.into_iter().map(Arc::clone).collect::<Vec<_>>());
         let mut request = received(request, &site.site.rules.allow_fields);
         // What is for the edge reaches neither key nor policy nor origin: those who may ask share what is stored.
         let asks = |part: &FetchSite| part.site.access.users.is_some();
-        let asks = asks(&site) || other.as_deref().is_some_and(asks);
+        let asks = asks(&site) || others.iter().any(|other| asks(other));
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
-        Some(Found { request, site, other, key, credentials, takes_gzip })
+        Some(Found { request, site, others, key, credentials, takes_gzip })
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

@@ -3,6 +3,7 @@
 //! `{"url": "http://host/path", "headers": [["accept-language", "de"]]}` gives an [`Explained`]. Nothing is asked of an
 //! origin and nothing is changed.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::LOCATION;
@@ -117,19 +118,19 @@ pub struct Variant {
 pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
-    let Found { request, site, other, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
+    let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
     let variants = cache.store.get(&key, &site.site.name);
     let rules = &site.site.rules;
-    let reuse = match &other {
-        None => policy::reuse(&request, &variants.entries(), rules, now),
-        Some(_) => Reuse::Pass(Forward::Bypass),
+    let reuse = match others.is_empty() {
+        true => policy::reuse(&request, &variants.entries(), rules, now),
+        false => Reuse::Pass(Forward::Bypass),
     };
     let elsewhere = match step::local(&request, &site.site.redirects) {
         Some(Local::Elsewhere(head)) => head.headers.get(LOCATION).cloned(),
         Some(Local::LastHop) | None => None,
     };
-    let is_ambiguous = other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below);
+    let is_ambiguous = !others.is_empty() && site.site.route.as_ref().is_some_and(Route::leads_below);
     let (verdict, because) = match &elsewhere {
         Some(location) => ("redirect", format!("the site sends it to {}", text(location))),
         None if cache.is_in_maintenance(&site.site) => {
@@ -141,7 +142,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         None => (reuse.as_str(), because(&reuse)),
     };
     let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
-    let shown = |(index, object): (usize, &std::sync::Arc<Object>)| {
+    let shown = |(index, object): (usize, &Arc<Object>)| {
         variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
     };
     Ok(Explained {
@@ -152,7 +153,7 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         path: site.site.target(&request.uri).path().to_owned(),
         origins: site.site.origins.iter().map(|origin| origin.authority.clone()).collect(),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(cache, &request, &asked, &site.site, other.as_deref()),
+        rules: rules_for(cache, &request, &asked, &site.site, &others),
         verdict: verdict.into(),
         because,
         unkept: unkept(cache, &key, &variants, now),
@@ -245,10 +246,10 @@ fn rules_for(
     request: &RequestHead,
     asked: &ExplainRequest,
     site: &Site,
-    other: Option<&FetchSite>,
+    others: &[Arc<FetchSite>],
 ) -> Vec<String> {
     let mut rules = vec![cookies_rule(site.rules.set_cookie).to_owned()];
-    if let Some(other) = other {
+    for other in others {
         let which = other.site.route.as_ref().map_or("no route", |route| &route.name);
         rules.push(format!("bypass: never kept, as an origin may take its path for one of {which}"));
     }

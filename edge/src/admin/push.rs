@@ -62,8 +62,8 @@ pub(super) async fn push(
     let url = parts.headers.get(&URL).and_then(|url| url.to_str().ok());
     let url =
         url.ok_or_else(|| Refused::bad("write where it belongs: Verge-URL: http://host/path".into()))?;
-    let Found { request, site, other, key, .. } = found(cache, url, HeaderMap::new())?;
-    if other.is_some() {
+    let Found { request, site, others, key, .. } = found(cache, url, HeaderMap::new())?;
+    if !others.is_empty() {
         let sentence =
             "an origin may take its path for one of another route: nothing is kept under it".into();
         return Err(Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence });

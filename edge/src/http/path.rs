@@ -4,6 +4,8 @@
 //! characters (`%2F` and the like), empty segments, parameters and what is not a right percent-encoding stay as sent:
 //! origins may tell them apart.
 
+use std::collections::BTreeSet;
+
 mod hiding;
 
 pub(crate) use hiding::hides_segments;
@@ -50,11 +52,47 @@ pub(crate) fn has_one_reading(path: &str) -> bool {
 pub(crate) fn loosest_reading(path: &str) -> String {
     let once = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let decoded = once(&once(path));
-    let path = decoded.split(['?', '#', '\0', '\r', '\n']).next().unwrap_or_default().replace('\\', "/");
-    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
-    let kept: Vec<&str> = segments.filter(|segment| !segment.is_empty()).collect();
+    without_dot_segments(&with_single_slashes(&without_parameters(&with_slashes(&ended(&decoded)))))
+}
+
+/// The paths that origins might take this one for, itself and its [`loosest_reading`] among them: each of what makes that
+/// one is done by some origins and not by others. One that decodes `%3f` and `%2f` and does not cut there sees `/x/../a`
+/// where another sees `/x`. For rules that forbid: what any of them reads as forbidden is. Some dozens at most.
+pub(crate) fn readings(path: &str) -> BTreeSet<String> {
+    let normal = normal(path);
+    if has_one_reading(&normal) && normal == path {
+        return BTreeSet::from([normal]);
+    }
+    let once = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let decoded = once(&normal);
+    let mut all = BTreeSet::from([once(&decoded), decoded]);
+    for step in [ended, with_slashes, without_parameters, with_single_slashes, without_dot_segments] {
+        let more: Vec<String> = all.iter().map(|reading| step(reading)).collect();
+        all.extend(more);
+    }
+    all.extend([loosest_reading(path), normal]);
+    all
+}
+
+/// Cut off at what ends a path or a line.
+fn ended(path: &str) -> String {
+    path.split(['?', '#', '\0', '\r', '\n']).next().unwrap_or_default().to_owned()
+}
+
+fn with_slashes(path: &str) -> String {
+    path.replace('\\', "/")
+}
+
+fn without_parameters(path: &str) -> String {
+    let segments: Vec<&str> =
+        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
+    segments.join("/")
+}
+
+fn with_single_slashes(path: &str) -> String {
+    let kept: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let end = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
-    without_dot_segments(&format!("/{}{end}", kept.join("/")))
+    format!("/{}{end}", kept.join("/"))
 }
 
 /// Unreserved characters decoded, other encodings in upper case. With a wrong one anywhere all stay as sent: decoding
@@ -171,7 +209,33 @@ mod tests {
         assert_eq!(loosest_reading("/"), "/");
     }
 
+    /// Each of these is one that a server in use makes of it: nginx decodes and removes dot segments, and cuts nothing.
+    #[test]
+    fn what_any_origin_may_read_is_a_reading() {
+        for (path, reading) in [
+            ("/pub/x%3f%2f..%2f..%2fadmin/y", "/admin/y"),
+            ("/pub/x%23%2f..%2f..%2fadmin/y", "/admin/y"),
+            ("/pub/x%0a%2f..%2f..%2fadmin/y", "/admin/y"),
+            ("/admin%2fy%2f..%2f..%2fpub", "/admin/y/../../pub"),
+            ("/admin%2fy%5c..%5c..%5cpub", "/admin/y\\..\\..\\pub"),
+            ("/admin%2fy%252f..%252f..", "/admin/y%2f..%2f.."),
+            ("/pub/x%3f%2f..%2f..%2fadmin/y", "/pub/x"),
+            ("/a//../b", "/a/b"),
+            ("/a", "/a"),
+        ] {
+            assert!(readings(path).contains(reading), "{path} {:?}", readings(path));
+        }
+        assert_eq!(readings("/a/b").len(), 1);
+        assert!(readings("/a%253f%252f..;x%5c//..%2f./%3fb").len() <= 66);
+    }
+
     proptest! {
+        #[test]
+        fn every_path_has_its_plain_and_its_loosest_reading(path in "/[a-c/.%2ef;?5\\\\]{0,16}") {
+            let readings = readings(&path);
+            prop_assert!(readings.contains(&normal(&path)) && readings.contains(&loosest_reading(&path)));
+        }
+
         #[test]
         fn normal_is_normal(path in "/[a-c./%2eE7f]{0,16}") {
             let once = normal(&path);

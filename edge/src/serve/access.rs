@@ -43,18 +43,21 @@ pub(super) struct Admitted {
     exceeded: Option<Exceeded>,
 }
 
-/// Lets the request in, or says why not. Where an origin may take its path for another part of the site, that part's
+/// Lets the request in, or says why not. Where an origin may take its path for other parts of the site, those parts'
 /// conditions count too.
 pub(super) async fn admit(
     service: &Service,
     exchange: &Exchange<'_>,
     upload: RequestBody,
 ) -> Result<Admitted, Box<Answer>> {
-    let parts = || std::iter::once(&exchange.site).chain(&exchange.other).map(|part| &part.site.access);
+    let parts = || std::iter::once(&exchange.site).chain(&exchange.others).map(|part| &part.site.access);
     for access in parts() {
         by_network(service, exchange, access)?;
     }
-    if let Some(rate) = &exchange.site.site.access.rate {
+    let mut rates: Vec<&Rate> = parts().filter_map(|access| access.rate.as_ref()).collect();
+    rates.sort_unstable_by_key(|rate| rate.scope);
+    rates.dedup_by_key(|rate| rate.scope);
+    for rate in rates {
         let client = exchange.peer.client;
         service
             .guards

@@ -75,8 +75,8 @@ pub(super) struct Exchange<'a> {
     pub(super) version: Version,
     pub(super) peer: Peer,
     pub(super) site: Arc<FetchSite>,
-    /// The other part of the site that an origin may take the path for.
-    pub(super) other: Option<Arc<FetchSite>>,
+    /// The other parts of the site that an origin may take the path for.
+    pub(super) others: Vec<Arc<FetchSite>>,
     pub(super) key: Key,
     /// The name and the password, where the edge itself asks for them.
     pub(super) credentials: Option<Credentials>,
@@ -233,7 +233,7 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
 /// Every way a request can go that is let in.
 async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
     let (cache, site) = (&service.cache, &exchange.site);
-    if exchange.other.is_some() && site.site.route.as_ref().is_some_and(Route::leads_below) {
+    if !exchange.others.is_empty() && site.site.route.as_ref().is_some_and(Route::leads_below) {
         let sentence = "an origin may read this path as one outside of its part of the site";
         let answer = Answer::plain(StatusCode::BAD_REQUEST, sentence, Outcome::Refused, "ambiguous-path");
         return answer::with_cache_status(cache, answer, Verdict::Local);
@@ -241,7 +241,7 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }
-    if exchange.other.is_some() {
+    if !exchange.others.is_empty() {
         return passed::pass(&service.cache, exchange, upload, Forward::Bypass).await;
     }
     if query::is_asked(exchange) {
@@ -302,7 +302,7 @@ fn open<'a>(
         Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
     })?;
     let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, other, key, credentials, takes_gzip }) =
+    let Some(Found { request, site, others, key, credentials, takes_gzip }) =
         service.cache.find(RequestHead { method, uri: uri.clone(), headers })
     else {
         // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -318,7 +318,7 @@ fn open<'a>(
         version,
         peer,
         site,
-        other,
+        others,
         key,
         credentials,
         takes_gzip,

@@ -81,7 +81,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         version: exchange.version,
         peer: exchange.peer,
         site: Arc::clone(&exchange.site),
-        other: exchange.other.clone(),
+        others: exchange.others.clone(),
         key,
         credentials: None,
         takes_gzip: exchange.takes_gzip,

@@ -27,6 +27,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether some may not ask.
+    pub fn keeps_out(&self) -> bool {
+        !self.allow.is_empty() || !self.deny.is_empty() || self.users.is_some()
+    }
+
     /// Whether a client at this address may ask. The longest network that holds it decides, `deny` before `allow`.
     pub fn admits(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();

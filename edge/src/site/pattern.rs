@@ -15,6 +15,11 @@ impl PathPattern {
         valid.then_some(Self { pieces })
     }
 
+    /// The same in small letters, for paths in small letters.
+    pub fn folded(&self) -> Self {
+        Self { pieces: self.pieces.iter().map(|piece| piece.to_lowercase()).collect() }
+    }
+
     /// How many wildcards it has.
     pub fn wildcards(&self) -> usize {
         self.pieces.len() - 1

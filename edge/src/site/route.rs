@@ -22,6 +22,8 @@ pub struct Route {
     paths: Vec<PathPattern>,
     /// The same as the loosest origin would read them.
     loose: Vec<PathPattern>,
+    /// Both in small letters.
+    folded: Vec<PathPattern>,
     /// The path at its origins, in normal form; none: as the client asked. A `*` is what the last one of the path that
     /// matches stood for.
     origin_path: Option<String>,
@@ -33,9 +35,11 @@ impl Route {
     pub fn new(written: &[&str], origin_path: Option<String>) -> Option<Self> {
         let name = (*written.first()?).to_owned();
         let read = |text: &str| PathPattern::parse(text);
-        let paths = written.iter().map(|text| read(text)).collect::<Option<_>>()?;
-        let loose = written.iter().map(|text| read(&path::loosest_reading(text))).collect::<Option<_>>()?;
-        Some(Self { name, paths, loose, origin_path })
+        let paths: Vec<PathPattern> = written.iter().map(|text| read(text)).collect::<Option<_>>()?;
+        let loose = |text: &&str| read(&path::loosest_reading(text));
+        let loose: Vec<PathPattern> = written.iter().map(loose).collect::<Option<_>>()?;
+        let folded = paths.iter().chain(&loose).map(PathPattern::folded).collect();
+        Some(Self { name, paths, loose, folded, origin_path })
     }
 
     /// The beginning of a client's path in normal form that its origins do not see, if the rest is all that they see:
@@ -61,9 +65,14 @@ impl Route {
         self.paths.iter().any(|pattern| pattern.matches(path))
     }
 
-    /// Whether this path, as the loosest origin would read it, is one of its.
+    /// Whether this path, as an origin may read it, is one of its.
     pub fn has_loosely(&self, path: &str) -> bool {
-        self.loose.iter().any(|pattern| pattern.matches(path))
+        self.loose.iter().chain(&self.paths).any(|pattern| pattern.matches(path))
+    }
+
+    /// Whether this path in small letters, as an origin may read it that does not tell them from capitals, is one of its.
+    pub fn has_folded(&self, path: &str) -> bool {
+        self.folded.iter().any(|pattern| pattern.matches(path))
     }
 
     /// The path that its origins are asked for, for one in normal form.

@@ -181,7 +181,7 @@ impl Bypass {
         if self.paths.is_empty() {
             return false;
         }
-        let readings = [path::normal(uri.path()), path::loosest_reading(uri.path())];
+        let readings = path::readings(uri.path());
         self.paths.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
     }
 
@@ -272,6 +272,7 @@ mod tests {
             ("/", &[("cookie", "a=1; b=2"), ("x-other", "1")], None),
             ("/wp-admin/x", &[], Some(Bypassed::Path)),
             ("/x/..%2fwp-admin/x", &[], Some(Bypassed::Path)),
+            ("/x%3f%2f..%2fwp-admin/x", &[], Some(Bypassed::Path)),
             ("/", &[("cookie", "a=1; wordpress_logged_in_8f3a=u")], Some(Bypassed::Cookie)),
             ("/", &[("cookie", "a=1"), ("cookie", "SESSabc=")], Some(Bypassed::Cookie)),
             ("/", &[("cookie", "a=1,woocommerce_cart_hash=2")], Some(Bypassed::Cookie)),

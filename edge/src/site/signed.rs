@@ -91,8 +91,12 @@ impl Signed {
 
     fn covers(&self, uri: &Uri) -> bool {
         !self.paths.is_empty() && {
-            let readings = [path::normal(uri.path()), path::loosest_reading(uri.path())];
-            self.paths.iter().any(|pattern| readings.iter().any(|path| pattern.matches(path)))
+            let readings = path::readings(uri.path());
+            let is_read_as = |pattern: &PathPattern| readings.iter().any(|path| pattern.matches(path));
+            // Some origins do not tell capitals from small letters.
+            let folded: Vec<String> = readings.iter().map(|path| path.to_lowercase()).collect();
+            let is_folded_to = |pattern: &PathPattern| folded.iter().any(|path| pattern.matches(path));
+            self.paths.iter().any(|pattern| is_read_as(pattern) || is_folded_to(&pattern.folded()))
         }
     }
 }
@@ -183,6 +187,8 @@ mod tests {
         check(&by(NEW, "/video/a.mp4?expires=1000"), Err(Expired));
         check(&by(NEW, "/video/a.mp4?expires=never"), Err(Expired));
         check("/x/..%2fvideo/a.mp4", Err(Unsigned));
+        check("/Video/a.mp4", Err(Unsigned));
+        check("/x%3f%2f..%2fvideo/a.mp4", Err(Unsigned));
     }
 
     #[test]

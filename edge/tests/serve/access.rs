@@ -43,6 +43,36 @@ async fn clients_of_other_networks_are_turned_away_from_all_that_is_stored() {
     assert!(from(&rig, "/a", "198.51.100.1").await.cache_status().contains("; hit"));
 }
 
+/// nginx decodes `%3f` and `%2f`, removes dot segments, and cuts nothing off: one origin reads this path as the route's, and
+/// the loosest one does not.
+#[tokio::test]
+async fn a_path_that_any_origin_may_read_as_forbidden_is() {
+    let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+    let rules = "[[site.route]]\npaths = [\"/admin/*\"]\nallow = [\"10.0.0.0/8\"]\n\
+                  [[site.route]]\npaths = [\"/login\"]\nrate_limit = \"1/h\"\n";
+    let rig = Rig::with(&[origin.address], TRUSTED, rules).await;
+    for (path, status) in [
+        ("/pub/x%3f%2f..%2f..%2fadmin/y", 403),
+        ("/pub/x%23%2f..%2f..%2fadmin/y", 403),
+        ("/pub/x%0a%2f..%2f..%2fadmin/y", 403),
+        ("/pub/x%253f%252f..%252f..%252fadmin/y", 403),
+        ("/admin%2fy%2f..%2f..%2fpub", 403),
+        ("/admin%2fy%5c..%5c..%5cpub", 403),
+        ("/ADMIN/y", 403),
+        ("/x/..%2fAdmin/y", 403),
+        ("/pub/x%3fadmin/y", 200),
+        ("/pub/a%20b", 200),
+        // A part's rate counts too where an origin may read the path as one of it.
+        ("/x/..%2flogin", 200),
+        ("/x/..%2flogin", 429),
+        ("/login", 429),
+    ] {
+        let got = from(&rig, path, "198.51.100.1").await;
+        assert_eq!(got.status, status, "{path}: {got:?}");
+    }
+    assert_eq!(from(&rig, "/pub/x%3f%2f..%2f..%2fadmin/y", "10.1.2.3").await.status, 200);
+}
+
 async fn with_users(rules: &str) -> (std::sync::Arc<Origin>, Rig, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");
