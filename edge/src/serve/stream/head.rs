@@ -3,10 +3,13 @@
 //! h2 has refused fields of a connection, unknown pseudo-fields and upper case names. This module refuses
 //! heads that an origin that speaks HTTP/1.1 could read in two ways, as the gate does for HTTP/1.1.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use std::borrow::Cow;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::http::head::{HeadLimits, RequestHead};
-use crate::serve::h1::gate::head::is_valid_authority;
+use crate::serve::h1::gate::head::{is_valid_authority, one_spelling};
 
 /// Why a head is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(super) enum Unfit {
     ManyHosts,
     ManyFields,
     LongTarget,
+    /// HTTP/1.1 has no such target.
+    BadTarget,
     /// The connection is for another name, and no certificate here is for this one (RFC 9110 §7.4).
     NotCovered,
 }
@@ -24,7 +29,9 @@ pub(super) enum Unfit {
 impl Unfit {
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::NoHost | Self::BadHost | Self::HostDiffers | Self::ManyHosts => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::BadHost | Self::HostDiffers | Self::ManyHosts | Self::BadTarget => {
+                StatusCode::BAD_REQUEST
+            }
             Self::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LongTarget => StatusCode::URI_TOO_LONG,
             Self::NotCovered => StatusCode::MISDIRECTED_REQUEST,
@@ -39,6 +46,7 @@ impl Unfit {
             Self::ManyHosts => "more than one Host",
             Self::ManyFields => "too many fields",
             Self::LongTarget => "the target is too long",
+            Self::BadTarget => "bad request target",
             Self::NotCovered => "this connection's certificate is for another host",
         }
     }
@@ -52,7 +60,7 @@ pub(super) fn read(
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<RequestHead, Unfit> {
-    let RequestHead { method, uri, mut headers } = head;
+    let RequestHead { method, mut uri, mut headers } = head;
     if headers.len() > limits.fields {
         return Err(Unfit::ManyFields);
     }
@@ -65,9 +73,24 @@ pub(super) fn read(
         if server_name.is_some_and(|asked| !asked.eq_ignore_ascii_case(name) && !is_covered(name)) {
             return Err(Unfit::NotCovered);
         }
+        uri = spelled(&method, uri).ok_or(Unfit::BadTarget)?;
     }
     join_cookies(&mut headers);
     Ok(RequestHead { method, uri, headers })
+}
+
+/// With the target in the one spelling that it has in HTTP/1.1: a key does not depend on the version, and an origin gets
+/// what it would get. None if it would not pass there.
+fn spelled(method: &Method, uri: Uri) -> Option<Uri> {
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = match one_spelling(method.as_str().as_bytes(), target.as_bytes())? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(encoded) => Some(PathAndQuery::try_from(encoded).ok()?),
+    };
+    let Some(target) = target else { return Some(uri) };
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).ok()
 }
 
 fn host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Unfit> {
@@ -144,6 +167,23 @@ mod tests {
         check("https://u@a.example/", &[], Err(Unfit::BadHost));
         check("/", &[], Err(Unfit::NoHost));
         check("/", &[("host", "a b")], Err(Unfit::BadHost));
+    }
+
+    #[test]
+    fn a_target_has_the_one_spelling_that_it_has_in_http_1() {
+        let check = |method: &str, target: &'static str, expected: Result<&str, Unfit>| {
+            let target = PathAndQuery::from_maybe_shared(target).unwrap();
+            let uri = Uri::builder().scheme("https").authority("a.example").path_and_query(target);
+            let request = head(Request::builder().method(method).uri(uri.build().unwrap()));
+            let read = read(request, &HeadLimits::from(16 << 10), None, |_| true);
+            let target = read.map(|head| head.uri.path_and_query().unwrap().to_string());
+            assert_eq!(target, expected.map(str::to_owned), "{method} {target:?}");
+        };
+        check("GET", "/a\"b{?c=\u{e9}", Ok("/a%22b%7B?c=%C3%A9"));
+        check("GET", "/a%22b?c", Ok("/a%22b?c"));
+        check("GET", "/a\\b", Err(Unfit::BadTarget));
+        check("GET", "*", Err(Unfit::BadTarget));
+        check("OPTIONS", "*", Ok("*"));
     }
 
     #[test]
