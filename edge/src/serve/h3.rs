@@ -93,8 +93,8 @@ impl Conversation {
             }
             match stream.read(&mut octets[..8 - first.len()]).await {
                 Ok(Some(read)) => first.extend_from_slice(&octets[..read]),
-                // RFC 9114 §6.2: a stream that ends before it says what it is.
-                Ok(None) | Err(_) => return Ok(()),
+                // RFC 9114 §6.2: a stream may end before it says what it is. Nobody needs many of them.
+                Ok(None) | Err(_) => return self.is_once(STRANGE, Code::ExcessiveLoad),
             }
         };
         let Some(kind) = kind else {

@@ -144,6 +144,27 @@ async fn requests_that_are_taken_back_end_the_connection_when_they_are_too_many(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_that_say_nothing_end_the_connection_when_they_are_too_many() {
+    let origin = Origin::start().await;
+    let (rig, _, quic, _folder) = quic_edge(&origin).await;
+    let (_endpoint, connection) = raw(quic).await;
+    let mut count = 0;
+    let ended = async {
+        while let Ok(mut send) = connection.open_uni().await {
+            if send.finish().is_err() {
+                break;
+            }
+            count += 1;
+            assert!(count < 50_000, "they go on for ever");
+        }
+    };
+    soon("the end of a flood of empty streams", ended).await;
+    assert_eq!(code(&connection, "its code").await, 0x107);
+    assert!(count >= 64, "a few are no attack: {count}");
+    assert_eq!(rig.dropped("http3-flood").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_taken_is_let_go_of_and_others_go_on() {
     let big = "x".repeat(2 << 20);
     let answer = format!(
