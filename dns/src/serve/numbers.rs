@@ -77,6 +77,8 @@ impl Numbers {
     /// Numbers the zones of a new world; tells which are new versions.
     pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
         if world.protocol.transfers.is_empty() {
+            // What is stored holds if somebody may take them again.
+            self.lines.clear();
             return Vec::new();
         }
         let mut moved = Vec::new();

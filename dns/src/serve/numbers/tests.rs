@@ -184,6 +184,26 @@ fn a_state_that_cannot_be_written_stops_nothing() {
 }
 
 #[test]
+fn serials_are_told_of_no_zone_that_nobody_may_take_any_longer() {
+    let mut server = Server::new();
+    let rule = |server: &mut Server, rules: &[Rule]| {
+        let mut terms = Terms::default();
+        terms.protocol.transfers = rules.into();
+        server.catalog.set_terms(vec![server.dir.path().join("zones")], terms);
+    };
+    server.write("example", 10, "www A 203.0.113.2\ndb A 10.0.0.5\n");
+    server.load();
+    assert_eq!(server.numbers.serials().len(), 2);
+    rule(&mut server, &[]);
+    server.write("example", 20, "www A 203.0.113.3\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(20), Some(20), 0));
+    assert_eq!(server.numbers.serials(), []);
+    rule(&mut server, &[Rule::default()]);
+    server.write("example", 21, "www A 203.0.113.3\ndb A 10.0.0.5\n");
+    assert_eq!(server.load(), (Some(11), Some(21), 2));
+}
+
+#[test]
 fn zones_that_nobody_may_take_keep_their_serial() {
     let mut server = Server::new();
     let mut terms = Terms::default();
