@@ -77,6 +77,9 @@ impl Notified {
     }
 }
 
+/// A zone, a side and a secondary.
+type Told = (String, &'static str, SocketAddr);
+
 /// All counts of replication.
 #[derive(Debug, Default)]
 pub(crate) struct Replication {
@@ -85,7 +88,7 @@ pub(crate) struct Replication {
     /// The serials under which zones are transferred.
     serials: Mutex<Vec<(Which, String, u32)>>,
     /// By zone, side and secondary: the version that it was told of last.
-    notices: Mutex<BTreeMap<(String, &'static str, SocketAddr), (u32, Notified)>>,
+    notices: Mutex<BTreeMap<Told, (u32, Notified)>>,
 }
 
 impl Replication {

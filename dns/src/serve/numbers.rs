@@ -38,6 +38,8 @@ pub(super) struct Numbers {
 
 /// A zone in one view.
 type Place = (Which, Name);
+/// What the outside and the inside have of a zone.
+type Trees = [(Which, Option<Arc<Tree>>); 2];
 
 /// A version that was not in service before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl Numbers {
     }
 
     /// The numbers of one zone's trees, of the outside and of the inside.
-    fn numbered(&self, apex: &Name, trees: [(Which, Option<Arc<Tree>>); 2]) -> Vec<Numbered> {
+    fn numbered(&self, apex: &Name, trees: Trees) -> Vec<Numbered> {
         let is_shared = match &trees {
             [(_, Some(outside)), (_, Some(inside))] => Arc::ptr_eq(outside, inside) && self.was_shared(apex),
             _ => false,
@@ -241,7 +243,7 @@ fn under(tree: &Arc<Tree>, serial: u32) -> Arc<Tree> {
 }
 
 /// Each zone that somebody may take, with its trees.
-fn transferred(world: &World) -> Vec<(Name, [(Which, Option<Arc<Tree>>); 2])> {
+fn transferred(world: &World) -> Vec<(Name, Trees)> {
     let tree = |served: Option<&Served>| match served {
         Some(Served::Zone(tree)) => Some(Arc::clone(tree)),
         Some(Served::Broken) | None => None,
