@@ -44,6 +44,9 @@ pub(crate) fn justified(
                 "TC is set when glue below the cut does not fit (RFC 9471 §3.1); NSD and BIND leave it out in silence",
             )
         }
+        Part::Additional if lacks_proofs_only(ours, knot) => Some(
+            "an additional address that a wildcard made up has no NSEC3 beside it: a proof is due for the answer (RFC 5155 §7.2.6), and only Knot adds it",
+        ),
         Part::Additional if names_the_target(zone, ours, knot) => {
             Some("data beside an answer: Knot's, but by the name that was pointed at, not twice, and no glue")
         }
@@ -62,6 +65,17 @@ const NS: u16 = 2;
 const CNAME: u16 = 5;
 const DNAME: u16 = 39;
 const DS: u16 = 43;
+const RRSIG: u16 = 46;
+const NSEC3: u16 = 50;
+
+/// Ours is Knot's without NSEC3 records and their signatures.
+fn lacks_proofs_only(ours: &Answer, knot: &Answer) -> bool {
+    let is_proof = |record: &&Record| {
+        record.rtype == NSEC3 || (record.rtype == RRSIG && record.rdata.starts_with(&format!("{NSEC3:04x}")))
+    };
+    ours.additional.is_subset(&knot.additional)
+        && knot.additional.difference(&ours.additional).all(|record| is_proof(&record))
+}
 
 /// Ours is the beginning of NSD's chain, no less than what the others say, and its last name is below a DNAME that is
 /// there already.

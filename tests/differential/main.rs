@@ -45,6 +45,9 @@ struct Arguments {
     /// The verge-dns program; left out, the peers are only compared with each other.
     #[arg(long)]
     ours: Option<PathBuf>,
+    /// Sign every zone with NSEC3 first (dnssec-keygen and dnssec-signzone of BIND), and compare the proofs, too.
+    #[arg(long)]
+    nsec3: bool,
     /// How many differences of each kind to print whole.
     #[arg(long, default_value_t = 3)]
     show: usize,
@@ -79,7 +82,7 @@ fn batch(
     let folder = arguments.keep.clone().unwrap_or_else(|| scratch.path().to_owned());
     let zones: Vec<generate::Zone> = seeds.flat_map(generate::zones).collect();
     let questions = generate::questions(&zones);
-    let servers = peers::start(&folder, &zones, arguments.ours.as_deref())?;
+    let servers = peers::start(&folder, &zones, arguments.ours.as_deref(), arguments.nsec3)?;
     let mut heard = Vec::new();
     for server in &servers {
         let unknown = zones.iter().filter(|zone| !server.understands(zone)).collect();
