@@ -442,6 +442,22 @@ fn prefixes_that_hold_a_bridge_gateway_are_warned_of() {
 }
 
 #[test]
+fn transfers_without_a_key_to_the_inside_are_warned_of() {
+    let warned = |clients: &str| {
+        let text = format!("{SMALLEST}\n[[transfer]]\nclients = [{clients}]\n");
+        read(&text).unwrap().warnings.into_iter().map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("\"192.0.2.2\""), [""; 0]);
+    for inside in ["\"127.0.0.9\"", "\"192.0.2.2\", \"127.0.0.0/16\"", "\"126.0.0.0/7\""] {
+        let warned = warned(inside);
+        assert!(
+            warned.len() == 1 && warned[0].contains("a transfer without a key is of the outside"),
+            "{warned:?}"
+        );
+    }
+}
+
+#[test]
 fn any_text_is_refused_without_a_panic() {
     for text in [
         "\u{feff}",

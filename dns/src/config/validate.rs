@@ -79,7 +79,8 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     let internal = written.internal.take().unwrap_or_else(|| Spanned::new(0..0, file::Internal::default()));
     listeners::check(&written, internal.get_ref(), at)?;
     check_clients(internal.get_ref(), at)?;
-    let warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
+    let mut warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
+    warnings.extend(transfers::keyless_insiders(&written.transfer, internal.get_ref(), at));
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
     let named = [named, transfers::named(&written.transfer, at)].concat();

@@ -1,10 +1,11 @@
 //! Who may take zones: by keys that there are, or from addresses.
 
+use ipnet::IpNet;
 use toml::Spanned;
 
 use super::{At, invalid, names, plain, prefixes};
-use crate::config::file::{self, DomainName, nearest};
-use crate::config::{ConfigError, KeyFile, Named};
+use crate::config::file::{self, DomainName, Prefix, nearest};
+use crate::config::{ConfigError, KeyFile, Named, Warning};
 use crate::name::Name;
 use crate::transfer::Rule;
 use crate::view::Which;
@@ -34,7 +35,7 @@ fn transfer(written: Spanned<file::Transfer>, keys: &[KeyFile], at: At<'_>) -> R
     let views: Vec<Which> = keys.iter().filter(|key| named.contains(&key.name)).map(|key| key.view).collect();
     // D16: a secondary of the outside must not hear of what changed inside.
     if let (Some(notify), true) = (written.notify.first(), views.windows(2).any(|pair| pair[0] != pair[1])) {
-        let message = "who is notified here would hear of both sides, since the keys are of both";
+        let message = "the secondaries notified here would hear of both sides, since the keys are of both";
         let help = "write one [[transfer]] with the keys and secondaries of the outside, and one with those of the inside";
         return Err(invalid(at(notify.span()), message, help));
     }
@@ -44,6 +45,32 @@ fn transfer(written: Spanned<file::Transfer>, keys: &[KeyFile], at: At<'_>) -> R
         clients: prefixes(written.clients),
         notify: plain(written.notify),
     })
+}
+
+/// Warnings for the networks of rules without keys that overlap the inside's: a secondary in both is told the inside's
+/// serial by SOA and gets the outside's zone, so it transfers at each refresh and never catches up.
+pub(super) fn keyless_insiders(
+    written: &[Spanned<file::Transfer>],
+    internal: &file::Internal,
+    at: At<'_>,
+) -> Vec<Warning> {
+    let keyless = written.iter().map(Spanned::get_ref).filter(|rule| rule.keys.is_empty());
+    let inside =
+        |net: IpNet| internal.clients.iter().map(|client| client.get_ref().0).find(|own| meet(*own, net));
+    let warning = |client: &Spanned<Prefix>| {
+        let net = client.get_ref().0;
+        inside(net).map(|own| Warning {
+            place: at(client.span()),
+            message: format!("{net} is inside ({own} is in [internal] clients), and a transfer without a key is of the outside"),
+            help: "add keys = [\"…\"] of the view that the secondary is to have; `verge-dns key new NAME` makes one".to_owned(),
+        })
+    };
+    keyless.flat_map(|rule| &rule.clients).filter_map(warning).collect()
+}
+
+/// Whether two networks have an address in common.
+fn meet(one: IpNet, other: IpNet) -> bool {
+    one.contains(&other) || other.contains(&one)
 }
 
 fn unknown(text: &Spanned<String>, keys: &[KeyFile], at: At<'_>) -> ConfigError {
