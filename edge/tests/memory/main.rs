@@ -15,8 +15,10 @@ const CLIENTS: u64 = 8;
 /// The formula's share for each connection, with the default `head_size`, and an origin.
 const CONNECTION_BYTES: u64 = (576 + 16) << 10;
 const ORIGIN_BYTES: u64 = 8 << 20;
-/// Of the 64 MiB that the formula has for the program: what the allocator holds in pages that are partly used.
-const PAGES_BYTES: u64 = 8 << 20;
+/// Of the 64 MiB that the formula has for the program: what the allocator holds in pages that are partly used. It varies
+/// with the order in which threads run: the same case grew by 62 to 73 MB in all. The fault for which this test was made,
+/// heads and pieces that were not weighed, took 1.9 times `memory`.
+const PAGES_BYTES: u64 = 14 << 20;
 
 /// The origin's answer to each URL.
 #[derive(Clone, Copy)]
