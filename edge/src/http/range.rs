@@ -6,7 +6,7 @@ mod syntax;
 use http::HeaderValue;
 
 pub use multipart::{Multipart, Piece};
-pub use syntax::{MAX_SPECS, asked, part};
+pub use syntax::{MAX_SPECS, asked, part, part_of};
 
 /// One contiguous run of bytes of a representation, as `Content-Range` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub enum BodyError {
     Short,
     /// More came from the client than its site takes.
     TooLong,
+    /// More came from the origin than the `Content-Range` of its 206 says.
+    BeyondRange,
     /// Too little came from the client.
     Slow(Slow),
     /// The connection or its framing.
@@ -40,6 +42,7 @@ impl fmt::Display for BodyError {
             Self::Stalled => f.write_str("no byte came in time"),
             Self::Short => f.write_str("the connection ended before the body did"),
             Self::TooLong => f.write_str("the content is longer than the site takes"),
+            Self::BeyondRange => f.write_str("the part is longer than its Content-Range"),
             Self::Slow(slow) => slow.fmt(f),
             Self::Broken(error) => write!(f, "the body broke off: {error}"),
             Self::Client(error) => write!(f, "the body broke off: {error}"),

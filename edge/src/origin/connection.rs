@@ -20,7 +20,7 @@ use super::body::{OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding, is_identity};
 use super::pool::{Line, Pool, Reuse};
 use super::wire::{Heard, Wire};
-use crate::http::upgrade;
+use crate::http::{range, upgrade};
 use crate::policy::headers::status::ProxyError;
 use crate::site::{OriginAddress, Patience};
 
@@ -155,8 +155,9 @@ async fn send(
             let pool = (!is_spent).then(|| pool.clone());
             let length = length_without_coding(&method, &mut response);
             write_length_once(&mut response);
+            let part = range::part_of(response.status(), response.headers());
             Exchange::Answered(response.map(|body| {
-                let body = OriginBody::new(body, line, pool, patience.between_bytes);
+                let body = OriginBody::new(body, line, pool, patience.between_bytes).of_part(part);
                 match length {
                     Some(length) => body.of_length(length),
                     None => body,

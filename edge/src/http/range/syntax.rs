@@ -30,9 +30,14 @@ pub fn asked(headers: &HeaderMap) -> Option<Vec<Spec>> {
 
 /// The part that a 206 holds: one, with a valid `Content-Range` in bytes.
 pub fn part(response: &ResponseHead) -> Option<Part> {
-    let mut lines = response.headers.get_all(header::CONTENT_RANGE).into_iter();
+    part_of(response.status, &response.headers)
+}
+
+/// As [`part`], of a response with this status and these fields.
+pub fn part_of(status: StatusCode, headers: &HeaderMap) -> Option<Part> {
+    let mut lines = headers.get_all(header::CONTENT_RANGE).into_iter();
     let line = lines.next()?.as_bytes();
-    if response.status != StatusCode::PARTIAL_CONTENT || lines.next().is_some() {
+    if status != StatusCode::PARTIAL_CONTENT || lines.next().is_some() {
         return None;
     }
     let (unit, range) = line.split_at_checked(6)?;

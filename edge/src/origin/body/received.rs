@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
 use super::BodyError;
+use crate::http::range::Part;
 use crate::origin::pool::{Line, Pool};
 
 /// A response's body. Read to its end it gives its connection back for the next request.
@@ -22,6 +23,8 @@ pub struct OriginBody {
     pool: Option<Pool>,
     /// Bytes still to come, where hyper does not count them.
     left: Option<u64>,
+    /// Bytes that may still come of a part.
+    of_part: Option<u64>,
     at_end: bool,
 }
 
@@ -32,7 +35,15 @@ impl OriginBody {
         pool: Option<Pool>,
         stall_limit: Duration,
     ) -> Self {
-        Self { body, patience: Stall::new(stall_limit), line: Some(line), pool, left: None, at_end: false }
+        let (patience, line) = (Stall::new(stall_limit), Some(line));
+        Self { body, patience, line, pool, left: None, of_part: None, at_end: false }
+    }
+
+    /// The same, as the content of a 206. RFC 9110 §14.4: its `Content-Range` says how many bytes it has. A recipient
+    /// would put what is beyond them into a wrong place, so that breaks the body off.
+    pub(in crate::origin) fn of_part(mut self, part: Option<Part>) -> Self {
+        self.of_part = part.map(|part| part.length());
+        self
     }
 
     /// The same, of this length: hyper would read it to the connection's end, which then is not used again.
@@ -58,6 +69,21 @@ impl OriginBody {
             broken => broken,
         }
     }
+
+    /// The frame, if it lies within the part.
+    fn within(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BodyError>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        if let (Some(may_come), Some(Ok(frame))) = (&mut self.of_part, &frame) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match may_come.checked_sub(bytes) {
+                Some(left) => *may_come = left,
+                None => return Some(Err(BodyError::BeyondRange)),
+            }
+        }
+        frame
+    }
 }
 
 impl Body for OriginBody {
@@ -74,7 +100,8 @@ impl Body for OriginBody {
         }
         let frame = ready!(this.patience.poll(&mut this.body, cx));
         this.at_end = frame.is_none();
-        Poll::Ready(this.cut(frame))
+        let frame = this.cut(frame);
+        Poll::Ready(this.within(frame))
     }
 
     fn is_end_stream(&self) -> bool {
