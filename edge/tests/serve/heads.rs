@@ -109,6 +109,24 @@ async fn a_head_updates_what_it_describes_but_for_its_cookies() {
     assert_eq!((hit.field("x").as_str(), hit.field("set-cookie").as_str()), ("2", ""));
 }
 
+/// RFC 9111 §4.3.5: an origin that tells no validator may have answered with another representation, chosen by a field
+/// that no key has.
+#[tokio::test]
+async fn a_head_without_a_validator_changes_neither_type_nor_lifetime_for_all() {
+    for length in ["", "Content-Length: 600\r\n"] {
+        let origin = Origin::start().await;
+        let fields = "Cache-Control: max-age=1\r\nContent-Type: text/plain\r\n";
+        let (_rig, mut client) = holding(&origin, "", "", fields).await;
+        let evil = format!("200 OK\r\nCache-Control: max-age=900\r\nContent-Type: text/html\r\n{length}");
+        let own = head(&origin, &mut client, "X-Format: html\r\n", &evil).await;
+        assert_eq!(own.field("content-type"), "text/html", "it is its own client's");
+        client.send_get("/a", "").await;
+        origin.next().await.respond(&response("200 OK", fields, "new")).await;
+        let got = client.response().await;
+        assert_eq!((got.field("content-type"), got.text()), ("text/plain".into(), "new".into()));
+    }
+}
+
 /// RFC 5861 §4, RFC 9111 §4.2.4: for a HEAD as for a GET.
 #[tokio::test]
 async fn a_head_gets_the_stale_answer_that_a_get_would() {

@@ -35,11 +35,13 @@ pub fn freshen_by_head(
     if response.status != StatusCode::OK || entry.head.status != StatusCode::OK || !is_plain(request) {
         return HeadEffect::Leave;
     }
-    match size(entry, response) {
-        Size::Other => return HeadEffect::Invalidate,
-        _ if !has_same_validators(entry, response) => return HeadEffect::Invalidate,
-        Size::Unknown if !has_validator(response) => return HeadEffect::Leave,
-        Size::Unknown | Size::Same => {}
+    if is_of_other_size(entry, response) || !has_same_validators(entry, response) {
+        return HeadEffect::Invalidate;
+    }
+    if !has_validator(response) {
+        // Nothing shows that it is the same representation. A field that is in no key may have chosen another one,
+        // whose type and lifetime everybody would get.
+        return HeadEffect::Leave;
     }
     match freshen(request, entry, response, asked, rules, now) {
         Freshened::Keep(entry) => HeadEffect::Freshen(Box::new(entry)),
@@ -58,19 +60,12 @@ fn is_plain(request: &RequestHead) -> bool {
         && !control::of_request(&request.headers).no_store
 }
 
-/// The stored size according to the answer to a HEAD.
-enum Size {
-    Same,
-    Other,
-    /// It speaks of another coding, as when ours was made here.
-    Unknown,
-}
-
-/// RFC 9111 §4.3.5: a `Content-Length`, if there is one, must be the stored length.
-fn size(entry: &Entry, response: &ResponseHead) -> Size {
+/// RFC 9111 §4.3.5: a `Content-Length`, if there is one, must be the stored length. It tells nothing where it speaks of
+/// another coding, as when ours was made here.
+fn is_of_other_size(entry: &Entry, response: &ResponseHead) -> bool {
     let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
     if coding(&entry.head.headers) != coding(&response.headers) {
-        return Size::Unknown;
+        return false;
     }
     let stored = match entry.content {
         Content::Whole { length } => length,
@@ -78,7 +73,7 @@ fn size(entry: &Entry, response: &ResponseHead) -> Size {
     };
     let told =
         response.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if told.is_none() || stored.is_none() || told == stored { Size::Same } else { Size::Other }
+    told.is_some() && stored.is_some() && told != stored
 }
 
 fn has_validator(response: &ResponseHead) -> bool {
@@ -128,11 +123,15 @@ mod tests {
         };
         let coding = ("content-encoding", "gzip");
         check(200, &[coding, ("etag", "\"a\""), ("content-length", "100")], "freshened");
-        check(200, &[coding, ("cache-control", "max-age=1000")], "freshened");
+        // Without a validator nothing shows that it is the same, the length neither.
+        let html = ("content-type", "text/html");
+        check(200, &[coding, ("cache-control", "max-age=1000")], "left");
+        check(200, &[coding, html, ("cache-control", "max-age=1000"), ("content-length", "100")], "left");
         check(200, &[coding, ("etag", "\"b\"")], "invalidated");
         check(200, &[coding, ("etag", "\"a\""), ("content-length", "99")], "invalidated");
         check(200, &[coding, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], "invalidated");
-        check(200, &[coding, ("cache-control", "no-store")], "invalidated");
+        check(200, &[coding, ("cache-control", "no-store")], "left");
+        check(200, &[coding, ("content-length", "99")], "invalidated");
         check(410, &[("etag", "\"b\"")], "left");
         check(503, &[], "left");
         // Of another coding only a validator tells anything.

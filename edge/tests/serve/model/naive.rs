@@ -431,10 +431,15 @@ impl Cache {
         }
         let (about, mut rest): (Vec<_>, Vec<_>) =
             self.stored.drain(..).partition(|stored| stored.selects(asking) && stored.said.status == 200);
+        // Not of the RFC, which would update here: without a validator nothing shows that it is the same.
+        let shown = said.etag.is_some() || said.last_modified.is_some();
         let same = about
             .into_iter()
-            .filter(|stored| stored.said.version == said.version && said.is_storable(asking));
-        rest.extend(same.map(|stored| Stored { said: said.clone(), received: now, shade: stored.shade }));
+            .filter(|stored| stored.said.version == said.version && (!shown || said.is_storable(asking)));
+        rest.extend(same.map(|stored| match shown {
+            true => Stored { said: said.clone(), received: now, shade: stored.shade },
+            false => stored,
+        }));
         self.stored = rest;
     }
 
