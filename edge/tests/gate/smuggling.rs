@@ -50,7 +50,7 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused() {
         (400, format!("GET / HTTP/1.1\r\n{host}A : b\r\n\r\n")),
         (417, format!("POST / HTTP/1.1\r\n{host}Expect: y 100-continue\r\nContent-Length: 5\r\n\r\nhello")),
         (501, format!("{} / HTTP/1.1\r\n{host}\r\n", "A".repeat(40))),
-        (505, format!("GET / HTTP/1.2\r\n{host}\r\n")),
+        (505, format!("GET / HTTP/2.0\r\n{host}\r\n")),
         (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
         (414, format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(9000))),
         (431, format!("GET / HTTP/1.1\r\n{host}A: {}\r\n\r\n", "a".repeat(20_000))),
@@ -132,6 +132,10 @@ async fn what_can_be_read_in_one_way_is_one_request() {
     .await;
     one("\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n", Seen::new("GET", "/a", b"")).await;
     one("GET http://A:80/a HTTP/1.1\r\nHost: a:80\r\n\r\n", Seen::new("GET", "http://A:80/a", b"")).await;
+    one("GET http://a:80/a HTTP/1.1\r\nHost: a\r\n\r\n", Seen::new("GET", "http://a:80/a", b"")).await;
+    one("GET /a HTTP/1.2\r\nHost: a\r\n\r\n", Seen::new("GET", "/a", b"")).await;
+    let later = "POST /a HTTP/1.9\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    one(later, Seen::new("POST", "/a", b"hi")).await;
     one("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Seen::new("OPTIONS", "*", b"")).await;
     // A body that looks like a request is a body.
     let len = SMUGGLED.len();

@@ -48,3 +48,22 @@ async fn a_request_behind_one_that_was_encoded_is_read_where_it_begins() {
     let got = client.raw("GET /\u{e9}\\ HTTP/1.1\r\nHost: a\r\n\r\n".as_bytes()).await;
     assert_eq!(got.status, 400);
 }
+
+/// RFC 9110 §4.2.3: the scheme's own port and none are one. The key and the origin get one spelling.
+#[tokio::test]
+async fn a_host_that_differs_from_the_target_by_the_default_port_alone_shares_its_key() {
+    let origin = Origin::answering(|head| response("200 OK", "Cache-Control: max-age=60\r\n", head)).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let first = rig.get("/a").await.text();
+    for (target, host) in [
+        ("http://site.test:80/a", "site.test"),
+        ("http://site.test/a", "site.test:80"),
+        ("http://SITE.test:/a", "site.test:080"),
+    ] {
+        let request = format!("GET {target} HTTP/1.2\r\nHost: {host}\r\n\r\n");
+        let got = rig.client().await.raw(request.as_bytes()).await;
+        got.assert_hit();
+        assert_eq!(got.text(), first, "{target}");
+    }
+    assert_eq!(origin.count(), 1);
+}

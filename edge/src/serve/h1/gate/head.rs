@@ -35,7 +35,8 @@ pub struct Head {
     pub body: Body,
     /// The kind of the bytes after the message.
     pub after: After,
-    /// Whether its target holds what must be percent-encoded before it is passed on.
+    /// Whether it must be written anew before it is passed on, by [`encoded`]: its target holds what must be
+    /// percent-encoded, or its version is a later one of HTTP/1.
     pub is_raw: bool,
 }
 
@@ -83,8 +84,8 @@ pub fn read(bytes: &[u8], limits: impl Into<HeadLimits>) -> Reading {
     }
 }
 
-/// The same head with its target percent-encoded (RFC 3986 §2.1): one spelling, whatever the client sent. `head` was
-/// read whole and is raw.
+/// The same head with its target percent-encoded (RFC 3986 §2.1): one spelling, whatever the client sent; and with
+/// version 1.1 for a later one of HTTP/1 (RFC 9110 §2.5). `head` was read whole and is raw.
 #[must_use]
 pub fn encoded(head: &[u8]) -> Vec<u8> {
     // Method and target stand before the second space; no other white space is in either.
@@ -93,7 +94,11 @@ pub fn encoded(head: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + 64);
     out.extend_from_slice(&head[..first]);
     encode(&head[first..end], &mut out);
+    let minor = out.len() + b" HTTP/1.".len();
     out.extend_from_slice(&head[end..]);
+    if let Some(later @ b'2'..=b'9') = out.get_mut(minor) {
+        *later = b'1';
+    }
     out
 }
 
@@ -153,14 +158,14 @@ fn whole(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Stop> {
     rest.skip_empty_line()?;
     let method = rest.method()?;
     let (target, is_raw) = rest.target(limits.target_bytes)?;
-    let version = rest.version()?;
+    let (version, is_later) = rest.version()?;
     let target = target::read(method, target)?;
     let mut fields = Fields::new(limits.fields);
     while let Some(field) = rest.field()? {
         fields.note(field, version)?;
     }
     let (body, after) = fields.conclude(&target, version)?;
-    Ok(Head { len: bytes.len() - rest.0.len(), body, after, is_raw })
+    Ok(Head { len: bytes.len() - rest.0.len(), body, after, is_raw: is_raw || is_later })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,14 +225,18 @@ impl<'a> Rest<'a> {
         }
     }
 
-    fn version(&mut self) -> Result<Version, Stop> {
-        let (version, rest) = match self.0.split_first_chunk() {
-            Some((b"HTTP/1.1\r\n", rest)) => (Version::Http11, rest),
-            Some((b"HTTP/1.0\r\n", rest)) => (Version::Http10, rest),
+    /// The version, and whether it is a later one of HTTP/1, which is read as 1.1 (RFC 9110 §2.5).
+    fn version(&mut self) -> Result<(Version, bool), Stop> {
+        let (version, is_later, rest) = match self.0.split_first_chunk() {
+            Some((b"HTTP/1.1\r\n", rest)) => (Version::Http11, false, rest),
+            Some((b"HTTP/1.0\r\n", rest)) => (Version::Http10, false, rest),
+            Some(([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b'\r', b'\n'], rest)) => {
+                (Version::Http11, true, rest)
+            }
             _ => return Err(not_a_version(self.0)),
         };
         self.0 = rest;
-        Ok(version)
+        Ok((version, is_later))
     }
 
     /// The next field line, or `None` after the empty line that ends the head.

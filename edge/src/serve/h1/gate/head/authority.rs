@@ -17,6 +17,20 @@ pub(super) fn is_valid_with_port(authority: &[u8]) -> bool {
     })
 }
 
+/// Whether two valid authorities name one host and port, which is `default` where none is written (RFC 9110 §4.2.3).
+pub(super) fn are_one(one: &[u8], other: &[u8], default: u16) -> bool {
+    let port = |port: Option<&[u8]>| match port {
+        None | Some([]) => Some(default),
+        Some(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+    };
+    match (split(one), split(other)) {
+        (Some((host, its_port)), Some((other_host, other_port))) => {
+            host.eq_ignore_ascii_case(other_host) && port(its_port) == port(other_port)
+        }
+        _ => false,
+    }
+}
+
 fn split(authority: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_end = match authority.first()? {
         b'[' => authority.iter().position(|&byte| byte == b']')? + 1,

@@ -75,9 +75,12 @@ impl<'a> Fields<'a> {
     fn agree(&self, target: &Target<'_>, version: Version) -> Result<(), Refusal> {
         match (target, self.host) {
             (_, None) if version == Version::Http11 => Err(Refusal::NoHost),
-            (Target::Absolute(authority) | Target::Tunnel(authority), Some(host))
-                if !host.eq_ignore_ascii_case(authority) =>
+            (Target::Absolute { authority, port }, Some(host))
+                if !authority::are_one(authority, host, *port) =>
             {
+                Err(Refusal::HostDiffers)
+            }
+            (Target::Tunnel(authority), Some(host)) if !host.eq_ignore_ascii_case(authority) => {
                 Err(Refusal::HostDiffers)
             }
             _ => Ok(()),

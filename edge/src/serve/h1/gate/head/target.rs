@@ -10,7 +10,12 @@ pub(super) enum Target<'a> {
     /// `/path?query`, or `*` with OPTIONS: `Host` alone says who is meant.
     Origin,
     /// `http://authority/path?query`.
-    Absolute(&'a [u8]),
+    Absolute {
+        /// `host` or `host:port`.
+        authority: &'a [u8],
+        /// The scheme's own port.
+        port: u16,
+    },
     /// `host:port`, with CONNECT.
     Tunnel(&'a [u8]),
 }
@@ -44,9 +49,11 @@ pub(super) fn read<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Re
 }
 
 fn absolute(target: &[u8]) -> Option<Target<'_>> {
-    let rest = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"))?;
+    let after = |scheme: &[u8], port| after_scheme(target, scheme).map(|rest| (rest, port));
+    let (rest, port) = after(b"http://", 80).or_else(|| after(b"https://", 443))?;
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    authority::is_valid(&rest[..end]).then_some(Target::Absolute(&rest[..end]))
+    let authority = &rest[..end];
+    authority::is_valid(authority).then_some(Target::Absolute { authority, port })
 }
 
 fn after_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {

@@ -152,10 +152,28 @@ fn a_target_is_encoded_where_clients_do_not() {
 
 #[test]
 fn other_versions_are_not_supported() {
-    for version in ["1.2", "2.0", "0.9", "3.0"] {
+    for version in ["2.0", "0.9", "3.0", "2.1"] {
         line(&format!("GET / HTTP/{version}"), Refusal::OtherVersion);
     }
     line("PRI * HTTP/2.0", Refusal::OtherVersion);
+}
+
+/// RFC 9110 §2.5.
+#[test]
+fn a_later_version_of_http_1_is_read_as_1_1() {
+    for minor in 2..=9 {
+        for target in ["/", "/\u{e9}", "http://a/"] {
+            let tail = "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let head = format!("POST {target} HTTP/1.{minor}\r\n{tail}");
+            let Reading::Whole(later) = read(head.as_bytes(), MAX_BYTES) else { panic!("{head}") };
+            assert_eq!((later.is_raw, later.body), (true, Body::Chunked), "{head}");
+            let target = target.replace('\u{e9}', "%C3%A9");
+            let expected = format!("POST {target} HTTP/1.1\r\n{tail}");
+            assert_eq!(encoded(head.as_bytes()), expected.as_bytes(), "{head}");
+        }
+        line(&format!("GET /p#f HTTP/1.{minor}"), Refusal::BadTarget);
+        refused(&format!("GET / HTTP/1.{minor}\r\n\r\n"), Refusal::NoHost);
+    }
 }
 
 #[test]
@@ -171,7 +189,18 @@ fn one_host_names_whom_the_request_is_for() {
 #[test]
 fn host_and_target_agree() {
     line("GET http://b/ HTTP/1.1", Refusal::HostDiffers);
-    line("GET http://a:80/ HTTP/1.1", Refusal::HostDiffers);
+    for target in ["http://a:81/", "http://a:443/", "https://a:80/", "http://aa/"] {
+        line(&format!("GET {target} HTTP/1.1"), Refusal::HostDiffers);
+    }
+    for (target, host) in [
+        ("http://a:80/", "a"),
+        ("http://a/", "A:80"),
+        ("http://a:/", "a:080"),
+        ("https://a:443/", "a"),
+        ("http://[::1]/", "[::1]:80"),
+    ] {
+        whole(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"), Body::None, After::Request);
+    }
     line("GET http://b/ HTTP/1.0", Refusal::HostDiffers);
     line("CONNECT b:80 HTTP/1.1", Refusal::HostDiffers);
 }
