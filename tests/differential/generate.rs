@@ -297,6 +297,24 @@ impl Zone {
         self.nodes.contains_key(name)
     }
 
+    /// The names above `name`, in lower case, that exist: the closest encloser first, the apex last.
+    pub(crate) fn existing_ancestors<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let above =
+            std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent)).skip(1);
+        above
+            .take_while(|name| self.covers(name))
+            .filter(|name| *name == self.apex || self.has(name) || self.has_below(name))
+    }
+
+    /// Whether `name` owns nothing, and all below it are delegations without a DS and what is below those.
+    pub(crate) fn is_for_insecure_cuts_alone(&self, name: &str) -> bool {
+        let below = || self.nodes.iter().filter(|(owner, _)| owner.ends_with(&format!(".{name}")));
+        let secure = |records: &[(&str, String)]| records.iter().any(|(rtype, _)| *rtype == "DS");
+        name != self.apex
+            && !self.has(name)
+            && below().all(|(owner, records)| self.is_below_a_cut(owner) && !secure(records))
+    }
+
     pub(crate) fn has_wildcard_cut(&self) -> bool {
         self.cuts().any(|cut| cut.starts_with("*."))
     }

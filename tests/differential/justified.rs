@@ -44,6 +44,9 @@ pub(crate) fn justified(
                 "TC is set when glue below the cut does not fit (RFC 9471 §3.1); NSD and BIND leave it out in silence",
             )
         }
+        Part::Authority if of("bind").is_some_and(|bind| has_no_proof(zone, question, ours, bind)) => Some(
+            "a name below an empty non-terminal that opt-out leaves without NSEC3, with a wildcard above it: no proof is possible (RFC 5155 §7.2.2), and each server sends another",
+        ),
         Part::Additional if lacks_proofs_only(ours, knot) => Some(
             "an additional address that a wildcard made up has no NSEC3 beside it: a proof is due for the answer (RFC 5155 §7.2.6), and only Knot adds it",
         ),
@@ -68,13 +71,32 @@ const DS: u16 = 43;
 const RRSIG: u16 = 46;
 const NSEC3: u16 = 50;
 
+fn is_proof(record: &Record) -> bool {
+    record.rtype == NSEC3 || (record.rtype == RRSIG && record.rdata.starts_with(&format!("{NSEC3:04x}")))
+}
+
 /// Ours is Knot's without NSEC3 records and their signatures.
 fn lacks_proofs_only(ours: &Answer, knot: &Answer) -> bool {
-    let is_proof = |record: &&Record| {
-        record.rtype == NSEC3 || (record.rtype == RRSIG && record.rdata.starts_with(&format!("{NSEC3:04x}")))
+    ours.additional.is_subset(&knot.additional) && knot.additional.difference(&ours.additional).all(is_proof)
+}
+
+/// The name does not exist, and its closest encloser is there for insecure delegations alone, so that it has no NSEC3 where
+/// delegations are opted out. The proof is then due for the next name above, and a wildcard there shows the contrary.
+fn has_no_proof(zone: &Zone, question: &Question, ours: &Answer, bind: &Answer) -> bool {
+    const NAME_ERROR: u8 = 3;
+    let is_opt_out = |record: &Record| record.rtype == NSEC3 && record.rdata.starts_with("0101");
+    let others = |answer: &Answer| -> BTreeSet<Record> {
+        answer.authority.iter().filter(|record| !is_proof(record)).cloned().collect()
     };
-    ours.additional.is_subset(&knot.additional)
-        && knot.additional.difference(&ours.additional).all(|record| is_proof(&record))
+    let name = question.name.to_ascii_lowercase();
+    let mut ancestors =
+        zone.existing_ancestors(&name).skip_while(|name| zone.is_for_insecure_cuts_alone(name));
+    ours.rcode == NAME_ERROR
+        && bind.rcode == NAME_ERROR
+        && others(ours) == others(bind)
+        && ours.authority.iter().any(is_opt_out)
+        && zone.existing_ancestors(&name).next().is_some_and(|name| zone.is_for_insecure_cuts_alone(name))
+        && ancestors.next().is_some_and(|provable| zone.has(&format!("*.{provable}")))
 }
 
 /// Ours is the beginning of NSD's chain, no less than what the others say, and its last name is below a DNAME that is
