@@ -22,10 +22,14 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         }
     }
 
-    /// §7.2.5: the wildcard has no such type, and answers for the name because that does not exist.
+    /// §7.2.5: the wildcard has no such type, and answers for the name because that does not exist. A wildcard that leads
+    /// to unsigned delegations only has no record in an opt-out zone; there the proof is that of a name that does not exist.
     pub(super) fn prove_wildcard_types(&mut self, proofs: Proofs<'v>, wildcard: Node<'v>, name: &[u8]) {
         self.prove_closest_encloser(proofs, name);
-        self.put_nsec3(proofs.matching(wildcard.name()));
+        match proofs.matching(wildcard.name()) {
+            Some(node) => self.put_nsec3(Some(node)),
+            None => self.prove_no_wildcard_by_hash(proofs, name),
+        }
     }
 
     /// §7.2.6: the name for which a wildcard below `encloser` answers does not exist.
@@ -89,7 +93,11 @@ mod tests {
 
     /// The answer's kind, and the first letters of the NSEC3 owners in its authority section.
     fn check(name: &str, rtype: Type, kind: Kind, expected: &[&str]) {
-        let view = fixture::view(&[("example", EXAMPLE)]);
+        check_in(EXAMPLE, name, rtype, kind, expected);
+    }
+
+    fn check_in(zone: &str, name: &str, rtype: Type, kind: Kind, expected: &[&str]) {
+        let view = fixture::view(&[("example", zone)]);
         let wire = name::parse_to_wire(name.as_bytes(), None).unwrap();
         let ask = |dnssec_ok| {
             let query = Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok };
@@ -114,6 +122,12 @@ mod tests {
         check("example.", Type::DS, Kind::NoData, &["0p9m"]);
         check("a.example.", Type::DS, Kind::Positive, &[]);
         check("c.example.", Type::DS, Kind::NoData, &["0p9m", "35mt"]);
+    }
+
+    #[test]
+    fn a_wildcard_that_opt_out_leaves_without_a_record_is_covered_by_its_span() {
+        let zone = format!("{EXAMPLE}\n        x.* NS ns1.c");
+        check_in(&zone, "p.example.", Type::A, Kind::NoData, &["0p9m", "ji6n", "gjeq"]);
     }
 
     #[test]
