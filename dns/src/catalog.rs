@@ -59,7 +59,7 @@ pub(crate) struct Terms {
     pub(crate) unhide: Unhide,
 }
 
-/// What becomes of an edit that makes hidden records public although their own text did not change: their target was
+/// The treatment of an edit that makes hidden records public although their own text did not change: their target was
 /// deleted, another zone's file is gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,14 +77,14 @@ pub(crate) struct Catalog {
     terms: Terms,
     terms_changed: bool,
     files: BTreeMap<Source, ZoneFile>,
-    /// Those of `files` that are gone, since when. Their last good version is served for a while: a checkout, or a copy
+    /// The members of `files` that are gone, since when. Their last good version is served for a while: a checkout, or a copy
     /// that is put in place in two steps, must not publish what it hid.
     gone: BTreeMap<Source, SystemTime>,
     /// Zones without a good version at the first load. Another server, or this one before, may have served them, so their
     /// names get SERVFAIL. A file that comes later makes no zone before it is good once.
     unknown: HashSet<Name>,
     is_first: bool,
-    /// Those of `gone` whose grace is over, but which would make hidden records public by going.
+    /// The members of `gone` whose grace is over, but which would make hidden records public by going.
     leaving: HashSet<Source>,
     /// Somebody allows that the next load ends every grace and makes records public.
     is_allowed: bool,

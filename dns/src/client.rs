@@ -25,9 +25,9 @@ impl Client {
 /// The side that a listener was configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// Whoever asks here is outside.
+    /// Every client here is outside.
     Outside,
-    /// Whoever asks here is inside if their address is in [`Access::clients`](crate::view::Access::clients).
+    /// A client here is inside if its address is in [`Access::clients`](crate::view::Access::clients).
     Inside,
 }
 

@@ -189,7 +189,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Problems) => ExitCode::FAILURE,
         Err(failure) => {
-            // Whoever closed stderr does not want to know.
+            // A closed stderr is no reason to fail: nobody reads it.
             let _ = writeln!(std::io::stderr(), "verge-dns: {failure}");
             ExitCode::FAILURE
         }

@@ -74,7 +74,7 @@ pub struct Config {
     pub cookies: Cookies,
     /// Keys by which other servers prove who they are (TSIG, RFC 8945).
     pub keys: Vec<KeyFile>,
-    /// Who may take zones, and who is told of changes.
+    /// The rules by which zones may be taken, and the secondaries that are told of changes.
     pub transfers: Vec<Rule>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
@@ -271,7 +271,7 @@ pub struct Reload {
     pub poll: Duration,
     /// How long the last good version of a zone is served whose file is gone.
     pub grace: Duration,
-    /// What becomes of an edit that makes hidden records public although their own text did not change.
+    /// The treatment of an edit that makes hidden records public although their own text did not change.
     pub unhide: Unhide,
 }
 

@@ -18,7 +18,7 @@ use crate::zone::hash::HashMap;
 use crate::zone::tree::changes::differences;
 use crate::zone::tree::{Node, RrSet, Tree};
 
-/// Who may take which zones.
+/// The right of some clients to take some zones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// The zones; none for all that no other rule names.
@@ -169,7 +169,7 @@ impl Changed {
         Some(new)
     }
 
-    /// What `here` has and `there` has not. Records of another TTL are others.
+    /// Adds the records that `here` has and `there` has not. Records with another TTL differ.
     fn add(&mut self, here: Option<Node<'_>>, there: Option<Node<'_>>) {
         let Some(here) = here else { return };
         for set in here.sets().filter(|set| set.rtype != Type::SOA) {

@@ -332,7 +332,7 @@ impl Signer {
     }
 }
 
-/// What a TSIG record of ours says beside the names of key and algorithm.
+/// The fields of a TSIG record of ours, beside the names of key and algorithm.
 struct Fields<'f> {
     time: [u8; 8],
     mac: &'f [u8],

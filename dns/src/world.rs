@@ -96,7 +96,7 @@ pub struct Protocol {
     pub cookies: Option<Secrets>,
     /// Keys by which other servers prove who they are (RFC 8945).
     pub keys: Keys,
-    /// Who may take zones; nobody if there are none.
+    /// The rules by which zones may be taken; without one nobody may.
     pub transfers: Arc<[Rule]>,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,

@@ -1,4 +1,4 @@
-//! What the strict reading of request heads costs, without a socket: `cargo bench -p verge-edge --bench gate`.
+//! The cost of strict reading of request heads, without a socket: `cargo bench -p verge-edge --bench gate`.
 //!
 //! The figures of a shared machine are noise except against each other; for decisions count instructions:
 //! `valgrind --tool=callgrind target/release/deps/gate-* --once browser`, divided by [`ROUNDS`].

@@ -1,4 +1,4 @@
-//! What a purge of a tag costs that so many stored responses have: `cargo bench -p verge-edge --bench purge [-- COUNT …]`.
+//! The cost of purging a tag that so many stored responses have: `cargo bench -p verge-edge --bench purge [-- COUNT …]`.
 //!
 //! Nothing is searched for, so the time must not grow with the number; what a purge covers pays when it is next found,
 //! one look-up for each of its tags.

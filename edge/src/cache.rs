@@ -215,7 +215,7 @@ impl Cache {
         let (site, others) = in_service.placed[place].parts(&request.uri);
         let (site, others) = (Arc::clone(site), others.into_iter().map(Arc::clone).collect::<Vec<_>>());
         let mut request = received(request, &site.site.rules.allow_fields);
-        // What is for the edge reaches neither key nor policy nor origin: those who may ask share what is stored.
+        // Credentials for the edge reach neither key nor policy nor origin: all clients that may ask share the stored responses.
         let asks = |part: &FetchSite| part.site.access.users.is_some();
         let asks = asks(&site) || others.iter().any(|other| asks(other));
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };

@@ -100,7 +100,7 @@ impl Failed {
 
     pub(crate) fn report(self) -> ExitCode {
         use std::io::Write;
-        // Whoever closed stderr does not want to know, and a full disk is no reason to panic.
+        // A closed stderr or a full disk is no reason to panic.
         let _ = writeln!(std::io::stderr(), "{}{}", self.begins, self.text);
         ExitCode::FAILURE
     }

@@ -273,7 +273,7 @@ impl All {
         self
     }
 
-    /// What the edge holds in memory, and the lines that it could not write.
+    /// The edge's holdings in memory, and the lines that it could not write.
     fn register_holdings(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "store",

@@ -75,9 +75,9 @@ impl std::error::Error for StartError {}
 pub struct Listening {
     /// In the config's order.
     pub public: Vec<SocketAddr>,
-    /// Those over TLS, in the config's order.
+    /// The listeners over TLS, in the config's order.
     pub tls: Vec<SocketAddr>,
-    /// Those of HTTP/3, by UDP, in the config's order.
+    /// The listeners of HTTP/3, by UDP, in the config's order.
     pub quic: Vec<SocketAddr>,
     /// The operator's listener, if configured.
     pub admin: Option<SocketAddr>,

@@ -53,13 +53,13 @@ pub struct Site {
     pub origins: Vec<OriginAddress>,
     /// The names by which they know themselves, which are put right in responses.
     pub own_names: OwnNames,
-    /// What HTTP and the operator allow.
+    /// The caching rules of HTTP and of the operator.
     pub rules: Rules,
     /// The rules by which two requests are the same.
     pub key: KeyRules,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
-    /// What is encoded on its way to clients and into the store.
+    /// The codings and types that are encoded on their way to clients and into the store.
     pub compress: Offer,
     /// Whether clients are told what a page needs while its origin is asked about it.
     pub early_hints: bool,
@@ -85,7 +85,7 @@ pub struct Site {
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.
     pub patience: Patience,
-    /// Who may ask, how often and how much.
+    /// The clients that may ask, how often and how much.
     pub access: Access,
     /// Own pages in the place of errors.
     pub pages: Pages,

@@ -283,7 +283,7 @@ pub(super) fn with_texts(files: &[SourceFile]) -> Vec<SourceFile> {
         .collect()
 }
 
-/// Those of `files` that every user of this machine can read (S3).
+/// The members of `files` that every user of this machine can read (S3).
 pub(super) fn world_readable(files: &[SourceFile]) -> Vec<&Path> {
     let is_open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.mode() & 0o004 != 0);
     files.iter().map(|file| file.path.as_path()).filter(|path| is_open(path)).collect()

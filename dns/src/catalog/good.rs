@@ -21,7 +21,7 @@ pub(super) struct Good {
     pub(super) internal: Arc<Tree>,
 }
 
-/// What outsiders see of a zone.
+/// The version of a zone that outsiders see.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) zone: Arc<Zone>,
@@ -44,7 +44,7 @@ pub(super) fn is_at_fault(divided: &Divided) -> bool {
 }
 
 impl Good {
-    /// What outsiders see.
+    /// The version that outsiders see.
     pub(super) fn version(&self) -> Version<'_> {
         match &self.outside {
             Some(shown) => Version { zone: &shown.zone, divided: &shown.divided },

@@ -1,4 +1,4 @@
-//! What outsiders get of a zone whose current text may not be shown to them (D13, D15): the last text that might, if every
+//! A stand-in for outsiders, when a zone's current text may not be shown to them (D13, D15): the last text that might, if every
 //! rule of now holds for it, and if it shows nothing that the current text hides. Else nothing, as without the zone.
 //!
 //! ```text
@@ -149,7 +149,7 @@ impl Compared<'_> {
     }
 }
 
-/// What a current text says of its names.
+/// The names and records of a current text, hidden and shown.
 struct Current<'z> {
     apex: &'z Name,
     /// Records that outsiders would see, as they would see them.

@@ -43,7 +43,7 @@ pub(crate) struct ZoneReport {
     pub(crate) zone: Option<Arc<Zone>>,
     pub(crate) divided: Option<Arc<Divided>>,
     pub(crate) problems: Vec<Problem>,
-    /// Those of `problems` that the last load did not find.
+    /// The members of `problems` that the last load did not find.
     pub(crate) news: Vec<Problem>,
     /// Whether the last load found errors and this one found none.
     pub(crate) is_mended: bool,

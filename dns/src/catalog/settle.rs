@@ -66,7 +66,7 @@ pub(super) struct Settled {
     /// All that was found, of versions that were turned down, too.
     pub(super) problems: Vec<Problem>,
     pub(super) divided: Option<Arc<Divided>>,
-    /// What outsiders get, if that is not what `chosen` and `divided` say.
+    /// The version for outsiders, where it is not the one that `chosen` and `divided` say.
     pub(super) outside: Option<Shown>,
 }
 

@@ -53,7 +53,7 @@ impl Signatures {
         }));
     }
 
-    /// What is to be told at `now`, in seconds from 1970, in the order of the names. It is not told again.
+    /// The warnings that are due at `now`, in seconds from 1970, in the order of the names. Each is told once.
     pub(crate) fn due(&mut self, now: u64) -> Vec<Due> {
         let mut due: Vec<Due> =
             self.zones.iter_mut().filter_map(|(apex, known)| known.due(apex, now)).collect();

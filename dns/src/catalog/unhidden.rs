@@ -1,4 +1,4 @@
-//! What is told of records that became public although their own text did not change.
+//! Reports of records that became public although their own text did not change.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -58,7 +58,7 @@ pub(super) fn between(old: Version<'_>, new: Version<'_>) -> Vec<Unhidden> {
     unhidden((old.zone, old.divided), (new.zone, new.divided))
 }
 
-/// What became public in each zone of `after`.
+/// The records of each zone in `after` that became public.
 pub(crate) fn told<'z>(before: &HashMap<&Name, Version<'z>>, after: &[Version<'z>]) -> Told {
     let mut told = Told::default();
     for new in after {
@@ -111,7 +111,7 @@ fn why(zone: &Zone, Unhidden { record, was }: Unhidden, all: &[Version<'_>]) -> 
     }
 }
 
-/// What became of a name that was hidden.
+/// The change that unhid a name, in words.
 fn became(name: &Name, all: &[Version<'_>]) -> &'static str {
     let holds = |version: &&Version<'_>| name.is_at_or_under(&version.zone.apex);
     let Some(version) = all.iter().filter(holds).max_by_key(|version| version.zone.apex.label_count()) else {

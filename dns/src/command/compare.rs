@@ -167,7 +167,7 @@ fn questions(report: &Report, sides: &[(Which, Old)]) -> Vec<Question> {
     questions
 }
 
-/// Whoever serves the zone makes the records that prove and sign.
+/// The server of the zone makes the records that prove and sign.
 fn is_asked_for(rtype: Type) -> bool {
     !matches!(rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::NSEC3PARAM | Type::DNSKEY | Type::ZONEMD)
 }

@@ -167,7 +167,7 @@ fn records(section: &[Placed<'_>]) -> Vec<String> {
     lines
 }
 
-/// Those of the records that `of` tells of each zone that lie at or below the name, or at a wildcard above it.
+/// The records that `of` gives for each zone, if they lie at or below the name, or at a wildcard above it.
 fn near(
     name: &Name,
     report: &Report,

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
     let running = serve::start(config).await.map_err(Failure::Start)?;
     let listening = announcement(running.listening());
-    // Whoever started the program may not read what it prints; no answer waits for that.
+    // The program's output may have no reader; no answer waits for one.
     let announce = move || {
         log::flush();
         say(&listening);

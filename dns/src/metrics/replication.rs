@@ -15,7 +15,7 @@ use crate::name::Name;
 use crate::view::Which;
 use crate::wire::TransferKind;
 
-/// What became of a transfer that a client could have.
+/// The outcome of a transfer that a client was allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// The client has the whole zone.
@@ -54,7 +54,7 @@ impl From<TransferKind> for Taken {
     }
 }
 
-/// What became of a notice (NOTIFY, RFC 1996).
+/// The outcome of a notice (NOTIFY, RFC 1996).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notified {
     /// The secondary took it.

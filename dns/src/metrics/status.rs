@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Metrics, lock};
 use crate::view::Which;
 
-/// What `/status` tells.
+/// The content of `/status`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Versions of the zones and settings that have been in service since the start.
@@ -16,7 +16,7 @@ pub struct Status {
     pub last_good_load: Option<u64>,
     /// Each zone, ordered by name.
     pub zones: Vec<ZoneStatus>,
-    /// What became of the last notice to each secondary of each zone.
+    /// The outcome of the last notice to each secondary of each zone.
     pub notices: Vec<Notice>,
 }
 

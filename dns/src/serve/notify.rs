@@ -122,7 +122,7 @@ pub(super) async fn run(
         let Some(order) = order else { return };
         let place = (order.secondary, order.view, order.apex.clone());
         if !of_one.contains_key(&order.secondary) {
-            // Those that nobody waits for belong to no secondary of now.
+            // Slots without a waiter belong to no current secondary.
             of_one.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
         let own = of_one.entry(order.secondary).or_insert_with(|| Arc::new(Semaphore::new(MOST_TO_ONE)));

@@ -38,7 +38,7 @@ pub(super) struct Numbers {
 
 /// A zone in one view.
 type Place = (Which, Name);
-/// What the outside and the inside have of a zone.
+/// A zone's tree for the outside and for the inside.
 type Trees = [(Which, Option<Arc<Tree>>); 2];
 
 /// A version that was not in service before.
@@ -68,7 +68,7 @@ struct Numbered {
 }
 
 impl Numbers {
-    /// What is in `folder` holds from now on; none if nothing is transferred.
+    /// Takes over the numbers that `folder` holds; without a folder nothing is transferred.
     pub(super) fn keep_in(&mut self, folder: Option<&Path>) {
         if folder != self.folder.as_deref() {
             self.stored.extend(folder.map(file::read).unwrap_or_default());
@@ -79,7 +79,7 @@ impl Numbers {
     /// Numbers the zones of a new world; tells which are new versions.
     pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
         if world.protocol.transfers.is_empty() {
-            // What is stored holds if somebody may take them again.
+            // The stored numbers stay: they hold again when transfers are allowed again.
             self.lines.clear();
             return Vec::new();
         }

@@ -99,7 +99,7 @@ impl Service {
         Self { world, metrics, progress, numbers, notices: Notices { orders, sources: Default::default() } }
     }
 
-    /// What a config says of transfers holds for the next world.
+    /// Applies a config's settings for transfers to the next world.
     pub(super) fn follow(&mut self, config: &Config) {
         self.numbers.keep_in((!config.transfers.is_empty()).then_some(config.state.as_path()));
         let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();

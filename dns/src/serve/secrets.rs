@@ -118,7 +118,7 @@ fn load(cookies: &Cookies) -> Result<Option<Secrets>, SecretError> {
             let fault = |source| SecretError { path: path.clone(), line: None, source, what: What::Cookies };
             let text = std::fs::read_to_string(path).map_err(fault)?;
             if std::fs::metadata(path).is_ok_and(|it| it.mode() & 0o007 != 0) {
-                // Whoever knows it can forge others' cookies. Nothing saves these from a flood then.
+                // A client that knows it can forge others' cookies, and flood in their name.
                 tracing::warn!(file = %path.display(), "everybody on this machine can read the cookie secret; chmod 640 it");
             }
             parse(&text, path).map(Some)

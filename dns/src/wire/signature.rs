@@ -31,7 +31,7 @@ impl Signature {
         }
     }
 
-    /// Who proves a key gets its view, wherever it asks; all others what their address and the listener say.
+    /// A client that proves a key gets the key's view, wherever it asks; all others get the view of their address and listener.
     pub(super) fn view(&self, access: &Access, client: &Client) -> Which {
         match self {
             Self::Good(signer) => signer.key().view,

@@ -29,7 +29,7 @@ const MOST_OCTETS: usize = u16::MAX as usize;
 
 /// A zone on its way to a client that may have it.
 pub struct Transfer {
-    /// What it is about.
+    /// Its subject.
     pub about: About,
     header: Header,
     /// As it came, with the client's letters.
@@ -46,7 +46,7 @@ pub struct Transfer {
     is_first: bool,
 }
 
-/// What a transfer is about, for logs and metrics.
+/// The subject of a transfer, for logs and metrics.
 #[derive(Clone, Debug)]
 pub struct About {
     /// The zone.
@@ -66,7 +66,7 @@ pub struct About {
 pub enum TransferKind {
     /// All of it.
     Whole,
-    /// What changed since the client's.
+    /// The changes since the client's version.
     Changes,
     /// Only that it is the client's.
     Current,
@@ -83,7 +83,7 @@ impl TransferKind {
     }
 }
 
-/// What comes after a message.
+/// The step after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// More messages.
@@ -219,7 +219,7 @@ impl Exchange<'_, '_> {
         transfer::view(&self.world.protocol.transfers, apex, key, self.client.real_address())
     }
 
-    /// What changed since the client's version, if that is known and shorter; else all.
+    /// The changes since the client's version, if they are known and shorter; else the whole zone.
     fn plan(&self, tree: &Tree, (view, apex, serial): (Which, &Name, u32)) -> (TransferKind, Vec<Part>) {
         let whole = || (TransferKind::Whole, vec![Part::Soa, Part::Zone, Part::Soa]);
         let is_incremental = self.message.question.as_ref().is_some_and(|it| it.qtype == Type::IXFR);

@@ -82,7 +82,7 @@ fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &m
     let Some(file) = files.get(at.file as usize) else { return };
     let path = clean(&file.path.display().to_string());
     writeln!(out, "{blank}{} {path}:{}:{}", paint.with(BLUE, "-->"), at.line, at.column).expect(INFALLIBLE);
-    // What a program wrote for itself says nothing to a person.
+    // A line of a binary file tells a person nothing.
     let is_text = |line: &&[u8]| !line.iter().take(BEGINNING_OCTETS).any(|octet| *octet == 0);
     let Some(line) = line(&file.text, at.line).filter(is_text) else { return };
     let window = Window::around(line, at);

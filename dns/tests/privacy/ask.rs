@@ -39,7 +39,7 @@ pub(crate) fn divided_world(zones: &[&Zone], divided: &[Divided], rules: &Rules)
     world
 }
 
-/// What is there of a zone that never had a good version is not served.
+/// Takes a zone that never had a good version out of service.
 fn break_unknown(view: &mut View, rules: &Rules) {
     for apex in &rules.unknown_zones {
         view.zones.insert(apex.clone(), Served::Broken);

@@ -180,7 +180,7 @@ struct Maker {
     zones: Vec<Labelled>,
     /// Names that an outsider may be led to.
     public: Vec<String>,
-    /// Those of them that have a public address here, or are somebody else's.
+    /// Mail hosts that have a public address here, or are somebody else's.
     mail_hosts: Vec<String>,
     /// Names that would betray themselves.
     hidden: Vec<String>,

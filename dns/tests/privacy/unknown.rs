@@ -12,7 +12,7 @@ use super::{Label, Labelled, Maker};
 /// Nothing is understood of the first; the second has a draft.
 pub(super) const APEXES: [&str; 2] = ["unknown.test.", "draft.test."];
 
-/// What becomes of undecided records in a zone that is made for comparison.
+/// The treatment of undecided records in a zone that is made for comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Undecided {
     Kept,

@@ -1,4 +1,4 @@
-//! What the commands tell of records that wait, and of those that an edit makes public.
+//! The commands tell of records that wait, and of those that an edit makes public.
 
 use super::{PUBLIC, folder, run, stdout};
 

@@ -1,4 +1,4 @@
-//! What an origin answers: what is kept of it has nothing of the connection, and a 1xx head is lines and no more.
+//! Answers of origins: a kept head has nothing of the connection, and a 1xx head is lines and no more.
 #![no_main]
 
 use bytes::BytesMut;

@@ -31,7 +31,7 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8], &[u8])| {
         assert!(parts.iter().all(|part| part.first <= part.last && part.last < LENGTH));
         assert!(parts.iter().map(|part| part.length()).sum::<u64>() <= LENGTH);
     }
-    // Who names any tag has what is there; without conditions nobody does.
+    // A request that names any tag has the stored one; without conditions none has.
     let any = field("if-none-match", b"*");
     let any = get(b"http://a.example/", any).expect("a URI");
     assert_eq!(select(&any, &entry), Selection::NotModified);

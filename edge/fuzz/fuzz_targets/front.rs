@@ -1,4 +1,4 @@
-//! What strangers send to a part of a site: paths that are asked for elsewhere, credentials, and the types they accept.
+//! Strangers' requests to a part of a site: paths that are asked for elsewhere, credentials, and the types they accept.
 #![no_main]
 
 use http::{HeaderValue, StatusCode, Uri};

@@ -8,7 +8,7 @@ use verge_edge::serve::h1::gate::head::{self, Reading};
 
 const MAX_HEAD_BYTES: usize = 1024;
 
-/// What becomes of a connection whose bytes come in pieces of these sizes, in turn.
+/// The end of a connection whose bytes come in pieces of these sizes, in turn.
 fn judged(bytes: &[u8], sizes: &[u8]) -> (usize, u64, Stop) {
     let mut framing = Framing::new(MAX_HEAD_BYTES);
     let (mut good, mut heads, mut end) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! What goes to an origin: nothing of the connection, our own fields whatever the client says, and never twice.
+//! Heads to origins: nothing of the connection, our own fields whatever the client says, and never twice.
 #![no_main]
 
 use http::{HeaderMap, Method, Version};

@@ -282,7 +282,7 @@ fn listed(networks: &[IpNet]) -> String {
     networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What becomes of content on its way, and of a head that origins would not take.
+/// The rules for content on its way, and for a head that origins would not take.
 fn content_rules(request: &RequestHead, site: &Site) -> Vec<String> {
     let mut rules = Vec::new();
     if !site.compress.codings.is_empty() {

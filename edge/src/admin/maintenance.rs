@@ -16,7 +16,7 @@ pub struct MaintenanceRequest {
     /// The site, by its name or one of its hosts; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
-    /// What to do; none: nothing.
+    /// The switch to set; without it nothing changes.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "switch")]
     pub on: Option<Switch>,
 }

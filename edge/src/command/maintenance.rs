@@ -8,7 +8,7 @@ use super::admin_client::WhichEdge;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Maintenance {
-    /// What to do; without it, how the sites stand is said
+    /// The switch to set; without it the command prints the state of all sites
     #[arg(value_name = "SWITCH")]
     switch: Option<Wanted>,
     /// The site, by one of its hosts; without it, all

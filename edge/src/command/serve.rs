@@ -32,7 +32,7 @@ impl Serve {
         }
         let running = run::start(config).await.map_err(Failed::because)?;
         let listening = announcement(running.listening());
-        // Whoever started the program may not read what it prints; no answer waits for that.
+        // The program's output may have no reader; no answer waits for one.
         let announce = move || {
             log::flush();
             say(listening);

@@ -1,4 +1,4 @@
-//! Who may ask for a part of a site, and the file of its users.
+//! Access to a part of a site, and the file of its users.
 
 use std::io::Read as _;
 use std::path::Path;

@@ -36,7 +36,7 @@ enum FormatName {
     Json,
 }
 
-/// What a sample is of unless the file says otherwise.
+/// One request in so many is logged in a sample, unless the file says otherwise.
 const DEFAULT_SAMPLE: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
 
 /// None if it is off. Relative paths start at `base`.

@@ -99,7 +99,7 @@ fn names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
 }
 
 /// Of fields, whose names have no case (RFC 9110 §5.1).
-/// What a site encodes.
+/// The codings and types that a site encodes.
 pub(super) fn offer(site: &Settings) -> Result<Offer, Fault> {
     let codings = site.compress.iter().flatten().map(|coding| (*coding).into()).collect();
     let types = site.compress_types.as_ref().map(|types| lower_names(types.get_ref())).transpose()?;

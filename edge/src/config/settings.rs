@@ -45,7 +45,7 @@ macro_rules! settings {
         }
 
         impl SiteTable {
-            /// What is the site's alone, and its settings.
+            /// The keys that only a site has, and its settings.
             pub(super) fn parts(self) -> (OfSite, Settings) {
                 let Self { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route, $($name,)* } = self;
                 let own = OfSite { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route };
@@ -54,7 +54,7 @@ macro_rules! settings {
         }
 
         impl RouteTable {
-            /// What is the route's alone, and its settings: its own, and the site's where it has none.
+            /// The keys that only a route has, and its settings: its own, and the site's where it has none.
             pub(super) fn parts(self, site: &Settings) -> (OfRoute, Settings) {
                 let Self { paths, origin_path, origins, $($name,)* } = self;
                 let settings = Settings { $($name: $name.or_else(|| site.$name.clone()),)* };
@@ -158,7 +158,7 @@ pub(super) struct OriginTable {
 }
 
 impl Settings {
-    /// Those of `list`, or none.
+    /// The texts of `list`; empty without one.
     pub(super) fn texts(list: &Option<Vec<Spanned<String>>>) -> &[Spanned<String>] {
         list.as_deref().unwrap_or_default()
     }

@@ -106,7 +106,7 @@ fn paths_of(own: &OfRoute) -> Result<Route, Fault> {
     Route::new(&written, origin_path).ok_or_else(none)
 }
 
-/// What the settings make of a site, without what is the site's alone.
+/// A site by its settings, without the keys that only a site has.
 fn settled(
     (name, hosts): (SiteName, Vec<HostPattern>),
     settings: &Settings,

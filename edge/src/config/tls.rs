@@ -40,7 +40,7 @@ struct Pair {
     key: String,
 }
 
-/// What `listen_tls`, `listen_quic` and `[tls]` say together. Relative paths start at `base`.
+/// Reads `listen_tls`, `listen_quic` and `[tls]` together. Relative paths start at `base`.
 pub(super) fn tls(
     listen: Option<Spanned<Vec<SocketAddr>>>,
     quic: Option<Spanned<Vec<SocketAddr>>>,

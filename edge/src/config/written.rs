@@ -71,7 +71,7 @@ impl Written {
         }
     }
 
-    /// What `newer` has otherwise, in the settings' order.
+    /// The settings that differ in `newer`, in their order.
     #[must_use]
     pub fn changes(&self, newer: &Self) -> Vec<Change> {
         let names: std::collections::BTreeSet<&String> = self.0.keys().chain(newer.0.keys()).collect();

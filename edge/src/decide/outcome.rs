@@ -69,7 +69,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// What [`after_failure`](crate::policy::after_failure) lets stand in, if anything.
+    /// The response that [`after_failure`](crate::policy::after_failure) lets stand in, if any.
     #[must_use]
     pub fn of(failure: Failure, verdict: &Reuse) -> Option<Self> {
         match *verdict {

@@ -54,13 +54,13 @@ pub enum Company {
 pub enum Meant {
     /// All requests for its key.
     ForAll,
-    /// Those with these selecting fields: the key's responses are known to vary.
+    /// Requests with these selecting fields: the key's responses are known to vary.
     ForLike(Selecting),
-    /// Those that are the same as the one that caused it.
+    /// Requests that are the same as the one that caused it.
     ForTwins,
-    /// Those whose range lies in these slices.
+    /// Requests whose range lies in these slices.
     Slice(Part),
-    /// Those for this range.
+    /// Requests for this range.
     Range(Spec),
 }
 
@@ -190,7 +190,7 @@ fn asks_for_whole(plan: &Plan<&Entry>) -> bool {
     plan.held().is_some_and(|entry| matches!(entry.content, Content::Whole { .. }))
 }
 
-/// Those that the response's Vary does not tell from this one.
+/// The requests that the response's Vary does not tell from this one.
 #[must_use]
 pub fn alike(request: &RequestHead, response: &ResponseHead) -> Company {
     let selecting = Selecting::of(request, response);

@@ -34,7 +34,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of a request.
+    /// The terms of a request.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let all = |name| headers.get_all(name).iter().cloned().collect();

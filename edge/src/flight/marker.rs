@@ -24,11 +24,11 @@ pub(super) struct Apart {
 enum Sort {
     /// All.
     All,
-    /// Those with `Authorization`.
+    /// Requests with `Authorization`.
     Authorized,
-    /// Those for a range of something of which nothing is known.
+    /// Requests for a range of something of which nothing is known.
     Ranges,
-    /// Those for the whole.
+    /// Requests for the whole.
     Whole,
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Coding {
     Foreign,
 }
 
-/// What `Transfer-Encoding` says the body of a response is (RFC 9112 §6.1, §7).
+/// The framing of a response's body by `Transfer-Encoding` (RFC 9112 §6.1, §7).
 ///
 /// A name that is no transfer coding says nothing: origins write `binary`, `utf-8` or `identity` there for want of
 /// another place, and browsers let them. RFC 9112 §6.3 rule 4 has such a body end with its connection.

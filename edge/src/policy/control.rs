@@ -59,7 +59,7 @@ pub struct RequestControl {
     pub only_if_cached: bool,
 }
 
-/// What `no-cache` or `private` is about.
+/// The fields that `no-cache` or `private` applies to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// Nothing: the directive is absent.

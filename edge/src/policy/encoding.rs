@@ -8,7 +8,7 @@
 //! count the bytes of one coding (RFC 9110 §14.1.2), and those that clients hold of it are of the origin's. It is encoded
 //! when it is next fetched whole.
 //!
-//! What an origin sends in gzip, though the client takes none, is unpacked on its way to that client ([`is_packed`]): it is
+//! A response in gzip is unpacked on its way to a client that takes none ([`is_packed`]): it is
 //! stored as it came.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};

@@ -40,7 +40,7 @@ const JOIN_GAP_BYTES: u64 = 80;
 /// The most that a part's delimiter and head cost, with a `Content-Type` of common length.
 const PIECE_HEAD_BYTES: u64 = 256;
 
-/// What `specs` come to in a representation of `length` bytes.
+/// The ranges that `specs` select in a representation of `length` bytes.
 pub fn resolve(specs: &[Spec], length: u64) -> Resolved {
     let satisfiable = specs.iter().filter_map(|spec| within(*spec, length)).collect();
     let parts = coalesce(satisfiable);

@@ -39,7 +39,7 @@ enum Strength {
 }
 
 impl Validators {
-    /// Those of a stored response, as they came.
+    /// The validators of a stored response, as they came.
     pub fn of(stored: &HeaderMap) -> Self {
         Self {
             if_none_match: stored.get(header::ETAG).cloned(),

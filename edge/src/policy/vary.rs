@@ -9,7 +9,7 @@ use crate::http::date;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::{field, list};
 
-/// What `Vary` says, over all its lines.
+/// The meaning of `Vary`, over all its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vary {
     /// These fields select, sorted, each once; none if there is no `Vary`.
@@ -57,7 +57,7 @@ fn newest<'a>(
     variants: &[&Entry],
     candidates: impl Iterator<Item = (usize, &'a &'a Entry)>,
 ) -> Option<usize> {
-    // What is for clients of this kind goes before what is for all.
+    // A variant for clients of this kind goes before one for all.
     let rank = |index: usize| (variants[index].selecting.takes_gzip.is_some(), dated(variants[index]));
     candidates.map(|(index, _)| index).max_by_key(|&index| rank(index))
 }

@@ -22,7 +22,7 @@ use crate::origin::{Exceeded, RequestBody};
 use crate::policy::headers::status::Verdict;
 use crate::site::access::{Access, Rate, Users};
 
-/// What is remembered of clients to let their requests in.
+/// The memory of clients by which requests are let in.
 #[derive(Debug, Default)]
 pub(crate) struct Guards {
     rates: Rates,

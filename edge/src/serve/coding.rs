@@ -1,6 +1,6 @@
 //! The content coding in which a client gets an answer, where it is made on the way to that client.
 //!
-//! What is stored was encoded while it was stored (`flight`). What is passed on is encoded here, for one client. What an
+//! Stored responses were encoded while they were stored (`flight`). Passed ones are encoded here, for one client. Text that an
 //! origin packed is unpacked here for a client that takes no gzip, stored or not.
 
 use std::borrow::Cow;

@@ -93,7 +93,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What comes out of `input` in pieces of `piece`, and the longest piece of it.
+    /// The output of `input` in pieces of `piece`, and its longest piece.
     fn unpacked(input: &[u8], piece: usize) -> io::Result<(Vec<u8>, usize)> {
         let mut unpacking = Unpacking::new();
         let (mut out, mut longest) = (Vec::new(), 0);

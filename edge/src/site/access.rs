@@ -1,4 +1,4 @@
-//! Who may ask for a part of a site, and how much: by network, by user and password, by rate and by size.
+//! Access to a part of a site: by network, by user and password, by rate and by size.
 
 pub mod rate;
 pub mod users;
@@ -18,7 +18,7 @@ pub struct Access {
     pub allow: Vec<IpNet>,
     /// Clients that may not.
     pub deny: Vec<IpNet>,
-    /// Who may ask, if that needs a password.
+    /// The users that may ask, if a password is needed.
     pub users: Option<Arc<Users>>,
     /// How often the clients of one network may ask.
     pub rate: Option<Rate>,

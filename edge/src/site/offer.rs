@@ -1,9 +1,9 @@
-//! What a site encodes: into which codings, which types of content, from which length on.
+//! The encoding of a site's content: into which codings, which types, from which length on.
 
 use crate::http::coding::Coding;
 use crate::site::pattern::{NamePattern, any_matches};
 
-/// What a site encodes.
+/// The codings and types that a site encodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Into what, the liked best first; none: responses stay as they came.

@@ -159,7 +159,7 @@ fn refreshed(value: &str, next: impl Fn(&str) -> Option<String>) -> Option<Strin
     Some(format!("{before}{public}{behind}"))
 }
 
-/// What a client asked for.
+/// The target that a client asked for.
 struct Asked<'a> {
     uri: &'a Uri,
     route: Option<&'a Route>,

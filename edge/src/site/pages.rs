@@ -21,7 +21,7 @@ pub struct Page {
     pub for_origin: bool,
     /// Its media type.
     pub kind: HeaderValue,
-    /// What is shown.
+    /// The page's content.
     pub content: Bytes,
 }
 
@@ -34,7 +34,7 @@ pub enum Errors {
     Class(u16),
 }
 
-/// Who made an error.
+/// The maker of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {
     /// This edge.

@@ -91,7 +91,7 @@ impl Route {
         let (before, after) = self.origin_path.as_deref()?.split_once('*')?;
         let inside = at_origin.strip_prefix(before)?.strip_suffix(after)?;
         let captured = pattern.captured(asked)?;
-        // What may stand for the `*` of origin_path stands at the end of the pattern: see `config`.
+        // The `*` of origin_path stands for the end of the pattern: see `config`.
         let base = asked.strip_suffix(captured)?;
         (pattern.wildcards() > 0).then(|| format!("{base}{inside}"))
     }

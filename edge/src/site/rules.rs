@@ -66,7 +66,7 @@ pub enum Heuristic {
     },
 }
 
-/// What `s-maxage` means beside `stale-while-revalidate` or `stale-if-error`.
+/// The meaning of `s-maxage` beside `stale-while-revalidate` or `stale-if-error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SMaxage {
     /// RFC 9111 §5.2.2.10: it has the meaning of `proxy-revalidate`, and what forbids goes before what allows.
@@ -137,13 +137,13 @@ impl Rules {
 /// Which requests are passed to the origin and never answered from the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bypass {
-    /// Those for these paths, or for one that an origin may read as one of them.
+    /// Requests for these paths, or for one that an origin may read as one of them.
     pub paths: Vec<PathPattern>,
-    /// Those with a cookie of such a name.
+    /// Requests with a cookie of such a name.
     pub cookies: Vec<NamePattern>,
-    /// Those with a field of such a name.
+    /// Requests with a field of such a name.
     pub headers: Vec<NamePattern>,
-    /// Those with a query parameter of such a name.
+    /// Requests with a query parameter of such a name.
     pub query: Vec<NamePattern>,
 }
 

@@ -1,4 +1,4 @@
-//! What a store may hold, and what leaves it first.
+//! The bounds of a store, and the order in which responses leave it.
 
 use crate::site::tags::TagFields;
 

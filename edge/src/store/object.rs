@@ -66,7 +66,7 @@ const OBJECT_BYTES: usize = 480;
 pub struct Variants(Arc<[Arc<Object>]>);
 
 impl Variants {
-    /// What `policy` judges, in the same order.
+    /// The entries that `policy` judges, in the same order.
     #[must_use]
     pub fn entries(&self) -> Vec<&Entry> {
         self.0.iter().map(|object| &object.entry).collect()

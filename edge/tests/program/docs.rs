@@ -25,7 +25,7 @@ fn source(file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What the arms of a `match` return as text, tests left out.
+/// The texts that the arms of a `match` return, tests left out.
 fn arms(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]").next().unwrap();
     let text = |line: &str| Some(line.split_once("=> \"")?.1.split('"').next()?.to_owned());

@@ -1,4 +1,4 @@
-//! Who may ask, how often and how much: networks, passwords, rates, the length of content.
+//! Access to a site: networks, passwords, rates, the length of content.
 
 use super::rig::{Client, Got, Origin, Rig, response};
 use super::rules::{FRESH, echo};
@@ -95,7 +95,7 @@ async fn those_with_a_password_share_what_is_stored_and_the_origin_does_not_see_
     assert_eq!(got.status, 200);
     assert!(!got.text().to_ascii_lowercase().contains("authorization"), "{}", got.text());
     rig.client().await.get_with("/a", RIGHT).await.assert_hit();
-    // What is stored is for nobody else.
+    // A stored response is for nobody else.
     assert_eq!(rig.get("/a").await.status, 401);
     assert_eq!(rig.client().await.get_with("/a", WRONG).await.status, 401);
     let both = format!("{RIGHT}{WRONG}");

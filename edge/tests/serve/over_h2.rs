@@ -1,4 +1,4 @@
-//! What holds for a request and its answer over HTTP/1.1 holds over HTTP/2.
+//! The rules for a request and its answer over HTTP/1.1 hold over HTTP/2.
 
 use std::net::SocketAddr;
 

@@ -20,7 +20,7 @@ async fn done(rig: &Rig) {
     rig.until("verge_edge_fetches", 0).await;
 }
 
-/// Whoever was served stale, the refresh is for all.
+/// One client was served stale; the refresh is for all.
 #[tokio::test]
 async fn a_refresh_asks_for_all_of_what_is_stored() {
     for (method, asking, length) in [

@@ -167,7 +167,7 @@ async fn a_reload_changes_routes_their_origins_and_maintenance() {
         "{}",
         got.text()
     );
-    // What is stored stays; what is new comes from there, on the same connection of the client.
+    // Stored responses stay; new ones come from there, on the same connection of the client.
     kept.get("/api/a").await.assert_hit();
     assert_eq!(kept.get("/api/b").await.text(), "api");
     assert!(api.seen()[0].starts_with("GET /b HTTP/1.1"), "{:?}", api.seen());

@@ -84,7 +84,7 @@ async fn a_field_that_a_304_calls_private_is_its_clients_alone() {
     assert_eq!((other.field("x").as_str(), other.field("y").as_str()), ("", "all"));
 }
 
-/// Whoever waited for the same 304 is another client.
+/// Another client waited for the same 304.
 #[tokio::test]
 async fn a_cookie_that_a_304_sets_is_not_for_those_who_waited_for_it() {
     let origin = Origin::start().await;

@@ -35,7 +35,7 @@ async fn a_route_has_its_own_origins_and_path_and_the_key_stays_the_clients() {
     assert_eq!(line(&got), "api GET /users?id=1 HTTP/1.1");
     assert_eq!(line(&rig.get("/api").await), "api GET / HTTP/1.1");
     assert_eq!(line(&rig.get("/users").await), "web GET /users HTTP/1.1");
-    // What is stored under the route's path answers for that alone, and by its own key rules.
+    // A response stored under the route's path answers for that alone, and by its own key rules.
     rig.get("/api/users?id=2").await.assert_hit();
     rig.get("/users").await.assert_forwarded();
     assert_eq!((web.count(), api.count()), (2, 2));

@@ -60,7 +60,7 @@ async fn the_negative_ttl_is_for_what_is_missing_and_not_for_refused_requests() 
     }
 }
 
-/// What `python -m http.server` and most file servers send: a Last-Modified and no lifetime. `apt-get update` and `pip`
+/// `python -m http.server` and most file servers send a Last-Modified and no lifetime. `apt-get update` and `pip`
 /// ask with max-age=0, a hard reload with no-cache.
 #[tokio::test]
 async fn a_client_that_asks_for_validation_gets_the_new_file_where_the_lifetime_is_a_guess() {

@@ -17,7 +17,7 @@ fn folder(a: &str) -> Folder {
     folder
 }
 
-/// What outsiders get of `www.a.example` and `gone.a.example` after the edit.
+/// `expected` is the kinds of the answers to outsiders for `www.a.example` and `gone.a.example` after the edit.
 fn check(old: &str, new: &str, code: &str, expected: [Kind; 2]) {
     let mut folder = folder(old);
     folder.write_raw("a.example.zone", new);

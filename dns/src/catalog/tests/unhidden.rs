@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
     Case { a: ["db A 10.0.0.5\n", "db A 203.0.113.5\n"], b: ["", ""], expected: &[] },
     Case { a: ["r A 203.0.113.1 ; verge: internal\n", "r A 203.0.113.1\n"], b: ["", ""], expected: &[] },
     Case { a: ["db A 10.0.0.5\n", "db A 10.0.0.5\nnew CNAME ns\n"], b: ["", ""], expected: &[] },
-    // What is hidden stays hidden, and what was public stays public.
+    // Hidden records stay hidden, and public ones stay public.
     Case { a: [LAB, LAB], b: ["x A 203.0.113.1\n", "x A 203.0.113.2\n"], expected: &[] },
     // Only a part of a record was hidden.
     Case {

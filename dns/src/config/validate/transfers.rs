@@ -1,4 +1,4 @@
-//! Who may take zones: by keys that there are, or from addresses.
+//! Access to transfers: by keys that exist, or from addresses.
 
 use ipnet::IpNet;
 use toml::Spanned;

@@ -22,7 +22,7 @@ const NAME: &str = "serials";
 /// A file that is longer is none of ours: some million zones.
 const MOST_OCTETS: u64 = 1 << 30;
 
-/// What the folder holds; nothing if there is no such file.
+/// Reads the stored numbers; none if there is no such file.
 pub(super) fn read(folder: &Path) -> Stored {
     let path = folder.join(NAME);
     let text = match read_sound(&path) {
@@ -41,7 +41,7 @@ pub(super) fn read(folder: &Path) -> Stored {
     lines.into_iter().flatten().collect()
 }
 
-/// What is no file of a sound length is not opened: a pipe would never end.
+/// Opens only a regular file of a sound length: a pipe would never end.
 fn read_sound(path: &Path) -> io::Result<String> {
     let file = fs::metadata(path)?;
     match file.is_file() && file.len() <= MOST_OCTETS {

@@ -11,7 +11,7 @@ pub(super) struct Names<'n> {
     question: Standing<'n>,
     /// The next ones, filled from the first: made and looked through for each answer, hence small.
     few: [Option<Standing<'n>>; FEW_STANDING],
-    /// Those behind them: an allocation where there are any.
+    /// The names behind them: an allocation where there are any.
     many: Vec<Standing<'n>>,
     /// Octets of all that stands: no name that [`MOST_NAMES`] would leave out is compressed here.
     octets: usize,

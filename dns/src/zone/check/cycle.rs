@@ -26,7 +26,7 @@ pub(super) fn find(zones: &[&Zone]) -> Vec<Across> {
     found
 }
 
-/// Whoever needs no other delegation is reachable, then whoever needs those, and so on.
+/// A delegation that needs no other one is reachable, then each that needs reachable ones only, and so on.
 fn reachable<'z>(delegations: &HashMap<&'z [u8], Vec<Delegation<'z>>>) -> HashSet<&'z [u8]> {
     let mut waiting: HashMap<&[u8], Vec<&[u8]>> = HashMap::new();
     let mut next: Vec<&[u8]> = Vec::new();

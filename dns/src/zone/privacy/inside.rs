@@ -64,7 +64,7 @@ fn is_hidden(state: &State<'_>, at: u32) -> bool {
 enum Split {
     /// None: it has no internal addresses.
     No,
-    /// Those of IPv6, and an alias: only internal IPv6 addresses stand in.
+    /// IPv6 addresses and aliases: only internal IPv6 addresses stand in.
     Ipv6,
     /// All.
     Whole,

@@ -25,7 +25,7 @@ pub struct Datum<'r> {
     pub rdata: &'r [u8],
 }
 
-/// What becomes of a record in a tree.
+/// The place of a record in a tree.
 #[derive(Clone, Copy, Debug)]
 pub enum Entry<'r> {
     /// It is there.

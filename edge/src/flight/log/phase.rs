@@ -5,7 +5,7 @@
 use super::ending::Unkept;
 use crate::store::Reading;
 
-/// What a log does with its pieces, and how the body ended.
+/// The treatment of a log's pieces, and the way in which the body ended.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Every piece stays, for readers that are still to come.

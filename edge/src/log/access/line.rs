@@ -43,7 +43,7 @@ pub(crate) struct Line {
     gaps: [Option<(usize, Gap)>; 2],
 }
 
-/// What the answer's end tells.
+/// A value that is known when the answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gap {
     /// How many bytes of the body went to the client.

@@ -30,7 +30,7 @@ pub enum Sent {
     Not,
 }
 
-/// What `request` wants.
+/// The ranges that `request` wants.
 pub fn wanted(request: &RequestHead) -> Wanted {
     // RFC 9110 §14.2: it is defined for GET only.
     let specs = if request.method == Method::GET { asked(&request.headers) } else { None };

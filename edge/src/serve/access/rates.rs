@@ -21,7 +21,7 @@ struct Table {
     secret: (u64, u64),
 }
 
-/// What a network has left of a rate.
+/// A network's remaining share of a rate.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     scope: u64,

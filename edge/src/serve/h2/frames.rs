@@ -1,4 +1,4 @@
-//! What a client's frames cost, beside the octets of its bodies (RFC 9113 §10.5). Pure.
+//! The cost of a client's frames, beside the octets of its bodies (RFC 9113 §10.5). Pure.
 //!
 //! PING, SETTINGS, WINDOW_UPDATE, PRIORITY, CONTINUATION, RST_STREAM, unknown and all but empty DATA frames make work and
 //! are bounded by nothing in the protocol (CVE-2019-9511 to -9518, CVE-2023-44487, CVE-2025-8671). An account pays for
@@ -14,11 +14,11 @@ use crate::serve::stream::account::Account;
 const AT_FIRST: u64 = 2_000;
 /// The most that an account holds: what a client owes that was slow for long, and then reads 16 MiB at once.
 const MOST: u64 = 10_000;
-/// What a second pays in: small messages of a game, sent one by one.
+/// Each second pays in so much: small messages of a game, sent one by one.
 const A_SECOND: u64 = 100;
-/// What a request pays in: its head, trailers, priorities, windows and a reset.
+/// Each request pays in so much: its head, trailers, priorities, windows and a reset.
 const A_REQUEST: u64 = 8;
-/// What a piece of an answer pays in, and what each KiB of it does.
+/// Each piece of an answer, and each KiB of it, pays in so much.
 const A_PIECE: u64 = 4;
 const A_KIB: u64 = 1;
 /// A frame that carries nothing for a stream costs 1, and 1 more for so many octets: SETTINGS may hold 2,700 settings.
@@ -55,7 +55,7 @@ impl Flood {
     }
 }
 
-/// What has been paid in since the connection began, time aside. It never shrinks.
+/// The sum paid in since the connection began, time aside. It never shrinks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PaidIn {
     pub(super) requests: u64,

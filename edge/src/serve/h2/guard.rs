@@ -14,7 +14,7 @@ use super::frames::{Frames, PaidIn};
 use crate::clock::monotonic;
 use crate::metrics::Metrics;
 
-/// What went over a connection.
+/// The traffic of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     requests: AtomicU64,

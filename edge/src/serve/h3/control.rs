@@ -1,4 +1,4 @@
-//! What a client sends beside its requests: settings, and news of a table that there is not (RFC 9114 §6.2, RFC 9204
+//! A client's streams beside its requests: settings, and news of a table that there is not (RFC 9114 §6.2, RFC 9204
 //! §4.2). Pure: octets go in, an error comes out.
 
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Control {
 /// Frames and instructions at first, at most, and a second.
 const AT_FIRST: u64 = 1_000;
 const A_SECOND: u64 = 10;
-/// What a request pays in: a priority, and a stream that is cancelled.
+/// Each request pays in so much: a priority, and a stream that is cancelled.
 const A_REQUEST: u64 = 4;
 /// A frame that is known has a few integers; SETTINGS has some pairs of them.
 const MOST_PAYLOAD: u64 = 1024;

@@ -46,7 +46,7 @@ const WINDOW_OCTETS: u32 = 64 << 10;
 const SEND_WINDOW_OCTETS: u64 = 1 << 20;
 /// The part of the idle timeout after which a client is asked whether it is there.
 const KEEP_ALIVE_PART: u32 = 3;
-/// What the kernel may hold until the endpoint reads it: a burst of a few milliseconds. It gives as much as it may.
+/// The kernel may hold so much until the endpoint reads it: a burst of a few milliseconds. It may grant less.
 const SOCKET_OCTETS: usize = 2 << 20;
 
 /// The terms that a listener offers every connection.

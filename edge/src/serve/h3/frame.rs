@@ -16,7 +16,7 @@ const MAX_PUSH_ID: u64 = 0xd;
 
 /// Frames that carry nothing, and octets of frames that nobody knows, on one stream.
 const MOST_USELESS: u64 = 64 << 10;
-/// What such a frame costs beside its octets.
+/// The cost of such a frame beside its octets.
 const USELESS_FRAME: u64 = 64;
 
 /// A part of a message.
@@ -230,7 +230,7 @@ pub fn with_payload(kind: u64, payload: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    /// What comes of these octets and the end behind them, however they are cut: heads and joined bodies.
+    /// Reads these octets and the end behind them, however they are cut, into heads and joined bodies.
     #[track_caller]
     fn check(octets: &[u8], expected: Result<&[&str], Fault>) {
         for size in [1, 2, 3, octets.len().max(1)] {
@@ -267,7 +267,7 @@ mod tests {
         check(b"\x01\x02ab", Ok(&["h:ab"]));
         check(b"\x01\x02ab\x00\x03xyz\x00\x01w", Ok(&["h:ab", "d:xyzw"]));
         check(b"\x01\x02ab\x00\x01x\x01\x01t", Ok(&["h:ab", "d:x", "h:t"]));
-        // What nobody knows may stand everywhere (RFC 9114 §9).
+        // Frames of unknown types may stand everywhere (RFC 9114 §9).
         check(b"\x21\x03zzz\x01\x01a\x40\x21\x00\x00\x01x\x21\x01z", Ok(&["h:a", "d:x"]));
         check(b"\x01\x00\x00\x00", Ok(&["h:"]));
     }

@@ -1,4 +1,4 @@
-//! What comes on the stream of a request: its head, and its body as the origin takes it.
+//! The stream of a request as it arrives: its head, and its body as the origin takes it.
 
 use std::error::Error;
 use std::fmt;
@@ -25,7 +25,7 @@ pub(super) struct Received {
     first: Option<Bytes>,
 }
 
-/// What the client sent next.
+/// The client's next message part.
 pub(super) enum Next {
     Frame(Frame),
     End,

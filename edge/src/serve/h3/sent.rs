@@ -1,4 +1,4 @@
-//! What goes out on the stream of a request, as fast as the client takes it.
+//! Answers on the stream of a request, as fast as the client takes them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

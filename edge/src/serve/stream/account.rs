@@ -1,4 +1,4 @@
-//! What a client may cost for nothing, in pieces of work that bring it no answer. Pure.
+//! A bound on the work that a client causes and that brings it no answer. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a request on a stream of its own is for, and the bounds of its head (RFC 9113 §8.3, RFC 9114 §4.3).
+//! The target of a request on a stream of its own, and the bounds of its head (RFC 9113 §8.3, RFC 9114 §4.3).
 //!
 //! h2 has refused fields of a connection, unknown pseudo-fields and upper case names. This module refuses
 //! heads that an origin that speaks HTTP/1.1 could read in two ways, as the gate does for HTTP/1.1.

@@ -17,7 +17,7 @@ pub const MAX_USERS: usize = 10_000;
 /// bcrypt looks at 72 octets; a longer header is nobody's password.
 const MAX_CREDENTIALS_BYTES: usize = 1024;
 
-/// Who may ask for something.
+/// The users that may ask for something.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Users {
     challenge: HeaderValue,
@@ -90,7 +90,7 @@ impl Users {
         Ok(Self { challenge: challenge(realm), by_name })
     }
 
-    /// What a request without the right credentials is told.
+    /// The challenge to a request without the right credentials.
     pub fn challenge(&self) -> HeaderValue {
         self.challenge.clone()
     }
@@ -130,7 +130,7 @@ fn cost(hash: &str) -> Option<u32> {
 }
 
 impl Credentials {
-    /// Those of an `Authorization: Basic` field; none if it is none.
+    /// The credentials of an `Authorization: Basic` field; none if it is another.
     pub fn read(field: &HeaderValue) -> Option<Self> {
         let text = field.to_str().ok().filter(|text| text.len() <= MAX_CREDENTIALS_BYTES)?;
         let (scheme, encoded) = text.split_once(' ')?;

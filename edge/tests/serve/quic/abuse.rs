@@ -1,4 +1,4 @@
-//! What clients of HTTP/3 may not do, and how it ends.
+//! Abuse of HTTP/3, and how each kind ends.
 
 use quinn::{RecvStream, VarInt};
 

@@ -1,4 +1,4 @@
-//! What would be hidden on top if every name in a zone that never had a good version was.
+//! The records that would be hidden as well if every name in a zone that never had a good version were hidden.
 
 use super::super::names::ancestry;
 use super::Closure;

@@ -91,7 +91,7 @@ fn d6_what_leads_into_an_unknown_zone_is_undecided() {
     );
 }
 
-/// What was understood of an unknown zone is believed where it hides.
+/// The readable part of an unknown zone counts where it hides something.
 #[test]
 fn d6_what_leads_to_a_hidden_name_of_a_draft_is_hidden() {
     check(
