@@ -264,3 +264,33 @@ fn no_module_is_named_after_nothing() {
         }
     }
 }
+
+/// A sentence that begins with a bare noun for somebody or something leaves the reader to guess the actor.
+#[test]
+fn comments_name_the_actor() {
+    const BARE: [&str; 5] = ["What ", "Who ", "Whoever ", "Whom ", "Those "];
+    let first = |line: &str| line.trim_start().trim_start_matches(['/', '!']).trim_start().to_owned();
+    let is_bare = |line: &str| {
+        line.trim_start().starts_with("//") && BARE.iter().any(|word| first(line).starts_with(word))
+    };
+    assert!(
+        is_bare("    /// What a client asked for.")
+            && !is_bare("    // A client asked for it.")
+            && !is_bare("What ")
+    );
+    let folders = ["dns", "edge", "tests"].map(|folder| root().join(folder));
+    let files = folders
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .filter(|file| !file.components().any(|part| part.as_os_str() == "target"));
+    for file in files {
+        let text = read(&file);
+        // Only the first line of a comment begins a sentence for certain.
+        let mut above = "";
+        for (at, line) in text.lines().enumerate() {
+            let begins = !above.trim_start().starts_with("//");
+            above = line;
+            assert!(!(begins && is_bare(line)), "{}:{}: name the actor: {line}", file.display(), at + 1);
+        }
+    }
+}
