@@ -3,6 +3,7 @@
 //! Names are compared without case (RFC 9111 §4.2 wants caches lenient there); nothing else is forgiven: no other
 //! zone, no second space, no one-digit hour, no two-digit year outside RFC 850.
 
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -21,11 +22,18 @@ pub fn single(headers: &HeaderMap, name: &HeaderName, now: SystemTime) -> Option
     if lines.next().is_some() { None } else { parse(line.as_bytes(), now) }
 }
 
-/// `time` as IMF-fixdate; a time outside the years 1970–9999 is moved to their edge.
-pub fn format(time: SystemTime) -> HeaderValue {
+/// `time` as IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`; a time outside the years 1970–9999 is moved to their edge.
+pub fn imf_fixdate(time: SystemTime) -> [u8; IMF_BYTES] {
     let latest = UNIX_EPOCH + Duration::from_secs(LAST_SECOND_OF_9999);
-    let text = httpdate::fmt_http_date(time.clamp(UNIX_EPOCH, latest));
-    HeaderValue::try_from(text).expect("an IMF-fixdate is visible ASCII")
+    let mut text = [0; IMF_BYTES];
+    let date = httpdate::HttpDate::from(time.clamp(UNIX_EPOCH, latest));
+    write!(&mut text[..], "{date}").expect("an IMF-fixdate has 29 bytes");
+    text
+}
+
+/// [`imf_fixdate`] as the value of a field.
+pub fn format(time: SystemTime) -> HeaderValue {
+    HeaderValue::from_bytes(&imf_fixdate(time)).expect("an IMF-fixdate is visible ASCII")
 }
 
 /// Seconds from `earlier` to `later`, whole and saturating at 0.
@@ -33,6 +41,8 @@ pub fn secs_between(earlier: SystemTime, later: SystemTime) -> u64 {
     later.duration_since(earlier).map_or(0, |span| span.as_secs())
 }
 
+/// Bytes of an IMF-fixdate.
+pub const IMF_BYTES: usize = 29;
 const LAST_SECOND_OF_9999: u64 = 253_402_300_799;
 const DAY_SECS: i64 = 86_400;
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -48,7 +58,7 @@ struct Civil {
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
 fn imf(text: &[u8]) -> Option<Civil> {
-    if text.len() != 29 || !short_day(&text[..3]) || &text[3..5] != b", " {
+    if text.len() != IMF_BYTES || !short_day(&text[..3]) || &text[3..5] != b", " {
         return None;
     }
     let spaced = text[7] == b' ' && text[11] == b' ' && text[16] == b' ' && gmt(&text[25..]);
@@ -85,7 +95,8 @@ fn short_day(name: &[u8]) -> bool {
     DAYS.iter().any(|day| name.eq_ignore_ascii_case(&day.as_bytes()[..3]))
 }
 
-fn month(name: &[u8]) -> Option<i64> {
+/// The month with this short name, 1 to 12.
+pub fn month(name: &[u8]) -> Option<i64> {
     let index = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes()))?;
     i64::try_from(index + 1).ok()
 }

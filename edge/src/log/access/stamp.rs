@@ -1,51 +1,35 @@
-//! Times in the two spellings of access logs, always UTC.
+//! Times in the two spellings of access logs, always UTC. Both are the date that HTTP writes, in another order.
 
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const DAY_SECS: u64 = 86_400;
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// A date of the Gregorian calendar.
-struct Date {
-    year: u64,
-    /// From 1 on.
-    month: u64,
-    day: u64,
-}
+use crate::http::date;
 
 /// `2026-11-29T05:34:00.007Z` (RFC 3339).
 pub(super) fn iso(out: &mut Vec<u8>, time: SystemTime) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (Date { year, month, day }, [hour, minute, second]) = parts(since.as_secs());
-    let millis = since.subsec_millis();
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+    let text = date::imf_fixdate(time);
+    let (day, month, year, clock) = parts(&text);
+    let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_millis();
+    out.extend_from_slice(year);
+    let _ = write!(out, "-{:02}-", date::month(month).unwrap_or_default());
+    out.extend_from_slice(day);
+    out.push(b'T');
+    out.extend_from_slice(clock);
+    let _ = write!(out, ".{millis:03}Z");
 }
 
 /// `29/Nov/2026:05:34:00 +0000`, as the Common Log Format has it.
 pub(super) fn common(out: &mut Vec<u8>, time: SystemTime) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (Date { year, month, day }, [hour, minute, second]) = parts(since.as_secs());
-    let month = usize::try_from(month - 1).ok().and_then(|index| MONTHS.get(index)).unwrap_or(&"-");
-    let _ = write!(out, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000");
+    let text = date::imf_fixdate(time);
+    let (day, month, year, clock) = parts(&text);
+    for part in [day, b"/", month, b"/", year, b":", clock, b" +0000"] {
+        out.extend_from_slice(part);
+    }
 }
 
-fn parts(secs: u64) -> (Date, [u64; 3]) {
-    let (days, rest) = (secs / DAY_SECS, secs % DAY_SECS);
-    (date(days), [rest / 3_600, rest / 60 % 60, rest % 60])
-}
-
-/// The date so many days after 1970-01-01, by eras of 400 years that begin on the first of March.
-fn date(days: u64) -> Date {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    Date { year: era * 400 + year_of_era + u64::from(month <= 2), month, day }
+/// Day, month, year and time of day of `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn parts(text: &[u8; date::IMF_BYTES]) -> (&[u8], &[u8], &[u8], &[u8]) {
+    (&text[5..7], &text[8..11], &text[12..16], &text[17..25])
 }
 
 #[cfg(test)]
