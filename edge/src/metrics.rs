@@ -256,7 +256,7 @@ impl All {
         );
         let away = "Requests refused before a site was found for them: not sound, or for no host here";
         registry.register("turned_away", away, self.turned_away.clone());
-        registry.register("admin", "What was asked of the admin listener", self.asked.clone());
+        registry.register("admin", "Requests to the admin listener", self.asked.clone());
         let hit = "From the request's head to the response's, answered from memory";
         registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
         let miss = "From the request's head to the response's, with an origin in between";

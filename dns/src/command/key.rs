@@ -89,7 +89,7 @@ fn lines(name: &str, algorithm: Algorithm, view: &str, secret: &str, file: &Path
          secret_file = \"{file}\"\n\
          view = \"{view}\"\n\
          \n\
-         # Whoever reads one of the following lines has the key.\n\
+         # Each of the following lines holds the secret itself: keep it as safe as the file.\n\
          # BIND, named.conf:\n\
          key \"{name}\" {{ algorithm {algorithm}; secret \"{secret}\"; }};\n\
          \n\

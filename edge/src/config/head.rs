@@ -17,7 +17,7 @@ pub(super) fn head(
     let target_bytes = target.map_or(TARGET_BYTES, |size| size.get_ref().in_memory());
     if let Some(size) = target.filter(|_| target_bytes > MAX_TARGET_BYTES) {
         return Err(Fault::new(size.span(), "a target may have 60KiB at most")
-            .help("what is longer belongs into the request's content"));
+            .help("longer targets belong into the request's content"));
     }
     if let Some(size) = target.filter(|_| target_bytes >= bytes) {
         let help = "write a bigger `head_size` too";
