@@ -1,10 +1,12 @@
 //! Requests of clients: their transport, and the one function that holds every branch of a request.
 //!
 //! ```text
-//! listener ─▶ h1 (socket, gate, hyper) ─▶ Arrival ─▶ handler ─┬─ stored: from the store
-//!                                     ◀── Answer ◀──          ├─ fetch: through a flight
-//!                                                             └─ passed: past the cache
+//! listener ─▶ h1 (socket, gate, hyper) ─▶ Arrival ─▶ handler ─▶ placed ─┬─ stored: from the store
+//!                                     ◀── Answer ◀──                    ├─ fetch: through a flight
+//!                                                                       └─ pass: past the cache
 //! ```
+//!
+//! An `Exchange` is a request and what was found out about it; each step below `handler` gets it, and the `Cache`.
 //!
 //! `tls` makes a handshake first where a listener asks for one, and `h2` carries HTTP/2 over it; `h3` carries HTTP/3 over
 //! QUIC. `stream` has what both do with a request on a stream of its own.
@@ -19,7 +21,10 @@ mod arrival;
 pub mod body;
 mod cms;
 mod coding;
+mod ending;
+mod exchange;
 mod fetch;
+mod gathered;
 pub mod h1;
 mod h2;
 pub mod h3;
@@ -29,10 +34,13 @@ mod https;
 mod limits;
 mod listener;
 mod pages;
+mod pass;
 mod passed;
+mod placed;
 pub mod proxied;
 mod query;
 mod room;
+mod service;
 mod stored;
 mod strangers;
 mod stream;
@@ -46,8 +54,8 @@ pub(crate) use access::Guards;
 pub(crate) use alternative::Alternative;
 pub(crate) use h3::{Offer, endpoint};
 pub use handler::HEALTH_PATH;
-pub(crate) use handler::Service;
 pub use limits::Limits;
 pub(crate) use listener::Listeners;
+pub(crate) use service::Service;
 pub(crate) use strangers::Strangers;
 pub(crate) use tls::{Door, Terms};

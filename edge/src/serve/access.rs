@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 use self::passwords::{Fits, Passwords};
 use self::rates::Rates;
 use super::answer::{self, Answer};
-use super::handler::{Exchange, Service};
+use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::metrics::{Limit, Outcome};
 use crate::origin::{Exceeded, RequestBody};
@@ -46,34 +46,31 @@ pub(super) struct Admitted {
 /// Lets the request in, or says why not. Where an origin may take its path for other parts of the site, those parts'
 /// conditions count too.
 pub(super) async fn admit(
-    service: &Service,
+    cache: &Cache,
+    guards: &Guards,
     exchange: &Exchange<'_>,
     upload: RequestBody,
 ) -> Result<Admitted, Box<Answer>> {
     let parts = || std::iter::once(&exchange.site).chain(&exchange.others).map(|part| &part.site.access);
     for access in parts() {
-        by_network(service, exchange, access)?;
+        by_network(cache, exchange, access)?;
     }
     let mut rates: Vec<&Rate> = parts().filter_map(|access| access.rate.as_ref()).collect();
     rates.sort_unstable_by_key(|rate| rate.scope);
     rates.dedup_by_key(|rate| rate.scope);
     for rate in rates {
         let client = exchange.peer.client;
-        service
-            .guards
-            .rates
-            .take(rate, client, exchange.now)
-            .map_err(|wait| too_many(service, Limit::Rate, wait))?;
+        guards.rates.take(rate, client, exchange.now).map_err(|wait| too_many(cache, Limit::Rate, wait))?;
     }
     for users in parts().filter_map(|access| access.users.as_ref()) {
-        by_password(service, exchange, users).await?;
+        by_password(cache, guards, exchange, users).await?;
     }
     let Some(most) = parts().filter_map(|access| access.max_body_bytes).min() else {
         return Ok(Admitted { upload, exceeded: None });
     };
     match upload.limited(most) {
         Some((upload, exceeded)) => Ok(Admitted { upload, exceeded: Some(exceeded) }),
-        None => Err(too_long(&service.cache).into()),
+        None => Err(too_long(cache).into()),
     }
 }
 
@@ -91,30 +88,34 @@ impl Admitted {
     }
 }
 
-fn by_network(service: &Service, exchange: &Exchange<'_>, access: &Access) -> Result<(), Box<Answer>> {
+fn by_network(cache: &Cache, exchange: &Exchange<'_>, access: &Access) -> Result<(), Box<Answer>> {
     if access.admits(exchange.peer.client) {
         return Ok(());
     }
     let sentence = "this address may not ask for it";
     let answer = Answer::plain(StatusCode::FORBIDDEN, sentence, Outcome::Refused, "network");
-    Err(by_ourselves(&service.cache, answer).into())
+    Err(by_ourselves(cache, answer).into())
 }
 
-async fn by_password(service: &Service, exchange: &Exchange<'_>, users: &Users) -> Result<(), Box<Answer>> {
-    let Service { cache, guards, .. } = service;
+async fn by_password(
+    cache: &Cache,
+    guards: &Guards,
+    exchange: &Exchange<'_>,
+    users: &Users,
+) -> Result<(), Box<Answer>> {
     let (client, now) = (exchange.peer.client, exchange.now);
     let Some(credentials) = &exchange.credentials else { return Err(unauthorized(cache, users).into()) };
     let (hash, is_known) = users.hash_of(credentials.name());
     if is_known && guards.passwords.is_right(hash, credentials) {
         return Ok(());
     }
-    guards.rates.look(&GUESSES, client, now).map_err(|wait| too_many(service, Limit::Guesses, wait))?;
+    guards.rates.look(&GUESSES, client, now).map_err(|wait| too_many(cache, Limit::Guesses, wait))?;
     let Some(turn) = guards.passwords.turn().await else { return Err(busy(cache).into()) };
     // Another request of the same user may have shown it while this one waited.
     if is_known && guards.passwords.is_right(hash, credentials) {
         return Ok(());
     }
-    guards.rates.take(&GUESSES, client, now).map_err(|wait| too_many(service, Limit::Guesses, wait))?;
+    guards.rates.take(&GUESSES, client, now).map_err(|wait| too_many(cache, Limit::Guesses, wait))?;
     match guards.passwords.fits(turn, hash, credentials).await {
         Fits::Yes if is_known => {
             guards.rates.give_back(&GUESSES, client);
@@ -132,14 +133,14 @@ fn unauthorized(cache: &Cache, users: &Users) -> Answer {
     by_ourselves(cache, answer)
 }
 
-fn too_many(service: &Service, limit: Limit, wait: Duration) -> Box<Answer> {
-    service.cache.metrics.limit_reached(limit);
+fn too_many(cache: &Cache, limit: Limit, wait: Duration) -> Box<Answer> {
+    cache.metrics.limit_reached(limit);
     let sentence = "too many requests from this network";
     let mut answer = Answer::plain(StatusCode::TOO_MANY_REQUESTS, sentence, Outcome::Refused, "rate");
     // RFC 9110 §10.2.3: whole seconds; a part of one counts.
     let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
-    by_ourselves(&service.cache, answer).into()
+    by_ourselves(cache, answer).into()
 }
 
 fn busy(cache: &Cache) -> Answer {

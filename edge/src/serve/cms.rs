@@ -3,7 +3,7 @@
 use http::{StatusCode, Uri};
 
 use super::answer::Answer;
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::metrics::{Asked, Outcome};
 use crate::site::cms::{self, Wanted};

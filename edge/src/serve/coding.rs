@@ -10,7 +10,7 @@ use hyper::body::Body as _;
 
 use super::answer::Answer;
 use super::body::Body;
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::origin::OriginBody;

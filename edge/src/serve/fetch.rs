@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::answer::{self, Answer};
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use super::{passed, stored};
 use crate::cache::Cache;
 use crate::decide::share::{self, Next, Round, Share, Waited};

@@ -35,9 +35,10 @@ use super::Limits;
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
 use super::body::{Body, SendError};
-use super::handler::{HEALTH_PATH, Service, Unplaced, handle, turned_away};
-use super::listener::Ending;
+use super::ending::{Ending, away};
+use super::handler::{HEALTH_PATH, Unplaced, handle, turned_away};
 use super::room::{Busy, Seat};
+use super::service::Service;
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
 use crate::http::head::RequestHead;
@@ -128,14 +129,6 @@ pub(super) async fn carry(
         tunnel::carry(client, early, tunnel, clock, metrics, &ending.aborted).await;
     } else if !ended && connection.unframed.is_last() {
         reset(serving.into_parts().io.into_inner().into_inner().socket());
-    }
-}
-
-/// Waits until the connection is to end with the answer that is being given.
-pub(super) async fn away(seat: &Seat, ending: &Ending) {
-    tokio::select! {
-        () = ending.draining.cancelled() => {}
-        () = seat.evicted() => {}
     }
 }
 

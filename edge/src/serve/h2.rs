@@ -21,12 +21,11 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::arrival::Peer;
-use super::h1::away;
+use super::ending::{Ending, away};
 use super::h1::patient_stream::Patient;
-use super::handler::Service;
 use super::limits::Limits;
-use super::listener::Ending;
 use super::room::Seat;
+use super::service::Service;
 use super::stream::Client;
 use super::tls::Terms;
 use crate::clock::monotonic;

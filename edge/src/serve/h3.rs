@@ -32,8 +32,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::h1::away;
-use super::listener::Ending;
+use super::ending::{Ending, away};
 use super::room::Seat;
 use super::stream::Client;
 use super::stream::account::Account;

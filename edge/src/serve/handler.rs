@@ -1,103 +1,32 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
-use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::access::{self, Admitted, Guards};
-use super::alternative::Alternative;
+use super::access::{self, Admitted};
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
-use super::strangers::Strangers;
-use super::{cms, fetch, https, pages, passed, query, stored, switch, target};
+use super::exchange::Exchange;
+use super::placed::placed;
+use super::service::Service;
+use super::{cms, https, pages, pass, query, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
-use crate::decide::step::{self, Step};
+use crate::decide::step;
 use crate::draining::Draining;
-use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
 use crate::http::upgrade;
 use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
-use crate::origin::{Held, RequestBody};
+use crate::origin::RequestBody;
 use crate::policy::Forward;
-use crate::policy::headers::origin::Hop;
 use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
-use crate::site::key::Key;
 use crate::site::rewrite;
 use crate::site::route::Route;
-use crate::site::sender::{Scheme, Sender, is_trusted, sender};
-
-/// The service that answers requests: the cache, and the state that concerns clients alone.
-#[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) cache: Arc<Cache>,
-    /// The proxies whose word on their clients is believed.
-    pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
-    /// One permit for each connection that may change protocols.
-    pub(crate) tunnels: Arc<Semaphore>,
-    pub(crate) draining: Draining,
-    pub(crate) guards: Guards,
-    pub(crate) strangers: Strangers,
-    /// Where the edge has TLS, the first of its ports.
-    pub(crate) https_port: Option<u16>,
-    /// Where clients may ask over HTTP/3.
-    pub(crate) alternative: Option<Alternative>,
-}
-
-impl Service {
-    /// Whether this address is a proxy's whose word is believed.
-    pub(super) fn trusts(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.trusted_proxies.load().iter().any(|trusted| trusted.contains(&client))
-    }
-
-    /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.
-    fn alternative(&self, peer: Peer, version: Version, uri: &Uri) -> Option<HeaderValue> {
-        let alternative = self.alternative.as_ref()?;
-        let may_know =
-            peer.scheme == Scheme::Https && version != Version::HTTP_3 && !self.trusts(peer.client);
-        may_know.then(|| alternative.field(peer.local.port(), uri.port_u16()))
-    }
-}
-
-/// One request, and what was found out about it.
-pub(super) struct Exchange<'a> {
-    pub(super) request: RequestHead,
-    pub(super) version: Version,
-    pub(super) peer: Peer,
-    pub(super) site: Arc<FetchSite>,
-    /// The other parts of the site that an origin may take the path for.
-    pub(super) others: Vec<Arc<FetchSite>>,
-    pub(super) key: Key,
-    /// The name and the password, where the edge itself asks for them.
-    pub(super) credentials: Option<Credentials>,
-    /// Whether the client can read gzip.
-    pub(super) takes_gzip: bool,
-    /// The content of a QUERY that is answered as a GET of its key; the inner one is none if it has none.
-    pub(super) content: Option<Option<Held>>,
-    /// The protocols that the client asks for, if the site passes that on.
-    pub(super) upgrade: Option<HeaderValue>,
-    pub(super) now: SystemTime,
-    /// For the origin's 1xx heads.
-    pub(super) transport: &'a dyn Transport,
-}
-
-impl Exchange<'_> {
-    /// This hop, for the request to the origin.
-    pub(super) fn hop<'a>(&self, cache: &'a Cache) -> Hop<'a> {
-        let limits = self.site.site.rules.origin_head;
-        Hop { name: &cache.name, client: self.peer.client, version: self.version, limits }
-    }
-}
+use crate::site::sender::{Sender, is_trusted, sender};
 
 /// Answers one request.
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
@@ -131,25 +60,6 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
     tell(&exchange, &mut answer, started, waited);
     answer
-}
-
-impl Exchange<'_> {
-    /// Tells once if the origin sends a URL to itself: behind a proxy that ends TLS, it does not know that clients came
-    /// over https, and most clients give up after twenty rounds.
-    fn look_for_circle(&self, answer: &Answer) {
-        let is_origins = !matches!(answer.outcome, Outcome::Redirect | Outcome::Local | Outcome::Refused);
-        if !is_origins || !rewrite::leads_to_itself(&self.request, &answer.head) {
-            return;
-        }
-        if !self.site.circle_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                target: "verge_edge::proxy",
-                site = self.site.site.name.as_str(),
-                "the origin sends {} to itself, so that clients go round in a circle: does it know X-Forwarded-Proto?",
-                self.request.uri
-            );
-        }
-    }
 }
 
 /// A request that no site takes, as far as it is known, for its log line.
@@ -220,7 +130,7 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
     if let Some(answer) = pages::maintenance(cache, exchange) {
         return answer;
     }
-    match access::admit(service, exchange, upload).await {
+    match access::admit(cache, &service.guards, exchange, upload).await {
         Err(answer) => *answer,
         Ok(admitted) => {
             let (upload, exceeded) = admitted.parts();
@@ -242,38 +152,12 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
         return switch::switch(service, exchange, upload, asked).await;
     }
     if !exchange.others.is_empty() {
-        return passed::pass(&service.cache, exchange, upload, Forward::Bypass).await;
+        return pass::pass(&service.cache, exchange, upload, Forward::Bypass).await;
     }
     if query::is_asked(exchange) {
-        return query::answer(service, exchange, upload).await;
+        return query::answer(cache, exchange, upload).await;
     }
-    placed(service, exchange, upload).await
-}
-
-/// Every way a request for its key can go.
-pub(super) async fn placed(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let (cache, Exchange { request, site, key, now, .. }) = (&service.cache, exchange);
-    let variants = cache.store.get(key, &site.site.name);
-    match step::step(request, &variants.entries(), &site.site.rules, *now) {
-        Step::Serve { variant, freshness } => {
-            let verdict = Verdict::Hit(freshness);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit)
-        }
-        Step::ServeStale { variant, freshness, why } => {
-            let verdict = Verdict::HitStale(freshness, why);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
-        }
-        Step::ServeAndRefresh { variant, freshness, why } => {
-            fetch::refresh(cache, exchange, &variants[variant]);
-            let verdict = Verdict::HitStale(freshness, why);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
-        }
-        Step::Fetch { plan, why } => {
-            fetch::fetch(cache, exchange, &variants, fetch::about(plan, &variants), why).await
-        }
-        Step::Pass(why) => passed::pass(cache, exchange, upload, why).await,
-        Step::Refuse(status, why) => answer::refuse(cache, status, why),
-    }
+    placed(cache, exchange, upload).await
 }
 
 /// Finds the site and the key.

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::answer::Answer;
 use super::body::Body;
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use crate::http::head::ResponseHead;
 use crate::metrics::Outcome;
 use crate::site::sender::Scheme;

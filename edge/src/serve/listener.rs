@@ -15,11 +15,12 @@ use tokio_util::task::TaskTracker;
 
 use super::Limits;
 use super::arrival::Peer;
+use super::ending::Ending;
 use super::h1::patient_stream::Patient;
-use super::handler::Service;
 use super::handshakes::{self, Handshakes};
 use super::proxied;
 use super::room::{Entry, Room, Seat};
+use super::service::Service;
 use super::tls::{Door, HandshakeFault};
 use super::{h1, h2};
 use crate::metrics::{Limit, Metrics};
@@ -42,15 +43,6 @@ pub(crate) struct Listeners {
     pub(super) ending: Ending,
     /// No more connections are accepted.
     pub(super) closed: CancellationToken,
-}
-
-/// When connections are to end.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ending {
-    /// Idle connections close, others after their response.
-    pub(super) draining: CancellationToken,
-    /// Every connection ends now.
-    pub(super) aborted: CancellationToken,
 }
 
 impl Listeners {

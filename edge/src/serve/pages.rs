@@ -5,7 +5,7 @@ use hyper::body::Body as _;
 
 use super::answer::{self, Answer};
 use super::body::Body;
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use super::passed::read_out;
 use crate::cache::Cache;
 use crate::metrics::Outcome;

@@ -1,142 +1,21 @@
-//! Answers that pass the cache by: requests that are sent on as they are, and responses that are not stored.
+//! Responses that pass the cache by: they are for one client, and are not stored.
 
-use std::sync::Arc;
-
-use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::body::Body;
 use super::coding;
-use super::fetch;
-use super::handler::Exchange;
-use super::query::{gathered, method as query_method};
+use super::exchange::Exchange;
 use crate::cache::Cache;
-use crate::decide::{Plan, Role};
-use crate::http::head::{RequestHead, ResponseHead};
-use crate::http::path;
+use crate::http::head::ResponseHead;
 use crate::metrics::Outcome;
-use crate::origin::{Answered, Gathered, OriginBody, RequestBody, Retry};
+use crate::origin::{Answered, OriginBody};
 use crate::policy::headers::client;
-use crate::policy::headers::origin::{Ask, Undeliverable, fields};
 use crate::policy::headers::status::{self, CacheStatus, Kept, Verdict};
-use crate::policy::{self, Admit, Forward, encoding};
-use crate::store::{Mode, Scope, Ticket};
+use crate::policy::{self, Forward, encoding};
 
-/// Sends the request on as it is. Only a POST's response may be stored.
-pub(super) async fn pass(
-    cache: &Arc<Cache>,
-    exchange: &Exchange<'_>,
-    upload: RequestBody,
-    why: Forward,
-) -> Answer {
-    let buffer_bytes = exchange.site.site.buffer_bytes;
-    let upload = match gathered(cache, exchange, upload, buffer_bytes).await {
-        Ok(Gathered::Whole(upload) | Gathered::Coming(upload)) => upload,
-        Err(answer) => return *answer,
-    };
-    let asked = match as_sent(cache, exchange, upload) {
-        Ok(asked) => asked,
-        Err(why) => return answer::undeliverable(cache, why),
-    };
-    let ticket = cache.store.begin();
-    match exchange.site.send(&exchange.request, asked, Retry::Another).await {
-        Err(unanswered) => answer::failed(cache, unanswered, Role::Leader, why),
-        Ok(answered) => {
-            let head = head_of(&answered);
-            let superseding = invalidate(cache, exchange, &answered, &head, &ticket);
-            match superseding {
-                Some(ticket) if is_kept(exchange, &answered, &head) => {
-                    keep(cache, exchange, answered, ticket, why).await
-                }
-                _ => passed(cache, exchange, answered, why, None),
-            }
-        }
-    }
-}
-
-/// The client's own request, for the origin.
-pub(super) fn as_sent(
-    cache: &Cache,
-    exchange: &Exchange<'_>,
-    upload: RequestBody,
-) -> Result<Request<RequestBody>, Undeliverable> {
-    let Exchange { request, site, .. } = exchange;
-    let headers = fields(request, &Ask::AsSent, &exchange.hop(cache))?;
-    let (method, upload) = match &exchange.content {
-        None => (request.method.clone(), upload),
-        Some(content) => (query_method(), content.clone().map_or(RequestBody::Empty, RequestBody::held)),
-    };
-    let mut asked = Request::new(upload);
-    *asked.method_mut() = method;
-    *asked.uri_mut() = site.site.target(&request.uri).into();
-    *asked.headers_mut() = headers;
-    site.site.tell_prefix(&request.uri, asked.headers_mut());
-    exchange.transport.interim().attach(&mut asked);
-    Ok(asked)
-}
-
-/// Drops what an unsafe request has made wrong (RFC 9111 §4.4). The ticket by which its own response may take the place
-/// of what was stored under its key, if it had any business there.
-pub(super) fn invalidate(
-    cache: &Cache,
-    exchange: &Exchange<'_>,
-    answered: &Answered,
-    head: &ResponseHead,
-    ticket: &Ticket,
-) -> Option<Ticket> {
-    let Exchange { request, site, key, .. } = exchange;
-    let (rules, now) = (&site.site.key, answered.received);
-    let uris = policy::invalidates(request, head);
-    let own = Scope::of(key.clone(), rules);
-    let superseding = match uris.is_empty() {
-        true => None,
-        false => cache.store.supersede(ticket, &own, key, &site.site.name, &head.headers, now),
-    };
-    let named = uris.iter().filter_map(|uri| as_clients_ask(exchange, uri));
-    let urls = uris.iter().cloned().chain(named);
-    // Another route of the site may make its keys of other parts.
-    let keys = urls.filter_map(|uri| cache.key_of(&RequestHead { uri, ..request.clone() }));
-    for (other, part) in keys.filter(|(other, _)| other != key) {
-        cache.store.purge(&Scope::of(other, &part.site.key), Mode::Hard, now);
-    }
-    for tag in policy::invalidated_groups(request, head) {
-        cache.store.purge(&Scope::Tag { tag, site: Some(site.site.name.clone()) }, Mode::Hard, now);
-    }
-    superseding
-}
-
-/// The URL by which clients ask for what the origin of a route names by its own path.
-fn as_clients_ask(exchange: &Exchange<'_>, named: &Uri) -> Option<Uri> {
-    let route = exchange.site.site.route.as_ref()?;
-    let asked = path::normal(exchange.request.uri.path());
-    let target = route.at_client(&asked, named.path_and_query()?.as_str())?;
-    let mut parts = named.clone().into_parts();
-    parts.path_and_query = target.parse().ok();
-    Uri::from_parts(parts).ok()
-}
-
-/// RFC 9110 §9.3.3: a POST's response may stand for a later GET.
-fn is_kept(exchange: &Exchange<'_>, answered: &Answered, head: &ResponseHead) -> bool {
-    let Exchange { request, site, .. } = exchange;
-    let rules = &site.site.rules;
-    let admitted = || policy::admit(request, head, answered.asked, rules, answered.received);
-    request.method == Method::POST && matches!(admitted(), Admit::Keep(_))
-}
-
-async fn keep(
-    cache: &Arc<Cache>,
-    exchange: &Exchange<'_>,
-    answered: Answered,
-    ticket: Ticket,
-    why: Forward,
-) -> Answer {
-    let fetch = fetch::fetch_of(cache, exchange, Plan::Whole { reserve: None });
-    let part = cache.flights.adopt(fetch, answered, ticket).await;
-    fetch::of_own(cache, exchange, part, why)
-}
-
+/// The head of a response, as policy reads it.
 pub(super) fn head_of(answered: &Answered) -> ResponseHead {
     ResponseHead { status: answered.response.status(), headers: answered.response.headers().clone() }
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::answer::{Answer, whose};
 use super::body::Body;
 use super::coding;
-use super::handler::Exchange;
+use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::decide::{Role, StandIn};
 use crate::flight::log::Unkept;

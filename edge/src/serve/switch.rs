@@ -6,8 +6,10 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::answer::{self, Answer};
 use super::body::Body;
-use super::handler::{Exchange, Service};
-use super::passed::{as_sent, head_of, invalidate, passed};
+use super::exchange::Exchange;
+use super::pass::{as_sent, invalidate};
+use super::passed::{head_of, passed};
+use super::service::Service;
 use super::tunnel::Tunnel;
 use crate::cache::Cache;
 use crate::decide::Role;

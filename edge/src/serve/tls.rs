@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::ending::Ending;
 use super::h1::patient_stream::Patient;
 use super::handshakes::Place;
-use super::listener::Ending;
 use super::room::Seat;
 use crate::site::sender::Scheme;
 use crate::tls::Certificates;

@@ -1,0 +1,50 @@
+//! The service that answers requests, whatever transport they come by.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, Uri, Version};
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use super::access::Guards;
+use super::alternative::Alternative;
+use super::arrival::Peer;
+use super::strangers::Strangers;
+use crate::cache::Cache;
+use crate::draining::Draining;
+use crate::site::sender::Scheme;
+
+/// The service that answers requests: the cache, and the state that concerns clients alone.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) cache: Arc<Cache>,
+    /// The proxies whose word on their clients is believed.
+    pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
+    /// One permit for each connection that may change protocols.
+    pub(crate) tunnels: Arc<Semaphore>,
+    pub(crate) draining: Draining,
+    pub(crate) guards: Guards,
+    pub(crate) strangers: Strangers,
+    /// Where the edge has TLS, the first of its ports.
+    pub(crate) https_port: Option<u16>,
+    /// Where clients may ask over HTTP/3.
+    pub(crate) alternative: Option<Alternative>,
+}
+
+impl Service {
+    /// Whether this address is a proxy's whose word is believed.
+    pub(super) fn trusts(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.trusted_proxies.load().iter().any(|trusted| trusted.contains(&client))
+    }
+
+    /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.
+    pub(super) fn alternative(&self, peer: Peer, version: Version, uri: &Uri) -> Option<HeaderValue> {
+        let alternative = self.alternative.as_ref()?;
+        let may_know =
+            peer.scheme == Scheme::Https && version != Version::HTTP_3 && !self.trusts(peer.client);
+        may_know.then(|| alternative.field(peer.local.port(), uri.port_u16()))
+    }
+}
