@@ -1,7 +1,7 @@
 //! Zone text (RFC 1035 §5) to records with positions; every problem is reported, none stops the reading.
 //!
 //! ```text
-//! bytes ─▶ text::lexer ─▶ entry ─┬─▶ directive ($ORIGIN $TTL $INCLUDE) ─▶ the reader's state
+//! bytes ─▶ text::lexer ─▶ entry ─┬─▶ directive ($ORIGIN $TTL $INCLUDE) ─▶ the reader's state, or a file to read
 //!                                ├─▶ generate ($GENERATE) ─▶ many entries
 //!                                └─▶ record ─▶ owner, TTL, class, type ─▶ text::read ─▶ Record
 //! ```
@@ -16,6 +16,7 @@ mod duplicate;
 mod generate;
 mod mark;
 mod reader;
+mod reading;
 mod record;
 mod report;
 

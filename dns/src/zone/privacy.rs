@@ -71,6 +71,7 @@ mod tests;
 mod trees;
 mod undecided;
 mod unhidden;
+mod wording;
 
 pub use division::{Division, Part};
 pub use trees::{Trees, trees, trees_beside};

@@ -3,37 +3,44 @@
 use super::reader::{Reader, Scope};
 use super::{Include, Loader, NotIncluded, record};
 use crate::name::{self, Name};
-use crate::zone::Position;
 use crate::zone::text::fields::{Fields, Word};
 use crate::zone::text::lexer::{Entry, Token};
 use crate::zone::text::{Fault, mnemonic};
+use crate::zone::{Position, SourceFile};
 
 /// Includes within includes. People nest two or three; more is a loop through different paths.
 const MAX_INCLUDE_DEPTH: usize = 16;
 
-/// Does what the directive says, or reports why not.
+/// A file to read in the place of its directive, and the origin of its names.
+pub(super) struct Included {
+    pub(super) file: SourceFile,
+    pub(super) origin: Vec<u8>,
+}
+
+/// Does what the directive says, or reports why not. The caller reads a file that is included.
 pub(super) fn obey(
     reader: &mut Reader,
     directive: &Token<'_>,
     entry: &Entry<'_>,
     scope: &mut Scope<'_>,
     load: Loader<'_>,
-) {
+) -> Option<Included> {
     let is = |name: &[u8]| directive.text.eq_ignore_ascii_case(name);
     let origin = scope.origin.clone();
     let fields = &mut Fields::new(&entry.tokens, 1, Some(&origin));
     let outcome = if is(b"$ORIGIN") {
-        set_origin(reader, fields, scope)
+        set_origin(reader, fields, scope).map(|()| None)
     } else if is(b"$TTL") {
-        set_ttl(reader, fields)
+        set_ttl(reader, fields).map(|()| None)
     } else if is(b"$INCLUDE") {
         include(reader, fields, entry, scope, load)
     } else {
         Err(unknown(directive))
     };
-    if let Err(fault) = outcome {
+    outcome.unwrap_or_else(|fault| {
         reader.fault(fault, entry, scope);
-    }
+        None
+    })
 }
 
 fn unknown(directive: &Token<'_>) -> Fault {
@@ -91,7 +98,7 @@ fn include(
     entry: &Entry<'_>,
     scope: &mut Scope<'_>,
     load: Loader<'_>,
-) -> Result<(), Fault> {
+) -> Result<Option<Included>, Fault> {
     let word = fields.text("the name of a file")?;
     let mut origin = Vec::new();
     if fields.peek().is_some() {
@@ -112,11 +119,10 @@ fn include(
         Ok(file) => file,
         Err(why) if is_key(written) => {
             key_left_out(reader, &word, &why, scope.position(entry.tokens[word.index].spot));
-            return Ok(());
+            return Ok(None);
         }
         Err(why) => return Err(refused(format!("`{}` is not included: {}", word.shown(), why.0))),
     };
     reader.may_open(&file.path).map_err(refused)?;
-    reader.text(file, origin, load);
-    Ok(())
+    Ok(Some(Included { file, origin }))
 }

@@ -1,12 +1,11 @@
 //! Problems that the author of a divided zone must or should know: errors (D13, D15), warnings, notes.
 
-use std::fmt;
-
 use super::closure::{Closure, State};
 use super::direct::{self, Facts};
 use super::names::HiddenNames;
 use super::nodes::{NONE, NodeId, Nodes};
 use super::outside::{self, Outside, Soa};
+use super::wording::{Named, problem};
 use super::{Hidden, Rule, Rules, shown};
 use crate::rdata;
 use crate::rtype::Type;
@@ -45,25 +44,6 @@ pub(super) fn find(
         found.extend(facts.documentation.map(|at| documentation(&zone.records[at as usize])));
     }
     found
-}
-
-/// How many records a message names before it says "and N more".
-const MAX_NAMED: usize = 3;
-
-/// Records as a message names them: `db.example.com. A (line 7)`.
-pub(super) struct Named<'a>(pub(super) Vec<&'a Record>);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, record) in self.0.iter().take(MAX_NAMED).enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{} {} (line {})", record.owner, record.rtype, record.at.line)?;
-        }
-        match self.0.len().checked_sub(MAX_NAMED) {
-            None | Some(0) => Ok(()),
-            Some(more) => write!(f, " and {more} more"),
-        }
-    }
 }
 
 /// D12, D13: every apex NS is hidden, so outside there is no such zone. That is what the author of an internal zone
@@ -215,16 +195,6 @@ fn documentation(record: &Record) -> Problem {
     let message =
         format!("{} {} has a documentation address, which counts as public", record.owner, record.rtype);
     problem(Severity::Note, Rule::D1, record.at, message, "replace it before the zone goes live")
-}
-
-pub(super) fn problem(
-    severity: Severity,
-    rule: Rule,
-    at: crate::zone::Position,
-    message: String,
-    help: &str,
-) -> Problem {
-    Problem { severity, code: rule.as_str(), at: Some(at), message, help: Some(help.into()) }
 }
 
 /// A zone with its full tree.

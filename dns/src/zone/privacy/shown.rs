@@ -6,7 +6,7 @@ use super::mention::{self, Mention};
 use super::names::{HiddenNames, is_hidden_whole};
 use super::nodes::{NONE, Node, NodeId, Nodes};
 use super::outside::Outside;
-use super::problems::{Named, problem};
+use super::wording::{Named, problem};
 use super::{Rule, Rules};
 use crate::name;
 use crate::rtype::Type;

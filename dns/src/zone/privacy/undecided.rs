@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::problems::Named;
+use super::wording::Named;
 use super::{Divided, HiddenNames};
 use crate::name::Name;
 use crate::rdata;
