@@ -1,6 +1,6 @@
 //! The two units: which of their modules decide and which act, and what is not yet as it should be.
 //!
-//! The last four lists of a unit may only shrink: an entry that is no longer needed fails the test that reads it.
+//! The last two lists of a unit may only shrink: an entry that is no longer needed fails the test that reads it.
 
 /// A unit of the workspace: its folder and what stands at the top of its `src`.
 pub(crate) struct Unit {
@@ -15,10 +15,6 @@ pub(crate) struct Unit {
     pub(crate) keyed: &'static [&'static str],
     /// Modules at the top that know the config: it, and those that read it and start others with what it says.
     pub(crate) knows_config: &'static [&'static str],
-    /// Arrows between cores that still run up.
-    pub(crate) upward: &'static [(&'static str, &'static str)],
-    /// Modules with parts that are still in a circle of imports.
-    pub(crate) in_circles: &'static [&'static str],
     /// Files of more lines than [`MOST_LINES`](crate::MOST_LINES), and functions of more than [`MOST_FUNCTION_LINES`](crate::MOST_FUNCTION_LINES).
     pub(crate) too_long: &'static [&'static str],
     /// Files for tests only whose names do not say so.
@@ -39,8 +35,6 @@ pub(crate) const DNS: Unit = Unit {
     inner: &[],
     keyed: &["zone/hash"],
     knows_config: &["command", "config", "embed", "log", "serve"],
-    upward: &[],
-    in_circles: &["zone/file", "zone/privacy"],
     too_long: &[
         "src/config/tests::an_error_points_at_its_place_and_says_what_to_do",
         "src/config/tests::every_key_is_read",
@@ -81,8 +75,6 @@ pub(crate) const EDGE: Unit = Unit {
     ],
     keyed: &["store/purge/marks"],
     knows_config: &["config", "log", "reload", "run"],
-    upward: &[],
-    in_circles: &["serve"],
     too_long: &["src/site/reach::a_name_leads_to_public_addresses_only"],
     unnamed_tests: &["policy/model"],
 };
