@@ -140,7 +140,7 @@ impl Cache {
     }
 
     /// From now on requests find these sites. Stored responses stay; requests under way end by the old rules.
-    /// A site or route whose origins are the same keeps its connections to them, and its knowledge of their health.
+    /// An origin that a site or route of it had before keeps its connections and what is known of its health.
     pub(crate) fn put_in_service(&self, sites: Sites) {
         let before = self.in_service.load_full();
         let place = |site: &Arc<Site>| {
@@ -158,10 +158,9 @@ impl Cache {
 
     /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
     fn fetch_site(&self, site: &Arc<Site>, made: &mut Vec<Arc<FetchSite>>) -> Arc<FetchSite> {
-        let is_same =
-            |one: &FetchSite| one.site.origins == site.origins && one.site.patience == site.patience;
-        let same = made.iter().find(|one| is_same(one));
-        let new = || Arc::new(Origins::new(&site.origins, site.patience, &self.clock, &self.metrics));
+        let same = made.iter().find(|one| one.origins.are_of(site));
+        let before = || made.iter().map(|one| Arc::clone(&one.origins)).collect::<Vec<_>>();
+        let new = || Arc::new(Origins::new(site, &before(), &self.clock, &self.metrics));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let metrics = self.metrics.site(site.name.as_str());
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -16,6 +16,7 @@ mod head;
 mod level;
 mod machine;
 mod networks;
+mod origins;
 mod pages;
 mod partial;
 mod place;

@@ -48,7 +48,7 @@ use crate::origin::{Answered, Early, Held, OriginBody, Origins, RequestBody, Ret
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
 use crate::site::Site;
-use crate::site::key::Key;
+use crate::site::key::{Key, key};
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket};
 use fill::Fill;
@@ -105,7 +105,8 @@ impl FetchSite {
         asked: Request<RequestBody>,
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
-        let mut answered = self.origins.send(asked, retry).await?;
+        let place = self.origins.place_of(|| key(request, &self.site.key));
+        let mut answered = self.origins.send(asked, retry, place).await?;
         self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
         Ok(answered)
     }

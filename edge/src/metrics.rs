@@ -5,6 +5,7 @@
 mod format;
 
 mod limits;
+mod origins;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::limits::Limit;
 use self::limits::Limits;
-use crate::policy::headers::status::ProxyError;
+pub use self::origins::OriginMetrics;
+use self::origins::Origins;
 use crate::store::Size;
 
 pub use self::format::Format;
@@ -41,7 +43,7 @@ struct All {
     tunnels: Gauge,
     tunnels_ended: Family<Ended, Counter>,
     tunnel_bytes: Family<Towards, Counter>,
-    origin_errors: Family<OriginError, Counter>,
+    origins: Origins,
     asked: Family<AskedLabel, Counter>,
     turned_away: Family<Dropped, Counter>,
     hit_seconds: Histogram,
@@ -120,12 +122,6 @@ struct Protocol {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OriginError {
-    origin: String,
-    error: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     why: &'static str,
 }
@@ -191,7 +187,7 @@ impl Default for Metrics {
             tunnels: Gauge::default(),
             tunnels_ended: Family::default(),
             tunnel_bytes: Family::default(),
-            origin_errors: Family::default(),
+            origins: Origins::default(),
             asked: Family::default(),
             turned_away: Family::default(),
             hit_seconds: Histogram::new(HIT_SECONDS),
@@ -249,11 +245,7 @@ impl All {
         registry.register("tunnels_ended", ended, self.tunnels_ended.clone());
         let bytes = "Bytes that connections carried after they had changed protocols";
         registry.register_with_unit("tunnel", bytes, Unit::Bytes, self.tunnel_bytes.clone());
-        registry.register(
-            "origin_errors",
-            "Requests that an origin did not answer",
-            self.origin_errors.clone(),
-        );
+        self.origins.register(&mut registry);
         let away = "Requests refused before a site was found for them: not sound, or for no host here";
         registry.register("turned_away", away, self.turned_away.clone());
         registry.register("admin", "Requests to the admin listener", self.asked.clone());
@@ -358,10 +350,10 @@ impl Metrics {
         self.0.origin_bytes.inc_by(bytes as u64);
     }
 
-    /// An origin did not answer.
-    pub fn origin_failed(&self, origin: &str, error: ProxyError) {
-        let labels = OriginError { origin: origin.to_owned(), error: error.as_str() };
-        self.0.origin_errors.get_or_create(&labels).inc();
+    /// The metrics of one origin of a site.
+    #[must_use]
+    pub fn origin(&self, site: &str, origin: &str) -> OriginMetrics {
+        self.0.origins.of(site, origin)
     }
 
     /// A request was refused before a site was found for it; `why` is one of a few words.

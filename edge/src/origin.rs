@@ -1,7 +1,7 @@
 //! Which origin gets a fetch, and the connections to it.
 //!
 //! ```text
-//! send ─▶ pick (round robin over healthy ones) ─▶ pool: an idle connection or a new one ─▶ response
+//! send ─▶ pick (balance, over healthy ones) ─▶ pool: an idle connection or a new one ─▶ response
 //!            ▲ another origin, if this one never saw the request, or may see it twice │
 //!            └────────────────────────────────────────────────────────────────────────┘
 //! ```
@@ -9,19 +9,23 @@
 //! Invariant: the same origin gets a request again only when the connection hands it back unsent, or when a connection
 //! that served others ends before any octet of an answer; then once, on a new connection, and only what may be repeated.
 
+mod balance;
 mod binding;
 pub mod body;
 mod coding;
 mod connection;
 pub mod health;
+mod in_flight;
+mod load;
+mod member;
 pub mod names;
 mod padded;
 mod pool;
 mod wire;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, Response, StatusCode};
 
@@ -31,28 +35,22 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
-use crate::site::{OriginAddress, Patience};
+use crate::site::key::Key;
+use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
+use balance::{Choice, Turns};
 use connection::{Exchange, copy_of, is_repeatable};
-use health::{Health, Standing};
-use pool::Pool;
+use member::Member;
 
 /// The origins of one site.
 #[derive(Debug)]
 pub struct Origins {
-    all: Vec<Origin>,
-    next: AtomicUsize,
+    all: Vec<Arc<Member>>,
+    turns: Mutex<Turns>,
+    sharing: Sharing,
     patience: Patience,
     /// Twentieths of a retry that may be spent.
     retries: AtomicI64,
     clock: Clock,
-    metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Origin {
-    address: OriginAddress,
-    pool: Pool,
-    health: Health,
 }
 
 /// A response's head, with its body on the way.
@@ -120,25 +118,48 @@ pub enum Retry {
 }
 
 impl Origins {
-    /// The origins of a site, which has one at least, all taken for healthy.
+    /// The origins of a site, which has one at least. Those that are in `before`, too, keep their connections and what is
+    /// known of them; the others are taken for healthy.
     #[must_use]
-    pub fn new(addresses: &[OriginAddress], patience: Patience, clock: &Clock, metrics: &Metrics) -> Self {
-        let all = addresses.iter().map(|address| Origin {
-            address: address.clone(),
-            pool: Pool::new(patience.idle),
-            health: Health::default(),
-        });
+    pub fn new(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
+        let idle = site.patience.idle;
+        let member =
+            |address: &OriginAddress| match before.iter().find_map(|group| group.known(address, idle)) {
+                Some(member) => member,
+                None => {
+                    let metrics = metrics.origin(site.name.as_str(), &address.authority);
+                    Arc::new(Member::new(address, idle, metrics))
+                }
+            };
         Self {
-            all: all.collect(),
-            next: AtomicUsize::new(0),
-            patience,
+            all: site.origins.iter().map(member).collect(),
+            turns: Mutex::default(),
+            sharing: site.sharing,
+            patience: site.patience,
             retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
             clock: clock.clone(),
-            metrics: metrics.clone(),
         }
     }
 
-    /// Sends a request to an origin and waits for the head of its final response.
+    fn known(&self, address: &OriginAddress, idle: Duration) -> Option<Arc<Member>> {
+        self.all.iter().find(|member| member.is(address, idle)).map(Arc::clone)
+    }
+
+    /// Whether they are those of this site, under the same rules.
+    #[must_use]
+    pub fn are_of(&self, site: &Site) -> bool {
+        self.sharing == site.sharing
+            && self.patience == site.patience
+            && self.all.iter().map(|member| &member.address).eq(&site.origins)
+    }
+
+    /// The number by which a request's key chooses among them, where keys do.
+    #[must_use]
+    pub fn place_of(&self, key: impl FnOnce() -> Key) -> Option<u64> {
+        (self.sharing.balance == Balance::Hash).then(|| member::hash(key().as_bytes()))
+    }
+
+    /// Sends a request to an origin and waits for the head of its final response. `place` is what [`Self::place_of`] gave.
     ///
     /// # Errors
     /// When no origin gave one; the last origin's failure.
@@ -146,21 +167,24 @@ impl Origins {
         &self,
         mut request: Request<RequestBody>,
         retry: Retry,
+        place: Option<u64>,
     ) -> Result<Answered, Unanswered> {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
         let mut tried = Vec::with_capacity(1);
         loop {
-            let index = self.pick(&tried);
+            let index = self.pick(&tried, place);
             tried.push(index);
             let origin = &self.all[index];
+            let in_flight = origin.begin();
             let spare = may_see_twice.then(|| copy_of(&request));
             let asked = self.clock.now();
             let outcome = origin.exchange(request, self.patience).await;
             let received = self.clock.now();
             let (error, again) = match outcome {
                 Exchange::Answered(response) => {
-                    origin.health.succeeded();
+                    origin.answered(asked, received);
+                    let response = response.map(|body| body.counted(in_flight));
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),
@@ -171,18 +195,18 @@ impl Origins {
                 // It is up and has answered, and would answer so again: a client that asks for what is framed wrongly
                 // must not put it out of service.
                 Exchange::Lost(error @ ProxyError::HttpResponseTransferCoding) => {
-                    origin.health.succeeded();
+                    origin.succeeded(received);
                     return Err(Unanswered { failure: failure(error), error });
                 }
                 // An idle connection that closes is no sign of illness.
                 Exchange::Dropped(error) => {
-                    self.metrics.origin_failed(&origin.address.authority, error);
+                    origin.unanswered(error);
                     return Err(Unanswered { failure: failure(error), error });
                 }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
-            origin.health.failed(fault(error), received);
-            self.metrics.origin_failed(&origin.address.authority, error);
+            origin.failed(fault(error), received);
+            origin.unanswered(error);
             tracing::warn!(target: "verge_edge::origin", origin = origin.address.authority, error = error.as_str(), "origin failed");
             match again {
                 Some(back) if tried.len() < self.all.len().min(MAX_ORIGINS_TRIED) => request = back,
@@ -191,17 +215,40 @@ impl Origins {
         }
     }
 
-    /// The next one in turn that is up and was not tried; if none is, the next one in turn.
-    fn pick(&self, tried: &[usize]) -> usize {
+    /// One that is up and was not tried: a backup if no other is; if none is up, one that was not tried.
+    fn pick(&self, tried: &[usize], place: Option<u64>) -> usize {
         let now = self.clock.now();
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let in_turn = || (0..self.all.len()).map(|step| start.wrapping_add(step) % self.all.len());
-        let fresh = || in_turn().filter(|index| !tried.contains(index));
-        fresh()
-            .find(|&index| self.all[index].health.standing(now) == Standing::Up)
-            .or_else(|| fresh().next())
-            .or_else(|| in_turn().next())
+        let mut barred = tried.to_vec();
+        let open = |barred: &[usize], backup: bool| -> Vec<Choice> {
+            let members = self.all.iter().enumerate().filter(|(_, member)| member.address.backup == backup);
+            let fresh = members.filter(|(index, _)| !barred.contains(index));
+            fresh.filter_map(|(index, member)| member.choice(index, self.sharing.slow_start, now)).collect()
+        };
+        let choose = |choices: &[Choice]| self.choose(choices, place);
+        while let Some(chosen) = choose(&open(&barred, false)).or_else(|| choose(&open(&barred, true))) {
+            if self.all[chosen].health.take(now) {
+                return chosen;
+            }
+            // Another request tries whether it is back.
+            barred.push(chosen);
+        }
+        let all = || self.all.iter().enumerate().map(|(index, member)| member.any(index, now));
+        let fresh: Vec<Choice> = all().filter(|choice| !tried.contains(&choice.index)).collect();
+        choose(&fresh)
+            .or_else(|| choose(&all().collect::<Vec<_>>()))
             .expect("a site has at least one origin: config refuses none")
+    }
+
+    fn choose(&self, choices: &[Choice], place: Option<u64>) -> Option<usize> {
+        let chance = || rand::random::<f64>();
+        match (self.sharing.balance, place) {
+            (Balance::RoundRobin, _) => {
+                self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(choices)
+            }
+            (Balance::LeastLoaded, _) => balance::least_loaded(choices, [chance(), chance()]),
+            (Balance::Hash, Some(place)) => balance::by_hash(choices, place),
+            (Balance::Random, _) | (Balance::Hash, None) => balance::by_chance(choices, chance()),
+        }
     }
 
     fn earn_retry(&self) {
@@ -215,12 +262,11 @@ impl Origins {
         self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 
-    /// How many origins are up, of how many.
+    /// Each origin in a line for people: where it is, and how it stands.
     #[must_use]
-    pub fn up(&self) -> (usize, usize) {
+    pub fn standing(&self) -> Vec<String> {
         let now = self.clock.now();
-        let up = self.all.iter().filter(|origin| origin.health.is_up(now)).count();
-        (up, self.all.len())
+        self.all.iter().map(|member| member.told(now)).collect()
     }
 }
 
@@ -230,15 +276,6 @@ const RETRY_COST: i64 = 20;
 const RETRY_BURST: i64 = 10;
 /// A client waits for this many origins at most.
 const MAX_ORIGINS_TRIED: usize = 3;
-
-impl Origin {
-    async fn exchange(&self, mut request: Request<RequestBody>, patience: Patience) -> Exchange {
-        if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
-            request.headers_mut().insert(http::header::HOST, host);
-        }
-        connection::exchange(&self.pool, &self.address, request, patience).await
-    }
-}
 
 fn fault(error: ProxyError) -> health::Fault {
     match error {

@@ -30,7 +30,7 @@ use ipnet::IpNet;
 
 pub use host::{HostPattern, Sites};
 pub use name::SiteName;
-pub use origin::{OriginAddress, Patience};
+pub use origin::{Balance, OriginAddress, Patience, Sharing};
 pub use rules::Rules;
 
 use access::Access;
@@ -85,6 +85,8 @@ pub struct Site {
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.
     pub patience: Patience,
+    /// How its origins share its requests.
+    pub sharing: Sharing,
     /// The clients that may ask, how often and how much.
     pub access: Access,
     /// Own pages in the place of errors.

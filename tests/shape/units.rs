@@ -54,6 +54,8 @@ pub(crate) const EDGE: Unit = Unit {
     inner: &[
         "admin/rate",
         "flight/log/lag",
+        "origin/balance",
+        "origin/load",
         "serve/h1/gate/chunked",
         "serve/h1/gate/framing",
         "serve/h1/gate/head",

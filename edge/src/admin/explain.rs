@@ -57,9 +57,12 @@ pub struct Explained {
     pub ingredients: Vec<(String, String)>,
     /// The path that the origin would be asked for.
     pub path: String,
-    /// The origins that may be asked, `host:port`.
+    /// The origins that may be asked, and how each stands.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// How one of them is chosen.
+    #[serde(default)]
+    pub balance: String,
     /// Bytes of the biggest response that is kept for this site.
     pub max_object_bytes: u64,
     /// The rules of the site that are about this path, in words.
@@ -151,7 +154,8 @@ pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> 
         ingredients: ingredients(&request, &site.site.key),
         route: site.site.route.as_ref().map(|route| route.name.clone()),
         path: site.site.target(&request.uri).path().to_owned(),
-        origins: site.site.origins.iter().map(|origin| origin.authority.clone()).collect(),
+        origins: site.origins.standing(),
+        balance: site.site.sharing.balance.as_str().to_owned(),
         max_object_bytes: site.site.max_object_bytes,
         rules: rules_for(cache, &request, &asked, &site.site, &others),
         verdict: verdict.into(),

@@ -43,7 +43,8 @@ fn lines(explained: &Explained) -> Vec<String> {
         format!("  key      {}", explained.key),
     ];
     lines.extend(explained.route.iter().map(|route| format!("  route    {route}")));
-    lines.push(format!("  origin   {} from {}", explained.path, explained.origins.join(", ")));
+    let by = if explained.origins.len() > 1 { format!(", {}", explained.balance) } else { String::new() };
+    lines.push(format!("  origin   {} from {}{by}", explained.path, explained.origins.join(", ")));
     for (name, value) in &explained.ingredients {
         lines.push(format!("           {name} = {value}"));
     }

@@ -1,6 +1,10 @@
 //! The keys of a `[[site]]`, and which of them a `[[site.route]]` may have instead.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::tables::{self, FieldsTable, KeyTable, PageTable, RedirectTable, TtlTable};
@@ -68,6 +72,8 @@ settings! {
     origin_networks: Vec<Spanned<String>>,
     origin_names: Vec<Spanned<String>>,
     rewrite_origin_names: bool,
+    balance: tables::BalanceName,
+    slow_start: Span,
     default_ttl: Span,
     negative_ttl: Span,
     max_error_ttl: Span,
@@ -140,11 +146,8 @@ pub(super) struct OfRoute {
     pub(super) origins: Option<Spanned<Vec<Spanned<OriginEntry>>>>,
 }
 
-#[derive(Deserialize, Clone)]
-#[serde(
-    untagged,
-    expecting = "an origin is \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }"
-)]
+/// An origin as it is written.
+#[derive(Clone)]
 pub(super) enum OriginEntry {
     Url(String),
     Table(OriginTable),
@@ -155,6 +158,34 @@ pub(super) enum OriginEntry {
 pub(super) struct OriginTable {
     pub(super) url: String,
     pub(super) host: Option<String>,
+    pub(super) weight: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) backup: bool,
+}
+
+// By hand: serde's untagged enums lose the places of what is in the table.
+impl<'de> Deserialize<'de> for OriginEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+struct EitherForm;
+
+impl<'de> Visitor<'de> for EitherForm {
+    type Value = OriginEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an origin: \"http://host:port\" or { url = \"http://host:port\", host = \"…\" }")
+    }
+
+    fn visit_str<E: de::Error>(self, url: &str) -> Result<OriginEntry, E> {
+        Ok(OriginEntry::Url(url.to_owned()))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<OriginEntry, M::Error> {
+        OriginTable::deserialize(MapAccessDeserializer::new(map)).map(OriginEntry::Table)
+    }
 }
 
 impl Settings {

@@ -6,29 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
-use ipnet::IpNet;
+use http::HeaderName;
 use toml::Spanned;
 
 use super::Cache;
 use super::access;
 use super::doubts::Targets;
-use super::networks::{networks, trusted};
+use super::networks::trusted;
+use super::origins::{self, Written};
 use super::pages;
 use super::place::Fault;
 use super::rules;
-use super::settings::{OfRoute, OriginEntry, OriginTable, RouteTable, Settings, SiteTable};
+use super::settings::{OfRoute, RouteTable, Settings, SiteTable};
 use super::signed;
 use super::tables::RedirectTable;
 use super::unit::{Size, Span};
-use crate::site::own_names::{Name, OwnNames};
-use crate::site::reach::Reach;
 use crate::site::route::{self, Route};
 use crate::site::signed::Signed;
-use crate::site::{HostPattern, OriginAddress, Patience, Rules, Site, SiteName, Sites};
-
-/// Origins as they are written.
-type Written = Spanned<Vec<Spanned<OriginEntry>>>;
+use crate::site::{HostPattern, Rules, Site, SiteName, Sites};
 
 /// The sites, and for each of them the places of its redirects' targets.
 pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache, base: &Path) -> Result<(Sites, Targets), Fault> {
@@ -121,13 +116,10 @@ fn settled(
         None => cache.max_object_bytes,
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
-    let origins = self::origins(origins, &networks(Settings::texts(&settings.origin_networks))?)?;
-    let title_case = settings.origin_title_case.unwrap_or(false);
-    let origins: Vec<OriginAddress> =
-        origins.into_iter().map(|origin| OriginAddress { title_case, ..origin }).collect();
+    let origins = origins::origins(origins, settings)?;
     Ok(Site {
         hosts,
-        own_names: own_names(settings, &origins)?,
+        own_names: origins::own_names(settings, &origins)?,
         origins,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,
@@ -144,12 +136,8 @@ fn settled(
         redirects: Vec::new(),
         https_only: settings.https_only.map(|span| span.0),
         upgrade_idle: settings.upgrades.unwrap_or(true).then(|| or(settings.upgrade_idle_timeout, 600)),
-        patience: Patience {
-            connect: or(settings.connect_timeout, 5),
-            first_byte: or(settings.first_byte_timeout, 60),
-            between_bytes: or(settings.between_bytes_timeout, 60),
-            idle: settings.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
-        },
+        patience: origins::patience(settings),
+        sharing: origins::sharing(settings),
         access: access::access(settings, name.as_str(), base)?,
         name,
         pages: pages::pages(settings, base)?,
@@ -161,9 +149,6 @@ fn settled(
 
 /// Longer than questions that people write.
 const DEFAULT_QUERY_BYTES: u64 = 64 << 10;
-/// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
-const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
-
 /// RFC 9213 §3.1 has CDN-Cache-Control for every CDN on the way; a site's other targeted fields are for this cache.
 fn ends_here(rules: &Rules, tags: &[HeaderName]) -> Vec<HeaderName> {
     let targeted = rules.targeted.iter().filter(|name| *name != "cdn-cache-control");
@@ -194,61 +179,6 @@ fn claim(
         None => Ok(pattern),
         Some(_) => Err(Fault::new(host.span(), format!("the host `{pattern}` is claimed twice"))),
     }
-}
-
-fn origins(written: Written, networks: &[IpNet]) -> Result<Vec<OriginAddress>, Fault> {
-    if written.get_ref().is_empty() {
-        return Err(Fault::new(
-            written.span(),
-            "a site needs at least one origin such as \"http://127.0.0.1:8000\"",
-        ));
-    }
-    written.into_inner().into_iter().map(|written| origin(written, networks)).collect()
-}
-
-/// The names under which origins are dialled, those that they are given as `Host`, and those that the site adds.
-fn own_names(settings: &Settings, origins: &[OriginAddress]) -> Result<OwnNames, Fault> {
-    let others: Vec<Name> =
-        Settings::texts(&settings.origin_names).iter().map(own_name).collect::<Result<_, _>>()?;
-    let dialled = origins.iter().filter_map(|origin| Name::parse(&origin.authority));
-    let given = origins.iter().filter_map(|origin| Name::parse(origin.host.as_deref()?));
-    Ok(match settings.rewrite_origin_names {
-        Some(false) => OwnNames::default(),
-        _ => OwnNames::new(dialled.collect(), given.chain(others).collect()),
-    })
-}
-
-fn own_name(written: &Spanned<String>) -> Result<Name, Fault> {
-    Name::parse(written.get_ref()).ok_or_else(|| {
-        let help = "write \"app.internal\" or \"app.internal:8080\"";
-        Fault::new(written.span(), "not a name of an origin").help(help)
-    })
-}
-
-fn origin(written: Spanned<OriginEntry>, networks: &[IpNet]) -> Result<OriginAddress, Fault> {
-    let span = written.span();
-    let (url, host) = match written.into_inner() {
-        OriginEntry::Url(url) => (url, None),
-        OriginEntry::Table(OriginTable { url, host }) => (url, host),
-    };
-    let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
-    let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong("origins are reached by plain HTTP"));
-    }
-    if uri.path_and_query().is_some_and(|path| path != "/") {
-        let fault = wrong("an origin has no path, requests keep theirs");
-        return Err(fault.help(
-            "another path at the origin is a route's `origin_path`: see [[site.route]] in the reference",
-        ));
-    }
-    let authority = uri.authority().ok_or_else(|| wrong("no host in the URL"))?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(wrong("not a host and port"));
-    }
-    let port = authority.port_u16().unwrap_or(80);
-    let reach = Reach::of(authority.host(), networks);
-    Ok(OriginAddress { authority: format!("{}:{port}", authority.host()), host, title_case: false, reach })
 }
 
 /// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.

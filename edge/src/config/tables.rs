@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::unit::Span;
 use crate::http::coding::Coding;
+use crate::site::Balance;
 
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +30,26 @@ pub(super) enum SetCookieName {
 pub(super) enum SMaxageName {
     ForbidsStale,
     YieldsToWindows,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum BalanceName {
+    RoundRobin,
+    Random,
+    LeastLoaded,
+    Hash,
+}
+
+impl From<BalanceName> for Balance {
+    fn from(name: BalanceName) -> Self {
+        match name {
+            BalanceName::RoundRobin => Self::RoundRobin,
+            BalanceName::Random => Self::Random,
+            BalanceName::LeastLoaded => Self::LeastLoaded,
+            BalanceName::Hash => Self::Hash,
+        }
+    }
 }
 
 #[derive(Deserialize, Clone, Copy)]

@@ -70,11 +70,14 @@ fn without_a_star_other_hosts_have_no_site() {
 
 #[test]
 fn origins_are_strings_or_tables() {
-    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test" }, "http://[::1]:82/"]
+    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test", weight = 2 },
+        { url = "http://[::1]:82/", backup = true }]
         origin_networks = ["10.0.0.0/8"]"#;
     let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
     let origin = |authority: &str, host: Option<&str>| OriginAddress {
         title_case: false,
+        weight: if host.is_some() { 2 } else { 1 },
+        backup: authority.starts_with('['),
         authority: authority.to_owned(),
         host: host.map(str::to_owned),
         reach: Reach::of(authority.rsplit_once(':').unwrap().0, &["10.0.0.0/8".parse().unwrap()]),
@@ -123,6 +126,10 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     check("\"http://127.0.0.1:8000\"", "\"http://a/b\"", "8:12", "has no path");
     check("\"http://127.0.0.1:8000\"", "\"a\"", "8:12", "http://host:port");
     check("[\"http://127.0.0.1:8000\"]", "[]", "8:11", "at least one origin");
+    let table = |more: &str| format!("[{{ url = \"http://a\", {more} }}]");
+    check("[\"http://127.0.0.1:8000\"]", &table("weight = 0"), "8:41", "from 1 to 1000");
+    check("[\"http://127.0.0.1:8000\"]", &table("backup = true"), "8:11", "all origins are backups");
+    check("[admin]", "balance = \"least-load\"\n[admin]", "9:11", "did you mean `least-loaded`?");
     check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "an address and a port, not a name");
     check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");
     check("[admin]", "[admin]\npurges_per_minute = 0", "10:21", "nonzero");

@@ -26,7 +26,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
         cause: flights.arrived(&request.headers),
         request: Arc::new(request),
         site: Arc::new(FetchSite {
-            origins: Arc::new(Origins::new(&site.origins, site.patience, &clock, &metrics)),
+            origins: Arc::new(Origins::new(&site, &[], &clock, &metrics)),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),
             circle_told: AtomicBool::new(false),

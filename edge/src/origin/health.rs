@@ -14,6 +14,8 @@ struct State {
     /// Times in a row that it was found down.
     downs: u32,
     retry_at: Option<SystemTime>,
+    /// When it came back from being down.
+    back_at: Option<SystemTime>,
 }
 
 /// Whether an origin should get the next request.
@@ -50,20 +52,33 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// An origin that is back gets traffic within this.
 const MAX_REST: Duration = Duration::from_secs(30);
 
+/// The share that an origin begins with when it is back.
+const FIRST_SHARE: f64 = 0.1;
+
 impl Health {
-    /// Whether to send there now. One caller gets [`Standing::Up`] for a down origin each time its rest is over.
+    /// Whether one may send there now. Call [`Health::take`] before it is done.
     pub fn standing(&self, now: SystemTime) -> Standing {
         self.lock().standing(now)
     }
 
-    /// Whether it is up, without taking the turn to try it.
-    pub fn is_up(&self, now: SystemTime) -> bool {
-        self.lock().clone().standing(now) == Standing::Up
+    /// Takes the right to send there now: of a down origin whose rest is over, one caller gets it.
+    pub fn take(&self, now: SystemTime) -> bool {
+        self.lock().take(now)
     }
 
-    /// It answered.
-    pub fn succeeded(&self) {
-        *self.lock() = State::default();
+    /// Whether nothing is known against it.
+    pub fn is_up(&self, _now: SystemTime) -> bool {
+        self.lock().retry_at.is_none()
+    }
+
+    /// Its share of what is its own: it grows while what it caches and pools is still cold.
+    pub fn share(&self, slow_start: Duration, now: SystemTime) -> f64 {
+        self.lock().share(slow_start, now)
+    }
+
+    /// It answered; whether it was down before.
+    pub fn succeeded(&self, now: SystemTime) -> bool {
+        self.lock().succeeded(now)
     }
 
     /// It did not.
@@ -77,16 +92,35 @@ impl Health {
 }
 
 impl State {
-    fn standing(&mut self, now: SystemTime) -> Standing {
+    fn standing(self, now: SystemTime) -> Standing {
         match self.retry_at {
-            None => Standing::Up,
             // A clock that was set back must not keep an origin down.
             Some(at) if now < at && at <= now + MAX_REST => Standing::Down,
-            Some(_) => {
-                self.retry_at = Some(now + self.rest());
-                Standing::Up
-            }
+            _ => Standing::Up,
         }
+    }
+
+    fn take(&mut self, now: SystemTime) -> bool {
+        let may = self.standing(now) == Standing::Up;
+        if may && self.retry_at.is_some() {
+            self.retry_at = Some(now + self.rest());
+        }
+        may
+    }
+
+    fn share(self, slow_start: Duration, now: SystemTime) -> f64 {
+        // A trial is one request.
+        let Some(back_at) = self.back_at.filter(|_| self.retry_at.is_none()) else { return 1.0 };
+        // A clock that was set back ends it.
+        let Ok(since) = now.duration_since(back_at) else { return 1.0 };
+        if since >= slow_start { 1.0 } else { since.div_duration_f64(slow_start).max(FIRST_SHARE) }
+    }
+
+    fn succeeded(&mut self, now: SystemTime) -> bool {
+        let was_down = self.retry_at.is_some();
+        let back_at = if was_down { Some(now) } else { self.back_at };
+        *self = Self { back_at, ..Self::default() };
+        was_down
     }
 
     fn failed(&mut self, fault: Fault, now: SystemTime) {
@@ -115,10 +149,30 @@ mod tests {
         let health = Health::default();
         health.failed(Fault::NoConnection, at(0));
         assert_eq!(health.standing(at(0)), Standing::Down);
-        assert_eq!(health.standing(at(1)), Standing::Up, "the rest is over");
-        assert_eq!(health.standing(at(1)), Standing::Down, "one request at a time");
-        health.succeeded();
-        assert_eq!(health.standing(at(1)), Standing::Up);
+        assert!(!health.take(at(0)) && health.take(at(1)), "the rest is over");
+        assert!(!health.take(at(1)) && !health.is_up(at(1)), "one request at a time");
+        assert!(health.succeeded(at(1)) && !health.succeeded(at(1)));
+        assert!(health.take(at(1)) && health.take(at(1)) && health.is_up(at(1)));
+    }
+
+    #[test]
+    fn an_origin_that_is_back_begins_with_a_part_of_its_share() {
+        let health = Health::default();
+        let slow_start = Duration::from_secs(10);
+        let check = |second, expected: f64| {
+            let found = health.share(slow_start, at(second));
+            assert!((found - expected).abs() < 1e-9, "{second} s: {found}");
+        };
+        check(0, 1.0);
+        health.failed(Fault::NoConnection, at(0));
+        check(1, 1.0);
+        health.succeeded(at(1));
+        for (second, expected) in [(1, 0.1), (2, 0.1), (3, 0.2), (6, 0.5), (10, 0.9), (11, 1.0), (0, 1.0)] {
+            check(second, expected);
+        }
+        health.succeeded(at(6));
+        check(6, 0.5);
+        assert!((health.share(Duration::ZERO, at(1)) - 1.0).abs() < 1e-9, "without slow start");
     }
 
     #[test]

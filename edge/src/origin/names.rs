@@ -85,7 +85,14 @@ mod tests {
     fn check(networks: &[&str], found: &[&str], expected: Option<&str>) {
         let networks: Vec<IpNet> = networks.iter().map(|text| text.parse().unwrap()).collect();
         let reach = Reach::of("app", &networks);
-        let origin = OriginAddress { authority: "app:80".into(), host: None, title_case: false, reach };
+        let origin = OriginAddress {
+            authority: "app:80".into(),
+            host: None,
+            title_case: false,
+            weight: 1,
+            backup: false,
+            reach,
+        };
         let found: Vec<IpAddr> = found.iter().map(|text| text.parse().unwrap()).collect();
         let told = judge("a.test", &origin, &found);
         match (&told, expected) {

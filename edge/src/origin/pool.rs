@@ -52,6 +52,11 @@ impl Pool {
         Self { idle: Arc::default(), idle_timeout }
     }
 
+    /// How long a connection may be idle.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     /// A connection that is ready for a request now.
     pub(super) fn take(&self, reuse: Reuse) -> Option<Line> {
         let now = monotonic();

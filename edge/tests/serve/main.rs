@@ -5,6 +5,7 @@
 
 mod access;
 mod attacks;
+mod balancing;
 mod behind;
 mod bounds;
 mod caching;

@@ -181,3 +181,31 @@ async fn a_reload_changes_routes_their_origins_and_maintenance() {
     kept.get("/api/b").await.assert_hit();
     assert_eq!(kept.get("/api/d").await.text(), "web");
 }
+
+/// An origin's connections, and what is known of its health, are its own: other origins beside it change neither.
+#[tokio::test]
+async fn an_origin_that_stays_keeps_its_connections_and_its_standing() {
+    let (one, two) = (origin("one").await, origin("two").await);
+    let edge = Edge::start(&one).await;
+    edge.rig.get("/a").await;
+    two.die().await;
+    let both = format!("\"http://{}\", \"http://{}\"", one.address, two.address);
+    let text = edge.text.replace(&format!("\"http://{}\"", one.address), &both);
+    assert_eq!(edge.reload(&text).await.status, 200);
+    for path in ["/b", "/c", "/d"] {
+        assert_eq!(edge.rig.get(path).await.text(), "one");
+    }
+    assert_eq!(one.connections(), 1);
+    let is_down = async || {
+        let explained = edge.rig.ask("/explain", "{\"url\": \"http://site.test/\"}").await.text();
+        explained.contains(&format!("{} (down)", two.address))
+    };
+    assert!(is_down().await);
+    let text = text.replace("hosts = [\"site", "balance = \"random\"\nhosts = [\"site");
+    assert_eq!(edge.reload(&text).await.status, 200);
+    assert!(is_down().await);
+    for path in ["/e", "/f", "/g", "/h"] {
+        assert_eq!(edge.rig.get(path).await.text(), "one");
+    }
+    assert_eq!(one.connections(), 1);
+}

@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 
 use super::BodyError;
 use crate::http::range::Part;
+use crate::origin::in_flight::InFlight;
 use crate::origin::pool::{Line, Pool};
 
 /// A response's body. Read to its end it gives its connection back for the next request.
@@ -19,6 +20,8 @@ pub struct OriginBody {
     body: Incoming,
     patience: Stall,
     line: Option<Line>,
+    /// Until it is dropped the request counts at its origin.
+    in_flight: Option<InFlight>,
     /// Where the connection goes when the body has been read; none if it is not to be used again.
     pool: Option<Pool>,
     /// Bytes still to come, where hyper does not count them.
@@ -36,7 +39,13 @@ impl OriginBody {
         stall_limit: Duration,
     ) -> Self {
         let (patience, line) = (Stall::new(stall_limit), Some(line));
-        Self { body, patience, line, pool, left: None, of_part: None, at_end: false }
+        Self { body, patience, line, pool, in_flight: None, left: None, of_part: None, at_end: false }
+    }
+
+    /// The same, of a request that counts at its origin as long as this lives.
+    pub(in crate::origin) fn counted(mut self, in_flight: InFlight) -> Self {
+        self.in_flight = Some(in_flight);
+        self
     }
 
     /// The same, as the content of a 206. RFC 9110 §14.4: its `Content-Range` says how many bytes it has. A recipient
@@ -100,6 +109,9 @@ impl Body for OriginBody {
         }
         let frame = ready!(this.patience.poll(&mut this.body, cx));
         this.at_end = frame.is_none();
+        if this.at_end {
+            this.in_flight = None;
+        }
         let frame = this.cut(frame);
         Poll::Ready(this.within(frame))
     }
