@@ -30,6 +30,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -65,14 +66,22 @@ pub(crate) struct Running {
 /// The service that answers the operator.
 pub(crate) struct Admin {
     cache: Arc<Cache>,
-    token: Token,
-    /// Names by which it may be asked without the token.
-    hosts: Vec<String>,
-    purges: Mutex<Bucket>,
-    /// A push that brings no byte for so long is given up.
-    stall_timeout: Duration,
+    terms: ArcSwap<Terms>,
+    purges: Mutex<(NonZeroU32, Bucket)>,
     draining: Draining,
     reload: Reload,
+}
+
+/// The terms by which the operator is answered; a reload may change them.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) token: Token,
+    /// Names by which it may be asked without the token.
+    pub(crate) hosts: Vec<String>,
+    /// As many at once, and then as many a minute.
+    pub(crate) purges_per_minute: NonZeroU32,
+    /// A push that brings no byte for so long is given up.
+    pub(crate) stall_timeout: Duration,
 }
 
 /// A request body is a few names.
@@ -85,10 +94,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until it is stopped.
-pub(crate) fn run(listener: TcpListener, admin: Admin) -> Running {
+pub(crate) fn run(listener: TcpListener, admin: Arc<Admin>) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
-    let admin = Arc::new(admin);
     running.connections.spawn(async move {
         let places = Places::default();
         loop {
@@ -124,7 +132,7 @@ impl Running {
 async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, place: Place) {
     let service = service_fn(|request| {
         let admin = Arc::clone(&admin);
-        if admin.token.is_in(request.headers()) {
+        if admin.terms.load().token.is_in(request.headers()) {
             place.trust();
         }
         async move { Ok::<_, Infallible>(admin.answer(request).await) }
@@ -169,22 +177,26 @@ impl Refused {
 }
 
 impl Admin {
-    pub(crate) fn new(
-        cache: Arc<Cache>,
-        (token, hosts): (Token, Vec<String>),
-        purges_per_minute: NonZeroU32,
-        stall_timeout: Duration,
-        draining: Draining,
-        reload: Reload,
-    ) -> Self {
-        let purges = Mutex::new(Bucket::new(purges_per_minute));
-        Self { cache, token, hosts, purges, stall_timeout, draining, reload }
+    pub(crate) fn new(cache: Arc<Cache>, terms: Terms, draining: Draining, reload: Reload) -> Self {
+        let rate = terms.purges_per_minute;
+        let purges = Mutex::new((rate, Bucket::new(rate)));
+        Self { cache, terms: ArcSwap::from_pointee(terms), purges, draining, reload }
+    }
+
+    /// From now on these terms count. Purges are counted anew if they may come at another rate.
+    pub(crate) fn obey(&self, terms: Terms) {
+        let mut purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
+        if purges.0 != terms.purges_per_minute {
+            *purges = (terms.purges_per_minute, Bucket::new(terms.purges_per_minute));
+        }
+        self.terms.store(Arc::new(terms));
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let authorized = self.token.is_in(request.headers());
+        let terms = self.terms.load_full();
+        let authorized = terms.token.is_in(request.headers());
         let is_open = matches!(request.uri().path(), "/metrics" | "/healthz" | "/readyz");
-        if is_open && !authorized && !host::is_ours(request.headers().get(header::HOST), &self.hosts) {
+        if is_open && !authorized && !host::is_ours(request.headers().get(header::HOST), &terms.hosts) {
             return plain(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST);
         }
         // hyper sends no body in answer to HEAD.
@@ -208,7 +220,7 @@ impl Admin {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
-            (&Method::PUT, "/push") => json(push::push(&self.cache, request, self.stall_timeout).await),
+            (&Method::PUT, "/push") => json(push::push(&self.cache, request, terms.stall_timeout).await),
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
                 Ok(body) => json(explain::explain(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
@@ -237,7 +249,8 @@ impl Admin {
     /// Each wide purge makes every stored response be compared once more, and each one may send its clients to the
     /// origins: a script that runs wild must not do that all day.
     fn purge_allowed(&self) -> Result<(), Duration> {
-        let taken = self.purges.lock().unwrap_or_else(PoisonError::into_inner).take(self.cache.clock.now());
+        let mut purges = self.purges.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = purges.1.take(self.cache.clock.now());
         taken.inspect_err(|wait| {
             self.cache.metrics.asked(Asked::TooManyPurges);
             tracing::warn!(target: "verge_edge::purge", ?wait, "purges beyond `purges_per_minute`");

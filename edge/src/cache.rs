@@ -41,7 +41,7 @@ pub(crate) struct Cache {
     /// The sites whose maintenance was switched by the operator, and how.
     switched: ArcSwap<Vec<(SiteName, bool)>>,
     /// Of the listeners for clients.
-    ports: Vec<u16>,
+    ports: ArcSwap<Vec<u16>>,
 }
 
 /// The sites of one config; a reload puts others in their place.
@@ -120,7 +120,7 @@ pub(crate) struct Found {
 
 impl Cache {
     /// An empty one.
-    pub(crate) fn new(name: String, sites: Sites, bounds: &Bounds, ports: Vec<u16>, clock: Clock) -> Self {
+    pub(crate) fn new(name: String, sites: Sites, bounds: &Bounds, clock: Clock) -> Self {
         let metrics = Metrics::default();
         let store = Arc::new(Store::new(bounds));
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
@@ -133,10 +133,15 @@ impl Cache {
             clock,
             metrics,
             switched: ArcSwap::default(),
-            ports,
+            ports: ArcSwap::default(),
         };
         cache.put_in_service(sites);
         cache
+    }
+
+    /// The ports by which clients come in clear.
+    pub(crate) fn listens_on(&self, ports: Vec<u16>) {
+        self.ports.store(Arc::new(ports));
     }
 
     /// From now on requests find these sites. Stored responses stay; requests under way end by the old rules.

@@ -76,6 +76,10 @@ pub struct Config {
     pub written: Written,
     /// The file that it was read from.
     pub file: Option<PathBuf>,
+    /// The files whose content is part of it: users, pages, keys of signed URLs.
+    pub named_files: Vec<PathBuf>,
+    /// Whether a change of these files is taken in without being asked for.
+    pub follow_files: bool,
 }
 
 /// The memory store, and the biggest object that a site keeps unless it says otherwise.

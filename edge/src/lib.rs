@@ -25,6 +25,7 @@ pub mod decide;
 mod draining;
 pub mod flight;
 pub mod http;
+mod listening;
 pub mod log;
 pub mod metrics;
 pub mod origin;

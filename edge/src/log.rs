@@ -20,9 +20,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
 
 use self::lines::Lines;
 use crate::config::{Level, LogFormat};
@@ -31,21 +31,37 @@ use crate::config::{Level, LogFormat};
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
+/// Which events are logged; none as long as there is no log, or if the variable RUST_LOG says which.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// The log until it is dropped; then the lines that wait are written, for a second at most.
 #[derive(Debug)]
 pub struct Log(());
 
+/// Where the level of a log comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LevelOf {
+    /// The config: [`obey`] may change it.
+    Config,
+    /// The variable RUST_LOG, which goes before the config.
+    Variable,
+}
+
 /// Sends events and panics to stderr. A program does this once.
 ///
 /// # Errors
 /// When there is no stderr, or no thread to be had.
-pub fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
+pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
     // A descriptor of its own: a write that hangs must not hold the lock of `io::stderr`.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let lines = LINES.get_or_init(Lines::default);
     lines.clone().write_to(stderr)?;
-    let events = tracing_subscriber::registry().with(targets(level));
+    let (filter, handle) = reload::Layer::new(targets(level));
+    if of == LevelOf::Config {
+        // It is empty: the program starts one log.
+        let _ = LEVEL.set(handle);
+    }
+    let events = tracing_subscriber::registry().with(filter);
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {
@@ -56,6 +72,12 @@ pub fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
     // The usual hook writes to stderr itself, and waits there as long as nobody reads.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
     Ok(Log(()))
+}
+
+/// From now on events are logged by this level, unless RUST_LOG says otherwise.
+pub fn obey(level: &Level) {
+    // It fails when the log is gone, and then there is nothing to change.
+    LEVEL.get().into_iter().for_each(|handle| drop(handle.reload(targets(level))));
 }
 
 /// Lines that could not be written since the program started.

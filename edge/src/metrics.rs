@@ -393,6 +393,11 @@ impl Metrics {
         self.0.certificate_until.get_or_create(&label).set(unix_seconds);
     }
 
+    /// The certificate in `file` is shown no longer.
+    pub fn certificate_gone(&self, file: &std::path::Path) {
+        self.0.certificate_until.remove(&Certificate { file: file.display().to_string() });
+    }
+
     /// All metrics as text for scrapers, with the store's size as it is now.
     #[must_use]
     pub fn render(&self, size: &Size, format: Format) -> String {

@@ -11,17 +11,19 @@
 pub mod certificates;
 mod follow;
 mod names;
+pub mod ticketer;
 pub mod tickets;
 pub mod validity;
 
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub use certificates::{CertificateError, Certificates, Files};
 pub use follow::{follow, standings};
+pub use ticketer::{Seal, Ticketer};
 pub use tickets::Tickets;
 
 /// RFC 9325 §3.1.1: these two and nothing older.
@@ -37,7 +39,7 @@ pub const HTTP_3: &[u8] = b"h3";
 #[must_use]
 pub fn terms(
     certificates: &Arc<Certificates>,
-    tickets: Option<Arc<Tickets>>,
+    ticketer: &Arc<Ticketer>,
     protocols: &[&[u8]],
 ) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -48,12 +50,6 @@ pub fn terms(
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // Sessions live in tickets, so that any edge can resume them; a store of its own would only take memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    match tickets {
-        Some(tickets) => config.ticketer = tickets,
-        None => match aws_lc_rs::Ticketer::new() {
-            Ok(own) => config.ticketer = own as Arc<dyn ProducesTickets>,
-            Err(error) => tracing::warn!(target: "verge_edge::tls", %error, "TLS sessions cannot be resumed"),
-        },
-    }
+    config.ticketer = Arc::clone(ticketer) as Arc<_>;
     config
 }

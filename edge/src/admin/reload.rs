@@ -1,5 +1,7 @@
 //! `POST /reload`: what it did, as JSON. A config that is at fault changes nothing and gets 422 with its place.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// The settings that a reload changed, each as `setting: old → new`.
@@ -12,4 +14,4 @@ pub struct ReloadDone {
 }
 
 /// Reloads; the error is the config's.
-pub(crate) type Reload = Box<dyn Fn() -> Result<ReloadDone, String> + Send + Sync>;
+pub(crate) type Reload = Arc<dyn Fn() -> Result<ReloadDone, String> + Send + Sync>;

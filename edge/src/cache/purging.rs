@@ -104,11 +104,9 @@ impl Cache {
             None => format!("{path}/"),
         };
         let targets = [target, path.to_owned(), slashed];
-        let ports = self.ports.iter().map(|port| format!(":{port}")).chain([
-            String::new(),
-            ":80".into(),
-            ":443".into(),
-        ]);
+        let ports = self.ports.load();
+        let ports =
+            ports.iter().map(|port| format!(":{port}")).chain([String::new(), ":80".into(), ":443".into()]);
         let authorities: Vec<String> = ports.map(|port| format!("{host}{port}")).collect();
         let given = uri.clone();
         targets

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use verge_edge::config::{self, LEVEL_HELP, Level};
-use verge_edge::{log, run};
+use verge_edge::log::{self, LevelOf};
+use verge_edge::run;
 
 use super::{Failed, say};
 
@@ -21,25 +22,23 @@ impl Serve {
         let mut signals = Signals::listen().map_err(Failed::because)?;
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         let _log = start_log(&config.log)?;
-        if let Some(access) = config.log.access.clone() {
-            let place = access.to.to_string();
-            log::access::start(access).map_err(|error| {
-                Failed::because(format!("cannot write the access log to {place}: {error}"))
-            })?;
-        }
+        log::access::start(config.log.access.as_ref()).map_err(Failed::because)?;
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
         let running = run::start(config).await.map_err(Failed::because)?;
-        let listening = announcement(running.listening());
+        let listening = announcement(&running.listening());
         // The program's output may have no reader; no answer waits for one.
         let announce = move || {
             log::flush();
             say(listening);
         };
         std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
-        // The log has the result of the reload.
-        signals.until_told_to_stop(|| drop(running.reload())).await;
+        tokio::select! {
+            // The log has the result of the reload.
+            () = signals.until_told_to_stop(|| drop(running.reload())) => {}
+            () = running.follow() => {}
+        }
         tracing::info!(target: "verge_edge", "draining; a second signal ends at once");
         tokio::select! {
             () = running.drain() => tracing::info!(target: "verge_edge", "drained"),
@@ -60,12 +59,15 @@ fn announcement(listening: &run::Listening) -> String {
 
 /// RUST_LOG goes before the config.
 fn start_log(config: &config::Log) -> Result<log::Log, Failed> {
-    let level = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => Level::parse(&text)
-            .map_err(|error| Failed::because(format!("RUST_LOG: {error}: {LEVEL_HELP}")))?,
-        _ => config.level.clone(),
+    let (level, of) = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => {
+            let level = Level::parse(&text)
+                .map_err(|error| Failed::because(format!("RUST_LOG: {error}: {LEVEL_HELP}")))?;
+            (level, LevelOf::Variable)
+        }
+        _ => (config.level.clone(), LevelOf::Config),
     };
-    log::start(config.format, &level).map_err(Failed::because)
+    log::start(config.format, &level, of).map_err(Failed::because)
 }
 
 struct Signals {

@@ -8,11 +8,8 @@ use toml::Spanned;
 
 use super::networks::networks;
 use super::place::Fault;
-use super::settings::Settings;
+use super::settings::{OFF, Settings};
 use crate::site::access::{Access, Rate, Users};
-
-/// As written where a site or a route has none of what its site has.
-const OFF: &str = "off";
 
 pub(super) fn access(settings: &Settings, site: &str, base: &Path) -> Result<Access, Fault> {
     let realm = settings.realm.as_ref().map_or(site, |realm| realm.get_ref());

@@ -42,6 +42,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
     }
     let cache = cache(file.cache)?;
+    let named_files = file.site.iter().flat_map(|site| site.files(base)).collect();
     warnings.extend(file.site.iter().flat_map(|site| doubts::unreachable(&site.route)));
     if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
         warnings.extend(file.site.iter().flat_map(doubts::clear_passwords));
@@ -62,6 +63,8 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         warnings: Vec::new(),
         written: Written::default(),
         file: None,
+        named_files,
+        follow_files: file.follow_files,
     };
     Ok(Parsed { config, warnings })
 }
@@ -99,6 +102,8 @@ const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it 
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
+    #[serde(default)]
+    follow_files: bool,
     listen: Option<Spanned<Vec<SocketAddr>>>,
     listen_tls: Option<Spanned<Vec<SocketAddr>>>,
     listen_quic: Option<Spanned<Vec<SocketAddr>>>,

@@ -1,6 +1,7 @@
 //! The keys of a `[[site]]`, and which of them a `[[site.route]]` may have instead.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
@@ -9,6 +10,9 @@ use toml::Spanned;
 
 use super::tables::{self, FieldsTable, KeyTable, PageTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
+
+/// As written where a site or a route has none of what its site has.
+pub(super) const OFF: &str = "off";
 
 /// Three tables with the same keys: written once, so that a route can have whatever a site can.
 macro_rules! settings {
@@ -54,6 +58,20 @@ macro_rules! settings {
                 let Self { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route, $($name,)* } = self;
                 let own = OfSite { hosts, origins, signed_paths, signing_keys, purge_from, redirect, route };
                 (own, Settings { $($name,)* })
+            }
+        }
+
+        impl SiteTable {
+            /// The files whose content is part of the config; relative paths start at `base`.
+            pub(super) fn files(&self, base: &Path) -> Vec<PathBuf> {
+                let routes = self.route.iter().map(|route| (&route.basic_auth, &route.error_page));
+                let parts = routes.chain([(&self.basic_auth, &self.error_page)]);
+                let named = parts.flat_map(|(users, pages)| {
+                    let pages = pages.iter().flatten().map(|page| page.file.get_ref());
+                    users.iter().map(Spanned::get_ref).filter(|file| *file != OFF).chain(pages)
+                });
+                let keys = self.signing_keys.iter().map(Spanned::get_ref);
+                named.chain(keys).map(|file| base.join(file)).collect()
             }
         }
 

@@ -21,28 +21,15 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether only a restart brings it about: sockets, the memory of the store, and names that others know.
+    /// Whether only a restart brings it about: the store's own, the shape of the log, and a name that others know.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
-        let is_below = |section: &&str| self.setting.starts_with(*section);
-        ["listen", "name"].contains(&self.setting.as_str()) || AT_START.iter().any(is_below)
+        AT_START.contains(&self.setting.as_str())
     }
 }
 
-/// Sections whose settings are read at the start only.
-const AT_START: &[&str] = &[
-    "listen_tls",
-    "listen_quic",
-    "tls.",
-    "cache.memory",
-    "cache.eviction",
-    "cache.tag_fields",
-    "admin",
-    "log",
-    "limits.connections",
-    "limits.handshakes",
-    "limits.upgrades",
-];
+/// Settings that are read at the start only.
+const AT_START: &[&str] = &["name", "cache.memory", "cache.eviction", "cache.tag_fields", "log.format"];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,7 +124,13 @@ mod tests {
             "site b.test: origins: (not written) → [\"http://p\"]",
         ];
         check("[[site]]", added, &lines, false);
-        check("127.0.0.1:1", "127.0.0.1:2", &["listen: [\"127.0.0.1:1\"] → [\"127.0.0.1:2\"]"], true);
+        check("127.0.0.1:1", "127.0.0.1:2", &["listen: [\"127.0.0.1:1\"] → [\"127.0.0.1:2\"]"], false);
+        check(
+            "[limits]",
+            "[log]\nformat = \"json\"\n[limits]",
+            &["log.format: (not written) → \"json\""],
+            true,
+        );
         check(
             "[limits]",
             "[admin]\n[cache]\nmemory = \"1GiB\"\n[limits]",

@@ -15,10 +15,11 @@ mod stamp;
 use std::cell::Cell;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 pub use field::{Field, Format, Shape};
@@ -47,28 +48,87 @@ struct AccessLog {
     reopen: Arc<AtomicBool>,
 }
 
-static LOG: OnceLock<AccessLog> = OnceLock::new();
+/// Whether the program has one, or might have.
+static IS_STARTED: AtomicBool = AtomicBool::new(false);
+/// The log that new lines go to.
+static LOG: ArcSwapOption<AccessLog> = ArcSwapOption::const_empty();
+/// Logs that others took the place of, the oldest first: answers that began before then still end.
+static BEFORE: Mutex<Vec<Arc<AccessLog>>> = Mutex::new(Vec::new());
+/// Lines that logs could not write which are forgotten.
+static LOST_BEFORE: AtomicU64 = AtomicU64::new(0);
+/// An answer that lasts longer than this many changes of the log has its line in the log of then.
+const MOST_BEFORE: usize = 4;
 
 thread_local! {
     /// Requests of this thread without a line since the last one with a line.
     static PASSED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Starts it. A program does this once.
+/// A log that can take the place of the one before; see [`put`].
+#[derive(Debug)]
+pub struct Ready(Next);
+
+#[derive(Debug)]
+enum Next {
+    /// It is to be as it is.
+    Same,
+    Off,
+    Log(Arc<AccessLog>),
+}
+
+/// Starts it; off without settings. A program does this once, and may change it later. One that does not has no log.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn start(settings: Option<&Settings>) -> io::Result<()> {
+    IS_STARTED.store(true, Ordering::Relaxed);
+    prepare(settings).map(put)
+}
+
+/// Opens the log that `settings` ask for, if it is another one; no lines are written yet.
 ///
 /// # Errors
 /// When its file cannot be opened, or there is no journal or no thread to be had.
-pub fn start(settings: Settings) -> io::Result<()> {
+pub fn prepare(settings: Option<&Settings>) -> io::Result<Ready> {
+    let is_same = LOG.load().as_ref().map(|log| &log.settings) == settings;
+    if is_same || !IS_STARTED.load(Ordering::Relaxed) {
+        return Ok(Ready(Next::Same));
+    }
+    let Some(settings) = settings else { return Ok(Ready(Next::Off)) };
     let (rings, reopen) = (Rings::default(), Arc::new(AtomicBool::new(false)));
-    let mut open = settings.to.open(Arc::clone(&reopen))?;
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot write the access log to {}: {error}", settings.to))
+    };
+    let mut open = settings.to.open(Arc::clone(&reopen)).map_err(named)?;
     rings.write_to(move |lines| open.put(lines))?;
-    let started = LOG.set(AccessLog { settings, rings, reopen });
-    started.map_err(|_| io::Error::other("the access log was started twice"))
+    Ok(Ready(Next::Log(Arc::new(AccessLog { settings: settings.clone(), rings, reopen }))))
+}
+
+/// Requests that begin from now on have their lines there.
+pub fn put(ready: Ready) {
+    let next = match ready.0 {
+        Next::Same => return,
+        Next::Off => None,
+        Next::Log(log) => Some(log),
+    };
+    // Held throughout, so that an answer that ends meanwhile finds its log in one of the two places.
+    let mut before = before();
+    before.extend(LOG.swap(next));
+    if before.len() > MOST_BEFORE {
+        let oldest = before.remove(0);
+        oldest.rings.end();
+        LOST_BEFORE.fetch_add(oldest.rings.lost(), Ordering::Relaxed);
+    }
+}
+
+fn before() -> MutexGuard<'static, Vec<Arc<AccessLog>>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens its file anew with the next line. Whether it has a file.
 pub fn reopen() -> bool {
-    let named = LOG.get().filter(|log| matches!(log.settings.to, Place::File(_)));
+    let log = LOG.load();
+    let named = log.as_ref().filter(|log| matches!(log.settings.to, Place::File(_)));
     named.is_some_and(|log| {
         log.reopen.store(true, Ordering::Relaxed);
         true
@@ -78,18 +138,24 @@ pub fn reopen() -> bool {
 /// Lines that could not be written since the program started.
 #[must_use]
 pub fn lines_lost() -> u64 {
-    LOG.get().map_or(0, |log| log.rings.lost())
+    let before = before();
+    let known = before.iter().chain(LOG.load().as_ref()).map(|log| log.rings.lost()).sum::<u64>();
+    known + LOST_BEFORE.load(Ordering::Relaxed)
 }
 
 /// Waits until all lines are written, but not longer than `limit`.
 pub(super) fn flush(limit: Duration) {
-    LOG.get().iter().for_each(|log| log.rings.flush(limit));
+    let mut logs = before().clone();
+    logs.extend(LOG.load_full());
+    logs.iter().for_each(|log| log.rings.flush(limit));
 }
 
 /// A request's line under way: dropped when its answer has ended, it is added to the log.
 #[derive(Debug)]
 pub(crate) struct Pending {
     line: Option<Line>,
+    /// Tells its log from others; it is compared and nothing else.
+    log: usize,
     began: Instant,
     bytes: u64,
 }
@@ -97,10 +163,11 @@ pub(crate) struct Pending {
 impl Pending {
     /// The line of a request whose head was there when it `began`; none without a log, or if it is not in the sample.
     pub(crate) fn new<'a>(began: Instant, seen: impl FnOnce() -> Seen<'a>) -> Option<Self> {
-        let AccessLog { settings, .. } = LOG.get()?;
-        is_in_sample(settings.sample).then(|| {
-            let line = Line::new(&settings.format, &seen());
-            Self { line: Some(line), began, bytes: 0 }
+        let log = LOG.load();
+        let log = log.as_ref()?;
+        is_in_sample(log.settings.sample).then(|| {
+            let line = Line::new(&log.settings.format, &seen());
+            Self { line: Some(line), log: place_of(log), began, bytes: 0 }
         })
     }
 
@@ -110,10 +177,20 @@ impl Pending {
     }
 }
 
+fn place_of(log: &Arc<AccessLog>) -> usize {
+    Arc::as_ptr(log).addr()
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let (Some(line), Some(log)) = (self.line.take(), LOG.get()) {
-            let total = monotonic().saturating_duration_since(self.began);
+        let Some(line) = self.line.take() else { return };
+        let total = monotonic().saturating_duration_since(self.began);
+        let now = LOG.load();
+        if let Some(log) = now.as_ref().filter(|log| place_of(log) == self.log) {
+            return line.end(self.bytes, total, |line| log.rings.add(line));
+        }
+        let own = before().iter().find(|log| place_of(log) == self.log).cloned();
+        if let Some(log) = own.as_ref().or(now.as_ref()) {
             line.end(self.bytes, total, |line| log.rings.add(line));
         }
     }

@@ -121,7 +121,7 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
     if let Some(answer) = cms::purge(cache, exchange) {
         return answer;
     }
-    if let Some(answer) = https::redirect(exchange, service.https_port) {
+    if let Some(answer) = https::redirect(exchange, service.whereabouts.load().https_port) {
         return answer;
     }
     if let Some(local) = step::local(request, &site.site.redirects) {

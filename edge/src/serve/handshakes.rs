@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::clock::monotonic;
 /// The handshakes under way.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    most: usize,
-    most_per_network: usize,
+    most: AtomicUsize,
+    most_per_network: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -50,7 +51,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Handshakes {
     pub(super) fn new(most: usize, most_per_network: usize) -> Arc<Self> {
+        let (most, most_per_network) = (AtomicUsize::new(most), AtomicUsize::new(most_per_network));
         Arc::new(Self { most, most_per_network, state: Mutex::default() })
+    }
+
+    /// From now on there are so many places. Handshakes under way keep theirs.
+    pub(super) fn obey(&self, most: usize, most_per_network: usize) {
+        self.most.store(most, Ordering::Relaxed);
+        self.most_per_network.store(most_per_network, Ordering::Relaxed);
     }
 
     /// A place for a handshake of this client; none if there is none. A proxy has no limit of its own.
@@ -61,10 +69,10 @@ impl Handshakes {
     fn begin_at(self: &Arc<Self>, client: IpAddr, is_proxy: bool, now: Instant) -> Option<Place> {
         let network = (!is_proxy).then(|| network(client));
         let mut state = self.lock();
-        if network.is_some() && state.of(network) >= self.most_per_network {
+        if network.is_some() && state.of(network) >= self.most_per_network.load(Ordering::Relaxed) {
             state.evict(now, |other| other.network == network)?;
         }
-        if state.under_way.len() >= self.most {
+        if state.under_way.len() >= self.most.load(Ordering::Relaxed) {
             state.evict(now, |_| true)?;
         }
         let evicted = CancellationToken::new();

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,15 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Limits;
+use super::alternative::Alternative;
 use super::arrival::Peer;
 use super::ending::Ending;
 use super::h1::patient_stream::Patient;
 use super::handshakes::{self, Handshakes};
 use super::proxied;
 use super::room::{Entry, Room, Seat};
-use super::service::Service;
+use super::service::{Service, Whereabouts};
 use super::tls::{Door, HandshakeFault};
 use super::{h1, h2};
+use crate::cache::Cache;
+use crate::draining::Draining;
 use crate::metrics::{Limit, Metrics};
 use crate::tls::HTTP_2;
 use crate::watch::Watch;
@@ -64,6 +68,9 @@ impl Listeners {
     /// From now on these count: limits and introducers for new connections, proxies for new requests.
     pub(crate) fn obey(&self, limits: Limits, trusted_proxies: Vec<IpNet>, introducers: Vec<IpNet>) {
         self.introduced_by(introducers);
+        self.room.obey(limits.connections, limits.connections_per_network);
+        self.handshakes.obey(limits.handshakes, limits.handshakes_per_network);
+        self.service.tunnels.obey(limits.upgrades);
         self.limits.store(Arc::new(limits));
         self.service.trusted_proxies.store(Arc::new(trusted_proxies));
     }
@@ -73,27 +80,57 @@ impl Listeners {
         self.introducers.store(Arc::new(introducers));
     }
 
-    /// Accepts until they are closed.
+    /// The same with an end of its own, for one listener.
+    pub(crate) fn of_one(&self) -> Self {
+        Self { closed: self.closed.child_token(), ..self.clone() }
+    }
+
+    /// Accepts until they are closed, and then those connections that the kernel has made already.
     pub(crate) async fn accept(self, listener: TcpListener, door: Door) {
         while let Some((stream, client)) = self.next(&listener).await {
-            if self.introducers.load().iter().any(|network| network.contains(&client.to_canonical())) {
-                // It speaks for many clients: its handshakes have no limit of their own.
-                if let Some(place) = self.handshakes.begin(client, true) {
-                    self.connections.spawn(self.clone().introduced(stream, client, door.clone(), place));
-                }
-                continue;
-            }
-            let Some(seat) = self.seat(client).await else { continue };
-            let local = stream.local_addr().unwrap_or(UNKNOWN);
-            let peer = Peer { client, local, scheme: door.scheme() };
-            self.connections.spawn(self.clone().carry(stream, peer, door.clone(), seat));
-            self.count();
+            self.take(stream, client, &door).await;
         }
+        for _ in 0..BACKLOG {
+            let Some((stream, client)) = waiting(&listener) else { return };
+            self.take(stream, client, &door).await;
+        }
+    }
+
+    async fn take(&self, stream: TcpStream, client: IpAddr, door: &Door) {
+        if self.introducers.load().iter().any(|network| network.contains(&client.to_canonical())) {
+            // It speaks for many clients: its handshakes have no limit of their own.
+            if let Some(place) = self.handshakes.begin(client, true) {
+                self.connections.spawn(self.clone().introduced(stream, client, door.clone(), place));
+            }
+            return;
+        }
+        let Some(seat) = self.seat(client).await else { return };
+        let local = stream.local_addr().unwrap_or(UNKNOWN);
+        let peer = Peer { client, local, scheme: door.scheme() };
+        self.connections.spawn(self.clone().carry(stream, peer, door.clone(), seat));
+        self.count();
     }
 
     /// The metrics that count connections.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.service.cache.metrics
+    }
+
+    /// The cache that all of them answer from.
+    pub(crate) fn cache(&self) -> &Arc<Cache> {
+        &self.service.cache
+    }
+
+    /// Whether the edge is about to end.
+    pub(crate) fn draining(&self) -> &Draining {
+        &self.service.draining
+    }
+
+    /// Answers tell clients of these ports: in clear, over TLS, and over QUIC.
+    pub(crate) fn stand_at(&self, plain: Vec<u16>, https_port: Option<u16>, quic: Vec<u16>) {
+        self.service.cache.listens_on(plain);
+        let alternative = Alternative::new(quic, self.service.draining.clone());
+        self.service.whereabouts.store(Arc::new(Whereabouts { https_port, alternative }));
     }
 
     /// Ends when no more connections are accepted.
@@ -219,6 +256,14 @@ impl Listeners {
     }
 }
 
+/// A connection that the kernel has made already, if there is one.
+fn waiting(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
+    match listener.poll_accept(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok((stream, client))) => Some((stream, client.ip())),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}
+
 /// Reads a header of the PROXY protocol, and not an octet more.
 async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -230,6 +275,8 @@ async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends
     start.ends(&rest).map_err(invalid)
 }
 
+/// Connections that the kernel makes ahead of us, for one listener.
+pub(crate) const BACKLOG: u16 = 1024;
 /// A proxy has it at hand.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 /// After the end of all connections.

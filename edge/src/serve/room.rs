@@ -23,8 +23,8 @@ pub(super) struct Room {
     places: Mutex<Places>,
     left: Notify,
     started: Instant,
-    limit: usize,
-    network_limit: usize,
+    limit: AtomicUsize,
+    network_limit: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -95,21 +95,32 @@ const GRACE: Duration = Duration::from_secs(1);
 impl Room {
     pub(super) fn new(limit: usize, network_limit: usize) -> Arc<Self> {
         let (places, left, started) = (Mutex::default(), Notify::new(), monotonic());
+        let (limit, network_limit) = (AtomicUsize::new(limit), AtomicUsize::new(network_limit));
         Arc::new(Self { places, left, started, limit, network_limit })
+    }
+
+    /// From now on there are so many places. Those that are taken beyond it stay so.
+    pub(super) fn obey(&self, limit: usize, network_limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.network_limit.store(network_limit, Ordering::Relaxed);
+        // Somebody may wait for a place that is there now.
+        self.left.notify_one();
     }
 
     /// A place for a connection from this address; the one that was idle longest goes for it. Many clients stand behind
     /// each of `trusted`, so that these have no limit of their own.
     pub(super) fn enter(self: &Arc<Self>, client: IpAddr, trusted: &[IpNet]) -> Entry {
         let network = network(client);
+        let (limit, network_limit) =
+            (self.limit.load(Ordering::Relaxed), self.network_limit.load(Ordering::Relaxed));
         let mut places = self.lock();
         let is_limited = !trusted.iter().any(|trusted| trusted.contains(&client.to_canonical()));
         let of_network = places.by_network.get(&network).copied().unwrap_or(0);
-        if is_limited && of_network >= self.network_limit && !places.evict(|place| place.network == network) {
+        if is_limited && of_network >= network_limit && !places.evict(|place| place.network == network) {
             return Entry::NetworkFull;
         }
         let regular = places.taken.len() - places.spare;
-        let is_spare = regular >= self.limit && !places.evict(|place| !place.is_spare);
+        let is_spare = regular >= limit && !places.evict(|place| !place.is_spare);
         if is_spare && places.spare >= SPARE && !places.evict(|place| place.is_spare) {
             return Entry::Full;
         }
@@ -313,6 +324,19 @@ mod tests {
         let room = Room::new(100, 1);
         let proxied: Vec<Seat> = (0..5).map(|_| seat(&room, "198.51.100.7").unwrap()).collect();
         assert!(!proxied.iter().any(is_gone));
+    }
+
+    #[test]
+    fn limits_that_a_reload_changes_count_for_those_who_come() {
+        let room = Room::new(10, 1);
+        let first = seat(&room, "192.0.2.1").unwrap();
+        let _busy = first.busy();
+        assert!(seat(&room, "192.0.2.1").is_none());
+        room.obey(10, 2);
+        let second = seat(&room, "192.0.2.1").unwrap();
+        let _busy_too = second.busy();
+        room.obey(2, 2);
+        assert!(seat(&room, "192.0.2.2").unwrap().is_spare && !is_gone(&first) && !is_gone(&second));
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Uri, Version};
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 use super::access::Guards;
 use super::alternative::Alternative;
 use super::arrival::Peer;
+use super::permits::Permits;
 use super::strangers::Strangers;
 use crate::cache::Cache;
 use crate::draining::Draining;
@@ -23,10 +23,17 @@ pub(crate) struct Service {
     /// The proxies whose word on their clients is believed.
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
     /// One permit for each connection that may change protocols.
-    pub(crate) tunnels: Arc<Semaphore>,
+    pub(crate) tunnels: Arc<Permits>,
     pub(crate) draining: Draining,
     pub(crate) guards: Guards,
     pub(crate) strangers: Strangers,
+    /// Where else clients find the edge.
+    pub(crate) whereabouts: ArcSwap<Whereabouts>,
+}
+
+/// The listeners of the edge, as answers tell clients of them.
+#[derive(Debug, Default)]
+pub(crate) struct Whereabouts {
     /// Where the edge has TLS, the first of its ports.
     pub(crate) https_port: Option<u16>,
     /// Where clients may ask over HTTP/3.
@@ -42,7 +49,8 @@ impl Service {
 
     /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.
     pub(super) fn alternative(&self, peer: Peer, version: Version, uri: &Uri) -> Option<HeaderValue> {
-        let alternative = self.alternative.as_ref()?;
+        let whereabouts = self.whereabouts.load();
+        let alternative = whereabouts.alternative.as_ref()?;
         let may_know =
             peer.scheme == Scheme::Https && version != Version::HTTP_3 && !self.trusts(peer.client);
         may_know.then(|| alternative.field(peer.local.port(), uri.port_u16()))

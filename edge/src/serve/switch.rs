@@ -1,7 +1,5 @@
 //! A request that asks for another protocol on its connection (RFC 9110 §7.8), and what its origin says to that.
 
-use std::sync::Arc;
-
 use http::{HeaderValue, StatusCode, header};
 
 use super::answer::{self, Answer};
@@ -26,7 +24,7 @@ pub(super) async fn switch(
     asked: &HeaderValue,
 ) -> Answer {
     let (cache, why) = (&service.cache, Forward::Bypass);
-    let Ok(permit) = Arc::clone(&service.tunnels).try_acquire_owned() else { return full(cache) };
+    let Some(permit) = service.tunnels.take() else { return full(cache) };
     let mut request = match as_sent(cache, exchange, upload) {
         Ok(request) => request,
         Err(why) => return answer::undeliverable(cache, why),

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::permits::Permit;
 use crate::clock::Clock;
 use crate::metrics::{Metrics, UnderWay};
 
@@ -27,7 +27,7 @@ pub(super) struct Tunnel {
     /// For the log.
     pub(super) uri: String,
     /// One of those that there may be.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Permit,
     pub(super) under_way: UnderWay,
 }
 

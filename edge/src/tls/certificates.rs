@@ -28,12 +28,18 @@ pub struct Files {
 
 /// The certificates of a listener; clients that ask for a name which none is for get the first.
 pub struct Certificates {
-    files: Vec<Files>,
     current: ArcSwap<Set>,
     seen: Mutex<Seen>,
 }
 
+/// Certificates that are good and not in service yet.
+pub struct Ready {
+    set: Set,
+    stamps: Vec<Stamp>,
+}
+
 struct Set {
+    files: Vec<Files>,
     chains: Vec<Arc<CertifiedKey>>,
     names: Names<Arc<CertifiedKey>>,
 }
@@ -120,7 +126,13 @@ impl std::error::Error for CertificateError {}
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Certificates").field("files", &self.current.load().files).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("files", &self.set.files).finish_non_exhaustive()
     }
 }
 
@@ -136,10 +148,26 @@ impl Certificates {
     /// # Errors
     /// When one of them cannot be used.
     pub fn load(files: Vec<Files>) -> Result<Arc<Self>, CertificateError> {
-        let stamps = stamps(&files);
-        let current = ArcSwap::from_pointee(read(&files)?);
+        let Ready { set, stamps } = Self::prepare(files)?;
         let seen = Mutex::new(Seen { read: Some(stamps.clone()), unreadable: None, looked: stamps });
-        Ok(Arc::new(Self { files, current, seen }))
+        Ok(Arc::new(Self { current: ArcSwap::from_pointee(set), seen }))
+    }
+
+    /// Reads files that are to take the place of those in service.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn prepare(files: Vec<Files>) -> Result<Ready, CertificateError> {
+        let stamps = stamps(&files);
+        Ok(Ready { set: read(files)?, stamps })
+    }
+
+    /// Puts certificates in service, of the same files or of others.
+    pub fn put(&self, ready: Ready) {
+        let Ready { set, stamps } = ready;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Seen { read: Some(stamps.clone()), unreadable: None, looked: stamps };
+        self.current.store(Arc::new(set));
     }
 
     /// Whether a certificate in service is for `host`.
@@ -152,21 +180,22 @@ impl Certificates {
     #[must_use]
     pub fn validities(&self) -> Vec<(PathBuf, Option<Validity>)> {
         let set = self.current.load();
-        let each = self.files.iter().zip(&set.chains);
+        let each = set.files.iter().zip(&set.chains);
         each.map(|(files, chain)| (files.certificate.clone(), Validity::of(&chain.cert))).collect()
     }
 
     /// Looks at the files and takes them over if they changed and all of them can be used. A fault is told
     /// once for each change; files that cannot be read are tried again at the next look.
     pub fn look(&self, why: Look) -> Looked {
-        let stamps = stamps(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.current.load().files.clone();
+        let stamps = stamps(&files);
         let settled = seen.looked == stamps;
         seen.looked.clone_from(&stamps);
         if why == Look::Passing && (seen.read.as_ref() == Some(&stamps) || !settled) {
             return Looked::Same;
         }
-        match read(&self.files) {
+        match read(files) {
             Ok(new) => {
                 (seen.read, seen.unreadable) = (Some(stamps), None);
                 self.take_over(new)
@@ -204,7 +233,7 @@ fn stamps(files: &[Files]) -> Vec<Stamp> {
         .collect()
 }
 
-fn read(files: &[Files]) -> Result<Set, CertificateError> {
+fn read(files: Vec<Files>) -> Result<Set, CertificateError> {
     let chains: Vec<Arc<CertifiedKey>> = files.iter().map(read_pair).collect::<Result<_, _>>()?;
     let named = chains.iter().map(|chain| {
         let names = chain.cert.first().map(|der| dns_names(der)).unwrap_or_default();
@@ -212,7 +241,7 @@ fn read(files: &[Files]) -> Result<Set, CertificateError> {
     });
     let default = Arc::clone(chains.first().expect("the config has one certificate at least"));
     let names = Names::new(default, named.collect());
-    Ok(Set { chains, names })
+    Ok(Set { files, chains, names })
 }
 
 fn read_pair(files: &Files) -> Result<Arc<CertifiedKey>, CertificateError> {
@@ -299,6 +328,22 @@ mod tests {
         );
         assert!(matches!(certificates.look(Look::Passing), Looked::Same), "it was told");
         assert_eq!(chosen(&certificates, "a.example"), second);
+    }
+
+    #[test]
+    fn other_files_take_the_place_of_those_in_service_and_are_followed_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::load(vec![write(folder.path(), "a", &["a.example"])]).unwrap();
+        let others =
+            vec![write(folder.path(), "b", &["b.example"]), write(folder.path(), "c", &["c.example"])];
+        certificates.put(Certificates::prepare(others.clone()).unwrap());
+        assert!(certificates.covers("c.example") && !certificates.covers("a.example"));
+        assert_eq!(certificates.validities().len(), 2);
+        write(folder.path(), "a", &["a.example"]);
+        assert!(matches!(certificates.look(Look::Asked), Looked::Same), "nobody shows that file any more");
+        write(folder.path(), "c", &["d.example"]);
+        assert!(matches!(certificates.look(Look::Asked), Looked::Renewed));
+        assert!(certificates.covers("d.example"));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Looking after the files while the edge runs.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::certificates::{Certificates, Look, Looked};
-use super::tickets::Tickets;
+use super::ticketer::Ticketer;
 use super::validity::{Reminder, Standing};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -26,29 +28,37 @@ pub fn standings(certificates: &Certificates, clock: &Clock) -> Vec<String> {
 /// Takes over what changes, and tells when a certificate nears its end. Runs until it is dropped.
 pub async fn follow(
     certificates: Arc<Certificates>,
-    tickets: Option<Arc<Tickets>>,
+    ticketer: Arc<Ticketer>,
     clock: Clock,
     metrics: Metrics,
 ) {
-    let mut reminders: Vec<Reminder> =
-        certificates.validities().iter().map(|_| Reminder::default()).collect();
+    let mut reminders: BTreeMap<PathBuf, Reminder> = BTreeMap::new();
     loop {
         let now = unix_seconds(clock.now());
-        for ((file, validity), reminder) in certificates.validities().into_iter().zip(&mut reminders) {
+        let validities = certificates.validities();
+        // A reload may name other files.
+        reminders.retain(|file, _| {
+            let is_shown = validities.iter().any(|(shown, _)| shown == file);
+            if !is_shown {
+                metrics.certificate_gone(file);
+            }
+            is_shown
+        });
+        for (file, validity) in validities {
             let Some(validity) = validity else { continue };
             metrics.certificate_until(&file, validity.until_unix_seconds());
             let standing = validity.judge(now);
-            if reminder.is_due(standing, now) {
+            if reminders.entry(file.clone()).or_default().is_due(standing, now) {
                 tracing::warn!(target: "verge_edge::tls", certificate = %file.display(), "{standing}");
             }
         }
         tokio::time::sleep(POLL).await;
-        let (own, secret) = (Arc::clone(&certificates), tickets.clone());
-        let look = move || (own.look(Look::Passing), secret.map(|secret| secret.look()));
+        let (own, secret) = (Arc::clone(&certificates), Arc::clone(&ticketer));
+        let look = move || (own.look(Look::Passing), secret.look());
         // A look that panicked changed nothing; the next one is in two seconds.
         let Ok((looked, secret)) = tokio::task::spawn_blocking(look).await else { continue };
         tell(looked);
-        if let Some(Err(error)) = secret {
+        if let Err(error) = secret {
             tracing::error!(target: "verge_edge::tls", %error, "the secret of session tickets stays as it was");
         }
     }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{config, get, serve, serve_logging_to};
+use super::{config, get, serve, serve_logging_to, serve_with};
 
 /// Each takes some microseconds, and a line some milliseconds.
 const MOST_LOOKS: usize = 2_000_000;
@@ -64,6 +64,59 @@ fn a_file_has_a_line_for_each_request_and_is_opened_anew_when_it_was_renamed() {
     signal("TERM", serving.child.id());
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
     assert_eq!((lines(&path, 2).len(), lines(&old, 2).len()), (2, 2));
+}
+
+#[test]
+fn a_reload_changes_where_lines_go_how_they_look_and_the_level() {
+    let folder = tempfile::tempdir().unwrap();
+    config_with(folder.path(), "format = \"json\"\nto = \"./one.log\"\n");
+    let path = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // It goes before the config's level, which this is about.
+    let mut serving = serve_with(Stdio::piped(), folder.path(), "");
+    let mut log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    get(&serving.public);
+    lines(&folder.path().join("one.log"), 1);
+    let other = text.replace("one.log", "two.log") + "[log]\nlevel = \"info,verge_edge::request=debug\"\n";
+    std::fs::write(&path, other).unwrap();
+    signal("HUP", serving.child.id());
+    log.find(|line| line.contains("log.access.to: \"./one.log\" → \"./two.log\"")).unwrap();
+    log.find(|line| line.contains("reloaded")).unwrap();
+    get(&serving.public);
+    lines(&folder.path().join("two.log"), 1);
+    lines(&folder.path().join("one.log"), 1);
+    // A place that cannot be written to changes nothing.
+    std::fs::write(&path, text.replace("./one.log", "./missing/a.log")).unwrap();
+    signal("HUP", serving.child.id());
+    log.find(|line| line.contains("nothing was changed") && line.contains("missing/a.log")).unwrap();
+    get(&serving.public);
+    lines(&folder.path().join("two.log"), 2);
+    std::fs::write(
+        &path,
+        text.replace("[log.access]", "[log]\nlevel = \"off\"\n[log.access]\nlines = \"off\""),
+    )
+    .unwrap();
+    signal("HUP", serving.child.id());
+    signal("TERM", serving.child.id());
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    assert!(!log.any(|line| line.contains("drained")), "the level is off");
+}
+
+#[test]
+fn a_config_that_wants_its_files_to_be_followed_is_reloaded_when_one_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let path = folder.path().join("edge.toml");
+    let text = format!("follow_files = true\n{}", std::fs::read_to_string(&path).unwrap());
+    let page = "[[site.error_page]]\nstatus = [\"4xx\"]\nfile = \"page.html\"\n[admin]";
+    std::fs::write(folder.path().join("page.html"), "one").unwrap();
+    std::fs::write(&path, text.replace("[admin]", page)).unwrap();
+    let mut serving = serve_logging_to(Stdio::piped(), folder.path());
+    let mut log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    std::fs::write(folder.path().join("page.html"), "two").unwrap();
+    log.find(|line| line.contains("reloaded")).unwrap();
+    std::fs::write(&path, text.replace("[admin]", "default_ttl = \"5s\"\n[admin]")).unwrap();
+    log.find(|line| line.contains("default_ttl")).unwrap();
 }
 
 #[test]

@@ -40,8 +40,12 @@ fn serve(folder: &Path) -> Serving {
 }
 
 fn serve_logging_to(stderr: Stdio, folder: &Path) -> Serving {
+    serve_with(stderr, folder, "info,verge_edge::request=debug")
+}
+
+fn serve_with(stderr: Stdio, folder: &Path, level: &str) -> Serving {
     let mut child = program(&["serve", "--config", "edge.toml"], folder)
-        .env("RUST_LOG", "info,verge_edge::request=debug")
+        .env("RUST_LOG", level)
         .stdout(Stdio::piped())
         .stderr(stderr)
         .spawn()

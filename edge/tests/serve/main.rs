@@ -35,6 +35,7 @@ mod purging;
 mod pushing;
 mod quic;
 mod refreshing;
+mod relistening;
 mod reloading;
 mod renaming;
 mod replacing;

@@ -64,7 +64,7 @@ impl Http3 {
         (response, all)
     }
 
-    async fn get(&mut self, url: &str) -> (Response<()>, Vec<u8>) {
+    pub async fn get(&mut self, url: &str) -> (Response<()>, Vec<u8>) {
         self.ask(Request::get(url).body(()).unwrap(), b"").await
     }
 }

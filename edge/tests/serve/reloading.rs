@@ -10,14 +10,14 @@ use verge_edge::run;
 use super::rig::{Client, Got, Origin, Rig, response};
 
 /// An edge that was started from a file, and the file.
-struct Edge {
-    rig: Rig,
+pub struct Edge {
+    pub rig: Rig,
     file: PathBuf,
-    text: String,
+    pub text: String,
 }
 
 impl Edge {
-    async fn start(origin: &Origin) -> Self {
+    pub async fn start(origin: &Origin) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("edge.toml");
         let text = format!(
@@ -32,13 +32,13 @@ impl Edge {
         Self { rig, file, text }
     }
 
-    async fn reload(&self, text: &str) -> Got {
+    pub async fn reload(&self, text: &str) -> Got {
         std::fs::write(&self.file, text).unwrap();
         self.rig.ask("/reload", "").await
     }
 }
 
-async fn origin(body: &'static str) -> Arc<Origin> {
+pub async fn origin(body: &'static str) -> Arc<Origin> {
     Origin::answering(move |_| response("200 OK", "Cache-Control: max-age=60\r\n", body)).await
 }
 

@@ -39,6 +39,8 @@ struct Shared {
     /// Told when what was there has been written or lost.
     written: Condvar,
     lost: AtomicU64,
+    /// Whether the writer ends when it has written what is there.
+    is_over: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,13 @@ impl Rings {
             drop(self.0.state());
             self.0.arrived.notify_one();
         }
+    }
+
+    /// Lets the writer end once it has written what is there. Lines that are added later are lost.
+    pub(super) fn end(&self) {
+        self.0.is_over.store(true, Ordering::Release);
+        drop(self.0.state());
+        self.0.arrived.notify_one();
     }
 
     /// Lines that could not be written.
@@ -138,6 +147,7 @@ impl Shared {
         let (mut text, mut told) = (Vec::new(), 0);
         loop {
             let asked = self.wait();
+            let is_over = self.is_over.load(Ordering::Acquire);
             self.take(&mut text);
             if let Err(lost) = put(&text) {
                 self.lose(lost);
@@ -148,14 +158,19 @@ impl Shared {
             }
             self.state().done = asked;
             self.written.notify_all();
+            if is_over {
+                return;
+            }
         }
     }
 
     /// Waits for lines and lets more of them gather, unless somebody waits for all to be written; how many have asked
     /// for that.
     fn wait(&self) -> u64 {
-        let has_nothing =
-            |state: &mut State| !self.is_told.load(Ordering::Acquire) && state.asked == state.done;
+        let has_nothing = |state: &mut State| {
+            let is_idle = !self.is_told.load(Ordering::Acquire) && state.asked == state.done;
+            is_idle && !self.is_over.load(Ordering::Acquire)
+        };
         let state =
             self.arrived.wait_while(self.state(), has_nothing).unwrap_or_else(PoisonError::into_inner);
         let nobody_asks =

@@ -1,0 +1,93 @@
+//! The operator's listener.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use super::sockets::{Bound, Kind, failed, tcp};
+use super::start_error::StartError;
+use crate::admin::{self, Admin, Reload, Terms, Token};
+use crate::cache::Cache;
+use crate::config;
+use crate::draining::Draining;
+use crate::serve::Limits;
+
+/// It is open.
+pub(super) struct Operator {
+    configured: SocketAddr,
+    pub(super) address: SocketAddr,
+    admin: Arc<Admin>,
+    running: admin::Running,
+}
+
+/// The change that another config makes of it; nothing of it counts yet.
+pub(super) struct Next {
+    /// None: it stays where it is.
+    bound: Option<Bound<tokio::net::TcpListener>>,
+    terms: Terms,
+}
+
+/// The parts of the edge that it needs.
+pub(super) struct Edge<'a> {
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) draining: &'a Draining,
+    pub(super) reload: Reload,
+}
+
+impl Next {
+    /// Binds its address if it is another, and reads its token.
+    pub(super) fn prepare(
+        before: Option<&Operator>,
+        config: &config::Admin,
+        limits: &Limits,
+    ) -> Result<Self, StartError> {
+        let is_same = before.is_some_and(|before| before.configured == config.listen);
+        let bound = (!is_same).then(|| tcp(Kind::Admin, config.listen)).transpose()?;
+        let path = &config.token_file;
+        let token = Token::read_or_make(path);
+        let token = token.map_err(|error| StartError::Token { path: path.clone(), error })?;
+        let terms = Terms {
+            token,
+            hosts: config.hosts.clone(),
+            purges_per_minute: config.purges_per_minute,
+            stall_timeout: limits.pace.stall_timeout,
+        };
+        Ok(Self { bound: bound.map(listening).transpose()?, terms })
+    }
+
+    /// Puts it in service, and closes the one before if it is another.
+    pub(super) fn commit(self, before: Option<Operator>, edge: Edge<'_>) -> Option<Operator> {
+        let Self { bound, terms } = self;
+        let admin = match &before {
+            Some(before) => {
+                before.admin.obey(terms);
+                Arc::clone(&before.admin)
+            }
+            None => Arc::new(Admin::new(Arc::clone(edge.cache), terms, edge.draining.clone(), edge.reload)),
+        };
+        let Some(Bound { configured, address, socket }) = bound else { return before };
+        if let Some(before) = before {
+            before.close();
+        }
+        let running = admin::run(socket, Arc::clone(&admin));
+        Some(Operator { configured, address, admin, running })
+    }
+}
+
+impl Operator {
+    /// Closes it while the edge goes on; requests under way get their answers.
+    pub(super) fn close(self) {
+        tokio::spawn(self.running.stop());
+    }
+
+    /// Closes it; requests under way get their answers.
+    pub(super) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+fn listening(bound: Bound<TcpListener>) -> Result<Bound<tokio::net::TcpListener>, StartError> {
+    let Bound { configured, address, socket } = bound;
+    let socket = tokio::net::TcpListener::from_std(socket);
+    let socket = socket.map_err(|error| failed(Kind::Admin, configured, error))?;
+    Ok(Bound { configured, address, socket })
+}
