@@ -1,4 +1,4 @@
-//! The stored responses: moka evicts by bytes; `policy` alone decides freshness.
+//! The stored responses: [`eviction`] or moka decides who leaves, by bytes; `policy` alone decides freshness.
 //!
 //! ```text
 //! begin ─▶ Ticket (the purge epoch a fetch began in) ─▶ put(key, object, &ticket)
@@ -15,11 +15,14 @@ pub mod block;
 pub mod body;
 pub mod bounds;
 pub mod epoch;
+mod eviction;
+mod index;
 mod key_locks;
 pub mod memory;
 pub mod object;
 pub mod purge;
 pub mod reading;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,8 +33,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 
 pub use body::{Body, Gone};
 pub use bounds::{Bounds, Eviction};
@@ -46,19 +47,18 @@ use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
 use key_locks::KeyLocks;
 use purge::{Settled, Subject};
+use table::Table;
 
 /// The memory store.
 #[derive(Debug)]
 pub struct Store {
-    objects: Cache<Key, Variants>,
+    objects: Table<Key, Variants>,
     tag_fields: TagFields,
     purges: Arc<Purges>,
     fills: Arc<Budget>,
     key_locks: KeyLocks,
     /// Whether one URL may have several keys because of the content of QUERYs.
     keeps_queries: AtomicBool,
-    /// Weight of an object that makes moka evict at once instead of when it finds time.
-    heavy: u32,
     /// Weight that all variants and parts under one key may have together.
     room: u32,
 }
@@ -85,17 +85,8 @@ impl Store {
     pub fn new(bounds: &Bounds) -> Self {
         let shares = memory::shares(bounds.memory_bytes);
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
-        let policy = match bounds.eviction {
-            Eviction::Lru => EvictionPolicy::lru(),
-            Eviction::Lfu => EvictionPolicy::tiny_lfu(),
-        };
-        let objects = Cache::builder()
-            .max_capacity(capacity)
-            .eviction_policy(policy)
-            .weigher(|key: &Key, variants: &Variants| variants.weight(key))
-            .eviction_listener(|_, variants: Variants, _| variants.unlist())
-            .build();
-        let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
+        let weigh = |key: &Key, variants: &Variants| variants.weight(key);
+        let objects = Table::new(bounds.eviction, capacity, weigh, |variants| variants.unlist());
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         Self {
             objects,
@@ -104,7 +95,6 @@ impl Store {
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
             keeps_queries: AtomicBool::new(false),
-            heavy,
             room,
         }
     }
@@ -179,8 +169,7 @@ impl Store {
     /// Whether something is stored under `key`, once the memory's bound was seen to.
     #[must_use]
     pub fn holds(&self, key: &Key) -> bool {
-        self.objects.run_pending_tasks();
-        self.objects.contains_key(key)
+        self.objects.holds(key)
     }
 
     /// The number of the last purge of more than one key.
@@ -196,7 +185,6 @@ impl Store {
         ticket: &Ticket,
         make: impl FnOnce(Variants) -> Option<Variants>,
     ) -> Put {
-        let weight = object.weight(key);
         let headers = Some(&object.entry.head.headers);
         let (_, change) = self.change(key, |present| {
             // Asked in here, where nobody else is at this key: a purge that comes later removes the object.
@@ -205,9 +193,6 @@ impl Store {
             }
             make(present.clone()).map_or(Change::Leave, Change::Put)
         });
-        if weight >= self.heavy {
-            self.objects.run_pending_tasks();
-        }
         match change {
             Change::Put(_) => Put::Kept,
             Change::Leave | Change::Remove => Put::Purged,
@@ -216,24 +201,19 @@ impl Store {
 
     /// Does what `decide` says to what is stored under the key, with nobody else at it; what was there, and what was
     /// done.
-    ///
-    /// moka has a way of its own, which counts a look at what is absent once more: then what is asked for once weighs as
-    /// much as what is asked for twice, and a scan drives out what is hot.
     fn change(&self, key: &Key, decide: impl FnOnce(&Variants) -> Change) -> (Variants, Change) {
         let _alone = self.key_locks.take(key);
-        let is_there = self.objects.contains_key(key);
-        let present = is_there.then(|| self.objects.get(key)).flatten().unwrap_or_default();
+        let present = self.objects.peek(key).unwrap_or_default();
         let change = decide(&present);
         match &change {
             Change::Leave => {}
-            Change::Remove => self.objects.invalidate(key),
-            // moka tells the eviction listener of every value that leaves, also of one that is replaced.
+            Change::Remove => self.objects.remove(key),
             Change::Put(variants) => {
                 variants.list();
                 // A listed body is not let go; the variants before it are of no use to anybody.
                 match variants.retain(|object| !object.body.is_gone()) {
-                    rest if rest.is_empty() => self.objects.invalidate(key),
-                    rest => self.objects.insert(key.clone(), rest),
+                    rest if rest.is_empty() => self.objects.remove(key),
+                    rest => self.objects.insert(key, rest),
                 }
             }
         }
@@ -263,8 +243,8 @@ impl Store {
             }
             (Scope::Key(key), Mode::Soft) => Some(self.expire(key, now)),
             (Scope::All, Mode::Hard) => {
-                let count = self.objects.entry_count();
-                self.objects.invalidate_all();
+                let (count, _) = self.objects.size();
+                self.objects.clear();
                 usize::try_from(count).ok()
             }
             _ => None,
@@ -321,11 +301,8 @@ impl Store {
     /// How many keys and bytes are held.
     #[must_use]
     pub fn size(&self) -> Size {
-        Size {
-            keys: self.objects.entry_count(),
-            bytes: self.objects.weighted_size() * object::WEIGHT_UNIT_BYTES,
-            fill_bytes: self.fills.taken_bytes(),
-        }
+        let (keys, weight) = self.objects.size();
+        Size { keys, bytes: weight * object::WEIGHT_UNIT_BYTES, fill_bytes: self.fills.taken_bytes() }
     }
 }
 
@@ -340,7 +317,5 @@ pub struct Size {
     pub fill_bytes: u64,
 }
 
-/// moka weighs a key as one: without a bound the variants or the slices of one URL could push out everything else.
+/// All under one key leaves together: without a bound the variants or the slices of one URL could push out everything else.
 const KEY_PART: u64 = 8;
-/// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.
-const HEAVY_PART: u64 = 1024;

@@ -88,6 +88,7 @@ pub(crate) const EDGE: Unit = Unit {
         "serve/proxied",
         "serve/stream/account",
         "serve/stream/head",
+        "store/eviction",
         "store/purge/marks",
         "tls/names",
         "tls/validity",

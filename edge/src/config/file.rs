@@ -135,6 +135,8 @@ struct CacheTable {
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
 enum EvictionName {
+    #[serde(rename = "s3-fifo")]
+    S3Fifo,
     Lru,
     Lfu,
 }
@@ -253,7 +255,8 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
         None => memory_bytes / OBJECT_PART,
         Some(size) => site::object_bytes(&size, memory_bytes)?,
     };
-    let eviction = match table.eviction.unwrap_or(EvictionName::Lfu) {
+    let eviction = match table.eviction.unwrap_or(EvictionName::S3Fifo) {
+        EvictionName::S3Fifo => Eviction::S3Fifo,
         EvictionName::Lru => Eviction::Lru,
         EvictionName::Lfu => Eviction::Lfu,
     };

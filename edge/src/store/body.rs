@@ -183,7 +183,11 @@ mod tests {
     const BYTES: u64 = 98_304;
 
     fn store() -> Store {
-        Store::new(&Bounds { memory_bytes: 1 << 20, eviction: Eviction::Lru, tag_fields: Default::default() })
+        Store::new(&Bounds {
+            memory_bytes: 1 << 20,
+            eviction: Eviction::S3Fifo,
+            tag_fields: Default::default(),
+        })
     }
 
     fn key(path: usize) -> Key {

@@ -16,6 +16,8 @@ pub struct Bounds {
 /// Which object leaves when the memory is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
+    /// S3-FIFO whose window adapts, LRU where that hits more (`store::eviction`).
+    S3Fifo,
     /// The one that was not asked for the longest time.
     Lru,
     /// TinyLFU: a newcomer must be asked more often than the one it would replace.

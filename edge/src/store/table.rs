@@ -1,0 +1,134 @@
+//! Values by their keys in one of the orders in which they may leave: moka's, or our own.
+
+use std::fmt;
+use std::hash::{Hash, RandomState};
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+
+use super::bounds::Eviction;
+use super::eviction::GHOST_BYTES;
+use super::index::Index;
+use super::object::WEIGHT_UNIT_BYTES;
+
+/// Values by their keys, up to a weight in units of [`WEIGHT_UNIT_BYTES`].
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    held: Held<K, V>,
+    weigh: fn(&K, &V) -> u32,
+    leave: fn(V),
+    /// Weight of a value that makes moka evict at once instead of when it finds time.
+    heavy: u32,
+}
+
+enum Held<K, V> {
+    /// It tells `leave` itself, of every value that leaves, also of one that is replaced.
+    Moka(Cache<K, V>),
+    Own(Index<K, V, RandomState>),
+}
+
+/// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.
+const HEAVY_PART: u64 = 1024;
+
+impl<K, V> Table<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Nothing is held. `leave` is told of each value that leaves.
+    pub(super) fn new(eviction: Eviction, capacity: u64, weigh: fn(&K, &V) -> u32, leave: fn(V)) -> Self {
+        let moka = |policy| {
+            let builder = Cache::builder().max_capacity(capacity).eviction_policy(policy).weigher(weigh);
+            Held::Moka(builder.eviction_listener(move |_, value, _| leave(value)).build())
+        };
+        let held = match eviction {
+            Eviction::Lru => moka(EvictionPolicy::lru()),
+            Eviction::Lfu => moka(EvictionPolicy::tiny_lfu()),
+            Eviction::S3Fifo => {
+                Held::Own(Index::new(capacity, (WEIGHT_UNIT_BYTES / GHOST_BYTES).max(1), RandomState::new()))
+            }
+        };
+        let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
+        Self { held, weigh, leave, heavy }
+    }
+
+    /// A hit, where there is something under the key.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        match &self.held {
+            Held::Moka(cache) => cache.get(key),
+            Held::Own(index) => index.get(key),
+        }
+    }
+
+    /// The value under the key, though nobody asked for it.
+    ///
+    /// moka counts a look at what is absent: then what is asked for once weighs as much as what is asked for twice, and a
+    /// scan drives out what is hot.
+    pub(super) fn peek(&self, key: &K) -> Option<V> {
+        match &self.held {
+            Held::Moka(cache) => cache.contains_key(key).then(|| cache.get(key)).flatten(),
+            Held::Own(index) => index.peek(key),
+        }
+    }
+
+    /// Puts the value in the place of what is under the key. Two threads never do so for one key at a time.
+    pub(super) fn insert(&self, key: &K, value: V) {
+        match &self.held {
+            Held::Moka(cache) => {
+                let is_heavy = (self.weigh)(key, &value) >= self.heavy;
+                cache.insert(key.clone(), value);
+                if is_heavy {
+                    cache.run_pending_tasks();
+                }
+            }
+            Held::Own(index) => {
+                let weight = (self.weigh)(key, &value);
+                index.insert(key.clone(), value, weight).into_iter().for_each(self.leave);
+            }
+        }
+    }
+
+    /// Takes out what is under the key.
+    pub(super) fn remove(&self, key: &K) {
+        match &self.held {
+            Held::Moka(cache) => cache.invalidate(key),
+            Held::Own(index) => drop(index.remove(key).map(self.leave)),
+        }
+    }
+
+    /// Takes out everything.
+    pub(super) fn clear(&self) {
+        match &self.held {
+            Held::Moka(cache) => cache.invalidate_all(),
+            Held::Own(index) => index.clear(self.leave),
+        }
+    }
+
+    /// Whether there is something under the key, once the bound was seen to.
+    pub(super) fn holds(&self, key: &K) -> bool {
+        match &self.held {
+            Held::Moka(cache) => {
+                cache.run_pending_tasks();
+                cache.contains_key(key)
+            }
+            Held::Own(index) => index.peek(key).is_some(),
+        }
+    }
+
+    /// How many keys there are, and what they weigh.
+    pub(super) fn size(&self) -> (u64, u64) {
+        match &self.held {
+            Held::Moka(cache) => (cache.entry_count(), cache.weighted_size()),
+            Held::Own(index) => index.size(),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Held<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moka(_) => f.write_str("Moka"),
+            Self::Own(index) => index.fmt(f),
+        }
+    }
+}
