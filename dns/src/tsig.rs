@@ -6,10 +6,14 @@
 //!
 //! Invariant: this module reads no clock and no message; it is given the octets that a signature covers.
 
+mod sequence;
+
 use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+
+pub use self::sequence::{Sequence, Unproved};
 
 use crate::name::Name;
 use crate::rtype::Type;
@@ -219,6 +223,19 @@ fn is_in_time(tsig: &Tsig<'_>, now: u64) -> bool {
 fn digest(key: &hmac::Key, prior: &[u8], tsig: &Tsig<'_>) -> hmac::Tag {
     let mut context = hmac::Context::with_key(key);
     update_prior(&mut context, prior);
+    update_covered(&mut context, tsig);
+    context.update(tsig.key.as_wire());
+    context.update(&[0, 255, 0, 0, 0, 0]);
+    context.update(&tsig.algorithm.to_ascii_lowercase());
+    context.update(&tsig.time);
+    context.update(&tsig.error.to_be_bytes());
+    context.update(&u16::try_from(tsig.other.len()).unwrap_or(u16::MAX).to_be_bytes());
+    context.update(tsig.other);
+    context.sign()
+}
+
+/// The message as it was before the TSIG record was added (RFC 8945 §4.3.2).
+fn update_covered(context: &mut hmac::Context, tsig: &Tsig<'_>) {
     context.update(&tsig.original_id);
     match tsig.covered {
         [_, _, flags1, flags2, q1, q2, a1, a2, n1, n2, r1, r2, body @ ..] => {
@@ -229,14 +246,6 @@ fn digest(key: &hmac::Key, prior: &[u8], tsig: &Tsig<'_>) -> hmac::Tag {
         }
         short => context.update(short),
     }
-    context.update(tsig.key.as_wire());
-    context.update(&[0, 255, 0, 0, 0, 0]);
-    context.update(&tsig.algorithm.to_ascii_lowercase());
-    context.update(&tsig.time);
-    context.update(&tsig.error.to_be_bytes());
-    context.update(&u16::try_from(tsig.other.len()).unwrap_or(u16::MAX).to_be_bytes());
-    context.update(tsig.other);
-    context.sign()
 }
 
 fn update_prior(context: &mut hmac::Context, prior: &[u8]) {
