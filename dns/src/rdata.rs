@@ -209,8 +209,8 @@ impl<'a> Iterator for Spans<'a> {
     }
 }
 
-/// How many octets `field` takes at the start of `rest`.
-fn octets_of(field: Field, rest: &[u8]) -> Option<usize> {
+/// How many octets `field` takes at the start of `rest`; perhaps more than are there.
+pub(crate) fn octets_of(field: Field, rest: &[u8]) -> Option<usize> {
     match field {
         Field::U8 | Field::Algorithm => Some(1),
         Field::U16 | Field::Type | Field::CertType => Some(2),

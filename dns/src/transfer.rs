@@ -5,10 +5,18 @@
 //!
 //! Invariant: a version is a tree of one view, so a transfer cannot hold what its view does not show.
 
+mod incoming;
+mod refresh;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+
+pub use self::incoming::{
+    Arrived, Asked, Change, Content, Fault, Incoming, apply, record, serial as serial_of,
+};
+pub use self::refresh::{Health, Timers, Upkeep};
 
 use crate::name::Name;
 use crate::rtype::Type;
@@ -43,6 +51,19 @@ impl Rule {
             None => (is_near && self.keys.is_empty()).then_some(Which::Public),
         }
     }
+}
+
+/// A zone that is taken from others, as far as answers depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secondary {
+    /// The zone.
+    pub apex: Name,
+    /// The side that has it: that of the key, and the outside without one.
+    pub view: Which,
+    /// Addresses from which notices are believed.
+    pub primaries: Vec<IpAddr>,
+    /// The key that signs, if one does.
+    pub key: Option<Name>,
 }
 
 /// The rules that are about this zone.

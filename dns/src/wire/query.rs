@@ -38,6 +38,8 @@ pub(super) enum Verdict {
     BadVers,
     /// Signed: whether by a key of ours is not judged here.
     Signed,
+    /// A notice of change (RFC 1996), signed or not.
+    Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +95,7 @@ const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
 const OPCODE_QUERY: u8 = 0;
+const OPCODE_NOTIFY: u8 = 4;
 
 /// Reads a message; what it calls for is in its verdict.
 pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
@@ -115,8 +118,11 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
         verdict: Verdict::NotImp,
     };
     let counts = Counts::of(fixed);
-    if header.opcode == OPCODE_QUERY {
+    if matches!(header.opcode, OPCODE_QUERY | OPCODE_NOTIFY) {
         message.verdict = message.read_body(&counts, packet).unwrap_or(Verdict::FormErr);
+    }
+    if header.opcode == OPCODE_NOTIFY && matches!(message.verdict, Verdict::Ask | Verdict::Signed) {
+        message.verdict = Verdict::Notify;
     }
     if matches!(message.verdict, Verdict::FormErr | Verdict::NotImp) && message.edns.is_none() {
         message.seek_opt(&counts, Reader { rest: body });
@@ -124,15 +130,15 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
     Ok(message)
 }
 
-struct Counts {
-    questions: u16,
-    answers: u16,
-    authorities: u16,
-    additionals: u16,
+pub(super) struct Counts {
+    pub(super) questions: u16,
+    pub(super) answers: u16,
+    pub(super) authorities: u16,
+    pub(super) additionals: u16,
 }
 
 impl Counts {
-    fn of(fixed: &[u8; HEADER_OCTETS]) -> Self {
+    pub(super) fn of(fixed: &[u8; HEADER_OCTETS]) -> Self {
         let count = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         Self { questions: count(4), answers: count(6), authorities: count(8), additionals: count(10) }
     }
@@ -230,6 +236,11 @@ impl<'p> Message<'p> {
     }
 }
 
+/// Whether a message is a notice of change, or the answer to one.
+pub(super) fn is_notify(packet: &[u8]) -> bool {
+    packet.get(2).is_some_and(|flags| flags >> 3 & 0x0f == OPCODE_NOTIFY)
+}
+
 /// Whether a message may be a question for a zone as a whole: of the first question, without the checks of [`read`].
 pub(super) fn asks_for_transfer(packet: &[u8]) -> bool {
     let question = packet.get(HEADER_OCTETS..).unwrap_or_default();
@@ -323,20 +334,20 @@ fn ends_in_pointer(name: &[u8]) -> bool {
     name.len() >= 2 && name[name.len() - 2] >= 0xc0 && crate::name::wire_len(name) != Some(name.len())
 }
 
-struct Record<'p> {
-    owner: &'p [u8],
-    rtype: Type,
-    class: u16,
-    ttl: [u8; 4],
-    rdata: &'p [u8],
+pub(super) struct Record<'p> {
+    pub(super) owner: &'p [u8],
+    pub(super) rtype: Type,
+    pub(super) class: u16,
+    pub(super) ttl: [u8; 4],
+    pub(super) rdata: &'p [u8],
 }
 
-struct Reader<'p> {
-    rest: &'p [u8],
+pub(super) struct Reader<'p> {
+    pub(super) rest: &'p [u8],
 }
 
 impl<'p> Reader<'p> {
-    fn take(&mut self, octets: usize) -> Option<&'p [u8]> {
+    pub(super) fn take(&mut self, octets: usize) -> Option<&'p [u8]> {
         let (taken, rest) = self.rest.split_at_checked(octets)?;
         self.rest = rest;
         Some(taken)
@@ -365,7 +376,7 @@ impl<'p> Reader<'p> {
     }
 
     /// A name, perhaps with a pointer at its end; it is skipped, not followed.
-    fn name(&mut self) -> Option<&'p [u8]> {
+    pub(super) fn name(&mut self) -> Option<&'p [u8]> {
         let mut octets = 0;
         loop {
             let len = *self.rest.get(octets)?;
@@ -384,7 +395,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    fn record(&mut self) -> Option<Record<'p>> {
+    pub(super) fn record(&mut self) -> Option<Record<'p>> {
         let owner = self.name()?;
         let rtype = Type(self.u16()?);
         let class = self.u16()?;

@@ -1,0 +1,191 @@
+//! The time of the next question to a primary, and the end of a copy that no primary has confirmed (RFC 1034 §4.3.5, RFC 1035
+//! §3.3.13).
+
+use std::time::Duration;
+
+/// The times of a SOA, within bounds: a primary may ask for none that floods it, or that lasts for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// From one good answer to the next question, in seconds.
+    pub refresh: u32,
+    /// From a failure to the next question, in seconds.
+    pub retry: u32,
+    /// From the last good answer to the end of the copy, in seconds.
+    pub expire: u32,
+}
+
+/// The shortest wait between two questions of a zone, in seconds. NOTIFY is quicker.
+const LEAST_WAIT: u32 = 5;
+/// The longest, in seconds.
+const MOST_WAIT: u32 = 24 * 3600;
+/// The longest wait of a zone that has no copy yet, in seconds: somebody is waiting for it.
+const MOST_FIRST_WAIT: u32 = 300;
+
+impl Timers {
+    /// Of a SOA's RDATA.
+    pub fn of(soa: &[u8]) -> Option<Self> {
+        let numbers = soa.len().checked_sub(super::SOA_NUMBERS_OCTETS)?;
+        let number =
+            |at: usize| soa.get(numbers + 4 * at..)?.first_chunk().map(|octets| u32::from_be_bytes(*octets));
+        let (refresh, retry) =
+            (number(1)?.clamp(LEAST_WAIT, MOST_WAIT), number(2)?.clamp(LEAST_WAIT, MOST_WAIT));
+        // RFC 1912 §2.2: a copy that ends before it is asked for again is of no use.
+        let expire = number(3)?.max(refresh.saturating_add(retry));
+        Some(Self { refresh, retry, expire })
+    }
+}
+
+/// The state of a copy. Times are in Unix seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// The times of the copy's SOA; none without a copy.
+    pub timers: Option<Timers>,
+    /// When a primary was last heard of it.
+    pub checked: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// Tries since then.
+    pub failures: u32,
+}
+
+/// How well a copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Its primaries answer.
+    Good,
+    /// They do not; half of its time is not over.
+    Late,
+    /// Half of its time is over.
+    HalfGone,
+    /// Seven eighths are.
+    NearlyGone,
+    /// All is: it is served no longer.
+    Expired,
+}
+
+impl Health {
+    /// The word of status, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Late => "late",
+            Self::HalfGone => "half_gone",
+            Self::NearlyGone => "nearly_gone",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Upkeep {
+    /// After a good answer. `expire_option` is what is left of the primary's own copy (RFC 7314), in seconds.
+    pub fn confirmed(timers: Timers, now: u64, expire_option: Option<u32>) -> Self {
+        let left = expire_option.map_or(timers.expire, |theirs| theirs.min(timers.expire));
+        Self { timers: Some(timers), checked: now, expires: now + u64::from(left), failures: 0 }
+    }
+
+    /// After a try that no primary answered well.
+    pub fn failed(self) -> Self {
+        Self { failures: self.failures.saturating_add(1), ..self }
+    }
+
+    /// How well the copy is.
+    pub fn health(&self, now: u64) -> Health {
+        let whole = self.expires.saturating_sub(self.checked);
+        let over = now.saturating_sub(self.checked);
+        match self.timers {
+            None => Health::Expired,
+            Some(_) if now >= self.expires => Health::Expired,
+            Some(_) if self.failures == 0 => Health::Good,
+            Some(_) if over.saturating_mul(8) >= whole.saturating_mul(7) => Health::NearlyGone,
+            Some(_) if over.saturating_mul(2) >= whole => Health::HalfGone,
+            Some(_) => Health::Late,
+        }
+    }
+
+    /// How long to wait for the next question, up to a tenth less by `chance`, so that many zones do not ask at once; never
+    /// beyond the end of the copy.
+    pub fn wait(&self, now: u64, chance: u8) -> Duration {
+        let Some(timers) = self.timers else {
+            let doubled = LEAST_WAIT << self.failures.saturating_sub(1).min(6);
+            return seconds(u64::from(if self.failures == 0 { 0 } else { doubled.min(MOST_FIRST_WAIT) }));
+        };
+        let earlier = |wait: u32| u64::from(wait) - u64::from(wait) * u64::from(chance) / 2550;
+        let wait = match self.failures {
+            // A clock that was set back must not make it later than from now.
+            0 => (self.checked.min(now) + earlier(timers.refresh)).saturating_sub(now),
+            _ => earlier(timers.retry),
+        };
+        let end = self.expires.saturating_sub(now);
+        seconds(if end > 0 { wait.min(end) } else { wait })
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMERS: Timers = Timers { refresh: 1000, retry: 100, expire: 8000 };
+    const NOW: u64 = 1_764_390_000;
+
+    #[test]
+    fn the_times_of_a_soa_are_held_within_bounds() {
+        for (numbers, expected) in [
+            ([1, 3600, 600, 86400, 60], (3600, 600, 86400)),
+            ([1, 0, 0, 0, 60], (5, 5, 10)),
+            ([1, u32::MAX, u32::MAX, u32::MAX, 60], (86400, 86400, u32::MAX)),
+            ([1, 3600, 600, 60, 60], (3600, 600, 4200)),
+        ] {
+            let soa = [b"\0\0".as_slice(), &numbers.map(u32::to_be_bytes).concat()].concat();
+            let timers = Timers::of(&soa).unwrap();
+            assert_eq!((timers.refresh, timers.retry, timers.expire), expected, "{numbers:?}");
+        }
+        assert_eq!(Timers::of(&[0; 19]), None);
+    }
+
+    #[test]
+    fn a_copy_ends_by_its_soa_or_with_that_of_its_primary_and_tells_long_before() {
+        let copy = Upkeep::confirmed(TIMERS, NOW, None);
+        let late = copy.failed();
+        for (upkeep, after, expected) in [
+            (copy, 0, Health::Good),
+            (copy, 7999, Health::Good),
+            (copy, 8000, Health::Expired),
+            (late, 0, Health::Late),
+            (late, 3999, Health::Late),
+            (late, 4000, Health::HalfGone),
+            (late, 7000, Health::NearlyGone),
+            (late, 8000, Health::Expired),
+            (Upkeep::confirmed(TIMERS, NOW, Some(50)), 50, Health::Expired),
+            (Upkeep::confirmed(TIMERS, NOW, Some(9000)), 7999, Health::Good),
+            (Upkeep::default(), 0, Health::Expired),
+        ] {
+            assert_eq!(upkeep.health(NOW + after), expected, "{upkeep:?} {after}");
+        }
+    }
+
+    #[test]
+    fn questions_are_asked_by_the_soa_and_sooner_by_chance_and_at_the_end() {
+        let copy = Upkeep::confirmed(TIMERS, NOW, None);
+        for (upkeep, after, chance, expected) in [
+            (copy, 0, 0, 1000),
+            (copy, 0, 255, 900),
+            (copy, 400, 0, 600),
+            (copy, 5000, 0, 0),
+            (copy.failed(), 1000, 0, 100),
+            (copy.failed().failed(), 1000, 255, 90),
+            (copy.failed(), 7990, 0, 10),
+            (copy.failed(), 9000, 0, 100),
+            (Upkeep::default(), 0, 0, 0),
+            (Upkeep::default().failed(), 0, 9, 5),
+            ((0..9).fold(Upkeep::default(), |it, _| it.failed()), 0, 9, 300),
+        ] {
+            assert_eq!(upkeep.wait(NOW + after, chance), seconds(expected), "{upkeep:?} {after} {chance}");
+        }
+        let set_back = copy.wait(NOW - 50_000, 0);
+        assert_eq!(set_back, seconds(1000), "the clock was set back");
+    }
+}
