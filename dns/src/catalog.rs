@@ -6,6 +6,8 @@
 //!
 //! Invariant: a version of a zone with an error never gets into a world, and a world is built completely or not at all.
 
+mod copy;
+mod expiry;
 mod file_name;
 mod folder;
 mod good;
@@ -26,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
+pub(crate) use self::copy::{HeldCopy, NotKept};
 pub(crate) use self::file_name::zone_of;
 use self::folder::Content;
 pub use self::folder::FolderError;
@@ -57,6 +60,8 @@ pub(crate) struct Terms {
     /// How long the last good version of a zone is served whose file is gone.
     pub(crate) grace: Duration,
     pub(crate) unhide: Unhide,
+    /// Zones that are taken from others.
+    pub(crate) copies: Vec<HeldCopy>,
 }
 
 /// The treatment of an edit that makes hidden records public although their own text did not change: their target was
@@ -230,11 +235,17 @@ impl Catalog {
 
     /// Brings the files up to date; whether anything is different.
     fn read_changed(&mut self, now: SystemTime) -> Result<bool, FolderError> {
-        let all = folder::list(&self.paths)?;
+        let mut all = folder::list(&self.paths)?;
         self.passed_over = passed_over::in_folders(&self.paths, &all);
-        if all.is_empty() && !self.good.is_empty() {
+        if !self.terms.copies.is_empty() {
+            // A server may have nothing but what it takes from others.
+            self.passed_over.retain(|problem| problem.severity > Severity::Warning || !all.is_empty());
+        }
+        let is_copy = |apex: &Name| self.terms.copies.iter().any(|copy| copy.apex == *apex);
+        if all.is_empty() && self.good.keys().any(|apex| !is_copy(apex)) {
             return Err(FolderError::emptied(&self.paths));
         }
+        all.extend(self.terms.copies.iter().map(HeldCopy::found));
         let mut old = std::mem::take(&mut self.files);
         let mut changed = false;
         for found in &all {
@@ -343,7 +354,9 @@ impl Catalog {
     }
 
     fn candidate(&self, file: &ZoneFile, parsed: &Parsed) -> Candidate {
-        let good = self.good.get(&parsed.apex).map(|good| Arc::clone(&good.zone));
+        // A copy that has expired is no last good version.
+        let good = self.good.get(&parsed.apex).filter(|_| !file.read.is_away);
+        let good = good.map(|good| Arc::clone(&good.zone));
         let mut problems = file.problems.clone();
         let is_good = !has_error(&problems);
         let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
@@ -370,7 +383,9 @@ impl Catalog {
     /// Compiles what was settled on, or takes over what is the same as before; and says what became of the zone.
     fn conclude(&self, candidate: &Candidate, settled: Settled) -> (Option<Good>, ZoneReport) {
         let before = self.good.get(&candidate.apex);
-        let Settled { chosen, problems, divided, outside, .. } = settled;
+        let Settled { chosen, mut problems, divided, outside, .. } = settled;
+        // `[public] zones` does not name it: it is the outside's by its key.
+        problems.retain(|problem| problem.code != "public-zone" || !candidate.source.is_copy());
         let is_hidden = divided.as_ref().is_some_and(|divided| divided.public.is_none());
         let (state, good) = match (chosen, divided) {
             (Chosen::New(zone), Some(divided)) => {
@@ -421,8 +436,9 @@ impl Catalog {
                     }
                     published.extend(good.version().divided.published.iter().cloned());
                 }
-                // Names that were answered a moment ago stay answered as they were, by a parent perhaps.
-                None if !self.unknown.contains(&zone.apex) => {}
+                // Names that were answered a moment ago stay answered as they were, by a parent perhaps. Not those of a copy
+                // that has ended: it is somebody's zone still.
+                None if !self.unknown.contains(&zone.apex) && !zone.source.is_copy() => {}
                 None => {
                     internal.insert(zone.apex.clone(), Served::Broken);
                     // Outside, a zone that is declared internal is as if it was not there (D12, D14); so is one of which all

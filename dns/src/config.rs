@@ -13,6 +13,7 @@ mod file;
 mod level;
 mod place;
 mod quantity;
+mod secondary;
 mod unmatched;
 mod validate;
 
@@ -28,6 +29,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
+pub use self::secondary::{Primary, Secondary};
 pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
 pub use crate::catalog::Unhide;
@@ -37,7 +39,7 @@ use crate::transfer::Rule;
 use crate::tsig::{Algorithm, Keys};
 use crate::view::{Access, Which};
 use crate::world::Protocol;
-use crate::zone::privacy::Rules;
+use crate::zone::privacy::{Rules, is_internal_zone};
 
 /// All that one server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct Config {
     pub keys: Vec<KeyFile>,
     /// The rules by which zones may be taken, and the secondaries that are told of changes.
     pub transfers: Vec<Rule>,
+    /// Zones that are taken from others.
+    pub secondaries: Vec<Secondary>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
@@ -105,13 +109,7 @@ impl Config {
     /// How zones are served. The secrets of cookies are not in the config, only where they are.
     pub(crate) fn terms(&self) -> Terms {
         Terms {
-            rules: Rules {
-                private: self.private.clone(),
-                internal_names: self.internal_names.clone(),
-                internal_zones: self.internal.zones.clone(),
-                public_zones: self.public_zones.clone(),
-                unknown_zones: Vec::new(),
-            },
+            rules: self.rules(),
             access: Access { clients: self.internal.clients.clone() },
             protocol: Protocol {
                 udp_limit_octets: self.udp.max_payload_octets,
@@ -119,11 +117,33 @@ impl Config {
                 cookies: None,
                 keys: Keys::default(),
                 transfers: self.transfers.as_slice().into(),
+                secondaries: self.secondaries.iter().map(Secondary::in_world).collect(),
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,
             unhide: self.reload.unhide,
+            copies: self.secondaries.iter().map(|it| it.copy(&self.state)).collect(),
         }
+    }
+
+    /// A zone that is taken from others belongs to the side of its key as a whole, and is never judged again. One that is
+    /// internal by its name stays so, whatever the key.
+    fn rules(&self) -> Rules {
+        let mut rules = Rules {
+            private: self.private.clone(),
+            internal_names: self.internal_names.clone(),
+            internal_zones: self.internal.zones.clone(),
+            public_zones: self.public_zones.clone(),
+            unknown_zones: Vec::new(),
+        };
+        for secondary in &self.secondaries {
+            match secondary.view {
+                Which::Internal => rules.internal_zones.push(secondary.zone.clone()),
+                Which::Public if is_internal_zone(&secondary.zone, &rules) => {}
+                Which::Public => rules.public_zones.push(secondary.zone.clone()),
+            }
+        }
+        rules
     }
 }
 

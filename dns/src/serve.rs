@@ -21,7 +21,9 @@ mod numbers;
 mod quic;
 pub(crate) mod reload;
 mod responder;
+mod secondary;
 mod secrets;
+mod signal;
 mod stream;
 #[expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; the module states its invariant")]
 mod sys;
@@ -46,10 +48,11 @@ pub use self::bind::BindError;
 use self::listeners::Listeners;
 pub use self::listeners::{Encrypted, Listening};
 pub use self::reload::Loads;
-use self::reload::{Loader, Service, Signal};
+use self::reload::{Loader, Service};
 use self::secrets::Held;
 pub use self::secrets::SecretError;
 pub(crate) use self::secrets::keys;
+use self::signal::Signal;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
@@ -142,13 +145,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::default());
     let (progress, loads) = watch::channel(Loads::default());
     let (orders, inbox) = mpsc::unbounded_channel();
-    let mut service = Service::new(Arc::clone(&metrics), progress, orders);
+    let (plans, planned) = mpsc::unbounded_channel();
+    let mut service = Service::new(Arc::clone(&metrics), progress, (orders, plans));
     service.follow(&config);
     service.publish(Some(world), &report);
     reload::tell_warnings(&config, &report);
     drop(report);
 
-    let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config);
+    let (notices, noticed) = mpsc::channel(secondary::MOST_NOTICES);
+    let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config, notices);
     let listening = sockets.addresses();
     let admin_listener = sockets.admin.map(into_tokio);
     for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
@@ -161,7 +166,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), workers.drain.clone()));
     }
     workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
+    let world = Arc::clone(&service.world);
     let loader = Loader::start(config, secrets, catalog, service).map_err(StartError::Thread)?;
+    let context = secondary::plan::Context::new(world, Arc::clone(&metrics), loader.signals.clone());
+    workers.tasks.spawn(secondary::run(planned, noticed, context, workers.drain.clone()));
     let ready = Arc::new(AtomicBool::new(true));
     let admin = admin_listener.zip(token).map(|(listener, token)| {
         let (signals, certificates) = (loader.signals.clone(), certificates.clone());

@@ -8,6 +8,7 @@
 //! Invariant: a response is never answered, so two servers cannot talk for ever (CVE-2024-2169).
 //! Invariant: nothing of a message but its question reaches [`answer`]; no option of the client's picks data.
 
+pub mod arrived;
 pub mod guard;
 pub mod ttl;
 
@@ -15,6 +16,7 @@ mod cut;
 mod direct;
 mod encode;
 mod names;
+mod notice;
 mod opt;
 mod padding;
 mod query;
@@ -37,6 +39,7 @@ use crate::world::World;
 pub use cut::cut;
 use encode::{Fit, Flags};
 use names::Names;
+pub(crate) use notice::{Noticed, noticed};
 use opt::{ExtendedError, Opt};
 pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
@@ -274,6 +277,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             Verdict::CookieOnly if cookies_known => Draft::without_data(Rcode::NoError, None),
             Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
             Verdict::Ask => self.ask(),
+            Verdict::Notify => self.answer_to_notice(),
             Verdict::Signed => match self.signature.refusal() {
                 Some(rcode) => Draft::without_data(rcode, None),
                 None => self.ask(),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::transfer::{Rule, Versions};
+use crate::transfer::{Rule, Secondary, Versions};
 use crate::tsig::Keys;
 use crate::view::{Access, View, Which};
 use crate::zone::set::Served;
@@ -98,6 +98,8 @@ pub struct Protocol {
     pub keys: Keys,
     /// The rules by which zones may be taken; without one nobody may.
     pub transfers: Arc<[Rule]>,
+    /// Zones that are taken from others.
+    pub secondaries: Arc<[Secondary]>,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,
 }
@@ -115,6 +117,7 @@ impl Default for Protocol {
             cookies: None,
             keys: Keys::default(),
             transfers: Arc::default(),
+            secondaries: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
         }
     }

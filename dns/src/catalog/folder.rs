@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::expiry;
 use super::source::Source;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
@@ -35,6 +36,8 @@ pub(super) struct Found {
 pub(super) struct Read {
     pub(super) source: Source,
     pub(super) content: Content,
+    /// It is a copy that may not be served.
+    pub(super) is_away: bool,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
 }
 
@@ -121,14 +124,24 @@ pub(super) fn is_zone_file(name: &str) -> bool {
 
 /// Whether the file is named after this zone.
 pub(super) fn is_named_after(source: &Source, zone: &Name) -> bool {
-    apex(source.path()).is_ok_and(|apex| apex == *zone)
+    match source {
+        Source::File(path) => apex(path).is_ok_and(|apex| apex == *zone),
+        Source::Copy(copy) => copy.apex == *zone,
+    }
 }
 
 /// Reads a zone file and what it includes; none if it is gone by now.
 pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
     let path = found.source.path();
+    let apex = match &found.source {
+        Source::File(path) => apex(path),
+        Source::Copy(copy) => match expiry::away(copy, now) {
+            Some(problem) => return Some(absent(&found.source, copy.apex.clone(), problem)),
+            None => Ok(copy.apex.clone()),
+        },
+    };
     let mut stamps = vec![(path.to_path_buf(), stamp(path, now))];
-    let content = match apex(path) {
+    let content = match apex {
         Err(problem) => Content::Nameless(problem),
         Ok(apex) => match read_text(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => return None,
@@ -146,10 +159,29 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
             }
         },
     };
-    Some(Read { source: found.source.clone(), content, stamps })
+    Some(Read { source: found.source.clone(), content, is_away: false, stamps })
+}
+
+/// A copy that is not served.
+fn absent(source: &Source, apex: Name, problem: Problem) -> Read {
+    let parsed = Parsed {
+        apex,
+        zone: None,
+        draft: None,
+        lacks_soa_only: false,
+        files: Vec::new(),
+        problems: vec![problem],
+    };
+    let content = Content::Parsed(Box::new(parsed));
+    Read { source: source.clone(), content, is_away: true, stamps: Vec::new() }
 }
 
 impl Read {
+    /// A text that was read elsewhere.
+    pub(super) fn of(source: Source, parsed: Parsed) -> Self {
+        Self { source, content: Content::Parsed(Box::new(parsed)), is_away: false, stamps: Vec::new() }
+    }
+
     /// The file and what it includes.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.stamps.iter().map(|(path, _)| path.as_path())
@@ -157,6 +189,11 @@ impl Read {
 
     /// Whether none of its files changed since, as far as their time stamps can tell.
     pub(super) fn is_current(&self, now: SystemTime) -> bool {
+        if let Source::Copy(copy) = &self.source
+            && expiry::away(copy, now).is_some() != self.is_away
+        {
+            return false;
+        }
         self.stamps.iter().all(|(path, then)| then.is_some() && stamp(path, now) == *then)
     }
 }

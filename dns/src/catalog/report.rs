@@ -143,7 +143,9 @@ impl Report {
 
     /// Whether nothing was turned down, and nothing is kept from outsiders by a fault (D13, D15).
     pub(crate) fn is_good(&self) -> bool {
-        let is_good = |zone: &ZoneReport| zone.state == State::Current && !zone.has_errors();
+        // A copy is as good as its primaries, and is told of by itself.
+        let is_good =
+            |zone: &ZoneReport| zone.source.is_copy() || zone.state == State::Current && !zone.has_errors();
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         !self.nameless.iter().any(is_error) && self.zones.iter().all(is_good)
     }

@@ -6,11 +6,35 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::name::Name;
+
 /// Where a zone comes from, and what the catalog knows it by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Source {
     /// A zone file, as it is opened and as it is shown.
     File(PathBuf),
+    /// The copy of a zone that is taken from its primaries: where it is kept, and the time at which it ends.
+    Copy(Box<Copy>),
+}
+
+/// The files of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Copy {
+    pub(crate) apex: Name,
+    pub(crate) zone: PathBuf,
+    pub(crate) expiry: PathBuf,
+}
+
+impl PartialOrd for Copy {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Copy {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.zone.cmp(&other.zone)
+    }
 }
 
 impl Source {
@@ -18,15 +42,19 @@ impl Source {
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::File(path) => path,
+            Self::Copy(copy) => &copy.zone,
         }
+    }
+
+    /// Whether it is taken from others.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self, Self::Copy(_))
     }
 }
 
 /// As problems and reports name it.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-        }
+        self.path().display().fmt(f)
     }
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Failure, Format, Source, json, say, zones};
+use crate::clock;
 use crate::config::Admin;
 use crate::metrics::Status;
 
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let status: Status =
         serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen, error.into()))?;
     say(&match args.format {
-        Format::Human => text(&status),
+        Format::Human => text(&status, clock::moment().unix_seconds),
         Format::Json => json(&status),
     });
     Ok(())
@@ -74,7 +75,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-fn text(status: &Status) -> String {
+fn text(status: &Status, now: u64) -> String {
     let shown = |serial: Option<u32>| serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
     let head = ["zone", "state", "file", "outside", "inside"].map(str::to_owned);
     let rows = status.zones.iter().map(|zone| {
@@ -89,12 +90,43 @@ fn text(status: &Status) -> String {
         out.push('\n');
         out += &table(std::iter::once(head).chain(rows).collect());
     }
+    if !status.secondaries.is_empty() {
+        let head = ["zone", "side", "copy", "serial", "primary", "its serial", "asked next", "expires"];
+        let rows = status.secondaries.iter().map(|it| {
+            [
+                it.zone.clone(),
+                it.view.clone(),
+                it.state.clone(),
+                shown(it.serial),
+                it.primary.clone().unwrap_or_else(|| "-".to_owned()),
+                shown(it.primary_serial),
+                until(it.next_refresh, now),
+                it.expires.map_or_else(|| "-".to_owned(), |expires| until(expires, now)),
+            ]
+        });
+        out.push('\n');
+        out += &table(std::iter::once(head.map(str::to_owned)).chain(rows).collect());
+        for (zone, error) in status.secondaries.iter().filter_map(|it| Some((&it.zone, it.error.as_ref()?))) {
+            writeln!(out, "{zone} could not be refreshed: {error}").expect("a String takes any text");
+        }
+    }
     out
 }
 
-fn table(rows: Vec<[String; 5]>) -> String {
+/// How long it is until then.
+fn until(unix_seconds: u64, now: u64) -> String {
+    match unix_seconds.saturating_sub(now) {
+        0 => "now".to_owned(),
+        seconds @ 1..120 => format!("in {seconds} s"),
+        seconds @ 120..7200 => format!("in {} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("in {} h", seconds / 3600),
+        seconds => format!("in {} days", seconds / 86_400),
+    }
+}
+
+fn table<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths = [0, 1, 2, 3, 4].map(width);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let mut out = String::new();
     for row in rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -107,7 +139,7 @@ fn table(rows: Vec<[String; 5]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Notice, ZoneStatus};
+    use crate::metrics::{CopyStatus, Notice, ZoneStatus};
 
     #[test]
     fn zones_and_secondaries_stand_in_columns() {
@@ -129,6 +161,18 @@ mod tests {
                 serial: 10,
                 result: "taken".into(),
             }],
+            secondaries: vec![CopyStatus {
+                zone: "example.net.".into(),
+                view: "outside".into(),
+                state: "late".into(),
+                serial: Some(7),
+                primary: Some("192.0.2.9:53".into()),
+                primary_serial: Some(7),
+                checked: Some(900),
+                next_refresh: 1060,
+                expires: Some(1000 + 86_400),
+                error: Some("192.0.2.9:53: it does not answer in time".into()),
+            }],
             ..Status::default()
         };
         let expected = "zone          state    file  outside  inside\n\
@@ -136,7 +180,11 @@ mod tests {
                         x.            broken   -     -        -\n\
                         \n\
                         zone          secondary     side     told  result\n\
-                        example.com.  192.0.2.2:53  outside  10    taken\n";
-        assert_eq!(text(&status), expected);
+                        example.com.  192.0.2.2:53  outside  10    taken\n\
+                        \n\
+                        zone          side     copy  serial  primary       its serial  asked next  expires\n\
+                        example.net.  outside  late  7       192.0.2.9:53  7           in 60 s     in 24 h\n\
+                        example.net. could not be refreshed: 192.0.2.9:53: it does not answer in time\n";
+        assert_eq!(text(&status, 1000), expected);
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct File {
     pub(super) keys: BTreeMap<String, Spanned<Key>>,
     #[serde(default)]
     pub(super) transfer: Vec<Spanned<Transfer>>,
+    #[serde(default)]
+    pub(super) secondary: Vec<Spanned<Secondary>>,
     pub(super) state: Option<PathBuf>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
@@ -154,6 +156,15 @@ pub(super) struct Transfer {
     pub(super) keys: Vec<Spanned<String>>,
     pub(super) clients: Vec<Spanned<Prefix>>,
     pub(super) notify: Vec<Spanned<SocketAddr>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secondary {
+    pub(super) zone: Spanned<DomainName>,
+    pub(super) primaries: Vec<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
 }
 
 /// A side, as the config names it.

@@ -1,3 +1,5 @@
+mod secondaries;
+
 use super::*;
 
 const SMALLEST: &str = r#"# dns.toml
@@ -185,6 +187,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[cookies]\n",
         "[keys.mirror]\n",
         "[[transfer]]\n",
+        "[[secondary]]\nzone = \"a\"\nprimaries = []\n",
         "[rate_limit]\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
@@ -387,13 +390,18 @@ fn an_error_points_at_its_place_and_says_what_to_do() {
             "at least 512B",
         ),
     ] {
-        let Err(ConfigError::Invalid { place, message: said, help: helped }) = read(text) else {
-            panic!("accepted: {text}");
-        };
-        assert_eq!((place.line, place.column), (line, column), "{text}\n{said}");
-        assert!(said.contains(message), "{text}: {said}");
-        assert!(helped.as_deref().unwrap_or_default().contains(help), "{text}: {helped:?}");
+        refused(text, (line, column), message, help);
     }
+}
+
+/// The text is not taken, and the error says where, why and what to do.
+fn refused(text: &str, at: (usize, usize), message: &str, help: &str) {
+    let Err(ConfigError::Invalid { place, message: said, help: helped }) = read(text) else {
+        panic!("accepted: {text}");
+    };
+    assert_eq!((place.line, place.column), at, "{text}\n{said}");
+    assert!(said.contains(message), "{text}: {said}");
+    assert!(helped.as_deref().unwrap_or_default().contains(help), "{text}: {helped:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod secondaries;
 mod transfers;
 
 use std::net::IpAddr;
@@ -81,6 +82,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     check_clients(internal.get_ref(), at)?;
     let mut warnings = warnings(internal.get_ref(), written.admin.as_ref(), at);
     warnings.extend(transfers::keyless_insiders(&written.transfer, internal.get_ref(), at));
+    warnings.extend(secondaries::unproved(&written.secondary, at));
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
     let named = [named, transfers::named(&written.transfer, at)].concat();
@@ -123,6 +125,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
         transfers: transfers::transfers(written.transfer, &keys, at)?,
+        secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
         keys,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::status::Notice;
+use super::status::{CopyStatus, Notice};
 use super::{VIEWS, add, counters, index, lock};
 use crate::name::Name;
 use crate::view::Which;
@@ -77,6 +77,32 @@ impl Notified {
     }
 }
 
+/// The outcome of a question to the primaries of a zone that is taken from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    /// All of it came.
+    Whole,
+    /// The changes came.
+    Changes,
+    /// Ours is as new.
+    Current,
+    /// No primary answered well, or what came is not taken.
+    Failed,
+}
+
+impl Refreshed {
+    const ALL: [Self; 4] = [Self::Whole, Self::Changes, Self::Current, Self::Failed];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Changes => "changes",
+            Self::Current => "current",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A zone, a side and a secondary.
 type Told = (String, &'static str, SocketAddr);
 
@@ -89,11 +115,34 @@ pub(crate) struct Replication {
     serials: Mutex<Vec<(Which, String, u32)>>,
     /// By zone, side and secondary: the version that it was told of last.
     notices: Mutex<BTreeMap<Told, (u32, Notified)>>,
+    refreshed: [AtomicU64; Refreshed::ALL.len()],
+    /// By name: the zones that are taken from others.
+    copies: Mutex<BTreeMap<String, CopyStatus>>,
 }
 
 impl Replication {
     pub(crate) fn taken(&self, view: Which, taken: Taken) {
         add(&self.taken[index(&VIEWS, &view)][index(&Taken::ALL, &taken)], 1);
+    }
+
+    /// The primaries of a zone were asked.
+    pub(crate) fn refreshed(&self, refreshed: Refreshed) {
+        add(&self.refreshed[index(&Refreshed::ALL, &refreshed)], 1);
+    }
+
+    /// The state of a zone that is taken from others.
+    pub(crate) fn copy(&self, zone: &Name, status: CopyStatus) {
+        lock(&self.copies).insert(zone.to_string(), status);
+    }
+
+    /// A zone is taken from others no longer.
+    pub(crate) fn no_copy(&self, zone: &Name) {
+        lock(&self.copies).remove(&zone.to_string());
+    }
+
+    /// The zones that are taken from others.
+    pub(super) fn copies(&self) -> Vec<CopyStatus> {
+        lock(&self.copies).values().cloned().collect()
     }
 
     /// A notice of this version came to an end.
@@ -150,6 +199,33 @@ impl Replication {
         for (view, zone, serial) in lock(&self.serials).iter() {
             let labels = [("zone", zone.as_str()), ("view", view.as_str())];
             metric.encode_family(&labels)?.encode_gauge(&u64::from(*serial))?;
+        }
+        self.encode_copies(encoder)
+    }
+
+    fn encode_copies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let refreshed = Refreshed::ALL.iter().zip(&self.refreshed);
+        let refreshed =
+            refreshed.map(|(result, count)| ([("result", result.as_str())], count.load(Ordering::Relaxed)));
+        let help = "Questions to the primaries of zones that are taken from them, by what came of them";
+        counters(encoder, "secondary_refreshes", help, refreshed)?;
+        let copies = lock(&self.copies).clone();
+        let times = [
+            (
+                "secondary_expiry_timestamp_seconds",
+                "When each zone that is taken from others expires, unless a primary confirms it",
+            ),
+            (
+                "secondary_checked_timestamp_seconds",
+                "When a primary last confirmed each zone that is taken from others",
+            ),
+        ];
+        for (at, (name, help)) in times.into_iter().enumerate() {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (zone, copy) in &copies {
+                let time = if at == 0 { copy.expires } else { copy.checked };
+                metric.encode_family(&[("zone", zone.as_str())])?.encode_gauge(&time.unwrap_or(0))?;
+            }
         }
         Ok(())
     }

@@ -18,6 +18,34 @@ pub struct Status {
     pub zones: Vec<ZoneStatus>,
     /// The outcome of the last notice to each secondary of each zone.
     pub notices: Vec<Notice>,
+    /// Zones that are taken from others, ordered by name.
+    #[serde(default)]
+    pub secondaries: Vec<CopyStatus>,
+}
+
+/// A zone that is taken from others. Times are in Unix seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyStatus {
+    /// The zone.
+    pub zone: String,
+    /// The side that has it: `outside` or `inside`.
+    pub view: String,
+    /// `good`, `late`, `half_gone`, `nearly_gone`, `expired` or `absent`.
+    pub state: String,
+    /// The version here.
+    pub serial: Option<u32>,
+    /// The primary that answered last.
+    pub primary: Option<String>,
+    /// Its version.
+    pub primary_serial: Option<u32>,
+    /// When a primary last confirmed the version.
+    pub checked: Option<u64>,
+    /// When the primaries are asked next.
+    pub next_refresh: u64,
+    /// When the version expires unless a primary confirms it.
+    pub expires: Option<u64>,
+    /// The obstacle, if there is one.
+    pub error: Option<String>,
 }
 
 /// A zone.
@@ -71,6 +99,7 @@ impl Metrics {
             last_good_load: (good != 0).then_some(good),
             zones,
             notices: self.replication.notices(),
+            secondaries: self.replication.copies(),
         }
     }
 }

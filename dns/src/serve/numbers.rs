@@ -6,7 +6,7 @@
 
 mod file;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub(super) struct Numbers {
     folder: Option<PathBuf>,
     stored: Stored,
     lines: HashMap<Place, Line>,
+    /// Zones that are taken from others.
+    copies: HashSet<Name>,
     /// The file could not be written, and that was told.
     is_unwritten: bool,
 }
@@ -83,6 +85,7 @@ impl Numbers {
             self.lines.clear();
             return Vec::new();
         }
+        self.copies = world.protocol.secondaries.iter().map(|it| it.apex.clone()).collect();
         let mut moved = Vec::new();
         let (mut lines, mut versions) = (HashMap::new(), Versions::default());
         for (apex, trees) in transferred(world) {
@@ -160,8 +163,8 @@ impl Numbers {
             Some(line) => line.digest,
             None => digest(tree),
         };
-        // A signature covers the SOA with its serial.
-        if tree.has_dnssec() {
+        // A signature covers the SOA with its serial, and a copy has its primary's.
+        if tree.has_dnssec() || self.copies.contains(&place.1) {
             return Some((file, digest));
         }
         let before = self.before(place).map(|(serial, before)| (serial, before != digest));

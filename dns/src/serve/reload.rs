@@ -19,7 +19,9 @@ use tokio::sync::watch::Sender as Progress;
 use self::watch::Watch;
 use super::notify::{Notices, Order};
 use super::numbers::Numbers;
+use super::secondary::plan::Plan;
 use super::secrets::{Held, SecretError};
+use super::signal::Signal;
 use super::sys;
 use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
@@ -27,6 +29,7 @@ use crate::catalog::{Catalog, FolderError, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError};
 use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
+use crate::view::Which;
 use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
@@ -41,19 +44,6 @@ const SHORT_ABSENCE: Duration = Duration::from_secs(1);
 const MOST_ROUNDS: usize = 3;
 /// Between looks whether all loops have let go of the old world.
 const RELEASE_PAUSE: Duration = Duration::from_millis(5);
-
-/// The loader's orders.
-pub(super) enum Signal {
-    /// Something in the folder may have changed.
-    Changed,
-    /// Read the config and the zone files now.
-    Reload,
-    /// Stop.
-    Stop,
-    /// Panic, as a fault of ours would.
-    #[cfg(test)]
-    Fault,
-}
 
 /// How far the loader has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +61,8 @@ pub(super) struct Service {
     progress: Progress<Loads>,
     numbers: Numbers,
     notices: Notices,
+    /// Zones that are to be taken from others.
+    plans: UnboundedSender<Vec<Plan>>,
 }
 
 /// The loader's thread.
@@ -93,10 +85,11 @@ impl Service {
     pub(super) fn new(
         metrics: Arc<Metrics>,
         progress: Progress<Loads>,
-        orders: UnboundedSender<Order>,
+        (orders, plans): (UnboundedSender<Order>, UnboundedSender<Vec<Plan>>),
     ) -> Self {
         let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
-        Self { world, metrics, progress, numbers, notices: Notices { orders, sources: Default::default() } }
+        let notices = Notices { orders, sources: Default::default() };
+        Self { world, metrics, progress, numbers, notices, plans }
     }
 
     /// Applies a config's settings for transfers to the next world.
@@ -106,6 +99,15 @@ impl Service {
         let outside = addresses(&config.listen);
         let inside = [addresses(&config.internal.listen), outside.clone()].concat();
         self.notices.sources = [outside, inside];
+        let rules = Arc::new(config.terms().rules);
+        let plan = |zone: &config::Secondary| Plan {
+            zone: zone.clone(),
+            copy: zone.copy(&config.state),
+            rules: Arc::clone(&rules),
+            sources: self.notices.sources[usize::from(zone.view == Which::Internal)].clone(),
+        };
+        // The taker of zones is gone only when the server ends.
+        let _ = self.plans.send(config.secondaries.iter().map(plan).collect());
     }
 
     /// Puts a world in service and tells everybody.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::mpsc::Sender;
 
 use super::sys;
 use crate::client::Client;
 use crate::limit::Limits;
 use crate::metrics::Counters;
 use crate::view::Which;
-use crate::wire::{self, Guarded, Moment, Outcome, Sent};
+use crate::wire::{self, Guarded, Moment, Noticed, Outcome, Sent};
 use crate::world::World;
 
 /// The result for a message.
@@ -37,13 +38,15 @@ pub(super) enum Reply {
 pub(super) struct Responder {
     world: Arc<ArcSwap<World>>,
     counters: Arc<Counters>,
+    /// To those who take zones from others.
+    notices: Sender<Noticed>,
     /// When the guard was last logged. At most one line a second is logged; the counter has them all.
     logged_at_unix_seconds: AtomicU64,
 }
 
 impl Responder {
-    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>) -> Self {
-        Self { world, counters, logged_at_unix_seconds: AtomicU64::default() }
+    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>, notices: Sender<Noticed>) -> Self {
+        Self { world, counters, notices, logged_at_unix_seconds: AtomicU64::default() }
     }
 
     /// The world in service now. It is held for a batch only, so that an idle loop keeps no old world in memory.
@@ -78,6 +81,10 @@ impl Responder {
     ) -> Answered {
         let outcome = wire::respond(world, limits, message, client, now, out);
         self.counters.count(&outcome);
+        if let Some(noticed) = wire::noticed(world, message, client, now) {
+            // Where many wait already, the next refresh does what this one would.
+            let _ = self.notices.try_send(noticed);
+        }
         match outcome {
             Outcome::Silent(_) => Answered::Not,
             Outcome::Sent(sent) => {

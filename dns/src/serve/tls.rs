@@ -33,7 +33,7 @@ pub(super) const DOQ: &[&[u8]] = &[b"doq"];
 pub(super) const HTTP_2: &[u8] = b"h2";
 
 /// RFC 9325 §3.1.1: these two and nothing older.
-const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+pub(super) const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
 /// RFC 9001 §4.2.
 pub(super) const QUIC_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13];
 /// Records that wait for the network, of which rustls would else keep four times as many: one. Their source

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ use crate::client::{Listener, Transport};
 use crate::config::{self, Config, Tcp};
 use crate::limit::{Limits, Rates};
 use crate::metrics::Metrics;
+use crate::wire::Noticed;
 use crate::world::World;
 
 /// A UDP thread and the socket that wakes it, which closes when the thread ends: what came later would wait there for
@@ -43,6 +45,7 @@ pub(super) struct Workers {
     rates: Option<Rates>,
     tables: Arc<Tables>,
     slots: Slots,
+    notices: mpsc::Sender<Noticed>,
     pub(super) loops: Vec<Loop>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) drain: CancellationToken,
@@ -50,7 +53,12 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    pub(super) fn new(world: Arc<ArcSwap<World>>, metrics: Arc<Metrics>, config: &Config) -> Self {
+    pub(super) fn new(
+        world: Arc<ArcSwap<World>>,
+        metrics: Arc<Metrics>,
+        config: &Config,
+        notices: mpsc::Sender<Noticed>,
+    ) -> Self {
         Self {
             world,
             metrics,
@@ -60,6 +68,7 @@ impl Workers {
             rates: config.rate_limit,
             tables: Arc::default(),
             slots: Slots::default(),
+            notices,
             loops: Vec::new(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
@@ -136,7 +145,7 @@ impl Workers {
     }
 
     fn responder(&self, transport: Transport) -> Responder {
-        Responder::new(Arc::clone(&self.world), self.metrics.counters(transport))
+        Responder::new(Arc::clone(&self.world), self.metrics.counters(transport), self.notices.clone())
     }
 }
 

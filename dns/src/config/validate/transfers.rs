@@ -26,11 +26,7 @@ fn transfer(written: Spanned<file::Transfer>, keys: &[KeyFile], at: At<'_>) -> R
         let help = "add keys = [\"mirror\"] with a table [keys.mirror]; or clients = [\"192.0.2.2\"], who get the outside";
         return Err(invalid(place, "nobody may take a zone by this [[transfer]]", help));
     }
-    let known = |text: &Spanned<String>| {
-        let name = Name::parse_absolute(text.get_ref()).ok();
-        let key = keys.iter().find(|key| Some(&key.name) == name.as_ref());
-        key.map(|key| key.name.clone()).ok_or_else(|| unknown(text, keys, at))
-    };
+    let known = |text: &Spanned<String>| known(text, keys, at).map(|key| key.name.clone());
     let named: Vec<Name> = written.keys.iter().map(known).collect::<Result<_, _>>()?;
     let views: Vec<Which> = keys.iter().filter(|key| named.contains(&key.name)).map(|key| key.view).collect();
     // D16: a secondary of the outside must not hear of what changed inside.
@@ -71,6 +67,16 @@ pub(super) fn keyless_insiders(
 /// Whether two networks have an address in common.
 fn meet(one: IpNet, other: IpNet) -> bool {
     one.contains(&other) || other.contains(&one)
+}
+
+/// The key of this name.
+pub(super) fn known<'k>(
+    text: &Spanned<String>,
+    keys: &'k [KeyFile],
+    at: At<'_>,
+) -> Result<&'k KeyFile, ConfigError> {
+    let name = Name::parse_absolute(text.get_ref()).ok();
+    keys.iter().find(|key| Some(&key.name) == name.as_ref()).ok_or_else(|| unknown(text, keys, at))
 }
 
 fn unknown(text: &Spanned<String>, keys: &[KeyFile], at: At<'_>) -> ConfigError {

@@ -33,7 +33,9 @@ fn shared_with(world: World) -> Arc<Shared> {
         write_timeout: Duration::from_secs(3),
     };
     let metrics = Arc::<Metrics>::default();
-    let responder = Responder::new(Arc::new(ArcSwap::from_pointee(world)), metrics.counters(Transport::Tcp));
+    let (notices, _) = tokio::sync::mpsc::channel(1);
+    let world = Arc::new(ArcSwap::from_pointee(world));
+    let responder = Responder::new(world, metrics.counters(Transport::Tcp), notices);
     let until = (TaskTracker::new(), CancellationToken::new());
     Arc::new(Shared::new(
         config,

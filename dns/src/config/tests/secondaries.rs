@@ -1,0 +1,68 @@
+//! `[[secondary]]`: zones that are taken from others.
+
+use super::*;
+
+const HEAD: &str = "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n";
+
+#[test]
+fn a_secondary_has_primaries_and_the_side_of_its_key() {
+    let keys = "[keys.\"ns2.example.com\"]\nsecret_file = \"k\"\nview = \"inside\"\n";
+    let text = r#"
+[[secondary]]
+zone = "Example.net"
+primaries = ["192.0.2.9", "tls://[2001:db8::9]#ns1.example.net"]
+key = "ns2.example.com"
+ca = "ca.pem"
+"#;
+    let config = read(&format!("{HEAD}{keys}{text}")).unwrap();
+    let secondary = Secondary {
+        zone: Name::parse_absolute("example.net").unwrap(),
+        primaries: vec![
+            Primary::Tcp("192.0.2.9:53".parse().unwrap()),
+            Primary::Tls("[2001:db8::9]:853".parse().unwrap(), Some("ns1.example.net".to_owned())),
+        ],
+        key: Some(Name::parse_absolute("ns2.example.com").unwrap()),
+        view: Which::Internal,
+        ca: Some("/etc/verge/ca.pem".into()),
+    };
+    assert_eq!(config.secondaries, [secondary]);
+}
+
+#[test]
+fn a_secondary_that_cannot_work_is_refused() {
+    for (text, (line, column), message, help) in [
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = []",
+            (1, 1),
+            "nobody is named from whom to take a.example.",
+            "primaries = [\"192.0.2.9:53\"]",
+        ),
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"ns1.example\"]",
+            (3, 14),
+            "`ns1.example` is no primary",
+            "tls://192.0.2.9:853",
+        ),
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"192.0.2.1\"]\n\
+             [[secondary]]\nzone = \"A.example\"\nprimaries = [\"192.0.2.1\"]",
+            (5, 8),
+            "the zone a.example. is in two [[secondary]]",
+            "with all primaries",
+        ),
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"192.0.2.1\"]\nkey = \"k\"",
+            (4, 7),
+            "there is no key `k`",
+            "verge-dns key new k",
+        ),
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"tls://192.0.2.1#a.b\"]",
+            (1, 1),
+            "nobody says which roots",
+            "add ca",
+        ),
+    ] {
+        refused(&format!("{HEAD}{text}"), (line + 2, column), message, help);
+    }
+}

@@ -1,0 +1,112 @@
+//! Zones that are taken from others: each once, from servers that can be reached, by a key that exists.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::transfers::known;
+use super::{At, invalid};
+use crate::config::file;
+use crate::config::{ConfigError, KeyFile, Primary, Secondary, Warning};
+use crate::view::Which;
+
+/// More primaries of one zone are a mistake.
+const MOST_PRIMARIES: usize = 16;
+const DNS_PORT: u16 = 53;
+/// RFC 9103 §7.3.1.
+const TLS_PORT: u16 = 853;
+
+/// The zones of `[[secondary]]`.
+pub(super) fn secondaries(
+    written: Vec<Spanned<file::Secondary>>,
+    keys: &[KeyFile],
+    base: &Path,
+    at: At<'_>,
+) -> Result<Vec<Secondary>, ConfigError> {
+    let mut all: Vec<Secondary> = Vec::new();
+    for written in written {
+        let (place, written) = (written.span(), written.into_inner());
+        let zone = written.zone.get_ref().0.clone();
+        if all.iter().any(|other| other.zone == zone) {
+            let message = format!("the zone {zone} is in two [[secondary]]");
+            let help = "write one, with all primaries: they are asked in their order";
+            return Err(invalid(at(written.zone.span()), message, help));
+        }
+        if written.primaries.is_empty() || written.primaries.len() > MOST_PRIMARIES {
+            let help = "write primaries = [\"192.0.2.9:53\"], or \"tls://192.0.2.9:853\"; 16 at most";
+            return Err(invalid(at(place), format!("nobody is named from whom to take {zone}"), help));
+        }
+        let primaries =
+            written.primaries.iter().map(|text| primary(text, at)).collect::<Result<Vec<_>, _>>()?;
+        let names_any = primaries.iter().any(|it| matches!(it, Primary::Tls(_, Some(_))));
+        match (&written.ca, names_any) {
+            (Some(ca), false) => {
+                let message =
+                    "no primary here has a certificate that is checked, so there is no use for `ca`";
+                let help = "name the primary of the certificate: \"tls://192.0.2.9:853#ns1.example.net\"";
+                return Err(invalid(at(ca.span()), message, help));
+            }
+            (None, true) => {
+                let message = "nobody says which roots a certificate may lead to";
+                return Err(invalid(
+                    at(place),
+                    message,
+                    "add ca = \"ca.pem\", the roots or the certificate itself",
+                ));
+            }
+            _ => {}
+        }
+        let key = written.key.as_ref().map(|text| known(text, keys, at)).transpose()?;
+        all.push(Secondary {
+            zone,
+            primaries,
+            key: key.map(|key| key.name.clone()),
+            view: key.map_or(Which::Public, |key| key.view),
+            ca: written.ca.map(|ca| base.join(ca.into_inner())),
+        });
+    }
+    Ok(all)
+}
+
+/// `192.0.2.9:53`, `tls://192.0.2.9:853`, `tls://192.0.2.9:853#ns1.example.net`; the port may be left out.
+fn primary(text: &Spanned<String>, at: At<'_>) -> Result<Primary, ConfigError> {
+    let address = |written: &str, port: u16| {
+        let bare = || {
+            let inner = written.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            let address = inner.unwrap_or(written).parse::<IpAddr>().ok();
+            address.map(|address| SocketAddr::new(address, port))
+        };
+        written.parse::<SocketAddr>().ok().or_else(bare)
+    };
+    let whole = text.get_ref().as_str();
+    let found = match whole.strip_prefix("tls://") {
+        None => address(whole, DNS_PORT).map(Primary::Tcp),
+        Some(rest) => {
+            let (written, name) = rest.split_once('#').map_or((rest, None), |(it, name)| (it, Some(name)));
+            let is_name = name.is_none_or(|name| rustls::pki_types::ServerName::try_from(name).is_ok());
+            address(written, TLS_PORT)
+                .filter(|_| is_name)
+                .map(|address| Primary::Tls(address, name.map(str::to_owned)))
+        }
+    };
+    found.ok_or_else(|| {
+        let help = "write an address, as in \"192.0.2.9:53\", \"tls://192.0.2.9:853\" or, so that the certificate is \
+                    checked, \"tls://192.0.2.9:853#ns1.example.net\"";
+        invalid(at(text.span()), format!("`{whole}` is no primary"), help)
+    })
+}
+
+/// Warnings for zones that anybody on the way could replace.
+pub(super) fn unproved(written: &[Spanned<file::Secondary>], at: At<'_>) -> Vec<Warning> {
+    let keyless = written.iter().map(Spanned::get_ref).filter(|it| it.key.is_none());
+    let unnamed = keyless.flat_map(|it| &it.primaries).filter(|text| !text.get_ref().contains('#'));
+    let warning = |text: &Spanned<String>| Warning {
+        place: at(text.span()),
+        message: "nothing proves that the zone is this primary's: whoever is on the way can change it"
+            .to_owned(),
+        help: "add key = \"…\"; `verge-dns key new NAME` makes one and prints the primary's lines, too"
+            .to_owned(),
+    };
+    unnamed.map(warning).collect()
+}

@@ -1,0 +1,272 @@
+//! A connection to a primary, over TCP or TLS (RFC 9103): questions go out signed, and what comes back is proved.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::clock;
+use crate::config::Primary;
+use crate::serve::tls::{DOT, STREAM_VERSIONS};
+use crate::tsig::{Key, Sequence, SignedError, Signer, Unproved};
+use crate::wire;
+
+/// A primary that takes longer is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From a question to the first message, and from one message to the next.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(20);
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A connection.
+pub(super) struct Line {
+    stream: Box<dyn Stream>,
+    key: Option<Arc<Key>>,
+    proof: Option<Sequence>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// Nobody is there, or the connection broke.
+    Io(io::Error),
+    /// It took too long.
+    Slow,
+    /// The roots of its certificate cannot be read.
+    Roots(String),
+    /// It is not signed by the key.
+    Unproved(Unproved),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("it closed the connection before the end")
+            }
+            Self::Io(error) => error.fmt(f),
+            Self::Slow => f.write_str("it does not answer in time"),
+            Self::Roots(error) => write!(f, "the roots of its certificate (`ca`): {error}"),
+            Self::Unproved(unproved) => unproved.fmt(f),
+        }
+    }
+}
+
+impl From<io::Error> for NoAnswer {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Line {
+    /// Connects, from one of `sources` if the primary may know this server by it.
+    pub(super) async fn connect(
+        primary: &Primary,
+        ca: Option<&Path>,
+        key: Option<Arc<Key>>,
+        sources: &[IpAddr],
+    ) -> Result<Self, NoAnswer> {
+        let connected = async {
+            let stream = connect(primary.address(), sources).await?;
+            stream.set_nodelay(true)?;
+            let stream: Box<dyn Stream> = match primary {
+                Primary::Tcp(_) => Box::new(stream),
+                Primary::Tls(address, name) => {
+                    let terms = terms(name.as_ref().and(ca))?;
+                    let server = match name {
+                        Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
+                        None => ServerName::IpAddress(address.ip().into()),
+                    };
+                    Box::new(TlsConnector::from(Arc::new(terms)).connect(server, stream).await?)
+                }
+            };
+            Ok(Self { stream, key, proof: None })
+        };
+        timeout(CONNECT_TIMEOUT, connected).await.unwrap_or(Err(NoAnswer::Slow))
+    }
+
+    /// Sends a question.
+    pub(super) async fn ask(&mut self, mut message: Vec<u8>) -> Result<(), NoAnswer> {
+        self.proof = self.key.as_ref().map(|key| {
+            let mut signer = Signer::of_request(key);
+            signer.sign(&mut message, SignedError::None, clock::moment().unix_seconds);
+            Sequence::after(&signer)
+        });
+        let octets = u16::try_from(message.len()).expect("a question of ours is short");
+        let framed = [&octets.to_be_bytes()[..], &message].concat();
+        let sent = async {
+            self.stream.write_all(&framed).await?;
+            self.stream.flush().await
+        };
+        timeout(MESSAGE_TIMEOUT, sent).await.map_err(|_| NoAnswer::Slow)?.map_err(NoAnswer::Io)
+    }
+
+    /// The next message of the answer.
+    pub(super) async fn next(&mut self, message: &mut Vec<u8>) -> Result<(), NoAnswer> {
+        let read = async {
+            let octets = self.stream.read_u16().await?;
+            message.resize(usize::from(octets), 0);
+            self.stream.read_exact(message).await
+        };
+        timeout(MESSAGE_TIMEOUT, read).await.map_err(|_| NoAnswer::Slow)??;
+        if let Some(proof) = &mut self.proof {
+            let tsig = wire::tsig_of(message);
+            let now = clock::moment().unix_seconds;
+            proof.judge(message, tsig.as_ref(), now).map_err(NoAnswer::Unproved)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all that came is proved, so that the answer may end here.
+    pub(super) fn may_end(&self) -> Result<(), NoAnswer> {
+        match &self.proof {
+            Some(proof) if !proof.may_end() => Err(NoAnswer::Unproved(Unproved::Unsigned)),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn connect(to: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
+    let fits = |from: &&IpAddr| {
+        from.is_ipv4() == to.is_ipv4()
+            && from.is_loopback() == to.ip().is_loopback()
+            && !from.is_unspecified()
+    };
+    if let Some(from) = sources.iter().find(fits) {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if socket.bind((*from, 0).into()).is_ok() {
+            return socket.connect(to).await;
+        }
+    }
+    TcpStream::connect(to).await
+}
+
+/// With roots, the certificate must be for the name; without, TLS hides what is said from those who only listen (RFC 9103
+/// §9.3.1), and the key proves who says it.
+fn terms(ca: Option<&Path>) -> Result<ClientConfig, NoAnswer> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(STREAM_VERSIONS)
+        .expect("the provider has these versions");
+    let verifier: Arc<dyn ServerCertVerifier> = match ca {
+        Some(path) => Arc::new(Known::new(path, &provider)?),
+        None => Arc::new(Anybody(provider)),
+    };
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = DOT.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+/// Believes certificates that lead to the roots of a file, and those that stand in it themselves: `openssl req -x509` makes
+/// one that is its own root, which no chain may end in.
+#[derive(Debug)]
+struct Known {
+    certificates: Vec<CertificateDer<'static>>,
+    roots: Arc<WebPkiServerVerifier>,
+}
+
+impl Known {
+    fn new(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, NoAnswer> {
+        let fault = |error: String| NoAnswer::Roots(format!("{}: {error}", path.display()));
+        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let certificates = read.map_err(|error| fault(error.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        let built =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+        Ok(Self { certificates, roots: built.map_err(|error| fault(error.to_string()))? })
+    }
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let is_named = || verify_server_name(&ParsedCertificate::try_from(certificate)?, name);
+        if self.certificates.iter().any(|known| known.as_ref() == certificate.as_ref()) {
+            return is_named().map(|()| ServerCertVerified::assertion());
+        }
+        self.roots.verify_server_cert(certificate, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.roots.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.roots.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.roots.supported_verify_schemes()
+    }
+}
+
+/// Believes every certificate; the handshake itself must be signed by it.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

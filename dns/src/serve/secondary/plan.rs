@@ -1,0 +1,76 @@
+//! The orders of a zone's task, and the things that all tasks share.
+
+use std::net::IpAddr;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::catalog::HeldCopy;
+use crate::config;
+use crate::metrics::Metrics;
+use crate::serve::signal::Signal;
+use crate::world::World;
+use crate::zone::privacy::Rules;
+
+/// Zones that come at once.
+const MOST_AT_ONCE: usize = 8;
+/// Primaries that are asked at once.
+const MOST_ASKED: usize = 64;
+
+/// A zone, where its copy is, and by which rules it is checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::serve) struct Plan {
+    pub(in crate::serve) zone: config::Secondary,
+    pub(in crate::serve) copy: HeldCopy,
+    pub(in crate::serve) rules: Arc<Rules>,
+    /// Addresses that primaries may know this server by.
+    pub(in crate::serve) sources: Vec<IpAddr>,
+}
+
+/// The things that all tasks share.
+#[derive(Clone)]
+pub(in crate::serve) struct Context {
+    pub(in crate::serve) world: Arc<ArcSwap<World>>,
+    pub(in crate::serve) metrics: Arc<Metrics>,
+    /// To the loader, which serves what is on the disk.
+    pub(in crate::serve) loader: Sender<Signal>,
+    pub(in crate::serve) slots: Arc<Semaphore>,
+    pub(in crate::serve) asks: Arc<Semaphore>,
+}
+
+impl Context {
+    pub(in crate::serve) fn new(
+        world: Arc<ArcSwap<World>>,
+        metrics: Arc<Metrics>,
+        loader: Sender<Signal>,
+    ) -> Self {
+        let (slots, asks) = (Semaphore::new(MOST_AT_ONCE), Semaphore::new(MOST_ASKED));
+        Self { world, metrics, loader, slots: Arc::new(slots), asks: Arc::new(asks) }
+    }
+}
+
+/// How a zone's task is told of a notice.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Notify,
+    /// The primary that knows of a new version.
+    by: Mutex<Option<IpAddr>>,
+}
+
+impl Bell {
+    pub(super) fn ring(&self, by: IpAddr) {
+        *self.by.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
+        self.rung.notify_one();
+    }
+
+    pub(super) async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    /// The primary that rang last, once.
+    pub(super) fn by(&self) -> Option<IpAddr> {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,280 @@
+//! The task of one zone: asks when it is time, keeps what is good, and tells what is not.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::fetch::{Fetch, Fetched, NotFetched};
+use super::plan::{Bell, Context, Plan};
+use super::question::Version;
+use crate::catalog::NotKept;
+use crate::clock;
+use crate::config::Primary;
+use crate::metrics::{CopyStatus, Refreshed};
+use crate::rtype::Type;
+use crate::serve::signal::Signal;
+use crate::transfer::{Content, Fault, Health, Timers, Upkeep, apply, is_newer, serial_of};
+use crate::zone::Record;
+
+struct Zone {
+    plan: Arc<Plan>,
+    context: Context,
+    upkeep: Upkeep,
+    serial: Option<u32>,
+    /// The version that had errors: it is not taken again.
+    turned_down: Option<u32>,
+    told_health: Health,
+    told_error: Option<String>,
+    primary: Option<(SocketAddr, u32)>,
+}
+
+/// Why a version is not kept.
+enum NotTaken {
+    Fetch(NotFetched),
+    Kept(NotKept),
+    /// The version that came is no newer than ours.
+    Older(u32),
+    /// Something of ours fell.
+    Fell,
+}
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetch(error) => error.fmt(f),
+            Self::Kept(NotKept::Io(error)) => {
+                write!(f, "its version cannot be stored: {error} (setting `state`)")
+            }
+            Self::Kept(NotKept::Bad(first, 1)) => write!(f, "its version has an error: {first}"),
+            Self::Kept(NotKept::Bad(first, count)) => {
+                write!(f, "its version has {count} errors, the first: {first}")
+            }
+            Self::Older(serial) => {
+                write!(f, "what came has the serial {serial}, which is not newer than ours")
+            }
+            Self::Fell => f.write_str("keeping its version panicked; please report this"),
+        }
+    }
+}
+
+/// Keeps a zone up to date for as long as it is let.
+pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
+    let mut zone = Zone::open(plan, context).await;
+    zone.report(now());
+    loop {
+        let wait = zone.upkeep.wait(now(), rand::random());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = bell.rung() => {}
+        }
+        let first = bell.by();
+        zone.tell_health(now());
+        zone.refresh(first).await;
+        zone.tell_health(now());
+        zone.report(now());
+    }
+}
+
+fn now() -> u64 {
+    clock::moment().unix_seconds
+}
+
+impl Zone {
+    async fn open(plan: Arc<Plan>, context: Context) -> Self {
+        let copy = plan.copy.clone();
+        let opened = tokio::task::spawn_blocking(move || copy.upkeep());
+        let (upkeep, serial) = opened.await.unwrap_or_default();
+        let told_health =
+            if upkeep.health(now()) == Health::Expired { Health::Expired } else { Health::Good };
+        let (turned_down, told_error, primary) = (None, None, None);
+        Self { plan, context, upkeep, serial, turned_down, told_health, told_error, primary }
+    }
+
+    /// Asks the primaries in their order, the one that knows of a new version first, until one answers well.
+    async fn refresh(&mut self, first: Option<IpAddr>) {
+        let plan = Arc::clone(&self.plan);
+        let key = plan
+            .zone
+            .key
+            .as_ref()
+            .and_then(|name| self.context.world.load().protocol.keys.get(name).cloned());
+        let is_first = |it: &&Primary| Some(it.address().ip().to_canonical()) == first;
+        let others = plan.zone.primaries.iter().filter(|it| !is_first(it));
+        let order: Vec<&Primary> = plan.zone.primaries.iter().filter(is_first).chain(others).collect();
+        let (asks, slots) = (Arc::clone(&self.context.asks), Arc::clone(&self.context.slots));
+        let mut errors: Vec<String> = Vec::new();
+        for primary in order {
+            let fetch = Fetch {
+                apex: &plan.zone.zone,
+                primary,
+                ca: plan.zone.ca.as_deref(),
+                key: key.clone(),
+                sources: &plan.sources,
+                slots: &slots,
+            };
+            let _ask = asks.acquire().await;
+            match self.take(&fetch).await {
+                Ok(refreshed) => {
+                    self.context.metrics.replication.refreshed(refreshed);
+                    return self.recover();
+                }
+                Err(why) => errors.push(format!("{}: {why}", primary.address())),
+            }
+        }
+        self.upkeep = self.upkeep.failed();
+        self.context.metrics.replication.refreshed(Refreshed::Failed);
+        self.tell_error(errors.join("; "));
+    }
+
+    async fn take(&mut self, fetch: &Fetch<'_>) -> Result<Refreshed, NotTaken> {
+        let ours = self.serial.filter(|_| self.upkeep.timers.is_some());
+        let Fetched { version, content } =
+            fetch.newer_than(ours, self.turned_down).await.map_err(NotTaken::Fetch)?;
+        self.primary = Some((fetch.primary.address(), version.serial));
+        let kind = match &content {
+            None | Some(Content::Current) => return self.confirm(version).await,
+            Some(Content::Whole(_)) => Refreshed::Whole,
+            Some(Content::Changes(..)) => Refreshed::Changes,
+        };
+        let content = content.unwrap_or(Content::Current);
+        let (kind, kept) = match self.keep(content, version, ours).await {
+            // Our copy is not what the primary takes it for: all of it settles that.
+            Err(NotTaken::Fetch(NotFetched::Fault(fault @ Fault::NotThere(..)))) => {
+                tracing::debug!(zone = %fetch.apex, primary = %fetch.primary.address(), "no changes, so all of it: {fault}");
+                let whole = fetch.whole().await.map_err(NotTaken::Fetch)?;
+                (Refreshed::Whole, self.keep(whole, version, ours).await)
+            }
+            kept => (kind, kept),
+        };
+        if let Err(NotTaken::Kept(NotKept::Bad(..))) = &kept {
+            self.turned_down = Some(version.serial);
+        }
+        let records = kept?;
+        tracing::info!(
+            zone = %fetch.apex, serial = self.serial, primary = %fetch.primary.address(), view = self.plan.zone.view.as_str(),
+            kind = kind.as_str(), records, "a new version came"
+        );
+        Ok(kind)
+    }
+
+    /// Ours is as new as the primary's.
+    async fn confirm(&mut self, version: Version) -> Result<Refreshed, NotTaken> {
+        let Some(timers) = self.upkeep.timers else { return Err(NotTaken::Fetch(NotFetched::Garbage)) };
+        if let Some(ours) = self.serial.filter(|ours| *ours != version.serial) {
+            let (zone, theirs) = (&self.plan.zone.zone, version.serial);
+            tracing::debug!(%zone, ours, theirs, "the primary has an older version than this server");
+        }
+        let was_expired = self.upkeep.health(now()) == Health::Expired;
+        let upkeep = Upkeep::confirmed(timers, now(), version.expire);
+        self.note(upkeep).await?;
+        if was_expired {
+            self.load();
+        }
+        Ok(Refreshed::Current)
+    }
+
+    /// Puts a version on the disk, and into service; tells how many records it has.
+    async fn keep(
+        &mut self,
+        content: Content,
+        version: Version,
+        ours: Option<u32>,
+    ) -> Result<usize, NotTaken> {
+        let plan = Arc::clone(&self.plan);
+        let stored = tokio::task::spawn_blocking(move || {
+            let records = match content {
+                Content::Whole(records) => records,
+                Content::Changes(soa, changes) => {
+                    let before = plan.copy.records().unwrap_or_default();
+                    apply(before, *soa, changes).map_err(|fault| NotTaken::Fetch(NotFetched::Fault(fault)))?
+                }
+                Content::Current => Vec::new(),
+            };
+            let soa = records.first().filter(|record| record.rtype == Type::SOA);
+            let told = soa.and_then(|soa: &Record| Some((serial_of(&soa.rdata)?, Timers::of(&soa.rdata)?)));
+            let (serial, timers) = told.ok_or(NotTaken::Fetch(NotFetched::Fault(Fault::NoSoaFirst)))?;
+            if ours.is_some_and(|ours| !is_newer(serial, ours)) {
+                return Err(NotTaken::Older(serial));
+            }
+            plan.copy.keep(&records, &plan.rules).map_err(NotTaken::Kept)?;
+            Ok((serial, timers, records.len()))
+        });
+        let (serial, timers, records) = stored.await.unwrap_or(Err(NotTaken::Fell))?;
+        (self.serial, self.turned_down) = (Some(serial), None);
+        self.note(Upkeep::confirmed(timers, now(), version.expire)).await?;
+        self.load();
+        Ok(records)
+    }
+
+    async fn note(&mut self, upkeep: Upkeep) -> Result<(), NotTaken> {
+        self.upkeep = upkeep;
+        let copy = self.plan.copy.clone();
+        let noted = tokio::task::spawn_blocking(move || copy.note(&upkeep)).await;
+        noted.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))
+    }
+
+    /// The loader serves what is on the disk, and nothing that has expired.
+    fn load(&self) {
+        // The loader is gone only when the server ends.
+        let _ = self.context.loader.send(Signal::Changed);
+    }
+
+    fn recover(&mut self) {
+        if self.told_error.take().is_some() {
+            tracing::info!(zone = %self.plan.zone.zone, serial = self.serial, "a primary answers again");
+        }
+    }
+
+    /// Once for each new obstacle.
+    fn tell_error(&mut self, error: String) {
+        if self.told_error.as_ref() != Some(&error) {
+            let (zone, serial) = (&self.plan.zone.zone, self.serial);
+            tracing::warn!(%zone, serial, "the zone could not be refreshed, and the last good version stays: {error}");
+            self.told_error = Some(error);
+        }
+    }
+
+    /// Tells of a copy whose end is near, long before, and ends it.
+    fn tell_health(&mut self, now: u64) {
+        let health = self.upkeep.health(now);
+        if health == self.told_health {
+            return;
+        }
+        let (zone, serial) = (&self.plan.zone.zone, self.serial);
+        let left_seconds = self.upkeep.expires.saturating_sub(now);
+        match health {
+            Health::Good | Health::Late => {}
+            Health::HalfGone => {
+                tracing::warn!(%zone, serial, left_seconds, "no primary confirms this zone; half of its time is over, and then it is SERVFAIL");
+            }
+            Health::NearlyGone => {
+                tracing::error!(%zone, serial, left_seconds, "no primary confirms this zone; it expires soon, and then it is SERVFAIL");
+            }
+            Health::Expired => {
+                tracing::error!(%zone, serial, "no primary has confirmed this zone, and it has expired: SERVFAIL");
+                self.load();
+            }
+        }
+        self.told_health = health;
+    }
+
+    fn report(&self, now: u64) {
+        let wait = self.upkeep.wait(now, 0).as_secs();
+        let has_copy = self.upkeep.timers.is_some();
+        self.context.metrics.replication.copy(
+            &self.plan.zone.zone,
+            CopyStatus {
+                zone: self.plan.zone.zone.to_string(),
+                view: self.plan.zone.view.as_str().to_owned(),
+                state: if has_copy { self.upkeep.health(now).as_str() } else { "absent" }.to_owned(),
+                serial: self.serial,
+                primary: self.primary.map(|(address, _)| address.to_string()),
+                primary_serial: self.primary.map(|(_, serial)| serial),
+                checked: has_copy.then_some(self.upkeep.checked),
+                next_refresh: now + wait,
+                expires: has_copy.then_some(self.upkeep.expires),
+                error: self.told_error.clone(),
+            },
+        );
+    }
+}
