@@ -76,6 +76,8 @@ pub struct Config {
     pub written: Written,
     /// The file that it was read from.
     pub file: Option<PathBuf>,
+    /// Where a process hands its sockets over to the next; none: it does not.
+    pub run_folder: Option<PathBuf>,
     /// The files whose content is part of it: users, pages, keys of signed URLs.
     pub named_files: Vec<PathBuf>,
     /// Whether a change of these files is taken in without being asked for.

@@ -12,7 +12,10 @@ mod sockets;
 mod start_error;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use quinn::Endpoint;
 use tokio::net::TcpListener;
@@ -20,12 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::encrypted::Encrypted;
 use self::operator::{Edge, Operator};
-use self::sockets::{Bound, Kind, failed, tcp, udp};
+pub(crate) use self::sockets::Pool;
+use self::sockets::{Bound, tcp, udp};
 pub use self::start_error::StartError;
 use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::serve::{Door, Limits, Listeners, Offer, endpoint};
+use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
+use crate::serve::{Door, Limits, Listeners, Offer, SharedSocket, endpoint};
 
 /// The addresses that were bound, with their real ports.
 #[derive(Debug, Clone)]
@@ -44,6 +49,7 @@ pub struct Listening {
 pub(crate) struct Open {
     clients: Listeners,
     clock: Clock,
+    row: Row,
     plain: Vec<Listener>,
     tls: Vec<Listener>,
     quic: Vec<Listener>,
@@ -57,13 +63,20 @@ struct Listener {
     configured: SocketAddr,
     address: SocketAddr,
     closed: CancellationToken,
+    /// For the process that takes over.
+    copy: OwnedFd,
+    /// Over QUIC.
+    shared: Option<Arc<SharedSocket>>,
 }
+
+/// An endpoint of QUIC, and its socket.
+type Carrier = (Endpoint, Arc<SharedSocket>);
 
 /// The listeners that a config asks for; nothing of it counts yet.
 pub(crate) struct Next {
     plain: Vec<Place<TcpListener>>,
     tls: Vec<Place<TcpListener>>,
-    quic: Vec<Place<Endpoint>>,
+    quic: Vec<Place<Carrier>>,
     encrypted: Option<encrypted::Next>,
     operator: Option<operator::Next>,
 }
@@ -83,9 +96,9 @@ impl fmt::Debug for Open {
 
 impl Open {
     /// None yet.
-    pub(crate) fn new(clients: Listeners, clock: Clock) -> Self {
+    pub(crate) fn new(clients: Listeners, clock: Clock, row: Row) -> Self {
         let (plain, tls, quic) = Default::default();
-        Self { clients, clock, plain, tls, quic, encrypted: None, operator: None }
+        Self { clients, clock, row, plain, tls, quic, encrypted: None, operator: None }
     }
 
     /// Where they are.
@@ -99,26 +112,30 @@ impl Open {
         }
     }
 
-    /// Binds what is not open yet and reads the files that TLS and the operator's listener need.
+    /// Binds what is neither open yet nor handed over, and reads the files that TLS and the operator's listener need.
     ///
     /// # Errors
     /// When an address cannot be bound or a file cannot be used. Then nothing is different from before.
-    pub(crate) fn prepare(&self, config: &Config) -> Result<Next, StartError> {
-        let plain = places(&self.plain, &config.listen, |address| listen(Kind::Plain, address))?;
+    pub(crate) fn prepare(&self, config: &Config, handed: Pool) -> Result<Next, StartError> {
+        let listen = |setting, address| tcp(&handed, setting, address)?.map(setting, TcpListener::from_std);
+        let plain = places(&self.plain, &config.listen, |address| listen(Setting::Plain, address))?;
         let before = self.encrypted.as_ref();
         let encrypted = config.tls.as_ref().map(|tls| encrypted::Next::prepare(before, tls, &self.clock));
         let encrypted = encrypted.transpose()?;
         let (tls, quic) = config.tls.as_ref().map_or((&[][..], &[][..]), |tls| (&tls.listen, &tls.quic));
-        let tls = places(&self.tls, tls, |address| listen(Kind::Tls, address))?;
+        let tls = places(&self.tls, tls, |address| listen(Setting::Tls, address))?;
         let offer = encrypted.as_ref().and_then(|next| next.offer(before));
         let quic = places(&self.quic, quic, |address| {
             let offer = offer.expect("there is [tls] where there is `listen_quic`");
-            carry_quic(address, offer, &config.limits)
+            carry_quic(&handed, address, (offer, &self.row), &config.limits)
         })?;
         let operator = self.operator.as_ref();
-        let operator =
-            config.admin.as_ref().map(|admin| operator::Next::prepare(operator, admin, &config.limits));
-        Ok(Next { plain, tls, quic, encrypted, operator: operator.transpose()? })
+        let prepare = |admin| operator::Next::prepare(operator, &handed, admin, &config.limits);
+        let operator = config.admin.as_ref().map(prepare).transpose()?;
+        for unwanted in handed.rest() {
+            tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {unwanted}");
+        }
+        Ok(Next { plain, tls, quic, encrypted, operator })
     }
 
     /// Opens what is new, and closes what is not asked for any more.
@@ -126,22 +143,28 @@ impl Open {
         let clients = self.clients.clone();
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
-        self.plain = exchange(Kind::Plain, std::mem::take(&mut self.plain), next.plain, |listener, _| {
-            accept(&clients, listener, Door::Plain)
+        self.plain = exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, _| {
+            (accept(&clients, listener, Door::Plain), None)
         });
         // Without [tls] there are no such places.
         let terms = self.encrypted.as_ref().map(|it| (it.terms.clone(), it.offer.clone()));
-        self.tls = exchange(Kind::Tls, std::mem::take(&mut self.tls), next.tls, |listener, _| match &terms {
-            Some((terms, _)) => accept(&clients, listener, Door::Tls(terms.clone())),
-            None => CancellationToken::new(),
-        });
-        self.quic = exchange(Kind::Quic, std::mem::take(&mut self.quic), next.quic, |endpoint, address| {
-            let one = clients.of_one();
-            if let Some((_, offer)) = &terms {
-                one.accept_quic(endpoint, offer.clone(), address);
-            }
-            one.closed()
-        });
+        self.tls =
+            exchange(Setting::Tls, std::mem::take(&mut self.tls), next.tls, |listener, _| match &terms {
+                Some((terms, _)) => (accept(&clients, listener, Door::Tls(terms.clone())), None),
+                None => (CancellationToken::new(), None),
+            });
+        self.quic = exchange(
+            Setting::Quic,
+            std::mem::take(&mut self.quic),
+            next.quic,
+            |(endpoint, shared), address| {
+                let one = clients.of_one();
+                if let Some((_, offer)) = &terms {
+                    one.accept_quic(endpoint, offer.clone(), address);
+                }
+                (one.closed(), Some(shared))
+            },
+        );
         let (cache, draining) = (clients.cache(), clients.draining());
         let before = self.operator.take();
         self.operator = match next.operator {
@@ -163,6 +186,39 @@ impl Open {
             self.tls.first().map(|tls| tls.address.port()),
             ports(&self.quic),
         );
+    }
+
+    /// Copies of all sockets, for a process that takes over.
+    pub(crate) fn handed(&self) -> io::Result<(Vec<Handed>, Row)> {
+        let mut all = Vec::new();
+        let mut add = |setting, address, copy: &OwnedFd, shared: Option<&Arc<SharedSocket>>| {
+            let channels = shared.map_or_else(|| Ok(Vec::new()), |shared| shared.channels())?;
+            let listener = For::Of(setting, address);
+            all.push(Handed { listener, socket: copy.try_clone()?, channels });
+            Ok::<_, io::Error>(())
+        };
+        let kinds = [(Setting::Plain, &self.plain), (Setting::Tls, &self.tls), (Setting::Quic, &self.quic)];
+        for (setting, listeners) in kinds {
+            for one in listeners {
+                add(setting, one.configured, &one.copy, one.shared.as_ref())?;
+            }
+        }
+        if let Some(operator) = &self.operator {
+            add(Setting::Admin, operator.configured, &operator.copy, None)?;
+        }
+        Ok((all, self.row.clone()))
+    }
+
+    /// Another process answers now: this one reads no socket of UDP any more, and lets go of all.
+    pub(crate) fn hand_over(&mut self) {
+        self.quic.iter().filter_map(|one| one.shared.as_ref()).for_each(|shared| shared.hand_over());
+        self.operator.take().into_iter().for_each(Operator::close);
+        self.let_go();
+    }
+
+    /// Lets go of the sockets, so that the kernel takes no connection for them.
+    pub(crate) fn let_go(&mut self) {
+        [&mut self.plain, &mut self.tls, &mut self.quic].into_iter().for_each(Vec::clear);
     }
 
     /// Ends the operator's listener.
@@ -201,24 +257,27 @@ fn places<S>(
 
 /// Puts the listeners in their new order, and closes those that have no place in it.
 fn exchange<S>(
-    kind: Kind,
+    setting: Setting,
     before: Vec<Listener>,
     places: Vec<Place<S>>,
-    mut start: impl FnMut(S, SocketAddr) -> CancellationToken,
+    mut start: impl FnMut(S, SocketAddr) -> (CancellationToken, Option<Arc<SharedSocket>>),
 ) -> Vec<Listener> {
+    let name = setting.as_str();
     let mut before: Vec<Option<Listener>> = before.into_iter().map(Some).collect();
     let mut place = |place| match place {
         Place::Kept(at) => before[at].take().expect("each is kept once"),
-        Place::New(Bound { configured, address, socket }) => {
-            let closed = start(socket, address);
-            tracing::info!(target: "verge_edge::listener", %address, "opened, for `{kind}`");
-            Listener { configured, address, closed }
+        Place::New(Bound { configured, address, socket, copy }) => {
+            let (closed, shared) = start(socket, address);
+            systemd::keep(setting, address, copy.as_fd());
+            tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
+            Listener { configured, address, closed, copy, shared }
         }
     };
     let after = places.into_iter().map(&mut place).collect();
     for Listener { address, closed, .. } in before.into_iter().flatten() {
         closed.cancel();
-        tracing::info!(target: "verge_edge::listener", %address, "closed, `{kind}` has it no longer");
+        systemd::forget(setting, address);
+        tracing::info!(target: "verge_edge::listener", %address, "closed, `{name}` has it no longer");
     }
     after
 }
@@ -230,16 +289,18 @@ fn accept(clients: &Listeners, listener: TcpListener, door: Door) -> Cancellatio
     closed
 }
 
-fn listen(kind: Kind, address: SocketAddr) -> Result<Bound<TcpListener>, StartError> {
-    let Bound { configured, address, socket } = tcp(kind, address)?;
-    let socket = TcpListener::from_std(socket).map_err(|error| failed(kind, configured, error))?;
-    Ok(Bound { configured, address, socket })
-}
-
-fn carry_quic(address: SocketAddr, offer: &Offer, limits: &Limits) -> Result<Bound<Endpoint>, StartError> {
-    let Bound { configured, address, socket } = udp(Kind::Quic, address)?;
-    let socket = endpoint(socket, offer, limits).map_err(|error| failed(Kind::Quic, configured, error))?;
-    Ok(Bound { configured, address, socket })
+fn carry_quic(
+    handed: &Pool,
+    address: SocketAddr,
+    (offer, row): (&Offer, &Row),
+    limits: &Limits,
+) -> Result<Bound<Carrier>, StartError> {
+    let carry = |(socket, channels)| {
+        let shared = SharedSocket::new(socket, row.generation, channels)?;
+        let endpoint = endpoint(&shared, (row.generation, &row.reset_key), offer, limits)?;
+        Ok((endpoint, shared))
+    };
+    udp(handed, Setting::Quic, address)?.map(Setting::Quic, carry)
 }
 
 /// The report on the certificates that `tls` names, as of now: a line each.

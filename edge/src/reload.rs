@@ -7,6 +7,7 @@
 mod files;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use self::files::Files;
 use crate::admin;
 use crate::cache::Cache;
 use crate::config::{self, Change, Config, ConfigError, Written};
-use crate::listening::{Listening, Open, StartError};
+use crate::handover::{Handed, Row};
+use crate::listening::{Listening, Open, Pool, StartError};
 use crate::log;
 use crate::origin::names;
 use crate::serve::Listeners;
@@ -100,6 +102,21 @@ impl Reloader {
         self.lock().open.listening()
     }
 
+    /// Copies of all sockets, for a process that takes over.
+    pub(crate) fn handed(&self) -> io::Result<(Vec<Handed>, Row)> {
+        self.lock().open.handed()
+    }
+
+    /// Another process answers now.
+    pub(crate) fn hand_over(&self) {
+        self.lock().open.hand_over();
+    }
+
+    /// Lets go of the sockets, so that the kernel takes no connection for them.
+    pub(crate) fn let_go(&self) {
+        self.lock().open.let_go();
+    }
+
     /// Ends the operator's listener.
     pub(crate) async fn end(&self) {
         let ended = self.lock().open.take_operator();
@@ -123,7 +140,7 @@ impl Reloader {
         let config = config::load(file).map_err(NotReloaded::Config)?;
         let access_log = log::access::prepare(config.log.access.as_ref());
         let access_log = access_log.map_err(|error| NotReloaded::Log(error.to_string()))?;
-        let listeners = state.open.prepare(&config).map_err(NotReloaded::Listener)?;
+        let listeners = state.open.prepare(&config, Pool::default()).map_err(NotReloaded::Listener)?;
         let changes = state.written.changes(&config.written);
         state.followed = Files::of(&config);
         log::obey(&config.log.level);

@@ -1,16 +1,21 @@
 //! Starting an edge and stopping it: the listeners for clients and the operator's, side by side over one cache.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
-use crate::listening::Open;
+use crate::handover::{self, Door, Handed, Predecessor, Row, systemd};
 pub use crate::listening::{Listening, StartError, inspect};
+use crate::listening::{Open, Pool};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
 use crate::serve::{Guards, Listeners, Permits, Service, Strangers};
@@ -20,6 +25,10 @@ use crate::serve::{Guards, Listeners, Permits, Service, Strangers};
 pub struct Running {
     clients: Listeners,
     reloader: Arc<Reloader>,
+    /// Another process answers now.
+    superseded: CancellationToken,
+    /// Where the next process takes over.
+    door: Option<Door>,
 }
 
 /// Binds every listener, then answers. Fails before anything is answered if one address is taken.
@@ -35,6 +44,34 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
+    begin(&config, clock, Vec::new(), Row::new())
+}
+
+/// As [`start`], with the sockets of the process that answers now, if one does and meets others in the run folder, and
+/// of systemd. Where that process ends, this one answers; from then on another may take over from this one.
+///
+/// # Errors
+/// As [`start`]; also when the process that answers now does not hand over. That one goes on then as if nothing were.
+pub async fn take_over(config: Config) -> Result<Running, StartError> {
+    let folder = config.run_folder.clone().or_else(systemd::run_folder);
+    let find = |folder: &PathBuf| Predecessor::find(folder).map_err(StartError::Handover);
+    let mut predecessor = folder.as_ref().map(find).transpose()?.flatten();
+    let mut handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
+    handed.extend(systemd::passed());
+    let row = predecessor.as_ref().map_or_else(Row::new, Predecessor::row);
+    let mut running = begin(&config, Clock::system(), handed, row)?;
+    if let Some(Err(error)) = predecessor.map(Predecessor::dismiss) {
+        tracing::warn!(target: "verge_edge::handover", "{error}");
+    }
+    if let Some(folder) = folder {
+        let door = Door::open(&folder, running.heir()).map_err(StartError::Handover)?;
+        tracing::info!(target: "verge_edge::handover", "the next process may take over at {}", door.path().display());
+        running.door = Some(door);
+    }
+    Ok(running)
+}
+
+fn begin(config: &Config, clock: Clock, handed: Vec<Handed>, row: Row) -> Result<Running, StartError> {
     names::tell(config.sites.clone());
     let cache = Cache::new(config.name.clone(), config.sites.clone(), &config.cache.bounds, clock.clone());
     let cache = Arc::new(cache);
@@ -49,13 +86,37 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     };
     let clients = Listeners::new(service, config.limits);
     clients.introduced_by(config.proxy_protocol.clone());
-    let mut open = Open::new(clients.clone(), clock);
-    let next = open.prepare(&config)?;
+    let mut open = Open::new(clients.clone(), clock, row);
+    let next = open.prepare(config, Pool::new(handed))?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
-        Reloader::new(&config, cache, clients.clone(), open, reload(Weak::clone(reloader)))
+        Reloader::new(config, cache, clients.clone(), open, reload(Weak::clone(reloader)))
     });
-    Ok(Running { clients, reloader })
+    Ok(Running { clients, reloader, superseded: CancellationToken::new(), door: None })
+}
+
+/// Hands a running edge's sockets over.
+struct Heir {
+    clients: Listeners,
+    reloader: Arc<Reloader>,
+    superseded: CancellationToken,
+    /// The channels of QUIC are sockets of the runtime.
+    runtime: Handle,
+}
+
+impl handover::Offer for Heir {
+    fn sockets(&self) -> io::Result<(Vec<Handed>, Row)> {
+        let _runtime = self.runtime.enter();
+        self.reloader.handed()
+    }
+
+    fn leave(&self, pid: u32) {
+        systemd::main_pid(pid);
+        let _runtime = self.runtime.enter();
+        self.clients.leave_to_another();
+        self.reloader.hand_over();
+        self.superseded.cancel();
+    }
 }
 
 /// For the operator's listener.
@@ -88,9 +149,35 @@ impl Running {
         self.reloader.follow().await;
     }
 
+    fn heir(&self) -> Heir {
+        let (clients, reloader) = (self.clients.clone(), Arc::clone(&self.reloader));
+        Heir { clients, reloader, superseded: self.superseded.clone(), runtime: Handle::current() }
+    }
+
+    /// Whether the next process has a place to take over at.
+    #[must_use]
+    pub fn may_be_superseded(&self) -> bool {
+        self.door.is_some()
+    }
+
+    /// Waits until another process has taken over: it is time to [`Running::leave`].
+    pub async fn superseded(&self) {
+        self.superseded.cancelled().await;
+    }
+
+    /// Ends behind another process: connections end with their next answers, all within `limits.drain`.
+    pub async fn leave(self) {
+        self.clients.leave().await;
+    }
+
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
     pub async fn drain(self) {
-        self.clients.drain().await;
+        let (closed, reloader) = (self.clients.closed(), Arc::clone(&self.reloader));
+        let let_go = async {
+            closed.cancelled().await;
+            reloader.let_go();
+        };
+        tokio::join!(self.clients.drain(), let_go);
         self.reloader.end().await;
     }
 }

@@ -52,7 +52,8 @@ mod tunnel;
 mod unpacking;
 
 pub(crate) use access::Guards;
-pub(crate) use h3::{Offer, endpoint};
+pub use h3::generation::Generation;
+pub(crate) use h3::{Channels, Offer, SharedSocket, endpoint};
 pub use handler::HEALTH_PATH;
 pub use limits::Limits;
 pub(crate) use listener::{BACKLOG, Listeners};

@@ -1,4 +1,5 @@
-//! HTTP/3: frames, field sections and control streams are the same however they are cut, and bounded.
+//! HTTP/3: frames, field sections and control streams are the same however they are cut, and bounded; a packet is for a
+//! process only if that has made its connection ID.
 #![no_main]
 
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use verge_edge::serve::h3::control::{Control, Kind};
 use verge_edge::serve::h3::frame::{Fault, Frame, Frames};
+use verge_edge::serve::h3::generation::Generation;
 use verge_edge::serve::h3::qpack;
 
 /// Octets of a head, and of its fields.
@@ -52,6 +54,14 @@ fuzz_target!(|input: (u8, &[u8])| {
             qpack::decode(&written, MOST, |name, value| again.push((name.to_vec(), value.to_vec()))).unwrap();
             assert_eq!(fields, again);
         }
+    }
+    let row = Generation::first((1, 2));
+    if let Some(maker) = row.receiver(octets) {
+        let places = [1, 6].map(|from| octets.get(from..from + 8));
+        assert!(places.into_iter().flatten().any(|head| {
+            let made = (0..maker).fold(row, |row, _| row.next()).id(head[1..].try_into().unwrap());
+            octets.windows(made.len()).any(|id| id == made)
+        }));
     }
     for kind in [Kind::Control, Kind::Encoder, Kind::Decoder] {
         let read = |size: usize| {

@@ -1,9 +1,11 @@
 //! `verge-edge serve`: load, start, say where it listens, run, drain.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use verge_edge::config::{self, LEVEL_HELP, Level};
+use verge_edge::handover::systemd;
 use verge_edge::log::{self, LevelOf};
 use verge_edge::run;
 
@@ -26,7 +28,8 @@ impl Serve {
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
-        let running = run::start(config).await.map_err(Failed::because)?;
+        let running = run::take_over(config).await.map_err(Failed::because)?;
+        systemd::ready();
         let listening = announcement(&running.listening());
         // The program's output may have no reader; no answer waits for one.
         let announce = move || {
@@ -34,15 +37,30 @@ impl Serve {
             say(listening);
         };
         std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
+        let is_superseded = tokio::select! {
+            () = signals.until_told_to_stop(Some(&running)) => false,
+            () = running.superseded() => true,
+            () = running.follow() => false,
+        };
+        let ended = match is_superseded {
+            true => {
+                "another process has taken over, and this one ends its connections; a signal ends it at once"
+            }
+            false => "draining; a second signal ends at once",
+        };
+        tracing::info!(target: "verge_edge", "{ended}");
+        let end = async {
+            match is_superseded {
+                true => running.leave().await,
+                false => {
+                    systemd::stopping();
+                    running.drain().await;
+                }
+            }
+        };
         tokio::select! {
-            // The log has the result of the reload.
-            () = signals.until_told_to_stop(|| drop(running.reload())) => {}
-            () = running.follow() => {}
-        }
-        tracing::info!(target: "verge_edge", "draining; a second signal ends at once");
-        tokio::select! {
-            () = running.drain() => tracing::info!(target: "verge_edge", "drained"),
-            () = signals.until_told_to_stop(|| ()) => {}
+            () = end => tracing::info!(target: "verge_edge", "drained"),
+            () = signals.until_told_to_stop(None) => {}
         }
         Ok(())
     }
@@ -84,20 +102,46 @@ impl Signals {
         Ok(Self { stop, hangup: signal(SignalKind::hangup())?, user })
     }
 
-    async fn until_told_to_stop(&mut self, hung_up: impl Fn()) {
+    /// Waits for the signals that end the program. The others are obeyed as long as the edge runs.
+    async fn until_told_to_stop(&mut self, running: Option<&run::Running>) {
         let [terminate, interrupt] = &mut self.stop;
         let [user1, user2] = &mut self.user;
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = self.hangup.recv() => hung_up(),
+                _ = self.hangup.recv() => running.into_iter().for_each(reload),
                 _ = user1.recv() => match log::access::reopen() {
                     true => tracing::info!(target: "verge_edge", "the access log's file is opened anew"),
                     false => tracing::warn!(target: "verge_edge", "SIGUSR1 has no meaning here: the access log has no file"),
                 },
-                _ = user2.recv() => tracing::warn!(target: "verge_edge", "SIGUSR2 has no meaning here"),
+                _ = user2.recv() => running.into_iter().for_each(restart),
             }
         }
+    }
+}
+
+fn reload(running: &run::Running) {
+    systemd::reloading();
+    // The log has the result.
+    drop(running.reload());
+    systemd::ready();
+}
+
+/// Starts the program that stands where this one came from, with the same arguments: it takes over.
+fn restart(running: &run::Running) {
+    if !running.may_be_superseded() {
+        tracing::warn!(target: "verge_edge", "SIGUSR2 has no meaning here: without a `run_folder` no process can take over");
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let Some(program) = arguments.next() else { return };
+    let started = Command::new(&program).args(arguments).spawn().and_then(|mut child| {
+        tracing::info!(target: "verge_edge", pid = child.id(), "started the next process");
+        // Its own log says why, if it ends; somebody must hear of that, or it stays in the table of processes.
+        std::thread::Builder::new().spawn(move || child.wait())
+    });
+    if let Err(error) = started {
+        tracing::error!(target: "verge_edge", "cannot start {}: {error}", program.display());
     }
 }

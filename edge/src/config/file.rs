@@ -63,6 +63,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         warnings: Vec::new(),
         written: Written::default(),
         file: None,
+        run_folder: file.run_folder.map(|folder| base.join(folder)),
         named_files,
         follow_files: file.follow_files,
     };
@@ -102,6 +103,7 @@ const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it 
 #[serde(deny_unknown_fields)]
 struct File {
     name: Option<Spanned<String>>,
+    run_folder: Option<String>,
     #[serde(default)]
     follow_files: bool,
     listen: Option<Spanned<Vec<SocketAddr>>>,
@@ -196,6 +198,7 @@ struct LimitsTable {
     target_size: Option<Spanned<Size>>,
     fields: Option<Spanned<usize>>,
     drain: Option<Span>,
+    drain_delay: Option<Span>,
 }
 
 #[derive(Deserialize, Default)]
@@ -284,5 +287,6 @@ fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
         },
         head: head::head(table.head_size, table.target_size.as_ref(), table.fields.as_ref())?,
         drain: or(table.drain, 30),
+        drain_delay: or(table.drain_delay, 0),
     })
 }

@@ -29,7 +29,8 @@ impl Change {
 }
 
 /// Settings that are read at the start only.
-const AT_START: &[&str] = &["name", "cache.memory", "cache.eviction", "cache.tag_fields", "log.format"];
+const AT_START: &[&str] =
+    &["name", "run_folder", "cache.memory", "cache.eviction", "cache.tag_fields", "log.format"];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,28 +1,34 @@
 //! The operator's listener.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use super::sockets::{Bound, Kind, failed, tcp};
+use tokio::net::TcpListener;
+
+use super::sockets::{Bound, Pool, tcp};
 use super::start_error::StartError;
 use crate::admin::{self, Admin, Reload, Terms, Token};
 use crate::cache::Cache;
 use crate::config;
 use crate::draining::Draining;
+use crate::handover::{Setting, systemd};
 use crate::serve::Limits;
 
 /// It is open.
 pub(super) struct Operator {
-    configured: SocketAddr,
+    pub(super) configured: SocketAddr,
     pub(super) address: SocketAddr,
     admin: Arc<Admin>,
     running: admin::Running,
+    /// For the process that takes over.
+    pub(super) copy: OwnedFd,
 }
 
 /// The change that another config makes of it; nothing of it counts yet.
 pub(super) struct Next {
     /// None: it stays where it is.
-    bound: Option<Bound<tokio::net::TcpListener>>,
+    bound: Option<Bound<TcpListener>>,
     terms: Terms,
 }
 
@@ -37,11 +43,13 @@ impl Next {
     /// Binds its address if it is another, and reads its token.
     pub(super) fn prepare(
         before: Option<&Operator>,
+        handed: &Pool,
         config: &config::Admin,
         limits: &Limits,
     ) -> Result<Self, StartError> {
         let is_same = before.is_some_and(|before| before.configured == config.listen);
-        let bound = (!is_same).then(|| tcp(Kind::Admin, config.listen)).transpose()?;
+        let open = || tcp(handed, Setting::Admin, config.listen)?.map(Setting::Admin, TcpListener::from_std);
+        let bound = (!is_same).then(open).transpose()?;
         let path = &config.token_file;
         let token = Token::read_or_make(path);
         let token = token.map_err(|error| StartError::Token { path: path.clone(), error })?;
@@ -51,7 +59,7 @@ impl Next {
             purges_per_minute: config.purges_per_minute,
             stall_timeout: limits.pace.stall_timeout,
         };
-        Ok(Self { bound: bound.map(listening).transpose()?, terms })
+        Ok(Self { bound, terms })
     }
 
     /// Puts it in service, and closes the one before if it is another.
@@ -64,12 +72,14 @@ impl Next {
             }
             None => Arc::new(Admin::new(Arc::clone(edge.cache), terms, edge.draining.clone(), edge.reload)),
         };
-        let Some(Bound { configured, address, socket }) = bound else { return before };
+        let Some(Bound { configured, address, socket, copy }) = bound else { return before };
         if let Some(before) = before {
+            systemd::forget(Setting::Admin, before.address);
             before.close();
         }
         let running = admin::run(socket, Arc::clone(&admin));
-        Some(Operator { configured, address, admin, running })
+        systemd::keep(Setting::Admin, address, copy.as_fd());
+        Some(Operator { configured, address, admin, running, copy })
     }
 }
 
@@ -83,11 +93,4 @@ impl Operator {
     pub(super) async fn stop(self) {
         self.running.stop().await;
     }
-}
-
-fn listening(bound: Bound<TcpListener>) -> Result<Bound<tokio::net::TcpListener>, StartError> {
-    let Bound { configured, address, socket } = bound;
-    let socket = tokio::net::TcpListener::from_std(socket);
-    let socket = socket.map_err(|error| failed(Kind::Admin, configured, error))?;
-    Ok(Bound { configured, address, socket })
 }

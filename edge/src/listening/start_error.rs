@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::handover::HandoverError;
+
 /// Why a listener cannot be opened.
 #[derive(Debug)]
 pub enum StartError {
@@ -18,6 +20,8 @@ pub enum StartError {
     },
     /// A certificate, its key or the secret of tickets cannot be used.
     Tls(Box<dyn std::error::Error + Send + Sync>),
+    /// The process that answers now cannot be taken over from, or the run folder not be used.
+    Handover(HandoverError),
     /// The admin token's file cannot be read or made.
     Token {
         /// Where it should be.
@@ -46,6 +50,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: {error}")
             }
             Self::Tls(error) => write!(f, "{error}"),
+            Self::Handover(error) => write!(f, "{error}"),
             Self::Token { path, error } => {
                 write!(f, "cannot read or make the token file {}: {error}", path.display())?;
                 f.write_str(

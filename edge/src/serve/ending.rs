@@ -7,10 +7,20 @@ use super::room::Seat;
 /// When connections are to end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ending {
+    /// Another process answers: each connection ends with its next response, and idle ones wait for their last request.
+    pub(super) leaving: CancellationToken,
     /// Idle connections close, others after their response.
     pub(super) draining: CancellationToken,
     /// Every connection ends now.
     pub(super) aborted: CancellationToken,
+}
+
+/// Waits until a connection is to end that can tell its client so at any time, as over HTTP/2 and HTTP/3.
+pub(super) async fn farewell(seat: &Seat, ending: &Ending) {
+    tokio::select! {
+        () = ending.leaving.cancelled() => {}
+        () = away(seat, ending) => {}
+    }
 }
 
 /// Waits until the connection is to end with the answer that is being given.

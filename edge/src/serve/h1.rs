@@ -30,6 +30,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::answer::Answer;
@@ -57,6 +58,8 @@ struct Connection<'a> {
     turns: Turns,
     unframed: Unframed,
     handover: Handover,
+    /// Told when each answer is to be the last of its connection.
+    leaving: &'a CancellationToken,
 }
 
 /// A connection that can be ended in a way that no client takes for the end of an answer.
@@ -96,6 +99,7 @@ pub(super) async fn carry(
         turns: gate.turns(),
         unframed: Unframed::default(),
         handover: Handover::default(),
+        leaving: &ending.leaving,
     };
     let answer = |request| async { Ok::<_, Infallible>(connection.answer(request).await) };
     let late = ending.draining.is_cancelled();
@@ -143,6 +147,9 @@ impl Connection<'_> {
             Err(refusal) => self.turned_away(request, refused(refusal)),
         };
         let mut response = answer.into_response();
+        if self.leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.handover.leave(response.body_mut().take_tunnel());
         if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
             self.unframed.note();

@@ -21,7 +21,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::arrival::Peer;
-use super::ending::{Ending, away};
+use super::ending::{Ending, farewell};
 use super::h1::patient_stream::Patient;
 use super::limits::Limits;
 use super::room::Seat;
@@ -108,7 +108,7 @@ async fn converse(
             Some(_) = streams.join_next() => idle_since = monotonic(),
             () = ending.aborted.cancelled() => return,
             () = seat.given_up(), if asked_to_end => return,
-            () = away(seat, ending), if !asked_to_end => {
+            () = farewell(seat, ending), if !asked_to_end => {
                 asked_to_end = true;
                 connection.graceful_shutdown();
             }

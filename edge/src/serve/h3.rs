@@ -18,11 +18,14 @@ pub mod code;
 pub mod control;
 mod endpoint;
 mod exchange;
+mod forwarded;
 pub mod frame;
+pub mod generation;
 mod message;
 pub mod qpack;
 mod received;
 mod sent;
+mod shared_socket;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +35,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::ending::{Ending, away};
+use super::ending::{self, Ending};
 use super::room::Seat;
 use super::stream::Client;
 use super::stream::account::Account;
@@ -41,6 +44,7 @@ use code::Code;
 use control::{Control, Kind};
 pub(crate) use endpoint::{Offer, endpoint};
 use received::number;
+pub(crate) use shared_socket::{Channels, SharedSocket};
 
 /// One client's connection.
 struct Conversation {
@@ -172,7 +176,7 @@ async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Resu
             Some(ended) = streams.others.join_next() => ended.unwrap_or(Ok(()))?,
             () = ending.aborted.cancelled() => return Ok(()),
             () = seat.given_up(), if is_idle => return Ok(()),
-            () = away(seat, ending), if farewell == Farewell::None => {
+            () = ending::farewell(seat, ending), if farewell == Farewell::None => {
                 farewell = Farewell::Until(monotonic() + FAREWELL);
                 go_away(&mut control, BEYOND_ALL).await;
             }

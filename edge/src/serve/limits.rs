@@ -26,6 +26,8 @@ pub struct Limits {
     pub upgrades: usize,
     /// A request's head.
     pub head: HeadLimits,
+    /// Health checks are told so long before anything ends.
+    pub drain_delay: Duration,
     /// Requests in flight have this long to end once the program is asked to stop.
     pub drain: Duration,
 }

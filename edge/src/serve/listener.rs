@@ -90,6 +90,10 @@ impl Listeners {
         while let Some((stream, client)) = self.next(&listener).await {
             self.take(stream, client, &door).await;
         }
+        // Another process has the same queue.
+        if self.ending.leaving.is_cancelled() {
+            return;
+        }
         for _ in 0..BACKLOG {
             let Some((stream, client)) = waiting(&listener) else { return };
             self.take(stream, client, &door).await;
@@ -143,17 +147,51 @@ impl Listeners {
     /// For half of that time new connections are still accepted, as long as old ones are open. A health check then sees
     /// the 503, and a client that does not know of the drain yet sees no refused connection.
     pub(crate) async fn drain(self) {
-        let half = self.limits.load().drain / 2;
+        let Limits { drain, drain_delay, .. } = **self.limits.load();
+        let half = drain / 2;
         self.service.draining.begin();
+        // Until then nothing is different but what health checks hear.
+        self.service.cache.clock.timer(drain_delay).await;
         self.ending.draining.cancel();
         self.connections.close();
         let done = timeout(half, self.connections.wait()).await;
         self.closed.cancel();
-        if done.is_err() && timeout(half.max(LEAST), self.connections.wait()).await.is_err() {
+        if done.is_err() {
+            self.end(half).await;
+        }
+        self.say_goodbye().await;
+    }
+
+    /// No more connections are accepted, as another process does that.
+    pub(crate) fn leave_to_another(&self) {
+        self.ending.leaving.cancel();
+        self.closed.cancel();
+    }
+
+    /// Ends what is left after [`Listeners::leave_to_another`], within `limits.drain`.
+    ///
+    /// A client may send a request on an idle connection at any moment, and would lose it if that closed. So those of
+    /// HTTP/1.1, which has no other way to tell, stay for half of that time, and end with their next answer.
+    pub(crate) async fn leave(self) {
+        let half = self.limits.load().drain / 2;
+        self.connections.close();
+        if timeout(half, self.connections.wait()).await.is_err() {
+            self.ending.draining.cancel();
+            self.end(half).await;
+        }
+        self.say_goodbye().await;
+    }
+
+    /// Ends all connections within this time.
+    async fn end(&self, limit: Duration) {
+        if timeout(limit.max(LEAST), self.connections.wait()).await.is_err() {
             tracing::warn!(target: "verge_edge", left = self.connections.len(), "drain limit reached, closing connections");
             self.ending.aborted.cancel();
             self.connections.wait().await;
         }
+    }
+
+    async fn say_goodbye(&self) {
         self.endpoints.close();
         // The last packets of QUIC: that a connection has ended. A client that does not hear of it finds out itself.
         let _ = timeout(LAST_PACKETS, self.endpoints.wait()).await;

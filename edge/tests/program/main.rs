@@ -4,7 +4,9 @@
 
 mod access_log;
 mod docs;
+mod load;
 mod names;
+mod restarts;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

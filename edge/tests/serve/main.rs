@@ -39,6 +39,7 @@ mod relistening;
 mod reloading;
 mod renaming;
 mod replacing;
+mod restarting;
 mod reused;
 mod rig;
 mod routes;

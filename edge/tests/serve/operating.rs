@@ -91,6 +91,30 @@ async fn metrics_count_requests_by_what_became_of_them() {
 }
 
 #[tokio::test]
+async fn before_a_drain_health_checks_are_told_and_all_else_goes_on() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+    let top = "[limits]\ndrain_delay = \"1h\"\ndrain = \"1s\"";
+    let mut rig = Rig::with(&[origin.address], top, "").await;
+    let mut kept = rig.client().await;
+    kept.get("/a").await.assert_forwarded();
+    let drained = tokio::spawn(rig.running.take().unwrap().drain());
+    let ready = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let told = async { while Client::connect(rig.admin).await.raw(ready).await.status != 503 {} };
+    soon("the operator to be told", told).await;
+    assert_eq!(kept.get(verge_edge::serve::HEALTH_PATH).await.status, 503);
+    for _ in 0..2 {
+        let got = kept.get("/a").await;
+        got.assert_hit();
+        assert_eq!(got.field("connection"), "", "the connection goes on");
+    }
+    rig.get("/a").await.assert_hit();
+    assert!(!drained.is_finished());
+    rig.pass(3600);
+    assert!(kept.is_closed().await);
+    soon("the end", drained).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_port_in_use_names_the_setting() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();

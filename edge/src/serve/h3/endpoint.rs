@@ -5,21 +5,23 @@
 //! handshake has ended, so a forged address takes nobody's place.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig,
-    VarInt,
+    AsyncUdpSocket, Connection, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
+    Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
-use socket2::SockRef;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::code::Code;
+use super::generation::{Generation, ID_OCTETS};
 use super::received::number;
+use super::shared_socket::SharedSocket;
 use crate::serve::arrival::Peer;
 use crate::serve::handshakes::Place;
 use crate::serve::limits::Limits;
@@ -46,8 +48,6 @@ const WINDOW_OCTETS: u32 = 64 << 10;
 const SEND_WINDOW_OCTETS: u64 = 1 << 20;
 /// The part of the idle timeout after which a client is asked whether it is there.
 const KEEP_ALIVE_PART: u32 = 3;
-/// The kernel may hold so much until the endpoint reads it: a burst of a few milliseconds. It may grant less.
-const SOCKET_OCTETS: usize = 2 << 20;
 
 /// The terms that a listener offers every connection.
 #[derive(Clone)]
@@ -91,13 +91,33 @@ fn transport(idle: Duration) -> TransportConfig {
     config
 }
 
-/// Starts an endpoint on a socket.
-pub(crate) fn endpoint(socket: UdpSocket, offer: &Offer, limits: &Limits) -> io::Result<Endpoint> {
-    // Where it is refused, a burst costs retransmissions.
-    let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_OCTETS);
-    let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_OCTETS);
-    let config = offer.config(limits.idle_timeout);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+/// Starts an endpoint on a socket. Its connection IDs are of a generation, and its resets by a key.
+pub(crate) fn endpoint(
+    socket: &Arc<SharedSocket>,
+    (generation, reset_key): (Generation, &[u8]),
+    offer: &Offer,
+    limits: &Limits,
+) -> io::Result<Endpoint> {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, reset_key);
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(generation));
+    let terms = offer.config(limits.idle_timeout);
+    let socket = Arc::clone(socket) as Arc<dyn AsyncUdpSocket>;
+    Endpoint::new_with_abstract_socket(config, Some(terms), socket, Arc::new(TokioRuntime))
+}
+
+impl ConnectionIdGenerator for Generation {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.id(rand::random()))
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_OCTETS
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The place that a handshake takes up.

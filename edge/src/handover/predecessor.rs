@@ -1,0 +1,98 @@
+//! The new process's side of a hand-over.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::folder::{HandoverError, SOCKET, prepare};
+use super::handed::{Handed, Listener};
+use super::line::Line;
+use super::message::{Message, Row, VERSION};
+
+/// The process before, which goes on until it is told that this one is ready.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    line: Line,
+    sockets: Vec<Handed>,
+    /// As it was told.
+    row: Row,
+}
+
+impl Predecessor {
+    /// Asks the process that answers now for its sockets; none if there is none.
+    pub(crate) fn find(folder: &Path) -> Result<Option<Self>, HandoverError> {
+        prepare(folder)?;
+        let stream = match UnixStream::connect(folder.join(SOCKET)) {
+            Ok(stream) => stream,
+            // Nobody was there, or has ended since.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(HandoverError::Folder(folder.to_owned(), error)),
+        };
+        Self::ask(stream).map(Some)
+    }
+
+    fn ask(stream: UnixStream) -> Result<Self, HandoverError> {
+        let mut line = Line::new(stream).map_err(HandoverError::Broken)?;
+        let hello = Message::Hello { version: VERSION, pid: std::process::id() };
+        line.send(&hello, &[]).map_err(HandoverError::Broken)?;
+        let mut all = Vec::new();
+        loop {
+            let (message, descriptors) = line.receive().map_err(HandoverError::Broken)?;
+            match message {
+                Message::Refused { why } => return Err(HandoverError::Refused(why)),
+                Message::Sockets { sockets, row, more } => {
+                    let mut descriptors = descriptors.into_iter();
+                    let mut next = || descriptors.next().ok_or_else(missing);
+                    for one in sockets {
+                        let socket = next()?;
+                        let channel = |number| next().map(|channel: OwnedFd| (number, channel));
+                        let channels = one.channels.into_iter().map(channel).collect::<Result<_, _>>()?;
+                        let listener = Listener::Of(one.setting, one.address);
+                        all.push(Handed { listener, socket, channels });
+                    }
+                    if !more {
+                        return Ok(Self { line, sockets: all, row });
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// The sockets, once.
+    pub(crate) fn take(&mut self) -> Vec<Handed> {
+        std::mem::take(&mut self.sockets)
+    }
+
+    /// The row that this process is the last of.
+    pub(crate) fn row(&self) -> Row {
+        self.row.clone().next()
+    }
+
+    /// Tells it that this process answers; it has stopped to accept when this returns.
+    pub(crate) fn dismiss(mut self) -> Result<(), HandoverError> {
+        let ready = Message::Ready { pid: std::process::id() };
+        self.line.send(&ready, &[]).map_err(HandoverError::Broken)?;
+        match self.line.receive() {
+            Ok((Message::Left, _)) => Ok(()),
+            Ok((other, _)) => Err(unexpected(&other)),
+            // It had no connection left, and ended at once.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(HandoverError::Broken(error)),
+        }
+    }
+}
+
+fn missing() -> HandoverError {
+    HandoverError::Broken(io::Error::new(io::ErrorKind::InvalidData, "a descriptor is missing"))
+}
+
+fn unexpected(message: &Message) -> HandoverError {
+    let error = format!("it said {message:?}");
+    HandoverError::Broken(io::Error::new(io::ErrorKind::InvalidData, error))
+}

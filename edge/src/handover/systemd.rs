@@ -1,0 +1,153 @@
+//! systemd's side of a hand-over: sockets that it passes and keeps, and what it is told (sd_notify(3), sd_listen_fds(3)).
+//!
+//! A program that systemd did not start is told of nothing, and tells nobody.
+
+use std::env;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as Address, UnixDatagram};
+use std::path::PathBuf;
+
+use listenfd::ListenFd;
+use rustix::cmsg_space;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::handed::{Handed, Listener, Setting, Transport};
+
+/// Where systemd wants to be told.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// The folder of this service below /run, which systemd has made.
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+
+/// The sockets that systemd passes. A program asks once, before it starts others.
+pub(crate) fn passed() -> Vec<Handed> {
+    let mut passed = ListenFd::from_env();
+    let mut handed = Vec::new();
+    for place in 0..passed.len() {
+        let tcp = passed.take_tcp_listener(place).ok().flatten();
+        let tcp = tcp.and_then(|socket| Some((Transport::Tcp, socket.local_addr().ok()?, socket.into())));
+        let udp = || {
+            let socket = passed.take_udp_socket(place).ok().flatten()?;
+            Some((Transport::Udp, socket.local_addr().ok()?, socket.into()))
+        };
+        match tcp.or_else(udp) {
+            Some((transport, address, socket)) => {
+                let listener = Listener::At(transport, address);
+                handed.push(Handed { listener, socket, channels: Vec::new() });
+            }
+            None => tracing::warn!(
+                target: "verge_edge::handover",
+                "systemd has passed a descriptor that is neither a TCP nor a UDP socket"
+            ),
+        }
+    }
+    handed
+}
+
+/// The run folder that systemd has made for this service.
+#[must_use]
+pub fn run_folder() -> Option<PathBuf> {
+    let folders = env::var_os(RUNTIME_DIRECTORY)?;
+    let folders = folders.to_str()?;
+    folders.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)
+}
+
+/// This process answers, or answers again after a reload.
+pub fn ready() {
+    tell(&format!("READY=1\nMAINPID={}", std::process::id()));
+}
+
+/// The config is read again until [`ready`] is told.
+pub fn reloading() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000);
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}
+
+/// This process is about to end, and no other has taken over.
+pub fn stopping() {
+    tell("STOPPING=1");
+}
+
+/// Another process is the service now.
+pub(crate) fn main_pid(pid: u32) {
+    tell(&format!("MAINPID={pid}"));
+}
+
+/// systemd keeps a copy of the socket, and passes it to the next process however this one ends.
+pub(crate) fn keep(setting: Setting, address: SocketAddr, socket: BorrowedFd<'_>) {
+    // Without FDPOLL=0 a socket with an error would be dropped (systemd 246).
+    send(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={}", name(setting, address)), &[socket]);
+}
+
+/// systemd is to keep it no longer.
+pub(crate) fn forget(setting: Setting, address: SocketAddr) {
+    tell(&format!("FDSTOREREMOVE=1\nFDNAME={}", name(setting, address)));
+}
+
+/// ASCII without a colon.
+fn name(setting: Setting, address: SocketAddr) -> String {
+    format!("{}-{address}", setting.as_str()).replace(':', "_")
+}
+
+fn tell(text: &str) {
+    send(text, &[]);
+}
+
+fn send(text: &str, descriptors: &[BorrowedFd<'_>]) {
+    let Some(to) = env::var_os(NOTIFY_SOCKET).filter(|to| !to.is_empty()) else { return };
+    if let Err(error) = try_send(&to, text, descriptors) {
+        tracing::warn!(target: "verge_edge::handover", "systemd cannot be told {text:?}: {error}");
+    }
+}
+
+fn try_send(to: &std::ffi::OsStr, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let address = match to.as_bytes().strip_prefix(b"@") {
+        Some(name) => Address::from_abstract_name(name)?,
+        None => Address::from_pathname(to)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("too many descriptors"));
+    }
+    sendmsg(socket.as_fd(), &[IoSlice::new(text.as_bytes())], &mut beside, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_store_of_descriptors_has_no_colon() {
+        let check = |setting, address: &str, expected| {
+            assert_eq!(name(setting, address.parse().unwrap()), expected);
+        };
+        check(Setting::Plain, "192.0.2.1:80", "listen-192.0.2.1_80");
+        check(Setting::Quic, "[::]:443", "listen_quic-[__]_443");
+    }
+
+    #[test]
+    fn it_is_told_over_a_socket_with_a_path_and_over_one_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let check = |address: &Address, to: &str| {
+            let socket = UnixDatagram::bind_addr(address).unwrap();
+            try_send(to.as_ref(), "READY=1", &[socket.as_fd()]).unwrap();
+            let mut told = [0; 64];
+            let length = socket.recv(&mut told).unwrap();
+            assert_eq!(&told[..length], b"READY=1");
+        };
+        check(&Address::from_pathname(&path).unwrap(), path.to_str().unwrap());
+        let name = path.to_str().unwrap();
+        check(&Address::from_abstract_name(name).unwrap(), &format!("@{name}"));
+        assert!(try_send("/nonexistent/notify".as_ref(), "READY=1", &[]).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! A process that takes over from another: nothing is refused, dropped or lost, and one that fails changes nothing.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use bytes::{Buf, Bytes};
+use http::{Request, StatusCode};
+use verge_edge::config;
+use verge_edge::run::{self, Running, StartError};
+
+use super::encrypted::{ask, certificate};
+use super::origin::Asked;
+use super::quic::Http3;
+use super::rig::{Client, Origin, response, soon};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A config for processes that take over from one another.
+fn text(folder: &Path, origin: &Origin) -> String {
+    format!(
+        "run_folder = {:?}\nlisten = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n\
+         [tls]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n",
+        folder.join("run"),
+        certificate(folder, &["site.test"]),
+        origin.address
+    )
+}
+
+async fn begin(folder: &Path, text: &str) -> Result<Running, StartError> {
+    let config = config::parse(text, folder, Path::new("edge.toml")).unwrap();
+    run::take_over(config).await
+}
+
+/// The next process; the one before ends in a task of its own.
+async fn restart(before: Running, folder: &Path, text: &str) -> (Running, tokio::task::JoinHandle<()>) {
+    let next = begin(folder, text).await.unwrap();
+    soon("the process before to be told", before.superseded()).await;
+    (next, tokio::spawn(before.leave()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_takes_over_and_no_client_notices() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    let first = begin(folder.path(), &text).await.unwrap();
+    let before = first.listening();
+    let (public, tls, quic) = (before.public[0], before.tls[0], before.quic[0]);
+    // One that has asked and waits for its next request, one whose answer is on its way, one that has not asked yet.
+    let (mut idle, mut asking, mut silent) =
+        (Client::connect(public).await, Client::connect(public).await, Client::connect(public).await);
+    let (_, got) = tokio::join!(answer(&origin), idle.get("/idle"));
+    assert_eq!((got.status, got.field("connection")), (200, String::new()));
+    asking.send_get("/held", "").await;
+    let mut held = origin.next().await;
+
+    let (second, left) = restart(first, folder.path(), &text).await;
+    let after = second.listening();
+    assert_eq!((&after.public, &after.tls, &after.quic), (&before.public, &before.tls, &before.quic));
+    assert_eq!(after.admin, before.admin);
+    held.write(OK).await;
+    held.done();
+    let got = asking.response().await;
+    assert_eq!((got.status, got.field("connection")), (200, "close".to_owned()));
+    for old in [&mut idle, &mut silent] {
+        let (_, got) = tokio::join!(answer(&origin), old.get("/again"));
+        assert_eq!((got.status, got.field("connection")), (200, "close".to_owned()));
+        assert!(old.is_closed().await);
+    }
+    soon("the first to end", left).await.unwrap();
+    let mut new = Client::connect(public).await;
+    let (_, got) = tokio::join!(answer(&origin), new.get("/new"));
+    assert_eq!((got.status, got.field("connection")), (200, String::new()));
+    let (_, got) = tokio::join!(answer(&origin), ask(tls, "h2", "https://site.test/h2"));
+    assert_eq!(got.1, StatusCode::OK);
+    let (_, got) = tokio::join!(answer(&origin), over_h3(quic));
+    assert_eq!(got, StatusCode::OK);
+}
+
+async fn answer(origin: &Origin) {
+    let mut asked: Asked = origin.next().await;
+    asked.write(OK).await;
+    asked.done();
+}
+
+async fn over_h3(quic: SocketAddr) -> StatusCode {
+    let mut client = Http3::open(quic).await;
+    client.get("https://site.test/h3").await.0.status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_quic_goes_on_with_its_process_over_several_restarts() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    let first = begin(folder.path(), &text).await.unwrap();
+    let quic = first.listening().quic[0];
+    let long = vec![b'x'; 200_000];
+    let mut client = Http3::open(quic).await;
+    let request =
+        Request::post("https://site.test/up").header("content-length", long.len()).body(()).unwrap();
+    let mut stream = client.requests.send_request(request).await.unwrap();
+    let mut asked = origin.next().await;
+
+    // All that the client sends from here on is read by the second process, or by the third.
+    let (second, first_left) = restart(first, folder.path(), &text).await;
+    let half = Bytes::from(long[..100_000].to_vec());
+    stream.send_data(half.clone()).await.unwrap();
+    assert_eq!(asked.read(100_000).await.len(), 100_000);
+    let (third, second_left) = restart(second, folder.path(), &text).await;
+    soon("the second, which has no connection, to end", second_left).await.unwrap();
+    stream.send_data(half).await.unwrap();
+    stream.finish().await.unwrap();
+    assert_eq!(asked.read(100_000).await.len(), 100_000);
+    asked.write(OK).await;
+    asked.done();
+    let response = soon("an answer", stream.recv_response()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = soon("a body", stream.recv_data()).await.unwrap().unwrap();
+    assert_eq!(&body.copy_to_bytes(body.remaining())[..], b"ok");
+    drop((stream, client));
+    soon("the first to end", first_left).await.unwrap();
+    let (_, got) = tokio::join!(answer(&origin), over_h3(third.listening().quic[0]));
+    assert_eq!(got, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_fails_before_it_is_ready_changes_nothing() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    let first = begin(folder.path(), &text).await.unwrap();
+    let (public, quic) = (first.listening().public[0], first.listening().quic[0]);
+    let mut kept = Client::connect(public).await;
+    kept.get("/a").await.assert_forwarded();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for _ in 0..2 {
+        let bad =
+            text.replace("listen = [\"127.0.0.1:0\"]", &format!("listen = [\"127.0.0.1:0\", \"{address}\"]"));
+        assert!(matches!(begin(folder.path(), &bad).await, Err(StartError::Bind { .. })));
+        let got = kept.get("/a").await;
+        got.assert_hit();
+        assert_eq!(got.field("connection"), "");
+        assert_eq!(over_h3(quic).await, StatusCode::OK);
+    }
+    // One that speaks another version of the hand-over is told so.
+    let mut other = UnixStream::connect(folder.path().join("run/handover.sock")).unwrap();
+    let hello = b"{\"hello\":{\"version\":2,\"pid\":1}}";
+    other.write_all(&[&u32::try_from(hello.len()).unwrap().to_be_bytes(), &hello[..]].concat()).unwrap();
+    let mut said = String::new();
+    other.read_to_string(&mut said).unwrap_or_default();
+    assert!(said.contains("refused") && said.contains("speaks version 1"), "{said}");
+    kept.get("/a").await.assert_hit();
+    let (second, left) = restart(first, folder.path(), &text).await;
+    assert_eq!(kept.get("/a").await.field("connection"), "close");
+    soon("the first to end", left).await.unwrap();
+    assert_eq!(second.listening().public[0], public);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_takes_over_may_have_other_listeners() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    let first = begin(folder.path(), &text).await.unwrap();
+    let before = first.listening();
+    let other = text.replace("listen = [\"127.0.0.1:0\"]", "listen = [\"127.0.0.2:0\", \"127.0.0.1:0\"]");
+    let other = other.replace("listen_quic = [\"127.0.0.1:0\"]\n", "");
+    let (second, left) = restart(first, folder.path(), &other).await;
+    let after = second.listening();
+    assert_eq!((after.public[1], after.tls[0], after.quic.len()), (before.public[0], before.tls[0], 0));
+    assert_eq!(Client::connect(after.public[0]).await.get("/a").await.status, 200);
+    assert_eq!(Client::connect(after.public[1]).await.get("/a").await.status, 200);
+    soon("the first to end", left).await.unwrap();
+}
