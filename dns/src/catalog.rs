@@ -6,11 +6,13 @@
 //!
 //! Invariant: a version of a zone with an error never gets into a world, and a world is built completely or not at all.
 
+mod beside;
 mod copy;
 mod expiry;
 mod file_name;
 mod folder;
 mod good;
+pub(crate) mod journal;
 pub(crate) mod log;
 mod outside;
 mod passed_over;
@@ -43,6 +45,7 @@ use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::transfer::{Versions, rules_for, serial};
 use crate::tsig::Keys;
+use crate::update::is_open;
 use crate::view::{Access, View};
 use crate::world::{Guard, Protocol, World};
 use crate::zone::check;
@@ -60,6 +63,8 @@ pub(crate) struct Terms {
     /// How long the last good version of a zone is served whose file is gone.
     pub(crate) grace: Duration,
     pub(crate) unhide: Unhide,
+    /// The folder of the journals of updates.
+    pub(crate) journals: Option<PathBuf>,
     /// Zones that are taken from others.
     pub(crate) copies: Vec<HeldCopy>,
 }
@@ -95,6 +100,8 @@ pub(crate) struct Catalog {
     is_allowed: bool,
     /// Something waits for that.
     waits: bool,
+    /// The zone of which an update is tried that is not committed yet.
+    pending: Option<Name>,
     good: HashMap<Name, Good>,
     memory: Memory,
     /// Problems of the last load by zone, so that a reload tells the new ones only.
@@ -133,6 +140,7 @@ impl Catalog {
             leaving: HashSet::new(),
             is_allowed: false,
             waits: false,
+            pending: None,
             good: HashMap::new(),
             memory: Memory::default(),
             told: HashMap::new(),
@@ -250,7 +258,9 @@ impl Catalog {
         let mut changed = false;
         for found in &all {
             let before = old.remove(&found.source);
-            if let Some(file) = before.as_ref().filter(|file| file.read.is_current(now)) {
+            let is_pending = |file: &ZoneFile| file.apex().is_some() && file.apex() == self.pending.as_ref();
+            let is_current = |file: &&ZoneFile| file.read.is_current(now) && !is_pending(file);
+            if let Some(file) = before.as_ref().filter(is_current) {
                 changed |= self.is_back(&found.source);
                 self.files.insert(found.source.clone(), file.clone());
                 continue;
@@ -260,7 +270,8 @@ impl Catalog {
                 continue;
             };
             changed |= self.is_back(&found.source);
-            let (file, is_new) = ZoneFile::open(read, &self.terms.rules).after(before);
+            let (read, beside) = self.with_journal(read, now);
+            let (file, is_new) = ZoneFile::open(read, &self.terms.rules, beside).after(before);
             changed |= is_new;
             self.files.insert(found.source.clone(), file);
         }
@@ -361,7 +372,9 @@ impl Catalog {
         let is_good = !has_error(&problems);
         let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
         // A zone that is transferred gets a higher serial without its author.
-        let is_numbered = rules_for(&self.terms.protocol.transfers, &parsed.apex).next().is_some();
+        let protocol = &self.terms.protocol;
+        let is_numbered = rules_for(&protocol.transfers, &parsed.apex).next().is_some()
+            || is_open(&protocol.updates, &parsed.apex);
         if let (Some(old), Some(new), false) = (&good, &new, is_numbered)
             && !Arc::ptr_eq(old, new)
         {

@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod diff;
 mod explain;
+mod fold;
 mod key;
 mod merge;
 mod old;
@@ -54,6 +55,8 @@ enum Command {
     Compare(compare::Args),
     /// Show what a running server serves, under which serials, and whether its secondaries know
     Status(status::Args),
+    /// Write what updates have changed into the zone file
+    Fold(fold::Args),
     /// Make a key that another server proves (TSIG), and print the lines for its config
     Key(key::Args),
 }
@@ -88,6 +91,8 @@ enum Failure {
     /// There is no admin listener to ask.
     NoAdmin,
     NoStatus(SocketAddr, std::io::Error),
+    /// Why updates are not written into a zone file.
+    NotFolded(String, String),
     /// A zone has errors, so there is nothing to show.
     Broken(Name),
     /// `diff` was given two versions of one zone.
@@ -153,6 +158,7 @@ impl fmt::Display for Failure {
             Self::Old(path, errors) => write!(f, "{} has errors:\n{errors}", path.display()),
             Self::NoServer(text) => write!(f, "`{text}` is no server; write @192.0.2.1 or @192.0.2.1:5300"),
             Self::Unanswered(server, error) => write!(f, "{server} does not answer over TCP: {error}"),
+            Self::NotFolded(zone, why) => write!(f, "{zone}: nothing was folded: {why}"),
             Self::Broken(apex) => write!(f, "{apex} has errors and is not served; see verge-dns check"),
             Self::Problems => Ok(()),
         }
@@ -184,6 +190,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Fold(args) => fold::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,6 +37,7 @@ use crate::limit::Rates;
 use crate::name::Name;
 use crate::transfer::Rule;
 use crate::tsig::{Algorithm, Keys};
+use crate::update::Policy;
 use crate::view::{Access, Which};
 use crate::world::Protocol;
 use crate::zone::privacy::{Rules, is_internal_zone};
@@ -80,6 +81,8 @@ pub struct Config {
     pub transfers: Vec<Rule>,
     /// Zones that are taken from others.
     pub secondaries: Vec<Secondary>,
+    /// The rules by which others may change zones.
+    pub updates: Vec<Policy>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
@@ -117,13 +120,20 @@ impl Config {
                 cookies: None,
                 keys: Keys::default(),
                 transfers: self.transfers.as_slice().into(),
+                updates: self.updates.as_slice().into(),
                 secondaries: self.secondaries.iter().map(Secondary::in_world).collect(),
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,
             unhide: self.reload.unhide,
+            journals: Some(self.journals()),
             copies: self.secondaries.iter().map(|it| it.copy(&self.state)).collect(),
         }
+    }
+
+    /// The folder of the journals of updates.
+    pub(crate) fn journals(&self) -> PathBuf {
+        self.state.join("updates")
     }
 
     /// A zone that is taken from others belongs to the side of its key as a whole, and is never judged again. One that is

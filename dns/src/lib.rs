@@ -6,7 +6,7 @@
 //!  serve/reload ─▶ catalog ─▶ zone/file ─▶ zone   (pure: no socket, no clock, no log)
 //! ```
 //!
-//! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `tsig`, `transfer`, `world`,
+//! Decide in a pure function that returns a value; act in a thin shell that obeys. `zone`, `view`, `tsig`, `transfer`, `update`, `world`,
 //! `answer`, `limit` and `wire` know no async, no socket, no clock, no log, no metric and no config file; `serve` is the shell.
 //!
 //! Invariant: no code here decides "found, but may not show". The public view's data ([`view`]) lacks
@@ -33,6 +33,7 @@ pub mod rtype;
 pub mod serve;
 pub mod transfer;
 pub mod tsig;
+pub mod update;
 pub mod view;
 pub mod wire;
 pub mod world;

@@ -111,7 +111,7 @@ pub struct Counters {
 
 const LISTENERS: [Listener; 2] = [Listener::Outside, Listener::Inside];
 const VIEWS: [Which; 2] = [Which::Public, Which::Internal];
-const RCODES: [Rcode; 9] = [
+const RCODES: [Rcode; 12] = [
     Rcode::NoError,
     Rcode::FormErr,
     Rcode::ServFail,
@@ -119,7 +119,10 @@ const RCODES: [Rcode; 9] = [
     Rcode::NotImp,
     Rcode::Refused,
     Rcode::YxDomain,
+    Rcode::YxRrset,
+    Rcode::NxRrset,
     Rcode::NotAuth,
+    Rcode::NotZone,
     Rcode::BadVers,
 ];
 const SILENCES: [Why; 5] =

@@ -20,8 +20,14 @@ pub enum Rcode {
     Refused = 5,
     /// A substitution made the name too long (RFC 6672 §2.2).
     YxDomain = 6,
+    /// A set of records is there that should not be (RFC 2136 §2.2).
+    YxRrset = 7,
+    /// A set of records is not there that should be (RFC 2136 §2.2).
+    NxRrset = 8,
     /// The signature is by a key that we do not have (RFC 8945 §5.2).
     NotAuth = 9,
+    /// A name is not in the zone that is to be updated (RFC 2136 §2.2).
+    NotZone = 10,
     /// An EDNS version that we do not speak (RFC 6891 §6.1.3).
     BadVers = 16,
 }
@@ -37,7 +43,10 @@ impl Rcode {
             Self::NotImp => "NOTIMP",
             Self::Refused => "REFUSED",
             Self::YxDomain => "YXDOMAIN",
+            Self::YxRrset => "YXRRSET",
+            Self::NxRrset => "NXRRSET",
             Self::NotAuth => "NOTAUTH",
+            Self::NotZone => "NOTZONE",
             Self::BadVers => "BADVERS",
         }
     }

@@ -31,6 +31,7 @@ mod table;
 mod tls;
 mod transfer;
 mod udp;
+mod update;
 mod workers;
 
 use std::fmt;
@@ -49,6 +50,7 @@ use self::listeners::Listeners;
 pub use self::listeners::{Encrypted, Listening};
 pub use self::reload::Loads;
 use self::reload::{Loader, Service};
+use self::responder::Ways;
 use self::secrets::Held;
 pub use self::secrets::SecretError;
 pub(crate) use self::secrets::keys;
@@ -59,6 +61,7 @@ pub use self::tls::{CertificateError, CertificateFault};
 pub(crate) use self::tls::{Standing, inspect};
 use self::workers::{Loop, Workers, into_tokio};
 use crate::admin::{self, TokenError};
+use crate::catalog::report::Report;
 use crate::catalog::{self, Catalog, FolderError};
 use crate::client::Listener;
 use crate::config::Config;
@@ -134,12 +137,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Certificate)?;
     let secrets = Held::load(&config, None).map_err(StartError::Secret)?;
-    let first = {
-        let (config, secrets) = (config.clone(), secrets.clone());
-        let load = move || reload::first(&config, secrets);
-        tokio::task::spawn_blocking(load).await.expect("loading does not panic")
-    };
-    let (catalog, world, report) = first.map_err(StartError::Folder)?;
+    let (catalog, world, report) = first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
     sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
@@ -153,7 +151,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     drop(report);
 
     let (notices, noticed) = mpsc::channel(secondary::MOST_NOTICES);
-    let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config, notices);
+    let (signals, signalled) = std::sync::mpsc::channel();
+    let (updates, submissions) = update::way(signals.clone());
+    let ways = Ways { notices, updates };
+    let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config, ways);
     let listening = sockets.addresses();
     let admin_listener = sockets.admin.map(into_tokio);
     for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
@@ -167,7 +168,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
     let world = Arc::clone(&service.world);
-    let loader = Loader::start(config, secrets, catalog, service).map_err(StartError::Thread)?;
+    let loader = Loader::start(config, secrets, catalog, service, (signals, signalled, submissions))
+        .map_err(StartError::Thread)?;
     let context = secondary::plan::Context::new(world, Arc::clone(&metrics), loader.signals.clone());
     workers.tasks.spawn(secondary::run(planned, noticed, context, workers.drain.clone()));
     let ready = Arc::new(AtomicBool::new(true));
@@ -188,6 +190,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     });
     let Workers { loops, stop, drain, tasks, .. } = workers;
     Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
+}
+
+async fn first_load(config: &Config, secrets: &Held) -> Result<(Catalog, World, Report), FolderError> {
+    let (config, secrets) = (config.clone(), secrets.clone());
+    let load = move || reload::first(&config, secrets);
+    tokio::task::spawn_blocking(load).await.expect("loading does not panic")
 }
 
 impl Running {

@@ -24,6 +24,7 @@ mod signature;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
+mod update;
 
 use std::time::Instant;
 
@@ -45,6 +46,7 @@ pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
 pub use transfer::{About, Denied, Next, Transfer, TransferKind, transfer};
+pub(crate) use update::{Submitted, submitted};
 
 /// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]
@@ -278,6 +280,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
             Verdict::Ask => self.ask(),
             Verdict::Notify => self.answer_to_notice(),
+            Verdict::Update => self.answer_to_update(),
             Verdict::Signed => match self.signature.refusal() {
                 Some(rcode) => Draft::without_data(rcode, None),
                 None => self.ask(),

@@ -11,6 +11,7 @@ use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::transfer::{Rule, Secondary, Versions};
 use crate::tsig::Keys;
+use crate::update::Policy;
 use crate::view::{Access, View, Which};
 use crate::zone::set::Served;
 use crate::zone::tree::Tree;
@@ -100,6 +101,8 @@ pub struct Protocol {
     pub transfers: Arc<[Rule]>,
     /// Zones that are taken from others.
     pub secondaries: Arc<[Secondary]>,
+    /// The rules by which zones may be changed; without one nobody may.
+    pub updates: Arc<[Policy]>,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,
 }
@@ -118,6 +121,7 @@ impl Default for Protocol {
             keys: Keys::default(),
             transfers: Arc::default(),
             secondaries: Arc::default(),
+            updates: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
         }
     }

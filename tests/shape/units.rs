@@ -27,7 +27,7 @@ pub(crate) const DNS: Unit = Unit {
     folder: "dns",
     cores: &[
         "octets", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "tsig",
-        "transfer", "world", "answer", "limit", "wire",
+        "transfer", "update", "world", "answer", "limit", "wire",
     ],
     shell: &[
         "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",

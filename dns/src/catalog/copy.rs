@@ -137,7 +137,7 @@ fn write_zone(path: &Path, apex: &Name, records: &[Record]) -> io::Result<()> {
 fn errors(parsed: Parsed, rules: &Rules) -> Option<(String, usize)> {
     let (apex, file) = (parsed.apex.clone(), Source::File(PathBuf::new()));
     let read = folder::Read::of(file, parsed);
-    let opened = super::zone_file::ZoneFile::open(read, rules);
+    let opened = super::zone_file::ZoneFile::open(read, rules, None);
     let mut problems = opened.problems;
     if let Some(zone) = &opened.zone {
         problems.extend(crate::zone::check::view(zone, |_| true));

@@ -39,6 +39,8 @@ pub(super) struct Read {
     /// It is a copy that may not be served.
     pub(super) is_away: bool,
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// Where updates are kept beside it.
+    journal: Option<PathBuf>,
 }
 
 /// The stamp of a file whose text could not be read: what stood in the way may be gone (a descriptor that was missing, a
@@ -159,7 +161,7 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
             }
         },
     };
-    Some(Read { source: found.source.clone(), content, is_away: false, stamps })
+    Some(Read { source: found.source.clone(), content, is_away: false, stamps, journal: None })
 }
 
 /// A copy that is not served.
@@ -173,13 +175,28 @@ fn absent(source: &Source, apex: Name, problem: Problem) -> Read {
         problems: vec![problem],
     };
     let content = Content::Parsed(Box::new(parsed));
-    Read { source: source.clone(), content, is_away: true, stamps: Vec::new() }
+    Read { source: source.clone(), content, is_away: true, stamps: Vec::new(), journal: None }
 }
 
 impl Read {
     /// A text that was read elsewhere.
     pub(super) fn of(source: Source, parsed: Parsed) -> Self {
-        Self { source, content: Content::Parsed(Box::new(parsed)), is_away: false, stamps: Vec::new() }
+        Self {
+            source,
+            content: Content::Parsed(Box::new(parsed)),
+            is_away: false,
+            stamps: Vec::new(),
+            journal: None,
+        }
+    }
+
+    /// It changes when this file does, too, or when it comes or goes.
+    pub(super) fn beside(mut self, journal: PathBuf, now: SystemTime) -> Self {
+        if journal.exists() {
+            self.stamps.push((journal.clone(), stamp(&journal, now)));
+        }
+        self.journal = Some(journal);
+        self
     }
 
     /// The file and what it includes.
@@ -192,6 +209,10 @@ impl Read {
         if let Source::Copy(copy) = &self.source
             && expiry::away(copy, now).is_some() != self.is_away
         {
+            return false;
+        }
+        let has_journal = |journal: &PathBuf| self.stamps.iter().any(|(path, _)| path == journal);
+        if self.journal.as_ref().is_some_and(|journal| journal.exists() != has_journal(journal)) {
             return false;
         }
         self.stamps.iter().all(|(path, then)| then.is_some() && stamp(path, now) == *then)

@@ -1,9 +1,12 @@
 //! A zone file as it was last read, checked, and compared with what it was before.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::folder::{Content, Read};
+use super::journal;
 use crate::name::Name;
+use crate::update::Overlay;
 use crate::zone::check::{self, Context};
 use crate::zone::privacy::{Rules, is_internal_zone};
 use crate::zone::tree::Tree;
@@ -22,14 +25,58 @@ pub(super) struct ZoneFile {
     pub(super) sources: Vec<SourceFile>,
 }
 
+/// The changes of updates (RFC 2136) beside a zone file.
+pub(super) struct Beside {
+    path: PathBuf,
+    overlay: Overlay,
+    problem: Option<Problem>,
+}
+
+impl Beside {
+    /// None if there is nothing.
+    pub(super) fn read(path: &Path, pending: bool) -> Option<Self> {
+        let (overlay, message) = match journal::read(path, pending) {
+            Ok(None) => return None,
+            Ok(Some(held)) if !held.is_damaged => (held.overlay, None),
+            Ok(Some(held)) => (
+                held.overlay,
+                Some("lines of it were changed or lost, and the updates in them with them".to_owned()),
+            ),
+            Err(error) => (Overlay::default(), Some(format!("it cannot be read: {error}"))),
+        };
+        let problem = message.map(|message| Problem {
+            severity: Severity::Error,
+            code: "journal",
+            at: None,
+            message: format!("{}: the journal of this zone's updates: {message}", path.display()),
+            help: Some("bring it back from a backup; or remove it, to serve the zone file alone".to_owned()),
+        });
+        Some(Self { path: path.to_path_buf(), overlay, problem })
+    }
+
+    /// The zone with the updates; their records have their places in the journal.
+    fn over(self, zone: Zone, (sources, problems): (&mut Vec<SourceFile>, &mut Vec<Problem>)) -> Zone {
+        problems.extend(self.problem);
+        if self.overlay.is_empty() {
+            return zone;
+        }
+        let file = SourceFile { path: self.path, text: Arc::from([]) };
+        let mut files = zone.files;
+        let at = u32::try_from(files.len()).expect("a zone has a few files");
+        files.push(file.clone());
+        sources.push(file);
+        Zone::new(zone.apex, self.overlay.over(zone.records, at), files)
+    }
+}
+
 impl ZoneFile {
     /// Checks what was read.
-    pub(super) fn open(mut read: Read, rules: &Rules) -> Self {
+    pub(super) fn open(mut read: Read, rules: &Rules, beside: Option<Beside>) -> Self {
         let Content::Parsed(parsed) = &mut read.content else {
             return Self { read, zone: None, full: None, problems: Vec::new(), sources: Vec::new() };
         };
         let mut problems = std::mem::take(&mut parsed.problems);
-        let sources = std::mem::take(&mut parsed.files);
+        let mut sources = std::mem::take(&mut parsed.files);
         let context = Context {
             hidden_address: &|address| address::hidden(address, &rules.private).is_some(),
             internal_name: &|name| is_internal_zone(name, rules),
@@ -39,6 +86,10 @@ impl ZoneFile {
             (Some(zone), _) => (zone, true),
             (None, Some(draft)) => (draft, false),
             (None, None) => return Self { read, zone: None, full: None, problems, sources },
+        };
+        let zone = match beside.filter(|_| is_whole) {
+            None => zone,
+            Some(beside) => beside.over(zone, (&mut sources, &mut problems)),
         };
         let full = Arc::new(Tree::of(&zone));
         problems.extend(match is_whole {

@@ -51,6 +51,8 @@ pub(super) struct File {
     pub(super) transfer: Vec<Spanned<Transfer>>,
     #[serde(default)]
     pub(super) secondary: Vec<Spanned<Secondary>>,
+    #[serde(default)]
+    pub(super) update: Vec<Spanned<Update>>,
     pub(super) state: Option<PathBuf>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
@@ -165,6 +167,16 @@ pub(super) struct Secondary {
     pub(super) primaries: Vec<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
     pub(super) ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Update {
+    #[serde(default)]
+    pub(super) zones: Vec<Spanned<DomainName>>,
+    pub(super) keys: Vec<Spanned<String>>,
+    pub(super) names: Vec<Spanned<String>>,
+    pub(super) types: Vec<Spanned<String>>,
 }
 
 /// A side, as the config names it.

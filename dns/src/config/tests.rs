@@ -1,4 +1,5 @@
 mod secondaries;
+mod updates;
 
 use super::*;
 
@@ -188,6 +189,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[keys.mirror]\n",
         "[[transfer]]\n",
         "[[secondary]]\nzone = \"a\"\nprimaries = []\n",
+        "[[update]]\nkeys = []\nnames = []\ntypes = []\n",
         "[rate_limit]\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {

@@ -4,6 +4,7 @@ mod keys;
 mod listeners;
 mod secondaries;
 mod transfers;
+mod updates;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -85,7 +86,8 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     warnings.extend(secondaries::unproved(&written.secondary, at));
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
-    let named = [named, transfers::named(&written.transfer, at)].concat();
+    let named =
+        [named, transfers::named(&written.transfer, at), updates::named(&written.update, at)].concat();
     let keys = keys::keys(written.keys, base, at)?;
     let internal = internal.into_inner();
     Ok(Config {
@@ -125,6 +127,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
         transfers: transfers::transfers(written.transfer, &keys, at)?,
+        updates: updates::updates(written.update, &keys, at)?,
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
         keys,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),

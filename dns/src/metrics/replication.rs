@@ -10,8 +10,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
 use super::status::{CopyStatus, Notice};
-use super::{VIEWS, add, counters, index, lock};
+use super::{RCODES, VIEWS, add, counters, index, lock};
 use crate::name::Name;
+use crate::rcode::Rcode;
 use crate::view::Which;
 use crate::wire::TransferKind;
 
@@ -116,6 +117,7 @@ pub(crate) struct Replication {
     /// By zone, side and secondary: the version that it was told of last.
     notices: Mutex<BTreeMap<Told, (u32, Notified)>>,
     refreshed: [AtomicU64; Refreshed::ALL.len()],
+    updated: [AtomicU64; RCODES.len()],
     /// By name: the zones that are taken from others.
     copies: Mutex<BTreeMap<String, CopyStatus>>,
 }
@@ -123,6 +125,11 @@ pub(crate) struct Replication {
 impl Replication {
     pub(crate) fn taken(&self, view: Which, taken: Taken) {
         add(&self.taken[index(&VIEWS, &view)][index(&Taken::ALL, &taken)], 1);
+    }
+
+    /// An update was made, or not.
+    pub(crate) fn updated(&self, rcode: Rcode) {
+        add(&self.updated[index(&RCODES, &rcode)], 1);
     }
 
     /// The primaries of a zone were asked.
@@ -204,6 +211,12 @@ impl Replication {
     }
 
     fn encode_copies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let updated =
+            RCODES.iter().zip(&self.updated).map(|(rcode, count)| (rcode, count.load(Ordering::Relaxed)));
+        let updated = updated.filter(|(rcode, count)| **rcode == Rcode::NoError || *count > 0);
+        let updated = updated.map(|(rcode, count)| ([("rcode", rcode.as_str())], count));
+        let help = "Updates by keys that may change something, by the answer";
+        counters(encoder, "updates", help, updated)?;
         let refreshed = Refreshed::ALL.iter().zip(&self.refreshed);
         let refreshed =
             refreshed.map(|(result, count)| ([("result", result.as_str())], count.load(Ordering::Relaxed)));

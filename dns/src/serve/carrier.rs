@@ -104,8 +104,12 @@ impl Servers {
         sockets.open().unwrap();
         let listening = sockets.addresses();
         let world = Arc::new(ArcSwap::from_pointee(world));
-        let (notices, _) = tokio::sync::mpsc::channel(1);
-        let mut workers = Workers::new(world, Arc::new(Metrics::default()), &config, notices);
+        let mut workers = Workers::new(
+            world,
+            Arc::new(Metrics::default()),
+            &config,
+            super::responder::Ways::leading_nowhere(),
+        );
         for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
             workers.serve(sockets.plain, side).unwrap();
             workers.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();

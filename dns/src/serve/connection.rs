@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -111,6 +112,30 @@ impl Shared {
             clock::moment(),
             out,
         )
+    }
+
+    /// As [`Shared::answer`]; an update is made first.
+    pub(super) async fn answer_when_done(
+        &self,
+        message: &[u8],
+        peer: SocketAddr,
+        out: &mut Vec<u8>,
+    ) -> Answered {
+        let client = self.client(peer);
+        let submitted = self.responder.submitted(&self.responder.world(), message, &client, clock::moment());
+        let Some(submitted) = submitted else { return self.answer(message, peer, out) };
+        let view = submitted.view;
+        let (send, answer) = oneshot::channel();
+        // A client that has gone meanwhile gets no answer.
+        let reply = Box::new(move |answer| drop(send.send(answer)));
+        self.responder.submit(submitted, client.real_address(), reply);
+        match answer.await {
+            Ok(answer) => {
+                *out = answer;
+                Answered::From(view)
+            }
+            Err(_) => Answered::Not,
+        }
     }
 
     /// How long a connection may be idle, as the world in service has it: what clients are told (RFC 7828) holds.

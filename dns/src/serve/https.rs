@@ -166,7 +166,7 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
         }
     };
     let mut answer = Vec::new();
-    let answered = session.shared.answer(&message, session.peer, &mut answer);
+    let answered = session.shared.answer_when_done(&message, session.peer, &mut answer).await;
     drop(message);
     answer.shrink_to_fit();
     match session.place.allowance.claim(What::Answer, answer.len()) {

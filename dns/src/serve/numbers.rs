@@ -16,6 +16,7 @@ use self::file::{Digest, Stored};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::transfer::{self, Delta, SOA_NUMBERS_OCTETS, Versions, is_newer, next_serial};
+use crate::update;
 use crate::view::Which;
 use crate::world::World;
 use crate::zone::set::Served;
@@ -80,7 +81,7 @@ impl Numbers {
 
     /// Numbers the zones of a new world; tells which are new versions.
     pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
-        if world.protocol.transfers.is_empty() {
+        if world.protocol.transfers.is_empty() && world.protocol.updates.is_empty() {
             // The stored numbers stay: they hold again when transfers are allowed again.
             self.lines.clear();
             return Vec::new();
@@ -252,7 +253,9 @@ fn transferred(world: &World) -> Vec<(Name, Trees)> {
         Some(Served::Broken) | None => None,
     };
     let rules = &world.protocol.transfers;
-    let is_meant = |apex: &Name| transfer::rules_for(rules, apex).next().is_some();
+    let is_meant = |apex: &Name| {
+        transfer::rules_for(rules, apex).next().is_some() || update::is_open(&world.protocol.updates, apex)
+    };
     // The inside has every zone that the outside has.
     let all = world.internal.zones.iter().filter(|(apex, _)| is_meant(apex));
     let pair = |(apex, served): (&Name, &Served)| {

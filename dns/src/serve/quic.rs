@@ -272,7 +272,7 @@ async fn exchange(
         transfer::send(send, transfer, peer, (place, shared)).await?;
         return finish(send, shared).await;
     }
-    let answer = answer(question, peer, shared)?;
+    let answer = answer(question, peer, shared).await?;
     let _room = place.allowance.claim(What::Answer, answer.len()).map_err(|Full| Ended::Crowded)?;
     let sent = timeout(shared.config.write_timeout, async {
         // Handed over, not copied.
@@ -303,9 +303,9 @@ async fn finish(send: &mut SendStream, shared: &Shared) -> Result<(), Ended> {
 }
 
 /// The answer behind its length, and no octet more; the question is let go of, since the answer may have to wait.
-fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u8>, Ended> {
+async fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u8>, Ended> {
     let mut answer = Vec::new();
-    if shared.answer(&question, peer, &mut answer) == Answered::Not {
+    if shared.answer_when_done(&question, peer, &mut answer).await == Answered::Not {
         return Err(Ended::Garbage);
     }
     drop(question);

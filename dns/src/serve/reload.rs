@@ -1,5 +1,7 @@
 //! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
 
+mod restart;
+mod updating;
 mod watch;
 
 use std::fmt;
@@ -8,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,6 +18,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch::Sender as Progress;
 
+use self::restart::restart_needed;
 use self::watch::Watch;
 use super::notify::{Notices, Order};
 use super::numbers::Numbers;
@@ -23,9 +26,10 @@ use super::secondary::plan::Plan;
 use super::secrets::{Held, SecretError};
 use super::signal::Signal;
 use super::sys;
+use super::update::Submissions;
 use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
-use crate::catalog::{Catalog, FolderError, log};
+use crate::catalog::{Catalog, FolderError, Loaded, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError};
 use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
@@ -94,7 +98,8 @@ impl Service {
 
     /// Applies a config's settings for transfers to the next world.
     pub(super) fn follow(&mut self, config: &Config) {
-        self.numbers.keep_in((!config.transfers.is_empty()).then_some(config.state.as_path()));
+        let is_numbered = !config.transfers.is_empty() || !config.updates.is_empty();
+        self.numbers.keep_in(is_numbered.then_some(config.state.as_path()));
         let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
         let outside = addresses(&config.listen);
         let inside = [addresses(&config.internal.listen), outside.clone()].concat();
@@ -189,14 +194,15 @@ impl Loader {
         secrets: Held,
         catalog: Catalog,
         service: Service,
+        (signals, inbox, submissions): (Sender<Signal>, Receiver<Signal>, Submissions),
     ) -> io::Result<Self> {
-        let (signals, inbox) = channel();
         let follow = Follow {
             config,
             secrets,
             catalog,
             service,
             signals: signals.clone(),
+            submissions,
             signatures: Signatures::default(),
             watch: None,
             retry_pause: LEAST_WAIT,
@@ -225,6 +231,7 @@ struct Follow {
     catalog: Catalog,
     service: Service,
     signals: Sender<Signal>,
+    submissions: Submissions,
     signatures: Signatures,
     watch: Option<Watch>,
     /// Until the next try to watch, if the last one failed; each is twice as long.
@@ -265,11 +272,16 @@ impl Follow {
             match inbox.recv_timeout(self.patience()) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => self.reload(),
+                Ok(Signal::Update) => self.update(),
                 #[cfg(test)]
                 Ok(Signal::Fault) => panic!("a test asked for a fault"),
                 Ok(Signal::Changed) => match debounce(inbox, self.config.reload.debounce) {
                     Settled::Stop => return,
                     Settled::Reload => self.reload(),
+                    Settled::Update => {
+                        self.update();
+                        self.load();
+                    }
                     Settled::Quiet => {
                         self.load();
                         self.keep_up();
@@ -338,17 +350,7 @@ impl Follow {
                 return Found::Nothing;
             }
             Ok(Ok(loaded)) => {
-                let before = self.service.world.load();
-                loaded.world.iter().for_each(|world| settle_in_memory(world, &before));
-                // Held on to, it could not be released.
-                drop(before);
-                self.service.publish(loaded.world, &loaded.report);
-                if std::mem::take(&mut self.config_is_new) {
-                    tell_warnings(&self.config, &loaded.report);
-                }
-                self.told = None;
-                self.catalog.forget_texts();
-                self.signatures.follow(self.catalog.zones());
+                self.serve(loaded);
             }
             Ok(Err(error)) => {
                 let error = error.to_string();
@@ -360,6 +362,24 @@ impl Follow {
             }
         }
         Found::Something
+    }
+
+    /// Puts a load that found something in service.
+    fn serve(&mut self, loaded: Loaded) {
+        if loaded.world.is_none() {
+            return;
+        }
+        let before = self.service.world.load();
+        loaded.world.iter().for_each(|world| settle_in_memory(world, &before));
+        // Held on to, it could not be released.
+        drop(before);
+        self.service.publish(loaded.world, &loaded.report);
+        if std::mem::take(&mut self.config_is_new) {
+            tell_warnings(&self.config, &loaded.report);
+        }
+        self.told = None;
+        self.catalog.forget_texts();
+        self.signatures.follow(self.catalog.zones());
     }
 
     /// The clients inside and the rules of hiding may change while we run; listeners need a restart.
@@ -432,24 +452,6 @@ impl fmt::Display for BadConfig {
     }
 }
 
-/// The settings that are read at the start only and that differ.
-fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
-    let differences = [
-        ("listen", old.listen != new.listen),
-        ("internal.listen", old.internal.listen != new.internal.listen),
-        ("admin", old.admin != new.admin),
-        ("log", old.log != new.log),
-        ("udp", old.udp != new.udp),
-        ("tcp", old.tcp != new.tcp),
-        ("listen_tls, listen_https or listen_quic", old.encrypted != new.encrypted),
-        ("internal's encrypted listeners", old.internal.encrypted != new.internal.encrypted),
-        ("tls", old.tls != new.tls),
-        ("https", old.https != new.https),
-        ("rate_limit", old.rate_limit != new.rate_limit),
-    ];
-    differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
-}
-
 #[derive(PartialEq, Eq)]
 enum Found {
     Nothing,
@@ -459,6 +461,7 @@ enum Found {
 enum Settled {
     Quiet,
     Reload,
+    Update,
     Stop,
 }
 
@@ -469,6 +472,8 @@ fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
         match inbox.recv_timeout(quiet) {
             Ok(Signal::Changed) => {}
             Ok(Signal::Reload) => return Settled::Reload,
+            // Its sender waits.
+            Ok(Signal::Update) => return Settled::Update,
             #[cfg(test)]
             Ok(Signal::Fault) => panic!("a test asked for a fault"),
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Settled::Stop,

@@ -1,5 +1,6 @@
 //! Where a transport hands in a message: the world in service answers it, and the outcome is counted.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,11 +8,12 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc::Sender;
 
 use super::sys;
+use super::update::{Reply as Back, Submission, Updates};
 use crate::client::Client;
 use crate::limit::Limits;
 use crate::metrics::Counters;
 use crate::view::Which;
-use crate::wire::{self, Guarded, Moment, Noticed, Outcome, Sent};
+use crate::wire::{self, Guarded, Moment, Noticed, Outcome, Sent, Submitted};
 use crate::world::World;
 
 /// The result for a message.
@@ -32,21 +34,39 @@ pub(super) enum Reply {
     Silence,
 }
 
+/// The ways of messages that are more than questions.
+#[derive(Clone)]
+pub(super) struct Ways {
+    /// To the taker of zones from others.
+    pub(super) notices: Sender<Noticed>,
+    /// To the loader.
+    pub(super) updates: Updates,
+}
+
+#[cfg(test)]
+impl Ways {
+    /// For tests without a loader.
+    pub(super) fn leading_nowhere() -> Self {
+        let (notices, _) = tokio::sync::mpsc::channel(1);
+        let (signals, _) = std::sync::mpsc::channel();
+        Self { notices, updates: super::update::way(signals).0 }
+    }
+}
+
 /// Answers messages for one UDP loop, or for all connections of a transport.
 ///
 /// Invariant: it has no lock. The rate limits, which change with each answer, belong to the loop and are passed in.
 pub(super) struct Responder {
     world: Arc<ArcSwap<World>>,
     counters: Arc<Counters>,
-    /// To those who take zones from others.
-    notices: Sender<Noticed>,
+    ways: Ways,
     /// When the guard was last logged. At most one line a second is logged; the counter has them all.
     logged_at_unix_seconds: AtomicU64,
 }
 
 impl Responder {
-    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>, notices: Sender<Noticed>) -> Self {
-        Self { world, counters, notices, logged_at_unix_seconds: AtomicU64::default() }
+    pub(super) fn new(world: Arc<ArcSwap<World>>, counters: Arc<Counters>, ways: Ways) -> Self {
+        Self { world, counters, ways, logged_at_unix_seconds: AtomicU64::default() }
     }
 
     /// The world in service now. It is held for a batch only, so that an idle loop keeps no old world in memory.
@@ -83,7 +103,7 @@ impl Responder {
         self.counters.count(&outcome);
         if let Some(noticed) = wire::noticed(world, message, client, now) {
             // Where many wait already, the next refresh does what this one would.
-            let _ = self.notices.try_send(noticed);
+            let _ = self.ways.notices.try_send(noticed);
         }
         match outcome {
             Outcome::Silent(_) => Answered::Not,
@@ -94,6 +114,22 @@ impl Responder {
                 Answered::From(sent.view)
             }
         }
+    }
+
+    /// The update that a message is, if it is one and its sender may change something. All else gets an answer at once.
+    pub(super) fn submitted(
+        &self,
+        world: &World,
+        message: &[u8],
+        client: &Client,
+        now: Moment,
+    ) -> Option<Submitted> {
+        wire::submitted(world, message, client, now)
+    }
+
+    /// Has an update made; its answer goes by `reply`.
+    pub(super) fn submit(&self, submitted: Submitted, from: IpAddr, reply: Back) {
+        self.ways.updates.submit(Submission { submitted, from, reply });
     }
 
     /// Counts a message of a transfer that the egress guard stopped.

@@ -4,6 +4,8 @@
 pub(super) enum Signal {
     /// Something in the folder may have changed.
     Changed,
+    /// Updates wait to be made.
+    Update,
     /// Read the config and the zone files now.
     Reload,
     /// Stop.

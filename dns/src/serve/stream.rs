@@ -53,7 +53,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                     Err(ended) => return ended,
                 }
             }
-            let ended = match shared.answer(message, peer, &mut answer) {
+            let ended = match shared.answer_when_done(message, peer, &mut answer).await {
                 Answered::From(_) => outgoing.append(&answer, place).err().map(|Full| Ended::Crowded),
                 // There is no telling where the next message would begin if this one was none.
                 Answered::Not => Some(Ended::Garbage),

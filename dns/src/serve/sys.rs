@@ -8,6 +8,7 @@
 //! Invariant: answers leave in one message only if they go to one client from one address; each arrives as a datagram
 //! of its own.
 
+mod back;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
+use self::back::WayBack;
 use self::run::Run;
 
 /// Packets a call. More would only add latency to the first of a batch.
@@ -157,6 +159,19 @@ impl Batch {
         let peer = socket_address(&slot.peer)?;
         let packet = &slot.packet[..(header.msg_len as usize).min(PACKET_OCTETS)];
         Some((packet, peer, &mut self.answers[at]))
+    }
+
+    /// A way to answer packet `at` later, from the address that was asked; none if the system gives no descriptor for it.
+    pub(super) fn way_back(&mut self, at: usize, socket: &UdpSocket) -> Option<WayBack> {
+        let asked = &mut self.headers[at].msg_hdr;
+        let has_address = asked.msg_flags & libc::MSG_CTRUNC == 0 && asked.msg_controllen > 0;
+        if has_address {
+            // SAFETY: the header's control buffer was filled by the kernel in the last `receive`.
+            unsafe { forget_interface(asked) };
+        }
+        let (peer, slot) = (asked.msg_namelen, &self.slots[at]);
+        let control_octets = if has_address { asked.msg_controllen } else { 0 };
+        WayBack::new(socket, (slot.peer, peer), (slot.control, control_octets))
     }
 
     /// Queues the answer to packet `at`, from the address that was asked.

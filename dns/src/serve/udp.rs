@@ -62,7 +62,14 @@ fn answer(
     let now = clock::moment();
     for at in 0..count {
         let Some((packet, from, out)) = batch.packet(at) else { continue };
-        if responder.answer(limits, &world, packet, &client(from, listener), now, out) == Reply::Send {
+        let asker = client(from, listener);
+        if let Some(submitted) = responder.submitted(&world, packet, &asker, now) {
+            let way = batch.way_back(at, socket);
+            let reply = Box::new(move |answer: Vec<u8>| way.into_iter().for_each(|way| way.send(&answer)));
+            responder.submit(submitted, asker.real_address(), reply);
+            continue;
+        }
+        if responder.answer(limits, &world, packet, &asker, now, out) == Reply::Send {
             batch.queue(at);
         }
     }

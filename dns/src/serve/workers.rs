@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +17,7 @@ use super::connection::Shared;
 use super::descriptors::Tables;
 use super::https::Path;
 use super::listeners::Sealed;
-use super::responder::Responder;
+use super::responder::{Responder, Ways};
 use super::tls::{self, Acceptor, Certificates};
 use super::transfer::slots::Slots;
 use super::{quic, udp};
@@ -26,7 +25,6 @@ use crate::client::{Listener, Transport};
 use crate::config::{self, Config, Tcp};
 use crate::limit::{Limits, Rates};
 use crate::metrics::Metrics;
-use crate::wire::Noticed;
 use crate::world::World;
 
 /// A UDP thread and the socket that wakes it, which closes when the thread ends: what came later would wait there for
@@ -45,7 +43,7 @@ pub(super) struct Workers {
     rates: Option<Rates>,
     tables: Arc<Tables>,
     slots: Slots,
-    notices: mpsc::Sender<Noticed>,
+    ways: Ways,
     pub(super) loops: Vec<Loop>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) drain: CancellationToken,
@@ -57,7 +55,7 @@ impl Workers {
         world: Arc<ArcSwap<World>>,
         metrics: Arc<Metrics>,
         config: &Config,
-        notices: mpsc::Sender<Noticed>,
+        ways: Ways,
     ) -> Self {
         Self {
             world,
@@ -68,7 +66,7 @@ impl Workers {
             rates: config.rate_limit,
             tables: Arc::default(),
             slots: Slots::default(),
-            notices,
+            ways,
             loops: Vec::new(),
             stop: Arc::default(),
             drain: CancellationToken::new(),
@@ -145,7 +143,7 @@ impl Workers {
     }
 
     fn responder(&self, transport: Transport) -> Responder {
-        Responder::new(Arc::clone(&self.world), self.metrics.counters(transport), self.notices.clone())
+        Responder::new(Arc::clone(&self.world), self.metrics.counters(transport), self.ways.clone())
     }
 }
 

@@ -59,14 +59,14 @@ pub fn page(message: &[u8]) -> Result<Page, Unreadable> {
     Ok(Page { id: [fixed[0], fixed[1]], rcode: fixed[3] & 0x0f, records })
 }
 
-fn name_at(message: &[u8], at: usize) -> Option<Name> {
+pub(super) fn name_at(message: &[u8], at: usize) -> Option<Name> {
     let mut wire = Vec::with_capacity(MAX_NAME_OCTETS);
     expand(message, at, &mut wire)?;
     Name::from_wire(&wire).ok()
 }
 
 /// RDATA with its names written out; none if it does not fit its type. RFC 3597 §4 lists the types that may come compressed.
-fn written_out(rtype: Type, message: &[u8], (at, octets): (usize, usize)) -> Option<Vec<u8>> {
+pub(super) fn written_out(rtype: Type, message: &[u8], (at, octets): (usize, usize)) -> Option<Vec<u8>> {
     let end = at + octets;
     let mut out = Vec::with_capacity(octets);
     let mut next = at;

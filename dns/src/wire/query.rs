@@ -40,6 +40,8 @@ pub(super) enum Verdict {
     Signed,
     /// A notice of change (RFC 1996), signed or not.
     Notify,
+    /// A change (RFC 2136), signed or not.
+    Update,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,7 @@ const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
 const OPCODE_QUERY: u8 = 0;
 const OPCODE_NOTIFY: u8 = 4;
+const OPCODE_UPDATE: u8 = 5;
 
 /// Reads a message; what it calls for is in its verdict.
 pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
@@ -118,11 +121,15 @@ pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
         verdict: Verdict::NotImp,
     };
     let counts = Counts::of(fixed);
-    if matches!(header.opcode, OPCODE_QUERY | OPCODE_NOTIFY) {
+    if matches!(header.opcode, OPCODE_QUERY | OPCODE_NOTIFY | OPCODE_UPDATE) {
         message.verdict = message.read_body(&counts, packet).unwrap_or(Verdict::FormErr);
     }
-    if header.opcode == OPCODE_NOTIFY && matches!(message.verdict, Verdict::Ask | Verdict::Signed) {
-        message.verdict = Verdict::Notify;
+    if matches!(message.verdict, Verdict::Ask | Verdict::Signed) {
+        message.verdict = match header.opcode {
+            OPCODE_NOTIFY => Verdict::Notify,
+            OPCODE_UPDATE => Verdict::Update,
+            _ => message.verdict,
+        };
     }
     if matches!(message.verdict, Verdict::FormErr | Verdict::NotImp) && message.edns.is_none() {
         message.seek_opt(&counts, Reader { rest: body });
@@ -239,6 +246,11 @@ impl<'p> Message<'p> {
 /// Whether a message is a notice of change, or the answer to one.
 pub(super) fn is_notify(packet: &[u8]) -> bool {
     packet.get(2).is_some_and(|flags| flags >> 3 & 0x0f == OPCODE_NOTIFY)
+}
+
+/// Whether a message is an update, or the answer to one.
+pub(super) fn is_update(packet: &[u8]) -> bool {
+    packet.get(2).is_some_and(|flags| flags >> 3 & 0x0f == OPCODE_UPDATE)
 }
 
 /// Whether a message may be a question for a zone as a whole: of the first question, without the checks of [`read`].

@@ -33,9 +33,12 @@ fn shared_with(world: World) -> Arc<Shared> {
         write_timeout: Duration::from_secs(3),
     };
     let metrics = Arc::<Metrics>::default();
-    let (notices, _) = tokio::sync::mpsc::channel(1);
     let world = Arc::new(ArcSwap::from_pointee(world));
-    let responder = Responder::new(world, metrics.counters(Transport::Tcp), notices);
+    let responder = Responder::new(
+        world,
+        metrics.counters(Transport::Tcp),
+        crate::serve::responder::Ways::leading_nowhere(),
+    );
     let until = (TaskTracker::new(), CancellationToken::new());
     Arc::new(Shared::new(
         config,

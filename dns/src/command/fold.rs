@@ -1,0 +1,205 @@
+//! `fold`: writes what updates (RFC 2136) have changed into the zone file, and empties the journal beside it.
+//!
+//! Invariant: the file that is put in place says, read again, just what file and journal said together; else nothing is done.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Source, say, zones};
+use crate::catalog::journal::Journal;
+use crate::catalog::parse_file;
+use crate::clock;
+use crate::name::Name;
+use crate::update::Overlay;
+use crate::zone::text::write_record;
+use crate::zone::{Record, Zone};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The zone
+    zone: String,
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
+    let not = |why: String| Failure::NotFolded(args.zone.clone(), why);
+    let apex = Name::parse_absolute(&args.zone).map_err(|error| not(error.to_string()))?;
+    let folder = config.state.join("updates");
+    if !crate::catalog::journal::path(&folder, &apex).exists() {
+        say(&format!("{apex}: no update lies over the zone file\n"));
+        return Ok(());
+    }
+    // A server that is to write waits until this is done.
+    let mut journal = Journal::open(&folder, &apex).map_err(|error| not(error.to_string()))?;
+    if journal.held.is_damaged {
+        return Err(not("the journal is damaged; `verge-dns check` tells where".to_owned()));
+    }
+    let overlay = journal.held.overlay.clone();
+    let path = zone_file(&config.zones, &apex).ok_or_else(|| not("it has no zone file here".to_owned()))?;
+    let folded = folded(&path, &apex, &overlay).map_err(not)?;
+    put(&path, &folded).map_err(|error| Failure::Unwritable(path.clone(), error))?;
+    let now = clock::moment().unix_seconds;
+    journal.fold(&Overlay::default(), &apex, now).map_err(|error| not(error.to_string()))?;
+    let (added, hidden) = (overlay.added.len(), overlay.hidden.len());
+    say(&format!("{}: {added} records added, {hidden} taken out; the journal is empty\n", path.display()));
+    Ok(())
+}
+
+fn zone_file(zones: &Path, apex: &Name) -> Option<PathBuf> {
+    let named = zones.join(format!("{}.zone", apex.to_string().trim_end_matches('.')));
+    named.exists().then_some(named)
+}
+
+/// The text of the file with the changes in it.
+fn folded(path: &Path, apex: &Name, overlay: &Overlay) -> Result<String, String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let zone = |path: &Path| {
+        let parsed = parse_file(path, apex.clone()).map_err(|error| format!("{shown}: {error}"))?;
+        parsed.zone.ok_or_else(|| format!("{shown} has errors; see verge-dns check"))
+    };
+    let before = zone(path)?;
+    let made = edited(&text, &before, overlay)?;
+    // Beside the file, so that what it includes is found.
+    let trial =
+        path.with_file_name(format!(".{}.fold", path.file_name().unwrap_or_default().to_string_lossy()));
+    let again = put_at(&trial, &made).map_err(|error| error.to_string()).and_then(|()| zone(&trial));
+    let _ = fs::remove_file(&trial);
+    let (again, expected) = (again?, overlay.over(before.records, 0));
+    match key_set(&again.records) == key_set(&expected) {
+        true => Ok(made),
+        false => Err(format!(
+            "{shown} is written so that the changes cannot be put into it line by line; edit it by hand"
+        )),
+    }
+}
+
+/// Each record by its content, wherever it stands.
+fn key_set(records: &[Record]) -> Vec<String> {
+    let mut all: Vec<String> =
+        records.iter().map(|record| format!("{} {:?}", line(record), record.mark)).collect();
+    all.sort_unstable();
+    all
+}
+
+fn line(record: &Record) -> String {
+    let mut out = String::new();
+    write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut out)
+        .expect("a String takes any text");
+    out
+}
+
+fn edited(text: &str, zone: &Zone, overlay: &Overlay) -> Result<String, String> {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    for hidden in &overlay.hidden {
+        let same = |record: &&Record| {
+            (&record.owner, record.rtype, &record.rdata) == (&hidden.owner, hidden.rtype, &hidden.rdata)
+        };
+        let Some(record) = zone.records.iter().find(same) else { continue };
+        let at = record.at.line.saturating_sub(1) as usize;
+        if record.at.file != 0 || at >= lines.len() {
+            let file = zone.files.get(record.at.file as usize).map(|file| file.path.display().to_string());
+            return Err(format!(
+                "{} stands in {}; take it out there",
+                line(hidden),
+                file.unwrap_or_default()
+            ));
+        }
+        let owner = zone
+            .records
+            .iter()
+            .filter(|it| it.at.file == 0 && it.at.line > record.at.line)
+            .min_by_key(|it| it.at.line);
+        take_out(&mut lines, at, owner);
+    }
+    let mut made = lines.join("\n");
+    if !made.ends_with('\n') {
+        made.push('\n');
+    }
+    for added in &overlay.added {
+        writeln!(made, "{}", line(added)).expect("a String takes any text");
+    }
+    Ok(made)
+}
+
+/// A line becomes a comment; the next record must not take its owner from it.
+fn take_out(lines: &mut [String], at: usize, next: Option<&Record>) {
+    lines[at] = format!("; {}", lines[at]);
+    let Some(next) = next else { return };
+    let Some(line) = lines.get_mut(next.at.line.saturating_sub(1) as usize) else { return };
+    if line.starts_with([' ', '\t']) {
+        *line = format!("{}{line}", next.owner);
+    }
+}
+
+fn put(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside =
+        path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
+    put_at(&beside, text)?;
+    fs::set_permissions(&beside, fs::metadata(path)?.permissions())?;
+    fs::rename(&beside, path)?;
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn put_at(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::octets::Octets;
+    use crate::rtype::Type;
+    use crate::transfer::record;
+
+    fn address(owner: &str, octet: u8) -> Record {
+        record(Name::parse_absolute(owner).unwrap(), Type::A, 60, Octets::from([192, 0, 2, octet]))
+    }
+
+    fn fold(text: &str, overlay: &Overlay) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ex.zone");
+        fs::write(&path, text).unwrap();
+        folded(&path, &Name::parse_absolute("ex").unwrap(), overlay)
+    }
+
+    const HEAD: &str = "$TTL 60\n@ SOA ns h 1 2h 30m 2w 5m\n@ NS ns\nns A 192.0.2.53\n";
+
+    #[test]
+    fn the_file_says_afterwards_what_file_and_journal_said() {
+        let overlay = Overlay { added: vec![address("new.ex", 9)], hidden: vec![address("a.ex", 1)] };
+        for (text, expected) in [
+            ("a A 192.0.2.1 ; mine\nb A 192.0.2.2\n", "; a A 192.0.2.1 ; mine\nb A 192.0.2.2\n"),
+            ("a A 192.0.2.1\n  A 192.0.2.2\n", "; a A 192.0.2.1\na.ex.  A 192.0.2.2\n"),
+            ("a A 192.0.2.2\n  A 192.0.2.1\n", "a A 192.0.2.2\n;   A 192.0.2.1\n"),
+        ] {
+            let made = fold(&format!("{HEAD}{text}"), &overlay);
+            assert_eq!(made, Ok(format!("{HEAD}{expected}new.ex. 60 IN A 192.0.2.9\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_edited_line_by_line_is_left_to_its_author() {
+        let overlay = Overlay { added: Vec::new(), hidden: vec![address("a.ex", 1)] };
+        for text in ["a A (\n 192.0.2.1 )\n", "$GENERATE 1-2 a A 192.0.2.$\n"] {
+            let made = fold(&format!("{HEAD}{text}"), &overlay);
+            assert!(made.is_err(), "{text} {made:?}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_comments_is_kept() {
+        let made = fold(
+            &format!("; a comment\n{HEAD}"),
+            &Overlay { added: vec![address("new.ex", 9)], hidden: vec![] },
+        );
+        assert!(made.unwrap().starts_with("; a comment\n$TTL 60\n"));
+    }
+}

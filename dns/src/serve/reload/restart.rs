@@ -1,0 +1,21 @@
+//! Settings that a reload does not apply.
+
+use crate::config::Config;
+
+/// The settings that are read at the start only and that differ.
+pub(super) fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differences = [
+        ("listen", old.listen != new.listen),
+        ("internal.listen", old.internal.listen != new.internal.listen),
+        ("admin", old.admin != new.admin),
+        ("log", old.log != new.log),
+        ("udp", old.udp != new.udp),
+        ("tcp", old.tcp != new.tcp),
+        ("listen_tls, listen_https or listen_quic", old.encrypted != new.encrypted),
+        ("internal's encrypted listeners", old.internal.encrypted != new.internal.encrypted),
+        ("tls", old.tls != new.tls),
+        ("https", old.https != new.https),
+        ("rate_limit", old.rate_limit != new.rate_limit),
+    ];
+    differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
+}

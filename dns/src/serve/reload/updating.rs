@@ -1,0 +1,32 @@
+//! Updates, made by the thread that loads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Follow;
+use crate::rcode::Rcode;
+use crate::serve::update::{self, Made};
+
+impl Follow {
+    /// Makes the updates that wait, each with all that it says or not at all.
+    pub(super) fn update(&mut self) {
+        while let Some(submission) = self.submissions.next() {
+            let world = self.service.world.load_full();
+            let make = AssertUnwindSafe(|| update::make(&submission.submitted, &world, &mut self.catalog));
+            let made = catch_unwind(make);
+            // Held on to, it could not be released.
+            drop(world);
+            let (rcode, mut made) = made.unwrap_or_else(|_| {
+                self.service.metrics.reloading_fell();
+                tracing::error!("an update panicked; please report this");
+                self.catalog.pend(None);
+                (Rcode::ServFail, Made::default())
+            });
+            if let Some(loaded) = made.loaded.take() {
+                self.serve(loaded);
+            }
+            self.service.metrics.replication.updated(rcode);
+            submission.log(rcode, &made);
+            submission.answer(rcode);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Updates (RFC 2136) on their way to the loader, which makes them one after the other, and their answers' way back.
+//!
+//! ```text
+//! transport ─▶ wire::submitted (key, policy) ─▶ Updates ─▶ reload ─▶ evaluate ─▶ journal, catalog ─▶ commit ─▶ world ─▶ answer
+//! ```
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::signal::Signal;
+use crate::catalog::journal::{self, Journal};
+use crate::catalog::report::{Report, State};
+use crate::catalog::{Catalog, Loaded};
+use crate::clock;
+use crate::rcode::Rcode;
+use crate::transfer::Change;
+use crate::update::{Overlay, Rights, Step, evaluate};
+use crate::wire::Submitted;
+use crate::world::World;
+use crate::zone::hash::HashMap;
+use crate::zone::set::Served;
+use crate::zone::{Record, Severity};
+
+/// Updates that wait for the loader; one more is to come again.
+const MOST_WAITING: usize = 256;
+/// Records that may lie over one zone file; a zone that has more wants another primary.
+const MOST_RECORDS: usize = 100_000;
+
+/// Sends an answer to who asked.
+pub(super) type Reply = Box<dyn FnOnce(Vec<u8>) + Send>;
+
+/// An update that is to be made.
+pub(super) struct Submission {
+    pub(super) submitted: Submitted,
+    pub(super) from: IpAddr,
+    pub(super) reply: Reply,
+}
+
+/// The way of updates to the loader.
+#[derive(Clone)]
+pub(super) struct Updates {
+    submissions: Sender<Submission>,
+    signals: Sender<Signal>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The loader's end of it.
+pub(super) struct Submissions {
+    inbox: Receiver<Submission>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A way for updates; `signals` wake the loader.
+pub(super) fn way(signals: Sender<Signal>) -> (Updates, Submissions) {
+    let (submissions, inbox) = channel();
+    let waiting = Arc::<AtomicUsize>::default();
+    (Updates { submissions, signals, waiting: Arc::clone(&waiting) }, Submissions { inbox, waiting })
+}
+
+impl Updates {
+    pub(super) fn submit(&self, submission: Submission) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return submission.answer(Rcode::ServFail);
+        }
+        // The loader is gone only when the server ends; then nothing is made and nothing answered.
+        let _ = self.submissions.send(submission);
+        let _ = self.signals.send(Signal::Update);
+    }
+}
+
+impl Submissions {
+    pub(super) fn next(&self) -> Option<Submission> {
+        let submission = self.inbox.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(submission)
+    }
+}
+
+impl Submission {
+    pub(super) fn answer(self, rcode: Rcode) {
+        (self.reply)(self.submitted.answer(rcode, clock::moment().unix_seconds));
+    }
+
+    pub(super) fn log(&self, rcode: Rcode, made: &Made) {
+        let (zone, key, from) = (&self.submitted.apex, &self.submitted.key, self.from);
+        match rcode {
+            Rcode::NoError => {
+                let (gone, come) = (made.gone, made.come);
+                tracing::info!(%zone, %key, %from, gone, come, "updated");
+            }
+            _ => {
+                tracing::warn!(%zone, %key, %from, rcode = rcode.as_str(), why = made.why, "an update was not made")
+            }
+        }
+    }
+}
+
+/// The end of an update.
+#[derive(Default)]
+pub(super) struct Made {
+    gone: usize,
+    come: usize,
+    why: Option<String>,
+    /// A version to serve: that of the update, or the one without it if other files have changed.
+    pub(super) loaded: Option<Loaded>,
+}
+
+/// Why an update is not made.
+struct Not(Rcode, Option<String>);
+
+/// The changes that an update would make in the world in service.
+fn judged(submitted: &Submitted, world: &World) -> Result<Change, Not> {
+    let plain = |rcode| Not(rcode, None);
+    let request = submitted.request.as_ref().ok_or(plain(Rcode::FormErr))?;
+    let rights = Rights::of(&world.protocol.updates, &submitted.apex, &submitted.key);
+    let rights = rights.ok_or(plain(Rcode::Refused))?;
+    let Some(Served::Zone(tree)) = world.view(submitted.view).zones.get(&submitted.apex) else {
+        return Err(Not(Rcode::ServFail, Some("no version of the zone is in service".to_owned())));
+    };
+    evaluate(request, tree, &rights).map_err(plain)
+}
+
+/// Makes an update: when this says that it is done, it is on the disk, and its version waits to be served.
+pub(super) fn make(submitted: &Submitted, world: &World, catalog: &mut Catalog) -> (Rcode, Made) {
+    let mut made = Made::default();
+    let change = match judged(submitted, world) {
+        Ok(change) => change,
+        Err(Not(rcode, why)) => return (rcode, Made { why, ..made }),
+    };
+    (made.gone, made.come) = (change.gone.len(), change.come.len());
+    if made.gone + made.come == 0 {
+        return (Rcode::NoError, made);
+    }
+    match write(submitted, &change, catalog) {
+        Ok(loaded) => {
+            made.loaded = Some(loaded);
+            (Rcode::NoError, made)
+        }
+        Err(Not(rcode, why)) => {
+            // The zone without it, and perhaps other changes of files that were found on the way.
+            made.loaded = catalog.load(clock::system_now()).ok();
+            (rcode, Made { why, ..made })
+        }
+    }
+}
+
+fn write(submitted: &Submitted, change: &Change, catalog: &mut Catalog) -> Result<Loaded, Not> {
+    let io = |error: std::io::Error| {
+        Not(Rcode::ServFail, Some(format!("the journal cannot be written: {error} (setting `state`)")))
+    };
+    let folder = catalog.journals().ok_or_else(|| Not(Rcode::Refused, None))?;
+    let mut journal = Journal::open(&folder, &submitted.apex).map_err(io)?;
+    if journal.held.is_damaged {
+        let why = "the journal is damaged; `verge-dns check` tells where".to_owned();
+        return Err(Not(Rcode::ServFail, Some(why)));
+    }
+    let in_file = in_file(change, catalog, submitted, &folder);
+    let steps = journal.held.overlay.steps(change, |record| in_file.contains_key(&key(record)));
+    let mut overlay = journal.held.overlay.clone();
+    steps.iter().cloned().for_each(|step: Step| overlay.take(step));
+    if overlay.len() > MOST_RECORDS {
+        let why = format!(
+            "more than {MOST_RECORDS} records would lie over the zone file; `verge-dns fold` writes them into it"
+        );
+        return Err(Not(Rcode::Refused, Some(why)));
+    }
+    catalog.pend(Some(submitted.apex.clone()));
+    let loaded = journal.write(&steps).map_err(io).and_then(|()| load(submitted, catalog));
+    catalog.pend(None);
+    let now = clock::moment().unix_seconds;
+    let committed = loaded.and_then(|loaded| match journal.commit(&submitted.key, now) {
+        Ok(()) => Ok(loaded),
+        Err(error) => Err(io(error)),
+    });
+    match committed {
+        Ok(loaded) => {
+            tidy(&mut journal, &overlay, submitted, now);
+            Ok(loaded)
+        }
+        Err(not) => {
+            if let Err(error) = journal.cut() {
+                tracing::error!(zone = %submitted.apex, %error, "lines of an update that was not made stay in the journal; they do not count");
+            }
+            Err(not)
+        }
+    }
+}
+
+fn tidy(journal: &mut Journal, overlay: &Overlay, submitted: &Submitted, now: u64) {
+    if let Err(error) = journal.tidy(overlay, &submitted.key, now) {
+        tracing::warn!(zone = %submitted.apex, %error, "the journal cannot be written anew, and grows");
+    }
+}
+
+/// A version with the update, if it is as good as the one before.
+fn load(submitted: &Submitted, catalog: &mut Catalog) -> Result<Loaded, Not> {
+    let not = |why: String| Not(Rcode::Refused, Some(why));
+    let loaded =
+        catalog.load(clock::system_now()).map_err(|error| Not(Rcode::ServFail, Some(error.to_string())))?;
+    match fault(&loaded.report, submitted) {
+        Some(fault) => Err(not(fault)),
+        None if loaded.world.is_none() => {
+            Err(Not(Rcode::ServFail, Some("the zone file hides what would change".to_owned())))
+        }
+        None => Ok(loaded),
+    }
+}
+
+fn fault(report: &Report, submitted: &Submitted) -> Option<String> {
+    let zone = report.zones.iter().find(|zone| zone.apex == submitted.apex)?;
+    let error = zone.news.iter().find(|problem| problem.severity == Severity::Error);
+    match (error, zone.state) {
+        (Some(error), _) => Some(error.message.clone()),
+        (None, State::Current) => None,
+        (None, _) => Some("the zone file has errors, and its last good version is in service".to_owned()),
+    }
+}
+
+type Key = (crate::name::Name, crate::rtype::Type, u32, crate::octets::Octets);
+
+fn key(record: &Record) -> Key {
+    (record.owner.clone(), record.rtype, record.ttl, record.rdata.clone())
+}
+
+/// The records of the zone file among those that go.
+fn in_file(
+    change: &Change,
+    catalog: &Catalog,
+    submitted: &Submitted,
+    folder: &std::path::Path,
+) -> HashMap<Key, ()> {
+    let gone: HashMap<Key, ()> = change.gone.iter().map(|record| (key(record), ())).collect();
+    let Some((_, zone)) = catalog.zones().find(|(apex, _)| **apex == submitted.apex) else { return gone };
+    let journal = journal::path(folder, &submitted.apex);
+    let is_added =
+        |record: &&Record| zone.files.get(record.at.file as usize).is_some_and(|file| file.path == journal);
+    let found = zone.records.iter().filter(|record| !is_added(record)).map(key);
+    found.filter(|key| gone.contains_key(key)).map(|key| (key, ())).collect()
+}

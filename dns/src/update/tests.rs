@@ -1,0 +1,226 @@
+use super::*;
+use crate::rcode::Rcode;
+use crate::transfer::Change;
+use crate::zone::Record;
+use crate::zone::tree::Tree;
+use crate::zone::tree::fixture::tree;
+
+fn name(text: &str) -> Name {
+    Name::parse_absolute(text).unwrap()
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+#[test]
+fn a_pattern_is_one_name_or_that_and_all_below_it() {
+    let ex = name("ex");
+    for (text, owner, expected) in [
+        ("_acme-challenge.*", "_acme-challenge.ex", true),
+        ("_acme-challenge.*", "a.b._acme-challenge.ex", true),
+        ("_acme-challenge.*", "_acme-challenge.www.ex", false),
+        ("_acme-challenge.*", "x_acme-challenge.ex", false),
+        ("_acme-challenge.*", "ex", false),
+        ("_ACME-challenge", "_acme-challenge.ex", true),
+        ("_acme-challenge", "a._acme-challenge.ex", false),
+        ("_acme-challenge.www.*", "_acme-challenge.www.ex", true),
+        ("@", "ex", true),
+        ("@", "a.ex", false),
+        ("*", "a.b.ex", true),
+        ("*", "ex", true),
+        ("*", "notex", false),
+        ("*.dyn", "*.dyn.ex", true),
+        ("*.dyn", "a.dyn.ex", false),
+    ] {
+        assert_eq!(pattern(text).covers(&name(owner), &ex), expected, "{text} {owner}");
+    }
+    for text in ["", ".*", "a.", ".a", "a.*.b", "a..b", "www.@", "a.*.*"] {
+        assert_eq!(Pattern::parse(text), None, "{text}");
+    }
+}
+
+const ZONE: &str = "@ SOA ns h 1 2 3 4 5\n@ NS ns\nns 60 A 192.0.2.53\nwww 60 A 192.0.2.1\nwww 60 A 192.0.2.2\n\
+    mail 60 MX 5 Www\nalias 60 CNAME www\ntext 60 TXT a\ntext 60 TXT b\nleaf.empty 60 TXT x";
+
+fn zone() -> Tree {
+    tree("ex.", ZONE)
+}
+
+/// `prereq` and `update` in the words of nsupdate, one a line.
+fn request(text: &str) -> Request {
+    let mut request = Request { apex: name("ex"), prerequisites: Vec::new(), updates: Vec::new() };
+    for line in text.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
+        let (verb, rest) = line.split_once(' ').unwrap();
+        let words: Vec<&str> = rest.splitn(4, ' ').collect();
+        let owner = Name::parse(words[0], Some(&name("ex"))).unwrap();
+        let rtype: Type = words.get(1).map_or(Type::ANY, |text| text.parse().unwrap());
+        let ttl = words.get(2).map_or(0, |text| text.parse().unwrap());
+        let rdata: Octets = words.get(3).map_or_else(
+            || [].into(),
+            |text| crate::zone::text::read_rdata(rtype, text, &name("ex")).unwrap().into(),
+        );
+        let class = match (verb, words.len()) {
+            ("nx", _) | ("delete", 4) => 254,
+            ("yx", 4) | ("add", _) => 1,
+            _ => 255,
+        };
+        let ttl = if matches!(verb, "add") { ttl } else { 0 };
+        let item = Item { owner, rtype, class, ttl, rdata };
+        match verb {
+            "yx" | "nx" => request.prerequisites.push(item),
+            _ => request.updates.push(item),
+        }
+    }
+    request
+}
+
+fn shown(records: &[Record]) -> String {
+    let one = |record: &Record| {
+        let mut line = String::new();
+        crate::zone::text::write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut line)
+            .unwrap();
+        line.replace(".ex.", "").replace(" IN", "").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let mut all: Vec<String> = records.iter().map(one).collect();
+    all.sort();
+    all.join("; ")
+}
+
+fn everything() -> [Policy; 1] {
+    let types = [Type::A, Type::TXT, Type::CNAME, Type::MX, Type::NS, Type::SOA].to_vec();
+    [Policy { zones: Vec::new(), keys: vec![name("k")], names: vec![pattern("*")], types }]
+}
+
+fn outcome(policies: &[Policy], text: &str) -> Result<String, Rcode> {
+    let rights = Rights::of(policies, &name("ex"), &name("k")).unwrap();
+    evaluate(&request(text), &zone(), &rights)
+        .map(|Change { gone, come }| format!("-[{}] +[{}]", shown(&gone), shown(&come)))
+}
+
+#[test]
+fn prerequisites_are_judged_before_anything_is_done() {
+    let done = Ok("-[] +[new 60 A 192.0.2.9]".to_owned());
+    for (text, expected) in [
+        ("yx www", Ok(())),
+        ("yx nope", Err(Rcode::NxDomain)),
+        ("yx empty", Err(Rcode::NxDomain)),
+        ("nx nope", Ok(())),
+        ("nx www", Err(Rcode::YxDomain)),
+        ("yx www A", Ok(())),
+        ("yx www TXT", Err(Rcode::NxRrset)),
+        ("nx www TXT", Ok(())),
+        ("nx www A", Err(Rcode::YxRrset)),
+        ("yx www A 0 192.0.2.1\nyx www A 0 192.0.2.2", Ok(())),
+        ("yx www A 0 192.0.2.1", Err(Rcode::NxRrset)),
+        ("yx mail MX 0 5 wWW", Ok(())),
+        ("yx text TXT 0 A\nyx text TXT 0 b", Err(Rcode::NxRrset)),
+        ("yx a.other. A", Err(Rcode::NotZone)),
+    ] {
+        let got = outcome(&everything(), &format!("{text}\nadd new A 60 192.0.2.9"));
+        assert_eq!(got, expected.and_then(|()| done.clone()), "{text}");
+    }
+}
+
+#[test]
+fn updates_add_and_delete_as_rfc_2136_says() {
+    for (text, expected) in [
+        ("add www A 60 192.0.2.1", "-[] +[]"),
+        (
+            "add www A 90 192.0.2.3",
+            "-[www 60 A 192.0.2.1; www 60 A 192.0.2.2] +[www 90 A 192.0.2.1; www 90 A 192.0.2.2; www 90 A 192.0.2.3]",
+        ),
+        ("delete www A", "-[www 60 A 192.0.2.1; www 60 A 192.0.2.2] +[]"),
+        ("delete www", "-[www 60 A 192.0.2.1; www 60 A 192.0.2.2] +[]"),
+        ("delete www A 0 192.0.2.1", "-[www 60 A 192.0.2.1] +[]"),
+        ("delete www A 0 192.0.2.77", "-[] +[]"),
+        ("delete www A\nadd www A 60 192.0.2.1", "-[www 60 A 192.0.2.2] +[]"),
+        ("add x TXT 60 a\ndelete x TXT 0 a", "-[] +[]"),
+        ("add www CNAME 60 a", "-[] +[]"),
+        ("add alias A 60 192.0.2.1", "-[] +[]"),
+        ("add alias CNAME 60 other", "-[alias 60 CNAME www] +[alias 60 CNAME other]"),
+        ("delete alias\nadd alias A 60 192.0.2.1", "-[alias 60 CNAME www] +[alias 60 A 192.0.2.1]"),
+        ("delete ex. NS", "-[] +[]"),
+        ("delete ex. NS 0 ns", "-[] +[]"),
+        ("delete ex.", "-[] +[]"),
+        ("add ex. SOA 60 a b 9 9 9 9 9", "-[] +[]"),
+    ] {
+        assert_eq!(outcome(&everything(), text), Ok(expected.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_named_by_a_policy_is_refused_and_all_with_it() {
+    let acme = [Policy {
+        zones: vec![name("ex")],
+        keys: vec![name("k")],
+        names: vec![pattern("_acme-challenge.*"), pattern("text")],
+        types: vec![Type::TXT],
+    }];
+    let good = "add _acme-challenge TXT 60 token";
+    assert!(outcome(&acme, good).is_ok());
+    for text in [
+        "add www TXT 60 x",
+        "add _acme-challenge A 60 192.0.2.1",
+        "add _acme-challenge.www TXT 60 x",
+        "delete www A",
+        "delete www",
+        "delete ex.",
+        "add ex. TXT 60 x",
+    ] {
+        assert_eq!(outcome(&acme, &format!("{good}\n{text}")), Err(Rcode::Refused), "{text}");
+    }
+    assert_eq!(outcome(&acme, "delete text"), Ok("-[text 60 TXT \"a\"; text 60 TXT \"b\"] +[]".into()));
+    assert_eq!(outcome(&acme, "add a.other. TXT 60 x"), Err(Rcode::NotZone));
+    for (zone, key, expected) in [("ex", "k", true), ("ex", "other", false), ("sub.ex", "k", false)] {
+        assert_eq!(Rights::of(&acme, &name(zone), &name(key)).is_some(), expected, "{zone} {key}");
+    }
+}
+
+#[test]
+fn what_has_no_form_is_a_form_error() {
+    let item = |class, rtype, ttl, rdata: &[u8]| Item {
+        owner: name("x.ex"),
+        rtype,
+        class,
+        ttl,
+        rdata: rdata.into(),
+    };
+    let policies = everything();
+    let rights = Rights::of(&policies, &name("ex"), &name("k")).unwrap();
+    for bad in [
+        item(1, Type::A, 60, &[1, 2, 3]),
+        item(1, Type::ANY, 60, &[]),
+        item(1, Type::A, u32::MAX, &[1, 2, 3, 4]),
+        item(3, Type::A, 60, &[1, 2, 3, 4]),
+        item(255, Type::A, 1, &[]),
+        item(255, Type::A, 0, &[1]),
+        item(254, Type::A, 9, &[1, 2, 3, 4]),
+        item(254, Type::ANY, 0, &[]),
+        item(255, Type::AXFR, 0, &[]),
+    ] {
+        let request = Request { apex: name("ex"), prerequisites: Vec::new(), updates: vec![bad.clone()] };
+        assert_eq!(evaluate(&request, &zone(), &rights), Err(Rcode::FormErr), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_file_stays_its_authors_and_the_overlay_does_not_grow_by_what_comes_and_goes() {
+    let text =
+        |owner: &str, octet: u8| crate::transfer::record(name(owner), Type::A, 60, [192, 0, 2, octet].into());
+    let file = vec![text("a.ex", 1), text("b.ex", 2)];
+    let mut overlay = Overlay::default();
+    let mut go = |gone: &[Record], come: &[Record]| {
+        let steps = overlay
+            .steps(&Change { gone: gone.to_vec(), come: come.to_vec() }, |record| file.contains(record));
+        steps.into_iter().for_each(|step| overlay.take(step));
+        (shown(&overlay.over(file.clone(), 1)), overlay.len())
+    };
+    assert_eq!(
+        go(&[], &[text("c.ex", 3)]),
+        ("a 60 A 192.0.2.1; b 60 A 192.0.2.2; c 60 A 192.0.2.3".into(), 1)
+    );
+    assert_eq!(go(&[text("c.ex", 3)], &[]), ("a 60 A 192.0.2.1; b 60 A 192.0.2.2".into(), 0));
+    assert_eq!(go(&[text("a.ex", 1)], &[text("a.ex", 9)]), ("a 60 A 192.0.2.9; b 60 A 192.0.2.2".into(), 2));
+    assert_eq!(go(&[text("a.ex", 9)], &[text("a.ex", 1)]), ("a 60 A 192.0.2.1; b 60 A 192.0.2.2".into(), 0));
+}

@@ -1,0 +1,221 @@
+//! The program under updates (RFC 2136): what it says is done is there after it was killed, and nothing is half done.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hickory_proto::op::{Message, update_message};
+use hickory_proto::rr::rdata::{A, TXT};
+use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordSet, RecordType};
+use verge_dns::name::Name;
+use verge_dns::tsig::{Algorithm, Key, SignedError, Signer};
+use verge_dns::view::Which;
+
+/// No test waits for this; one that would hang ends.
+const LIMIT: Duration = Duration::from_secs(30);
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const ZONE: &str = "$TTL 60\n@ SOA ns hostmaster 7 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\nwww A 203.0.113.1\ndb A 10.0.0.5\n";
+const CONFIG: &str = r#"
+zones = "zones"
+listen = ["127.0.0.1:0"]
+udp.workers = 1
+[keys.acme]
+secret_file = "acme.key"
+[keys.other]
+secret_file = "acme.key"
+[[update]]
+zones = ["example.com"]
+keys = ["acme"]
+names = ["_acme-challenge.*"]
+types = ["TXT"]
+"#;
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+fn site() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("zones")).unwrap();
+    fs::write(folder.path().join("zones/example.com.zone"), ZONE).unwrap();
+    fs::write(folder.path().join("dns.toml"), CONFIG).unwrap();
+    let key = folder.path().join("acme.key");
+    fs::write(&key, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verge-dns"));
+        command.current_dir(folder).args(["serve", "--config", "dns.toml"]).stdin(Stdio::null());
+        let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split(' ').nth(1).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        Self { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // As a power cut does.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn name(text: &str) -> HickoryName {
+    HickoryName::from_ascii(text).unwrap()
+}
+
+/// A record that is to be added.
+fn add(owner: &str, rdata: RData) -> Message {
+    let record = Record::from_rdata(name(owner), 60, rdata);
+    update_message::append(RecordSet::from(record), name("example.com."), false, false)
+}
+
+fn text(text: &str) -> RData {
+    RData::TXT(TXT::new(vec![text.to_owned()]))
+}
+
+fn signed(message: &Message, key: &str) -> Vec<u8> {
+    let key = Key::new(Name::parse_absolute(key).unwrap(), Algorithm::HmacSha256, SECRET, Which::Public);
+    let mut octets = message.to_vec().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    Signer::of_request(&Arc::new(key)).sign(&mut octets, SignedError::None, now);
+    octets
+}
+
+/// The answer over TCP; none if the server is gone.
+fn ask(stream: &mut TcpStream, message: &[u8]) -> Option<Vec<u8>> {
+    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    stream.write_all(&[&length[..], message].concat()).ok()?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn rcode(answer: &[u8]) -> u8 {
+    answer[3] & 15
+}
+
+fn texts(server: &Server, owner: &str) -> Vec<String> {
+    let mut message = Message::query();
+    message.add_query(hickory_proto::op::Query::query(name(owner), RecordType::TXT));
+    let answer = ask(&mut server.connect(), &message.to_vec().unwrap()).unwrap();
+    let answer = Message::from_vec(&answer).unwrap();
+    let mut texts: Vec<String> = answer.answers.iter().map(|record| record.data.to_string()).collect();
+    texts.sort();
+    texts
+}
+
+const CHALLENGE: &str = "_acme-challenge.example.com.";
+
+#[test]
+fn no_update_that_was_acknowledged_is_lost_by_a_kill() {
+    let folder = site();
+    let (mut acknowledged, mut killed) = (Vec::new(), 0);
+    let mut next = 0;
+    while killed < 10 {
+        let server = Server::start(folder.path());
+        let have = texts(&server, CHALLENGE);
+        let lost: Vec<&String> = acknowledged.iter().filter(|text| !have.contains(text)).collect();
+        assert!(lost.is_empty(), "{lost:?} of {acknowledged:?} are lost");
+        // It is killed while it works at the last of these.
+        let mut stream = server.connect();
+        for _ in 0..3 + killed % 4 {
+            let value = format!("n{next}");
+            next += 1;
+            let answer = ask(&mut stream, &signed(&add(CHALLENGE, text(&value)), "acme")).unwrap();
+            assert_eq!(rcode(&answer), 0);
+            acknowledged.push(value);
+        }
+        let last = signed(&add(CHALLENGE, text(&format!("n{next}"))), "acme");
+        next += 1;
+        let length = u16::try_from(last.len()).unwrap().to_be_bytes();
+        stream.write_all(&[&length[..], &last].concat()).unwrap();
+        killed += 1;
+        drop(server);
+    }
+    assert!(acknowledged.len() > 40, "{acknowledged:?}");
+}
+
+#[test]
+fn an_update_is_there_at_once_over_udp_and_the_file_stays_as_it_is() {
+    let folder = site();
+    let server = Server::start(folder.path());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.connect(server.address).unwrap();
+    socket.send(&signed(&add(CHALLENGE, text("token")), "acme")).unwrap();
+    let mut answer = [0; 512];
+    let octets = socket.recv(&mut answer).unwrap();
+    assert_eq!((rcode(&answer[..octets]), texts(&server, CHALLENGE)), (0, vec!["token".to_owned()]));
+    assert_eq!(fs::read_to_string(folder.path().join("zones/example.com.zone")).unwrap(), ZONE);
+}
+
+#[test]
+fn all_others_are_refused_alike_and_nothing_is_done() {
+    let folder = site();
+    let server = Server::start(folder.path());
+    let address = RData::A(A::new(192, 0, 2, 1));
+    let good = || add(CHALLENGE, text("x"));
+    for (message, key, expected) in [
+        (add("www.example.com.", text("x")), Some("acme"), 5),
+        (add(CHALLENGE, address), Some("acme"), 5),
+        (good(), Some("other"), 5),
+        (good(), Some("unknown"), 9),
+        (good(), None, 5),
+    ] {
+        let octets = key.map_or_else(|| message.to_vec().unwrap(), |key| signed(&message, key));
+        let answer = ask(&mut server.connect(), &octets).unwrap();
+        assert_eq!(rcode(&answer), expected, "{key:?} {message}");
+    }
+    assert_eq!(texts(&server, CHALLENGE), Vec::<String>::new());
+    // Without a key, a hidden name, a public one and a zone that is not here are the same.
+    let mut answers: Vec<Vec<u8>> = Vec::new();
+    for (zone, owner) in [
+        ("example.com.", "db.example.com."),
+        ("example.com.", "www.example.com."),
+        ("example.org.", "www.example.org."),
+    ] {
+        let record = Record::from_rdata(name(owner), 60, text("x"));
+        let mut message = update_message::append(RecordSet::from(record), name(zone), true, false);
+        message.metadata.id = 7;
+        let mut answer = ask(&mut server.connect(), &message.to_vec().unwrap()).unwrap();
+        let at = answer.windows(7).position(|octets| octets == b"example").unwrap();
+        answer[at + 8..at + 11].copy_from_slice(b"tld");
+        answers.push(answer);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_a_server_failure_and_changes_nothing() {
+    let folder = site();
+    // A file where the folder of journals would be.
+    fs::create_dir(folder.path().join("state")).unwrap();
+    fs::write(folder.path().join("state/updates"), "").unwrap();
+    let server = Server::start(folder.path());
+    let answer = ask(&mut server.connect(), &signed(&add(CHALLENGE, text("x")), "acme")).unwrap();
+    assert_eq!((rcode(&answer), texts(&server, CHALLENGE)), (2, Vec::new()));
+    fs::remove_file(folder.path().join("state/updates")).unwrap();
+    let answer = ask(&mut server.connect(), &signed(&add(CHALLENGE, text("x")), "acme")).unwrap();
+    assert_eq!((rcode(&answer), texts(&server, CHALLENGE)), (0, vec!["x".to_owned()]));
+}
