@@ -62,7 +62,7 @@ struct Conversation {
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
 /// No stream has this number or one behind it (RFC 9114 §5.2).
 const BEYOND_ALL: u64 = (1 << 62) - 4;
-/// After the first GOAWAY requests under way still arrive for so long.
+/// After each GOAWAY requests under way still arrive for so long.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Streams of one direction of kinds that nobody knows, in all.
 const STRANGE_STREAMS: u64 = 64;
@@ -180,14 +180,14 @@ async fn converse(own: &Arc<Conversation>, seat: &Seat, ending: &Ending) -> Resu
                 farewell = Farewell::Until(monotonic() + FAREWELL);
                 go_away(&mut control, BEYOND_ALL).await;
             }
-            () = farewell.over(), if matches!(farewell, Farewell::Until(_)) => {
-                farewell = Farewell::Said;
+            () = farewell.over(), if farewell.is_timed(is_idle) => {
+                if matches!(farewell, Farewell::Said(_)) {
+                    return Ok(());
+                }
+                farewell = Farewell::Said(monotonic() + FAREWELL);
                 go_away(&mut control, streams.next).await;
             }
             () = sleep_until(streams.idle_since + idle_timeout), if is_idle && farewell == Farewell::None => return Ok(()),
-        }
-        if farewell == Farewell::Said && streams.requests.is_empty() {
-            return Ok(());
         }
     }
 }
@@ -216,7 +216,7 @@ impl Streams {
         mut receive: RecvStream,
         farewell: Farewell,
     ) {
-        if farewell == Farewell::Said {
+        if matches!(farewell, Farewell::Said(_)) {
             // RFC 9114 §5.2: the client may send it again elsewhere.
             let _ = receive.stop(number(Code::RequestRejected));
             let _ = send.reset(number(Code::RequestRejected));
@@ -235,14 +235,24 @@ enum Farewell {
     None,
     /// That it ends; what is under way is still taken until then.
     Until(Instant),
-    /// Which request was the last.
-    Said,
+    /// Which request was the last. Until then the client may not have heard of it, and is told of each later request that
+    /// it was not looked at; a connection that closed at once would leave it in doubt.
+    Said(Instant),
 }
 
 impl Farewell {
     async fn over(self) {
-        if let Self::Until(until) = self {
+        if let Self::Until(until) | Self::Said(until) = self {
             sleep_until(until).await;
+        }
+    }
+
+    /// Whether the next step comes by time alone. The last one waits for the requests under way.
+    fn is_timed(self, is_idle: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Until(_) => true,
+            Self::Said(_) => is_idle,
         }
     }
 }
