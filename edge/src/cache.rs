@@ -212,10 +212,15 @@ impl Cache {
         }
     }
 
-    /// The site and the key of a request; none if no site has its host.
-    pub(crate) fn find(&self, request: RequestHead) -> Option<Found> {
+    /// The site and the key of a request.
+    ///
+    /// # Errors
+    /// The request, if no site has its host.
+    pub(crate) fn find(&self, request: RequestHead) -> Result<Found, Box<RequestHead>> {
         let in_service = self.in_service.load();
-        let place = in_service.sites.find(request.uri.host().unwrap_or_default())?;
+        let Some(place) = in_service.sites.find(request.uri.host().unwrap_or_default()) else {
+            return Err(Box::new(request));
+        };
         let (site, others) = in_service.placed[place].parts(&request.uri);
         let (site, others) = (Arc::clone(site), others.into_iter().map(Arc::clone).collect::<Vec<_>>());
         let mut request = received(request, &site.site.rules.allow_fields);
@@ -228,7 +233,7 @@ impl Cache {
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
-        Some(Found { request, site, others, key, credentials, takes_gzip })
+        Ok(Found { request, site, others, key, credentials, takes_gzip })
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

@@ -38,7 +38,7 @@ impl Cache {
     pub(crate) fn found(&self, uri: Uri, mut headers: HeaderMap) -> Option<Found> {
         let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         headers.extend(host.map(|host| (header::HOST, host)));
-        self.find(RequestHead { method: Method::GET, uri, headers })
+        self.find(RequestHead { method: Method::GET, uri, headers }).ok()
     }
 
     /// The scopes to purge when this URL changes, over either scheme. A `*` stands for any run of characters.

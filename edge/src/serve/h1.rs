@@ -163,7 +163,7 @@ impl Connection<'_> {
     fn turned_away(&self, request: Request<Incoming>, answer: Answer) -> Answer {
         let (parts, _body) = request.into_parts();
         let version = parts.version;
-        turned_away(&self.service.cache, self.peer, &Unplaced::of(&head_of(parts), version), answer)
+        turned_away(&self.service.cache, self.peer, &Unplaced::of(head_of(parts), version), answer)
     }
 
     /// The turn ends before the answer is given to hyper: no 1xx may follow it.

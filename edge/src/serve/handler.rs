@@ -38,11 +38,13 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
         return Answer::empty(StatusCode::NO_CONTENT, "server");
     }
-    let unplaced = Unplaced::of(&head, version);
     service.cache.metrics.asked_over(protocol(version));
     let exchange = match open(service, head, version, peer, transport) {
         Ok(exchange) => exchange,
-        Err(answer) => return turned_away(&service.cache, peer, &unplaced, *answer),
+        Err(refused) => {
+            let (request, answer) = *refused;
+            return turned_away(&service.cache, peer, &request, answer);
+        }
     };
     let cache = &service.cache;
     let started = monotonic();
@@ -71,9 +73,9 @@ pub(super) struct Unplaced {
 }
 
 impl Unplaced {
-    pub(super) fn of(head: &RequestHead, version: Version) -> Self {
-        let host = head.headers.get(header::HOST).cloned();
-        Self { method: head.method.clone(), target: head.uri.clone(), host, version }
+    pub(super) fn of(head: RequestHead, version: Version) -> Self {
+        let RequestHead { method, uri: target, mut headers } = head;
+        Self { method, target, host: headers.remove(header::HOST), version }
     }
 }
 
@@ -160,41 +162,50 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
     placed(cache, exchange, upload).await
 }
 
-/// Finds the site and the key.
+/// Finds the site and the key, or gives the request back with the answer to it.
 fn open<'a>(
     service: &Service,
     head: RequestHead,
     version: Version,
     peer: Peer,
     transport: &'a dyn Transport,
-) -> Result<Exchange<'a>, Box<Answer>> {
-    let RequestHead { method, uri, mut headers } = head;
-    if method == Method::CONNECT {
-        let sentence = "CONNECT is not for a cache";
-        return Err(Answer::plain(StatusCode::NOT_IMPLEMENTED, sentence, Outcome::Refused, "method").into());
+) -> Result<Exchange<'a>, Box<(Unplaced, Answer)>> {
+    let refused = |head: RequestHead, status: StatusCode, sentence: &str, why: &'static str| {
+        Box::new((Unplaced::of(head, version), Answer::plain(status, sentence, Outcome::Refused, why)))
+    };
+    if head.method == Method::CONNECT {
+        return Err(refused(head, StatusCode::NOT_IMPLEMENTED, "CONNECT is not for a cache", "method"));
     }
+    let RequestHead { method, uri: target, mut headers } = head;
     let trusted = service.trusted_proxies.load();
     if !is_trusted(peer.client, &trusted) {
         service.strangers.look(peer.client.to_canonical(), &headers);
     }
     let Sender { client, scheme } = sender(peer.client, peer.scheme, &headers, &trusted);
     let peer = Peer { client, ..peer };
-    let uri = target::absolute(&uri, &mut headers, peer.local, scheme)
-        .map_err(|why| Box::new(Answer::plain(why.status(), why.as_str(), Outcome::Refused, "target")))?;
-    let now = service.cache.clock.now();
-    let uri = service.cache.checked(uri, now).map_err(|why| {
-        Box::new(Answer::plain(StatusCode::FORBIDDEN, why.as_str(), Outcome::Refused, "signature"))
-    })?;
-    let upgrade = upgrade::asked(version, &headers);
-    let Some(Found { request, site, others, key, credentials, takes_gzip }) =
-        service.cache.find(RequestHead { method, uri: uri.clone(), headers })
-    else {
-        // RFC 9110 §15.5.20: this server does not speak for that host.
-        let sentence = format!("no site here has the host {}", uri.host().unwrap_or_default());
-        return Err(
-            Answer::plain(StatusCode::MISDIRECTED_REQUEST, &sentence, Outcome::Refused, "no-site").into()
-        );
+    let uri = match target::absolute(&target, &mut headers, peer.local, scheme) {
+        Ok(uri) => uri,
+        Err(why) => {
+            let head = RequestHead { method, uri: target, headers };
+            return Err(refused(head, why.status(), why.as_str(), "target"));
+        }
     };
+    let now = service.cache.clock.now();
+    let uri = match service.cache.checked(uri, now) {
+        Ok(uri) => uri,
+        Err(why) => {
+            let head = RequestHead { method, uri: target, headers };
+            return Err(refused(head, StatusCode::FORBIDDEN, why.as_str(), "signature"));
+        }
+    };
+    let upgrade = upgrade::asked(version, &headers);
+    let Found { request, site, others, key, credentials, takes_gzip } =
+        service.cache.find(RequestHead { method, uri, headers }).map_err(|head| {
+            // RFC 9110 §15.5.20: this server does not speak for that host.
+            let sentence = format!("no site here has the host {}", head.uri.host().unwrap_or_default());
+            let head = RequestHead { uri: target, ..*head };
+            refused(head, StatusCode::MISDIRECTED_REQUEST, &sentence, "no-site")
+        })?;
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
 
     Ok(Exchange {

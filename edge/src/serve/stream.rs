@@ -58,21 +58,20 @@ impl Client {
             // The mark that there is content, whatever the method: only HTTP/1.1 has it on the wire.
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        let unplaced = Unplaced::of(&head, version);
         let cache = &self.service.cache;
         let mut answer = match head::read(head, &self.limits.head, self.server_name.as_deref(), |host| {
             self.terms.cover(host)
         }) {
             Ok(head) if self.is_spare && head.uri.path() != HEALTH_PATH => {
-                turned_away(cache, self.peer, &unplaced, full(cache))
+                turned_away(cache, self.peer, &Unplaced::of(head, version), full(cache))
             }
             Ok(head) => {
                 let arrival = Arrival { head, version, peer: self.peer, body, transport };
                 handle(&self.service, arrival).await
             }
-            Err(unfit) => {
+            Err((unfit, head)) => {
                 let answer = Answer::plain(unfit.status(), unfit.as_str(), Outcome::Refused, "unsound");
-                turned_away(cache, self.peer, &unplaced, answer)
+                turned_away(cache, self.peer, &Unplaced::of(*head, version), answer)
             }
         };
         without_connection(&mut answer.head.headers);

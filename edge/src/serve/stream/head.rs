@@ -54,43 +54,57 @@ impl Unfit {
 
 /// The head, with its host checked: `server_name` is the one that the connection was made for, and `is_covered` tells
 /// whether a certificate is for another.
+///
+/// # Errors
+/// The reason why it is not passed on, and the head as it came.
 pub(super) fn read(
-    head: RequestHead,
+    mut head: RequestHead,
     limits: &HeadLimits,
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
-) -> Result<RequestHead, Unfit> {
-    let RequestHead { method, mut uri, mut headers } = head;
+) -> Result<RequestHead, (Unfit, Box<RequestHead>)> {
+    match judge(&head, limits, server_name, is_covered) {
+        Err(unfit) => Err((unfit, Box::new(head))),
+        Ok(spelled) => {
+            head.uri = spelled.unwrap_or(head.uri);
+            join_cookies(&mut head.headers);
+            Ok(head)
+        }
+    }
+}
+
+/// The URI with its target in the one spelling that it has in HTTP/1.1, if it has another: a key does not depend on the version, and an
+/// origin gets what it would get.
+fn judge(
+    head: &RequestHead,
+    limits: &HeadLimits,
+    server_name: Option<&str>,
+    is_covered: impl Fn(&str) -> bool,
+) -> Result<Option<Uri>, Unfit> {
+    let RequestHead { method, uri, headers } = head;
     if headers.len() > limits.fields {
         return Err(Unfit::ManyFields);
     }
     if uri.path_and_query().is_some_and(|path| path.as_str().len() > limits.target_bytes) {
         return Err(Unfit::LongTarget);
     }
-    if method != Method::CONNECT {
-        let host = host(uri.authority().map(http::uri::Authority::as_str), &headers)?;
-        let name = name(&host);
-        if server_name.is_some_and(|asked| !asked.eq_ignore_ascii_case(name) && !is_covered(name)) {
-            return Err(Unfit::NotCovered);
-        }
-        uri = spelled(&method, uri).ok_or(Unfit::BadTarget)?;
+    if method == Method::CONNECT {
+        return Ok(None);
     }
-    join_cookies(&mut headers);
-    Ok(RequestHead { method, uri, headers })
-}
-
-/// With the target in the one spelling that it has in HTTP/1.1: a key does not depend on the version, and an origin gets
-/// what it would get. None if it would not pass there.
-fn spelled(method: &Method, uri: Uri) -> Option<Uri> {
+    let host = host(uri.authority().map(http::uri::Authority::as_str), headers)?;
+    let name = name(&host);
+    if server_name.is_some_and(|asked| !asked.eq_ignore_ascii_case(name) && !is_covered(name)) {
+        return Err(Unfit::NotCovered);
+    }
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let target = match one_spelling(method.as_str().as_bytes(), target.as_bytes())? {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(encoded) => Some(PathAndQuery::try_from(encoded).ok()?),
-    };
-    let Some(target) = target else { return Some(uri) };
-    let mut parts = uri.into_parts();
-    parts.path_and_query = Some(target);
-    Uri::from_parts(parts).ok()
+    match one_spelling(method.as_str().as_bytes(), target.as_bytes()).ok_or(Unfit::BadTarget)? {
+        Cow::Borrowed(_) => Ok(None),
+        Cow::Owned(encoded) => {
+            let mut parts = uri.clone().into_parts();
+            parts.path_and_query = Some(PathAndQuery::try_from(encoded).map_err(|_| Unfit::BadTarget)?);
+            Uri::from_parts(parts).map(Some).map_err(|_| Unfit::BadTarget)
+        }
+    }
 }
 
 fn host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Unfit> {
@@ -151,7 +165,7 @@ mod tests {
         }
         let read =
             read(head(request), &HeadLimits::from(16 << 10), Some("a.example"), |host| host == "b.example");
-        assert_eq!(read.map(|_| ()), expected, "{target} {fields:?}");
+        assert_eq!(read.map(|_| ()).map_err(|(unfit, _)| unfit), expected, "{target} {fields:?}");
     }
 
     #[test]
@@ -176,6 +190,7 @@ mod tests {
             let uri = Uri::builder().scheme("https").authority("a.example").path_and_query(target);
             let request = head(Request::builder().method(method).uri(uri.build().unwrap()));
             let read = read(request, &HeadLimits::from(16 << 10), None, |_| true);
+            let read = read.map_err(|(unfit, _)| unfit);
             let target = read.map(|head| head.uri.path_and_query().unwrap().to_string());
             assert_eq!(target, expected.map(str::to_owned), "{method} {target:?}");
         };
@@ -198,7 +213,9 @@ mod tests {
     fn a_cookie_that_came_in_pieces_is_one_field() {
         let request =
             Request::builder().uri("https://a.example/").header("cookie", "a=1").header("cookie", "b=2");
-        let head = read(head(request), &HeadLimits::from(16 << 10), None, |_| true).unwrap();
+        let head = read(head(request), &HeadLimits::from(16 << 10), None, |_| true)
+            .map_err(|(unfit, _)| unfit)
+            .unwrap();
         assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 }
