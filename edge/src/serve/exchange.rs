@@ -47,6 +47,11 @@ impl Exchange<'_> {
         Hop { name: &cache.name, client: self.peer.client, version: self.version, limits }
     }
 
+    /// Whether the edge lets only some clients have the answer.
+    pub(super) fn is_guarded(&self) -> bool {
+        std::iter::once(&self.site).chain(&self.others).any(|part| part.site.access.keeps_out())
+    }
+
     /// Tells once if the origin sends a URL to itself: behind a proxy that ends TLS, it does not know that clients came
     /// over https, and most clients give up after twenty rounds.
     pub(super) fn look_for_circle(&self, answer: &Answer) {

@@ -22,6 +22,7 @@ use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::Forward;
+use crate::policy::headers::client;
 use crate::policy::headers::status::Verdict;
 use crate::site::access::Credentials;
 use crate::site::rewrite;
@@ -55,6 +56,9 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
         answer.head.headers.insert(header::ALT_SVC, field);
     }
     https::stay(&exchange, &mut answer.head.headers);
+    if exchange.is_guarded() {
+        client::keep_private(&mut answer.head.headers);
+    }
     let site = &exchange.site.site;
     rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
     let mut answer = transport.refusal().unwrap_or(answer);

@@ -211,6 +211,35 @@ async fn content_that_is_too_long_is_refused_at_once_or_where_it_gets_too_long()
     assert_eq!(client.response().await.status, 200);
 }
 
+/// RFC 9111 §5.2.2.7: another shared cache on the way would hand what is `public` to clients that are kept out here.
+#[tokio::test]
+async fn what_some_clients_alone_may_have_leaves_as_private() {
+    let fields = "Cache-Control: public, s-maxage=60, max-age=50\r\nCDN-Cache-Control: max-age=60\r\n";
+    let origin = Origin::answering(move |_| response("200 OK", fields, "a")).await;
+    let rules = "[[site.route]]\npaths = [\"/in/*\"]\nallow = [\"127.0.0.0/8\"]\n\
+                 [[site.route]]\npaths = [\"/deny/*\"]\ndeny = [\"192.0.2.0/24\"]\n\
+                 [[site.route]]\npaths = [\"/own/*\"]\nallow = [\"127.0.0.0/8\"]\n\
+                 response.set = { cache-control = \"public\" }\n";
+    let rig = Rig::with(&[origin.address], "", rules).await;
+    for (path, control, targeted) in [
+        ("/open", "public, s-maxage=60, max-age=50", "max-age=60"),
+        ("/in/a", "max-age=50, private", ""),
+        ("/deny/a", "max-age=50, private", ""),
+        // A path that an origin may read as a guarded one.
+        ("/x/..%2fin/b", "max-age=50, private", ""),
+        ("/own/a", "public", ""),
+    ] {
+        for round in 0..2 {
+            let got = rig.get(path).await;
+            assert_eq!((got.status, got.text().as_str()), (200, "a"), "{got:?}");
+            let fields = (got.field("cache-control"), got.field("cdn-cache-control"));
+            assert_eq!(fields, (control.to_owned(), targeted.to_owned()), "{path}");
+            // Among those who may ask it is shared all the same.
+            assert!(round == 0 || path.contains("..") || got.cache_status().contains("; hit"), "{got:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn conditions_are_explained() {
     let rules = "allow = [\"127.0.0.0/8\"]\nrate_limit = \"600/m\"\nmax_request_body = \"1KiB\"";

@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::status::{CacheStatus, Fetch, Verdict};
 use super::{append, via};
 use crate::http::date;
 use crate::http::head::ResponseHead;
+use crate::http::list;
 use crate::http::range::Part;
 use crate::policy::{Entry, Freshness, Selection};
 
@@ -62,6 +63,35 @@ pub fn reused(
     drop_length(code, &mut headers);
     sign(&mut headers, name, Version::HTTP_11, status);
     ResponseHead { status: code, headers }
+}
+
+/// Says that a response is for its client alone (RFC 9111 §5.2.2.7), whatever its origin says: no shared cache on the way
+/// may hand it to clients that are kept out here.
+pub fn keep_private(headers: &mut HeaderMap) {
+    let is = |directive: &[u8], names: &[&str]| {
+        let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        names.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
+    };
+    // A field for the caches of CDNs goes before Cache-Control (RFC 9213 §2.2).
+    let targeted: Vec<HeaderName> = headers.keys().filter(|name| is_for_caches(name)).cloned().collect();
+    for name in targeted {
+        headers.remove(name);
+    }
+    let directives = list::elements(headers, &header::CACHE_CONTROL);
+    let mut kept: Vec<&[u8]> =
+        directives.filter(|one| !is(one, &["public", "s-maxage", "proxy-revalidate"])).collect();
+    if !kept.iter().any(|one| is(one, &["no-store"]) || one.eq_ignore_ascii_case(b"private")) {
+        kept.push(b"private");
+    }
+    let value = HeaderValue::from_bytes(&kept.join(&b", "[..])).expect("parts of values make a value");
+    headers.insert(header::CACHE_CONTROL, value);
+}
+
+/// The targeted fields of RFC 9213 and those that are older.
+fn is_for_caches(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "surrogate-control" | "x-accel-expires" | "edge-control")
+        || name.ends_with("cdn-cache-control")
 }
 
 /// RFC 9110 §8.6: a 204 has no `Content-Length`, to a HEAD neither.
@@ -152,6 +182,31 @@ mod tests {
         let freshness = entry.freshness(at(1007));
         let status = CacheStatus { verdict: Verdict::Hit(freshness), detail: None, key: None };
         reused(&entry, selection, &freshness, "edge-1", &status)
+    }
+
+    #[test]
+    fn an_answer_for_some_clients_alone_is_shared_by_no_cache_on_the_way() {
+        let check = |fields: &[(&'static str, &'static str)], expected: &str| {
+            let mut headers: HeaderMap = response(200, fields).headers;
+            keep_private(&mut headers);
+            let targeted =
+                headers.keys().any(|name| name.as_str().contains("cdn") || *name == "surrogate-control");
+            let lines: Vec<&HeaderValue> = headers.get_all(header::CACHE_CONTROL).iter().collect();
+            assert_eq!(lines, [expected], "{fields:?}");
+            assert!(!targeted, "{headers:?}");
+        };
+        check(&[], "private");
+        check(&[("cache-control", "public, max-age=60")], "max-age=60, private");
+        check(
+            &[("cache-control", "Public"), ("cache-control", "S-MaxAge=9, max-age=1")],
+            "max-age=1, private",
+        );
+        check(&[("cache-control", "no-store")], "no-store");
+        check(&[("cache-control", "private")], "private");
+        check(&[("cache-control", "private=\"set-cookie\"")], "private=\"set-cookie\", private");
+        check(&[("cache-control", "a=\"public, x\", proxy-revalidate")], "a=\"public, x\", private");
+        check(&[("cdn-cache-control", "max-age=9"), ("surrogate-control", "max-age=9")], "private");
+        check(&[("x-cdn-cache-control", "max-age=9"), ("cache-control", "max-age=5")], "max-age=5, private");
     }
 
     fn check(selection: &Selection, status: u16, present: &[(&str, &str)], absent: &[&str]) {
