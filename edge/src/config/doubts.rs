@@ -2,6 +2,7 @@
 //! a route.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::Uri;
 use toml::Spanned;
@@ -9,14 +10,14 @@ use toml::Spanned;
 use super::place::Fault;
 use super::settings::{RouteTable, SiteTable};
 use crate::site::pattern::PathPattern;
-use crate::site::{Site, Sites};
+use crate::site::{OriginAddress, Site, Sites};
 
-/// Where the targets of redirects stand in the text, by site.
-pub(super) type Targets = Vec<Vec<Range<usize>>>;
+/// Where values stand in the text, by site.
+pub(super) type Places = Vec<Vec<Range<usize>>>;
 
 /// Refuses a redirect that leads to itself; gives a warning for one that does over https only: another server may have
 /// that. `targets` are the places of the redirects' targets, by site.
-pub(super) fn redirects(sites: &Sites, targets: &Targets) -> Result<Vec<Fault>, Fault> {
+pub(super) fn redirects(sites: &Sites, targets: &Places) -> Result<Vec<Fault>, Fault> {
     let mut warnings = Vec::new();
     for (site, places) in sites.all().iter().zip(targets) {
         for (index, place) in places.iter().enumerate() {
@@ -64,6 +65,44 @@ pub(super) fn unreachable(routes: &[RouteTable]) -> Vec<Fault> {
     warnings
 }
 
+/// Where the paths at the origins stand in the text, by site and route: those of the paths where there is none.
+pub(super) fn origin_paths(sites: &[SiteTable]) -> Places {
+    let place = |route: &RouteTable| route.origin_path.as_ref().map_or(route.paths.span(), Spanned::span);
+    sites.iter().map(|site| site.route.iter().map(place).collect()).collect()
+}
+
+/// Warnings for routes whose `origin_path` leads around what another part of the site asks of clients. `places` are those
+/// of [`origin_paths`].
+pub(super) fn around_guards(sites: &Sites, places: &Places) -> Vec<Fault> {
+    let parts = sites.all().iter().zip(places);
+    let routes = parts.flat_map(|(site, places)| site.routes.iter().zip(places).map(move |it| (site, it)));
+    let fault = |(site, (route, place)): (&Arc<Site>, (&Arc<Site>, &Range<usize>))| {
+        let guarded = site.routes.iter().chain([site]).find(|part| is_led_around(route, part))?;
+        let whose = guarded.route.as_ref().map_or("the site", |guarded| guarded.name.as_str());
+        let message =
+            format!("at the origin this leads to paths of {whose}, without what keeps clients out there");
+        let help = "give this route the same `allow`, `deny` or `basic_auth`, or an `origin_path` that leads elsewhere";
+        Some(Fault::new(place.clone(), message).help(help))
+    };
+    routes.filter_map(fault).collect()
+}
+
+/// Whether `route` asks an origin for what is guarded as a path of `part`.
+fn is_led_around(route: &Site, part: &Site) -> bool {
+    let Some(way) = &route.route else { return false };
+    let leads_there = match &part.route {
+        Some(guarded) => way.leads_into(guarded),
+        // An operator who opens a folder of a guarded site means that folder.
+        None => way.origin_path() == Some("/*"),
+    };
+    let is_same = |one: &OriginAddress, other: &OriginAddress| {
+        one.authority == other.authority && one.host == other.host
+    };
+    let share_origin =
+        || route.origins.iter().any(|one| part.origins.iter().any(|other| is_same(one, other)));
+    leads_there && part.access.keeps_out() && !route.access.is_as_strict_as(&part.access) && share_origin()
+}
+
 struct Circle {
     /// The URLs that a client would follow.
     shown: String,
@@ -100,4 +139,43 @@ const SHOWN_HOPS: usize = 4;
 /// A host that is the site's.
 fn host_of(site: &Site) -> String {
     site.hosts.first().map_or_else(String::new, |host| host.to_string().replace('*', "any"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config;
+
+    #[test]
+    fn a_route_that_leads_around_what_guards_another_part_is_told() {
+        let check = |site: &str, expected: Option<&str>| {
+            let text = format!(
+                "listen = [\"127.0.0.1:80\"]\n[[site]]\nhosts = [\"a.test\"]\norigins = [\"http://192.0.2.1\"]\n{site}"
+            );
+            let warnings = config::parse(&text, Path::new("/"), Path::new("edge.toml")).unwrap().warnings;
+            let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), usize::from(expected.is_some()), "{site} {told:?}");
+            let place = expected.unwrap_or_default();
+            assert!(
+                told.iter().all(|told| told.contains(place) && told.contains("keeps clients out")),
+                "{told:?}"
+            );
+        };
+        let admin = "[[site.route]]\npaths = [\"/admin/*\"]\nallow = [\"10.0.0.0/8\"]\n";
+        let strips = "[[site.route]]\npaths = [\"/api/*\"]\norigin_path = \"/*\"\n";
+        check(
+            &format!("{admin}{strips}"),
+            Some("edge.toml:10:15: warning: at the origin this leads to paths of /admin/*,"),
+        );
+        check(&format!("{strips}{admin}"), Some("edge.toml:7:15"));
+        check(&format!("{admin}{strips}allow = [\"10.1.0.0/16\"]"), None);
+        check(&format!("{admin}{strips}origins = [\"http://192.0.2.2\"]"), None);
+        check(&format!("{admin}{}", strips.replace("\"/*\"", "\"/v2/*\"")), None);
+        check(&admin.replace("allow", "origin_path = \"/*\"\nallow"), None);
+        let office =
+            "allow = [\"10.0.0.0/8\"]\n[[site.route]]\npaths = [\"/open/*\"]\nallow = [\"0.0.0.0/0\"]\n";
+        check(&format!("{office}origin_path = \"/*\""), Some("paths of the site,"));
+        check(&format!("{office}origin_path = \"/open/*\""), None);
+    }
 }

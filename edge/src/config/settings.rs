@@ -47,7 +47,7 @@ macro_rules! settings {
         #[serde(deny_unknown_fields)]
         pub(super) struct RouteTable {
             pub(super) paths: Spanned<Vec<Spanned<String>>>,
-            origin_path: Option<Spanned<String>>,
+            pub(super) origin_path: Option<Spanned<String>>,
             origins: Option<Spanned<Vec<Spanned<OriginEntry>>>>,
             $(pub(super) $name: Option<$kind>,)*
         }

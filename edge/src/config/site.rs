@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::Cache;
 use super::access;
-use super::doubts::Targets;
+use super::doubts::Places;
 use super::networks::trusted;
 use super::origins::{self, Written};
 use super::pages;
@@ -26,7 +26,7 @@ use crate::site::signed::Signed;
 use crate::site::{HostPattern, Rules, Site, SiteName, Sites};
 
 /// The sites, and for each of them the places of its redirects' targets.
-pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache, base: &Path) -> Result<(Sites, Targets), Fault> {
+pub(super) fn sites(tables: Vec<SiteTable>, cache: &Cache, base: &Path) -> Result<(Sites, Places), Fault> {
     let mut claimed = HashMap::new();
     let redirects = |table: &SiteTable| table.redirect.iter().map(RedirectTable::target).collect();
     let targets = tables.iter().map(redirects).collect();

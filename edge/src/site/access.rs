@@ -32,6 +32,15 @@ impl Access {
         !self.allow.is_empty() || !self.deny.is_empty() || self.users.is_some()
     }
 
+    /// Whether it keeps out all that `other` keeps out; a password is as good as another.
+    pub fn is_as_strict_as(&self, other: &Self) -> bool {
+        let lie_in = |all: &[IpNet], wide: &[IpNet]| {
+            all.iter().all(|network| wide.iter().any(|wider| wider.contains(network)))
+        };
+        let allow = other.allow.is_empty() || !self.allow.is_empty() && lie_in(&self.allow, &other.allow);
+        allow && lie_in(&other.deny, &self.deny) && (other.users.is_none() || self.users.is_some())
+    }
+
     /// Whether a client at this address may ask. The longest network that holds it decides, `deny` before `allow`.
     pub fn admits(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
@@ -67,6 +76,31 @@ mod tests {
         check(&["10.5.0.7/32"], &["10.5.0.0/16"], "192.0.2.1", false);
         check(&["10.0.0.0/8"], &["10.0.0.0/8"], "10.0.0.1", false);
         check(&["0.0.0.0/0"], &["192.0.2.0/24"], "192.0.2.1", false);
+    }
+
+    #[test]
+    fn a_part_is_as_strict_as_another_if_it_keeps_out_as_many() {
+        let read = |networks: &[&str]| networks.iter().map(|text| text.parse().unwrap()).collect();
+        let users = Users::read("a:$2y$05$TJysGwJAo977pCPOoUKRheG03MWAjcBnjbxO64BYgah6sEbRLiROq", "r").ok();
+        let access = |allow: &[&str], deny: &[&str], has_users: bool| Access {
+            allow: read(allow),
+            deny: read(deny),
+            users: users.clone().filter(|_| has_users).map(Arc::new),
+            ..Access::default()
+        };
+        let check = |one: &Access, other: &Access, expected: bool| {
+            assert_eq!(one.is_as_strict_as(other), expected, "{one:?} {other:?}");
+        };
+        let (open, office) = (access(&[], &[], false), access(&["10.0.0.0/8"], &[], false));
+        check(&open, &open, true);
+        check(&open, &office, false);
+        check(&office, &open, true);
+        check(&access(&["10.5.0.0/16"], &[], false), &office, true);
+        check(&access(&["10.5.0.0/16", "192.0.2.0/24"], &[], false), &office, false);
+        check(&access(&[], &["192.0.2.0/25"], false), &access(&[], &["192.0.2.0/24"], false), false);
+        check(&access(&[], &["192.0.2.0/24"], false), &access(&[], &["192.0.2.0/25"], false), true);
+        check(&office, &access(&[], &[], true), false);
+        check(&access(&[], &[], true), &access(&[], &[], true), true);
     }
 
     #[test]

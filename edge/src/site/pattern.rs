@@ -20,6 +20,11 @@ impl PathPattern {
         Self { pieces: self.pieces.iter().map(|piece| piece.to_lowercase()).collect() }
     }
 
+    /// The text before its first wildcard; all of it if it has none.
+    pub fn beginning(&self) -> &str {
+        self.pieces.first().map_or("", String::as_str)
+    }
+
     /// How many wildcards it has.
     pub fn wildcards(&self) -> usize {
         self.pieces.len() - 1

@@ -60,6 +60,20 @@ impl Route {
         self.origin_path.as_deref()
     }
 
+    /// Whether requests for its paths may ask an origin for a path by which the origin knows one of `other`'s. What stands
+    /// behind the first `*` of a pattern is not looked at: it may see too much, and never too little.
+    pub fn leads_into(&self, other: &Self) -> bool {
+        let Some(there) = self.origin_path.as_deref().map(str::to_lowercase) else { return false };
+        let is_met = |beginning: &str, is_wild: bool| match there.split_once('*') {
+            Some((above, _)) => beginning.starts_with(above) || is_wild && above.starts_with(beginning),
+            None => beginning == there || is_wild && there.starts_with(beginning),
+        };
+        match other.origin_path.as_deref().map(str::to_lowercase) {
+            Some(path) => is_met(path.split('*').next().unwrap_or_default(), path.contains('*')),
+            None => other.folded.iter().any(|path| is_met(path.beginning(), path.wildcards() > 0)),
+        }
+    }
+
     /// Whether this path in normal form is one of its.
     pub fn has(&self, path: &str) -> bool {
         self.paths.iter().any(|pattern| pattern.matches(path))
@@ -163,6 +177,25 @@ mod tests {
         let uri = "http://a.test/api/x".parse().unwrap();
         assert_eq!(target(&uri, Some(&route(&["/api/*"], None))).as_str(), "/api/x");
         assert_eq!(target(&uri, None).as_str(), "/api/x");
+    }
+
+    #[test]
+    fn it_is_seen_where_a_rewrite_leads_into_the_paths_of_another_route() {
+        let check = |there: Option<&str>, other: &[&str], others: Option<&str>, expected: bool| {
+            let found = route(&["/api/*"], there).leads_into(&route(other, others));
+            assert_eq!(found, expected, "{there:?} {other:?} {others:?}");
+        };
+        check(Some("/*"), &["/admin/*"], None, true);
+        check(Some("/*"), &["/login"], None, true);
+        check(Some("/Admin/x/*"), &["/admin/*"], None, true);
+        check(Some("/v2/*"), &["/admin/*"], None, false);
+        check(Some("/v2/*"), &["*.php"], None, true);
+        check(Some("/v2/*"), &["/v2"], None, false);
+        check(Some("/admin/index.html"), &["/admin/*"], None, true);
+        check(Some("/index.html"), &["/admin/*"], None, false);
+        check(Some("/v2/*"), &["/admin/*"], Some("/v2/intern/*"), true);
+        check(Some("/v2/*"), &["/v2/*"], Some("/intern/*"), false);
+        check(None, &["/admin/*"], None, false);
     }
 
     #[test]
