@@ -67,3 +67,18 @@ async fn a_host_that_differs_from_the_target_by_the_default_port_alone_shares_it
     }
     assert_eq!(origin.count(), 1);
 }
+
+/// RFC 9112 §3.2.4: OPTIONS of a host without a path asks for `*`, which is about this server; with a path, about a resource.
+#[tokio::test]
+async fn options_of_a_host_alone_is_answered_here() {
+    let origin = Origin::answering(|head| response("200 OK", "", head)).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let ask = async |target: &str| {
+        let request = format!("OPTIONS {target} HTTP/1.1\r\nHost: site.test\r\n\r\n");
+        rig.client().await.raw(request.as_bytes()).await
+    };
+    for target in ["*", "http://site.test", "http://site.test:80"] {
+        assert_eq!((ask(target).await.status, origin.count()), (204, 0), "{target}");
+    }
+    assert!(ask("http://site.test/").await.text().starts_with("OPTIONS / HTTP"));
+}

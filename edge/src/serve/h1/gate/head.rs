@@ -36,7 +36,7 @@ pub struct Head {
     /// The kind of the bytes after the message.
     pub after: After,
     /// Whether it must be written anew before it is passed on, by [`encoded`]: its target holds what must be
-    /// percent-encoded, or its version is a later one of HTTP/1.
+    /// percent-encoded or is a host alone, or its version is a later one of HTTP/1.
     pub is_raw: bool,
 }
 
@@ -84,8 +84,9 @@ pub fn read(bytes: &[u8], limits: impl Into<HeadLimits>) -> Reading {
     }
 }
 
-/// The same head with its target percent-encoded (RFC 3986 §2.1): one spelling, whatever the client sent; and with
-/// version 1.1 for a later one of HTTP/1 (RFC 9110 §2.5). `head` was read whole and is raw.
+/// The same head with its target percent-encoded (RFC 3986 §2.1): one spelling, whatever the client sent; with `*` for a
+/// host alone, which only OPTIONS may ask for (RFC 9112 §3.2.4); and with version 1.1 for a later one of HTTP/1 (RFC 9110
+/// §2.5). `head` was read whole and is raw.
 #[must_use]
 pub fn encoded(head: &[u8]) -> Vec<u8> {
     // Method and target stand before the second space; no other white space is in either.
@@ -93,13 +94,22 @@ pub fn encoded(head: &[u8]) -> Vec<u8> {
     let end = head[first..].iter().position(|&byte| byte == b' ').map_or(head.len(), |len| first + len);
     let mut out = Vec::with_capacity(head.len() + 64);
     out.extend_from_slice(&head[..first]);
-    encode(&head[first..end], &mut out);
+    match is_server_as_a_whole(&head[..first], &head[first..end]) {
+        true => out.push(b'*'),
+        false => encode(&head[first..end], &mut out),
+    }
     let minor = out.len() + b" HTTP/1.".len();
     out.extend_from_slice(&head[end..]);
     if let Some(later @ b'2'..=b'9') = out.get_mut(minor) {
         *later = b'1';
     }
     out
+}
+
+/// `OPTIONS http://host`: about the server, as `OPTIONS *` is. `method` may have an empty line before it and a blank
+/// behind it.
+fn is_server_as_a_whole(method: &[u8], target: &[u8]) -> bool {
+    method.trim_ascii() == b"OPTIONS" && target::is_host_alone(target)
 }
 
 fn encode(target: &[u8], out: &mut Vec<u8>) {
@@ -159,6 +169,7 @@ fn whole(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Stop> {
     let method = rest.method()?;
     let (target, is_raw) = rest.target(limits.target_bytes)?;
     let (version, is_later) = rest.version()?;
+    let is_raw = is_raw || is_server_as_a_whole(method, target);
     let target = target::read(method, target)?;
     let mut fields = Fields::new(limits.fields);
     while let Some(field) = rest.field()? {

@@ -48,6 +48,12 @@ pub(super) fn read<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Re
     form.ok_or(Refusal::BadTarget)
 }
 
+/// Whether this is an absolute form without a path and a query.
+pub(super) fn is_host_alone(target: &[u8]) -> bool {
+    let rest = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"));
+    rest.is_some_and(|rest| !rest.iter().any(|byte| matches!(byte, b'/' | b'?')))
+}
+
 fn absolute(target: &[u8]) -> Option<Target<'_>> {
     let after = |scheme: &[u8], port| after_scheme(target, scheme).map(|rest| (rest, port));
     let (rest, port) = after(b"http://", 80).or_else(|| after(b"https://", 443))?;

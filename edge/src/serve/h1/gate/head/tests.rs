@@ -150,6 +150,27 @@ fn a_target_is_encoded_where_clients_do_not() {
     check(b"http://a/\xff", "http://a/%FF");
 }
 
+/// RFC 9112 §3.2.4.
+#[test]
+fn options_of_a_host_alone_is_about_the_server() {
+    let check = |target: &str, expected: &str| {
+        for before in ["", "\r\n"] {
+            let head = |target| format!("{before}OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (sent, expected) = (head(target), head(expected));
+            let Reading::Whole(read) = read(sent.as_bytes(), MAX_BYTES) else { panic!("{sent}") };
+            assert_eq!(read.is_raw, sent != expected, "{sent}");
+            assert!(!read.is_raw || encoded(sent.as_bytes()) == expected.as_bytes(), "{sent}");
+        }
+    };
+    check("http://a", "*");
+    check("HTTPS://a:443", "*");
+    for target in ["http://a/", "http://a?b", "*", "/"] {
+        check(target, target);
+    }
+    let Reading::Whole(get) = read(b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", MAX_BYTES) else { panic!() };
+    assert!(!get.is_raw);
+}
+
 #[test]
 fn other_versions_are_not_supported() {
     for version in ["2.0", "0.9", "3.0", "2.1"] {
