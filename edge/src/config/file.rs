@@ -47,8 +47,10 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
         warnings.extend(file.site.iter().flat_map(doubts::clear_passwords));
     }
+    let origin_paths = doubts::origin_paths(&file.site);
     let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
+    warnings.extend(doubts::around_guards(&sites, &origin_paths));
     let config = Config {
         name: name(file.name)?,
         listen,
@@ -58,7 +60,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         cache,
         sites,
         admin: file.admin.map(|admin| admin.admin(base)),
-        limits: limits(&file.limits)?,
+        limits: limits(&file.limits, file.title_case)?,
         log: log(file.log, base)?,
         warnings: Vec::new(),
         written: Written::default(),
@@ -114,6 +116,8 @@ struct File {
     trusted_proxies: Vec<Spanned<String>>,
     #[serde(default)]
     proxy_protocol: Vec<Spanned<String>>,
+    #[serde(default)]
+    title_case: bool,
     #[serde(default)]
     cache: CacheTable,
     #[serde(default)]
@@ -270,7 +274,7 @@ fn cache(table: CacheTable) -> Result<Cache, Fault> {
     Ok(Cache { bounds: Bounds { memory_bytes, eviction, tag_fields }, max_object_bytes })
 }
 
-fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
+fn limits(table: &LimitsTable, title_case: bool) -> Result<Limits, Fault> {
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Ok(Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
@@ -286,6 +290,7 @@ fn limits(table: &LimitsTable) -> Result<Limits, Fault> {
             min_rate_bytes: table.min_rate.map_or(DEFAULT_MIN_RATE_BYTES, |size| size.0),
         },
         head: head::head(table.head_size, table.target_size.as_ref(), table.fields.as_ref())?,
+        title_case,
         drain: or(table.drain, 30),
         drain_delay: or(table.drain_delay, 0),
     })

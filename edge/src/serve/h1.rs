@@ -107,6 +107,7 @@ pub(super) async fn carry(
         .timer(TokioTimer::new())
         // The gate has the limits, and tells a client that was too slow.
         .header_read_timeout(None)
+        .title_case_headers(limits.title_case)
         .max_headers(limits.head.fields)
         .max_header_size(limits.head.bytes)
         .max_buf_size(limits.head.bytes.max(BUFFER_BYTES))

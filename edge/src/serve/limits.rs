@@ -28,6 +28,8 @@ pub struct Limits {
     pub head: HeadLimits,
     /// Health checks are told so long before anything ends.
     pub drain_delay: Duration,
+    /// Whether clients of HTTP/1 get the names of fields with capitals.
+    pub title_case: bool,
     /// Requests in flight have this long to end once the program is asked to stop.
     pub drain: Duration,
 }

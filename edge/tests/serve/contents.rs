@@ -289,3 +289,28 @@ async fn an_old_origin_gets_names_with_capitals() {
         assert!(head.contains(&format!("\r\n{name}: ")), "{name} {head}");
     }
 }
+
+/// Over HTTP/1: hits, passed responses and the edge's own words.
+#[tokio::test]
+async fn an_old_client_gets_names_with_capitals() {
+    let origin = Origin::answering(|head| match head.starts_with("GET") {
+        true => response("200 OK", "cache-control: max-age=60\r\n", "a"),
+        false => response("302 Found", "location: /next\r\n", ""),
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "title_case = true", "").await;
+    for (request, names) in [
+        ("GET /a", &["Content-Length", "Cache-Control", "Cache-Status"][..]),
+        ("GET /a", &["Content-Length", "Cache-Control", "Age"]),
+        ("POST /a", &["Content-Length", "Location"]),
+        ("CONNECT a:1", &["Content-Length", "Connection"]),
+    ] {
+        let mut client = rig.client().await;
+        let request = format!("{request} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n");
+        client.write(request.replace("Host: site.test", "Host: a:1").as_bytes()).await;
+        let answer = client.rest().await;
+        for name in names {
+            assert!(answer.contains(&format!("\r\n{name}: ")), "{name}: {answer}");
+        }
+    }
+}
