@@ -241,8 +241,6 @@ impl Running {
 }
 
 #[cfg(test)]
-mod carrier;
-#[cfg(test)]
-mod matrix;
+mod testing;
 #[cfg(test)]
 mod tests;

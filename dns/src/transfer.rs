@@ -234,7 +234,7 @@ impl Versions {
 mod tests {
     use super::*;
     use crate::tsig::Algorithm;
-    use crate::zone::tree::fixture::tree;
+    use crate::zone::tree::testing::tree;
 
     fn name(text: &str) -> Name {
         Name::parse_absolute(text).unwrap()

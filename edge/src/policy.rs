@@ -24,14 +24,14 @@ pub mod freshness;
 pub mod headers;
 pub mod hints;
 pub mod invalidate;
-#[cfg(test)]
-mod model;
 pub mod range;
 pub mod refresh;
 pub mod reuse;
 pub mod select;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod transient;
 pub mod validate;
 pub mod vary;

@@ -181,12 +181,10 @@ fn files_for_tests_only_are_named_as_such() {
             unit.folder
         );
         let is_named = |module: &String| module.split('/').any(|name| ["tests", "testing"].contains(&name));
-        let unnamed: BTreeSet<&str> =
-            tests.iter().filter(|module| !is_named(module)).map(String::as_str).collect();
-        let known = unit.unnamed_tests.iter().copied().collect();
-        assert_eq!(
-            unnamed, known,
-            "{}: lay files for tests only in tests/, or call them testing.rs",
+        let unnamed: Vec<_> = tests.iter().filter(|module| !is_named(module)).collect();
+        assert!(
+            unnamed.is_empty(),
+            "{}: lay {unnamed:?} in tests/, or call them testing.rs: they are for tests only",
             unit.folder
         );
     }

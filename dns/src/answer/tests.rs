@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::zone::text::write_rdata;
-use crate::zone::tree::fixture::{TTL, name, view};
+use crate::zone::tree::testing::{TTL, name, view};
 
 const EX: &str = "
     @ 600 SOA ns1 h 1 2 3 4 100

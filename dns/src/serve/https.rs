@@ -224,6 +224,4 @@ async fn discard(mut body: Incoming, shared: Arc<Shared>) {
 }
 
 #[cfg(test)]
-mod attacks;
-#[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Whole servers on loopback, on ports that the system gives.
 
+mod matrix;
 mod secondaries;
 mod transfers;
 

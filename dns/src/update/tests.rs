@@ -3,7 +3,7 @@ use crate::rcode::Rcode;
 use crate::transfer::Change;
 use crate::zone::Record;
 use crate::zone::tree::Tree;
-use crate::zone::tree::fixture::tree;
+use crate::zone::tree::testing::tree;
 
 fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()

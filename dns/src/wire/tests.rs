@@ -17,7 +17,7 @@ use crate::client::Listener;
 use crate::limit::Rates;
 use crate::view::Access;
 use crate::world::{Guard, Protocol};
-use crate::zone::tree::fixture::{name, view};
+use crate::zone::tree::testing::{name, view};
 
 /// A question of the tables and what must hold of its reply, for tests that ask in other ways.
 pub(crate) struct Row {

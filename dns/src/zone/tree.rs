@@ -19,11 +19,11 @@
 mod arena;
 mod build;
 pub(crate) mod changes;
-#[cfg(test)]
-pub(crate) mod fixture;
 mod index;
 mod nsec3;
 mod rrset;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

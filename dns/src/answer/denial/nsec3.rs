@@ -56,7 +56,7 @@ mod tests {
     use crate::answer::{Class, Kind, Query, answer};
     use crate::name;
     use crate::rtype::Type;
-    use crate::zone::tree::fixture;
+    use crate::zone::tree::testing;
 
     /// The zone of RFC 5155 appendix A, without its signatures.
     const EXAMPLE: &str = "
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn check_in(zone: &str, name: &str, rtype: Type, kind: Kind, expected: &[&str]) {
-        let view = fixture::view(&[("example", zone)]);
+        let view = testing::view(&[("example", zone)]);
         let wire = name::parse_to_wire(name.as_bytes(), None).unwrap();
         let ask = |dnssec_ok| {
             let query = Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok };
@@ -134,7 +134,7 @@ mod tests {
     fn a_name_that_only_holds_a_hash_does_not_exist() {
         let hash = "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example.";
         for rtype in [Type::NSEC3, Type::A] {
-            let view = fixture::view(&[("example", EXAMPLE)]);
+            let view = testing::view(&[("example", EXAMPLE)]);
             for name in [hash.to_owned(), format!("x.{hash}")] {
                 let wire = name::parse_to_wire(name.as_bytes(), None).unwrap();
                 let query = Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok: true };

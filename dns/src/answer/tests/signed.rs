@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::Class;
 use super::ask;
 use crate::view::View;
-use crate::zone::tree::fixture::view;
+use crate::zone::tree::testing::view;
 
 /// A zone that was signed before it came to us; the signatures' octets are nobody's business here.
 fn pre_signed() -> View {

@@ -1,5 +1,7 @@
 //! HTTP's own part of DNS over HTTPS: status codes, fields, instructions for caches.
 
+mod attacks;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,9 +19,9 @@ use tokio::time::timeout;
 use super::frames;
 use crate::client::{Listener, Transport};
 use crate::clock;
-use crate::serve::carrier::{PATIENCE, Servers, base64url, request};
 use crate::serve::memory::{Pool, STEP_OCTETS, What};
 use crate::serve::table::Table;
+use crate::serve::testing::{PATIENCE, Servers, base64url, request};
 use crate::wire::tests;
 
 /// One request on a connection of its own, by either version.

@@ -7,7 +7,7 @@ use quinn::{ConnectionError, Endpoint, VarInt};
 
 use crate::client::{Listener, Transport};
 use crate::rtype::Type;
-use crate::serve::carrier::{PATIENCE, Servers, framed, over_quic};
+use crate::serve::testing::{PATIENCE, Servers, framed, over_quic};
 use crate::wire::tests;
 
 /// A question for the SOA record, with an OPT record of these options.

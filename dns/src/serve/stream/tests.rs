@@ -12,9 +12,9 @@ use super::*;
 use crate::client::{Listener, Transport};
 use crate::config::Tcp;
 use crate::metrics::Metrics;
-use crate::serve::carrier::{big, framed};
 use crate::serve::memory::Allowance;
 use crate::serve::responder::Responder;
+use crate::serve::testing::{big, framed};
 use crate::serve::transfer::slots::Slots;
 use crate::world::World;
 

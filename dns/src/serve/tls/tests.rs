@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::*;
 use crate::client::{Listener, Transport};
 use crate::config::Tls;
-use crate::serve::carrier::{Servers, framed};
+use crate::serve::testing::{Servers, framed};
 use crate::wire::tests;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,50 +72,51 @@ proptest! {
     }
 }
 
+const PLAIN: &str = "
+    @ SOA ns1 h 1 2 3 4 100
+    @ NS ns1
+    ns1 A 192.0.2.1
+    www A 192.0.2.2
+    www A 192.0.2.3
+    www HTTPS 1 .
+    www TXT t
+    alias CNAME www
+    far CNAME www.other.
+    long CNAME alias
+    round CNAME round
+    *.wild TXT w
+    *.aliases CNAME www
+    4.3 PTR WWW
+    a.b.c A 192.0.2.4
+    sub NS ns.sub
+    sub NS ns1
+    sub NS ns.other.
+    ns.sub A 192.0.2.5
+    mail MX 10 www
+    mail MX 20 WWW
+    box MX 10 www
+    box MX 20 ns1
+    _sip._tcp SRV 1 2 3 www
+    d DNAME www
+    x ZONEMD 1 1 240 AAAA
+";
+const PROVED: &str = "
+    @ SOA ns h 1 2 3 4 5
+    @ DNSKEY 256 3 13 AAAA
+    @ NSEC sub NS
+    sub NS ns.sub
+    sub NSEC w NS
+    w A 192.0.2.1
+    w NSEC *.wild A
+    w RRSIG A 13 2 300 20300101000000 20200101000000 7 @ AAAA
+    *.wild A 192.0.2.2
+    *.wild NSEC @ A
+";
+
 /// Otherwise the property could hold because nothing is answered directly.
 #[test]
 fn the_usual_answers_are_direct() {
-    let text = "
-        @ SOA ns1 h 1 2 3 4 100
-        @ NS ns1
-        ns1 A 192.0.2.1
-        www A 192.0.2.2
-        www A 192.0.2.3
-        www HTTPS 1 .
-        www TXT t
-        alias CNAME www
-        far CNAME www.other.
-        long CNAME alias
-        round CNAME round
-        *.wild TXT w
-        *.aliases CNAME www
-        4.3 PTR WWW
-        a.b.c A 192.0.2.4
-        sub NS ns.sub
-        sub NS ns1
-        sub NS ns.other.
-        ns.sub A 192.0.2.5
-        mail MX 10 www
-        mail MX 20 WWW
-        box MX 10 www
-        box MX 20 ns1
-        _sip._tcp SRV 1 2 3 www
-        d DNAME www
-        x ZONEMD 1 1 240 AAAA
-    ";
-    let signed = "
-        @ SOA ns h 1 2 3 4 5
-        @ DNSKEY 256 3 13 AAAA
-        @ NSEC sub NS
-        sub NS ns.sub
-        sub NSEC w NS
-        w A 192.0.2.1
-        w NSEC *.wild A
-        w RRSIG A 13 2 300 20300101000000 20200101000000 7 @ AAAA
-        *.wild A 192.0.2.2
-        *.wild NSEC @ A
-    ";
-    let mut world = world(&[("ex.", text), ("sig.", signed)]);
+    let mut world = world(&[("ex.", PLAIN), ("sig.", PROVED)]);
     world.protocol.cookies = secrets();
     for (qname, qtype, expected) in [
         ("www.ex.", Type::A, true),

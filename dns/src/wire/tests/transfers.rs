@@ -215,7 +215,7 @@ fn a_secondary_gets_what_changed_since_its_version() {
     };
     let (old, new) = (zone(5, "www A 192.0.2.2\ngone TXT x\n"), zone(6, "www A 192.0.2.9\ncome TXT y\n"));
     let mut world = with_zone(&new);
-    let tree = |text: &str| crate::zone::tree::fixture::tree("ex.", text);
+    let tree = |text: &str| crate::zone::tree::testing::tree("ex.", text);
     let delta = Delta::between(&tree(&old), &tree(&new), 10_000).unwrap();
     world.versions.insert(Which::Public, name("ex."), [std::sync::Arc::new(delta)].into());
     for (have, expected) in [
@@ -248,7 +248,7 @@ fn changes_with_an_address_that_is_hidden_by_now_give_way_to_the_whole_zone() {
     };
     let (old, new) = (zone(5, "pub A 10.0.0.9\n"), zone(6, "new TXT x\n"));
     let mut world = with_zone(&new);
-    let tree = |text: &str| crate::zone::tree::fixture::tree("ex.", text);
+    let tree = |text: &str| crate::zone::tree::testing::tree("ex.", text);
     let delta = std::sync::Arc::new(Delta::between(&tree(&old), &tree(&new), 10_000).unwrap());
     world.versions.insert(Which::Public, name("ex."), [delta].into());
     let ixfr = query("ex.", Type::IXFR, Some(5));

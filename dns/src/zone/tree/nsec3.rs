@@ -138,7 +138,7 @@ fn base32hex(hash: &[u8; 20]) -> [u8; LABEL_OCTETS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::tree::fixture;
+    use crate::zone::tree::testing;
 
     /// The example of RFC 5155 appendix A: its hashes, with salt aabbccdd and 12 iterations.
     const HASHES: &[(&str, &str)] = &[
@@ -165,7 +165,7 @@ mod tests {
             let (_, next) = HASHES[(at + 1) % HASHES.len()];
             text += &format!("{hash} NSEC3 1 0 12 AABBCCDD {next} A\n");
         }
-        fixture::tree("example", &text)
+        testing::tree("example", &text)
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
             "@ NSEC3PARAM 1 0 501 -\n",
             "@ NSEC3PARAM 2 0 0 -\n",
         ] {
-            assert!(Proofs::of(&fixture::tree("example", text)).is_none(), "{text}");
+            assert!(Proofs::of(&testing::tree("example", text)).is_none(), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use fixture::{name, tree};
+use testing::{name, tree};
 
 /// The expected result of `find`, from nothing but the list of records.
 fn model(apex: &Name, records: &[(Name, Type)], qname: &Name) -> String {
@@ -108,6 +108,6 @@ fn glue_below_a_cut_is_reached_by_its_node_only() {
 
 #[test]
 fn records_outside_of_the_apex_are_left_out() {
-    let records = fixture::records(".", "a.ex A 192.0.2.1\nother A 192.0.2.2");
+    let records = testing::records(".", "a.ex A 192.0.2.1\nother A 192.0.2.2");
     assert_eq!(Tree::build(name("ex."), &records).len(), 2);
 }

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use super::carrier::{Carrier, Servers};
 use crate::catalog::{Catalog, Terms};
 use crate::client::{Client, Listener, Transport};
 use crate::clock;
 use crate::limit::Limits;
 use crate::name::Name;
 use crate::rtype::Type;
+use crate::serve::testing::{Carrier, Servers};
 use crate::view::Access;
 use crate::wire;
 use crate::world::World;

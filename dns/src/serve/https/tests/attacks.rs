@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::client::{Listener, Transport};
 use crate::metrics::Format;
-use crate::serve::carrier::{Carrier, PATIENCE, Servers, base64url, big};
+use crate::serve::testing::{Carrier, PATIENCE, Servers, base64url, big};
 use crate::wire::tests;
 
 /// Types of frames (RFC 9113 §6).
