@@ -10,7 +10,7 @@
 //! behind the memory: after a restart, push again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
@@ -23,13 +23,14 @@ use tokio::time::timeout;
 use super::Refused;
 use super::purge::found;
 use crate::cache::{Cache, Found};
+use crate::decide::outcome::{Answered, admitted};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::Asked;
 use crate::policy::encoding::{self, Coding};
 use crate::policy::headers::end_to_end;
-use crate::policy::{Admit, Entry, admit};
-use crate::site::Rules;
+use crate::policy::{Entry, Lifetime};
 use crate::site::offer::Offer;
+use crate::site::{Rules, Site};
 use crate::store::block::own_block;
 use crate::store::{self, Object, Put, Scope, Share};
 
@@ -78,13 +79,7 @@ pub(super) async fn push(
     let head =
         ResponseHead { status: StatusCode::OK, headers: head(&parts.headers, &content, &site.site.rules)? };
     let now = cache.clock.now();
-    let lifetime = match admit(&request, &head, now, &site.site.rules, now) {
-        Admit::Keep(lifetime) => lifetime,
-        Admit::Leave(why) => {
-            let sentence = format!("it may not be stored: {}", why.as_str());
-            return Err(Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence });
-        }
-    };
+    let lifetime = lifetime(&request, &head, &site.site, content.length, now)?;
     let fresh_secs = lifetime.fresh_secs;
     let etag = head.headers.get(header::ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
     let mut pushed =
@@ -114,6 +109,22 @@ pub(super) async fn push(
     let Pushed { bytes, fresh_secs, .. } = pushed;
     tracing::info!(target: "verge_edge::push", url, bytes, fresh_secs, "pushed");
     Ok(pushed)
+}
+
+/// How long it may be kept: as long as if the origin had sent it now.
+fn lifetime(
+    request: &RequestHead,
+    head: &ResponseHead,
+    site: &Site,
+    length: u64,
+    now: SystemTime,
+) -> Result<Lifetime, Refused> {
+    let (asked, received, length) = (now, now, Some(length));
+    let pushed = Answered { head, length, worse_than_stored: false, was_too_big: false, asked, received };
+    admitted(request, &site.rules, site.max_object_bytes, &pushed).map_err(|why| {
+        let sentence = format!("it may not be stored: {}", why.as_str());
+        Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }
+    })
 }
 
 /// The content as one kind of client gets it, and the request of such a client.
