@@ -175,13 +175,7 @@ impl Line {
             }
             Field::Bytes => self.gap(Gap::Bytes),
             Field::TotalUs => self.gap(Gap::Total),
-            Field::User
-            | Field::Method
-            | Field::Host
-            | Field::Referer
-            | Field::Agent
-            | Field::Site
-            | Field::Route => match text(field, seen) {
+            _ => match text(field, seen).flatten() {
                 Some(text) => {
                     out.push(b'"');
                     escaped(out, text, escape);
@@ -205,19 +199,13 @@ fn has_value(field: Field, seen: &Seen<'_>) -> bool {
         Field::Version => seen.version.is_some(),
         Field::AgeSecs => seen.age_secs.is_some(),
         Field::LifetimeSecs => seen.lifetime_secs.is_some(),
-        Field::User
-        | Field::Method
-        | Field::Host
-        | Field::Referer
-        | Field::Agent
-        | Field::Site
-        | Field::Route => text(field, seen).is_some(),
-        _ => true,
+        _ => text(field, seen).is_none_or(|text| text.is_some()),
     }
 }
 
-fn text<'a>(field: Field, seen: &Seen<'a>) -> Option<&'a [u8]> {
-    match field {
+/// The text of a field that is written as it is, if there is one; none for all other fields.
+fn text<'a>(field: Field, seen: &Seen<'a>) -> Option<Option<&'a [u8]>> {
+    let text = match field {
         Field::User => seen.user.map(str::as_bytes),
         Field::Method => Some(seen.method.as_bytes()),
         Field::Host => seen.host,
@@ -225,8 +213,20 @@ fn text<'a>(field: Field, seen: &Seen<'a>) -> Option<&'a [u8]> {
         Field::Agent => seen.agent,
         Field::Site => seen.site.map(str::as_bytes),
         Field::Route => seen.route.map(str::as_bytes),
-        _ => None,
-    }
+        Field::Time
+        | Field::Client
+        | Field::Url
+        | Field::Status
+        | Field::Cache
+        | Field::Why
+        | Field::AgeSecs
+        | Field::LifetimeSecs
+        | Field::WaitedUs
+        | Field::Version
+        | Field::Bytes
+        | Field::TotalUs => return None,
+    };
+    Some(text)
 }
 
 /// How bytes that would end a quoted text or a line are written.
