@@ -199,6 +199,18 @@ async fn a_connection_that_carries_nothing_ends() {
     soon("the end of an idle connection", idle.read_to_end(&mut Vec::new())).await.ok();
 }
 
+/// Renews the certificate in this folder, and waits until clients are shown another.
+pub async fn until_renewed(folder: &Path, shown: impl AsyncFn() -> Vec<u8>) {
+    let first = shown().await;
+    certificate(folder, &["site.test"]);
+    let renewed = async {
+        while shown().await == first {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("another certificate", renewed).await;
+}
+
 #[tokio::test]
 async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
     let origin = Origin::answering(|_| FRESH.to_owned()).await;
@@ -208,14 +220,7 @@ async fn a_certificate_that_is_renewed_is_shown_without_a_restart() {
         let stream = connect(tls, &terms(&["http/1.1"])).await;
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     };
-    let first = shown().await;
-    certificate(folder.path(), &["site.test"]);
-    let renewed = async {
-        while shown().await == first {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("another certificate", renewed).await;
+    until_renewed(folder.path(), shown).await;
     std::fs::write(folder.path().join("key.pem"), "no key").unwrap();
     assert_eq!(ask(tls, "h2", "https://site.test/").await.1, StatusCode::OK, "a bad one changes nothing");
 }

@@ -11,7 +11,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, SendStream, VarInt};
 use verge_edge::clock::Clock;
 
-use super::encrypted::{ask, certificate, connect, edge, terms};
+use super::encrypted::{ask, certificate, connect, edge, terms, until_renewed};
 use super::rig::{Origin, Rig, soon};
 
 const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 5\r\n\r\nhello";
@@ -266,14 +266,7 @@ async fn a_renewed_certificate_is_shown_and_a_session_resumes() {
         let chain = chain.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
         chain[0].to_vec()
     };
-    let first = shown().await;
-    certificate(folder.path(), &["site.test"]);
-    let renewed = async {
-        while shown().await == first {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("another certificate", renewed).await;
+    until_renewed(folder.path(), shown).await;
 }
 
 /// A connection with settings, and nothing of a client's that would be in the way.
