@@ -1,3 +1,5 @@
+mod company;
+
 use std::future::poll_fn;
 use std::path::Path;
 

@@ -40,3 +40,18 @@ impl Clone for Epoch {
         Self::new(Arc::clone(&self.birth), self.clear_until())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_counts_the_purges_before_it_and_what_it_was_compared_with() {
+        let epoch = Epoch::new(Arc::new(7), 9);
+        epoch.clear(8);
+        assert_eq!((epoch.number(), epoch.clear_until()), (7, 9));
+        epoch.clear(12);
+        let other = epoch.clone();
+        assert_eq!((other.number(), other.clear_until()), (7, 12));
+    }
+}
