@@ -121,7 +121,9 @@ async fn a_network_has_a_few_wrong_guesses_a_minute_and_known_users_stay_in() {
         statuses.push(rig.client().await.get_with("/a", WRONG).await);
     }
     assert_eq!(statuses[19].status, 401);
-    assert_eq!((statuses[20].status, statuses[20].field("retry-after")), (429, "3".to_owned()));
+    // A guess comes back every three seconds; some of them may have passed.
+    let wait = statuses[20].field("retry-after").parse();
+    assert!(statuses[20].status == 429 && matches!(wait, Ok(1..=3)), "{:?}", statuses[20]);
     // Right passwords that were seen before need no guess.
     assert_eq!(rig.client().await.get_with("/a", RIGHT).await.status, 200);
     rig.pass(4);
