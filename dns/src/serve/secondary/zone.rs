@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fetch::{Fetch, Fetched, NotFetched};
 use super::plan::{Bell, Context, Plan};
@@ -61,8 +62,9 @@ impl fmt::Display for NotTaken {
 pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
     let mut zone = Zone::open(plan, context).await;
     zone.report(now());
+    // Notices that came while nobody was here to hear them are lost, so the first question does not wait.
+    let mut wait = Duration::ZERO;
     loop {
-        let wait = zone.upkeep.wait(now(), rand::random());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = bell.rung() => {}
@@ -72,6 +74,7 @@ pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
         zone.refresh(first).await;
         zone.tell_health(now());
         zone.report(now());
+        wait = zone.upkeep.wait(now(), rand::random());
     }
 }
 
