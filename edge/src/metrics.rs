@@ -3,24 +3,23 @@
 //! Invariant: no label comes from a request; the number of series is fixed by the config.
 
 mod format;
-
 mod limits;
 mod origins;
+mod spread;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::limits::Limit;
 use self::limits::Limits;
 pub use self::origins::OriginMetrics;
 use self::origins::Origins;
+use self::spread::{Counter, Durations};
 use crate::store::Size;
 
 pub use self::format::Format;
@@ -33,7 +32,10 @@ pub struct Metrics(Arc<All>);
 struct All {
     registry: Registry,
     requests: Family<Request, Counter>,
+    direct: Counter,
     protocols: Family<Protocol, Counter>,
+    /// The counters of `protocols` that were asked for, in the order of [`PROTOCOLS`].
+    by_protocol: [OnceLock<Counter>; PROTOCOLS.len()],
     sent_bytes: Counter,
     origin_bytes: Counter,
     fills: Counter,
@@ -46,8 +48,8 @@ struct All {
     origins: Origins,
     asked: Family<AskedLabel, Counter>,
     turned_away: Family<Dropped, Counter>,
-    hit_seconds: Histogram,
-    miss_seconds: Histogram,
+    hit_seconds: Durations,
+    miss_seconds: Durations,
     connections: Gauge,
     clients_dropped: Family<Dropped, Counter>,
     handshakes_failed: Family<Dropped, Counter>,
@@ -177,7 +179,9 @@ impl Default for Metrics {
         let all = All {
             registry: Registry::default(),
             requests: Family::default(),
+            direct: Counter::default(),
             protocols: Family::default(),
+            by_protocol: Default::default(),
             sent_bytes: Counter::default(),
             origin_bytes: Counter::default(),
             fills: Counter::default(),
@@ -190,8 +194,8 @@ impl Default for Metrics {
             origins: Origins::default(),
             asked: Family::default(),
             turned_away: Family::default(),
-            hit_seconds: Histogram::new(HIT_SECONDS),
-            miss_seconds: Histogram::new(MISS_SECONDS),
+            hit_seconds: Durations::new(&HIT_SECONDS),
+            miss_seconds: Durations::new(&MISS_SECONDS),
             connections: Gauge::default(),
             clients_dropped: Family::default(),
             handshakes_failed: Family::default(),
@@ -207,6 +211,9 @@ impl Default for Metrics {
     }
 }
 
+/// The names of HTTP's versions.
+const PROTOCOLS: [&str; 4] = ["HTTP/1.1", "HTTP/2", "HTTP/3", "HTTP/1.0"];
+
 /// A hit is answered from memory: microseconds matter.
 const HIT_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.1, 1.0];
 /// A miss waits for an origin.
@@ -216,6 +223,8 @@ impl All {
     fn registered(mut self) -> Self {
         let mut registry = Registry::with_prefix("verge_edge");
         registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+        let direct = "Hits that were answered the short way, which the usual ones have";
+        registry.register("direct_hits", direct, self.direct.clone());
         let protocols = "Requests by the version of HTTP";
         registry.register("protocol_requests", protocols, self.protocols.clone());
         registry.register_with_unit(
@@ -292,12 +301,20 @@ impl Metrics {
             self.0.collapsed.inc();
         }
         let histogram = if outcome.waited() { &self.0.miss_seconds } else { &self.0.hit_seconds };
-        histogram.observe(waited.as_secs_f64());
+        histogram.observe(waited);
+    }
+
+    /// A hit was answered the short way.
+    pub(crate) fn directly(&self) {
+        self.0.direct.inc();
     }
 
     /// A request came over this version of HTTP, one of four names of ours.
     pub(crate) fn asked_over(&self, protocol: &'static str) {
-        self.0.protocols.get_or_create(&Protocol { protocol }).inc();
+        let place = PROTOCOLS.iter().position(|one| *one == protocol).expect("one of the four");
+        let counter = self.0.by_protocol[place]
+            .get_or_init(|| self.0.protocols.get_or_create(&Protocol { protocol }).clone());
+        counter.inc();
     }
 
     /// The counters of one site.

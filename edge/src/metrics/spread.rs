@@ -1,0 +1,138 @@
+//! Counters that threads add to without waiting for each other: each has a part of its own, and a scrape adds them up.
+//!
+//! A number that all threads write is a cache line that goes from core to core, for each request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{self, Atomic};
+
+/// A counter of the registry, of such parts.
+pub(super) type Counter = counter::Counter<u64, Spread>;
+
+/// Parts of a sum. Threads beyond share them.
+const PARTS: usize = 8;
+
+/// A number in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Part(AtomicU64);
+
+/// The parts of one counter.
+#[derive(Debug, Default)]
+pub(super) struct Spread([Part; PARTS]);
+
+impl Atomic<u64> for Spread {
+    fn inc(&self) -> u64 {
+        self.inc_by(1)
+    }
+
+    fn inc_by(&self, more: u64) -> u64 {
+        self.0[mine()].0.fetch_add(more, Ordering::Relaxed)
+    }
+
+    fn get(&self) -> u64 {
+        self.0.iter().map(|part| part.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// A histogram of durations; clones count together.
+#[derive(Debug, Clone)]
+pub(super) struct Durations(Arc<[Observed; PARTS]>);
+
+/// More than any of our histograms has, with the one beyond the last bound.
+const MAX_BUCKETS: usize = 12;
+
+/// The durations that the threads of one part have seen.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Observed {
+    bounds: &'static [f64],
+    counts: [AtomicU64; MAX_BUCKETS],
+    sum_nanos: AtomicU64,
+}
+
+impl Durations {
+    /// Below each of these bounds, in seconds, and beyond the last one.
+    pub(super) fn new(bounds: &'static [f64]) -> Self {
+        assert!(bounds.len() < MAX_BUCKETS, "one is left for what is beyond");
+        let new = |_| Observed { bounds, counts: Default::default(), sum_nanos: AtomicU64::new(0) };
+        Self(Arc::new(std::array::from_fn(new)))
+    }
+
+    pub(super) fn observe(&self, duration: Duration) {
+        let Observed { bounds, counts, sum_nanos } = &self.0[mine()];
+        let seconds = duration.as_secs_f64();
+        let bucket = bounds.iter().position(|bound| seconds <= *bound).unwrap_or(bounds.len());
+        counts[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+impl EncodeMetric for Durations {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        let sum = |of: &dyn Fn(&Observed) -> &AtomicU64| -> u64 {
+            self.0.iter().map(|part| of(part).load(Ordering::Relaxed)).sum()
+        };
+        let bounds = self.0[0].bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> =
+            bounds.enumerate().map(|(at, bound)| (bound, sum(&|part| &part.counts[at]))).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let seconds = Duration::from_nanos(sum(&|part| &part.sum_nanos)).as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+/// The part that this thread adds to.
+fn mine() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % PARTS;
+    }
+    // A thread that ends has none any more.
+    MINE.try_with(|mine| *mine).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn what_all_threads_added_is_the_sum() {
+        let (counter, durations) = (Counter::default(), Durations::new(&[0.001, 0.01]));
+        std::thread::scope(|scope| {
+            for thread in 0..3 * PARTS as u64 {
+                let (counter, durations) = (&counter, &durations);
+                scope.spawn(move || {
+                    counter.inc_by(thread);
+                    durations.observe(Duration::from_millis(thread));
+                });
+            }
+        });
+        assert_eq!(counter.get(), (0..24).sum::<u64>());
+        let mut registry = Registry::default();
+        registry.register("d", "Durations", durations);
+        let mut out = String::new();
+        text::encode(&mut out, &registry).unwrap();
+        for line in [
+            "d_sum 0.276\n",
+            "d_count 24\n",
+            "{le=\"0.001\"} 2\n",
+            "{le=\"0.01\"} 11\n",
+            "{le=\"+Inf\"} 24\n",
+        ] {
+            assert!(out.contains(line), "{line}: {out}");
+        }
+    }
+}
