@@ -14,7 +14,7 @@ pub(crate) use hiding::hides_segments;
 pub(crate) fn normal(path: &str) -> String {
     match path {
         "" => "/".to_owned(),
-        path if !path.starts_with('/') => path.to_owned(),
+        path if !path.starts_with('/') || has_one_reading(path) => path.to_owned(),
         path => without_dot_segments(&decoded(path)),
     }
 }
@@ -43,8 +43,14 @@ pub fn without_dot_segments(path: &str) -> String {
 
 /// Whether every origin reads this path as it is written: it is in normal form, and its own loosest reading.
 pub(crate) fn has_one_reading(path: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
-    path.starts_with('/') && path.bytes().all(is_plain) && !path.contains("//") && !path.contains("/.")
+    let mut before = b' ';
+    let is_plain = |byte: u8| {
+        let is_plain = byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?');
+        let begins_anew = before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        is_plain && !begins_anew
+    };
+    path.starts_with('/') && path.bytes().all(is_plain)
 }
 
 /// The path as an origin might read it that decodes all of it, twice, ends it at what ends a path or a line, takes `\`

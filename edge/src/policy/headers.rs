@@ -25,36 +25,49 @@ use crate::site::pattern::NamePattern;
 /// Apply it once, when the request is read, after the connection's own needs (`Upgrade`, `TE`) are met.
 /// `Transfer-Encoding` stays as a mark that there is a body ([`super::Forward::Body`]); [`origin::fields`] drops it.
 pub fn received(request: RequestHead, allowed: &[NamePattern]) -> RequestHead {
-    let mut headers = end_to_end(&request.headers);
-    if request.headers.contains_key(header::TRANSFER_ENCODING) {
+    let RequestHead { method, uri, headers } = request;
+    let has_coding = headers.contains_key(header::TRANSFER_ENCODING);
+    let mut headers = without_hops(headers);
+    if has_coding {
         // The framing is the connection's; that there is a body is not.
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    for name in request.headers.keys() {
-        if withheld::withheld(name, &request.method, allowed).is_some() {
-            headers.remove(name);
-        }
+    let is_withheld = |name: &HeaderName| withheld::withheld(name, &method, allowed).is_some();
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_withheld(name)).cloned().collect();
+    for name in unwanted {
+        headers.remove(name);
     }
-    RequestHead { headers, ..request }
+    RequestHead { method, uri, headers }
 }
 
 /// `headers` without the fields of the connection.
 pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for element in list::elements(headers, &header::CONNECTION) {
-        match HeaderName::from_bytes(element) {
-            Ok(name) if !NOT_OPTIONS.contains(&name.as_str()) => kept.remove(name),
-            _ => None,
-        };
+    without_hops(headers.clone())
+}
+
+fn without_hops(mut headers: HeaderMap) -> HeaderMap {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
+        return headers;
+    }
+    let named = |element| HeaderName::from_bytes(element).ok();
+    let named: Vec<HeaderName> =
+        list::elements(&headers, &header::CONNECTION).filter_map(named).filter(is_option).collect();
+    for name in named {
+        headers.remove(name);
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
         // RFC 9112 §6.3: it overrides a length, which must not be forwarded.
-        kept.remove(header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_LENGTH);
     }
     for name in HOP_BY_HOP {
-        kept.remove(*name);
+        headers.remove(*name);
     }
-    kept
+    headers
+}
+
+/// Whether a `Connection` may name it.
+fn is_option(name: &HeaderName) -> bool {
+    !NOT_OPTIONS.contains(&name.as_str())
 }
 
 /// The head as it is stored: end-to-end fields only, without those that the response keeps from storing, without

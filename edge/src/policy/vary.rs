@@ -48,6 +48,11 @@ pub fn of(response: &ResponseHead) -> Vary {
 
 /// The variant that answers `request`: of those that match the most recent by `Date` (RFC 9111 §4.1).
 pub fn choose(request: &RequestHead, variants: &[&Entry]) -> Option<usize> {
+    if let [entry] = variants
+        && entry.selecting.matches(request)
+    {
+        return Some(0);
+    }
     let matching = |(_, entry): &(usize, &&Entry)| entry.selecting.matches(request);
     newest(variants, variants.iter().enumerate().filter(matching))
         .or_else(|| newest(variants, variants.iter().enumerate().filter(|(_, entry)| speaks(entry, request))))

@@ -2,8 +2,10 @@
 //!
 //! The gate below hyper has refused what can be read in two ways; what is left here is to make one form of it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use http::uri::{self, Parts, PathAndQuery};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::site::sender::Scheme;
@@ -45,35 +47,43 @@ pub(super) fn absolute(
     if uri.scheme_str().is_some_and(|asked| asked != scheme.as_str()) {
         return Err(Misdirected::Scheme);
     }
-    let host = match (headers.get(header::HOST), uri.authority()) {
+    let told = headers.get(header::HOST);
+    let host = match (told, uri.authority()) {
         (Some(host), _) => normal(host.to_str().map_err(|_| Misdirected::NotUri)?, scheme),
         (None, Some(authority)) => normal(authority.as_str(), scheme),
-        (None, None) => normal(&SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(), scheme),
+        (None, None) => {
+            let local = SocketAddr::new(local.ip().to_canonical(), local.port()).to_string();
+            normal(&local, scheme).into_owned().into()
+        }
     };
-    let host = HeaderValue::try_from(host).map_err(|_| Misdirected::NotUri)?;
-    headers.insert(header::HOST, host.clone());
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Uri::builder()
-        .scheme(scheme.as_str())
-        .authority(host.as_bytes())
-        .path_and_query(path)
-        .build()
-        .map_err(|_| Misdirected::NotUri)
+    let mut parts = Parts::default();
+    parts.scheme = Some(if scheme == Scheme::Https { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+    parts.authority = Some(host.parse().map_err(|_| Misdirected::NotUri)?);
+    parts.path_and_query =
+        Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    let is_told_so = matches!(told, Some(told) if *told == *host);
+    if !is_told_so || headers.get_all(header::HOST).iter().count() > 1 {
+        let host = HeaderValue::try_from(&*host).map_err(|_| Misdirected::NotUri)?;
+        headers.insert(header::HOST, host);
+    }
+    Uri::from_parts(parts).map_err(|_| Misdirected::NotUri)
 }
 
 /// Lower case; the port in digits without leading zeros, and left out if it is the scheme's own or empty
 /// (RFC 9110 §4.2.3).
-fn normal(authority: &str, scheme: Scheme) -> String {
+fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
         _ => (authority, ""),
     };
-    let host = host.to_ascii_lowercase();
+    let is_small = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+    let small = || if is_small { Cow::from(host) } else { host.to_ascii_lowercase().into() };
     match port.trim_start_matches('0') {
-        port if port == scheme.port() => host,
-        "" if port.is_empty() => host,
-        "" => format!("{host}:0"),
-        port => format!("{host}:{port}"),
+        rest if rest == scheme.port() => small(),
+        "" if port.is_empty() => small(),
+        "" => format!("{}:0", small()).into(),
+        rest if rest == port && is_small => authority.into(),
+        rest => format!("{}:{rest}", small()).into(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which site a host name belongs to: its exact name, then the longest wildcard, then `*`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -56,8 +57,12 @@ fn is_host(text: &str) -> bool {
     }
 }
 
-fn normal(host: &str) -> String {
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+fn normal(host: &str) -> Cow<'_, str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
+    }
 }
 
 /// The sites, found by host name.
@@ -91,7 +96,7 @@ impl Sites {
     #[must_use]
     pub fn find(&self, host: &str) -> Option<usize> {
         let host = normal(host);
-        self.exact.get(&host).or_else(|| self.longest_wildcard(&host)).copied().or(self.any)
+        self.exact.get(&*host).or_else(|| self.longest_wildcard(&host)).copied().or(self.any)
     }
 
     fn longest_wildcard(&self, host: &str) -> Option<&usize> {

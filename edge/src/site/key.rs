@@ -10,6 +10,7 @@
 mod device;
 mod query;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -52,7 +53,10 @@ impl KeyRules {
 
 /// The key of `request` under `rules`. The request is as [`crate::policy::headers::received`] makes it.
 pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
-    let mut parts = Parts::default();
+    // Four lengths and what they are of.
+    let room = request.uri.authority().map_or(0, |authority| authority.as_str().len())
+        + request.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let mut parts = Parts { bytes: Vec::with_capacity(room + 4 * 6 + "https".len()) };
     parts.url(&request.uri, rules);
     for name in &rules.headers {
         parts.add(name.as_str().as_bytes());
@@ -136,12 +140,25 @@ impl Parts {
 }
 
 /// Host in lower case, and the port unless it is the scheme's own (RFC 9110 §4.2.3). User information is left out.
-fn authority(uri: &Uri) -> String {
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+fn authority(uri: &Uri) -> Cow<'_, str> {
     let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    // As nearly all are.
+    let text = uri.authority().map_or("", |authority| authority.as_str());
+    let is_small =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    if host.bytes().all(is_small) {
+        match port.map(str::parse::<u16>) {
+            None => return host.into(),
+            Some(Ok(port)) if port == default => return host.into(),
+            Some(Ok(_)) if port.is_some_and(|port| !port.starts_with(['0', '+'])) => return text.into(),
+            Some(_) => {}
+        }
+    }
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
     match uri.port_u16() {
-        Some(port) if port != default => format!("{host}:{port}"),
-        _ => host,
+        Some(port) if port != default => format!("{host}:{port}").into(),
+        _ => host.into(),
     }
 }
 
@@ -352,7 +369,7 @@ mod tests {
             let rules = KeyRules { cookies: patterns(&["c", "d"]), ..KeyRules::default() };
             let parts = |(host, target, cookie): &(String, String, String)| {
                 let request = request("GET", &format!("http://{host}/{target}"), &[("cookie", &format!("c={cookie}"))]);
-                let seen = (authority(&request.uri), self::target(&request.uri), cookie.clone());
+                let seen = (authority(&request.uri).into_owned(), self::target(&request.uri), cookie.clone());
                 (key(&request, &rules), seen)
             };
             let ((key_a, seen_a), (key_b, seen_b)) = (parts(&a), parts(&b));

@@ -10,7 +10,7 @@
 
 mod table;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, header};
 use table::{BEGINNINGS, NAMES};
 
 use crate::site::pattern::NamePattern;
@@ -52,6 +52,10 @@ pub enum Taken {
 /// Why a field of this name in a request of this method does not reach the origin; none if it does. Method overrides
 /// reach it with methods that are never answered from the store: no key is at stake.
 pub fn withheld(name: &HeaderName, method: &Method, allowed: &[NamePattern]) -> Option<Withheld> {
+    if *name == header::HOST {
+        // In every request, and in no table.
+        return None;
+    }
     let found = listed(name.as_str())?;
     let stored = method == Method::GET || method == Method::HEAD;
     let passes =
@@ -106,6 +110,14 @@ mod tests {
         let name: HeaderName = name.parse().unwrap();
         let found = withheld(&name, &Method::GET, &[]);
         assert_eq!(found.map(|row| row.taken), expected, "{name}");
+    }
+
+    /// A field that is left unread must be one that the rules would see as it came.
+    #[test]
+    fn what_most_requests_have_is_not_withheld() {
+        for name in crate::site::unheeded::USUAL {
+            check(name, None);
+        }
     }
 
     #[test]
