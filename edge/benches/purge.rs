@@ -84,12 +84,8 @@ fn filled(count: usize) -> Store {
             panic!("it may be stored");
         };
         let entry = Entry::new(&request, &head, lifetime, at, at, Some(0));
-        let object = Object {
-            entry,
-            body: Body::new(Vec::new(), store.fills()),
-            site: "site.test".into(),
-            epoch: ticket.epoch(),
-        };
+        let object =
+            Object::new(entry, Body::new(Vec::new(), store.fills()), "site.test".into(), ticket.epoch());
         store.put(&name(number), Arc::new(object), None, &ticket);
     }
     store

@@ -99,7 +99,7 @@ fn put(store: &Store, number: usize) {
     };
     let entry = Entry::new(&request, &head, lifetime, at, at, Some(1_000));
     let body = Body::new(vec![vec![0; 1_000].into()], store.fills());
-    let object = Object { entry, body, site: "site.test".into(), epoch: ticket.epoch() };
+    let object = Object::new(entry, body, "site.test".into(), ticket.epoch());
     store.put(&name_of(number), Arc::new(object), None, &ticket);
 }
 

@@ -4,7 +4,7 @@
 mod purging;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -25,6 +25,7 @@ use crate::site::access::Credentials;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
 use crate::site::signed::Rejected;
+use crate::site::unheeded::Unheeded;
 use crate::site::{Site, Sites};
 use crate::store::{Bounds, Store};
 
@@ -42,6 +43,8 @@ pub(crate) struct Cache {
     switched: ArcSwap<Vec<(SiteName, bool)>>,
     /// Of the listeners for clients.
     ports: ArcSwap<Vec<u16>>,
+    /// Sites and routes put in service so far.
+    sites_made: AtomicU64,
 }
 
 /// The sites of one config; a reload puts others in their place.
@@ -50,6 +53,18 @@ pub(crate) struct InService {
     sites: Sites,
     /// In the config's order.
     placed: Vec<Placed>,
+    /// The usual fields that none of them heeds.
+    unheeded: Unheeded,
+    /// Whether one of them wants a signature for some of its paths.
+    asks_for_signatures: bool,
+}
+
+impl InService {
+    fn new(sites: Sites, placed: Vec<Placed>) -> Self {
+        let unheeded = Unheeded::of(sites.all());
+        let asks_for_signatures = sites.all().iter().any(|site| !site.signed.paths.is_empty());
+        Self { sites, placed, unheeded, asks_for_signatures }
+    }
 }
 
 /// A site in service, and its routes.
@@ -124,7 +139,7 @@ impl Cache {
         let metrics = Metrics::default();
         let store = Arc::new(Store::new(bounds));
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
-        let none = InService { sites: Sites::default(), placed: Vec::new() };
+        let none = InService::new(Sites::default(), Vec::new());
         let cache = Self {
             name,
             in_service: ArcSwap::from_pointee(none),
@@ -134,6 +149,7 @@ impl Cache {
             metrics,
             switched: ArcSwap::default(),
             ports: ArcSwap::default(),
+            sites_made: AtomicU64::new(0),
         };
         cache.put_in_service(sites);
         cache
@@ -158,7 +174,7 @@ impl Cache {
             Placed { own, routes, keeps_out }
         };
         let placed = sites.all().iter().map(place).collect();
-        self.in_service.store(Arc::new(InService { sites, placed }));
+        self.in_service.store(Arc::new(InService::new(sites, placed)));
     }
 
     /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
@@ -169,7 +185,9 @@ impl Cache {
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let metrics = self.metrics.site(site.name.as_str());
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));
-        let site = Arc::new(FetchSite { site: Arc::clone(site), origins, metrics, clock_told, circle_told });
+        let number = self.sites_made.fetch_add(1, Ordering::Relaxed);
+        let site = Arc::clone(site);
+        let site = Arc::new(FetchSite { number, site, origins, metrics, clock_told, circle_told });
         made.push(Arc::clone(&site));
         site
     }
@@ -203,9 +221,17 @@ impl Cache {
         self.in_service.load().placed.iter().map(|placed| Arc::clone(&placed.own)).collect()
     }
 
+    /// The usual request fields that no site's rules look at.
+    pub(crate) fn unheeded(&self) -> Unheeded {
+        self.in_service.load().unheeded
+    }
+
     /// The URI that a client asks for, without its signature where its site wants one.
     pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
         let in_service = self.in_service.load();
+        if !in_service.asks_for_signatures {
+            return Ok(uri);
+        }
         match in_service.sites.find(uri.host().unwrap_or_default()) {
             Some(place) => in_service.placed[place].own.site.signed.checked(uri, now),
             None => Ok(uri),

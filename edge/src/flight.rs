@@ -81,6 +81,8 @@ pub struct Flights {
 /// One site as a fetch needs it.
 #[derive(Debug)]
 pub struct FetchSite {
+    /// No other has it, nor one of another config.
+    pub number: u64,
     /// Its rules.
     pub site: Arc<Site>,
     /// Where to fetch from.

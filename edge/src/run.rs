@@ -44,7 +44,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
-    begin(&config, clock, Vec::new(), Row::new())
+    begin(&config, clock, Vec::new(), Row::new(), true)
+}
+
+/// As [`start_at`], but no answer takes the short way that the usual hit has: for tests that compare the two.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_the_long_way(config: Config, clock: Clock) -> Result<Running, StartError> {
+    begin(&config, clock, Vec::new(), Row::new(), false)
 }
 
 /// As [`start`], with the sockets of the process that answers now, if one does and meets others in the run folder, and
@@ -59,7 +67,7 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
     let mut handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
     handed.extend(systemd::passed());
     let row = predecessor.as_ref().map_or_else(Row::new, Predecessor::row);
-    let mut running = begin(&config, Clock::system(), handed, row)?;
+    let mut running = begin(&config, Clock::system(), handed, row, true)?;
     if let Some(Err(error)) = predecessor.map(Predecessor::dismiss) {
         tracing::warn!(target: "verge_edge::handover", "{error}");
     }
@@ -71,7 +79,14 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
     Ok(running)
 }
 
-fn begin(config: &Config, clock: Clock, handed: Vec<Handed>, row: Row) -> Result<Running, StartError> {
+/// `is_direct`: usual hits have the short way.
+fn begin(
+    config: &Config,
+    clock: Clock,
+    handed: Vec<Handed>,
+    row: Row,
+    is_direct: bool,
+) -> Result<Running, StartError> {
     names::tell(config.sites.clone());
     let cache = Cache::new(config.name.clone(), config.sites.clone(), &config.cache.bounds, clock.clone());
     let cache = Arc::new(cache);
@@ -83,6 +98,7 @@ fn begin(config: &Config, clock: Clock, handed: Vec<Handed>, row: Row) -> Result
         guards: Guards::default(),
         whereabouts: ArcSwap::default(),
         strangers: Strangers::default(),
+        is_direct,
     };
     let clients = Listeners::new(service, config.limits);
     clients.introduced_by(config.proxy_protocol.clone());

@@ -41,6 +41,7 @@ mod placed;
 pub mod proxied;
 mod query;
 mod room;
+mod seldom;
 mod service;
 mod stored;
 mod strangers;

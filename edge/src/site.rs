@@ -20,6 +20,7 @@ pub mod rules;
 pub mod sender;
 pub mod signed;
 pub mod tags;
+pub mod unheeded;
 
 use std::sync::Arc;
 use std::time::Duration;

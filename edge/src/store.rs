@@ -22,6 +22,7 @@ pub mod memory;
 pub mod object;
 pub mod purge;
 pub mod reading;
+pub mod ready;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;

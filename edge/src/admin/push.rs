@@ -95,7 +95,7 @@ pub(super) async fn push(
     let object = |Form { request, head, content }: Form| {
         let entry = Entry::new(&request, &head, lifetime.clone(), now, now, Some(content.length));
         let body = store::Body::new(content.pieces, cache.store.fills());
-        Arc::new(Object { entry, body, site: site.site.name.clone(), epoch: ticket.epoch() })
+        Arc::new(Object::new(entry, body, site.site.name.clone(), ticket.epoch()))
     };
     let objects: Vec<_> = forms.into_iter().map(object).collect();
     if cache.store.put_alone(&key, &objects, &ticket) == Put::Purged {

@@ -28,6 +28,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
         cause: flights.arrived(&request.headers),
         request: Arc::new(request),
         site: Arc::new(FetchSite {
+            number: 0,
             origins: Arc::new(Origins::new(&site, &[], &clock, &metrics)),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),

@@ -43,6 +43,15 @@ pub(super) struct Admitted {
     exceeded: Option<Exceeded>,
 }
 
+/// Whether a request without content, for one part of a site alone, is let in, where that is known at once and the rate of
+/// its client allows it: that is counted. If not, [`admit`] says what becomes of it.
+pub(super) fn admits_at_once(guards: &Guards, exchange: &Exchange<'_>) -> bool {
+    let (access, client) = (&exchange.site.site.access, exchange.peer.client);
+    access.users.is_none()
+        && access.admits(client)
+        && access.rate.as_ref().is_none_or(|rate| guards.rates.take(rate, client, exchange.now).is_ok())
+}
+
 /// Lets the request in, or says why not. Where an origin may take its path for other parts of the site, those parts'
 /// conditions count too.
 pub(super) async fn admit(

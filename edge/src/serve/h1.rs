@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! socket ─▶ patient_stream ─▶ gate ─▶ hyper ─▶ answer ─▶ Arrival
-//!                                     hyper ◀─ Sent ◀─── Answer
+//!                              │      hyper ◀─ Sent ◀─── Answer
+//!                              └─ direct: a usual hit, without hyper
 //! ```
 //!
 //! Nothing outside knows of turns, or that hyper is the server.
 
+mod direct;
 pub mod gate;
 pub(super) mod patient_stream;
+mod ready;
 #[expect(unsafe_code, reason = "an ioctl takes a raw pointer; the module states its invariant")]
 mod send_queue;
 
@@ -39,6 +42,7 @@ use super::body::{Body, SendError};
 use super::ending::{Ending, away};
 use super::handler::{HEALTH_PATH, Unplaced, handle, turned_away};
 use super::room::{Busy, Seat};
+use super::seldom::Seldom;
 use super::service::Service;
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
@@ -46,7 +50,8 @@ use crate::http::head::RequestHead;
 use crate::metrics::{Limit, Outcome};
 use crate::origin::{Early, RequestBody};
 use crate::watch::Watch;
-use gate::{Gate, Refusal, Sending, Times, Turn, Turns};
+use direct::Direct;
+use gate::{Gate, Needed, Refusal, Sending, Times, Turn, Turns};
 use patient_stream::Patient;
 
 /// One client's connection.
@@ -80,7 +85,7 @@ impl Carried for TlsStream<Patient> {
     }
 }
 
-/// Carries a connection to its end.
+/// Carries a connection to its end: in the gate alone as long as all it asks for can be answered there, then by hyper.
 pub(super) async fn carry(
     service: &Arc<Service>,
     limits: &Limits,
@@ -90,7 +95,39 @@ pub(super) async fn carry(
     ending: &Ending,
 ) {
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
-    let gate = Gate::new(stream, limits.head).with_times(times);
+    let direct = Direct::new(service, peer, seat);
+    let mut gate = Gate::with_direct(stream, limits.head, direct).with_times(times);
+    let late = ending.draining.is_cancelled();
+    let ended = Seldom::new(async {
+        tokio::select! {
+            () = ending.aborted.cancelled() => None,
+            () = away(seat, ending), if !late => Some(Ok(Needed::Server)),
+        }
+    });
+    let needed = tokio::select! {
+        biased;
+        needed = gate.needed() => Some(needed),
+        needed = ended => needed,
+    };
+    match needed {
+        // Most connections never come here, and need not have the room for it.
+        Some(Ok(Needed::Server)) => Box::pin(serve(service, limits, gate, peer, seat, ending)).await,
+        Some(Ok(Needed::Close)) => tokio::select! {
+            _ = gate.close() => {}
+            () = ending.aborted.cancelled() => {}
+        },
+        Some(Err(_)) | None => {}
+    }
+}
+
+async fn serve(
+    service: &Arc<Service>,
+    limits: &Limits,
+    gate: Gate<impl Carried, Direct<'_>>,
+    peer: Peer,
+    seat: &Seat,
+    ending: &Ending,
+) {
     let connection = Connection {
         service,
         limits,

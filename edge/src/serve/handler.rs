@@ -21,9 +21,9 @@ use crate::http::upgrade;
 use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
-use crate::policy::Forward;
 use crate::policy::headers::client;
 use crate::policy::headers::status::Verdict;
+use crate::policy::{Forward, Freshness};
 use crate::site::access::Credentials;
 use crate::site::rewrite;
 use crate::site::route::Route;
@@ -50,22 +50,27 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let cache = &service.cache;
     let started = monotonic();
     let mut answer = respond(service, &exchange, body).await;
-    exchange.look_for_circle(&answer);
-    pages::dress(&exchange, &mut answer);
-    if let Some(field) = service.alternative(peer, version, &exchange.request.uri) {
-        answer.head.headers.insert(header::ALT_SVC, field);
-    }
-    https::stay(&exchange, &mut answer.head.headers);
-    if exchange.is_guarded() {
-        client::keep_private(&mut answer.head.headers);
-    }
-    let site = &exchange.site.site;
-    rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
+    complete(&exchange, service.alternative(peer, version, &exchange.request.uri), &mut answer);
     let mut answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
     cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
     tell(&exchange, &mut answer, started, waited);
     answer
+}
+
+/// Gives an answer what does not depend on where it comes from; `alternative` is its `Alt-Svc`.
+pub(super) fn complete(exchange: &Exchange<'_>, alternative: Option<HeaderValue>, answer: &mut Answer) {
+    exchange.look_for_circle(answer);
+    pages::dress(exchange, answer);
+    if let Some(field) = alternative {
+        answer.head.headers.insert(header::ALT_SVC, field);
+    }
+    https::stay(exchange, &mut answer.head.headers);
+    if exchange.is_guarded() {
+        client::keep_private(&mut answer.head.headers);
+    }
+    let site = &exchange.site.site;
+    rewrite::outgoing(&mut answer.head.headers, &site.ends_here, &site.response_fields);
 }
 
 /// A request that no site takes, as far as it is known, for its log line.
@@ -123,17 +128,8 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, mut ans
 
 /// Every way a request can go that is answered without an origin or the store, or is turned away.
 async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let (cache, Exchange { request, site, .. }) = (&service.cache, exchange);
-    if let Some(answer) = cms::purge(cache, exchange) {
-        return answer;
-    }
-    if let Some(answer) = https::redirect(exchange, service.whereabouts.load().https_port) {
-        return answer;
-    }
-    if let Some(local) = step::local(request, &site.site.redirects) {
-        return answer::local(request, local);
-    }
-    if let Some(answer) = pages::maintenance(cache, exchange) {
+    let cache = &service.cache;
+    if let Some(answer) = cms::purge(cache, exchange).or_else(|| before_access(service, exchange)) {
         return answer;
     }
     match access::admit(cache, &service.guards, exchange, upload).await {
@@ -144,6 +140,15 @@ async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody
             Admitted::judge(exceeded, cache, answer)
         }
     }
+}
+
+/// The answers to requests whose clients need not be let in for that.
+pub(super) fn before_access(service: &Service, exchange: &Exchange<'_>) -> Option<Answer> {
+    let Exchange { request, site, .. } = exchange;
+    let local = || step::local(request, &site.site.redirects).map(|local| answer::local(request, local));
+    https::redirect(exchange, service.whereabouts.load().https_port)
+        .or_else(local)
+        .or_else(|| pages::maintenance(&service.cache, exchange))
 }
 
 /// Every way a request can go that is let in.
@@ -167,7 +172,7 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
 }
 
 /// Finds the site and the key, or gives the request back with the answer to it.
-fn open<'a>(
+pub(super) fn open<'a>(
     service: &Service,
     head: RequestHead,
     version: Version,
@@ -229,7 +234,7 @@ fn open<'a>(
 }
 
 /// The name of a version in logs and metrics.
-fn protocol(version: Version) -> &'static str {
+pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_3 => "HTTP/3",
         Version::HTTP_2 => "HTTP/2",
@@ -240,46 +245,75 @@ fn protocol(version: Version) -> &'static str {
 
 /// One line for each request: the decision and its numbers.
 fn tell(exchange: &Exchange<'_>, answer: &mut Answer, began: Instant, waited: Duration) {
-    let Exchange { request, peer, site, version, credentials, now, .. } = exchange;
-    let (age_secs, lifetime_secs) =
-        answer.freshness.map(|freshness| (freshness.age_secs, freshness.lifetime_secs)).unzip();
-    let (name, route) = (site.site.name.as_str(), site.site.route.as_ref().map(|route| route.name.as_str()));
+    let field = |name| exchange.request.headers.get(name).map(HeaderValue::as_bytes);
+    let (status, outcome, why) = (answer.head.status.as_u16(), answer.outcome, answer.why);
+    let given = Given { status, outcome, why, freshness: answer.freshness, waited };
+    let (referer, agent) = (field(header::REFERER), field(header::USER_AGENT));
+    let Exchange { request, peer, site, version, .. } = exchange;
+    let (age_secs, lifetime_secs) = given.numbers();
     tracing::debug!(
         target: "verge_edge::request",
         client = %peer.client,
         protocol = protocol(*version),
         method = %request.method,
         uri = %request.uri,
-        status = answer.head.status.as_u16(),
-        cache = answer.outcome.as_str(),
-        why = answer.why,
+        status,
+        cache = outcome.as_str(),
+        why,
         age = age_secs,
         lifetime = lifetime_secs,
-        site = name,
-        route,
+        site = site.site.name.as_str(),
+        route = site.site.route.as_ref().map(|route| route.name.as_str()),
         waited_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX),
     );
-    let field = |name| request.headers.get(name).map(HeaderValue::as_bytes);
-    let line = Pending::new(began, || Seen {
+    let line = Pending::new(began, || seen(exchange, &given, referer, agent));
+    answer.body.told_by(line);
+}
+
+/// An answer as its line of the access log tells it.
+pub(super) struct Given {
+    pub(super) status: u16,
+    pub(super) outcome: Outcome,
+    pub(super) why: &'static str,
+    pub(super) freshness: Option<Freshness>,
+    pub(super) waited: Duration,
+}
+
+impl Given {
+    /// Age and lifetime in seconds.
+    fn numbers(&self) -> (Option<u64>, Option<u64>) {
+        self.freshness.map(|freshness| (freshness.age_secs, freshness.lifetime_secs)).unzip()
+    }
+}
+
+/// The line of a request; `referer` and `agent` are its fields.
+pub(super) fn seen<'a>(
+    exchange: &'a Exchange<'_>,
+    given: &Given,
+    referer: Option<&'a [u8]>,
+    agent: Option<&'a [u8]>,
+) -> Seen<'a> {
+    let Exchange { request, peer, site, version, credentials, now, .. } = exchange;
+    let (age_secs, lifetime_secs) = given.numbers();
+    Seen {
         time: *now,
         client: peer.client,
         user: credentials.as_ref().map(Credentials::name),
         method: request.method.as_str(),
         url: &request.uri,
-        host: field(header::HOST),
+        host: request.headers.get(header::HOST).map(HeaderValue::as_bytes),
         version: Some(protocol(*version)),
-        referer: field(header::REFERER),
-        agent: field(header::USER_AGENT),
-        status: answer.head.status.as_u16(),
-        cache: answer.outcome.as_str(),
-        why: answer.why,
+        referer,
+        agent,
+        status: given.status,
+        cache: given.outcome.as_str(),
+        why: given.why,
         age_secs,
         lifetime_secs,
-        waited,
-        site: Some(name),
-        route,
-    });
-    answer.body.told_by(line);
+        waited: given.waited,
+        site: Some(site.site.name.as_str()),
+        route: site.site.route.as_ref().map(|route| route.name.as_str()),
+    }
 }
 
 /// Where the name servers ask whether this edge takes requests.

@@ -145,7 +145,11 @@ impl Room {
     }
 
     fn now_ms(&self) -> u64 {
-        let since = monotonic().saturating_duration_since(self.started).as_millis();
+        self.ms_at(monotonic())
+    }
+
+    fn ms_at(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.started).as_millis();
         u64::try_from(since).unwrap_or(u64::MAX)
     }
 
@@ -213,6 +217,14 @@ impl Seat {
     /// A request has come.
     pub(super) fn busy(&self) -> Busy {
         self.occupant().busy()
+    }
+
+    /// A request has come, and its answer was given at `now`.
+    pub(super) fn answered(&self, now: Instant) {
+        if !self.idle.has_asked.load(Ordering::Relaxed) {
+            self.idle.has_asked.store(true, Ordering::Release);
+        }
+        self.idle.since_ms.store(self.room.ms_at(now), Ordering::Release);
     }
 
     /// Waits until an evicted connection may be dropped: at once if it has never asked, else when it has had time to

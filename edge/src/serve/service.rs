@@ -29,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) strangers: Strangers,
     /// Where else clients find the edge.
     pub(crate) whereabouts: ArcSwap<Whereabouts>,
+    /// Whether usual hits are answered in the gate, as ever but in tests.
+    pub(crate) is_direct: bool,
 }
 
 /// The listeners of the edge, as answers tell clients of them.
@@ -49,10 +51,11 @@ impl Service {
 
     /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.
     pub(super) fn alternative(&self, peer: Peer, version: Version, uri: &Uri) -> Option<HeaderValue> {
+        if peer.scheme != Scheme::Https || version == Version::HTTP_3 {
+            return None;
+        }
         let whereabouts = self.whereabouts.load();
         let alternative = whereabouts.alternative.as_ref()?;
-        let may_know =
-            peer.scheme == Scheme::Https && version != Version::HTTP_3 && !self.trusts(peer.client);
-        may_know.then(|| alternative.field(peer.local.port(), uri.port_u16()))
+        (!self.trusts(peer.client)).then(|| alternative.field(peer.local.port(), uri.port_u16()))
     }
 }

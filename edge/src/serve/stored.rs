@@ -148,7 +148,8 @@ fn one_after_another(selection: Selection) -> Selection {
     }
 }
 
-fn why(verdict: &Verdict) -> &'static str {
+/// The reason for such an answer, in a word.
+pub(super) fn why(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Hit(_) => "fresh",
         Verdict::HitStale(_, why) | Verdict::Bridged { staleness: Some(why), .. } => why.as_str(),

@@ -203,8 +203,7 @@ mod tests {
         let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
         let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(BYTES));
         let ticket = store.begin();
-        let object =
-            Arc::new(Object { entry, body: Arc::clone(body), site: "a".into(), epoch: ticket.epoch() });
+        let object = Arc::new(Object::new(entry, Arc::clone(body), "a".into(), ticket.epoch()));
         store.put(key, Arc::clone(&object), None, &ticket);
         object
     }

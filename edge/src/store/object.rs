@@ -9,6 +9,7 @@ use http::HeaderValue;
 use super::block::allocated;
 use super::body::Body;
 use super::epoch::Epoch;
+use super::ready::ReadyHeads;
 use crate::policy::Entry;
 use crate::site::SiteName;
 use crate::site::key::Key;
@@ -24,13 +25,21 @@ pub struct Object {
     pub site: SiteName,
     /// The purge epoch its fetch began in.
     pub epoch: Epoch,
+    /// Heads of answers from it.
+    pub ready: ReadyHeads,
 }
 
 impl Object {
+    /// A response of which no answer was made yet.
+    #[must_use]
+    pub fn new(entry: Entry, body: Arc<Body>, site: SiteName, epoch: Epoch) -> Self {
+        Self { entry, body, site, epoch, ready: ReadyHeads::default() }
+    }
+
     /// The same, with its freshness ended at `at`.
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
-        Self { entry, body: Arc::clone(&self.body), site: self.site.clone(), epoch: self.epoch.clone() }
+        Self::new(entry, Arc::clone(&self.body), self.site.clone(), self.epoch.clone())
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.
@@ -41,12 +50,22 @@ impl Object {
         let repeated = (headers.len() - headers.keys_len()) * REPEATED_FIELD_BYTES;
         let head = names + values + repeated + allocated(headers.capacity() * FIELD_BYTES);
         let pieces = self.body.count() * PIECE_BYTES;
-        let bytes =
-            self.body.allocated_bytes() + (head + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
+        let ready = allocated(self.text_bytes() + READY_BYTES);
+        let bytes = self.body.allocated_bytes()
+            + (head + ready + pieces + key.as_bytes().len() + OBJECT_BYTES) as u64;
         u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
+    }
+
+    /// Octets of the head's lines.
+    fn text_bytes(&self) -> usize {
+        let lines = self.entry.head.headers.iter();
+        lines.map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len()).sum()
     }
 }
 
+/// A ready-made head has these beside the stored lines: its status line, `Age`, `Via`, `Cache-Status`, what the site adds,
+/// and what it is kept in. One of a 304 is shorter than what this and rounding up leave, for most.
+const READY_BYTES: usize = 256;
 /// moka weighs in u32; in units of 64 bytes that reaches 256 GiB, and rounding costs less than a head.
 pub(super) const WEIGHT_UNIT_BYTES: u64 = 64;
 /// Each field that the map has room for costs an entry of 104 bytes and up to two indices of 4 each.

@@ -17,5 +17,5 @@ pub(crate) fn object(body: Arc<Body>) -> Arc<Object> {
         eviction: Eviction::Lru,
         tag_fields: Default::default(),
     });
-    Arc::new(Object { entry, body, site: "a".into(), epoch: store.begin().epoch() })
+    Arc::new(Object::new(entry, body, "a".into(), store.begin().epoch()))
 }

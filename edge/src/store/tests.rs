@@ -18,7 +18,7 @@ fn put(store: &Store, path: &str) {
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(2_000));
     let body = Body::new(vec![vec![0; 2_000].into()], store.fills());
     let ticket = store.begin();
-    let object = Object { entry, body, site: "a".into(), epoch: ticket.epoch() };
+    let object = Object::new(entry, body, "a".into(), ticket.epoch());
     store.put(&name(path), Arc::new(object), None, &ticket);
 }
 

@@ -4,6 +4,7 @@
 
 mod close;
 mod desync;
+mod direct;
 mod edge;
 mod flushing;
 mod half;

@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use verge_edge::serve::h1::gate::{Gate, Interim, Refusal, Sent, Turn, Turns};
+use verge_edge::serve::h1::gate::{Direct, Gate, Interim, Refusal, Sent, Turn, Turns};
 
 pub(crate) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bigger than what any socket here takes at once.
@@ -127,7 +127,15 @@ pub(crate) fn statuses(answer: &str) -> Vec<u16> {
 }
 
 async fn serve<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: T, log: Log, half_close: HalfClose) {
-    let gate = Gate::new(io, MAX_HEAD_BYTES);
+    serve_behind(Gate::new(io, MAX_HEAD_BYTES), log, half_close).await;
+}
+
+/// Serves what the gate lets through.
+pub(crate) async fn serve_behind<T, D>(gate: Gate<T, D>, log: Log, half_close: HalfClose)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    D: Direct<Rest: Send> + Send + 'static,
+{
     let turns = gate.turns();
     let service = service_fn(move |request| answer(turns.clone(), log.clone(), request));
     let connection = hyper::server::conn::http1::Builder::new()

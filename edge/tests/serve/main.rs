@@ -47,6 +47,7 @@ mod routes;
 mod rules;
 mod settings;
 mod sharing;
+mod shortcut;
 mod slow;
 mod targeted;
 mod targets;

@@ -54,9 +54,17 @@ impl Rig {
 
     /// An edge with this file.
     pub async fn of(clock: Clock, text: &str) -> Self {
+        Self::by(clock, text, true).await
+    }
+
+    /// As `of`; usual hits may have the short way or not.
+    pub async fn by(clock: Clock, text: &str, is_direct: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
-        let running = run::start_at(config, clock.clone()).await.unwrap();
+        let running = match is_direct {
+            true => run::start_at(config, clock.clone()).await.unwrap(),
+            false => run::start_the_long_way(config, clock.clone()).await.unwrap(),
+        };
         let public = running.listening().public[0];
         let admin = running.listening().admin.unwrap();
         Self { running: Some(running), clock, public, admin, folder }

@@ -23,12 +23,12 @@ impl Task {
                 HeadEffect::Leave => {}
                 HeadEffect::Invalidate => store.forget(key, object),
                 HeadEffect::Freshen(entry) => {
-                    let fresh = Object {
-                        entry: *entry,
-                        body: Arc::clone(&object.body),
-                        site: site.site.name.clone(),
-                        epoch: object.epoch.clone(),
-                    };
+                    let fresh = Object::new(
+                        *entry,
+                        Arc::clone(&object.body),
+                        site.site.name.clone(),
+                        object.epoch.clone(),
+                    );
                     store.put(key, Arc::new(fresh), Some(object), &self.fill.ticket);
                 }
             }

@@ -176,7 +176,7 @@ impl Task {
     }
 
     pub(super) fn object(&self, entry: Entry, body: Arc<Body>) -> Object {
-        Object { entry, body, site: self.fetch.site.site.name.clone(), epoch: self.fill.ticket.epoch() }
+        Object::new(entry, body, self.fetch.site.site.name.clone(), self.fill.ticket.epoch())
     }
 }
 

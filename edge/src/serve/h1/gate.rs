@@ -18,12 +18,16 @@
 //! 2. It may have read the next request while bytes of an answer were blocked, and then never polls its service by
 //!    itself; nor does it read again for the end of a client that waited for these bytes. So the gate wakes it.
 //! 3. It flushes whenever it is woken. So the gate wakes it once for each such case: a wake for less would have no end.
+//! 4. It reads on only when it has begun to write all that it was given. So an answer from here (`direct`) stands behind
+//!    the server's, when nothing is owed.
 //!
 //! Invariant: the decisions are in `head`, `chunked`, `framing` and `interim`, which know no socket. A
 //! connection holds no more here than [`MAX_HELD_BYTES`] and a read.
 
 pub mod chunked;
+mod direct;
 pub mod framing;
+mod given;
 pub mod head;
 pub mod interim;
 mod late;
@@ -32,8 +36,9 @@ mod refusal;
 mod text;
 mod turn;
 mod wait;
+mod written;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -43,6 +48,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::head::HeadLimits;
 use framing::{Framing, Stop};
+use given::Outgoing;
+pub use given::{Direct, Given, Needed, Never, Rest};
+pub use head::Plain;
 pub use late::Times;
 use late::{Late, Stage};
 use linger::Linger;
@@ -60,7 +68,7 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection:
 
 /// A client's connection as the server may see it.
 #[derive(Debug)]
-pub struct Gate<T> {
+pub struct Gate<T, D: Direct = Never> {
     io: T,
     shared: Arc<Shared>,
     framing: Framing,
@@ -82,6 +90,12 @@ pub struct Gate<T> {
     late: Late,
     /// For a client that has sent all it will.
     wait: Wait,
+    /// Answers requests before the server sees them.
+    direct: Option<D>,
+    /// An answer from here that is on its way.
+    outgoing: Option<Outgoing<D::Rest>>,
+    /// Whether there was one.
+    has_answered: bool,
 }
 
 /// Whether more is read from the client.
@@ -101,8 +115,19 @@ enum End {
 }
 
 impl<T> Gate<T> {
-    /// For heads within these limits.
+    /// For heads within these limits, which the server answers.
     pub fn new(io: T, limits: impl Into<HeadLimits>) -> Self {
+        Self::open(io, limits)
+    }
+}
+
+impl<T, D: Direct> Gate<T, D> {
+    /// For heads within these limits, of which `direct` answers what it can.
+    pub fn with_direct(io: T, limits: impl Into<HeadLimits>, direct: Option<D>) -> Self {
+        Self { direct, ..Self::open(io, limits) }
+    }
+
+    fn open(io: T, limits: impl Into<HeadLimits>) -> Self {
         Self {
             io,
             shared: Arc::default(),
@@ -117,6 +142,9 @@ impl<T> Gate<T> {
             linger: None,
             late: Late::default(),
             wait: Wait::default(),
+            direct: None,
+            outgoing: None,
+            has_answered: false,
         }
     }
 
@@ -156,6 +184,11 @@ impl<T> Gate<T> {
             self.waker = Some(waker.clone());
             self.shared.register(waker);
         }
+    }
+
+    /// Only what was flushed is sent.
+    fn has_had_all(&self) -> bool {
+        !self.shared.is_owed() && self.idle_since.is_some()
     }
 
     fn judge_held(&mut self) {
@@ -223,7 +256,7 @@ impl<T> Gate<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> AsyncRead for Gate<T, D> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = self.get_mut();
         let before = buf.filled().len();
@@ -231,6 +264,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
             return Poll::Ready(Ok(()));
         }
         loop {
+            ready!(me.poll_outgoing(cx))?;
             if me.good > 0 && me.hand_over(buf) {
                 return Poll::Ready(Ok(()));
             }
@@ -257,9 +291,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
     fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.framing.is_unanswered() {
+        if self.is_between() {
+            self.poll_direct(cx)
+        } else if self.framing.is_unanswered() {
             self.poll_unanswered(cx)
         } else if self.held.is_empty() {
             self.poll_in_place(cx, buf)
@@ -282,7 +318,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
 
     /// Which part of a request the client is waited for, if it is.
     fn stage(&self) -> Option<Stage> {
-        let is_new = self.shared.begun() == 0;
+        let is_new = self.shared.begun() == 0 && !self.has_answered;
         let is_awaited =
             !self.framing.is_in_body() && !self.framing.is_unanswered() && !self.shared.is_owed();
         let stage = match (self.held.is_empty(), is_new) {
@@ -343,11 +379,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
         if self.framing.is_in_body() || self.has_had_all() { End::Eof } else { End::Waiting }
     }
 
-    /// Only what was flushed is sent.
-    fn has_had_all(&self) -> bool {
-        !self.shared.is_owed() && self.idle_since.is_some()
-    }
-
     /// Ready when the client has gone, or has had all its answers, or when what it sent last is known to be requests.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.framing.is_unanswered() && self.is_answered_now(cx) {
@@ -382,109 +413,5 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Gate<T> {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let me = self.get_mut();
-        ready!(me.poll_before_write(cx))?;
-        let written = Pin::new(&mut me.io).poll_write(cx, buf);
-        me.note_write(&written, buf.len());
-        written
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let me = self.get_mut();
-        ready!(me.poll_before_write(cx))?;
-        let written = Pin::new(&mut me.io).poll_write_vectored(cx, bufs);
-        me.note_write(&written, bufs.iter().map(|buf| buf.len()).sum());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    /// Sends the 1xx heads that wait: by rule 1 of the module's, this is not inside a message.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let me = self.get_mut();
-        ready!(me.poll_interim(cx))?;
-        me.register(cx.waker());
-        me.idle_since = Some(me.shared.begun());
-        me.interim = me.shared.take_queue();
-        ready!(me.poll_interim(cx))?;
-        let flushed = Pin::new(&mut me.io).poll_flush(cx);
-        if flushed.is_ready() && me.end == End::Open {
-            // hyper need not read again: this task is woken when the next request is late, and then it does.
-            let stage = me.stage();
-            let _ = me.late.poll(stage, cx);
-        }
-        // Rules 2 and 3 of the module's.
-        if flushed.is_ready() && (std::mem::take(&mut me.write_blocked) | me.tells_end()) {
-            cx.waker().wake_by_ref();
-        }
-        flushed
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let me = self.get_mut();
-        if me.linger.is_none() {
-            ready!(me.poll_interim(cx))?;
-            ready!(Pin::new(&mut me.io).poll_shutdown(cx))?;
-        }
-        // A tunnel's other direction may live on, and is not ours to throw away.
-        if me.end == End::Eof || me.shared.is_tunnel() {
-            return Poll::Ready(Ok(()));
-        }
-        me.linger.get_or_insert_with(Linger::start).poll(&mut me.io, cx).map(Ok)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> Gate<T> {
-    /// If the server had nothing left to write, its write begins an answer, or a 100, if the request began
-    /// before: 1xx heads go first. Else it may be the rest of the last answer, and they wait or are too late.
-    fn poll_before_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_interim(cx))?;
-        self.wait.note_write();
-        if self.idle_since.take() == Some(self.shared.begun()) {
-            self.interim = self.shared.take_queue();
-            return self.poll_interim(cx);
-        }
-        self.shared.drop_late_queue();
-        Poll::Ready(Ok(()))
-    }
-
-    /// Finishes a 1xx head that is partly on the wire.
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.interim.advance(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether it is now that the server is to be told that the client has sent all it will: once.
-    fn tells_end(&mut self) -> bool {
-        let is_now = self.end == End::Waiting && !self.framing.is_unanswered() && !self.shared.is_owed();
-        if is_now {
-            self.end = End::Eof;
-        }
-        is_now
-    }
-
-    fn note_write(&mut self, written: &Poll<io::Result<usize>>, wanted: usize) {
-        self.write_blocked |= match written {
-            Poll::Pending => true,
-            Poll::Ready(Ok(len)) => *len < wanted,
-            Poll::Ready(Err(_)) => false,
-        };
     }
 }

@@ -21,12 +21,7 @@ fn object(tags: &str, site: &str, ticket: &Ticket) -> Arc<Object> {
     let asked = get(&[]);
     let Admit::Keep(lifetime) = admit(&asked, &head, at(0), &Rules::default(), at(0)) else { panic!() };
     let entry = Entry::new(&asked, &head, lifetime, at(0), at(0), Some(0));
-    Arc::new(Object {
-        entry,
-        body: Body::new(Vec::new(), &Budget::new(0)),
-        site: site.into(),
-        epoch: ticket.epoch(),
-    })
+    Arc::new(Object::new(entry, Body::new(Vec::new(), &Budget::new(0)), site.into(), ticket.epoch()))
 }
 
 fn store() -> Store {

@@ -3,7 +3,7 @@
 //! Invariant: bytes in, a value out; what a byte means does not depend on the pieces they come in.
 
 use super::chunked::{self, Chunked};
-use super::head::{self, After, Body, Head, Reading};
+use super::head::{self, After, Body, Head, Plain, Reading};
 use super::refusal::Refusal;
 use crate::http::head::HeadLimits;
 
@@ -83,6 +83,29 @@ impl Framing {
             };
             good += taken;
         }
+    }
+
+    /// The head at the start of `bytes`, if one is to come now, is all there, and is of the usual kind. If it is answered
+    /// elsewhere, this never hears of it.
+    #[must_use]
+    pub fn plain<'a>(&self, bytes: &'a [u8]) -> Option<Plain<'a>> {
+        match self.at {
+            At::Head { seen } if seen == 0 || head::worth_reading(bytes, seen) => {
+                head::plain(bytes, &self.limits)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether all of `length` bytes of a head that is to come were read, and more are needed.
+    #[must_use]
+    pub fn has_read(&self, length: usize) -> bool {
+        matches!(self.at, At::Head { seen } if seen == length)
+    }
+
+    /// The head whose first bytes this was given has been answered elsewhere.
+    pub fn forget_head(&mut self) {
+        self.at = At::Head { seen: 0 };
     }
 
     /// Whether what follows depends on the answer to the last head.

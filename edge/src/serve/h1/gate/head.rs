@@ -7,6 +7,7 @@
 
 mod authority;
 mod fields;
+mod plain;
 mod target;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use super::text::{self, RAW, TOKEN};
 use crate::http::head::HeadLimits;
 use fields::Fields;
 pub(super) use fields::is_forbidden_in_trailer;
+pub use plain::{Lines, Plain, plain};
 
 /// The longest registered method has 17 (`UPDATEREDIRECTREF`).
 pub const MAX_METHOD_BYTES: usize = 32;
@@ -76,8 +78,8 @@ pub enum Reading {
 pub fn read(bytes: &[u8], limits: impl Into<HeadLimits>) -> Reading {
     let limits = limits.into();
     let max_bytes = limits.bytes;
-    match whole(&bytes[..bytes.len().min(max_bytes)], &limits) {
-        Ok(head) => Reading::Whole(head),
+    match whole(&bytes[..bytes.len().min(max_bytes)], &limits, |_| {}) {
+        Ok((head, _)) => Reading::Whole(head),
         Err(Stop::Refuse(refusal)) => Reading::Refused(refusal),
         Err(Stop::Starve) if bytes.len() >= max_bytes => Reading::Refused(too_long(&bytes[..max_bytes])),
         Err(Stop::Starve) => Reading::Partial,
@@ -163,20 +165,35 @@ impl From<Refusal> for Stop {
     }
 }
 
-fn whole(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Stop> {
+/// Reads a head, and calls `see` with each of its field lines.
+#[inline(always)]
+fn whole<'a>(
+    bytes: &'a [u8],
+    limits: &HeadLimits,
+    mut see: impl FnMut(Field<'a>),
+) -> Result<(Head, Request<'a>), Stop> {
     let mut rest = Rest(bytes);
     rest.skip_empty_line()?;
     let method = rest.method()?;
-    let (target, is_raw) = rest.target(limits.target_bytes)?;
+    let (asked, is_raw) = rest.target(limits.target_bytes)?;
     let (version, is_later) = rest.version()?;
-    let is_raw = is_raw || is_server_as_a_whole(method, target);
-    let target = target::read(method, target)?;
+    let is_raw = is_raw || is_server_as_a_whole(method, asked);
+    let target = target::read(method, asked)?;
     let mut fields = Fields::new(limits.fields);
     while let Some(field) = rest.field()? {
         fields.note(field, version)?;
+        see(field);
     }
     let (body, after) = fields.conclude(&target, version)?;
-    Ok(Head { len: bytes.len() - rest.0.len(), body, after, is_raw: is_raw || is_later })
+    let head = Head { len: bytes.len() - rest.0.len(), body, after, is_raw: is_raw || is_later };
+    Ok((head, Request { method, target: asked, version }))
+}
+
+/// A request line.
+struct Request<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::clock::monotonic;
 
@@ -29,16 +29,25 @@ pub(super) enum Stage {
 }
 
 /// A timer for the current stage.
+///
+/// A deadline that moves on costs no more than a look at the clock: the timer runs for the earlier one and is set anew when
+/// that comes.
 #[derive(Debug, Default)]
 pub(super) struct Late {
     times: Option<Times>,
     stage: Option<Stage>,
+    deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Late {
     pub(super) fn new(times: Times) -> Self {
         Self { times: Some(times), ..Self::default() }
+    }
+
+    /// The client has had an answer: the stage that follows begins now, whichever it is.
+    pub(super) fn restart(&mut self) {
+        self.stage = None;
     }
 
     /// Ready with the stage that took too long; never if nothing is waited for.
@@ -51,14 +60,19 @@ impl Late {
         // A new connection's head counts from the connection's start.
         if before != stage && (before, now) != (Some(Stage::First), Stage::Head) {
             let limit = if now == Stage::Idle { times.idle } else { times.head };
-            let deadline = monotonic() + limit;
-            match &mut self.sleep {
-                Some(sleep) => sleep.as_mut().reset(deadline),
-                None => self.sleep = Some(Box::pin(tokio::time::sleep_until(deadline))),
-            }
+            self.deadline = Some(monotonic() + limit);
         }
-        let Some(sleep) = &mut self.sleep else { return Poll::Pending };
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(now)
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(now);
+            }
+            sleep.as_mut().reset(deadline);
+        }
     }
 }

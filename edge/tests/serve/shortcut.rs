@@ -1,0 +1,316 @@
+//! The short way of usual hits against the long way of all others: the same requests get the same octets.
+//!
+//! `VERGE_SHORTCUT_STEPS` and `VERGE_SHORTCUT_SEED` choose how many connections and which; a failure prints both.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use verge_edge::clock::Clock;
+
+use super::client::Client;
+use super::rig::{Origin, Rig, response};
+
+const STEPS: u64 = 400;
+/// More than any fetch takes to be stored.
+const ROUNDS: usize = 6;
+/// 2001-09-09: the clock stands, but for what the test adds.
+const START: u64 = 1_000_000_000;
+
+const SITES: &str = r#"
+[[site]]
+hosts = ["plain.test"]
+ORIGIN
+[[site]]
+hosts = ["keyed.test"]
+compress = ["br", "gzip"]
+ORIGIN
+[site.key]
+headers = ["accept-language"]
+cookies = ["lang"]
+device = true
+[[site]]
+hosts = ["changed.test"]
+client_control = "full"
+ORIGIN
+[site.request]
+set = { accept = "text/html" }
+remove = ["user-agent", "dnt"]
+[site.response]
+set = { x-frame-options = "DENY", cache-status = "none" }
+remove = ["x-a"]
+[[site.redirect]]
+from = "/moved"
+to = "/fresh"
+[[site]]
+hosts = ["ruled.test"]
+bypass = ["/big*"]
+bypass_cookies = ["preview"]
+bypass_headers = ["x-preview", "sec-gpc"]
+bypass_query = ["nocache"]
+rate_limit = "40/m"
+ORIGIN
+[site.key]
+query_sorted = true
+[site.response]
+remove = ["etag"]
+[[site.route]]
+paths = ["/vary/*"]
+deny = ["127.0.0.0/8"]
+[[site.route]]
+paths = ["/empty"]
+maintenance = true
+[[site]]
+hosts = ["secure.test"]
+https_only = "1d"
+ORIGIN
+[admin]
+listen = "127.0.0.1:0"
+hosts = ["site.test"]
+"#;
+
+const HOSTS: &[&str] = &[
+    "plain.test",
+    "plain.test",
+    "keyed.test",
+    "changed.test",
+    "ruled.test",
+    "secure.test",
+    "PLAIN.test:80",
+    "none.test",
+];
+const PATHS: &[&str] = &[
+    "/fresh",
+    "/fresh",
+    "/fresh?b=1&a=2",
+    "/fresh?a=2&b=1",
+    "/fresh?nocache",
+    "/%66resh",
+    "/x/../fresh",
+    "/big",
+    "/dated",
+    "/vary/user-agent",
+    "/vary/accept-encoding",
+    "/vary/accept-language",
+    "/vary/cookie",
+    "/vary/star",
+    "/short",
+    "/private",
+    "/missing",
+    "/moved",
+    "/chunked",
+    "/empty",
+    "/gzip",
+    "/twice",
+    "/.well-known/verge/health",
+    "/no<raw>",
+    "*",
+];
+const METHODS: &[&str] = &["GET", "GET", "GET", "GET", "GET", "HEAD", "HEAD", "OPTIONS", "POST"];
+const LINES: &[&str] = &[
+    "User-Agent: one",
+    "user-agent: Mobile two",
+    "Accept: */*",
+    "Accept: image/webp",
+    "Accept-Encoding: gzip",
+    "accept-encoding: br;q=0.5, gzip",
+    "Accept-Encoding: identity",
+    "Accept-Language: de",
+    "Accept-Language: en, de;q=0.5",
+    "Cookie: a=1",
+    "Cookie: lang=de; b=2",
+    "Cookie: preview=1",
+    "If-None-Match: \"e\"",
+    "If-None-Match: W/\"e\", \"f\"",
+    "If-None-Match: *",
+    "If-None-Match: \"x\"",
+    "If-Modified-Since: Sun, 09 Sep 2001 00:00:00 GMT",
+    "If-Modified-Since: Sat, 08 Sep 2001 00:00:00 GMT",
+    "If-Match: \"x\"",
+    "If-Unmodified-Since: Sat, 08 Sep 2001 00:00:00 GMT",
+    "Range: bytes=0-9",
+    "Range: bytes=3-",
+    "Range: bytes=-4",
+    "Range: bytes=9999999-",
+    "Range: lines=1-2",
+    "If-Range: \"e\"",
+    "If-Range: \"x\"",
+    "Cache-Control: no-cache",
+    "Cache-Control: max-age=0",
+    "Cache-Control: only-if-cached",
+    "Cache-Control: max-stale",
+    "Pragma: no-cache",
+    "Connection: keep-alive",
+    "Connection: Keep-Alive, x-a",
+    "Referer: http://a/",
+    "Authorization: Basic YTpi",
+    "X-Forwarded-For: 192.0.2.9",
+    "X-Forwarded-Proto: https",
+    "Max-Forwards: 0",
+    "DNT: 1",
+    "Sec-Fetch-Mode: cors",
+    "Sec-GPC: 1",
+    "Sec-CH-UA-Mobile: ?1",
+    "Upgrade-Insecure-Requests: 1",
+    "Origin: http://a",
+    "X-Preview: 1",
+    "X_Preview: 1",
+    "Content-Length: 0",
+    "Expect: 100-continue",
+    "TE: trailers",
+    "Priority: u=1",
+    "X-A:  \t y ",
+    "Via: 1.1 a",
+];
+
+fn origin(head: &str) -> String {
+    let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+    let value = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect::<String>()
+    };
+    let fresh = "Cache-Control: max-age=1000\r\nETag: \"e\"\r\nX-A: 1\r\n";
+    let body = format!("<p>the page at {path}, which is not short</p>").repeat(9);
+    match path {
+        "/big" => response(
+            "200 OK",
+            &format!("{fresh}Content-Type: text/css\r\n"),
+            &"0123456789abcdef".repeat(20_000),
+        ),
+        "/dated" => {
+            let fields = "Cache-Control: max-age=1000\r\nLast-Modified: Sun, 09 Sep 2001 00:00:00 GMT\r\n";
+            response("200 OK", &format!("{fields}Content-Type: text/html\r\n"), &body)
+        }
+        "/vary/star" => response("200 OK", &format!("{fresh}Vary: *\r\n"), &body),
+        path if path.starts_with("/vary/") => {
+            let name = &path["/vary/".len()..];
+            response("200 OK", &format!("{fresh}Vary: {name}\r\n"), &format!("{name} is {:?}", value(name)))
+        }
+        "/short" => {
+            response("200 OK", "Cache-Control: max-age=3, stale-if-error=0\r\nETag: \"e\"\r\n", &body)
+        }
+        "/private" => response("200 OK", "Cache-Control: private\r\n", &body),
+        "/missing" => response("404 Not Found", "Cache-Control: max-age=100\r\n", "no\n"),
+        "/moved" => {
+            response("301 Moved Permanently", "Cache-Control: max-age=100\r\nLocation: /fresh\r\n", "")
+        }
+        "/chunked" => format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{fresh}Content-Type: text/html\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        ),
+        "/empty" => response("200 OK", fresh, ""),
+        "/gzip" => response(
+            "200 OK",
+            &format!("{fresh}Content-Encoding: gzip\r\nContent-Type: application/x-tar\r\n"),
+            "packed",
+        ),
+        "/twice" => response(
+            "200 OK",
+            &format!("{fresh}Link: <a>\r\nX-B: 1\r\nLink: <b>\r\nCache-Status: o; hit\r\n"),
+            &body,
+        ),
+        _ => response("200 OK", &format!("{fresh}Content-Type: text/html\r\n"), &body),
+    }
+}
+
+/// A few requests on one connection; the last one ends it.
+fn requests(chance: &mut StdRng) -> String {
+    let count = chance.random_range(1..6);
+    let one = |chance: &mut StdRng, is_last: bool| {
+        let (method, path) = (METHODS.choose(chance).unwrap(), PATHS.choose(chance).unwrap());
+        let version = if chance.random_bool(0.05) { "1.0" } else { "1.1" };
+        let mut text =
+            format!("{method} {path} HTTP/{version}\r\nHost: {}\r\n", HOSTS.choose(chance).unwrap());
+        for _ in 0..chance.random_range(0..5) {
+            text += LINES.choose(chance).unwrap();
+            text += "\r\n";
+        }
+        if is_last || version == "1.0" {
+            text += "Connection: close\r\n";
+        }
+        text + "\r\n"
+    };
+    (1..=count).map(|number| one(chance, number == count)).collect()
+}
+
+/// Everything that these requests get, in as many writes as `pieces` says. hyper dates errors by the real time.
+async fn answers(rig: &Rig, text: &str, pieces: usize) -> String {
+    let mut client = Client::connect(rig.public).await;
+    let size = text.len().div_ceil(pieces).max(1);
+    for piece in text.as_bytes().chunks(size) {
+        // It may have been closed already.
+        let _ = client.try_write(piece).await;
+    }
+    let got = client.until_the_end().await.unwrap_or_else(|error| format!("{error}"));
+    got.split("\r\n").filter(|line| !line.starts_with("date: ")).collect::<Vec<_>>().join("\r\n")
+}
+
+struct Pair {
+    clock: Clock,
+    short: Rig,
+    long: Rig,
+    _origin: Arc<Origin>,
+}
+
+async fn pair(top: &str) -> Pair {
+    let origin = Origin::answering(origin).await;
+    let sites = SITES.replace("ORIGIN", &format!("origins = [\"http://{}\"]", origin.address));
+    let text = format!("listen = [\"127.0.0.1:0\"]\n{top}\n{sites}");
+    let clock = Clock::standing(UNIX_EPOCH + Duration::from_secs(START));
+    let short = Rig::by(clock.clone(), &text, true).await;
+    let long = Rig::by(clock.clone(), &text, false).await;
+    Pair { clock, short, long, _origin: origin }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+async fn compare(top: &str, seed: u64) {
+    let (mut chance, pair) = (StdRng::seed_from_u64(seed), pair(top).await);
+    for step in 0..setting("VERGE_SHORTCUT_STEPS", STEPS) {
+        let text = requests(&mut chance);
+        let pieces = if chance.random_bool(0.2) { chance.random_range(2..9) } else { 1 };
+        // The first time brings into the store what may be there, which a 304 does not wait for.
+        let (mut short, mut long) = (String::new(), String::new());
+        for round in 0..ROUNDS {
+            short = answers(&pair.short, &text, pieces).await;
+            long = answers(&pair.long, &text, 1).await;
+            if round > 0 && short == long {
+                break;
+            }
+        }
+        assert_eq!(short, long, "seed {seed}, step {step}:\n{text}");
+        if chance.random_bool(0.2) {
+            pair.clock.advance(Duration::from_secs(chance.random_range(1..9)));
+        }
+    }
+    let name = "verge_edge_direct_hits_total ";
+    let (short, long) = (pair.short.metric(name).await, pair.long.metric(name).await);
+    assert!(short > 100 && long == 0, "{short} and {long} hits went the short way");
+    assert_eq!(requests_of(&pair.short).await, requests_of(&pair.long).await);
+}
+
+/// How many requests a site has had, however they were answered.
+async fn requests_of(rig: &Rig) -> u64 {
+    let mut sum = 0;
+    for outcome in
+        ["hit", "stale", "revalidated", "miss", "collapsed", "pass", "redirect", "refused", "failed"]
+    {
+        let name = format!("verge_edge_requests_total{{site=\"plain.test\",cache=\"{outcome}\"}} ");
+        sum += rig.metric(&name).await;
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_short_way_gives_the_octets_of_the_long_way() {
+    compare("", setting("VERGE_SHORTCUT_SEED", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_short_way_gives_the_octets_of_the_long_way_to_a_trusted_proxy() {
+    compare("trusted_proxies = [\"127.0.0.0/8\"]", setting("VERGE_SHORTCUT_SEED", 2)).await;
+}
