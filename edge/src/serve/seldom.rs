@@ -41,7 +41,7 @@ impl<F: Future> Future for Seldom<F> {
             me.task = Some(cx.waker().clone());
             me.alarm.lock().clone_from(&me.task);
         }
-        // Whatever wakes it after this is seen next time.
+        // A wake after this is seen next time.
         if !me.alarm.is_woken.load(Ordering::Relaxed) || !me.alarm.is_woken.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }

@@ -11,7 +11,7 @@ use super::Site;
 use super::key::Device;
 use super::pattern::any_matches;
 
-/// Which of the [`USUAL`] fields are not looked at.
+/// The [`USUAL`] fields that are not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unheeded(u32);
 
@@ -36,7 +36,7 @@ pub(crate) const USUAL: [&str; 16] = [
 ];
 
 impl Unheeded {
-    /// Those that no rule of any of these sites looks at.
+    /// The usual fields that no rule of any of these sites looks at.
     pub fn of(sites: &[Arc<Site>]) -> Self {
         let parts = || sites.iter().flat_map(|site| site.routes.iter().chain([site]));
         let free = USUAL.iter().enumerate().filter(|(_, name)| !parts().any(|part| heeds(part, name)));

@@ -90,7 +90,7 @@ async fn answers_stand_in_the_order_of_their_requests_whoever_gives_them() {
     ] {
         for bytes in [1, 7, 64, 4096] {
             let (bodies, seen) = contents(bytes, paths).await;
-            // What comes while the server owes an answer is for the server.
+            // A request that comes while the server owes an answer is for the server.
             let body = |(path, body): (&&str, &String)| match *path {
                 "/here" if body == "here" => "here".to_owned(),
                 "/pieces" if body == "in pieces!" => "in pieces!".to_owned(),

@@ -59,7 +59,7 @@ impl Rest for Never {
     }
 }
 
-/// What a connection comes to without a server.
+/// The end of a stretch of a connection without a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needed {
     /// There is something that only the server can see to.
