@@ -14,13 +14,18 @@ mod binding;
 pub mod body;
 mod coding;
 mod connection;
+mod dial;
 pub mod health;
 mod in_flight;
+mod line;
 mod load;
 mod member;
 pub mod names;
 mod padded;
 mod pool;
+mod secure;
+mod shape;
+mod stream;
 mod wire;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,6 +35,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
+pub use secure::{Unusable, check};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -282,6 +288,8 @@ fn fault(error: ProxyError) -> health::Fault {
         ProxyError::ConnectionRefused
         | ProxyError::ConnectionTimeout
         | ProxyError::DestinationIpProhibited
+        | ProxyError::TlsCertificateError
+        | ProxyError::TlsProtocolError
         | ProxyError::DnsError => health::Fault::NoConnection,
         _ => health::Fault::NoResponse,
     }

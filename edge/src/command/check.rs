@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use verge_edge::config::{self, Config};
 use verge_edge::origin::names;
 use verge_edge::run;
-use verge_edge::site::Site;
+use verge_edge::site::{OriginAddress, Site};
 
 use super::Failed;
 
@@ -83,5 +83,5 @@ fn summary(config: &Config, path: &str) -> String {
 }
 
 fn origins(site: &Site) -> String {
-    site.origins.iter().map(|origin| origin.authority.as_str()).collect::<Vec<_>>().join(", ")
+    site.origins.iter().map(OriginAddress::shown).collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,9 @@
 //! The origins of a `[[site]]` or a route of it, and how they share its requests.
 
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -10,6 +14,8 @@ use super::networks::networks;
 use super::place::Fault;
 use super::settings::{OriginEntry, OriginTable, Settings};
 use super::unit::Span;
+use crate::origin::check;
+use crate::site::origin::{Identity, Roots, Secure, Way};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
 use crate::site::{Balance, OriginAddress, Patience, Sharing};
@@ -17,18 +23,28 @@ use crate::site::{Balance, OriginAddress, Patience, Sharing};
 /// Origins as they are written.
 pub(super) type Written = Spanned<Vec<Spanned<OriginEntry>>>;
 
-/// The origins of a site or a route; one at least.
-pub(super) fn origins(written: Written, settings: &Settings) -> Result<Vec<OriginAddress>, Fault> {
+/// The origins of a site or a route; one at least. Relative paths start at `base`.
+pub(super) fn origins(
+    written: Written,
+    settings: &Settings,
+    base: &Path,
+) -> Result<Vec<OriginAddress>, Fault> {
     if written.get_ref().is_empty() {
         return Err(Fault::new(
             written.span(),
             "a site needs at least one origin such as \"http://127.0.0.1:8000\"",
         ));
     }
-    let networks = networks(Settings::texts(&settings.origin_networks))?;
-    let title_case = settings.origin_title_case.unwrap_or(false);
     let place = written.span();
-    let origins = written.into_inner().into_iter().map(|written| origin(written, &networks, title_case));
+    let common = Common {
+        networks: networks(Settings::texts(&settings.origin_networks))?,
+        title_case: settings.origin_title_case.unwrap_or(false),
+        roots: roots(settings.origin_roots.as_ref(), base)?,
+        identity: identity(settings, base)?,
+        http2: settings.origin_http2.unwrap_or(true),
+        base,
+    };
+    let origins = written.into_inner().into_iter().map(|written| origin(written, &common));
     let origins: Vec<OriginAddress> = origins.collect::<Result<_, _>>()?;
     if origins.iter().all(|origin| origin.backup) {
         return Err(Fault::new(place, "all origins are backups: leave `backup` out of one at least"));
@@ -36,21 +52,46 @@ pub(super) fn origins(written: Written, settings: &Settings) -> Result<Vec<Origi
     Ok(origins)
 }
 
-fn origin(
-    written: Spanned<OriginEntry>,
-    networks: &[IpNet],
+/// What all origins of a site have in common.
+struct Common<'a> {
+    networks: Vec<IpNet>,
     title_case: bool,
-) -> Result<OriginAddress, Fault> {
+    roots: Roots,
+    identity: Option<Identity>,
+    http2: bool,
+    base: &'a Path,
+}
+
+fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAddress, Fault> {
     let span = written.span();
-    let OriginTable { url, host, weight, backup } = match written.into_inner() {
-        OriginEntry::Url(url) => OriginTable { url, host: None, weight: None, backup: false },
+    let table = match written.into_inner() {
+        OriginEntry::Url(url) => OriginTable { url, host: None, sni: None, weight: None, backup: false },
         OriginEntry::Table(table) => table,
     };
+    let OriginTable { url, host, sni, weight, backup } = table;
+    let (weight, title_case) = (self::weight(weight)?, common.title_case);
+    if let Some(sni) = sni.as_ref().filter(|_| !url.starts_with("https:")) {
+        return Err(Fault::new(sni.span(), "`sni` is for an origin that is asked over https"));
+    }
+    if let Some(path) = url.strip_prefix("unix:") {
+        if path.is_empty() {
+            return Err(Fault::new(span, "no path of a socket: write \"unix:/run/app.sock\""));
+        }
+        let path = common.base.join(path);
+        let authority = format!("unix:{}", path.display());
+        let (socket, way, reach) = (Some(path), Way::Plain, Reach::Itself);
+        return Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, reach });
+    }
     let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
     let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong("origins are reached by plain HTTP"));
-    }
+    let port = match uri.scheme_str() {
+        Some("http" | "h2c") => 80,
+        Some("https") => 443,
+        _ => {
+            let help = "or \"https://host:port\", \"h2c://host:port\", \"unix:/path/of.socket\"";
+            return Err(wrong("no way to reach an origin").help(help));
+        }
+    };
     if uri.path_and_query().is_some_and(|path| path != "/") {
         let fault = wrong("an origin has no path, requests keep theirs");
         return Err(fault.help(
@@ -61,11 +102,77 @@ fn origin(
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err(wrong("not a host and port"));
     }
-    let port = authority.port_u16().unwrap_or(80);
-    let reach = Reach::of(authority.host(), networks);
-    let authority = format!("{}:{port}", authority.host());
-    Ok(OriginAddress { authority, host, title_case, weight: self::weight(weight)?, backup, reach })
+    let way = match uri.scheme_str() {
+        Some("https") => Way::Tls(secure(authority.host(), host.as_deref(), sni, &span, common)?),
+        Some("h2c") => Way::H2c,
+        _ => Way::Plain,
+    };
+    let reach = Reach::of(authority.host(), &common.networks);
+    let authority = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
+    Ok(OriginAddress { authority, socket: None, way, host, title_case, weight, backup, reach })
 }
+
+/// The name in the certificate is the one that the config gives, else the one that the origin gets as `Host`, else the
+/// one that is dialled.
+fn secure(
+    dialled: &str,
+    host: Option<&str>,
+    sni: Option<Spanned<String>>,
+    url: &Range<usize>,
+    common: &Common<'_>,
+) -> Result<Secure, Fault> {
+    let span = sni.as_ref().map_or_else(|| url.clone(), Spanned::span);
+    let without_port = |host: &str| match host.parse::<http::uri::Authority>() {
+        Ok(authority) => authority.host().to_owned(),
+        Err(_) => host.to_owned(),
+    };
+    let name = sni.map(Spanned::into_inner).unwrap_or_else(|| without_port(host.unwrap_or(dialled)));
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let (roots, identity) = (common.roots.clone(), common.identity.clone());
+    let secure = Secure { name, roots, identity, http2: common.http2 };
+    check(&secure).map_err(|error| Fault::new(span, error.to_string()))?;
+    Ok(secure)
+}
+
+fn roots(written: Option<&Spanned<String>>, base: &Path) -> Result<Roots, Fault> {
+    let Some(file) = written else { return Ok(Roots::System) };
+    let roots = Roots::Given(read(file, base)?);
+    // Looked at here, where the file is named, and not at each origin.
+    let any = Secure { name: "localhost".to_owned(), roots: roots.clone(), identity: None, http2: true };
+    check(&any).map_err(|error| Fault::new(file.span(), format!("{}: {error}", file.get_ref())))?;
+    Ok(roots)
+}
+
+fn identity(settings: &Settings, base: &Path) -> Result<Option<Identity>, Fault> {
+    let (chain, key) = match (&settings.origin_certificate, &settings.origin_key) {
+        (None, None) => return Ok(None),
+        (Some(chain), Some(key)) => (chain, key),
+        (Some(lonely), None) | (None, Some(lonely)) => {
+            return Err(Fault::new(lonely.span(), "`origin_certificate` and `origin_key` go together"));
+        }
+    };
+    let identity = Identity { chain: read(chain, base)?, key: read(key, base)? };
+    let any = Some(identity.clone());
+    let any = Secure { name: "localhost".to_owned(), roots: Roots::System, identity: any, http2: true };
+    check(&any).map_err(|error| Fault::new(chain.span(), format!("{}: {error}", chain.get_ref())))?;
+    Ok(Some(identity))
+}
+
+fn read(file: &Spanned<String>, base: &Path) -> Result<Arc<[u8]>, Fault> {
+    let path = base.join(file.get_ref());
+    let read = || {
+        let mut octets = Vec::new();
+        std::fs::File::open(&path)?.take(MAX_PEM_BYTES).read_to_end(&mut octets)?;
+        Ok::<_, std::io::Error>(octets)
+    };
+    match read() {
+        Ok(octets) => Ok(octets.into()),
+        Err(error) => Err(Fault::new(file.span(), format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// All roots of a system are some hundred KiB.
+const MAX_PEM_BYTES: u64 = 4 << 20;
 
 fn weight(written: Option<Spanned<u32>>) -> Result<u32, Fault> {
     match written {

@@ -90,6 +90,10 @@ settings! {
     origin_networks: Vec<Spanned<String>>,
     origin_names: Vec<Spanned<String>>,
     rewrite_origin_names: bool,
+    origin_roots: Spanned<String>,
+    origin_certificate: Spanned<String>,
+    origin_key: Spanned<String>,
+    origin_http2: bool,
     balance: tables::BalanceName,
     slow_start: Span,
     default_ttl: Span,
@@ -176,6 +180,7 @@ pub(super) enum OriginEntry {
 pub(super) struct OriginTable {
     pub(super) url: String,
     pub(super) host: Option<String>,
+    pub(super) sni: Option<Spanned<String>>,
     pub(super) weight: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) backup: bool,

@@ -116,7 +116,7 @@ fn settled(
         None => cache.max_object_bytes,
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
-    let origins = origins::origins(origins, settings)?;
+    let origins = origins::origins(origins, settings, base)?;
     Ok(Site {
         hosts,
         own_names: origins::own_names(settings, &origins)?,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::site::origin::{Roots, Way};
 use crate::site::reach::Reach;
 use crate::site::{OriginAddress, Patience, Rules, Site};
 use crate::store::Eviction;
@@ -76,6 +77,8 @@ fn origins_are_strings_or_tables() {
     let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
     let origin = |authority: &str, host: Option<&str>| OriginAddress {
         title_case: false,
+        socket: None,
+        way: Way::Plain,
         weight: if host.is_some() { 2 } else { 1 },
         backup: authority.starts_with('['),
         authority: authority.to_owned(),
@@ -84,6 +87,28 @@ fn origins_are_strings_or_tables() {
     };
     let expected = [origin("a:80", None), origin("b:81", Some("c.test")), origin("[::1]:82", None)];
     assert_eq!(config.sites.all()[0].origins, expected);
+}
+
+#[test]
+fn the_name_in_an_origins_certificate_is_its_sni_or_its_host_or_what_is_dialled() {
+    let check = |origin: &str, authority: &str, name: &str| {
+        let config = read(&SMALLEST.replace("\"http://127.0.0.1:8000\"", origin)).unwrap();
+        let found = &config.sites.all()[0].origins[0];
+        assert_eq!(found.authority, authority);
+        let Way::Tls(secure) = &found.way else { panic!("{found:?}") };
+        assert_eq!((secure.name.as_str(), &secure.roots, secure.http2), (name, &Roots::System, true));
+    };
+    check("\"https://app.test\"", "app.test:443", "app.test");
+    check("\"https://10.0.0.1:8443\"", "10.0.0.1:8443", "10.0.0.1");
+    check("\"https://[::1]\"", "[::1]:443", "::1");
+    check("{ url = \"https://10.0.0.1\", host = \"app.test:8443\" }", "10.0.0.1:443", "app.test");
+    check("{ url = \"https://a.test\", host = \"b.test\", sni = \"c.test\" }", "a.test:443", "c.test");
+    let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "unix:run/app.sock")).unwrap();
+    let found = &config.sites.all()[0].origins[0];
+    assert_eq!(found.socket.as_deref(), Some(Path::new("/etc/verge/run/app.sock")));
+    assert_eq!(found.authority, "unix:/etc/verge/run/app.sock");
+    let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "h2c://a.test:81")).unwrap();
+    assert_eq!(config.sites.all()[0].origins[0].shown(), "h2c://a.test:81");
 }
 
 #[test]
@@ -122,13 +147,18 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     check("[\"*\"]", "[\"a\", \"A.\"]", "7:15", "claimed twice");
     check("[\"*\"]", "[\"a:80\"]", "7:10", "without a port");
     check("[\"*\"]", "[\"a..b\"]", "7:10", "not a host name");
-    check("\"http://127.0.0.1:8000\"", "\"https://a\"", "8:12", "plain HTTP");
+    check("\"http://127.0.0.1:8000\"", "\"ftp://a\"", "8:12", "no way to reach an origin");
+    check("\"http://127.0.0.1:8000\"", "\"unix:\"", "8:12", "unix:/run/app.sock");
     check("\"http://127.0.0.1:8000\"", "\"http://a/b\"", "8:12", "has no path");
     check("\"http://127.0.0.1:8000\"", "\"a\"", "8:12", "http://host:port");
     check("[\"http://127.0.0.1:8000\"]", "[]", "8:11", "at least one origin");
     let table = |more: &str| format!("[{{ url = \"http://a\", {more} }}]");
     check("[\"http://127.0.0.1:8000\"]", &table("weight = 0"), "8:41", "from 1 to 1000");
     check("[\"http://127.0.0.1:8000\"]", &table("backup = true"), "8:11", "all origins are backups");
+    check("[\"http://127.0.0.1:8000\"]", &table("sni = \"b\""), "8:38", "over https");
+    check("[admin]", "origin_key = \"a.key\"\n[admin]", "9:14", "go together");
+    check("[admin]", "origin_roots = \"/dev/null\"\n[admin]", "9:16", "no file of certificates");
+    check("[admin]", "origin_roots = \"none.pem\"\n[admin]", "9:16", "cannot read /etc/verge/none.pem");
     check("[admin]", "balance = \"least-load\"\n[admin]", "9:11", "did you mean `least-loaded`?");
     check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "an address and a port, not a name");
     check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");

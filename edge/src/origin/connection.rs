@@ -3,23 +3,21 @@
 //! A connection that served others may be closed by the origin just when the next request is on its way. If no octet of
 //! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1).
 
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::binding;
 use super::body::{OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding, is_identity};
-use super::pool::{Line, Pool, Reuse};
-use super::wire::{Heard, Wire};
+use super::dial::{Protocols, dial};
+use super::line::{Http2, Line};
+use super::pool::{Pool, Reuse};
+use super::secure::Terms;
+use super::shape;
 use crate::http::{range, upgrade};
 use crate::policy::headers::status::ProxyError;
 use crate::site::{OriginAddress, Patience};
@@ -37,19 +35,28 @@ pub(super) enum Exchange {
     Lost(ProxyError),
 }
 
+/// An origin, and the connections to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) address: &'a OriginAddress,
+    /// Of an origin that is asked over TLS.
+    pub(super) terms: Option<&'a Terms>,
+}
+
 pub(super) async fn exchange(
-    pool: &Pool,
-    address: &OriginAddress,
+    place: Place<'_>,
     mut request: Request<RequestBody>,
     patience: Patience,
 ) -> Exchange {
     let reuse = if is_repeatable(&request) { Reuse::Any } else { Reuse::JustUsed };
     // An idle connection may turn out closed before the request is on it: then hyper gives the request back.
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
+    let protocols = if is_upgrade { Protocols::Http1 } else { Protocols::Any };
     // A request for another protocol gets a connection of its own, which serves nothing else afterwards.
-    while let Some(line) = if is_upgrade { None } else { pool.take(reuse) } {
+    while let Some(line) = if is_upgrade { None } else { place.pool.take(reuse) } {
         let spare = (reuse == Reuse::Any).then(|| copy_of(&request));
-        match (send(line, request, pool, patience).await, spare) {
+        match (send(line, request, place, patience).await, spare) {
             (Exchange::Unsent(back, _), _) => request = back,
             (Exchange::Dropped(_), Some(spare)) => {
                 request = spare;
@@ -58,10 +65,28 @@ pub(super) async fn exchange(
             (outcome, _) => return outcome,
         }
     }
-    match timeout(patience.connect, connect(address)).await {
-        Ok(Ok(line)) => send(line, request, pool, patience).await,
+    match timeout(patience.connect, connect(place, protocols, reuse)).await {
+        Ok(Ok(Connected::New(line))) => send(line, request, place, patience).await,
+        Ok(Ok(Connected::Others(line))) => match send(line, request, place, patience).await {
+            Exchange::Unsent(back, error) => anew(place, back, error, patience).await,
+            outcome => outcome,
+        },
         Ok(Err(error)) => Exchange::Unsent(request, error),
         Err(_) => Exchange::Unsent(request, ProxyError::ConnectionTimeout),
+    }
+}
+
+/// Sends what came back from a connection that another request had made, and that is gone already.
+async fn anew(
+    place: Place<'_>,
+    request: Request<RequestBody>,
+    error: ProxyError,
+    patience: Patience,
+) -> Exchange {
+    match timeout(patience.connect, new_line(place, Protocols::Any)).await {
+        Ok(Ok(line)) => send(line, request, place, patience).await,
+        Ok(Err(error)) => Exchange::Unsent(request, error),
+        Err(_) => Exchange::Unsent(request, error),
     }
 }
 
@@ -83,62 +108,59 @@ pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-async fn connect(address: &OriginAddress) -> Result<Line, ProxyError> {
-    let places = resolve(address).await?;
-    let stream = TcpStream::connect(&*places).await.map_err(|error| connect_error(&error))?;
-    // Requests are written whole; waiting for more to send only delays them.
-    let _ = stream.set_nodelay(true);
-    let heard = Heard::default();
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MAX_FIELDS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .title_case_headers(address.title_case)
-        // RFC 9112 §5.1: a proxy removes it. `wire` refuses it where it could move the response's end.
-        .allow_spaces_after_header_name_in_responses(true)
-        .handshake(TokioIo::new(Wire::new(stream, heard.clone())))
-        .await
-        .map_err(|_| ProxyError::ConnectionTerminated)?;
-    // An error that ends the connection also ends the exchange on it, which reports it.
-    tokio::spawn(async move { drop(connection.with_upgrades().await) });
-    Ok(Line { sender, heard })
+/// A connection for a request that found none.
+enum Connected {
+    /// Nothing was sent on it.
+    New(Line),
+    /// Another request made it meanwhile.
+    Others(Line),
 }
 
-/// Where the origin may be reached. A name is resolved for each connection, and may lead somewhere else each time.
-async fn resolve(address: &OriginAddress) -> Result<Vec<SocketAddr>, ProxyError> {
-    let found = lookup_host(&address.authority).await.map_err(|_| ProxyError::DnsError)?;
-    let (admitted, denied): (Vec<_>, Vec<_>) = found.partition(|found| address.reach.admits(found.ip()));
-    if !denied.is_empty() {
-        let (origin, led_to) = (&address.authority, &denied);
-        tracing::warn!(target: "verge_edge::origin", origin, ?led_to, "the name leads to addresses that are not public and not in `origin_networks`");
+/// Where one connection serves many requests, all but the first wait for that.
+async fn connect(place: Place<'_>, protocols: Protocols, reuse: Reuse) -> Result<Connected, ProxyError> {
+    let turn = if protocols == Protocols::Any { place.pool.turn_to_dial().await } else { None };
+    if turn.is_some()
+        && let Some(line) = place.pool.take(reuse)
+    {
+        return Ok(Connected::Others(line));
     }
-    match admitted {
-        none if none.is_empty() && denied.is_empty() => Err(ProxyError::DnsError),
-        none if none.is_empty() => Err(ProxyError::DestinationIpProhibited),
-        admitted => Ok(admitted),
-    }
+    new_line(place, protocols).await.map(Connected::New)
 }
 
-/// Fields in a response's head; real ones have some tens.
-const MAX_FIELDS: usize = 256;
-/// hyper's read buffer, which a response's head must fit in.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyError> {
+    let (stream, is_http2) = dial(place.address, place.terms, protocols).await?;
+    if is_http2 {
+        let connection = Http2::new(stream).await?;
+        let line = connection.share().expect("a new connection has room");
+        place.pool.share(&connection);
+        return Ok(line);
+    }
+    if protocols == Protocols::Any {
+        place.pool.is_own();
+    }
+    Line::own(stream, place.address.title_case).await
+}
 
 async fn send(
     mut line: Line,
     mut request: Request<RequestBody>,
-    pool: &Pool,
+    place: Place<'_>,
     patience: Patience,
 ) -> Exchange {
+    let pool = place.pool;
+    shape::as_own(&mut request);
     frame(&mut request);
+    if line.is_shared() {
+        shape::as_http2(&mut request, place.address);
+    }
     let method = request.method().clone();
     let upload = request.body().progress();
     let is_bound = binding::is_asked_for(request.headers());
     let is_odd = is_odd(&request);
     let upgrade = request.headers().get(header::UPGRADE).cloned();
-    let before = line.heard.octets();
-    line.heard.expect_head();
-    let answer = line.sender.try_send_request(request);
-    match first_byte(answer, patience.first_byte, upload.as_deref()).await {
+    let before = line.octets();
+    let answered = first_byte(line.send(request), patience.first_byte, upload.as_deref()).await;
+    match answered {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
         Ok(Ok(response)) if is_unasked_switch(upgrade.as_ref(), &response) => {
             Exchange::Lost(ProxyError::HttpProtocolError)
@@ -158,10 +180,7 @@ async fn send(
             let part = range::part_of(response.status(), response.headers());
             Exchange::Answered(response.map(|body| {
                 let body = OriginBody::new(body, line, pool, patience.between_bytes).of_part(part);
-                match length {
-                    Some(length) => body.of_length(length),
-                    None => body,
-                }
+                if let Some(length) = length { body.of_length(length) } else { body }
             }))
         }
         Ok(Err(mut error)) => match error.take_message() {
@@ -170,9 +189,10 @@ async fn send(
                 ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
                     Exchange::Lost(ProxyError::HttpRequestTimeout)
                 }
-                error @ ProxyError::ConnectionTerminated if before > 0 && line.heard.octets() == before => {
+                error @ ProxyError::ConnectionTerminated if before > 0 && line.octets() == before => {
                     Exchange::Dropped(error)
                 }
+                error_of_origin if shape::was_refused(error.error()) => Exchange::Dropped(error_of_origin),
                 error => Exchange::Lost(error),
             },
         },
@@ -264,13 +284,6 @@ async fn first_byte<F: Future>(
             Err(_) if upload.is_some_and(Progress::excuses_origin) => {}
             Err(_) => return Err(Late),
         }
-    }
-}
-
-fn connect_error(error: &io::Error) -> ProxyError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => ProxyError::ConnectionTimeout,
-        _ => ProxyError::ConnectionRefused,
     }
 }
 

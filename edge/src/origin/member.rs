@@ -11,13 +11,15 @@ use siphasher::sip::SipHasher13;
 
 use super::balance::Choice;
 use super::body::RequestBody;
-use super::connection::{self, Exchange};
+use super::connection::{self, Exchange, Place};
 use super::health::{Fault, Health, Standing};
 use super::in_flight::InFlight;
 use super::load::Latency;
 use super::pool::Pool;
+use super::secure::{self, Terms};
 use crate::metrics::OriginMetrics;
 use crate::policy::headers::status::ProxyError;
+use crate::site::origin::Way;
 use crate::site::{OriginAddress, Patience};
 
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Member {
     pub(super) address: OriginAddress,
     pub(super) health: Health,
     pool: Pool,
+    /// Of an origin that is asked over TLS.
+    terms: Option<Terms>,
     latency: Mutex<Latency>,
     in_flight: Arc<AtomicU32>,
     /// Of its address: each edge knows it by the same number.
@@ -40,7 +44,8 @@ impl Member {
             id: hash(address.authority.as_bytes()),
             address: address.clone(),
             health: Health::default(),
-            pool: Pool::new(idle),
+            pool: Pool::new(idle, address.way == Way::H2c),
+            terms: terms_of(address),
             latency: Mutex::default(),
             in_flight: Arc::default(),
             metrics,
@@ -85,19 +90,21 @@ impl Member {
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
             request.headers_mut().insert(http::header::HOST, host);
         }
-        connection::exchange(&self.pool, &self.address, request, patience).await
+        let place = Place { pool: &self.pool, address: &self.address, terms: self.terms.as_ref() };
+        connection::exchange(place, request, patience).await
     }
 
     /// In a line for people: `10.0.1.11:8443 (weight 2, backup, 3 in flight)`.
     pub(super) fn told(&self, now: SystemTime) -> String {
-        let OriginAddress { authority, weight, backup, .. } = &self.address;
+        let OriginAddress { weight, backup, .. } = &self.address;
         let weight = (*weight != 1).then(|| format!("weight {weight}"));
         let backup = backup.then(|| "backup".to_owned());
         let in_flight = Some(self.in_flight()).filter(|count| *count > 0);
         let in_flight = in_flight.map(|count| format!("{count} in flight"));
         let down = (!self.health.is_up(now)).then(|| "down".to_owned());
         let notes: Vec<String> = [weight, backup, in_flight, down].into_iter().flatten().collect();
-        if notes.is_empty() { authority.clone() } else { format!("{authority} ({})", notes.join(", ")) }
+        let shown = self.address.shown();
+        if notes.is_empty() { shown } else { format!("{shown} ({})", notes.join(", ")) }
     }
 
     /// It gave the head of a response.
@@ -125,6 +132,15 @@ impl Member {
         self.health.failed(fault, now);
         self.metrics.stands(self.health.is_up(now));
     }
+}
+
+/// Config has looked at them.
+fn terms_of(address: &OriginAddress) -> Option<Terms> {
+    let Way::Tls(secure) = &address.way else { return None };
+    let told = |error: &secure::Unusable| {
+        tracing::error!(target: "verge_edge::origin", origin = address.authority, %error, "origin cannot be asked");
+    };
+    secure::terms(secure).inspect_err(told).ok()
 }
 
 /// By SipHash with a key that all edges share: they send a key's requests to the same origin. A client that makes all its

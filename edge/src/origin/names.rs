@@ -29,7 +29,8 @@ pub async fn doubts(sites: &Sites) -> Vec<String> {
     let mut lookups = JoinSet::new();
     let mut seen = BTreeSet::new();
     for site in sites.all().iter().flat_map(|site| std::iter::once(site).chain(&site.routes)) {
-        for origin in site.origins.iter().filter(|origin| origin.reach != Reach::Itself) {
+        let is_name = |origin: &&OriginAddress| origin.reach != Reach::Itself;
+        for origin in site.origins.iter().filter(is_name) {
             if seen.insert((site.name.to_string(), origin.authority.clone())) {
                 let (site, origin) = (site.name.to_string(), origin.clone());
                 lookups.spawn(async move { doubt(&site, &origin).await });
@@ -81,12 +82,15 @@ fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::origin::Way;
 
     fn check(networks: &[&str], found: &[&str], expected: Option<&str>) {
         let networks: Vec<IpNet> = networks.iter().map(|text| text.parse().unwrap()).collect();
         let reach = Reach::of("app", &networks);
         let origin = OriginAddress {
             authority: "app:80".into(),
+            socket: None,
+            way: Way::Plain,
             host: None,
             title_case: false,
             weight: 1,

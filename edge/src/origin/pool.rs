@@ -1,4 +1,4 @@
-//! Idle connections to one origin, the latest used first.
+//! Idle connections to one origin, the latest used first, and those of HTTP/2, which many requests share.
 //!
 //! An origin may close an idle connection just when the next request is on its way. A request that may be
 //! sent twice is sent again (RFC 9112 §9.3.1). Any other gets a connection used a moment ago, or a new one.
@@ -6,24 +6,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
-
-use super::body::RequestBody;
-use super::wire::Heard;
+use super::line::{Http2, Line};
 use crate::clock::monotonic;
 
-/// Idle connections; clones share them.
+/// Connections to one origin; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    idle: Arc<Mutex<Vec<Idle>>>,
+    held: Arc<Mutex<Held>>,
     idle_timeout: Duration,
+    /// Held by the request that dials where a connection serves many: others wait for that one.
+    dialling: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// One connection to an origin, for one request at a time.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) sender: SendRequest<RequestBody>,
-    pub(super) heard: Heard,
+#[derive(Debug, Default)]
+struct Held {
+    idle: Vec<Idle>,
+    http2: Vec<Http2>,
+    /// The last new connection was HTTP/2.
+    speaks_http2: bool,
 }
 
 #[derive(Debug)]
@@ -45,11 +45,16 @@ pub(super) enum Reuse {
 const JUST_USED: Duration = Duration::from_millis(20);
 /// Enough for the bursts of one edge; more idle ones only tie up the origin.
 const MAX_IDLE: usize = 128;
+/// A connection with HTTP/2 is closed with a word (GOAWAY), so it may be idle for longer: nginx closes after 75 s.
+const HTTP2_IDLE: Duration = Duration::from_secs(55);
+/// Of 100 requests each.
+const MAX_HTTP2: usize = 64;
 
 impl Pool {
-    /// None yet. A connection that has been idle for `idle_timeout` is closed.
-    pub(super) fn new(idle_timeout: Duration) -> Self {
-        Self { idle: Arc::default(), idle_timeout }
+    /// None yet. A connection that has been idle for `idle_timeout` is closed. Where `speaks_http2`, one serves many.
+    pub(super) fn new(idle_timeout: Duration, speaks_http2: bool) -> Self {
+        let held = Held { speaks_http2, ..Held::default() };
+        Self { held: Arc::new(Mutex::new(held)), idle_timeout, dialling: Arc::default() }
     }
 
     /// How long a connection may be idle.
@@ -64,26 +69,54 @@ impl Pool {
             Reuse::Any => self.idle_timeout,
             Reuse::JustUsed => self.idle_timeout.min(JUST_USED),
         };
-        let mut idle = self.lock();
-        idle.retain(|one| now < one.since + self.idle_timeout && !one.line.sender.is_closed());
-        let ready = |one: &Idle| now < one.since + max_idle && one.line.sender.is_ready();
-        let ready = idle.iter().rposition(ready)?;
-        Some(idle.remove(ready).line)
+        let mut held = self.lock();
+        held.http2
+            .retain(|one| !one.is_closed() && one.idle_since().is_none_or(|since| now < since + HTTP2_IDLE));
+        let usable = |one: &&Http2| {
+            reuse == Reuse::Any || one.idle_since().is_none_or(|since| now < since + self.idle_timeout)
+        };
+        if let Some(line) = held.http2.iter().filter(usable).find_map(Http2::share) {
+            return Some(line);
+        }
+        held.idle.retain(|one| now < one.since + self.idle_timeout && !one.line.is_closed());
+        let ready = |one: &Idle| now < one.since + max_idle && one.line.is_ready();
+        let ready = held.idle.iter().rposition(ready)?;
+        Some(held.idle.remove(ready).line)
     }
 
     /// Keeps a connection whose response has been read to its end.
     pub(super) fn put(&self, line: Line) {
-        if line.sender.is_closed() {
+        if line.is_shared() || line.is_closed() {
             return;
         }
-        let mut idle = self.lock();
-        if idle.len() >= MAX_IDLE {
-            idle.remove(0);
+        let mut held = self.lock();
+        if held.idle.len() >= MAX_IDLE {
+            held.idle.remove(0);
         }
-        idle.push(Idle { line, since: monotonic() });
+        held.idle.push(Idle { line, since: monotonic() });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps a new connection with HTTP/2 for others, too.
+    pub(super) fn share(&self, connection: &Http2) {
+        let mut held = self.lock();
+        if held.http2.len() < MAX_HTTP2 {
+            held.http2.push(connection.clone());
+        }
+        held.speaks_http2 = true;
+    }
+
+    /// A new connection is for one request at a time.
+    pub(super) fn is_own(&self) {
+        self.lock().speaks_http2 = false;
+    }
+
+    /// Waits for the right to dial, where one connection serves many requests.
+    pub(super) async fn turn_to_dial(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let speaks_http2 = self.lock().speaks_http2;
+        if speaks_http2 { Some(Arc::clone(&self.dialling).lock_owned().await) } else { None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

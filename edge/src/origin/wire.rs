@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::padded::{Padded, Padding};
+use super::stream::Stream;
 
 /// One connection to an origin.
 #[derive(Debug)]
 pub(super) struct Wire {
-    io: TcpStream,
+    io: Stream,
     heard: Heard,
     /// Reads the head that is coming; none between a head's end and the next request.
     padding: Option<Padding>,
@@ -48,7 +48,7 @@ impl Heard {
 }
 
 impl Wire {
-    pub(super) fn new(io: TcpStream, heard: Heard) -> Self {
+    pub(super) fn new(io: Stream, heard: Heard) -> Self {
         Self { io, heard, padding: None }
     }
 

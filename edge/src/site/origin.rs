@@ -1,5 +1,8 @@
 //! Where a site's origins are, and how long they may take.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::reach::Reach;
@@ -7,8 +10,12 @@ use super::reach::Reach;
 /// Where an origin is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginAddress {
-    /// `host:port`, as it is dialled.
+    /// `host:port`, as it is dialled, or `unix:/path`.
     pub authority: String,
+    /// A socket of this machine, dialled instead.
+    pub socket: Option<PathBuf>,
+    /// What is spoken there.
+    pub way: Way,
     /// Sent as Host instead of what the client asked for.
     pub host: Option<String>,
     /// Whether names of fields are sent with capitals.
@@ -19,6 +26,67 @@ pub struct OriginAddress {
     pub backup: bool,
     /// The addresses that it may be at.
     pub reach: Reach,
+}
+
+/// How an origin is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// HTTP/1.1 in clear text.
+    Plain,
+    /// HTTP/2 in clear text, without asking first (RFC 9113 §3.3).
+    H2c,
+    /// HTTP/1.1 or HTTP/2 over TLS, by ALPN.
+    Tls(Secure),
+}
+
+/// TLS to an origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secure {
+    /// The name that its certificate must be for, and that it is asked for (SNI); an address is not asked for.
+    pub name: String,
+    /// Whose certificates are trusted.
+    pub roots: Roots,
+    /// The certificate that the edge shows, if the origin asks for one.
+    pub identity: Option<Identity>,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+}
+
+/// The certificates that vouch for origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Roots {
+    /// Those of the system.
+    System,
+    /// These, as PEM has them; an origin's own may be among them.
+    Given(Arc<[u8]>),
+}
+
+/// A certificate with its chain, and its key, as PEM has them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate first.
+    pub chain: Arc<[u8]>,
+    /// Its private key.
+    pub key: Arc<[u8]>,
+}
+
+impl fmt::Debug for Identity {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({} octets)", self.chain.len())
+    }
+}
+
+impl OriginAddress {
+    /// As people write it, without the scheme that is the rule: `10.0.0.1:80`, `https://app:443`, `unix:/run/app`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self.way {
+            Way::Plain => self.authority.clone(),
+            Way::H2c => format!("h2c://{}", self.authority),
+            Way::Tls(_) => format!("https://{}", self.authority),
+        }
+    }
 }
 
 /// How the origins of a site share its requests.

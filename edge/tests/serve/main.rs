@@ -49,6 +49,7 @@ mod settings;
 mod sharing;
 mod shortcut;
 mod slow;
+mod speaking;
 mod targeted;
 mod targets;
 mod telling;

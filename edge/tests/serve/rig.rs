@@ -59,7 +59,15 @@ impl Rig {
 
     /// As `of`; usual hits may have the short way or not.
     pub async fn by(clock: Clock, text: &str, is_direct: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::made(tempfile::tempdir().unwrap(), clock, text, is_direct).await
+    }
+
+    /// As `of`, in a folder that has the files which the text names.
+    pub async fn in_folder(folder: tempfile::TempDir, clock: Clock, text: &str) -> Self {
+        Self::made(folder, clock, text, true).await
+    }
+
+    async fn made(folder: tempfile::TempDir, clock: Clock, text: &str, is_direct: bool) -> Self {
         let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
         let running = match is_direct {
             true => run::start_at(config, clock.clone()).await.unwrap(),

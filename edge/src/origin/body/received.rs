@@ -12,7 +12,8 @@ use tokio::time::Sleep;
 use super::BodyError;
 use crate::http::range::Part;
 use crate::origin::in_flight::InFlight;
-use crate::origin::pool::{Line, Pool};
+use crate::origin::line::Line;
+use crate::origin::pool::Pool;
 
 /// A response's body. Read to its end it gives its connection back for the next request.
 #[derive(Debug)]

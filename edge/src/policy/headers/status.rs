@@ -83,6 +83,10 @@ pub enum ProxyError {
     ConnectionTimeout,
     /// The connection was refused.
     ConnectionRefused,
+    /// The origin's certificate is not one that it may have.
+    TlsCertificateError,
+    /// No TLS was agreed on.
+    TlsProtocolError,
     /// The connection was lost before the response was complete.
     ConnectionTerminated,
     /// No response in time.
@@ -193,6 +197,8 @@ impl ProxyError {
             Self::DestinationUnavailable => "destination_unavailable",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionRefused => "connection_refused",
+            Self::TlsCertificateError => "tls_certificate_error",
+            Self::TlsProtocolError => "tls_protocol_error",
             Self::ConnectionTerminated => "connection_terminated",
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::HttpResponseIncomplete => "http_response_incomplete",
@@ -211,6 +217,8 @@ impl ProxyError {
             Self::DnsError
             | Self::DestinationIpProhibited
             | Self::ConnectionRefused
+            | Self::TlsCertificateError
+            | Self::TlsProtocolError
             | Self::ConnectionTerminated
             | Self::HttpResponseIncomplete
             | Self::HttpProtocolError
