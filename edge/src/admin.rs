@@ -8,6 +8,7 @@
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
 //! | `POST /maintenance`, see [`MaintenanceRequest`] | a site says that it is being worked on; how all stand |
+//! | `POST /origins`, see [`OriginsRequest`] | how origins stand, as [`OriginsTold`]; takes one out or puts it back |
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
@@ -17,6 +18,7 @@
 mod explain;
 mod host;
 mod maintenance;
+mod origins;
 mod places;
 mod purge;
 pub mod push;
@@ -45,6 +47,7 @@ use tokio_util::task::TaskTracker;
 
 pub use explain::{ExplainRequest, Explained, Variant};
 pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
+pub use origins::{OriginsRequest, OriginsTold, SiteOrigins};
 pub use purge::{PurgeRequest, Purged};
 pub(crate) use reload::Reload;
 pub use reload::ReloadDone;
@@ -216,7 +219,7 @@ impl Admin {
             }
             (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance") if !authorized => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance" | "/origins") if !authorized => {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
@@ -229,6 +232,10 @@ impl Admin {
                 Ok(body) => json(maintenance::maintenance(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
+            (&Method::POST, "/origins") => match whole(request.into_body()).await {
+                Ok(body) => json(origins::origins(&self.cache, &body)),
+                Err(refused) => json::<()>(Err(refused)),
+            },
             (&Method::POST, "/reload") => json(
                 (self.reload)()
                     .map_err(|sentence| Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }),
@@ -237,7 +244,7 @@ impl Admin {
                 Ok(()) => self.purge(request.into_body()).await,
                 Err(wait) => too_many(wait),
             },
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance") => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance" | "/origins") => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS)
             }
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
@@ -268,7 +275,7 @@ impl Admin {
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
 const THERE_IS: &str =
-    "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /maintenance; PUT /push";
+    "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /maintenance, /origins; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

@@ -226,6 +226,11 @@ impl Cache {
         self.in_service.load().unheeded
     }
 
+    /// The sites and their routes, in the config's order.
+    pub(crate) fn parts(&self) -> Vec<Arc<FetchSite>> {
+        self.in_service.load().placed.iter().flat_map(Placed::all).map(Arc::clone).collect()
+    }
+
     /// The URI that a client asks for, without its signature where its site wants one.
     pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
         let in_service = self.in_service.load();

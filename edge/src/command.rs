@@ -4,6 +4,7 @@ mod admin_client;
 mod check;
 mod explain;
 mod maintenance;
+mod origins;
 mod purge;
 mod push;
 mod reload;
@@ -37,6 +38,8 @@ enum Command {
     Reload(reload::Reload),
     /// Have sites of a running edge say that they are being worked on
     Maintenance(maintenance::Maintenance),
+    /// Tell how the origins of a running edge stand; take one out, or put it back
+    Origins(origins::Origins),
     /// Put files into a running edge's cache ahead of demand
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
@@ -53,6 +56,7 @@ impl Arguments {
             Command::Purge(purge) => purge.run().await,
             Command::Reload(reload) => reload.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
+            Command::Origins(origins) => origins.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
             Command::Explain(explain) => explain.run().await,

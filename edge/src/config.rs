@@ -13,6 +13,7 @@ mod advice;
 mod doubts;
 mod file;
 mod head;
+mod health;
 mod level;
 mod machine;
 mod networks;

@@ -12,20 +12,24 @@
 mod balance;
 mod binding;
 pub mod body;
+mod checks;
 mod coding;
 mod connection;
 mod dial;
-pub mod health;
+mod health;
 mod in_flight;
 mod line;
 mod load;
 mod member;
 pub mod names;
+mod outliers;
 mod padded;
 mod pool;
 mod secure;
 mod shape;
+mod standing;
 mod stream;
+mod told;
 mod wire;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -44,19 +48,34 @@ use crate::policy::headers::status::ProxyError;
 use crate::site::key::Key;
 use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
+use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
 use member::Member;
+use outliers::Seen;
+use standing::{Fault, Stands};
+pub use told::{OriginChange, OriginStanding};
 
 /// The origins of one site.
 #[derive(Debug)]
 pub struct Origins {
-    all: Vec<Arc<Member>>,
+    all: Vec<Slot>,
     turns: Mutex<Turns>,
     sharing: Sharing,
     patience: Patience,
     /// Twentieths of a retry that may be spent.
     retries: AtomicI64,
+    /// When outliers were looked for.
+    looked_at: Mutex<SystemTime>,
     clock: Clock,
+    _checks: Option<Checks>,
+}
+
+/// One of a site's origins.
+#[derive(Debug)]
+struct Slot {
+    /// As the site's config has it.
+    address: OriginAddress,
+    member: Arc<Member>,
 }
 
 /// A response's head, with its body on the way.
@@ -129,26 +148,31 @@ impl Origins {
     #[must_use]
     pub fn new(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
         let idle = site.patience.idle;
-        let member =
-            |address: &OriginAddress| match before.iter().find_map(|group| group.known(address, idle)) {
-                Some(member) => member,
-                None => {
-                    let metrics = metrics.origin(site.name.as_str(), &address.authority);
-                    Arc::new(Member::new(address, idle, metrics))
-                }
-            };
+        let now = clock.now();
+        let slot = |address: &OriginAddress| {
+            let member = before.iter().find_map(|group| group.known(address, idle)).unwrap_or_else(|| {
+                let metrics = metrics.origin(site.name.as_str(), &address.authority);
+                Arc::new(Member::new(address, idle, metrics))
+            });
+            member.configure(address.drain, now);
+            Slot { address: address.clone(), member }
+        };
+        let all: Vec<Slot> = site.origins.iter().map(slot).collect();
+        let members = || all.iter().map(|slot| Arc::clone(&slot.member)).collect();
         Self {
-            all: site.origins.iter().map(member).collect(),
+            _checks: site.sharing.checks.as_ref().map(|rules| checks::begin(members(), rules, clock)),
+            all,
             turns: Mutex::default(),
-            sharing: site.sharing,
+            sharing: site.sharing.clone(),
             patience: site.patience,
             retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
+            looked_at: Mutex::new(now),
             clock: clock.clone(),
         }
     }
 
     fn known(&self, address: &OriginAddress, idle: Duration) -> Option<Arc<Member>> {
-        self.all.iter().find(|member| member.is(address, idle)).map(Arc::clone)
+        self.all.iter().map(|slot| &slot.member).find(|member| member.is(address, idle)).map(Arc::clone)
     }
 
     /// Whether they are those of this site, under the same rules.
@@ -156,7 +180,7 @@ impl Origins {
     pub fn are_of(&self, site: &Site) -> bool {
         self.sharing == site.sharing
             && self.patience == site.patience
-            && self.all.iter().map(|member| &member.address).eq(&site.origins)
+            && self.all.iter().map(|slot| &slot.address).eq(&site.origins)
     }
 
     /// The number by which a request's key chooses among them, where keys do.
@@ -178,10 +202,18 @@ impl Origins {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
         let mut tried = Vec::with_capacity(1);
+        let mut last = None;
         loop {
-            let index = self.pick(&tried, place);
+            let index = match (self.pick(&tried, place), last) {
+                (Some(index), _) => index,
+                (None, Some(last)) => return Err(last),
+                (None, None) => {
+                    let error = ProxyError::DestinationUnavailable;
+                    return Err(Unanswered { failure: Failure::Unreachable, error });
+                }
+            };
             tried.push(index);
-            let origin = &self.all[index];
+            let origin = &self.all[index].member;
             let in_flight = origin.begin();
             let spare = may_see_twice.then(|| copy_of(&request));
             let asked = self.clock.now();
@@ -189,7 +221,8 @@ impl Origins {
             let received = self.clock.now();
             let (error, again) = match outcome {
                 Exchange::Answered(response) => {
-                    origin.answered(asked, received);
+                    origin.answered(response.status(), asked, received);
+                    self.look(received);
                     let response = response.map(|body| body.counted(in_flight));
                     return Ok(Answered { response, asked, received });
                 }
@@ -211,38 +244,84 @@ impl Origins {
                 }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
-            origin.failed(fault(error), received);
+            origin.failed(error, fault(error), received);
             origin.unanswered(error);
-            tracing::warn!(target: "verge_edge::origin", origin = origin.address.authority, error = error.as_str(), "origin failed");
+            let authority = &self.all[index].address.authority;
+            tracing::warn!(target: "verge_edge::origin", origin = authority, error = error.as_str(), "origin failed");
+            let unanswered = Unanswered { failure: failure(error), error };
+            last = Some(unanswered);
             match again {
                 Some(back) if tried.len() < self.all.len().min(MAX_ORIGINS_TRIED) => request = back,
-                _ => return Err(Unanswered { failure: failure(error), error }),
+                _ => return Err(unanswered),
             }
         }
     }
 
-    /// One that is up and was not tried: a backup if no other is; if none is up, one that was not tried.
-    fn pick(&self, tried: &[usize], place: Option<u64>) -> usize {
+    /// One that is up and was not tried: a backup if no other is. If all are down, the first try may ask one of them.
+    fn pick(&self, tried: &[usize], place: Option<u64>) -> Option<usize> {
         let now = self.clock.now();
+        if self.is_panic(now) {
+            let usable = |slot: &Slot| slot.member.health.standing().stands(now) != Stands::Drained;
+            let all = self.choices(tried, now, |slot| !slot.address.backup && usable(slot));
+            return self.choose(&all, place);
+        }
         let mut barred = tried.to_vec();
-        let open = |barred: &[usize], backup: bool| -> Vec<Choice> {
-            let members = self.all.iter().enumerate().filter(|(_, member)| member.address.backup == backup);
-            let fresh = members.filter(|(index, _)| !barred.contains(index));
-            fresh.filter_map(|(index, member)| member.choice(index, self.sharing.slow_start, now)).collect()
+        let open = |barred: &[usize], backup: bool| {
+            let is_open = |slot: &Slot| {
+                matches!(slot.member.health.standing().stands(now), Stands::Up | Stands::OnTrial)
+            };
+            self.choices(barred, now, |slot| slot.address.backup == backup && is_open(slot))
         };
         let choose = |choices: &[Choice]| self.choose(choices, place);
         while let Some(chosen) = choose(&open(&barred, false)).or_else(|| choose(&open(&barred, true))) {
-            if self.all[chosen].health.take(now) {
-                return chosen;
+            if self.all[chosen].member.health.take(now) {
+                return Some(chosen);
             }
             // Another request tries whether it is back.
             barred.push(chosen);
         }
-        let all = || self.all.iter().enumerate().map(|(index, member)| member.any(index, now));
-        let fresh: Vec<Choice> = all().filter(|choice| !tried.contains(&choice.index)).collect();
-        choose(&fresh)
-            .or_else(|| choose(&all().collect::<Vec<_>>()))
-            .expect("a site has at least one origin: config refuses none")
+        let mut barred = tried.to_vec();
+        while let Some(chosen) = choose(&self.choices(&barred, now, |_| true)) {
+            if self.all[chosen].member.health.take_as_last(now) {
+                return Some(chosen);
+            }
+            barred.push(chosen);
+        }
+        None
+    }
+
+    /// Those that are not barred and of which `may` says so.
+    fn choices(&self, barred: &[usize], now: SystemTime, may: impl Fn(&Slot) -> bool) -> Vec<Choice> {
+        let fresh = self.all.iter().enumerate().filter(|(index, slot)| !barred.contains(index) && may(slot));
+        fresh.map(|(index, slot)| slot.choice(index, self.sharing.slow_start, now)).collect()
+    }
+
+    /// Whether so few are up that these would only be the next to go.
+    fn is_panic(&self, now: SystemTime) -> bool {
+        let main = || self.all.iter().filter(|slot| !slot.address.backup);
+        let is_up = |slot: &&Slot| slot.member.health.standing().stands(now) == Stands::Up;
+        let percent = main().filter(is_up).count() * 100 / main().count().max(1);
+        percent < self.sharing.panic_percent as usize
+    }
+
+    /// Takes out the origin that does clearly worse than the others, if it is time to look.
+    fn look(&self, now: SystemTime) {
+        {
+            let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+            if !outliers::is_due(*looked_at, now) {
+                return;
+            }
+            *looked_at = now;
+        }
+        let main: Vec<&Slot> = self.all.iter().filter(|slot| !slot.address.backup).collect();
+        let seen = |slot: &&Slot| {
+            let seen = slot.member.seen();
+            (slot.member.health.standing().stands(now) == Stands::Up).then_some(seen)
+        };
+        let seen: Vec<Option<Seen>> = main.iter().map(seen).collect();
+        if let Some((place, why)) = outliers::worst(&seen, &self.sharing.outliers) {
+            main[place].member.eject(why, now);
+        }
     }
 
     fn choose(&self, choices: &[Choice], place: Option<u64>) -> Option<usize> {
@@ -268,11 +347,52 @@ impl Origins {
         self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
     }
 
-    /// Each origin in a line for people: where it is, and how it stands.
+    /// How each stands.
     #[must_use]
-    pub fn standing(&self) -> Vec<String> {
+    pub fn standing(&self) -> Vec<OriginStanding> {
         let now = self.clock.now();
-        self.all.iter().map(|member| member.told(now)).collect()
+        self.all.iter().map(|slot| slot.told(now)).collect()
+    }
+
+    /// Takes the origin at this address out or puts it back, or leaves that to the config. Whether there is one.
+    pub fn switch(&self, authority: &str, drained: Option<bool>) -> bool {
+        let mut found = false;
+        for slot in self.all.iter().filter(|slot| slot.address.authority == authority) {
+            slot.member.switch(drained, self.clock.now());
+            found = true;
+        }
+        found
+    }
+}
+
+impl Slot {
+    fn choice(&self, index: usize, slow_start: Duration, now: SystemTime) -> Choice {
+        let share = self.member.health.standing().share(slow_start, now);
+        Choice {
+            index,
+            weight: f64::from(self.address.weight) * share,
+            in_flight: self.member.in_flight(),
+            latency_secs: self.member.latency_secs(now),
+            id: self.member.id,
+        }
+    }
+
+    fn told(&self, now: SystemTime) -> OriginStanding {
+        let change = |change: health::Change| OriginChange {
+            secs_ago: now.duration_since(change.at).unwrap_or_default().as_secs(),
+            state: change.to.as_str().to_owned(),
+            why: change.why,
+        };
+        OriginStanding {
+            origin: self.address.authority.clone(),
+            shown: self.address.shown(),
+            weight: self.address.weight,
+            backup: self.address.backup,
+            state: self.member.health.standing().stands(now).as_str().to_owned(),
+            in_flight: self.member.in_flight(),
+            latency_ms: self.member.latency_secs(now).map(|secs| (secs * 1_000.0).round() as u64),
+            changes: self.member.health.changes().into_iter().map(change).collect(),
+        }
     }
 }
 
@@ -283,15 +403,15 @@ const RETRY_BURST: i64 = 10;
 /// A client waits for this many origins at most.
 const MAX_ORIGINS_TRIED: usize = 3;
 
-fn fault(error: ProxyError) -> health::Fault {
+fn fault(error: ProxyError) -> Fault {
     match error {
         ProxyError::ConnectionRefused
         | ProxyError::ConnectionTimeout
         | ProxyError::DestinationIpProhibited
         | ProxyError::TlsCertificateError
         | ProxyError::TlsProtocolError
-        | ProxyError::DnsError => health::Fault::NoConnection,
-        _ => health::Fault::NoResponse,
+        | ProxyError::DnsError => Fault::NoConnection,
+        _ => Fault::NoResponse,
     }
 }
 

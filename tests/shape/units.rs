@@ -69,6 +69,8 @@ pub(crate) const EDGE: Unit = Unit {
         "flight/log/lag",
         "origin/balance",
         "origin/load",
+        "origin/outliers",
+        "origin/standing",
         "serve/h1/gate/chunked",
         "serve/h1/gate/framing",
         "serve/h1/gate/head",

@@ -51,13 +51,13 @@ pub struct SiteMaintenance {
 }
 
 /// `true`, `false` or `null`; a field that is not there is none of them.
-mod switch {
+pub(super) mod switch {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::Switch;
 
     #[expect(clippy::ref_option, reason = "the form that serde calls")]
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::admin) fn serialize<S: Serializer>(
         switch: &Option<Switch>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -68,7 +68,7 @@ mod switch {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::admin) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Switch>, D::Error> {
         Ok(Some(match Option::<bool>::deserialize(deserializer)? {

@@ -18,7 +18,7 @@ use crate::origin::check;
 use crate::site::origin::{Identity, Roots, Secure, Way};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
-use crate::site::{Balance, OriginAddress, Patience, Sharing};
+use crate::site::{OriginAddress, Patience};
 
 /// Origins as they are written.
 pub(super) type Written = Spanned<Vec<Spanned<OriginEntry>>>;
@@ -65,10 +65,12 @@ struct Common<'a> {
 fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAddress, Fault> {
     let span = written.span();
     let table = match written.into_inner() {
-        OriginEntry::Url(url) => OriginTable { url, host: None, sni: None, weight: None, backup: false },
+        OriginEntry::Url(url) => {
+            OriginTable { url, host: None, sni: None, weight: None, backup: false, drain: false }
+        }
         OriginEntry::Table(table) => table,
     };
-    let OriginTable { url, host, sni, weight, backup } = table;
+    let OriginTable { url, host, sni, weight, backup, drain } = table;
     let (weight, title_case) = (self::weight(weight)?, common.title_case);
     if let Some(sni) = sni.as_ref().filter(|_| !url.starts_with("https:")) {
         return Err(Fault::new(sni.span(), "`sni` is for an origin that is asked over https"));
@@ -80,7 +82,7 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
         let path = common.base.join(path);
         let authority = format!("unix:{}", path.display());
         let (socket, way, reach) = (Some(path), Way::Plain, Reach::Itself);
-        return Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, reach });
+        return Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, drain, reach });
     }
     let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
     let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
@@ -109,7 +111,7 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
     };
     let reach = Reach::of(authority.host(), &common.networks);
     let authority = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
-    Ok(OriginAddress { authority, socket: None, way, host, title_case, weight, backup, reach })
+    Ok(OriginAddress { authority, socket: None, way, host, title_case, weight, backup, drain, reach })
 }
 
 /// The name in the certificate is the one that the config gives, else the one that the origin gets as `Host`, else the
@@ -197,17 +199,6 @@ pub(super) fn patience(settings: &Settings) -> Patience {
 
 /// gunicorn closes idle connections after 2 s, Node and Apache after 5 s. Ours must be the shorter time.
 const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
-
-/// How they share the requests.
-pub(super) fn sharing(settings: &Settings) -> Sharing {
-    Sharing {
-        balance: settings.balance.map_or(Balance::default(), Balance::from),
-        slow_start: settings.slow_start.map_or(DEFAULT_SLOW_START, |span| span.0),
-    }
-}
-
-/// Caches and pools of an origin that was started are warm by then, or are on the way.
-const DEFAULT_SLOW_START: Duration = Duration::from_secs(10);
 
 /// The names under which origins are dialled, those that they are given as `Host`, and those that the site adds.
 pub(super) fn own_names(settings: &Settings, origins: &[OriginAddress]) -> Result<OwnNames, Fault> {

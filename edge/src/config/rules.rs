@@ -179,7 +179,7 @@ fn ttl(table: &TtlTable) -> Result<TtlOverride, Fault> {
     })
 }
 
-fn final_status(written: &Spanned<u16>) -> Result<StatusCode, Fault> {
+pub(super) fn final_status(written: &Spanned<u16>) -> Result<StatusCode, Fault> {
     let status = StatusCode::from_u16(*written.get_ref()).ok().filter(|status| status.as_u16() >= 200);
     status.ok_or_else(|| Fault::new(written.span(), "a status is a number from 200 to 999"))
 }

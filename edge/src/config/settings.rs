@@ -96,6 +96,7 @@ settings! {
     origin_http2: bool,
     balance: tables::BalanceName,
     slow_start: Span,
+    health: tables::HealthTable,
     default_ttl: Span,
     negative_ttl: Span,
     max_error_ttl: Span,
@@ -184,6 +185,8 @@ pub(super) struct OriginTable {
     pub(super) weight: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) backup: bool,
+    #[serde(default)]
+    pub(super) drain: bool,
 }
 
 // By hand: serde's untagged enums lose the places of what is in the table.

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Cache;
 use super::access;
 use super::doubts::Places;
+use super::health;
 use super::networks::trusted;
 use super::origins::{self, Written};
 use super::pages;
@@ -137,7 +138,7 @@ fn settled(
         https_only: settings.https_only.map(|span| span.0),
         upgrade_idle: settings.upgrades.unwrap_or(true).then(|| or(settings.upgrade_idle_timeout, 600)),
         patience: origins::patience(settings),
-        sharing: origins::sharing(settings),
+        sharing: health::sharing(settings)?,
         access: access::access(settings, name.as_str(), base)?,
         name,
         pages: pages::pages(settings, base)?,

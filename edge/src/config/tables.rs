@@ -1,6 +1,7 @@
 //! The tables and words inside a `[[site]]`, as they are written.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -50,6 +51,25 @@ impl From<BalanceName> for Balance {
             BalanceName::Hash => Self::Hash,
         }
     }
+}
+
+/// A `[site.health]`.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HealthTable {
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) method: Option<Spanned<String>>,
+    pub(super) host: Option<String>,
+    #[serde(default)]
+    pub(super) status: Vec<Spanned<u16>>,
+    pub(super) body: Option<String>,
+    pub(super) interval: Option<Spanned<Span>>,
+    pub(super) timeout: Option<Spanned<Span>>,
+    pub(super) fall: Option<NonZeroU32>,
+    pub(super) rise: Option<NonZeroU32>,
+    pub(super) errors: Option<Spanned<String>>,
+    pub(super) slow: Option<u32>,
+    pub(super) panic: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Clone, Copy)]

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::site::origin::{Roots, Way};
-use crate::site::reach::Reach;
-use crate::site::{OriginAddress, Patience, Rules, Site};
+use crate::site::{Patience, Rules, Site};
 use crate::store::Eviction;
+
+mod origins;
 
 /// The smallest config there is to write.
 const SMALLEST: &str = r#"
@@ -70,48 +70,6 @@ fn without_a_star_other_hosts_have_no_site() {
 }
 
 #[test]
-fn origins_are_strings_or_tables() {
-    let origins = r#"origins = ["http://a", { url = "http://b:81", host = "c.test", weight = 2 },
-        { url = "http://[::1]:82/", backup = true }]
-        origin_networks = ["10.0.0.0/8"]"#;
-    let config = read(&SMALLEST.replace("origins = [\"http://127.0.0.1:8000\"]", origins)).unwrap();
-    let origin = |authority: &str, host: Option<&str>| OriginAddress {
-        title_case: false,
-        socket: None,
-        way: Way::Plain,
-        weight: if host.is_some() { 2 } else { 1 },
-        backup: authority.starts_with('['),
-        authority: authority.to_owned(),
-        host: host.map(str::to_owned),
-        reach: Reach::of(authority.rsplit_once(':').unwrap().0, &["10.0.0.0/8".parse().unwrap()]),
-    };
-    let expected = [origin("a:80", None), origin("b:81", Some("c.test")), origin("[::1]:82", None)];
-    assert_eq!(config.sites.all()[0].origins, expected);
-}
-
-#[test]
-fn the_name_in_an_origins_certificate_is_its_sni_or_its_host_or_what_is_dialled() {
-    let check = |origin: &str, authority: &str, name: &str| {
-        let config = read(&SMALLEST.replace("\"http://127.0.0.1:8000\"", origin)).unwrap();
-        let found = &config.sites.all()[0].origins[0];
-        assert_eq!(found.authority, authority);
-        let Way::Tls(secure) = &found.way else { panic!("{found:?}") };
-        assert_eq!((secure.name.as_str(), &secure.roots, secure.http2), (name, &Roots::System, true));
-    };
-    check("\"https://app.test\"", "app.test:443", "app.test");
-    check("\"https://10.0.0.1:8443\"", "10.0.0.1:8443", "10.0.0.1");
-    check("\"https://[::1]\"", "[::1]:443", "::1");
-    check("{ url = \"https://10.0.0.1\", host = \"app.test:8443\" }", "10.0.0.1:443", "app.test");
-    check("{ url = \"https://a.test\", host = \"b.test\", sni = \"c.test\" }", "a.test:443", "c.test");
-    let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "unix:run/app.sock")).unwrap();
-    let found = &config.sites.all()[0].origins[0];
-    assert_eq!(found.socket.as_deref(), Some(Path::new("/etc/verge/run/app.sock")));
-    assert_eq!(found.authority, "unix:/etc/verge/run/app.sock");
-    let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "h2c://a.test:81")).unwrap();
-    assert_eq!(config.sites.all()[0].origins[0].shown(), "h2c://a.test:81");
-}
-
-#[test]
 fn units_are_read_and_defaults_fill_the_rest() {
     let text = SMALLEST.replace(
         "[admin]",
@@ -159,6 +117,14 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
     check("[admin]", "origin_key = \"a.key\"\n[admin]", "9:14", "go together");
     check("[admin]", "origin_roots = \"/dev/null\"\n[admin]", "9:16", "no file of certificates");
     check("[admin]", "origin_roots = \"none.pem\"\n[admin]", "9:16", "cannot read /etc/verge/none.pem");
+    check("[admin]", "[site.health]\npath = \"healthz\"\n[admin]", "10:8", "\"/healthz\"");
+    check(
+        "[admin]",
+        "[site.health]\npath = \"/\"\ninterval = \"1ms\"\n[admin]",
+        "11:12",
+        "at least \"100ms\"",
+    );
+    check("[admin]", "[site.health]\nerrors = \"half\"\n[admin]", "10:10", "such as \"50%\"");
     check("[admin]", "balance = \"least-load\"\n[admin]", "9:11", "did you mean `least-loaded`?");
     check("\"127.0.0.1:9301\"", "\"localhost\"", "10:10", "an address and a port, not a name");
     check("[\"127.0.0.1:8080\"]", "[]", "2:10", "at least one address");
@@ -431,6 +397,7 @@ fn the_reference_names_every_key_and_its_default() {
         (site, "[site.key]"),
         (site, "[site.request]"),
         (site, "[site.response]"),
+        (site, "[site.health]"),
         (site, "[[site.ttl]]"),
         (site, "[[site.redirect]]"),
         (site, "[[site.route]]"),

@@ -15,6 +15,7 @@ pub(super) struct Origins {
     requests: Family<Place, Counter>,
     in_flight: Family<Place, Gauge>,
     up: Family<Place, Gauge>,
+    checks: Family<Checked, Counter>,
     errors: Family<OriginError, Counter>,
 }
 
@@ -25,6 +26,7 @@ pub struct OriginMetrics {
     requests: Counter,
     in_flight: Gauge,
     up: Gauge,
+    checks: [Counter; 2],
     errors: Family<OriginError, Counter>,
 }
 
@@ -32,6 +34,13 @@ pub struct OriginMetrics {
 struct Place {
     site: String,
     origin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Checked {
+    site: String,
+    origin: String,
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +57,8 @@ impl Origins {
         registry.register("origin_requests_in_flight", in_flight, self.in_flight.clone());
         let up = "Whether an origin gets its share of the requests: 1, or 0 while it rests";
         registry.register("origin_up", up, self.up.clone());
+        let checks = "Active checks of an origin, by how they came out";
+        registry.register("origin_checks", checks, self.checks.clone());
         let errors = "Requests that an origin did not answer";
         registry.register("origin_errors", errors, self.errors.clone());
     }
@@ -59,6 +70,10 @@ impl Origins {
             requests: self.requests.get_or_create_owned(&place),
             in_flight: self.in_flight.get_or_create_owned(&place),
             up: self.up.get_or_create_owned(&place),
+            checks: ["failed", "passed"].map(|result| {
+                let (site, origin) = (site.to_owned(), origin.to_owned());
+                self.checks.get_or_create_owned(&Checked { site, origin, result })
+            }),
             errors: self.errors.clone(),
         }
     }
@@ -75,6 +90,11 @@ impl OriginMetrics {
     /// It gets its share of the requests, or rests.
     pub fn stands(&self, up: bool) {
         self.up.set(i64::from(up));
+    }
+
+    /// It was checked.
+    pub fn checked(&self, passed: bool) {
+        self.checks[usize::from(passed)].inc();
     }
 
     /// It did not answer.

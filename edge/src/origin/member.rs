@@ -1,39 +1,44 @@
-//! One origin of a site: where it is, the connections to it, and what is known of it.
-//!
-//! Invariant: a request counts as in flight until its response's body has been read or dropped.
+//! One origin: where it is, the connections to it, and what is known of it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::Request;
+use http::{Request, StatusCode};
 use siphasher::sip::SipHasher13;
 
-use super::balance::Choice;
 use super::body::RequestBody;
 use super::connection::{self, Exchange, Place};
-use super::health::{Fault, Health, Standing};
+use super::health::{Change, Health};
 use super::in_flight::InFlight;
 use super::load::Latency;
+use super::outliers::{Seen, Why};
 use super::pool::Pool;
 use super::secure::{self, Terms};
+use super::standing::{Fault, Standing, Stands};
 use crate::metrics::OriginMetrics;
 use crate::policy::headers::status::ProxyError;
-use crate::site::origin::Way;
+use crate::site::origin::{Checks, Way};
 use crate::site::{OriginAddress, Patience};
 
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) address: OriginAddress,
+    address: OriginAddress,
     pub(super) health: Health,
     pool: Pool,
     /// Of an origin that is asked over TLS.
     terms: Option<Terms>,
-    latency: Mutex<Latency>,
+    load: Mutex<Load>,
     in_flight: Arc<AtomicU32>,
     /// Of its address: each edge knows it by the same number.
-    id: u64,
+    pub(super) id: u64,
     metrics: OriginMetrics,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    latency: Latency,
+    seen: Seen,
 }
 
 impl Member {
@@ -46,7 +51,7 @@ impl Member {
             health: Health::default(),
             pool: Pool::new(idle, address.way == Way::H2c),
             terms: terms_of(address),
-            latency: Mutex::default(),
+            load: Mutex::default(),
             in_flight: Arc::default(),
             metrics,
         }
@@ -54,31 +59,17 @@ impl Member {
 
     /// Whether it is the same one, so that its connections and what is known of it are of use.
     pub(super) fn is(&self, address: &OriginAddress, idle: Duration) -> bool {
-        self.address == *address && self.pool.idle_timeout() == idle
-    }
-
-    /// As a choice sees it; none if it should get no request now.
-    pub(super) fn choice(&self, index: usize, slow_start: Duration, now: SystemTime) -> Option<Choice> {
-        (self.health.standing(now) == Standing::Up).then(|| {
-            let share = self.health.share(slow_start, now);
-            Choice { weight: f64::from(self.address.weight) * share, ..self.any(index, now) }
-        })
-    }
-
-    /// As a choice sees it that takes no heed of its health.
-    pub(super) fn any(&self, index: usize, now: SystemTime) -> Choice {
-        Choice {
-            index,
-            weight: f64::from(self.address.weight),
-            in_flight: self.in_flight(),
-            latency_secs: self.latency.lock().unwrap_or_else(PoisonError::into_inner).secs(now),
-            id: self.id,
-        }
+        self.address.is_same_place(address) && self.pool.idle_timeout() == idle
     }
 
     /// Requests that it is at.
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Seconds that it lately took to answer.
+    pub(super) fn latency_secs(&self, now: SystemTime) -> Option<f64> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner).latency.secs(now)
     }
 
     /// One more is at it, for as long as the result lives.
@@ -90,36 +81,50 @@ impl Member {
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
             request.headers_mut().insert(http::header::HOST, host);
         }
-        let place = Place { pool: &self.pool, address: &self.address, terms: self.terms.as_ref() };
-        connection::exchange(place, request, patience).await
+        connection::exchange(self.place(&self.pool), request, patience).await
     }
 
-    /// In a line for people: `10.0.1.11:8443 (weight 2, backup, 3 in flight)`.
-    pub(super) fn told(&self, now: SystemTime) -> String {
-        let OriginAddress { weight, backup, .. } = &self.address;
-        let weight = (*weight != 1).then(|| format!("weight {weight}"));
-        let backup = backup.then(|| "backup".to_owned());
-        let in_flight = Some(self.in_flight()).filter(|count| *count > 0);
-        let in_flight = in_flight.map(|count| format!("{count} in flight"));
-        let down = (!self.health.is_up(now)).then(|| "down".to_owned());
-        let notes: Vec<String> = [weight, backup, in_flight, down].into_iter().flatten().collect();
-        let shown = self.address.shown();
-        if notes.is_empty() { shown } else { format!("{shown} ({})", notes.join(", ")) }
+    /// As [`Self::exchange`], on a connection that nothing else uses.
+    pub(super) async fn probe(&self, request: Request<RequestBody>, patience: Patience) -> Exchange {
+        let pool = Pool::new(Duration::ZERO, self.address.way == Way::H2c);
+        connection::exchange(self.place(&pool), request, patience).await
+    }
+
+    fn place<'a>(&'a self, pool: &'a Pool) -> Place<'a> {
+        Place { pool, address: &self.address, terms: self.terms.as_ref() }
+    }
+
+    /// The host that it is asked for where no client says one.
+    pub(super) fn own_host(&self) -> &str {
+        let dialled = if self.address.socket.is_some() { "localhost" } else { &self.address.authority };
+        self.address.host.as_deref().unwrap_or(dialled)
     }
 
     /// It gave the head of a response.
-    pub(super) fn answered(&self, asked: SystemTime, received: SystemTime) {
+    pub(super) fn answered(&self, status: StatusCode, asked: SystemTime, received: SystemTime) {
         let took = received.duration_since(asked).unwrap_or_default();
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).took(took, received);
+        let is_error = status.is_server_error();
+        {
+            let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+            load.seen.answers = load.seen.answers.saturating_add(1);
+            load.seen.errors = load.seen.errors.saturating_add(u32::from(is_error));
+            load.seen.waited = load.seen.waited.saturating_add(took);
+            // An error that comes quickly must not draw more requests.
+            if !is_error {
+                load.latency.took(took, received);
+            }
+        }
         self.succeeded(received);
+    }
+
+    /// What it did since the last time that it was looked at.
+    pub(super) fn seen(&self) -> Seen {
+        std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen)
     }
 
     /// It is up, whatever became of the request.
     pub(super) fn succeeded(&self, now: SystemTime) {
-        if self.health.succeeded(now) {
-            tracing::info!(target: "verge_edge::origin", origin = self.address.authority, "origin is back");
-        }
-        self.metrics.stands(true);
+        self.tell(self.health.note(|| "it answers".into(), now, |standing| standing.succeeded(now)));
     }
 
     /// A request got no response.
@@ -128,9 +133,47 @@ impl Member {
     }
 
     /// That is its fault.
-    pub(super) fn failed(&self, fault: Fault, now: SystemTime) {
-        self.health.failed(fault, now);
-        self.metrics.stands(self.health.is_up(now));
+    pub(super) fn failed(&self, error: ProxyError, fault: Fault, now: SystemTime) {
+        let event = |standing: &mut Standing| standing.failed(fault, now);
+        self.tell(self.health.note(|| error.as_str().into(), now, event));
+    }
+
+    /// A check came out so.
+    pub(super) fn checked(&self, outcome: Result<(), String>, rules: &Checks, now: SystemTime) {
+        let passed = outcome.is_ok();
+        self.metrics.checked(passed);
+        let why = || outcome.err().unwrap_or_else(|| "it passes the checks".to_owned());
+        let event = |standing: &mut Standing| {
+            standing.checked(passed, rules.fall, rules.rise, now);
+        };
+        self.tell(self.health.note(why, now, event));
+    }
+
+    /// It does worse than the others.
+    pub(super) fn eject(&self, why: Why, now: SystemTime) {
+        self.tell(self.health.note(|| why.as_str().into(), now, |standing| standing.eject(now)));
+    }
+
+    /// As the config has it; see [`Health::configure`].
+    pub(super) fn configure(&self, drained: bool, now: SystemTime) {
+        self.tell(self.health.configure(drained, now));
+    }
+
+    /// See [`Health::switch`].
+    pub(super) fn switch(&self, drained: Option<bool>, now: SystemTime) {
+        self.tell(self.health.switch(drained, now));
+    }
+
+    fn tell(&self, change: Option<Change>) {
+        let Some(Change { to, why, .. }) = change else { return };
+        self.metrics.stands(to == Stands::Up);
+        let origin = &self.address.authority;
+        match to {
+            Stands::Up => tracing::info!(target: "verge_edge::origin", origin, why, "origin is back"),
+            to => {
+                tracing::warn!(target: "verge_edge::origin", origin, state = to.as_str(), why, "origin is out")
+            }
+        }
     }
 }
 

@@ -95,6 +95,7 @@ mod tests {
             title_case: false,
             weight: 1,
             backup: false,
+            drain: false,
             reach,
         };
         let found: Vec<IpAddr> = found.iter().map(|text| text.parse().unwrap()).collect();

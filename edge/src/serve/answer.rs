@@ -58,7 +58,11 @@ impl Answer {
             ProxyError::HttpRequestTimeout => "the request's content came too slowly".to_owned(),
             _ => format!("no origin of this site answered ({})", error.as_str()),
         };
-        let answer = Self::plain(status, &sentence, Outcome::Failed, error.as_str());
+        let mut answer = Self::plain(status, &sentence, Outcome::Failed, error.as_str());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // RFC 9110 §10.2.3. By then one of them was tried again.
+            answer.head.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
         answer.with_proxy_status(error, name)
     }
 

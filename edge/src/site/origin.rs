@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+
 use super::reach::Reach;
 
 /// Where an origin is.
@@ -24,6 +27,8 @@ pub struct OriginAddress {
     pub weight: u32,
     /// Whether it is asked only when all that are none are down.
     pub backup: bool,
+    /// Whether it gets no new requests.
+    pub drain: bool,
     /// The addresses that it may be at.
     pub reach: Reach,
 }
@@ -78,6 +83,13 @@ impl fmt::Debug for Identity {
 }
 
 impl OriginAddress {
+    /// Whether both are reached in the same way, whatever share they have.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let Self { weight, backup, drain, .. } = *self;
+        *self == Self { weight, backup, drain, ..other.clone() }
+    }
+
     /// As people write it, without the scheme that is the rule: `10.0.0.1:80`, `https://app:443`, `unix:/run/app`.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -90,12 +102,50 @@ impl OriginAddress {
 }
 
 /// How the origins of a site share its requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sharing {
     /// The rule by which one is chosen.
     pub balance: Balance,
     /// So long after it came back an origin gets less than its share.
     pub slow_start: Duration,
+    /// Which ones do so much worse than the others that they get nothing for a while.
+    pub outliers: Outliers,
+    /// When fewer than this many percent are up, all are asked as if they were; 0: never.
+    pub panic_percent: u32,
+    /// How each is asked again and again whether it is well; none: it is not.
+    pub checks: Option<Arc<Checks>>,
+}
+
+/// Bounds beyond which an origin is an outlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outliers {
+    /// Percent of its answers that are 5xx; 0: no bound.
+    pub errors_percent: u32,
+    /// Times the wait for the others' answers; 0: no bound.
+    pub slow_times: u32,
+}
+
+/// A request by which origins show that they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query.
+    pub path: PathAndQuery,
+    /// Its host; none: the origin's own.
+    pub host: Option<String>,
+    /// The statuses of an origin that is well; none: any below 400.
+    pub statuses: Vec<StatusCode>,
+    /// A text that is in its body.
+    pub body: Option<String>,
+    /// From one to the next.
+    pub interval: Duration,
+    /// For the whole of one.
+    pub timeout: Duration,
+    /// So many in a row that fail take an origin out.
+    pub fall: u32,
+    /// So many in a row that pass bring it back.
+    pub rise: u32,
 }
 
 /// The rule by which the next request gets its origin.

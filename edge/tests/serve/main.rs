@@ -50,6 +50,7 @@ mod sharing;
 mod shortcut;
 mod slow;
 mod speaking;
+mod standing;
 mod targeted;
 mod targets;
 mod telling;

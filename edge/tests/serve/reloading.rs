@@ -198,7 +198,7 @@ async fn an_origin_that_stays_keeps_its_connections_and_its_standing() {
     assert_eq!(one.connections(), 1);
     let is_down = async || {
         let explained = edge.rig.ask("/explain", "{\"url\": \"http://site.test/\"}").await.text();
-        explained.contains(&format!("{} (down)", two.address))
+        explained.contains(&format!("{} (failing: connection_refused)", two.address))
     };
     assert!(is_down().await);
     let text = text.replace("hosts = [\"site", "balance = \"random\"\nhosts = [\"site");

@@ -1,0 +1,82 @@
+//! Active checks: each origin is asked again and again whether it is well, by a request of the edge's own.
+//!
+//! A check makes a connection of its own, so that it finds out whether the next one comes about. The checks of a site begin
+//! with its config, before the first request, and end when no request goes by that config any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::body::RequestBody;
+use super::connection::Exchange;
+use super::member::Member;
+use crate::clock::Clock;
+use crate::site::Patience;
+use crate::site::origin::Checks as Rules;
+
+/// The checks of one site; they end with it.
+#[derive(Debug)]
+pub(super) struct Checks(Vec<AbortHandle>);
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Begins to check each of these.
+pub(super) fn begin(members: Vec<Arc<Member>>, rules: &Arc<Rules>, clock: &Clock) -> Checks {
+    let begin = |member| tokio::spawn(repeat(member, Arc::clone(rules), clock.clone())).abort_handle();
+    Checks(members.into_iter().map(begin).collect())
+}
+
+async fn repeat(member: Arc<Member>, rules: Arc<Rules>, clock: Clock) {
+    loop {
+        let outcome = match timeout(rules.timeout, check(&member, &rules)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        member.checked(outcome, &rules, clock.now());
+        // Edges that were started together do not ask together for ever.
+        let jitter = 0.9 + 0.2 * rand::random::<f64>();
+        clock.timer(rules.interval.mul_f64(jitter)).await;
+    }
+}
+
+/// A sentence tells what is wrong.
+async fn check(member: &Member, rules: &Rules) -> Result<(), String> {
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = rules.method.clone();
+    *request.uri_mut() = rules.path.clone().into();
+    let host = rules.host.as_deref().unwrap_or_else(|| member.own_host());
+    let host = HeaderValue::from_str(host).map_err(|_| "its name cannot be a Host".to_owned())?;
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("verge-edge-health"));
+    let limit = rules.timeout;
+    let patience = Patience { connect: limit, first_byte: limit, between_bytes: limit, idle: Duration::ZERO };
+    let response = match member.probe(request, patience).await {
+        Exchange::Answered(response) => response,
+        Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {
+            return Err(error.as_str().to_owned());
+        }
+    };
+    if !is_expected(response.status(), &rules.statuses) {
+        return Err(format!("status {}", response.status().as_u16()));
+    }
+    let Some(text) = &rules.body else { return Ok(()) };
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+    let body = body.map_err(|_| format!("its body broke off, or is longer than {MAX_BODY_BYTES} bytes"))?;
+    let has = |body: &[u8]| text.is_empty() || body.windows(text.len()).any(|part| part == text.as_bytes());
+    if has(&body.to_bytes()) { Ok(()) } else { Err(format!("its body has no {text:?}")) }
+}
+
+/// A page that says how it goes is short.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+fn is_expected(status: StatusCode, expected: &[StatusCode]) -> bool {
+    if expected.is_empty() { status.as_u16() < 400 } else { expected.contains(&status) }
+}
