@@ -36,11 +36,12 @@ pub(super) fn origins(
         ));
     }
     let place = written.span();
+    let roots = roots(settings.origin_roots.as_ref(), base)?;
     let common = Common {
         networks: networks(Settings::texts(&settings.origin_networks))?,
         title_case: settings.origin_title_case.unwrap_or(false),
-        roots: roots(settings.origin_roots.as_ref(), base)?,
-        identity: identity(settings, base)?,
+        identity: identity(settings, base, &roots)?,
+        roots,
         http2: settings.origin_http2.unwrap_or(true),
         base,
     };
@@ -145,7 +146,7 @@ fn roots(written: Option<&Spanned<String>>, base: &Path) -> Result<Roots, Fault>
     Ok(roots)
 }
 
-fn identity(settings: &Settings, base: &Path) -> Result<Option<Identity>, Fault> {
+fn identity(settings: &Settings, base: &Path, roots: &Roots) -> Result<Option<Identity>, Fault> {
     let (chain, key) = match (&settings.origin_certificate, &settings.origin_key) {
         (None, None) => return Ok(None),
         (Some(chain), Some(key)) => (chain, key),
@@ -155,7 +156,7 @@ fn identity(settings: &Settings, base: &Path) -> Result<Option<Identity>, Fault>
     };
     let identity = Identity { chain: read(chain, base)?, key: read(key, base)? };
     let any = Some(identity.clone());
-    let any = Secure { name: "localhost".to_owned(), roots: Roots::System, identity: any, http2: true };
+    let any = Secure { name: "localhost".to_owned(), roots: roots.clone(), identity: any, http2: true };
     check(&any).map_err(|error| Fault::new(chain.span(), format!("{}: {error}", chain.get_ref())))?;
     Ok(Some(identity))
 }

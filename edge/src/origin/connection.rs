@@ -56,8 +56,15 @@ pub(super) async fn exchange(
     // A request for another protocol gets a connection of its own, which serves nothing else afterwards.
     while let Some(line) = if is_upgrade { None } else { place.pool.take(reuse) } {
         let spare = (reuse == Reuse::Any).then(|| copy_of(&request));
+        let is_shared = line.is_shared();
         match (send(line, request, place, patience).await, spare) {
-            (Exchange::Unsent(back, _), _) => request = back,
+            (Exchange::Unsent(back, _), _) => {
+                request = back;
+                // It is still in the pool for the moment.
+                if is_shared {
+                    break;
+                }
+            }
             (Exchange::Dropped(_), Some(spare)) => {
                 request = spare;
                 break;
