@@ -25,6 +25,7 @@ mod rules;
 mod settings;
 mod signed;
 mod site;
+mod stream;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use place::{ConfigError, Warning};
+pub use stream::Stream;
 pub use tls::Tls;
 pub use written::{Change, Written};
 
@@ -65,6 +67,8 @@ pub struct Config {
     pub cache: Cache,
     /// The sites and which host names are theirs.
     pub sites: Sites,
+    /// Connections that are passed on, whatever they carry.
+    pub streams: Vec<Stream>,
     /// The operator's listener; none if the file has no `[admin]`.
     pub admin: Option<Admin>,
     /// The limits that a client is held to.

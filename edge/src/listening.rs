@@ -10,6 +10,7 @@ mod encrypted;
 mod operator;
 mod sockets;
 mod start_error;
+mod streams;
 
 use std::fmt;
 use std::io;
@@ -31,6 +32,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
 use crate::serve::{Door, Limits, Listeners, Offer, SharedSocket, endpoint};
+pub(crate) use streams::Streams;
 
 /// The addresses that were bound, with their real ports.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ mod format;
 mod limits;
 mod origins;
 mod spread;
+mod streams;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use self::limits::Limits;
 pub use self::origins::OriginMetrics;
 use self::origins::Origins;
 use self::spread::{Counter, Durations};
+pub use self::streams::StreamMetrics;
+use self::streams::Streams;
 use crate::store::Size;
 
 pub use self::format::Format;
@@ -46,6 +49,7 @@ struct All {
     tunnels_ended: Family<Ended, Counter>,
     tunnel_bytes: Family<Towards, Counter>,
     origins: Origins,
+    streams: Streams,
     asked: Family<AskedLabel, Counter>,
     turned_away: Family<Dropped, Counter>,
     hit_seconds: Durations,
@@ -192,6 +196,7 @@ impl Default for Metrics {
             tunnels_ended: Family::default(),
             tunnel_bytes: Family::default(),
             origins: Origins::default(),
+            streams: Streams::default(),
             asked: Family::default(),
             turned_away: Family::default(),
             hit_seconds: Durations::new(&HIT_SECONDS),
@@ -255,6 +260,7 @@ impl All {
         let bytes = "Bytes that connections carried after they had changed protocols";
         registry.register_with_unit("tunnel", bytes, Unit::Bytes, self.tunnel_bytes.clone());
         self.origins.register(&mut registry);
+        self.streams.register(&mut registry);
         let away = "Requests refused before a site was found for them: not sound, or for no host here";
         registry.register("turned_away", away, self.turned_away.clone());
         registry.register("admin", "Requests to the admin listener", self.asked.clone());
@@ -365,6 +371,12 @@ impl Metrics {
     /// Body bytes came from an origin.
     pub fn fetched(&self, bytes: usize) {
         self.0.origin_bytes.inc_by(bytes as u64);
+    }
+
+    /// The metrics of one `[[stream]]`.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> StreamMetrics {
+        self.0.streams.of(name)
     }
 
     /// The metrics of one origin of a site.

@@ -32,6 +32,7 @@ mod stream;
 mod told;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -46,13 +47,16 @@ use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
 use crate::site::key::Key;
+use crate::site::relay::Relay;
 use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
+use in_flight::InFlight;
 use member::Member;
 use outliers::Seen;
 use standing::{Fault, Stands};
+pub(crate) use stream::Stream;
 pub use told::{OriginChange, OriginStanding};
 
 /// The origins of one site.
@@ -147,24 +151,40 @@ impl Origins {
     /// known of them; the others are taken for healthy.
     #[must_use]
     pub fn new(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
-        let idle = site.patience.idle;
-        let now = clock.now();
+        let group = (&*site.origins, &site.sharing, site.patience);
+        Self::of(site.name.as_str(), group, before, clock, metrics)
+    }
+
+    /// The origins of a stream, which has one at least, all taken for healthy.
+    #[must_use]
+    pub fn of_stream(relay: &Relay, clock: &Clock, metrics: &Metrics) -> Self {
+        Self::of(&relay.name, (&relay.origins, &relay.sharing, relay.patience), &[], clock, metrics)
+    }
+
+    fn of(
+        name: &str,
+        (origins, sharing, patience): (&[OriginAddress], &Sharing, Patience),
+        before: &[Arc<Self>],
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        let (idle, now) = (patience.idle, clock.now());
         let slot = |address: &OriginAddress| {
             let member = before.iter().find_map(|group| group.known(address, idle)).unwrap_or_else(|| {
-                let metrics = metrics.origin(site.name.as_str(), &address.authority);
+                let metrics = metrics.origin(name, &address.authority);
                 Arc::new(Member::new(address, idle, metrics))
             });
             member.configure(address.drain, now);
             Slot { address: address.clone(), member }
         };
-        let all: Vec<Slot> = site.origins.iter().map(slot).collect();
+        let all: Vec<Slot> = origins.iter().map(slot).collect();
         let members = || all.iter().map(|slot| Arc::clone(&slot.member)).collect();
         Self {
-            _checks: site.sharing.checks.as_ref().map(|rules| checks::begin(members(), rules, clock)),
+            _checks: sharing.checks.as_ref().map(|rules| checks::begin(members(), rules, clock)),
             all,
             turns: Mutex::default(),
-            sharing: site.sharing.clone(),
-            patience: site.patience,
+            sharing: sharing.clone(),
+            patience,
             retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
             looked_at: Mutex::new(now),
             clock: clock.clone(),
@@ -255,6 +275,39 @@ impl Origins {
                 _ => return Err(unanswered),
             }
         }
+    }
+
+    /// A connection to an origin for this client, its name, and the sign that the origin is at it. With `hash`, a client
+    /// stays at its origin.
+    ///
+    /// # Errors
+    /// When no origin took one; the last origin's failure.
+    pub(crate) async fn connect(&self, client: IpAddr) -> Result<(Stream, String, InFlight), ProxyError> {
+        let place = (self.sharing.balance == Balance::Hash).then(|| match client.to_canonical() {
+            IpAddr::V4(client) => member::hash(&client.octets()),
+            IpAddr::V6(client) => member::hash(&client.octets()),
+        });
+        let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
+        while tried.len() < MAX_ORIGINS_TRIED {
+            let Some(index) = self.pick(&tried, place) else { break };
+            tried.push(index);
+            let origin = &self.all[index];
+            let (in_flight, asked) = (origin.member.begin(), self.clock.now());
+            let dialled = origin.member.dial(self.patience.connect).await;
+            let received = self.clock.now();
+            match dialled {
+                Ok(stream) => {
+                    origin.member.answered(StatusCode::OK, asked, received);
+                    return Ok((stream, origin.address.authority.clone(), in_flight));
+                }
+                Err(error) => {
+                    origin.member.failed(error, fault(error), received);
+                    origin.member.unanswered(error);
+                    last = error;
+                }
+            }
+        }
+        Err(last)
     }
 
     /// One that is up and was not tried: a backup if no other is. If all are down, the first try may ask one of them.

@@ -1,8 +1,10 @@
 //! Starting an edge and stopping it: the listeners for clients and the operator's, side by side over one cache.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -15,10 +17,10 @@ use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::handover::{self, Door, Handed, Predecessor, Row, systemd};
 pub use crate::listening::{Listening, StartError, inspect};
-use crate::listening::{Open, Pool};
+use crate::listening::{Open, Pool, Streams};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Guards, Listeners, Permits, Service, Strangers};
+use crate::serve::{Guards, Listeners, Permits, Running as Relayed, Service, Strangers};
 
 /// An edge that answers until it is drained.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub struct Running {
     superseded: CancellationToken,
     /// Where the next process takes over.
     door: Option<Door>,
+    streams: Vec<SocketAddr>,
+    relayed: Relayed,
+    /// For connections of streams that are open at the end.
+    drain: Duration,
 }
 
 /// Binds every listener, then answers. Fails before anything is answered if one address is taken.
@@ -87,6 +93,7 @@ fn begin(
     row: Row,
     is_direct: bool,
 ) -> Result<Running, StartError> {
+    let streams = Streams::bind(&config.streams)?;
     names::tell(config.sites.clone());
     let cache = Cache::new(config.name.clone(), config.sites.clone(), &config.cache.bounds, clock.clone());
     let cache = Arc::new(cache);
@@ -108,7 +115,11 @@ fn begin(
         open.commit(next, reload(Weak::clone(reloader)));
         Reloader::new(config, cache, clients.clone(), open, reload(Weak::clone(reloader)))
     });
-    Ok(Running { clients, reloader, superseded: CancellationToken::new(), door: None })
+    let relayed = Relayed::default();
+    let cache = clients.cache();
+    let streams = streams.serve(&cache.clock, &cache.metrics, &relayed);
+    let (superseded, drain) = (CancellationToken::new(), config.limits.drain);
+    Ok(Running { clients, reloader, superseded, door: None, streams, relayed, drain })
 }
 
 /// Hands a running edge's sockets over.
@@ -152,6 +163,12 @@ impl Running {
         self.reloader.listening()
     }
 
+    /// Where its streams are, in the config's order; an address that several share counts once.
+    #[must_use]
+    pub fn streams(&self) -> &[SocketAddr] {
+        &self.streams
+    }
+
     /// Reads the config file again and takes it in, or changes nothing.
     ///
     /// # Errors
@@ -183,7 +200,7 @@ impl Running {
 
     /// Ends behind another process: connections end with their next answers, all within `limits.drain`.
     pub async fn leave(self) {
-        self.clients.leave().await;
+        tokio::join!(self.clients.leave(), self.relayed.drain(self.drain));
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
@@ -193,7 +210,7 @@ impl Running {
             closed.cancelled().await;
             reloader.let_go();
         };
-        tokio::join!(self.clients.drain(), let_go);
+        tokio::join!(self.clients.drain(), self.relayed.drain(self.drain), let_go);
         self.reloader.end().await;
     }
 }

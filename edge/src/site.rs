@@ -14,6 +14,7 @@ pub mod own_names;
 pub mod pages;
 pub mod pattern;
 pub mod reach;
+pub mod relay;
 pub mod rewrite;
 pub mod route;
 pub mod rules;

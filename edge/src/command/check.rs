@@ -78,6 +78,13 @@ fn summary(config: &Config, path: &str) -> String {
             let _ = writeln!(text, "route   {} from {}{there}", route.name, origins(part));
         }
     }
+    for stream in &config.streams {
+        let listen: Vec<String> = stream.listen.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = stream.relay.names.iter().map(ToString::to_string).collect();
+        let names = if names.is_empty() { "every connection".to_owned() } else { names.join(", ") };
+        let origins: Vec<String> = stream.relay.origins.iter().map(OriginAddress::shown).collect();
+        let _ = writeln!(text, "stream  {}: {names} from {}", listen.join(", "), origins.join(", "));
+    }
     let _ = writeln!(text, "{path}: good");
     text
 }

@@ -15,6 +15,7 @@ use super::networks::trusted;
 use super::place::Fault;
 use super::settings::SiteTable;
 use super::site;
+use super::stream::{self, StreamTable};
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
 use super::{Admin, Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Written};
@@ -32,14 +33,19 @@ pub(super) struct Parsed {
 /// `machine_bytes` is the memory of the machine that it is for, if that is known.
 pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Result<Parsed, Fault> {
     let file: File = toml::from_str(text).map_err(|error| Fault::of_reader(&error, text))?;
-    let listen = listen(file.listen, file.listen_tls.is_some() || file.listen_quic.is_some())?;
+    let has_others = file.listen_tls.is_some() || file.listen_quic.is_some();
+    let is_for_streams = file.site.is_empty() && !file.stream.is_empty();
+    let listen = listen(file.listen, has_others || is_for_streams)?;
     let mut warnings = Vec::new();
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
     let trusted_proxies = trusted(&file.trusted_proxies)?;
     let proxy_protocol = trusted(&file.proxy_protocol)?;
-    if file.site.is_empty() {
-        return Err(Fault::new(0..0, "no [[site]]: an edge needs at least one, with `hosts` and `origins`"));
+    if file.site.is_empty() && !is_for_streams {
+        return Err(Fault::new(
+            0..0,
+            "no [[site]]: an edge needs at least one, with `hosts` and `origins`, or a [[stream]]",
+        ));
     }
     let cache = cache(file.cache)?;
     let named_files = file.site.iter().flat_map(|site| site.files(base)).collect();
@@ -59,6 +65,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         proxy_protocol,
         cache,
         sites,
+        streams: stream::streams(file.stream, base)?,
         admin: file.admin.map(|admin| admin.admin(base)),
         limits: limits(&file.limits, file.title_case)?,
         log: log(file.log, base)?,
@@ -122,6 +129,8 @@ struct File {
     cache: CacheTable,
     #[serde(default)]
     site: Vec<SiteTable>,
+    #[serde(default)]
+    stream: Vec<StreamTable>,
     admin: Option<AdminTable>,
     #[serde(default)]
     limits: LimitsTable,

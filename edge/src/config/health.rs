@@ -12,7 +12,7 @@ use super::rules::final_status;
 use super::settings::Settings;
 use super::tables::HealthTable;
 use super::unit::Span;
-use crate::site::origin::{Checks, Outliers};
+use crate::site::origin::{Ask, Checks, Outliers};
 use crate::site::{Balance, Sharing};
 
 /// Caches and pools of an origin that was started are warm by then, or are on the way.
@@ -59,11 +59,13 @@ fn checks(table: &HealthTable) -> Result<Option<Checks>, Fault> {
     };
     let interval = span(table.interval.as_ref(), DEFAULT_INTERVAL)?;
     Ok(Some(Checks {
-        method,
-        path: target,
-        host: table.host.clone(),
-        statuses: table.status.iter().map(final_status).collect::<Result<_, _>>()?,
-        body: table.body.clone(),
+        ask: Some(Ask {
+            method,
+            path: target,
+            host: table.host.clone(),
+            statuses: table.status.iter().map(final_status).collect::<Result<_, _>>()?,
+            body: table.body.clone(),
+        }),
         interval,
         timeout: span(table.timeout.as_ref(), DEFAULT_TIMEOUT)?,
         fall: table.fall.map_or(DEFAULT_FALL, Into::into),

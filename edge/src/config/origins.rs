@@ -177,7 +177,7 @@ fn read(file: &Spanned<String>, base: &Path) -> Result<Arc<[u8]>, Fault> {
 /// All roots of a system are some hundred KiB.
 const MAX_PEM_BYTES: u64 = 4 << 20;
 
-fn weight(written: Option<Spanned<u32>>) -> Result<u32, Fault> {
+pub(super) fn weight(written: Option<Spanned<u32>>) -> Result<u32, Fault> {
     match written {
         None => Ok(1),
         Some(weight) if (1..=MOST_WEIGHT).contains(weight.get_ref()) => Ok(weight.into_inner()),

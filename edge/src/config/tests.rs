@@ -394,6 +394,7 @@ fn the_reference_names_every_key_and_its_default() {
         ("", "[log.access]"),
         ("", "[admin]"),
         ("", "[[site]]"),
+        ("", "[[stream]]"),
         (site, "[site.key]"),
         (site, "[site.request]"),
         (site, "[site.response]"),

@@ -101,7 +101,7 @@ pub(super) fn udp(
     open().map_err(|error| failed(setting, configured, error))
 }
 
-fn bind(address: SocketAddr) -> io::Result<Socket> {
+pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a process that has ended may still be closing.
     socket.set_reuse_address(true)?;

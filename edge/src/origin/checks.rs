@@ -16,7 +16,7 @@ use super::connection::Exchange;
 use super::member::Member;
 use crate::clock::Clock;
 use crate::site::Patience;
-use crate::site::origin::Checks as Rules;
+use crate::site::origin::{Ask, Checks as Rules};
 
 /// The checks of one site; they end with it.
 #[derive(Debug)]
@@ -49,6 +49,13 @@ async fn repeat(member: Arc<Member>, rules: Arc<Rules>, clock: Clock) {
 
 /// A sentence tells what is wrong.
 async fn check(member: &Member, rules: &Rules) -> Result<(), String> {
+    match &rules.ask {
+        Some(ask) => answers(member, ask, rules.timeout).await,
+        None => member.dial(rules.timeout).await.map(drop).map_err(|error| error.as_str().to_owned()),
+    }
+}
+
+async fn answers(member: &Member, rules: &Ask, limit: Duration) -> Result<(), String> {
     let mut request = Request::new(RequestBody::Empty);
     *request.method_mut() = rules.method.clone();
     *request.uri_mut() = rules.path.clone().into();
@@ -56,7 +63,6 @@ async fn check(member: &Member, rules: &Rules) -> Result<(), String> {
     let host = HeaderValue::from_str(host).map_err(|_| "its name cannot be a Host".to_owned())?;
     request.headers_mut().insert(header::HOST, host);
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("verge-edge-health"));
-    let limit = rules.timeout;
     let patience = Patience { connect: limit, first_byte: limit, between_bytes: limit, idle: Duration::ZERO };
     let response = match member.probe(request, patience).await {
         Exchange::Answered(response) => response,

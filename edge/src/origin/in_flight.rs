@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::metrics::UnderWay;
 
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     count: Arc<AtomicU32>,
     _shown: UnderWay,
 }

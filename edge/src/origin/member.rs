@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, StatusCode};
 use siphasher::sip::SipHasher13;
+use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::connection::{self, Exchange, Place};
+use super::dial::{Protocols, dial};
 use super::health::{Change, Health};
 use super::in_flight::InFlight;
 use super::load::Latency;
@@ -16,6 +18,7 @@ use super::outliers::{Seen, Why};
 use super::pool::Pool;
 use super::secure::{self, Terms};
 use super::standing::{Fault, Standing, Stands};
+use super::stream::Stream;
 use crate::metrics::OriginMetrics;
 use crate::policy::headers::status::ProxyError;
 use crate::site::origin::{Checks, Way};
@@ -88,6 +91,15 @@ impl Member {
     pub(super) async fn probe(&self, request: Request<RequestBody>, patience: Patience) -> Exchange {
         let pool = Pool::new(Duration::ZERO, self.address.way == Way::H2c);
         connection::exchange(self.place(&pool), request, patience).await
+    }
+
+    /// A connection for whatever its protocol is.
+    pub(super) async fn dial(&self, limit: Duration) -> Result<Stream, ProxyError> {
+        let dialled = dial(&self.address, self.terms.as_ref(), Protocols::Http1);
+        match timeout(limit, dialled).await {
+            Ok(dialled) => dialled.map(|(stream, _)| stream),
+            Err(_) => Err(ProxyError::ConnectionTimeout),
+        }
     }
 
     fn place<'a>(&'a self, pool: &'a Pool) -> Place<'a> {

@@ -303,7 +303,7 @@ fn waiting(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
 }
 
 /// Reads a header of the PROXY protocol, and not an octet more.
-async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
+pub(super) async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut first = [0; proxied::FIXED_OCTETS];
     stream.read_exact(&mut first).await?;
@@ -327,7 +327,7 @@ const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPE
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-async fn rest(error: &io::Error) {
+pub(super) async fn rest(error: &io::Error) {
     match next_accept(error) {
         Accept::AtOnce => {}
         Accept::After(rest) => {

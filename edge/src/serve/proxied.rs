@@ -95,6 +95,25 @@ impl Start {
     }
 }
 
+/// The header that tells these ends.
+#[must_use]
+pub fn header(ends: &Ends) -> Vec<u8> {
+    let (client, local) = (ends.client.ip().to_canonical(), ends.local.ip().to_canonical());
+    let (family, addresses) = match (client, local) {
+        (IpAddr::V4(client), IpAddr::V4(local)) => (0x11, [client.octets(), local.octets()].concat()),
+        (client, local) => {
+            let v6 = |address| match address {
+                IpAddr::V4(address) => Ipv4Addr::to_ipv6_mapped(&address).octets(),
+                IpAddr::V6(address) => Ipv6Addr::octets(&address),
+            };
+            (0x21, [v6(client), v6(local)].concat())
+        }
+    };
+    let ports = [ends.client.port().to_be_bytes(), ends.local.port().to_be_bytes()].concat();
+    let length = u16::try_from(addresses.len() + ports.len()).expect("36 at most").to_be_bytes();
+    [&SIGNATURE[..], &[0x21, family], &length, &addresses, &ports].concat()
+}
+
 fn ends<const N: usize>(octets: &[u8], address: fn([u8; N]) -> IpAddr) -> Result<Ends, NotProxied> {
     let (client, rest) = octets.split_first_chunk::<N>().ok_or(NotProxied)?;
     let (local, ports) = rest.split_first_chunk::<N>().ok_or(NotProxied)?;
@@ -107,9 +126,23 @@ fn ends<const N: usize>(octets: &[u8], address: fn([u8; N]) -> IpAddr) -> Result
 mod tests {
     use super::*;
 
-    fn header(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    fn written(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
         [&SIGNATURE[..], &[command, family], &length, rest].concat()
+    }
+
+    #[test]
+    fn a_header_of_ours_is_read_as_it_was_meant() {
+        for (client, local) in [
+            ("192.0.2.1:4711", "198.51.100.1:443"),
+            ("[2001:db8::1]:4711", "[2001:db8::2]:443"),
+            ("192.0.2.1:4711", "[2001:db8::2]:443"),
+            ("[::ffff:192.0.2.1]:1", "198.51.100.1:2"),
+        ] {
+            let ends = Ends { client: client.parse().unwrap(), local: local.parse().unwrap() };
+            let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port()).to_string();
+            assert_eq!(read(&header(&ends)), Ok(Some((plain(ends.client), plain(ends.local)))));
+        }
     }
 
     fn read(octets: &[u8]) -> Result<Option<(String, String)>, NotProxied> {
@@ -123,29 +156,29 @@ mod tests {
     #[test]
     fn addresses_are_read_and_what_else_a_proxy_tells_is_passed_over() {
         let found = Ok(Some(("192.0.2.1:12345".to_owned(), "198.51.100.2:443".to_owned())));
-        assert_eq!(read(&header(0x21, 0x11, V4)), found);
-        assert_eq!(read(&header(0x21, 0x11, &[V4, b"\x03\x00\x04abcd"].concat())), found);
+        assert_eq!(read(&written(0x21, 0x11, V4)), found);
+        assert_eq!(read(&written(0x21, 0x11, &[V4, b"\x03\x00\x04abcd"].concat())), found);
         let v6 =
             [&[0x20, 0x01, 0x0d, 0xb8][..], &[0; 11], &[1], &[0; 15], &[1], b"\x30\x39\x01\xbb"].concat();
         assert_eq!(
-            read(&header(0x21, 0x21, &v6)),
+            read(&written(0x21, 0x21, &v6)),
             Ok(Some(("[2001:db8::1]:12345".to_owned(), "[::1]:443".to_owned())))
         );
-        assert_eq!(read(&header(0x20, 0x00, b"")), Ok(None));
-        assert_eq!(read(&header(0x20, 0x11, V4)), Ok(None));
-        assert_eq!(read(&header(0x21, 0x00, b"")), Ok(None));
+        assert_eq!(read(&written(0x20, 0x00, b"")), Ok(None));
+        assert_eq!(read(&written(0x20, 0x11, V4)), Ok(None));
+        assert_eq!(read(&written(0x21, 0x00, b"")), Ok(None));
     }
 
     #[test]
     fn everything_else_is_refused() {
         for octets in [
-            header(0x11, 0x11, V4),
-            header(0x22, 0x11, V4),
-            header(0x21, 0x12, V4),
-            header(0x21, 0x31, &[0; 216]),
-            header(0x21, 0x11, &V4[..11]),
-            header(0x21, 0x21, V4),
-            header(0x21, 0x11, &[0; 4097]),
+            written(0x11, 0x11, V4),
+            written(0x22, 0x11, V4),
+            written(0x21, 0x12, V4),
+            written(0x21, 0x31, &[0; 216]),
+            written(0x21, 0x11, &V4[..11]),
+            written(0x21, 0x21, V4),
+            written(0x21, 0x11, &[0; 4097]),
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
             b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\n".to_vec(),
         ] {

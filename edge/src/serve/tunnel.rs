@@ -49,7 +49,7 @@ impl Handover {
 
 /// Why a tunnel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     /// Both sides have sent all they will.
     Closed,
     /// One side went away.
@@ -61,7 +61,7 @@ enum Ended {
 }
 
 impl Ended {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Broken => "broken",
@@ -73,12 +73,17 @@ impl Ended {
 
 /// Octets that have passed.
 #[derive(Debug, Default)]
-struct Passed {
+pub(super) struct Passed {
     to_origin: AtomicU64,
     to_client: AtomicU64,
 }
 
 impl Passed {
+    /// To the origin, and to the client.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.to_origin.load(Ordering::Relaxed), self.to_client.load(Ordering::Relaxed))
+    }
+
     fn sum(&self) -> u64 {
         self.to_origin.load(Ordering::Relaxed) + self.to_client.load(Ordering::Relaxed)
     }
@@ -116,7 +121,7 @@ pub(super) async fn carry<C>(
     drop((permit, under_way));
 }
 
-async fn both_ways(
+pub(super) async fn both_ways(
     client: impl AsyncRead + AsyncWrite + Unpin,
     early: Bytes,
     origin: impl AsyncRead + AsyncWrite + Unpin,
@@ -157,7 +162,7 @@ async fn pump(
 const BUFFER_BYTES: usize = 16 << 10;
 
 /// Ready when nothing has passed for this long, to a [`LOOKS`]th.
-async fn idle(clock: &Clock, limit: Duration, passed: &Passed) {
+pub(super) async fn idle(clock: &Clock, limit: Duration, passed: &Passed) {
     let (mut seen, mut quiet) = (passed.sum(), 0);
     while quiet < LOOKS {
         clock.timer(limit / LOOKS).await;

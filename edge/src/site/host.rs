@@ -32,6 +32,19 @@ impl HostPattern {
         };
         is_host(name).then(|| pattern(name.to_owned()))
     }
+
+    /// How well it is for a name in small letters; none if it is not.
+    #[must_use]
+    pub fn fits(&self, name: &str) -> Option<usize> {
+        match self {
+            Self::Exact(own) => (own == name).then_some(usize::MAX),
+            Self::Below(above) => {
+                let below = name.strip_suffix(above.as_str())?.strip_suffix('.')?;
+                (!below.is_empty()).then_some(above.len())
+            }
+            Self::Any => Some(0),
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -125,9 +125,24 @@ pub struct Outliers {
     pub slow_times: u32,
 }
 
-/// A request by which origins show that they are well.
+/// How origins show that they are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checks {
+    /// What each is asked; none: a connection is enough.
+    pub ask: Option<Ask>,
+    /// From one to the next.
+    pub interval: Duration,
+    /// For the whole of one.
+    pub timeout: Duration,
+    /// So many in a row that fail take an origin out.
+    pub fall: u32,
+    /// So many in a row that pass bring it back.
+    pub rise: u32,
+}
+
+/// A request that an origin which is well answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
     /// Its method.
     pub method: Method,
     /// Its path and query.
@@ -138,14 +153,6 @@ pub struct Checks {
     pub statuses: Vec<StatusCode>,
     /// A text that is in its body.
     pub body: Option<String>,
-    /// From one to the next.
-    pub interval: Duration,
-    /// For the whole of one.
-    pub timeout: Duration,
-    /// So many in a row that fail take an origin out.
-    pub fall: u32,
-    /// So many in a row that pass bring it back.
-    pub rise: u32,
 }
 
 /// The rule by which the next request gets its origin.

@@ -51,6 +51,7 @@ mod shortcut;
 mod slow;
 mod speaking;
 mod standing;
+mod streams;
 mod targeted;
 mod targets;
 mod telling;

@@ -1,0 +1,110 @@
+//! The name that a client asks for in its ClientHello (RFC 6066 §3), read and left as it is.
+
+use rustls::server::Acceptor;
+
+/// What a connection's first octets tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hello {
+    /// More of them are needed.
+    Partial,
+    /// They are no ClientHello.
+    NotTls,
+    /// They are one, with this name if it has one. An encrypted one shows its outer name.
+    Tls(Option<String>),
+}
+
+/// RFC 8446 §5.1: a handshake's record.
+const HANDSHAKE: u8 = 22;
+
+/// Reads what has come so far, in however many segments and records it came.
+pub(super) fn read(octets: &[u8]) -> Hello {
+    match octets.first() {
+        None => return Hello::Partial,
+        Some(&HANDSHAKE) => {}
+        Some(_) => return Hello::NotTls,
+    }
+    let mut acceptor = Acceptor::default();
+    let mut rest = octets;
+    while !rest.is_empty() {
+        if !matches!(acceptor.read_tls(&mut rest), Ok(1..)) {
+            return Hello::NotTls;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => {
+                return Hello::Tls(accepted.client_hello().server_name().map(str::to_owned));
+            }
+            Ok(None) => {}
+            Err(_) => return Hello::NotTls,
+        }
+    }
+    Hello::Partial
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    fn hello(name: &'static str) -> Vec<u8> {
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut octets = Vec::new();
+        client.write_tls(&mut octets).unwrap();
+        octets
+    }
+
+    /// The same message in records of so many octets (RFC 8446 §5.1).
+    fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
+        let record = |part: &[u8]| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&hello[..3], &length, part].concat()
+        };
+        hello[5..].chunks(size).flat_map(record).collect()
+    }
+
+    #[test]
+    fn the_name_is_read_as_soon_as_all_of_the_hello_is_there() {
+        let whole = hello("db.example.com");
+        for octets in [whole.clone(), in_records(&whole, 100), in_records(&whole, 7)] {
+            for end in 0..octets.len() {
+                assert_eq!(read(&octets[..end]), Hello::Partial, "{end}");
+            }
+            assert_eq!(read(&octets), Hello::Tls(Some("db.example.com".into())));
+            assert_eq!(read(&[&octets[..], b"more"].concat()), Hello::Tls(Some("db.example.com".into())));
+        }
+        assert_eq!(read(&hello("192.0.2.1")), Hello::Tls(None), "RFC 6066 §3: an address is no name");
+    }
+
+    #[test]
+    fn other_protocols_are_known_by_their_first_octets() {
+        for other in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"SSH-2.0-x\r\n",
+            b"\0",
+            b"\x16\x03\x01\x00\x05hello",
+            b"\x16\xff\xff\xff\xff\xff",
+        ] {
+            assert_eq!(read(other), Hello::NotTls, "{other:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever comes: it is read without a panic.
+        #[test]
+        fn any_octets_are_read(mut octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            read(&octets);
+            octets.insert(0, HANDSHAKE);
+            read(&octets);
+        }
+    }
+}

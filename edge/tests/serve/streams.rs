@@ -1,0 +1,198 @@
+//! Layer 4: connections that are passed on, whatever they carry.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use verge_edge::clock::Clock;
+
+use super::encrypted::terms;
+use super::rig::{Rig, soon};
+
+/// Tells its name, gives back what it gets, and says at the end of that how much it was.
+struct Echo {
+    address: SocketAddr,
+    got: mpsc::UnboundedReceiver<Vec<u8>>,
+}
+
+async fn echo(name: &'static str) -> Echo {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (send, got) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let send = send.clone();
+            tokio::spawn(async move {
+                let _ = stream.write_all(name.as_bytes()).await;
+                let mut got = Vec::new();
+                let _ = stream.read_to_end(&mut got).await;
+                let _ = stream.write_all(format!(" {} octets", got.len()).as_bytes()).await;
+                let _ = send.send(got);
+            });
+        }
+    });
+    Echo { address, got }
+}
+
+async fn rig(streams: &str) -> Rig {
+    let site = "[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:1\"]";
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]";
+    Rig::of(Clock::system(), &format!("listen = [\"127.0.0.1:0\"]\n{site}\n{admin}\n{streams}\n")).await
+}
+
+fn at(rig: &Rig, place: usize) -> SocketAddr {
+    rig.running.as_ref().unwrap().streams()[place]
+}
+
+/// An address that nobody has at the moment: two streams share it, so it cannot be port 0.
+async fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Sends this, and reads to the end.
+async fn talk(address: SocketAddr, parts: &[&[u8]]) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.set_nodelay(true).unwrap();
+    for part in parts {
+        // It may have been turned away already.
+        let _ = client.write_all(part).await;
+    }
+    let _ = client.shutdown().await;
+    let mut all = String::new();
+    let _ = soon("the end of a stream", client.read_to_string(&mut all)).await;
+    all
+}
+
+fn hello(name: &'static str) -> Vec<u8> {
+    let config: Arc<ClientConfig> = terms(&["h2"]);
+    let mut client = ClientConnection::new(config, ServerName::try_from(name).unwrap()).unwrap();
+    let mut octets = Vec::new();
+    client.write_tls(&mut octets).unwrap();
+    octets
+}
+
+#[tokio::test]
+async fn connections_are_passed_on_in_turn_and_each_side_may_end_first() {
+    let (mut a, b) = (echo("a").await, echo("b").await);
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\", \"tcp://{}\"]",
+        a.address, b.address
+    ))
+    .await;
+    // The origin speaks first; what it says after the client's end still comes.
+    assert_eq!(talk(at(&rig, 0), &[b"one"]).await, "a 3 octets");
+    assert_eq!(talk(at(&rig, 0), &[]).await, "b 0 octets");
+    let long = vec![7; 3 << 20];
+    assert_eq!(talk(at(&rig, 0), &[&long]).await, format!("a {} octets", long.len()));
+    assert_eq!(a.got.recv().await.unwrap(), b"one");
+    assert!(a.got.recv().await.unwrap() == long, "octet for octet");
+    let name = at(&rig, 0).to_string().replace(&at(&rig, 0).port().to_string(), "0");
+    rig.until(&format!("verge_edge_stream_ended_total{{stream=\"{name}\",why=\"closed\"}}"), 3).await;
+    let bytes = format!("verge_edge_stream_bytes_total{{stream=\"{name}\",towards=\"origin\"}} ");
+    assert_eq!(rig.metric(&bytes).await, 3 + (3 << 20));
+}
+
+#[tokio::test]
+async fn tls_is_passed_on_by_the_name_that_the_client_asks_for_unended() {
+    let (mut db, web, rest) = (echo("db").await, echo("web").await, echo("rest").await);
+    let address = free().await;
+    let stream = |sni: &str, origin: &Echo| {
+        let sni = if sni.is_empty() { String::new() } else { format!("sni = [\"{sni}\"]\n") };
+        format!("[[stream]]\nlisten = [\"{address}\"]\n{sni}origins = [\"tcp://{}\"]\n", origin.address)
+    };
+    let rig = rig(&[stream("db.test", &db), stream("*.test", &web), stream("", &rest)].concat()).await;
+    let sent = hello("db.test");
+    // In two segments, and an octet alone.
+    for cut in [1, 100, sent.len()] {
+        let got = talk(at(&rig, 0), &[&sent[..cut], &sent[cut..], b"more"]).await;
+        assert_eq!(got, format!("db {} octets", sent.len() + 4));
+        assert_eq!(db.got.recv().await.unwrap(), [&sent[..], b"more"].concat());
+    }
+    assert!(talk(at(&rig, 0), &[&hello("a.b.test")]).await.starts_with("web"));
+    assert!(talk(at(&rig, 0), &[&hello("other.example")]).await.starts_with("rest"));
+    assert!(talk(at(&rig, 0), &[b"SSH-2.0-x\r\n"]).await.starts_with("rest"));
+}
+
+#[tokio::test]
+async fn a_name_that_no_stream_takes_is_turned_away_and_so_is_one_too_many() {
+    let db = echo("db").await;
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\nsni = [\"db.test\"]\nconnections = 1\norigins = [\"tcp://{}\"]",
+        db.address
+    ))
+    .await;
+    assert_eq!(talk(at(&rig, 0), &[&hello("other.test")]).await, "");
+    let ended = |why: &str| format!("verge_edge_stream_ended_total{{stream=\"db.test\",why=\"{why}\"}}");
+    rig.until(&ended("no-stream"), 1).await;
+    let mut first = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    first.write_all(&hello("db.test")).await.unwrap();
+    let mut name = [0; 2];
+    soon("the origin's word", first.read_exact(&mut name)).await.unwrap();
+    assert_eq!(talk(at(&rig, 0), &[&hello("db.test")]).await, "");
+    rig.until(&ended("limit"), 1).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_no_connection_is_passed_by() {
+    let living = echo("living").await;
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\", \"tcp://{}\"]",
+        free().await,
+        living.address
+    ))
+    .await;
+    for _ in 0..4 {
+        assert_eq!(talk(at(&rig, 0), &[b"x"]).await, "living 1 octets");
+    }
+}
+
+/// The PROXY protocol both ways: the client's address is the one that the balancer in front names.
+#[tokio::test]
+async fn the_clients_address_is_told_by_the_balancer_before_and_to_the_origin_behind() {
+    let mut origin = echo("").await;
+    let stream = |more: &str| {
+        format!(
+            "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\"]\nsend_proxy = true\n{more}\n",
+            origin.address
+        )
+    };
+    let rig = rig(&[stream(""), stream("proxy_protocol = [\"127.0.0.1\"]")].concat()).await;
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    talk(at(&rig, 0), &[b"x"]).await;
+    let got = origin.got.recv().await.unwrap();
+    assert_eq!(
+        (&got[..12], &got[12..16], &got[16..20], got.len()),
+        (&signature[..], &[0x21, 0x11, 0, 12][..], &[127, 0, 0, 1][..], 29)
+    );
+    let told =
+        [&signature[..], &[0x21, 0x11, 0, 12, 192, 0, 2, 1, 198, 51, 100, 1, 0x12, 0x67, 1, 0xbb]].concat();
+    talk(at(&rig, 1), &[&told, b"y"]).await;
+    assert_eq!(origin.got.recv().await.unwrap(), [&told[..], b"y"].concat());
+    assert_eq!(talk(at(&rig, 1), &[b"no header, and so much that it would be one"]).await, "");
+}
+
+/// No octet for too long in either direction.
+#[tokio::test]
+async fn a_connection_on_which_nothing_passes_is_closed() {
+    let origin = echo("a").await;
+    let rig = rig(&format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\nidle_timeout = \"60s\"\norigins = [\"tcp://{}\"]",
+        origin.address
+    ))
+    .await;
+    let mut client = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    let mut name = [0; 1];
+    soon("the origin's word", client.read_exact(&mut name)).await.unwrap();
+    let closed = async {
+        let mut rest = Vec::new();
+        tokio::select! {
+            _ = client.read_to_end(&mut rest) => {}
+            () = async { loop { rig.pass(20); tokio::task::yield_now().await; } } => {}
+        }
+    };
+    soon("the end of an idle stream", closed).await;
+}
