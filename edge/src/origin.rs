@@ -13,6 +13,7 @@ mod balance;
 mod binding;
 pub mod body;
 mod checks;
+mod choosing;
 mod coding;
 mod connection;
 mod dial;
@@ -25,6 +26,7 @@ pub mod names;
 mod outliers;
 mod padded;
 mod pool;
+mod queue;
 mod secure;
 mod shape;
 mod standing;
@@ -34,7 +36,7 @@ mod wire;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -54,8 +56,8 @@ use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
 use in_flight::InFlight;
 use member::Member;
-use outliers::Seen;
-use standing::{Fault, Stands};
+use queue::Queue;
+use standing::Fault;
 pub(crate) use stream::Stream;
 pub use told::{OriginChange, OriginStanding};
 
@@ -66,11 +68,13 @@ pub struct Origins {
     turns: Mutex<Turns>,
     sharing: Sharing,
     patience: Patience,
-    /// Twentieths of a retry that may be spent.
+    /// Fifths of a retry that may be spent.
     retries: AtomicI64,
     /// When outliers were looked for.
     looked_at: Mutex<SystemTime>,
+    queue: Queue,
     clock: Clock,
+    metrics: Metrics,
     _checks: Option<Checks>,
 }
 
@@ -187,7 +191,9 @@ impl Origins {
             patience,
             retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
             looked_at: Mutex::new(now),
+            queue: Queue::default(),
             clock: clock.clone(),
+            metrics: metrics.clone(),
         }
     }
 
@@ -224,17 +230,8 @@ impl Origins {
         let mut tried = Vec::with_capacity(1);
         let mut last = None;
         loop {
-            let index = match (self.pick(&tried, place), last) {
-                (Some(index), _) => index,
-                (None, Some(last)) => return Err(last),
-                (None, None) => {
-                    let error = ProxyError::DestinationUnavailable;
-                    return Err(Unanswered { failure: Failure::Unreachable, error });
-                }
-            };
-            tried.push(index);
+            let (index, in_flight) = self.next(&mut tried, place, last).await?;
             let origin = &self.all[index].member;
-            let in_flight = origin.begin();
             let spare = may_see_twice.then(|| copy_of(&request));
             let asked = self.clock.now();
             let outcome = origin.exchange(request, self.patience).await;
@@ -289,10 +286,8 @@ impl Origins {
         });
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
-            let Some(index) = self.pick(&tried, place) else { break };
-            tried.push(index);
-            let origin = &self.all[index];
-            let (in_flight, asked) = (origin.member.begin(), self.clock.now());
+            let Ok((index, in_flight)) = self.next(&mut tried, place, None).await else { break };
+            let (origin, asked) = (&self.all[index], self.clock.now());
             let dialled = origin.member.dial(self.patience.connect).await;
             let received = self.clock.now();
             match dialled {
@@ -308,85 +303,6 @@ impl Origins {
             }
         }
         Err(last)
-    }
-
-    /// One that is up and was not tried: a backup if no other is. If all are down, the first try may ask one of them.
-    fn pick(&self, tried: &[usize], place: Option<u64>) -> Option<usize> {
-        let now = self.clock.now();
-        if self.is_panic(now) {
-            let usable = |slot: &Slot| slot.member.health.standing().stands(now) != Stands::Drained;
-            let all = self.choices(tried, now, |slot| !slot.address.backup && usable(slot));
-            return self.choose(&all, place);
-        }
-        let mut barred = tried.to_vec();
-        let open = |barred: &[usize], backup: bool| {
-            let is_open = |slot: &Slot| {
-                matches!(slot.member.health.standing().stands(now), Stands::Up | Stands::OnTrial)
-            };
-            self.choices(barred, now, |slot| slot.address.backup == backup && is_open(slot))
-        };
-        let choose = |choices: &[Choice]| self.choose(choices, place);
-        while let Some(chosen) = choose(&open(&barred, false)).or_else(|| choose(&open(&barred, true))) {
-            if self.all[chosen].member.health.take(now) {
-                return Some(chosen);
-            }
-            // Another request tries whether it is back.
-            barred.push(chosen);
-        }
-        let mut barred = tried.to_vec();
-        while let Some(chosen) = choose(&self.choices(&barred, now, |_| true)) {
-            if self.all[chosen].member.health.take_as_last(now) {
-                return Some(chosen);
-            }
-            barred.push(chosen);
-        }
-        None
-    }
-
-    /// Those that are not barred and of which `may` says so.
-    fn choices(&self, barred: &[usize], now: SystemTime, may: impl Fn(&Slot) -> bool) -> Vec<Choice> {
-        let fresh = self.all.iter().enumerate().filter(|(index, slot)| !barred.contains(index) && may(slot));
-        fresh.map(|(index, slot)| slot.choice(index, self.sharing.slow_start, now)).collect()
-    }
-
-    /// Whether so few are up that these would only be the next to go.
-    fn is_panic(&self, now: SystemTime) -> bool {
-        let main = || self.all.iter().filter(|slot| !slot.address.backup);
-        let is_up = |slot: &&Slot| slot.member.health.standing().stands(now) == Stands::Up;
-        let percent = main().filter(is_up).count() * 100 / main().count().max(1);
-        percent < self.sharing.panic_percent as usize
-    }
-
-    /// Takes out the origin that does clearly worse than the others, if it is time to look.
-    fn look(&self, now: SystemTime) {
-        {
-            let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-            if !outliers::is_due(*looked_at, now) {
-                return;
-            }
-            *looked_at = now;
-        }
-        let main: Vec<&Slot> = self.all.iter().filter(|slot| !slot.address.backup).collect();
-        let seen = |slot: &&Slot| {
-            let seen = slot.member.seen();
-            (slot.member.health.standing().stands(now) == Stands::Up).then_some(seen)
-        };
-        let seen: Vec<Option<Seen>> = main.iter().map(seen).collect();
-        if let Some((place, why)) = outliers::worst(&seen, &self.sharing.outliers) {
-            main[place].member.eject(why, now);
-        }
-    }
-
-    fn choose(&self, choices: &[Choice], place: Option<u64>) -> Option<usize> {
-        let chance = || rand::random::<f64>();
-        match (self.sharing.balance, place) {
-            (Balance::RoundRobin, _) => {
-                self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(choices)
-            }
-            (Balance::LeastLoaded, _) => balance::least_loaded(choices, [chance(), chance()]),
-            (Balance::Hash, Some(place)) => balance::by_hash(choices, place),
-            (Balance::Random, _) | (Balance::Hash, None) => balance::by_chance(choices, chance()),
-        }
     }
 
     fn earn_retry(&self) {
@@ -449,8 +365,8 @@ impl Slot {
     }
 }
 
-/// Requests earn a retry each 20: a struggling site gets 5 % more load at most.
-const RETRY_COST: i64 = 20;
+/// Requests earn a retry each 5: a struggling site gets 20 % more load at most.
+const RETRY_COST: i64 = 5;
 /// Retries that may be saved up.
 const RETRY_BURST: i64 = 10;
 /// A client waits for this many origins at most.

@@ -17,6 +17,9 @@ use crate::site::{Balance, Sharing};
 
 /// Caches and pools of an origin that was started are warm by then, or are on the way.
 const DEFAULT_SLOW_START: Duration = Duration::from_secs(10);
+const DEFAULT_QUEUE: u32 = 1_000;
+/// A client that waits longer has gone.
+const DEFAULT_QUEUE_LIMIT: Duration = Duration::from_secs(5);
 const DEFAULT_ERRORS_PERCENT: u32 = 50;
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 /// More often, checks would be a load.
@@ -36,6 +39,9 @@ pub(super) fn sharing(settings: &Settings) -> Result<Sharing, Fault> {
             slow_times: health.slow.unwrap_or(0),
         },
         panic_percent: percent(health.panic.as_ref(), 0)?,
+        most_requests: settings.origin_requests.unwrap_or(0),
+        queue: settings.origin_queue.unwrap_or(DEFAULT_QUEUE),
+        queue_limit: settings.origin_queue_timeout.map_or(DEFAULT_QUEUE_LIMIT, |span| span.0),
         checks: checks(&health)?.map(Arc::new),
     })
 }

@@ -27,9 +27,11 @@ pub enum Limit {
     PasswordQueue,
     /// The part of `cache.memory` for what is on its way.
     Memory,
+    /// A site's `origin_requests`.
+    OriginRequests,
 }
 
-const ALL: [Limit; 7] = [
+const ALL: [Limit; 8] = [
     Limit::Connections,
     Limit::ConnectionsPerNetwork,
     Limit::Upgrades,
@@ -37,6 +39,7 @@ const ALL: [Limit; 7] = [
     Limit::Guesses,
     Limit::PasswordQueue,
     Limit::Memory,
+    Limit::OriginRequests,
 ];
 
 impl Limit {
@@ -51,6 +54,7 @@ impl Limit {
             Self::Guesses => "guesses",
             Self::PasswordQueue => "password-queue",
             Self::Memory => "no-memory",
+            Self::OriginRequests => "origin-requests",
         }
     }
 
@@ -66,6 +70,9 @@ impl Limit {
             Self::Rate => "a network asks more often than a site's rate_limit allows: it gets 429",
             Self::Guesses => "a network gives wrong passwords: it gets 429",
             Self::PasswordQueue => "too many passwords wait to be checked: others get 503",
+            Self::OriginRequests => {
+                "the origins of a site have the requests that origin_requests allows, and no more may wait: others get 503"
+            }
             Self::Memory => {
                 "the part of cache.memory for what is on its way is in use: responses pass through unkept"
             }

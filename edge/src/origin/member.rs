@@ -16,6 +16,7 @@ use super::in_flight::InFlight;
 use super::load::Latency;
 use super::outliers::{Seen, Why};
 use super::pool::Pool;
+use super::queue::Queue;
 use super::secure::{self, Terms};
 use super::standing::{Fault, Standing, Stands};
 use super::stream::Stream;
@@ -75,9 +76,9 @@ impl Member {
         self.load.lock().unwrap_or_else(PoisonError::into_inner).latency.secs(now)
     }
 
-    /// One more is at it, for as long as the result lives.
-    pub(super) fn begin(&self) -> InFlight {
-        InFlight::new(&self.in_flight, self.metrics.asking())
+    /// One more is at it, for as long as the result lives; none if it is at `most`.
+    pub(super) fn begin(&self, most: u32, queue: &Queue) -> Option<InFlight> {
+        InFlight::new(&self.in_flight, most, || self.metrics.asking(), queue)
     }
 
     pub(super) async fn exchange(&self, mut request: Request<RequestBody>, patience: Patience) -> Exchange {

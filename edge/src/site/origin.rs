@@ -112,6 +112,12 @@ pub struct Sharing {
     pub outliers: Outliers,
     /// When fewer than this many percent are up, all are asked as if they were; 0: never.
     pub panic_percent: u32,
+    /// Requests that each may have at once; 0: any number.
+    pub most_requests: u32,
+    /// Requests that may wait for an origin, and how long.
+    pub queue: u32,
+    /// See there.
+    pub queue_limit: Duration,
     /// How each is asked again and again whether it is well; none: it is not.
     pub checks: Option<Arc<Checks>>,
 }

@@ -79,6 +79,8 @@ pub enum ProxyError {
     DestinationIpProhibited,
     /// No origin is in service.
     DestinationUnavailable,
+    /// Each origin has all the requests that it may have.
+    ConnectionLimitReached,
     /// Connecting took too long.
     ConnectionTimeout,
     /// The connection was refused.
@@ -195,6 +197,7 @@ impl ProxyError {
             Self::DnsError => "dns_error",
             Self::DestinationIpProhibited => "destination_ip_prohibited",
             Self::DestinationUnavailable => "destination_unavailable",
+            Self::ConnectionLimitReached => "connection_limit_reached",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionRefused => "connection_refused",
             Self::TlsCertificateError => "tls_certificate_error",
@@ -223,7 +226,7 @@ impl ProxyError {
             | Self::HttpResponseIncomplete
             | Self::HttpProtocolError
             | Self::HttpResponseTransferCoding => StatusCode::BAD_GATEWAY,
-            Self::DestinationUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DestinationUnavailable | Self::ConnectionLimitReached => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected => StatusCode::LOOP_DETECTED,
             Self::HttpRequestError => StatusCode::BAD_REQUEST,

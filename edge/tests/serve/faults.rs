@@ -1,0 +1,155 @@
+//! What clients see, and what origins are asked, while one of two origins is at fault, and while the only one is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use verge_edge::clock::Clock;
+
+use super::rig::{Origin, Rig, response};
+
+/// What an origin does with a request that it has read.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Sends these octets and closes.
+    Says(&'static str),
+    /// Sends these octets, so many times, and closes.
+    Floods(&'static str, usize),
+    /// Sends these octets, and then neither more nor an end.
+    Stalls(&'static str),
+    /// As it says, and breaks the connection off.
+    Resets(&'static str),
+}
+
+struct Faulty {
+    address: SocketAddr,
+    /// Requests that came.
+    asked: Arc<AtomicUsize>,
+    /// Answers as it should as long as this is not set.
+    is_at_fault: Arc<AtomicBool>,
+}
+
+const OLD: &str =
+    "HTTP/1.1 200 OK\r\nCache-Control: max-age=1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nold";
+
+async fn faulty(fault: Fault) -> Faulty {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (asked, is_at_fault) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let faulty = Faulty { address, asked: Arc::clone(&asked), is_at_fault: Arc::clone(&is_at_fault) };
+    tokio::spawn(async move {
+        let mut stalled = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            asked.fetch_add(1, Ordering::Relaxed);
+            if !is_at_fault.load(Ordering::Relaxed) {
+                let _ = stream.write_all(OLD.as_bytes()).await;
+                continue;
+            }
+            if let Some(open) = commit(stream, fault).await {
+                stalled.push(open);
+            }
+        }
+    });
+    faulty
+}
+
+/// The connection, if it stays.
+async fn commit(mut stream: TcpStream, fault: Fault) -> Option<TcpStream> {
+    let (octets, times) = match fault {
+        Fault::Says(octets) | Fault::Stalls(octets) | Fault::Resets(octets) => (octets, 1),
+        Fault::Floods(octets, times) => (octets, times),
+    };
+    for _ in 0..times {
+        if stream.write_all(octets.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    match fault {
+        Fault::Stalls(_) => return Some(stream),
+        Fault::Resets(_) => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        Fault::Says(_) | Fault::Floods(..) => {}
+    }
+    None
+}
+
+fn standing() -> Clock {
+    Clock::standing(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+}
+
+const SITE: &str = "first_byte_timeout = \"300ms\"\nbetween_bytes_timeout = \"300ms\"\nslow_start = \"0s\"";
+
+/// Faults before a whole head.
+const BEFORE: &[Fault] = &[
+    Fault::Says(""),
+    Fault::Resets(""),
+    Fault::Says("HTTP/1.1 200 OK\r\nContent-Le"),
+    Fault::Resets("HTTP/1.1 200 OK\r\nContent-Le"),
+    Fault::Says("\u{0}\u{1}garbage\r\n\r\n"),
+    Fault::Says("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+    Fault::Floods("HTTP/1.1 200 OK\r\nX: ", 1 << 16),
+    Fault::Stalls(""),
+    Fault::Stalls("HTTP/1.1 200 OK\r\n"),
+];
+
+/// Of 12 requests in turn the faulty one gets three; each is answered by the other, and then it is left alone.
+#[tokio::test]
+async fn no_client_sees_the_fault_of_one_origin_of_two() {
+    for fault in BEFORE {
+        let one = faulty(*fault).await;
+        one.is_at_fault.store(true, Ordering::Relaxed);
+        let other = Origin::answering(|_| response("200 OK", "Cache-Control: no-store\r\n", "x")).await;
+        let rig = Rig::at(standing(), "\"*\"", &[one.address, other.address], "", SITE).await;
+        for _ in 0..12 {
+            let got = rig.get("/").await;
+            assert_eq!((got.status, got.text().as_str()), (200, "x"), "{fault:?}: {got:?}");
+        }
+        assert_eq!((one.asked.load(Ordering::Relaxed), other.count()), (3, 12), "{fault:?}");
+    }
+}
+
+/// The only origin: stale where that is allowed, else an error that says what it was; and no more requests than clients'.
+#[tokio::test]
+async fn what_is_stored_stands_in_for_the_only_origin() {
+    for fault in BEFORE {
+        let one = faulty(*fault).await;
+        let rig = Rig::at(standing(), "\"*\"", &[one.address], "", SITE).await;
+        assert_eq!(rig.get("/stored").await.text(), "old", "{fault:?}");
+        rig.pass(5);
+        one.is_at_fault.store(true, Ordering::Relaxed);
+        let stale = rig.get("/stored").await;
+        assert_eq!((stale.status, stale.text().as_str()), (200, "old"), "{fault:?}: {stale:?}");
+        let none = rig.get("/other").await;
+        assert!(matches!(none.status, 502 | 504), "{fault:?}: {none:?}");
+        assert!(none.field("proxy-status").contains("error="), "{fault:?}: {none:?}");
+        assert_eq!(one.asked.load(Ordering::Relaxed), 3, "{fault:?}");
+        one.is_at_fault.store(false, Ordering::Relaxed);
+        assert_eq!(rig.get("/other").await.text(), "old", "{fault:?}: it is well again");
+    }
+}
+
+/// A body that ends too early is never taken for a whole one: not by the client, and not by the store.
+#[tokio::test]
+async fn a_body_that_breaks_off_is_neither_stored_nor_taken_for_whole() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 9\r\n\r\nshort";
+    for fault in [Fault::Says(HEAD), Fault::Resets(HEAD), Fault::Stalls(HEAD)] {
+        let one = faulty(fault).await;
+        one.is_at_fault.store(true, Ordering::Relaxed);
+        let rig = Rig::at(standing(), "\"*\"", &[one.address], "", SITE).await;
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        let rest = client.rest().await;
+        assert!(!rest.ends_with("short\r\n") || !rest.contains("Content-Length: 5"), "{fault:?}: {rest}");
+        one.is_at_fault.store(false, Ordering::Relaxed);
+        let got = rig.get("/").await;
+        assert_eq!(
+            (got.text().as_str(), one.asked.load(Ordering::Relaxed)),
+            ("old", 2),
+            "{fault:?}: {got:?}"
+        );
+    }
+}
