@@ -27,7 +27,7 @@ mod outliers;
 mod padded;
 mod pool;
 mod queue;
-mod secure;
+pub mod secure;
 mod shape;
 mod standing;
 mod stream;
@@ -42,7 +42,6 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Request, Response, StatusCode};
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
-pub use secure::{Unusable, check};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;

@@ -14,7 +14,7 @@ use super::networks::networks;
 use super::place::Fault;
 use super::settings::{OriginEntry, OriginTable, Settings};
 use super::unit::Span;
-use crate::origin::check;
+use crate::origin::secure::check;
 use crate::site::origin::{Identity, Roots, Secure, Way};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
@@ -53,7 +53,7 @@ pub(super) fn origins(
     Ok(origins)
 }
 
-/// What all origins of a site have in common.
+/// The settings that all origins of a site have in common.
 struct Common<'a> {
     networks: Vec<IpNet>,
     title_case: bool,

@@ -353,6 +353,26 @@ fn a_sites_rules_are_read_or_pointed_at() {
     assert!(warnings[0].to_string().starts_with(told), "{warnings:?}");
 }
 
+/// The sections of a file, and whether each is below a site.
+const SECTIONS: &[(bool, &str)] = &[
+    (false, ""),
+    (false, "[cache]"),
+    (false, "[limits]"),
+    (false, "[tls]"),
+    (false, "[log]"),
+    (false, "[log.access]"),
+    (false, "[admin]"),
+    (false, "[[site]]"),
+    (false, "[[stream]]"),
+    (true, "[site.key]"),
+    (true, "[site.request]"),
+    (true, "[site.response]"),
+    (true, "[site.health]"),
+    (true, "[[site.ttl]]"),
+    (true, "[[site.redirect]]"),
+    (true, "[[site.route]]"),
+];
+
 #[test]
 fn the_reference_names_every_key_and_its_default() {
     let reference = include_str!("../../reference.toml");
@@ -385,24 +405,8 @@ fn the_reference_names_every_key_and_its_default() {
     assert_eq!(of(&config), of(&read(&SMALLEST.replace("memory = \"512MiB\"\n", "")).unwrap()));
     // serde lists the keys that it knows; each must be in the reference.
     let site = "[[site]]\nhosts = [\"a\"]\norigins = [\"http://o\"]\n";
-    for (above, section) in [
-        ("", ""),
-        ("", "[cache]"),
-        ("", "[limits]"),
-        ("", "[tls]"),
-        ("", "[log]"),
-        ("", "[log.access]"),
-        ("", "[admin]"),
-        ("", "[[site]]"),
-        ("", "[[stream]]"),
-        (site, "[site.key]"),
-        (site, "[site.request]"),
-        (site, "[site.response]"),
-        (site, "[site.health]"),
-        (site, "[[site.ttl]]"),
-        (site, "[[site.redirect]]"),
-        (site, "[[site.route]]"),
-    ] {
+    for (is_below, section) in SECTIONS {
+        let above = if *is_below { site } else { "" };
         let text = format!("{above}{section}\nzzzzzzzzzzzz = 1\n");
         let error = read(&text).unwrap_err().to_string();
         let keys = error.split("keys known here: ").nth(1).unwrap_or_else(|| panic!("{error}"));
@@ -417,7 +421,7 @@ fn the_reference_names_every_key_and_its_default() {
                     || ["[", "[[", "[log.", "[site.", "[[site.", "[[tls."].into_iter().any(opens)
             };
             // A route has the keys of a site.
-            let part = if section == "[[site.route]]" { reference } else { part };
+            let part = if *section == "[[site.route]]" { reference } else { part };
             assert!(part.lines().any(is_there), "{section} {key}");
         }
     }

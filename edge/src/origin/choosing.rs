@@ -98,7 +98,7 @@ impl Origins {
         None
     }
 
-    /// Those that are not barred and of which `may` says so.
+    /// The origins that are not barred and of which `may` says so.
     fn choices(&self, barred: &[usize], now: SystemTime, may: impl Fn(&Slot) -> bool) -> Vec<Choice> {
         let fresh = self.all.iter().enumerate().filter(|(index, slot)| !barred.contains(index) && may(slot));
         let fresh = fresh.filter(|(_, slot)| slot.member.in_flight() < self.most());

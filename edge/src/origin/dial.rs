@@ -9,12 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::secure::Terms;
+use super::secure::{HTTP_2, Terms};
 use super::stream::Stream;
 use crate::policy::headers::status::ProxyError;
 use crate::site::OriginAddress;
 use crate::site::origin::Way;
-use crate::tls::HTTP_2;
 
 /// The protocols that a request can go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +94,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         return TcpStream::connect(only).await;
     }
     let mut left = addresses.into_iter();
-    // Those that are not finished end with it.
+    // Attempts that are not finished end with it.
     let mut attempts = JoinSet::new();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {

@@ -34,7 +34,7 @@ pub(super) struct Change {
 const MOST_CHANGES: usize = 16;
 
 impl Health {
-    /// What is known of it.
+    /// All that is known of it.
     pub(super) fn standing(&self) -> Standing {
         self.lock().standing
     }

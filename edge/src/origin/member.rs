@@ -130,7 +130,7 @@ impl Member {
         self.succeeded(received);
     }
 
-    /// What it did since the last time that it was looked at.
+    /// Its answers since the last time that it was looked at.
     pub(super) fn seen(&self) -> Seen {
         std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::site::origin::Outliers;
 
-/// What an origin did since the last look.
+/// The answers of an origin since the last look.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) answers: u32,

@@ -16,9 +16,13 @@ use rustls::{
 };
 
 use crate::site::origin::{Roots, Secure};
-use crate::tls::{HTTP_1, HTTP_2};
 
-/// What handshakes with one origin go by.
+/// RFC 7301, RFC 9113 §3.2.
+const HTTP_1: &[u8] = b"http/1.1";
+/// As ALPN has HTTP/2.
+pub(super) const HTTP_2: &[u8] = b"h2";
+
+/// The terms of handshakes with one origin.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) name: ServerName<'static>,

@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::{Duration, SystemTime};
 
-/// What is known of an origin.
+/// All that is known of an origin.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Standing {
     /// Points; see [`Fault::points`].

@@ -158,7 +158,7 @@ impl Relays {
         );
     }
 
-    /// What the client says first, where a stream wants to know.
+    /// The first octets of the client, where a stream wants to know.
     async fn hello(&self, client: &mut TcpStream) -> (Hello, Bytes) {
         let mut early = BytesMut::new();
         if self.streams.iter().all(|stream| stream.relay.names.is_empty()) {

@@ -17,7 +17,7 @@ pub struct OriginAddress {
     pub authority: String,
     /// A socket of this machine, dialled instead.
     pub socket: Option<PathBuf>,
-    /// What is spoken there.
+    /// The protocol that is spoken there.
     pub way: Way,
     /// Sent as Host instead of what the client asked for.
     pub host: Option<String>,
@@ -60,7 +60,7 @@ pub struct Secure {
 /// The certificates that vouch for origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
-    /// Those of the system.
+    /// The certificates of the system.
     System,
     /// These, as PEM has them; an origin's own may be among them.
     Given(Arc<[u8]>),
@@ -134,7 +134,7 @@ pub struct Outliers {
 /// How origins show that they are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checks {
-    /// What each is asked; none: a connection is enough.
+    /// The request that each gets; none: a connection is enough.
     pub ask: Option<Ask>,
     /// From one to the next.
     pub interval: Duration,

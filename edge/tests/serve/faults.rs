@@ -1,4 +1,4 @@
-//! What clients see, and what origins are asked, while one of two origins is at fault, and while the only one is.
+//! Clients and origins while one of two origins is at fault, and while the only one is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use verge_edge::clock::Clock;
 
 use super::rig::{Origin, Rig, response};
 
-/// What an origin does with a request that it has read.
+/// An origin's answer to a request that it has read.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Sends these octets and closes.

@@ -48,7 +48,7 @@ async fn a_request_waits_for_an_origin_no_longer_than_the_config_says() {
     assert_eq!(next.response().await.text(), "3");
 }
 
-/// What one origin may not have, another gets.
+/// A request that one origin may not have goes to another.
 #[tokio::test]
 async fn an_origin_that_has_all_it_may_have_is_passed_by() {
     let (one, other) = (Origin::start().await, Origin::start().await);

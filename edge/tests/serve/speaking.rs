@@ -56,7 +56,7 @@ impl Authority {
     }
 }
 
-/// What an origin has seen.
+/// All that an origin has seen.
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,

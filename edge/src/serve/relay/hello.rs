@@ -2,7 +2,7 @@
 
 use rustls::server::Acceptor;
 
-/// What a connection's first octets tell.
+/// The meaning of a connection's first octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hello {
     /// More of them are needed.
