@@ -227,8 +227,10 @@ impl Queues {
 
     /// The next to be judged, by the plan.
     fn next(&self, newest: Option<u32>) -> Option<(Place, u32, u32)> {
-        let oldest =
-            |queue: &Queue, place| queue.oldest().map(|(slot, generation)| (place, slot, generation));
+        let oldest = |queue: &Queue, place| {
+            let slot = queue.oldest()?;
+            Some((place, slot, self.nodes.get(slot)?.filed))
+        };
         let (new, proven) = (oldest(&self.window, Place::Window), oldest(&self.main, Place::Main));
         let (Some(window), Some(main)) = (new, proven) else { return new.or(proven) };
         // One that alone is heavier than the window would leave at once, and nothing heavy could ever prove itself.

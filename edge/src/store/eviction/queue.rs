@@ -113,9 +113,9 @@ impl Queue {
         }
     }
 
-    /// The slot at the old end, and the generation of its band.
-    pub(super) fn oldest(&self) -> Option<(u32, u32)> {
-        self.bands.front().map(|band| (band.oldest, band.generation))
+    /// The slot at the old end.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        self.bands.front().map(|band| band.oldest)
     }
 
     /// Takes the slot out.
@@ -175,7 +175,7 @@ mod tests {
         }
         assert_eq!((queue.count, queue.weight), (generations.len(), 2 * generations.len() as u64));
         let mut left = Vec::new();
-        while let Some((slot, _)) = queue.oldest() {
+        while let Some(slot) = queue.oldest() {
             queue.take(&mut nodes, slot);
             nodes.free(slot);
             left.push(slot as usize);
@@ -199,6 +199,8 @@ mod tests {
             let slot = nodes.add(0, 1);
             queue.file(&mut nodes, slot, Place::Window, *generation);
             assert!(queue.bands.len() <= MOST_BANDS);
+            // A slot keeps the generation that it was filed under: only a hit since then may spare it.
+            assert_eq!(nodes.get(slot).map(|node| node.filed), Some(*generation));
         }
         let slots: Vec<u32> = nodes.iter().map(|(slot, _)| slot).collect();
         assert_eq!(queue.count, 204);

@@ -97,7 +97,7 @@ pub(super) fn all() -> Vec<Load> {
         100_000 + (n / 8).saturating_sub(age)
     };
     // Each is asked for twice, the second time when so many others came between.
-    let pairs = |n: u64, apart: u64| 10_000_000 + n / 2 - if n % 2 == 0 { 0 } else { apart };
+    let pairs = |n: u64, apart: u64| 10_000_000 + n / 2 - if n.is_multiple_of(2) { 0 } else { apart };
     let objects = OBJECTS as u64;
     vec![
         load("zipf 0.6", |_, chance| z6.draw(chance)),
