@@ -9,6 +9,7 @@ mod purge;
 mod push;
 mod reload;
 mod serve;
+mod simulate;
 mod warm;
 
 use std::fmt::Display;
@@ -44,6 +45,8 @@ enum Command {
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
     Warm(warm::Warm),
+    /// Say how many of a trace's requests a memory of some size would answer, by each eviction
+    Simulate(simulate::Simulate),
     /// Say what a running edge would make of a request, and why
     Explain(explain::Explain),
 }
@@ -59,6 +62,7 @@ impl Arguments {
             Command::Origins(origins) => origins.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
+            Command::Simulate(simulate) => simulate.run(),
             Command::Explain(explain) => explain.run().await,
         }
     }

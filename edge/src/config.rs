@@ -49,6 +49,12 @@ use crate::serve::Limits;
 use crate::site::Sites;
 use crate::store::Bounds;
 
+/// Reads a size as the config has them, such as `64MiB`, in bytes; none if it is no size.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    unit::bytes(text)
+}
+
 /// Everything one edge needs to run.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -23,16 +23,18 @@ pub mod object;
 pub mod purge;
 pub mod reading;
 pub mod ready;
+pub mod replay;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::quality::RandomState;
 use http::HeaderMap;
 
 pub use body::{Body, Gone};
@@ -42,6 +44,7 @@ pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
 pub use purge::{MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 pub use reading::Reading;
+pub use replay::Replay;
 
 use crate::site::SiteName;
 use crate::site::key::Key;
@@ -53,7 +56,7 @@ use table::Table;
 /// The memory store.
 #[derive(Debug)]
 pub struct Store {
-    objects: Table<Key, Variants>,
+    objects: Table<Key, Variants, RandomState>,
     tag_fields: TagFields,
     purges: Arc<Purges>,
     fills: Arc<Budget>,
@@ -87,7 +90,10 @@ impl Store {
         let shares = memory::shares(bounds.memory_bytes);
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
         let weigh = |key: &Key, variants: &Variants| variants.weight(key);
-        let objects = Table::new(bounds.eviction, capacity, weigh, |variants| variants.unlist());
+        let ghosts_a_unit = (object::WEIGHT_UNIT_BYTES / eviction::GHOST_BYTES).max(1);
+        let leave = |variants: Variants| variants.unlist();
+        let objects =
+            Table::new(bounds.eviction, capacity, ghosts_a_unit, RandomState::default(), weigh, leave);
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         Self {
             objects,

@@ -34,6 +34,11 @@ const SIZES: &[(&str, u64)] = &[
 const SPANS_MS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
+/// Reads a size such as `64MiB`, in bytes.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    parse(text, SIZES)
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);

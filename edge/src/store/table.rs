@@ -1,42 +1,48 @@
 //! Values by their keys in one of the orders in which they may leave: moka's, or our own.
 
 use std::fmt;
-use std::hash::{Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::bounds::Eviction;
-use super::eviction::GHOST_BYTES;
 use super::index::Index;
-use super::object::WEIGHT_UNIT_BYTES;
 
-/// Values by their keys, up to a weight in units of [`WEIGHT_UNIT_BYTES`].
+/// Values by their keys, up to a weight.
 #[derive(Debug)]
-pub(super) struct Table<K, V> {
-    held: Held<K, V>,
+pub(super) struct Table<K, V, S> {
+    held: Held<K, V, S>,
     weigh: fn(&K, &V) -> u32,
     leave: fn(V),
     /// Weight of a value that makes moka evict at once instead of when it finds time.
     heavy: u32,
 }
 
-enum Held<K, V> {
+enum Held<K, V, S> {
     /// It tells `leave` itself, of every value that leaves, also of one that is replaced.
     Moka(Cache<K, V>),
-    Own(Index<K, V, RandomState>),
+    Own(Box<Index<K, V, S>>),
 }
 
 /// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.
 const HEAVY_PART: u64 = 1024;
 
-impl<K, V> Table<K, V>
+impl<K, V, S> Table<K, V, S>
 where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
+    S: BuildHasher,
 {
-    /// Nothing is held. `leave` is told of each value that leaves.
-    pub(super) fn new(eviction: Eviction, capacity: u64, weigh: fn(&K, &V) -> u32, leave: fn(V)) -> Self {
+    /// Nothing is held. `leave` is told of each value that leaves; `ghosts_a_unit` ghosts weigh one.
+    pub(super) fn new(
+        eviction: Eviction,
+        capacity: u64,
+        ghosts_a_unit: u64,
+        hasher: S,
+        weigh: fn(&K, &V) -> u32,
+        leave: fn(V),
+    ) -> Self {
         let moka = |policy| {
             let builder = Cache::builder().max_capacity(capacity).eviction_policy(policy).weigher(weigh);
             Held::Moka(builder.eviction_listener(move |_, value, _| leave(value)).build())
@@ -44,9 +50,7 @@ where
         let held = match eviction {
             Eviction::Lru => moka(EvictionPolicy::lru()),
             Eviction::Lfu => moka(EvictionPolicy::tiny_lfu()),
-            Eviction::S3Fifo => {
-                Held::Own(Index::new(capacity, (WEIGHT_UNIT_BYTES / GHOST_BYTES).max(1), RandomState::new()))
-            }
+            Eviction::S3Fifo => Held::Own(Box::new(Index::new(capacity, ghosts_a_unit, hasher))),
         };
         let heavy = u32::try_from(capacity / HEAVY_PART).unwrap_or(u32::MAX);
         Self { held, weigh, leave, heavy }
@@ -124,7 +128,7 @@ where
     }
 }
 
-impl<K, V> fmt::Debug for Held<K, V> {
+impl<K, V, S> fmt::Debug for Held<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Moka(_) => f.write_str("Moka"),
