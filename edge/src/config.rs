@@ -102,6 +102,8 @@ pub struct Cache {
     pub bounds: Bounds,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
+    /// While the process takes more than this, the store holds less; none if the machine does not say how much it has.
+    pub memory_target_bytes: Option<u64>,
 }
 
 /// The operator's listener.

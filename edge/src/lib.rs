@@ -24,6 +24,7 @@ pub mod config;
 pub mod decide;
 mod draining;
 pub mod flight;
+mod governing;
 pub mod handover;
 pub mod http;
 mod listening;

@@ -61,6 +61,7 @@ struct All {
     store_bytes: Gauge,
     store_keys: Gauge,
     fill_bytes: Gauge,
+    store_capacity_bytes: Gauge,
     log_lines_lost: Counter,
     limits: Limits,
     access_lines_lost: Counter,
@@ -208,6 +209,7 @@ impl Default for Metrics {
             store_bytes: Gauge::default(),
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
+            store_capacity_bytes: Gauge::default(),
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
             access_lines_lost: Counter::default(),
@@ -291,6 +293,13 @@ impl All {
         registry.register("store_keys", "Keys stored", self.store_keys.clone());
         let fill = "Memory that responses take while they are fetched, or still read though no longer stored";
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
+        let capacity = "Memory that stored responses may take now; less than the config says while the process takes too much";
+        registry.register_with_unit(
+            "store_capacity",
+            capacity,
+            Unit::Bytes,
+            self.store_capacity_bytes.clone(),
+        );
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         let lost = "Lines of the access log that could not be written";
@@ -434,6 +443,7 @@ impl Metrics {
         self.0.store_bytes.set(gauge(size.bytes));
         self.0.store_keys.set(gauge(size.keys));
         self.0.fill_bytes.set(gauge(size.fill_bytes));
+        self.0.store_capacity_bytes.set(gauge(size.capacity_bytes));
         let lost = crate::log::lines_lost();
         self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
         let lost = crate::log::access::lines_lost();

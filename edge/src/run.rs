@@ -15,6 +15,7 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
+use crate::governing;
 use crate::handover::{self, Door, Handed, Predecessor, Row, systemd};
 pub use crate::listening::{Listening, StartError, inspect};
 use crate::listening::{Open, Pool, Streams};
@@ -97,6 +98,9 @@ fn begin(
     names::tell(config.sites.clone());
     let cache = Cache::new(config.name.clone(), config.sites.clone(), &config.cache.bounds, clock.clone());
     let cache = Arc::new(cache);
+    if let Some(target_bytes) = config.cache.memory_target_bytes {
+        governing::start(&cache, target_bytes);
+    }
     let service = Service {
         cache: Arc::clone(&cache),
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),

@@ -16,6 +16,7 @@ pub mod body;
 pub mod bounds;
 pub mod epoch;
 mod eviction;
+mod governor;
 mod index;
 mod key_locks;
 pub mod memory;
@@ -31,7 +32,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use foldhash::quality::RandomState;
@@ -49,6 +50,7 @@ pub use replay::Replay;
 use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
+use governor::Governor;
 use key_locks::KeyLocks;
 use purge::{Settled, Subject};
 use table::Table;
@@ -61,6 +63,7 @@ pub struct Store {
     purges: Arc<Purges>,
     fills: Arc<Budget>,
     key_locks: KeyLocks,
+    governor: Mutex<Governor>,
     /// Whether one URL may have several keys because of the content of QUERYs.
     keeps_queries: AtomicBool,
     /// Weight that all variants and parts under one key may have together.
@@ -101,6 +104,7 @@ impl Store {
             purges: Purges::new(bounds.memory_bytes, bounds.tag_fields.clone()),
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
+            governor: Governor::new(shares.objects_bytes).into(),
             keeps_queries: AtomicBool::new(false),
             room,
         }
@@ -305,12 +309,49 @@ impl Store {
         &self.fills
     }
 
+    /// Lets the store hold less while the process takes more than its target, and more again when it does not. The
+    /// change, if there is one. A store of moka's does not change.
+    pub fn govern(&self, resident_bytes: u64, target_bytes: u64) -> Option<Governed> {
+        let mut governor = self.governor();
+        let from_bytes = governor.capacity_bytes();
+        let (_, weight) = self.objects.size();
+        let held_bytes = weight * object::WEIGHT_UNIT_BYTES;
+        let to_bytes = governor.look(resident_bytes, target_bytes, held_bytes)?;
+        let is_whole = governor.is_whole();
+        self.objects.resize(to_bytes / object::WEIGHT_UNIT_BYTES).then_some(Governed {
+            from_bytes,
+            to_bytes,
+            is_whole,
+        })
+    }
+
+    /// Nobody panics in between, so a poisoned one is a good one.
+    fn governor(&self) -> MutexGuard<'_, Governor> {
+        self.governor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many keys and bytes are held.
     #[must_use]
     pub fn size(&self) -> Size {
         let (keys, weight) = self.objects.size();
-        Size { keys, bytes: weight * object::WEIGHT_UNIT_BYTES, fill_bytes: self.fills.taken_bytes() }
+        Size {
+            keys,
+            bytes: weight * object::WEIGHT_UNIT_BYTES,
+            fill_bytes: self.fills.taken_bytes(),
+            capacity_bytes: self.governor().capacity_bytes(),
+        }
     }
+}
+
+/// A change of how much the store may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Governed {
+    /// Before.
+    pub from_bytes: u64,
+    /// From now on.
+    pub to_bytes: u64,
+    /// Whether it is all that the config gives it.
+    pub is_whole: bool,
 }
 
 /// The size of the store.
@@ -322,6 +363,8 @@ pub struct Size {
     pub bytes: u64,
     /// Buffers of fills under way, and bodies that are read though no longer stored.
     pub fill_bytes: u64,
+    /// How many bytes may be held now: less than the config says while the process takes too much.
+    pub capacity_bytes: u64,
 }
 
 /// All under one key leaves together: without a bound the variants or the slices of one URL could push out everything else.

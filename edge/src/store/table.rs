@@ -25,6 +25,8 @@ enum Held<K, V, S> {
     Own(Box<Index<K, V, S>>),
 }
 
+/// Puts wait while so many leave for a smaller capacity: some ten microseconds.
+const LEAVE_AT_ONCE: usize = 64;
 /// moka evicts after some 64 writes; objects above this part of the capacity could overshoot it by a lot till then.
 const HEAVY_PART: u64 = 1024;
 
@@ -116,6 +118,19 @@ where
                 cache.contains_key(key)
             }
             Held::Own(index) => index.peek(key).is_some(),
+        }
+    }
+
+    /// Takes another capacity, and lets go of those that no longer fit. Whether it can: moka cannot.
+    pub(super) fn resize(&self, capacity: u64) -> bool {
+        let Held::Own(index) = &self.held else { return false };
+        loop {
+            let mut left = Vec::new();
+            let fits = index.resize(capacity, LEAVE_AT_ONCE, &mut left);
+            left.into_iter().for_each(self.leave);
+            if fits {
+                return true;
+            }
         }
     }
 

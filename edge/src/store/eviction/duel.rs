@@ -92,6 +92,9 @@ impl Duel {
 
     /// The store has another capacity now.
     pub(in crate::store) fn resize(&mut self, capacity: u64) {
+        if capacity == self.capacity {
+            return;
+        }
         self.capacity = capacity;
         let share = capacity >> self.halvings;
         self.trials.iter_mut().for_each(|trial| trial.resize(share));
