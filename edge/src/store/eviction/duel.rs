@@ -45,6 +45,8 @@ const MEMORY_TURNS: f64 = 10.0;
 const LEAST_MEMORY: f64 = 640.0;
 /// A plan takes over when its share of hits by requests and that by bytes are together better by this.
 const LEAD: f64 = 0.003;
+/// A plan may seem worse than LRU by this for chance alone.
+const SLACK: f64 = 0.001;
 /// Ghosts weigh nothing in a trial: it is small anyway.
 const GHOSTS_A_UNIT: u64 = 1 << 32;
 /// Where the bits that sample begin. Tables use the lowest and the highest.
@@ -100,10 +102,17 @@ impl Duel {
         self.trials.iter_mut().for_each(|trial| trial.resize(share));
     }
 
+    /// A plan that has more hits by requests and pays for it in bytes, or the other way about, is worse than LRU.
     fn judge(&mut self) {
-        let value = |trial: &Trial| trial.hit.share_of(&self.seen);
-        for (number, trial) in self.trials.iter().enumerate() {
-            if value(trial) > value(&self.trials[self.best]) + LEAD {
+        let hits = |number: usize| self.trials[number].hit.shares_of(&self.seen);
+        let lru = hits(PLANS.len() - 1);
+        let value = |number: usize| {
+            let (requests, weight) = hits(number);
+            let is_fair = requests + SLACK >= lru.0 && weight + SLACK >= lru.1;
+            if is_fair { requests + weight } else { f64::NEG_INFINITY }
+        };
+        for number in 0..PLANS.len() {
+            if value(number) > value(self.best) + LEAD {
                 self.best = number;
             }
         }
@@ -167,8 +176,8 @@ impl Tally {
         self.weight += f64::from(weight);
     }
 
-    /// Its share by requests and that by weight together.
-    fn share_of(&self, all: &Self) -> f64 {
-        self.requests / all.requests.max(1.0) + self.weight / all.weight.max(1.0)
+    /// Its share by requests, and that by weight.
+    fn shares_of(&self, all: &Self) -> (f64, f64) {
+        (self.requests / all.requests.max(1.0), self.weight / all.weight.max(1.0))
     }
 }
