@@ -98,6 +98,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
             drop(shard);
             queues.weigh(handle, weight, &mut victims);
         } else {
+            // Nobody else puts meanwhile, and hits need not wait where the queues or the sample grow.
+            drop(shard);
             {
                 let mut duel = locked(&self.duel);
                 self.observe(&mut duel, hash, weight);
@@ -105,8 +107,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
             }
             let handle = queues.admit(hash, weight, &mut victims);
             let entry = Entry { hash, handle, weight, key, value };
-            shard.insert_unique(hash, entry, |entry| entry.hash);
-            drop(shard);
+            self.shard(hash).write().insert_unique(hash, entry, |entry| entry.hash);
         }
         self.drop_victims(&victims, &mut left);
         left
