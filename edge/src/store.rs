@@ -14,6 +14,7 @@
 pub mod block;
 pub mod body;
 pub mod bounds;
+pub mod disk;
 pub mod epoch;
 mod eviction;
 mod governor;

@@ -113,6 +113,16 @@ impl Selecting {
         Self { fields: names.into_iter().map(valued).collect(), takes_gzip }
     }
 
+    /// Those that [`Selecting::values`] and [`Selecting::takes_gzip`] told of.
+    pub fn from_values(fields: Vec<(HeaderName, Option<Vec<u8>>)>, takes_gzip: Option<bool>) -> Self {
+        Self { fields, takes_gzip }
+    }
+
+    /// Whether it is for requests that take gzip, where that is known though `Vary` does not say so.
+    pub fn takes_gzip(&self) -> Option<bool> {
+        self.takes_gzip
+    }
+
     /// Whether `request` has the same values.
     pub fn matches(&self, request: &RequestHead) -> bool {
         self.fields.iter().all(|(name, value)| field::normal(&request.headers, name) == *value)
