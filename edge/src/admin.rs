@@ -56,6 +56,7 @@ pub use token::Token;
 use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Asked, Format};
+use crate::store::disk::Standing;
 use places::{Place, Places};
 use rate::Bucket;
 
@@ -208,7 +209,8 @@ impl Admin {
             (&Method::GET, "/metrics") => {
                 let accept = request.headers().get_all(header::ACCEPT).iter();
                 let format = Format::accepted(accept.filter_map(|field| field.to_str().ok()));
-                let text = self.cache.metrics.render(&self.cache.store.size(), format);
+                let store = &self.cache.store;
+                let text = self.cache.metrics.render(&store.size(), &store.disks().standings(), format);
                 let mut response = typed(StatusCode::OK, format.media_type(), text);
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
                 response
@@ -217,7 +219,10 @@ impl Admin {
             (&Method::GET, "/readyz") if self.draining.has_begun() => {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
             }
-            (&Method::GET, "/readyz") => plain(StatusCode::OK, "ready"),
+            // A disk that fails takes nothing from clients: the edge stays in service.
+            (&Method::GET, "/readyz") => {
+                plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings()))
+            }
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
             (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance" | "/origins") if !authorized => {
                 self.cache.metrics.asked(Asked::Unauthorized);
@@ -225,7 +230,7 @@ impl Admin {
             }
             (&Method::PUT, "/push") => json(push::push(&self.cache, request, terms.stall_timeout).await),
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
-                Ok(body) => json(explain::explain(&self.cache, &body)),
+                Ok(body) => json(explain::explain(&self.cache, &body).await),
                 Err(refused) => json::<()>(Err(refused)),
             },
             (&Method::POST, "/maintenance") => match whole(request.into_body()).await {
@@ -266,10 +271,17 @@ impl Admin {
 
     async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {
         match whole(body).await {
-            Ok(body) => json(purge::purge(&self.cache, &body)),
+            Ok(body) => json(purge::purge(&self.cache, &body).await),
             Err(refused) => json::<()>(Err(refused)),
         }
     }
+}
+
+fn readiness(disks: &[Standing]) -> String {
+    let idle = disks
+        .iter()
+        .filter_map(|disk| Some(format!("; without the disk {}: {}", disk.name, disk.why_not.as_ref()?)));
+    ["ready".to_owned()].into_iter().chain(idle).collect()
 }
 
 const FOREIGN_HOST: &str =

@@ -27,7 +27,7 @@ use crate::site::route::Route;
 use crate::site::signed::Rejected;
 use crate::site::unheeded::Unheeded;
 use crate::site::{Site, Sites};
-use crate::store::{Bounds, Store};
+use crate::store::Store;
 
 /// One edge's sites, with what it has of them.
 #[derive(Debug)]
@@ -134,10 +134,10 @@ pub(crate) struct Found {
 }
 
 impl Cache {
-    /// An empty one.
-    pub(crate) fn new(name: String, sites: Sites, bounds: &Bounds, clock: Clock) -> Self {
+    /// With this store.
+    pub(crate) fn new(name: String, sites: Sites, store: Store, clock: Clock) -> Self {
         let metrics = Metrics::default();
-        let store = Arc::new(Store::new(bounds));
+        let store = Arc::new(store);
         let flights = Flights::new(Arc::clone(&store), clock.clone(), metrics.clone(), name.clone());
         let none = InService::new(Sites::default(), Vec::new());
         let cache = Self {

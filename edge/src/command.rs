@@ -83,6 +83,11 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     parsed.ok_or_else(|| "write `Name: value`".to_owned())
 }
 
+/// The system gave no threads.
+pub(crate) fn cannot_start(error: &std::io::Error) -> Failed {
+    Failed::because(format!("cannot start: {error}"))
+}
+
 /// Why a command failed, in words for the person who typed it.
 #[derive(Debug)]
 pub(crate) struct Failed {

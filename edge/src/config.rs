@@ -10,6 +10,7 @@
 mod access;
 mod access_log;
 mod advice;
+mod disk;
 mod doubts;
 mod file;
 mod head;
@@ -95,11 +96,13 @@ pub struct Config {
     pub follow_files: bool,
 }
 
-/// The memory store, and the biggest object that a site keeps unless it says otherwise.
+/// The memory store, the disks, and the biggest object that a site keeps unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Cache {
     /// The memory store's bounds.
     pub bounds: Bounds,
+    /// The disks; none without a disk tier.
+    pub disks: Vec<crate::store::disk::Settings>,
     /// A bigger response is streamed and not kept.
     pub max_object_bytes: u64,
     /// While the process takes more than this, the store holds less; none if the machine does not say how much it has.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no label comes from a request; the number of series is fixed by the config.
 
+mod disks;
 mod format;
 mod limits;
 mod origins;
@@ -24,6 +25,7 @@ use self::spread::{Counter, Durations};
 pub use self::streams::StreamMetrics;
 use self::streams::Streams;
 use crate::store::Size;
+use crate::store::disk::Standing;
 
 pub use self::format::Format;
 
@@ -65,6 +67,7 @@ struct All {
     log_lines_lost: Counter,
     limits: Limits,
     access_lines_lost: Counter,
+    disks: disks::Disks,
 }
 
 /// How a request ended, for counting.
@@ -213,6 +216,7 @@ impl Default for Metrics {
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
             access_lines_lost: Counter::default(),
+            disks: disks::Disks::default(),
         };
         Self(Arc::new(all.registered()))
     }
@@ -305,6 +309,7 @@ impl All {
         let lost = "Lines of the access log that could not be written";
         registry.register("access_log_lines_lost", lost, self.access_lines_lost.clone());
         self.limits.register(registry);
+        self.disks.register(registry);
     }
 }
 
@@ -436,9 +441,10 @@ impl Metrics {
         self.0.certificate_until.remove(&Certificate { file: file.display().to_string() });
     }
 
-    /// All metrics as text for scrapers, with the store's size as it is now.
+    /// All metrics as text for scrapers, with the store's size and its disks as they are now.
     #[must_use]
-    pub fn render(&self, size: &Size, format: Format) -> String {
+    pub fn render(&self, size: &Size, disks: &[Standing], format: Format) -> String {
+        self.0.disks.set(disks);
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.0.store_bytes.set(gauge(size.bytes));
         self.0.store_keys.set(gauge(size.keys));

@@ -22,10 +22,12 @@ use crate::listening::{Open, Pool, Streams};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
 use crate::serve::{Guards, Listeners, Permits, Running as Relayed, Service, Strangers};
+use crate::store::{Disks, Store};
 
 /// An edge that answers until it is drained.
 #[derive(Debug)]
 pub struct Running {
+    cache: Arc<Cache>,
     clients: Listeners,
     reloader: Arc<Reloader>,
     /// Another process answers now.
@@ -51,7 +53,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartError> {
-    begin(&config, clock, Vec::new(), Row::new(), true)
+    let disks = disks(&config).await;
+    begin(&config, clock, disks, Vec::new(), Row::new(), true)
 }
 
 /// As [`start_at`], but no answer takes the short way that the usual hit has: for tests that compare the two.
@@ -59,7 +62,8 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
 /// # Errors
 /// As [`start`].
 pub async fn start_the_long_way(config: Config, clock: Clock) -> Result<Running, StartError> {
-    begin(&config, clock, Vec::new(), Row::new(), false)
+    let disks = disks(&config).await;
+    begin(&config, clock, disks, Vec::new(), Row::new(), false)
 }
 
 /// As [`start`], with the sockets of the process that answers now, if one does and meets others in the run folder, and
@@ -74,7 +78,8 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
     let mut handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
     handed.extend(systemd::passed());
     let row = predecessor.as_ref().map_or_else(Row::new, Predecessor::row);
-    let mut running = begin(&config, Clock::system(), handed, row, true)?;
+    let disks = disks(&config).await;
+    let mut running = begin(&config, Clock::system(), disks, handed, row, true)?;
     if let Some(Err(error)) = predecessor.map(Predecessor::dismiss) {
         tracing::warn!(target: "verge_edge::handover", "{error}");
     }
@@ -90,14 +95,15 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
 fn begin(
     config: &Config,
     clock: Clock,
+    disks: Disks,
     handed: Vec<Handed>,
     row: Row,
     is_direct: bool,
 ) -> Result<Running, StartError> {
     let streams = Streams::bind(&config.streams)?;
     names::tell(config.sites.clone());
-    let cache = Cache::new(config.name.clone(), config.sites.clone(), &config.cache.bounds, clock.clone());
-    let cache = Arc::new(cache);
+    let store = Store::with_disks(&config.cache.bounds, disks);
+    let cache = Arc::new(Cache::new(config.name.clone(), config.sites.clone(), store, clock.clone()));
     if let Some(target_bytes) = config.cache.memory_target_bytes {
         governing::start(&cache, target_bytes);
     }
@@ -117,13 +123,18 @@ fn begin(
     let next = open.prepare(config, Pool::new(handed))?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
-        Reloader::new(config, cache, clients.clone(), open, reload(Weak::clone(reloader)))
+        Reloader::new(config, Arc::clone(&cache), clients.clone(), open, reload(Weak::clone(reloader)))
     });
     let relayed = Relayed::default();
-    let cache = clients.cache();
     let streams = streams.serve(&cache.clock, &cache.metrics, &relayed);
     let (superseded, drain) = (CancellationToken::new(), config.limits.drain);
-    Ok(Running { clients, reloader, superseded, door: None, streams, relayed, drain })
+    Ok(Running { cache, clients, reloader, superseded, door: None, streams, relayed, drain })
+}
+
+/// A folder that does not answer holds up the start for two seconds, and no other thread.
+async fn disks(config: &Config) -> Disks {
+    let settings = config.cache.disks.clone();
+    tokio::task::spawn_blocking(|| Disks::open(settings)).await.unwrap_or_else(|_| Disks::none())
 }
 
 /// Hands a running edge's sockets over.
@@ -204,7 +215,9 @@ impl Running {
 
     /// Ends behind another process: connections end with their next answers, all within `limits.drain`.
     pub async fn leave(self) {
-        tokio::join!(self.clients.leave(), self.relayed.drain(self.drain));
+        // The other process waits for the disks, and what is purged from now on is purged there.
+        let disks = self.cache.store.disks().stop();
+        tokio::join!(self.clients.leave(), self.relayed.drain(self.drain), disks);
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
@@ -216,5 +229,6 @@ impl Running {
         };
         tokio::join!(self.clients.drain(), self.relayed.drain(self.drain), let_go);
         self.reloader.end().await;
+        self.cache.store.disks().stop().await;
     }
 }

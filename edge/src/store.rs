@@ -41,6 +41,7 @@ use http::HeaderMap;
 
 pub use body::{Body, Gone};
 pub use bounds::{Bounds, Eviction};
+pub use disk::Disks;
 pub use epoch::Epoch;
 pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
@@ -69,6 +70,7 @@ pub struct Store {
     keeps_queries: AtomicBool,
     /// Weight that all variants and parts under one key may have together.
     room: u32,
+    disks: Disks,
 }
 
 /// A change to the variants stored under a key.
@@ -91,6 +93,12 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(bounds: &Bounds) -> Self {
+        Self::with_disks(bounds, Disks::none())
+    }
+
+    /// An empty store over these disks, whose content it has as soon as it is read.
+    #[must_use]
+    pub fn with_disks(bounds: &Bounds, disks: Disks) -> Self {
         let shares = memory::shares(bounds.memory_bytes);
         let capacity = shares.objects_bytes / object::WEIGHT_UNIT_BYTES;
         let weigh = |key: &Key, variants: &Variants| variants.weight(key);
@@ -99,15 +107,19 @@ impl Store {
         let objects =
             Table::new(bounds.eviction, capacity, ghosts_a_unit, RandomState::default(), weigh, leave);
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
+        let (tag_fields, first) = (bounds.tag_fields.clone(), disks.first_epoch());
+        let purges = Purges::new(bounds.memory_bytes, tag_fields, first, disks.hash_key());
+        disks.begin(&purges, shares.fills_bytes);
         Self {
             objects,
             tag_fields: bounds.tag_fields.clone(),
-            purges: Purges::new(bounds.memory_bytes, bounds.tag_fields.clone()),
+            purges,
             fills: Budget::new(shares.fills_bytes),
             key_locks: KeyLocks::default(),
             governor: Governor::new(shares.objects_bytes).into(),
             keeps_queries: AtomicBool::new(false),
             room,
+            disks,
         }
     }
 
@@ -122,11 +134,22 @@ impl Store {
     pub fn get(&self, key: &Key, site: &SiteName) -> Variants {
         let Some(variants) = self.objects.get(key) else { return Variants::default() };
         if self.purges.are_clear(&variants) {
+            if self.disks.wants(key, &variants) {
+                self.offer_again(key);
+            }
             return variants;
         }
         match self.purges.settle(key, site, &variants) {
             Settled::Same => variants,
             Settled::Changed(_) => self.settled(key, site),
+        }
+    }
+
+    /// Only what is still stored is offered: a purge may have come since it was found.
+    fn offer_again(&self, key: &Key) {
+        let _alone = self.key_locks.take(key);
+        if let Some(present) = self.objects.peek(key) {
+            self.disks.offer_again(key, &present);
         }
     }
 
@@ -142,6 +165,62 @@ impl Store {
             Change::Remove => Variants::default(),
             Change::Put(rest) => rest,
         }
+    }
+
+    /// The variants that disks hold under `key`, as [`Store::get`] has them. They are in memory from now on, if there is
+    /// room for them. For who found none there.
+    pub async fn get_from_disk(&self, key: &Key, site: &SiteName) -> Variants {
+        if !self.disks.may_have(key) {
+            return Variants::default();
+        }
+        let read =
+            self.disks.read(key, &self.fills, |objects, is_held| self.adopt(key, objects, is_held)).await;
+        match self.get(key, site) {
+            none if none.is_empty() => match self.purges.settle(key, site, &read) {
+                Settled::Same => read,
+                Settled::Changed(rest) => rest,
+            },
+            kept => kept,
+        }
+    }
+
+    /// Puts what was read into memory, beside what came meanwhile; without what a purge took off the disk meanwhile.
+    fn adopt(&self, key: &Key, objects: &[Arc<Object>], is_held: &dyn Fn(usize) -> bool) -> Variants {
+        let mut read = Variants::default();
+        self.change(key, |present| {
+            let is_new =
+                |object: &Object| present.iter().all(|it| it.entry.selecting != object.entry.selecting);
+            let held = objects.iter().enumerate().filter(|(place, object)| is_new(object) && is_held(*place));
+            read = held.map(|(_, object)| Arc::clone(object)).collect();
+            match read.is_empty() {
+                true => Change::Leave,
+                false => Change::Put(present.iter().chain(read.iter()).cloned().collect()),
+            }
+        });
+        read
+    }
+
+    /// Has what was put outlive the process. Whether it does; none without a disk.
+    pub async fn keep_on_disk(&self, key: &Key, objects: &[Arc<Object>]) -> Option<bool> {
+        if self.disks.is_empty() {
+            return None;
+        }
+        let waits = {
+            let _alone = self.key_locks.take(key);
+            let present = self.objects.peek(key).unwrap_or_default();
+            let is_there = |object: &Arc<Object>| present.iter().any(|it| Arc::ptr_eq(it, object));
+            objects.iter().all(is_there).then(|| self.disks.keep(key, objects))
+        };
+        match waits {
+            Some(waits) => Some(self.disks.kept(waits).await),
+            None => Some(false),
+        }
+    }
+
+    /// The disks, if there are any.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        &self.disks
     }
 
     /// The epoch that a fetch begins in; hold it until the object is put.
@@ -219,9 +298,13 @@ impl Store {
         let change = decide(&present);
         match &change {
             Change::Leave => {}
-            Change::Remove => self.objects.remove(key),
+            Change::Remove => {
+                self.disks.changed(key, &present, &[]);
+                self.objects.remove(key);
+            }
             Change::Put(variants) => {
                 variants.list();
+                self.disks.changed(key, &present, variants);
                 // A listed body is not let go; the variants before it are of no use to anybody.
                 match variants.retain(|object| !object.body.is_gone()) {
                     rest if rest.is_empty() => self.objects.remove(key),
@@ -244,10 +327,21 @@ impl Store {
     /// Makes everything in `scope` gone or stale, also what is being fetched. In effect when this returns.
     /// Gives the number of stored responses, where it is known at once; those of a wide scope are met one by one later.
     pub fn purge(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
-        self.purges.advance(scope, mode, now);
+        let mut on_disk = self.purge_disks(scope, mode, now);
         if let Some(url) = self.with_queries(scope) {
-            self.purges.advance(&url, mode, now);
+            on_disk += self.purge_disks(&url, mode, now);
         }
+        let in_memory = self.purge_memory(scope, mode, now)?;
+        // A response on a disk may be in memory too.
+        Some(in_memory.max(on_disk))
+    }
+
+    fn purge_disks(&self, scope: &Scope, mode: Mode, now: SystemTime) -> usize {
+        let advanced = self.purges.advance(scope, mode, now);
+        self.disks.purge(scope, mode, now, &advanced)
+    }
+
+    fn purge_memory(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {
         match (scope, mode) {
             (Scope::Key(key), Mode::Hard) => {
                 let (removed, _) = self.change(key, |_| Change::Remove);
@@ -299,7 +393,9 @@ impl Store {
     ) -> Option<Ticket> {
         let subject = Subject { key, site, headers: Some(headers) };
         let url = self.with_queries(scope);
-        let ticket = Purges::supersede(&self.purges, ticket, url.as_ref().unwrap_or(scope), &subject, now);
+        let scope = url.as_ref().unwrap_or(scope);
+        let (ticket, advanced) = Purges::supersede(&self.purges, ticket, scope, &subject, now);
+        self.disks.purge(scope, Mode::Hard, now, &advanced);
         self.change(key, |_| Change::Remove);
         ticket
     }

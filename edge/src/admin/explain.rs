@@ -118,12 +118,15 @@ pub struct Variant {
     pub epoch: u64,
 }
 
-pub(super) fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
+pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
     let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
-    let variants = cache.store.get(&key, &site.site.name);
+    let mut variants = cache.store.get(&key, &site.site.name);
+    if variants.is_empty() {
+        variants = cache.store.get_from_disk(&key, &site.site.name).await;
+    }
     let rules = &site.site.rules;
     let reuse = match others.is_empty() {
         true => policy::reuse(&request, &variants.entries(), rules, now),

@@ -55,6 +55,9 @@ pub struct Purged {
     /// If there were none under a URL: what is stored under URLs that differ in port, scheme or the path's end only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<String>,
+    /// The disks that could not note it in time: a restart may undo it there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until_restart_on: Vec<String>,
 }
 
 impl fmt::Display for Purged {
@@ -65,11 +68,15 @@ impl fmt::Display for Purged {
             (Some(0), near) => write!(f, "nothing is stored there; stored is: {}", near.join(", ")),
             (Some(purged), _) => write!(f, "{purged} stored responses purged"),
             (None, _) => f.write_str("purged (not counted)"),
+        }?;
+        match self.until_restart_on.as_slice() {
+            [] => Ok(()),
+            disks => write!(f, "; but a restart may undo it on {}: purge it again then", disks.join(", ")),
         }
     }
 }
 
-pub(super) fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused> {
+pub(super) async fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused> {
     let asked: PurgeRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}} or {ONE_OF}: {error}")))?;
     let scopes = scopes(cache, &asked)?;
@@ -86,11 +93,12 @@ pub(super) fn purge(cache: &Cache, body: &[u8]) -> Result<Purged, Refused> {
         purged,
         "purged"
     );
+    let until_restart_on = cache.purges_last().await;
     let near = match (&asked.url, purged) {
         (Some(url), Some(0)) => cache.near(&absolute(url)?),
         _ => Vec::new(),
     };
-    Ok(Purged { purged, near })
+    Ok(Purged { purged, near, until_restart_on })
 }
 
 const ONE_OF: &str = "one of `url`, `prefix`, `tag` (with or without `site`), `site`, `all`";

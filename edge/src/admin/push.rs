@@ -52,6 +52,9 @@ pub struct Pushed {
     pub fresh_secs: u64,
     /// The codings in which it is stored as well, and its bytes in each.
     pub encoded: Vec<(String, u64)>,
+    /// Whether it outlives a restart; none without a disk tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_on_disk: Option<bool>,
 }
 
 pub(super) async fn push(
@@ -82,8 +85,8 @@ pub(super) async fn push(
     let lifetime = lifetime(&request, &head, &site.site, content.length, now)?;
     let fresh_secs = lifetime.fresh_secs;
     let etag = head.headers.get(header::ETAG).map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned());
-    let mut pushed =
-        Pushed { bytes: content.length, etag: etag.unwrap_or_default(), fresh_secs, encoded: Vec::new() };
+    let (bytes, etag) = (content.length, etag.unwrap_or_default());
+    let mut pushed = Pushed { bytes, etag, fresh_secs, encoded: Vec::new(), is_on_disk: None };
     let forms = forms(cache, url, Form { request, head, content }, &mut share).await?;
     let codings = forms.iter().filter_map(|form| Some((form.coding()?, form.content.length)));
     pushed.encoded.extend(codings);
@@ -105,9 +108,10 @@ pub(super) async fn push(
         let sentence = "the memory is full of what is asked for more often".into();
         return Err(Refused { status: StatusCode::INSUFFICIENT_STORAGE, sentence });
     }
+    pushed.is_on_disk = cache.store.keep_on_disk(&key, &objects).await;
     cache.metrics.asked(Asked::Pushed);
-    let Pushed { bytes, fresh_secs, .. } = pushed;
-    tracing::info!(target: "verge_edge::push", url, bytes, fresh_secs, "pushed");
+    let is_on_disk = pushed.is_on_disk;
+    tracing::info!(target: "verge_edge::push", url, bytes, fresh_secs, is_on_disk, "pushed");
     Ok(pushed)
 }
 

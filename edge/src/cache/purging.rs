@@ -61,6 +61,16 @@ impl Cache {
         taken.into_iter().sum()
     }
 
+    /// Waits until the purges so far outlive a crash. The disks where they do not, or not soon: a restart could bring
+    /// back there what was purged.
+    pub(crate) async fn purges_last(&self) -> Vec<String> {
+        let failed = self.store.disks().lasts().await;
+        if !failed.is_empty() {
+            tracing::warn!(target: "verge_edge::purge", disks = failed.join(", "), "a purge is in effect, but a restart may undo it on these disks: purge again then, or empty them");
+        }
+        failed
+    }
+
     /// URLs of stored responses that are as near to this one as a mistake: another port, another end of the path.
     pub(crate) fn near(&self, uri: &Uri) -> Vec<String> {
         // One key has several spellings.

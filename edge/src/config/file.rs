@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::access_log::{AccessTable, access_log};
+use super::disk::DiskTables;
 use super::doubts;
 use super::head;
 use super::networks::trusted;
@@ -47,7 +48,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
             "no [[site]]: an edge needs at least one, with `hosts` and `origins`, or a [[stream]]",
         ));
     }
-    let cache = cache(file.cache, machine_bytes)?;
+    let cache = cache(file.cache, base, machine_bytes)?;
     let named_files = file.site.iter().flat_map(|site| site.files(base)).collect();
     warnings.extend(file.site.iter().flat_map(|site| doubts::unreachable(&site.route)));
     if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
@@ -146,6 +147,7 @@ struct CacheTable {
     eviction: Option<EvictionName>,
     max_object: Option<Spanned<Size>>,
     tag_fields: Option<Vec<Spanned<String>>>,
+    disk: Option<DiskTables>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -263,7 +265,7 @@ fn name(written: Option<Spanned<String>>) -> Result<String, Fault> {
     Ok(name.into_inner())
 }
 
-fn cache(table: CacheTable, machine_bytes: Option<u64>) -> Result<Cache, Fault> {
+fn cache(table: CacheTable, base: &Path, machine_bytes: Option<u64>) -> Result<Cache, Fault> {
     let memory_bytes = table.memory.as_ref().map_or(DEFAULT_MEMORY_BYTES, |size| size.get_ref().0);
     if let Some(size) = table.memory.filter(|size| size.get_ref().0 < MIN_MEMORY_BYTES) {
         return Err(Fault::new(size.span(), "too little memory for a cache: at least 1MiB"));
@@ -284,7 +286,13 @@ fn cache(table: CacheTable, machine_bytes: Option<u64>) -> Result<Cache, Fault> 
     // The rest is for the kernel and for what runs beside the edge.
     let of_machine = machine_bytes.map(|bytes| bytes / 10 * 9);
     let memory_target_bytes = table.memory_target.map(|Size(bytes)| bytes).or(of_machine);
-    Ok(Cache { bounds: Bounds { memory_bytes, eviction, tag_fields }, max_object_bytes, memory_target_bytes })
+    let disks = table.disk.map_or_else(|| Ok(Vec::new()), |disks| disks.settings(base))?;
+    Ok(Cache {
+        bounds: Bounds { memory_bytes, eviction, tag_fields },
+        disks,
+        max_object_bytes,
+        memory_target_bytes,
+    })
 }
 
 fn limits(table: &LimitsTable, title_case: bool) -> Result<Limits, Fault> {

@@ -113,7 +113,7 @@ impl Selecting {
         Self { fields: names.into_iter().map(valued).collect(), takes_gzip }
     }
 
-    /// Those that [`Selecting::values`] and [`Selecting::takes_gzip`] told of.
+    /// The fields that [`Selecting::values`] and [`Selecting::takes_gzip`] told of.
     pub fn from_values(fields: Vec<(HeaderName, Option<Vec<u8>>)>, takes_gzip: Option<bool>) -> Self {
         Self { fields, takes_gzip }
     }

@@ -1,5 +1,6 @@
 //! An answer before it is sent: its head, its body, and what to say about it in counters and logs.
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::body::Body;
@@ -70,6 +71,17 @@ impl Answer {
     pub(super) fn with_proxy_status(mut self, error: ProxyError, name: &str) -> Self {
         if let Some(value) = error.field(name) {
             self.head.headers.append(ProxyError::NAME, value);
+        }
+        self
+    }
+
+    /// With a detail in this cache's member of `Cache-Status`, which is the last (RFC 9211 §2.8).
+    pub(super) fn with_detail(mut self, detail: &str) -> Self {
+        if let Entry::Occupied(mut members) = self.head.headers.entry(CacheStatus::NAME)
+            && let Some(own) = members.iter_mut().last()
+        {
+            let text = [own.as_bytes(), b"; detail=", detail.as_bytes()].concat();
+            *own = HeaderValue::from_bytes(&text).unwrap_or_else(|_| own.clone());
         }
         self
     }

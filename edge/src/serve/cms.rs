@@ -11,7 +11,7 @@ use crate::store::{Mode, Scope};
 
 /// The answer, if the request is such a purge and the site takes any. From another address it is refused: at the origin
 /// it would do nothing, or what the sender means to do here.
-pub(super) fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answer> {
+pub(super) async fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answer> {
     let Exchange { request, peer, site, .. } = exchange;
     if site.site.purge_from.is_empty() || !cms::is_purge(&request.method) {
         return None;
@@ -42,6 +42,7 @@ pub(super) fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answer> {
         Err(sentence) => return refused(StatusCode::BAD_REQUEST, &sentence),
     };
     let purged = cache.purge(&scopes, Mode::Hard);
+    cache.purges_last().await;
     cache.metrics.asked(Asked::Purged);
     tracing::info!(target: "verge_edge::purge", client = %peer.client, uri = %request.uri, wanted = ?wanted, purged, "purged");
     let sentence = purged.map_or_else(|| "purged".to_owned(), |number| format!("purged {number}"));

@@ -129,7 +129,10 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, mut ans
 /// Every way a request can go that is answered without an origin or the store, or is turned away.
 async fn respond(service: &Service, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
     let cache = &service.cache;
-    if let Some(answer) = cms::purge(cache, exchange).or_else(|| before_access(service, exchange)) {
+    if let Some(answer) = cms::purge(cache, exchange).await {
+        return answer;
+    }
+    if let Some(answer) = before_access(service, exchange) {
         return answer;
     }
     match access::admit(cache, &service.guards, exchange, upload).await {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
 use super::{fetch, pass, stored};
@@ -10,15 +12,16 @@ use crate::decide::step::{self, Step};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::headers::status::Verdict;
+use crate::store::Variants;
 
 /// Every way a request for its key can go.
 pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let Exchange { request, site, key, now, .. } = exchange;
-    let variants = cache.store.get(key, &site.site.name);
+    let Exchange { request, site, now, .. } = exchange;
+    let (variants, tier) = stored_for(cache, exchange).await;
     match step::step(request, &variants.entries(), &site.site.rules, *now) {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit)
+            tier.tells(stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit))
         }
         Step::ServeStale { variant, freshness, why } => {
             let verdict = Verdict::HitStale(freshness, why);
@@ -35,4 +38,33 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
         Step::Pass(why) => pass::pass(cache, exchange, upload, why).await,
         Step::Refuse(status, why) => answer::refuse(cache, status, why),
     }
+}
+
+/// Where stored responses were found.
+#[derive(Clone, Copy)]
+enum Tier {
+    Memory,
+    Disk,
+}
+
+impl Tier {
+    /// A hit from the disk says so: it took longer than others.
+    fn tells(self, answer: Answer) -> Answer {
+        match self {
+            Self::Memory => answer,
+            Self::Disk => Answer { why: "disk", ..answer.with_detail("disk") },
+        }
+    }
+}
+
+/// The responses that are stored for a request: in memory, else on a disk.
+async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier) {
+    let Exchange { request, site, key, .. } = exchange;
+    let in_memory = cache.store.get(key, &site.site.name);
+    let is_asked =
+        request.method == Method::GET || request.method == Method::HEAD || exchange.content.is_some();
+    if !in_memory.is_empty() || !is_asked {
+        return (in_memory, Tier::Memory);
+    }
+    (cache.store.get_from_disk(key, &site.site.name).await, Tier::Disk)
 }

@@ -1,8 +1,35 @@
 //! The disk tier: what memory has no room for, and what outlives the process.
+//!
+//! ```text
+//! put ─▶ memory ─▶ desk ─▶ writer ─▶ NUMBER.part ─▶ NUMBER ─▶ index, journal
+//! get ─▶ memory ─▶ index ─▶ loading (a thread that may wait) ─▶ memory ─▶ answer
+//! purge ─▶ memory, index ─▶ keeper ─▶ journal, fdatasync ─▶ the purge returns
+//! start ─▶ journal ─▶ index, marks of purges; after a crash a sweep removes what is in no journal
+//! ```
+//!
+//! Formats and what decides are pure: `record`, `journal`, `layout`, `head`, `index`, `ghost`, `hash`, `rate`. What acts:
+//! `folder` (names), `desk` (what threads share), `keeper` and `writer` (the two threads of a disk), `loading` (reads),
+//! `volume` (one disk), `disks` (all).
+//!
+//! Invariant: an object that a purge covers is not found after the purge returned, also after a crash at any moment.
+//! Invariant: no answer waits for a disk longer than a read's limit, and none fails because of one.
 
+mod desk;
+mod disks;
+mod folder;
 pub mod ghost;
+pub mod hash;
 pub mod head;
 pub mod index;
 pub mod journal;
+mod keeper;
 pub mod layout;
+mod loading;
+pub mod offered;
+pub mod rate;
 pub mod record;
+mod volume;
+mod writer;
+
+pub use disks::Disks;
+pub use volume::{Settings, Standing};

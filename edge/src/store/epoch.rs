@@ -18,6 +18,11 @@ impl Epoch {
         Self { birth, clear_until: AtomicU64::new(clear_until) }
     }
 
+    /// The birth that keeps the marks from after it.
+    pub(super) fn birth(&self) -> &Arc<u64> {
+        &self.birth
+    }
+
     /// Its number, for people.
     #[must_use]
     pub fn number(&self) -> u64 {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::block::allocated;
 use super::body::Body;
+use super::disk::offered::OnDisk;
 use super::epoch::Epoch;
 use super::ready::ReadyHeads;
 use crate::policy::Entry;
@@ -27,19 +28,25 @@ pub struct Object {
     pub epoch: Epoch,
     /// Heads of answers from it.
     pub ready: ReadyHeads,
+    /// Whether a disk has it.
+    pub on_disk: OnDisk,
 }
 
 impl Object {
-    /// A response of which no answer was made yet.
+    /// A response that no disk has, and of which no answer was made yet.
     #[must_use]
     pub fn new(entry: Entry, body: Arc<Body>, site: SiteName, epoch: Epoch) -> Self {
-        Self { entry, body, site, epoch, ready: ReadyHeads::default() }
+        Self { entry, body, site, epoch, ready: ReadyHeads::default(), on_disk: OnDisk::default() }
     }
 
     /// The same, with its freshness ended at `at`.
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
-        Self::new(entry, Arc::clone(&self.body), self.site.clone(), self.epoch.clone())
+        let Self { body, site, epoch, on_disk, .. } = self;
+        Self {
+            on_disk: on_disk.clone(),
+            ..Self::new(entry, Arc::clone(body), site.clone(), epoch.clone())
+        }
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.

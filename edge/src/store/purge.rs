@@ -20,6 +20,8 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
+use super::disk::hash::HashKey;
+use super::disk::journal::Noted;
 use super::epoch::Epoch;
 use super::object::{Object, Variants};
 use crate::site::SiteName;
@@ -90,6 +92,15 @@ pub struct Ticket {
     purges: Arc<Purges>,
 }
 
+/// A purge, as it is to be noted where it must outlive the process.
+#[derive(Debug)]
+pub(super) struct Advanced {
+    /// Its epoch.
+    pub(super) epoch: u64,
+    /// Its marks; none if it is of one key.
+    pub(super) noted: Vec<Noted>,
+}
+
 /// The part of a key's stored responses that the marks leave.
 pub(super) enum Settled {
     /// All of it, as it is.
@@ -120,16 +131,19 @@ impl Scope {
 
 impl Purges {
     /// For a store of so many bytes, of responses whose tags are in these fields.
-    pub(super) fn new(memory_bytes: u64, tag_fields: TagFields) -> Arc<Self> {
+    /// The first epoch is `first`, and names are hashed by this key: what disks keep of earlier processes is of lower
+    /// epochs.
+    pub(super) fn new(memory_bytes: u64, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
         let marks = (memory_bytes / MEMORY_PER_MARK_BYTES).max(LEAST_MARKS);
-        Self::bounded(usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS)), tag_fields)
+        let marks = usize::try_from(marks).map_or(MAX_MARKS, |marks| marks.min(MAX_MARKS));
+        Self::bounded(marks, tag_fields, first, hash_key)
     }
 
-    fn bounded(marks: usize, tag_fields: TagFields) -> Arc<Self> {
-        let birth = Arc::new(0);
+    fn bounded(marks: usize, tag_fields: TagFields, first: u64, hash_key: HashKey) -> Arc<Self> {
+        let birth = Arc::new(first);
         let state = State {
-            now: 0,
-            marks: Marks::new(marks, tag_fields),
+            now: first,
+            marks: Marks::new(marks, tag_fields, hash_key),
             births: [Arc::downgrade(&birth)].into(),
             birth,
             keys: HashMap::new(),
@@ -138,7 +152,7 @@ impl Purges {
             fetches: 0,
             running: BTreeMap::new(),
         };
-        Arc::new(Self { marked: AtomicU64::new(0), state: Mutex::new(state) })
+        Arc::new(Self { marked: AtomicU64::new(first), state: Mutex::new(state) })
     }
 
     pub(super) fn begin(this: &Arc<Self>) -> Ticket {
@@ -159,28 +173,58 @@ impl Purges {
         scope: &Scope,
         subject: &Subject<'_>,
         now: SystemTime,
-    ) -> Option<Ticket> {
+    ) -> (Option<Ticket>, Advanced) {
         let mut state = this.lock();
         let covering = state.over(ticket.epoch, subject);
-        this.advance_in(&mut state, scope, Mode::Hard, now);
-        (covering == Standing::Good).then(|| this.ticket(&mut state))
+        let advanced = this.advance_in(&mut state, scope, Mode::Hard, now);
+        ((covering == Standing::Good).then(|| this.ticket(&mut state)), advanced)
     }
 
-    pub(super) fn advance(&self, scope: &Scope, mode: Mode, now: SystemTime) {
-        self.advance_in(&mut self.lock(), scope, mode, now);
+    pub(super) fn advance(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Advanced {
+        self.advance_in(&mut self.lock(), scope, mode, now)
     }
 
-    fn advance_in(&self, state: &mut State, scope: &Scope, mode: Mode, now: SystemTime) {
+    fn advance_in(&self, state: &mut State, scope: &Scope, mode: Mode, now: SystemTime) -> Advanced {
         state.now += 1;
         let epoch = state.now;
+        let mut noted = Vec::new();
         match (scope, scope.mark()) {
             (_, Some(name)) => {
-                state.mark(&name, mode, now);
+                noted = state.mark(&name, mode, now);
                 self.marked.store(epoch, Ordering::Release);
             }
             (Scope::Key(key), None) => state.note(key, epoch),
             (_, None) => {}
         }
+        Advanced { epoch, noted }
+    }
+
+    /// Takes in the purges of earlier processes, and the epochs that something on a disk is from. What keeps the marks
+    /// from after each, as long as it lives.
+    pub(super) fn restore(&self, noted: &[Noted], floor: u64, births: &[u64]) -> Vec<Arc<u64>> {
+        let state = &mut *self.lock();
+        let place = |noted: &Noted| (noted.mark.epoch, noted.mark.place, noted.mark.is_soft);
+        let mut all = [state.marks.all(), noted.to_vec()].concat();
+        all.sort_by_key(|noted| noted.mark.epoch);
+        all.dedup_by(|one, other| place(one) == place(other));
+        let mut marks = state.marks.emptied();
+        marks.give_up_before(state.marks.floor().max(floor));
+        all.iter().for_each(|noted| marks.take(noted));
+        state.marks = marks;
+        let known = state.births.iter().filter_map(Weak::upgrade).map(|birth| (*birth, birth));
+        let mut alive: BTreeMap<u64, Arc<u64>> = known.collect();
+        let restored =
+            births.iter().map(|birth| Arc::clone(alive.entry(*birth).or_insert_with(|| Arc::new(*birth))));
+        let restored: Vec<Arc<u64>> = restored.collect();
+        state.births = alive.values().map(Arc::downgrade).collect();
+        state.bound_births();
+        restored
+    }
+
+    /// The marks there are, and the epoch from before which everything is gone.
+    pub(super) fn snapshot(&self) -> (Vec<Noted>, u64) {
+        let state = self.lock();
+        (state.marks.all(), state.marks.floor())
     }
 
     /// The epoch of the last mark.
@@ -250,11 +294,16 @@ const LEAST_MARKS: u64 = 1_024;
 const MAX_KEYS: usize = 65_536;
 
 impl State {
-    fn mark(&mut self, name: &Name<'_>, mode: Mode, now: SystemTime) {
-        self.marks.note(name, mode, self.now, now);
+    fn mark(&mut self, name: &Name<'_>, mode: Mode, now: SystemTime) -> Vec<Noted> {
+        let noted = self.marks.note(name, mode, self.now, now);
         self.birth = Arc::new(self.now);
         self.births.push_back(Arc::downgrade(&self.birth));
-        if self.births.len() > self.marks.limit() {
+        self.bound_births();
+        noted
+    }
+
+    fn bound_births(&mut self) {
+        while self.births.len() > self.marks.limit() {
             // The oldest that may live is from before the oldest mark there is room for.
             self.births.pop_front();
             let oldest = self.oldest_birth();

@@ -4,6 +4,8 @@
 
 mod access_log;
 mod docs;
+mod faults;
+mod kills;
 mod load;
 mod names;
 mod restarts;

@@ -15,6 +15,7 @@ mod codings;
 mod collapsing;
 mod contents;
 mod crowds;
+mod disk;
 mod edition;
 mod encoding;
 mod encrypted;

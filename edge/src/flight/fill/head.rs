@@ -23,12 +23,8 @@ impl Task {
                 HeadEffect::Leave => {}
                 HeadEffect::Invalidate => store.forget(key, object),
                 HeadEffect::Freshen(entry) => {
-                    let fresh = Object::new(
-                        *entry,
-                        Arc::clone(&object.body),
-                        site.site.name.clone(),
-                        object.epoch.clone(),
-                    );
+                    let (body, name) = (Arc::clone(&object.body), site.site.name.clone());
+                    let fresh = Object::new(*entry, body, name, object.epoch.clone());
                     store.put(key, Arc::new(fresh), Some(object), &self.fill.ticket);
                 }
             }

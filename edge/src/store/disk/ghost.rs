@@ -1,6 +1,6 @@
 //! Keys that were asked for a short while ago, by a fingerprint of their hash: bounded, and forgetful.
 
-/// What was seen.
+/// The keys that were seen.
 #[derive(Debug)]
 pub struct Ghost {
     prints: Box<[u32]>,

@@ -1,4 +1,4 @@
-//! What a disk holds, in memory: 48 bytes a file, and at most 12 for finding it.
+//! The index of a disk, in memory: 48 bytes a file, and at most 12 for finding it.
 //!
 //! The order of eviction is a queue with a second chance for what was used since it was last at the end, two for what
 //! was used twice. It is the main queue of S3-FIFO; the memory store and the [`Ghost`] are the small one: while
@@ -56,7 +56,7 @@ const MOST_VARIANTS: usize = 64;
 const MOST_STEPS: usize = 64;
 /// Uses that count.
 const MOST_USES: u8 = 3;
-/// What is seen again within about so many bytes of other responses is admitted.
+/// A key that is seen again within about so many bytes of other responses is admitted.
 const BLOCKS_PER_GHOST: u64 = 4;
 
 impl Index {
@@ -113,6 +113,16 @@ impl Index {
     pub fn make_room(&mut self) -> Vec<Put> {
         let mut gone = Vec::new();
         while self.blocks > self.room.blocks || self.files > self.room.files {
+            gone.extend(self.evict());
+        }
+        gone
+    }
+
+    /// Lets go so many blocks, whatever room there is; the files that are no longer held.
+    pub fn shed(&mut self, blocks: u64) -> Vec<Put> {
+        let until = self.blocks.saturating_sub(blocks.max(1));
+        let mut gone = Vec::new();
+        while self.blocks > until {
             gone.extend(self.evict());
         }
         gone
@@ -224,6 +234,12 @@ impl Index {
     /// The epochs that files are from, oldest first.
     pub fn births(&self) -> impl Iterator<Item = u64> {
         self.births.keys().copied()
+    }
+
+    /// The birth that keeps the marks from after an epoch that files are from.
+    #[must_use]
+    pub fn birth(&self, epoch: u64) -> Option<Arc<u64>> {
+        self.births.get(&epoch)?.alive.clone()
     }
 
     /// Keeps the marks from after this epoch as long as there are files from it.

@@ -11,12 +11,12 @@ mod tests;
 use std::io::{self, Read};
 
 use super::index::Index;
-use super::record::{Identity, Mark, Place, RECORD_BYTES, Record, decode};
+use super::record::{Identity, Mark, Place, RECORD_BYTES, Record, TEXT_BYTES, decode};
 
 /// The version of everything in a folder that this program reads and writes.
 pub const VERSION: u32 = 1;
 
-/// What a journal said, beside the files that are in the index now.
+/// The content of a journal, beside the files that are in the index now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replayed {
     /// Whose it is.
@@ -92,6 +92,38 @@ pub fn replay(journal: &mut impl Read, index: &mut Index) -> io::Result<Result<R
     Ok(Ok(replayed))
 }
 
+/// Does to the index what a record says; the numbers of the files that are no longer held.
+pub fn apply(record: &Record, index: &mut Index) -> Vec<u64> {
+    let gone = match *record {
+        Record::Put(put) => {
+            index.insert(put, None);
+            Vec::new()
+        }
+        Record::Remove { hash, file } => index.remove(hash, file).into_iter().collect(),
+        Record::RemoveVariant { hash, variant } => index.remove_where(hash, |put| put.variant == variant),
+        Record::RemoveKey { hash, .. } => index.remove_where(hash, |_| true),
+        Record::Clear { .. } => return index.clear(),
+        Record::ExpireKey { hash, at_secs, .. } => {
+            index.expire(hash, at_secs);
+            Vec::new()
+        }
+        // These say nothing of one file.
+        Record::Begin(_) | Record::Mark(_) | Record::Text(_) | Record::Floor { .. } | Record::Stopped => {
+            Vec::new()
+        }
+    };
+    gone.into_iter().map(|put| put.file).collect()
+}
+
+impl Noted {
+    /// Its records.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let texts = self.text.chunks(TEXT_BYTES).map(|text| Record::Text(text.into()));
+        [Record::Mark(self.mark)].into_iter().chain(texts).collect()
+    }
+}
+
 /// A mark whose text is still to come.
 struct Open {
     noted: Noted,
@@ -107,19 +139,13 @@ fn fits(record: &Record, open: Option<&Open>) -> bool {
 
 impl Replayed {
     fn take(&mut self, record: Record, open: Option<Open>, index: &mut Index) -> Option<Open> {
+        apply(&record, index);
         match record {
-            Record::Put(put) => index.insert(put, None),
-            Record::Remove { hash, file } => _ = index.remove(hash, file),
-            Record::RemoveKey { hash, epoch } => {
-                index.remove_where(hash, |_| true);
+            Record::RemoveKey { epoch, .. } | Record::ExpireKey { epoch, .. } | Record::Clear { epoch } => {
                 self.saw(epoch);
             }
-            Record::ExpireKey { hash, at_secs, epoch } => {
-                index.expire(hash, at_secs);
-                self.saw(epoch);
-            }
-            Record::Clear { epoch } => {
-                index.clear();
+            Record::Floor { epoch } => {
+                self.floor = self.floor.max(epoch);
                 self.saw(epoch);
             }
             Record::Mark(mark) => {
@@ -144,11 +170,7 @@ impl Replayed {
                 open.text.truncate(open.length);
                 self.marks.push(Noted { text: open.text.into(), ..open.noted });
             }
-            Record::Floor { epoch } => {
-                self.floor = self.floor.max(epoch);
-                self.saw(epoch);
-            }
-            Record::Begin(_) | Record::Stopped => {}
+            _ => {}
         }
         None
     }

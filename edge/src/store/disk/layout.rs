@@ -115,6 +115,16 @@ pub fn blocks(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(BLOCK_BYTES).max(1)).unwrap_or(u32::MAX)
 }
 
+/// About how long a file will be whose head is not written yet.
+#[must_use]
+pub fn length_about(key_bytes: usize, body_bytes: u64) -> u64 {
+    let names = HEADER_BYTES as u64 + key_bytes as u64 + USUAL_HEAD_BYTES;
+    names.saturating_add(body_bytes).saturating_add(4 * chunks(body_bytes))
+}
+
+/// Some ten fields.
+const USUAL_HEAD_BYTES: u64 = 600;
+
 /// The checksum of key and head.
 #[must_use]
 pub fn names_crc(key: &[u8], head: &[u8]) -> u32 {

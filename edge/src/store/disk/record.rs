@@ -13,7 +13,7 @@ pub const RECORD_BYTES: usize = 64;
 /// The text that one [`Record::Text`] carries at most.
 pub const TEXT_BYTES: usize = 54;
 
-/// What a journal says, one step at a time.
+/// One step of what a journal says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// The first of a journal.
@@ -26,6 +26,13 @@ pub enum Record {
         hash: u64,
         /// Its number.
         file: u64,
+    },
+    /// Another response has taken the place of a key's files with these selecting fields.
+    RemoveVariant {
+        /// The hash of the key.
+        hash: u64,
+        /// The hash of the fields.
+        variant: u32,
     },
     /// A hard purge of one key: all files of it.
     RemoveKey {
@@ -81,7 +88,7 @@ pub struct Put {
     pub file: u64,
     /// The epoch of the last mark when its response was asked for.
     pub birth: u64,
-    /// What it takes on the disk, in units of 4 KiB.
+    /// Its size on the disk, in units of 4 KiB.
     pub blocks: u32,
     /// The hash of the request fields that select it among others of its key.
     pub variant: u32,
@@ -105,16 +112,16 @@ pub struct Mark {
 /// The responses that a mark covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Those with a name of this hash.
+    /// Responses with a name of this hash.
     Named(u64),
-    /// Those with any tag, if they count as having all.
+    /// Responses with any tag, if they count as having all.
     AnyTag,
-    /// Those whose URL begins with the text that follows.
+    /// Responses whose URL begins with the text that follows.
     Prefix {
         /// Bytes of the text.
         length: u16,
     },
-    /// Those whose URL matches the text that follows.
+    /// Responses whose URL matches the text that follows.
     Pattern {
         /// Bytes of the text.
         length: u16,
@@ -142,6 +149,7 @@ const MARK: u8 = 7;
 const TEXT: u8 = 8;
 const FLOOR: u8 = 9;
 const STOPPED: u8 = 10;
+const REMOVE_VARIANT: u8 = 11;
 
 /// The bytes of a record that is the `number`th of its journal, from 0 on.
 #[must_use]
@@ -162,6 +170,11 @@ pub fn encode(record: &Record, number: u32) -> [u8; RECORD_BYTES] {
         Record::Remove { hash, file } => {
             [hash, file].iter().for_each(|n| out.put(&n.to_le_bytes()));
             REMOVE
+        }
+        Record::RemoveVariant { hash, variant } => {
+            out.put(&hash.to_le_bytes());
+            out.put(&variant.to_le_bytes());
+            REMOVE_VARIANT
         }
         Record::RemoveKey { hash, epoch } => {
             [hash, epoch].iter().for_each(|n| out.put(&n.to_le_bytes()));
@@ -226,6 +239,10 @@ pub fn decode(bytes: &[u8; RECORD_BYTES], number: u32) -> Option<Record> {
         REMOVE => Record::Remove {
             hash: u64::from_le_bytes(fields.take()),
             file: u64::from_le_bytes(fields.take()),
+        },
+        REMOVE_VARIANT => Record::RemoveVariant {
+            hash: u64::from_le_bytes(fields.take()),
+            variant: u32::from_le_bytes(fields.take()),
         },
         REMOVE_KEY => Record::RemoveKey {
             hash: u64::from_le_bytes(fields.take()),
@@ -315,6 +332,7 @@ mod tests {
             }),
             Record::Remove { hash: 1, file: 2 },
             Record::RemoveKey { hash: 1, epoch: 2 },
+            Record::RemoveVariant { hash: 1, variant: u32::MAX },
             Record::ExpireKey { hash: 1, at_secs: 3, epoch: 2 },
             Record::Clear { epoch: 1 },
             mark(Place::Named(u64::MAX)),

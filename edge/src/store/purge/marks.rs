@@ -6,11 +6,9 @@
 //!
 //! Invariant: a response that a mark covered is covered for ever, also once the mark had to go for want of room.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 
@@ -18,6 +16,9 @@ use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::pattern::UrlPattern;
 use crate::site::tags::{TagFields, Tags};
+use crate::store::disk::hash::{HashKey, Hashed};
+use crate::store::disk::journal::Noted;
+use crate::store::disk::record::{Mark, Place as Where};
 
 /// The fate of a purged response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub(super) enum Standing {
 /// The marks, newest last.
 #[derive(Debug)]
 pub(super) struct Marks {
-    hasher: RandomState,
+    hash_key: HashKey,
     tag_fields: TagFields,
     limit: usize,
     /// By the hash of the name: two names that share one are purged together, which costs a fetch.
@@ -102,6 +103,19 @@ impl Range {
         }
     }
 
+    fn place(&self) -> (Where, Box<[u8]>) {
+        let text = match self {
+            Self::Prefix(prefix) => prefix.as_bytes(),
+            Self::Pattern(pattern) => pattern.as_str().as_bytes(),
+        };
+        let length = u16::try_from(text.len()).expect("it has MAX_PREFIX_BYTES at most");
+        let place = match self {
+            Self::Prefix(_) => Where::Prefix { length },
+            Self::Pattern(_) => Where::Pattern { length },
+        };
+        (place, text.into())
+    }
+
     fn holds(&self, url: &str) -> bool {
         match self {
             Self::Prefix(prefix) => url.starts_with(&**prefix),
@@ -125,9 +139,9 @@ pub(super) const MAX_RANGES: usize = 1_024;
 
 impl Marks {
     /// No marks; at most `limit` at once.
-    pub(super) fn new(limit: usize, tag_fields: TagFields) -> Self {
+    pub(super) fn new(limit: usize, tag_fields: TagFields, hash_key: HashKey) -> Self {
         Self {
-            hasher: RandomState::new(),
+            hash_key,
             tag_fields,
             limit,
             named: HashMap::new(),
@@ -138,32 +152,81 @@ impl Marks {
         }
     }
 
-    /// Marks everything under `name` that is from before `epoch`, which is higher than all before.
-    pub(super) fn note(&mut self, name: &Name<'_>, mode: Mode, epoch: u64, now: SystemTime) {
-        let place = match Range::of(name) {
-            Some(range) => {
-                let known = self.ranges.iter().position(|(known, _)| **known == range);
-                let index = known.unwrap_or_else(|| {
-                    self.ranges.push((Arc::new(range), Purged::default()));
-                    self.ranges.len() - 1
-                });
-                let (range, purged) = &mut self.ranges[index];
-                purged.at(mode, epoch, now);
-                Place::Range(Arc::clone(range))
-            }
-            None => {
-                let hash = self.hash(name);
-                self.named.entry(hash).or_default().at(mode, epoch, now);
-                Place::Named(hash)
-            }
+    /// The same without any.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.limit, self.tag_fields.clone(), self.hash_key)
+    }
+
+    /// Marks everything under `name` that is from before `epoch`, which is higher than all before. What is to be noted of
+    /// it where the marks are kept.
+    pub(super) fn note(&mut self, name: &Name<'_>, mode: Mode, epoch: u64, now: SystemTime) -> Vec<Noted> {
+        let (place, text): (Where, Box<[u8]>) = match Range::of(name) {
+            Some(range) => range.place(),
+            None => (Where::Named(self.hash(name)), Box::default()),
         };
+        let at_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        let noted = |place| Mark { place, is_soft: mode == Mode::Soft, epoch, at_ms };
+        let mut all = vec![Noted { mark: noted(place), text }];
         if matches!(name, Name::Tag(..)) {
-            self.any_tag.at(mode, epoch, now);
+            all.push(Noted { mark: noted(Where::AnyTag), text: Box::default() });
         }
-        self.order.push_back((epoch, place));
+        all.iter().for_each(|noted| self.take(noted));
+        all
+    }
+
+    /// Marks what was noted before, in the order of its epochs.
+    pub(super) fn take(&mut self, Noted { mark, text }: &Noted) {
+        let mode = if mark.is_soft { Mode::Soft } else { Mode::Hard };
+        let at = UNIX_EPOCH + Duration::from_millis(mark.at_ms.min(MOST_MS));
+        let text = String::from_utf8_lossy(text);
+        let range = match mark.place {
+            Where::AnyTag => return self.any_tag.at(mode, mark.epoch, at),
+            Where::Named(hash) => {
+                self.named.entry(hash).or_default().at(mode, mark.epoch, at);
+                self.order.push_back((mark.epoch, Place::Named(hash)));
+                return self.bound(mark.epoch);
+            }
+            Where::Prefix { .. } => Some(Range::Prefix(text.into())),
+            Where::Pattern { .. } => UrlPattern::parse(&text).map(Range::Pattern),
+        };
+        // A text that cannot be a pattern was none when it was noted.
+        let Some(range) = range else { return };
+        let known = self.ranges.iter().position(|(known, _)| **known == range);
+        let index = known.unwrap_or_else(|| {
+            self.ranges.push((Arc::new(range), Purged::default()));
+            self.ranges.len() - 1
+        });
+        let (range, purged) = &mut self.ranges[index];
+        purged.at(mode, mark.epoch, at);
+        let range = Arc::clone(range);
+        self.order.push_back((mark.epoch, Place::Range(range)));
+        self.bound(mark.epoch);
+    }
+
+    fn bound(&mut self, epoch: u64) {
         while self.order.len() > self.limit || self.ranges.len() > MAX_RANGES {
             self.floor = self.forget_oldest().unwrap_or(epoch);
         }
+    }
+
+    /// All marks there are, in the order of their epochs.
+    pub(super) fn all(&self) -> Vec<Noted> {
+        let named = self.named.iter().map(|(hash, purged)| (Where::Named(*hash), Box::default(), purged));
+        let any = [(Where::AnyTag, Box::default(), &self.any_tag)];
+        let ranges = self.ranges.iter().map(|(range, purged)| {
+            let (place, text) = range.place();
+            (place, text, purged)
+        });
+        let all = named.chain(any).chain(ranges);
+        let mut all: Vec<Noted> = all.flat_map(|(place, text, purged)| purged.noted(place, &text)).collect();
+        all.sort_by_key(|noted| noted.mark.epoch);
+        all
+    }
+
+    /// Responses from before this are gone.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// Drops the marks from before `oldest`: every stored response is newer, so they cover nothing.
@@ -238,17 +301,26 @@ impl Marks {
         Some(epoch)
     }
 
+    /// The same in all processes that have one key: it is kept on disks.
     fn hash(&self, name: &Name<'_>) -> u64 {
         match name {
-            Name::All => self.hasher.hash_one(0_u8),
-            Name::Site(site) => self.hasher.hash_one((1_u8, site)),
-            Name::Url(key) => self.hasher.hash_one((2_u8, key.url_part())),
-            Name::Prefix(prefix) => self.hasher.hash_one((3_u8, prefix)),
-            Name::Pattern(pattern) => self.hasher.hash_one((5_u8, pattern.as_str())),
-            Name::Tag(site, tag) => self.hasher.hash_one((4_u8, site, tag)),
+            Name::All => self.hash_key.of(&[Hashed::Kind(0)]),
+            Name::Site(site) => self.hash_key.of(&[Hashed::Kind(1), Hashed::Text(site.as_str().as_bytes())]),
+            Name::Url(key) => self.hash_key.of(&[Hashed::Kind(2), Hashed::Text(key.url_part())]),
+            Name::Prefix(prefix) => self.hash_key.of(&[Hashed::Kind(3), Hashed::Text(prefix.as_bytes())]),
+            Name::Pattern(pattern) => {
+                self.hash_key.of(&[Hashed::Kind(5), Hashed::Text(pattern.as_str().as_bytes())])
+            }
+            Name::Tag(site, tag) => {
+                let site = site.map(|site| site.as_str().as_bytes());
+                self.hash_key.of(&[Hashed::Kind(4), Hashed::Option(site), Hashed::Text(tag)])
+            }
         }
     }
 }
+
+/// Some 30,000 years: adding it to a time does not overflow.
+const MOST_MS: u64 = 1 << 50;
 
 impl Purged {
     fn at(&mut self, mode: Mode, epoch: u64, now: SystemTime) {
@@ -256,6 +328,17 @@ impl Purged {
             Mode::Hard => *self = Self { hard: epoch, softs: VecDeque::new() },
             Mode::Soft => self.softs.push_back((epoch, now)),
         }
+    }
+
+    /// The records of them.
+    fn noted(&self, place: Where, text: &[u8]) -> Vec<Noted> {
+        let ms = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let noted = |is_soft, epoch, at_ms| {
+            let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+            Noted { mark: Mark { place, is_soft, epoch, at_ms }, text: text.into() }
+        };
+        let hard = (self.hard > 0).then(|| noted(false, self.hard, 0));
+        hard.into_iter().chain(self.softs.iter().map(|(epoch, at)| noted(true, *epoch, ms(*at)))).collect()
     }
 
     /// Forgets purges up to `epoch`: nobody asks about older responses any more. Whether that was all.

@@ -38,7 +38,7 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
     // Which of: the same key, the same URL under another key, another URL, another site; all tagged.
     let check = |scope: Scope, expected: [bool; 4]| {
         for mode in [Mode::Hard, Mode::Soft] {
-            let purges = Purges::bounded(MAX_MARKS, TagFields::default());
+            let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
             let before = Purges::begin(&purges);
             purges.advance(&scope, mode, UNIX_EPOCH);
             let after = Purges::begin(&purges);
@@ -68,24 +68,24 @@ fn a_purge_covers_what_began_before_it_and_nothing_that_begins_after() {
 fn who_purges_a_key_may_put_there_what_no_other_purge_covers() {
     let name = key("http://a/x", "1");
     for scope in [Scope::Key(name.clone()), Scope::Url(name.clone())] {
-        let purges = Purges::bounded(MAX_MARKS, TagFields::default());
+        let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
         let tagged = fields(&[("cache-tag", "t")]);
         let subject = Subject { key: &name, site: &"a".into(), headers: Some(&tagged) };
         let supersede = |ticket: &Ticket| Purges::supersede(&purges, ticket, &scope, &subject, UNIX_EPOCH);
         let is_covered = |ticket: &Ticket| covered(&purges, ticket, &name, "a", "t").is_some();
         let (before, other) = (Purges::begin(&purges), Purges::begin(&purges));
-        let after = supersede(&before).expect("nothing was purged");
+        let after = supersede(&before).0.expect("nothing was purged");
         assert!(is_covered(&other) && !is_covered(&after));
         purges.advance(&Scope::Tag { tag: "t".into(), site: None }, Mode::Soft, UNIX_EPOCH);
         assert!(is_covered(&after));
-        assert!(supersede(&after).is_none());
+        assert!(supersede(&after).0.is_none());
         assert!(is_covered(&after) && !is_covered(&Purges::begin(&purges)));
     }
 }
 
 #[test]
 fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let hard = |name: &str| purges.advance(&Scope::Key(key(name, "")), Mode::Hard, UNIX_EPOCH);
     let first = Purges::begin(&purges);
     hard("http://a/a");
@@ -103,7 +103,7 @@ fn a_purged_key_is_forgotten_when_no_fetch_from_before_it_runs() {
 
 #[test]
 fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let before = Purges::begin(&purges);
     for number in 0..=MAX_KEYS {
         let key = Key::from_bytes(number.to_string().as_bytes());
@@ -117,13 +117,13 @@ fn too_many_purged_keys_void_the_fetches_that_run_instead_of_growing() {
 
 #[test]
 fn marks_go_with_the_last_response_from_before_them() {
-    let purges = Purges::bounded(MAX_MARKS, TagFields::default());
+    let purges = Purges::bounded(MAX_MARKS, TagFields::default(), 0, HashKey([0; 16]));
     let tag = |tag: &str| purges.advance(&Scope::Tag { tag: tag.into(), site: None }, Mode::Hard, UNIX_EPOCH);
     let marks = || purges.lock().marks.len();
     let first = Purges::begin(&purges);
     let old = object("", "a", &first);
     drop(first);
-    (0..10).for_each(|number| tag(&number.to_string()));
+    (0..10).for_each(|number| _ = tag(&number.to_string()));
     assert_eq!(marks(), 10);
     let ticket = Purges::begin(&purges);
     let young = object("", "a", &ticket);
@@ -137,7 +137,7 @@ fn marks_go_with_the_last_response_from_before_them() {
 
 #[test]
 fn marks_and_births_stay_within_their_bounds() {
-    let purges = Purges::bounded(100, TagFields::default());
+    let purges = Purges::bounded(100, TagFields::default(), 0, HashKey([0; 16]));
     let mut held = Vec::new();
     for number in 0..1_000 {
         held.push(Purges::begin(&purges));
@@ -316,5 +316,44 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
+    let first = Purges::bounded(MAX_MARKS, TagFields::default(), 1 << 40, HashKey([5; 16]));
+    let born = **Purges::begin(&first).epoch().birth();
+    let scopes = [
+        (Scope::Prefix("http://a/p".into()), Mode::Hard),
+        (Scope::Tag { tag: "t".into(), site: None }, Mode::Soft),
+        (Scope::Pattern(UrlPattern::parse("http://a/*/w").unwrap()), Mode::Soft),
+        (Scope::Site("b".into()), Mode::Hard),
+    ];
+    let mut noted: Vec<Noted> = Vec::new();
+    let alive = Purges::begin(&first).epoch();
+    for (scope, mode) in &scopes {
+        noted.extend(first.advance(scope, *mode, at(9)).noted);
+    }
+    // The journal has them as they came, a new journal as they are known.
+    let (snapshot, _) = first.snapshot();
+    drop(alive);
+    for told in [noted, snapshot] {
+        let next = Purges::bounded(MAX_MARKS, TagFields::default(), 2 << 40, HashKey([5; 16]));
+        let _awaits = Purges::begin(&next).epoch();
+        next.advance(&Scope::Prefix("http://a/q".into()), Mode::Hard, at(11));
+        let births = next.restore(&told, 0, &[born]);
+        let standing = |path: &str, site: &str, tags: &str| {
+            let made = object(tags, site, &Purges::begin(&next));
+            let epoch = Epoch::new(Arc::clone(&births[0]), born);
+            let (entry, body) = (made.entry.clone(), Arc::clone(&made.body));
+            let old = Object { entry, body, site: site.into(), epoch, on_disk: Default::default() };
+            next.lock().standing(&key(&format!("http://a{path}"), "1"), &site.into(), &old)
+        };
+        assert_eq!(standing("/p/1", "a", ""), Standing::Gone);
+        assert_eq!(standing("/q", "a", ""), Standing::Gone, "purged by the next process before it knew");
+        assert_eq!(standing("/x", "b", ""), Standing::Gone);
+        assert_eq!(standing("/x", "a", "t u"), Standing::StaleSince(at(9)));
+        assert_eq!(standing("/1/w", "a", ""), Standing::StaleSince(at(9)));
+        assert_eq!(standing("/x", "a", "u"), Standing::Good);
     }
 }

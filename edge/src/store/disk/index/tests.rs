@@ -91,7 +91,8 @@ fn perform(act: Act, index: &mut Index, naive: &mut Naive) {
         Act::Clear => {
             let mut files: Vec<u64> = naive.0.drain(..).map(|(put, _)| put.file).collect();
             let mut gone = index.clear();
-            (files.sort_unstable(), gone.sort_unstable());
+            files.sort_unstable();
+            gone.sort_unstable();
             assert_eq!(gone, files);
         }
     }
@@ -119,7 +120,8 @@ proptest! {
             let mut all = index.some_from(0).0;
             let mut expected: Vec<Put> = naive.0.iter().map(|(put, _)| *put).collect();
             let place = |put: &Put| (put.hash, put.file);
-            (all.sort_by_key(place), expected.sort_by_key(place));
+            all.sort_by_key(place);
+            expected.sort_by_key(place);
             assert_eq!(all, expected);
         }
     }

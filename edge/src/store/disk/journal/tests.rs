@@ -1,5 +1,5 @@
 use super::super::index::Room;
-use super::super::record::{Put, TEXT_BYTES, encode};
+use super::super::record::{Put, encode};
 use super::*;
 
 fn index() -> Index {
@@ -21,8 +21,7 @@ fn put(hash: u64, file: u64) -> Record {
 fn prefix(text: &[u8], epoch: u64) -> Vec<Record> {
     let length = u16::try_from(text.len()).unwrap();
     let mark = Mark { place: Place::Prefix { length }, is_soft: false, epoch, at_ms: 5 };
-    let texts = text.chunks(TEXT_BYTES).map(|text| Record::Text(text.into()));
-    [Record::Mark(mark)].into_iter().chain(texts).collect()
+    Noted { mark, text: text.into() }.records()
 }
 
 /// All kinds of records, with purges and long texts to its end.
@@ -94,7 +93,7 @@ fn only_a_journal_that_ends_with_its_stop_was_stopped() {
     check(&[begin(), put(1, 1), Record::Stopped], Ending::Stopped);
     check(&[begin(), Record::Stopped, put(1, 1)], Ending::Cut);
     check(&[begin()], Ending::Cut);
-    // What is out of order was not written by this program.
+    // A record out of order was not written by this program.
     check(&[begin(), Record::Text((*b"a").into()), put(1, 1)], Ending::Damaged);
     check(&[begin(), prefix(b"a", 1)[0].clone(), put(1, 1), put(1, 2)], Ending::Damaged);
 }

@@ -1,0 +1,223 @@
+//! The state of one disk: plain data, changed under the desk's lock.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::super::index::{Index, Room};
+use super::super::journal::apply;
+use super::super::rate::Rate;
+use super::super::record::{Put, Record};
+use crate::site::key::Key;
+use crate::store::reading::Reading;
+
+#[derive(Debug)]
+pub(in crate::store::disk) struct State {
+    pub(in crate::store::disk) phase: Phase,
+    pub(in crate::store::disk) index: Index,
+    /// Whether records are kept for the journal; else one will be made from the index.
+    pub(super) keeps_records: bool,
+    pub(super) unwritten: Vec<Record>,
+    /// Records kept so far.
+    pub(super) noted: u64,
+    /// Of them, those that outlive a crash of the machine.
+    pub(super) durable: u64,
+    /// Somebody waits until so many do.
+    pub(super) wanted: u64,
+    pub(super) pending: Vec<Arc<Pending>>,
+    pub(super) jobs: VecDeque<Job>,
+    pub(super) job_bytes: u64,
+    pub(super) most_job_bytes: u64,
+    pub(super) unlinks: Vec<u64>,
+    pub(super) removes_next: bool,
+    pub(super) next_file: u64,
+    pub(super) rate: Rate,
+    /// A write failed: none is tried before this.
+    pub(super) refuses_until: Duration,
+    /// A read took too long: none is tried before this.
+    pub(super) rests_until: Duration,
+    pub(super) is_stopping: bool,
+    /// Why its journal is not read yet.
+    pub(in crate::store::disk) waits_for: Option<String>,
+}
+
+/// How a disk stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store::disk) enum Phase {
+    /// Its journal is being read.
+    Loading,
+    Ready,
+    /// It is not used, and tried again.
+    Off {
+        why: String,
+        /// Whether a new start would take nothing of it for good.
+        is_distrusted: bool,
+    },
+}
+
+/// A file that is to be written, unless something comes over it.
+#[derive(Debug)]
+pub(in crate::store::disk) struct Pending {
+    pub(super) hash: u64,
+    pub(super) variant: u32,
+    pub(super) is_cancelled: AtomicBool,
+    /// Told when it is on the disk; dropped when it will not be.
+    pub(super) waits: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+/// A response to write.
+#[derive(Debug)]
+pub(in crate::store::disk) struct Job {
+    pub(in crate::store::disk) key: Key,
+    pub(in crate::store::disk) object: Reading,
+    pub(in crate::store::disk) pending: Arc<Pending>,
+    pub(in crate::store::disk) file: u64,
+    pub(in crate::store::disk) bytes: u64,
+}
+
+/// Counts of what happened, for metrics.
+#[derive(Debug, Default)]
+pub(in crate::store::disk) struct Counters {
+    pub(in crate::store::disk) hits: AtomicU64,
+    pub(in crate::store::disk) read_bytes: AtomicU64,
+    pub(in crate::store::disk) written_files: AtomicU64,
+    pub(in crate::store::disk) written_bytes: AtomicU64,
+    /// Responses that were worth writing and were not written, because of the rate or a full queue.
+    pub(in crate::store::disk) put_off: AtomicU64,
+    pub(in crate::store::disk) evicted: AtomicU64,
+    /// Reads, writes and removals that failed, and reads that took too long.
+    pub(in crate::store::disk) errors: AtomicU64,
+    /// Files whose content is not what was written.
+    pub(in crate::store::disk) corrupt: AtomicU64,
+}
+
+impl Counters {
+    pub(in crate::store::disk) fn add(counter: &AtomicU64, number: u64) {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
+}
+
+/// Records that wait for the journal: 64 MiB. A disk that lets more wait has stopped.
+const MOST_UNWRITTEN: usize = 1 << 20;
+impl Pending {
+    /// Whether something came over it.
+    pub(in crate::store::disk) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// A file that nobody else knows of yet.
+    pub(super) fn new(hash: u64, variant: u32, wait: Option<oneshot::Sender<()>>) -> Self {
+        Self {
+            hash,
+            variant,
+            is_cancelled: AtomicBool::new(false),
+            waits: Mutex::new(wait.into_iter().collect()),
+        }
+    }
+
+    /// The tasks that wait for it.
+    pub(super) fn waits(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is(&self, hash: u64, variant: u32) -> bool {
+        self.hash == hash && self.variant == variant && !self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
+impl State {
+    /// Of a disk whose journal is to be read.
+    pub(super) fn new(room: Room, write_rate_bytes: u64, first_file: u64) -> Self {
+        Self {
+            phase: Phase::Loading,
+            index: Index::new(room),
+            keeps_records: true,
+            unwritten: Vec::new(),
+            noted: 0,
+            durable: 0,
+            wanted: 0,
+            pending: Vec::new(),
+            jobs: VecDeque::new(),
+            job_bytes: 0,
+            most_job_bytes: 0,
+            unlinks: Vec::new(),
+            removes_next: true,
+            next_file: first_file,
+            rate: Rate::new(write_rate_bytes),
+            refuses_until: Duration::ZERO,
+            rests_until: Duration::ZERO,
+            is_stopping: false,
+            waits_for: None,
+        }
+    }
+
+    /// Whether no file is left to remove.
+    pub(in crate::store::disk) fn is_swept(&self) -> bool {
+        self.unlinks.is_empty()
+    }
+
+    pub(super) fn note(&mut self, records: &[Record]) -> usize {
+        let mut gone = 0;
+        for record in records {
+            self.cancel(record);
+            if self.phase != Phase::Loading {
+                let files = apply(record, &mut self.index);
+                gone += files.len();
+                self.unlinks.extend(files);
+            }
+        }
+        if self.keeps_records {
+            self.unwritten.extend_from_slice(records);
+            self.noted += records.len() as u64;
+            if self.unwritten.len() > MOST_UNWRITTEN {
+                self.turn_off("it does not take what is written to it".into(), false);
+            }
+        }
+        gone
+    }
+
+    pub(super) fn let_go(&mut self, puts: &[Put]) -> usize {
+        // Files that the index let go itself are no longer in it.
+        self.unlinks.extend(puts.iter().map(|put| put.file));
+        let records: Vec<Record> =
+            puts.iter().map(|put| Record::Remove { hash: put.hash, file: put.file }).collect();
+        for record in &records {
+            apply(record, &mut self.index);
+        }
+        if self.keeps_records {
+            self.noted += records.len() as u64;
+            self.unwritten.extend(records);
+        }
+        puts.len()
+    }
+
+    /// A file that is being written is of the past where a record says so.
+    pub(super) fn cancel(&self, record: &Record) {
+        let is_covered = |pending: &Pending| match *record {
+            Record::RemoveVariant { hash, variant } => pending.is(hash, variant),
+            Record::RemoveKey { hash, .. } | Record::ExpireKey { hash, .. } => pending.hash == hash,
+            Record::Clear { .. } => true,
+            _ => false,
+        };
+        let covered = self.pending.iter().filter(|pending| is_covered(pending));
+        covered.for_each(|pending| pending.is_cancelled.store(true, Ordering::Relaxed));
+    }
+
+    pub(super) fn close(&mut self, job: &Job) {
+        self.pending.retain(|pending| !Arc::ptr_eq(pending, &job.pending));
+        self.job_bytes = self.job_bytes.saturating_sub(job.bytes);
+    }
+
+    pub(super) fn turn_off(&mut self, why: String, is_distrusted: bool) {
+        self.phase = Phase::Off { why, is_distrusted };
+        self.keeps_records = false;
+        self.unwritten.clear();
+        // A job that waits to be written would wait for nothing.
+        let jobs = mem::take(&mut self.jobs);
+        jobs.iter().for_each(|job| self.close(job));
+    }
+}

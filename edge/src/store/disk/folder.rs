@@ -1,0 +1,329 @@
+//! The folder of a disk: who may use it, and the names in it.
+//!
+//! ```text
+//! lock · identity · journal · 0…f / 00…ff / NUMBER   (NUMBER.part while it is written)
+//! ```
+//!
+//! Invariant: what this program did not name is neither opened nor removed, and no link is followed.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::journal::VERSION;
+use super::record::{Identity, RECORD_BYTES, Record, decode, encode};
+
+/// A folder that nobody else uses, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Locked.
+    lock: File,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Another edge uses it, which has this identity.
+    InUse(Option<Identity>),
+    /// Another version of this program made it.
+    Foreign(u32),
+    /// It holds things, and none is this program's.
+    Others,
+    /// The system's error.
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(_) => f.write_str("another verge-edge uses the folder: give each its own"),
+            Self::Foreign(version) => write!(
+                f,
+                "another version of verge-edge wrote the folder (format {version}, this one has {VERSION}): empty it, or name another"
+            ),
+            Self::Others => {
+                f.write_str("the folder holds files that are not verge-edge's: empty it, or name another")
+            }
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+const LOCK: &str = "lock";
+const IDENTITY: &str = "identity";
+const JOURNAL: &str = "journal";
+const NEW: &str = ".new";
+const PART: &str = ".part";
+
+impl Folder {
+    /// Makes the folder where it is missing, takes it, and tells whose it was.
+    pub(super) fn open(path: &Path) -> Result<(Self, Option<Identity>), Trouble> {
+        make(path)?;
+        let is_empty = fs::read_dir(path)?.next().is_none();
+        let mut options = options();
+        let lock = options.read(true).write(true).create(is_empty).open(path.join(LOCK));
+        let lock = match lock {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Trouble::Others),
+            other => other?,
+        };
+        let folder = Self { path: path.to_owned(), lock };
+        match folder.lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Trouble::InUse(folder.identity()?)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        fs::set_permissions(path, Permissions::from_mode(0o700))?;
+        let identity = folder.identity()?;
+        Ok((folder, identity))
+    }
+
+    /// None if it has none that can be read: then nothing in it is trusted.
+    fn identity(&self) -> Result<Option<Identity>, Trouble> {
+        let mut bytes = [0; RECORD_BYTES];
+        let read =
+            options().read(true).open(self.path.join(IDENTITY)).and_then(|mut it| it.read_exact(&mut bytes));
+        match read {
+            Ok(()) => {}
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof].contains(&error.kind()) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        match decode(&bytes, 0) {
+            Some(Record::Begin(identity)) if identity.version == VERSION => Ok(Some(identity)),
+            Some(Record::Begin(identity)) => Err(Trouble::Foreign(identity.version)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes whose it is.
+    pub(super) fn identify(&self, identity: Identity) -> io::Result<()> {
+        let (new, name) = (self.path.join([IDENTITY, NEW].concat()), self.path.join(IDENTITY));
+        let mut file = options().write(true).create(true).truncate(true).open(&new)?;
+        file.write_all(&encode(&Record::Begin(identity), 0))?;
+        file.sync_all()?;
+        fs::rename(new, name)?;
+        self.sync()
+    }
+
+    /// Whether the folder of this name is still the one that was opened.
+    pub(super) fn is_there(&self) -> bool {
+        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (Ok(own), Ok(named)) = (self.lock.metadata(), fs::symlink_metadata(self.path.join(LOCK))) else {
+            return false;
+        };
+        place(own) == place(named)
+    }
+
+    pub(super) fn open_journal(&self) -> io::Result<File> {
+        options().read(true).append(true).open(self.path.join(JOURNAL))
+    }
+
+    pub(super) fn new_journal(&self) -> io::Result<File> {
+        let name = self.path.join([JOURNAL, NEW].concat());
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        options().append(true).create_new(true).open(name)
+    }
+
+    /// Puts the new journal, which was synced, in the old one's place.
+    pub(super) fn replace_journal(&self) -> io::Result<()> {
+        fs::rename(self.path.join([JOURNAL, NEW].concat()), self.path.join(JOURNAL))?;
+        self.sync()
+    }
+
+    /// Without a journal nothing in the folder is trusted any more.
+    pub(super) fn distrust(&self) -> io::Result<()> {
+        match fs::remove_file(self.path.join(JOURNAL)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync(),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// A file of this number to write, under a name that nobody looks for.
+    pub(super) fn create(&self, number: u64) -> io::Result<File> {
+        let name = self.part(number);
+        let open = || options().read(true).write(true).create(true).truncate(true).open(&name);
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The folder itself is not made again: it would be one without a lock and a journal.
+                let below = name.parent().expect("two folders are above it");
+                make(below.parent().expect("two folders are above it"))?;
+                make(below)?;
+                open()
+            }
+            other => other,
+        }
+    }
+
+    /// Gives what was created its name.
+    pub(super) fn publish(&self, number: u64) -> io::Result<()> {
+        fs::rename(self.part(number), self.name(number))
+    }
+
+    /// Removes what was created and is not complete.
+    pub(super) fn discard(&self, number: u64) -> io::Result<()> {
+        fs::remove_file(self.part(number))
+    }
+
+    pub(super) fn read(&self, number: u64) -> io::Result<File> {
+        options().read(true).open(self.name(number))
+    }
+
+    pub(super) fn remove(&self, number: u64) -> io::Result<()> {
+        fs::remove_file(self.name(number))
+    }
+
+    fn name(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{:x}/{:02x}/{number:016x}", number % 16, number / 16 % 256))
+    }
+
+    fn part(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{:x}/{:02x}/{number:016x}{PART}", number % 16, number / 16 % 256))
+    }
+
+    /// Removes the files with numbers below this that `is_held` does not know, and what was never complete; how many.
+    pub(super) fn sweep(&self, below: u64, is_held: impl Fn(u64) -> bool) -> io::Result<usize> {
+        let mut swept = 0;
+        for upper in 0..16 {
+            for lower in 0..256 {
+                let entries = match fs::read_dir(self.path.join(format!("{upper:x}/{lower:02x}"))) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    entries => entries?,
+                };
+                for entry in entries {
+                    let entry = entry?;
+                    let name = entry.file_name();
+                    let Some((number, is_part)) = name.to_str().and_then(number_of) else { continue };
+                    if number < below && (is_part || !is_held(number)) {
+                        fs::remove_file(entry.path())?;
+                        swept += 1;
+                    }
+                }
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// Makes a folder, if it is missing.
+fn make(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The number in a name, and whether its file is not complete.
+fn number_of(name: &str) -> Option<(u64, bool)> {
+    let bare = name.strip_suffix(PART);
+    let digits = bare.unwrap_or(name);
+    let is_ours =
+        digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+    is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|number| (number, bare.is_some()))
+}
+
+/// For this user alone, and through no link.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: Identity = Identity { version: VERSION, generation: 4, hash_key: [3; 16] };
+
+    fn open(path: &Path) -> Result<Option<Identity>, String> {
+        Folder::open(path).map(|(_, identity)| identity).map_err(|trouble| trouble.to_string())
+    }
+
+    #[test]
+    fn a_folder_is_made_for_this_user_alone_and_knows_its_owner() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("cache");
+        let (folder, identity) = Folder::open(&path).unwrap();
+        assert_eq!(identity, None);
+        assert!(open(&path).unwrap_err().contains("another verge-edge"), "locked");
+        folder.identify(IDENTITY).unwrap();
+        folder.create(0x123).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("3/12")), 0o700);
+        assert_eq!(mode(&path.join("3/12/0000000000000123.part")), 0o600);
+        assert_eq!(mode(&path.join("identity")), 0o600);
+        drop(folder);
+        assert_eq!(open(&path), Ok(Some(IDENTITY)));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let above = tempfile::tempdir().unwrap();
+        fs::write(above.path().join("photo.jpg"), "x").unwrap();
+        assert!(open(above.path()).unwrap_err().contains("not verge-edge's"));
+        assert!(!above.path().join("lock").exists());
+        let path = above.path().join("cache");
+        let (folder, _) = Folder::open(&path).unwrap();
+        folder.identify(Identity { version: 77, ..IDENTITY }).unwrap();
+        drop(folder);
+        assert!(open(&path).unwrap_err().contains("format 77"));
+        assert!(open(&above.path().join("a/b")).is_err(), "only the last folder is made");
+    }
+
+    #[test]
+    fn a_sweep_takes_what_is_not_held_and_what_is_not_complete() {
+        let above = tempfile::tempdir().unwrap();
+        let (folder, _) = Folder::open(&above.path().join("cache")).unwrap();
+        for number in 0..40 {
+            folder.create(number).unwrap();
+            if number % 4 != 3 {
+                folder.publish(number).unwrap();
+            }
+        }
+        fs::write(above.path().join("cache/0/00/README"), "x").unwrap();
+        assert_eq!(folder.sweep(32, |number| number % 2 == 0).unwrap(), 16);
+        let left = |number| folder.read(number).is_ok();
+        assert_eq!((0..40).filter(|n| left(*n)).count(), 16 + 6);
+        assert!(!left(1) && left(2) && !left(3) && left(33) && !left(35));
+        assert!(above.path().join("cache/0/00/README").exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_or_replaced_is_not_there() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("cache");
+        let (folder, _) = Folder::open(&path).unwrap();
+        assert!(folder.is_there());
+        fs::remove_dir_all(&path).unwrap();
+        assert!(!folder.is_there());
+        let _other = Folder::open(&path).unwrap();
+        assert!(!folder.is_there());
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let above = tempfile::tempdir().unwrap();
+        let (folder, _) = Folder::open(&above.path().join("cache")).unwrap();
+        fs::write(above.path().join("secret"), "x").unwrap();
+        drop(folder.create(0).unwrap());
+        std::os::unix::fs::symlink(above.path().join("secret"), folder.name(0)).unwrap();
+        assert!(folder.read(0).is_err());
+    }
+}

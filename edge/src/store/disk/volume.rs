@@ -1,0 +1,255 @@
+//! One disk: its folder, what it holds, and the two threads that write to it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::desk::{Counters, Desk, Phase};
+use super::folder::{Folder, Trouble};
+use super::index::Room;
+use super::layout::BLOCK_BYTES;
+use super::loading::{self, Bad, Loaded};
+use super::record::{Identity, Put};
+use crate::site::key::Key;
+
+/// A disk as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Its folder, which is made if only its last part is missing.
+    pub path: PathBuf,
+    /// Bytes that its files may take.
+    pub bytes: u64,
+    /// How many they may be: each takes 64 bytes of memory.
+    pub files: u32,
+    /// Bytes that may be written in a second, on average over ten.
+    pub write_rate_bytes: u64,
+}
+
+impl Settings {
+    pub(super) fn room(&self) -> Room {
+        Room { blocks: self.bytes / BLOCK_BYTES, files: self.files }
+    }
+}
+
+/// How a disk stands, and what it did so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its folder.
+    pub name: String,
+    /// Whether it is used.
+    pub is_ready: bool,
+    /// Why it is not.
+    pub why_not: Option<String>,
+    /// Files that it holds.
+    pub files: u64,
+    /// Bytes that they take, in whole blocks.
+    pub bytes: u64,
+    /// Responses that were read from it.
+    pub hits: u64,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Responses that were written.
+    pub written_files: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
+    /// Responses that were not written when they could have been: the rate, or the queue, was used up.
+    pub put_off: u64,
+    /// Files that went to make room.
+    pub evicted: u64,
+    /// Reads, writes and removals that failed.
+    pub errors: u64,
+    /// Files whose content was not what was written.
+    pub corrupt: u64,
+}
+
+/// One disk in use.
+#[derive(Debug)]
+pub(super) struct Volume {
+    pub(super) settings: Settings,
+    /// Of this process's use of it.
+    pub(super) identity: Identity,
+    pub(super) desk: Desk,
+    /// One permit for each thread that reads: one that hangs holds no more.
+    pub(super) readers: Arc<Semaphore>,
+    folder: Mutex<Option<Arc<Folder>>>,
+}
+
+/// Reads at once; a disk that has more to do is not faster for it.
+const READERS: usize = 16;
+
+impl Volume {
+    pub(super) fn new(settings: Settings, identity: Identity, folder: Option<Folder>) -> Self {
+        let desk = Desk::new(settings.room(), settings.write_rate_bytes, first_number(identity.generation));
+        let (readers, folder) = (Arc::new(Semaphore::new(READERS)), Mutex::new(folder.map(Arc::new)));
+        Self { settings, identity, desk, readers, folder }
+    }
+
+    /// The folder, while it is in use.
+    pub(super) fn folder(&self) -> Option<Arc<Folder>> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the folder of this name is still the one that is in use.
+    pub(super) fn is_there(&self) -> bool {
+        self.folder().is_some_and(|folder| folder.is_there())
+    }
+
+    /// Takes the folder anew, as an empty one: nobody knows what became of its files meanwhile, and what was purged.
+    pub(super) fn take_anew(&self) -> Result<(), Trouble> {
+        *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let (folder, before) = Folder::open(&self.settings.path)?;
+        folder.distrust()?;
+        folder.sweep(u64::MAX, |_| false)?;
+        let generation = before.map_or(0, |before| before.generation).max(self.identity.generation);
+        folder.identify(Identity { generation, ..self.identity })?;
+        self.desk.forget_all();
+        *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(folder));
+        Ok(())
+    }
+
+    /// Another edge still has the folder. Everything that is noted meanwhile is done to what is read then.
+    pub(super) fn awaits(&self, why: &str) {
+        tracing::warn!(target: "verge_edge::disk", disk = self.name(), "the disk tier waits for this disk: {why}");
+        self.desk.lock().waits_for = Some(why.to_owned());
+    }
+
+    /// Takes the folder once the edge that had it has ended; its identity, if that is the one which was known. None as
+    /// long as it is not free.
+    pub(super) fn take_later(&self, known: Identity) -> Result<Option<Arc<Folder>>, Trouble> {
+        match Folder::open(&self.settings.path) {
+            Ok((folder, before)) if before == Some(known) => {
+                let folder = Arc::new(folder);
+                *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&folder));
+                self.desk.lock().waits_for = None;
+                Ok(Some(folder))
+            }
+            Ok(_) => Err(Trouble::Others),
+            Err(Trouble::InUse(_)) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Frees the folder for another edge.
+    pub(super) fn close(&self) {
+        *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How it is called in the log, in metrics and in answers.
+    pub(super) fn name(&self) -> String {
+        self.settings.path.display().to_string()
+    }
+
+    /// It is not used from now on, and tried again.
+    pub(super) fn turn_off(&self, why: String, is_distrusted: bool) {
+        tracing::warn!(target: "verge_edge::disk", disk = self.name(), "the disk tier does without this disk: {why}");
+        self.desk.turn_off(why, is_distrusted);
+    }
+
+    /// The object in a file, if it is of this key. A file that is not sound is no longer held.
+    pub(super) async fn load(self: &Arc<Self>, put: Put, key: &Key) -> Option<Loaded> {
+        let folder = self.folder()?;
+        let reading = async {
+            let permit = Arc::clone(&self.readers).acquire_owned().await.ok()?;
+            let key = key.clone();
+            let read = move || {
+                let _permit = permit;
+                loading::read(&folder, &put, &key)
+            };
+            tokio::task::spawn_blocking(read).await.ok()
+        };
+        let Ok(read) = tokio::time::timeout(READ_LIMIT, reading).await else {
+            self.desk.rest();
+            tracing::warn!(target: "verge_edge::disk", disk = self.name(), "a read takes longer than two seconds: the disk is not read for a while");
+            return None;
+        };
+        match read? {
+            Ok(loaded) => {
+                Counters::add(&self.desk.counters.hits, 1);
+                Counters::add(&self.desk.counters.read_bytes, u64::from(put.blocks) * BLOCK_BYTES);
+                Some(loaded)
+            }
+            Err(bad) => {
+                self.found_bad(&put, &bad);
+                None
+            }
+        }
+    }
+
+    fn found_bad(&self, put: &Put, bad: &Bad) {
+        let (disk, file) = (self.name(), format!("{:016x}", put.file));
+        match bad {
+            Bad::Another => return,
+            Bad::Corrupt => {
+                Counters::add(&self.desk.counters.corrupt, 1);
+                tracing::warn!(target: "verge_edge::disk", disk, file, "a file is not what was written: removed");
+            }
+            Bad::Missing if !self.is_there() => return self.turn_off("its folder is gone".into(), true),
+            Bad::Missing => Counters::add(&self.desk.counters.errors, 1),
+            Bad::Io(error) => {
+                Counters::add(&self.desk.counters.errors, 1);
+                tracing::warn!(target: "verge_edge::disk", disk, file, %error, "cannot read a file: removed");
+            }
+        }
+        self.desk.drop_file(put);
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let (files, bytes, phase, waits_for) = {
+            let state = self.desk.lock();
+            let bytes = state.index.blocks() * BLOCK_BYTES;
+            (state.index.files(), bytes, state.phase.clone(), state.waits_for.clone())
+        };
+        let (is_ready, why_not) = match phase {
+            Phase::Ready => (true, None),
+            Phase::Loading => (false, waits_for.or_else(|| Some("its journal is being read".to_owned()))),
+            Phase::Off { why, .. } => (false, Some(why)),
+        };
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.desk.counters;
+        Standing {
+            name: self.name(),
+            is_ready,
+            why_not,
+            files: files.into(),
+            bytes,
+            hits: number(&counters.hits),
+            read_bytes: number(&counters.read_bytes),
+            written_files: number(&counters.written_files),
+            written_bytes: number(&counters.written_bytes),
+            put_off: number(&counters.put_off),
+            evicted: number(&counters.evicted),
+            errors: number(&counters.errors),
+            corrupt: number(&counters.corrupt),
+        }
+    }
+
+    /// Waits until everything that was noted so far outlives a crash; false if it does not, or not soon.
+    pub(super) async fn lasts(&self) -> bool {
+        self.desk.lasts(PATIENCE).await
+    }
+}
+
+/// A read that takes longer is a miss.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+/// How long a purge waits for a disk: a healthy one takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first number of a generation, for files and for the epochs of purges: no two processes share one.
+#[must_use]
+pub(super) fn first_number(generation: u64) -> u64 {
+    generation << GENERATION_SHIFT
+}
+
+/// A process numbers up to a trillion files and purges, and there are 16 million generations.
+const GENERATION_SHIFT: u32 = 40;
+
+/// Whether the system said that there is no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind())
+}

@@ -1,0 +1,95 @@
+//! The thread that writes a disk's files and removes them.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::desk::{Counters, Job, Write as Work};
+use super::folder::Folder;
+use super::head;
+use super::layout::{Header, Sums, blocks, names_crc};
+use super::volume::{Volume, is_full};
+
+/// Works until the edge stops.
+pub(super) fn run(volume: &Arc<Volume>) {
+    loop {
+        match volume.desk.next_to_write() {
+            Work::Stop => return,
+            Work::Remove(files) => remove(volume, &files),
+            Work::File(job) => write(volume, *job),
+        }
+    }
+}
+
+fn remove(volume: &Volume, files: &[u64]) {
+    let Some(folder) = volume.folder() else { return };
+    for file in files {
+        match folder.remove(*file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Counters::add(&volume.desk.counters.errors, 1);
+            }
+            _ => {}
+        }
+    }
+    volume.desk.removed();
+}
+
+fn write(volume: &Volume, job: Job) {
+    let Some(folder) = volume.folder() else { return volume.desk.abandon(&job) };
+    let bytes = match written(&folder, &job) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return volume.desk.abandon(&job),
+        Err(error) => return failed(volume, &folder, &job, &error),
+    };
+    if !volume.desk.written(&job, blocks(bytes)) {
+        // Nobody was told of it.
+        remove(volume, &[job.file]);
+        return;
+    }
+    let counters = &volume.desk.counters;
+    Counters::add(&counters.written_files, 1);
+    Counters::add(&counters.written_bytes, bytes);
+}
+
+/// Its length, once it is complete under its name; none if nobody needs it any more.
+fn written(folder: &Folder, job: &Job) -> io::Result<Option<u64>> {
+    let Some(pieces) = job.object.body.pieces().filter(|_| !job.pending.is_cancelled()) else {
+        return Ok(None);
+    };
+    let (key, head) = (job.key.as_bytes(), head::encode(&job.object.entry, &job.object.site));
+    if !Header::takes(key.len(), head.len()) {
+        return Ok(None);
+    }
+    let mut sums = Sums::default();
+    pieces.iter().for_each(|piece| sums.add(piece));
+    let sums = sums.finish();
+    let header = Header {
+        file: job.file,
+        key_bytes: u32::try_from(key.len()).expect("looked at above"),
+        head_bytes: u32::try_from(head.len()).expect("looked at above"),
+        body_bytes: job.object.body.bytes(),
+        names_crc: names_crc(key, &head),
+        sums_crc: crc32fast::hash(&sums),
+    };
+    let mut file = folder.create(job.file)?;
+    file.write_all(&[&header.encode(), key, &head].concat())?;
+    for piece in &pieces {
+        file.write_all(piece)?;
+    }
+    file.write_all(&sums)?;
+    folder.publish(job.file)?;
+    Ok(Some(header.length()))
+}
+
+fn failed(volume: &Volume, folder: &Folder, job: &Job, error: &io::Error) {
+    // It may not be there, and the next sweep takes it if it is.
+    let _ = folder.discard(job.file);
+    volume.desk.failed(job, is_full(error));
+    let before = volume.desk.counters.errors.load(Ordering::Relaxed);
+    if volume.is_there() {
+        tracing::warn!(target: "verge_edge::disk", disk = volume.name(), %error, errors = before, "cannot write a file");
+    } else {
+        // Everything in it is gone with it.
+        volume.turn_off(format!("its folder is gone: {error}"), true);
+    }
+}
