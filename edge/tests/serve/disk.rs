@@ -356,6 +356,24 @@ async fn an_edge_that_starts_before_another_has_ended_takes_over_its_folder() {
 }
 
 #[tokio::test]
+async fn a_folder_that_was_copied_is_warm_elsewhere() {
+    let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
+    let rig = edge(origin.address, &folder.path().join("old"), "").await;
+    for path in ["/a", "/b"] {
+        rig.get(path).await.assert_forwarded();
+    }
+    written(&rig, 2).await;
+    rig.purge("/b").await;
+    stop(rig).await;
+    let copied =
+        std::process::Command::new("cp").args(["-r", "old", "new"]).current_dir(folder.path()).status();
+    assert!(copied.unwrap().success());
+    let rig = edge(origin.address, &folder.path().join("new"), "").await;
+    assert!(is_from_disk(&rig.get("/a").await));
+    rig.get("/b").await.assert_forwarded();
+}
+
+#[tokio::test]
 async fn of_two_disks_one_may_fail() {
     let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
     let start = || async {

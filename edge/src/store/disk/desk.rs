@@ -217,7 +217,9 @@ impl Desk {
             let (hash, variant) = (job.pending.hash, job.pending.variant);
             let birth = job.object.epoch.birth();
             let put = Put { hash, file: job.file, birth: **birth, blocks, variant, stale_secs: 0 };
-            gone += state.note(&[Record::RemoveVariant { hash, variant }, Record::Put(put)]);
+            let has_older = state.index.find(hash).iter().any(|put| put.variant == variant);
+            let older = has_older.then_some(Record::RemoveVariant { hash, variant });
+            gone += state.note(&older.into_iter().chain([Record::Put(put)]).collect::<Vec<_>>());
             state.index.keep_alive(put.birth, Arc::clone(birth));
             let too_much = [state.index.too_many(hash), state.index.make_room()].concat();
             Counters::add(&self.counters.evicted, too_much.len() as u64);
