@@ -9,7 +9,7 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::journal::VERSION;
@@ -58,6 +58,8 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// At the top of a file system of its own.
+const OF_FILE_SYSTEM: &str = "lost+found";
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
 const JOURNAL: &str = "journal";
@@ -68,7 +70,8 @@ impl Folder {
     /// Makes the folder where it is missing, takes it, and tells whose it was.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Identity>), Trouble> {
         make(path)?;
-        let is_empty = fs::read_dir(path)?.next().is_none();
+        let mut names = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let is_empty = names.all(|name| name.is_ok_and(|name| name == OF_FILE_SYSTEM));
         let mut options = options();
         let lock = options.read(true).write(true).create(is_empty).open(path.join(LOCK));
         let lock = match lock {
@@ -105,14 +108,25 @@ impl Folder {
         }
     }
 
-    /// Writes whose it is.
+    /// Writes whose it is; in its place, so that a disk that is full takes it.
     pub(super) fn identify(&self, identity: Identity) -> io::Result<()> {
-        let (new, name) = (self.path.join([IDENTITY, NEW].concat()), self.path.join(IDENTITY));
-        let mut file = options().write(true).create(true).truncate(true).open(&new)?;
-        file.write_all(&encode(&Record::Begin(identity), 0))?;
-        file.sync_all()?;
-        fs::rename(new, name)?;
-        self.sync()
+        let (name, bytes) = (self.path.join(IDENTITY), encode(&Record::Begin(identity), 0));
+        match options().write(true).open(&name) {
+            // It lies within a sector. One that is torn all the same is none, and then nothing in the folder is trusted.
+            Ok(file) => {
+                file.write_all_at(&bytes, 0)?;
+                file.sync_data()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = self.path.join([IDENTITY, NEW].concat());
+                let mut file = options().write(true).create(true).truncate(true).open(&new)?;
+                file.write_all(&bytes)?;
+                file.sync_all()?;
+                fs::rename(new, name)?;
+                self.sync()
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the folder of this name is still the one that was opened.
@@ -259,6 +273,7 @@ mod tests {
     fn a_folder_is_made_for_this_user_alone_and_knows_its_owner() {
         let above = tempfile::tempdir().unwrap();
         let path = above.path().join("cache");
+        fs::create_dir_all(path.join("lost+found")).unwrap();
         let (folder, identity) = Folder::open(&path).unwrap();
         assert_eq!(identity, None);
         assert!(open(&path).unwrap_err().contains("another verge-edge"), "locked");
@@ -269,8 +284,10 @@ mod tests {
         assert_eq!(mode(&path.join("3/12")), 0o700);
         assert_eq!(mode(&path.join("3/12/0000000000000123.part")), 0o600);
         assert_eq!(mode(&path.join("identity")), 0o600);
+        let next = Identity { generation: 5, ..IDENTITY };
+        folder.identify(next).unwrap();
         drop(folder);
-        assert_eq!(open(&path), Ok(Some(IDENTITY)));
+        assert_eq!(open(&path), Ok(Some(next)));
     }
 
     #[test]
