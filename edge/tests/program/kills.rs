@@ -146,7 +146,7 @@ fn one_life(folder: &Path, least: &Arc<Least>, chance: &mut Chance, asks: u64) -
     let (public, admin) = (serving.public.clone(), (serving.admin.clone(), token));
     let seeds: Vec<u64> = (0..4).map(|_| chance.below(u64::MAX - 1) + 1).collect();
     std::thread::scope(|scope| {
-        for (number, seed) in seeds.into_iter().enumerate() {
+        let clients = seeds.into_iter().enumerate().map(|(number, seed)| {
             let (asked, is_over, from_disk, public, admin) = (&asked, &is_over, &from_disk, &public, &admin);
             scope.spawn(move || {
                 let mut chance = Chance(seed);
@@ -159,9 +159,11 @@ fn one_life(folder: &Path, least: &Arc<Least>, chance: &mut Chance, asks: u64) -
                     from_disk.fetch_add(is_from_disk.into(), Ordering::SeqCst);
                     asked.fetch_add(1, Ordering::SeqCst);
                 }
-            });
-        }
-        while asked.load(Ordering::SeqCst) < asks {
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        // One that ended before the edge has found what must not be.
+        while asked.load(Ordering::SeqCst) < asks && !clients.iter().any(|client| client.is_finished()) {
             std::thread::yield_now();
             assert!(serving.child.try_wait().unwrap().is_none(), "the edge ended by itself");
         }
