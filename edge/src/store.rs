@@ -5,6 +5,8 @@
 //! purge ─▶ a new epoch; what began before it is neither put nor found, or found stale (a soft purge)
 //! ```
 //!
+//! Below memory there may be disks ([`disk`]), which are told of each change in here.
+//!
 //! All variants of a key lie under that key, newest first, so a purge of the key takes them all.
 //!
 //! Invariant: an object whose fetch began before a purge that covers it is never returned after the purge returned.
