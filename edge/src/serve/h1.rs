@@ -95,7 +95,7 @@ pub(super) async fn carry(
     ending: &Ending,
 ) {
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
-    let direct = Direct::new(service, peer, seat);
+    let direct = Direct::new(service, limits, peer, seat);
     let mut gate = Gate::with_direct(stream, limits.head, direct).with_times(times);
     let late = ending.draining.is_cancelled();
     let ended = Seldom::new(async {

@@ -164,6 +164,7 @@ impl Listeners {
 
     /// No more connections are accepted, as another process does that.
     pub(crate) fn leave_to_another(&self) {
+        self.service.draining.leave();
         self.ending.leaving.cancel();
         self.closed.cancel();
     }

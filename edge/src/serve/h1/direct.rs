@@ -28,6 +28,7 @@ use crate::metrics::Outcome;
 use crate::origin::Early;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{self, Freshness, Selection, encoding};
+use crate::serve::Limits;
 use crate::serve::answer::Answer;
 use crate::serve::arrival::{Peer, Transport};
 use crate::serve::body::Body;
@@ -66,14 +67,16 @@ struct Hit {
 const COPIED_BYTES: u64 = 4096;
 
 impl<'a> Direct<'a> {
-    /// None where the server answers all requests.
-    pub(super) fn new(service: &'a Service, peer: Peer, seat: &'a Seat) -> Option<Self> {
-        (service.is_direct && !seat.is_spare).then_some(Self { service, peer, seat })
+    /// None where the server answers all requests. It alone can write names in title case.
+    pub(super) fn new(service: &'a Service, limits: &Limits, peer: Peer, seat: &'a Seat) -> Option<Self> {
+        let is_usual = service.is_direct && !limits.title_case && !seat.is_spare;
+        is_usual.then_some(Self { service, peer, seat })
     }
 
     fn given(&self, plain: &Plain<'_>, out: &mut Vec<u8>) -> Option<gate::Given<Sending>> {
         let tells = tracing::enabled!(target: "verge_edge::request", tracing::Level::DEBUG);
-        if tells || self.service.draining.has_begun() || plain.target == HEALTH_PATH {
+        let draining = &self.service.draining;
+        if tells || draining.has_begun() || draining.has_left() || plain.target == HEALTH_PATH {
             return None;
         }
         let (unheeded, began) = (self.service.cache.unheeded(), monotonic());
