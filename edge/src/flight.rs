@@ -50,7 +50,7 @@ use crate::policy::freshness;
 use crate::site::Site;
 use crate::site::key::{Key, key};
 use crate::store::block::own_block;
-use crate::store::{Mode, Object, Store, Ticket};
+use crate::store::{Mode, Object, Store, Ticket, Variants};
 use fill::Fill;
 use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
@@ -177,6 +177,15 @@ pub struct Participation {
     pub likeness: Likeness,
 }
 
+/// Why a request took part in no fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// A purge has covered the one that it followed.
+    Purged,
+    /// One has ended, and its response is stored.
+    Ended,
+}
+
 impl Flights {
     /// No fetch under way.
     #[must_use]
@@ -206,22 +215,27 @@ impl Flights {
         Cause { at: self.moments.next(), credentials: Credentials::of(headers) }
     }
 
-    /// Takes part in a fetch for the key, or causes one, and waits for its verdict. None: a purge has covered the fetch
-    /// that this request followed.
+    /// Takes part in a fetch for the key, or causes one, and waits for its verdict.
+    ///
+    /// # Errors
+    /// When a purge has covered the fetch that this request followed, or one was stored since the request has `seen` the
+    /// store.
     pub async fn fetch(
         self: &Arc<Self>,
         fetch: &Fetch,
         company: &Company,
         terms: Terms,
-    ) -> Option<Participation> {
+        seen: &Variants,
+    ) -> Result<Participation, Missed> {
         let _waiting = self.metrics.waiting();
-        let joined = self.join(fetch, company, terms).await;
+        let joined = self.join(fetch, company, terms, seen).await;
         let (reader, role) = match joined {
             Joined::Lead(reader) => {
                 self.launch(fetch.clone(), Arc::clone(reader.fill()));
                 (reader, Role::Leader)
             }
             Joined::Follow(reader) => self.follow(fetch, reader).await,
+            Joined::Ended => return Err(Missed::Ended),
         };
         let verdict = reader.fill().verdict().await;
         // Its tags are known now, and a purge of one may have come before this request.
@@ -229,7 +243,10 @@ impl Flights {
         let as_own = role == Role::Leader || Terms::LikeSince.allow(&reader.fill().cause, &fetch.cause);
         let standing = if as_own { Standing::AsOwn } else { Standing::Another };
         let likeness = Likeness::of(&reader.fill().request, &fetch.request);
-        (!is_void).then_some(Participation { verdict, reader, role, standing, likeness })
+        match is_void {
+            true => Err(Missed::Purged),
+            false => Ok(Participation { verdict, reader, role, standing, likeness }),
+        }
     }
 
     /// Waits for the verdict of another's fetch. If that takes too long, one of those who wait asks once more, and all
@@ -242,7 +259,7 @@ impl Flights {
         }
         let (second, role) =
             match table::relieve(first.fill(), || self.start(fetch, first.fill().meant.clone())) {
-                None => return (first, Role::Follower),
+                None | Some(Joined::Ended) => return (first, Role::Follower),
                 Some(Joined::Follow(second)) => (second, Role::Follower),
                 Some(Joined::Lead(second)) => {
                     self.table.list(&fetch.key, second.fill());
@@ -280,7 +297,8 @@ impl Flights {
             return;
         }
         let fetch = Fetch { early: None, ..fetch };
-        if let Ok(Joined::Lead(reader)) = self.list(&fetch, company, Terms::Any) {
+        let seen = self.store.get(&fetch.key, &fetch.site.site.name);
+        if let Ok(Joined::Lead(reader)) = self.list(&fetch, company, Terms::Any, &seen) {
             reader.fill().log.stay();
             self.launch(fetch, Arc::clone(reader.fill()));
         }
@@ -318,12 +336,12 @@ impl Flights {
     }
 
     /// Joins a fetch or starts one; behind others, if too many ask for the key that are each unlike the others.
-    async fn join(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Joined {
+    async fn join(&self, fetch: &Fetch, company: &Company, terms: Terms, seen: &Variants) -> Joined {
         let goes_apart = self.apart.holds(fetch, company, self.clock.now());
         let company = if goes_apart { &Company::Alone } else { company };
         let mut patience = self.clock.timer(FOLLOW_LIMIT);
         loop {
-            let before = match self.list(fetch, company, terms) {
+            let before = match self.list(fetch, company, terms, seen) {
                 Ok(joined) => return joined,
                 Err(before) => before,
             };
@@ -335,10 +353,21 @@ impl Flights {
         }
     }
 
-    fn list(&self, fetch: &Fetch, company: &Company, terms: Terms) -> Result<Joined, Arc<Fill>> {
+    fn list(
+        &self,
+        fetch: &Fetch,
+        company: &Company,
+        terms: Terms,
+        seen: &Variants,
+    ) -> Result<Joined, Arc<Fill>> {
         let is_void = |fill: &Fill| self.is_purged(fill, fetch);
+        let has_ended = || {
+            let stored = self.store.get(&fetch.key, &fetch.site.site.name);
+            let newest = stored.first();
+            newest.is_some_and(|newest| !seen.first().is_some_and(|seen| Arc::ptr_eq(seen, newest)))
+        };
         let seeker = Seeker { request: &fetch.request, cause: &fetch.cause, company, terms };
-        self.table.join(&fetch.key, &seeker, |meant| self.start(fetch, meant), is_void)
+        self.table.join(&fetch.key, &seeker, |meant| self.start(fetch, meant), is_void, has_ended)
     }
 
     fn start(&self, fetch: &Fetch, meant: Meant) -> Reader {

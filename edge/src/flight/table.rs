@@ -34,6 +34,8 @@ pub(super) enum Joined {
     Lead(Reader),
     /// One is under way.
     Follow(Reader),
+    /// One has ended since the request looked at the store, which has its response.
+    Ended,
 }
 
 /// Joins the fetch that was begun because `slow` takes long, or begins it. None: it is over, or nobody may join it any
@@ -60,6 +62,7 @@ impl Table {
         seeker: &Seeker<'_>,
         start: impl FnOnce(Meant) -> Reader,
         is_void: impl Fn(&Fill) -> bool,
+        has_ended: impl Fn() -> bool,
     ) -> Result<Joined, Arc<Fill>> {
         if matches!(seeker.company, Company::Alone) {
             return Ok(Joined::Lead(start(Meant::ForAll)));
@@ -72,6 +75,10 @@ impl Table {
         // The newest first: an older one beside it takes long.
         if let Some(reader) = fills.iter().rev().filter(open).find_map(Reader::join) {
             return Ok(Joined::Follow(reader));
+        }
+        // A fetch is stored before it is unlisted: with no fetch here, the store has been given what there was.
+        if has_ended() {
+            return Ok(Joined::Ended);
         }
         let asking = || fills.iter().filter(|fill| fill.meant == Meant::ForTwins && fill.is_asking());
         if matches!(seeker.company, Company::Twins) && asking().count() >= MOST_UNLIKE {

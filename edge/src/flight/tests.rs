@@ -50,7 +50,9 @@ async fn a_fetch_is_listed_for_others_until_it_ends() {
     let (flights, fetch) = flights(origin.local_addr().unwrap());
     let asking = {
         let (flights, fetch) = (Arc::clone(&flights), fetch.clone());
-        tokio::spawn(async move { flights.fetch(&fetch, &Company::Any, Terms::Any).await })
+        tokio::spawn(
+            async move { flights.fetch(&fetch, &Company::Any, Terms::Any, &Variants::default()).await },
+        )
     };
     let (connection, _) = origin.accept().await.unwrap();
     assert_eq!(flights.table.fetches(), 1);

@@ -14,7 +14,7 @@ use crate::decide::share::{self, Next, Round, Share, Waited};
 use crate::decide::step::{self, Step};
 use crate::decide::{Plan, Role, Terms};
 use crate::flight::reasons::Reason;
-use crate::flight::{self, Fetch, Own, Participation, Reader};
+use crate::flight::{self, Fetch, Missed, Own, Participation, Reader};
 use crate::metrics::Outcome;
 use crate::policy::headers::origin::deliverable;
 use crate::policy::headers::status::{Kept, Verdict};
@@ -25,7 +25,7 @@ use crate::store::{Object, Variants};
 pub(super) async fn fetch(
     cache: &Arc<Cache>,
     exchange: &Exchange<'_>,
-    variants: &Variants,
+    mut seen: Variants,
     plan: flight::Plan,
     why: Forward,
 ) -> Answer {
@@ -36,19 +36,31 @@ pub(super) async fn fetch(
     hint(exchange, &fetch);
     let (mut company, mut terms) = {
         let plan = fetch.plan.of(|object| &object.entry);
-        let newest = variants.first().map(|newest| &newest.entry);
+        let newest = seen.first().map(|newest| &newest.entry);
         (share::at_first(&exchange.request, newest, &plan), share::terms(&plan, &fetch.cause))
     };
-    let mut round = Round::First;
+    let (mut round, mut looks) = (Round::First, 0);
     loop {
-        let next = match cache.flights.fetch(&fetch, &company, terms).await {
-            None => Next::Again,
-            Some(part) => match take(cache, exchange, part, round, why) {
+        let next = match cache.flights.fetch(&fetch, &company, terms, &seen).await {
+            Err(missed) => {
+                match anew(cache, exchange, &mut seen) {
+                    Anew::Answer(answer) => return *answer,
+                    Anew::Ask(plan, because) => (fetch.plan, why) = (plan, because),
+                    Anew::AsBefore => {}
+                }
+                // What was stored is another variant: this request has not been refused by anybody yet.
+                looks += 1;
+                if missed == Missed::Ended && looks <= MOST_LOOKS {
+                    continue;
+                }
+                Next::Again
+            }
+            Ok(part) => match take(cache, exchange, part, round, why) {
                 Taken::Answer(answer) => return *answer,
                 Taken::Validate(reader) => {
                     until_stored(cache, reader).await;
                     terms = Terms::LikeSince;
-                    match anew(cache, exchange) {
+                    match anew(cache, exchange, &mut seen) {
                         Anew::Answer(answer) => return *answer,
                         Anew::Ask(plan, because) => (fetch.plan, why) = (plan, because),
                         Anew::AsBefore => {}
@@ -81,6 +93,8 @@ async fn until_stored(cache: &Cache, reader: Reader) {
     }
 }
 
+/// So often a request looks at the store again because something was stored meanwhile; then it goes its own way.
+const MOST_LOOKS: usize = 4;
 /// Most bodies arrive within this time after their head. A request that waits longer fetches for itself.
 const STORING_LIMIT: Duration = Duration::from_secs(1);
 
@@ -91,16 +105,17 @@ enum Anew {
     AsBefore,
 }
 
-fn anew(cache: &Cache, exchange: &Exchange<'_>) -> Anew {
+fn anew(cache: &Cache, exchange: &Exchange<'_>, seen: &mut Variants) -> Anew {
     let Exchange { request, site, key, .. } = exchange;
-    let variants = cache.store.get(key, &site.site.name);
+    *seen = cache.store.get(key, &site.site.name);
+    let variants = &*seen;
     match step::step(request, &variants.entries(), &site.site.rules, cache.clock.now()) {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);
             let object = &variants[variant];
             Anew::Answer(stored::answer(cache, exchange, object, verdict, freshness, Outcome::Hit).into())
         }
-        Step::Fetch { plan: plan @ Plan::Validate { .. }, why } => Anew::Ask(about(plan, &variants), why),
+        Step::Fetch { plan: plan @ Plan::Validate { .. }, why } => Anew::Ask(about(plan, variants), why),
         _ => Anew::AsBefore,
     }
 }

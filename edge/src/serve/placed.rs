@@ -33,7 +33,8 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
             stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
         }
         Step::Fetch { plan, why } => {
-            fetch::fetch(cache, exchange, &variants, fetch::about(plan, &variants), why).await
+            let plan = fetch::about(plan, &variants);
+            fetch::fetch(cache, exchange, variants, plan, why).await
         }
         Step::Pass(why) => pass::pass(cache, exchange, upload, why).await,
         Step::Refuse(status, why) => answer::refuse(cache, status, why),

@@ -7,7 +7,7 @@ use super::*;
 use crate::decide::Why;
 use crate::http::range::Spec;
 use crate::policy::Unstorable;
-use crate::store::Scope;
+use crate::store::{Body, Scope, testing};
 
 /// Flights whose origin has answered a fetch so far, and the leader's part in it.
 async fn answered(says: &str) -> (Arc<Flights>, Fetch, Participation, TcpStream) {
@@ -15,7 +15,9 @@ async fn answered(says: &str) -> (Arc<Flights>, Fetch, Participation, TcpStream)
     let (flights, fetch) = flights(origin.local_addr().unwrap());
     let asking = {
         let (flights, fetch) = (Arc::clone(&flights), fetch.clone());
-        tokio::spawn(async move { flights.fetch(&fetch, &Company::Any, Terms::Any).await })
+        tokio::spawn(
+            async move { flights.fetch(&fetch, &Company::Any, Terms::Any, &Variants::default()).await },
+        )
     };
     let (mut connection, _) = origin.accept().await.unwrap();
     let mut request = Vec::new();
@@ -68,7 +70,7 @@ async fn a_response_that_is_not_stored_sends_those_apart_whom_it_concerns() {
 #[tokio::test]
 async fn a_fetch_is_followed_until_a_purge_covers_it() {
     let (flights, fetch) = idle();
-    let join = || flights.list(&fetch, &Company::Any, Terms::Any);
+    let join = || flights.list(&fetch, &Company::Any, Terms::Any, &Variants::default());
     let Ok(Joined::Lead(leader)) = join() else { panic!("nothing is under way") };
     let Ok(Joined::Follow(follower)) = join() else { panic!("one is under way") };
     assert!(Arc::ptr_eq(leader.fill(), follower.fill()));
@@ -87,7 +89,10 @@ async fn a_fetch_is_followed_until_a_purge_covers_it() {
 async fn a_range_waits_for_a_whole_of_known_length_that_is_nearly_there() {
     const FAR: u64 = 10 << 20;
     let (flights, fetch) = idle();
-    let Ok(Joined::Lead(asking)) = flights.list(&fetch, &Company::Any, Terms::Any) else { panic!() };
+    let Ok(Joined::Lead(asking)) = flights.list(&fetch, &Company::Any, Terms::Any, &Variants::default())
+    else {
+        panic!()
+    };
     assert!(!asking.fill().will_soon_be_at(0), "nothing is known of it");
     for (framing, expected) in [
         ("Content-Length: 1000\r\n\r\nx", [true, true, false]),
@@ -99,4 +104,31 @@ async fn a_range_waits_for_a_whole_of_known_length_that_is_nearly_there() {
         let found = [0, 999, FAR].map(|first| part.reader.fill().will_soon_be_at(first));
         assert_eq!(found, expected, "{framing}");
     }
+}
+
+/// Between a request's look at the store and its look at the fetches, one may end: it is stored first and unlisted then.
+#[tokio::test]
+async fn a_fetch_that_has_just_ended_is_not_begun_again() {
+    let (flights, fetch) = idle();
+    let site = &fetch.site.site.name;
+    let seen = flights.store.get(&fetch.key, site);
+    let object = |number: u8| {
+        let body = Body::new(vec![Bytes::from(vec![number])], flights.store.fills());
+        let object = testing::object(body);
+        let (entry, body) = (object.entry.clone(), Arc::clone(&object.body));
+        Arc::new(Object::new(entry, body, site.clone(), flights.store.begin().epoch()))
+    };
+    flights.store.put(&fetch.key, object(1), None, &flights.store.begin());
+    let part = flights.fetch(&fetch, &Company::Any, Terms::Any, &seen).await;
+    assert_eq!(part.unwrap_err(), Missed::Ended, "the request looks at the store again");
+    let seen = flights.store.get(&fetch.key, site);
+    assert_eq!(seen.len(), 1);
+    let joined = flights.list(&fetch, &Company::Any, Terms::Any, &seen);
+    let Ok(Joined::Lead(reader)) = joined else { panic!("what it has seen is not news: {joined:?}") };
+    flights.table.unlist(&fetch.key, reader.fill());
+    flights.store.put(&fetch.key, object(2), None, &flights.store.begin());
+    let joined = flights.list(&fetch, &Company::Any, Terms::Any, &seen);
+    assert!(matches!(joined, Ok(Joined::Ended)), "another response is: {joined:?}");
+    let joined = flights.list(&fetch, &Company::Alone, Terms::Any, &seen);
+    assert!(matches!(joined, Ok(Joined::Lead(_))), "a request that asks alone shares nothing: {joined:?}");
 }
