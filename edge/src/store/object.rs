@@ -43,10 +43,7 @@ impl Object {
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
         let Self { body, site, epoch, on_disk, .. } = self;
-        Self {
-            on_disk: on_disk.clone(),
-            ..Self::new(entry, Arc::clone(body), site.clone(), epoch.clone())
-        }
+        Self { on_disk: on_disk.clone(), ..Self::new(entry, Arc::clone(body), site.clone(), epoch.clone()) }
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.

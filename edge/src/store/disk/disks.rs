@@ -16,7 +16,6 @@ use super::journal::{Noted, VERSION};
 use super::keeper::Keeper;
 use super::layout::{BLOCK_BYTES, blocks, length_about};
 use super::loading::Loaded;
-use super::offered::OnDisk;
 use super::record::{Identity, Put, Record};
 use super::volume::{Settings, Standing, Volume, first_number};
 use super::writer;
@@ -415,9 +414,9 @@ fn object(loaded: Loaded, put: Put, born: Arc<u64>, budget: &Arc<Budget>) -> Obj
         0 => entry,
         secs => entry.expired(UNIX_EPOCH + Duration::from_secs(secs.into())),
     };
-    let on_disk = OnDisk::default();
-    on_disk.offer();
-    Object { entry, body: Body::new(pieces, budget), site, epoch: Epoch::new(born, put.birth), on_disk }
+    let object = Object::new(entry, Body::new(pieces, budget), site, Epoch::new(born, put.birth));
+    object.on_disk.offer();
+    object
 }
 
 /// One of those who wait for a key to be read; the last takes it off the list.

@@ -346,7 +346,7 @@ fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
             let made = object(tags, site, &Purges::begin(&next));
             let epoch = Epoch::new(Arc::clone(&births[0]), born);
             let (entry, body) = (made.entry.clone(), Arc::clone(&made.body));
-            let old = Object { entry, body, site: site.into(), epoch, on_disk: Default::default() };
+            let old = Object::new(entry, body, site.into(), epoch);
             next.lock().standing(&key(&format!("http://a{path}"), "1"), &site.into(), &old)
         };
         assert_eq!(standing("/p/1", "a", ""), Standing::Gone);
