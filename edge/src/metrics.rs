@@ -298,12 +298,8 @@ impl All {
         let fill = "Memory that responses take while they are fetched, or still read though no longer stored";
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
         let capacity = "Memory that stored responses may take now; less than the config says while the process takes too much";
-        registry.register_with_unit(
-            "store_capacity",
-            capacity,
-            Unit::Bytes,
-            self.store_capacity_bytes.clone(),
-        );
+        let bytes = self.store_capacity_bytes.clone();
+        registry.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         let lost = "Lines of the access log that could not be written";

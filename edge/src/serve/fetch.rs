@@ -48,7 +48,7 @@ pub(super) async fn fetch(
                     Anew::Ask(plan, because) => (fetch.plan, why) = (plan, because),
                     Anew::AsBefore => {}
                 }
-                // What was stored is another variant: this request has not been refused by anybody yet.
+                // Another variant was stored: nobody has refused this request yet.
                 looks += 1;
                 if missed == Missed::Ended && looks <= MOST_LOOKS {
                     continue;

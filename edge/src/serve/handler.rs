@@ -182,11 +182,11 @@ pub(super) fn open<'a>(
     peer: Peer,
     transport: &'a dyn Transport,
 ) -> Result<Exchange<'a>, Box<(Unplaced, Answer)>> {
-    let refused = |head: RequestHead, status: StatusCode, sentence: &str, why: &'static str| {
+    let refused_for = |why: &'static str, head: RequestHead, status: StatusCode, sentence: &str| {
         Box::new((Unplaced::of(head, version), Answer::plain(status, sentence, Outcome::Refused, why)))
     };
     if head.method == Method::CONNECT {
-        return Err(refused(head, StatusCode::NOT_IMPLEMENTED, "CONNECT is not for a cache", "method"));
+        return Err(refused_for("method", head, StatusCode::NOT_IMPLEMENTED, "CONNECT is not for a cache"));
     }
     let RequestHead { method, uri: target, mut headers } = head;
     let trusted = service.trusted_proxies.load();
@@ -199,7 +199,7 @@ pub(super) fn open<'a>(
         Ok(uri) => uri,
         Err(why) => {
             let head = RequestHead { method, uri: target, headers };
-            return Err(refused(head, why.status(), why.as_str(), "target"));
+            return Err(refused_for("target", head, why.status(), why.as_str()));
         }
     };
     let now = service.cache.clock.now();
@@ -207,7 +207,7 @@ pub(super) fn open<'a>(
         Ok(uri) => uri,
         Err(why) => {
             let head = RequestHead { method, uri: target, headers };
-            return Err(refused(head, StatusCode::FORBIDDEN, why.as_str(), "signature"));
+            return Err(refused_for("signature", head, StatusCode::FORBIDDEN, why.as_str()));
         }
     };
     let upgrade = upgrade::asked(version, &headers);
@@ -216,7 +216,7 @@ pub(super) fn open<'a>(
             // RFC 9110 §15.5.20: this server does not speak for that host.
             let sentence = format!("no site here has the host {}", head.uri.host().unwrap_or_default());
             let head = RequestHead { uri: target, ..*head };
-            refused(head, StatusCode::MISDIRECTED_REQUEST, &sentence, "no-site")
+            refused_for("no-site", head, StatusCode::MISDIRECTED_REQUEST, &sentence)
         })?;
     let upgrade = upgrade.filter(|_| site.site.upgrade_idle.is_some());
 

@@ -68,7 +68,9 @@ fn every_word_about_what_is_refused_or_not_stored_stands_on_its_page() {
 fn every_reason_in_the_log_and_in_counters_has_a_heading() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut words = BTreeSet::new();
-    for before in ["Outcome::Refused,", "client_dropped(", "LEFT_BEHIND: &str =", "LET_GO: &str ="] {
+    for before in
+        ["Outcome::Refused,", "refused_for(", "client_dropped(", "LEFT_BEHIND: &str =", "LET_GO: &str ="]
+    {
         let count = words.len();
         literals_after(before, &folder, &mut words);
         assert!(words.len() > count, "nothing follows {before}");
@@ -107,9 +109,14 @@ fn arms_of(file: &str, begins: &str) -> BTreeSet<String> {
 fn every_word_about_what_became_of_a_request_stands_in_one_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut words = arms_of("metrics.rs", "impl Outcome {");
-    for before in
-        ["Outcome::Refused,", "Outcome::Local,", "Outcome::Failed,", "Outcome::Hit,", "(Outcome::Redirect,"]
-    {
+    for before in [
+        "Outcome::Refused,",
+        "refused_for(",
+        "Outcome::Local,",
+        "Outcome::Failed,",
+        "Outcome::Hit,",
+        "(Outcome::Redirect,",
+    ] {
         literals_after(before, &folder, &mut words);
     }
     for file in ["policy/reuse.rs", "policy/admit.rs", "policy/headers/origin.rs", "decide/outcome.rs"] {
