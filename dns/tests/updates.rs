@@ -1,5 +1,8 @@
 //! The program under updates (RFC 2136): what it says is done is there after it was killed, and nothing is half done.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![allow(clippy::disallowed_methods, reason = "the program under test reads the real clock too")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};

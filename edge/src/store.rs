@@ -1,4 +1,4 @@
-//! The stored responses: [`eviction`] or moka decides who leaves, by bytes; `policy` alone decides freshness.
+//! The stored responses: `eviction` or moka decides who leaves, by bytes; `policy` alone decides freshness.
 //!
 //! ```text
 //! begin ─▶ Ticket (the purge epoch a fetch began in) ─▶ put(key, object, &ticket)

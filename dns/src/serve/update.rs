@@ -151,7 +151,7 @@ fn write(submitted: &Submitted, change: &Change, catalog: &mut Catalog) -> Resul
     let io = |error: std::io::Error| {
         Not(Rcode::ServFail, Some(format!("the journal cannot be written: {error} (setting `state`)")))
     };
-    let folder = catalog.journals().ok_or_else(|| Not(Rcode::Refused, None))?;
+    let folder = catalog.journals().ok_or(Not(Rcode::Refused, None))?;
     let mut journal = Journal::open(&folder, &submitted.apex).map_err(io)?;
     if journal.held.is_damaged {
         let why = "the journal is damaged; `verge-dns check` tells where".to_owned();

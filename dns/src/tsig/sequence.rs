@@ -172,7 +172,7 @@ mod tests {
                 if !is_plain {
                     let at = made.len() - 6 - 32;
                     context.update(&message(&letter.to_string()));
-                    context.update(&made[at - 10..at - 2].to_vec());
+                    context.update(&made[at - 10..at - 2]);
                     let tag = context.sign();
                     made[at..at + 32].copy_from_slice(tag.as_ref());
                     signer.prior = tag.as_ref().into();

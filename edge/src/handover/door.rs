@@ -58,6 +58,7 @@ impl Door {
 }
 
 /// One after the other, until one of them has taken over.
+#[expect(clippy::disallowed_methods, reason = "that a descriptor is free again is no event")]
 fn wait(listener: &UnixListener, offer: &impl Offer) {
     loop {
         let handed = match listener.accept() {

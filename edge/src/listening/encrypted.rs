@@ -23,7 +23,7 @@ pub(super) struct Encrypted {
 /// The change that another config makes of it; nothing of it counts yet.
 pub(super) enum Next {
     New(Box<Encrypted>),
-    Kept(Ready, Seal),
+    Kept(Box<Ready>, Seal),
 }
 
 impl Encrypted {
@@ -65,7 +65,7 @@ impl Next {
         }
         let certificates = Certificates::prepare(tls.certificates.clone()).map_err(StartError::tls)?;
         let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
-        Ok(Self::Kept(certificates, seal))
+        Ok(Self::Kept(Box::new(certificates), seal))
     }
 
     /// The offer for QUIC that will count.
@@ -90,7 +90,7 @@ impl Next {
             }
             Self::Kept(certificates, seal) => {
                 let before = before?;
-                before.certificates.put(certificates);
+                before.certificates.put(*certificates);
                 before.ticketer.put(seal);
                 Some(before)
             }

@@ -11,7 +11,7 @@ use super::Site;
 use super::key::Device;
 use super::pattern::any_matches;
 
-/// The [`USUAL`] fields that are not looked at.
+/// The `USUAL` fields that are not looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unheeded(u32);
 
@@ -67,7 +67,7 @@ fn place(name: &[u8]) -> Option<usize> {
     };
     let is_it = |usual: &&str| usual.as_bytes().eq_ignore_ascii_case(name);
     let start = alike.start;
-    USUAL[alike].iter().position(|usual| is_it(&usual)).map(|place| start + place)
+    USUAL[alike].iter().position(is_it).map(|place| start + place)
 }
 
 /// Whether a rule of this part of a site looks at the field.

@@ -112,6 +112,7 @@ fn every_word_about_what_became_of_a_request_stands_in_one_table() {
     for before in [
         "Outcome::Refused,",
         "refused_for(",
+        "Answer { why:",
         "Outcome::Local,",
         "Outcome::Failed,",
         "Outcome::Hit,",

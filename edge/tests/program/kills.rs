@@ -86,11 +86,14 @@ pub(super) fn get(address: &str, path: &str) -> Option<(u64, bool)> {
 /// The least version that a path may have: that of the last purge of it which returned.
 type Least = Mutex<HashMap<String, u64>>;
 
+/// Whether a purge takes a path.
+type Covers<'a> = Box<dyn Fn(&str) -> bool + 'a>;
+
 /// One purge of any scope, hard or soft; what it covers is not served again once this is done.
 fn purge(serving: &(String, String), least: &Least, chance: &mut Chance) -> Option<()> {
     let path = format!("/{}", chance.below(PATHS));
     let soft = if chance.below(3) == 0 { ",\"soft\":true" } else { "" };
-    let (scope, covers): (String, Box<dyn Fn(&str) -> bool>) = match chance.below(12) {
+    let (scope, covers): (String, Covers<'_>) = match chance.below(12) {
         0 => ("\"all\":true".into(), Box::new(|_| true)),
         1 => ("\"site\":\"*\"".into(), Box::new(|_| true)),
         2 => (format!("\"tag\":\"t{}\"", path.len()), Box::new(|other| other.len() == path.len())),

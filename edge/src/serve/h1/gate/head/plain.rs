@@ -75,7 +75,10 @@ pub fn plain<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Option<Plain<'a>> {
 mod tests {
     use super::*;
 
-    fn check(head: &str, expected: Option<(bool, &str, &[(&str, &str)])>) {
+    /// Whether it is HEAD, the target, and the lines.
+    type Expected<'a> = (bool, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn check(head: &str, expected: Option<Expected<'_>>) {
         let found = plain(head.as_bytes(), &HeadLimits::from(1024));
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let found = found.map(|plain| {
