@@ -83,7 +83,7 @@ pub struct Site {
     pub upgrade_idle: Option<Duration>,
     /// Plain HTTP is sent to HTTPS, and browsers are told to stay there for so long; none: both are served.
     pub https_only: Option<Duration>,
-    /// Whose PURGE and BAN requests are obeyed.
+    /// Clients whose PURGE and BAN requests are obeyed.
     pub purge_from: Vec<IpNet>,
     /// How long an origin may take.
     pub patience: Patience,

@@ -254,7 +254,7 @@ fn no_module_is_named_after_nothing() {
 /// A sentence that begins with a bare noun for somebody or something leaves the reader to guess the actor.
 #[test]
 fn comments_name_the_actor() {
-    const BARE: [&str; 5] = ["What ", "Who ", "Whoever ", "Whom ", "Those "];
+    const BARE: [&str; 6] = ["What ", "Who ", "Whoever ", "Whom ", "Whose ", "Those "];
     let first = |line: &str| line.trim_start().trim_start_matches(['/', '!']).trim_start().to_owned();
     let is_bare = |line: &str| {
         line.trim_start().starts_with("//") && BARE.iter().any(|word| first(line).starts_with(word))

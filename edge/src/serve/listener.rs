@@ -41,7 +41,7 @@ pub(crate) struct Listeners {
     /// UDP sockets.
     pub(super) endpoints: TaskTracker,
     pub(super) room: Arc<Room>,
-    /// Whose connections begin with a header of the PROXY protocol.
+    /// Senders whose connections begin with a header of the PROXY protocol.
     introducers: Arc<ArcSwap<Vec<IpNet>>>,
     handshakes: Arc<Handshakes>,
     pub(super) ending: Ending,

@@ -49,7 +49,7 @@ pub enum Way {
 pub struct Secure {
     /// The name that its certificate must be for, and that it is asked for (SNI); an address is not asked for.
     pub name: String,
-    /// Whose certificates are trusted.
+    /// The authorities that the edge trusts for its certificate.
     pub roots: Roots,
     /// The certificate that the edge shows, if the origin asks for one.
     pub identity: Option<Identity>,

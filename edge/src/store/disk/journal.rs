@@ -19,7 +19,7 @@ pub const VERSION: u32 = 1;
 /// The content of a journal, beside the files that are in the index now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replayed {
-    /// Whose it is.
+    /// The format, and the edge that wrote it.
     pub identity: Identity,
     /// The purges of more than one key, in order.
     pub marks: Vec<Noted>,

@@ -68,7 +68,7 @@ pub enum Record {
     Stopped,
 }
 
-/// Whose journal it is.
+/// The format of a folder, and the edge that has begun to use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The version of everything in the folder.
