@@ -254,3 +254,46 @@ impl ServerCertVerifier for Verifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    const NAME: &str = "ns1.example.net";
+
+    /// Whether a primary that shows `shown` is believed by the name [`NAME`], with these certificates in `ca`.
+    fn check(case: &str, ca: Option<&str>, shown: &CertificateDer<'_>, expected: bool) {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, ca.unwrap_or_default()).unwrap();
+        let known = ca.map(|_| Known::new(&path, &provider).unwrap());
+        let verifier = Verifier { known, algorithms: provider.signature_verification_algorithms };
+        let name = ServerName::try_from(NAME).unwrap();
+        // 2026-01-01; rcgen's certificates are good from 1975 to 4096.
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
+        let found = verifier.verify_server_cert(shown, &[], &name, &[], now);
+        assert_eq!(found.is_ok(), expected, "{case}: {found:?}");
+    }
+
+    #[test]
+    fn with_roots_a_primary_has_a_certificate_of_theirs_for_its_name() {
+        let own = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert;
+        let (right, other) = (own(NAME), own("ns2.example.net"));
+        check("no roots", None, other.der(), true);
+        check("the certificate itself", Some(&right.pem()), right.der(), true);
+        check("itself, of another name", Some(&other.pem()), other.der(), false);
+        check("another's certificate", Some(&right.pem()), own(NAME).der(), false);
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        for (name, expected) in [(NAME, true), ("ns2.example.net", false)] {
+            let key = KeyPair::generate().unwrap();
+            let leaf =
+                CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+            check(name, Some(&authority.pem()), leaf.der(), expected);
+        }
+    }
+}
