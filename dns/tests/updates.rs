@@ -222,3 +222,18 @@ fn a_journal_that_cannot_be_written_is_a_server_failure_and_changes_nothing() {
     let answer = ask(&mut server.connect(), &signed(&add(CHALLENGE, text("x")), "acme")).unwrap();
     assert_eq!((rcode(&answer), texts(&server, CHALLENGE)), (0, vec!["x".to_owned()]));
 }
+
+#[test]
+fn a_journal_that_was_damaged_takes_no_update_and_what_is_served_stays() {
+    let folder = site();
+    let server = Server::start(folder.path());
+    let update =
+        |value: &str| ask(&mut server.connect(), &signed(&add(CHALLENGE, text(value)), "acme")).unwrap();
+    assert_eq!(rcode(&update("first")), 0);
+    let path = folder.path().join("state/updates/example.com.journal");
+    let damaged = fs::read_to_string(&path).unwrap().replace("first", "other");
+    fs::write(&path, &damaged).unwrap();
+    assert_eq!(rcode(&update("second")), 2);
+    assert_eq!(texts(&server, CHALLENGE), ["first"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), damaged, "it is left for its owner to look at");
+}

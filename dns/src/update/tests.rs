@@ -2,8 +2,9 @@ use super::*;
 use crate::rcode::Rcode;
 use crate::transfer::Change;
 use crate::zone::Record;
-use crate::zone::tree::Tree;
+use crate::zone::order::Order;
 use crate::zone::tree::testing::tree;
+use crate::zone::tree::{Entry, Tree};
 
 fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()
@@ -120,6 +121,27 @@ fn prerequisites_are_judged_before_anything_is_done() {
         let got = outcome(&everything(), &format!("{text}\nadd new A 60 192.0.2.9"));
         assert_eq!(got, expected.and_then(|()| done.clone()), "{text}");
     }
+}
+
+#[test]
+fn a_view_that_withholds_an_rrset_judges_no_update() {
+    let records = crate::zone::tree::testing::records("ex.", ZONE);
+    let order = Order::of(&name("ex"), &records, |record| (&record.owner, record.rtype));
+    let withholding = |is_withheld: bool| {
+        Tree::build_withholding(name("ex"), &order, |index| {
+            let record = &records[index as usize];
+            match is_withheld && record.rtype == Type::MX {
+                true => Entry::Withheld(record.into()),
+                false => Entry::Shown(record.into()),
+            }
+        })
+    };
+    let policies = everything();
+    let rights = Rights::of(&policies, &name("ex"), &name("k")).unwrap();
+    let judged =
+        |is_withheld| evaluate(&request("add new A 60 192.0.2.9"), &withholding(is_withheld), &rights);
+    assert!(judged(false).is_ok());
+    assert_eq!(judged(true).map(|_| ()), Err(Rcode::ServFail));
 }
 
 #[test]
