@@ -166,8 +166,7 @@ async fn dig(step: &Step) {
         [name] => ((*name).to_owned(), RecordType::A),
         _ => panic!("{step:?}"),
     };
-    let packet =
-        Question { payload_octets: Some(1232), ..Question::plain(9, &name, rtype.into()) }.to_bytes();
+    let packet = Question { payload_bytes: Some(1232), ..Question::plain(9, &name, rtype.into()) }.to_bytes();
     let udp = over_udp(server, &packet).await.unwrap();
     assert_eq!(udp, over_tcp(server, &packet).await.unwrap(), "{step:?}");
     let answer = Message::from_vec(&udp).unwrap();

@@ -230,7 +230,7 @@ async fn only_listener_and_real_address_make_an_insider() {
     let question = Question::plain(7, "secret-host.rules.example.net", RecordType::A.into());
     // V1: a client subnet that claims to be inside (RFC 7871 §6: family 1, /24, scope 0, 127.0.0.0).
     let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 127, 0, 0];
-    let claiming = Question { payload_octets: Some(1232), options: &subnet, ..question.clone() };
+    let claiming = Question { payload_bytes: Some(1232), options: &subnet, ..question.clone() };
     let (insider, stranger) = (INSIDER.parse().unwrap(), STRANGER.parse().unwrap());
     let (inside, outside) = (served.listener(View::Inside), served.outside());
     for (client, server, question, expected) in [
@@ -411,8 +411,8 @@ fn questions() -> Vec<Question<'static>> {
     let questions = names.flat_map(|name| {
         rtypes.map(|rtype| {
             // EDNS or not, by turns.
-            let payload_octets = (rtype % 2 == 0).then_some(1232);
-            Question { payload_octets, ..Question::plain(0x5a5a, name, rtype) }
+            let payload_bytes = (rtype % 2 == 0).then_some(1232);
+            Question { payload_bytes, ..Question::plain(0x5a5a, name, rtype) }
         })
     });
     questions.collect()
@@ -444,9 +444,9 @@ fn names() -> BTreeSet<String> {
 
 // --- Bytes ---------------------------------------------------------------------------------------------------------
 
-/// The octets that follow the question that a server repeats.
+/// The bytes that follow the question that a server repeats.
 fn after_the_question(packet: &[u8]) -> &[u8] {
-    let mut at = HEADER_OCTETS;
+    let mut at = HEADER_BYTES;
     while packet[at] != 0 {
         at += usize::from(packet[at]) + 1;
     }
@@ -461,4 +461,4 @@ fn shown(packet: &[u8]) -> String {
     Message::from_vec(packet).map_or_else(|e| e.to_string(), |message| format!("{message:#?}"))
 }
 
-const HEADER_OCTETS: usize = 12;
+const HEADER_BYTES: usize = 12;

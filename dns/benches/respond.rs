@@ -108,7 +108,7 @@ fn world(names: usize) -> World {
     }
 }
 
-/// As a signer leaves a zone: an NSEC and signatures of 64 octets at each name.
+/// As a signer leaves a zone: an NSEC and signatures of 64 bytes at each name.
 fn signed(names: usize) -> String {
     let signature = |owner: &str, covered: &str| {
         format!("{owner} RRSIG {covered} 13 3 300 20300101000000 20200101000000 7 @ {}==\n", "A".repeat(86))

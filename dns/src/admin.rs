@@ -39,7 +39,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// 128 bits, written in hexadecimal.
-const TOKEN_OCTETS: usize = 16;
+const TOKEN_BYTES: usize = 16;
 
 /// The state that requests are answered from.
 pub(crate) struct Admin {
@@ -95,8 +95,8 @@ pub(crate) fn token(path: &Path) -> Result<Token, TokenError> {
 
 fn make(path: &Path) -> io::Result<Token> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let secret: [u8; TOKEN_OCTETS] = rand::random();
-    let token: String = secret.iter().map(|octet| format!("{octet:02x}")).collect();
+    let secret: [u8; TOKEN_BYTES] = rand::random();
+    let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     writeln!(file, "{token}")?;
     Ok(Token(token))
 }
@@ -438,7 +438,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let made = token(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(made.0.len(), 2 * TOKEN_OCTETS);
+        assert_eq!(made.0.len(), 2 * TOKEN_BYTES);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(token(&path).is_ok_and(|again| again == made));
         fs::write(&path, "\n").unwrap();

@@ -408,7 +408,7 @@ fn preference(rtype: Type) -> u8 {
     }
 }
 
-/// RFC 2308 §5: no longer than the SOA itself and than its MINIMUM, which are the last four octets.
+/// RFC 2308 §5: no longer than the SOA itself and than its MINIMUM, which are the last four bytes.
 pub fn negative_ttl(soa: &RrSet<'_>) -> u32 {
     let minimum = soa.first().and_then(<[u8]>::last_chunk).copied().map(u32::from_be_bytes);
     minimum.map_or(soa.ttl, |minimum| minimum.min(soa.ttl))

@@ -115,7 +115,7 @@ impl Config {
             rules: self.rules(),
             access: Access { clients: self.internal.clients.clone() },
             protocol: Protocol {
-                udp_limit_octets: self.udp.max_payload_octets,
+                udp_limit_bytes: self.udp.max_payload_bytes,
                 nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
                 cookies: None,
                 keys: Keys::default(),
@@ -242,10 +242,10 @@ pub enum LogFormat {
 pub struct Udp {
     /// Loops (threads and sockets) per address.
     pub workers: usize,
-    /// Largest answer in octets, whatever a client says it can take.
-    pub max_payload_octets: u16,
+    /// Largest answer in bytes, whatever a client says it can take.
+    pub max_payload_bytes: u16,
     /// The kernel's receive buffer of each socket; none leaves it to `serve`, which asks for 4 MiB.
-    pub receive_buffer_octets: Option<usize>,
+    pub receive_buffer_bytes: Option<usize>,
 }
 
 /// Connections: TCP, TLS, HTTPS and QUIC, outside and inside, each counted on its own.
@@ -255,8 +255,8 @@ pub struct Tcp {
     pub max_connections: usize,
     /// Connections at once from one client address (IPv6: one /64).
     pub max_connections_per_client: usize,
-    /// Memory for questions and answers on their way beyond 8 KiB of each connection, in octets.
-    pub max_buffered_octets: usize,
+    /// Memory for questions and answers on their way beyond 8 KiB of each connection, in bytes.
+    pub max_buffered_bytes: usize,
     /// How long a connection may wait between messages.
     pub idle_timeout: Duration,
     /// How long one message may take to arrive, from its first byte.

@@ -6,23 +6,23 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
-/// Octets of a secret.
-pub const SECRET_OCTETS: usize = 16;
-/// Octets of a client cookie (RFC 7873 §4).
-pub const CLIENT_OCTETS: usize = 8;
-/// Octets of our server cookie: version, reserved, timestamp, hash (RFC 9018 §4).
-pub const SERVER_OCTETS: usize = 16;
+/// Bytes of a secret.
+pub const SECRET_BYTES: usize = 16;
+/// Bytes of a client cookie (RFC 7873 §4).
+pub const CLIENT_BYTES: usize = 8;
+/// Bytes of our server cookie: version, reserved, timestamp, hash (RFC 9018 §4).
+pub const SERVER_BYTES: usize = 16;
 
 /// A client cookie with our server cookie behind it.
-pub type Full = [u8; CLIENT_OCTETS + SERVER_OCTETS];
+pub type Full = [u8; CLIENT_BYTES + SERVER_BYTES];
 
 /// The secret that makes cookies and those that are still accepted (RFC 9018 §5).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secrets {
     /// Makes and checks.
-    pub active: [u8; SECRET_OCTETS],
+    pub active: [u8; SECRET_BYTES],
     /// Only check: the one before, or the one that will be next, during a rollover.
-    pub accepted: Vec<[u8; SECRET_OCTETS]>,
+    pub accepted: Vec<[u8; SECRET_BYTES]>,
 }
 
 impl fmt::Debug for Secrets {
@@ -50,12 +50,12 @@ const REFRESH_SECONDS: u32 = 1800;
 impl Secrets {
     /// Judges a COOKIE option's data and says which cookie goes back.
     ///
-    /// The data is 8 octets, or 16 to 40; the caller has refused other lengths (RFC 7873 §5.2.2).
+    /// The data is 8 bytes, or 16 to 40; the caller has refused other lengths (RFC 7873 §5.2.2).
     pub fn judge(&self, cookie: &[u8], client: IpAddr, unix_seconds: u64) -> (Proof, Full) {
         // Timestamps wrap: RFC 9018 §4.3 compares them by serial number arithmetic.
         let now = (unix_seconds & 0xffff_ffff) as u32;
-        let mut client_part = [0; CLIENT_OCTETS];
-        client_part.copy_from_slice(&cookie[..CLIENT_OCTETS]);
+        let mut client_part = [0; CLIENT_BYTES];
+        client_part.copy_from_slice(&cookie[..CLIENT_BYTES]);
         match age(cookie, now).filter(|_| self.is_ours(cookie, client)) {
             Some(age) if age <= REFRESH_SECONDS && made_with(&self.active, cookie, client) => {
                 (Proof::Proved, echoed(cookie))
@@ -69,8 +69,8 @@ impl Secrets {
         std::iter::once(&self.active).chain(&self.accepted).any(|secret| made_with(secret, cookie, client))
     }
 
-    fn make(&self, client_part: [u8; CLIENT_OCTETS], client: IpAddr, now: u32) -> Full {
-        let mut cookie = [0; CLIENT_OCTETS + SERVER_OCTETS];
+    fn make(&self, client_part: [u8; CLIENT_BYTES], client: IpAddr, now: u32) -> Full {
+        let mut cookie = [0; CLIENT_BYTES + SERVER_BYTES];
         cookie[..8].copy_from_slice(&client_part);
         cookie[8] = VERSION;
         cookie[12..16].copy_from_slice(&now.to_be_bytes());
@@ -84,7 +84,7 @@ const VERSION: u8 = 1;
 
 /// The age in seconds of a cookie of our kind that is in time; one from the near future is new.
 fn age(cookie: &[u8], now: u32) -> Option<u32> {
-    if cookie.len() != CLIENT_OCTETS + SERVER_OCTETS || cookie[8] != VERSION {
+    if cookie.len() != CLIENT_BYTES + SERVER_BYTES || cookie[8] != VERSION {
         return None;
     }
     let made = u32::from_be_bytes([cookie[12], cookie[13], cookie[14], cookie[15]]);
@@ -95,19 +95,19 @@ fn age(cookie: &[u8], now: u32) -> Option<u32> {
     }
 }
 
-fn made_with(secret: &[u8; SECRET_OCTETS], cookie: &[u8], client: IpAddr) -> bool {
+fn made_with(secret: &[u8; SECRET_BYTES], cookie: &[u8], client: IpAddr) -> bool {
     let (signed, hash) = cookie.split_at(16);
     equal(&sip(secret, signed, client), hash)
 }
 
 fn echoed(cookie: &[u8]) -> Full {
-    let mut full = [0; CLIENT_OCTETS + SERVER_OCTETS];
+    let mut full = [0; CLIENT_BYTES + SERVER_BYTES];
     full.copy_from_slice(cookie);
     full
 }
 
 /// SipHash-2-4 over client cookie, version, reserved, timestamp and address (RFC 9018 §4.4).
-fn sip(secret: &[u8; SECRET_OCTETS], signed: &[u8], client: IpAddr) -> [u8; 8] {
+fn sip(secret: &[u8; SECRET_BYTES], signed: &[u8], client: IpAddr) -> [u8; 8] {
     let mut hasher = SipHasher24::new_with_key(secret);
     let mut input = [0; 32];
     input[..16].copy_from_slice(signed);
@@ -122,7 +122,7 @@ fn sip(secret: &[u8; SECRET_OCTETS], signed: &[u8], client: IpAddr) -> [u8; 8] {
         }
     };
     hasher.write(&input[..len]);
-    // The RFC's test vectors put the hash out in the order in which SipHash makes its octets: little endian.
+    // The RFC's test vectors put the hash out in the order in which SipHash makes its bytes: little endian.
     hasher.finish().to_le_bytes()
 }
 

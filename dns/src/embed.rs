@@ -29,7 +29,7 @@
 //!
 //! - a packet that hickory cannot decode never gets here: hickory answers FORMERR of its own, or nothing;
 //! - the layout of an answer is hickory's: compression may differ, the OPT record's place is hickory's, and an answer may
-//!   be a few octets longer or shorter;
+//!   be a few bytes longer or shorter;
 //! - padding (RFC 7830) and the keepalive of TCP (RFC 7828) are left out: a block size would not hold, and idle timeouts
 //!   are hickory's;
 //! - a UDP size below 512 is raised to 512 in the OPT record, and the Z bit of a header cannot be told;

@@ -115,7 +115,7 @@ struct State {
     buckets: Box<[Bucket]>,
 }
 
-/// 16 octets each: a quarter of a MiB a loop, four times as many buckets as a busy server has clients in a second.
+/// 16 bytes each: a quarter of a MiB a loop, four times as many buckets as a busy server has clients in a second.
 const BUCKETS: usize = 1 << 14;
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,7 +3,7 @@
 //! A [`Name`] is a key: its ASCII letters are lower case, so equality is plain byte equality (RFC 4343).
 //! Names inside RDATA keep the case their author wrote; they are bytes there, and become a `Name` when followed.
 //!
-//! Invariant: the bytes of a `Name` are a valid uncompressed name of at most [`MAX_NAME_OCTETS`] octets.
+//! Invariant: the bytes of a `Name` are a valid uncompressed name of at most [`MAX_NAME_BYTES`] bytes.
 //! Invariant: `Name` has no `Ord`, because byte order is not the canonical order of RFC 4034 §6.1; say
 //! [`Name::canonical_cmp`] where order matters.
 
@@ -11,23 +11,23 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::octets::Octets;
+use crate::small_bytes::SmallBytes;
 
 /// Longest name on the wire, root label included (RFC 1035 §2.3.4).
-pub const MAX_NAME_OCTETS: usize = 255;
+pub const MAX_NAME_BYTES: usize = 255;
 /// Longest label (RFC 1035 §2.3.4).
-pub const MAX_LABEL_OCTETS: usize = 63;
+pub const MAX_LABEL_BYTES: usize = 63;
 
 /// A lower-case domain name in uncompressed wire form.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Name(Octets);
+pub struct Name(SmallBytes);
 
 /// Why a name is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// A label of more than 63 octets.
+    /// A label of more than 63 bytes.
     LabelTooLong,
-    /// More than 255 octets in all.
+    /// More than 255 bytes in all.
     NameTooLong,
     /// Two dots in a row, or a dot at the start.
     EmptyLabel,
@@ -45,8 +45,8 @@ impl NameError {
     /// The reason in words, to be put after the name at fault.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::LabelTooLong => "a label has more than 63 octets",
-            Self::NameTooLong => "the name has more than 255 octets",
+            Self::LabelTooLong => "a label has more than 63 bytes",
+            Self::NameTooLong => "the name has more than 255 bytes",
             Self::EmptyLabel => "a label is empty (two dots in a row, or a dot at the start)",
             Self::BadEscape => {
                 "a backslash must be followed by three digits (000 to 255) or by one character"
@@ -71,7 +71,7 @@ impl std::error::Error for NameError {}
 impl Name {
     /// The root.
     pub fn root() -> Self {
-        Self(Octets::from([0]))
+        Self(SmallBytes::from([0]))
     }
 
     /// From exactly one uncompressed wire name; letters are lowered.
@@ -93,8 +93,8 @@ impl Name {
     }
 
     fn lowered(wire: &[u8]) -> Self {
-        let mut bytes = Octets::from(wire);
-        // Length octets are at most 63 and so never collide with the letters that this lowers.
+        let mut bytes = SmallBytes::from(wire);
+        // Length bytes are at most 63 and so never collide with the letters that this lowers.
         bytes.make_ascii_lowercase();
         Self(bytes)
     }
@@ -137,13 +137,13 @@ impl Name {
     /// `label.self`; none if the label or the name would be too long or the label is empty.
     pub fn child(&self, label: &[u8]) -> Option<Name> {
         if label.is_empty()
-            || label.len() > MAX_LABEL_OCTETS
-            || self.0.len() + label.len() + 1 > MAX_NAME_OCTETS
+            || label.len() > MAX_LABEL_BYTES
+            || self.0.len() + label.len() + 1 > MAX_NAME_BYTES
         {
             return None;
         }
         let mut wire = Vec::with_capacity(self.0.len() + label.len() + 1);
-        wire.push(u8::try_from(label.len()).expect("a label has at most 63 octets"));
+        wire.push(u8::try_from(label.len()).expect("a label has at most 63 bytes"));
         wire.extend_from_slice(label);
         wire.extend_from_slice(&self.0);
         Some(Self::lowered(&wire))
@@ -178,7 +178,7 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Octets of the uncompressed wire name at the start of `wire`; none if there is no valid one.
+/// Bytes of the uncompressed wire name at the start of `wire`; none if there is no valid one.
 #[inline]
 pub fn wire_len(wire: &[u8]) -> Option<usize> {
     let mut at = 0;
@@ -186,9 +186,9 @@ pub fn wire_len(wire: &[u8]) -> Option<usize> {
         let len = usize::from(*wire.get(at)?);
         at += 1;
         if len == 0 {
-            return (at <= MAX_NAME_OCTETS).then_some(at);
+            return (at <= MAX_NAME_BYTES).then_some(at);
         }
-        if len > MAX_LABEL_OCTETS {
+        if len > MAX_LABEL_BYTES {
             return None;
         }
         at += len;
@@ -222,7 +222,7 @@ pub fn is_at_or_under(wire: &[u8], ancestor: &[u8]) -> bool {
 
 /// Canonical order (RFC 4034 §6.1) of two lower-case wire names.
 pub fn canonical_cmp(left: &[u8], right: &[u8]) -> Ordering {
-    // 127 labels is the most that 255 octets hold; offsets fit in a byte.
+    // 127 labels is the most that 255 bytes hold; offsets fit in a byte.
     let (mut a, mut b) = ([0_u8; 128], [0_u8; 128]);
     let (count_a, count_b) = (label_offsets(left, &mut a), label_offsets(right, &mut b));
     let (mut i, mut j) = (count_a, count_b);
@@ -242,7 +242,7 @@ fn label_offsets(wire: &[u8], offsets: &mut [u8; 128]) -> usize {
     while let Some(&len) = wire.get(at)
         && len != 0
     {
-        offsets[count] = u8::try_from(at).expect("a name has at most 255 octets");
+        offsets[count] = u8::try_from(at).expect("a name has at most 255 bytes");
         count += 1;
         at += usize::from(len) + 1;
     }
@@ -323,12 +323,12 @@ fn append(text: &[u8], origin: Option<&[u8]>, wire: &mut Vec<u8>) -> Result<(), 
                 at += 1;
             }
             b'\\' => {
-                let (octet, used) = unescape(&text[at..]).ok_or(NameError::BadEscape)?;
-                wire.push(octet);
+                let (byte, used) = unescape(&text[at..]).ok_or(NameError::BadEscape)?;
+                wire.push(byte);
                 at += used;
             }
-            octet => {
-                wire.push(octet);
+            byte => {
+                wire.push(byte);
                 at += 1;
             }
         }
@@ -338,7 +338,7 @@ fn append(text: &[u8], origin: Option<&[u8]>, wire: &mut Vec<u8>) -> Result<(), 
         close_label(wire, label_start)?;
         wire.extend_from_slice(origin.ok_or(NameError::NoOrigin)?);
     }
-    if wire.len() - start > MAX_NAME_OCTETS { Err(NameError::NameTooLong) } else { Ok(()) }
+    if wire.len() - start > MAX_NAME_BYTES { Err(NameError::NameTooLong) } else { Ok(()) }
 }
 
 fn close_label(wire: &mut [u8], start: usize) -> Result<(), NameError> {
@@ -346,22 +346,22 @@ fn close_label(wire: &mut [u8], start: usize) -> Result<(), NameError> {
     if len == 0 {
         return Err(NameError::EmptyLabel);
     }
-    if len > MAX_LABEL_OCTETS {
+    if len > MAX_LABEL_BYTES {
         return Err(NameError::LabelTooLong);
     }
     wire[start] = u8::try_from(len).expect("checked against 63");
     Ok(())
 }
 
-/// One escape (`\DDD` or `\X`, RFC 1035 §5.1) at the start of `text`: the octet and the characters used.
+/// One escape (`\DDD` or `\X`, RFC 1035 §5.1) at the start of `text`: the byte and the characters used.
 pub fn unescape(text: &[u8]) -> Option<(u8, usize)> {
     match text {
         [b'\\', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => {
             let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
-            u8::try_from(value).ok().map(|octet| (octet, 4))
+            u8::try_from(value).ok().map(|byte| (byte, 4))
         }
         [b'\\', b'0'..=b'9', ..] => None,
-        [b'\\', octet, ..] => Some((*octet, 2)),
+        [b'\\', byte, ..] => Some((*byte, 2)),
         _ => None,
     }
 }
@@ -372,14 +372,14 @@ pub fn write_wire(wire: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
         return out.write_char('.');
     }
     for label in labels(wire) {
-        for &octet in label {
-            match octet {
+        for &byte in label {
+            match byte {
                 b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
                     out.write_char('\\')?;
-                    out.write_char(char::from(octet))?;
+                    out.write_char(char::from(byte))?;
                 }
-                b'!'..=b'~' => out.write_char(char::from(octet))?,
-                _ => write!(out, "\\{octet:03}")?,
+                b'!'..=b'~' => out.write_char(char::from(byte))?,
+                _ => write!(out, "\\{byte:03}")?,
             }
         }
         out.write_char('.')?;

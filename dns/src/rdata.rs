@@ -45,19 +45,19 @@ pub enum Field {
     Text,
     /// One or more character-strings up to the end.
     Texts,
-    /// Octets to the end, as one quoted or bare text (URI target, CAA value).
+    /// Bytes to the end, as one quoted or bare text (URI target, CAA value).
     RestText,
-    /// Octets to the end, in hexadecimal.
+    /// Bytes to the end, in hexadecimal.
     Hex,
-    /// Octets to the end, in base64.
+    /// Bytes to the end, in base64.
     Base64,
-    /// Octets after a length octet, in hexadecimal, `-` when empty (NSEC3 salt).
+    /// Bytes after a length byte, in hexadecimal, `-` when empty (NSEC3 salt).
     Salt,
-    /// Octets after a length octet, in base32hex (NSEC3 next owner).
+    /// Bytes after a length byte, in base32hex (NSEC3 next owner).
     Base32Hex,
     /// A type bitmap to the end (RFC 4034 §4.1.2).
     TypeBitmap,
-    /// The 16 octets of a LOC record of version 0 (RFC 1876).
+    /// The 16 bytes of a LOC record of version 0 (RFC 1876).
     Loc,
     /// An address prefix list to the end (RFC 3123).
     Apl,
@@ -83,7 +83,7 @@ pub enum Field {
     Eui64,
     /// The old type bitmap of NXT to the end (RFC 2535 §5.2).
     NxtBitmap,
-    /// Octets to the end without any known shape, in the form of RFC 3597 §5.
+    /// Bytes to the end without any known shape, in the form of RFC 3597 §5.
     Opaque,
 }
 
@@ -155,13 +155,13 @@ pub fn shape(rtype: Type) -> Option<&'static [Field]> {
     })
 }
 
-/// A field of some RDATA and the octets it takes.
+/// A field of some RDATA and the bytes it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<'a> {
     /// The kind of the field.
     pub field: Field,
-    /// Its octets, length octets included.
-    pub octets: &'a [u8],
+    /// Its bytes, length bytes included.
+    pub bytes: &'a [u8],
 }
 
 /// RDATA that does not fit its type.
@@ -170,7 +170,7 @@ pub struct Malformed;
 
 /// The fields of `rdata` in order. A type without a known shape is one [`Field::Opaque`].
 ///
-/// The item after which nothing fits is an error and ends the walk; surplus octets are an error too.
+/// The item after which nothing fits is an error and ends the walk; surplus bytes are an error too.
 pub fn spans(rtype: Type, rdata: &[u8]) -> Spans<'_> {
     Spans { fields: shape(rtype).unwrap_or(&[Field::Opaque]), rest: rdata, failed: false }
 }
@@ -195,11 +195,11 @@ impl<'a> Iterator for Spans<'a> {
             return (!self.rest.is_empty()).then_some(Err(Malformed));
         };
         self.fields = fields;
-        match octets_of(field, self.rest).filter(|len| *len <= self.rest.len()) {
+        match bytes_of(field, self.rest).filter(|len| *len <= self.rest.len()) {
             Some(len) => {
-                let (octets, rest) = self.rest.split_at(len);
+                let (bytes, rest) = self.rest.split_at(len);
                 self.rest = rest;
-                Some(Ok(Span { field, octets }))
+                Some(Ok(Span { field, bytes }))
             }
             None => {
                 self.failed = true;
@@ -209,8 +209,8 @@ impl<'a> Iterator for Spans<'a> {
     }
 }
 
-/// How many octets `field` takes at the start of `rest`; perhaps more than are there.
-pub(crate) fn octets_of(field: Field, rest: &[u8]) -> Option<usize> {
+/// How many bytes `field` takes at the start of `rest`; perhaps more than are there.
+pub(crate) fn bytes_of(field: Field, rest: &[u8]) -> Option<usize> {
     match field {
         Field::U8 | Field::Algorithm => Some(1),
         Field::U16 | Field::Type | Field::CertType => Some(2),
@@ -261,16 +261,16 @@ pub enum Role {
 pub fn names(rtype: Type, rdata: &[u8]) -> Vec<(Role, &[u8])> {
     let mut found = Vec::new();
     for span in spans(rtype, rdata) {
-        let Ok(Span { field, octets }) = span else { break };
+        let Ok(Span { field, bytes }) = span else { break };
         match field {
-            Field::Compressible | Field::Name => found.push((Role::Target, octets)),
-            Field::CompressibleMailbox | Field::Mailbox => found.push((Role::Mailbox, octets)),
-            Field::Hip => hip_servers(octets, &mut found),
-            Field::IpsecGateway if rdata_gateway_is_name(octets) => push_name(&octets[2..], &mut found),
-            Field::AmtRelay if octets.first().is_some_and(|kind| kind & 0x7f == 3) => {
-                push_name(&octets[1..], &mut found);
+            Field::Compressible | Field::Name => found.push((Role::Target, bytes)),
+            Field::CompressibleMailbox | Field::Mailbox => found.push((Role::Mailbox, bytes)),
+            Field::Hip => hip_servers(bytes, &mut found),
+            Field::IpsecGateway if rdata_gateway_is_name(bytes) => push_name(&bytes[2..], &mut found),
+            Field::AmtRelay if bytes.first().is_some_and(|kind| kind & 0x7f == 3) => {
+                push_name(&bytes[1..], &mut found);
             }
-            Field::A6 => a6_prefix(octets, &mut found),
+            Field::A6 => a6_prefix(bytes, &mut found),
             _ => {}
         }
     }
@@ -278,8 +278,8 @@ pub fn names(rtype: Type, rdata: &[u8]) -> Vec<(Role, &[u8])> {
 }
 
 /// IPSECKEY after its precedence: gateway type 3 is a name (RFC 4025 §2.5).
-fn rdata_gateway_is_name(octets: &[u8]) -> bool {
-    octets.len() >= 2 && octets[0] == 3
+fn rdata_gateway_is_name(bytes: &[u8]) -> bool {
+    bytes.len() >= 2 && bytes[0] == 3
 }
 
 fn push_name<'a>(rest: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
@@ -288,8 +288,8 @@ fn push_name<'a>(rest: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
     }
 }
 
-fn hip_servers<'a>(octets: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
-    let [hit_len, _algorithm, key_high, key_low, rest @ ..] = octets else { return };
+fn hip_servers<'a>(bytes: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
+    let [hit_len, _algorithm, key_high, key_low, rest @ ..] = bytes else { return };
     let skip = usize::from(*hit_len) + usize::from(u16::from_be_bytes([*key_high, *key_low]));
     let mut rest = rest.get(skip..).unwrap_or_default();
     while let Some(len) = name::wire_len(rest) {
@@ -298,11 +298,11 @@ fn hip_servers<'a>(octets: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
     }
 }
 
-fn a6_prefix<'a>(octets: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
-    let Some((&prefix_bits, rest)) = octets.split_first() else { return };
+fn a6_prefix<'a>(bytes: &'a [u8], found: &mut Vec<(Role, &'a [u8])>) {
+    let Some((&prefix_bits, rest)) = bytes.split_first() else { return };
     if (1..=128).contains(&prefix_bits) {
-        let suffix_octets = (128 - usize::from(prefix_bits)).div_ceil(8);
-        push_name(rest.get(suffix_octets..).unwrap_or_default(), found);
+        let suffix_bytes = (128 - usize::from(prefix_bits)).div_ceil(8);
+        push_name(rest.get(suffix_bytes..).unwrap_or_default(), found);
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn surplus_and_missing_octets_are_malformed() {
+    fn surplus_and_missing_bytes_are_malformed() {
         for (rtype, rdata, fits) in [
             (Type::A, &b"\x0a\0\0\x01"[..], true),
             (Type::A, b"\x0a\0\0", false),

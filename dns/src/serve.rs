@@ -120,7 +120,7 @@ impl std::error::Error for StartError {}
 
 /// The zones that the config names, for callers that serve them on sockets of their own. This blocks.
 pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
-    // A signature covers octets, and those that this caller sends are not ours: to it, no key is known.
+    // A signature covers bytes, and those that this caller sends are not ours: to it, no key is known.
     let cookies = Held::load(config, None).map_err(StartError::Secret)?.cookies;
     let (catalog, world, report) =
         reload::first(config, Held { cookies, keys: Keys::default() }).map_err(StartError::Folder)?;

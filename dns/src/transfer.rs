@@ -89,12 +89,12 @@ pub fn is_newer(one: u32, other: u32) -> bool {
 pub fn serial(tree: &Tree) -> Option<u32> {
     let soa = tree.soa()?;
     let rdata = soa.first()?;
-    let numbers = rdata.len().checked_sub(SOA_NUMBERS_OCTETS)?;
-    rdata[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    let numbers = rdata.len().checked_sub(SOA_NUMBERS_BYTES)?;
+    rdata[numbers..].first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The five numbers at the end of a SOA.
-pub const SOA_NUMBERS_OCTETS: usize = 20;
+pub const SOA_NUMBERS_BYTES: usize = 20;
 
 /// The serial of the next version.
 ///
@@ -120,7 +120,7 @@ pub struct Delta {
     /// The SOA before, what goes, the SOA after, what comes (RFC 1995 §4).
     pub records: Vec<Stored>,
     /// About what they take up on the wire.
-    pub octets: usize,
+    pub bytes: usize,
 }
 
 /// A record by itself.
@@ -137,22 +137,22 @@ pub struct Stored {
 }
 
 impl Delta {
-    /// Between two versions of a zone; none if it would take more than `most_octets`, or one has no SOA.
-    pub fn between(old: &Tree, new: &Tree, most_octets: usize) -> Option<Self> {
+    /// Between two versions of a zone; none if it would take more than `most_bytes`, or one has no SOA.
+    pub fn between(old: &Tree, new: &Tree, most_bytes: usize) -> Option<Self> {
         let (from, to) = (serial(old)?, serial(new)?);
         let mut gone = Changed::new(old)?;
         let mut come = Changed::new(new)?;
         for pair in differences(old, new) {
             gone.add(pair.left, pair.right);
             come.add(pair.right, pair.left);
-            if gone.octets + come.octets > most_octets {
+            if gone.bytes + come.bytes > most_bytes {
                 return None;
             }
         }
-        let octets = gone.octets + come.octets;
+        let bytes = gone.bytes + come.bytes;
         let mut records = gone.records;
         records.append(&mut come.records);
-        Some(Self { from, to, records, octets })
+        Some(Self { from, to, records, bytes })
     }
 }
 
@@ -176,15 +176,15 @@ impl Delta {
 /// Records of one version that the other does not have.
 struct Changed {
     records: Vec<Stored>,
-    octets: usize,
+    bytes: usize,
 }
 
-/// Octets of a record beside its owner and data.
-const FIXED_OCTETS: usize = 10;
+/// Bytes of a record beside its owner and data.
+const FIXED_BYTES: usize = 10;
 
 impl Changed {
     fn new(tree: &Tree) -> Option<Self> {
-        let mut new = Self { records: Vec::new(), octets: 0 };
+        let mut new = Self { records: Vec::new(), bytes: 0 };
         let soa = tree.soa()?;
         new.push(tree.apex().as_wire(), &soa, soa.first()?);
         Some(new)
@@ -205,7 +205,7 @@ impl Changed {
     }
 
     fn push(&mut self, owner: &[u8], set: &RrSet<'_>, rdata: &[u8]) {
-        self.octets += owner.len() + FIXED_OCTETS + rdata.len();
+        self.bytes += owner.len() + FIXED_BYTES + rdata.len();
         let (rtype, ttl) = (set.rtype, set.ttl);
         self.records.push(Stored { owner: owner.into(), rtype, ttl, rdata: rdata.into() });
     }
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn changes_are_found_if_they_lead_all_the_way() {
-        let delta = |from, to| Arc::new(Delta { from, to, records: Vec::new(), octets: 0 });
+        let delta = |from, to| Arc::new(Delta { from, to, records: Vec::new(), bytes: 0 });
         let mut versions = Versions::default();
         versions.insert(Which::Public, name("ex"), [delta(1, 2), delta(2, 5), delta(5, 6)].into());
         for (from, to, expected) in

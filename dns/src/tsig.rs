@@ -4,7 +4,7 @@
 //! of another algorithm and a wrong signature are refused alike, and cost alike, so that nobody learns which names of keys
 //! there are.
 //!
-//! Invariant: this module reads no clock and no message; it is given the octets that a signature covers.
+//! Invariant: this module reads no clock and no message; it is given the bytes that a signature covers.
 
 mod sequence;
 
@@ -49,8 +49,8 @@ impl Algorithm {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// Octets of a signature, and of a secret that is as strong.
-    pub fn octets(self) -> usize {
+    /// Bytes of a signature, and of a secret that is as strong.
+    pub fn bytes(self) -> usize {
         match self {
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
@@ -72,9 +72,9 @@ impl Algorithm {
         Self::ALL.into_iter().find(|it| name.eq_ignore_ascii_case(it.wire()))
     }
 
-    /// Whether a signature may have this many octets, cut short or not (RFC 8945 §5.2.2.1).
-    fn takes(self, mac_octets: usize) -> bool {
-        (LEAST_MAC_OCTETS.max(self.octets() / 2)..=self.octets()).contains(&mac_octets)
+    /// Whether a signature may have this many bytes, cut short or not (RFC 8945 §5.2.2.1).
+    fn takes(self, mac_bytes: usize) -> bool {
+        (LEAST_MAC_BYTES.max(self.bytes() / 2)..=self.bytes()).contains(&mac_bytes)
     }
 
     fn of_hmac(self) -> hmac::Algorithm {
@@ -99,7 +99,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// From the secret's octets.
+    /// From the secret's bytes.
     pub fn new(name: Name, algorithm: Algorithm, secret: &[u8], view: Which) -> Self {
         let hmac = hmac::Key::new(algorithm.of_hmac(), secret);
         Self { name, algorithm, view, secret: secret.into(), hmac }
@@ -158,12 +158,12 @@ pub struct Tsig<'p> {
     pub covered: &'p [u8],
 }
 
-/// Octets of a TSIG's time and fudge.
-const TIME_OCTETS: usize = 6;
+/// Bytes of a TSIG's time and fudge.
+const TIME_BYTES: usize = 6;
 /// How far two clocks may be apart (RFC 8945 §10).
 const FUDGE_SECONDS: u16 = 300;
 /// The shortest signature that may be looked at (RFC 8945 §5.2.2.1).
-const LEAST_MAC_OCTETS: usize = 10;
+const LEAST_MAC_BYTES: usize = 10;
 
 /// Why a signed message is not believed.
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ pub fn judge(keys: &Keys, tsig: &Tsig<'_>, now: u64) -> Result<Signer, Refused> 
         let _ = digest(&unknown, &[], tsig);
         return Err(Refused::BadKey);
     };
-    let full = key.algorithm.octets();
+    let full = key.algorithm.bytes();
     let made = digest(&key.hmac, &[], tsig);
     if !is_same(&made.as_ref()[..tsig.mac.len()], tsig.mac) {
         return Err(Refused::BadKey);
@@ -250,7 +250,7 @@ fn update_covered(context: &mut hmac::Context, tsig: &Tsig<'_>) {
 
 fn update_prior(context: &mut hmac::Context, prior: &[u8]) {
     if !prior.is_empty() {
-        context.update(&u16::try_from(prior.len()).expect("a signature has at most 64 octets").to_be_bytes());
+        context.update(&u16::try_from(prior.len()).expect("a signature has at most 64 bytes").to_be_bytes());
         context.update(prior);
     }
 }
@@ -290,9 +290,9 @@ impl Signer {
         &self.key
     }
 
-    /// Octets that a signature adds to a message; six more if it tells the time.
-    pub fn octets(&self) -> usize {
-        octets(self.key.name.as_wire(), self.key.algorithm.wire(), self.key.algorithm.octets())
+    /// Bytes that a signature adds to a message; six more if it tells the time.
+    pub fn bytes(&self) -> usize {
+        bytes(self.key.name.as_wire(), self.key.algorithm.wire(), self.key.algorithm.bytes())
     }
 
     /// Signs a message that is complete but for this, and adds the TSIG record.
@@ -350,18 +350,18 @@ struct Fields<'f> {
     other: &'f [u8],
 }
 
-/// Octets of the record without other data.
-fn octets(key: &[u8], algorithm: &[u8], mac_octets: usize) -> usize {
-    key.len() + 10 + algorithm.len() + TIME_OCTETS + 2 + 2 + mac_octets + 2 + 2 + 2
+/// Bytes of the record without other data.
+fn bytes(key: &[u8], algorithm: &[u8], mac_bytes: usize) -> usize {
+    key.len() + 10 + algorithm.len() + TIME_BYTES + 2 + 2 + mac_bytes + 2 + 2 + 2
 }
 
 fn write(key: &[u8], algorithm: &[u8], fields: &Fields<'_>, message: &mut Vec<u8>) {
-    let length = octets(key, algorithm, fields.mac.len()) - key.len() - 10 + fields.other.len();
-    let length_of = |octets: &[u8]| u16::try_from(octets.len()).expect("at most 64 octets").to_be_bytes();
+    let length = bytes(key, algorithm, fields.mac.len()) - key.len() - 10 + fields.other.len();
+    let length_of = |bytes: &[u8]| u16::try_from(bytes.len()).expect("at most 64 bytes").to_be_bytes();
     message.extend_from_slice(key);
     message.extend_from_slice(&Type::TSIG.0.to_be_bytes());
     message.extend_from_slice(&[0, 255, 0, 0, 0, 0]);
-    message.extend_from_slice(&u16::try_from(length).expect("a name and a few octets").to_be_bytes());
+    message.extend_from_slice(&u16::try_from(length).expect("a name and a few bytes").to_be_bytes());
     message.extend_from_slice(algorithm);
     message.extend_from_slice(&fields.time);
     message.extend_from_slice(&length_of(fields.mac));
@@ -376,9 +376,9 @@ fn write(key: &[u8], algorithm: &[u8], fields: &Fields<'_>, message: &mut Vec<u8
     }
 }
 
-/// Octets of what [`write_badkey`] adds.
-pub fn badkey_octets(tsig: &Tsig<'_>) -> usize {
-    octets(tsig.key.as_wire(), tsig.algorithm, 0)
+/// Bytes of what [`write_badkey`] adds.
+pub fn badkey_bytes(tsig: &Tsig<'_>) -> usize {
+    bytes(tsig.key.as_wire(), tsig.algorithm, 0)
 }
 
 /// Appends an unsigned TSIG that says BADKEY (RFC 8945 §5.3.2); the same whether the key or the signature is not ours.

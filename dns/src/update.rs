@@ -16,8 +16,8 @@ mod tests;
 pub use self::evaluate::evaluate;
 pub use self::overlay::{Overlay, Step};
 use crate::name::{self, Name};
-use crate::octets::Octets;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 
 /// The right of some keys to change some records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub struct Item {
     /// Seconds.
     pub ttl: u32,
     /// Uncompressed wire form; empty where there is none.
-    pub rdata: Octets,
+    pub rdata: SmallBytes,
 }
 
 /// A client's wish.

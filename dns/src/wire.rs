@@ -235,14 +235,14 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         }
     }
 
-    /// The usual answers, written without a draft; the same octets as the plain pipeline's.
+    /// The usual answers, written without a draft; the same bytes as the plain pipeline's.
     fn answer_directly(&self, limits: &mut Limits, now: Moment, out: &mut Vec<u8>) -> Option<Outcome<'w>> {
         let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN)?;
         if self.message.verdict != Verdict::Ask || !self.has_good_cookie() {
             return None;
         }
         let opt = self.message.edns.map(|edns| self.opt(&edns, None));
-        let room = self.limit_octets().saturating_sub(opt.as_ref().map_or(0, Opt::octets));
+        let room = self.limit_bytes().saturating_sub(opt.as_ref().map_or(0, Opt::bytes));
         let view = self.world.view(self.view);
         let written = direct::write(view, self.message, question, room, out)?;
         let from = (Some(written.zone), written.synthesized);
@@ -381,15 +381,15 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             self.signature.sign(self.message.tsig.as_ref(), self.unix_seconds, out);
             return sent;
         }
-        let signature_octets = self.signature.octets(self.message.tsig.as_ref());
-        let tail_octets = opt.as_ref().map_or(0, Opt::octets) + signature_octets;
+        let signature_bytes = self.signature.bytes(self.message.tsig.as_ref());
+        let tail_bytes = opt.as_ref().map_or(0, Opt::bytes) + signature_bytes;
         let mut names = Names::new();
         encode::begin(self.message, &mut names, out);
         let mut authoritative = false;
         if let Content::Answer(answer) = &draft.content {
             authoritative = answer.authoritative;
             sent.zone = answer.zone;
-            let room = self.limit_octets().saturating_sub(tail_octets);
+            let room = self.limit_bytes().saturating_sub(tail_bytes);
             sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;
         }
         encode::restore_letters(self.message, out);
@@ -402,7 +402,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         self.write_tail(opt, flags.rcode, out);
         encode::finish(self.message.header, flags, out);
         if let Some(opt) = opt.filter(|_| self.wants_padding()) {
-            padding::pad(opt.octets(), out);
+            padding::pad(opt.bytes(), out);
         }
         // It covers all of the message, so it comes last (RFC 8945 §5.1).
         self.signature.sign(self.message.tsig.as_ref(), self.unix_seconds, out);
@@ -425,7 +425,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {
         let protocol = &self.world.protocol;
         Opt {
-            udp_octets: protocol.udp_limit_octets,
+            udp_bytes: protocol.udp_limit_bytes,
             dnssec_ok: edns.dnssec_ok,
             nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
             cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
@@ -442,13 +442,13 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     }
 
     /// RFC 1035 §4.2, RFC 6891 §6.2.3: what transport, client and operator all allow.
-    fn limit_octets(&self) -> usize {
+    fn limit_bytes(&self) -> usize {
         match (self.client.transport, &self.message.edns) {
             (transport, _) if transport != Transport::Udp => usize::from(u16::MAX),
-            (_, None) => usize::from(MIN_UDP_OCTETS),
+            (_, None) => usize::from(MIN_UDP_BYTES),
             (_, Some(edns)) => {
-                let ours = self.world.protocol.udp_limit_octets.max(MIN_UDP_OCTETS);
-                usize::from(edns.udp_octets.clamp(MIN_UDP_OCTETS, ours))
+                let ours = self.world.protocol.udp_limit_bytes.max(MIN_UDP_BYTES);
+                usize::from(edns.udp_bytes.clamp(MIN_UDP_BYTES, ours))
             }
         }
     }
@@ -457,4 +457,4 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 const CLASS_IN: u16 = 1;
 const CLASS_ANY: u16 = 255;
 /// Every client takes this much (RFC 1035 §4.2.1, RFC 6891 §6.2.3).
-const MIN_UDP_OCTETS: u16 = 512;
+const MIN_UDP_BYTES: u16 = 512;

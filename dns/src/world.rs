@@ -89,8 +89,8 @@ impl Guard {
 /// The operator's choices about the protocol.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// Largest UDP answer in octets, whatever the client offers.
-    pub udp_limit_octets: u16,
+    /// Largest UDP answer in bytes, whatever the client offers.
+    pub udp_limit_bytes: u16,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<Box<[u8]>>,
     /// Secrets for server cookies (RFC 7873, RFC 9018); none: cookies are ignored.
@@ -108,14 +108,14 @@ pub struct Protocol {
 }
 
 /// Fits every path of today's Internet without IP fragments (flag day 2020, RFC 9715 §3.1).
-pub const UDP_LIMIT_OCTETS: u16 = 1232;
+pub const UDP_LIMIT_BYTES: u16 = 1232;
 /// RFC 7766 §6.2.3 asks for seconds; resolvers that pipeline keep within it.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Default for Protocol {
     fn default() -> Self {
         Self {
-            udp_limit_octets: UDP_LIMIT_OCTETS,
+            udp_limit_bytes: UDP_LIMIT_BYTES,
             nsid: None,
             cookies: None,
             keys: Keys::default(),

@@ -24,8 +24,8 @@ use std::sync::{Arc, OnceLock};
 
 use self::order::Order;
 use crate::name::Name;
-use crate::octets::Octets;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 
 /// How many aliases and DNAMEs one question is followed through; NSD's cap. An answer is cut there, and the resolver goes
 /// on; what a DNAME leads to beyond it is hidden (D6).
@@ -41,7 +41,7 @@ pub struct Record {
     /// Seconds that a resolver may keep it; at most 2^31 - 1 (RFC 2181 §8).
     pub ttl: u32,
     /// Uncompressed wire form; see [`crate::rdata`].
-    pub rdata: Octets,
+    pub rdata: SmallBytes,
     /// Where it was written.
     pub at: Position,
     /// The author's mark of its visibility.

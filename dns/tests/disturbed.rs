@@ -128,13 +128,13 @@ fn ask(server: SocketAddr) -> [u8; 4] {
     socket.connect(server).unwrap();
     socket.send(b"\0\x07\0\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01").unwrap();
     let mut answer = [0; 512];
-    let octets = loop {
+    let bytes = loop {
         match socket.recv(&mut answer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             received => break received.unwrap(),
         }
     };
-    *answer[..octets].last_chunk().unwrap()
+    *answer[..bytes].last_chunk().unwrap()
 }
 
 fn get(admin: SocketAddr, path: &str) -> String {

@@ -1,4 +1,4 @@
-//! NLnet Labs' `domain` reads zone text, too: where it knows a type, it must find the octets that we find.
+//! NLnet Labs' `domain` reads zone text, too: where it knows a type, it must find the bytes that we find.
 
 use bytes::Bytes;
 use domain::base::Name;
@@ -11,7 +11,7 @@ use verge_dns::zone::text::read_rdata;
 /// The RDATA that `domain` finds; none if it does not know the form.
 fn theirs(mnemonic: &str, text: &str) -> Option<Vec<u8>> {
     let line = format!("x.example. 300 IN {mnemonic} {text}\n");
-    let mut file = Zonefile::load(&mut line.as_bytes()).expect("octets in memory");
+    let mut file = Zonefile::load(&mut line.as_bytes()).expect("bytes in memory");
     file.set_origin(Name::<Bytes>::from_octets(Bytes::from_static(b"\x07example\0")).expect("a name"));
     match file.next_entry() {
         Ok(Some(Entry::Record(record))) => {
@@ -27,7 +27,7 @@ fn theirs(mnemonic: &str, text: &str) -> Option<Vec<u8>> {
 const OTHERWISE: &[(&str, &str)] = &[("NS @", "an `@` in RDATA is a label to it, not the origin")];
 
 #[test]
-fn every_form_that_domain_knows_means_the_same_octets() {
+fn every_form_that_domain_knows_means_the_same_bytes() {
     let origin = name::Name::parse_absolute("example.").unwrap();
     let (mut same, mut otherwise) = (0, Vec::new());
     for line in include_str!("../src/zone/text/forms.txt").lines().filter(|line| !line.starts_with('#')) {

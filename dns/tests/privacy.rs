@@ -140,7 +140,7 @@ fn every_public_answer_is_that_of_zones_made_without_the_hidden_records() {
             .map(|undecided| Made::new(scene, &ours, undecided));
         for question in scene.questions(QUESTIONS) {
             let found = ask::ask(&ours, &question);
-            assert!(found.len() > ask::HEADER_OCTETS, "{question:?}");
+            assert!(found.len() > ask::HEADER_BYTES, "{question:?}");
             let is_failure = found[3] & 15 == SERVFAIL && found[6..8] == [0, 0];
             if kept.answers(&question) != changed.answers(&question) {
                 // Any other RRset of the name is answer enough to ANY.

@@ -97,10 +97,10 @@ fn text(text: &str) -> RData {
 
 fn signed(message: &Message, key: &str) -> Vec<u8> {
     let key = Key::new(Name::parse_absolute(key).unwrap(), Algorithm::HmacSha256, SECRET, Which::Public);
-    let mut octets = message.to_vec().unwrap();
+    let mut bytes = message.to_vec().unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    Signer::of_request(&Arc::new(key)).sign(&mut octets, SignedError::None, now);
-    octets
+    Signer::of_request(&Arc::new(key)).sign(&mut bytes, SignedError::None, now);
+    bytes
 }
 
 /// The answer over TCP; none if the server is gone.
@@ -168,8 +168,8 @@ fn an_update_is_there_at_once_over_udp_and_the_file_stays_as_it_is() {
     socket.connect(server.address).unwrap();
     socket.send(&signed(&add(CHALLENGE, text("token")), "acme")).unwrap();
     let mut answer = [0; 512];
-    let octets = socket.recv(&mut answer).unwrap();
-    assert_eq!((rcode(&answer[..octets]), texts(&server, CHALLENGE)), (0, vec!["token".to_owned()]));
+    let bytes = socket.recv(&mut answer).unwrap();
+    assert_eq!((rcode(&answer[..bytes]), texts(&server, CHALLENGE)), (0, vec!["token".to_owned()]));
     assert_eq!(fs::read_to_string(folder.path().join("zones/example.com.zone")).unwrap(), ZONE);
 }
 
@@ -186,8 +186,8 @@ fn all_others_are_refused_alike_and_nothing_is_done() {
         (good(), Some("unknown"), 9),
         (good(), None, 5),
     ] {
-        let octets = key.map_or_else(|| message.to_vec().unwrap(), |key| signed(&message, key));
-        let answer = ask(&mut server.connect(), &octets).unwrap();
+        let bytes = key.map_or_else(|| message.to_vec().unwrap(), |key| signed(&message, key));
+        let answer = ask(&mut server.connect(), &bytes).unwrap();
         assert_eq!(rcode(&answer), expected, "{key:?} {message}");
     }
     assert_eq!(texts(&server, CHALLENGE), Vec::<String>::new());
@@ -202,7 +202,7 @@ fn all_others_are_refused_alike_and_nothing_is_done() {
         let mut message = update_message::append(RecordSet::from(record), name(zone), true, false);
         message.metadata.id = 7;
         let mut answer = ask(&mut server.connect(), &message.to_vec().unwrap()).unwrap();
-        let at = answer.windows(7).position(|octets| octets == b"example").unwrap();
+        let at = answer.windows(7).position(|bytes| bytes == b"example").unwrap();
         answer[at + 8..at + 11].copy_from_slice(b"tld");
         answers.push(answer);
     }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariant: the same origin gets a request again only when the connection hands it back unsent, or when a connection
-//! that served others ends before any octet of an answer; then once, on a new connection, and only what may be repeated.
+//! that served others ends before any byte of an answer; then once, on a new connection, and only what may be repeated.
 
 mod balance;
 mod binding;

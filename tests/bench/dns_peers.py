@@ -125,7 +125,7 @@ as much, earlier. The loop makes one recvmmsg and one sendmmsg a batch and no ot
 40,000/s, 0.45 at 160,000/s, 0.03 at the peak; in vain only the look for a stop, two a second.
 
 TRIED AND LEFT: precompiled packets for every name and type; a tree whose RRsets lie beside their names answers with two
-cache misses and a copy, needs 60 octets a name and nothing to be kept in step with it.
+cache misses and a copy, needs 60 bytes a name and nothing to be kept in step with it.
 
 `cargo bench -p verge-dns` gives the same answers without sockets.
 """

@@ -48,7 +48,7 @@ fn ask_window(
             let said = decode::answer(&query, wire)
                 .ok_or_else(|| format!("{server}: malformed answer to {}", window[index]))?;
             answers[index] = Some(if said.truncated {
-                Answer { truncated: true, octets: said.octets, ..over_tcp(server, &query)? }
+                Answer { truncated: true, bytes: said.bytes, ..over_tcp(server, &query)? }
             } else {
                 said
             });

@@ -27,8 +27,8 @@ pub(crate) struct Answer {
     pub(crate) authoritative: bool,
     /// Whether the answer over UDP was cut; the records are then those of the answer over TCP.
     pub(crate) truncated: bool,
-    /// Octets of the answer over UDP.
-    pub(crate) octets: usize,
+    /// Bytes of the answer over UDP.
+    pub(crate) bytes: usize,
     pub(crate) answer: BTreeSet<Record>,
     pub(crate) authority: BTreeSet<Record>,
     pub(crate) additional: BTreeSet<Record>,
@@ -38,7 +38,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let aa = if self.authoritative { " aa" } else { "" };
         let tc = if self.truncated { " tc" } else { "" };
-        writeln!(f, "rcode {}{aa}{tc}, {} octets", self.rcode, self.octets)?;
+        writeln!(f, "rcode {}{aa}{tc}, {} bytes", self.rcode, self.bytes)?;
         for (section, records) in
             [("answer", &self.answer), ("authority", &self.authority), ("additional", &self.additional)]
         {
@@ -61,7 +61,7 @@ pub(crate) fn answer(query: &[u8], wire: &[u8]) -> Option<Answer> {
     }
     let mut said = Answer {
         echoes: query.get(12..at) == wire.get(12..at),
-        octets: wire.len(),
+        bytes: wire.len(),
         rcode: flags_low & 15,
         authoritative: flags_high & 4 != 0,
         truncated: flags_high & 2 != 0,
@@ -112,8 +112,8 @@ fn rdata(wire: &[u8], rtype: u16, mut at: usize, end: usize) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name(wire: &[u8], at: &mut usize) -> Option<String> {
@@ -143,8 +143,8 @@ fn name(wire: &[u8], at: &mut usize) -> Option<String> {
             }
             return Some(text);
         }
-        for octet in wire.get(here + 1..here + 1 + len)? {
-            text.push(char::from(octet.to_ascii_lowercase()));
+        for byte in wire.get(here + 1..here + 1 + len)? {
+            text.push(char::from(byte.to_ascii_lowercase()));
         }
         text.push('.');
         here += len + 1;

@@ -217,7 +217,7 @@ impl Zone {
         }
     }
 
-    /// Adds sets that do not fit into 512 octets, or not into 1232.
+    /// Adds sets that do not fit into 512 bytes, or not into 1232.
     fn add_large(&mut self, random: &mut StdRng, owner: &str) {
         for number in 0..random.random_range(4..80) {
             self.put(owner, "A", format!("192.0.2.{number}"));

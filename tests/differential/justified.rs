@@ -190,7 +190,7 @@ fn stands_beside_the_end_of_a_chain(ours: &Answer, nsd: &Answer, others: &[&Answ
             .iter()
             .all(|other| other.answer.iter().all(is_ours) && other.answer.len() < ours.answer.len())
         && ours.additional.iter().all(|beside| {
-            let in_hex: String = wire(&beside.owner).iter().map(|octet| format!("{octet:02x}")).collect();
+            let in_hex: String = wire(&beside.owner).iter().map(|byte| format!("{byte:02x}")).collect();
             ours.answer.iter().any(|record| {
                 record.rdata.split(' ').any(|field| field == beside.owner) || record.rdata.contains(&in_hex)
             })

@@ -133,7 +133,7 @@ async fn connect(asker: &Asker, server: SocketAddr, way: Way) -> io::Result<Box<
         }
         Way::HalfHandshake => {
             let mut stream = asker.tcp(server).await?;
-            // A record of a handshake of 512 octets, of which six come.
+            // A record of a handshake of 512 bytes, of which six come.
             stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
             Box::new(stream)
         }

@@ -106,6 +106,6 @@ async fn ask_on(asker: Asker, carrier: Carrier, server: SocketAddr, over: Arc<At
 
 /// A loopback address for the n-th attacker, each a client of its own.
 pub(crate) fn attacker(n: usize) -> IpAddr {
-    let octet = |it: usize| u8::try_from(it % 128).expect("below 128");
-    [127, 1 + octet(n / 128 / 128), octet(n / 128), 1 + octet(n)].into()
+    let byte = |it: usize| u8::try_from(it % 128).expect("below 128");
+    [127, 1 + byte(n / 128 / 128), byte(n / 128), 1 + byte(n)].into()
 }

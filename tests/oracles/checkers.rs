@@ -63,7 +63,7 @@ impl Checker {
     /// Whether what it printed is this RDATA. NSD writes names in lower case.
     pub(crate) fn prints(&self, theirs: &[String], ours: &str) -> bool {
         let same = |one: &String| match self.program {
-            Program::Nsd => zones::octets(one).eq_ignore_ascii_case(&zones::octets(ours)),
+            Program::Nsd => zones::bytes(one).eq_ignore_ascii_case(&zones::bytes(ours)),
             Program::Bind | Program::Knot => one == ours,
         };
         matches!(theirs, [one] if same(one))

@@ -23,7 +23,7 @@ pub(crate) fn is_ours_alone(mnemonic: &str, form: &str) -> bool {
         || form.ends_with(" ohttp")
 }
 
-/// (who, form, why): forms that a program refuses or takes for other octets.
+/// (who, form, why): forms that a program refuses or takes for other bytes.
 const FORMS: &[(&str, &str, &str)] = &[
     ("bind", "MD a.", "obsolete, refused on purpose"),
     ("bind", "MF a.", "obsolete, refused on purpose"),
@@ -32,9 +32,9 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("nsd", "RRSIG TYPE65280 13 0 0 0 4294967295 1 . AA==", "takes times of fourteen digits only"),
     ("bind", "IPSECKEY 10 0 0 .", "wants a key where RFC 4025 §2.4 allows none"),
     ("bind", "NSEC .", "an NSEC without any type is of no use, but RFC 4034 §4.1.2 gives it a form"),
-    ("bind", "NSEC3 1 0 0 - CO", "a hash of one octet is of no use"),
-    ("nsd", "NSEC3 1 0 0 - CO", "reads two characters of Base32 as more than one octet"),
-    ("knot", "NSEC3 1 0 0 - CO", "a hash of one octet is of no use"),
+    ("bind", "NSEC3 1 0 0 - CO", "a hash of one byte is of no use"),
+    ("nsd", "NSEC3 1 0 0 - CO", "reads two characters of Base32 as more than one byte"),
+    ("knot", "NSEC3 1 0 0 - CO", "a hash of one byte is of no use"),
     ("nsd", "KEY 49152 3 8", "wants a key where RFC 2535 §3.1.2 says that there is none"),
     ("knot", "KEY 49152 3 8", "wants a key where RFC 2535 §3.1.2 says that there is none"),
     ("knot", "NS ns", "wants glue, which is no matter of the text"),

@@ -2,7 +2,7 @@
 //!
 //! `oracles` reads three tables, all of which are ours to extend:
 //! - `dns/src/zone/text/forms.txt`: a text form of every type. Oracles that know the type must take it. If
-//!   one prints what it understood (BIND, NSD), that must be our octets.
+//!   one prints what it understood (BIND, NSD), that must be our bytes.
 //! - `dns/src/zone/text/faults.txt`: RDATA that we refuse. At least one of the three refuses it, too.
 //! - `tests/oracles/{good,bad}.txt`: odd zone files. The good ones mean the same to all; a bad one is refused by us and by at
 //!   least one of them.
@@ -63,7 +63,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// A text form of a type: whoever knows it takes it, and prints our octets if it prints.
+    /// A text form of a type: whoever knows it takes it, and prints our bytes if it prints.
     fn form(&mut self, checkers: &[Checker], form: &[String]) {
         let (mnemonic, wire) = (&form[0], form[2].replace(' ', ""));
         let title = format!("{mnemonic} {}", form[1]);

@@ -63,7 +63,7 @@ pub(crate) fn written(records: &Records) -> String {
     for is_soa in [true, false] {
         for (owner, ttl, rtype, rdata) in records.iter().filter(|record| (record.2 == Type::SOA) == is_soa) {
             let owner = Name::parse_absolute(owner).expect("a name that was written");
-            write_record(&owner, *ttl, *rtype, &octets(rdata), &mut text).expect("a string grows");
+            write_record(&owner, *ttl, *rtype, &bytes(rdata), &mut text).expect("a string grows");
             let _ = writeln!(text);
         }
     }
@@ -90,12 +90,12 @@ pub(crate) fn corpus(table: &str) -> Vec<(&str, &str)> {
     parts.filter_map(|part| part.split_once('\n')).collect()
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The octets that the hexadecimal digits mean.
-pub(crate) fn octets(hex: &str) -> Vec<u8> {
+/// The bytes that the hexadecimal digits mean.
+pub(crate) fn bytes(hex: &str) -> Vec<u8> {
     let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("hexadecimal"));
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()
 }

@@ -24,7 +24,7 @@ pub(crate) const UNITS: [Unit; 2] = [DNS, EDGE];
 pub(crate) const DNS: Unit = Unit {
     folder: "dns",
     cores: &[
-        "octets", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "tsig",
+        "bytes", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "tsig",
         "transfer", "update", "world", "answer", "limit", "wire",
     ],
     shell: &[

@@ -21,7 +21,7 @@ pub struct Question<'a> {
     /// Type of record.
     pub rtype: u16,
     /// The client's UDP size in an OPT record (RFC 6891 §6.1); none for no EDNS.
-    pub payload_octets: Option<u16>,
+    pub payload_bytes: Option<u16>,
     /// Options of the OPT record as wire bytes: code, length, data.
     pub options: &'a [u8],
 }
@@ -29,26 +29,26 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// Without EDNS.
     pub fn plain(id: u16, name: &'a str, rtype: u16) -> Self {
-        Self { id, name, rtype, payload_octets: None, options: &[] }
+        Self { id, name, rtype, payload_bytes: None, options: &[] }
     }
 
     /// The whole packet.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let additional = u16::from(self.payload_octets.is_some());
+        let additional = u16::from(self.payload_bytes.is_some());
         let mut packet = Vec::with_capacity(64);
         // RD is set, as every stub resolver sets it (RFC 1035 §4.1.1).
         for field in [self.id, 0x0100, 1, 0, 0, additional] {
             packet.extend(field.to_be_bytes());
         }
         for label in self.name.split('.').filter(|label| !label.is_empty()) {
-            let octets = u8::try_from(label.len()).expect("a label has at most 63 octets");
-            packet.push(octets);
+            let bytes = u8::try_from(label.len()).expect("a label has at most 63 bytes");
+            packet.push(bytes);
             packet.extend(label.as_bytes());
         }
         packet.push(0);
         packet.extend(self.rtype.to_be_bytes());
         packet.extend(CLASS_IN.to_be_bytes());
-        if let Some(payload) = self.payload_octets {
+        if let Some(payload) = self.payload_bytes {
             packet.extend(opt(payload, self.options));
         }
         packet
@@ -56,11 +56,11 @@ impl<'a> Question<'a> {
 }
 
 /// An OPT record (RFC 6891 §6.1.2).
-fn opt(payload_octets: u16, options: &[u8]) -> Vec<u8> {
+fn opt(payload_bytes: u16, options: &[u8]) -> Vec<u8> {
     let length = u16::try_from(options.len()).expect("a test's options are short");
     let mut record = vec![0];
     record.extend(TYPE_OPT.to_be_bytes());
-    record.extend(payload_octets.to_be_bytes());
+    record.extend(payload_bytes.to_be_bytes());
     record.extend([0; 4]);
     record.extend(length.to_be_bytes());
     record.extend(options);
@@ -80,8 +80,8 @@ pub async fn over_udp_from(client: SocketAddr, server: SocketAddr, packet: &[u8]
     socket.connect(server).await?;
     socket.send(packet).await?;
     let mut answer = vec![0; 65_535];
-    let octets = timeout(PATIENCE, socket.recv(&mut answer)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    answer.truncate(octets);
+    let bytes = timeout(PATIENCE, socket.recv(&mut answer)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    answer.truncate(bytes);
     Ok(answer)
 }
 

@@ -1,6 +1,6 @@
 //! Whatever a primary sends: no panic, no more memory than allowed, and what is taken is a zone of the right name.
 //!
-//! The first octet says what was asked. Each message stands behind its length, as on a stream.
+//! The first byte says what was asked. Each message stands behind its length, as on a stream.
 
 #![no_main]
 
@@ -12,16 +12,16 @@ use verge_dns::transfer::{Asked, Content, Incoming, Timers, apply, serial_of};
 use verge_dns::wire::arrived::page;
 use verge_dns::zone::Record;
 
-const MOST_OCTETS: usize = 1 << 16;
+const MOST_BYTES: usize = 1 << 16;
 
 fuzz_target!(|input: &[u8]| {
     let Some((asked, mut rest)) = input.split_first() else { return };
     let apex = Name::parse_absolute("ex").expect("a name");
     let asked = if *asked == 0 { Asked::Whole } else { Asked::ChangesSince(u32::from(*asked)) };
-    let mut incoming = Incoming::new(apex.clone(), asked, MOST_OCTETS);
+    let mut incoming = Incoming::new(apex.clone(), asked, MOST_BYTES);
     while let Some((length, more)) = rest.split_first_chunk::<2>() {
-        let octets = usize::from(u16::from_be_bytes(*length));
-        let Some((message, more)) = more.split_at_checked(octets) else { return };
+        let bytes = usize::from(u16::from_be_bytes(*length));
+        let Some((message, more)) = more.split_at_checked(bytes) else { return };
         rest = more;
         let Ok(page) = page(message) else { return };
         for came in &page.records {
@@ -49,6 +49,6 @@ fn inspect(apex: &Name, records: &[Record]) {
     let soas: Vec<_> = records.iter().filter(|record| record.rtype == Type::SOA).collect();
     assert_eq!(soas.len(), 1);
     assert!(serial_of(&soas[0].rdata).is_some() && Timers::of(&soas[0].rdata).is_some());
-    let octets: usize = records.iter().map(|record| record.rdata.len()).sum();
-    assert!(octets <= MOST_OCTETS);
+    let bytes: usize = records.iter().map(|record| record.rdata.len()).sum();
+    assert!(bytes <= MOST_BYTES);
 }

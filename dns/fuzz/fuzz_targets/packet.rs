@@ -1,7 +1,7 @@
 //! Whatever a client sends: no panic, no answer to an answer, nothing larger than allowed, nothing that an independent
 //! decoder cannot read, and no hidden address to outsiders.
 //!
-//! The first octet says who asks and how, the rest is the packet. The zones are those of the demo. Whoever asks for one of them
+//! The first byte says who asks and how, the rest is the packet. The zones are those of the demo. Whoever asks for one of them
 //! as a whole (AXFR, IXFR) gets what outsiders may see.
 
 #![no_main]
@@ -18,7 +18,7 @@ use verge_dns::limit::Limits;
 use verge_dns::name::Name;
 use verge_dns::client::{Client, Listener, Transport};
 use verge_dns::view::{Access, View, Which};
-use verge_dns::world::{Guard, Protocol, UDP_LIMIT_OCTETS, World};
+use verge_dns::world::{Guard, Protocol, UDP_LIMIT_BYTES, World};
 use verge_dns::transfer::Rule;
 use verge_dns::tsig::{Algorithm, Key};
 use verge_dns::wire::{Moment, Next, Outcome, Transfer, respond, transfer};
@@ -71,7 +71,7 @@ fn take(mut transfer: Transfer) {
 
 fn inspect(packet: &[u8], client: &Client, out: &[u8]) {
     assert!(out[2] & 0x80 != 0 && out[..2] == packet[..2], "the ID or the QR bit is wrong");
-    assert!(out.len() <= allowed(packet, client), "{} octets", out.len());
+    assert!(out.len() <= allowed(packet, client), "{} bytes", out.len());
     let message = Message::from_vec(out).expect("hickory reads the answer");
     if client.address.to_string() == OUTSIDER {
         for record in message.answers.iter().chain(&message.authorities).chain(&message.additionals) {
@@ -80,12 +80,12 @@ fn inspect(packet: &[u8], client: &Client, out: &[u8]) {
     }
 }
 
-/// Octets: what the client says that it can take, but no more than we send by UDP.
+/// Bytes: what the client says that it can take, but no more than we send by UDP.
 fn allowed(packet: &[u8], client: &Client) -> usize {
     if client.transport != Transport::Udp {
         return usize::from(u16::MAX);
     }
-    let most = usize::from(UDP_LIMIT_OCTETS);
+    let most = usize::from(UDP_LIMIT_BYTES);
     match Message::from_vec(packet).map(|query| query.edns) {
         Ok(Some(edns)) => usize::from(edns.max_payload()).clamp(512, most),
         Ok(None) => 512,

@@ -1,7 +1,7 @@
 //! RDATA both ways: what is read from text is written so that it is read again as it was, and what is written of any
-//! octets never means other octets.
+//! bytes never means other bytes.
 //!
-//! The first two octets are the type, the third says whether the rest is text or wire.
+//! The first two bytes are the type, the third says whether the rest is text or wire.
 
 #![no_main]
 

@@ -17,7 +17,7 @@ use verge_dns::zone::text::write_record;
 use verge_dns::zone::tree::Tree;
 use verge_dns::zone::{Mark, Problem, SourceFile, Zone, address};
 
-/// `$GENERATE` makes many records of few octets; dividing them all would leave no time for other inputs.
+/// `$GENERATE` makes many records of few bytes; dividing them all would leave no time for other inputs.
 const MOST_RECORDS: usize = 2000;
 
 fuzz_target!(|text: &[u8]| {
@@ -58,7 +58,7 @@ fn show(problems: &[Problem], files: &[SourceFile]) {
         assert!(shown.contains(problem.code), "{shown}");
         if let Some(at) = problem.at {
             let text = &files[at.file as usize].text;
-            let lines = text.split(|octet| *octet == b'\n').count();
+            let lines = text.split(|byte| *byte == b'\n').count();
             assert!(at.line >= 1 && at.line as usize <= lines, "line {} of {lines}: {shown}", at.line);
             assert!(at.column >= 1 && at.width >= 1, "{shown}");
         }

@@ -103,7 +103,7 @@ pub(crate) enum Target<'r> {
 /// Where a record leads; none for one that leads nowhere.
 pub(crate) fn target(rtype: Type, rdata: &[u8]) -> Option<Target<'_>> {
     let name = rdata::spans(rtype, rdata).find_map(|span| match span {
-        Ok(span) if matches!(span.field, Field::Compressible | Field::Name) => Some(span.octets),
+        Ok(span) if matches!(span.field, Field::Compressible | Field::Name) => Some(span.bytes),
         _ => None,
     })?;
     let is_service = matches!(rtype, Type::SVCB | Type::HTTPS) && rdata.get(..2) != Some(&[0, 0]);

@@ -6,7 +6,7 @@ mod nsec3;
 use std::borrow::Cow;
 
 use super::{Draft, Need, Section};
-use crate::name::MAX_NAME_OCTETS;
+use crate::name::MAX_NAME_BYTES;
 use crate::rtype::Type;
 use crate::zone::tree::{Node, Tree};
 
@@ -58,7 +58,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
             return self.prove_no_wildcard_by_hash(proofs, name);
         }
         let wildcard = [b"\x01*", closest_encloser.name()].concat();
-        if wildcard.len() <= MAX_NAME_OCTETS {
+        if wildcard.len() <= MAX_NAME_BYTES {
             self.prove_no_name(tree, &wildcard);
         }
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Draft, Kind, Need, Placed, Put, Section, Step};
-use crate::name::{self, MAX_NAME_OCTETS};
+use crate::name::{self, MAX_NAME_BYTES};
 use crate::rtype::Type;
 use crate::zone::tree::{Node, RrSet, Tree};
 
@@ -38,5 +38,5 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
 /// `name` with `target` in the place of its suffix `owner`; none if that is too long (RFC 6672 §2.2).
 fn replace_suffix(name: &[u8], owner: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     let prefix = &name[..name.len() - owner.len()];
-    (prefix.len() + target.len() <= MAX_NAME_OCTETS).then(|| [prefix, target].concat())
+    (prefix.len() + target.len() <= MAX_NAME_BYTES).then(|| [prefix, target].concat())
 }

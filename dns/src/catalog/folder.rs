@@ -19,7 +19,7 @@ use crate::zone::{Problem, Severity, SourceFile};
 /// Files of this name are zones.
 pub(super) const SUFFIX: &str = ".zone";
 /// A larger file is a mistake: it would hold more than ten million names.
-const MAX_FILE_OCTETS: u64 = 1 << 30;
+const MAX_FILE_BYTES: u64 = 1 << 30;
 /// A file that changed this shortly before it was read may change again without a new time stamp.
 const STAMP_DOUBT: Duration = Duration::from_secs(1);
 
@@ -60,7 +60,7 @@ pub(super) enum Content {
 struct Stamp {
     modified_ns: i128,
     changed_ns: i128,
-    octets: u64,
+    bytes: u64,
     inode: (u64, u64),
 }
 
@@ -246,7 +246,7 @@ fn read_text(path: &Path) -> io::Result<SourceFile> {
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    if metadata.len() > MAX_FILE_OCTETS {
+    if metadata.len() > MAX_FILE_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 GiB"));
     }
     Ok(SourceFile { path: path.to_path_buf(), text: exactly(fs::File::open(path)?, metadata.len())? })
@@ -254,10 +254,10 @@ fn read_text(path: &Path) -> io::Result<SourceFile> {
 
 /// The whole text, in memory once. A file that grows or shrinks meanwhile is being written, and is read again when that
 /// has changed its time stamp.
-fn exactly(mut file: impl io::Read, octets: u64) -> io::Result<Arc<[u8]>> {
+fn exactly(mut file: impl io::Read, bytes: u64) -> io::Result<Arc<[u8]>> {
     let being_written = || io::Error::other("it is being written");
-    let octets = usize::try_from(octets).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut text: Arc<[u8]> = std::iter::repeat_n(0, octets).collect();
+    let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut text: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
     let whole = Arc::get_mut(&mut text).expect("nobody else has it yet");
     file.read_exact(whole).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => being_written(),
@@ -321,7 +321,7 @@ fn stamp(path: &Path, now: SystemTime) -> Option<Stamp> {
     (age > STAMP_DOUBT).then(|| Stamp {
         modified_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
         changed_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
-        octets: metadata.len(),
+        bytes: metadata.len(),
         inode: (metadata.dev(), metadata.ino()),
     })
 }
@@ -374,8 +374,8 @@ mod tests {
     #[test]
     fn a_file_that_changes_while_it_is_read_is_an_error() {
         assert_eq!(&*exactly(&b"abc"[..], 3).unwrap(), b"abc");
-        for octets in [2, 4] {
-            assert_eq!(exactly(&b"abc"[..], octets).unwrap_err().to_string(), "it is being written");
+        for bytes in [2, 4] {
+            assert_eq!(exactly(&b"abc"[..], bytes).unwrap_err().to_string(), "it is being written");
         }
     }
 

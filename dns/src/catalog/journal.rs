@@ -27,9 +27,9 @@ use crate::zone::text::{encoding, read_rdata, write_record};
 use crate::zone::{Position, Record};
 
 /// A longer journal is none of ours, or should have been folded long ago.
-const MOST_OCTETS: u64 = 64 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 /// Beyond this, a journal that is mostly history is written anew.
-const MOST_HISTORY_OCTETS: u64 = 1 << 20;
+const MOST_HISTORY_BYTES: u64 = 1 << 20;
 const COMMIT: &str = "commit ";
 
 /// The journal of a zone in this folder.
@@ -41,8 +41,8 @@ pub(crate) fn path(folder: &Path, apex: &Name) -> PathBuf {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Held {
     pub(crate) overlay: Overlay,
-    /// Octets up to the last commit.
-    committed_octets: u64,
+    /// Bytes up to the last commit.
+    committed_bytes: u64,
     /// The text behind the last commit is not only the beginning of an update.
     pub(crate) is_damaged: bool,
 }
@@ -59,14 +59,14 @@ pub(crate) fn read(path: &Path, pending: bool) -> io::Result<Option<Held>> {
 }
 
 fn read_from(file: &mut File, pending: bool) -> io::Result<Held> {
-    if file.metadata()?.len() > MOST_OCTETS {
+    if file.metadata()?.len() > MOST_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the journal has more than 64 MiB; fold it"));
     }
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
-    file.read_to_end(&mut octets)?;
+    file.read_to_end(&mut bytes)?;
     // A line that is no text is as good as none.
-    let text = String::from_utf8_lossy(&octets);
+    let text = String::from_utf8_lossy(&bytes);
     Ok(parse(&text, pending))
 }
 
@@ -85,7 +85,7 @@ fn parse(text: &str, pending: bool) -> Held {
             let is_right = rest.rsplit(' ').next() == Some(&*checksum(&text[since..line_at]));
             if is_right && !is_torn {
                 std::mem::take(&mut steps).into_iter().for_each(|step| held.overlay.take(step));
-                held.committed_octets = at as u64;
+                held.committed_bytes = at as u64;
             } else {
                 held.is_damaged = true;
             }
@@ -164,7 +164,7 @@ impl Journal {
             if is_same_file(&file, &path) {
                 let held = read_from(&mut file, false)?;
                 let journal = Self { path, file, held, pending: String::new() };
-                if journal.held.committed_octets == 0 {
+                if journal.held.committed_bytes == 0 {
                     File::open(folder)?.sync_all()?;
                 }
                 return Ok(journal);
@@ -185,7 +185,7 @@ impl Journal {
         let commit = commit(&self.pending, key, now);
         self.file.write_all(commit.as_bytes())?;
         self.file.sync_all()?;
-        self.held.committed_octets += (self.pending.len() + commit.len()) as u64;
+        self.held.committed_bytes += (self.pending.len() + commit.len()) as u64;
         self.pending.clear();
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Journal {
     /// Takes back what is not committed.
     pub(crate) fn cut(&mut self) -> io::Result<()> {
         self.pending.clear();
-        self.file.set_len(self.held.committed_octets)?;
+        self.file.set_len(self.held.committed_bytes)?;
         self.file.seek(SeekFrom::End(0)).map(|_| ())
     }
 
@@ -202,7 +202,7 @@ impl Journal {
         let mut lines = String::new();
         overlay.added.iter().for_each(|record| line(&Step::Add(record.clone()), &mut lines));
         overlay.hidden.iter().for_each(|record| line(&Step::Hide(record.clone()), &mut lines));
-        if self.held.committed_octets < MOST_HISTORY_OCTETS.max(4 * lines.len() as u64) {
+        if self.held.committed_bytes < MOST_HISTORY_BYTES.max(4 * lines.len() as u64) {
             return Ok(());
         }
         self.replace(&lines, key, now)
@@ -297,10 +297,10 @@ mod tests {
         let first = fs::read(&path).unwrap();
         add(folder.path(), "b.ex", true);
         let both = fs::read(&path).unwrap();
-        for octets in first.len()..both.len() {
-            fs::write(&path, &both[..octets]).unwrap();
+        for bytes in first.len()..both.len() {
+            fs::write(&path, &both[..bytes]).unwrap();
             let held = read(&path, false).unwrap().unwrap();
-            assert_eq!((owners(&held), held.is_damaged), (vec!["a.ex.".to_owned()], false), "{octets}");
+            assert_eq!((owners(&held), held.is_damaged), (vec!["a.ex.".to_owned()], false), "{bytes}");
         }
         add(folder.path(), "c.ex", true);
         assert_eq!(owners(&read(&path, false).unwrap().unwrap()), ["a.ex.", "c.ex."]);
@@ -345,7 +345,7 @@ mod tests {
         fn pending_is_committed_for_test(&mut self) {
             let commit = commit(&self.pending, &name("k"), 1);
             self.file.write_all(commit.as_bytes()).unwrap();
-            self.held.committed_octets += (self.pending.len() + commit.len()) as u64;
+            self.held.committed_bytes += (self.pending.len() + commit.len()) as u64;
             self.pending.clear();
         }
     }

@@ -14,7 +14,7 @@ const MOST_LOOKED_AT: usize = 500;
 /// Names that a message lists.
 const MOST_NAMED: usize = 5;
 /// Where the SOA of a zone file is found, behind comments.
-const HEAD_OCTETS: u64 = 8_192;
+const HEAD_BYTES: u64 = 8_192;
 
 /// Files and folders that a folder holds beside its zone files.
 #[derive(Debug, Default)]
@@ -155,7 +155,7 @@ fn holds_soa(path: &Path) -> bool {
     let mut head = Vec::new();
     let is_file = fs::metadata(path).is_ok_and(|file| file.is_file());
     let file = fs::File::open(path).ok().filter(|_| is_file);
-    file.and_then(|file| file.take(HEAD_OCTETS).read_to_end(&mut head).ok()).is_some()
+    file.and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head).ok()).is_some()
         && head.split(u8::is_ascii_whitespace).any(|word| word.eq_ignore_ascii_case(b"SOA"))
 }
 

@@ -155,12 +155,12 @@ fn put_at(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::octets::Octets;
     use crate::rtype::Type;
+    use crate::small_bytes::SmallBytes;
     use crate::transfer::record;
 
-    fn address(owner: &str, octet: u8) -> Record {
-        record(Name::parse_absolute(owner).unwrap(), Type::A, 60, Octets::from([192, 0, 2, octet]))
+    fn address(owner: &str, byte: u8) -> Record {
+        record(Name::parse_absolute(owner).unwrap(), Type::A, 60, SmallBytes::from([192, 0, 2, byte]))
     }
 
     fn fold(text: &str, overlay: &Overlay) -> Result<String, String> {

@@ -63,11 +63,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As many octets from the system's generator as a signature has, in base64.
+/// As many bytes from the system's generator as a signature has, in base64.
 fn secret(algorithm: Algorithm) -> String {
-    let octets: [u8; 64] = rand::random();
+    let bytes: [u8; 64] = rand::random();
     let mut text = String::new();
-    write_base64(&octets[..algorithm.octets()], &mut text).expect("a String takes any text");
+    write_base64(&bytes[..algorithm.bytes()], &mut text).expect("a String takes any text");
     text
 }
 
@@ -109,7 +109,7 @@ fn lines(name: &str, algorithm: Algorithm, view: &str, secret: &str, file: &Path
 
 /// A key of TOML: dots would make tables of it.
 fn quoted(name: &str) -> String {
-    let is_bare = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+    let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if is_bare { name.to_owned() } else { format!("{name:?}") }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     fn a_secret_is_as_long_as_its_signatures_and_never_the_same() {
         for algorithm in Algorithm::ALL {
             let (one, other) = (secret(algorithm), secret(algorithm));
-            assert_eq!(one.len(), algorithm.octets().div_ceil(3) * 4, "{one}");
+            assert_eq!(one.len(), algorithm.bytes().div_ceil(3) * 4, "{one}");
             assert_ne!(one, other);
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Args {
 /// A server that takes longer is not well.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Some hundred thousand zones.
-const MOST_OCTETS: u64 = 256 << 20;
+const MOST_BYTES: u64 = 256 << 20;
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
@@ -49,8 +49,8 @@ fn ask(admin: &Admin) -> io::Result<Vec<u8>> {
     };
     write!(stream, "GET /status HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(MOST_OCTETS).read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|octets| octets == b"\r\n\r\n");
+    stream.take(MOST_BYTES).read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let end = end.ok_or_else(|| io::Error::other("it does not speak HTTP"))?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let body = answer.split_off(end + 4);

@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of the octets `span` of `text`.
+    /// The place of the bytes `span` of `text`.
     pub(super) fn find(text: &str, span: Range<usize>, path: &Path) -> Self {
         let start = floor_boundary(text, span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);

@@ -25,7 +25,7 @@ pub(super) enum QuantityError {
 
 const DURATION_UNITS_MS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-const SIZE_UNITS_OCTETS: &[(&str, u64)] = &[
+const SIZE_UNITS_BYTES: &[(&str, u64)] = &[
     ("B", 1),
     ("kB", 1000),
     ("KiB", 1 << 10),
@@ -49,7 +49,7 @@ impl FromStr for Size {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        quantity(text, SIZE_UNITS_OCTETS)
+        quantity(text, SIZE_UNITS_BYTES)
             .ok_or(QuantityError::Malformed("a size is a number and a unit: 1232B, 64KiB, 512MiB, 1GiB"))?
             .map(Self)
     }

@@ -26,7 +26,7 @@ fn the_smallest_config_works_and_paths_start_at_its_folder() {
     assert_eq!(config.internal.clients, ["127.0.0.0/8".parse().unwrap()]);
     let admin = config.admin.unwrap();
     assert_eq!(admin.token_file, Path::new("/etc/verge/verge-dns.token"));
-    assert_eq!(config.udp.max_payload_octets, 1232);
+    assert_eq!(config.udp.max_payload_bytes, 1232);
     assert_eq!(config.warnings, []);
 }
 
@@ -99,12 +99,12 @@ fn every_key_is_read() {
     assert_eq!(config.internal.zones[0].to_string(), "lab.example.");
     assert_eq!(config.admin.unwrap().token_file, Path::new("/etc/verge/secret/token"));
     assert_eq!(config.log, Log { format: LogFormat::Json, level: Level::parse("debug").unwrap() });
-    let udp = Udp { workers: 3, max_payload_octets: 4096, receive_buffer_octets: Some(4 << 20) };
+    let udp = Udp { workers: 3, max_payload_bytes: 4096, receive_buffer_bytes: Some(4 << 20) };
     assert_eq!(config.udp, udp);
     let tcp = Tcp {
         max_connections: 10,
         max_connections_per_client: 2,
-        max_buffered_octets: 1 << 20,
+        max_buffered_bytes: 1 << 20,
         idle_timeout: Duration::from_secs(60),
         message_timeout: Duration::from_millis(1500),
         write_timeout: Duration::from_secs(2),
@@ -170,8 +170,8 @@ fn the_reference_names_every_key_and_its_default() {
     let reference = include_str!("../../reference.toml");
     let config = read(reference).unwrap_or_else(|error| panic!("{error}"));
     let defaults = read(SMALLEST).unwrap();
-    let Udp { workers, receive_buffer_octets, .. } = defaults.udp;
-    assert_eq!(Udp { workers, receive_buffer_octets, ..config.udp }, defaults.udp);
+    let Udp { workers, receive_buffer_bytes, .. } = defaults.udp;
+    assert_eq!(Udp { workers, receive_buffer_bytes, ..config.udp }, defaults.udp);
     assert_eq!((config.tcp, config.reload, &config.log), (defaults.tcp, defaults.reload, &defaults.log));
     // serde lists the keys that it knows; each must be in the reference.
     for section in [

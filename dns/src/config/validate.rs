@@ -25,15 +25,15 @@ use crate::name::Name;
 use crate::world::IDLE_TIMEOUT;
 
 /// Answers above this are truncated: what every path takes without fragments (DNS flag day 2020, RFC 9715).
-const MAX_PAYLOAD_OCTETS: u16 = 1232;
+const MAX_PAYLOAD_BYTES: u16 = 1232;
 /// RFC 6891 §6.2.3: no client may be held to less.
-const LEAST_PAYLOAD_OCTETS: u64 = 512;
+const LEAST_PAYLOAD_BYTES: u64 = 512;
 /// Room for many resolvers; each costs two buffers and a task.
 const MAX_CONNECTIONS: usize = 4096;
 /// A resolver needs few (RFC 9210 §4.2); a flood from one address gets no more.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 64;
 /// Some hundreds of the longest answers to clients that do not read them; all that is usual needs nothing of it.
-const MAX_BUFFERED_OCTETS: usize = 32 * 1024 * 1024;
+const MAX_BUFFERED_BYTES: usize = 32 * 1024 * 1024;
 /// A message is at most 64 KiB: nobody honest needs longer.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that does not read is dropped after this.
@@ -54,7 +54,7 @@ const MOST_WORKERS: usize = 512;
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// An identifier is a name, not a text; it is part of every answer that asks for it.
-const MAX_NSID_OCTETS: usize = 64;
+const MAX_NSID_BYTES: usize = 64;
 /// A rate above this limits nothing.
 const MOST_ANSWERS_PER_SECOND: u32 = 1_000_000;
 /// NSD's rate, where it is built with one: more than resolvers of a network ask of one name, and no flood.
@@ -131,7 +131,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
         keys,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
-        nsid: within(written.nsid, |text| (1..=MAX_NSID_OCTETS).contains(&text.len()), "1 to 64 octets", at)?,
+        nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,
         rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),
         named,
@@ -225,16 +225,16 @@ fn warnings(internal: &file::Internal, admin: Option<&file::Admin>, at: At<'_>) 
 }
 
 fn udp(written: file::Udp, at: At<'_>) -> Result<Udp, ConfigError> {
-    let payload = |size: &Size| (LEAST_PAYLOAD_OCTETS..=u64::from(u16::MAX)).contains(&size.0);
+    let payload = |size: &Size| (LEAST_PAYLOAD_BYTES..=u64::from(u16::MAX)).contains(&size.0);
     let max_payload = within(written.max_payload, payload, "at least 512B and at most 65535B", at)?;
     let receive_buffer =
         within(written.receive_buffer, |size| (4096..=1 << 30).contains(&size.0), "4KiB to 1GiB", at)?;
     let workers = within(written.workers, |n| (1..=MOST_WORKERS).contains(n), "1 to 512", at)?;
     Ok(Udp {
         workers: workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        max_payload_octets: max_payload
-            .map_or(MAX_PAYLOAD_OCTETS, |size| u16::try_from(size.0).expect("checked against 65535")),
-        receive_buffer_octets: receive_buffer
+        max_payload_bytes: max_payload
+            .map_or(MAX_PAYLOAD_BYTES, |size| u16::try_from(size.0).expect("checked against 65535")),
+        receive_buffer_bytes: receive_buffer
             .map(|size| usize::try_from(size.0).expect("checked against 1 GiB")),
     })
 }
@@ -248,8 +248,8 @@ fn tcp(written: file::Tcp, at: At<'_>) -> Result<Tcp, ConfigError> {
     Ok(Tcp {
         max_connections: connections.unwrap_or(MAX_CONNECTIONS),
         max_connections_per_client: per_client.unwrap_or(MAX_CONNECTIONS_PER_CLIENT),
-        max_buffered_octets: buffered
-            .map_or(MAX_BUFFERED_OCTETS, |size| usize::try_from(size.0).expect("checked against 1 TiB")),
+        max_buffered_bytes: buffered
+            .map_or(MAX_BUFFERED_BYTES, |size| usize::try_from(size.0).expect("checked against 1 TiB")),
         idle_timeout: timeout(written.idle_timeout, IDLE_TIMEOUT, at)?,
         message_timeout: timeout(written.message_timeout, MESSAGE_TIMEOUT, at)?,
         write_timeout: timeout(written.write_timeout, WRITE_TIMEOUT, at)?,

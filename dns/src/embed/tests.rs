@@ -73,8 +73,8 @@ impl Served {
         socket.connect(self.address).await.unwrap();
         socket.send(packet).await.unwrap();
         let mut answer = vec![0; 4096];
-        let octets = socket.recv(&mut answer).await.unwrap();
-        answer.truncate(octets);
+        let bytes = socket.recv(&mut answer).await.unwrap();
+        answer.truncate(bytes);
         answer
     }
 
@@ -142,7 +142,7 @@ async fn the_inside_is_a_matter_of_the_handler_and_the_address() {
     for (listener, rcode) in [(Listener::Outside, 3), (Listener::Inside, 0)] {
         let answer = site.serve(listener).await.ask(&packet).await;
         assert_eq!(answer[3] & 15, rcode, "{listener:?}");
-        assert_eq!(answer.windows(4).any(|octets| octets == [10, 0, 0, 5]), listener == Listener::Inside);
+        assert_eq!(answer.windows(4).any(|bytes| bytes == [10, 0, 0, 5]), listener == Listener::Inside);
     }
 }
 
@@ -152,7 +152,7 @@ async fn a_reload_is_served_and_a_broken_file_changes_nothing() {
     let served = site.serve(Listener::Outside).await;
     let packet = question("www.example.com", Type::A, b"");
     let file = site.dir.path().join("zones/example.com.zone");
-    for (text, octet) in [
+    for (text, byte) in [
         (ZONE.replace("www A 203.0.113.1\n", "www A 203.0.113.100\n"), 100),
         (ZONE.replace("www A 203.0.113.1\n", "www A 203.0.113.1000\n"), 100),
         (ZONE.replace("www A 203.0.113.1\n", "www A 203.0.113.101\n"), 101),
@@ -160,7 +160,7 @@ async fn a_reload_is_served_and_a_broken_file_changes_nothing() {
         fs::write(&file, text).unwrap();
         site.zones.reload().unwrap();
         let answer = served.ask(&packet).await;
-        assert!(answer.windows(4).any(|octets| octets == [203, 0, 113, octet]), "{octet}: {answer:x?}");
+        assert!(answer.windows(4).any(|bytes| bytes == [203, 0, 113, byte]), "{byte}: {answer:x?}");
     }
 }
 

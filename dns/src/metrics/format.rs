@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn counters_are_described_by_the_names_of_their_samples() {
-        let open_metrics = "# HELP a_bytes Octets.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\na_bytes_total{x=\"1\"} 2\n\
+        let open_metrics = "# HELP a_bytes Bytes.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\na_bytes_total{x=\"1\"} 2\n\
                             # HELP a A counter of things.\n# TYPE a gauge\na 1\n# EOF\n";
-        let prometheus = "# HELP a_bytes_total Octets.\n# TYPE a_bytes_total counter\na_bytes_total{x=\"1\"} 2\n\
+        let prometheus = "# HELP a_bytes_total Bytes.\n# TYPE a_bytes_total counter\na_bytes_total{x=\"1\"} 2\n\
                           # HELP a A counter of things.\n# TYPE a gauge\na 1\n";
         assert_eq!(as_prometheus(open_metrics), prometheus);
     }

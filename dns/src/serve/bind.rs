@@ -15,17 +15,17 @@ use crate::config::Udp;
 /// Connections the kernel keeps while none is accepted; it lowers this to what the system allows.
 const BACKLOG: libc::c_int = 1024;
 /// The buffer for a connection's answers (Linux doubles it for its own use): one of the largest.
-const SEND_BUFFER_OCTETS: usize = 64 * 1024;
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// The buffer for a connection's questions: some hundred.
-const RECEIVE_BUFFER_OCTETS: usize = 32 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 /// Tries to find a port that is free for UDP and TCP when the system is asked for one.
 const PORT_TRIES: usize = 64;
 /// The receive buffer of a UDP socket: some 5,000 queries that arrive while the loop is not scheduled. The system's
 /// default of 208 KiB holds 250, and a core answers as many in a millisecond.
-const UDP_RECEIVE_OCTETS: usize = 4 << 20;
+const UDP_RECEIVE_BYTES: usize = 4 << 20;
 /// The send buffer of a UDP socket: some 20,000 small answers. The kernel holds an answer to a neighbour that does not
 /// exist for three seconds; in the system's default of 208 KiB, some hundred of these would leave no room for others.
-const UDP_SEND_OCTETS: libc::c_int = 8 << 20;
+const UDP_SEND_BYTES: libc::c_int = 8 << 20;
 /// More than a receive buffer holds, but an end under a flood.
 const MOST_FORGOTTEN: usize = 100_000;
 /// Stands for an address that the system does not tell.
@@ -150,8 +150,8 @@ fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     only_v6(&socket, address)?;
     // Connections inherit these. Without them the system gives each up to some MiB, and who does not read its answers
     // would have as much made and kept for it.
-    socket.set_send_buffer_size(SEND_BUFFER_OCTETS)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -186,16 +186,16 @@ fn udp(address: SocketAddr, config: Udp, fresh: bool) -> io::Result<Vec<UdpSocke
 
 /// Beyond `net.core.rmem_max` if we may (CAP_NET_ADMIN), else as far as that.
 fn receive_buffer(socket: &Socket, config: Udp) -> io::Result<()> {
-    let octets = config.receive_buffer_octets.unwrap_or(UDP_RECEIVE_OCTETS);
-    let forced = libc::c_int::try_from(octets)
+    let bytes = config.receive_buffer_bytes.unwrap_or(UDP_RECEIVE_BYTES);
+    let forced = libc::c_int::try_from(bytes)
         .map_err(io::Error::other)
-        .and_then(|octets| sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, octets));
-    forced.or_else(|_| socket.set_recv_buffer_size(octets))
+        .and_then(|bytes| sys::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes));
+    forced.or_else(|_| socket.set_recv_buffer_size(bytes))
 }
 
 /// As [`receive_buffer`], of `net.core.wmem_max`.
 fn send_buffer(socket: &Socket) -> io::Result<()> {
-    let set = |name| sys::set_option(socket, libc::SOL_SOCKET, name, UDP_SEND_OCTETS);
+    let set = |name| sys::set_option(socket, libc::SOL_SOCKET, name, UDP_SEND_BYTES);
     set(libc::SO_SNDBUFFORCE).or_else(|_| set(libc::SO_SNDBUF))
 }
 

@@ -23,7 +23,7 @@ use crate::view::Which;
 use crate::wire::{self, Transfer};
 
 /// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
-pub(super) const SMALL_OCTETS: usize = 4 * 1024;
+pub(super) const SMALL_BYTES: usize = 4 * 1024;
 
 /// State that the connections of one transport on one side's listeners share.
 pub(super) struct Shared {
@@ -53,7 +53,7 @@ impl Shared {
     ) -> Self {
         let open = metrics.connections(listener, transport);
         let most = (config.max_connections, config.max_connections_per_client);
-        let pool = Pool::new(config.max_buffered_octets);
+        let pool = Pool::new(config.max_buffered_bytes);
         let table = Table::new(most, pool, open, clock::now());
         if transport != Transport::Quic {
             // A connection over QUIC has no descriptor of its own that could be freed.

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use self::request::{Asked, MAX_MESSAGE_OCTETS, Refusal};
+use self::request::{Asked, MAX_MESSAGE_BYTES, Refusal};
 use self::response::Body;
 use super::connection::Shared;
 use super::memory::{Full, Question, What};
@@ -38,19 +38,19 @@ pub(super) type Path = Arc<str>;
 /// Requests at once on one HTTP/2 connection (RFC 9113 §6.5.2 recommends no fewer).
 const MAX_STREAMS: u32 = 100;
 /// A request's head; room for a question of 4 KiB in a GET and much else.
-const MAX_HEAD_OCTETS: u32 = 16 * 1024;
+const MAX_HEAD_BYTES: u32 = 16 * 1024;
 /// Header fields of an HTTP/1.1 request.
 const MAX_FIELDS: usize = 64;
 /// Streams that were reset before they were answered; more end the connection (Rapid Reset, CVE-2023-44487).
 const MAX_RESETS: usize = 20;
-/// Octets that a client may send ahead on one stream: a message.
-const STREAM_WINDOW_OCTETS: u32 = 64 * 1024;
-/// Octets that a client may send ahead on all streams of a connection.
-const CONNECTION_WINDOW_OCTETS: u32 = 256 * 1024;
+/// Bytes that a client may send ahead on one stream: a message.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes that a client may send ahead on all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// Answers that hyper keeps for one stream.
-const SEND_BUFFER_OCTETS: usize = 64 * 1024;
-/// Octets that the server reads after a refusal: the longest message under way, a few times over.
-const MAX_DISCARDED_OCTETS: usize = 256 * 1024;
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes that the server reads after a refusal: the longest message under way, a few times over.
+const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// There is no room for what was asked, or for the answer.
 const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
@@ -93,7 +93,7 @@ async fn speak_h1(stream: TlsStream<TcpStream>, session: Session) -> Ended {
         // hyper counts from the last answer, so a quiet connection runs into it as well; `over` ends it sooner.
         .header_read_timeout(session.shared.config.message_timeout.max(session.shared.idle_timeout()))
         .max_headers(MAX_FIELDS)
-        .max_buf_size(usize::try_from(MAX_HEAD_OCTETS).expect("16 KiB fit"))
+        .max_buf_size(usize::try_from(MAX_HEAD_BYTES).expect("16 KiB fit"))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let why = tokio::select! {
@@ -112,12 +112,12 @@ async fn speak_h2(stream: TlsStream<TcpStream>, session: Session) -> Ended {
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_OCTETS)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)
-        .initial_stream_window_size(STREAM_WINDOW_OCTETS)
-        .initial_connection_window_size(CONNECTION_WINDOW_OCTETS)
-        .max_send_buf_size(SEND_BUFFER_OCTETS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let why = tokio::select! {
@@ -184,7 +184,7 @@ fn refuse(status: StatusCode) -> Refusal {
 
 /// The whole body within the deadline of a message.
 async fn collect(body: &mut Incoming, session: &Session) -> Result<Question, StatusCode> {
-    let most = u64::try_from(MAX_MESSAGE_OCTETS).expect("64 KiB fit");
+    let most = u64::try_from(MAX_MESSAGE_BYTES).expect("64 KiB fit");
     if body.size_hint().lower() > most {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -200,7 +200,7 @@ where
     let mut question = Question::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
-        if question.len() + data.len() > MAX_MESSAGE_OCTETS {
+        if question.len() + data.len() > MAX_MESSAGE_BYTES {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
         question.extend(&data, &place.allowance).map_err(|Full| BUSY)?;
@@ -208,15 +208,15 @@ where
     Ok(question)
 }
 
-/// Reads on a little beside a refusal: a connection that closes on unread octets is reset, and that destroys the refusal
+/// Reads on a little beside a refusal: a connection that closes on unread bytes is reset, and that destroys the refusal
 /// before the client has read it (RFC 9112 §9.6).
 async fn discard(mut body: Incoming, shared: Arc<Shared>) {
     let some = async {
-        let mut octets = 0;
+        let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await
-            && octets <= MAX_DISCARDED_OCTETS
+            && bytes <= MAX_DISCARDED_BYTES
         {
-            octets += frame.data_ref().map_or(0, Bytes::len);
+            bytes += frame.data_ref().map_or(0, Bytes::len);
         }
     };
     // Whether it ended or took too long: hyper closes what is not read.

@@ -169,7 +169,7 @@ mod tests {
             TcpStream::connect(address).unwrap();
         }
         let mut packet = [0; 64];
-        let octets = sockets.outside.plain[0].udp[0].recv(&mut packet).unwrap();
-        assert_eq!(&packet[..octets], b"in time");
+        let bytes = sockets.outside.plain[0].udp[0].recv(&mut packet).unwrap();
+        assert_eq!(&packet[..bytes], b"in time");
     }
 }

@@ -15,17 +15,17 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A connection's own: some forty questions or answers.
-const OWN_OCTETS: usize = 8 * 1024;
+const OWN_BYTES: usize = 8 * 1024;
 /// The share of one connection in the pool: the longest question and the longest answer.
-const SHARE_OCTETS: usize = 128 * 1024;
-/// Of the pool, one in so many octets is for questions: nearly all of them fit in what a connection has of its own.
+const SHARE_BYTES: usize = 128 * 1024;
+/// Of the pool, one in so many bytes is for questions: nearly all of them fit in what a connection has of its own.
 const QUESTIONS_PART: usize = 4;
-/// A client may have one in so many octets of the pool, however many connections it has.
+/// A client may have one in so many bytes of the pool, however many connections it has.
 const CLIENT_PART: usize = 8;
 /// The least that a client may have of the pool: the longest message, however small the pool is.
-const LONGEST_OCTETS: usize = 64 * 1024;
+const LONGEST_BYTES: usize = 64 * 1024;
 /// A message that arrives in pieces has room for no more than this ahead of what is there.
-pub(super) const STEP_OCTETS: usize = 4 * 1024;
+pub(super) const STEP_BYTES: usize = 4 * 1024;
 
 /// The kind of message to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct Full;
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     all: Halves,
-    client_octets: [usize; 2],
+    client_bytes: [usize; 2],
 }
 
 /// The share of one client in the pool. All of its connections use it.
@@ -62,7 +62,7 @@ pub(super) struct Allowance {
     pool: Pool,
 }
 
-/// Some octets that a connection takes up, until it is dropped; none at first.
+/// Some bytes that a connection takes up, until it is dropped; none at first.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
     own: Option<OwnedSemaphorePermit>,
@@ -73,26 +73,26 @@ pub(super) struct Claim {
 /// A question that arrives in pieces, and its claim.
 #[derive(Debug, Default)]
 pub(super) struct Question {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     room: Claim,
 }
 
 impl Pool {
-    pub(super) fn new(octets: usize) -> Self {
-        let questions = octets / QUESTIONS_PART;
-        let both = [questions, octets - questions];
+    pub(super) fn new(bytes: usize) -> Self {
+        let questions = bytes / QUESTIONS_PART;
+        let both = [questions, bytes - questions];
         Self {
             all: Halves::new(both),
-            client_octets: both.map(|half| (half / CLIENT_PART).max(LONGEST_OCTETS)),
+            client_bytes: both.map(|half| (half / CLIENT_PART).max(LONGEST_BYTES)),
         }
     }
 
     /// For a client who is new.
     pub(super) fn share(&self) -> Share {
-        Share(Halves::new(self.client_octets))
+        Share(Halves::new(self.client_bytes))
     }
 
-    /// How many octets nobody has claimed.
+    /// How many bytes nobody has claimed.
     #[cfg(test)]
     pub(super) fn free(&self, what: What) -> usize {
         self.all.of(what).available_permits()
@@ -100,8 +100,8 @@ impl Pool {
 }
 
 impl Halves {
-    fn new(octets: [usize; 2]) -> Self {
-        Self(octets.map(|octets| Arc::new(Semaphore::new(octets))))
+    fn new(bytes: [usize; 2]) -> Self {
+        Self(bytes.map(|bytes| Arc::new(Semaphore::new(bytes))))
     }
 
     fn of(&self, what: What) -> &Arc<Semaphore> {
@@ -115,20 +115,20 @@ impl Halves {
 
 impl Allowance {
     pub(super) fn new(pool: &Pool, client: Share) -> Self {
-        let [own, connection] = [OWN_OCTETS, SHARE_OCTETS].map(|octets| Arc::new(Semaphore::new(octets)));
+        let [own, connection] = [OWN_BYTES, SHARE_BYTES].map(|bytes| Arc::new(Semaphore::new(bytes)));
         Self { own, connection, client, pool: pool.clone() }
     }
 
-    /// Room for so many octets.
-    pub(super) fn claim(&self, what: What, octets: usize) -> Result<Claim, Full> {
+    /// Room for so many bytes.
+    pub(super) fn claim(&self, what: What, bytes: usize) -> Result<Claim, Full> {
         let mut claim = Claim::default();
-        self.cover(&mut claim, what, octets)?;
+        self.cover(&mut claim, what, bytes)?;
         Ok(claim)
     }
 
-    /// Enlarges a claim of this connection until it is good for so many octets.
-    pub(super) fn cover(&self, claim: &mut Claim, what: What, octets: usize) -> Result<(), Full> {
-        let more = octets.saturating_sub(claim.octets());
+    /// Enlarges a claim of this connection until it is good for so many bytes.
+    pub(super) fn cover(&self, claim: &mut Claim, what: What, bytes: usize) -> Result<(), Full> {
+        let more = bytes.saturating_sub(claim.bytes());
         if more == 0 {
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl Allowance {
 }
 
 impl Claim {
-    pub(super) fn octets(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let pooled = self.pooled.iter().map(|[connection, ..]| connection);
         self.own.iter().chain(pooled).map(OwnedSemaphorePermit::num_permits).sum()
     }
@@ -167,14 +167,14 @@ impl Claim {
 impl Question {
     /// Adds a piece, whose room is claimed before it is kept.
     pub(super) fn extend(&mut self, piece: &[u8], of: &Allowance) -> Result<(), Full> {
-        let octets = self.octets.len() + piece.len();
-        if octets > self.octets.capacity() {
-            let ahead = self.octets.len().min(STEP_OCTETS);
-            let capacity = octets.max(self.octets.len() + ahead);
+        let bytes = self.bytes.len() + piece.len();
+        if bytes > self.bytes.capacity() {
+            let ahead = self.bytes.len().min(STEP_BYTES);
+            let capacity = bytes.max(self.bytes.len() + ahead);
             of.cover(&mut self.room, What::Question, capacity)?;
-            self.octets.reserve_exact(capacity - self.octets.len());
+            self.bytes.reserve_exact(capacity - self.bytes.len());
         }
-        self.octets.extend_from_slice(piece);
+        self.bytes.extend_from_slice(piece);
         Ok(())
     }
 }
@@ -183,13 +183,13 @@ impl Deref for Question {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.octets
+        &self.bytes
     }
 }
 
-fn take(of: &Arc<Semaphore>, octets: usize) -> Result<OwnedSemaphorePermit, Full> {
-    let octets = u32::try_from(octets).map_err(|_| Full)?;
-    Arc::clone(of).try_acquire_many_owned(octets).map_err(|_| Full)
+fn take(of: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Full> {
+    let bytes = u32::try_from(bytes).map_err(|_| Full)?;
+    Arc::clone(of).try_acquire_many_owned(bytes).map_err(|_| Full)
 }
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     const LONGEST: usize = 65_535;
-    const POOL_OCTETS: usize = 4 * 1024 * 1024;
+    const POOL_BYTES: usize = 4 * 1024 * 1024;
 
     /// All claims of the longest message that fit.
     fn all(of: &Allowance, what: What) -> Vec<Claim> {
@@ -211,17 +211,17 @@ mod tests {
 
     #[test]
     fn small_messages_fit_when_the_pool_is_empty_and_nobody_has_all_of_it() {
-        let pool = Pool::new(POOL_OCTETS);
+        let pool = Pool::new(POOL_BYTES);
         let greedy = new_client(&pool);
         let taken = all(&greedy, Answer);
         assert_eq!(taken.len(), 2);
         let others: Vec<_> = (0..200).map(|_| new_client(&pool)).collect();
         let rest: Vec<_> = others.iter().flat_map(|it| all(it, Answer)).collect();
-        assert_eq!(taken.len() + rest.len(), POOL_OCTETS / 4 * 3 / LONGEST);
+        assert_eq!(taken.len() + rest.len(), POOL_BYTES / 4 * 3 / LONGEST);
         for own in [&greedy, &others[0], &others[199]] {
             let small: Vec<_> =
-                std::iter::from_fn(|| own.claim(Answer, 512).ok()).take(OWN_OCTETS / 512).collect();
-            assert_eq!(small.len(), OWN_OCTETS / 512);
+                std::iter::from_fn(|| own.claim(Answer, 512).ok()).take(OWN_BYTES / 512).collect();
+            assert_eq!(small.len(), OWN_BYTES / 512);
             assert_eq!(own.claim(Answer, LONGEST).err(), Some(Full));
         }
         drop((taken, rest));
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn a_client_has_its_part_of_the_pool_however_many_connections_it_has() {
-        let pool = Pool::new(POOL_OCTETS);
+        let pool = Pool::new(POOL_BYTES);
         let client = pool.share();
         let connections: Vec<_> = (0..64).map(|_| Allowance::new(&pool, client.clone())).collect();
-        for (what, part) in [(Asked, POOL_OCTETS / 4 / 8), (Answer, POOL_OCTETS / 4 * 3 / 8)] {
+        for (what, part) in [(Asked, POOL_BYTES / 4 / 8), (Answer, POOL_BYTES / 4 * 3 / 8)] {
             let taken: Vec<_> = connections.iter().flat_map(|it| all(it, what)).collect();
             assert_eq!(taken.len(), part / LONGEST, "{what:?}");
             assert!(new_client(&pool).claim(what, LONGEST).is_ok(), "{what:?}: there is enough for others");
@@ -242,12 +242,12 @@ mod tests {
 
     #[test]
     fn questions_do_not_take_what_answers_need() {
-        for pool_octets in [256 * 1024, POOL_OCTETS] {
-            let pool = Pool::new(pool_octets);
+        for pool_bytes in [256 * 1024, POOL_BYTES] {
+            let pool = Pool::new(pool_bytes);
             let many: Vec<_> = (0..200).map(|_| new_client(&pool)).collect();
             let questions: Vec<_> = many.iter().flat_map(|it| all(it, Asked)).collect();
-            assert_eq!(questions.len(), pool_octets / 4 / LONGEST);
-            assert_eq!(pool.free(Answer), pool_octets / 4 * 3);
+            assert_eq!(questions.len(), pool_bytes / 4 / LONGEST);
+            assert_eq!(pool.free(Answer), pool_bytes / 4 * 3);
             assert!(new_client(&pool).claim(Answer, LONGEST).is_ok());
         }
     }
@@ -255,28 +255,24 @@ mod tests {
     #[test]
     fn a_question_in_pieces_has_one_claim_that_is_as_large_as_what_is_kept() {
         for piece in [1, 2, 100, 5_000, LONGEST] {
-            let pool = Pool::new(POOL_OCTETS);
+            let pool = Pool::new(POOL_BYTES);
             let allowance = new_client(&pool);
             let mut question = Question::default();
             let mut left = LONGEST;
             while left > 0 {
-                let octets = piece.min(left);
-                question.extend(&vec![7; octets], &allowance).unwrap();
-                left -= octets;
-                let (kept, claimed) = (question.octets.capacity(), question.room.octets());
-                assert_eq!(kept, claimed, "{} octets in pieces of {piece}", question.len());
-                assert!(
-                    kept <= question.len() + STEP_OCTETS,
-                    "{} octets in pieces of {piece}",
-                    question.len()
-                );
+                let bytes = piece.min(left);
+                question.extend(&vec![7; bytes], &allowance).unwrap();
+                left -= bytes;
+                let (kept, claimed) = (question.bytes.capacity(), question.room.bytes());
+                assert_eq!(kept, claimed, "{} bytes in pieces of {piece}", question.len());
+                assert!(kept <= question.len() + STEP_BYTES, "{} bytes in pieces of {piece}", question.len());
             }
-            assert!(question.iter().all(|octet| *octet == 7) && question.len() == LONGEST);
-            let own = OWN_OCTETS - allowance.own.available_permits();
-            let pooled = POOL_OCTETS / 4 - pool.free(Asked);
-            assert_eq!(own + pooled, question.room.octets(), "in pieces of {piece}");
+            assert!(question.iter().all(|byte| *byte == 7) && question.len() == LONGEST);
+            let own = OWN_BYTES - allowance.own.available_permits();
+            let pooled = POOL_BYTES / 4 - pool.free(Asked);
+            assert_eq!(own + pooled, question.room.bytes(), "in pieces of {piece}");
             drop(question);
-            assert_eq!(pool.free(Asked), POOL_OCTETS / 4, "in pieces of {piece}");
+            assert_eq!(pool.free(Asked), POOL_BYTES / 4, "in pieces of {piece}");
         }
     }
 }

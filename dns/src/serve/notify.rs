@@ -34,8 +34,8 @@ const WAITS_SECONDS: [u64; 6] = [1, 2, 4, 8, 16, 32];
 /// keep none of the others waiting.
 const MOST_AT_ONCE: usize = 256;
 const MOST_TO_ONE: usize = 8;
-/// Octets of an answer that are read; more are none of an answer to a NOTIFY.
-const ANSWER_OCTETS: usize = 4096;
+/// Bytes of an answer that are read; more are none of an answer to a NOTIFY.
+const ANSWER_BYTES: usize = 4096;
 
 /// A version that a secondary is to be told of.
 #[derive(Clone, Debug)]
@@ -196,10 +196,10 @@ async fn ask(order: &Order) -> Result<(), Untold> {
     let id: [u8; 2] = rand::random();
     let (message, signer) = notice(order, id, clock::moment().unix_seconds);
     socket.send(&message).await.map_err(Untold::Io)?;
-    let mut answer = vec![0; ANSWER_OCTETS];
+    let mut answer = vec![0; ANSWER_BYTES];
     loop {
-        let octets = socket.recv(&mut answer).await.map_err(Untold::Io)?;
-        let answer = &answer[..octets];
+        let bytes = socket.recv(&mut answer).await.map_err(Untold::Io)?;
+        let answer = &answer[..bytes];
         if is_answer(answer, id, signer.as_ref()) {
             return match answer[3] & 0x0f {
                 0 => Ok(()),
@@ -237,11 +237,11 @@ fn notice(order: &Order, id: [u8; 2], unix_seconds: u64) -> (Vec<u8>, Option<Sig
     message.extend_from_slice(order.apex.as_wire());
     message.extend_from_slice(&[soa[0], soa[1], 0, 1]);
     let (ttl, rdata) = &order.soa;
-    // The owner is the question's name, at octet 12.
+    // The owner is the question's name, at byte 12.
     message.extend_from_slice(&[0xc0, 12, soa[0], soa[1], 0, 1]);
     message.extend_from_slice(&ttl.to_be_bytes());
     message.extend_from_slice(
-        &u16::try_from(rdata.len()).expect("a SOA has two names and 20 octets").to_be_bytes(),
+        &u16::try_from(rdata.len()).expect("a SOA has two names and 20 bytes").to_be_bytes(),
     );
     message.extend_from_slice(rdata);
     let signer = order.key.as_ref().map(|key| {

@@ -15,16 +15,16 @@ use aws_lc_rs::digest::{Context, SHA256};
 use self::file::{Digest, Stored};
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::transfer::{self, Delta, SOA_NUMBERS_OCTETS, Versions, is_newer, next_serial};
+use crate::transfer::{self, Delta, SOA_NUMBERS_BYTES, Versions, is_newer, next_serial};
 use crate::update;
 use crate::view::Which;
 use crate::world::World;
 use crate::zone::set::Served;
 use crate::zone::tree::Tree;
 
-/// Changes of one zone in one view that are kept: versions, and octets in all.
+/// Changes of one zone in one view that are kept: versions, and bytes in all.
 const MOST_DELTAS: usize = 100;
-const MOST_DELTA_OCTETS: usize = 16 << 20;
+const MOST_DELTA_BYTES: usize = 16 << 20;
 
 /// The versions of all zones that are transferred.
 #[derive(Default)]
@@ -213,16 +213,16 @@ impl Line {
             return self.deltas;
         }
         // A secondary that has so much to change takes the whole zone.
-        let most = MOST_DELTA_OCTETS.min(new.octets());
+        let most = MOST_DELTA_BYTES.min(new.bytes());
         let is_known = !self.served.withholds() && !new.withholds();
         let delta = is_known.then(|| Delta::between(&self.served, new, most)).flatten();
         let delta = delta.filter(|delta| inside.is_none_or(|inside| !delta.hides(new, inside)));
         let Some(delta) = delta else { return Vec::new() };
         self.deltas.push(Arc::new(delta));
-        let mut octets = 0;
+        let mut bytes = 0;
         let fits = |delta: &&Arc<Delta>| {
-            octets += delta.octets;
-            octets <= most
+            bytes += delta.bytes;
+            bytes <= most
         };
         let kept = self.deltas.iter().rev().take(MOST_DELTAS).take_while(fits).count();
         self.deltas.split_off(self.deltas.len() - kept)
@@ -278,17 +278,17 @@ fn digest(tree: &Tree) -> Digest {
                 context.update(node.name());
                 context.update(&set.rtype.0.to_be_bytes());
                 context.update(&set.ttl.to_be_bytes());
-                let octets = counted[0].len() + counted[1].len();
-                context.update(&u32::try_from(octets).unwrap_or(u32::MAX).to_be_bytes());
-                counted.iter().for_each(|octets| context.update(octets));
+                let bytes = counted[0].len() + counted[1].len();
+                context.update(&u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes());
+                counted.iter().for_each(|bytes| context.update(bytes));
             }
         }
     }
-    context.finish().as_ref().try_into().expect("SHA-256 has 32 octets")
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn without_serial(soa: &[u8]) -> [&[u8]; 2] {
-    let (names, numbers) = soa.split_at(soa.len().saturating_sub(SOA_NUMBERS_OCTETS));
+    let (names, numbers) = soa.split_at(soa.len().saturating_sub(SOA_NUMBERS_BYTES));
     [names, numbers.get(4..).unwrap_or_default()]
 }
 

@@ -49,17 +49,17 @@ const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
 /// First packets that wait to be looked at; more are refused.
 const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
-const INCOMING_OCTETS: u64 = 8 * 1024;
-const ALL_INCOMING_OCTETS: u64 = 4 * 1024 * 1024;
-/// The two octets before each message (RFC 9250 §4.2).
-const LENGTH_OCTETS: usize = 2;
+const INCOMING_BYTES: u64 = 8 * 1024;
+const ALL_INCOMING_BYTES: u64 = 4 * 1024 * 1024;
+/// The two bytes before each message (RFC 9250 §4.2).
+const LENGTH_BYTES: usize = 2;
 /// A message with its length.
-const MAX_STREAM_OCTETS: u32 = u16::MAX as u32 + 2;
-/// Octets that a client may send ahead on all streams of a connection: one of the longest messages. Of
+const MAX_STREAM_BYTES: u32 = u16::MAX as u32 + 2;
+/// Bytes that a client may send ahead on all streams of a connection: one of the longest messages. Of
 /// them quinn keeps those that come out of order.
-const CONNECTION_WINDOW_OCTETS: u32 = MAX_STREAM_OCTETS;
-/// Octets that wait for their acknowledgement; more wait in their [`Claim`](super::memory::Claim).
-const SEND_WINDOW_OCTETS: u64 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = MAX_STREAM_BYTES;
+/// Bytes that wait for their acknowledgement; more wait in their [`Claim`](super::memory::Claim).
+const SEND_WINDOW_BYTES: u64 = 64 * 1024;
 
 /// The terms that a listener offers every connection.
 pub(super) struct Terms {
@@ -77,8 +77,8 @@ impl Terms {
             .transport_config(Arc::new(transport(idle)))
             .migration(false)
             .max_incoming(MAX_INCOMING)
-            .incoming_buffer_size(INCOMING_OCTETS)
-            .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(ALL_INCOMING_BYTES);
         Self { config: Arc::new(config), idle }
     }
 
@@ -100,9 +100,9 @@ fn transport(idle: Duration) -> TransportConfig {
         // RFC 9250 §4.2: questions come on bidirectional streams and on nothing else.
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(MAX_STREAM_OCTETS))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_OCTETS))
-        .send_window(SEND_WINDOW_OCTETS)
+        .stream_receive_window(VarInt::from_u32(MAX_STREAM_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
         .max_idle_timeout(IdleTimeout::try_from(idle).ok());
     config
 }
@@ -302,29 +302,29 @@ async fn finish(send: &mut SendStream, shared: &Shared) -> Result<(), Ended> {
     taken.map(|_| ()).map_err(|_| Ended::SlowReader)
 }
 
-/// The answer behind its length, and no octet more; the question is let go of, since the answer may have to wait.
+/// The answer behind its length, and no byte more; the question is let go of, since the answer may have to wait.
 async fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u8>, Ended> {
     let mut answer = Vec::new();
     if shared.answer_when_done(&question, peer, &mut answer).await == Answered::Not {
         return Err(Ended::Garbage);
     }
     drop(question);
-    let octets = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 octets");
-    Ok([&octets.to_be_bytes()[..], &answer].concat())
+    let bytes = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 bytes");
+    Ok([&bytes.to_be_bytes()[..], &answer].concat())
 }
 
-/// The message of a stream: its length, its octets, the end, and nothing else (RFC 9250 §4.2).
+/// The message of a stream: its length, its bytes, the end, and nothing else (RFC 9250 §4.2).
 async fn read(mut receive: RecvStream, place: &Place) -> Result<Question, Ended> {
-    let mut length = [0; LENGTH_OCTETS];
+    let mut length = [0; LENGTH_BYTES];
     receive.read_exact(&mut length).await.map_err(|error| match error {
         quinn::ReadExactError::FinishedEarly(_) => Ended::Garbage,
         quinn::ReadExactError::ReadError(_) => Ended::Closed,
     })?;
-    let octets = usize::from(u16::from_be_bytes(length));
+    let bytes = usize::from(u16::from_be_bytes(length));
     let mut question = Question::default();
     // One piece at a time: each is a slice that keeps the whole packet it came in.
     while let Some(piece) = receive.read_chunk(usize::MAX, true).await.map_err(|_| Ended::Closed)? {
-        if question.len() + piece.bytes.len() > octets {
+        if question.len() + piece.bytes.len() > bytes {
             return Err(Ended::Garbage);
         }
         if question.extend(&piece.bytes, &place.allowance) == Err(Full) {
@@ -332,7 +332,7 @@ async fn read(mut receive: RecvStream, place: &Place) -> Result<Question, Ended>
             return Err(Ended::Crowded);
         }
     }
-    if question.len() == octets { Ok(question) } else { Err(Ended::Garbage) }
+    if question.len() == bytes { Ok(question) } else { Err(Ended::Garbage) }
 }
 
 #[cfg(test)]

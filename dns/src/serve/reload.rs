@@ -163,7 +163,7 @@ fn in_service(report: &Report, generation: u64) -> Served {
 fn settle_in_memory(world: &World, before: &World) {
     for (apex, tree) in world.new_trees(before) {
         for memory in tree.memory() {
-            if memory.end.addr() - memory.start.addr() >= FEWEST_OCTETS
+            if memory.end.addr() - memory.start.addr() >= FEWEST_BYTES
                 && let Err(error) = sys::prefer_huge_pages(memory)
             {
                 tracing::debug!(%apex, %error, "no huge pages");
@@ -173,7 +173,7 @@ fn settle_in_memory(world: &World, before: &World) {
 }
 
 /// Smaller trees fit in what a processor keeps of page tables.
-const FEWEST_OCTETS: usize = 4 << 20;
+const FEWEST_BYTES: usize = 4 << 20;
 
 /// Frees an old world here and not in a loop: a million names take a while.
 fn release(old: Arc<World>) {

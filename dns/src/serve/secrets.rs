@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Cookies, KeyFile};
-use crate::cookie::{SECRET_OCTETS, Secrets};
+use crate::cookie::{SECRET_BYTES, Secrets};
 use crate::name::Name;
 use crate::tsig::{Key, Keys};
 use crate::zone::text::encoding;
@@ -53,10 +53,10 @@ impl std::error::Error for SecretError {}
 
 const KEY_HELP: &str =
     "`verge-dns key new` makes a key: its file holds the secret in base64 and nothing else";
-/// Fewer octets can be guessed (RFC 8945 §10.1: as long as the signature is best).
-const LEAST_SECRET_OCTETS: usize = 16;
+/// Fewer bytes can be guessed (RFC 8945 §10.1: as long as the signature is best).
+const LEAST_SECRET_BYTES: usize = 16;
 /// A file that holds more is none of a key's.
-const MOST_FILE_OCTETS: u64 = 4096;
+const MOST_FILE_BYTES: u64 = 4096;
 
 /// The keys of the config, with the secrets that their files hold.
 pub(crate) fn keys(files: &[KeyFile]) -> Result<Keys, SecretError> {
@@ -68,7 +68,7 @@ fn key(file: &KeyFile) -> Result<Key, SecretError> {
     let fault =
         |source| SecretError { path: path.clone(), line: None, source, what: What::Key(file.name.clone()) };
     let metadata = std::fs::metadata(path).map_err(fault)?;
-    if metadata.len() > MOST_FILE_OCTETS {
+    if metadata.len() > MOST_FILE_BYTES {
         return Err(fault(io::Error::new(io::ErrorKind::InvalidData, "the file is too long for a secret")));
     }
     if metadata.mode() & 0o007 != 0 {
@@ -85,7 +85,7 @@ fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
     let letters = text.trim().bytes();
     encoding::from_base64(letters, &mut secret).ok_or("it is not base64")?;
     match secret.len() {
-        0..LEAST_SECRET_OCTETS => Err("it has fewer than 16 octets, which can be guessed"),
+        0..LEAST_SECRET_BYTES => Err("it has fewer than 16 bytes, which can be guessed"),
         _ => Ok(secret),
     }
 }
@@ -149,12 +149,11 @@ fn parse(text: &str, path: &Path) -> Result<Secrets, SecretError> {
     Ok(Secrets { active, accepted: secrets })
 }
 
-fn hex(line: &str) -> Option<[u8; SECRET_OCTETS]> {
+fn hex(line: &str) -> Option<[u8; SECRET_BYTES]> {
     let digits: Vec<u8> =
         line.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    let octets: Vec<u8> =
-        digits.chunks(2).map(|pair| pair.iter().fold(0, |octet, d| octet << 4 | d)).collect();
-    octets.try_into().ok().filter(|_| digits.len() == 2 * SECRET_OCTETS)
+    let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, d| byte << 4 | d)).collect();
+    bytes.try_into().ok().filter(|_| digits.len() == 2 * SECRET_BYTES)
 }
 
 #[cfg(test)]

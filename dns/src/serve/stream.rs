@@ -9,20 +9,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::connection::{SMALL_OCTETS, Shared};
-use super::memory::{Claim, Full, STEP_OCTETS, What};
+use super::connection::{SMALL_BYTES, Shared};
+use super::memory::{Claim, Full, STEP_BYTES, What};
 use super::responder::Answered;
 use super::table::Place;
 use super::transfer;
 use crate::clock;
 use crate::ended::Ended;
 
-/// The two octets before each message (RFC 1035 §4.2.2).
-const LENGTH_OCTETS: usize = 2;
+/// The two bytes before each message (RFC 1035 §4.2.2).
+const LENGTH_BYTES: usize = 2;
 /// The buffer that an idle connection keeps to read into; a longer message makes room for itself.
-const READ_OCTETS: usize = 1024;
+const READ_BYTES: usize = 1024;
 /// Answers are sent when this much is ready, however many questions are still waiting.
-const WRITE_OCTETS: usize = 16 * 1024;
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// Answers the messages of a stream until it ends.
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
@@ -31,7 +31,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     place: &Place,
     shared: &Shared,
 ) -> Ended {
-    let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
+    let mut incoming = Incoming { bytes: Vec::with_capacity(READ_BYTES), room: Claim::default() };
     let mut outgoing = Outgoing::default();
     let mut answer = Vec::new();
     loop {
@@ -40,8 +40,8 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         }
         place.active(clock::now());
         let mut taken = 0;
-        while let Some(message) = first_message(&incoming.octets[taken..]) {
-            taken += LENGTH_OCTETS + message.len();
+        while let Some(message) = first_message(&incoming.bytes[taken..]) {
+            taken += LENGTH_BYTES + message.len();
             if let Some(transfer) = shared.transfer(message, peer) {
                 // Earlier questions are answered first: their answers are ready.
                 let sent = match outgoing.write(stream, shared.config.write_timeout).await {
@@ -58,11 +58,11 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                 // There is no telling where the next message would begin if this one was none.
                 Answered::Not => Some(Ended::Garbage),
             };
-            if ended.is_some() || answer.len() > SMALL_OCTETS {
+            if ended.is_some() || answer.len() > SMALL_BYTES {
                 // A long one waits once, not twice, and only where it has room.
                 answer = Vec::new();
             }
-            if (ended.is_some() || outgoing.octets.len() >= WRITE_OCTETS)
+            if (ended.is_some() || outgoing.bytes.len() >= WRITE_BYTES)
                 && let Err(slow) = outgoing.write(stream, shared.config.write_timeout).await
             {
                 // Earlier questions are answered all the same; if that fails, too, it ends no later.
@@ -76,25 +76,25 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         if let Err(ended) = outgoing.write(stream, shared.config.write_timeout).await {
             return ended;
         }
-        outgoing.octets.shrink_to(READ_OCTETS);
+        outgoing.bytes.shrink_to(READ_BYTES);
         answer.clear();
-        answer.shrink_to(READ_OCTETS);
+        answer.shrink_to(READ_BYTES);
         // Others are next: who has many questions waiting would else be answered for as long as its buffers last.
         tokio::task::yield_now().await;
     }
 }
 
-/// Octets that arrived and are not answered. They keep their room, even while the client takes no answers.
+/// Bytes that arrived and are not answered. They keep their room, even while the client takes no answers.
 struct Incoming {
-    octets: Vec<u8>,
-    /// The room that `octets` holds, if that is more than a small message.
+    bytes: Vec<u8>,
+    /// The room that `bytes` holds, if that is more than a small message.
     room: Claim,
 }
 
 /// Answers that wait for the client.
 #[derive(Default)]
 struct Outgoing {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     /// Of the long ones.
     room: Vec<Claim>,
 }
@@ -102,23 +102,23 @@ struct Outgoing {
 impl Incoming {
     /// Makes place for more of the first message, a step at a time: its length may be all that ever comes of it.
     fn make_place(&mut self, place: &Place) -> Result<(), Full> {
-        let len = self.octets.len();
-        if len < self.octets.capacity() {
+        let len = self.bytes.len();
+        if len < self.bytes.capacity() {
             return Ok(());
         }
-        let capacity = wanted(&self.octets).min(len + STEP_OCTETS);
-        if capacity > SMALL_OCTETS {
+        let capacity = wanted(&self.bytes).min(len + STEP_BYTES);
+        if capacity > SMALL_BYTES {
             place.allowance.cover(&mut self.room, What::Question, capacity)?;
         }
-        self.octets.reserve_exact(capacity.saturating_sub(len));
+        self.bytes.reserve_exact(capacity.saturating_sub(len));
         Ok(())
     }
 
-    /// The first octets were answered. The rest is the beginning of a message, and small: it came with the
+    /// The first bytes were answered. The rest is the beginning of a message, and small: it came with the
     /// end of another, for which there was place.
-    fn forget(&mut self, octets: usize) {
-        self.octets.drain(..octets);
-        self.octets.shrink_to(READ_OCTETS);
+    fn forget(&mut self, bytes: usize) {
+        self.bytes.drain(..bytes);
+        self.bytes.shrink_to(READ_BYTES);
         self.room = Claim::default();
     }
 }
@@ -130,11 +130,11 @@ async fn read_message<S: AsyncRead + Unpin>(
     place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
-    if incoming.octets.is_empty() {
+    if incoming.bytes.is_empty() {
         tokio::select! {
             biased;
-            first = timeout(shared.idle_timeout(), stream.read_buf(&mut incoming.octets)) => match first {
-                Ok(Ok(octets)) if octets > 0 => {}
+            first = timeout(shared.idle_timeout(), stream.read_buf(&mut incoming.bytes)) => match first {
+                Ok(Ok(bytes)) if bytes > 0 => {}
                 Ok(_) => return Err(Ended::Closed),
                 Err(_) => return Err(Ended::Idle),
             },
@@ -142,9 +142,9 @@ async fn read_message<S: AsyncRead + Unpin>(
         }
     }
     let whole = async {
-        while first_message(&incoming.octets).is_none() {
+        while first_message(&incoming.bytes).is_none() {
             incoming.make_place(place).map_err(|Full| Ended::Crowded)?;
-            if stream.read_buf(&mut incoming.octets).await.unwrap_or(0) == 0 {
+            if stream.read_buf(&mut incoming.bytes).await.unwrap_or(0) == 0 {
                 return Err(Ended::Closed);
             }
         }
@@ -153,51 +153,51 @@ async fn read_message<S: AsyncRead + Unpin>(
     timeout(shared.config.message_timeout, whole).await.unwrap_or(Err(Ended::SlowMessage))
 }
 
-/// Octets of the first message in `incoming`, its length included.
+/// Bytes of the first message in `incoming`, its length included.
 fn wanted(incoming: &[u8]) -> usize {
     match incoming {
-        [high, low, ..] => LENGTH_OCTETS + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => LENGTH_OCTETS,
+        [high, low, ..] => LENGTH_BYTES + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => LENGTH_BYTES,
     }
 }
 
 /// The first message in `incoming`, without its length, if it is there as a whole.
 fn first_message(incoming: &[u8]) -> Option<&[u8]> {
-    (incoming.len() >= LENGTH_OCTETS).then(|| incoming.get(LENGTH_OCTETS..wanted(incoming)))?
+    (incoming.len() >= LENGTH_BYTES).then(|| incoming.get(LENGTH_BYTES..wanted(incoming)))?
 }
 
 impl Outgoing {
     /// Adds an answer, if there is room for it.
     fn append(&mut self, answer: &[u8], place: &Place) -> Result<(), Full> {
-        let octets = LENGTH_OCTETS + answer.len();
-        if answer.len() > SMALL_OCTETS {
-            self.room.push(place.allowance.claim(What::Answer, octets)?);
+        let bytes = LENGTH_BYTES + answer.len();
+        if answer.len() > SMALL_BYTES {
+            self.room.push(place.allowance.claim(What::Answer, bytes)?);
         }
-        let needed = self.octets.len() + octets;
-        if needed > self.octets.capacity() {
+        let needed = self.bytes.len() + bytes;
+        if needed > self.bytes.capacity() {
             // Small ones together grow to what is written at once and no further, a long one has what it claimed.
-            let ahead = (2 * self.octets.capacity()).min(WRITE_OCTETS);
-            self.octets.reserve_exact(needed.max(ahead) - self.octets.len());
+            let ahead = (2 * self.bytes.capacity()).min(WRITE_BYTES);
+            self.bytes.reserve_exact(needed.max(ahead) - self.bytes.len());
         }
-        let length = u16::try_from(answer.len()).expect("an answer over TCP has at most 65,535 octets");
-        self.octets.extend_from_slice(&length.to_be_bytes());
-        self.octets.extend_from_slice(answer);
+        let length = u16::try_from(answer.len()).expect("an answer over TCP has at most 65,535 bytes");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(answer);
         Ok(())
     }
 
     /// Flushed, too: TLS keeps records back otherwise.
     async fn write<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, limit: Duration) -> Result<(), Ended> {
-        if self.octets.is_empty() {
+        if self.bytes.is_empty() {
             return Ok(());
         }
         let all = async {
-            stream.write_all(&self.octets).await?;
+            stream.write_all(&self.bytes).await?;
             stream.flush().await
         };
         let written = timeout(limit, all).await;
-        self.octets.clear();
+        self.bytes.clear();
         // Before its room goes: what comes next may wait as long.
-        self.octets.shrink_to(WRITE_OCTETS);
+        self.bytes.shrink_to(WRITE_BYTES);
         self.room = Vec::new();
         match written {
             Ok(Ok(())) => Ok(()),

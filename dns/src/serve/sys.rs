@@ -24,15 +24,15 @@ use self::run::Run;
 
 /// Packets a call. More would only add latency to the first of a batch.
 const BATCH: usize = 32;
-/// The longest query taken; honest ones have less than 200 octets. Longer ones are dropped.
-const PACKET_OCTETS: usize = 4096;
-/// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 octets at most) and behind it one `UDP_SEGMENT` message (24),
+/// The longest query taken; honest ones have less than 200 bytes. Longer ones are dropped.
+const PACKET_BYTES: usize = 4096;
+/// Holds one `IP_PKTINFO` or `IPV6_PKTINFO` message (40 bytes at most) and behind it one `UDP_SEGMENT` message (24),
 /// aligned as the kernel wants them.
 const CONTROL_WORDS: usize = 8;
-const CONTROL_OCTETS: usize = size_of::<[u64; CONTROL_WORDS]>();
-/// Octets that a `UDP_SEGMENT` message takes.
+const CONTROL_BYTES: usize = size_of::<[u64; CONTROL_WORDS]>();
+/// Bytes that a `UDP_SEGMENT` message takes.
 // SAFETY: it is arithmetic only.
-const SEGMENT_OCTETS: usize = unsafe { libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) } as usize;
+const SEGMENT_BYTES: usize = unsafe { libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) } as usize;
 
 /// Room for a batch of packets, and for the answer to each.
 pub(super) struct Batch {
@@ -56,7 +56,7 @@ pub(super) struct Batch {
 }
 
 struct Slot {
-    packet: [u8; PACKET_OCTETS],
+    packet: [u8; PACKET_BYTES],
     peer: libc::sockaddr_storage,
     control: [u64; CONTROL_WORDS],
 }
@@ -92,14 +92,14 @@ pub(super) struct Sent {
 }
 
 impl Batch {
-    pub(super) fn new(answer_octets: usize, joining: Joining) -> Self {
-        // SAFETY: all of these are plain C structs (integers and pointers) for which zero octets are a valid value.
+    pub(super) fn new(answer_bytes: usize, joining: Joining) -> Self {
+        // SAFETY: all of these are plain C structs (integers and pointers) for which zero bytes are a valid value.
         let (slot, iovec, header) =
             unsafe { (mem::zeroed::<Slot>, mem::zeroed::<libc::iovec>(), mem::zeroed::<libc::mmsghdr>()) };
         Self {
             // SAFETY: as above; a `Slot` holds nothing but integers.
             slots: (0..BATCH).map(|_| unsafe { slot() }).collect(),
-            answers: (0..BATCH).map(|_| Vec::with_capacity(answer_octets)).collect(),
+            answers: (0..BATCH).map(|_| Vec::with_capacity(answer_bytes)).collect(),
             scatter: vec![iovec; BATCH].into(),
             headers: vec![header; BATCH].into(),
             gather: vec![iovec; BATCH].into(),
@@ -134,14 +134,14 @@ impl Batch {
         for at in 0..self.used {
             let slot = &mut self.slots[at];
             self.scatter[at] =
-                libc::iovec { iov_base: slot.packet.as_mut_ptr().cast(), iov_len: PACKET_OCTETS };
+                libc::iovec { iov_base: slot.packet.as_mut_ptr().cast(), iov_len: PACKET_BYTES };
             let header = &mut self.headers[at].msg_hdr;
             header.msg_name = (&raw mut slot.peer).cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_iov = &raw mut self.scatter[at];
             header.msg_iovlen = 1;
             header.msg_control = slot.control.as_mut_ptr().cast();
-            header.msg_controllen = CONTROL_OCTETS;
+            header.msg_controllen = CONTROL_BYTES;
             header.msg_flags = 0;
         }
         self.used = 0;
@@ -157,7 +157,7 @@ impl Batch {
         }
         let slot = &self.slots[at];
         let peer = socket_address(&slot.peer)?;
-        let packet = &slot.packet[..(header.msg_len as usize).min(PACKET_OCTETS)];
+        let packet = &slot.packet[..(header.msg_len as usize).min(PACKET_BYTES)];
         Some((packet, peer, &mut self.answers[at]))
     }
 
@@ -170,15 +170,15 @@ impl Batch {
             unsafe { forget_interface(asked) };
         }
         let (peer, slot) = (asked.msg_namelen, &self.slots[at]);
-        let control_octets = if has_address { asked.msg_controllen } else { 0 };
-        WayBack::new(socket, (slot.peer, peer), (slot.control, control_octets))
+        let control_bytes = if has_address { asked.msg_controllen } else { 0 };
+        WayBack::new(socket, (slot.peer, peer), (slot.control, control_bytes))
     }
 
     /// Queues the answer to packet `at`, from the address that was asked.
     pub(super) fn queue(&mut self, at: usize) {
         let answer = &mut self.answers[at];
-        let octets = answer.len();
-        self.gather[self.queued] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: octets };
+        let bytes = answer.len();
+        self.gather[self.queued] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: bytes };
         self.order[self.queued] = at;
         let asked = &mut self.headers[at].msg_hdr;
         if asked.msg_flags & libc::MSG_CTRUNC != 0 {
@@ -188,25 +188,25 @@ impl Batch {
             // SAFETY: the header's control buffer was filled by the kernel in the last `receive`.
             unsafe { forget_interface(asked) };
         }
-        match self.joined(at, octets) {
+        match self.joined(at, bytes) {
             Some(run) => self.extend(run),
-            None => self.begin(at, octets),
+            None => self.begin(at, bytes),
         }
         self.queued += 1;
     }
 
     /// The run of the last message together with the answer to packet `at`, if it may have it.
-    fn joined(&mut self, at: usize, octets: usize) -> Option<Run> {
+    fn joined(&mut self, at: usize, bytes: usize) -> Option<Run> {
         let (run, first) = self.last.as_mut().filter(|_| self.joining == Joining::Neighbours)?;
         let (one, other) = (&self.headers[*first].msg_hdr, &self.headers[at].msg_hdr);
-        let control_octets = other.msg_controllen;
-        let words = control_octets.div_ceil(size_of::<u64>());
+        let control_bytes = other.msg_controllen;
+        let words = control_bytes.div_ceil(size_of::<u64>());
         let (slot, next) = (&self.slots[*first], &self.slots[at]);
-        let same_way = one.msg_controllen == control_octets
-            && control_octets + SEGMENT_OCTETS <= CONTROL_OCTETS
+        let same_way = one.msg_controllen == control_bytes
+            && control_bytes + SEGMENT_BYTES <= CONTROL_BYTES
             && slot.control[..words] == next.control[..words]
             && socket_address(&slot.peer) == socket_address(&next.peer);
-        *run = run.with(octets).filter(|_| same_way)?;
+        *run = run.with(bytes).filter(|_| same_way)?;
         Some(*run)
     }
 
@@ -215,11 +215,11 @@ impl Batch {
         header.msg_iovlen += 1;
         if header.msg_iovlen == 2 {
             // SAFETY: `joined` saw that this message fits behind the one that is in the control buffer.
-            unsafe { cut(header, run.piece_octets()) };
+            unsafe { cut(header, run.piece_bytes()) };
         }
     }
 
-    fn begin(&mut self, at: usize, octets: usize) {
+    fn begin(&mut self, at: usize, bytes: usize) {
         let asked = &self.headers[at].msg_hdr;
         let header = &mut self.outgoing[self.messages].msg_hdr;
         header.msg_name = asked.msg_name;
@@ -230,7 +230,7 @@ impl Batch {
         header.msg_controllen = asked.msg_controllen;
         header.msg_flags = 0;
         self.messages += 1;
-        self.last = Some((Run::of(octets), at));
+        self.last = Some((Run::of(bytes), at));
     }
 
     /// Sends the queued answers. `shorten` first cuts one that is too long for its interface.
@@ -284,10 +284,10 @@ impl Batch {
         let offset = self.outgoing[at].msg_hdr.msg_iov.addr() - self.gather.as_ptr().addr();
         let piece = offset / size_of::<libc::iovec>();
         let answer = &mut self.answers[self.order[piece]];
-        let before_octets = answer.len();
+        let before_bytes = answer.len();
         shorten(answer);
         self.gather[piece] = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
-        (1..before_octets).contains(&answer.len())
+        (1..before_bytes).contains(&answer.len())
     }
 
     /// Makes a message of each answer that is in those from `at` on.
@@ -303,11 +303,11 @@ impl Batch {
 
 /// The messages that say one by one what `whole` says.
 fn pieces(whole: libc::msghdr) -> impl Iterator<Item = libc::msghdr> {
-    let segment_octets = if whole.msg_iovlen > 1 { SEGMENT_OCTETS } else { 0 };
+    let segment_bytes = if whole.msg_iovlen > 1 { SEGMENT_BYTES } else { 0 };
     (0..whole.msg_iovlen).map(move |at| libc::msghdr {
         msg_iov: whole.msg_iov.wrapping_add(at),
         msg_iovlen: 1,
-        msg_controllen: whole.msg_controllen - segment_octets,
+        msg_controllen: whole.msg_controllen - segment_bytes,
         ..whole
     })
 }
@@ -317,33 +317,33 @@ fn cannot_cut(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
 }
 
-/// Lets the kernel cut a message into datagrams of so many octets.
+/// Lets the kernel cut a message into datagrams of so many bytes.
 ///
 /// # Safety
-/// Behind the `msg_controllen` octets of its control buffer, `SEGMENT_OCTETS` more must be free and aligned for a
+/// Behind the `msg_controllen` bytes of its control buffer, `SEGMENT_BYTES` more must be free and aligned for a
 /// control message.
-unsafe fn cut(header: &mut libc::msghdr, piece_octets: u16) {
+unsafe fn cut(header: &mut libc::msghdr, piece_bytes: u16) {
     // SAFETY: by the caller's promise.
     unsafe {
         let message = header.msg_control.byte_add(header.msg_controllen).cast::<libc::cmsghdr>();
         (*message).cmsg_level = libc::SOL_UDP;
         (*message).cmsg_type = libc::UDP_SEGMENT;
         (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as usize;
-        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(piece_octets);
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(piece_bytes);
     }
-    header.msg_controllen += SEGMENT_OCTETS;
+    header.msg_controllen += SEGMENT_BYTES;
 }
 
 /// Whether the kernel can cut messages on `socket`.
 pub(super) fn joining(socket: &UdpSocket) -> Joining {
-    let (mut octets, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    let (mut bytes, mut length): (libc::c_int, _) = (0, size_of::<libc::c_int>() as libc::socklen_t);
     // SAFETY: both pointers are to live integers, the second says the size of the first.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_UDP,
             libc::UDP_SEGMENT,
-            (&raw mut octets).cast(),
+            (&raw mut bytes).cast(),
             &raw mut length,
         )
     };
@@ -374,7 +374,7 @@ fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 /// its interface, without which it means nothing.
 ///
 /// # Safety
-/// `header.msg_control` must hold `msg_controllen` octets of well-formed control messages.
+/// `header.msg_control` must hold `msg_controllen` bytes of well-formed control messages.
 unsafe fn forget_interface(header: &mut libc::msghdr) {
     // SAFETY: by the caller's promise; the kernel aligns the data of these two messages for their types.
     unsafe {
@@ -426,9 +426,9 @@ pub(super) fn yield_to_others() -> io::Result<()> {
 #[cfg(target_env = "gnu")]
 pub(crate) fn return_large_blocks() {
     /// Buffers of connections are smaller, and stay with the allocator.
-    const LARGE_OCTETS: libc::c_int = 1 << 20;
+    const LARGE_BYTES: libc::c_int = 1 << 20;
     // SAFETY: no pointer is passed; it changes a number of the allocator.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_OCTETS) };
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
 }
 
 #[cfg(not(target_env = "gnu"))]
@@ -438,17 +438,17 @@ pub(crate) fn return_large_blocks() {}
 /// tables: a tenth of the CPU of an answer from a million names. The memory keeps its content. Call it when
 /// all is written: asking before costs three times as much, since fresh huge pages are made empty first.
 pub(super) fn prefer_huge_pages(memory: std::ops::Range<*const u8>) -> io::Result<()> {
-    let octets = memory.end.addr() - memory.start.addr();
+    let bytes = memory.end.addr() - memory.start.addr();
     // From the first whole page on; the kernel takes no other address.
-    let skipped = memory.start.align_offset(PAGE_OCTETS).min(octets);
+    let skipped = memory.start.align_offset(PAGE_BYTES).min(bytes);
     let start = memory.start.wrapping_add(skipped).cast_mut().cast();
     // SAFETY: the advice neither reads nor writes what the program sees of the memory, whoever uses it meanwhile.
-    let result = unsafe { libc::madvise(start, octets - skipped, libc::MADV_COLLAPSE) };
+    let result = unsafe { libc::madvise(start, bytes - skipped, libc::MADV_COLLAPSE) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Pages are this large, or (rarely) larger; then the kernel refuses.
-const PAGE_OCTETS: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
 /// A socket option that std and socket2 do not name.
 pub(super) fn set_option(

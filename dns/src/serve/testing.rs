@@ -265,8 +265,8 @@ impl Client {
             Self::Udp(socket) => {
                 socket.send(message).await.unwrap();
                 let mut answer = vec![0; 65_535];
-                let octets = socket.recv(&mut answer).await.unwrap();
-                answer.truncate(octets);
+                let bytes = socket.recv(&mut answer).await.unwrap();
+                answer.truncate(bytes);
                 answer
             }
             Self::Stream(stream) => {
@@ -288,13 +288,13 @@ impl Client {
     }
 }
 
-/// Sends `octets` on a stream of their own; the message that comes back, or how it failed.
+/// Sends `bytes` on a stream of their own; the message that comes back, or how it failed.
 pub(super) async fn over_quic(
     connection: &quinn::Connection,
-    octets: &[u8],
+    bytes: &[u8],
 ) -> Result<Vec<u8>, quinn::ReadToEndError> {
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    send.write_all(octets).await.unwrap();
+    send.write_all(bytes).await.unwrap();
     let _ = send.finish();
     let answer = receive.read_to_end(65_537).await?;
     assert_eq!(usize::from(u16::from_be_bytes([answer[0], answer[1]])), answer.len() - 2);
@@ -328,11 +328,11 @@ async fn taken(response: Response<hyper::body::Incoming>) -> Vec<u8> {
 }
 
 /// RFC 4648 §5, without padding.
-pub(super) fn base64url(octets: &[u8]) -> String {
+pub(super) fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
-    for three in octets.chunks(3) {
-        let bits = three.iter().fold(0_usize, |bits, octet| bits << 8 | usize::from(*octet))
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
             << (8 * (3 - three.len()));
         (0..=three.len()).for_each(|at| text.push(char::from(DIGITS[bits >> (18 - 6 * at) & 63])));
     }

@@ -82,8 +82,8 @@ fn said(answer: &[u8], question: &[u8]) -> Said {
         return Said::Code(answer[3] & 0x0f);
     }
     let rdata = question.len() + 12;
-    let octets: [u8; 4] = answer[rdata..rdata + 4].try_into().unwrap();
-    Said::Address(octets.into())
+    let bytes: [u8; 4] = answer[rdata..rdata + 4].try_into().unwrap();
+    Said::Address(bytes.into())
 }
 
 fn ask_udp(server: SocketAddr, name: &str) -> Said {
@@ -94,8 +94,8 @@ fn ask_udp(server: SocketAddr, name: &str) -> Said {
     let question = question(name);
     socket.send(&question).unwrap();
     let mut answer = [0; 512];
-    let octets = socket.recv(&mut answer).unwrap();
-    said(&answer[..octets], &question)
+    let bytes = socket.recv(&mut answer).unwrap();
+    said(&answer[..bytes], &question)
 }
 
 fn send_tcp(stream: &mut TcpStream, message: &[u8]) {
@@ -391,7 +391,7 @@ async fn udp_is_answered_and_readiness_denied_for_as_long_as_a_drain_takes() {
     let question = question("www.example.com");
     let mut stream = connect(outside[0]);
     let framed = [&u16::try_from(question.len()).unwrap().to_be_bytes()[..], &question].concat();
-    // The first octet of another message, which has arrived when the one before is answered: the drain waits for the rest.
+    // The first byte of another message, which has arrived when the one before is answered: the drain waits for the rest.
     stream.write_all(&[&framed[..], &framed[..1]].concat()).unwrap();
     assert_eq!(said(&read_tcp(&mut stream), &question), address("203.0.113.1"));
     let drained = tokio::spawn(running.drain());

@@ -38,7 +38,7 @@ pub(super) const STREAM_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS
 pub(super) const QUIC_VERSIONS: &[&SupportedProtocolVersion] = &[&version::TLS13];
 /// Records that wait for the network, of which rustls would else keep four times as many: one. Their source
 /// waits in its [`Claim`](super::memory::Claim).
-const SEND_BUFFER_OCTETS: usize = 16 * 1024;
+const SEND_BUFFER_BYTES: usize = 16 * 1024;
 /// How long a goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -88,7 +88,7 @@ impl Acceptor {
     {
         match timeout(self.deadline, self.acceptor.accept(stream)).await {
             Ok(Ok(mut stream)) => {
-                stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_OCTETS));
+                stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
                 Ok(stream)
             }
             Ok(Err(_)) => Err(Ended::Handshake),

@@ -49,7 +49,7 @@ pub(super) async fn send<S: AsyncWrite + Unpin>(
 #[derive(Default)]
 struct Sent {
     messages: u64,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Sent {
@@ -78,7 +78,7 @@ impl Sent {
                 }
             }
             write(stream, &message, shared).await?;
-            (self.messages, self.octets) = (self.messages + 1, self.octets + message.len());
+            (self.messages, self.bytes) = (self.messages + 1, self.bytes + message.len());
             place.active(clock::now());
             if next == Next::Done {
                 return Ok(());
@@ -88,17 +88,17 @@ impl Sent {
     }
 
     fn tell(&self, about: &About, peer: SocketAddr, done: Result<(), Ended>, took: Duration) {
-        let Self { messages, octets } = self;
+        let Self { messages, bytes } = self;
         let key = about.key.as_ref().map(|key| tracing::field::display(key.name.clone()));
         let (zone, view, serial, kind) =
             (&about.apex, about.view.as_str(), about.serial, about.kind.as_str());
         match done {
             Ok(()) => {
-                tracing::info!(%zone, view, serial, kind, %peer, key, messages, octets, ?took, "transferred");
+                tracing::info!(%zone, view, serial, kind, %peer, key, messages, bytes, ?took, "transferred");
             }
             Err(ended) => {
                 let ended = ended.as_str();
-                tracing::warn!(%zone, view, serial, kind, %peer, key, messages, octets, ?took, ended, "a transfer was broken off");
+                tracing::warn!(%zone, view, serial, kind, %peer, key, messages, bytes, ?took, ended, "a transfer was broken off");
             }
         }
     }
@@ -106,8 +106,8 @@ impl Sent {
 
 /// A message behind its length (RFC 1035 §4.2.2), if the client takes it in time.
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, message: &[u8], shared: &Shared) -> Result<(), Ended> {
-    let octets = u16::try_from(message.len()).expect("a message has at most 65,535 octets");
-    let framed = [&octets.to_be_bytes()[..], message].concat();
+    let bytes = u16::try_from(message.len()).expect("a message has at most 65,535 bytes");
+    let framed = [&bytes.to_be_bytes()[..], message].concat();
     let written = timeout(shared.config.write_timeout, async {
         stream.write_all(&framed).await?;
         stream.flush().await

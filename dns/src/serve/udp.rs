@@ -27,8 +27,8 @@ pub(super) fn run(
     responder: &Responder,
     limits: &mut Limits,
 ) {
-    let answer_octets = usize::from(responder.world().protocol.udp_limit_octets);
-    let mut batch = Batch::new(answer_octets, sys::joining(socket));
+    let answer_bytes = usize::from(responder.world().protocol.udp_limit_bytes);
+    let mut batch = Batch::new(answer_bytes, sys::joining(socket));
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket, Wait::ForOne) {
             Ok(count) => answer(&mut batch, count, socket, listener, (responder, &mut *limits)),

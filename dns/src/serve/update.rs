@@ -219,7 +219,7 @@ fn fault(report: &Report, submitted: &Submitted) -> Option<String> {
     }
 }
 
-type Key = (crate::name::Name, crate::rtype::Type, u32, crate::octets::Octets);
+type Key = (crate::name::Name, crate::rtype::Type, u32, crate::small_bytes::SmallBytes);
 
 fn key(record: &Record) -> Key {
     (record.owner.clone(), record.rtype, record.ttl, record.rdata.clone())

@@ -13,8 +13,8 @@ use std::fmt;
 
 use super::is_newer;
 use crate::name::Name;
-use crate::octets::Octets;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 use crate::zone::hash::HashMap;
 use crate::zone::{Position, Record};
 
@@ -71,7 +71,7 @@ pub enum Fault {
     Meta(Type),
     /// The RDATA does not fit the type.
     Malformed(Name, Type),
-    /// More octets than are taken.
+    /// More bytes than are taken.
     TooLong,
     /// The changes begin at another version than ours, or leave a gap.
     Gap,
@@ -108,7 +108,7 @@ impl fmt::Display for Fault {
 pub struct Incoming {
     apex: Name,
     asked: Asked,
-    left_octets: usize,
+    left_bytes: usize,
     stage: Stage,
 }
 
@@ -134,13 +134,13 @@ struct Changes {
     reached: Option<u32>,
 }
 
-/// Octets that a record takes beside its owner and data.
-const FIXED_OCTETS: usize = size_of::<Record>();
+/// Bytes that a record takes beside its owner and data.
+const FIXED_BYTES: usize = size_of::<Record>();
 
 impl Incoming {
-    /// At most `most_octets` of memory are used for the records.
-    pub fn new(apex: Name, asked: Asked, most_octets: usize) -> Self {
-        Self { apex, asked, left_octets: most_octets, stage: Stage::Start }
+    /// At most `most_bytes` of memory are used for the records.
+    pub fn new(apex: Name, asked: Asked, most_bytes: usize) -> Self {
+        Self { apex, asked, left_bytes: most_bytes, stage: Stage::Start }
     }
 
     /// Takes the records of the next message.
@@ -185,8 +185,8 @@ impl Incoming {
         if record.rtype == Type::SOA && record.owner != self.apex {
             return Err(Fault::OtherSoa);
         }
-        let octets = FIXED_OCTETS + record.owner.as_wire().len() + record.rdata.len();
-        self.left_octets = self.left_octets.checked_sub(octets).ok_or(Fault::TooLong)?;
+        let bytes = FIXED_BYTES + record.owner.as_wire().len() + record.rdata.len();
+        self.left_bytes = self.left_bytes.checked_sub(bytes).ok_or(Fault::TooLong)?;
         Ok(())
     }
 
@@ -250,11 +250,11 @@ impl Changes {
 
 /// The serial of a SOA's RDATA (RFC 1035 §3.3.13).
 pub fn serial(soa: &[u8]) -> Option<u32> {
-    let numbers = soa.len().checked_sub(super::SOA_NUMBERS_OCTETS)?;
-    soa.get(numbers..)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    let numbers = soa.len().checked_sub(super::SOA_NUMBERS_BYTES)?;
+    soa.get(numbers..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-type Key = (Name, Type, Octets);
+type Key = (Name, Type, SmallBytes);
 
 fn key(record: &Record) -> Key {
     (record.owner.clone(), record.rtype, record.rdata.clone())
@@ -294,7 +294,7 @@ pub fn apply(zone: Vec<Record>, soa: Record, changes: Vec<Change>) -> Result<Vec
 }
 
 /// A record that stands in no file.
-pub fn record(owner: Name, rtype: Type, ttl: u32, rdata: Octets) -> Record {
+pub fn record(owner: Name, rtype: Type, ttl: u32, rdata: SmallBytes) -> Record {
     Record { owner, rtype, ttl, rdata, at: Position::default(), mark: None }
 }
 

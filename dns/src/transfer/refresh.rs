@@ -24,9 +24,9 @@ const MOST_FIRST_WAIT: u32 = 300;
 impl Timers {
     /// Of a SOA's RDATA.
     pub fn of(soa: &[u8]) -> Option<Self> {
-        let numbers = soa.len().checked_sub(super::SOA_NUMBERS_OCTETS)?;
+        let numbers = soa.len().checked_sub(super::SOA_NUMBERS_BYTES)?;
         let number =
-            |at: usize| soa.get(numbers + 4 * at..)?.first_chunk().map(|octets| u32::from_be_bytes(*octets));
+            |at: usize| soa.get(numbers + 4 * at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         let (refresh, retry) =
             (number(1)?.clamp(LEAST_WAIT, MOST_WAIT), number(2)?.clamp(LEAST_WAIT, MOST_WAIT));
         // RFC 1912 §2.2: a copy that ends before it is asked for again is of no use.

@@ -136,9 +136,9 @@ mod tests {
         [&[7, 7, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], text.as_bytes()].concat()
     }
 
-    /// The record that stands behind the message of `octets`, as `sign` wrote it: read back by its fixed places.
-    fn read(signed: &[u8], octets: usize) -> Tsig<'_> {
-        let rdata = &signed[octets + "\x06mirror\0".len() + 10..];
+    /// The record that stands behind the message of `bytes`, as `sign` wrote it: read back by its fixed places.
+    fn read(signed: &[u8], bytes: usize) -> Tsig<'_> {
+        let rdata = &signed[bytes + "\x06mirror\0".len() + 10..];
         let (algorithm, rest) = rdata.split_at("\x0bhmac-sha256\0".len());
         let mac = &rest[10..42];
         Tsig {
@@ -149,7 +149,7 @@ mod tests {
             original_id: rest[42..44].try_into().unwrap(),
             error: u16::from_be_bytes([rest[44], rest[45]]),
             other: &[],
-            covered: &signed[..octets],
+            covered: &signed[..bytes],
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         let mut all = Vec::new();
         for letter in texts.chars() {
             let mut made = message(&letter.to_string());
-            let octets = made.len();
+            let bytes = made.len();
             if letter.is_uppercase() {
                 // The unsigned messages stand between the last signature and this message.
                 let prior = signer.prior.clone();
@@ -181,7 +181,7 @@ mod tests {
             } else {
                 pending.extend_from_slice(&made);
             }
-            all.push((made, octets));
+            all.push((made, bytes));
         }
         all
     }
@@ -192,8 +192,8 @@ mod tests {
         let mut all = answer(&request, texts, b"0123456789abcdef");
         change(&mut all);
         let mut sequence = Sequence::after(&request);
-        for (message, octets) in &all {
-            let tsig = (message.len() > *octets).then(|| read(message, *octets));
+        for (message, bytes) in &all {
+            let tsig = (message.len() > *bytes).then(|| read(message, *bytes));
             sequence.judge(message, tsig.as_ref(), now)?;
         }
         Ok(sequence.may_end())

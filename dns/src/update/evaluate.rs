@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Item, Request, Rights};
 use crate::name::Name;
-use crate::octets::Octets;
 use crate::rcode::Rcode;
 use crate::rdata;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 use crate::transfer::{Change, record};
 use crate::zone::Record;
 use crate::zone::tree::Tree;
@@ -115,7 +115,7 @@ fn permits(item: &Item, tree: &Tree, rights: &Rights<'_>) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Datum {
     ttl: u32,
-    rdata: Octets,
+    rdata: SmallBytes,
 }
 
 type Sets = BTreeMap<Type, Vec<Datum>>;

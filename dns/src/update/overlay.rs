@@ -5,8 +5,8 @@
 //! ```
 
 use crate::name::Name;
-use crate::octets::Octets;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 use crate::transfer::Change;
 use crate::zone::hash::HashMap;
 use crate::zone::{Position, Record};
@@ -56,13 +56,13 @@ impl Step {
     }
 }
 
-type Key<'r> = (&'r Name, Type, u32, &'r Octets);
+type Key<'r> = (&'r Name, Type, u32, &'r SmallBytes);
 
 fn key(record: &Record) -> Key<'_> {
     (&record.owner, record.rtype, record.ttl, &record.rdata)
 }
 
-type Data<'r> = (&'r Name, Type, &'r Octets);
+type Data<'r> = (&'r Name, Type, &'r SmallBytes);
 
 fn data(record: &Record) -> Data<'_> {
     (&record.owner, record.rtype, &record.rdata)

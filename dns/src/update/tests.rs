@@ -57,7 +57,7 @@ fn request(text: &str) -> Request {
         let owner = Name::parse(words[0], Some(&name("ex"))).unwrap();
         let rtype: Type = words.get(1).map_or(Type::ANY, |text| text.parse().unwrap());
         let ttl = words.get(2).map_or(0, |text| text.parse().unwrap());
-        let rdata: Octets = words.get(3).map_or_else(
+        let rdata: SmallBytes = words.get(3).map_or_else(
             || [].into(),
             |text| crate::zone::text::read_rdata(rtype, text, &name("ex")).unwrap().into(),
         );
@@ -229,7 +229,7 @@ fn what_has_no_form_is_a_form_error() {
 #[test]
 fn the_file_stays_its_authors_and_the_overlay_does_not_grow_by_what_comes_and_goes() {
     let text =
-        |owner: &str, octet: u8| crate::transfer::record(name(owner), Type::A, 60, [192, 0, 2, octet].into());
+        |owner: &str, byte: u8| crate::transfer::record(name(owner), Type::A, 60, [192, 0, 2, byte].into());
     let file = vec![text("a.ex", 1), text("b.ex", 2)];
     let mut overlay = Overlay::default();
     let mut go = |gone: &[Record], come: &[Record]| {

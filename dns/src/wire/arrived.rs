@@ -1,12 +1,12 @@
 //! Reading the messages by which a primary answers: whole records, with every name written out.
 //!
-//! hickory-proto reads the short ones. A zone is read here: its records must be kept to the octet, also of types that nobody
+//! hickory-proto reads the short ones. A zone is read here: its records must be kept to the byte, also of types that nobody
 //! knows, and a million of them need no value each on the way.
 //!
-//! Invariant: every octet is reached through a bounds check, and a pointer leads further back each time (RFC 9267 §2).
+//! Invariant: every byte is reached through a bounds check, and a pointer leads further back each time (RFC 9267 §2).
 
-use super::query::{Counts, HEADER_OCTETS, Reader};
-use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS, Name};
+use super::query::{Counts, HEADER_BYTES, Reader};
+use crate::name::{MAX_LABEL_BYTES, MAX_NAME_BYTES, Name};
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 use crate::transfer::{Arrived, Fault, record};
@@ -33,7 +33,7 @@ pub enum Unreadable {
 
 /// Reads a message that answers a question.
 pub fn page(message: &[u8]) -> Result<Page, Unreadable> {
-    let (fixed, body) = message.split_first_chunk::<HEADER_OCTETS>().ok_or(Unreadable::Message)?;
+    let (fixed, body) = message.split_first_chunk::<HEADER_BYTES>().ok_or(Unreadable::Message)?;
     let is_answer_to_query = fixed[2] & 0xf8 == 0x80;
     if !is_answer_to_query {
         return Err(Unreadable::Message);
@@ -60,15 +60,15 @@ pub fn page(message: &[u8]) -> Result<Page, Unreadable> {
 }
 
 pub(super) fn name_at(message: &[u8], at: usize) -> Option<Name> {
-    let mut wire = Vec::with_capacity(MAX_NAME_OCTETS);
+    let mut wire = Vec::with_capacity(MAX_NAME_BYTES);
     expand(message, at, &mut wire)?;
     Name::from_wire(&wire).ok()
 }
 
 /// RDATA with its names written out; none if it does not fit its type. RFC 3597 §4 lists the types that may come compressed.
-pub(super) fn written_out(rtype: Type, message: &[u8], (at, octets): (usize, usize)) -> Option<Vec<u8>> {
-    let end = at + octets;
-    let mut out = Vec::with_capacity(octets);
+pub(super) fn written_out(rtype: Type, message: &[u8], (at, bytes): (usize, usize)) -> Option<Vec<u8>> {
+    let end = at + bytes;
+    let mut out = Vec::with_capacity(bytes);
     let mut next = at;
     for field in rdata::shape(rtype).unwrap_or(&[Field::Opaque]) {
         let rest = message.get(next..end)?;
@@ -77,7 +77,7 @@ pub(super) fn written_out(rtype: Type, message: &[u8], (at, octets): (usize, usi
                 expand(&message[..end], next, &mut out)?
             }
             field => {
-                let taken = rest.get(..rdata::octets_of(*field, rest)?)?;
+                let taken = rest.get(..rdata::bytes_of(*field, rest)?)?;
                 out.extend_from_slice(taken);
                 next + taken.len()
             }
@@ -95,18 +95,18 @@ fn expand(message: &[u8], mut at: usize, out: &mut Vec<u8>) -> Option<usize> {
         if len >= 0xc0 {
             let target = usize::from(u16::from_be_bytes([len & 0x3f, *message.get(at + 1)?]));
             end = end.or(Some(at + 2));
-            if target >= lowest || target < HEADER_OCTETS {
+            if target >= lowest || target < HEADER_BYTES {
                 return None;
             }
             (at, lowest) = (target, target);
             continue;
         }
-        if usize::from(len) > MAX_LABEL_OCTETS {
+        if usize::from(len) > MAX_LABEL_BYTES {
             return None;
         }
         out.extend_from_slice(message.get(at..at + 1 + usize::from(len))?);
         at += 1 + usize::from(len);
-        if out.len() - start > MAX_NAME_OCTETS {
+        if out.len() - start > MAX_NAME_BYTES {
             return None;
         }
         if len == 0 {
@@ -119,7 +119,7 @@ fn expand(message: &[u8], mut at: usize, out: &mut Vec<u8>) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// A header with one question for `ex.` at octet 12 and one answer.
+    /// A header with one question for `ex.` at byte 12 and one answer.
     fn message(rtype: u16, rdata: &[u8]) -> Vec<u8> {
         let head = [1, 2, 0x84, 0, 0, 1, 0, 1, 0, 0, 0, 0];
         let fixed =
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_breaks_off_anywhere_is_not_read() {
         let whole = message(15, b"\0\x05\xc0\x0c");
-        assert!((0..whole.len()).all(|octets| page(&whole[..octets]).is_err()));
+        assert!((0..whole.len()).all(|bytes| page(&whole[..bytes]).is_err()));
         assert!(page(&whole).is_ok());
         let mut query = whole.clone();
         query[2] = 0;

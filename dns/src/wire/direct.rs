@@ -10,7 +10,7 @@
 //!
 //! That is nearly all of the traffic, signatures and NSEC records of a signed zone included. Everything else
 //! (substitutions, chains out of the zone, ANY, DS, types that are seldom asked for, names in RDATA with upper-case
-//! letters that have additional data, sets of more than a few dozen octets of new names, zones of which something is
+//! letters that have additional data, sets of more than a few dozen bytes of new names, zones of which something is
 //! withheld, what does not fit) is left to the plain pipeline, which is also the definition of right: a property test
 //! holds both to the same bytes for whatever is answered here.
 //!
@@ -41,13 +41,13 @@ pub(super) struct Written<'v, 's> {
     pub(super) synthesized: Option<&'s [u8]>,
 }
 
-/// Writes header, question and RRsets of an answer in at most `limit_octets`, its flags and what comes behind left to
+/// Writes header, question and RRsets of an answer in at most `limit_bytes`, its flags and what comes behind left to
 /// the caller. None if the answer is not of a kind that is written here; `out` then holds anything.
 pub(super) fn write<'v: 's, 's>(
     view: &'v View,
     message: &Message<'_>,
     question: &'s Question<'_>,
-    limit_octets: usize,
+    limit_bytes: usize,
     out: &mut Vec<u8>,
 ) -> Option<Written<'v, 's>> {
     let (qname, qtype) = (question.name(), question.qtype);
@@ -66,7 +66,7 @@ pub(super) fn write<'v: 's, 's>(
         followed: 0,
         synthesized: None,
         proved: Proved::default(),
-        writer: Writer::new(qname, limit_octets, out),
+        writer: Writer::new(qname, limit_bytes, out),
     };
     let owner = draft.writer.question();
     let kind = draft.look_up(owner)?;
@@ -142,7 +142,7 @@ impl<'a> Draft<'a, '_> {
     /// An alias whose target is in the same zone.
     fn alias(&mut self, node: Node<'a>, owner: Owner<'a>, alias: &RrSet<'a>) -> Option<Kind> {
         let target = alias.lent()?.next()?;
-        // Names match octet for octet, so the target's own letters would not be found again as an owner.
+        // Names match byte for byte, so the target's own letters would not be found again as an owner.
         if self.followed == MOST_FOLLOWED || target == [0] || target.iter().any(u8::is_ascii_uppercase) {
             return None;
         }

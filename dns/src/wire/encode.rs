@@ -1,7 +1,7 @@
 //! A message put together within a limit, RRset by RRset; what does not fit is taken back whole (RFC 2181 §9).
 
 use super::names::Names;
-use super::query::{HEADER_OCTETS, Header, Message, Question};
+use super::query::{HEADER_BYTES, Header, Message, Question};
 use crate::answer::{Answer, Need, Placed};
 use crate::rcode::Rcode;
 use crate::rdata::{self, Field};
@@ -20,7 +20,7 @@ pub(super) struct Flags {
 /// The question is in lower case until [`restore_letters`].
 pub(super) fn begin(message: &Message<'_>, names: &mut Names, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(&[0; HEADER_OCTETS]);
+    out.extend_from_slice(&[0; HEADER_BYTES]);
     if let Some(question) = &message.question {
         names.write(question.name(), out);
         out.extend_from_slice(&question.wire[question.name().len()..]);
@@ -36,11 +36,11 @@ pub(super) fn begin_as_written(question: &Question<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(question.wire);
 }
 
-/// Fits an answer's RRsets in: up to `limit_octets`, which leaves room for what comes behind. Tells whether the client must be told
+/// Fits an answer's RRsets in: up to `limit_bytes`, which leaves room for what comes behind. Tells whether the client must be told
 /// that something is missing.
 pub(super) fn sections(
     answer: &Answer<'_, '_>,
-    limit_octets: usize,
+    limit_bytes: usize,
     names: &mut Names,
     out: &mut Vec<u8>,
 ) -> Fit {
@@ -52,7 +52,7 @@ pub(super) fn sections(
     for (section, placed) in sections {
         let mut records = 0;
         for placed in placed {
-            match rrset(placed, limit_octets, names, out) {
+            match rrset(placed, limit_bytes, names, out) {
                 Some(more) => records += more,
                 None if placed.need == Need::Required => {
                     set_count(out, section, records);
@@ -75,7 +75,7 @@ pub(super) enum Fit {
 }
 
 /// Writes one RRset with its signatures and tells how many records it has; writes nothing if it does not fit.
-fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut Vec<u8>) -> Option<u16> {
+fn rrset(placed: &Placed<'_>, limit_bytes: usize, names: &mut Names, out: &mut Vec<u8>) -> Option<u16> {
     let start = out.len();
     let mut records = 0_u16;
     let rtype = placed.set.rtype;
@@ -83,7 +83,7 @@ fn rrset(placed: &Placed<'_>, limit_octets: usize, names: &mut Names, out: &mut 
     for (rtype, rdata) in own.chain(placed.covering().map(|rdata| (Type::RRSIG, rdata))) {
         record(placed, rtype, rdata, names, out);
         records = records.saturating_add(1);
-        if out.len() > limit_octets {
+        if out.len() > limit_bytes {
             out.truncate(start);
             names.forget_from(start);
             return None;
@@ -112,8 +112,8 @@ pub(super) fn write_record(
     let length_at = out.len();
     out.extend_from_slice(&[0, 0]);
     write_rdata(rtype, rdata, names, out);
-    let octets = u16::try_from(out.len() - length_at - 2).expect("compression does not lengthen RDATA");
-    out[length_at..length_at + 2].copy_from_slice(&octets.to_be_bytes());
+    let bytes = u16::try_from(out.len() - length_at - 2).expect("compression does not lengthen RDATA");
+    out[length_at..length_at + 2].copy_from_slice(&bytes.to_be_bytes());
 }
 
 /// Only names in types of RFC 1035 are compressed (RFC 3597 §4).
@@ -123,10 +123,10 @@ fn write_rdata(rtype: Type, rdata: &[u8], names: &mut Names, out: &mut Vec<u8>) 
         for span in rdata::spans(rtype, rdata) {
             let Ok(span) = span else { break };
             match span.field {
-                Field::Compressible | Field::CompressibleMailbox => names.write(span.octets, out),
-                _ => out.extend_from_slice(span.octets),
+                Field::Compressible | Field::CompressibleMailbox => names.write(span.bytes, out),
+                _ => out.extend_from_slice(span.bytes),
             }
-            written += span.octets.len();
+            written += span.bytes.len();
         }
     }
     out.extend_from_slice(&rdata[written..]);
@@ -158,10 +158,10 @@ pub(super) fn set_count(out: &mut [u8], which: Count, count: u16) {
     set(out, at, count.to_be_bytes());
 }
 
-/// Octets of a constant number are a store; a slice of any length would be a call.
+/// Bytes of a constant number are a store; a slice of any length would be a call.
 #[inline]
-fn set<const N: usize>(out: &mut [u8], at: usize, octets: [u8; N]) {
-    *out[at..].first_chunk_mut().expect("a message begins with a header") = octets;
+fn set<const N: usize>(out: &mut [u8], at: usize, bytes: [u8; N]) {
+    *out[at..].first_chunk_mut().expect("a message begins with a header") = bytes;
 }
 
 /// The counts of answer, authority and additional sections at once.
@@ -182,11 +182,11 @@ pub(super) fn count_one_additional(out: &mut [u8]) {
 /// The client's letters in the question that [`begin`] wrote.
 pub(super) fn restore_letters(message: &Message<'_>, out: &mut [u8]) {
     if let Some(question) = &message.question {
-        out[HEADER_OCTETS..HEADER_OCTETS + question.wire.len()].copy_from_slice(question.wire);
+        out[HEADER_BYTES..HEADER_BYTES + question.wire.len()].copy_from_slice(question.wire);
     }
 }
 
-/// The header's first four octets.
+/// The header's first four bytes.
 ///
 /// RA and Z are never set, AD never without signatures; RD and CD are the client's (RFC 1035 §4.1.1, RFC 4035 §3.1.6).
 #[inline]

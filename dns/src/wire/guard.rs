@@ -7,8 +7,8 @@
 
 use std::net::IpAddr;
 
-use super::query::HEADER_OCTETS;
-use crate::name::{MAX_NAME_OCTETS, Name};
+use super::query::HEADER_BYTES;
+use crate::name::{MAX_NAME_BYTES, Name};
 use crate::rtype::Type;
 use crate::world::Guard;
 use crate::zone::address;
@@ -24,7 +24,7 @@ pub enum Stop {
 
 /// Judges a whole message.
 pub fn inspect(message: &[u8], guard: &Guard) -> Result<(), Stop> {
-    let mut walk = Walk { message, at: HEADER_OCTETS };
+    let mut walk = Walk { message, at: HEADER_BYTES };
     let [_, _, _, _, q1, q2, counts @ ..] = message else { return Err(Stop::Unreadable) };
     let [a1, a2, n1, n2, r1, r2, ..] = counts else { return Err(Stop::Unreadable) };
     for _ in 0..u16::from_be_bytes([*q1, *q2]) {
@@ -51,11 +51,11 @@ impl<'m> Walk<'m> {
             return Ok(());
         }
         // Nearly all records that bear addresses are these two, and every answer comes through here.
-        if let (Type::A, Ok(octets)) = (rtype, <[u8; 4]>::try_from(rdata)) {
-            return self.judge(owner_at, octets.into(), guard);
+        if let (Type::A, Ok(bytes)) = (rtype, <[u8; 4]>::try_from(rdata)) {
+            return self.judge(owner_at, bytes.into(), guard);
         }
-        if let (Type::AAAA, Ok(octets)) = (rtype, <[u8; 16]>::try_from(rdata)) {
-            return self.judge(owner_at, octets.into(), guard);
+        if let (Type::AAAA, Ok(bytes)) = (rtype, <[u8; 16]>::try_from(rdata)) {
+            return self.judge(owner_at, bytes.into(), guard);
         }
         // Types that bear addresses have no compressed names in their RDATA, so the bytes can be read as they are.
         address::addresses(rtype, rdata)
@@ -84,9 +84,9 @@ impl<'m> Walk<'m> {
     }
 
     #[inline]
-    fn take(&mut self, octets: usize) -> Option<&'m [u8]> {
-        let taken = self.message.get(self.at..self.at + octets)?;
-        self.at += octets;
+    fn take(&mut self, bytes: usize) -> Option<&'m [u8]> {
+        let taken = self.message.get(self.at..self.at + bytes)?;
+        self.at += bytes;
         Some(taken)
     }
 
@@ -107,7 +107,7 @@ impl<'m> Walk<'m> {
 
     /// The whole name at `at`; every pointer must point further back (RFC 9267 §2).
     fn expand(&self, mut at: usize) -> Option<Name> {
-        let (mut wire, mut lowest) = (Vec::with_capacity(MAX_NAME_OCTETS), at);
+        let (mut wire, mut lowest) = (Vec::with_capacity(MAX_NAME_BYTES), at);
         loop {
             let len = *self.message.get(at)?;
             if len >= 192 {
@@ -123,7 +123,7 @@ impl<'m> Walk<'m> {
             if len == 0 {
                 return Name::from_wire(&wire).ok();
             }
-            if wire.len() > MAX_NAME_OCTETS {
+            if wire.len() > MAX_NAME_BYTES {
                 return None;
             }
         }

@@ -1,6 +1,6 @@
 //! Name compression (RFC 1035 §4.1.4): where in the message each name and each of its ancestors was written.
 //!
-//! Names match octet for octet, so RDATA keeps the letters of its author. The question is in lower case while a message
+//! Names match byte for byte, so RDATA keeps the letters of its author. The question is in lower case while a message
 //! is put together and gets its own letters back at the end: whatever points into it does so independently of the
 //! client's letters.
 //!
@@ -22,7 +22,7 @@ const SLOTS: usize = 256;
 pub(super) const MOST_NAMES: usize = 160;
 /// Names with more labels are seldom.
 const USUAL_LABELS: usize = 10;
-/// 255 octets hold no more.
+/// 255 bytes hold no more.
 const MOST_LABELS: usize = 127;
 /// Offsets above do not fit in a pointer.
 pub(super) const MAX_POINTER: usize = 0x3fff;
@@ -108,7 +108,7 @@ fn hash_suffixes(wire: &[u8], labels: &mut [(u8, u32)]) -> usize {
     while let Some(&len) = wire.get(at)
         && len != 0
     {
-        labels[count].0 = u8::try_from(at).expect("a name has at most 255 octets");
+        labels[count].0 = u8::try_from(at).expect("a name has at most 255 bytes");
         count += 1;
         at += usize::from(len) + 1;
     }
@@ -117,7 +117,7 @@ fn hash_suffixes(wire: &[u8], labels: &mut [(u8, u32)]) -> usize {
         let from = usize::from(*start);
         let (words, rest) = wire[from..=from + usize::from(wire[from])].as_chunks::<4>();
         let words = words.iter().map(|word| u32::from_le_bytes(*word));
-        let rest = rest.iter().fold(0, |word, octet| word << 8 | u32::from(*octet));
+        let rest = rest.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
         for word in words.chain([rest]) {
             hash = (hash ^ word).wrapping_mul(0x9e37_79b1);
             hash ^= hash >> 15;
@@ -137,15 +137,15 @@ fn is_at(message: &[u8], mut offset: usize, suffix: &[u8]) -> bool {
             offset = usize::from(u16::from_be_bytes([len & 0x3f, low]));
             continue;
         }
-        let octets = usize::from(len) + 1;
-        if message.get(offset..offset + octets) != rest.get(..octets) {
+        let bytes = usize::from(len) + 1;
+        if message.get(offset..offset + bytes) != rest.get(..bytes) {
             return false;
         }
         match name::parent(rest) {
             Some(above) => rest = above,
             None => return true,
         }
-        offset += octets;
+        offset += bytes;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Notices of change (NOTIFY, RFC 1996): heard of the primaries of a zone that is taken from them, and of nobody else.
 //!
-//! Invariant: to all others the answer is the same octets, whether there is such a zone or not (D14, D16).
+//! Invariant: to all others the answer is the same bytes, whether there is such a zone or not (D14, D16).
 
 use std::net::IpAddr;
 

@@ -7,7 +7,7 @@ use crate::rcode::Rcode;
 /// The content of an answer's OPT record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opt<'a> {
-    pub(super) udp_octets: u16,
+    pub(super) udp_bytes: u16,
     pub(super) dnssec_ok: bool,
     pub(super) nsid: Option<&'a [u8]>,
     pub(super) cookie: Option<Full>,
@@ -35,8 +35,8 @@ const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl Opt<'_> {
-    /// Octets that [`Opt::write`] will take.
-    pub(super) fn octets(&self) -> usize {
+    /// Bytes that [`Opt::write`] will take.
+    pub(super) fn bytes(&self) -> usize {
         if !self.has_options() {
             return 11;
         }
@@ -45,11 +45,11 @@ impl Opt<'_> {
 
     /// Appends the record. Flags and options that we do not know are not echoed (RFC 6891 §6.1.4, §6.1.2).
     pub(super) fn write(&self, rcode: Rcode, out: &mut Vec<u8>) {
-        let octets = u16::try_from(self.octets() - 11).expect("our options are short");
-        let ([u1, u2], [n1, n2]) = (self.udp_octets.to_be_bytes(), octets.to_be_bytes());
+        let bytes = u16::try_from(self.bytes() - 11).expect("our options are short");
+        let ([u1, u2], [n1, n2]) = (self.udp_bytes.to_be_bytes(), bytes.to_be_bytes());
         let flags = u8::from(self.dnssec_ok) << 7;
         out.extend_from_slice(&[0, 0, 41, u1, u2, rcode.high(), 0, flags, 0, n1, n2]);
-        if octets == 0 {
+        if bytes == 0 {
             return;
         }
         for (code, data) in self.options() {
@@ -65,7 +65,7 @@ impl Opt<'_> {
 
     fn options(&self) -> impl Iterator<Item = (u16, Data<'_>)> {
         [
-            self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_OCTETS)]))),
+            self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_BYTES)]))),
             self.cookie.map(|cookie| (OPTION_COOKIE, Data::Cookie(cookie))),
             self.keepalive.map(|timeout| (OPTION_KEEPALIVE, Data::Code(timeout.to_be_bytes()))),
             self.error.map(|error| (OPTION_EXTENDED_ERROR, Data::Code((error as u16).to_be_bytes()))),
@@ -75,8 +75,8 @@ impl Opt<'_> {
     }
 }
 
-/// A name for a server, not a document: it must never push records out of an answer of 512 octets.
-const MAX_NSID_OCTETS: usize = 128;
+/// A name for a server, not a document: it must never push records out of an answer of 512 bytes.
+const MAX_NSID_BYTES: usize = 128;
 
 enum Data<'a> {
     Borrowed(&'a [u8]),

@@ -3,13 +3,13 @@
 //! Invariant: every byte is reached through a bounds check, and each name is walked forward only; a pointer is refused
 //! in the question and merely skipped elsewhere, so nothing can loop (RFC 9267).
 
-use crate::name::{MAX_LABEL_OCTETS, MAX_NAME_OCTETS, Name};
+use crate::name::{MAX_LABEL_BYTES, MAX_NAME_BYTES, Name};
 use crate::rtype::Type;
-use crate::transfer::SOA_NUMBERS_OCTETS;
+use crate::transfer::SOA_NUMBERS_BYTES;
 use crate::tsig::Tsig;
 
-/// Octets of a header (RFC 1035 §4.1.1).
-pub(crate) const HEADER_OCTETS: usize = 12;
+/// Bytes of a header (RFC 1035 §4.1.1).
+pub(crate) const HEADER_BYTES: usize = 12;
 
 /// A message as far as it could be read.
 #[derive(Clone, Debug)]
@@ -55,8 +55,8 @@ pub(super) struct Header {
 /// A question (RFC 1035 §4.1.2).
 #[derive(Clone, Debug)]
 pub(super) struct Question<'p> {
-    lower: [u8; MAX_NAME_OCTETS],
-    name_octets: usize,
+    lower: [u8; MAX_NAME_BYTES],
+    name_bytes: usize,
     /// As it came: letters, type and class.
     pub(super) wire: &'p [u8],
     pub(super) qtype: Type,
@@ -66,14 +66,14 @@ pub(super) struct Question<'p> {
 impl Question<'_> {
     /// The name in lower case.
     pub(super) fn name(&self) -> &[u8] {
-        &self.lower[..self.name_octets]
+        &self.lower[..self.name_bytes]
     }
 }
 
 /// The content of an OPT record (RFC 6891 §6.1).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Edns<'p> {
-    pub(super) udp_octets: u16,
+    pub(super) udp_bytes: u16,
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
     pub(super) wants_nsid: bool,
@@ -102,7 +102,7 @@ const OPCODE_UPDATE: u8 = 5;
 
 /// Reads a message; what it calls for is in its verdict.
 pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
-    let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>().ok_or(NotForUs::TooShort)?;
+    let (fixed, body) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(NotForUs::TooShort)?;
     if fixed[2] & 0x80 != 0 {
         return Err(NotForUs::Response);
     }
@@ -145,7 +145,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of(fixed: &[u8; HEADER_OCTETS]) -> Self {
+    pub(super) fn of(fixed: &[u8; HEADER_BYTES]) -> Self {
         let count = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         Self { questions: count(4), answers: count(6), authorities: count(8), additionals: count(10) }
     }
@@ -154,7 +154,7 @@ impl Counts {
 impl<'p> Message<'p> {
     /// None where something does not fit.
     fn read_body(&mut self, counts: &Counts, packet: &'p [u8]) -> Option<Verdict> {
-        let mut reader = Reader { rest: packet.get(HEADER_OCTETS..)? };
+        let mut reader = Reader { rest: packet.get(HEADER_BYTES..)? };
         // A query has one question (RFC 9619), or none and a cookie.
         match counts.questions {
             0 => {}
@@ -222,7 +222,7 @@ impl<'p> Message<'p> {
         }
         let [_rcode, version, flags, _reserved] = record.ttl;
         let mut edns = Edns {
-            udp_octets: record.class,
+            udp_bytes: record.class,
             version,
             dnssec_ok: flags & 0x80 != 0,
             wants_nsid: false,
@@ -255,20 +255,20 @@ pub(super) fn is_update(packet: &[u8]) -> bool {
 
 /// Whether a message may be a question for a zone as a whole: of the first question, without the checks of [`read`].
 pub(super) fn asks_for_transfer(packet: &[u8]) -> bool {
-    let question = packet.get(HEADER_OCTETS..).unwrap_or_default();
-    let qtype = crate::name::wire_len(question).and_then(|octets| question.get(octets..)?.first_chunk::<2>());
+    let question = packet.get(HEADER_BYTES..).unwrap_or_default();
+    let qtype = crate::name::wire_len(question).and_then(|bytes| question.get(bytes..)?.first_chunk::<2>());
     qtype.is_some_and(|qtype| matches!(Type(u16::from_be_bytes(*qtype)), Type::AXFR | Type::IXFR))
 }
 
 /// Of a SOA, whose names may be pointers: the first of the five numbers at its end.
 fn serial(soa: &[u8]) -> Option<u32> {
-    let numbers = soa.len().checked_sub(SOA_NUMBERS_OCTETS)?;
-    soa[numbers..].first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    let numbers = soa.len().checked_sub(SOA_NUMBERS_BYTES)?;
+    soa[numbers..].first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The TSIG record at the end of a message, a question or an answer, if it has one.
 pub(crate) fn tsig_of(packet: &[u8]) -> Option<Tsig<'_>> {
-    let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>()?;
+    let (fixed, body) = packet.split_first_chunk::<HEADER_BYTES>()?;
     let counts = Counts::of(fixed);
     let mut reader = Reader { rest: body };
     for _ in 0..counts.questions {
@@ -284,7 +284,7 @@ pub(crate) fn tsig_of(packet: &[u8]) -> Option<Tsig<'_>> {
     tsig(&last, packet.get(..covered)?)
 }
 
-/// A TSIG record that covers all octets before it (RFC 8945 §4.2).
+/// A TSIG record that covers all bytes before it (RFC 8945 §4.2).
 fn tsig<'p>(record: &Record<'p>, covered: &'p [u8]) -> Option<Tsig<'p>> {
     if record.class != 255 || record.ttl != [0; 4] {
         return None;
@@ -292,12 +292,12 @@ fn tsig<'p>(record: &Record<'p>, covered: &'p [u8]) -> Option<Tsig<'p>> {
     let mut rdata = Reader { rest: record.rdata };
     let algorithm = rdata.name()?;
     let time = *rdata.take(8)?.first_chunk()?;
-    let mac_octets = rdata.u16()?;
-    let mac = rdata.take(usize::from(mac_octets))?;
+    let mac_bytes = rdata.u16()?;
+    let mac = rdata.take(usize::from(mac_bytes))?;
     let original_id = *rdata.take(2)?.first_chunk()?;
     let error = rdata.u16()?;
-    let other_octets = rdata.u16()?;
-    let other = rdata.take(usize::from(other_octets))?;
+    let other_bytes = rdata.u16()?;
+    let other = rdata.take(usize::from(other_bytes))?;
     // Some clients point at the zone's name in the question; only the algorithm is always written out (RFC 3597 §4).
     let key = written_out(record.owner, covered)?;
     let tsig = Tsig { key, algorithm, time, mac, original_id, error, other, covered };
@@ -308,8 +308,8 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
     let mut reader = Reader { rest: rdata };
     while !reader.rest.is_empty() {
         let code = reader.u16()?;
-        let octets = reader.u16()?;
-        let data = reader.take(usize::from(octets))?;
+        let bytes = reader.u16()?;
+        let data = reader.take(usize::from(bytes))?;
         match code {
             OPTION_NSID => edns.wants_nsid = true,
             // Only the first counts (RFC 7873 §4).
@@ -324,7 +324,7 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
 
 /// A name that stands behind `before`, which its pointers lead into, each further back (RFC 9267 §2).
 fn written_out(name: &[u8], before: &[u8]) -> Option<Name> {
-    let (mut rest, mut lowest, mut wire) = (name, before.len(), Vec::with_capacity(MAX_NAME_OCTETS));
+    let (mut rest, mut lowest, mut wire) = (name, before.len(), Vec::with_capacity(MAX_NAME_BYTES));
     loop {
         let len = *rest.first()?;
         if len >= 0xc0 {
@@ -334,7 +334,7 @@ fn written_out(name: &[u8], before: &[u8]) -> Option<Name> {
         }
         let (label, after) = rest.split_at_checked(1 + usize::from(len))?;
         wire.extend_from_slice(label);
-        if len == 0 || wire.len() > MAX_NAME_OCTETS {
+        if len == 0 || wire.len() > MAX_NAME_BYTES {
             return Name::from_wire(&wire).ok();
         }
         rest = after;
@@ -359,8 +359,8 @@ pub(super) struct Reader<'p> {
 }
 
 impl<'p> Reader<'p> {
-    pub(super) fn take(&mut self, octets: usize) -> Option<&'p [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(octets)?;
+    pub(super) fn take(&mut self, bytes: usize) -> Option<&'p [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(bytes)?;
         self.rest = rest;
         Some(taken)
     }
@@ -375,34 +375,33 @@ impl<'p> Reader<'p> {
     ///
     /// It is made where it will be: to move it would copy room for the longest name.
     fn question(&mut self, place: &mut Option<Question<'p>>) -> Option<()> {
-        let name_octets = crate::name::wire_len(self.rest)?;
-        let wire = self.take(name_octets + 4)?;
+        let name_bytes = crate::name::wire_len(self.rest)?;
+        let wire = self.take(name_bytes + 4)?;
         let [.., t1, t2, c1, c2] = *wire else { return None };
         let (qtype, qclass) = (Type(u16::from_be_bytes([t1, t2])), u16::from_be_bytes([c1, c2]));
-        let question =
-            place.insert(Question { lower: [0; MAX_NAME_OCTETS], name_octets, wire, qtype, qclass });
-        let lower = &mut question.lower[..name_octets];
-        lower.copy_from_slice(&wire[..name_octets]);
+        let question = place.insert(Question { lower: [0; MAX_NAME_BYTES], name_bytes, wire, qtype, qclass });
+        let lower = &mut question.lower[..name_bytes];
+        lower.copy_from_slice(&wire[..name_bytes]);
         lower.make_ascii_lowercase();
         Some(())
     }
 
     /// A name, perhaps with a pointer at its end; it is skipped, not followed.
     pub(super) fn name(&mut self) -> Option<&'p [u8]> {
-        let mut octets = 0;
+        let mut bytes = 0;
         loop {
-            let len = *self.rest.get(octets)?;
-            octets += match len {
+            let len = *self.rest.get(bytes)?;
+            bytes += match len {
                 0 => 1,
                 0xc0.. => 2,
-                _ if usize::from(len) <= MAX_LABEL_OCTETS => 1 + usize::from(len),
+                _ if usize::from(len) <= MAX_LABEL_BYTES => 1 + usize::from(len),
                 _ => return None,
             };
-            if octets > MAX_NAME_OCTETS {
+            if bytes > MAX_NAME_BYTES {
                 return None;
             }
             if len == 0 || len >= 0xc0 {
-                return self.take(octets);
+                return self.take(bytes);
             }
         }
     }
@@ -413,8 +412,8 @@ impl<'p> Reader<'p> {
         let class = self.u16()?;
         let (ttl, rest) = self.rest.split_first_chunk::<4>()?;
         self.rest = rest;
-        let octets = self.u16()?;
-        let rdata = self.take(usize::from(octets))?;
+        let bytes = self.u16()?;
+        let rdata = self.take(usize::from(bytes))?;
         Some(Record { owner, rtype, class, ttl: *ttl, rdata })
     }
 }

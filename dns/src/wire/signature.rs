@@ -8,7 +8,7 @@ use crate::tsig::{self, Keys, Refused, SignedError, Signer, Tsig};
 use crate::view::{self, Access, Which};
 
 /// The time that a TSIG tells whose clock is not ours (RFC 8945 §5.2.3).
-const TSIG_TIME_OCTETS: usize = 6;
+const TSIG_TIME_BYTES: usize = 6;
 
 /// The signature of a question, as far as it was proved.
 pub(super) enum Signature {
@@ -48,13 +48,13 @@ impl Signature {
         }
     }
 
-    /// Octets that it adds to the answer.
-    pub(super) fn octets(&self, tsig: Option<&Tsig<'_>>) -> usize {
+    /// Bytes that it adds to the answer.
+    pub(super) fn bytes(&self, tsig: Option<&Tsig<'_>>) -> usize {
         match self {
             Self::None | Self::Refused(Refused::Malformed) => 0,
-            Self::Refused(Refused::BadKey) => tsig.map_or(0, tsig::badkey_octets),
-            Self::Good(signer) | Self::Refused(Refused::BadTrunc(signer)) => signer.octets(),
-            Self::Refused(Refused::BadTime(signer)) => signer.octets() + TSIG_TIME_OCTETS,
+            Self::Refused(Refused::BadKey) => tsig.map_or(0, tsig::badkey_bytes),
+            Self::Good(signer) | Self::Refused(Refused::BadTrunc(signer)) => signer.bytes(),
+            Self::Refused(Refused::BadTime(signer)) => signer.bytes() + TSIG_TIME_BYTES,
         }
     }
 

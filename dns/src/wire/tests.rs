@@ -112,9 +112,9 @@ impl Ask {
         self
     }
 
-    fn edns(self, version: u8, flags: u16, udp_octets: u16, options: &[u8]) -> Self {
+    fn edns(self, version: u8, flags: u16, udp_bytes: u16, options: &[u8]) -> Self {
         let mut opt = vec![0, 0, 41];
-        opt.extend_from_slice(&udp_octets.to_be_bytes());
+        opt.extend_from_slice(&udp_bytes.to_be_bytes());
         opt.extend_from_slice(&[0, version]);
         opt.extend_from_slice(&flags.to_be_bytes());
         opt.extend_from_slice(&u16::try_from(options.len()).unwrap().to_be_bytes());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::encode::{self, Count, Flags};
 use super::names::Names;
-use super::query::{self, HEADER_OCTETS, Header, Verdict};
+use super::query::{self, HEADER_BYTES, Header, Verdict};
 use super::signature::Signature;
 use super::{CLASS_IN, Exchange, Moment, guard};
 use crate::client::{Client, Transport};
@@ -23,9 +23,9 @@ use crate::zone::set::Served;
 use crate::zone::tree::Tree;
 
 /// A message is full at this: names further on could not be pointed at (RFC 1035 §4.1.4).
-const FULL_OCTETS: usize = 16 * 1024;
+const FULL_BYTES: usize = 16 * 1024;
 /// A message with a record that is longer.
-const MOST_OCTETS: usize = u16::MAX as usize;
+const MOST_BYTES: usize = u16::MAX as usize;
 
 /// A zone on its way to a client that may have it.
 pub struct Transfer {
@@ -232,7 +232,7 @@ impl Exchange<'_, '_> {
         // A record that is gone may have had a mark that published it.
         let is_hidden =
             view == Which::Public && deltas.iter().any(|delta| holds_hidden(delta, &self.world.guard));
-        if is_hidden || deltas.iter().map(|delta| delta.octets).sum::<usize>() >= tree.octets() {
+        if is_hidden || deltas.iter().map(|delta| delta.bytes).sum::<usize>() >= tree.bytes() {
             return whole();
         }
         let changes = deltas.iter().map(|delta| Part::Changes(Arc::clone(delta)));
@@ -288,22 +288,22 @@ impl Transfer {
     /// RFC 5936 §2.2.1: the question is in the first message; the others need none.
     fn page<'o>(&self, out: &'o mut Vec<u8>) -> Page<'o> {
         out.clear();
-        out.extend_from_slice(&[0; HEADER_OCTETS]);
+        out.extend_from_slice(&[0; HEADER_BYTES]);
         let mut names = Names::new();
         if self.is_first {
             let (name, rest) =
-                self.question.split_at(self.question.len().saturating_sub(QUESTION_FIXED_OCTETS));
+                self.question.split_at(self.question.len().saturating_sub(QUESTION_FIXED_BYTES));
             names.write(&name.to_ascii_lowercase(), out);
             out.extend_from_slice(rest);
             encode::set_count(out, Count::Questions, 1);
         }
-        let tail = self.opt.len() + self.signer.as_ref().map_or(0, Signer::octets);
-        Page { names, full: FULL_OCTETS - tail, most: MOST_OCTETS - tail, records: 0, out }
+        let tail = self.opt.len() + self.signer.as_ref().map_or(0, Signer::bytes);
+        Page { names, full: FULL_BYTES - tail, most: MOST_BYTES - tail, records: 0, out }
     }
 
     fn close(&mut self, rcode: Rcode, unix_seconds: u64, out: &mut Vec<u8>) {
         if self.is_first {
-            out[HEADER_OCTETS..HEADER_OCTETS + self.question.len()].copy_from_slice(&self.question);
+            out[HEADER_BYTES..HEADER_BYTES + self.question.len()].copy_from_slice(&self.question);
         }
         if !self.opt.is_empty() {
             out.extend_from_slice(&self.opt);
@@ -318,7 +318,7 @@ impl Transfer {
 }
 
 /// Type and class.
-const QUESTION_FIXED_OCTETS: usize = 4;
+const QUESTION_FIXED_BYTES: usize = 4;
 
 /// A message that is being filled.
 struct Page<'o> {

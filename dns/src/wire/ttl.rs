@@ -1,6 +1,6 @@
 //! How long an answer may be kept by caches that do not read DNS, such as those of HTTP (RFC 8484 §5.1).
 
-use super::query::HEADER_OCTETS;
+use super::query::HEADER_BYTES;
 use crate::rtype::Type;
 
 /// The least TTL of a message's answer records and of the SOA that says how long a "no" holds (RFC 2308 §5), in
@@ -9,7 +9,7 @@ pub fn least(message: &[u8]) -> Option<u32> {
     let flags = message.get(3)?;
     let is_data = matches!(flags & 0x0f, RCODE_NOERROR | RCODE_NXDOMAIN);
     let (answers, authorities) = (count(message, 6)?, count(message, 8)?);
-    let mut at = HEADER_OCTETS;
+    let mut at = HEADER_BYTES;
     for _ in 0..count(message, 4)? {
         at = behind_name(message, at)? + 4;
     }

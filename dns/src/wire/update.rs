@@ -4,14 +4,14 @@
 
 use super::arrived::{name_at, written_out};
 use super::encode::{self, Count, Flags};
-use super::query::{Counts, HEADER_OCTETS, Header, Reader, Verdict};
+use super::query::{Counts, HEADER_BYTES, Header, Reader, Verdict};
 use super::signature::Signature;
 use super::{CLASS_IN, Content, Draft, Exchange, Moment, query};
 use crate::client::Client;
 use crate::name::Name;
-use crate::octets::Octets;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
+use crate::small_bytes::SmallBytes;
 use crate::tsig::{SignedError, Signer};
 use crate::update::{Item, Request, Rights};
 use crate::view::Which;
@@ -59,11 +59,11 @@ pub(crate) fn submitted(world: &World, packet: &[u8], client: &Client, now: Mome
     let Signature::Good(signer) = &exchange.signature else { return None };
     let question = message.question.as_ref()?;
     let opt = |rcode: Rcode| {
-        let mut octets = Vec::new();
+        let mut bytes = Vec::new();
         if let Some(edns) = &message.edns {
-            exchange.opt(edns, None).write(rcode, &mut octets);
+            exchange.opt(edns, None).write(rcode, &mut bytes);
         }
-        (rcode, octets)
+        (rcode, bytes)
     };
     Some(Submitted {
         request: sections(packet, &apex),
@@ -101,7 +101,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 
 /// The prerequisites and the changes; none if they have no form.
 fn sections(packet: &[u8], apex: &Name) -> Option<Request> {
-    let (fixed, body) = packet.split_first_chunk::<HEADER_OCTETS>()?;
+    let (fixed, body) = packet.split_first_chunk::<HEADER_BYTES>()?;
     let counts = Counts::of(fixed);
     let mut reader = Reader { rest: body };
     reader.name()?;
@@ -116,7 +116,7 @@ fn item(packet: &[u8], reader: &mut Reader<'_>) -> Option<Item> {
     let came = reader.record()?;
     let owner = name_at(packet, start)?;
     let rdata_at = packet.len() - reader.rest.len() - came.rdata.len();
-    let rdata: Octets = match came.rdata {
+    let rdata: SmallBytes = match came.rdata {
         [] => [].into(),
         rdata => written_out(came.rtype, packet, (rdata_at, rdata.len()))?.into(),
     };
@@ -126,7 +126,7 @@ fn item(packet: &[u8], reader: &mut Reader<'_>) -> Option<Item> {
 impl Submitted {
     /// The answer: the zone section goes back, and it is signed (RFC 2136 §3.8, RFC 8945 §5.3).
     pub(crate) fn answer(mut self, rcode: Rcode, unix_seconds: u64) -> Vec<u8> {
-        let mut out = vec![0; HEADER_OCTETS];
+        let mut out = vec![0; HEADER_BYTES];
         out.extend_from_slice(&self.question);
         encode::set_count(&mut out, Count::Questions, 1);
         if let Some((_, opt)) = self.opt.iter().find(|(of, _)| *of == rcode) {

@@ -151,17 +151,17 @@ pub fn addresses(rtype: Type, rdata: &[u8]) -> Vec<IpAddr> {
 }
 
 fn in_field(rtype: Type, span: Span<'_>) -> Vec<IpAddr> {
-    let octets = span.octets;
+    let bytes = span.bytes;
     match span.field {
-        Field::Ipv4 | Field::Ipv6 => address(octets).into_iter().collect(),
-        Field::SvcParams => in_hints(octets),
-        Field::Apl => in_prefix_list(octets),
-        Field::IpsecGateway => in_gateway(octets.first().copied(), octets.get(2..)),
-        Field::AmtRelay => in_gateway(octets.first().map(|kind| kind & 0x7f), octets.get(1..)),
-        Field::A6 => in_a6(octets).into_iter().collect(),
-        Field::Nsap => in_nsap(octets).into_iter().collect(),
-        Field::Locator64 if rtype == Type::L64 => completed(octets, &[0; 8]).into_iter().collect(),
-        Field::Locator64 => completed(&PUBLIC_PREFIX[..8], octets).into_iter().collect(),
+        Field::Ipv4 | Field::Ipv6 => address(bytes).into_iter().collect(),
+        Field::SvcParams => in_hints(bytes),
+        Field::Apl => in_prefix_list(bytes),
+        Field::IpsecGateway => in_gateway(bytes.first().copied(), bytes.get(2..)),
+        Field::AmtRelay => in_gateway(bytes.first().map(|kind| kind & 0x7f), bytes.get(1..)),
+        Field::A6 => in_a6(bytes).into_iter().collect(),
+        Field::Nsap => in_nsap(bytes).into_iter().collect(),
+        Field::Locator64 if rtype == Type::L64 => completed(bytes, &[0; 8]).into_iter().collect(),
+        Field::Locator64 => completed(&PUBLIC_PREFIX[..8], bytes).into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -169,11 +169,11 @@ fn in_field(rtype: Type, span: Span<'_>) -> Vec<IpAddr> {
 /// Stands in for the prefix of which a record holds only the interface identifier.
 const PUBLIC_PREFIX: [u8; 16] = [0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::from(v4));
     }
-    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
 fn completed(high: &[u8], low: &[u8]) -> Option<IpAddr> {
@@ -190,13 +190,13 @@ pub(crate) const IPV6_HINT: u16 = 6;
 
 fn in_hints(params: &[u8]) -> Vec<IpAddr> {
     svc_params(params)
-        .filter_map(|(key, value)| Some(value.chunks(hint_octets(key)?)))
+        .filter_map(|(key, value)| Some(value.chunks(hint_bytes(key)?)))
         .flat_map(|chunks| chunks.filter_map(address))
         .collect()
 }
 
-/// Octets of one address in the value of this SVCB key; none if it holds no addresses.
-pub(crate) fn hint_octets(key: u16) -> Option<usize> {
+/// Bytes of one address in the value of this SVCB key; none if it holds no addresses.
+pub(crate) fn hint_bytes(key: u16) -> Option<usize> {
     match key {
         IPV4_HINT => Some(4),
         IPV6_HINT => Some(16),
@@ -217,47 +217,47 @@ pub(crate) fn svc_params(params: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// RFC 3123 §4: family, prefix length, negation and length of the address, whose trailing zeros are not sent.
-fn in_prefix_list(octets: &[u8]) -> Vec<IpAddr> {
+fn in_prefix_list(bytes: &[u8]) -> Vec<IpAddr> {
     let mut found = Vec::new();
-    let mut rest = octets;
+    let mut rest = bytes;
     while let [family_high, family_low, _prefix_bits, len, after @ ..] = rest {
         let Some(part) = after.get(..usize::from(len & 0x7f)) else { break };
         rest = &after[part.len()..];
-        let octets = match u16::from_be_bytes([*family_high, *family_low]) {
+        let bytes = match u16::from_be_bytes([*family_high, *family_low]) {
             1 => 4,
             2 => 16,
             _ => continue,
         };
         let mut whole = [0; 16];
-        let used = part.len().min(octets);
+        let used = part.len().min(bytes);
         whole[..used].copy_from_slice(&part[..used]);
-        found.extend(address(&whole[..octets]));
+        found.extend(address(&whole[..bytes]));
     }
     found
 }
 
 /// IPSECKEY (RFC 4025 §2.3) and AMTRELAY (RFC 8777 §4.2.3) number their gateways alike: 1 is IPv4, 2 is IPv6.
 fn in_gateway(kind: Option<u8>, rest: Option<&[u8]>) -> Vec<IpAddr> {
-    let octets = match kind {
+    let bytes = match kind {
         Some(1) => 4,
         Some(2) => 16,
         _ => return Vec::new(),
     };
-    rest.and_then(|rest| address(rest.get(..octets)?)).into_iter().collect()
+    rest.and_then(|rest| address(rest.get(..bytes)?)).into_iter().collect()
 }
 
-/// RFC 2874 §3.1: the low 128 - `prefix_bits` bits, led by zero bits up to a whole octet.
-fn in_a6(octets: &[u8]) -> Option<IpAddr> {
-    let (&prefix_bits, rest) = octets.split_first()?;
-    let suffix_octets = 128_usize.checked_sub(usize::from(prefix_bits))?.div_ceil(8);
+/// RFC 2874 §3.1: the low 128 - `prefix_bits` bits, led by zero bits up to a whole byte.
+fn in_a6(bytes: &[u8]) -> Option<IpAddr> {
+    let (&prefix_bits, rest) = bytes.split_first()?;
+    let suffix_bytes = 128_usize.checked_sub(usize::from(prefix_bits))?.div_ceil(8);
     let mut whole = if prefix_bits == 0 { [0; 16] } else { PUBLIC_PREFIX };
-    whole[16 - suffix_octets..].copy_from_slice(rest.get(..suffix_octets)?);
-    (suffix_octets > 0).then(|| IpAddr::from(whole))
+    whole[16 - suffix_bytes..].copy_from_slice(rest.get(..suffix_bytes)?);
+    (suffix_bytes > 0).then(|| IpAddr::from(whole))
 }
 
 /// RFC 4548 §2: AFI 35, ICP 0000 is an embedded IPv6 address, ICP 0001 an IPv4 address.
-fn in_nsap(octets: &[u8]) -> Option<IpAddr> {
-    match octets {
+fn in_nsap(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes {
         [0x35, 0, 0, rest @ ..] => address(rest.get(..16)?),
         [0x35, 0, 1, rest @ ..] => address(rest.get(..4)?),
         _ => None,

@@ -83,7 +83,7 @@ fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &m
     let path = clean(&file.path.display().to_string());
     writeln!(out, "{blank}{} {path}:{}:{}", paint.with(BLUE, "-->"), at.line, at.column).expect(INFALLIBLE);
     // A line of a binary file tells a person nothing.
-    let is_text = |line: &&[u8]| !line.iter().take(BEGINNING_OCTETS).any(|octet| *octet == 0);
+    let is_text = |line: &&[u8]| !line.iter().take(BEGINNING_BYTES).any(|byte| *byte == 0);
     let Some(line) = line(&file.text, at.line).filter(is_text) else { return };
     let window = Window::around(line, at);
     let bar = paint.with(BLUE, "|");
@@ -93,31 +93,31 @@ fn place(at: Position, files: &[SourceFile], paint: Paint, colour: &str, out: &m
     writeln!(out, "{blank} {bar} {}{carets}", " ".repeat(window.before)).expect(INFALLIBLE);
 }
 
-/// Formats that are no text have a zero octet within these.
-const BEGINNING_OCTETS: usize = 4;
+/// Formats that are no text have a zero byte within these.
+const BEGINNING_BYTES: usize = 4;
 const INFALLIBLE: &str = "a String takes all that is written to it";
 
-/// The octets of a line, counted from 1, without its end.
+/// The bytes of a line, counted from 1, without its end.
 fn line(text: &[u8], number: u32) -> Option<&[u8]> {
     let start = line_start(text, usize::try_from(number).ok()?.checked_sub(1)?)?;
     let rest = &text[start..];
-    let len = rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
+    let len = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
     let line = &rest[..len];
     let line = if start == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// Where the line after `ends` line ends begins. Chunks are counted whole, which is many times faster than looking
-/// at octet after octet; a large zone may have a thousand warnings near its end.
+/// at byte after byte; a large zone may have a thousand warnings near its end.
 fn line_start(text: &[u8], mut ends: usize) -> Option<usize> {
     const CHUNK: usize = 4_096;
     if ends == 0 {
         return Some(0);
     }
     for (index, chunk) in text.chunks(CHUNK).enumerate() {
-        let here = chunk.iter().filter(|octet| **octet == b'\n').count();
+        let here = chunk.iter().filter(|byte| **byte == b'\n').count();
         if here >= ends {
-            let (at, _) = chunk.iter().enumerate().filter(|(_, octet)| **octet == b'\n').nth(ends - 1)?;
+            let (at, _) = chunk.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(ends - 1)?;
             return Some(index * CHUNK + at + 1);
         }
         ends -= here;
@@ -140,11 +140,11 @@ const CONTEXT: usize = 40;
 
 impl Window {
     fn around(line: &[u8], at: Position) -> Self {
-        let count = line.iter().filter(|octet| begins_character(**octet)).count();
+        let count = line.iter().filter(|byte| begins_character(**byte)).count();
         let column = (at.column as usize - 1).min(count);
         let start = if count > MAX_SHOWN { column.saturating_sub(CONTEXT) } else { 0 };
         let end = count.min(start + MAX_SHOWN);
-        // Only what is shown is taken apart: a line may have as many octets as a file.
+        // Only what is shown is taken apart: a line may have as many bytes as a file.
         let characters = characters(&line[offset(line, start)..offset(line, end)]);
         let mut text = String::from(if start > 0 { "…" } else { "" });
         let mut before = text.chars().count();
@@ -165,27 +165,27 @@ impl Window {
     }
 }
 
-/// Octets before the character with this index.
+/// Bytes before the character with this index.
 fn offset(line: &[u8], index: usize) -> usize {
-    let mut starts = line.iter().enumerate().filter(|(_, octet)| begins_character(**octet));
+    let mut starts = line.iter().enumerate().filter(|(_, byte)| begins_character(**byte));
     if index == 0 { 0 } else { starts.nth(index).map_or(line.len(), |(at, _)| at) }
 }
 
-/// As columns are counted: the octets 0x80 to 0xbf continue a character of UTF-8.
-fn begins_character(octet: u8) -> bool {
-    octet & 0xc0 != 0x80
+/// As columns are counted: the bytes 0x80 to 0xbf continue a character of UTF-8.
+fn begins_character(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
 }
 
-/// A line character by character as it may be shown. As in a column count, octets that continue a character are not
-/// characters of their own, so an octet that is no UTF-8 is shown as one `\xNN` or joins the one before it.
+/// A line character by character as it may be shown. As in a column count, bytes that continue a character are not
+/// characters of their own, so a byte that is no UTF-8 is shown as one `\xNN` or joins the one before it.
 fn characters(line: &[u8]) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for chunk in line.utf8_chunks() {
         shown.extend(chunk.valid().chars().map(visible));
-        for octet in chunk.invalid() {
-            let text = format!("\\x{octet:02x}");
+        for byte in chunk.invalid() {
+            let text = format!("\\x{byte:02x}");
             match shown.last_mut() {
-                Some(last) if !begins_character(*octet) => last.push_str(&text),
+                Some(last) if !begins_character(*byte) => last.push_str(&text),
                 _ => shown.push(text),
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! SipHash, which std takes, costs more than all else that is done with a record of a million. Here only one
 //! thing matters: nobody can write a zone whose names collide. A random seed that is folded in with every
-//! eight octets does that, since no hash of it is ever shown to anybody.
+//! eight bytes does that, since no hash of it is ever shown to anybody.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
@@ -117,11 +117,11 @@ impl Hasher for Folding {
         last.hash
     }
 
-    fn write(&mut self, octets: &[u8]) {
-        let (words, rest) = octets.as_chunks::<8>();
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.fold(u64::from_le_bytes(*word)));
-        // The length tells octets that are zero from none.
-        let tail = rest.iter().fold(octets.len() as u64, |tail, octet| tail << 8 | u64::from(*octet));
+        // The length tells bytes that are zero from none.
+        let tail = rest.iter().fold(bytes.len() as u64, |tail, byte| tail << 8 | u64::from(*byte));
         self.fold(tail);
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_differ_hardly_ever_collide_in_either_half() {
+    fn bytes_that_differ_hardly_ever_collide_in_either_half() {
         let keyed = Keyed { seed: 0x0123_4567_89ab_cdef };
         let texts = (0..50_000_u32).map(|at| format!("h{at}").into_bytes());
         let zeros = (0..40).map(|len| vec![0; len]);

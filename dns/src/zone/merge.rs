@@ -189,9 +189,9 @@ fn without_case(record: &Record) -> Vec<u8> {
             span.field,
             Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox
         );
-        lowered.extend_from_slice(span.octets);
+        lowered.extend_from_slice(span.bytes);
         if is_name {
-            let start = lowered.len() - span.octets.len();
+            let start = lowered.len() - span.bytes.len();
             lowered[start..].make_ascii_lowercase();
         }
     }

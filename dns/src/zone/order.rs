@@ -148,8 +148,8 @@ struct Keyed {
     at: u32,
 }
 
-/// Orders as the topmost label below the apex does, as far as its first eight octets tell; the end comes before any
-/// octet.
+/// Orders as the topmost label below the apex does, as far as its first eight bytes tell; the end comes before any
+/// byte.
 fn key(relative: &[u8]) -> u64 {
     let mut rest = relative;
     let mut top: &[u8] = &[];
@@ -159,7 +159,7 @@ fn key(relative: &[u8]) -> u64 {
     match top.first_chunk() {
         Some(eight) => u64::from_be_bytes(*eight),
         None => {
-            let short = top.iter().fold(0, |key, octet| key << 8 | u64::from(*octet));
+            let short = top.iter().fold(0, |key, byte| key << 8 | u64::from(*byte));
             short.checked_shl(8 * (8 - top.len() as u32)).unwrap_or(0)
         }
     }

@@ -4,7 +4,7 @@
 //! bytes ─▶ lexer ─▶ tokens ─▶ read (field by field) ─▶ wire RDATA ─▶ write (field by field) ─▶ text
 //! ```
 //!
-//! Invariant: RDATA of a type with a known shape is accepted only if its own presentation form says the same octets,
+//! Invariant: RDATA of a type with a known shape is accepted only if its own presentation form says the same bytes,
 //! so whatever [`read_rdata`] accepts, [`write_rdata`] writes so that it is read again as it was.
 
 mod address;

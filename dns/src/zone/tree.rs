@@ -7,7 +7,7 @@
 //! ```
 //!
 //! All that is known of a name lies together, so a look-up costs two cache misses however large the zone is, and a
-//! million names cost some 60 octets each.
+//! million names cost some 60 bytes each.
 //!
 //! Every name between the apex and a record is a node (an empty non-terminal, RFC 8020), so a name exists only if all
 //! names above it up to the apex do; the closest encloser is found by bisection of the labels, not by a scan.
@@ -216,9 +216,9 @@ impl Tree {
         self.nodes.get(position).map(|place| self.at(*place))
     }
 
-    /// About how many octets its records take on the wire.
-    pub fn octets(&self) -> usize {
-        self.arena.octets()
+    /// About how many bytes its records take on the wire.
+    pub fn bytes(&self) -> usize {
+        self.arena.bytes()
     }
 
     /// Gives the zone another serial, the first of the five numbers at the end of its SOA (RFC 1035 §3.3.13).

@@ -15,7 +15,7 @@ use verge_dns::zone::privacy::{Divided, Rules, trees};
 use verge_dns::zone::set::Served;
 use verge_dns::zone::tree::Tree;
 
-pub(crate) const HEADER_OCTETS: usize = 12;
+pub(crate) const HEADER_BYTES: usize = 12;
 
 /// An outsider's question.
 #[derive(Clone, Debug)]

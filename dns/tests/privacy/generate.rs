@@ -422,16 +422,16 @@ impl Maker {
     }
 
     fn public_v4(&mut self) -> String {
-        let octet: u8 = self.rng.random_range(1..60);
+        let byte: u8 = self.rng.random_range(1..60);
         let net = ["192.0.2", "203.0.113", "8.8.8", "172.32.0", "100.128.0"].choose(&mut self.rng).unwrap();
-        format!("{net}.{octet}")
+        format!("{net}.{byte}")
     }
 
     fn hidden_v4(&mut self) -> String {
-        let octet: u8 = self.rng.random_range(64..95);
+        let byte: u8 = self.rng.random_range(64..95);
         let nets =
             ["10.1.2", "172.20.0", "192.168.7", "127.0.0", "169.254.1", "100.100.0", "203.0.113", "240.0.0"];
-        format!("{}.{octet}", nets.choose(&mut self.rng).unwrap())
+        format!("{}.{byte}", nets.choose(&mut self.rng).unwrap())
     }
 
     fn public_address(&mut self) -> (&'static str, String) {

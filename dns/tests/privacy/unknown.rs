@@ -51,7 +51,7 @@ impl Labelled {
     }
 }
 
-/// With another first letter of the name in it, or another last octet.
+/// With another first letter of the name in it, or another last byte.
 fn changed(rtype: Type, old: &[u8]) -> Box<[u8]> {
     let mut new: Box<[u8]> = old.into();
     let name = rdata::names(rtype, old).into_iter().next().map(|(_, wire)| wire.as_ptr());

@@ -10,13 +10,13 @@ use verge_edge::serve::h3::frame::{Fault, Frame, Frames};
 use verge_edge::serve::h3::generation::Generation;
 use verge_edge::serve::h3::qpack;
 
-/// Octets of a head, and of its fields.
+/// Bytes of a head, and of its fields.
 const MOST: usize = 1 << 10;
 
 /// The parts of a message, the bodies joined, and the end.
-fn message(octets: &[u8], size: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Fault>) {
+fn message(bytes: &[u8], size: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Fault>) {
     let (mut frames, mut parts) = (Frames::new(MOST), Vec::<(bool, Vec<u8>)>::new());
-    for piece in octets.chunks(size) {
+    for piece in bytes.chunks(size) {
         frames.push(piece);
         loop {
             match frames.read() {
@@ -24,9 +24,9 @@ fn message(octets: &[u8], size: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Faul
                     assert!(section.len() <= MOST);
                     parts.push((true, section.to_vec()));
                 }
-                Ok(Some(Frame::Data(octets))) => match parts.last_mut() {
-                    Some((false, body)) => body.extend_from_slice(&octets),
-                    _ => parts.push((false, octets.to_vec())),
+                Ok(Some(Frame::Data(bytes))) => match parts.last_mut() {
+                    Some((false, body)) => body.extend_from_slice(&bytes),
+                    _ => parts.push((false, bytes.to_vec())),
                 },
                 Ok(None) => break,
                 Err(fault) => return (parts, Err(fault)),
@@ -38,10 +38,10 @@ fn message(octets: &[u8], size: usize) -> (Vec<(bool, Vec<u8>)>, Result<(), Faul
 }
 
 fuzz_target!(|input: (u8, &[u8])| {
-    let (size, octets) = (usize::from(input.0).max(1), input.1);
-    let whole = message(octets, octets.len().max(1));
-    assert_eq!(whole, message(octets, size));
-    for (_, section) in whole.0.iter().filter(|(is_head, _)| *is_head).chain([&(true, octets.to_vec())]) {
+    let (size, bytes) = (usize::from(input.0).max(1), input.1);
+    let whole = message(bytes, bytes.len().max(1));
+    assert_eq!(whole, message(bytes, size));
+    for (_, section) in whole.0.iter().filter(|(is_head, _)| *is_head).chain([&(true, bytes.to_vec())]) {
         let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let read = qpack::decode(section, MOST, |name, value| fields.push((name.to_vec(), value.to_vec())));
         let size: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
@@ -56,19 +56,19 @@ fuzz_target!(|input: (u8, &[u8])| {
         }
     }
     let row = Generation::first((1, 2));
-    if let Some(maker) = row.receiver(octets) {
-        let places = [1, 6].map(|from| octets.get(from..from + 8));
+    if let Some(maker) = row.receiver(bytes) {
+        let places = [1, 6].map(|from| bytes.get(from..from + 8));
         assert!(places.into_iter().flatten().any(|head| {
             let made = (0..maker).fold(row, |row, _| row.next()).id(head[1..].try_into().unwrap());
-            octets.windows(made.len()).any(|id| id == made)
+            bytes.windows(made.len()).any(|id| id == made)
         }));
     }
     for kind in [Kind::Control, Kind::Encoder, Kind::Decoder] {
         let read = |size: usize| {
             let mut control = Control::new(kind);
-            octets.chunks(size).try_for_each(|piece| control.push(piece, 0, Duration::ZERO))
+            bytes.chunks(size).try_for_each(|piece| control.push(piece, 0, Duration::ZERO))
         };
-        let (whole, cut) = (read(octets.len().max(1)), read(size));
+        let (whole, cut) = (read(bytes.len().max(1)), read(size));
         // The account is asked once for each piece.
         assert_eq!(whole.is_ok(), cut.is_ok());
     }

@@ -1,11 +1,11 @@
-//! The PROXY protocol: a header is read whole or refused, and names its ends by the octets that are there.
+//! The PROXY protocol: a header is read whole or refused, and names its ends by the bytes that are there.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use verge_edge::serve::proxied;
 
-fuzz_target!(|octets: &[u8]| {
-    let Some((first, rest)) = octets.split_first_chunk::<{ proxied::FIXED_OCTETS }>() else { return };
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, rest)) = bytes.split_first_chunk::<{ proxied::FIXED_BYTES }>() else { return };
     let Ok(start) = proxied::start(first) else { return };
     assert!(start.rest <= 4096);
     match start.ends(rest) {

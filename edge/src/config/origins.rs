@@ -164,12 +164,12 @@ fn identity(settings: &Settings, base: &Path, roots: &Roots) -> Result<Option<Id
 fn read(file: &Spanned<String>, base: &Path) -> Result<Arc<[u8]>, Fault> {
     let path = base.join(file.get_ref());
     let read = || {
-        let mut octets = Vec::new();
-        std::fs::File::open(&path)?.take(MAX_PEM_BYTES).read_to_end(&mut octets)?;
-        Ok::<_, std::io::Error>(octets)
+        let mut bytes = Vec::new();
+        std::fs::File::open(&path)?.take(MAX_PEM_BYTES).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
     };
     match read() {
-        Ok(octets) => Ok(octets.into()),
+        Ok(bytes) => Ok(bytes.into()),
         Err(error) => Err(Fault::new(file.span(), format!("cannot read {}: {error}", path.display()))),
     }
 }

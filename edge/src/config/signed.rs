@@ -37,7 +37,7 @@ fn key(file: &Spanned<String>, base: &Path) -> Result<SigningKey, Fault> {
             .help(format!("make one: openssl rand -hex 32 > {}", path.display()))
     })?;
     SigningKey::new(secret.trim_ascii()).ok_or_else(|| {
-        let message = format!("the key {} is shorter than {MIN_KEY_BYTES} octets", path.display());
+        let message = format!("the key {} is shorter than {MIN_KEY_BYTES} bytes", path.display());
         Fault::new(file.span(), message).help(format!("make one: openssl rand -hex 32 > {}", path.display()))
     })
 }

@@ -7,8 +7,8 @@
 //!
 //! An error is shared less than a response: nothing that one client sends may decide what another one gets, and any
 //! field can make an origin fail. When a fetch fails in a way that its own request may have caused, its followers share
-//! one more fetch. When that fails too, a follower shares only with its twins: requests that are the same octet for
-//! octet. So an error causes at most one more fetch for each different request.
+//! one more fetch. When that fails too, a follower shares only with its twins: requests that are the same byte for
+//! byte. So an error causes at most one more fetch for each different request.
 //!
 //! Invariant: a request takes part in at most four fetches. The last is its own.
 
@@ -37,7 +37,7 @@ pub enum Company {
     Any,
     /// One that a request with the same selecting fields caused: the key's responses are known to vary.
     Alike(Selecting),
-    /// One that the same request caused, octet for octet.
+    /// One that the same request caused, byte for byte.
     Twins,
     /// One that fetches these slices.
     Slice(Part),
@@ -85,7 +85,7 @@ pub enum Standing {
 /// How much a request is like the one that caused a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// The same, octet for octet.
+    /// The same, byte for byte.
     Twin,
     /// Another request for the same key.
     Other,

@@ -16,11 +16,11 @@ use super::message::Message;
 
 /// The kernel passes 253 with one message (SCM_MAX_FD).
 pub(super) const MAX_DESCRIPTORS: usize = 250;
-/// A message names this many sockets at most, and each takes some hundred octets.
-const MAX_MESSAGE_OCTETS: usize = 256 << 10;
+/// A message names this many sockets at most, and each takes some hundred bytes.
+const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// A process that is stopped in the middle of a message must not hold the other for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
-const LENGTH_OCTETS: usize = 4;
+const LENGTH_BYTES: usize = 4;
 
 /// One end.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Line {
         if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        // They go with the first octets.
+        // They go with the first bytes.
         let sent = sendmsg(&self.0, &[IoSlice::new(&length)], &mut beside, SendFlags::NOSIGNAL)?;
         self.0.write_all(&length[sent..])?;
         self.0.write_all(&text)
@@ -62,7 +62,7 @@ impl Line {
 
     /// The next message, and the descriptors beside it.
     pub(super) fn receive(&mut self) -> io::Result<(Message, Vec<OwnedFd>)> {
-        let mut length = [0; LENGTH_OCTETS];
+        let mut length = [0; LENGTH_BYTES];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
         let read =
@@ -78,7 +78,7 @@ impl Line {
         }
         self.0.read_exact(&mut length[read.bytes..])?;
         let length = u32::from_be_bytes(length) as usize;
-        if length > MAX_MESSAGE_OCTETS {
+        if length > MAX_MESSAGE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too long"));
         }
         let mut text = vec![0; length];
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_an_error() {
-        let check = |octets: &[u8]| {
+        let check = |bytes: &[u8]| {
             let (one, mut two) = UnixStream::pair().unwrap();
             let mut one = Line::new(one).unwrap();
-            two.write_all(octets).unwrap();
+            two.write_all(bytes).unwrap();
             drop(two);
-            assert!(one.receive().is_err(), "{octets:?}");
+            assert!(one.receive().is_err(), "{bytes:?}");
         };
         check(b"");
         check(b"\0\0");

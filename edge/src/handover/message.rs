@@ -45,12 +45,12 @@ pub(crate) struct Row {
     pub(crate) reset_key: Vec<u8>,
 }
 
-const RESET_KEY_OCTETS: usize = 32;
+const RESET_KEY_BYTES: usize = 32;
 
 impl Row {
     /// A new one.
     pub(crate) fn new() -> Self {
-        let reset_key: [u8; RESET_KEY_OCTETS] = rand::random();
+        let reset_key: [u8; RESET_KEY_BYTES] = rand::random();
         Self { generation: Generation::first(rand::random()), reset_key: reset_key.to_vec() }
     }
 

@@ -25,21 +25,21 @@ pub struct ResponseHead {
 /// How long a request's head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Octets: of all of it where it is read, of its fields where it is sent.
+    /// Bytes: of all of it where it is read, of its fields where it is sent.
     pub bytes: usize,
-    /// Octets of the target.
+    /// Bytes of the target.
     pub target_bytes: usize,
     /// Field lines.
     pub fields: usize,
 }
 
-/// RFC 9110 §4.1 asks for 8000 octets at least.
+/// RFC 9110 §4.1 asks for 8000 bytes at least.
 pub const TARGET_BYTES: usize = 8192;
 /// Browsers send some 20, and Apache takes 100.
 pub const FIELDS: usize = 100;
 
 impl From<usize> for HeadLimits {
-    /// So many octets in all, and of a target and fields what is usual.
+    /// So many bytes in all, and of a target and fields what is usual.
     fn from(bytes: usize) -> Self {
         Self { bytes, target_bytes: TARGET_BYTES, fields: FIELDS }
     }

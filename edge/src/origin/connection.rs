@@ -1,6 +1,6 @@
 //! One request over one connection: an idle one if there is one, else a new one.
 //!
-//! A connection that served others may be closed by the origin just when the next request is on its way. If no octet of
+//! A connection that served others may be closed by the origin just when the next request is on its way. If no byte of
 //! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1).
 
 use std::pin::pin;
@@ -29,7 +29,7 @@ pub(super) enum Exchange {
     Answered(Response<OriginBody>),
     /// It never saw the request.
     Unsent(Request<RequestBody>, ProxyError),
-    /// It closed a connection that had served others before it gave any octet of an answer. It is not to blame.
+    /// It closed a connection that had served others before it gave any byte of an answer. It is not to blame.
     Dropped(ProxyError),
     /// It may have seen the request, and gave no response.
     Lost(ProxyError),
@@ -97,7 +97,7 @@ async fn anew(
     }
 }
 
-/// Whether an origin may see it twice: RFC 9110 §9.2.2, and no octet of a body was taken from the client.
+/// Whether an origin may see it twice: RFC 9110 §9.2.2, and no byte of a body was taken from the client.
 pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
     let is_idempotent = request.method().is_idempotent()
         // Safe by the registry of RFC 9110 §16.1, and so idempotent.
@@ -165,7 +165,7 @@ async fn send(
     let is_bound = binding::is_asked_for(request.headers());
     let is_odd = is_odd(&request);
     let upgrade = request.headers().get(header::UPGRADE).cloned();
-    let before = line.octets();
+    let before = line.bytes();
     let answered = first_byte(line.send(request), patience.first_byte, upload.as_deref()).await;
     match answered {
         Err(Late) => Exchange::Lost(ProxyError::HttpResponseTimeout),
@@ -196,7 +196,7 @@ async fn send(
                 ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
                     Exchange::Lost(ProxyError::HttpRequestTimeout)
                 }
-                error @ ProxyError::ConnectionTerminated if before > 0 && line.octets() == before => {
+                error @ ProxyError::ConnectionTerminated if before > 0 && line.bytes() == before => {
                     Exchange::Dropped(error)
                 }
                 error_of_origin if shape::was_refused(error.error()) => Exchange::Dropped(error_of_origin),

@@ -97,10 +97,10 @@ impl Line {
         matches!(self, Self::Shared(_))
     }
 
-    /// The octets that came on it so far, where they are counted.
-    pub(super) fn octets(&self) -> u64 {
+    /// The bytes that came on it so far, where they are counted.
+    pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::Own { heard, .. } => heard.octets(),
+            Self::Own { heard, .. } => heard.bytes(),
             Self::Shared(_) => 0,
         }
     }

@@ -8,7 +8,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Padding {
     at: At,
-    /// The octets of the current line so far, its end not counted.
+    /// The bytes of the current line so far, its end not counted.
     line: usize,
     /// The start of the status line or of the name, as much as matters.
     start: [u8; NAMED],
@@ -44,9 +44,9 @@ const FRAMING: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
 
 impl Padding {
     /// Reads on; what comes behind the head's end is not looked at.
-    pub(super) fn read(&mut self, octets: &[u8]) -> Padded {
-        for &octet in octets {
-            match self.step(octet) {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Padded {
+        for &byte in bytes {
+            match self.step(byte) {
                 Padded::Reading => {}
                 end => return end,
             }
@@ -54,23 +54,23 @@ impl Padding {
         Padded::Reading
     }
 
-    fn step(&mut self, octet: u8) -> Padded {
-        match (self.at, octet) {
+    fn step(&mut self, byte: u8) -> Padded {
+        match (self.at, byte) {
             (_, b'\n') => return self.end_line(),
             (_, b'\r') => {}
             (At::Name, b':') => self.at = At::Value,
             (At::Name, b' ' | b'\t') => self.at = At::Space { name: self.line },
             (At::Space { name }, b':') if self.is_framing(name) => return Padded::Yes,
             (At::Space { .. }, b':') => self.at = At::Value,
-            (At::Status | At::Name, octet) => self.keep(octet),
+            (At::Status | At::Name, byte) => self.keep(byte),
             (At::Space { .. } | At::Value, _) => {}
         }
         Padded::Reading
     }
 
-    fn keep(&mut self, octet: u8) {
+    fn keep(&mut self, byte: u8) {
         if let Some(place) = self.start.get_mut(self.line) {
-            *place = octet;
+            *place = byte;
         }
         self.line += 1;
     }
@@ -108,9 +108,9 @@ mod tests {
         for piece in [1, 7, head.len()] {
             let mut padding = Padding::default();
             let mut found = Padded::Reading;
-            for octets in head.as_bytes().chunks(piece) {
+            for bytes in head.as_bytes().chunks(piece) {
                 if found == Padded::Reading {
-                    found = padding.read(octets);
+                    found = padding.read(bytes);
                 }
             }
             assert_eq!(found, expected, "{head:?} in pieces of {piece}");

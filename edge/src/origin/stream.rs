@@ -1,4 +1,4 @@
-//! The octets of one connection to an origin: over TCP, TLS or a socket of this machine.
+//! The bytes of one connection to an origin: over TCP, TLS or a socket of this machine.
 
 use std::io;
 use std::pin::Pin;

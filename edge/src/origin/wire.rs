@@ -26,24 +26,24 @@ pub(super) struct Heard(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    octets: AtomicU64,
+    bytes: AtomicU64,
     /// A request was sent whose head has not begun to come.
     expects_head: AtomicBool,
 }
 
 impl Heard {
-    /// Octets that have come so far.
-    pub(super) fn octets(&self) -> u64 {
-        self.0.octets.load(Ordering::Acquire)
+    /// Bytes that have come so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Acquire)
     }
 
-    /// The next octet begins the head of a response. Say so before a request is sent.
+    /// The next byte begins the head of a response. Say so before a request is sent.
     pub(super) fn expect_head(&self) {
         self.0.expects_head.store(true, Ordering::Release);
     }
 
-    fn note(&self, octets: usize) {
-        self.0.octets.fetch_add(octets as u64, Ordering::AcqRel);
+    fn note(&self, bytes: usize) {
+        self.0.bytes.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 }
 

@@ -33,7 +33,7 @@ fn extension(name: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Whether the response says once and clearly that it is of this type; `image/*` stands for all images. Storage services
-/// call octets what they were told nothing about, and no browser shows that as a page.
+/// call bytes what they were told nothing about, and no browser shows that as a page.
 fn is_of(kind: &str, headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::CONTENT_TYPE).into_iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return false };
@@ -41,14 +41,14 @@ fn is_of(kind: &str, headers: &HeaderMap) -> bool {
     let said = String::from_utf8_lossy(said).to_ascii_lowercase();
     let within =
         kind.strip_suffix('*').is_some_and(|start| said.starts_with(start) && is_token(&said[start.len()..]));
-    within || said == kind || OCTETS.contains(&said.as_str())
+    within || said == kind || BYTES.contains(&said.as_str())
 }
 
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.+_".contains(&byte))
 }
 
-const OCTETS: [&str; 3] = ["application/octet-stream", "binary/octet-stream", "application/x-download"];
+const BYTES: [&str; 3] = ["application/octet-stream", "binary/octet-stream", "application/x-download"];
 
 #[cfg(test)]
 mod tests {

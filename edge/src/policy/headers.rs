@@ -95,8 +95,7 @@ fn in_one_block(headers: &HeaderMap) -> HeaderMap {
     let mut from = 0;
     for (name, value) in headers {
         let to = from + value.len();
-        let same =
-            HeaderValue::from_maybe_shared(block.slice(from..to)).expect("the octets of a field value");
+        let same = HeaderValue::from_maybe_shared(block.slice(from..to)).expect("the bytes of a field value");
         copy.append(name, same);
         from = to;
     }

@@ -87,15 +87,15 @@ impl Conversation {
 
     /// Reads a stream of one direction to its end.
     async fn listen(&self, mut stream: RecvStream) -> Result<(), Code> {
-        let mut octets = [0; 1024];
+        let mut bytes = [0; 1024];
         let mut first = Vec::new();
         let kind = loop {
             if let Some((kind, length)) = frame::integer(&first) {
                 first.drain(..length);
                 break Kind::of(kind)?;
             }
-            match stream.read(&mut octets[..8 - first.len()]).await {
-                Ok(Some(read)) => first.extend_from_slice(&octets[..read]),
+            match stream.read(&mut bytes[..8 - first.len()]).await {
+                Ok(Some(read)) => first.extend_from_slice(&bytes[..read]),
                 // RFC 9114 §6.2: a stream may end before it says what it is. Nobody needs many of them.
                 Ok(None) | Err(_) => return self.is_once(STRANGE, Code::ExcessiveLoad),
             }
@@ -108,8 +108,8 @@ impl Conversation {
         let mut control = Control::new(kind);
         let requests = || self.requests.load(Ordering::Relaxed);
         control.push(&first, requests(), self.age())?;
-        while let Ok(Some(read)) = stream.read(&mut octets).await {
-            control.push(&octets[..read], requests(), self.age())?;
+        while let Ok(Some(read)) = stream.read(&mut bytes).await {
+            control.push(&bytes[..read], requests(), self.age())?;
         }
         // §6.2.1: it must not end before the connection.
         Err(Code::ClosedCriticalStream)
@@ -263,12 +263,12 @@ async fn greet(own: &Conversation) -> Result<SendStream, Code> {
     frame::put_integer(MAX_FIELD_SECTION_SIZE, &mut settings);
     frame::put_integer(own.client.limits.head.bytes as u64, &mut settings);
     // The kind of the stream, then its first frame (RFC 9114 §6.2.1).
-    let mut octets = vec![0];
-    octets.extend_from_slice(&frame::with_payload(frame::SETTINGS, &settings));
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&frame::with_payload(frame::SETTINGS, &settings));
     let mut control = own.connection.open_uni().await.map_err(|_| Code::NoError)?;
     // Settings come before answers.
     let _ = control.set_priority(1);
-    control.write_all(&octets).await.map_err(|_| Code::ClosedCriticalStream)?;
+    control.write_all(&bytes).await.map_err(|_| Code::ClosedCriticalStream)?;
     Ok(control)
 }
 

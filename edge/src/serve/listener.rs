@@ -303,10 +303,10 @@ fn waiting(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
     }
 }
 
-/// Reads a header of the PROXY protocol, and not an octet more.
+/// Reads a header of the PROXY protocol, and not a byte more.
 pub(super) async fn introduction(stream: &mut TcpStream) -> io::Result<Option<proxied::Ends>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut first = [0; proxied::FIXED_OCTETS];
+    let mut first = [0; proxied::FIXED_BYTES];
     stream.read_exact(&mut first).await?;
     let start = proxied::start(&first).map_err(invalid)?;
     let mut rest = vec![0; start.rest];

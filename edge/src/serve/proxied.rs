@@ -5,17 +5,17 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The octets before the addresses.
-pub const FIXED_OCTETS: usize = 16;
+/// The bytes before the addresses.
+pub const FIXED_BYTES: usize = 16;
 /// Addresses and what else a proxy tells, such as a client's certificate.
-const MOST_OCTETS: u16 = 4096;
+const MOST_BYTES: u16 = 4096;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The first part of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
     family: Family,
-    /// Octets behind it that belong to the header.
+    /// Bytes behind it that belong to the header.
     pub rest: usize,
 }
 
@@ -36,7 +36,7 @@ pub struct Ends {
     pub local: SocketAddr,
 }
 
-/// The octets are no header.
+/// The bytes are no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotProxied;
 
@@ -52,8 +52,8 @@ impl std::error::Error for NotProxied {}
 ///
 /// # Errors
 /// When it is none, or is about something else than TCP.
-pub fn start(octets: &[u8; FIXED_OCTETS]) -> Result<Start, NotProxied> {
-    let (signature, rest) = octets.split_first_chunk().ok_or(NotProxied)?;
+pub fn start(bytes: &[u8; FIXED_BYTES]) -> Result<Start, NotProxied> {
+    let (signature, rest) = bytes.split_first_chunk().ok_or(NotProxied)?;
     let [command, family, high, low] = *rest else { return Err(NotProxied) };
     let length = u16::from_be_bytes([high, low]);
     let family = match (command, family) {
@@ -62,7 +62,7 @@ pub fn start(octets: &[u8; FIXED_OCTETS]) -> Result<Start, NotProxied> {
         (0x21, 0x21) => Family::V6,
         _ => return Err(NotProxied),
     };
-    if signature != SIGNATURE || length > MOST_OCTETS || usize::from(length) < family.octets() {
+    if signature != SIGNATURE || length > MOST_BYTES || usize::from(length) < family.bytes() {
         return Err(NotProxied);
     }
     Ok(Start { family, rest: usize::from(length) })
@@ -70,7 +70,7 @@ pub fn start(octets: &[u8; FIXED_OCTETS]) -> Result<Start, NotProxied> {
 
 impl Family {
     /// Two addresses and two ports.
-    fn octets(self) -> usize {
+    fn bytes(self) -> usize {
         match self {
             Self::Own => 0,
             Self::V4 => 12,
@@ -85,12 +85,11 @@ impl Start {
     /// # Errors
     /// When the rest is shorter than the first part says.
     pub fn ends(self, rest: &[u8]) -> Result<Option<Ends>, NotProxied> {
-        let octets =
-            rest.get(..self.family.octets()).filter(|_| rest.len() == self.rest).ok_or(NotProxied)?;
+        let bytes = rest.get(..self.family.bytes()).filter(|_| rest.len() == self.rest).ok_or(NotProxied)?;
         Ok(match self.family {
             Family::Own => None,
-            Family::V4 => Some(ends::<4>(octets, |octets| IpAddr::V4(Ipv4Addr::from(octets)))?),
-            Family::V6 => Some(ends::<16>(octets, |octets| IpAddr::V6(Ipv6Addr::from(octets)))?),
+            Family::V4 => Some(ends::<4>(bytes, |bytes| IpAddr::V4(Ipv4Addr::from(bytes)))?),
+            Family::V6 => Some(ends::<16>(bytes, |bytes| IpAddr::V6(Ipv6Addr::from(bytes)))?),
         })
     }
 }
@@ -114,11 +113,11 @@ pub fn header(ends: &Ends) -> Vec<u8> {
     [&SIGNATURE[..], &[0x21, family], &length, &addresses, &ports].concat()
 }
 
-fn ends<const N: usize>(octets: &[u8], address: fn([u8; N]) -> IpAddr) -> Result<Ends, NotProxied> {
-    let (client, rest) = octets.split_first_chunk::<N>().ok_or(NotProxied)?;
+fn ends<const N: usize>(bytes: &[u8], address: fn([u8; N]) -> IpAddr) -> Result<Ends, NotProxied> {
+    let (client, rest) = bytes.split_first_chunk::<N>().ok_or(NotProxied)?;
     let (local, ports) = rest.split_first_chunk::<N>().ok_or(NotProxied)?;
     let [a, b, c, d] = *ports else { return Err(NotProxied) };
-    let end = |octets, port| SocketAddr::new(address(octets).to_canonical(), u16::from_be_bytes(port));
+    let end = |bytes, port| SocketAddr::new(address(bytes).to_canonical(), u16::from_be_bytes(port));
     Ok(Ends { client: end(*client, [a, b]), local: end(*local, [c, d]) })
 }
 
@@ -145,8 +144,8 @@ mod tests {
         }
     }
 
-    fn read(octets: &[u8]) -> Result<Option<(String, String)>, NotProxied> {
-        let (first, rest) = octets.split_first_chunk().ok_or(NotProxied)?;
+    fn read(bytes: &[u8]) -> Result<Option<(String, String)>, NotProxied> {
+        let (first, rest) = bytes.split_first_chunk().ok_or(NotProxied)?;
         let ends = start(first)?.ends(rest)?;
         Ok(ends.map(|ends| (ends.client.to_string(), ends.local.to_string())))
     }
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for octets in [
+        for bytes in [
             written(0x11, 0x11, V4),
             written(0x22, 0x11, V4),
             written(0x21, 0x12, V4),
@@ -182,7 +181,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
             b"PROXY TCP4 192.0.2.1 198.51.100.2 1 2\r\n".to_vec(),
         ] {
-            assert_eq!(read(&octets), Err(NotProxied), "{octets:x?}");
+            assert_eq!(read(&bytes), Err(NotProxied), "{bytes:x?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! for, and ends nothing.
 //!
 //! ```text
-//! accept ─▶ (PROXY header) ─▶ (ClientHello) ─▶ which stream ─▶ an origin ─▶ octets both ways ─▶ log, metrics
+//! accept ─▶ (PROXY header) ─▶ (ClientHello) ─▶ which stream ─▶ an origin ─▶ bytes both ways ─▶ log, metrics
 //! ```
 //!
 //! Invariant: nothing is sent to an origin before its connection is up, so another one may be tried. Nothing that came from
@@ -158,7 +158,7 @@ impl Relays {
         );
     }
 
-    /// The first octets of the client, where a stream wants to know.
+    /// The first bytes of the client, where a stream wants to know.
     async fn hello(&self, client: &mut TcpStream) -> (Hello, Bytes) {
         let mut early = BytesMut::new();
         if self.streams.iter().all(|stream| stream.relay.names.is_empty()) {

@@ -1,4 +1,4 @@
-//! The tunnel behind a 101: octets both ways, read by nobody (RFC 9110 §7.8).
+//! The tunnel behind a 101: bytes both ways, read by nobody (RFC 9110 §7.8).
 //!
 //! Invariant: a tunnel begins only behind an origin's 101 that agrees to what the client asked for. Its two connections
 //! serve nothing else afterwards: they end with it.
@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, UnderWay};
 #[derive(Debug)]
 pub(super) struct Tunnel {
     pub(super) origin: OnUpgrade,
-    /// It ends when no octet has passed in either direction for this long.
+    /// It ends when no byte has passed in either direction for this long.
     pub(super) idle_timeout: Duration,
     /// For the log.
     pub(super) uri: String,
@@ -71,7 +71,7 @@ impl Ended {
     }
 }
 
-/// Octets that have passed.
+/// Bytes that have passed.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
     to_origin: AtomicU64,
@@ -89,7 +89,7 @@ impl Passed {
     }
 }
 
-/// Carries octets both ways until the tunnel ends. `early` is what the client sent behind its request and was read.
+/// Carries bytes both ways until the tunnel ends. `early` is what the client sent behind its request and was read.
 pub(super) async fn carry<C>(
     client: C,
     early: Bytes,

@@ -1,7 +1,7 @@
 //! gzip (RFC 1952) taken off a body piece by piece.
 //!
 //! Invariant: a step takes in so little that what comes out of it fits in about a megabyte, and a body that grows beyond
-//! reason ends: no few octets from an origin keep this edge and a client busy for ever (EDGE §2, class 22).
+//! reason ends: no few bytes from an origin keep this edge and a client busy for ever (EDGE §2, class 22).
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ pub(super) struct Unpacking {
     has_ended: bool,
 }
 
-/// deflate makes 1,032 octets of one at most.
+/// deflate makes 1,032 bytes of one at most.
 const STEP_BYTES: usize = 1 << 10;
 /// Pieces become about this long, if there is input enough.
 const PIECE_BYTES: usize = 16 << 10;
@@ -38,12 +38,12 @@ impl Unpacking {
         }
     }
 
-    /// The next octets of the packed body, once [`Unpacking::next`] has given all that was in those before.
+    /// The next bytes of the packed body, once [`Unpacking::next`] has given all that was in those before.
     pub(super) fn put(&mut self, input: Bytes) {
         self.input = input;
     }
 
-    /// Octets that are unpacked; none until there is more input.
+    /// Bytes that are unpacked; none until there is more input.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
         while !self.input.is_empty() && self.decoder.get_ref().len() < PIECE_BYTES {
             let step = &self.input[..self.input.len().min(STEP_BYTES)];
@@ -60,7 +60,7 @@ impl Unpacking {
 
     /// The rest, at the end of the input.
     pub(super) fn end(&mut self) -> io::Result<Option<Bytes>> {
-        // A body without an octet is no gzip, and is what an origin sends that has nothing to pack.
+        // A body without a byte is no gzip, and is what an origin sends that has nothing to pack.
         if self.taken > 0 && !std::mem::replace(&mut self.has_ended, true) {
             self.decoder.try_finish()?;
         }

@@ -32,7 +32,7 @@ impl Cookies {
             lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
         let kept: Vec<&[u8]> =
             pairs.filter(|pair| !pair.is_empty() && counts(&text(split(pair).0))).collect();
-        let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).expect("octets of field values");
+        let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).expect("bytes of field values");
         match kept.is_empty() {
             true => drop(headers.remove(header::COOKIE)),
             false => drop(headers.insert(header::COOKIE, kept)),

@@ -72,7 +72,7 @@ pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
     Key { bytes: parts.bytes.into_boxed_slice() }
 }
 
-/// The key of a QUERY (RFC 10008 §2.7) whose URL and fields alone have the key `about`: its content, octet for octet, and
+/// The key of a QUERY (RFC 10008 §2.7) whose URL and fields alone have the key `about`: its content, byte for byte, and
 /// the fields that tell what that is. Nothing of them is normalised: what two origins may read differently are two keys.
 /// The content counts by a hash for which nobody finds two that share one.
 pub fn of_query(about: &Key, headers: &HeaderMap, content: &[u8]) -> Key {

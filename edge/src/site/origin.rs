@@ -78,7 +78,7 @@ pub struct Identity {
 impl fmt::Debug for Identity {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({} octets)", self.chain.len())
+        write!(f, "Identity({} bytes)", self.chain.len())
     }
 }
 

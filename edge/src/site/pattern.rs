@@ -80,7 +80,7 @@ impl UrlPattern {
     }
 }
 
-/// A name with wildcards, of a cookie, a field or a parameter. It is compared octet by octet.
+/// A name with wildcards, of a cookie, a field or a parameter. It is compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamePattern {
     text: String,

@@ -53,7 +53,7 @@ impl SigningKey {
     /// The signature of a target, in hexadecimal digits.
     pub fn sign(&self, target: &str) -> String {
         let tag = hmac::sign(&self.0, target.as_bytes());
-        tag.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -76,7 +76,7 @@ impl Signed {
         let mut ends = signed.split('&').filter_map(|pair| pair.strip_prefix("expires="));
         let (Some(end), None) = (ends.next(), ends.next()) else { return Err(Rejected::Unsigned) };
         let target = format!("{}?{signed}", path::normal(uri.path()));
-        let signature = octets(signature).ok_or(Rejected::Wrong)?;
+        let signature = bytes(signature).ok_or(Rejected::Wrong)?;
         // In constant time each.
         if !self.keys.iter().any(|key| hmac::verify(&key.0, target.as_bytes(), &signature).is_ok()) {
             return Err(Rejected::Wrong);
@@ -113,7 +113,7 @@ fn without(uri: &Uri, signed: &str) -> Uri {
     Uri::from_parts(parts).expect("a right URI with another target")
 }
 
-fn octets(hex: &str) -> Option<Vec<u8>> {
+fn bytes(hex: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = hex.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect();
     let digits = digits.filter(|digits| digits.len() == 2 * SHA256_BYTES)?;
     Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use crate::http::testing::at;
 
-    const OLD: &[u8] = b"an old secret of 26 octets";
-    const NEW: &[u8] = b"a new secret of 25 octets";
+    const OLD: &[u8] = b"an old secret of 26 bytes";
+    const NEW: &[u8] = b"a new secret of 25 bytes";
 
     fn signed() -> Signed {
         let keys = [OLD, NEW].iter().filter_map(|secret| SigningKey::new(secret)).collect();
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_signature_is_that_of_other_tools() {
-        // printf %s '/video/a.mp4?expires=1900000000' | openssl dgst -sha256 -hmac 'a new secret of 25 octets'
+        // printf %s '/video/a.mp4?expires=1900000000' | openssl dgst -sha256 -hmac 'a new secret of 25 bytes'
         let key = SigningKey::new(NEW).unwrap();
         assert_eq!(
             key.sign("/video/a.mp4?expires=1900000000"),

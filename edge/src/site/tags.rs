@@ -2,7 +2,7 @@
 //!
 //! `Surrogate-Key: a b` (Fastly's form, space between), `Cache-Tag: a,b` (Cloudflare's, commas between) and
 //! `Cache-Groups: "a", "b"` (RFC 9875) mean the same here and add up; an operator names other fields. Tags are compared
-//! octet by octet.
+//! byte by byte.
 
 use std::borrow::Cow;
 
@@ -132,7 +132,7 @@ mod tests {
             &["a b", "c\"d", "e"],
         );
         check(&[("cache-tag", "x"), ("cache-groups", "\"a\"")], &["x", "a"]);
-        // RFC 9651 §4.2: one wrong octet refuses the field; members of another type are no groups.
+        // RFC 9651 §4.2: one wrong byte refuses the field; members of another type are no groups.
         check(&[("cache-groups", "\"a\", &")], &[]);
         check(&[("cache-groups", "a, 1, \"b\"")], &["b"]);
         let told = fields(&[("cache-group-invalidation", "\"a\", \"b\""), ("cache-groups", "\"c\"")]);

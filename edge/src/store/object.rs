@@ -60,7 +60,7 @@ impl Object {
         u32::try_from(bytes.div_ceil(WEIGHT_UNIT_BYTES)).unwrap_or(u32::MAX)
     }
 
-    /// Octets of the head's lines.
+    /// Bytes of the head's lines.
     fn text_bytes(&self) -> usize {
         let lines = self.entry.head.headers.iter();
         lines.map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len()).sum()

@@ -1,4 +1,4 @@
-//! Heads of answers from stored objects, ready-made: their octets, with gaps for the numbers that change every second.
+//! Heads of answers from stored objects, ready-made: their bytes, with gaps for the numbers that change every second.
 //!
 //! A head is made by the same functions as all others when it is first needed, and kept beside its object.
 

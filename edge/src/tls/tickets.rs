@@ -5,7 +5,7 @@
 //! before and after are read, too, since clocks differ and clients come back later.
 //!
 //! ```text
-//! epoch (8 octets) │ nonce (12) │ AES-256-GCM(key of the epoch, state of the session) │ tag (16)
+//! epoch (8 bytes) │ nonce (12) │ AES-256-GCM(key of the epoch, state of the session) │ tag (16)
 //! ```
 
 use std::fmt;

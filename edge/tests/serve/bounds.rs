@@ -2,7 +2,7 @@
 
 use super::rig::{Origin, Rig, response};
 
-/// Answers heads with more than `bytes` octets of fields with an error that it lets everybody keep.
+/// Answers heads with more than `bytes` bytes of fields with an error that it lets everybody keep.
 async fn strict(bytes: usize) -> std::sync::Arc<Origin> {
     Origin::answering(move |head| {
         let fields = head.split_once("\r\n").map_or("", |(_, fields)| fields);

@@ -389,7 +389,7 @@ const KEPT: &[(&[u8], &str)] = &[
     (&[10, 11, 12], "serve/reused::a_response_is_read_as_it_was_meant_where_that_is_plain"),
     (&[13], "serve/cases::an_error_lives_for_seconds_and_replaces_nothing_good"),
     (&[14], "serve/reused::a_connection_that_stands_for_one_user_serves_nobody_else"),
-    (&[15], "serve/upgrades::octets_pass_both_ways_once_the_origin_has_agreed"),
+    (&[15], "serve/upgrades::bytes_pass_both_ways_once_the_origin_has_agreed"),
     (&[16], "serve/codings::what_is_passed_is_encoded_for_each_client"),
     (&[17], "serve/behind::what_others_say_of_themselves_reaches_nobody"),
     (&[18], "program/names::the_start_tells_of_an_origin_that_is_not_found"),

@@ -97,7 +97,7 @@ async fn ranges_and_event_streams_that_are_passed_stay_as_they_come() {
 }
 
 #[tokio::test]
-async fn octets_that_are_encoded_do_not_wait_for_more() {
+async fn bytes_that_are_encoded_do_not_wait_for_more() {
     let origin = Origin::start().await;
     let rig = Rig::with(&[origin.address], "", ALL).await;
     let mut client = rig.client().await;

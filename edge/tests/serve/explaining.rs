@@ -77,7 +77,7 @@ async fn why_the_last_answer_was_not_kept_is_remembered() {
             "private" => "Cache-Control: private\r\n",
             _ => "Cache-Control: max-age=60\r\n",
         };
-        response("200 OK", fields, "a body of more than ten octets")
+        response("200 OK", fields, "a body of more than ten bytes")
     })
     .await;
     let rig = Rig::with(&[origin.address], "", "purge_from = [\"10.0.0.5\"]").await;

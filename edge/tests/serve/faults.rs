@@ -14,11 +14,11 @@ use super::rig::{Origin, Rig, response};
 /// An origin's answer to a request that it has read.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// Sends these octets and closes.
+    /// Sends these bytes and closes.
     Says(&'static str),
-    /// Sends these octets, so many times, and closes.
+    /// Sends these bytes, so many times, and closes.
     Floods(&'static str, usize),
-    /// Sends these octets, and then neither more nor an end.
+    /// Sends these bytes, and then neither more nor an end.
     Stalls(&'static str),
     /// As it says, and breaks the connection off.
     Resets(&'static str),
@@ -60,12 +60,12 @@ async fn faulty(fault: Fault) -> Faulty {
 
 /// The connection, if it stays.
 async fn commit(mut stream: TcpStream, fault: Fault) -> Option<TcpStream> {
-    let (octets, times) = match fault {
-        Fault::Says(octets) | Fault::Stalls(octets) | Fault::Resets(octets) => (octets, 1),
-        Fault::Floods(octets, times) => (octets, times),
+    let (bytes, times) = match fault {
+        Fault::Says(bytes) | Fault::Stalls(bytes) | Fault::Resets(bytes) => (bytes, 1),
+        Fault::Floods(bytes, times) => (bytes, times),
     };
     for _ in 0..times {
-        if stream.write_all(octets.as_bytes()).await.is_err() {
+        if stream.write_all(bytes.as_bytes()).await.is_err() {
             break;
         }
     }

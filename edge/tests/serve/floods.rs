@@ -63,8 +63,8 @@ impl Raw {
         raw
     }
 
-    async fn write(&mut self, octets: &[u8]) -> bool {
-        self.to.write_all(octets).await.is_ok() && self.to.flush().await.is_ok()
+    async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.to.write_all(bytes).await.is_ok() && self.to.flush().await.is_ok()
     }
 
     /// Sends until the connection ends; whether it did.
@@ -193,7 +193,7 @@ async fn requests_that_are_taken_back_when_an_origin_has_them_end_their_connecti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_unpacks_to_more_than_a_head_is_refused() {
     let (_rig, address, _slow, _folder) = rig().await;
-    // An entry of 4,000 octets in the table, then two octets for it a thousand times over.
+    // An entry of 4,000 bytes in the table, then two bytes for it a thousand times over.
     let mut bomb = block(GET, "/x");
     bomb.extend(b"\x40\x01a\x7f\xa1\x1e");
     bomb.extend([b'v'; 4000]);
@@ -209,7 +209,7 @@ async fn a_head_that_unpacks_to_more_than_a_head_is_refused() {
         raw.to.shutdown().await.ok();
         let got = soon(name, raw.read).await.unwrap();
         // A head with `:status` of the static table's 200 begins with 0x88.
-        let answered = got.windows(10).any(|octets| octets[3] == 1 && octets[9] == 0x88);
+        let answered = got.windows(10).any(|bytes| bytes[3] == 1 && bytes[9] == 0x88);
         assert!(!answered, "{name} is answered");
         assert_eq!(
             ask(address, "h2", "https://site.test/").await.1,
@@ -238,7 +238,7 @@ async fn an_answer_that_is_not_taken_is_let_go_of_though_other_frames_come() {
     raw.write(&frame(8, 0, 3, &[0, 0, 16, 0])).await;
     // The edge ends an idle connection after a second.
     let got = soon("the rest", raw.read).await.unwrap();
-    let has = |octets: &[u8]| got.windows(octets.len()).any(|window| window == octets);
+    let has = |bytes: &[u8]| got.windows(bytes.len()).any(|window| window == bytes);
     assert!(has(&[0, 0, 4, 3, 0, 0, 0, 0, 1]), "stream 1 is reset: {got:x?}");
     assert!(has(b"hello"), "stream 3 is answered");
 }

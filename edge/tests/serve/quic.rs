@@ -181,7 +181,7 @@ async fn an_early_hint_comes_before_its_answer() {
     assert_eq!((early[0], early[2..5].to_vec()), (1, vec![0, 0, 0xc0 | 24]), "{early:x?}");
     asked.respond("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     let rest = soon("the answer", receive.read_to_end(10_000)).await.unwrap();
-    assert!(rest.windows(3).any(|octets| octets == [0, 0, 0xc0 | 25]), "{rest:x?}");
+    assert!(rest.windows(3).any(|bytes| bytes == [0, 0, 0xc0 | 25]), "{rest:x?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,9 +277,9 @@ async fn raw(quic: SocketAddr) -> ((Endpoint, SendStream), Connection) {
 }
 
 /// Opens a stream of one direction that stays open.
-async fn one_way(connection: &Connection, octets: &[u8]) -> SendStream {
+async fn one_way(connection: &Connection, bytes: &[u8]) -> SendStream {
     let mut stream = connection.open_uni().await.unwrap();
-    let _ = stream.write_all(octets).await;
+    let _ = stream.write_all(bytes).await;
     stream
 }
 

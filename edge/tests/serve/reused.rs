@@ -43,7 +43,7 @@ async fn what_may_be_repeated_is_sent_again_when_a_used_connection_closes_before
 }
 
 #[tokio::test]
-async fn a_request_is_sent_again_once_and_only_if_no_octet_of_an_answer_came() {
+async fn a_request_is_sent_again_once_and_only_if_no_byte_of_an_answer_came() {
     let check = async |said: &str| {
         let origin = Origin::start().await;
         let rig = Rig::start(&[origin.address]).await;

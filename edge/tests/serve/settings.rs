@@ -200,10 +200,10 @@ async fn holders_of_signed_links_share_what_is_stored() {
     let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url.key");
-    std::fs::write(&file, "a new secret of 25 octets\n").unwrap();
+    std::fs::write(&file, "a new secret of 25 bytes\n").unwrap();
     let rules = format!("signed_paths = [\"/video/*\"]\nsigning_keys = [\"{}\"]", file.display());
     let rig = Rig::with(&[origin.address], "", &rules).await;
-    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 octets").unwrap();
+    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 bytes").unwrap();
     let link = |target: &str| format!("{target}&signature={}", key.sign(target));
     let first = rig.get(&link("/video/a?expires=9000000000")).await;
     assert!(first.text().starts_with("GET /video/a HTTP/1.1\r\n"), "{first:?}");

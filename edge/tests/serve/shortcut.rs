@@ -1,4 +1,4 @@
-//! The short way of usual hits against the long way of all others: the same requests get the same octets.
+//! The short way of usual hits against the long way of all others: the same requests get the same bytes.
 //!
 //! `VERGE_SHORTCUT_STEPS` and `VERGE_SHORTCUT_SEED` choose how many connections and which; a failure prints both.
 
@@ -310,11 +310,11 @@ async fn requests_of(rig: &Rig) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_short_way_gives_the_octets_of_the_long_way() {
+async fn the_short_way_gives_the_bytes_of_the_long_way() {
     compare("", setting("VERGE_SHORTCUT_SEED", 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_short_way_gives_the_octets_of_the_long_way_to_a_trusted_proxy() {
+async fn the_short_way_gives_the_bytes_of_the_long_way_to_a_trusted_proxy() {
     compare("trusted_proxies = [\"127.0.0.0/8\"]", setting("VERGE_SHORTCUT_SEED", 2)).await;
 }

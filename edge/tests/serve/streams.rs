@@ -30,7 +30,7 @@ async fn echo(name: &'static str) -> Echo {
                 let _ = stream.write_all(name.as_bytes()).await;
                 let mut got = Vec::new();
                 let _ = stream.read_to_end(&mut got).await;
-                let _ = stream.write_all(format!(" {} octets", got.len()).as_bytes()).await;
+                let _ = stream.write_all(format!(" {} bytes", got.len()).as_bytes()).await;
                 let _ = send.send(got);
             });
         }
@@ -70,9 +70,9 @@ async fn talk(address: SocketAddr, parts: &[&[u8]]) -> String {
 fn hello(name: &'static str) -> Vec<u8> {
     let config: Arc<ClientConfig> = terms(&["h2"]);
     let mut client = ClientConnection::new(config, ServerName::try_from(name).unwrap()).unwrap();
-    let mut octets = Vec::new();
-    client.write_tls(&mut octets).unwrap();
-    octets
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).unwrap();
+    bytes
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn connections_are_passed_on_in_turn_and_each_side_may_end_first() {
     ))
     .await;
     // The origin speaks first; what it says after the client's end still comes.
-    assert_eq!(talk(at(&rig, 0), &[b"one"]).await, "a 3 octets");
-    assert_eq!(talk(at(&rig, 0), &[]).await, "b 0 octets");
+    assert_eq!(talk(at(&rig, 0), &[b"one"]).await, "a 3 bytes");
+    assert_eq!(talk(at(&rig, 0), &[]).await, "b 0 bytes");
     let long = vec![7; 3 << 20];
-    assert_eq!(talk(at(&rig, 0), &[&long]).await, format!("a {} octets", long.len()));
+    assert_eq!(talk(at(&rig, 0), &[&long]).await, format!("a {} bytes", long.len()));
     assert_eq!(a.got.recv().await.unwrap(), b"one");
-    assert!(a.got.recv().await.unwrap() == long, "octet for octet");
+    assert!(a.got.recv().await.unwrap() == long, "byte for byte");
     let name = at(&rig, 0).to_string().replace(&at(&rig, 0).port().to_string(), "0");
     rig.until(&format!("verge_edge_stream_ended_total{{stream=\"{name}\",why=\"closed\"}}"), 3).await;
     let bytes = format!("verge_edge_stream_bytes_total{{stream=\"{name}\",towards=\"origin\"}} ");
@@ -106,10 +106,10 @@ async fn tls_is_passed_on_by_the_name_that_the_client_asks_for_unended() {
     };
     let rig = rig(&[stream("db.test", &db), stream("*.test", &web), stream("", &rest)].concat()).await;
     let sent = hello("db.test");
-    // In two segments, and an octet alone.
+    // In two segments, and a byte alone.
     for cut in [1, 100, sent.len()] {
         let got = talk(at(&rig, 0), &[&sent[..cut], &sent[cut..], b"more"]).await;
-        assert_eq!(got, format!("db {} octets", sent.len() + 4));
+        assert_eq!(got, format!("db {} bytes", sent.len() + 4));
         assert_eq!(db.got.recv().await.unwrap(), [&sent[..], b"more"].concat());
     }
     assert!(talk(at(&rig, 0), &[&hello("a.b.test")]).await.starts_with("web"));
@@ -146,7 +146,7 @@ async fn an_origin_that_takes_no_connection_is_passed_by() {
     ))
     .await;
     for _ in 0..4 {
-        assert_eq!(talk(at(&rig, 0), &[b"x"]).await, "living 1 octets");
+        assert_eq!(talk(at(&rig, 0), &[b"x"]).await, "living 1 bytes");
     }
 }
 
@@ -175,7 +175,7 @@ async fn the_clients_address_is_told_by_the_balancer_before_and_to_the_origin_be
     assert_eq!(talk(at(&rig, 1), &[b"no header, and so much that it would be one"]).await, "");
 }
 
-/// No octet for too long in either direction.
+/// No byte for too long in either direction.
 #[tokio::test]
 async fn a_connection_on_which_nothing_passes_is_closed() {
     let origin = echo("a").await;

@@ -22,7 +22,7 @@ async fn open(rig: &Rig, origin: &Origin) -> (Client, Asked) {
 }
 
 #[tokio::test]
-async fn octets_pass_both_ways_once_the_origin_has_agreed() {
+async fn bytes_pass_both_ways_once_the_origin_has_agreed() {
     let origin = Origin::start().await;
     let rig = Rig::start(&[origin.address]).await;
     // Some clients send at once, before they know.

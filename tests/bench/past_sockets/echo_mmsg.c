@@ -1,6 +1,6 @@
 // udp_echo.c with its choices open: what batch sizes, ways to wait, segmentation and busy polling cost or save.
 // usage: echo_mmsg ADDRESS PORT [NAME=VALUE]...
-//   batch=64    packets a call              extra=16   octets appended to each answer
+//   batch=64    packets a call              extra=16   bytes appended to each answer
 //   wait=block  recvmmsg waits              wait=epoll epoll_wait whenever there is nothing
 //   wait=first  epoll_wait before each call wait=spin  asks for us=50 microseconds in vain before recvmmsg waits
 //   wait=nap    after a batch of 8 at most, less than 2 * us after the one before, sleeps us=50 microseconds; the more
@@ -26,7 +26,7 @@
 #define MOST 64
 #define ROOM 65536
 #define SEGMENTS 64
-#define SEGMENTED_OCTETS 60000
+#define SEGMENTED_BYTES 60000
 #define FEW 8
 #define MOST_VAIN 64
 #ifndef SO_PREFER_BUSY_POLL
@@ -63,41 +63,41 @@ static void prepare(void) {
   }
 }
 
-// The octets of each datagram that UDP_GRO put together in this message.
+// The bytes of each datagram that UDP_GRO put together in this message.
 static int segment_of(struct msghdr *h, int length) {
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
     if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) { int s; memcpy(&s, CMSG_DATA(c), sizeof s); return s; }
   return length;
 }
 
-static void in_segments(struct msghdr *h, char *room, unsigned short octets) {
+static void in_segments(struct msghdr *h, char *room, unsigned short bytes) {
   h->msg_control = room; h->msg_controllen = CMSG_SPACE(2);
   struct cmsghdr *c = CMSG_FIRSTHDR(h);
   c->cmsg_level = SOL_UDP; c->cmsg_type = UDP_SEGMENT; c->cmsg_len = CMSG_LEN(2);
-  memcpy(CMSG_DATA(c), &octets, 2);
+  memcpy(CMSG_DATA(c), &bytes, 2);
 }
 
 static int same(const struct sockaddr_in *a, const struct sockaddr_in *b) { return a->sin_port == b->sin_port && a->sin_addr.s_addr == b->sin_addr.s_addr; }
 
 // Answers `n` messages: how many messages they are. All segments of one are equally long, but the last may be shorter.
 static int answers(int n) {
-  int count = 0, pieces = 0, run = 0, octets = 0, open = 0;
+  int count = 0, pieces = 0, run = 0, bytes = 0, open = 0;
   for (int i = 0; i < n; i++) {
     int length = m[i].msg_len, segment = gro ? segment_of(&m[i].msg_hdr, length) : length;
     for (int at = 0; at < length; at += segment) {
       int l = length - at < segment ? length - at : segment;
       data[i][at + 2] |= 0x80; got++;
-      int joins = (gso || gro) && open && l <= octets && run < SEGMENTS && (run + 1) * (octets + extra) < SEGMENTED_OCTETS && same(&from[i], answer[count - 1].msg_hdr.msg_name);
+      int joins = (gso || gro) && open && l <= bytes && run < SEGMENTS && (run + 1) * (bytes + extra) < SEGMENTED_BYTES && same(&from[i], answer[count - 1].msg_hdr.msg_name);
       if (!joins) {
         answer[count] = (struct mmsghdr){.msg_hdr = {.msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = &out[pieces]}};
         if (with_control && !gro) { answer[count].msg_hdr.msg_control = m[i].msg_hdr.msg_control; answer[count].msg_hdr.msg_controllen = m[i].msg_hdr.msg_controllen; }
-        count++; run = 0; octets = l; open = 1;
+        count++; run = 0; bytes = l; open = 1;
       }
       struct msghdr *h = &answer[count - 1].msg_hdr;
       out[pieces++] = (struct iovec){data[i] + at, gro ? l : l + extra}; h->msg_iovlen++;
       if (gro) { out[pieces++] = (struct iovec){pad, extra}; h->msg_iovlen++; }
-      if (++run == 2) in_segments(h, segment_size[count - 1], octets + extra);
-      if (l < octets) open = 0;
+      if (++run == 2) in_segments(h, segment_size[count - 1], bytes + extra);
+      if (l < bytes) open = 0;
     }
   }
   return count;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #define BUFFERS 1024
-#define OCTETS 2048
+#define BYTES 2048
 #define ANSWERS 512
 enum { RECEIVE = 1, SEND };
 
@@ -22,7 +22,7 @@ static void on_term(int signal) { stop = signal; }
 
 static struct io_uring ring;
 static struct io_uring_buf_ring *provided;
-static char (*room)[OCTETS];
+static char (*room)[BYTES];
 static struct msghdr shape = {.msg_namelen = sizeof(struct sockaddr_in)};
 
 static void arm(void) {
@@ -32,7 +32,7 @@ static void arm(void) {
 }
 
 static void provide(const unsigned short *ids, int count) {
-  for (int i = 0; i < count; i++) io_uring_buf_ring_add(provided, room[ids[i]], OCTETS, ids[i], io_uring_buf_ring_mask(BUFFERS), i);
+  for (int i = 0; i < count; i++) io_uring_buf_ring_add(provided, room[ids[i]], BYTES, ids[i], io_uring_buf_ring_mask(BUFFERS), i);
   io_uring_buf_ring_advance(provided, count);
 }
 
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
   if ((error = io_uring_queue_init_params(ANSWERS + 8, &ring, &p))) { fprintf(stderr, "io_uring_setup: %s\n", strerror(-error)); return 1; }
   if ((error = io_uring_register_files(&ring, &fd, 1))) { fprintf(stderr, "register files: %s\n", strerror(-error)); return 1; }
   io_uring_register_ring_fd(&ring);
-  if (posix_memalign((void **)&provided, 4096, BUFFERS * sizeof(struct io_uring_buf)) || posix_memalign((void **)&room, 4096, BUFFERS * OCTETS)) return 1;
+  if (posix_memalign((void **)&provided, 4096, BUFFERS * sizeof(struct io_uring_buf)) || posix_memalign((void **)&room, 4096, BUFFERS * BYTES)) return 1;
   struct io_uring_buf_reg reg = {.ring_addr = (unsigned long)provided, .ring_entries = BUFFERS, .bgid = 0};
   if ((error = io_uring_register_buf_ring(&ring, &reg, 0))) { fprintf(stderr, "register buffers: %s\n", strerror(-error)); return 1; }
   io_uring_buf_ring_init(provided);

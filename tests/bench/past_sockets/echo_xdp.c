@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <xdp/xsk.h>
 #define FRAMES 4096
-#define OCTETS 2048
+#define BYTES 2048
 #define BATCH 64
 #define HEADERS 42
 #ifndef SO_PREFER_BUSY_POLL
@@ -64,10 +64,10 @@ static void attach(int device, int port, int socket, unsigned mode) {
   must(bpf_link_create(loaded, device, BPF_XDP, &options) >= 0, "BPF_LINK_CREATE");  // ends with the process
 }
 
-static unsigned sum(const void *from, int octets, unsigned s) {
+static unsigned sum(const void *from, int bytes, unsigned s) {
   const unsigned short *w = from;
-  for (; octets > 1; octets -= 2) s += *w++;
-  return octets ? s + *(const unsigned char *)w : s;
+  for (; bytes > 1; bytes -= 2) s += *w++;
+  return bytes ? s + *(const unsigned char *)w : s;
 }
 
 static unsigned short folded(unsigned s) { s = (s >> 16) + (s & 0xffff); return ~(s + (s >> 16)); }
@@ -88,11 +88,11 @@ static int echo(unsigned char *frame, int extra, int with_sum) {
 
 int main(int argc, char **argv) {
   int extra = argc > 3 ? atoi(argv[3]) : 16, generic = argc > 4 && !strcmp(argv[4], "generic"), busy = argc > 5 ? atoi(argv[5]) : 0, with_sum = argc < 7;
-  char *area = mmap(NULL, FRAMES * OCTETS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  char *area = mmap(NULL, FRAMES * BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   struct xsk_umem *umem; struct xsk_ring_prod fill, tx; struct xsk_ring_cons done, rx; struct xsk_socket *xsk;
-  struct xsk_umem_config of_umem = {.fill_size = FRAMES, .comp_size = FRAMES, .frame_size = OCTETS};
+  struct xsk_umem_config of_umem = {.fill_size = FRAMES, .comp_size = FRAMES, .frame_size = BYTES};
   struct xsk_socket_config of_socket = {.rx_size = FRAMES, .tx_size = FRAMES, .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD, .bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP};
-  errno = -xsk_umem__create(&umem, area, FRAMES * OCTETS, &fill, &done, &of_umem); must(!errno, "XDP_UMEM_REG");
+  errno = -xsk_umem__create(&umem, area, FRAMES * BYTES, &fill, &done, &of_umem); must(!errno, "XDP_UMEM_REG");
   // The kernel frees the queue of a program that has ended a little later.
   for (int tries = 0; (errno = -xsk_socket__create(&xsk, argv[1], 0, umem, &rx, &tx, &of_socket)) == EBUSY && tries < 100; tries++) usleep(10000);
   must(!errno, "bind AF_XDP");
@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
   attach(if_nametoindex(argv[1]), atoi(argv[2]), fd, generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
   unsigned at = 0, to = 0, from = 0;
   xsk_ring_prod__reserve(&fill, FRAMES, &at);
-  for (int i = 0; i < FRAMES; i++) *xsk_ring_prod__fill_addr(&fill, at + i) = (__u64)i * OCTETS;
+  for (int i = 0; i < FRAMES; i++) *xsk_ring_prod__fill_addr(&fill, at + i) = (__u64)i * BYTES;
   xsk_ring_prod__submit(&fill, FRAMES);
   struct sigaction term = {.sa_handler = on_term}; sigaction(SIGTERM, &term, NULL);
   struct pollfd p = {fd, POLLIN, 0}; long polls = 0, sends = 0, got = 0;
@@ -125,7 +125,7 @@ int main(int argc, char **argv) {
     unsigned k = xsk_ring_cons__peek(&done, FRAMES, &from);
     if (k) {
       xsk_ring_prod__reserve(&fill, k, &to);
-      for (unsigned i = 0; i < k; i++) *xsk_ring_prod__fill_addr(&fill, to + i) = *xsk_ring_cons__comp_addr(&done, from + i) & ~(__u64)(OCTETS - 1);
+      for (unsigned i = 0; i < k; i++) *xsk_ring_prod__fill_addr(&fill, to + i) = *xsk_ring_cons__comp_addr(&done, from + i) & ~(__u64)(BYTES - 1);
       xsk_ring_prod__submit(&fill, k); xsk_ring_cons__release(&done, k);
     }
   }

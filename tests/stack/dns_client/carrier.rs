@@ -68,7 +68,7 @@ pub enum Connection {
     Quic(quinn::Connection, quinn::Endpoint),
 }
 
-/// Octets both ways.
+/// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
@@ -177,8 +177,8 @@ impl Connection {
             Self::Udp(socket) => {
                 socket.send(packet).await?;
                 let mut answer = vec![0; 65_535];
-                let octets = socket.recv(&mut answer).await?;
-                answer.truncate(octets);
+                let bytes = socket.recv(&mut answer).await?;
+                answer.truncate(bytes);
                 Ok(answer)
             }
             Self::Stream(stream) => super::exchange(stream, packet).await,
@@ -230,11 +230,11 @@ async fn taken(response: Response<hyper::body::Incoming>) -> io::Result<Vec<u8>>
 }
 
 /// RFC 4648 §5, without padding.
-fn base64url(octets: &[u8]) -> String {
+fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
-    for three in octets.chunks(3) {
-        let bits = three.iter().fold(0_usize, |bits, octet| bits << 8 | usize::from(*octet))
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
             << (8 * (3 - three.len()));
         (0..=three.len()).for_each(|at| text.push(char::from(DIGITS[bits >> (18 - 6 * at) & 63])));
     }

@@ -1,7 +1,7 @@
 //! Proofs by hash (RFC 5155 §7.2), for zones that were signed with NSEC3.
 
 use super::super::Draft;
-use crate::name::{self, MAX_NAME_OCTETS};
+use crate::name::{self, MAX_NAME_BYTES};
 use crate::zone::tree::{Node, Proofs};
 
 impl<'v: 'a, 'a> Draft<'v, 'a> {
@@ -45,7 +45,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
         let proved = proofs.closest_provable_encloser(name);
         let Some(encloser) = proved.and_then(|(_, next_closer)| name::parent(next_closer)) else { return };
         let wildcard = [b"\x01*", encloser].concat();
-        if wildcard.len() <= MAX_NAME_OCTETS {
+        if wildcard.len() <= MAX_NAME_BYTES {
             self.put_nsec3(proofs.covering(&wildcard));
         }
     }

@@ -7,7 +7,7 @@ use super::ask;
 use crate::view::View;
 use crate::zone::tree::testing::view;
 
-/// A zone that was signed before it came to us; the signatures' octets are nobody's business here.
+/// A zone that was signed before it came to us; the signatures' bytes are nobody's business here.
 fn pre_signed() -> View {
     let mut zone = String::from(
         "@ SOA ns1 h 1 2 3 4 100

@@ -105,13 +105,13 @@ fn a_file_that_says_no_longer_which_zone_it_is_for_stays_with_its_zone() {
 #[test]
 fn a_file_without_a_line_end_at_its_end_is_being_written() {
     let whole = format!("{HEAD}intra CNAME db\nrouter A 203.0.113.1 ; verge: internal\ndb A 10.0.0.5\n");
-    for octets in 1..whole.len() {
+    for bytes in 1..whole.len() {
         let mut folder = Folder::new(&[("b.example.zone", "")]);
         folder.write_raw("a.example.zone", &whole);
         folder.write_raw("b.example.zone", &format!("{HEAD}$INCLUDE part\n"));
         folder.write_raw("part", &whole[HEAD.len()..]);
         folder.load();
-        let torn = &whole[..octets];
+        let torn = &whole[..bytes];
         if torn.ends_with('\n') {
             continue;
         }

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Reply, line};
-use crate::name::{self, MAX_NAME_OCTETS, Name};
+use crate::name::{self, MAX_NAME_BYTES, Name};
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 
 /// A server that does not answer in this time is no server.
 const DEADLINE: Duration = Duration::from_secs(5);
-const HEADER_OCTETS: usize = 12;
+const HEADER_BYTES: usize = 12;
 /// Records of a transfer that are read; a larger zone is compared by the names that are known here.
 const MOST_TRANSFERRED: usize = 5_000_000;
 /// Pointers of one name; each leads back, so more is a loop.
@@ -79,9 +79,9 @@ impl Server {
 
 /// One message, behind its length (RFC 1035 §4.2.2).
 fn receive(connection: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut octets = [0; 2];
-    connection.read_exact(&mut octets)?;
-    let mut message = vec![0; usize::from(u16::from_be_bytes(octets))];
+    let mut bytes = [0; 2];
+    connection.read_exact(&mut bytes)?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(bytes))];
     connection.read_exact(&mut message)?;
     Ok(message)
 }
@@ -96,8 +96,8 @@ fn question(name: &Name, rtype: Type) -> Vec<u8> {
     message.extend_from_slice(name.as_wire());
     message.extend_from_slice(&rtype.0.to_be_bytes());
     message.extend_from_slice(&[0, 1]);
-    let octets = u16::try_from(message.len()).expect("a question is shorter than 300 octets");
-    [&octets.to_be_bytes()[..], &message].concat()
+    let bytes = u16::try_from(message.len()).expect("a question is shorter than 300 bytes");
+    [&bytes.to_be_bytes()[..], &message].concat()
 }
 
 /// The reply as it is compared; none if it is malformed.
@@ -118,9 +118,9 @@ struct Received {
 
 /// Answer and authority section.
 fn sections(message: &[u8]) -> Option<(Vec<Received>, Vec<Received>)> {
-    let header: &[u8; HEADER_OCTETS] = message.first_chunk()?;
+    let header: &[u8; HEADER_BYTES] = message.first_chunk()?;
     let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let mut at = HEADER_OCTETS;
+    let mut at = HEADER_BYTES;
     for _ in 0..count(4) {
         read_name(message, &mut at)?;
         at += 4;
@@ -148,7 +148,7 @@ fn expanded(message: &[u8], mut at: usize, end: usize, rtype: Type) -> Option<Ve
     message.get(at..end)?;
     let mut rdata = Vec::new();
     for field in rdata::shape(rtype).unwrap_or_default() {
-        let octets = match field {
+        let bytes = match field {
             Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox => {
                 rdata.extend(read_name(message, &mut at)?);
                 continue;
@@ -159,8 +159,8 @@ fn expanded(message: &[u8], mut at: usize, end: usize, rtype: Type) -> Option<Ve
             Field::Text => usize::from(*message.get(at)?) + 1,
             _ => break,
         };
-        rdata.extend_from_slice(message.get(at..at + octets)?);
-        at += octets;
+        rdata.extend_from_slice(message.get(at..at + bytes)?);
+        at += bytes;
     }
     rdata.extend_from_slice(message.get(at..end)?);
     Some(rdata)
@@ -193,7 +193,7 @@ fn read_name(message: &[u8], at: &mut usize) -> Option<Vec<u8>> {
                 here += label.len();
             }
         }
-        if pointers > MOST_POINTERS || name.len() > MAX_NAME_OCTETS {
+        if pointers > MOST_POINTERS || name.len() > MAX_NAME_BYTES {
             return None;
         }
     }

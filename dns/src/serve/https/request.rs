@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 /// A DNS message is no longer (RFC 1035 §4.2.2).
-pub(super) const MAX_MESSAGE_OCTETS: usize = u16::MAX as usize;
+pub(super) const MAX_MESSAGE_BYTES: usize = u16::MAX as usize;
 /// RFC 8484 §6.
 pub(super) const MEDIA_TYPE: &str = "application/dns-message";
 
@@ -28,7 +28,7 @@ pub(super) struct Refusal {
 }
 
 pub(super) const TOO_LARGE: Refusal =
-    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, help: "a DNS message has at most 65535 octets" };
+    Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, help: "a DNS message has at most 65535 bytes" };
 
 /// Judges a request's head; questions are asked at `path`.
 pub(super) fn read(head: &Parts, path: &str) -> Result<Asked, Refusal> {
@@ -75,7 +75,7 @@ fn in_query(query: &str) -> Result<Vec<u8>, Refusal> {
     // RFC 3986 §6.2.2.2: `%41` is another spelling of `A`.
     let text = percent_decode_str(text).decode_utf8().map_err(|_| bad)?;
     let message = base64url(&text).ok_or(bad)?;
-    if message.len() > MAX_MESSAGE_OCTETS {
+    if message.len() > MAX_MESSAGE_BYTES {
         return Err(TOO_LARGE);
     }
     Ok(message)
@@ -84,18 +84,18 @@ fn in_query(query: &str) -> Result<Vec<u8>, Refusal> {
 /// base64url without padding (RFC 4648 §5, RFC 8484 §6). Bits that are left over must be zero (RFC 4648 §3.5), so that a
 /// message has one spelling.
 fn base64url(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(text.len() * 3 / 4);
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut held) = (0_u32, 0_u32);
     for digit in text.bytes() {
         bits = bits << 6 | u32::from(value(digit)?);
         held += 6;
         if held >= 8 {
             held -= 8;
-            octets.push(u8::try_from(bits >> held & 0xff).expect("masked to 8 bits"));
+            bytes.push(u8::try_from(bits >> held & 0xff).expect("masked to 8 bits"));
         }
     }
     let leftover = bits & ((1 << held) - 1);
-    (held < 6 && leftover == 0).then_some(octets)
+    (held < 6 && leftover == 0).then_some(bytes)
 }
 
 fn value(digit: u8) -> Option<u8> {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_message_is_in_the_variable_or_in_the_body() {
-        let message = |octets: &[u8]| Ok(Asked::Message(octets.to_vec()));
+        let message = |bytes: &[u8]| Ok(Asked::Message(bytes.to_vec()));
         for (line, expected) in [
             ("GET /dns-query?dns=AAAB", message(&[0, 0, 1])),
             ("GET /dns-query?dns=AAABAA", message(&[0, 0, 1, 0])),
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_message_longer_than_one_can_be_is_too_large() {
         let longest = format!("GET /dns-query?dns={}", "A".repeat(65_535 / 3 * 4));
-        // 65,535 octets are 87,380 digits; a URI in hyper's type holds fewer, and the listener's head limit far fewer.
+        // 65,535 bytes are 87,380 digits; a URI in hyper's type holds fewer, and the listener's head limit far fewer.
         assert!(hyper::Uri::try_from(&longest[4..]).is_err());
         assert_eq!(in_query(&format!("dns={}", "A".repeat(87_380))).map(|it| it.len()), Ok(65_535));
         assert_eq!(in_query(&format!("dns={}", "A".repeat(87_384))).unwrap_err().status, 413);

@@ -46,9 +46,9 @@ pub(super) fn refusal(Refusal { status, help }: Refusal) -> Response<Body> {
 
 /// The response to HEAD: hyper's HTTP/2 would send the body all the same (RFC 9110 §9.3.2).
 pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
-    let octets = response.body().size_hint().exact().unwrap_or_default();
+    let bytes = response.body().size_hint().exact().unwrap_or_default();
     let mut response = response.map(|_| Full::default());
-    response.headers_mut().insert(CONTENT_LENGTH, octets.into());
+    response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
     response
 }
 

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::frames;
 use crate::client::{Listener, Transport};
 use crate::clock;
-use crate::serve::memory::{Pool, STEP_OCTETS, What};
+use crate::serve::memory::{Pool, STEP_BYTES, What};
 use crate::serve::table::Table;
 use crate::serve::testing::{PATIENCE, Servers, base64url, request};
 use crate::wire::tests;
@@ -129,7 +129,7 @@ async fn what_is_no_question_has_a_status_of_http() {
     servers.end().await;
 }
 
-/// Its size is announced; its first octet never comes.
+/// Its size is announced; its first byte never comes.
 struct Promised(u64);
 
 impl hyper::body::Body for Promised {
@@ -152,23 +152,23 @@ impl hyper::body::Body for Promised {
 async fn a_message_that_is_announced_too_long_is_refused_before_it_comes() {
     let servers = Servers::with("tcp.message_timeout = \"1h\"\n", tests::compliance().0);
     let server = servers.address(Transport::Https, Listener::Outside);
-    let build = |octets| {
+    let build = |bytes| {
         let request = Request::post("https://localhost/dns-query").header("host", "localhost");
-        request.header("content-type", "application/dns-message").body(Promised(octets)).unwrap()
+        request.header("content-type", "application/dns-message").body(Promised(bytes)).unwrap()
     };
-    for octets in [65_536, 1 << 40, u64::from(u32::MAX) << 20] {
+    for bytes in [65_536, 1 << 40, u64::from(u32::MAX) << 20] {
         let stream = TokioIo::new(servers.tls(server, &[b"http/1.1"]).await);
         let (mut send, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         let client = tokio::spawn(connection);
-        let refused = timeout(PATIENCE, send.send_request(build(octets))).await.expect("an answer at once");
-        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/1.1, {octets} octets");
+        let refused = timeout(PATIENCE, send.send_request(build(bytes))).await.expect("an answer at once");
+        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/1.1, {bytes} bytes");
         client.abort();
         let stream = TokioIo::new(servers.tls(server, &[b"h2"]).await);
         let (mut send, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         let client = tokio::spawn(connection);
-        let refused = timeout(PATIENCE, send.send_request(build(octets))).await.expect("an answer at once");
-        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/2, {octets} octets");
+        let refused = timeout(PATIENCE, send.send_request(build(bytes))).await.expect("an answer at once");
+        assert_eq!(refused.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE, "HTTP/2, {bytes} bytes");
         client.abort();
     }
     servers.end().await;
@@ -208,7 +208,7 @@ async fn the_longest_message_is_taken() {
     servers.end().await;
 }
 
-/// A body of frames of one octet.
+/// A body of frames of one byte.
 struct Drops(usize);
 
 impl hyper::body::Body for Drops {
@@ -229,15 +229,15 @@ impl hyper::body::Body for Drops {
 
 #[tokio::test]
 async fn a_body_in_drops_claims_what_it_takes_up_and_gives_it_back() {
-    const POOL_OCTETS: usize = 4 << 20;
+    const POOL_BYTES: usize = 4 << 20;
     let now = clock::now();
-    let table = Table::new((1, 1), Pool::new(POOL_OCTETS), Arc::default(), now);
+    let table = Table::new((1, 1), Pool::new(POOL_BYTES), Arc::default(), now);
     let place = table.admit([192, 0, 2, 1].into(), now);
     let free = table.pool.free(What::Question);
     let question = frames(&mut Drops(60_000), &place).await.unwrap();
     assert_eq!(question.len(), 60_000);
     let claimed = free - table.pool.free(What::Question);
-    assert!((60_000 - 8 * 1024..60_000 + STEP_OCTETS).contains(&claimed), "{claimed} octets of the pool");
+    assert!((60_000 - 8 * 1024..60_000 + STEP_BYTES).contains(&claimed), "{claimed} bytes of the pool");
     drop(question);
     assert_eq!(table.pool.free(What::Question), free);
     assert_eq!(frames(&mut Drops(65_536), &place).await.err(), Some(StatusCode::PAYLOAD_TOO_LARGE));

@@ -29,8 +29,8 @@ fn answer(notice: &[u8], rcode: u8) -> Vec<u8> {
 
 async fn heard(secondary: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut notice = vec![0; 512];
-    let (octets, from) = secondary.recv_from(&mut notice).await.unwrap();
-    notice.truncate(octets);
+    let (bytes, from) = secondary.recv_from(&mut notice).await.unwrap();
+    notice.truncate(bytes);
     (notice, from)
 }
 

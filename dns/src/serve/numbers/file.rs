@@ -20,7 +20,7 @@ pub(super) type Stored = HashMap<Place, (u32, Digest)>;
 
 const NAME: &str = "serials";
 /// A file that is longer is none of ours: some million zones.
-const MOST_OCTETS: u64 = 1 << 30;
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Reads the stored numbers; none if there is no such file.
 pub(super) fn read(folder: &Path) -> Stored {
@@ -44,7 +44,7 @@ pub(super) fn read(folder: &Path) -> Stored {
 /// Opens only a regular file of a sound length: a pipe would never end.
 fn read_sound(path: &Path) -> io::Result<String> {
     let file = fs::metadata(path)?;
-    match file.is_file() && file.len() <= MOST_OCTETS {
+    match file.is_file() && file.len() <= MOST_BYTES {
         true => fs::read_to_string(path),
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or too long")),
     }

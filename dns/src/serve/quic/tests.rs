@@ -27,12 +27,12 @@ async fn what_breaks_the_protocol_is_fatal_to_the_connection() {
     let good = framed(&question(0, b""));
     let mut answer = question(0, b"");
     answer[2] |= 0x80;
-    for (test, octets) in [
+    for (test, bytes) in [
         ("an ID", framed(&question(1, b""))),
         ("the keepalive of TCP", framed(&question(0, &[0, 11, 0, 0]))),
         ("two questions on a stream", [&good[..], &good].concat()),
-        ("an octet too many", [&good[..], b"x"].concat()),
-        ("an octet too few", good[..good.len() - 1].to_vec()),
+        ("a byte too many", [&good[..], b"x"].concat()),
+        ("a byte too few", good[..good.len() - 1].to_vec()),
         ("half a length", vec![0]),
         ("nothing", vec![]),
         ("no header", framed(b"12345")),
@@ -40,7 +40,7 @@ async fn what_breaks_the_protocol_is_fatal_to_the_connection() {
     ] {
         let connection = servers.quic(server).await;
         assert_eq!(over_quic(&connection, &good).await.unwrap()[3] & 15, 0, "{test}: the connection is good");
-        assert!(over_quic(&connection, &octets).await.is_err(), "{test}");
+        assert!(over_quic(&connection, &bytes).await.is_err(), "{test}");
         let closed = tokio::time::timeout(PATIENCE, connection.closed()).await.expect(test);
         let ConnectionError::ApplicationClosed(closed) = closed else { panic!("{test}: {closed}") };
         assert_eq!(closed.error_code, VarInt::from_u32(2), "{test}: DOQ_PROTOCOL_ERROR");
@@ -102,7 +102,7 @@ async fn an_answer_that_waits_for_its_client_holds_no_question() {
         send.write_all(&framed(&long)).await.unwrap();
         send.finish().unwrap();
         let mut first = [1];
-        // The first octet is there, so the rest waits.
+        // The first byte is there, so the rest waits.
         receive.read_exact(&mut first).await.expect("it is answered");
         halves.push((send, receive));
     }

@@ -19,8 +19,8 @@ use crate::wire::arrived::{Unreadable, page};
 
 /// A zone may take this long to come.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(3600);
-/// Octets that the records of one zone may take up: some ten million.
-const MOST_OCTETS: usize = 2 << 30;
+/// Bytes that the records of one zone may take up: some ten million.
+const MOST_BYTES: usize = 2 << 30;
 
 /// A primary, and how it is asked.
 pub(super) struct Fetch<'f> {
@@ -141,7 +141,7 @@ impl Fetch<'_> {
     async fn all(&self, mut line: Line, asked: Asked) -> Result<Content, NotFetched> {
         let id: u16 = rand::random();
         line.ask(self.message(Question::Zone(asked), id)?).await?;
-        let mut incoming = Incoming::new(self.apex.clone(), asked, MOST_OCTETS);
+        let mut incoming = Incoming::new(self.apex.clone(), asked, MOST_BYTES);
         let mut message = Vec::new();
         while !incoming.is_done() {
             line.next(&mut message).await?;

@@ -109,8 +109,8 @@ impl Line {
             signer.sign(&mut message, SignedError::None, clock::moment().unix_seconds);
             Sequence::after(&signer)
         });
-        let octets = u16::try_from(message.len()).expect("a question of ours is short");
-        let framed = [&octets.to_be_bytes()[..], &message].concat();
+        let bytes = u16::try_from(message.len()).expect("a question of ours is short");
+        let framed = [&bytes.to_be_bytes()[..], &message].concat();
         let sent = async {
             self.stream.write_all(&framed).await?;
             self.stream.flush().await
@@ -121,8 +121,8 @@ impl Line {
     /// The next message of the answer.
     pub(super) async fn next(&mut self, message: &mut Vec<u8>) -> Result<(), NoAnswer> {
         let read = async {
-            let octets = self.stream.read_u16().await?;
-            message.resize(usize::from(octets), 0);
+            let bytes = self.stream.read_u16().await?;
+            message.resize(usize::from(bytes), 0);
             self.stream.read_exact(message).await
         };
         timeout(MESSAGE_TIMEOUT, read).await.map_err(|_| NoAnswer::Slow)??;

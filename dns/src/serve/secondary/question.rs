@@ -11,8 +11,8 @@ use crate::transfer::Asked;
 
 /// The option that tells what is left of the server's own copy (RFC 7314 §2).
 const EXPIRE: u16 = 9;
-/// Octets that a server may send by UDP; over a stream it means nothing, and some servers want to see one.
-const UDP_OCTETS: u16 = 1232;
+/// Bytes that a server may send by UDP; over a stream it means nothing, and some servers want to see one.
+const UDP_BYTES: u16 = 1232;
 
 /// A question of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) fn message(apex: &Name, question: Question, id: u16) -> Option<Vec<u8
     }
     if question == Question::Soa {
         let mut edns = Edns::new();
-        edns.set_max_payload(UDP_OCTETS);
+        edns.set_max_payload(UDP_BYTES);
         edns.options_mut().insert(EdnsOption::Unknown(EXPIRE, Vec::new()));
         message.set_edns(edns);
     }
@@ -86,7 +86,7 @@ pub(super) fn version(answer: &[u8], apex: &Name, id: u16) -> Result<Version, No
         _ => None,
     });
     let expire = message.edns.as_ref().and_then(|edns| match edns.option(EXPIRE.into()) {
-        Some(EdnsOption::Unknown(_, octets)) => octets.as_slice().try_into().ok().map(u32::from_be_bytes),
+        Some(EdnsOption::Unknown(_, bytes)) => bytes.as_slice().try_into().ok().map(u32::from_be_bytes),
         _ => None,
     });
     serial.map(|serial| Version { serial, expire }).ok_or(NoVersion::NotAuthoritative)
@@ -106,10 +106,10 @@ mod tests {
         message.to_vec().unwrap()
     }
 
-    fn expiring(octets: &[u8]) -> Vec<u8> {
+    fn expiring(bytes: &[u8]) -> Vec<u8> {
         answer(|message| {
             let mut edns = Edns::new();
-            edns.options_mut().insert(EdnsOption::Unknown(EXPIRE, octets.to_vec()));
+            edns.options_mut().insert(EdnsOption::Unknown(EXPIRE, bytes.to_vec()));
             message.set_edns(edns);
         })
     }
@@ -139,7 +139,7 @@ mod tests {
     fn a_question_for_changes_tells_our_version() {
         let ex = Name::parse_absolute("ex").unwrap();
         let asked = message(&ex, Question::Zone(Asked::ChangesSince(0x0102_0304)), 7).unwrap();
-        assert!(asked.windows(4).any(|octets| octets == [1, 2, 3, 4]));
+        assert!(asked.windows(4).any(|bytes| bytes == [1, 2, 3, 4]));
         assert_eq!((asked[..4].to_vec(), asked[9]), (vec![0, 7, 0, 0], 1));
         let soa = message(&ex, Question::Soa, 7).unwrap();
         assert!(soa.ends_with(&[0, EXPIRE as u8, 0, 0]), "{soa:?}");

@@ -27,7 +27,7 @@ fn shared_with(world: World) -> Arc<Shared> {
     let config = Tcp {
         max_connections: 2,
         max_connections_per_client: 2,
-        max_buffered_octets: 4 << 20,
+        max_buffered_bytes: 4 << 20,
         idle_timeout: Duration::from_secs(10),
         message_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(3),
@@ -54,9 +54,9 @@ fn peer() -> SocketAddr {
     "192.0.2.1:4000".parse().unwrap()
 }
 
-/// A server that talks into a pipe of `octets`, and the client's end of it.
-fn talk(shared: &Arc<Shared>, octets: usize) -> (DuplexStream, tokio::task::JoinHandle<Ended>) {
-    let (client, mut server) = duplex(octets);
+/// A server that talks into a pipe of `bytes`, and the client's end of it.
+fn talk(shared: &Arc<Shared>, bytes: usize) -> (DuplexStream, tokio::task::JoinHandle<Ended>) {
+    let (client, mut server) = duplex(bytes);
     let shared = Arc::clone(shared);
     let ended = tokio::spawn(async move {
         let place = shared.table.admit(peer().ip(), clock::now());
@@ -117,12 +117,12 @@ async fn every_wait_has_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_octet_at_a_time_does_not_stretch_the_deadline_of_a_message() {
+async fn one_byte_at_a_time_does_not_stretch_the_deadline_of_a_message() {
     let shared = shared();
     let (mut client, ended) = talk(&shared, 4096);
     let start = tokio_now();
-    for octet in question(1) {
-        if client.write_all(&[octet]).await.is_err() {
+    for byte in question(1) {
+        if client.write_all(&[byte]).await.is_err() {
             break;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -160,7 +160,7 @@ async fn who_has_one_question_does_not_wait_for_who_has_thousands() {
         read = many.read_buf(&mut answered) => assert!(read.unwrap() > 0),
         () = std::future::ready(()) => {}
     }
-    assert!(answered.len() < 500 * question(1).len(), "{} octets were sent before", answered.len());
+    assert!(answered.len() < 500 * question(1).len(), "{} bytes were sent before", answered.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,20 +209,20 @@ fn take_all(shared: &Shared, what: What) -> Vec<Claim> {
     others.iter().flat_map(claims).collect()
 }
 
-/// A message of which `octets` have arrived, its length included, and which says that it is the longest.
-fn beginning(octets: usize) -> Vec<u8> {
-    [&b"\xff\xff"[..], &vec![0; octets - LENGTH_OCTETS]].concat()
+/// A message of which `bytes` have arrived, its length included, and which says that it is the longest.
+fn beginning(bytes: usize) -> Vec<u8> {
+    [&b"\xff\xff"[..], &vec![0; bytes - LENGTH_BYTES]].concat()
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_messages_need_room_and_small_ones_do_not() {
     let shared = shared();
     let mut all = take_all(&shared, What::Question);
-    for (octets, expected) in [(2, Ended::SlowMessage), (4_000, Ended::SlowMessage), (40_000, Ended::Crowded)]
+    for (bytes, expected) in [(2, Ended::SlowMessage), (4_000, Ended::SlowMessage), (40_000, Ended::Crowded)]
     {
         let (mut large, large_ended) = talk(&shared, 65_537);
-        large.write_all(&beginning(octets)).await.unwrap();
-        assert_eq!(large_ended.await.unwrap(), expected, "{octets} octets");
+        large.write_all(&beginning(bytes)).await.unwrap();
+        assert_eq!(large_ended.await.unwrap(), expected, "{bytes} bytes");
     }
     let (mut small, _ended) = talk(&shared, 4096);
     small.write_all(&question(3)).await.unwrap();
@@ -235,21 +235,21 @@ async fn large_messages_need_room_and_small_ones_do_not() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_is_kept_or_claimed_than_has_arrived_and_a_step() {
-    for octets in [2, 1024, 1025, 5_000, 30_000, 65_536] {
+    for bytes in [2, 1024, 1025, 5_000, 30_000, 65_536] {
         let shared = shared();
         let place = shared.table.admit(peer().ip(), clock::now());
         let (mut client, mut server) = duplex(65_537);
-        client.write_all(&beginning(octets)).await.unwrap();
-        let mut incoming = Incoming { octets: Vec::with_capacity(READ_OCTETS), room: Claim::default() };
+        client.write_all(&beginning(bytes)).await.unwrap();
+        let mut incoming = Incoming { bytes: Vec::with_capacity(READ_BYTES), room: Claim::default() };
         let read = read_message(&mut server, &mut incoming, &place, &shared).await;
-        assert_eq!((read, incoming.octets.len()), (Err(Ended::SlowMessage), octets));
-        let (kept, claimed) = (incoming.octets.capacity(), incoming.room.octets());
-        assert!(kept <= READ_OCTETS.max(octets + STEP_OCTETS), "{octets} arrived, {kept} are kept");
-        assert_eq!(claimed, if kept > SMALL_OCTETS { kept } else { 0 }, "{octets} arrived");
+        assert_eq!((read, incoming.bytes.len()), (Err(Ended::SlowMessage), bytes));
+        let (kept, claimed) = (incoming.bytes.capacity(), incoming.room.bytes());
+        assert!(kept <= READ_BYTES.max(bytes + STEP_BYTES), "{bytes} arrived, {kept} are kept");
+        assert_eq!(claimed, if kept > SMALL_BYTES { kept } else { 0 }, "{bytes} arrived");
     }
 }
 
-/// Asks for what is long (see [`big`]), padded (RFC 7830) by so many octets.
+/// Asks for what is long (see [`big`]), padded (RFC 7830) by so many bytes.
 fn long_question(padding: u16) -> Vec<u8> {
     let mut message = vec![0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     message.extend_from_slice(b"\x03big\x02ex\0\0\x10\0\x01");
@@ -267,7 +267,7 @@ async fn a_question_has_its_room_for_as_long_as_it_is_kept() {
     let padding = usize::from(PADDING);
     // One with a long answer is still there when that is written. One that is nonsense is gone by then.
     let mut nonsense = long_question(PADDING);
-    nonsense[LENGTH_OCTETS + 5] = 2;
+    nonsense[LENGTH_BYTES + 5] = 2;
     for (message, expected) in [(long_question(PADDING), padding - 8 * 1024..=padding), (nonsense, 0..=0)] {
         let shared = shared_with(big());
         let free = shared.table.pool.free(What::Question);
@@ -277,7 +277,7 @@ async fn a_question_has_its_room_for_as_long_as_it_is_kept() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!ended.is_finished(), "it waits for its reader");
         let claimed = free - shared.table.pool.free(What::Question);
-        assert!(expected.contains(&claimed), "{claimed} octets are claimed of the pool, not {expected:?}");
+        assert!(expected.contains(&claimed), "{claimed} bytes are claimed of the pool, not {expected:?}");
         assert!(read_answer(&mut client).await.len() >= 12);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!ended.is_finished(), "it waits for the next question");
@@ -303,13 +303,13 @@ async fn what_waits_for_a_reader_has_its_room() {
     let (mut outgoing, own) = (Outgoing::default(), shared.table.pool.free(What::Answer));
     for answer in [100, 60_000, 100] {
         outgoing.append(&vec![0; answer], &place).unwrap();
-        let claimed: usize = outgoing.room.iter().map(Claim::octets).sum();
-        let kept = outgoing.octets.capacity();
-        assert!(kept - claimed <= WRITE_OCTETS + SMALL_OCTETS, "{kept} are kept, {claimed} claimed");
+        let claimed: usize = outgoing.room.iter().map(Claim::bytes).sum();
+        let kept = outgoing.bytes.capacity();
+        assert!(kept - claimed <= WRITE_BYTES + SMALL_BYTES, "{kept} are kept, {claimed} claimed");
     }
     let (_client, mut server) = duplex(1 << 20);
     outgoing.write(&mut server, Duration::from_secs(1)).await.unwrap();
-    assert!(outgoing.octets.capacity() <= WRITE_OCTETS && outgoing.room.is_empty());
+    assert!(outgoing.bytes.capacity() <= WRITE_BYTES && outgoing.room.is_empty());
     assert_eq!(shared.table.pool.free(What::Answer), own);
 }
 

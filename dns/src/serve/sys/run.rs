@@ -1,39 +1,39 @@
 //! Which answers may leave in one message that the kernel cuts into datagrams (`UDP_SEGMENT`).
 
-/// Most octets of one UDP message over IPv4; over IPv6 it is 20 octets more.
-const MESSAGE_OCTETS: usize = 65_507;
+/// Most bytes of one UDP message over IPv4; over IPv6 it is 20 bytes more.
+const MESSAGE_BYTES: usize = 65_507;
 /// Datagrams of a message: the kernel's own limit (`UDP_MAX_SEGMENTS`, 128 since Linux 6.9).
 const MOST_ANSWERS: usize = 64;
 
 /// Answers in a row in one message: all are as long as the first, only the last may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    first_octets: usize,
-    last_octets: usize,
-    octets: usize,
+    first_bytes: usize,
+    last_bytes: usize,
+    bytes: usize,
     answers: usize,
 }
 
 impl Run {
-    pub(super) fn of(octets: usize) -> Self {
-        Self { first_octets: octets, last_octets: octets, octets, answers: 1 }
+    pub(super) fn of(bytes: usize) -> Self {
+        Self { first_bytes: bytes, last_bytes: bytes, bytes, answers: 1 }
     }
 
     /// This run and one answer more, if that may be.
-    pub(super) fn with(self, octets: usize) -> Option<Self> {
+    pub(super) fn with(self, bytes: usize) -> Option<Self> {
         let longer = Self {
-            last_octets: octets,
-            octets: self.octets + octets,
+            last_bytes: bytes,
+            bytes: self.bytes + bytes,
             answers: self.answers + 1,
-            first_octets: self.first_octets,
+            first_bytes: self.first_bytes,
         };
-        let open = self.last_octets == self.first_octets && octets <= self.first_octets;
-        (open && longer.octets <= MESSAGE_OCTETS && longer.answers <= MOST_ANSWERS).then_some(longer)
+        let open = self.last_bytes == self.first_bytes && bytes <= self.first_bytes;
+        (open && longer.bytes <= MESSAGE_BYTES && longer.answers <= MOST_ANSWERS).then_some(longer)
     }
 
     /// Into how long pieces the kernel cuts the message.
-    pub(super) fn piece_octets(self) -> u16 {
-        u16::try_from(self.first_octets).expect("a run of two is not longer than MESSAGE_OCTETS")
+    pub(super) fn piece_bytes(self) -> u16 {
+        u16::try_from(self.first_bytes).expect("a run of two is not longer than MESSAGE_BYTES")
     }
 }
 
@@ -41,15 +41,15 @@ impl Run {
 mod tests {
     use super::*;
 
-    /// How many of `lengths`, each a count of answers and their octets, leave in the first message.
+    /// How many of `lengths`, each a count of answers and their bytes, leave in the first message.
     fn check(lengths: &[(usize, usize)], expected: usize) {
-        let mut all = lengths.iter().flat_map(|(count, octets)| std::iter::repeat_n(*octets, *count));
+        let mut all = lengths.iter().flat_map(|(count, bytes)| std::iter::repeat_n(*bytes, *count));
         let mut run = Run::of(all.next().unwrap());
-        while let Some(longer) = all.next().and_then(|octets| run.with(octets)) {
+        while let Some(longer) = all.next().and_then(|bytes| run.with(bytes)) {
             run = longer;
         }
         assert_eq!(run.answers, expected, "{lengths:?}");
-        assert_eq!(usize::from(run.piece_octets()), lengths[0].1);
+        assert_eq!(usize::from(run.piece_bytes()), lengths[0].1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::*;
 /// No test waits for this; one that would hang ends.
 const LIMIT: Duration = Duration::from_secs(20);
 /// More than IPv4 carries, whatever the interface.
-const TOO_LONG_OCTETS: usize = 65_530;
+const TOO_LONG_BYTES: usize = 65_530;
 
 fn bound(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind((address, 0)).unwrap();
@@ -16,41 +16,41 @@ fn bound(address: &str) -> UdpSocket {
     socket
 }
 
-/// Takes `count` packets, each of one octet, and queues answers: the octet of the question, as often as `octets` says.
-fn answered(batch: &mut Batch, server: &UdpSocket, octets: &[usize]) {
+/// Takes `count` packets, each of one byte, and queues answers: the byte of the question, as often as `bytes` says.
+fn answered(batch: &mut Batch, server: &UdpSocket, bytes: &[usize]) {
     // A packet over loopback is there when its sender's call returns: one call brings all.
-    assert_eq!(batch.receive(server, Wait::No).unwrap(), octets.len());
-    for (at, octets) in octets.iter().enumerate() {
+    assert_eq!(batch.receive(server, Wait::No).unwrap(), bytes.len());
+    for (at, bytes) in bytes.iter().enumerate() {
         let (packet, _, answer) = batch.packet(at).unwrap();
-        let octet = packet[0];
+        let byte = packet[0];
         answer.clear();
-        answer.resize(*octets, octet);
+        answer.resize(*bytes, byte);
         batch.queue(at);
     }
 }
 
-/// The next datagram of a client: its octet, its length and who sent it.
+/// The next datagram of a client: its byte, its length and who sent it.
 fn next(client: &UdpSocket) -> (u8, usize, SocketAddr) {
     let mut buffer = [0; 2048];
-    let (octets, from) = client.recv_from(&mut buffer).unwrap();
-    assert!(buffer[..octets].iter().all(|octet| *octet == buffer[0]), "answers ran into each other");
-    (buffer[0], octets, from)
+    let (bytes, from) = client.recv_from(&mut buffer).unwrap();
+    assert!(buffer[..bytes].iter().all(|byte| *byte == buffer[0]), "answers ran into each other");
+    (buffer[0], bytes, from)
 }
 
-/// One client asks as many questions as there are `octets`: in how many messages the answers leave.
-fn check(octets: &[usize], messages: usize) {
+/// One client asks as many questions as there are `bytes`: in how many messages the answers leave.
+fn check(bytes: &[usize], messages: usize) {
     let (server, client) = (bound("127.0.0.1"), bound("127.0.0.1"));
     client.connect(server.local_addr().unwrap()).unwrap();
     let mut batch = Batch::new(2048, joining(&server));
-    for question in 0..octets.len() {
+    for question in 0..bytes.len() {
         client.send(&[question as u8]).unwrap();
     }
-    answered(&mut batch, &server, octets);
-    assert_eq!(batch.messages, messages, "{octets:?}");
+    answered(&mut batch, &server, bytes);
+    assert_eq!(batch.messages, messages, "{bytes:?}");
     assert_eq!(batch.send(&server, Vec::clear), Sent::default());
-    for (question, octets) in octets.iter().enumerate() {
-        let (octet, length, _) = next(&client);
-        assert_eq!((usize::from(octet), length), (question, *octets));
+    for (question, bytes) in bytes.iter().enumerate() {
+        let (byte, length, _) = next(&client);
+        assert_eq!((usize::from(byte), length), (question, *bytes));
     }
 }
 
@@ -67,8 +67,8 @@ fn each_answer_is_a_datagram_of_its_own_and_they_come_in_order() {
 fn answers_to_two_clients_never_share_a_message() {
     let (server, one, other) = (bound("127.0.0.1"), bound("127.0.0.1"), bound("127.0.0.1"));
     let mut batch = Batch::new(2048, joining(&server));
-    for (client, octet) in [(&one, 1), (&other, 2), (&other, 3), (&one, 4)] {
-        client.send_to(&[octet], server.local_addr().unwrap()).unwrap();
+    for (client, byte) in [(&one, 1), (&other, 2), (&other, 3), (&one, 4)] {
+        client.send_to(&[byte], server.local_addr().unwrap()).unwrap();
     }
     answered(&mut batch, &server, &[60; 4]);
     assert_eq!(batch.messages, 3);
@@ -146,9 +146,9 @@ fn an_answer_that_is_too_long_for_the_network_is_shortened() {
     let [server, client] = [(), ()].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     client.set_read_timeout(Some(LIMIT)).unwrap();
     let (shortened, refused) = (Sent { refused: 0, shortened: 1 }, Sent { refused: 1, shortened: 0 });
-    for (kept_octets, expected, arrive) in [
+    for (kept_bytes, expected, arrive) in [
         (12, shortened, &[10, 12, 20, 20][..]),
-        (TOO_LONG_OCTETS, refused, &[10, 20, 20]),
+        (TOO_LONG_BYTES, refused, &[10, 20, 20]),
         // An empty packet would say nothing.
         (0, refused, &[10, 20, 20]),
     ] {
@@ -156,12 +156,12 @@ fn an_answer_that_is_too_long_for_the_network_is_shortened() {
             client.send_to(b"question", server.local_addr().unwrap()).unwrap();
         }
         let mut batch = asked(&server, 4);
-        for (at, octets) in [10, TOO_LONG_OCTETS, 20, 20].into_iter().enumerate() {
-            batch.answers[at].resize(octets, 7);
+        for (at, bytes) in [10, TOO_LONG_BYTES, 20, 20].into_iter().enumerate() {
+            batch.answers[at].resize(bytes, 7);
             batch.queue(at);
         }
-        assert_eq!(batch.send(&server, |answer| answer.truncate(kept_octets)), expected);
+        assert_eq!(batch.send(&server, |answer| answer.truncate(kept_bytes)), expected);
         let arrived = arrive.iter().map(|_| client.recv(&mut [0; 64]).unwrap());
-        assert_eq!(arrived.collect::<Vec<_>>(), arrive, "{kept_octets}");
+        assert_eq!(arrived.collect::<Vec<_>>(), arrive, "{kept_bytes}");
     }
 }

@@ -114,8 +114,8 @@ fn notify(server: SocketAddr, from: &str, zone: &str) -> Vec<u8> {
     message.extend_from_slice(&[0, 6, 0, 1]);
     socket.send(&message).unwrap();
     let mut answer = [0; 512];
-    let octets = socket.recv(&mut answer).unwrap();
-    answer[..octets].to_vec()
+    let bytes = socket.recv(&mut answer).unwrap();
+    answer[..bytes].to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,7 +132,7 @@ async fn notices_are_heard_of_primaries_alone_and_refused_alike() {
     assert_eq!(rcode(stranger.clone()), 5);
     // But for the name that was asked, the answer is that for a zone that is not here.
     let mut other = notify(server, "127.0.0.1", "example.org");
-    let at = other.windows(3).position(|octets| octets == b"org").unwrap();
+    let at = other.windows(3).position(|bytes| bytes == b"org").unwrap();
     other[at..at + 3].copy_from_slice(b"com");
     assert_eq!(stranger, other);
     running.drain().await;

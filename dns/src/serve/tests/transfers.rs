@@ -11,7 +11,7 @@ use crate::tsig::{Algorithm, Key, SignedError, Signer};
 use crate::view::Which;
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-const OCTETS: &[u8] = b"0123456789abcdef0123456789abcdef";
+const BYTES: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// A zone with text enough for changes to be shorter.
 fn zone(serial: u32, records: &str) -> String {
@@ -20,7 +20,7 @@ fn zone(serial: u32, records: &str) -> String {
 }
 
 fn key(name: &str, view: Which) -> Arc<Key> {
-    Arc::new(Key::new(crate::name::Name::parse_absolute(name).unwrap(), Algorithm::HmacSha256, OCTETS, view))
+    Arc::new(Key::new(crate::name::Name::parse_absolute(name).unwrap(), Algorithm::HmacSha256, BYTES, view))
 }
 
 /// A server with a key and a secondary for each side.
@@ -41,9 +41,9 @@ async fn start(site: &Site, secondaries: [&UdpSocket; 2]) -> Running {
 /// The next notice, which the secondary takes; its serial.
 fn noticed(secondary: &UdpSocket, key: &Arc<Key>) -> u32 {
     let mut notice = [0; 512];
-    let (octets, from) = secondary.recv_from(&mut notice).unwrap();
-    let tsig = crate::wire::tsig_of(&notice[..octets]).unwrap();
-    let keys: Keys = [Key::new(key.name.clone(), key.algorithm, OCTETS, key.view)].into_iter().collect();
+    let (bytes, from) = secondary.recv_from(&mut notice).unwrap();
+    let tsig = crate::wire::tsig_of(&notice[..bytes]).unwrap();
+    let keys: Keys = [Key::new(key.name.clone(), key.algorithm, BYTES, key.view)].into_iter().collect();
     let now = crate::clock::moment().unix_seconds;
     let mut signer = crate::tsig::judge(&keys, &tsig, now).unwrap();
     let serial = tsig.covered.last_chunk::<20>().unwrap();

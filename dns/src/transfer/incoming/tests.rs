@@ -14,9 +14,9 @@ fn one(text: &str) -> Arrived {
     let record = match text.strip_prefix('S') {
         Some(serial) => soa(serial.parse().unwrap()),
         None => {
-            let (owner, octet) = text.split_once('=').unwrap();
+            let (owner, byte) = text.split_once('=').unwrap();
             let owner = if owner.contains('.') { name(owner) } else { name(&format!("{owner}.ex")) };
-            record(owner, Type::A, 60, [192, 0, 2, octet.parse().unwrap()].into())
+            record(owner, Type::A, 60, [192, 0, 2, byte.parse().unwrap()].into())
         }
     };
     Arrived { class: 1, record }

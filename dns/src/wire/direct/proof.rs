@@ -4,7 +4,7 @@ use super::super::encode::Count;
 use super::Draft;
 use super::writer::Owner;
 use crate::answer::denial::nsec_before;
-use crate::name::MAX_NAME_OCTETS;
+use crate::name::MAX_NAME_BYTES;
 use crate::rtype::Type;
 use crate::zone::tree::Node;
 
@@ -49,10 +49,10 @@ impl<'a> Draft<'a, '_> {
     /// No wildcard below the closest encloser answers for the name either (RFC 4035 §3.1.3.2).
     pub(super) fn prove_no_wildcard(&mut self, closest_encloser: Node<'a>) -> Option<()> {
         let above = closest_encloser.name();
-        if !self.dnssec_ok || above.len() + 2 > MAX_NAME_OCTETS {
+        if !self.dnssec_ok || above.len() + 2 > MAX_NAME_BYTES {
             return Some(());
         }
-        let mut wildcard = [0; MAX_NAME_OCTETS];
+        let mut wildcard = [0; MAX_NAME_BYTES];
         wildcard[..2].copy_from_slice(b"\x01*");
         wildcard[2..above.len() + 2].copy_from_slice(above);
         self.prove_no_name(&wildcard[..above.len() + 2])

@@ -4,7 +4,7 @@
 //! none nothing is written here at all.
 
 use super::super::names::{MAX_POINTER, MOST_NAMES};
-use super::super::query::HEADER_OCTETS;
+use super::super::query::HEADER_BYTES;
 
 /// Names that stand in a message, the question's first.
 pub(super) struct Names<'n> {
@@ -13,19 +13,19 @@ pub(super) struct Names<'n> {
     few: [Option<Standing<'n>>; FEW_STANDING],
     /// The names behind them: an allocation where there are any.
     many: Vec<Standing<'n>>,
-    /// Octets of all that stands: no name that [`MOST_NAMES`] would leave out is compressed here.
-    octets: usize,
+    /// Bytes of all that stands: no name that [`MOST_NAMES`] would leave out is compressed here.
+    bytes: usize,
 }
 
 /// Besides the question. The NS RRset of the root zone has 13 names.
 const MOST_STANDING: usize = 16;
 /// The two of an SOA record and the owners of two NSEC records: a missing name of a signed zone has no more.
 const FEW_STANDING: usize = 4;
-const QUESTION_AT: u16 = HEADER_OCTETS as u16;
-/// A label takes two octets at least.
-const MOST_OCTETS: usize = 2 * MOST_NAMES;
+const QUESTION_AT: u16 = HEADER_BYTES as u16;
+/// A label takes two bytes at least.
+const MOST_BYTES: usize = 2 * MOST_NAMES;
 
-/// A name in the message: its first `written` octets stand at `at`, a pointer or the root stands behind them.
+/// A name in the message: its first `written` bytes stand at `at`, a pointer or the root stands behind them.
 #[derive(Clone, Copy)]
 struct Standing<'n> {
     name: &'n [u8],
@@ -37,10 +37,10 @@ impl<'n> Names<'n> {
     /// Of a message that holds a question of this name so far.
     #[inline]
     pub(super) fn of(question: &'n [u8]) -> Self {
-        let octets = question.len();
-        let written = u8::try_from(question.len() - 1).expect("a name has at most 255 octets");
+        let bytes = question.len();
+        let written = u8::try_from(question.len() - 1).expect("a name has at most 255 bytes");
         let question = Standing { name: question, at: QUESTION_AT, written };
-        Self { question, few: [None; FEW_STANDING], many: Vec::new(), octets }
+        Self { question, few: [None; FEW_STANDING], many: Vec::new(), bytes }
     }
 
     /// The name of the question.
@@ -74,8 +74,8 @@ impl<'n> Names<'n> {
     }
 
     fn remember(&mut self, name: &'n [u8], at: usize, written: usize) -> Option<usize> {
-        self.octets += written;
-        if self.octets > MOST_OCTETS || at + written > MAX_POINTER {
+        self.bytes += written;
+        if self.bytes > MOST_BYTES || at + written > MAX_POINTER {
             return None;
         }
         let standing = Standing { name, at: u16::try_from(at).ok()?, written: u8::try_from(written).ok()? };
@@ -99,7 +99,7 @@ impl Standing<'_> {
     }
 }
 
-/// Whether a label of `name` begins at `offset`, and not only octets that look like one.
+/// Whether a label of `name` begins at `offset`, and not only bytes that look like one.
 #[inline]
 fn is_label_start(name: &[u8], offset: usize) -> bool {
     let mut at = 0;

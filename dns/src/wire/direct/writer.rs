@@ -1,7 +1,7 @@
-//! RRsets to octets, each name as short as what stands in the message already allows.
+//! RRsets to bytes, each name as short as what stands in the message already allows.
 
 use super::super::encode::{self, Count};
-use super::super::query::HEADER_OCTETS;
+use super::super::query::HEADER_BYTES;
 use super::standing::{Names, pointer};
 use crate::name;
 use crate::rtype::Type;
@@ -12,7 +12,7 @@ pub(super) struct Writer<'a, 'o> {
     names: Names<'a>,
     /// Records of the answer, authority and additional sections.
     counts: [u16; 3],
-    limit_octets: usize,
+    limit_bytes: usize,
     out: &'o mut Vec<u8>,
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Owner<'a> {
 }
 
 impl<'a, 'o> Writer<'a, 'o> {
-    /// `out` holds the header and the question of this name; it grows to `limit_octets` at most.
+    /// `out` holds the header and the question of this name; it grows to `limit_bytes` at most.
     #[inline]
-    pub(super) fn new(question: &'a [u8], limit_octets: usize, out: &'o mut Vec<u8>) -> Self {
-        Self { names: Names::of(question), counts: [0; 3], limit_octets, out }
+    pub(super) fn new(question: &'a [u8], limit_bytes: usize, out: &'o mut Vec<u8>) -> Self {
+        Self { names: Names::of(question), counts: [0; 3], limit_bytes, out }
     }
 
     /// The name that was asked for.
     pub(super) fn question(&self) -> Owner<'a> {
-        Owner { name: self.names.question(), at: Some(HEADER_OCTETS) }
+        Owner { name: self.names.question(), at: Some(HEADER_BYTES) }
     }
 
     /// A name that is not the root.
@@ -76,9 +76,9 @@ impl<'a, 'o> Writer<'a, 'o> {
         ttl: u32,
         rdata: &'a [u8],
     ) -> Option<()> {
-        let octets = u16::try_from(rdata.len()).ok()?;
+        let bytes = u16::try_from(rdata.len()).ok()?;
         let ([t1, t2], [s1, s2, s3, s4], [n1, n2]) =
-            (rtype.0.to_be_bytes(), ttl.to_be_bytes(), octets.to_be_bytes());
+            (rtype.0.to_be_bytes(), ttl.to_be_bytes(), bytes.to_be_bytes());
         match owner.at {
             Some(at) => {
                 let [o1, o2] = pointer(at);
@@ -93,10 +93,10 @@ impl<'a, 'o> Writer<'a, 'o> {
             Form::Plain => self.out.extend_from_slice(rdata),
             Form::Names { before, count } => self.names_in_rdata(rdata, before, count)?,
         }
-        (self.out.len() <= self.limit_octets).then_some(())
+        (self.out.len() <= self.limit_bytes).then_some(())
     }
 
-    /// RDATA of which `count` names behind the first `before` octets may be compressed; its length is mended.
+    /// RDATA of which `count` names behind the first `before` bytes may be compressed; its length is mended.
     fn names_in_rdata(&mut self, rdata: &'a [u8], before: usize, count: usize) -> Option<()> {
         let start = self.out.len();
         let (fixed, mut rest) = rdata.split_at_checked(before)?;
@@ -107,9 +107,8 @@ impl<'a, 'o> Writer<'a, 'o> {
             rest = after;
         }
         self.out.extend_from_slice(rest);
-        let octets = u16::try_from(self.out.len() - start).expect("compression does not lengthen RDATA");
-        *self.out[start - 2..].first_chunk_mut().expect("a length stands before RDATA") =
-            octets.to_be_bytes();
+        let bytes = u16::try_from(self.out.len() - start).expect("compression does not lengthen RDATA");
+        *self.out[start - 2..].first_chunk_mut().expect("a length stands before RDATA") = bytes.to_be_bytes();
         Some(())
     }
 
@@ -134,7 +133,7 @@ fn place(section: Count) -> usize {
 enum Form {
     /// As it is: names in it, if any, are never compressed (RFC 3597 §4).
     Plain,
-    /// Names behind the first octets may be compressed; what comes behind them is written as it is.
+    /// Names behind the first bytes may be compressed; what comes behind them is written as it is.
     Names { before: usize, count: usize },
 }
 

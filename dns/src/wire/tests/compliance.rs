@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// OPT of a reply without options: 1232 octets, version 0.
+/// OPT of a reply without options: 1232 bytes, version 0.
 const OPT: &[u8] = &[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
 const OPT_DO: &[u8] = &[0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0];
 const BADVERS: &[u8] = &[0, 0, 41, 0x04, 0xd0, 1, 0, 0, 0, 0, 0];
@@ -172,7 +172,7 @@ fn malformed_rows(check: Check<'_>) {
         ("no question", Ask { counts: [0; 4], question: Vec::new(), ..soa() }, "opcode0 qr rcode1 0/0/0/0"),
         ("two questions", with_counts([2, 0, 0, 0]), "opcode0 qr rcode1 0/0/0/0"),
         ("256 questions", with_counts([0xff, 0, 0, 0]), "opcode0 qr rcode1 0/0/0/0"),
-        ("trailing octets", Ask { rest: vec![0], ..soa() }, "opcode0 qr rcode1 1/0/0/0"),
+        ("trailing bytes", Ask { rest: vec![0], ..soa() }, "opcode0 qr rcode1 1/0/0/0"),
         ("missing record", with_counts([1, 0, 0, 1]), "opcode0 qr rcode1 1/0/0/0"),
         ("missing answer", with_counts([1, 1, 0, 0]), "opcode0 qr rcode1 1/0/0/0"),
         ("pointer to itself", raw(b"\xc0\x0c\0\x06\0\x01"), "opcode0 qr rcode1 0/0/0/0"),
@@ -180,7 +180,7 @@ fn malformed_rows(check: Check<'_>) {
         ("reserved label", raw(b"\x41aaa\0\0\x06\0\x01"), "opcode0 qr rcode1 0/0/0/0"),
         ("no class", raw(b"\x02ex\0\0\x06\0"), "opcode0 qr rcode1 0/0/0/0"),
         (
-            "name of 256 octets",
+            "name of 256 bytes",
             raw(&[[63_u8; 64].repeat(4), vec![0, 0, 6, 0, 1]].concat()),
             "opcode0 qr rcode1 0/0/0/0",
         ),
@@ -206,7 +206,7 @@ fn malformed_rows(check: Check<'_>) {
         ("two OPTs", soa().edns(0, 0, 4096, b"").edns(0, 0, 4096, b"")),
         ("option longer than the OPT", soa().edns(0, 0, 4096, &[0, 3, 0, 9])),
         ("half an option", soa().edns(0, 0, 4096, &[0, 3, 0])),
-        ("octets behind the OPT", Ask { rest: [OPT, b"\0"].concat(), counts: [1, 0, 0, 1], ..soa() }),
+        ("bytes behind the OPT", Ask { rest: [OPT, b"\0"].concat(), counts: [1, 0, 0, 1], ..soa() }),
         ("a record is missing behind the OPT", Ask { rest: OPT.to_vec(), counts: [1, 0, 0, 2], ..soa() }),
     ] {
         check(test, &ask, "opcode0 qr rcode1 1/0/0/1", OPT);
@@ -302,9 +302,9 @@ fn cookies_and_identifiers_when_configured() {
     let full = [&[0, 10, 0, 24], &cookie[..]].concat();
     assert_eq!(send(&soa(&full))[..], first[..], "a fresh cookie is given back as it is");
     assert!(send(&soa(NSID)).ends_with(&[0, 3, 0, 5, b'd', b'n', b's', b'-', b'1']));
-    for octets in [0, 1, 7, 9, 15, 41] {
-        let option = [vec![0, 10, 0, octets], vec![9; usize::from(octets)]].concat();
-        assert_eq!(summary(&send(&soa(&option))), "opcode0 qr rcode1 1/0/0/1", "{octets}");
+    for bytes in [0, 1, 7, 9, 15, 41] {
+        let option = [vec![0, 10, 0, bytes], vec![9; usize::from(bytes)]].concat();
+        assert_eq!(summary(&send(&soa(&option))), "opcode0 qr rcode1 1/0/0/1", "{bytes}");
     }
     let only = Ask { counts: [0, 0, 0, 1], question: Vec::new(), ..soa(COOKIE) };
     let reply = send(&only);
@@ -324,7 +324,7 @@ fn extended_errors_say_nothing_of_what_is_inside() {
     }
 }
 
-/// Octet for octet: compression points at the question, whatever its letters, and RDATA keeps its own.
+/// Byte for byte: compression points at the question, whatever its letters, and RDATA keeps its own.
 #[test]
 fn the_bytes_of_an_answer() {
     let world = world(&[("ex.", EX)]);

@@ -1,4 +1,4 @@
-//! Answers that are written without a draft are the plain pipeline's, octet for octet; and the usual ones are.
+//! Answers that are written without a draft are the plain pipeline's, byte for byte; and the usual ones are.
 
 use proptest::prelude::*;
 
@@ -61,8 +61,8 @@ proptest! {
         world.protocol.nsid = Some(b"one"[..].into());
         let qname = if qname.is_empty() { "ex.".to_owned() } else { format!("{qname}.ex.") };
         let mut ask = ask(&letters(&qname, upper), qtype).flags(flags & 1, flags & 0x10);
-        if let Some((octets, dnssec_ok)) = edns {
-            ask = ask.edns(0, u16::from(dnssec_ok) << 15, octets, &options);
+        if let Some((bytes, dnssec_ok)) = edns {
+            ask = ask.edns(0, u16::from(dnssec_ok) << 15, bytes, &options);
         }
         let view = if internal { Which::Internal } else { Which::Public };
         let client = client(transport);

@@ -56,7 +56,7 @@ fn check(qname: &str, qtype: Type, expected: Guarded) {
         if expected == Guarded::Stopped {
             assert_eq!(summary(&out), "opcode0 qr rcode2 1/0/0/1", "{qname} {qtype}");
             assert_eq!(sent.rcode, Rcode::ServFail);
-            assert!(!out.windows(2).any(|octets| octets == [10, 0]), "{out:x?}");
+            assert!(!out.windows(2).any(|bytes| bytes == [10, 0]), "{out:x?}");
         }
         let (sent, out) = send(Listener::Inside);
         assert_eq!((sent.view, sent.guard), (Which::Internal, Guarded::NotNeeded));

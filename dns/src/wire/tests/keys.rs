@@ -5,7 +5,7 @@ use crate::tsig::{Algorithm, Key, Keys, SignedError, Signer};
 
 const NOW: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
-/// Octets of a TSIG record behind its signature: ID, error and the length of other data.
+/// Bytes of a TSIG record behind its signature: ID, error and the length of other data.
 const BEHIND_MAC: usize = 6;
 const MAC: usize = 32;
 
@@ -41,7 +41,7 @@ fn at(mut packet: Vec<u8>, from_end: usize) -> Vec<u8> {
     packet
 }
 
-/// The packet with as many octets of its signature as `left`, or more.
+/// The packet with as many bytes of its signature as `left`, or more.
 fn with_mac(packet: &[u8], left: usize) -> Vec<u8> {
     let rdlength = 13 + 8 + 2 + MAC + BEHIND_MAC;
     let (mac, behind) = (packet.len() - BEHIND_MAC - MAC, packet.len() - BEHIND_MAC);
@@ -126,11 +126,10 @@ fn a_malformed_signature_does_not_tell_which_keys_there_are() {
     let mut unknown = two_sides();
     unknown.protocol.keys = Keys::default();
     let (packet, _) = signed(&known, "in.", "db.ex.", NOW);
-    for octets in [0, 9, 10, 15, 33, 64, 200] {
-        let replies =
-            [&known, &unknown].map(|world| reply(world, &with_mac(&packet, octets), Transport::Udp));
-        assert_eq!(summary(&replies[0]), "opcode0 qr rcode1 1/0/0/0", "{octets}");
-        assert_eq!(replies[0], replies[1], "{octets}");
+    for bytes in [0, 9, 10, 15, 33, 64, 200] {
+        let replies = [&known, &unknown].map(|world| reply(world, &with_mac(&packet, bytes), Transport::Udp));
+        assert_eq!(summary(&replies[0]), "opcode0 qr rcode1 1/0/0/0", "{bytes}");
+        assert_eq!(replies[0], replies[1], "{bytes}");
     }
 }
 
@@ -194,11 +193,11 @@ fn a_signed_answer_keeps_within_what_the_client_takes() {
     let text: String = (0..40).map(|at| format!("big TXT {}\n", "x".repeat(20 + at % 3))).collect();
     let mut world = two_sides();
     world.public = view(&[("ex.", &format!("@ SOA ns1 h 1 2 3 4 100\n@ NS ns1\n{text}"))]);
-    for octets in [512, 600, 1232] {
-        let mut packet = ask("big.ex.", Type::TXT).edns(0, 0, octets, b"").bytes();
+    for bytes in [512, 600, 1232] {
+        let mut packet = ask("big.ex.", Type::TXT).edns(0, 0, bytes, b"").bytes();
         signer(&world, "out.").sign(&mut packet, SignedError::None, NOW);
         let reply = reply(&world, &packet, Transport::Udp);
-        assert!(reply.len() <= usize::from(octets), "{} of {octets}", reply.len());
+        assert!(reply.len() <= usize::from(bytes), "{} of {bytes}", reply.len());
         assert!(tsig_of(&reply).is_some_and(|tsig| tsig.error == 0));
     }
 }

@@ -15,7 +15,7 @@ fn label() -> impl Strategy<Value = &'static str> {
         3 => Just("c"),
         2 => Just("*"),
         1 => Just("long-label-here"),
-        // As octets it ends as `a` does: no label begins inside of a label.
+        // As bytes it ends as `a` does: no label begins inside of a label.
         1 => Just("x\\001a"),
     ]
 }
@@ -133,8 +133,8 @@ proptest! {
     ) {
         let world = world(&[("ex.", EX)]);
         let mut packet = ask("a.WWW.ex.", qtype).edns(0, 0x8000, 1400, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]).bytes();
-        if let Some(octet) = packet.get_mut(at) {
-            *octet = value;
+        if let Some(byte) = packet.get_mut(at) {
+            *byte = value;
         }
         packet.truncate(cut.max(12));
         let mut out = Vec::new();
@@ -145,15 +145,15 @@ proptest! {
 
     #[test]
     fn hickory_reads_what_was_meant(
-        text in zone(), qname in relative(5), qtype in qtype(), udp_octets in 0..1400_u16, tcp in any::<bool>(),
+        text in zone(), qname in relative(5), qtype in qtype(), udp_bytes in 0..1400_u16, tcp in any::<bool>(),
     ) {
         let world = world(&[("ex.", &text)]);
         let qname = if qname.is_empty() { "ex.".to_owned() } else { format!("{qname}.ex.") };
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
-        let packet = ask(&qname, qtype).edns(0, 0, udp_octets, b"").bytes();
+        let packet = ask(&qname, qtype).edns(0, 0, udp_bytes, b"").bytes();
         let out = reply(&world, &packet, transport);
-        let limit = usize::from(udp_octets.clamp(512, 1232));
-        prop_assert!(tcp || out.len() <= limit, "{} octets", out.len());
+        let limit = usize::from(udp_bytes.clamp(512, 1232));
+        prop_assert!(tcp || out.len() <= limit, "{} bytes", out.len());
 
         let message = Decoded::from_vec(&out).unwrap();
         let lower = name(&qname);

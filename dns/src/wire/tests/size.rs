@@ -29,16 +29,16 @@ fn big() -> World {
     world(&[("ex.", &text)])
 }
 
-fn check(qname: &str, udp_octets: Option<u16>, transport: Transport, expected: &str) {
+fn check(qname: &str, udp_bytes: Option<u16>, transport: Transport, expected: &str) {
     let mut ask = ask(qname, Type::TXT);
     let mut limit = 512;
-    if let Some(octets) = udp_octets {
-        ask = ask.edns(0, 0, octets, b"");
-        limit = usize::from(octets.clamp(512, 1232));
+    if let Some(bytes) = udp_bytes {
+        ask = ask.edns(0, 0, bytes, b"");
+        limit = usize::from(bytes.clamp(512, 1232));
     }
     let reply = reply(&big(), &ask.bytes(), transport);
-    assert_eq!(summary(&reply), expected, "{qname} {udp_octets:?} {transport:?}");
-    assert!(reply.len() <= limit || transport == Transport::Tcp, "{} octets", reply.len());
+    assert_eq!(summary(&reply), expected, "{qname} {udp_bytes:?} {transport:?}");
+    assert!(reply.len() <= limit || transport == Transport::Tcp, "{} bytes", reply.len());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn missing_glue_is_told_if_it_is_in_the_zone_below() {
     check("x.sibs.ex.", None, tcp, "opcode0 qr rcode0 1/0/13/26");
 }
 
-/// A message that does not fit in 65,535 octets cannot be sent at all; the header still says so.
+/// A message that does not fit in 65,535 bytes cannot be sent at all; the header still says so.
 #[test]
 fn a_set_larger_than_any_message_is_truncated_even_on_tcp() {
     let text = format!("@ SOA ns1 h 1 2 3 4 100\n{}", many("huge", 700));
@@ -88,7 +88,7 @@ fn many_names_compress_to_the_same_message_as_they_would_alone() {
             .enumerate()
             .all(|(at, record)| { record.data.to_string() == format!("host{at}.some.where.ex.") })
     );
-    assert!(reply.len() < 500 * 24, "{} octets", reply.len());
+    assert!(reply.len() < 500 * 24, "{} bytes", reply.len());
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn each_message_is_signed_over_the_one_before() {
     }
 }
 
-/// D14, D17: no octet says whether there is such a zone, or whether others may take it.
+/// D14, D17: no byte says whether there is such a zone, or whether others may take it.
 #[test]
 fn those_who_may_not_take_a_zone_learn_nothing_of_it() {
     let there = small("");

@@ -43,8 +43,8 @@ fn the_idle_timeout_is_told_on_streams_to_who_asks() {
 #[test]
 fn who_pads_is_padded_for_where_nobody_else_can_read() {
     let mut text = EX.to_owned();
-    for (name, octets) in [("short", 1), ("long", 250)] {
-        text += &format!("{name} TXT {0} {0}\n", "x".repeat(octets));
+    for (name, bytes) in [("short", 1), ("long", 250)] {
+        text += &format!("{name} TXT {0} {0}\n", "x".repeat(bytes));
     }
     let secrets = Secrets { active: [7; 16], accepted: Vec::new() };
     let mut world = world(&[("ex.", &text)]);
@@ -65,7 +65,7 @@ fn who_pads_is_padded_for_where_nobody_else_can_read() {
             let padding = opt.options().get(hickory_proto::rr::rdata::opt::EdnsCode::Padding);
             assert!(padding.is_some(), "{qname}");
             assert_eq!(reply[..plain.len()].len(), plain.len());
-            assert!(reply[plain.len() + 4..].iter().all(|octet| *octet == 0), "{qname}: only zeros behind");
+            assert!(reply[plain.len() + 4..].iter().all(|byte| *byte == 0), "{qname}: only zeros behind");
         }
         assert_ne!(plain.len() % 468, 0, "not where everybody can read");
     }
@@ -78,13 +78,13 @@ fn who_pads_is_padded_for_where_nobody_else_can_read() {
 /// Padding never makes a message larger than one can be.
 #[test]
 fn padding_ends_where_a_message_does() {
-    for octets in [65_535 - 468, 65_530, 65_531, 65_532, 65_535] {
-        let mut message = vec![1; octets - 11];
+    for bytes in [65_535 - 468, 65_530, 65_531, 65_532, 65_535] {
+        let mut message = vec![1; bytes - 11];
         message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
         padding::pad(11, &mut message);
-        let expected = if octets <= 65_531 { 65_535 } else { octets };
-        assert!(message.len() <= expected && message.len() >= octets, "{octets}: {}", message.len());
-        assert!(message.len().is_multiple_of(468) || message.len() == expected, "{octets}");
+        let expected = if bytes <= 65_531 { 65_535 } else { bytes };
+        assert!(message.len() <= expected && message.len() >= bytes, "{bytes}: {}", message.len());
+        assert!(message.len().is_multiple_of(468) || message.len() == expected, "{bytes}");
     }
 }
 

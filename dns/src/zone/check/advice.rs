@@ -65,13 +65,13 @@ pub(super) fn unproved(zone: &Zone, tree: &Tree, found: &mut Found) {
 /// SHA-256 and SHA-512 (RFC 6698 §2.1.3). Other servers serve a digest of another length, so its clients are not to lose the
 /// records beside it.
 fn digest_length(record: &Record, kind: u8, digest: &[u8], found: &mut Found) {
-    let octets = match kind {
+    let bytes = match kind {
         1 => 32,
         2 => 64,
         _ => return,
     };
-    if digest.len() != octets {
-        let message = format!("a digest of type {kind} has {octets} octets, this one has {}", digest.len());
+    if digest.len() != bytes {
+        let message = format!("a digest of type {kind} has {bytes} bytes, this one has {}", digest.len());
         found.warning(Some(record.at), "bad-length", message, "no certificate will match it; make it again");
     }
 }

@@ -63,7 +63,7 @@ fn is_dmarc_owner(owner: &Name) -> bool {
     owner.labels().next().is_some_and(|label| label.eq_ignore_ascii_case(b"_dmarc"))
 }
 
-/// The first octets of a TXT record's strings, joined.
+/// The first bytes of a TXT record's strings, joined.
 fn start_of_text(mut rdata: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     while let Some((len, rest)) = rdata.split_first().filter(|_| text.len() < 16) {

@@ -37,7 +37,7 @@ fn first_to_expire(zone: &Zone) -> Option<(usize, u32)> {
 
 /// Behind type, algorithm, labels and original TTL (RFC 4034 §3.1).
 fn expiration(rdata: &[u8]) -> Option<u32> {
-    rdata.get(8..12)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    rdata.get(8..12)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// Serial number arithmetic (RFC 1982), so that the year 2106 is no end.
@@ -61,7 +61,7 @@ pub fn expiring(zone: &Zone, now: u64) -> Option<Problem> {
 }
 
 fn covered(rdata: &[u8]) -> Type {
-    Type(rdata.first_chunk().map_or(0, |octets| u16::from_be_bytes(*octets)))
+    Type(rdata.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes)))
 }
 
 /// In the unit that people count in.

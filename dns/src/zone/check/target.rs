@@ -34,7 +34,7 @@ fn others(zone: &Zone) -> impl Iterator<Item = &Record> {
 fn target(record: &Record) -> Option<Name> {
     let mut spans = rdata::spans(record.rtype, &record.rdata).map_while(Result::ok);
     let name = spans.find(|span| matches!(span.field, Field::Compressible | Field::Name))?;
-    Name::from_wire(name.octets).ok().filter(|name| !name.is_root())
+    Name::from_wire(name.bytes).ok().filter(|name| !name.is_root())
 }
 
 fn judge_target(record: &Record, target: &Name, nodes: &Nodes<'_>, found: &mut Found) {

@@ -27,7 +27,7 @@ pub(super) fn judge(zone: &Zone, context: Context<'_>, found: &mut Found) {
 
 /// Nobody asks for NSEC3PARAM but servers of the zone (RFC 5155 §4), and signers write it with a TTL of 0.
 fn is_for_servers(record: &Record) -> bool {
-    let covered = || record.rdata.first_chunk().map(|octets| Type(u16::from_be_bytes(*octets)));
+    let covered = || record.rdata.first_chunk().map(|bytes| Type(u16::from_be_bytes(*bytes)));
     record.rtype == Type::NSEC3PARAM || record.rtype == Type::RRSIG && covered() == Some(Type::NSEC3PARAM)
 }
 

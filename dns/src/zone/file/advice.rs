@@ -39,8 +39,8 @@ fn mailboxes(reader: &mut Reader, rtype: Type, words: &[Token<'_>], scope: &Scop
 /// Where an `@` stands that no backslash precedes.
 fn bare_at(text: &[u8]) -> Option<usize> {
     let mut at = 0;
-    while let Some(octet) = text.get(at) {
-        match octet {
+    while let Some(byte) = text.get(at) {
+        match byte {
             b'\\' => at += 2,
             b'@' => return Some(at),
             _ => at += 1,
@@ -77,7 +77,7 @@ fn lost(reader: &mut Reader, words: &[Token<'_>], scope: &Scope<'_>) {
     let Some(last) = words.last().filter(|last| !last.quoted) else { return };
     let end = last.spot.start + last.spot.len;
     let Some(rest) = scope.text.get(end..) else { return };
-    let rest = rest.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let rest = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let blanks = rest.len() - rest.trim_ascii_start().len();
     let Some(comment) = rest[blanks..].strip_prefix(b";") else { return };
     let comment = comment.trim_ascii();
@@ -92,6 +92,6 @@ fn lost(reader: &mut Reader, words: &[Token<'_>], scope: &Scope<'_>) {
 
 /// `p=none`: what policies in texts are made of, and comments are not.
 fn is_tag(comment: &[u8]) -> bool {
-    let name = comment.iter().take_while(|octet| octet.is_ascii_alphanumeric()).count();
+    let name = comment.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     name > 0 && comment.get(name) == Some(&b'=')
 }

@@ -115,8 +115,8 @@ fn same(left: &Record, right: &Record) -> bool {
 fn same_rdata(rtype: Type, left: &[u8], right: &[u8]) -> bool {
     left.eq_ignore_ascii_case(right)
         && rdata::spans(rtype, left).zip(rdata::spans(rtype, right)).all(|pair| match pair {
-            (Ok(left), Ok(right)) if is_name(left.field) => left.octets.eq_ignore_ascii_case(right.octets),
-            (Ok(left), Ok(right)) => left.octets == right.octets,
+            (Ok(left), Ok(right)) if is_name(left.field) => left.bytes.eq_ignore_ascii_case(right.bytes),
+            (Ok(left), Ok(right)) => left.bytes == right.bytes,
             _ => false,
         })
 }

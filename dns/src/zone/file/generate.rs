@@ -112,8 +112,8 @@ fn template(entry: &Entry<'_>, scope: &Scope<'_>) -> Result<Vec<u8>, Fault> {
 /// Appends the template with the number in the place of each `$`.
 fn substitute(template: &[u8], number: u64, line: &mut Vec<u8>) -> Result<(), String> {
     let mut rest = template;
-    while let Some((octet, after)) = rest.split_first() {
-        rest = match (octet, after) {
+    while let Some((byte, after)) = rest.split_first() {
+        rest = match (byte, after) {
             (b'\\', [next, after @ ..]) => {
                 line.extend_from_slice(&[b'\\', *next]);
                 after
@@ -123,8 +123,7 @@ fn substitute(template: &[u8], number: u64, line: &mut Vec<u8>) -> Result<(), St
                 after
             }
             (b'$', [b'{', after @ ..]) => {
-                let end =
-                    after.iter().position(|octet| *octet == b'}').ok_or("`${` is not closed with `}`")?;
+                let end = after.iter().position(|byte| *byte == b'}').ok_or("`${` is not closed with `}`")?;
                 formed(&after[..end], number, line)?;
                 &after[end + 1..]
             }
@@ -132,8 +131,8 @@ fn substitute(template: &[u8], number: u64, line: &mut Vec<u8>) -> Result<(), St
                 line.extend_from_slice(number.to_string().as_bytes());
                 after
             }
-            (octet, after) => {
-                line.push(*octet);
+            (byte, after) => {
+                line.push(*byte);
                 after
             }
         };

@@ -55,7 +55,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Columns count characters, so octets that continue one are left out.
+    /// Columns count characters, so bytes that continue one are left out.
     pub(super) fn position(&self, spot: Spot) -> Position {
         if let Some(fixed) = self.fixed {
             return fixed;
@@ -67,8 +67,8 @@ impl Scope<'_> {
     }
 }
 
-fn characters(octets: &[u8]) -> u32 {
-    u32::try_from(octets.iter().filter(|octet| **octet & 0xc0 != 0x80).count()).unwrap_or(u32::MAX)
+fn characters(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()).unwrap_or(u32::MAX)
 }
 
 impl Reader {

@@ -9,11 +9,11 @@ use super::{Loader, Parsed, UNFINISHED, apex, directive, duplicate, generate, re
 use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
 use crate::zone::{Mark, Position, Problem, SourceFile, Zone};
 
-/// Most octets of one file. A larger one is no text that people edit, and would take gigabytes to hold as records.
-const MAX_FILE_OCTETS: usize = 1 << 30;
-/// A short line. Room is made for no more records than this many octets each would be, lest lines without any cost
+/// Most bytes of one file. A larger one is no text that people edit, and would take gigabytes to hold as records.
+const MAX_FILE_BYTES: usize = 1 << 30;
+/// A short line. Room is made for no more records than this many bytes each would be, lest lines without any cost
 /// memory.
-const OCTETS_PER_RECORD: usize = 20;
+const BYTES_PER_RECORD: usize = 20;
 
 impl Reader {
     /// Reads the zone file itself.
@@ -48,7 +48,7 @@ impl Reader {
         if self.report.is_full() || scope.text.is_empty() || scope.text.ends_with(b"\n") {
             return;
         }
-        let ends = scope.text.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
+        let ends = scope.text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let (line, line_start) = ends.fold((1, 0), |(line, _), (at, _)| (line + 1, at + 1));
         let spot = Spot { start: line_start, len: scope.text.len() - line_start, line, line_start };
         let message = "the file does not end with a line break; it may still be being written".to_owned();
@@ -130,8 +130,8 @@ impl Reader {
 
 /// How many records a text holds at most, unless its lines are very short: growing a table costs more than counting.
 fn most_records(text: &[u8]) -> usize {
-    let lines = text.iter().filter(|octet| **octet == b'\n').count() + 1;
-    lines.min(text.len() / OCTETS_PER_RECORD)
+    let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+    lines.min(text.len() / BYTES_PER_RECORD)
 }
 
 fn unbound() -> (&'static str, String, String) {
@@ -146,9 +146,9 @@ fn conflicting() -> (&'static str, String, String) {
 
 /// A text that is not worth a single entry.
 fn unreadable(text: &[u8]) -> Option<(&'static str, String, String)> {
-    if text.len() > MAX_FILE_OCTETS {
+    if text.len() > MAX_FILE_BYTES {
         let message =
-            format!("the file has {} octets, more than the {MAX_FILE_OCTETS} that are read", text.len());
+            format!("the file has {} bytes, more than the {MAX_FILE_BYTES} that are read", text.len());
         return Some(("file-too-large", message, "split the zone into several zones".to_owned()));
     }
     let (code, what, help) = binary(text)?;
@@ -199,14 +199,14 @@ fn describe(flaw: Flaw) -> (&'static str, String, &'static str) {
             "a parenthesis is closed that was not opened".to_owned(),
             "remove it, or open it with `(` on the first line of the record",
         ),
-        Flaw::Control(octet) => (
+        Flaw::Control(byte) => (
             "control-character",
-            format!("a control character (octet {octet}) stands in a word"),
+            format!("a control character (byte {byte}) stands in a word"),
             "remove it, or write it as `\\DDD`",
         ),
         Flaw::TooLong => (
             "entry-too-long",
-            "this entry has more than a million octets".to_owned(),
+            "this entry has more than a million bytes".to_owned(),
             "no record is that long; is a line end missing?",
         ),
     }

@@ -342,7 +342,7 @@ fn broken_quotes_and_parentheses_do_not_hide_what_follows() {
         "error[unclosed-quote] 2:7+2 a quote is opened, but not closed on this line (close it with `\"`; a quote inside a text is written `\\\"`)
          error[stray-parenthesis] 3:9+1 a parenthesis is closed that was not opened (remove it, or open it with `(` on the first line of the record)
          error[unclosed-parenthesis] 4:7+1 a parenthesis is opened, but never closed (close it with `)` after the last line of the record)
-         error[control-character] 6:4+1 a control character (octet 1) stands in a word (remove it, or write it as `\\DDD`)
+         error[control-character] 6:4+1 a control character (byte 1) stands in a word (remove it, or write it as `\\DDD`)
          d.example.com. 1 IN TXT \"y\"
         ");
 }

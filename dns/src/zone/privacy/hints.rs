@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::name;
-use crate::zone::address::{hint_octets, svc_params};
+use crate::zone::address::{hint_bytes, svc_params};
 
 /// The rest of a record whose hints were judged one by one.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,25 +48,25 @@ pub(super) fn strip(rdata: &[u8], keep: impl Fn(IpAddr) -> bool) -> Stripped {
 
 /// Whether the record has any hint at all.
 pub(super) fn has_hints(rdata: &[u8]) -> bool {
-    split(rdata).is_some_and(|(_, params)| svc_params(params).any(|(key, _)| hint_octets(key).is_some()))
+    split(rdata).is_some_and(|(_, params)| svc_params(params).any(|(key, _)| hint_bytes(key).is_some()))
 }
 
 /// Priority and target, and the parameters.
 fn split(rdata: &[u8]) -> Option<(&[u8], &[u8])> {
-    let target_octets = name::wire_len(rdata.get(2..)?)?;
-    rdata.split_at_checked(2 + target_octets)
+    let target_bytes = name::wire_len(rdata.get(2..)?)?;
+    rdata.split_at_checked(2 + target_bytes)
 }
 
-/// The value without the addresses that `keep` refuses; octets that are no whole address go too.
+/// The value without the addresses that `keep` refuses; bytes that are no whole address go too.
 fn kept_addresses(key: u16, value: &[u8], keep: &impl Fn(IpAddr) -> bool) -> Vec<u8> {
-    let Some(octets) = hint_octets(key) else { return value.to_vec() };
-    let whole = value.chunks_exact(octets);
+    let Some(bytes) = hint_bytes(key) else { return value.to_vec() };
+    let whole = value.chunks_exact(bytes);
     whole.filter(|chunk| address(chunk).is_some_and(keep)).flatten().copied().collect()
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 fn lists_any(mandatory: &[u8], keys: &[u16]) -> bool {

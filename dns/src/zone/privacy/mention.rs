@@ -11,7 +11,7 @@ use crate::name::Name;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 use crate::zone::Record;
-use crate::zone::address::{hint_octets, svc_params};
+use crate::zone::address::{hint_bytes, svc_params};
 
 /// Something in a text that an outsider may not be meant to learn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,10 @@ pub(super) fn mentions(record: &Record) -> Vec<Mention> {
     }
     for span in rdata::spans(record.rtype, &record.rdata).map_while(Result::ok) {
         match span.field {
-            Field::Text => in_text(span.octets.get(1..).unwrap_or_default(), &mut found),
-            Field::RestText => in_text(span.octets, &mut found),
-            Field::Texts => in_text(&joined(span.octets), &mut found),
-            Field::SvcParams => in_params(span.octets, &mut found),
+            Field::Text => in_text(span.bytes.get(1..).unwrap_or_default(), &mut found),
+            Field::RestText => in_text(span.bytes, &mut found),
+            Field::Texts => in_text(&joined(span.bytes), &mut found),
+            Field::SvcParams => in_params(span.bytes, &mut found),
             _ => {}
         }
     }
@@ -58,14 +58,14 @@ fn has_text(rtype: Type) -> bool {
 }
 
 /// The strings of one record. Those of a policy are one text (RFC 7208 §3.3, RFC 6376 §3.6.2.2), others stand apart.
-fn joined(mut octets: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(octets.len());
-    let is_policy = octets.get(1..).is_some_and(|text| text.starts_with(b"v="));
-    while let Some((len, rest)) = octets.split_first() {
+fn joined(mut bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let is_policy = bytes.get(1..).is_some_and(|text| text.starts_with(b"v="));
+    while let Some((len, rest)) = bytes.split_first() {
         let (string, rest) = rest.split_at(usize::from(*len).min(rest.len()));
         out.extend_from_slice(string);
         out.extend_from_slice(if is_policy { b"" } else { b" " });
-        octets = rest;
+        bytes = rest;
     }
     out
 }
@@ -73,11 +73,11 @@ fn joined(mut octets: &[u8]) -> Vec<u8> {
 /// SVCB keys beside the hints, which D3 judges: `dohpath` (RFC 9461 §5) and keys that nobody knows yet.
 fn in_params(params: &[u8], found: &mut Vec<Mention>) {
     for (key, value) in
-        svc_params(params).filter(|(key, _)| *key >= FIRST_FREE_KEY && hint_octets(*key).is_none())
+        svc_params(params).filter(|(key, _)| *key >= FIRST_FREE_KEY && hint_bytes(*key).is_none())
     {
         match (<[u8; 4]>::try_from(value), <[u8; 16]>::try_from(value)) {
-            (Ok(octets), _) if key > DOHPATH => found.push(Mention::Net(IpNet::from(IpAddr::from(octets)))),
-            (_, Ok(octets)) if key > DOHPATH => found.push(Mention::Net(IpNet::from(IpAddr::from(octets)))),
+            (Ok(bytes), _) if key > DOHPATH => found.push(Mention::Net(IpNet::from(IpAddr::from(bytes)))),
+            (_, Ok(bytes)) if key > DOHPATH => found.push(Mention::Net(IpNet::from(IpAddr::from(bytes)))),
             _ => in_text(value, found),
         }
     }
@@ -87,8 +87,8 @@ fn in_params(params: &[u8], found: &mut Vec<Mention>) {
 const FIRST_FREE_KEY: u16 = DOHPATH;
 const DOHPATH: u16 = 7;
 
-fn in_text(octets: &[u8], found: &mut Vec<Mention>) {
-    let text = String::from_utf8_lossy(octets);
+fn in_text(bytes: &[u8], found: &mut Vec<Mention>) {
+    let text = String::from_utf8_lossy(bytes);
     let mut rest = &*text;
     while let Some(start) = rest.find(is_part) {
         let from = &rest[start..];
@@ -154,7 +154,7 @@ pub(super) fn registered(record: &Record) -> Vec<Name> {
     let Some(parent) = record.owner.parent() else { return Vec::new() };
     let wire = record.owner.as_wire();
     let first = &wire[1..=usize::from(wire[0])];
-    let dashes = first.iter().enumerate().filter(|(_, octet)| **octet == b'-').map(|(at, _)| at);
+    let dashes = first.iter().enumerate().filter(|(_, byte)| **byte == b'-').map(|(at, _)| at);
     let pieces = dashes.flat_map(|at| [&first[at + 1..], &first[..at]]).filter(|piece| !piece.is_empty());
     let siblings = pieces.filter_map(|piece| parent.child(piece));
     let mut names: Vec<Name> = std::iter::once(record.owner.clone()).chain(siblings).collect();

@@ -86,8 +86,8 @@ fn fixed(text: &str) -> Name {
 /// D11: the reverse zones of RFC 1918, RFC 6598, RFC 3927, RFC 4193 and RFC 4291 §2.5.6.
 fn private_reverse() -> impl Iterator<Item = String> {
     let of_ten = ["10", "168.192", "254.169"].into_iter().map(|text| format!("{text}.in-addr.arpa"));
-    let of_172 = (16..=31).map(|octet| format!("{octet}.172.in-addr.arpa"));
-    let shared = (64..=127).map(|octet| format!("{octet}.100.in-addr.arpa"));
+    let of_172 = (16..=31).map(|byte| format!("{byte}.172.in-addr.arpa"));
+    let shared = (64..=127).map(|byte| format!("{byte}.100.in-addr.arpa"));
     let v6 = ["c.f", "d.f", "8.e.f", "9.e.f", "a.e.f", "b.e.f"].into_iter();
     of_ten.chain(of_172).chain(shared).chain(v6.map(|text| format!("{text}.ip6.arpa")))
 }
@@ -102,7 +102,7 @@ fn may_hold_reverse(apex: &Name) -> bool {
 
 /// The addresses that a reverse name stands for (RFC 1035 §3.5, RFC 3596 §2.5): one for a complete name and what is
 /// below it, a prefix for one that ends early, at a wildcard, or at a label of a classless delegation (RFC 2317), unless
-/// the octet below that label completes it (`5.0/26.113.0.203.in-addr.arpa`).
+/// the byte below that label completes it (`5.0/26.113.0.203.in-addr.arpa`).
 fn decode_reverse(wire: &[u8]) -> Option<IpNet> {
     if name::is_at_or_under(wire, IN_ADDR) {
         decode_v4(wire)
@@ -120,24 +120,24 @@ fn labels_from_the_top(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn decode_v4(wire: &[u8]) -> Option<IpNet> {
-    let mut octets = [0; 4];
+    let mut bytes = [0; 4];
     let mut known = 0;
     for (at, label) in labels_from_the_top(wire).take(5).enumerate() {
-        match decimal_octet(label) {
-            Some(octet) if known < 4 => {
-                octets[known] = octet;
+        match decimal_byte(label) {
+            Some(byte) if known < 4 => {
+                bytes[known] = byte;
                 known += 1;
             }
-            // One label of a classless delegation may stand above the last octet.
+            // One label of a classless delegation may stand above the last byte.
             None if at == 3 && known == 3 => {}
             _ => break,
         }
     }
     let length = u8::try_from(8 * known).expect("at most 32");
-    (known > 0).then(|| Ipv4Net::new_assert(Ipv4Addr::from(octets), length).into())
+    (known > 0).then(|| Ipv4Net::new_assert(Ipv4Addr::from(bytes), length).into())
 }
 
-fn decimal_octet(label: &[u8]) -> Option<u8> {
+fn decimal_byte(label: &[u8]) -> Option<u8> {
     label.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(label).ok()?.parse().ok())?
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: counts only fall, so each name dies at most once and the closure is linear.
 
 use super::names::ancestry;
-use crate::name::{self, MAX_NAME_OCTETS};
+use crate::name::{self, MAX_NAME_BYTES};
 use crate::rtype::Type;
 use crate::zone::Zone;
 use crate::zone::hash::HashMap;
@@ -222,7 +222,7 @@ impl<'z> Nodes<'z> {
 
     fn wildcard(&self, encloser: NodeId) -> Option<NodeId> {
         let name = self.list[encloser as usize].name;
-        if name.len() + 2 > MAX_NAME_OCTETS {
+        if name.len() + 2 > MAX_NAME_BYTES {
             return None;
         }
         self.get(&[b"\x01*", name].concat())

@@ -28,7 +28,7 @@ pub fn unhidden(old: (&Zone, &Divided), new: (&Zone, &Divided)) -> Vec<Unhidden>
         let Some((at, hidden)) = before.find(record) else { continue };
         let is_more = match hidden.extent {
             Extent::Record => true,
-            Extent::Part => shown_octets(new, index) > shown_octets(old, at),
+            Extent::Part => shown_bytes(new, index) > shown_bytes(old, at),
         };
         if is_more {
             found.push(Unhidden { record: index, was: hidden.why });
@@ -38,7 +38,7 @@ pub fn unhidden(old: (&Zone, &Divided), new: (&Zone, &Divided)) -> Vec<Unhidden>
 }
 
 /// How much of a record's RDATA is its own text. Elsewhere a name that stands in for a hidden one may be longer.
-fn shown_octets((zone, divided): (&Zone, &Divided), at: u32) -> usize {
+fn shown_bytes((zone, divided): (&Zone, &Divided), at: u32) -> usize {
     let record = zone.record(at);
     let rewritten = divided.public.as_ref().and_then(|public| public.rewritten(at));
     match (rewritten, record.rtype) {

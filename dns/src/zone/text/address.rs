@@ -42,20 +42,20 @@ pub(super) fn read_ipv6(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-pub(super) fn array<const N: usize>(octets: &[u8]) -> Option<[u8; N]> {
-    octets.try_into().ok()
+pub(super) fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
 }
 
 /// Prefixes `[!]family:address/length` (RFC 3123 §5).
 pub(super) fn read_prefixes(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     const WHAT: &str = "a prefix such as 1:192.0.2.0/24 or !2:2001:db8::/32";
     while fields.peek().is_some() {
-        let (family, negated, octets, bits) = fields.parsed(WHAT, prefix)?;
-        let used = octets.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
+        let (family, negated, bytes, bits) = fields.parsed(WHAT, prefix)?;
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         out.extend_from_slice(&family.to_be_bytes());
         out.push(bits);
-        out.push(negated << 7 | u8::try_from(used).expect("an address has at most 16 octets"));
-        out.extend_from_slice(&octets[..used]);
+        out.push(negated << 7 | u8::try_from(used).expect("an address has at most 16 bytes"));
+        out.extend_from_slice(&bytes[..used]);
     }
     Ok(())
 }
@@ -66,20 +66,20 @@ fn prefix(text: &[u8]) -> Option<(u16, u8, Vec<u8>, u8)> {
         [b'!', rest @ ..] => (1, rest),
         _ => (0, text),
     };
-    let colon = text.iter().position(|octet| *octet == b':')?;
-    let slash = text.iter().rposition(|octet| *octet == b'/').filter(|slash| *slash > colon)?;
+    let colon = text.iter().position(|byte| *byte == b':')?;
+    let slash = text.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > colon)?;
     let address = &text[colon + 1..slash];
-    let (family, octets) = match &text[..colon] {
+    let (family, bytes) = match &text[..colon] {
         b"1" => (1, ipv4(address)?.octets().to_vec()),
         b"2" => (2, ipv6(address)?.octets().to_vec()),
         _ => return None,
     };
-    let bits = number::decimal(&text[slash + 1..], octets.len() as u64 * 8)?;
-    Some((family, negated, octets, u8::try_from(bits).ok()?))
+    let bits = number::decimal(&text[slash + 1..], bytes.len() as u64 * 8)?;
+    Some((family, negated, bytes, u8::try_from(bits).ok()?))
 }
 
-pub(super) fn write_prefixes(mut octets: &[u8], out: &mut String) -> Option<()> {
-    while let [high, low, bits, flag_and_len, rest @ ..] = octets {
+pub(super) fn write_prefixes(mut bytes: &[u8], out: &mut String) -> Option<()> {
+    while let [high, low, bits, flag_and_len, rest @ ..] = bytes {
         let (used, rest) = rest.split_at_checked(usize::from(flag_and_len & 0x7f))?;
         let negated = if flag_and_len & 0x80 == 0 { "" } else { "!" };
         match u16::from_be_bytes([*high, *low]) {
@@ -87,15 +87,15 @@ pub(super) fn write_prefixes(mut octets: &[u8], out: &mut String) -> Option<()> 
             2 => write!(out, " {negated}2:{}/{bits}", Ipv6Addr::from(padded::<16>(used)?)).ok()?,
             _ => return None,
         }
-        octets = rest;
+        bytes = rest;
     }
-    octets.is_empty().then_some(())
+    bytes.is_empty().then_some(())
 }
 
 fn padded<const N: usize>(used: &[u8]) -> Option<[u8; N]> {
-    let mut octets = [0; N];
-    octets.get_mut(..used.len())?.copy_from_slice(used);
-    Some(octets)
+    let mut bytes = [0; N];
+    bytes.get_mut(..used.len())?.copy_from_slice(used);
+    Some(bytes)
 }
 
 /// Prefix length, suffix and prefix name (RFC 2874 §3.1).
@@ -121,8 +121,8 @@ fn mask_prefix(address: &mut [u8; 16], bits: u8) {
     }
 }
 
-pub(super) fn write_a6(octets: &[u8], out: &mut String) -> Option<()> {
-    let (&bits, rest) = octets.split_first()?;
+pub(super) fn write_a6(bytes: &[u8], out: &mut String) -> Option<()> {
+    let (&bits, rest) = bytes.split_first()?;
     let from = usize::from(bits) / 8;
     let (suffix, rest) = rest.split_at_checked(if bits < 128 { 16 - from } else { 0 })?;
     write!(out, " {bits}").ok()?;
@@ -139,44 +139,44 @@ pub(super) fn write_a6(octets: &[u8], out: &mut String) -> Option<()> {
 }
 
 /// Exactly one name to the end.
-pub(super) fn write_name(octets: &[u8], out: &mut String) -> Option<()> {
-    if name::wire_len(octets) != Some(octets.len()) {
+pub(super) fn write_name(bytes: &[u8], out: &mut String) -> Option<()> {
+    if name::wire_len(bytes) != Some(bytes.len()) {
         return None;
     }
     out.push(' ');
-    name::write_wire(octets, out).ok()
+    name::write_wire(bytes, out).ok()
 }
 
 /// Gateway type, algorithm, gateway and key (RFC 4025 §3.1).
 pub(super) fn read_ipsec_gateway(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let kind = octet(fields, "a gateway type (0 to 3)", 3)?;
-    let algorithm = octet(fields, "an algorithm number (0 to 255)", 255)?;
+    let kind = byte(fields, "a gateway type (0 to 3)", 3)?;
+    let algorithm = byte(fields, "an algorithm number (0 to 255)", 255)?;
     out.extend_from_slice(&[kind, algorithm]);
     read_relay(kind, fields, out)?;
-    encoding::from_base64(fields.rest_octets(), out)
+    encoding::from_base64(fields.rest_bytes(), out)
         .ok_or_else(|| Fault::new("bad-field", "the key is not valid base64"))
 }
 
-pub(super) fn write_ipsec_gateway(octets: &[u8], out: &mut String) -> Option<()> {
-    let [kind, algorithm, rest @ ..] = octets else { return None };
+pub(super) fn write_ipsec_gateway(bytes: &[u8], out: &mut String) -> Option<()> {
+    let [kind, algorithm, rest @ ..] = bytes else { return None };
     write!(out, " {kind} {algorithm}").ok()?;
     let key = write_relay(*kind, rest, out)?;
     write_base64(key, out)
 }
 
 /// Base64 to the end; nothing when there is none.
-pub(super) fn write_base64(octets: &[u8], out: &mut String) -> Option<()> {
-    if octets.is_empty() {
+pub(super) fn write_base64(bytes: &[u8], out: &mut String) -> Option<()> {
+    if bytes.is_empty() {
         return Some(());
     }
     out.push(' ');
-    encoding::write_base64(octets, out).ok()
+    encoding::write_base64(bytes, out).ok()
 }
 
 /// Discovery bit, relay type and relay (RFC 8777 §4.3).
 pub(super) fn read_amt_relay(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let discovery = octet(fields, "the discovery bit (0 or 1)", 1)?;
-    let kind = octet(fields, "a relay type (0 to 3)", 3)?;
+    let discovery = byte(fields, "the discovery bit (0 or 1)", 1)?;
+    let kind = byte(fields, "a relay type (0 to 3)", 3)?;
     out.push(discovery << 7 | kind);
     if kind == 0 && fields.peek().is_none() {
         return Ok(());
@@ -184,8 +184,8 @@ pub(super) fn read_amt_relay(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> 
     read_relay(kind, fields, out)
 }
 
-pub(super) fn write_amt_relay(octets: &[u8], out: &mut String) -> Option<()> {
-    let (first, rest) = octets.split_first()?;
+pub(super) fn write_amt_relay(bytes: &[u8], out: &mut String) -> Option<()> {
+    let (first, rest) = bytes.split_first()?;
     write!(out, " {} {}", first >> 7, first & 0x7f).ok()?;
     write_relay(first & 0x7f, rest, out)?.is_empty().then_some(())
 }
@@ -200,16 +200,16 @@ fn read_relay(kind: u8, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Resul
     }
 }
 
-/// Writes the gateway at the start of `octets`; what is left.
-fn write_relay<'a>(kind: u8, octets: &'a [u8], out: &mut String) -> Option<&'a [u8]> {
+/// Writes the gateway at the start of `bytes`; what is left.
+fn write_relay<'a>(kind: u8, bytes: &'a [u8], out: &mut String) -> Option<&'a [u8]> {
     let len = match kind {
         0 => 0,
         1 => 4,
         2 => 16,
-        3 => name::wire_len(octets)?,
+        3 => name::wire_len(bytes)?,
         _ => return None,
     };
-    let (gateway, rest) = octets.split_at_checked(len)?;
+    let (gateway, rest) = bytes.split_at_checked(len)?;
     match kind {
         0 => out.push_str(" ."),
         1 => write!(out, " {}", Ipv4Addr::from(array::<4>(gateway)?)).ok()?,
@@ -219,7 +219,7 @@ fn write_relay<'a>(kind: u8, octets: &'a [u8], out: &mut String) -> Option<&'a [
     Some(rest)
 }
 
-fn octet(fields: &mut Fields<'_, '_>, what: &str, max: u64) -> Result<u8, Fault> {
+fn byte(fields: &mut Fields<'_, '_>, what: &str, max: u64) -> Result<u8, Fault> {
     let value = fields.parsed(what, |text| number::decimal(text, max))?;
     Ok(u8::try_from(value).expect("held to 8 bits"))
 }
@@ -248,8 +248,8 @@ pub(super) fn read_hip(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-pub(super) fn write_hip(octets: &[u8], out: &mut String) -> Option<()> {
-    let [tag_len, algorithm, high, low, rest @ ..] = octets else { return None };
+pub(super) fn write_hip(bytes: &[u8], out: &mut String) -> Option<()> {
+    let [tag_len, algorithm, high, low, rest @ ..] = bytes else { return None };
     let (tag, rest) = rest.split_at_checked(usize::from(*tag_len))?;
     let (key, mut servers) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
     if tag.is_empty() || key.is_empty() {
@@ -268,25 +268,25 @@ pub(super) fn write_hip(octets: &[u8], out: &mut String) -> Option<()> {
 
 /// `0x` and hexadecimal digits, which dots may divide (RFC 1706 §7).
 pub(super) fn read_nsap(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
-    let octets = fields.parsed("an NSAP address such as 0x47.0005", |text| {
+    let bytes = fields.parsed("an NSAP address such as 0x47.0005", |text| {
         let digits = text.strip_prefix(b"0x").or_else(|| text.strip_prefix(b"0X"))?;
-        let mut octets = Vec::new();
-        encoding::from_hex(digits.iter().copied().filter(|digit| *digit != b'.'), &mut octets)?;
-        (!octets.is_empty()).then_some(octets)
+        let mut bytes = Vec::new();
+        encoding::from_hex(digits.iter().copied().filter(|digit| *digit != b'.'), &mut bytes)?;
+        (!bytes.is_empty()).then_some(bytes)
     })?;
-    out.extend_from_slice(&octets);
+    out.extend_from_slice(&bytes);
     Ok(())
 }
 
-pub(super) fn write_nsap(octets: &[u8], out: &mut String) -> Option<()> {
+pub(super) fn write_nsap(bytes: &[u8], out: &mut String) -> Option<()> {
     out.push_str(" 0x");
-    encoding::write_hex(octets, out).ok()
+    encoding::write_hex(bytes, out).ok()
 }
 
 /// Four groups of up to four hexadecimal digits (RFC 6742 §2.1.2).
 pub(super) fn read_locator64(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let groups = fields.parsed("a 64-bit value such as 2001:0db8:1140:1000", |text| {
-        let mut groups = text.split(|octet| *octet == b':').map(group);
+        let mut groups = text.split(|byte| *byte == b':').map(group);
         let four = [groups.next()??, groups.next()??, groups.next()??, groups.next()??];
         groups.next().is_none().then_some(four)
     })?;
@@ -299,8 +299,8 @@ fn group(digits: &[u8]) -> Option<u16> {
     fits.then(|| u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()).flatten()
 }
 
-pub(super) fn write_locator64(octets: &[u8], out: &mut String) -> Option<()> {
-    for (index, pair) in octets.chunks(2).enumerate() {
+pub(super) fn write_locator64(bytes: &[u8], out: &mut String) -> Option<()> {
+    for (index, pair) in bytes.chunks(2).enumerate() {
         let group = u16::from_be_bytes(array::<2>(pair)?);
         write!(out, "{}{group:04x}", if index == 0 { ' ' } else { ':' }).ok()?;
     }
@@ -314,20 +314,20 @@ pub(super) fn read_eui(count: usize, fields: &mut Fields<'_, '_>, out: &mut Vec<
     } else {
         "an address such as 00-00-5e-ef-10-00-00-2a"
     };
-    let octets = fields.parsed(what, |text| {
-        let mut octets = Vec::new();
-        for pair in text.split(|octet| *octet == b'-') {
-            (pair.len() == 2).then(|| encoding::from_hex(pair.iter().copied(), &mut octets)).flatten()?;
+    let bytes = fields.parsed(what, |text| {
+        let mut bytes = Vec::new();
+        for pair in text.split(|byte| *byte == b'-') {
+            (pair.len() == 2).then(|| encoding::from_hex(pair.iter().copied(), &mut bytes)).flatten()?;
         }
-        (octets.len() == count).then_some(octets)
+        (bytes.len() == count).then_some(bytes)
     })?;
-    out.extend_from_slice(&octets);
+    out.extend_from_slice(&bytes);
     Ok(())
 }
 
-pub(super) fn write_eui(octets: &[u8], out: &mut String) -> Option<()> {
-    octets
+pub(super) fn write_eui(bytes: &[u8], out: &mut String) -> Option<()> {
+    bytes
         .iter()
         .enumerate()
-        .try_for_each(|(index, octet)| write!(out, "{}{octet:02x}", if index == 0 { ' ' } else { '-' }).ok())
+        .try_for_each(|(index, byte)| write!(out, "{}{byte:02x}", if index == 0 { ' ' } else { '-' }).ok())
 }

@@ -14,7 +14,7 @@ pub(super) fn read_types(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Resu
     for window in types.chunk_by(|a, b| a.0 >> 8 == b.0 >> 8) {
         let bits = bits(window.iter().map(|rtype| usize::from(rtype.0 & 0xff)));
         out.push((window[0].0 >> 8) as u8);
-        out.push(u8::try_from(bits.len()).expect("256 bits are 32 octets"));
+        out.push(u8::try_from(bits.len()).expect("256 bits are 32 bytes"));
         out.extend_from_slice(&bits);
     }
     Ok(())
@@ -82,46 +82,46 @@ pub(super) fn named(
         })
 }
 
-/// The shortest bitmap that holds these bits; bit 0 is the highest of the first octet.
+/// The shortest bitmap that holds these bits; bit 0 is the highest of the first byte.
 fn bits(set: impl Iterator<Item = usize>) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for bit in set {
-        if octets.len() <= bit / 8 {
-            octets.resize(bit / 8 + 1, 0);
+        if bytes.len() <= bit / 8 {
+            bytes.resize(bit / 8 + 1, 0);
         }
-        octets[bit / 8] |= 0x80 >> (bit % 8);
+        bytes[bit / 8] |= 0x80 >> (bit % 8);
     }
-    octets
+    bytes
 }
 
 /// The bits that are set, in order.
-fn set_bits(octets: &[u8]) -> impl Iterator<Item = usize> {
-    octets.iter().enumerate().flat_map(|(index, octet)| {
-        (0..8).filter(move |bit| octet & 0x80 >> bit != 0).map(move |bit| index * 8 + bit)
+fn set_bits(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    bytes.iter().enumerate().flat_map(|(index, byte)| {
+        (0..8).filter(move |bit| byte & 0x80 >> bit != 0).map(move |bit| index * 8 + bit)
     })
 }
 
-pub(super) fn write_types(mut octets: &[u8], out: &mut String) -> Option<()> {
-    while let [window, len, rest @ ..] = octets {
+pub(super) fn write_types(mut bytes: &[u8], out: &mut String) -> Option<()> {
+    while let [window, len, rest @ ..] = bytes {
         let (bits, rest) = rest.split_at_checked(usize::from(*len))?;
         for bit in set_bits(bits) {
             let rtype = Type(u16::from(*window) << 8 | u16::try_from(bit).ok().filter(|bit| *bit < 256)?);
             write!(out, " {rtype}").ok()?;
         }
-        octets = rest;
+        bytes = rest;
     }
-    octets.is_empty().then_some(())
+    bytes.is_empty().then_some(())
 }
 
-pub(super) fn write_old_types(octets: &[u8], out: &mut String) -> Option<()> {
-    for bit in set_bits(octets) {
+pub(super) fn write_old_types(bytes: &[u8], out: &mut String) -> Option<()> {
+    for bit in set_bits(bytes) {
         write!(out, " {}", Type(u16::try_from(bit).ok()?)).ok()?;
     }
     Some(())
 }
 
-pub(super) fn write_services(octets: &[u8], out: &mut String) -> Option<()> {
-    let (protocol, ports) = octets.split_first()?;
+pub(super) fn write_services(bytes: &[u8], out: &mut String) -> Option<()> {
+    let (protocol, ports) = bytes.split_first()?;
     write!(out, " {protocol}").ok()?;
     set_bits(ports).try_for_each(|port| write!(out, " {port}").ok())
 }

@@ -1,4 +1,4 @@
-//! Octets as letters: hexadecimal, base64 (RFC 4648 §4) and base32hex (RFC 4648 §7).
+//! Bytes as letters: hexadecimal, base64 (RFC 4648 §4) and base32hex (RFC 4648 §7).
 
 use std::fmt;
 
@@ -64,13 +64,13 @@ pub(crate) fn from_base32hex(letters: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Writes hexadecimal in upper case.
-pub(crate) fn write_hex(octets: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
-    octets.iter().try_for_each(|octet| write!(out, "{octet:02X}"))
+pub(crate) fn write_hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02X}"))
 }
 
 /// Writes base64 with padding.
-pub(crate) fn write_base64(octets: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
-    for chunk in octets.chunks(3) {
+pub(crate) fn write_base64(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+    for chunk in bytes.chunks(3) {
         let mut three = [0; 3];
         three[..chunk.len()].copy_from_slice(chunk);
         let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
@@ -83,10 +83,10 @@ pub(crate) fn write_base64(octets: &[u8], out: &mut impl fmt::Write) -> fmt::Res
 }
 
 /// Writes base32hex without padding.
-pub(crate) fn write_base32hex(octets: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
+pub(crate) fn write_base32hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
     let (mut bits, mut held) = (0_u32, 0);
-    for octet in octets {
-        bits = (bits << 8 | u32::from(*octet)) & 0xfff;
+    for byte in bytes {
+        bits = (bits << 8 | u32::from(*byte)) & 0xfff;
         held += 8;
         while held >= 5 {
             held -= 5;
@@ -109,7 +109,7 @@ mod tests {
     /// The vectors of RFC 4648 §10.
     #[test]
     fn the_rfcs_vectors_go_both_ways() {
-        for (octets, base64, base32hex, hex) in [
+        for (bytes, base64, base32hex, hex) in [
             ("", "", "", ""),
             ("f", "Zg==", "CO", "66"),
             ("fo", "Zm8=", "CPNG", "666F"),
@@ -119,15 +119,15 @@ mod tests {
             ("foobar", "Zm9vYmFy", "CPNMUOJ1E8", "666F6F626172"),
         ] {
             let (mut a, mut b, mut c) = (String::new(), String::new(), String::new());
-            write_base64(octets.as_bytes(), &mut a).unwrap();
-            write_base32hex(octets.as_bytes(), &mut b).unwrap();
-            write_hex(octets.as_bytes(), &mut c).unwrap();
+            write_base64(bytes.as_bytes(), &mut a).unwrap();
+            write_base32hex(bytes.as_bytes(), &mut b).unwrap();
+            write_hex(bytes.as_bytes(), &mut c).unwrap();
             assert_eq!((a.as_str(), b.as_str(), c.as_str()), (base64, base32hex, hex));
             let (mut a, mut b, mut c) = (Vec::new(), Vec::new(), Vec::new());
             from_base64(base64.bytes(), &mut a).unwrap();
             from_base32hex(base32hex.to_lowercase().as_bytes(), &mut b).unwrap();
             from_hex(hex.bytes(), &mut c).unwrap();
-            assert!(a == octets.as_bytes() && b == a && c == a, "{octets}");
+            assert!(a == bytes.as_bytes() && b == a && c == a, "{bytes}");
         }
     }
 

@@ -139,8 +139,8 @@ impl<'t, 'a> Fields<'t, 'a> {
         Ok(word)
     }
 
-    /// Every octet of the tokens that are left; encodings may be split by blanks.
-    pub(crate) fn rest_octets(&mut self) -> impl Iterator<Item = u8> + use<'t> {
+    /// Every byte of the tokens that are left; encodings may be split by blanks.
+    pub(crate) fn rest_bytes(&mut self) -> impl Iterator<Item = u8> + use<'t> {
         let rest = &self.tokens[self.next.min(self.tokens.len())..];
         self.next = self.tokens.len();
         rest.iter().flat_map(|token| token.text.iter().copied())

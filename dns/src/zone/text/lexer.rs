@@ -3,11 +3,11 @@
 //! Tokens borrow from the text. Nothing is unescaped here, because what an escape means depends on the field: `\.`
 //! is a letter of a label in a name and a full stop in a text.
 //!
-//! Invariant: every call of [`Lexer::entry`] moves on by at least one octet, whatever the text holds.
+//! Invariant: every call of [`Lexer::entry`] moves on by at least one byte, whatever the text holds.
 
-/// Most octets of one entry. The longest RDATA there is takes 262,140 octets when each of its octets is written
+/// Most bytes of one entry. The longest RDATA there is takes 262,140 bytes when each of its bytes is written
 /// `\DDD`; the rest is room for comments. An unclosed parenthesis is found after this much.
-const MAX_ENTRY_OCTETS: usize = 1 << 20;
+const MAX_ENTRY_BYTES: usize = 1 << 20;
 
 /// Flaws of one entry that are kept; a half-written file may be a gigabyte of zeros.
 const MAX_FLAWS: usize = 5;
@@ -15,20 +15,20 @@ const MAX_FLAWS: usize = 5;
 /// A place in one text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spot {
-    /// Offset of the first octet.
+    /// Offset of the first byte.
     pub(crate) start: usize,
-    /// Octets.
+    /// Bytes.
     pub(crate) len: usize,
     /// Line, counted from 1.
     pub(crate) line: u32,
-    /// Offset of the first octet of that line.
+    /// Offset of the first byte of that line.
     pub(crate) line_start: usize,
 }
 
 /// A word or a quoted string, still escaped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Token<'a> {
-    /// Its octets, without the quotes.
+    /// Its bytes, without the quotes.
     pub(crate) text: &'a [u8],
     /// Whether it was written in quotes.
     pub(crate) quoted: bool,
@@ -106,11 +106,11 @@ impl<'a> Lexer<'a> {
         entry.blank = matches!(self.text[begin], b' ' | b'\t');
         let mut open: Vec<Spot> = Vec::new();
         let mut token_end = usize::MAX;
-        while let Some(&octet) = self.text.get(self.at) {
-            if self.at - begin > MAX_ENTRY_OCTETS {
+        while let Some(&byte) = self.text.get(self.at) {
+            if self.at - begin > MAX_ENTRY_BYTES {
                 return self.give_up(&open, begin, entry);
             }
-            match octet {
+            match byte {
                 b'\n' => {
                     self.end_line();
                     if open.is_empty() {
@@ -131,7 +131,7 @@ impl<'a> Lexer<'a> {
                 }
                 _ => {
                     let glued = self.at == token_end;
-                    if octet == b'"' {
+                    if byte == b'"' {
                         self.quoted(glued, entry)
                     } else {
                         self.word(glued, entry)
@@ -159,7 +159,7 @@ impl<'a> Lexer<'a> {
     fn comment(&mut self, ends_entry: bool, entry: &mut Entry<'a>) {
         let start = self.at;
         let rest = &self.text[start..];
-        let len = rest.iter().position(|octet| *octet == b'\n').unwrap_or(rest.len());
+        let len = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         self.at += len;
         let text = rest[..len].trim_ascii_end();
         if may_hold_mark(text) {
@@ -190,8 +190,8 @@ impl<'a> Lexer<'a> {
     fn word(&mut self, glued: bool, entry: &mut Entry<'a>) {
         let start = self.at;
         let mut at = start;
-        while let Some(&octet) = self.text.get(at) {
-            match WORD[usize::from(octet)] {
+        while let Some(&byte) = self.text.get(at) {
+            match WORD[usize::from(byte)] {
                 Class::Plain => at += 1,
                 Class::Escape => {
                     at += if matches!(self.text.get(at + 1), None | Some(b'\n')) { 1 } else { 2 }
@@ -199,7 +199,7 @@ impl<'a> Lexer<'a> {
                 Class::End => break,
                 Class::Control => {
                     if entry.flaws.len() < MAX_FLAWS {
-                        entry.flaws.push((self.spot(at, 1), Flaw::Control(octet)));
+                        entry.flaws.push((self.spot(at, 1), Flaw::Control(byte)));
                     }
                     at += 1;
                 }
@@ -227,13 +227,13 @@ impl<'a> Lexer<'a> {
         debug_assert!(self.at >= begin);
         loop {
             let rest = &self.text[self.at..];
-            let Some(len) = rest.iter().position(|octet| *octet == b'\n') else {
+            let Some(len) = rest.iter().position(|byte| *byte == b'\n') else {
                 self.at = self.text.len();
                 return;
             };
             self.at += len;
             self.end_line();
-            if self.text.get(self.at).is_some_and(|octet| !b" \t\r\n;()\"".contains(octet)) {
+            if self.text.get(self.at).is_some_and(|byte| !b" \t\r\n;()\"".contains(byte)) {
                 return;
             }
         }
@@ -244,8 +244,8 @@ impl<'a> Lexer<'a> {
 /// begins with `verge`.
 fn may_hold_mark(comment: &[u8]) -> bool {
     let begins = |part: &[u8]| part.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"verge"));
-    comment.iter().any(|octet| matches!(octet, b':' | b'=' | 0x80..))
-        || comment.split(|octet| *octet == b';').any(|part| begins(part.trim_ascii_start()))
+    comment.iter().any(|byte| matches!(byte, b':' | b'=' | 0x80..))
+        || comment.split(|byte| *byte == b';').any(|part| begins(part.trim_ascii_start()))
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -258,18 +258,18 @@ enum Class {
     Control,
 }
 
-/// The meaning of an octet inside a word.
+/// The meaning of a byte inside a word.
 static WORD: [Class; 256] = {
     let mut table = [Class::Plain; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        table[octet] = match octet as u8 {
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
             b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' => Class::End,
             b'\\' => Class::Escape,
             0..=31 | 127 => Class::Control,
             _ => Class::Plain,
         };
-        octet += 1;
+        byte += 1;
     }
     table
 };
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn an_entry_without_an_end_is_given_up() {
-        let mut text = b"a ".repeat(MAX_ENTRY_OCTETS / 2 + 10);
+        let mut text = b"a ".repeat(MAX_ENTRY_BYTES / 2 + 10);
         text.extend_from_slice(b"\nb");
         let mut lexer = Lexer::new(&text);
         let mut entry = Entry::default();

@@ -14,7 +14,7 @@ const DEFAULTS_CM: [u64; 3] = [100, 1_000_000, 1_000];
 /// The largest size or precision that one digit and a power of ten can say.
 const MAX_SIZE_CM: u64 = 9_000_000_000;
 
-/// Appends the 16 octets of version 0.
+/// Appends the 16 bytes of version 0.
 pub(super) fn read(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let latitude = angle(fields, 90, [b'N', b'S'], "a latitude such as 52 22 23.000 N")?;
     let longitude = angle(fields, 180, [b'E', b'W'], "a longitude such as 4 53 32.000 E")?;
@@ -64,7 +64,7 @@ fn part_seconds(text: &[u8]) -> Option<u64> {
 
 /// A number with at most `digits` decimals, times 10^`digits`.
 fn fraction(text: &[u8], digits: usize) -> Option<u64> {
-    let (whole, decimals) = match text.iter().position(|octet| *octet == b'.') {
+    let (whole, decimals) = match text.iter().position(|byte| *byte == b'.') {
         Some(point) => (&text[..point], &text[point + 1..]),
         None => (text, &b""[..]),
     };
@@ -102,8 +102,8 @@ fn one_digit(cm: u64) -> u8 {
 }
 
 /// Writes every field, defaults included.
-pub(super) fn write(octets: &[u8], out: &mut String) -> Option<()> {
-    let [0, size, horizontal, vertical, rest @ ..] = octets else { return None };
+pub(super) fn write(bytes: &[u8], out: &mut String) -> Option<()> {
+    let [0, size, horizontal, vertical, rest @ ..] = bytes else { return None };
     let [latitude, longitude, altitude] = [word(rest, 0)?, word(rest, 4)?, word(rest, 8)?];
     write_angle(latitude, 90, ['N', 'S'], out)?;
     write_angle(longitude, 180, ['E', 'W'], out)?;
@@ -121,8 +121,8 @@ pub(super) fn write(octets: &[u8], out: &mut String) -> Option<()> {
     Some(())
 }
 
-fn word(octets: &[u8], at: usize) -> Option<u32> {
-    octets.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn write_angle(angle: u32, most: u32, hemispheres: [char; 2], out: &mut String) -> Option<()> {

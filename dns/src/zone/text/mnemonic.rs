@@ -29,7 +29,7 @@ pub(crate) fn closest_type(word: &[u8]) -> Option<&'static str> {
 
 /// The candidate that is nearest to `word`, if any is near enough to have been meant.
 pub(crate) fn closest<'c>(word: &[u8], candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    if word.len() > MAX_WORD_OCTETS {
+    if word.len() > MAX_WORD_BYTES {
         return None;
     }
     let word = word.to_ascii_uppercase();
@@ -42,7 +42,7 @@ pub(crate) fn closest<'c>(word: &[u8], candidates: impl Iterator<Item = &'c str>
 }
 
 /// Longer words resemble no mnemonic.
-const MAX_WORD_OCTETS: usize = 32;
+const MAX_WORD_BYTES: usize = 32;
 
 /// Fewest insertions, deletions, replacements and swaps of neighbours that make `left` into `right`.
 fn distance(left: &[u8], right: &[u8]) -> usize {

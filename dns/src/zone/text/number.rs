@@ -21,7 +21,7 @@ pub(crate) fn time_span(text: &[u8]) -> Option<u32> {
     let mut total = 0_u64;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let count = decimal(&rest[..digits], u64::from(u32::MAX))?;
         let unit = match rest.get(digits)?.to_ascii_lowercase() {
             b'w' => 604_800,

@@ -1,4 +1,4 @@
-//! RDATA of any type as octets: `\# length hexadecimal` (RFC 3597 §5).
+//! RDATA of any type as bytes: `\# length hexadecimal` (RFC 3597 §5).
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ pub(super) const MARKER: &[u8] = b"\\#";
 /// Appends RDATA; the marker has been taken. A known type is held to its own form.
 pub(super) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let start = out.len();
-    let word = fields.word("the number of octets")?;
+    let word = fields.word("the number of bytes")?;
     let said = number::decimal(word.text, u64::from(u16::MAX))
-        .ok_or_else(|| Fault::not_a(&word, "a number of octets (0 to 65535)"))?;
-    encoding::from_hex(fields.rest_octets(), out).ok_or_else(|| {
+        .ok_or_else(|| Fault::not_a(&word, "a number of bytes (0 to 65535)"))?;
+    encoding::from_hex(fields.rest_bytes(), out).ok_or_else(|| {
         Fault::new("bad-field", "what follows the length is not pairs of hexadecimal digits")
     })?;
     let found = out.len() - start;
@@ -25,7 +25,7 @@ pub(super) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) 
         return Err(Fault::of(
             &word,
             "bad-length",
-            format!("{said} octets are promised, {found} are written"),
+            format!("{said} bytes are promised, {found} are written"),
         )
         .help(format!("write `\\# {found}`")));
     }
@@ -34,7 +34,7 @@ pub(super) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) 
     if is_free || write::own_form(rtype, &out[start..]).is_some() {
         return Ok(());
     }
-    Err(Fault::new("bad-rdata", format!("these octets are not the data of a {rtype} record")))
+    Err(Fault::new("bad-rdata", format!("these bytes are not the data of a {rtype} record")))
 }
 
 /// Writes the form.

@@ -5,8 +5,8 @@ use super::{address, bitmap, encoding, location, mnemonic, number, opaque, servi
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
 
-/// Most octets of RDATA: its length has 16 bits (RFC 1035 §3.2.1).
-const MAX_RDATA_OCTETS: usize = 65_535;
+/// Most bytes of RDATA: its length has 16 bits (RFC 1035 §3.2.1).
+const MAX_RDATA_BYTES: usize = 65_535;
 
 /// Appends the RDATA of one record of `rtype`, whose tokens `fields` holds to the end.
 pub(crate) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -22,18 +22,15 @@ pub(crate) fn read(rtype: Type, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) 
         }
         fields.end()?;
     }
-    if out.len() - start > MAX_RDATA_OCTETS {
-        return Err(Fault::new(
-            "rdata-too-long",
-            format!("a record holds at most {MAX_RDATA_OCTETS} octets"),
-        ));
+    if out.len() - start > MAX_RDATA_BYTES {
+        return Err(Fault::new("rdata-too-long", format!("a record holds at most {MAX_RDATA_BYTES} bytes")));
     }
     rules_of_type(rtype, &out[start..])
 }
 
 fn no_form(rtype: Type) -> Fault {
     Fault::new("no-text-form", format!("{rtype} records have no text form that is known here"))
-        .help("write the octets: `\\# length hexadecimal` (RFC 3597)")
+        .help("write the bytes: `\\# length hexadecimal` (RFC 3597)")
 }
 
 fn one(rtype: Type, field: Field, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -84,10 +81,10 @@ fn one(rtype: Type, field: Field, fields: &mut Fields<'_, '_>, out: &mut Vec<u8>
     }
 }
 
-fn number(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>, octets: usize, what: &str) -> Result<(), Fault> {
-    let max = u64::MAX >> (64 - 8 * octets);
+fn number(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>, bytes: usize, what: &str) -> Result<(), Fault> {
+    let max = u64::MAX >> (64 - 8 * bytes);
     let value = fields.parsed(what, |text| number::decimal(text, max))?;
-    out.extend_from_slice(&value.to_be_bytes()[8 - octets..]);
+    out.extend_from_slice(&value.to_be_bytes()[8 - bytes..]);
     Ok(())
 }
 
@@ -118,14 +115,14 @@ fn digits(
     decode: impl FnOnce(&mut dyn Iterator<Item = u8>, &mut Vec<u8>) -> Option<()>,
 ) -> Result<(), Fault> {
     let first = fields.peek();
-    let mut rest = fields.rest_octets();
+    let mut rest = fields.rest_bytes();
     decode(&mut rest, out).ok_or_else(|| match first {
         Some(word) => Fault::of(&word, "bad-field", format!("this is not valid {what}")),
         None => Fault::new("missing-field", format!("the record ends early; {what} is missing")),
     })
 }
 
-/// One token in an encoding, with the count of its octets before it.
+/// One token in an encoding, with the count of its bytes before it.
 fn counted(
     fields: &mut Fields<'_, '_>,
     out: &mut Vec<u8>,
@@ -159,11 +156,11 @@ fn rules_of_type(rtype: Type, rdata: &[u8]) -> Result<(), Fault> {
 }
 
 fn signature(rtype: Type, rdata: &[u8]) -> &[u8] {
-    rdata::spans(rtype, rdata).last().and_then(Result::ok).map_or(&[], |span| span.octets)
+    rdata::spans(rtype, rdata).last().and_then(Result::ok).map_or(&[], |span| span.bytes)
 }
 
-fn not_empty(octets: &[u8], what: &str) -> Result<(), Fault> {
-    if octets.is_empty() { Err(Fault::new("missing-field", format!("{what} is missing"))) } else { Ok(()) }
+fn not_empty(bytes: &[u8], what: &str) -> Result<(), Fault> {
+    if bytes.is_empty() { Err(Fault::new("missing-field", format!("{what} is missing"))) } else { Ok(()) }
 }
 
 /// Letters and digits only (RFC 8659 §4.1).
@@ -187,7 +184,7 @@ fn digest_length(digest: &[u8], lengths: &[(u8, usize)], kind: u8) -> Result<(),
     match lengths.iter().find(|(known, _)| *known == kind) {
         Some((_, len)) if *len != digest.len() => Err(Fault::new(
             "bad-length",
-            format!("a digest of type {kind} has {len} octets, this one has {}", digest.len()),
+            format!("a digest of type {kind} has {len} bytes, this one has {}", digest.len()),
         )),
         _ => Ok(()),
     }

@@ -51,7 +51,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(),
     for Param { key, value, .. } in params {
         out.extend_from_slice(&key.to_be_bytes());
         let len = u16::try_from(value.len())
-            .map_err(|_| Fault::new("rdata-too-long", "a parameter has at most 65535 octets"))?;
+            .map_err(|_| Fault::new("rdata-too-long", "a parameter has at most 65535 bytes"))?;
         out.extend_from_slice(&len.to_be_bytes());
         out.extend_from_slice(&value);
     }
@@ -67,7 +67,7 @@ fn param(word: Word<'_>, fields: &mut Fields<'_, '_>) -> Result<Param, Fault> {
         )
         .help("put only the value in quotes, directly after `=`"));
     }
-    let equals = word.text.iter().position(|octet| *octet == b'=');
+    let equals = word.text.iter().position(|byte| *byte == b'=');
     let key_text = &word.text[..equals.unwrap_or(word.text.len())];
     let key = key(key_text).ok_or_else(|| unknown_key(&word, key_text))?;
     let written = match equals {
@@ -119,38 +119,38 @@ fn bad(word: &Word<'_>, why: &str) -> Fault {
 
 /// The wire form of a value in presentation form.
 fn value(key: u16, written: &Word<'_>) -> Result<Vec<u8>, Fault> {
-    let mut octets = Vec::new();
-    string::unescaped(written, &mut octets)?;
+    let mut bytes = Vec::new();
+    string::unescaped(written, &mut bytes)?;
     let (parsed, what) = match key {
-        MANDATORY => (mandatory(&octets), "is not a list of parameter names, each once"),
-        ALPN => (alpn(&octets), "is not a list of protocol names of 1 to 255 octets"),
+        MANDATORY => (mandatory(&bytes), "is not a list of parameter names, each once"),
+        ALPN => (alpn(&bytes), "is not a list of protocol names of 1 to 255 bytes"),
         NO_DEFAULT_ALPN | OHTTP => {
-            (octets.is_empty().then(Vec::new), "is too much: this parameter has no value")
+            (bytes.is_empty().then(Vec::new), "is too much: this parameter has no value")
         }
-        PORT => (numbers16(&[&octets]), "is not a port (0 to 65535)"),
+        PORT => (numbers16(&[&bytes]), "is not a port (0 to 65535)"),
         IPV4HINT => {
-            (addresses(&octets, |a| address::ipv4(a).map(|a| a.octets())), "is not a list of IPv4 addresses")
+            (addresses(&bytes, |a| address::ipv4(a).map(|a| a.octets())), "is not a list of IPv4 addresses")
         }
-        ECH => (ech(&octets), "is not valid base64"),
+        ECH => (ech(&bytes), "is not valid base64"),
         IPV6HINT => {
-            (addresses(&octets, |a| address::ipv6(a).map(|a| a.octets())), "is not a list of IPv6 addresses")
+            (addresses(&bytes, |a| address::ipv6(a).map(|a| a.octets())), "is not a list of IPv6 addresses")
         }
         DOHPATH => (
-            is_doh_path(&octets).then_some(octets),
+            is_doh_path(&bytes).then_some(bytes),
             "is not a path with the variable `dns`, such as /dns-query{?dns}",
         ),
-        TLS_SUPPORTED_GROUPS => (groups(&octets), "is not a list of numbers from 0 to 65535, each once"),
-        _ => (Some(octets), ""),
+        TLS_SUPPORTED_GROUPS => (groups(&bytes), "is not a list of numbers from 0 to 65535, each once"),
+        _ => (Some(bytes), ""),
     };
     parsed.ok_or_else(|| bad(written, what))
 }
 
-fn list(octets: &[u8]) -> Vec<&[u8]> {
-    octets.split(|octet| *octet == b',').collect()
+fn list(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split(|byte| *byte == b',').collect()
 }
 
-fn mandatory(octets: &[u8]) -> Option<Vec<u8>> {
-    let mut keys = list(octets).into_iter().map(key).collect::<Option<Vec<u16>>>()?;
+fn mandatory(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut keys = list(bytes).into_iter().map(key).collect::<Option<Vec<u16>>>()?;
     keys.sort_unstable();
     let distinct = keys.windows(2).all(|pair| pair[0] != pair[1]);
     // The list must not hold its own key (RFC 9460 §8).
@@ -158,23 +158,23 @@ fn mandatory(octets: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Protocol names behind commas; `\,` and `\\` stand for themselves (RFC 9460 appendix A.1).
-fn alpn(octets: &[u8]) -> Option<Vec<u8>> {
+fn alpn(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut wire = vec![0];
     let mut start = 0;
-    let mut rest = octets.iter().copied();
+    let mut rest = bytes.iter().copied();
     let mut close = |wire: &mut Vec<u8>| {
         wire[start] = u8::try_from(wire.len() - start - 1).ok().filter(|len| *len > 0)?;
         start = wire.len();
         Some(())
     };
-    while let Some(octet) = rest.next() {
-        match octet {
+    while let Some(byte) = rest.next() {
+        match byte {
             b',' => {
                 close(&mut wire)?;
                 wire.push(0);
             }
             b'\\' => wire.push(rest.next()?),
-            _ => wire.push(octet),
+            _ => wire.push(byte),
         }
     }
     close(&mut wire)?;
@@ -190,20 +190,20 @@ fn numbers16(texts: &[&[u8]]) -> Option<Vec<u8>> {
     Some(wire)
 }
 
-fn addresses<const N: usize>(octets: &[u8], parse: impl Fn(&[u8]) -> Option<[u8; N]>) -> Option<Vec<u8>> {
-    let addresses = list(octets).into_iter().map(parse).collect::<Option<Vec<_>>>()?;
+fn addresses<const N: usize>(bytes: &[u8], parse: impl Fn(&[u8]) -> Option<[u8; N]>) -> Option<Vec<u8>> {
+    let addresses = list(bytes).into_iter().map(parse).collect::<Option<Vec<_>>>()?;
     Some(addresses.concat())
 }
 
-fn ech(octets: &[u8]) -> Option<Vec<u8>> {
+fn ech(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
-    encoding::from_base64(octets.iter().copied(), &mut wire)?;
+    encoding::from_base64(bytes.iter().copied(), &mut wire)?;
     (!wire.is_empty()).then_some(wire)
 }
 
 /// A relative URI template with the variable `dns` (RFC 9461 §5).
-fn is_doh_path(octets: &[u8]) -> bool {
-    std::str::from_utf8(octets).is_ok_and(|path| {
+fn is_doh_path(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|path| {
         path.starts_with('/')
             && path.split('{').skip(1).filter_map(|part| part.split_once('}')).any(|(expression, _)| {
                 expression.trim_start_matches(['?', '&']).split(',').any(|variable| variable == "dns")
@@ -211,8 +211,8 @@ fn is_doh_path(octets: &[u8]) -> bool {
     })
 }
 
-fn groups(octets: &[u8]) -> Option<Vec<u8>> {
-    let wire = numbers16(&list(octets))?;
+fn groups(bytes: &[u8]) -> Option<Vec<u8>> {
+    let wire = numbers16(&list(bytes))?;
     let pairs: Vec<&[u8]> = wire.chunks(2).collect();
     let distinct = (1..pairs.len()).all(|at| !pairs[..at].contains(&pairs[at]));
     distinct.then(|| wire.clone())
@@ -254,8 +254,8 @@ fn key_name(key: u16) -> String {
 }
 
 /// Writes all parameters.
-pub(super) fn write(mut octets: &[u8], out: &mut String) -> Option<()> {
-    while let [key_high, key_low, high, low, rest @ ..] = octets {
+pub(super) fn write(mut bytes: &[u8], out: &mut String) -> Option<()> {
+    while let [key_high, key_low, high, low, rest @ ..] = bytes {
         let key = u16::from_be_bytes([*key_high, *key_low]);
         let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
         out.push(' ');
@@ -264,9 +264,9 @@ pub(super) fn write(mut octets: &[u8], out: &mut String) -> Option<()> {
             out.push('=');
             write_value(key, value, out)?;
         }
-        octets = rest;
+        bytes = rest;
     }
-    octets.is_empty().then_some(())
+    bytes.is_empty().then_some(())
 }
 
 fn write_value(key: u16, value: &[u8], out: &mut String) -> Option<()> {
@@ -302,11 +302,11 @@ fn write_alpn(mut value: &[u8], out: &mut String) -> Option<()> {
     let mut written = Vec::new();
     while let Some((len, rest)) = value.split_first() {
         let (protocol, rest) = rest.split_at_checked(usize::from(*len))?;
-        for octet in protocol {
-            if matches!(octet, b',' | b'\\') {
+        for byte in protocol {
+            if matches!(byte, b',' | b'\\') {
                 written.push(b'\\');
             }
-            written.push(*octet);
+            written.push(*byte);
         }
         if !rest.is_empty() {
             written.push(b',');

@@ -1,19 +1,19 @@
-//! Character-strings (RFC 1035 §3.3): text of at most 255 octets, with escapes.
+//! Character-strings (RFC 1035 §3.3): text of at most 255 bytes, with escapes.
 
 use std::fmt::Write;
 
 use super::fields::{Fault, Fields, Word};
 use crate::name::unescape;
 
-/// Most octets of one character-string (RFC 1035 §3.3).
-const MAX_STRING_OCTETS: usize = 255;
+/// Most bytes of one character-string (RFC 1035 §3.3).
+const MAX_STRING_BYTES: usize = 255;
 
-/// Appends the word's octets without its escapes.
+/// Appends the word's bytes without its escapes.
 pub(super) fn unescaped(word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
     let mut rest = word.text;
-    while let Some(plain) = rest.iter().position(|octet| *octet == b'\\') {
+    while let Some(plain) = rest.iter().position(|byte| *byte == b'\\') {
         out.extend_from_slice(&rest[..plain]);
-        let (octet, used) = unescape(&rest[plain..]).ok_or_else(|| {
+        let (byte, used) = unescape(&rest[plain..]).ok_or_else(|| {
             Fault::of(
                 word,
                 "bad-escape",
@@ -21,7 +21,7 @@ pub(super) fn unescaped(word: &Word<'_>, out: &mut Vec<u8>) -> Result<(), Fault>
             )
             .help("write `\\\\` for a backslash")
         })?;
-        out.push(octet);
+        out.push(byte);
         rest = &rest[plain + used..];
     }
     out.extend_from_slice(rest);
@@ -39,24 +39,24 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, out: &mut Vec<u8>) -> Result<(),
         Fault::of(
             &word,
             "text-too-long",
-            format!("a text has at most {MAX_STRING_OCTETS} octets, this one has {len}"),
+            format!("a text has at most {MAX_STRING_BYTES} bytes, this one has {len}"),
         )
         .help("split it into several texts, each in quotes: \"first part\" \"second part\"")
     })?;
     Ok(())
 }
 
-/// Writes octets in quotes.
-pub(super) fn write_quoted(octets: &[u8], out: &mut String) {
+/// Writes bytes in quotes.
+pub(super) fn write_quoted(bytes: &[u8], out: &mut String) {
     out.push('"');
-    for &octet in octets {
-        match octet {
+    for &byte in bytes {
+        match byte {
             b'"' | b'\\' => {
                 out.push('\\');
-                out.push(char::from(octet));
+                out.push(char::from(byte));
             }
-            b' '..=b'~' => out.push(char::from(octet)),
-            _ => write!(out, "\\{octet:03}").expect("a String takes all that is written to it"),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => write!(out, "\\{byte:03}").expect("a String takes all that is written to it"),
         }
     }
     out.push('"');

@@ -5,8 +5,8 @@ fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()
 }
 
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn written(rtype: Type, rdata: &[u8]) -> String {
@@ -15,7 +15,7 @@ fn written(rtype: Type, rdata: &[u8]) -> String {
     text
 }
 
-/// `text` means these octets and is written as `shown`; that is read as the same octets again.
+/// `text` means these bytes and is written as `shown`; that is read as the same bytes again.
 fn check(rtype: &str, text: &str, wire: &str, shown: &str) {
     let rtype: Type = rtype.parse().unwrap();
     let rdata =
@@ -77,14 +77,14 @@ fn long_texts_are_refused_with_a_hint() {
     check_fault(
         "TXT",
         &long,
-        "text-too-long @0: a text has at most 255 octets, this one has 256 (split it into several texts, each in quotes: \"first part\" \"second part\")",
+        "text-too-long @0: a text has at most 255 bytes, this one has 256 (split it into several texts, each in quotes: \"first part\" \"second part\")",
     );
     let most = format!("\"{}\" ", "a".repeat(255)).repeat(256);
     assert_eq!(read_rdata(Type::TXT, &most, &name(".")).unwrap_err().code, "rdata-too-long");
 }
 
 #[test]
-fn malformed_rdata_is_written_as_octets() {
+fn malformed_rdata_is_written_as_bytes() {
     for (rtype, rdata, expected) in [
         (Type::A, &b"\x0a\0\0"[..], "\\# 3 0A0000"),
         (Type::MX, b"", "\\# 0"),
@@ -118,9 +118,9 @@ mod properties {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-        /// Whatever the octets: text that is accepted means the same octets again, however it is written.
+        /// Whatever the bytes: text that is accepted means the same bytes again, however it is written.
         #[test]
-        fn octets_to_text_and_back(rtype in any_type(), rdata in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn bytes_to_text_and_back(rtype in any_type(), rdata in prop::collection::vec(any::<u8>(), 0..80)) {
             let text = written(rtype, &rdata);
             match read_rdata(rtype, &text, &Name::root()) {
                 Ok(again) => prop_assert_eq!(&*again, rdata.as_slice(), "{} {}", rtype, text),

@@ -93,7 +93,7 @@ impl Builder {
             hides: false,
             withheld: Vec::new(),
         };
-        new.arena.reserve(records * USUAL_OCTETS);
+        new.arena.reserve(records * USUAL_BYTES);
         new.push(apex.as_wire());
         new
     }
@@ -188,8 +188,8 @@ impl Builder {
     }
 }
 
-/// Octets of a name with one address; see [`super::arena`]. More is made room for as it is needed.
-const USUAL_OCTETS: usize = 56;
+/// Bytes of a name with one address; see [`super::arena`]. More is made room for as it is needed.
+const USUAL_BYTES: usize = 56;
 
 /// Marks every node at or below a cut and below a DNAME with the topmost of them (RFC 2181 §6, RFC 6672 §2.4).
 ///

@@ -11,7 +11,7 @@ pub(super) fn hash(name: &[u8], apex_labels: usize) -> (u64, usize) {
 
 /// Names with more labels are seldom, and room for the longest name would cost more than all else.
 pub(super) const USUAL_LABELS: usize = 15;
-/// 255 octets hold no more.
+/// 255 bytes hold no more.
 pub(super) const MOST_LABELS: usize = 127;
 const NO_MORE: &str = "a name has at most 127 labels";
 
@@ -22,7 +22,7 @@ fn hash_from<const N: usize>(starts: &Starts<N>, name: &[u8], apex_labels: usize
     (hash, below)
 }
 
-/// The hash of the name that is made of `label` (with its length octet) below a name of hash `above`.
+/// The hash of the name that is made of `label` (with its length byte) below a name of hash `above`.
 pub(super) fn below(above: u64, label: &[u8]) -> u64 {
     mix(above, label)
 }
@@ -89,7 +89,7 @@ impl<const N: usize> Starts<N> {
         Some(Self { offsets, count })
     }
 
-    /// The label with its length octet.
+    /// The label with its length byte.
     #[inline]
     fn label<'n>(&self, name: &'n [u8], at: usize) -> &'n [u8] {
         let from = usize::from(self.offsets[at]);
@@ -97,7 +97,7 @@ impl<const N: usize> Starts<N> {
     }
 }
 
-/// Eight octets a step; a multiplication spreads each over the whole word.
+/// Eight bytes a step; a multiplication spreads each over the whole word.
 #[inline]
 fn mix(above: u64, label: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -110,7 +110,7 @@ fn mix(above: u64, label: &[u8]) -> u64 {
     if rest.is_empty() {
         return hash;
     }
-    let last = rest.iter().rev().fold(0, |word, octet| word << 8 | u64::from(*octet));
+    let last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     step(hash, last)
 }
 

@@ -15,7 +15,7 @@ const MOST_ITERATIONS: u16 = 500;
 /// The only hash algorithm there is (RFC 5155 §11).
 const SHA1: u8 = 1;
 /// Characters of a SHA-1 hash in base32hex.
-const LABEL_OCTETS: usize = 32;
+const LABEL_BYTES: usize = 32;
 
 /// How names are hashed, and where the records are.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl<'t> Proofs<'t> {
     }
 
     /// RFC 5155 §5.
-    fn label(self, name: &[u8]) -> [u8; LABEL_OCTETS] {
+    fn label(self, name: &[u8]) -> [u8; LABEL_BYTES] {
         let mut input = name.to_ascii_lowercase();
         let mut hash = [0; 20];
         for _ in 0..=self.chain.iterations {
@@ -124,10 +124,10 @@ fn owner_label(name: &[u8]) -> &[u8] {
 }
 
 /// RFC 4648 §7, in the lower case of names in a tree.
-fn base32hex(hash: &[u8; 20]) -> [u8; LABEL_OCTETS] {
-    let mut label = [0; LABEL_OCTETS];
+fn base32hex(hash: &[u8; 20]) -> [u8; LABEL_BYTES] {
+    let mut label = [0; LABEL_BYTES];
     for (five, eight) in hash.as_chunks::<5>().0.iter().zip(label.as_chunks_mut::<8>().0) {
-        let bits = five.iter().fold(0_u64, |bits, octet| bits << 8 | u64::from(*octet));
+        let bits = five.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
         for (at, letter) in eight.iter_mut().enumerate() {
             *letter = b"0123456789abcdefghijklmnopqrstuv"[(bits >> (35 - 5 * at) & 31) as usize];
         }

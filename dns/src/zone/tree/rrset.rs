@@ -12,12 +12,12 @@ pub struct RrSet<'a> {
     pub rtype: Type,
     /// Seconds; the least of its records, which all must share one (RFC 2181 §5.2).
     pub ttl: u32,
-    /// Each RDATA behind its length in two octets, as on the wire.
+    /// Each RDATA behind its length in two bytes, as on the wire.
     pub(super) packed: Cow<'a, [u8]>,
 }
 
 impl<'a> RrSet<'a> {
-    /// From uncompressed RDATA of at most 65535 octets each; a longer one cannot exist on the wire and is left out.
+    /// From uncompressed RDATA of at most 65535 bytes each; a longer one cannot exist on the wire and is left out.
     pub fn new<'r>(rtype: Type, ttl: u32, rdatas: impl IntoIterator<Item = &'r [u8]>) -> RrSet<'static> {
         let mut packed = Vec::new();
         pack(rdatas, &mut packed);

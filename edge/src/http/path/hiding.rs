@@ -28,14 +28,14 @@ fn is_beside_a_separator(path: &str, blank: &str) -> bool {
     path.ends_with(blank) || path.contains(&format!("{blank}/")) || path.contains(&format!("/{blank}"))
 }
 
-/// A `%` that begins no octet (`%u2215`, `%zz`), a control character, or octets that no UTF-8 has: lenient decoders make
+/// A `%` that begins no byte (`%u2215`, `%zz`), a control character, or bytes that no UTF-8 has: lenient decoders make
 /// dots and separators of overlong forms such as `%c0%af`.
 fn is_wrongly_encoded(path: &str) -> bool {
-    let octets: Vec<Option<u8>> =
+    let bytes: Vec<Option<u8>> =
         path.match_indices('%').map(|(at, _)| super::encoded(&path.as_bytes()[at..])).collect();
-    let bad = |octet: &Option<u8>| match octet {
+    let bad = |byte: &Option<u8>| match byte {
         None => true,
-        Some(octet) => matches!(octet, 0..0x20 | 0x7f | 0xc0 | 0xc1 | 0xf5..),
+        Some(byte) => matches!(byte, 0..0x20 | 0x7f | 0xc0 | 0xc1 | 0xf5..),
     };
     let overlong = |pair: &[Option<u8>]| {
         matches!(
@@ -43,7 +43,7 @@ fn is_wrongly_encoded(path: &str) -> bool {
             [Some(0xe0), Some(0x80..0xa0)] | [Some(0xed), Some(0xa0..0xc0)] | [Some(0xf0), Some(0x80..0x90)]
         )
     };
-    octets.iter().any(bad) || octets.windows(2).any(overlong)
+    bytes.iter().any(bad) || bytes.windows(2).any(overlong)
 }
 
 /// Whether compatibility folding (NFKC), a best fit to another character set, or a decoder's own table makes a character

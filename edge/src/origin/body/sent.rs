@@ -55,7 +55,7 @@ pub struct Upload {
     metrics: Metrics,
     progress: Arc<Progress>,
     limit: Option<Limit>,
-    /// The octets that have come already, which go first.
+    /// The bytes that have come already, which go first.
     before: Option<Held>,
     /// It does not begin before the origin says so.
     turn: Option<Turn>,
@@ -195,7 +195,7 @@ impl RequestBody {
         Some(go_ahead)
     }
 
-    /// The same again, if it has no octet that is gone once it is sent.
+    /// The same again, if it has no byte that is gone once it is sent.
     pub(in crate::origin) fn copy(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),

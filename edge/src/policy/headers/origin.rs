@@ -121,7 +121,7 @@ pub fn deliverable(request: &RequestHead, hop: &Hop<'_>) -> Result<(), Undeliver
 /// `If-None-Match` and `If-Modified-Since`.
 const OUR_CONDITIONS: usize = 2;
 
-/// Octets of the field lines.
+/// Bytes of the field lines.
 fn bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
 }

@@ -1,4 +1,4 @@
-//! The octets of an answer's head, as hyper would write them.
+//! The bytes of an answer's head, as hyper would write them.
 
 use http::{StatusCode, header};
 use hyper::body::Body as _;

@@ -93,21 +93,21 @@ impl Sink for Sent {
         Ok(())
     }
 
-    async fn data(&mut self, mut octets: Bytes, is_last: bool) -> Result<(), Lost> {
-        self.counts.piece(octets.len());
-        self.is_over = is_last && !octets.is_empty();
-        while !octets.is_empty() {
+    async fn data(&mut self, mut bytes: Bytes, is_last: bool) -> Result<(), Lost> {
+        self.counts.piece(bytes.len());
+        self.is_over = is_last && !bytes.is_empty();
+        while !bytes.is_empty() {
             let Self { stream: Some(stream), watch, .. } = self else { return Err(Lost::Unwanted) };
-            stream.reserve_capacity(octets.len());
+            stream.reserve_capacity(bytes.len());
             let granted = |granted: &Option<Result<usize, h2::Error>>| match granted {
                 Some(Ok(granted)) => *granted,
                 _ => 0,
             };
             let granted_now = patiently(watch, poll_fn(|cx| stream.poll_capacity(cx)), granted).await;
             let Some(Ok(granted)) = granted_now.map_err(Lost::Slow)? else { return Err(Lost::Unwanted) };
-            let piece = octets.split_to(granted.min(octets.len()));
+            let piece = bytes.split_to(granted.min(bytes.len()));
             if !piece.is_empty() {
-                let is_last = is_last && octets.is_empty();
+                let is_last = is_last && bytes.is_empty();
                 stream.send_data(piece, is_last).map_err(|_| Lost::Unwanted)?;
             }
         }
@@ -140,7 +140,7 @@ struct Upload {
     length: Option<u64>,
     /// Told when the body is asked for, if the client waits for that (RFC 9110 §10.1.1).
     go_on: Option<Sender<Interim>>,
-    /// Octets that the client may send again.
+    /// Bytes that the client may send again.
     taken: usize,
 }
 
@@ -172,10 +172,10 @@ impl Body for Upload {
             let _ = upload.stream.flow_control().release_capacity(taken);
         }
         Poll::Ready(match ready!(upload.stream.poll_data(cx)) {
-            Some(Ok(octets)) => {
-                upload.taken = octets.len();
-                upload.length = upload.length.map(|length| length.saturating_sub(octets.len() as u64));
-                Some(Ok(Frame::data(octets)))
+            Some(Ok(bytes)) => {
+                upload.taken = bytes.len();
+                upload.length = upload.length.map(|length| length.saturating_sub(bytes.len() as u64));
+                Some(Ok(Frame::data(bytes)))
             }
             Some(Err(error)) => Some(Err(error)),
             // Trailers are not passed on: nothing before them announced any.

@@ -1,4 +1,4 @@
-//! The cost of a client's frames, beside the octets of its bodies (RFC 9113 §10.5). Pure.
+//! The cost of a client's frames, beside the bytes of its bodies (RFC 9113 §10.5). Pure.
 //!
 //! PING, SETTINGS, WINDOW_UPDATE, PRIORITY, CONTINUATION, RST_STREAM, unknown and all but empty DATA frames make work and
 //! are bounded by nothing in the protocol (CVE-2019-9511 to -9518, CVE-2023-44487, CVE-2025-8671). An account pays for
@@ -21,16 +21,16 @@ const A_REQUEST: u64 = 8;
 /// Each piece of an answer, and each KiB of it, pays in so much.
 const A_PIECE: u64 = 4;
 const A_KIB: u64 = 1;
-/// A frame that carries nothing for a stream costs 1, and 1 more for so many octets: SETTINGS may hold 2,700 settings.
-const OCTETS_A_FRAME: u32 = 64;
-/// DATA with fewer octets costs more to hold than it brings.
-const SMALL_DATA_OCTETS: u32 = 64;
-/// The length of padding and as much of it as there may be (RFC 9113 §6.1): it takes the place of octets.
+/// A frame that carries nothing for a stream costs 1, and 1 more for so many bytes: SETTINGS may hold 2,700 settings.
+const BYTES_A_FRAME: u32 = 64;
+/// DATA with fewer bytes costs more to hold than it brings.
+const SMALL_DATA_BYTES: u32 = 64;
+/// The length of padding and as much of it as there may be (RFC 9113 §6.1): it takes the place of bytes.
 const MOST_PADDING: u32 = 256;
 
 /// The connection preface (RFC 9113 §3.4).
-const PREFACE_OCTETS: u32 = 24;
-const HEADER_OCTETS: usize = 9;
+const PREFACE_BYTES: u32 = 24;
+const HEADER_BYTES: usize = 9;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
@@ -61,25 +61,25 @@ pub(super) struct PaidIn {
     pub(super) requests: u64,
     /// Pieces of answers that went.
     pub(super) pieces: u64,
-    /// Octets of answers that went.
-    pub(super) octets: u64,
+    /// Bytes of answers that went.
+    pub(super) bytes: u64,
     /// Answers that went to their end.
     pub(super) answered: u64,
 }
 
 impl PaidIn {
     fn frames(self) -> u64 {
-        self.requests * A_REQUEST + self.pieces * A_PIECE + self.octets / 1024 * A_KIB
+        self.requests * A_REQUEST + self.pieces * A_PIECE + self.bytes / 1024 * A_KIB
     }
 }
 
 /// The frames of one client, and its account.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Octets to pass over: of the preface, or of the last frame's payload.
+    /// Bytes to pass over: of the preface, or of the last frame's payload.
     skip: u32,
-    header: [u8; HEADER_OCTETS],
-    header_octets: usize,
+    header: [u8; HEADER_BYTES],
+    header_bytes: usize,
     frames: Account,
     resets: Account,
 }
@@ -94,9 +94,9 @@ struct Cost {
 impl Frames {
     pub(super) fn new() -> Self {
         Self {
-            skip: PREFACE_OCTETS,
-            header: [0; HEADER_OCTETS],
-            header_octets: 0,
+            skip: PREFACE_BYTES,
+            header: [0; HEADER_BYTES],
+            header_bytes: 0,
             frames: Account::new(AT_FIRST, MOST, A_SECOND),
             resets: Account::of_resets(),
         }
@@ -106,32 +106,32 @@ impl Frames {
     ///
     /// # Errors
     /// When the account is overdrawn.
-    pub(super) fn read(&mut self, octets: &[u8], paid_in: PaidIn, at: Duration) -> Result<(), Flood> {
-        let Cost { frames, resets } = self.cost(octets);
+    pub(super) fn read(&mut self, bytes: &[u8], paid_in: PaidIn, at: Duration) -> Result<(), Flood> {
+        let Cost { frames, resets } = self.cost(bytes);
         self.frames.pay(frames, paid_in.frames(), at).ok_or(Flood::Frames)?;
         self.resets.pay(resets, paid_in.answered, at).ok_or(Flood::Resets)
     }
 
-    fn cost(&mut self, mut octets: &[u8]) -> Cost {
+    fn cost(&mut self, mut bytes: &[u8]) -> Cost {
         let mut sum = Cost { frames: 0, resets: 0 };
         loop {
-            let skipped = octets.len().min(self.skip as usize);
-            octets = &octets[skipped..];
+            let skipped = bytes.len().min(self.skip as usize);
+            bytes = &bytes[skipped..];
             self.skip -= u32::try_from(skipped).unwrap_or(u32::MAX);
-            let taken = octets.len().min(HEADER_OCTETS - self.header_octets);
+            let taken = bytes.len().min(HEADER_BYTES - self.header_bytes);
             if self.skip > 0 || taken == 0 {
                 return sum;
             }
-            let (head, rest) = octets.split_at(taken);
-            self.header[self.header_octets..self.header_octets + taken].copy_from_slice(head);
-            self.header_octets += taken;
-            octets = rest;
-            if self.header_octets < HEADER_OCTETS {
+            let (head, rest) = bytes.split_at(taken);
+            self.header[self.header_bytes..self.header_bytes + taken].copy_from_slice(head);
+            self.header_bytes += taken;
+            bytes = rest;
+            if self.header_bytes < HEADER_BYTES {
                 return sum;
             }
             let [high, middle, low, kind, flags, ..] = self.header;
             let length = u32::from_be_bytes([0, high, middle, low]);
-            (self.skip, self.header_octets) = (length, 0);
+            (self.skip, self.header_bytes) = (length, 0);
             let Cost { frames, resets } = cost(kind, flags, length);
             sum = Cost { frames: sum.frames + frames, resets: sum.resets + resets };
         }
@@ -141,11 +141,11 @@ impl Frames {
 fn cost(kind: u8, flags: u8, length: u32) -> Cost {
     let frames = match kind {
         DATA if flags & END_STREAM != 0 => 0,
-        DATA if flags & PADDED != 0 => u64::from(length <= SMALL_DATA_OCTETS + MOST_PADDING),
-        DATA => u64::from(length < SMALL_DATA_OCTETS),
-        // h2 bounds the octets of a head.
+        DATA if flags & PADDED != 0 => u64::from(length <= SMALL_DATA_BYTES + MOST_PADDING),
+        DATA => u64::from(length < SMALL_DATA_BYTES),
+        // h2 bounds the bytes of a head.
         HEADERS | CONTINUATION => 1,
-        _ => 1 + u64::from(length / OCTETS_A_FRAME),
+        _ => 1 + u64::from(length / BYTES_A_FRAME),
     };
     Cost { frames, resets: u64::from(kind == RST_STREAM) }
 }

@@ -18,9 +18,9 @@ use crate::metrics::Metrics;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     requests: AtomicU64,
-    /// Pieces of answers and their octets.
+    /// Pieces of answers and their bytes.
     pieces: AtomicU64,
-    octets: AtomicU64,
+    bytes: AtomicU64,
     /// Answers that went to their end.
     answered: AtomicU64,
 }
@@ -32,9 +32,9 @@ impl Counts {
     }
 
     /// A piece of an answer goes.
-    pub(super) fn piece(&self, octets: usize) {
+    pub(super) fn piece(&self, bytes: usize) {
         self.pieces.fetch_add(1, Ordering::Relaxed);
-        self.octets.fetch_add(octets as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// An answer went to its end.
@@ -45,7 +45,7 @@ impl Counts {
     fn paid_in(&self) -> PaidIn {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (requests, pieces) = (get(&self.requests), get(&self.pieces));
-        PaidIn { requests, pieces, octets: get(&self.octets), answered: get(&self.answered) }
+        PaidIn { requests, pieces, bytes: get(&self.bytes), answered: get(&self.answered) }
     }
 }
 

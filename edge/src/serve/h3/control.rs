@@ -1,5 +1,5 @@
 //! A client's streams beside its requests: settings, and news of a table that there is not (RFC 9114 §6.2, RFC 9204
-//! §4.2). Pure: octets go in, an error comes out.
+//! §4.2). Pure: bytes go in, an error comes out.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl Kind {
 pub struct Control {
     kind: Kind,
     buffer: Vec<u8>,
-    /// Octets of a frame that nobody knows.
+    /// Bytes of a frame that nobody knows.
     skip: u64,
     has_settings: bool,
     /// The continuation of an integer is being read.
@@ -55,8 +55,8 @@ const A_SECOND: u64 = 10;
 const A_REQUEST: u64 = 4;
 /// A frame that is known has a few integers; SETTINGS has some pairs of them.
 const MOST_PAYLOAD: u64 = 1024;
-/// Octets of frames that nobody knows, as frames.
-const OCTETS_A_FRAME: u64 = 64;
+/// Bytes of frames that nobody knows, as frames.
+const BYTES_A_FRAME: u64 = 64;
 
 const DATA: u64 = 0x0;
 const HEADERS: u64 = 0x1;
@@ -78,27 +78,27 @@ impl Control {
     ///
     /// # Errors
     /// When the connection must end.
-    pub fn push(&mut self, octets: &[u8], requests: u64, at: Duration) -> Result<(), Code> {
+    pub fn push(&mut self, bytes: &[u8], requests: u64, at: Duration) -> Result<(), Code> {
         let cost = match self.kind {
-            Kind::Control => self.frames(octets)?,
+            Kind::Control => self.frames(bytes)?,
             // RFC 9204 §3.2.3: with a capacity of 0, nothing may be put into the table.
-            Kind::Encoder if octets.iter().any(|&octet| octet != NO_CAPACITY) => {
+            Kind::Encoder if bytes.iter().any(|&byte| byte != NO_CAPACITY) => {
                 return Err(Code::EncoderStreamError);
             }
-            Kind::Encoder => octets.len() as u64,
-            Kind::Decoder => self.decoder(octets)?,
+            Kind::Encoder => bytes.len() as u64,
+            Kind::Decoder => self.decoder(bytes)?,
         };
         self.account.pay(cost, requests.saturating_mul(A_REQUEST), at).ok_or(Code::ExcessiveLoad)
     }
 
-    fn frames(&mut self, octets: &[u8]) -> Result<u64, Code> {
-        self.buffer.extend_from_slice(octets);
-        let mut cost = octets.len() as u64 / OCTETS_A_FRAME;
+    fn frames(&mut self, bytes: &[u8]) -> Result<u64, Code> {
+        self.buffer.extend_from_slice(bytes);
+        let mut cost = bytes.len() as u64 / BYTES_A_FRAME;
         loop {
             let skipped = self.buffer.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             self.buffer.drain(..skipped);
             self.skip -= skipped as u64;
-            let Some((kind, length, octets)) = frame::header(&self.buffer).filter(|_| self.skip == 0) else {
+            let Some((kind, length, bytes)) = frame::header(&self.buffer).filter(|_| self.skip == 0) else {
                 return Ok(cost);
             };
             self.may_stand(kind)?;
@@ -106,12 +106,12 @@ impl Control {
                 if length > MOST_PAYLOAD {
                     return Err(Code::ExcessiveLoad);
                 }
-                let end = octets + usize::try_from(length).map_err(|_| Code::ExcessiveLoad)?;
-                let Some(payload) = self.buffer.get(octets..end) else { return Ok(cost) };
+                let end = bytes + usize::try_from(length).map_err(|_| Code::ExcessiveLoad)?;
+                let Some(payload) = self.buffer.get(bytes..end) else { return Ok(cost) };
                 take(kind, payload)?;
                 self.buffer.drain(..end);
             } else {
-                self.buffer.drain(..octets);
+                self.buffer.drain(..bytes);
                 self.skip = length;
             }
             self.has_settings = true;
@@ -131,13 +131,13 @@ impl Control {
     }
 
     /// RFC 9204 §4.4: streams that were cancelled; there is nothing else to tell about a table that there is not.
-    fn decoder(&mut self, octets: &[u8]) -> Result<u64, Code> {
+    fn decoder(&mut self, bytes: &[u8]) -> Result<u64, Code> {
         let mut cost = 0;
-        for &octet in octets {
+        for &byte in bytes {
             if self.in_integer {
-                self.in_integer = octet & 0x80 != 0;
-            } else if octet & 0xc0 == 0x40 {
-                self.in_integer = octet & 0x3f == 0x3f;
+                self.in_integer = byte & 0x80 != 0;
+            } else if byte & 0xc0 == 0x40 {
+                self.in_integer = byte & 0x3f == 0x3f;
             } else {
                 return Err(Code::DecoderStreamError);
             }
@@ -157,8 +157,8 @@ fn take(kind: u64, payload: &[u8]) -> Result<(), Code> {
     }
     match frame::integer(payload) {
         // §7.2.3: nothing was pushed.
-        Some((_, octets)) if octets == payload.len() && kind == CANCEL_PUSH => Err(Code::IdError),
-        Some((_, octets)) if octets == payload.len() => Ok(()),
+        Some((_, bytes)) if bytes == payload.len() && kind == CANCEL_PUSH => Err(Code::IdError),
+        Some((_, bytes)) if bytes == payload.len() => Ok(()),
         _ => Err(Code::FrameError),
     }
 }
@@ -168,12 +168,12 @@ fn take(kind: u64, payload: &[u8]) -> Result<(), Code> {
 fn settings(mut payload: &[u8]) -> Result<(), Code> {
     let mut seen = Vec::new();
     while !payload.is_empty() {
-        let (setting, _, octets) = frame::header(payload).ok_or(Code::FrameError)?;
+        let (setting, _, bytes) = frame::header(payload).ok_or(Code::FrameError)?;
         if matches!(setting, 0x0 | 0x2..=0x5) || seen.contains(&setting) {
             return Err(Code::SettingsError);
         }
         seen.push(setting);
-        payload = &payload[octets..];
+        payload = &payload[bytes..];
     }
     Ok(())
 }
@@ -183,17 +183,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kind: Kind, octets: &[u8], expected: Result<(), Code>) {
-        for size in [1, 2, octets.len().max(1)] {
+    fn check(kind: Kind, bytes: &[u8], expected: Result<(), Code>) {
+        for size in [1, 2, bytes.len().max(1)] {
             let mut control = Control::new(kind);
-            let read = octets.chunks(size).try_for_each(|piece| control.push(piece, 0, Duration::ZERO));
-            assert_eq!(read, expected, "{octets:x?} by {size}");
+            let read = bytes.chunks(size).try_for_each(|piece| control.push(piece, 0, Duration::ZERO));
+            assert_eq!(read, expected, "{bytes:x?} by {size}");
         }
     }
 
     #[test]
     fn settings_come_first_and_once() {
-        let check = |octets: &[u8], expected| check(Kind::Control, octets, expected);
+        let check = |bytes: &[u8], expected| check(Kind::Control, bytes, expected);
         check(b"\x04\x00", Ok(()));
         check(b"\x04\x04\x06\x44\x00\x33\x00", Err(Code::FrameError));
         check(b"\x04\x05\x06\x44\x00\x33\x00", Ok(()));
@@ -207,13 +207,13 @@ mod tests {
 
     #[test]
     fn other_frames_follow_as_far_as_they_belong_here() {
-        let check = |octets: &[u8], expected| check(Kind::Control, &[b"\x04\x00", octets].concat(), expected);
+        let check = |bytes: &[u8], expected| check(Kind::Control, &[b"\x04\x00", bytes].concat(), expected);
         check(b"\x07\x01\x00", Ok(()));
         check(b"\x0d\x01\x05\x40\x21\x02ab\x07\x02\x40\x04", Ok(()));
         check(b"\x03\x01\x00", Err(Code::IdError));
         check(b"\x07\x02\x00\x00", Err(Code::FrameError));
         check(b"\x07\x00", Err(Code::FrameError));
-        for octets in [
+        for bytes in [
             &b"\x00\x01x"[..],
             b"\x01\x01x",
             b"\x05\x01x",
@@ -222,7 +222,7 @@ mod tests {
             b"\x08\x00",
             b"\x09\x00",
         ] {
-            check(octets, Err(Code::FrameUnexpected));
+            check(bytes, Err(Code::FrameUnexpected));
         }
         // PRIORITY_UPDATE (RFC 9218 §7.2), passed over.
         check(b"\x80\x0f\x07\x00\x04\x00u=1", Ok(()));
@@ -230,11 +230,11 @@ mod tests {
 
     #[test]
     fn floods_end() {
-        let check = |kind: Kind, first: &[u8], octets: &[u8]| {
+        let check = |kind: Kind, first: &[u8], bytes: &[u8]| {
             let mut control = Control::new(kind);
             control.push(first, 0, Duration::ZERO).unwrap();
-            let ended = (0..1_000_000).find_map(|_| control.push(octets, 0, Duration::ZERO).err());
-            assert_eq!(ended, Some(Code::ExcessiveLoad), "{octets:x?}");
+            let ended = (0..1_000_000).find_map(|_| control.push(bytes, 0, Duration::ZERO).err());
+            assert_eq!(ended, Some(Code::ExcessiveLoad), "{bytes:x?}");
             assert!(control.buffer.len() <= 2048);
         };
         check(Kind::Control, b"\x04\x00", b"\x21\x00");
@@ -247,12 +247,12 @@ mod tests {
     #[test]
     fn there_is_no_table_to_tell_of() {
         check(Kind::Encoder, b"\x20", Ok(()));
-        for octets in [&b"\x21"[..], b"\x3f\x01", b"\xc0\x01a", b"\x41a\x01b", b"\x00"] {
-            check(Kind::Encoder, octets, Err(Code::EncoderStreamError));
+        for bytes in [&b"\x21"[..], b"\x3f\x01", b"\xc0\x01a", b"\x41a\x01b", b"\x00"] {
+            check(Kind::Encoder, bytes, Err(Code::EncoderStreamError));
         }
         check(Kind::Decoder, b"\x41\x7f\x81\x01\x40", Ok(()));
-        for octets in [b"\x80", b"\x81", b"\x01"] {
-            check(Kind::Decoder, octets, Err(Code::DecoderStreamError));
+        for bytes in [b"\x80", b"\x81", b"\x01"] {
+            check(Kind::Decoder, bytes, Err(Code::DecoderStreamError));
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::code::Code;
-use super::generation::{Generation, ID_OCTETS};
+use super::generation::{Generation, ID_BYTES};
 use super::received::number;
 use super::shared_socket::SharedSocket;
 use crate::serve::arrival::Peer;
@@ -36,16 +36,16 @@ const UNPROVED_HANDSHAKES: usize = 64;
 /// First packets that wait to be looked at; more are refused.
 const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
-const INCOMING_OCTETS: u64 = 8 << 10;
-const ALL_INCOMING_OCTETS: u64 = 4 << 20;
+const INCOMING_BYTES: u64 = 8 << 10;
+const ALL_INCOMING_BYTES: u64 = 4 << 20;
 /// Requests at once on one connection: browsers open up to a hundred.
 const MAX_STREAMS: u32 = 100;
 /// Streams of one direction: three of HTTP/3's, and some that nobody knows (RFC 9114 §6.2.3).
 const MAX_ONE_WAY_STREAMS: u32 = 16;
 /// A client may send this much of one body before an origin takes it, and four times that of all.
-const WINDOW_OCTETS: u32 = 64 << 10;
-/// Octets of answers on one connection that wait for their acknowledgement: 80 Mbit/s at a round trip of 100 ms.
-const SEND_WINDOW_OCTETS: u64 = 1 << 20;
+const WINDOW_BYTES: u32 = 64 << 10;
+/// Bytes of answers on one connection that wait for their acknowledgement: 80 Mbit/s at a round trip of 100 ms.
+const SEND_WINDOW_BYTES: u64 = 1 << 20;
 /// The part of the idle timeout after which a client is asked whether it is there.
 const KEEP_ALIVE_PART: u32 = 3;
 
@@ -69,8 +69,8 @@ impl Offer {
         config
             .transport_config(Arc::new(transport(idle)))
             .max_incoming(MAX_INCOMING)
-            .incoming_buffer_size(INCOMING_OCTETS)
-            .incoming_buffer_size_total(ALL_INCOMING_OCTETS);
+            .incoming_buffer_size(INCOMING_BYTES)
+            .incoming_buffer_size_total(ALL_INCOMING_BYTES);
         config
     }
 }
@@ -81,9 +81,9 @@ fn transport(idle: Duration) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(MAX_ONE_WAY_STREAMS))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(WINDOW_OCTETS))
-        .receive_window(VarInt::from_u32(WINDOW_OCTETS * 4))
-        .send_window(SEND_WINDOW_OCTETS)
+        .stream_receive_window(VarInt::from_u32(WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(WINDOW_BYTES * 4))
+        .send_window(SEND_WINDOW_BYTES)
         .max_idle_timeout(IdleTimeout::try_from(idle).ok())
         // Nothing may pass for longer while an origin is waited for (RFC 9000 §10.1.2). A connection without a request
         // ends all the same: that is not QUIC's own timeout.
@@ -112,7 +112,7 @@ impl ConnectionIdGenerator for Generation {
     }
 
     fn cid_len(&self) -> usize {
-        ID_OCTETS
+        ID_BYTES
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {

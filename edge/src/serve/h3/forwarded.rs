@@ -1,7 +1,7 @@
 //! A datagram on its way from the process that read it to the one that has its connection. Pure.
 //!
 //! ```text
-//! ECN (1 octet) │ client: family, address, port (1 + 16 + 2) │ local: family, address (1 + 16) │ the datagram
+//! ECN (1 byte) │ client: family, address, port (1 + 16 + 2) │ local: family, address (1 + 16) │ the datagram
 //! ```
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,60 +17,60 @@ pub(super) struct Envelope {
     pub(super) ecn: u8,
 }
 
-/// An address is written as this and 16 octets.
+/// An address is written as this and 16 bytes.
 const NONE: u8 = 0;
 const V4: u8 = 4;
 const V6: u8 = 6;
-const ADDRESS_OCTETS: usize = 17;
-const ENVELOPE_OCTETS: usize = 1 + ADDRESS_OCTETS + 2 + ADDRESS_OCTETS;
+const ADDRESS_BYTES: usize = 17;
+const ENVELOPE_BYTES: usize = 1 + ADDRESS_BYTES + 2 + ADDRESS_BYTES;
 /// The longest UDP datagram, in its envelope.
-pub(super) const MAX_OCTETS: usize = ENVELOPE_OCTETS + 0xffff;
+pub(super) const MAX_BYTES: usize = ENVELOPE_BYTES + 0xffff;
 
 /// Puts a datagram in its envelope; how long both are. None if it is longer than UDP has any.
-pub(super) fn close(envelope: &Envelope, datagram: &[u8], into: &mut [u8; MAX_OCTETS]) -> Option<usize> {
-    let length = ENVELOPE_OCTETS + datagram.len();
-    let place = into.get_mut(ENVELOPE_OCTETS..length)?;
+pub(super) fn close(envelope: &Envelope, datagram: &[u8], into: &mut [u8; MAX_BYTES]) -> Option<usize> {
+    let length = ENVELOPE_BYTES + datagram.len();
+    let place = into.get_mut(ENVELOPE_BYTES..length)?;
     place.copy_from_slice(datagram);
     into[0] = envelope.ecn;
     into[1..18].copy_from_slice(&written(Some(envelope.client.ip())));
     into[18..20].copy_from_slice(&envelope.client.port().to_be_bytes());
-    into[20..ENVELOPE_OCTETS].copy_from_slice(&written(envelope.local));
+    into[20..ENVELOPE_BYTES].copy_from_slice(&written(envelope.local));
     Some(length)
 }
 
 /// Takes a datagram out; none if this is no envelope.
-pub(super) fn open(octets: &[u8]) -> Option<(Envelope, &[u8])> {
-    let (envelope, datagram) = octets.split_first_chunk::<ENVELOPE_OCTETS>()?;
+pub(super) fn open(bytes: &[u8]) -> Option<(Envelope, &[u8])> {
+    let (envelope, datagram) = bytes.split_first_chunk::<ENVELOPE_BYTES>()?;
     let client = read(&envelope[1..18])?;
     let port = u16::from_be_bytes([envelope[18], envelope[19]]);
     let local = read(&envelope[20..])?;
     Some((Envelope { client: SocketAddr::new(client?, port), local, ecn: envelope[0] }, datagram))
 }
 
-fn written(address: Option<IpAddr>) -> [u8; ADDRESS_OCTETS] {
-    let mut octets = [0; ADDRESS_OCTETS];
+fn written(address: Option<IpAddr>) -> [u8; ADDRESS_BYTES] {
+    let mut bytes = [0; ADDRESS_BYTES];
     match address {
-        None => octets[0] = NONE,
+        None => bytes[0] = NONE,
         Some(IpAddr::V4(address)) => {
-            octets[0] = V4;
-            octets[1..5].copy_from_slice(&address.octets());
+            bytes[0] = V4;
+            bytes[1..5].copy_from_slice(&address.octets());
         }
         Some(IpAddr::V6(address)) => {
-            octets[0] = V6;
-            octets[1..].copy_from_slice(&address.octets());
+            bytes[0] = V6;
+            bytes[1..].copy_from_slice(&address.octets());
         }
     }
-    octets
+    bytes
 }
 
 /// An address; the inner one is none if there is none.
 #[expect(clippy::option_option, reason = "an address that is not there is written, too")]
-fn read(octets: &[u8]) -> Option<Option<IpAddr>> {
-    let (family, address) = octets.split_first()?;
+fn read(bytes: &[u8]) -> Option<Option<IpAddr>> {
+    let (family, address) = bytes.split_first()?;
     let address: [u8; 16] = address.try_into().ok()?;
     match *family {
         NONE => Some(None),
-        V4 => address.first_chunk::<4>().map(|octets| Some(IpAddr::from(*octets))),
+        V4 => address.first_chunk::<4>().map(|bytes| Some(IpAddr::from(*bytes))),
         V6 => Some(Some(IpAddr::V6(Ipv6Addr::from(address)))),
         _ => None,
     }
@@ -85,9 +85,9 @@ mod tests {
         let check = |client: &str, local: Option<&str>, datagram: &[u8]| {
             let local = local.map(|local| local.parse().unwrap());
             let envelope = Envelope { client: client.parse().unwrap(), local, ecn: 2 };
-            let mut octets = [0xff; MAX_OCTETS];
-            let length = close(&envelope, datagram, &mut octets).unwrap();
-            assert_eq!(open(&octets[..length]), Some((envelope, datagram)));
+            let mut bytes = [0xff; MAX_BYTES];
+            let length = close(&envelope, datagram, &mut bytes).unwrap();
+            assert_eq!(open(&bytes[..length]), Some((envelope, datagram)));
         };
         check("192.0.2.1:443", None, b"");
         check("192.0.2.1:443", Some("198.51.100.1"), b"a datagram");
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn what_is_too_long_or_cut_off_or_of_another_family_is_none() {
         let envelope = Envelope { client: "192.0.2.1:1".parse().unwrap(), local: None, ecn: 0 };
-        let mut octets = [0; MAX_OCTETS];
-        assert_eq!(close(&envelope, &[0; 0x10000], &mut octets), None);
-        let length = close(&envelope, b"a", &mut octets).unwrap();
+        let mut bytes = [0; MAX_BYTES];
+        assert_eq!(close(&envelope, &[0; 0x10000], &mut bytes), None);
+        let length = close(&envelope, b"a", &mut bytes).unwrap();
         for cut in 0..length - 1 {
-            assert_eq!(open(&octets[..cut]), None, "{cut} octets");
+            assert_eq!(open(&bytes[..cut]), None, "{cut} bytes");
         }
         for (place, family) in [(1, 5), (1, NONE), (20, 5)] {
-            let mut other = octets;
+            let mut other = bytes;
             other[place] = family;
             assert_eq!(open(&other[..length]), None, "{place} {family}");
         }

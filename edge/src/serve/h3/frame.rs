@@ -1,4 +1,4 @@
-//! Frames on the stream of a request (RFC 9114 §7). Pure: octets go in, frames come out.
+//! Frames on the stream of a request (RFC 9114 §7). Pure: bytes go in, frames come out.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -14,9 +14,9 @@ const PUSH_PROMISE: u64 = 0x5;
 pub const GOAWAY: u64 = 0x7;
 const MAX_PUSH_ID: u64 = 0xd;
 
-/// Frames that carry nothing, and octets of frames that nobody knows, on one stream.
+/// Frames that carry nothing, and bytes of frames that nobody knows, on one stream.
 const MOST_USELESS: u64 = 64 << 10;
-/// The cost of such a frame beside its octets.
+/// The cost of such a frame beside its bytes.
 const USELESS_FRAME: u64 = 64;
 
 /// A part of a message.
@@ -24,7 +24,7 @@ const USELESS_FRAME: u64 = 64;
 pub enum Frame {
     /// A field section.
     Head(Bytes),
-    /// Octets of the body.
+    /// Bytes of the body.
     Data(Bytes),
 }
 
@@ -68,7 +68,7 @@ pub enum Fault {
 }
 
 impl Frames {
-    /// At the start of a stream; a field section may have `most_head` octets.
+    /// At the start of a stream; a field section may have `most_head` bytes.
     #[must_use]
     pub fn new(most_head: usize) -> Self {
         let (buffer, state, stage) = (BytesMut::new(), State::Type, Stage::Head);
@@ -76,11 +76,11 @@ impl Frames {
     }
 
     /// Takes in what the client sent.
-    pub fn push(&mut self, octets: &[u8]) {
-        self.buffer.extend_from_slice(octets);
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame, or none if more octets are needed.
+    /// The next frame, or none if more bytes are needed.
     ///
     /// # Errors
     /// When the client breaks the protocol, or sends too much that is of no use.
@@ -88,9 +88,9 @@ impl Frames {
         loop {
             match self.state {
                 State::Type => {
-                    let Some((kind, length, octets)) = header(&self.buffer) else { return Ok(None) };
+                    let Some((kind, length, bytes)) = header(&self.buffer) else { return Ok(None) };
                     self.state = self.begin(kind, length)?;
-                    self.buffer.advance(octets);
+                    self.buffer.advance(bytes);
                 }
                 State::Head { length } => {
                     if self.buffer.len() < length {
@@ -169,39 +169,39 @@ fn part(left: u64, held: usize) -> usize {
     usize::try_from(left).map_or(held, |left| left.min(held))
 }
 
-/// Type and length of a frame, and the octets that they take; none if they are not all there.
+/// Type and length of a frame, and the bytes that they take; none if they are not all there.
 #[must_use]
-pub fn header(octets: &[u8]) -> Option<(u64, u64, usize)> {
-    let (kind, first) = integer(octets)?;
-    let (length, second) = integer(&octets[first..])?;
+pub fn header(bytes: &[u8]) -> Option<(u64, u64, usize)> {
+    let (kind, first) = integer(bytes)?;
+    let (length, second) = integer(&bytes[first..])?;
     Some((kind, length, first + second))
 }
 
-/// RFC 9000 §16: an integer and the octets that it takes.
+/// RFC 9000 §16: an integer and the bytes that it takes.
 #[must_use]
-pub fn integer(octets: &[u8]) -> Option<(u64, usize)> {
-    let first = *octets.first()?;
+pub fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
+    let first = *bytes.first()?;
     let length = 1 << (first >> 6);
-    let all = octets.get(..length)?;
-    let value = all[1..].iter().fold(u64::from(first & 0x3f), |value, &octet| value << 8 | u64::from(octet));
+    let all = bytes.get(..length)?;
+    let value = all[1..].iter().fold(u64::from(first & 0x3f), |value, &byte| value << 8 | u64::from(byte));
     Some((value, length))
 }
 
 /// Appends an integer below 2^62.
 pub fn put_integer(value: u64, out: &mut Vec<u8>) {
-    let octets = value.to_be_bytes();
+    let bytes = value.to_be_bytes();
     match value {
-        0..0x40 => out.push(octets[7]),
-        0x40..0x4000 => out.extend([octets[6] | 0x40, octets[7]]),
-        0x4000..0x4000_0000 => out.extend([octets[4] | 0x80, octets[5], octets[6], octets[7]]),
+        0..0x40 => out.push(bytes[7]),
+        0x40..0x4000 => out.extend([bytes[6] | 0x40, bytes[7]]),
+        0x4000..0x4000_0000 => out.extend([bytes[4] | 0x80, bytes[5], bytes[6], bytes[7]]),
         _ => {
-            out.push(octets[0] | 0xc0);
-            out.extend(&octets[1..]);
+            out.push(bytes[0] | 0xc0);
+            out.extend(&bytes[1..]);
         }
     }
 }
 
-/// The first octets of a DATA frame.
+/// The first bytes of a DATA frame.
 #[must_use]
 pub fn data_header(length: usize) -> Bytes {
     let mut out = Vec::with_capacity(9);
@@ -230,25 +230,25 @@ pub fn with_payload(kind: u64, payload: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
-    /// Reads these octets and the end behind them, however they are cut, into heads and joined bodies.
+    /// Reads these bytes and the end behind them, however they are cut, into heads and joined bodies.
     #[track_caller]
-    fn check(octets: &[u8], expected: Result<&[&str], Fault>) {
-        for size in [1, 2, 3, octets.len().max(1)] {
+    fn check(bytes: &[u8], expected: Result<&[&str], Fault>) {
+        for size in [1, 2, 3, bytes.len().max(1)] {
             let mut frames = Frames::new(100);
             let mut found: Vec<String> = Vec::new();
             let mut read = || {
-                for piece in octets.chunks(size) {
+                for piece in bytes.chunks(size) {
                     frames.push(piece);
                     while let Some(frame) = frames.read()? {
                         match frame {
                             Frame::Head(section) => {
                                 found.push(format!("h:{}", String::from_utf8_lossy(&section)))
                             }
-                            Frame::Data(octets) => {
-                                let octets = String::from_utf8_lossy(&octets).into_owned();
+                            Frame::Data(bytes) => {
+                                let bytes = String::from_utf8_lossy(&bytes).into_owned();
                                 match found.last_mut().filter(|last| last.starts_with("d:")) {
-                                    Some(last) => last.push_str(&octets),
-                                    None => found.push(format!("d:{octets}")),
+                                    Some(last) => last.push_str(&bytes),
+                                    None => found.push(format!("d:{bytes}")),
                                 }
                             }
                         }
@@ -258,7 +258,7 @@ mod tests {
             };
             let read = read();
             let shown: Vec<&str> = found.iter().map(String::as_str).collect();
-            assert_eq!(read.map(|()| shown.as_slice()), expected, "{octets:x?} by {size}");
+            assert_eq!(read.map(|()| shown.as_slice()), expected, "{bytes:x?} by {size}");
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn frames_in_the_wrong_place_break_the_connection() {
         let unexpected = Err(Fault::Connection(Code::FrameUnexpected));
-        for octets in [
+        for bytes in [
             &b"\x00\x01x"[..],
             b"\x01\x01a\x01\x01t\x00\x01x",
             b"\x01\x01a\x01\x01t\x01\x01t",
@@ -289,7 +289,7 @@ mod tests {
             b"\x08\x00",
             b"\x09\x00",
         ] {
-            check(octets, unexpected);
+            check(bytes, unexpected);
         }
     }
 
@@ -297,10 +297,10 @@ mod tests {
     fn a_message_that_is_cut_off_is_none() {
         check(b"", Err(Fault::Stream(Code::RequestIncomplete)));
         check(b"\x21\x00", Err(Fault::Stream(Code::RequestIncomplete)));
-        for octets in
+        for bytes in
             [&b"\x01"[..], b"\x01\x02a", b"\x01\x01a\x00\x02x", b"\x01\x01a\x21\x01", b"\x01\x01a\x40"]
         {
-            check(octets, Err(Fault::Connection(Code::FrameError)));
+            check(bytes, Err(Fault::Connection(Code::FrameError)));
         }
     }
 
@@ -319,8 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn integers_come_back_in_the_fewest_octets() {
-        for (value, octets) in [
+    fn integers_come_back_in_the_fewest_bytes() {
+        for (value, bytes) in [
             (0, 1),
             (63, 1),
             (64, 2),
@@ -332,8 +332,8 @@ mod tests {
         ] {
             let mut out = Vec::new();
             put_integer(value, &mut out);
-            assert_eq!((integer(&out), out.len()), (Some((value, octets)), octets));
-            assert_eq!(integer(&out[..octets - 1]), None);
+            assert_eq!((integer(&out), out.len()), (Some((value, bytes)), bytes));
+            assert_eq!(integer(&out[..bytes - 1]), None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Connection IDs that say which process of a row made them, and so which one a packet is for.
 //!
 //! ```text
-//! generation (1 octet) │ chance (7) │ SipHash(key, what is before it) (8)
+//! generation (1 byte) │ chance (7) │ SipHash(key, what is before it) (8)
 //! ```
 //!
 //! A process that takes over from another gets its key, so that it knows the packets of connections that the other still
@@ -21,15 +21,15 @@ pub struct Generation {
     key: (u64, u64),
 }
 
-const CHANCE_OCTETS: usize = 7;
-const TAG_OCTETS: usize = 8;
-const TAGGED_OCTETS: usize = 1 + CHANCE_OCTETS;
+const CHANCE_BYTES: usize = 7;
+const TAG_BYTES: usize = 8;
+const TAGGED_BYTES: usize = 1 + CHANCE_BYTES;
 /// As long as each of these connection IDs.
-pub const ID_OCTETS: usize = TAGGED_OCTETS + TAG_OCTETS;
+pub const ID_BYTES: usize = TAGGED_BYTES + TAG_BYTES;
 /// RFC 9000 §17.2: set in a long header.
 const LONG_HEADER: u8 = 0x80;
 /// RFC 9000 §17.2: of a long header, before the length of the connection ID.
-const VERSION_OCTETS: usize = 4;
+const VERSION_BYTES: usize = 4;
 
 impl Generation {
     /// The first of a row; `chance` is for its key.
@@ -46,19 +46,19 @@ impl Generation {
 
     /// A connection ID of this process, as chance has it.
     #[must_use]
-    pub fn id(self, chance: [u8; CHANCE_OCTETS]) -> [u8; ID_OCTETS] {
-        let mut id = [0; ID_OCTETS];
+    pub fn id(self, chance: [u8; CHANCE_BYTES]) -> [u8; ID_BYTES] {
+        let mut id = [0; ID_BYTES];
         id[0] = self.number;
-        id[1..TAGGED_OCTETS].copy_from_slice(&chance);
-        let tag = self.tag(&id[..TAGGED_OCTETS]);
-        id[TAGGED_OCTETS..].copy_from_slice(&tag);
+        id[1..TAGGED_BYTES].copy_from_slice(&chance);
+        let tag = self.tag(&id[..TAGGED_BYTES]);
+        id[TAGGED_BYTES..].copy_from_slice(&tag);
         id
     }
 
     /// The number of the process of this row that has made a connection ID; none if none has.
     fn maker(self, id: &[u8]) -> Option<u8> {
-        let id: &[u8; ID_OCTETS] = id.try_into().ok()?;
-        (self.tag(&id[..TAGGED_OCTETS]) == id[TAGGED_OCTETS..]).then_some(id[0])
+        let id: &[u8; ID_BYTES] = id.try_into().ok()?;
+        (self.tag(&id[..TAGGED_BYTES]) == id[TAGGED_BYTES..]).then_some(id[0])
     }
 
     /// The number of the process of this row that a packet is for; none if its connection ID is of no process's making.
@@ -66,15 +66,15 @@ impl Generation {
     pub fn receiver(self, packet: &[u8]) -> Option<u8> {
         let (first, rest) = packet.split_first()?;
         if first & LONG_HEADER == 0 {
-            return self.maker(rest.get(..ID_OCTETS)?);
+            return self.maker(rest.get(..ID_BYTES)?);
         }
-        let (length, rest) = rest.get(VERSION_OCTETS..)?.split_first()?;
+        let (length, rest) = rest.get(VERSION_BYTES..)?.split_first()?;
         self.maker(rest.get(..usize::from(*length))?)
     }
 
-    fn tag(self, octets: &[u8]) -> [u8; TAG_OCTETS] {
+    fn tag(self, bytes: &[u8]) -> [u8; TAG_BYTES] {
         let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        hasher.write(octets);
+        hasher.write(bytes);
         hasher.finish().to_be_bytes()
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_connection_id_with_another_bit_and_a_packet_that_is_cut_off_are_nobodys() {
         let id = ROW.id([0; 7]);
-        for bit in 0..ID_OCTETS * 8 {
+        for bit in 0..ID_BYTES * 8 {
             let mut forged = id;
             forged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(ROW.receiver(&short(&forged)), None, "bit {bit}");
@@ -115,11 +115,11 @@ mod tests {
         for packet in [short(&id), long(&id)] {
             let whole = packet.len() - b"payload".len() - usize::from(packet[0] & LONG_HEADER != 0);
             for length in 0..whole {
-                assert_eq!(ROW.receiver(&packet[..length]), None, "{length} octets");
+                assert_eq!(ROW.receiver(&packet[..length]), None, "{length} bytes");
             }
         }
         // A client's first packet has an ID of its own choice, which may be as long as ours.
-        assert_eq!(ROW.receiver(&long(&[7; ID_OCTETS])), None);
+        assert_eq!(ROW.receiver(&long(&[7; ID_BYTES])), None);
         assert_eq!(ROW.receiver(&long(&[7; 8])), None);
     }
 }

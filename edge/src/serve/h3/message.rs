@@ -13,7 +13,7 @@ use crate::serve::h1::gate::head::one_spelling;
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) head: RequestHead,
-    /// Octets of the body, if the client says so.
+    /// Bytes of the body, if the client says so.
     pub(super) length: Option<u64>,
 }
 
@@ -40,7 +40,7 @@ struct Parts {
     is_malformed: bool,
 }
 
-/// Reads the head of a request; at most `most` octets of fields.
+/// Reads the head of a request; at most `most` bytes of fields.
 pub(super) fn request(section: &[u8], most: usize) -> Result<Message, Unsound> {
     let mut parts = Parts::default();
     qpack::decode(section, most, |name, value| parts.take(name, value)).map_err(|fault| match fault {
@@ -112,7 +112,7 @@ fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let is_of_connection = [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE].contains(&name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection");
     let is_te = name == header::TE && value != b"trailers";
-    let is_space = |octet: Option<&u8>| octet.is_some_and(|octet| matches!(octet, b' ' | b'\t'));
+    let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
     if is_of_connection || is_te || is_space(value.first()) || is_space(value.last()) {
         return None;
     }

@@ -17,10 +17,10 @@ pub enum Fault {
     TooLong,
 }
 
-/// A field beyond its octets, for the size of a list of them (RFC 9114 §4.2.2).
-const FIELD_OVERHEAD_OCTETS: usize = 32;
+/// A field beyond its bytes, for the size of a list of them (RFC 9114 §4.2.2).
+const FIELD_OVERHEAD_BYTES: usize = 32;
 
-/// Hands each field of `section`, name and value, to `take`. At most `most` octets of fields.
+/// Hands each field of `section`, name and value, to `take`. At most `most` bytes of fields.
 ///
 /// # Errors
 /// When it is no field section, or too long a one; some fields may have been handed over by then.
@@ -56,7 +56,7 @@ pub fn decode(section: &[u8], most: usize, mut take: impl FnMut(&[u8], &[u8])) -
             }
             _ => return Err(Fault::Broken),
         }
-        size = size.saturating_add(name.len() + value.len() + FIELD_OVERHEAD_OCTETS);
+        size = size.saturating_add(name.len() + value.len() + FIELD_OVERHEAD_BYTES);
         if size > most {
             return Err(Fault::TooLong);
         }
@@ -68,17 +68,17 @@ pub fn decode(section: &[u8], most: usize, mut take: impl FnMut(&[u8], &[u8])) -
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// RFC 7541 §5.1, in the last `bits` of the first octet; at most 2^32 and a little.
+    /// RFC 7541 §5.1, in the last `bits` of the first byte; at most 2^32 and a little.
     fn integer(&mut self, bits: u32) -> Result<usize, Fault> {
         let (&first, mut rest) = self.0.split_first().ok_or(Fault::Broken)?;
         let prefix = (1_u64 << bits) - 1;
         let mut value = u64::from(first) & prefix;
         if value == prefix {
             for shift in [0, 7, 14, 21, 28] {
-                let (&octet, behind) = rest.split_first().ok_or(Fault::Broken)?;
+                let (&byte, behind) = rest.split_first().ok_or(Fault::Broken)?;
                 rest = behind;
-                value += u64::from(octet & 0x7f) << shift;
-                if octet & 0x80 == 0 {
+                value += u64::from(byte & 0x7f) << shift;
+                if byte & 0x80 == 0 {
                     self.0 = rest;
                     return usize::try_from(value).map_err(|_| Fault::Broken);
                 }
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         ENTRIES.get(self.integer(bits)?).copied().ok_or(Fault::Broken)
     }
 
-    /// A text whose length is in the last `bits` of the first octet; the bit before them says that it is coded.
+    /// A text whose length is in the last `bits` of the first byte; the bit before them says that it is coded.
     fn text(&mut self, bits: u32, out: &mut Vec<u8>) -> Result<(), Fault> {
         let first = *self.0.first().ok_or(Fault::Broken)?;
         let length = self.integer(bits)?;
@@ -164,7 +164,7 @@ mod tests {
 
     fn read(section: &[u8], most: usize) -> Read {
         let mut fields = Vec::new();
-        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         decode(section, most, |name, value| fields.push((text(name), text(value))))?;
         Ok(fields)
     }

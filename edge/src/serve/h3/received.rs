@@ -21,7 +21,7 @@ pub(super) struct Received {
     frames: Frames,
     most_head: usize,
     is_at_end: bool,
-    /// Octets that were read ahead of the body.
+    /// Bytes that were read ahead of the body.
     first: Option<Bytes>,
 }
 
@@ -31,8 +31,8 @@ pub(super) enum Next {
     End,
 }
 
-/// Octets that are read at once; a packet has some 1,350.
-const READ_OCTETS: usize = 8 << 10;
+/// Bytes that are read at once; a packet has some 1,350.
+const READ_BYTES: usize = 8 << 10;
 
 impl Received {
     pub(super) fn new(stream: RecvStream, most_head: usize) -> Self {
@@ -50,10 +50,10 @@ impl Received {
             if self.is_at_end {
                 return Poll::Ready(self.frames.end().map(|()| Next::End));
             }
-            let mut octets = [0; READ_OCTETS];
-            match ready!(self.stream.poll_read(cx, &mut octets)) {
+            let mut bytes = [0; READ_BYTES];
+            match ready!(self.stream.poll_read(cx, &mut bytes)) {
                 Ok(0) => self.is_at_end = true,
-                Ok(read) => self.frames.push(&octets[..read]),
+                Ok(read) => self.frames.push(&bytes[..read]),
                 Err(error) => return Poll::Ready(Err(Fault::Stream(code(&error)))),
             }
         }
@@ -72,8 +72,8 @@ impl Received {
     pub(super) async fn is_over(&mut self) -> Result<bool, Fault> {
         loop {
             match std::future::poll_fn(|cx| self.poll(cx)).await? {
-                Next::Frame(Frame::Data(octets)) => {
-                    self.first = Some(octets);
+                Next::Frame(Frame::Data(bytes)) => {
+                    self.first = Some(bytes);
                     return Ok(false);
                 }
                 Next::Frame(Frame::Head(section)) => self.trailers(&section)?,
@@ -146,7 +146,7 @@ impl Upload {
         }
         loop {
             return Poll::Ready(match ready!(self.received.poll(cx))? {
-                Next::Frame(Frame::Data(octets)) => self.count(octets).map(Some),
+                Next::Frame(Frame::Data(bytes)) => self.count(bytes).map(Some),
                 Next::Frame(Frame::Head(section)) => match self.received.trailers(&section) {
                     Ok(()) => continue,
                     Err(fault) => Err(fault),
@@ -158,11 +158,11 @@ impl Upload {
         }
     }
 
-    fn count(&mut self, octets: Bytes) -> Result<Bytes, Fault> {
+    fn count(&mut self, bytes: Bytes) -> Result<Bytes, Fault> {
         if let Some(left) = &mut self.left {
-            *left = left.checked_sub(octets.len() as u64).ok_or(Fault::Stream(Code::MessageError))?;
+            *left = left.checked_sub(bytes.len() as u64).ok_or(Fault::Stream(Code::MessageError))?;
         }
-        Ok(octets)
+        Ok(bytes)
     }
 }
 
@@ -181,7 +181,7 @@ impl Body for Upload {
         let next = ready!(upload.next(cx));
         upload.is_over = !matches!(next, Ok(Some(_)));
         Poll::Ready(match next {
-            Ok(octets) => octets.map(|octets| Ok(hyper::body::Frame::data(octets))),
+            Ok(bytes) => bytes.map(|bytes| Ok(hyper::body::Frame::data(bytes))),
             Err(fault) => {
                 match fault {
                     Fault::Connection(code) => upload.connection.close(number(code), b""),

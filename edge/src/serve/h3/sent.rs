@@ -36,14 +36,14 @@ impl Sent {
         let _ = self.stream.set_priority(-i32::from(urgency));
     }
 
-    async fn write(&mut self, mut octets: &mut [Bytes]) -> Result<(), Lost> {
-        while !octets.is_empty() {
+    async fn write(&mut self, mut bytes: &mut [Bytes]) -> Result<(), Lost> {
+        while !bytes.is_empty() {
             let Self { stream, watch, .. } = self;
-            let bytes =
+            let taken =
                 |written: &Result<quinn::Written, WriteError>| written.as_ref().map_or(0, |it| it.bytes);
-            let written = patiently(watch, stream.write_chunks(octets), bytes).await.map_err(Lost::Slow)?;
+            let written = patiently(watch, stream.write_chunks(bytes), taken).await.map_err(Lost::Slow)?;
             let written = written.map_err(|_| Lost::Unwanted)?;
-            octets = &mut octets[written.chunks..];
+            bytes = &mut bytes[written.chunks..];
         }
         Ok(())
     }
@@ -67,8 +67,8 @@ impl Sink for Sent {
         self.write(&mut [message::response(status, &headers)]).await
     }
 
-    async fn data(&mut self, octets: Bytes, _: bool) -> Result<(), Lost> {
-        self.write(&mut [frame::data_header(octets.len()), octets]).await
+    async fn data(&mut self, bytes: Bytes, _: bool) -> Result<(), Lost> {
+        self.write(&mut [frame::data_header(bytes.len()), bytes]).await
     }
 
     async fn trailers(&mut self, trailers: HeaderMap) -> Result<(), Lost> {

@@ -53,16 +53,16 @@ struct Before {
 pub(crate) type Channels = Vec<(u8, OwnedFd)>;
 
 /// The kernel may hold so much until the endpoint reads it: a burst of a few milliseconds. It may grant less.
-const SOCKET_OCTETS: usize = 2 << 20;
+const SOCKET_BYTES: usize = 2 << 20;
 /// The kernel may hold so much in a channel; it may grant less.
-const CHANNEL_OCTETS: usize = 2 << 20;
+const CHANNEL_BYTES: usize = 2 << 20;
 
 impl SharedSocket {
     /// Reads `socket`, and forwards to the processes before.
     pub(crate) fn new(socket: UdpSocket, generation: Generation, before: Channels) -> io::Result<Arc<Self>> {
         // Where it is refused, a burst costs retransmissions.
-        let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_OCTETS);
-        let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_OCTETS);
+        let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
+        let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_BYTES);
         let before = before.into_iter().map(|(number, channel)| {
             let channel = Channel::from(channel);
             channel.set_nonblocking(true)?;
@@ -83,7 +83,7 @@ impl SharedSocket {
     pub(crate) fn channels(&self) -> io::Result<Channels> {
         let (own, other) = Channel::pair()?;
         // It is bounded by what waits in it, not by how many datagrams do.
-        let _ = SockRef::from(&other).set_send_buffer_size(CHANNEL_OCTETS);
+        let _ = SockRef::from(&other).set_send_buffer_size(CHANNEL_BYTES);
         own.set_nonblocking(true)?;
         let mut channels = Channels::new();
         for Before { number, channel } in &**self.before.load() {
@@ -119,9 +119,9 @@ impl SharedSocket {
     fn poll_inbox(&self, cx: &mut Context<'_>, into: &mut IoSliceMut<'_>, meta: &mut RecvMeta) -> Poll<()> {
         let inbox = self.inbox.load();
         let Some(inbox) = inbox.as_ref() else { return Poll::Pending };
-        let mut octets = [0; forwarded::MAX_OCTETS];
+        let mut bytes = [0; forwarded::MAX_BYTES];
         loop {
-            let mut read = ReadBuf::new(&mut octets);
+            let mut read = ReadBuf::new(&mut bytes);
             match ready!(inbox.poll_recv(cx, &mut read)) {
                 // A pair of sockets has an end only when the other process has ended, and its channel with it.
                 Ok(()) if read.filled().is_empty() => return Poll::Pending,
@@ -182,9 +182,9 @@ impl SharedSocket {
     fn forward(&self, to: &Before, meta: &RecvMeta, datagram: &[u8]) {
         let ecn = meta.ecn.map_or(0, |ecn| ecn as u8);
         let envelope = Envelope { client: meta.addr, local: meta.dst_ip, ecn };
-        let mut octets = [0; forwarded::MAX_OCTETS];
-        let Some(length) = forwarded::close(&envelope, datagram, &mut octets) else { return };
-        let Err(error) = to.channel.send(&octets[..length]) else { return };
+        let mut bytes = [0; forwarded::MAX_BYTES];
+        let Some(length) = forwarded::close(&envelope, datagram, &mut bytes) else { return };
+        let Err(error) = to.channel.send(&bytes[..length]) else { return };
         if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             // That process has ended, and its connections with it.
             self.before.rcu(|before| {

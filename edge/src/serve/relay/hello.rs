@@ -2,7 +2,7 @@
 
 use rustls::server::Acceptor;
 
-/// The meaning of a connection's first octets.
+/// The meaning of a connection's first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hello {
     /// More of them are needed.
@@ -17,14 +17,14 @@ pub(super) enum Hello {
 const HANDSHAKE: u8 = 22;
 
 /// Reads what has come so far, in however many segments and records it came.
-pub(super) fn read(octets: &[u8]) -> Hello {
-    match octets.first() {
+pub(super) fn read(bytes: &[u8]) -> Hello {
+    match bytes.first() {
         None => return Hello::Partial,
         Some(&HANDSHAKE) => {}
         Some(_) => return Hello::NotTls,
     }
     let mut acceptor = Acceptor::default();
-    let mut rest = octets;
+    let mut rest = bytes;
     while !rest.is_empty() {
         if !matches!(acceptor.read_tls(&mut rest), Ok(1..)) {
             return Hello::NotTls;
@@ -58,12 +58,12 @@ mod tests {
             .with_no_client_auth();
         let name = ServerName::try_from(name).unwrap();
         let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut octets = Vec::new();
-        client.write_tls(&mut octets).unwrap();
-        octets
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
     }
 
-    /// The same message in records of so many octets (RFC 8446 §5.1).
+    /// The same message in records of so many bytes (RFC 8446 §5.1).
     fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
         let record = |part: &[u8]| {
             let length = u16::try_from(part.len()).unwrap().to_be_bytes();
@@ -75,18 +75,18 @@ mod tests {
     #[test]
     fn the_name_is_read_as_soon_as_all_of_the_hello_is_there() {
         let whole = hello("db.example.com");
-        for octets in [whole.clone(), in_records(&whole, 100), in_records(&whole, 7)] {
-            for end in 0..octets.len() {
-                assert_eq!(read(&octets[..end]), Hello::Partial, "{end}");
+        for bytes in [whole.clone(), in_records(&whole, 100), in_records(&whole, 7)] {
+            for end in 0..bytes.len() {
+                assert_eq!(read(&bytes[..end]), Hello::Partial, "{end}");
             }
-            assert_eq!(read(&octets), Hello::Tls(Some("db.example.com".into())));
-            assert_eq!(read(&[&octets[..], b"more"].concat()), Hello::Tls(Some("db.example.com".into())));
+            assert_eq!(read(&bytes), Hello::Tls(Some("db.example.com".into())));
+            assert_eq!(read(&[&bytes[..], b"more"].concat()), Hello::Tls(Some("db.example.com".into())));
         }
         assert_eq!(read(&hello("192.0.2.1")), Hello::Tls(None), "RFC 6066 §3: an address is no name");
     }
 
     #[test]
-    fn other_protocols_are_known_by_their_first_octets() {
+    fn other_protocols_are_known_by_their_first_bytes() {
         for other in [
             &b"GET / HTTP/1.1\r\n"[..],
             b"SSH-2.0-x\r\n",
@@ -101,10 +101,10 @@ mod tests {
     proptest::proptest! {
         /// Whatever comes: it is read without a panic.
         #[test]
-        fn any_octets_are_read(mut octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
-            read(&octets);
-            octets.insert(0, HANDSHAKE);
-            read(&octets);
+        fn any_bytes_are_read(mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            read(&bytes);
+            bytes.insert(0, HANDSHAKE);
+            read(&bytes);
         }
     }
 }

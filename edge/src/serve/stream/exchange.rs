@@ -52,7 +52,7 @@ pub(in crate::serve) enum Lost {
     Broken,
 }
 
-/// The edge's side of a stream, which takes octets as fast as the client does.
+/// The edge's side of a stream, which takes bytes as fast as the client does.
 pub(in crate::serve) trait Sink: Send {
     /// Ready when the client does not want the answer any more.
     fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<()>;
@@ -69,7 +69,7 @@ pub(in crate::serve) trait Sink: Send {
     ) -> impl Future<Output = Result<(), Lost>> + Send;
 
     /// Sends a part of the body, and the end behind it if it is the last.
-    fn data(&mut self, octets: Bytes, is_last: bool) -> impl Future<Output = Result<(), Lost>> + Send;
+    fn data(&mut self, bytes: Bytes, is_last: bool) -> impl Future<Output = Result<(), Lost>> + Send;
 
     /// Sends trailers.
     fn trailers(&mut self, trailers: HeaderMap) -> impl Future<Output = Result<(), Lost>> + Send;
@@ -117,7 +117,7 @@ pub(in crate::serve) async fn send<S: Sink>(
         match frame {
             None => break,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(octets) => sink.data(octets, body.is_end_stream()).await?,
+                Ok(bytes) => sink.data(bytes, body.is_end_stream()).await?,
                 Err(frame) => match frame.into_trailers() {
                     Ok(trailers) => return sink.trailers(trailers).await,
                     Err(_) => break,

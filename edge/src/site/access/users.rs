@@ -14,7 +14,7 @@ use http::{HeaderValue, header};
 pub const MAX_COST: u32 = 14;
 /// Users of one file; a lookup is by name.
 pub const MAX_USERS: usize = 10_000;
-/// bcrypt looks at 72 octets; a longer header is nobody's password.
+/// bcrypt looks at 72 bytes; a longer header is nobody's password.
 const MAX_CREDENTIALS_BYTES: usize = 1024;
 
 /// The users that may ask for something.

@@ -23,10 +23,10 @@ async fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
         ("frames that nobody knows", bad(&b"\x21\x00".repeat(2_000)), 0x107),
         ("empty DATA", bad(&b"\x00\x00".repeat(2_000)), 0x107),
     ];
-    for (what, octets, expected) in requests {
+    for (what, bytes, expected) in requests {
         let (_endpoint, connection) = raw(quic).await;
         let (mut send, _receive) = connection.open_bi().await.unwrap();
-        let _ = send.write_all(&octets).await;
+        let _ = send.write_all(&bytes).await;
         let _ = send.finish();
         assert_eq!(code(&connection, what).await, expected, "{what}");
     }
@@ -44,8 +44,8 @@ async fn what_breaks_the_protocol_ends_the_connection_with_its_code() {
     for (what, opened, expected) in streams {
         let (_endpoint, connection) = dial(quic, "site.test").await;
         let mut open = Vec::new();
-        for octets in opened {
-            open.push(one_way(&connection, octets).await);
+        for bytes in opened {
+            open.push(one_way(&connection, bytes).await);
         }
         assert_eq!(code(&connection, what).await, expected, "{what}");
     }
@@ -74,7 +74,7 @@ async fn a_message_that_is_malformed_ends_its_stream_alone() {
         frame[1] += u8::try_from(line.len()).unwrap();
         frame
     };
-    for (what, octets, expected) in [
+    for (what, bytes, expected) in [
         ("nothing", Vec::new(), 0x10d),
         ("no pseudo-field", b"\x01\x02\x00\x00".to_vec(), 0x10e),
         ("a pseudo-field twice", with(b"\xd1"), 0x10e),
@@ -83,7 +83,7 @@ async fn a_message_that_is_malformed_ends_its_stream_alone() {
         ("a line end in a value", with(b"\x23abc\x02\r\n"), 0x10e),
     ] {
         let (mut send, receive) = connection.open_bi().await.unwrap();
-        let _ = send.write_all(&octets).await;
+        let _ = send.write_all(&bytes).await;
         let _ = send.finish();
         assert_eq!(ended(receive, what).await, Err(expected), "{what}");
     }
@@ -99,19 +99,19 @@ async fn a_long_head_a_slow_one_and_a_bad_target_are_told_so() {
     let (_rig, _, quic, _folder) = quic_edge(&origin).await;
     let (_endpoint, connection) = raw(quic).await;
     let bomb = {
-        // An entry of the static table with a long value, two thousand times: 1,000 octets unpack to 60,000.
+        // An entry of the static table with a long value, two thousand times: 1,000 bytes unpack to 60,000.
         let mut section = vec![0, 0];
         section.extend([0xc0 | 33].repeat(2_000));
         [&[1, 0x40 | (section.len() >> 8) as u8, section.len() as u8][..], &section].concat()
     };
-    for (what, octets, is_ended, expected) in [
+    for (what, bytes, is_ended, expected) in [
         ("a frame beyond the limit", b"\x01\x80\x01\x00\x00".to_vec(), false, "431"),
         ("a list beyond the limit", bomb, true, "431"),
         ("half a head", head(b"/")[..10].to_vec(), false, "408"),
         ("a bad target", head(b"/a b"), true, "400"),
     ] {
         let (mut send, receive) = connection.open_bi().await.unwrap();
-        send.write_all(&octets).await.unwrap();
+        send.write_all(&bytes).await.unwrap();
         if is_ended {
             send.finish().unwrap();
         }

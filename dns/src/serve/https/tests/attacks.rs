@@ -63,7 +63,7 @@ fn get(name: &str) -> Vec<u8> {
 }
 
 fn post() -> Vec<u8> {
-    // The number of content-type, 31, takes two octets: 15, and what is left of it (RFC 7541 §5.1).
+    // The number of content-type, 31, takes two bytes: 15, and what is left of it (RFC 7541 §5.1).
     [head(0x83, "/dns-query"), vec![15], field(31 - 15, b"application/dns-message")].concat()
 }
 
@@ -83,7 +83,7 @@ fn stream(n: u32) -> u32 {
 /// Frames that the server sent the attacker until it hung up, or until it answered the last ping.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
-    /// Responses by the first octet of their fields: 0x88 is `:status 200`.
+    /// Responses by the first byte of their fields: 0x88 is `:status 200`.
     responses: BTreeMap<u8, usize>,
     /// By error code.
     resets: BTreeMap<u32, usize>,
@@ -231,7 +231,7 @@ fn floods() -> Vec<Flood> {
         0 => frame(HEADERS, 0, 1, &get("ex.")),
         _ => frame(CONTINUATION, 0, 1, b""),
     };
-    // 3,000 octets are remembered once (RFC 7541 §6.2.1), and then named by one octet, 16,000 times in each request.
+    // 3,000 bytes are remembered once (RFC 7541 §6.2.1), and then named by one byte, 16,000 times in each request.
     let bomb = |n| {
         let remember = [&[0x40, 1, b'x', 0x7f, 0xb9, 0x16][..], &[b'v'; 3000]].concat();
         let first = if n == 0 { remember } else { Vec::new() };

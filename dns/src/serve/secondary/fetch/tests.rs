@@ -47,8 +47,8 @@ async fn send(stream: &mut TcpStream, id: &[u8], mut message: Vec<u8>) {
 /// Answers the SOA with `version`, IXFR with `changes` and AXFR with `whole`; `|` ends a message, `!` the connection.
 async fn serve(listener: TcpListener, version: &'static str, changes: &'static str, whole: &'static str) {
     while let Ok((mut stream, _)) = listener.accept().await {
-        while let Ok(octets) = stream.read_u16().await {
-            let mut question = vec![0; usize::from(octets)];
+        while let Ok(bytes) = stream.read_u16().await {
+            let mut question = vec![0; usize::from(bytes)];
             stream.read_exact(&mut question).await.unwrap();
             let texts = match question[12 + name("ex").as_wire().len() + 1] {
                 6 => version,

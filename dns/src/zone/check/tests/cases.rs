@@ -10,8 +10,8 @@ fn a_digest_of_the_wrong_length_is_served_and_told() {
             "_443._tcp.www TLSA 3 1 2 {short}\n_25._tcp.www TLSA 3 1 2 {right}\nx._smimecert SMIMEA 3 0 1 {right}\ny TLSA 3 0 0 {short}\n"
         ),
         &[
-            "4 warning[bad-length] a digest of type 2 has 64 octets, this one has 32",
-            "6 warning[bad-length] a digest of type 1 has 32 octets, this one has 64",
+            "4 warning[bad-length] a digest of type 2 has 64 bytes, this one has 32",
+            "6 warning[bad-length] a digest of type 1 has 32 bytes, this one has 64",
         ],
     );
 }
@@ -102,7 +102,7 @@ fn a_set_that_no_message_carries_is_told() {
     check_zone(
         &pool(5_000),
         &[
-            "4 warning[set-too-large] the 5000 A records of pool.example.com. take 80034 octets, and a message has 65535",
+            "4 warning[set-too-large] the 5000 A records of pool.example.com. take 80034 bytes, and a message has 65535",
         ],
     );
     let names: String =

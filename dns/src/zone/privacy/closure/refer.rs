@@ -3,7 +3,7 @@
 use super::super::direct::{Lead, closure_rule};
 use super::super::nodes::{Answering, Node, NodeId, Nodes};
 use super::{Closure, Work};
-use crate::name::{MAX_NAME_OCTETS, Name};
+use crate::name::{MAX_NAME_BYTES, Name};
 use crate::rdata;
 use crate::rtype::Type;
 use crate::zone::{MOST_FOLLOWED, Zone};
@@ -238,5 +238,5 @@ fn substitute(zone: &Zone, nodes: &Nodes<'_>, answering: Answering, wire: &[u8])
     let records = nodes.records(id).iter().map(|index| &zone.records[*index as usize]);
     let target = &records.into_iter().find(|record| record.rtype == Type::DNAME)?.rdata;
     let whole = [prefix, target].concat();
-    Name::from_wire(&whole).ok().filter(|_| whole.len() <= MAX_NAME_OCTETS)
+    Name::from_wire(&whole).ok().filter(|_| whole.len() <= MAX_NAME_BYTES)
 }

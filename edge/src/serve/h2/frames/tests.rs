@@ -13,10 +13,10 @@ fn frame(kind: u8, flags: u8, length: u32) -> Vec<u8> {
 
 /// How many of these frames a client may send at once, having paid in this much; none: a hundred thousand.
 #[track_caller]
-fn check(octets: &[u8], paid_in: PaidIn, expected: Option<u64>) {
+fn check(bytes: &[u8], paid_in: PaidIn, expected: Option<u64>) {
     let mut frames = Frames::new();
     frames.read(PREFACE, paid_in, Duration::ZERO).unwrap();
-    let taken = (0..100_000).position(|_| frames.read(octets, paid_in, Duration::ZERO).is_err());
+    let taken = (0..100_000).position(|_| frames.read(bytes, paid_in, Duration::ZERO).is_err());
     assert_eq!(taken.map(|count| count as u64), expected);
 }
 
@@ -32,7 +32,7 @@ fn frames_that_ask_for_nothing_run_out_whatever_else_is_open() {
     // SETTINGS with as many settings as go into one frame, and frames that nobody knows.
     check(&frame(0x4, 0, 16_380), nothing, Some(AT_FIRST / 256));
     check(&frame(0xb, 0, 16_384), nothing, Some(AT_FIRST / 257));
-    // DATA: empty, of an octet, and of padding alone.
+    // DATA: empty, of a byte, and of padding alone.
     check(&frame(DATA, 0, 0), nothing, Some(AT_FIRST));
     check(&frame(DATA, 0, 1), nothing, Some(AT_FIRST));
     check(&frame(DATA, PADDED, 256), nothing, Some(AT_FIRST));
@@ -41,7 +41,7 @@ fn frames_that_ask_for_nothing_run_out_whatever_else_is_open() {
 }
 
 #[test]
-fn the_octets_of_bodies_cost_nothing() {
+fn the_bytes_of_bodies_cost_nothing() {
     check(&frame(DATA, 0, 16_384), PaidIn::default(), None);
     check(&frame(DATA, PADDED, 1_000), PaidIn::default(), None);
     check(&frame(DATA, END_STREAM, 0), PaidIn::default(), None);
@@ -67,25 +67,25 @@ fn an_honest_download_and_a_connection_that_waits_go_on() {
     let mut paid_in = PaidIn { requests: 1, ..PaidIn::default() };
     frames.read(PREFACE, paid_in, Duration::ZERO).unwrap();
     for _ in 0..100_000 {
-        (paid_in.pieces, paid_in.octets) = (paid_in.pieces + 1, paid_in.octets + 4096);
+        (paid_in.pieces, paid_in.bytes) = (paid_in.pieces + 1, paid_in.bytes + 4096);
         frames.read(&windows, paid_in, Duration::ZERO).expect("two windows for each 4 KiB");
     }
     for second in 0..100_000 {
         let at = Duration::from_secs(second);
         frames.read(&frame(0x6, 0, 8).repeat(60), paid_in, at).expect("sixty small frames a second");
     }
-    // An answer in windows of an octet each (CVE-2019-9511).
+    // An answer in windows of a byte each (CVE-2019-9511).
     let mut dribbled = Frames::new();
-    let mut paid_in = PaidIn { requests: 1, pieces: 16, octets: 0, answered: 0 };
+    let mut paid_in = PaidIn { requests: 1, pieces: 16, bytes: 0, answered: 0 };
     let ended = (0..1_000_000).any(|_| {
-        paid_in.octets += 1;
+        paid_in.bytes += 1;
         dribbled.read(&frame(0x8, 0, 4), paid_in, Duration::ZERO).is_err()
     });
-    assert!(ended, "a window for each octet is no download");
+    assert!(ended, "a window for each byte is no download");
 }
 
 #[test]
-fn frames_are_found_however_the_octets_are_cut() {
+fn frames_are_found_however_the_bytes_are_cut() {
     let all = [PREFACE, &frame(0x6, 0, 8), &frame(DATA, 0, 300), &frame(0x4, 0, 0), &frame(RST_STREAM, 0, 4)]
         .concat();
     for size in 1..all.len() {

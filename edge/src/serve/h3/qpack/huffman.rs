@@ -63,14 +63,14 @@ impl Code {
     }
 }
 
-/// Appends the text that `octets` stand for; false if they are none (RFC 7541 §5.2).
-pub(super) fn decode(octets: &[u8], out: &mut Vec<u8>) -> bool {
-    let mut rest = octets.iter();
+/// Appends the text that `bytes` stand for; false if they are none (RFC 7541 §5.2).
+pub(super) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut rest = bytes.iter();
     let (mut bits, mut held) = (0_u64, 0_u32);
     loop {
         while held <= 32 {
-            let Some(&octet) = rest.next() else { break };
-            (bits, held) = (bits << 8 | u64::from(octet), held + 8);
+            let Some(&byte) = rest.next() else { break };
+            (bits, held) = (bits << 8 | u64::from(byte), held + 8);
         }
         match symbol(bits, held) {
             Some((symbol, length)) if usize::from(symbol) != END => {
@@ -79,7 +79,7 @@ pub(super) fn decode(octets: &[u8], out: &mut Vec<u8>) -> bool {
                 bits &= (1 << held) - 1;
             }
             Some(_) => return false,
-            // At most seven bits, all of them set, fill the last octet.
+            // At most seven bits, all of them set, fill the last byte.
             None => return held < 8 && bits == (1 << held) - 1,
         }
     }
@@ -98,17 +98,17 @@ fn symbol(bits: u64, held: u32) -> Option<(u16, u32)> {
     None
 }
 
-/// The octets that the code of `text` takes.
+/// The bytes that the code of `text` takes.
 pub(super) fn encoded_len(text: &[u8]) -> usize {
-    let bits: usize = text.iter().map(|&octet| usize::from(LENGTHS[usize::from(octet)])).sum();
+    let bits: usize = text.iter().map(|&byte| usize::from(LENGTHS[usize::from(byte)])).sum();
     bits.div_ceil(8)
 }
 
 /// Appends the code of `text`.
 pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
     let (mut bits, mut held) = (0_u64, 0_u32);
-    for &octet in text {
-        let at = usize::from(octet);
+    for &byte in text {
+        let at = usize::from(byte);
         bits = bits << LENGTHS[at] | u64::from(CODE.codes[at]);
         held += u32::from(LENGTHS[at]);
         while held >= 8 {
@@ -129,12 +129,12 @@ mod tests {
     /// RFC 7541 Appendix C.4 and C.6.
     #[test]
     fn the_examples_of_the_rfc_are_read_and_written() {
-        let check = |text: &str, octets: &[u8]| {
+        let check = |text: &str, bytes: &[u8]| {
             let (mut read, mut written) = (Vec::new(), Vec::new());
-            assert!(decode(octets, &mut read), "{text}");
+            assert!(decode(bytes, &mut read), "{text}");
             encode(text.as_bytes(), &mut written);
-            assert_eq!((read.as_slice(), written.as_slice()), (text.as_bytes(), octets));
-            assert_eq!(encoded_len(text.as_bytes()), octets.len());
+            assert_eq!((read.as_slice(), written.as_slice()), (text.as_bytes(), bytes));
+            assert_eq!(encoded_len(text.as_bytes()), bytes.len());
         };
         check("www.example.com", b"\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff");
         check("no-cache", b"\xa8\xeb\x10\x64\x9c\xbf");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn every_octet_comes_back() {
+    fn every_byte_comes_back() {
         let all: Vec<u8> = (0..=255).collect();
         let (mut written, mut read) = (Vec::new(), Vec::new());
         encode(&all, &mut written);
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn what_is_no_text_is_refused() {
         // Padding of zeros, of eight bits, and the end in the text (RFC 7541 §5.2).
-        for octets in [&b"\x1c"[..], b"\xff", b"\x1f\xff", b"\xff\xff\xff\xff", b"\xff\xff\xff\xfc"] {
-            assert!(!decode(octets, &mut Vec::new()), "{octets:x?}");
+        for bytes in [&b"\x1c"[..], b"\xff", b"\x1f\xff", b"\xff\xff\xff\xff", b"\xff\xff\xff\xfc"] {
+            assert!(!decode(bytes, &mut Vec::new()), "{bytes:x?}");
         }
-        // `a` is 00011, and three ones fill its octet.
+        // `a` is 00011, and three ones fill its byte.
         assert!(decode(b"\x1f", &mut Vec::new()));
     }
 }
