@@ -15,3 +15,4 @@ pub mod structured;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod upgrade;
+pub mod websocket;

@@ -18,6 +18,13 @@ pub fn asked(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&asked.join(&b", "[..])).ok().filter(|asked| !asked.is_empty())
 }
 
+/// The protocol that a stream of HTTP/2 or HTTP/3 is asked to carry (RFC 8441, RFC 9220), if it is one that has an origin
+/// of HTTP/1.1 behind it. Others, such as a proxy for UDP, are not for a cache.
+#[must_use]
+pub fn of_stream(named: &[u8]) -> Option<HeaderValue> {
+    named.eq_ignore_ascii_case(b"websocket").then(|| HeaderValue::from_static("websocket"))
+}
+
 /// The protocol that a 101 changes to, if the client asked for it (RFC 9110 §15.2.2).
 pub fn agreed(asked: &HeaderValue, response: &HeaderMap) -> Option<HeaderValue> {
     let is_asked = |protocol: &[u8]| {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::Version;
+use http::{HeaderValue, Version};
 
 use super::answer::Answer;
 use crate::http::head::RequestHead;
@@ -25,6 +25,10 @@ pub(super) trait Transport: Send + Sync {
     /// Sends the origin's 1xx heads on to the client, from now until the answer is given. The request's own task calls
     /// it.
     fn interim(&self) -> Early;
+
+    /// The protocol that the request's own stream is asked to carry (RFC 8441, RFC 9220). Over HTTP/1.1 there is no
+    /// stream: fields ask for the connection.
+    fn protocol(&self) -> Option<HeaderValue>;
 
     /// The answer to a request whose body turned out not to be sound, whatever else was found out about it.
     fn refusal(&self) -> Option<Answer>;

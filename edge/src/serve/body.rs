@@ -181,6 +181,11 @@ impl Body {
         }
     }
 
+    /// Whether another protocol follows the head.
+    pub(super) fn is_tunnel(&self) -> bool {
+        matches!(&self.source, Source::Tunnel(Some(_)))
+    }
+
     fn new(source: Source, metrics: Option<&Metrics>) -> Self {
         Self { source, metrics: metrics.cloned(), line: None }
     }

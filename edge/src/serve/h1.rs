@@ -234,6 +234,10 @@ impl Transport for Turn {
         })
     }
 
+    fn protocol(&self) -> Option<HeaderValue> {
+        None
+    }
+
     fn refusal(&self) -> Option<Answer> {
         self.body_refusal().map(refused)
     }

@@ -11,6 +11,7 @@
 mod exchange;
 mod frames;
 mod guard;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub(super) async fn carry(
         peer,
         server_name: stream.get_ref().1.server_name().map(str::to_ascii_lowercase),
         terms: terms.clone(),
+        aborted: ending.aborted.clone(),
     };
     let guard = Guard::new(stream, Arc::clone(&counts), service.cache.metrics.clone());
     let own = Arc::new(Connection { client, counts });
@@ -73,6 +75,7 @@ pub(super) async fn carry(
 fn builder(limits: &Limits) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
+        .enable_connect_protocol()
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(limits.head.bytes).unwrap_or(u32::MAX))
         .initial_window_size(WINDOW_BYTES)

@@ -26,6 +26,7 @@ pub mod qpack;
 mod received;
 mod sent;
 mod shared_socket;
+mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +61,8 @@ struct Conversation {
 
 /// RFC 9114 §7.2.4.1: how long a head may be.
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
+/// RFC 9220 §3: a stream may carry another protocol.
+const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 /// No stream has this number or one behind it (RFC 9114 §5.2).
 const BEYOND_ALL: u64 = (1 << 62) - 4;
 /// After each GOAWAY requests under way still arrive for so long.
@@ -262,6 +265,8 @@ async fn greet(own: &Conversation) -> Result<SendStream, Code> {
     let mut settings = Vec::new();
     frame::put_integer(MAX_FIELD_SECTION_SIZE, &mut settings);
     frame::put_integer(own.client.limits.head.bytes as u64, &mut settings);
+    frame::put_integer(ENABLE_CONNECT_PROTOCOL, &mut settings);
+    frame::put_integer(1, &mut settings);
     // The kind of the stream, then its first frame (RFC 9114 §6.2.1).
     let mut bytes = vec![0];
     bytes.extend_from_slice(&frame::with_payload(frame::SETTINGS, &settings));

@@ -165,6 +165,10 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
     if let Some(asked) = &exchange.upgrade {
         return switch::switch(service, exchange, upload, asked).await;
     }
+    if exchange.transport.protocol().is_some() {
+        // Any success would tell the client that its stream carries that protocol now.
+        return switch::unsupported(cache);
+    }
     if !exchange.others.is_empty() {
         return pass::pass(&service.cache, exchange, upload, Forward::Bypass).await;
     }
@@ -210,7 +214,7 @@ pub(super) fn open<'a>(
             return Err(refused_for("signature", head, StatusCode::FORBIDDEN, why.as_str()));
         }
     };
-    let upgrade = upgrade::asked(version, &headers);
+    let upgrade = transport.protocol().or_else(|| upgrade::asked(version, &headers));
     let Found { request, site, others, key, credentials, takes_gzip } =
         service.cache.find(RequestHead { method, uri, headers }).map_err(|head| {
             // RFC 9110 §15.5.20: this server does not speak for that host.

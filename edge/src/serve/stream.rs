@@ -9,8 +9,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::arrival::{Arrival, Peer, Transport};
@@ -20,6 +23,8 @@ use super::limits::Limits;
 use super::room::{Busy, Occupant};
 use super::service::Service;
 use super::tls::Terms;
+use super::tunnel::{self, Ended, Tunnel};
+use crate::cache::Cache;
 use crate::http::head::RequestHead;
 use crate::http::structured::{Dictionary, Item};
 use crate::metrics::Outcome;
@@ -38,6 +43,17 @@ pub(super) struct Client {
     /// The name that the client asked a certificate for (SNI), in lower case.
     pub(super) server_name: Option<String>,
     pub(super) terms: Terms,
+    /// Every connection ends now.
+    pub(super) aborted: CancellationToken,
+}
+
+/// One request as it came.
+pub(super) struct Asked {
+    pub(super) head: RequestHead,
+    pub(super) version: Version,
+    pub(super) body: RequestBody,
+    /// The protocol that the stream is asked to carry; then the method is GET, as it is over HTTP/1.1.
+    pub(super) protocol: Option<HeaderValue>,
 }
 
 impl Client {
@@ -47,13 +63,8 @@ impl Client {
     }
 
     /// Answers one request. The answer has no field that is about a connection of HTTP/1.1.
-    pub(super) async fn answer(
-        &self,
-        mut head: RequestHead,
-        version: Version,
-        body: RequestBody,
-        transport: &dyn Transport,
-    ) -> Answer {
+    pub(super) async fn answer(&self, asked: Asked, transport: &dyn Transport) -> Answer {
+        let Asked { mut head, version, body, protocol } = asked;
         if !body.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH) {
             // The mark that there is content, whatever the method: only HTTP/1.1 has it on the wire.
             head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -75,10 +86,18 @@ impl Client {
             }
         };
         without_connection(&mut answer.head.headers);
-        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let is_success = answer.head.status.is_success() && !answer.body.is_tunnel();
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS || (protocol.is_some() && is_success) {
+            // A success would tell the client that its stream carries another protocol now.
             answer.head.status = StatusCode::BAD_GATEWAY;
         }
         answer
+    }
+
+    /// Carries the bytes of a tunnel over a stream.
+    pub(super) async fn tunnel(&self, wire: impl AsyncRead + AsyncWrite + Unpin, tunnel: Tunnel) -> Ended {
+        let Cache { clock, metrics, .. } = &*self.service.cache;
+        tunnel::carry(wire, Bytes::new(), tunnel, clock, metrics, &self.aborted).await
     }
 }
 
@@ -93,11 +112,8 @@ fn without_connection(headers: &mut HeaderMap) {
 
 /// Adds what hyper adds to an answer over HTTP/1.1, a date and a length; whether its body is sent (RFC 9110 §6.4.1).
 pub(super) fn complete(answer: &mut Answer, method: &Method, now: SystemTime) -> bool {
+    date(&mut answer.head.headers, now);
     let headers = &mut answer.head.headers;
-    if !headers.contains_key(header::DATE) {
-        let date = HeaderValue::from_str(&httpdate::fmt_http_date(now)).expect("a date is text");
-        headers.insert(header::DATE, date);
-    }
     let status = answer.head.status;
     let may_have_body =
         !status.is_informational() && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -110,6 +126,14 @@ pub(super) fn complete(answer: &mut Answer, method: &Method, now: SystemTime) ->
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     may_have_body && !is_head
+}
+
+/// RFC 9110 §6.6.1.
+fn date(headers: &mut HeaderMap, now: SystemTime) {
+    if !headers.contains_key(header::DATE) {
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(now)).expect("a date is text");
+        headers.insert(header::DATE, date);
+    }
 }
 
 /// Whether the client sends its body when it is told to go on (RFC 9110 §10.1.1).

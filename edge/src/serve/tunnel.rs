@@ -1,7 +1,7 @@
 //! The tunnel behind a 101: bytes both ways, read by nobody (RFC 9110 §7.8).
 //!
-//! Invariant: a tunnel begins only behind an origin's 101 that agrees to what the client asked for. Its two connections
-//! serve nothing else afterwards: they end with it.
+//! Invariant: a tunnel begins only behind an origin's 101 that agrees to what the client asked for. The origin's connection
+//! serves nothing else afterwards, nor does the client's connection, or stream of one: they end with it.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::permits::Permit;
@@ -97,28 +98,57 @@ pub(super) async fn carry<C>(
     clock: &Clock,
     metrics: &Metrics,
     aborted: &CancellationToken,
-) where
+) -> Ended
+where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let Tunnel { origin, idle_timeout, uri, permit, under_way } = tunnel;
-    let begun = clock.monotonic();
-    let passed = Passed::default();
+    let _held = (permit, under_way);
+    let mut told = Told {
+        uri,
+        passed: Passed::default(),
+        begun: clock.monotonic(),
+        ended: None,
+        clock,
+        metrics,
+        aborted,
+    };
     let ended = match origin.await {
         Err(_) => Ended::Broken,
         Ok(origin) => tokio::select! {
-            ended = both_ways(client, early, TokioIo::new(origin), &passed) => match ended {
+            ended = both_ways(client, early, TokioIo::new(origin), &told.passed) => match ended {
                 Ok(()) => Ended::Closed,
                 Err(_) => Ended::Broken,
             },
-            () = idle(clock, idle_timeout, &passed) => Ended::Idle,
+            () = idle(clock, idle_timeout, &told.passed) => Ended::Idle,
             () = aborted.cancelled() => Ended::Drained,
         },
     };
-    let (to_origin, to_client) = (passed.to_origin.into_inner(), passed.to_client.into_inner());
-    metrics.tunnel_ended(ended.as_str(), to_client, to_origin);
-    let secs = clock.monotonic().saturating_duration_since(begun).as_secs();
-    tracing::info!(target: "verge_edge::tunnel", uri, ended = ended.as_str(), to_origin, to_client, secs);
-    drop((permit, under_way));
+    told.ended = Some(ended);
+    ended
+}
+
+/// Counts a tunnel and tells the log of it when it has ended, and also where its connection ends under it: a stream of
+/// HTTP/2 or HTTP/3 is dropped with its connection.
+struct Told<'a> {
+    uri: String,
+    passed: Passed,
+    begun: Instant,
+    ended: Option<Ended>,
+    clock: &'a Clock,
+    metrics: &'a Metrics,
+    aborted: &'a CancellationToken,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let under_it = if self.aborted.is_cancelled() { Ended::Drained } else { Ended::Broken };
+        let ended = self.ended.unwrap_or(under_it).as_str();
+        let (to_origin, to_client) = self.passed.counts();
+        self.metrics.tunnel_ended(ended, to_client, to_origin);
+        let secs = self.clock.monotonic().saturating_duration_since(self.begun).as_secs();
+        tracing::info!(target: "verge_edge::tunnel", uri = self.uri, ended, to_origin, to_client, secs);
+    }
 }
 
 pub(super) async fn both_ways(

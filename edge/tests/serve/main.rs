@@ -58,4 +58,5 @@ mod streams;
 mod targeted;
 mod targets;
 mod telling;
+mod tunnels;
 mod upgrades;

@@ -264,6 +264,10 @@ impl Transport for NoTransport {
         Early::new(|_, _| {})
     }
 
+    fn protocol(&self) -> Option<HeaderValue> {
+        None
+    }
+
     fn refusal(&self) -> Option<Answer> {
         None
     }

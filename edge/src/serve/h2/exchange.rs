@@ -6,18 +6,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc::Sender;
 
 use super::Connection;
 use super::guard::Counts;
+use super::wire::Wire;
 use crate::http::head::RequestHead;
+use crate::http::upgrade;
 use crate::origin::RequestBody;
+use crate::serve::answer::Answer;
 use crate::serve::stream::exchange::{self, Interim, Lost, Sink};
-use crate::serve::stream::{patiently, waits_to_go_on};
+use crate::serve::stream::{Asked, patiently, waits_to_go_on};
+use crate::serve::tunnel::Ended;
 use crate::watch::Watch;
 
 /// Carries a stream to its end.
@@ -28,18 +33,24 @@ pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respon
     let (limits, cache) = (&client.limits, &client.service.cache);
     let watch = || Watch::new(limits.pace, cache.clock.clone());
     let (tell, told) = exchange::interims();
-    let (parts, body) = request.into_parts();
-    let head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
-    let waits = waits_to_go_on(&head.headers);
-    let upload = Upload::new(body, &head.headers, waits.then(|| tell.clone()));
-    let body = RequestBody::upload(upload, watch(), &cache.metrics);
+    let (parts, received) = request.into_parts();
+    let mut head = RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers };
+    let protocol = parts.extensions.get::<Protocol>().and_then(|named| upgrade::of_stream(named.as_ref()));
+    let (body, to_come) = if protocol.is_some() {
+        head.method = Method::GET;
+        (RequestBody::Empty, Some(received))
+    } else {
+        let waits = waits_to_go_on(&head.headers);
+        let upload = Upload::new(received, &head.headers, waits.then(|| tell.clone()));
+        (RequestBody::upload(upload, watch(), &cache.metrics), None)
+    };
     let method = head.method.clone();
     let mut sent =
         Sent { respond, stream: None, is_over: false, watch: watch(), counts: Arc::clone(&own.counts) };
-    let answer = exchange::respond(client, &mut sent, head, Version::HTTP_2, body, (tell, told)).await;
-    // The client has said that it does not want it.
-    let Some(answer) = answer else { return };
-    match exchange::send(client, &mut sent, &method, answer).await {
+    let asked = Asked { head, version: Version::HTTP_2, body, protocol };
+    // If there is none, the client has said that it does not want it.
+    let Some(answer) = exchange::respond(client, &mut sent, asked, (tell, told)).await else { return };
+    match give(own, &mut sent, &method, answer, to_come).await {
         Ok(()) => own.counts.answered(),
         Err(Lost::Unwanted) => {}
         Err(Lost::Slow(slow)) => {
@@ -48,6 +59,26 @@ pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respon
         }
         // The client must not take what it has for all.
         Err(Lost::Broken) => sent.reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// Sends an answer to its end; `to_come` are the client's bytes of another protocol, if its stream is asked to carry one.
+async fn give(
+    own: &Connection,
+    sent: &mut Sent,
+    method: &Method,
+    mut answer: Answer,
+    to_come: Option<RecvStream>,
+) -> Result<(), Lost> {
+    let Some(tunnel) = exchange::switched(&own.client, sent, &mut answer).await? else {
+        return exchange::send(&own.client, sent, method, answer).await;
+    };
+    let (Some(from), Some(to)) = (to_come, sent.stream.take()) else { return Err(Lost::Broken) };
+    let wire = Wire::new(from, to, Arc::clone(&own.counts));
+    match own.client.tunnel(wire, tunnel).await {
+        Ended::Closed => Ok(()),
+        // h2 resets a stream that is given up unfinished.
+        Ended::Broken | Ended::Idle | Ended::Drained => Err(Lost::Unwanted),
     }
 }
 

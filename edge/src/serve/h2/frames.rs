@@ -65,11 +65,13 @@ pub(super) struct PaidIn {
     pub(super) bytes: u64,
     /// Answers that went to their end.
     pub(super) answered: u64,
+    /// Frames that carried bytes of another protocol (RFC 8441).
+    pub(super) taken: u64,
 }
 
 impl PaidIn {
     fn frames(self) -> u64 {
-        self.requests * A_REQUEST + self.pieces * A_PIECE + self.bytes / 1024 * A_KIB
+        self.requests * A_REQUEST + self.pieces * A_PIECE + self.bytes / 1024 * A_KIB + self.taken
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Counts {
     bytes: AtomicU64,
     /// Answers that went to their end.
     answered: AtomicU64,
+    /// Frames of tunnels.
+    taken: AtomicU64,
 }
 
 impl Counts {
@@ -37,6 +39,11 @@ impl Counts {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// A frame of another protocol, which is of use to its origin, was taken.
+    pub(super) fn taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An answer went to its end.
     pub(super) fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +52,13 @@ impl Counts {
     fn paid_in(&self) -> PaidIn {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (requests, pieces) = (get(&self.requests), get(&self.pieces));
-        PaidIn { requests, pieces, bytes: get(&self.bytes), answered: get(&self.answered) }
+        PaidIn {
+            requests,
+            pieces,
+            bytes: get(&self.bytes),
+            answered: get(&self.answered),
+            taken: get(&self.taken),
+        }
     }
 }
 

@@ -209,6 +209,7 @@ impl Listeners {
             peer: Peer { client, local, scheme: Scheme::Https },
             server_name,
             terms: terms.clone(),
+            aborted: self.ending.aborted.clone(),
         };
         super::carry(connection, client, &seat, &self.ending).await;
     }

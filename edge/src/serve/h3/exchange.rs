@@ -11,11 +11,13 @@ use super::frame::Fault;
 use super::message::{self, Message, Unsound};
 use super::received::{Received, Upload};
 use super::sent::Sent;
+use super::wire::Wire;
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::serve::answer::Answer;
-use crate::serve::stream;
 use crate::serve::stream::exchange::{self, Interim, Lost};
+use crate::serve::stream::{self, Asked};
+use crate::serve::tunnel::Ended;
 use crate::watch::Watch;
 
 /// Carries a stream to its end; the code if the connection must end, too.
@@ -24,8 +26,10 @@ pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStr
     let limits = &own.client.limits;
     let cache = &own.client.service.cache;
     let mut sent = Sent::new(send, Watch::new(limits.pace, cache.clock.clone()));
-    let (method, answer) = match ask(own, &mut sent, Received::new(receive, limits.head.bytes)).await {
-        Ok(answer) => answer,
+    let received = Received::new(receive, limits.head.bytes);
+    let (method, answer) = match ask(own, &mut sent, received).await {
+        Ok(Given::Whole(method, answer)) => (method, answer),
+        Ok(Given::Switching(answer, to_come)) => return tunnel(own, sent, answer, to_come).await,
         Err(Fault::Connection(code)) => return Err(code),
         Err(Fault::Stream(code)) => {
             sent.reset(code);
@@ -35,7 +39,13 @@ pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStr
             (Method::GET, refused(own, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head too long"))
         }
     };
-    match exchange::send(&own.client, &mut sent, &method, answer).await {
+    let given = exchange::send(&own.client, &mut sent, &method, answer).await;
+    ended(own, &mut sent, given)
+}
+
+/// Counts what became of an answer; the code if the connection must end with it.
+fn ended(own: &Conversation, sent: &mut Sent, given: Result<(), Lost>) -> Result<(), Code> {
+    match given {
         Ok(()) => {
             own.answered();
             Ok(())
@@ -45,7 +55,7 @@ pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStr
             own.taken_back()
         }
         Err(Lost::Slow(slow)) => {
-            cache.metrics.client_dropped(slow.as_str());
+            own.client.service.cache.metrics.client_dropped(slow.as_str());
             sent.reset(Code::ExcessiveLoad);
             Ok(())
         }
@@ -57,12 +67,45 @@ pub(super) async fn carry(own: &Conversation, send: SendStream, receive: RecvStr
     }
 }
 
+/// The answer to a request.
+enum Given {
+    /// To one with this method.
+    Whole(Method, Answer),
+    /// Behind its head the stream carries another protocol, in which the client's bytes are still to come.
+    Switching(Answer, Received),
+}
+
+/// Carries another protocol over the stream until that ends.
+async fn tunnel(
+    own: &Conversation,
+    mut sent: Sent,
+    mut answer: Answer,
+    to_come: Received,
+) -> Result<(), Code> {
+    let tunnel = match exchange::switched(&own.client, &mut sent, &mut answer).await {
+        Ok(Some(tunnel)) => tunnel,
+        Ok(None) => {
+            let given = exchange::send(&own.client, &mut sent, &Method::GET, answer).await;
+            return ended(own, &mut sent, given);
+        }
+        Err(lost) => return ended(own, &mut sent, Err(lost)),
+    };
+    let wire = Wire::new(to_come, sent.into_stream(), own.connection.clone());
+    match own.client.tunnel(wire, tunnel).await {
+        Ended::Broken => own.taken_back(),
+        Ended::Closed | Ended::Idle | Ended::Drained => {
+            own.answered();
+            Ok(())
+        }
+    }
+}
+
 /// Reads the request and has it answered.
-async fn ask(own: &Conversation, sent: &mut Sent, mut received: Received) -> Result<(Method, Answer), Fault> {
+async fn ask(own: &Conversation, sent: &mut Sent, mut received: Received) -> Result<Given, Fault> {
     let limits = &own.client.limits;
     let Ok(section) = timeout(limits.head_timeout, received.head()).await else {
         let answer = refused(own, StatusCode::REQUEST_TIMEOUT, "the head did not come in time");
-        return Ok((Method::GET, answer));
+        return Ok(Given::Whole(Method::GET, answer));
     };
     let message = match message::request(&section?, limits.head.bytes) {
         Ok(message) => message,
@@ -73,7 +116,8 @@ async fn ask(own: &Conversation, sent: &mut Sent, mut received: Received) -> Res
             return Err(Fault::Stream(Code::MessageError));
         }
         Err(Unsound::BadTarget) => {
-            return Ok((Method::GET, refused(own, StatusCode::BAD_REQUEST, "bad request target")));
+            let answer = refused(own, StatusCode::BAD_REQUEST, "bad request target");
+            return Ok(Given::Whole(Method::GET, answer));
         }
     };
     if let Some(urgency) = stream::urgency(&message.head.headers) {
@@ -81,10 +125,18 @@ async fn ask(own: &Conversation, sent: &mut Sent, mut received: Received) -> Res
     }
     let (tell, told) = exchange::interims();
     let method = message.head.method.clone();
-    let body = body(own, received, &message, &tell).await?;
-    let answer =
-        exchange::respond(&own.client, sent, message.head, Version::HTTP_3, body, (tell, told)).await;
-    answer.map(|answer| (method, answer)).ok_or(Fault::Stream(Code::RequestCancelled))
+    let (body, to_come) = match message.protocol {
+        Some(_) => (RequestBody::Empty, Some(received)),
+        None => (body(own, received, &message, &tell).await?, None),
+    };
+    let Message { head, protocol, .. } = message;
+    let asked = Asked { head, version: Version::HTTP_3, body, protocol };
+    let answer = exchange::respond(&own.client, sent, asked, (tell, told)).await;
+    let answer = answer.ok_or(Fault::Stream(Code::RequestCancelled))?;
+    Ok(match to_come {
+        Some(to_come) => Given::Switching(answer, to_come),
+        None => Given::Whole(method, answer),
+    })
 }
 
 /// The request's body. Without a length, only the end of the stream tells that there is none. That comes with the head
@@ -95,11 +147,13 @@ async fn body(
     message: &Message,
     tell: &Sender<Interim>,
 ) -> Result<RequestBody, Fault> {
-    let Message { head, length } = message;
+    let Message { head, length, .. } = message;
     let (limits, cache) = (&own.client.limits, &own.client.service.cache);
     let waits = stream::waits_to_go_on(&head.headers);
     let is_empty = match length {
         Some(length) => *length == 0,
+        // What follows is a tunnel's, and there will be none.
+        None if head.method == Method::CONNECT => true,
         None if waits => false,
         None => {
             let over = timeout(limits.head_timeout, received.is_over()).await;

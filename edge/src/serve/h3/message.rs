@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use super::frame;
 use super::qpack;
 use crate::http::head::RequestHead;
+use crate::http::upgrade;
 use crate::serve::h1::gate::head::one_spelling;
 
 /// A request's head.
@@ -15,6 +16,8 @@ pub(super) struct Message {
     pub(super) head: RequestHead,
     /// Bytes of the body, if the client says so.
     pub(super) length: Option<u64>,
+    /// The protocol that the stream is asked to carry (RFC 9220); then the method is GET, as it is over HTTP/1.1.
+    pub(super) protocol: Option<HeaderValue>,
 }
 
 /// Why a field section is no request's head.
@@ -36,6 +39,7 @@ struct Parts {
     scheme: Option<Vec<u8>>,
     authority: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
+    protocol: Option<Vec<u8>>,
     headers: HeaderMap,
     is_malformed: bool,
 }
@@ -57,6 +61,7 @@ impl Parts {
             b":scheme" => once(&mut self.scheme, value, &self.headers),
             b":authority" => once(&mut self.authority, value, &self.headers),
             b":path" => once(&mut self.path, value, &self.headers),
+            b":protocol" => once(&mut self.protocol, value, &self.headers),
             // A map of fields holds some thousands.
             _ => field(name, value)
                 .and_then(|(name, value)| self.headers.try_append(name, value).ok())
@@ -70,12 +75,19 @@ impl Parts {
             return Err(Unsound::Malformed);
         }
         let method = self.method.and_then(|method| Method::from_bytes(&method).ok());
-        let method = method.ok_or(Unsound::Malformed)?;
+        let mut method = method.ok_or(Unsound::Malformed)?;
+        if self.protocol.is_some() && method != Method::CONNECT {
+            return Err(Unsound::Malformed);
+        }
+        let protocol = self.protocol.as_deref().and_then(upgrade::of_stream);
+        if protocol.is_some() {
+            method = Method::GET;
+        }
         let length = length(&self.headers)?;
         let authority = self.authority.map(|text| Authority::from_maybe_shared(Bytes::from(text)));
         let authority = authority.transpose().map_err(|_| Unsound::BadTarget)?;
         let mut uri = http::uri::Parts::default();
-        if method == Method::CONNECT {
+        if method == Method::CONNECT && self.protocol.is_none() {
             // §4.4: no :scheme and no :path.
             if self.scheme.is_some() || self.path.is_some() || authority.is_none() {
                 return Err(Unsound::Malformed);
@@ -86,7 +98,9 @@ impl Parts {
                 return Err(Unsound::Malformed);
             }
             let path = self.path.filter(|path| !path.is_empty()).ok_or(Unsound::Malformed)?;
-            let path = one_spelling(method.as_str().as_bytes(), &path).ok_or(Unsound::BadTarget)?;
+            // An extended CONNECT has a path like any GET, whether its protocol is known or not.
+            let spelled_for = if self.protocol.is_some() { &Method::GET } else { &method };
+            let path = one_spelling(spelled_for.as_str().as_bytes(), &path).ok_or(Unsound::BadTarget)?;
             let path = PathAndQuery::from_maybe_shared(Bytes::from(path.into_owned()));
             uri.path_and_query = Some(path.map_err(|_| Unsound::BadTarget)?);
             // Without an authority the target is in origin form, and Host says who is meant.
@@ -94,7 +108,7 @@ impl Parts {
         }
         uri.authority = authority;
         let uri = Uri::from_parts(uri).map_err(|_| Unsound::BadTarget)?;
-        Ok(Message { head: RequestHead { method, uri, headers: self.headers }, length })
+        Ok(Message { head: RequestHead { method, uri, headers: self.headers }, length, protocol })
     }
 }
 

@@ -39,7 +39,8 @@ impl Received {
         Self { stream, frames: Frames::new(most_head), most_head, is_at_end: false, first: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Fault>> {
+    /// The next part.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Fault>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Ok(Next::Frame(Frame::Data(first))));
         }
@@ -204,7 +205,7 @@ impl Body for Upload {
 
 /// The client broke its body off, or the protocol.
 #[derive(Debug)]
-pub(super) struct BrokenOff(Fault);
+pub(super) struct BrokenOff(pub(super) Fault);
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -30,6 +30,11 @@ impl Sent {
         Self { stream, watch, unwanted }
     }
 
+    /// The stream, whose head is sent.
+    pub(super) fn into_stream(self) -> SendStream {
+        self.stream
+    }
+
     /// RFC 9218 §4.1: 0 is the most urgent, 7 the least.
     pub(super) fn urgency(&self, urgency: u8) {
         // It fails where the stream has ended.

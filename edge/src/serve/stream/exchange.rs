@@ -5,19 +5,19 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::{Client, complete};
-use crate::http::head::RequestHead;
-use crate::origin::{Early, RequestBody};
+use super::{Asked, Client, complete, date};
+use crate::origin::Early;
 use crate::pace::Slow;
 use crate::serve::answer::Answer;
 use crate::serve::arrival::Transport;
 use crate::serve::body::Body;
 use crate::serve::h1::gate::interim;
+use crate::serve::tunnel::Tunnel;
 
 /// A 1xx head on its way to the client.
 #[derive(Debug)]
@@ -82,13 +82,11 @@ pub(in crate::serve) trait Sink: Send {
 pub(in crate::serve) async fn respond<S: Sink>(
     client: &Client,
     sink: &mut S,
-    head: RequestHead,
-    version: Version,
-    body: RequestBody,
+    asked: Asked,
     (tell, mut told): (Sender<Interim>, Receiver<Interim>),
 ) -> Option<Answer> {
-    let stream = Stream(tell);
-    let mut answer = pin!(client.answer(head, version, body, &stream));
+    let stream = Stream { tell, protocol: asked.protocol.clone() };
+    let mut answer = pin!(client.answer(asked, &stream));
     loop {
         tokio::select! {
             biased;
@@ -97,6 +95,20 @@ pub(in crate::serve) async fn respond<S: Sink>(
             () = poll_fn(|cx| sink.poll_unwanted(cx)) => return None,
         }
     }
+}
+
+/// Sends the head of an answer behind which the stream carries another protocol, and the origin's side of that; none if
+/// this answer has a body like others.
+pub(in crate::serve) async fn switched<S: Sink>(
+    client: &Client,
+    sink: &mut S,
+    answer: &mut Answer,
+) -> Result<Option<Tunnel>, Lost> {
+    let Some(tunnel) = answer.body.take_tunnel() else { return Ok(None) };
+    let mut headers = std::mem::take(&mut answer.head.headers);
+    date(&mut headers, client.service.cache.clock.now());
+    sink.head(answer.head.status, headers, false).await?;
+    Ok(Some(tunnel))
 }
 
 /// Sends an answer to its end.
@@ -130,17 +142,24 @@ pub(in crate::serve) async fn send<S: Sink>(
 }
 
 /// A stream's transport.
-struct Stream(Sender<Interim>);
+struct Stream {
+    tell: Sender<Interim>,
+    protocol: Option<HeaderValue>,
+}
 
 impl Transport for Stream {
     fn interim(&self) -> Early {
-        let tell = self.0.clone();
+        let tell = self.tell.clone();
         Early::new(move |status, fields: &HeaderMap| {
             if interim::is_forwarded(status) {
                 // A hint that comes too late is none.
                 let _ = tell.try_send(Interim { status, fields: interim::forwarded(fields) });
             }
         })
+    }
+
+    fn protocol(&self) -> Option<HeaderValue> {
+        self.protocol.clone()
     }
 
     fn refusal(&self) -> Option<Answer> {

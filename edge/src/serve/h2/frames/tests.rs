@@ -74,9 +74,17 @@ fn an_honest_download_and_a_connection_that_waits_go_on() {
         let at = Duration::from_secs(second);
         frames.read(&frame(0x6, 0, 8).repeat(60), paid_in, at).expect("sixty small frames a second");
     }
+    // Small messages of another protocol.
+    let mut paid_in = PaidIn { requests: 1, ..PaidIn::default() };
+    let mut messages = Frames::new();
+    messages.read(PREFACE, paid_in, Duration::ZERO).unwrap();
+    for _ in 0..100_000 {
+        paid_in.taken += 1;
+        messages.read(&frame(DATA, 0, 1), paid_in, Duration::ZERO).expect("a message for its origin");
+    }
     // An answer in windows of a byte each (CVE-2019-9511).
     let mut dribbled = Frames::new();
-    let mut paid_in = PaidIn { requests: 1, pieces: 16, bytes: 0, answered: 0 };
+    let mut paid_in = PaidIn { requests: 1, pieces: 16, ..PaidIn::default() };
     let ended = (0..1_000_000).any(|_| {
         paid_in.bytes += 1;
         dribbled.read(&frame(0x8, 0, 4), paid_in, Duration::ZERO).is_err()
