@@ -8,30 +8,30 @@
 //!                └─────────────────────────────────────┘
 //! ```
 //!
-//! An [`Answer`] is a plain value: RRsets by section. The [`View`] it is made from decides what it may hold;
-//! `wire` decides what fits.
+//! The [`walk`] finds the RRsets. A sink takes them: [`collect`] makes an [`Answer`], a plain value of RRsets by section, and
+//! `wire::direct` writes bytes. The view that is walked decides what an answer may hold; `wire` decides what fits.
 //!
 //! Where RFCs leave room this does what Knot, NSD and PowerDNS agree on: a positive answer carries no NS RRset (the
 //! resolver found us by it, and it makes every answer larger), additional data comes from the zone of the record that
 //! asks for it, and ANY gets one RRset (RFC 8482 §4.1).
-//!
-//! Invariant: no code here hides a record. A tree holds only what its view may show.
 
-pub(crate) mod additional;
-pub(crate) mod denial;
+mod additional;
+mod collect;
+mod denial;
 mod substitute;
 #[cfg(test)]
 mod tests;
+pub(crate) mod walk;
 mod withheld;
 
 use std::borrow::Cow;
 
+pub use collect::answer;
+
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::view::View;
-use crate::zone::set::Served;
-use crate::zone::tree::{Found, Node, RrSet, Tree};
+use crate::zone::tree::{RrSet, Tree};
 
 /// A question as `wire` read it.
 #[derive(Clone, Copy, Debug)]
@@ -163,242 +163,6 @@ pub enum Need {
 
 pub use crate::zone::MOST_FOLLOWED;
 
-/// Answers a question from one view.
-pub fn answer<'v: 'a, 'a>(view: &'v View, query: Query<'a>) -> Answer<'v, 'a> {
-    let mut draft = Draft { query, followed: 0, answer: Answer::empty() };
-    let mut name = Cow::Borrowed(query.qname);
-    while let Step::Follow(next) = draft.look_up(view, name) {
-        if draft.followed == MOST_FOLLOWED {
-            draft.end(Kind::Partial);
-            break;
-        }
-        draft.followed += 1;
-        name = Cow::Owned(next);
-    }
-    draft.answer
-}
-
-impl Answer<'_, '_> {
-    fn empty() -> Self {
-        Self {
-            rcode: Rcode::NoError,
-            authoritative: false,
-            answer: Vec::new(),
-            authority: Vec::new(),
-            additional: Vec::new(),
-            zone: None,
-            kind: Kind::Partial,
-            synthesized: None,
-        }
-    }
-}
-
-struct Draft<'v, 'a> {
-    query: Query<'a>,
-    followed: usize,
-    answer: Answer<'v, 'a>,
-}
-
-/// The result of one look-up step.
-enum Step {
-    Done,
-    /// Lower-case wire form of the name to look up next.
-    Follow(Vec<u8>),
-}
-
-/// A section of a message.
-#[derive(Clone, Copy)]
-enum Section {
-    Answer,
-    Authority,
-    Additional,
-}
-
-/// Whether an RRset was put in, or was there already.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Put {
-    New,
-    AlreadyThere,
-}
-
-impl<'v: 'a, 'a> Draft<'v, 'a> {
-    fn look_up(&mut self, view: &'v View, name: Cow<'a, [u8]>) -> Step {
-        match view.zones.find(&name, self.query.qtype) {
-            Some((_, Served::Zone(tree))) => self.in_zone(view, tree, name),
-            Some((apex, Served::Broken)) => self.without_zone(Some(apex), Kind::BrokenZone),
-            None => self.without_zone(None, Kind::NoZone),
-        }
-    }
-
-    /// Only the first name can make the whole answer fail; a chain that leaves our zones is an answer.
-    fn without_zone(&mut self, apex: Option<&'v Name>, first: Kind) -> Step {
-        if self.followed > 0 {
-            return self.end(Kind::Partial);
-        }
-        self.answer.zone = apex;
-        self.end(first)
-    }
-
-    fn in_zone(&mut self, view: &'v View, tree: &'v Tree, name: Cow<'a, [u8]>) -> Step {
-        self.answer.zone = Some(tree.apex());
-        let found = tree.find(&name);
-        if tree.withholds() && withheld::asks(tree, found, &name, self.query.qtype) {
-            return self.undecided();
-        }
-        if self.followed == 0 {
-            // AA speaks of the first name (RFC 1034 §4.3.1), so a referral at the end of a chain keeps it.
-            let refers = matches!(found, Found::Delegation(cut) if !self.is_ds_at(cut, &name));
-            self.answer.authoritative = !refers && self.query.qclass == Class::In;
-            self.answer.synthesized = found.synthesizes_from().map(Node::name);
-        }
-        match found {
-            // The parent's side of a cut owns the DS RRset (RFC 4035 §3.1.4.1).
-            Found::Delegation(cut) if self.is_ds_at(cut, &name) => self.records(tree, cut, name),
-            Found::Delegation(cut) => self.refer(tree, cut),
-            Found::Dname(owner) => self.substitute(tree, owner, name),
-            Found::Records(node) => self.records(tree, node, name),
-            Found::EmptyNonTerminal(_) => {
-                self.prove_no_name(tree, &name);
-                self.negative(tree, Kind::NoData)
-            }
-            // The zone below is served here, so its apex exists although this zone has no such name.
-            Found::Missing { .. } if self.is_ds_of_served_child(view, &name) => {
-                self.prove_no_name(tree, &name);
-                self.negative(tree, Kind::NoData)
-            }
-            Found::Missing { wildcard: Some(source), .. } => self.records(tree, source, name),
-            Found::Missing { wildcard: None, closest_encloser } => {
-                self.prove_no_name(tree, &name);
-                self.prove_no_wildcard(tree, closest_encloser, &name);
-                self.negative(tree, Kind::NxDomain)
-            }
-        }
-    }
-
-    fn is_ds_at(&self, cut: Node<'_>, name: &[u8]) -> bool {
-        self.query.qtype == Type::DS && cut.name() == name
-    }
-
-    /// `Zones::find` sends DS to the zone above only at the apex of a zone that is served here.
-    fn is_ds_of_served_child(&self, view: &View, name: &[u8]) -> bool {
-        self.query.qtype == Type::DS && view.zones.has_apex(name)
-    }
-
-    /// The name owns records, or a wildcard's records are its own.
-    fn records(&mut self, tree: &'v Tree, node: Node<'v>, owner: Cow<'a, [u8]>) -> Step {
-        if self.query.qtype == Type::ANY {
-            return self.one_of_any(tree, node, owner);
-        }
-        if let Some(set) = node.set(self.query.qtype) {
-            self.put(Section::Answer, owner.clone(), node, set.clone(), Need::Required);
-            self.prove_expansion(tree, node, &owner);
-            self.add_additional(tree, &owner, &set);
-            return self.end(Kind::Positive);
-        }
-        match node.set(Type::CNAME) {
-            Some(set) => {
-                self.prove_expansion(tree, node, &owner);
-                self.alias(owner, node, set)
-            }
-            None => {
-                self.prove_no_data(tree, node, &owner);
-                self.negative(tree, Kind::NoData)
-            }
-        }
-    }
-
-    /// RFC 1034 §4.3.2 step 3a. An alias that is in the answer already closes a loop: what there is, is sent.
-    fn alias(&mut self, owner: Cow<'a, [u8]>, node: Node<'v>, set: RrSet<'v>) -> Step {
-        let target = set.first().map(<[u8]>::to_ascii_lowercase);
-        match (self.put(Section::Answer, owner, node, set, Need::Required), target) {
-            (Put::New, Some(target)) => Step::Follow(target),
-            _ => self.end(Kind::Partial),
-        }
-    }
-
-    /// One RRset is answer enough to ANY (RFC 8482 §4.1): a small one that clients can use.
-    fn one_of_any(&mut self, tree: &'v Tree, node: Node<'v>, owner: Cow<'a, [u8]>) -> Step {
-        match node.sets().min_by_key(|set| preference(set.rtype)) {
-            Some(set) => {
-                self.prove_expansion(tree, node, &owner);
-                self.put(Section::Answer, owner, node, set, Need::Required);
-                self.end(Kind::Positive)
-            }
-            None => {
-                self.prove_no_data(tree, node, &owner);
-                self.negative(tree, Kind::NoData)
-            }
-        }
-    }
-
-    /// RFC 2308 §3: the SOA's TTL is how long the negative answer may be kept.
-    fn negative(&mut self, tree: &'v Tree, kind: Kind) -> Step {
-        if let Some(soa) = tree.soa() {
-            let ttl = negative_ttl(&soa);
-            let apex = tree.apex_node();
-            self.put(Section::Authority, Cow::Borrowed(apex.name()), apex, soa, Need::Required);
-            if let Some(placed) = self.answer.authority.last_mut() {
-                placed.ttl = ttl;
-            }
-        }
-        self.end(kind)
-    }
-
-    /// RFC 1034 §4.3.2 step 3b.
-    fn refer(&mut self, tree: &'v Tree, cut: Node<'v>) -> Step {
-        if let Some(ns) = cut.set(Type::NS) {
-            self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ns.clone(), Need::Required);
-            self.add_glue(tree, cut, &ns);
-        }
-        // A DS means something only to a client that can check the zone that holds it.
-        if self.query.dnssec_ok && is_signed(tree) {
-            self.prove_delegation(tree, cut);
-        }
-        self.end(Kind::Referral)
-    }
-
-    /// Puts in a set of `node`, under the name that it is asked for.
-    fn put(
-        &mut self,
-        section: Section,
-        owner: Cow<'a, [u8]>,
-        node: Node<'v>,
-        set: RrSet<'v>,
-        need: Need,
-    ) -> Put {
-        let signatures = if self.query.dnssec_ok { node.set(Type::RRSIG) } else { None };
-        self.put_placed(section, Placed { owner, ttl: set.ttl, set, need, signatures })
-    }
-
-    /// An RRset is in a message once; one that was only additional is not moved, since nothing stronger follows it.
-    fn put_placed(&mut self, section: Section, placed: Placed<'a>) -> Put {
-        let Answer { answer, authority, additional, .. } = &self.answer;
-        let mut all = answer.iter().chain(authority).chain(additional);
-        if all.any(|other| other.set.rtype == placed.set.rtype && other.owner == placed.owner) {
-            return Put::AlreadyThere;
-        }
-        match section {
-            Section::Answer => self.answer.answer.push(placed),
-            Section::Authority => self.answer.authority.push(placed),
-            Section::Additional => self.answer.additional.push(placed),
-        }
-        Put::New
-    }
-
-    /// Unknown is not "no", and half of a chain would read as one.
-    fn undecided(&mut self) -> Step {
-        let zone = self.answer.zone;
-        self.answer = Answer { zone, ..Answer::empty() };
-        self.end(Kind::Undecided)
-    }
-
-    fn end(&mut self, kind: Kind) -> Step {
-        self.answer.kind = kind;
-        self.answer.rcode = kind.rcode();
-        Step::Done
-    }
-}
-
 /// Smaller is better; the order of types decides among equals.
 fn preference(rtype: Type) -> u8 {
     match rtype {
@@ -415,6 +179,6 @@ pub fn negative_ttl(soa: &RrSet<'_>) -> u32 {
 }
 
 /// Whether the zone can be validated: without keys nobody asks for its proofs.
-pub(crate) fn is_signed(tree: &Tree) -> bool {
+fn is_signed(tree: &Tree) -> bool {
     tree.apex_node().set(Type::DNSKEY).is_some()
 }

@@ -245,7 +245,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let room = self.limit_bytes().saturating_sub(opt.as_ref().map_or(0, Opt::bytes));
         let view = self.world.view(self.view);
         let written = direct::write(view, self.message, question, room, out)?;
-        let from = (Some(written.zone), written.synthesized);
+        let from = (written.zone, written.synthesized);
         match self.pace(limits, limit::Category::of(written.kind), from, now) {
             Pace::Send => {}
             Pace::Slip => return Some(self.send(&Draft::without_data(Rcode::NoError, None).slipped(), out)),
@@ -255,10 +255,9 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
         }
         let rcode = written.kind.rcode();
-        // Only a referral speaks of what is not ours (RFC 1034 §4.3.1).
-        let authoritative = written.kind != Kind::Referral;
-        self.close(opt.as_ref(), Flags { rcode, authoritative, truncated: false }, out);
-        let sent = Sent { zone: Some(written.zone), ..self.sent(rcode) };
+        let flags = Flags { rcode, authoritative: written.authoritative, truncated: false };
+        self.close(opt.as_ref(), flags, out);
+        let sent = Sent { zone: written.zone, ..self.sent(rcode) };
         Some(Outcome::Sent(self.guarded(sent, out)))
     }
 

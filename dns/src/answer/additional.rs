@@ -2,9 +2,10 @@
 //!
 //! They come from the zone of the record that points, as in NSD, Knot and BIND.
 
-use std::borrow::Cow;
+use smallvec::SmallVec;
 
-use super::{Draft, Need, Section};
+use super::Need;
+use super::walk::{Section, Sink, Walk};
 use crate::name;
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
@@ -13,59 +14,92 @@ use crate::zone::tree::{Found, Node, RrSet, Tree};
 /// Targets of one RRset that are looked up; a larger set would cost more than its addresses are worth.
 const MOST_TARGETS: usize = 128;
 
-impl<'v: 'a, 'a> Draft<'v, 'a> {
+/// The different names that an RRset leads to, in its order; most sets have a few.
+type Targets<'a> = SmallVec<[Target<'a>; 8]>;
+
+impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
     /// Addresses of the targets of `set`, owned by `owner`.
-    pub(super) fn add_additional(&mut self, tree: &'v Tree, owner: &[u8], set: &RrSet<'_>) {
-        let Some(reach) = Reach::of(set.rtype) else { return };
-        for rdata in set.rdatas().take(MOST_TARGETS) {
-            match target(set.rtype, rdata) {
-                Some(Target::Owner) => self.add_target(tree, owner.to_vec(), reach),
-                Some(Target::Name(name)) => self.add_target(tree, name.to_ascii_lowercase(), reach),
-                None => {}
-            }
+    pub(super) fn add_additional(
+        &mut self,
+        tree: &'a Tree,
+        owner: &S::Owner,
+        set: &RrSet<'a>,
+    ) -> Result<(), S::Left> {
+        let Some(reach) = Reach::of(set.rtype) else { return Ok(()) };
+        for target in targets(set) {
+            let name = match target {
+                Target::Owner => owner.clone(),
+                Target::Name(name) => self.sink.target(name)?,
+            };
+            // A service record that names its owner is in the answer.
+            let there = (name.as_ref() == owner.as_ref()).then_some(set.rtype);
+            self.add_target(tree, &name, reach, there)?;
         }
+        Ok(())
     }
 
     /// Glue for a referral: first what the zone below cannot be reached without, then that of its siblings.
-    pub(super) fn add_glue(&mut self, tree: &'v Tree, cut: Node<'v>, ns: &RrSet<'_>) {
+    pub(super) fn add_glue(&mut self, tree: &'a Tree, cut: Node<'a>, ns: &RrSet<'a>) -> Result<(), S::Left> {
+        let targets = targets(ns);
         for required in [true, false] {
-            for rdata in ns.rdatas().take(MOST_TARGETS) {
-                let target = rdata.to_ascii_lowercase();
-                if name::is_at_or_under(&target, cut.name()) == required {
+            for target in &targets {
+                let Target::Name(target) = *target else { continue };
+                if name::is_at_or_under(target, cut.name()) == required {
                     // In-domain glue must be there or TC must be set (RFC 9471 §3.1).
                     let need = if required { Need::Required } else { Need::Optional };
-                    self.add_target(tree, target, Reach { need, ..Reach::GLUE });
+                    let name = self.sink.target(target)?;
+                    self.add_target(tree, &name, Reach { need, ..Reach::GLUE }, None)?;
                 }
             }
         }
+        Ok(())
     }
 
-    fn add_target(&mut self, tree: &'v Tree, target: Vec<u8>, reach: Reach) {
-        let Some(node) = reach.node(tree, &target) else { return };
+    /// `there`: the type that the answer holds of this name already.
+    fn add_target(
+        &mut self,
+        tree: &'a Tree,
+        target: &S::Owner,
+        reach: Reach,
+        there: Option<Type>,
+    ) -> Result<(), S::Left> {
+        let Some(node) = reach.node(tree, target.as_ref()) else { return Ok(()) };
         for &rtype in reach.types {
-            if let Some(set) = node.set(rtype) {
-                self.put(Section::Additional, Cow::Owned(target.clone()), node, set, reach.need);
+            if let Some(set) = node.set(rtype).filter(|_| there != Some(rtype)) {
+                self.put(Section::Additional, target, node, &set, reach.need)?;
             }
         }
+        Ok(())
     }
+}
+
+/// Names that differ in the letters' case alone stay apart here.
+fn targets<'a>(set: &RrSet<'a>) -> Targets<'a> {
+    let mut targets = Targets::new();
+    for rdata in set.lent().into_iter().flatten().take(MOST_TARGETS) {
+        if let Some(target) = target(set.rtype, rdata).filter(|target| !targets.contains(target)) {
+            targets.push(target);
+        }
+    }
+    targets
 }
 
 /// Where the data of a target may come from, how much it matters, and what of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Reach {
+struct Reach {
     below_cuts: bool,
     need: Need,
-    pub(crate) types: &'static [Type],
+    types: &'static [Type],
 }
 
 const ADDRESSES: &[Type] = &[Type::A, Type::AAAA];
 
 impl Reach {
     /// Of the name servers of a cut.
-    pub(crate) const GLUE: Self = Self { below_cuts: true, need: Need::Optional, types: ADDRESSES };
+    const GLUE: Self = Self { below_cuts: true, need: Need::Optional, types: ADDRESSES };
 
     /// For types whose targets' addresses a client will ask for next; glue is for NS alone, as in NSD and BIND.
-    pub(crate) fn of(rtype: Type) -> Option<Self> {
+    fn of(rtype: Type) -> Option<Self> {
         let types: &[Type] = match rtype {
             Type::NS => return Some(Self::GLUE),
             Type::MX | Type::KX | Type::RT | Type::SRV => ADDRESSES,
@@ -78,7 +112,7 @@ impl Reach {
     }
 
     /// The node in `tree` that has the data of a target, a lower-case wire name.
-    pub(crate) fn node<'v>(self, tree: &'v Tree, target: &[u8]) -> Option<Node<'v>> {
+    fn node<'v>(self, tree: &'v Tree, target: &[u8]) -> Option<Node<'v>> {
         if !name::is_at_or_under(target, tree.apex().as_wire()) {
             return None;
         }
@@ -92,8 +126,8 @@ impl Reach {
 }
 
 /// The name that a record leads to.
-#[derive(Clone, Copy)]
-pub(crate) enum Target<'r> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target<'r> {
     /// Its own owner.
     Owner,
     /// This one, letters as written.
@@ -101,7 +135,7 @@ pub(crate) enum Target<'r> {
 }
 
 /// Where a record leads; none for one that leads nowhere.
-pub(crate) fn target(rtype: Type, rdata: &[u8]) -> Option<Target<'_>> {
+fn target(rtype: Type, rdata: &[u8]) -> Option<Target<'_>> {
     let name = rdata::spans(rtype, rdata).find_map(|span| match span {
         Ok(span) if matches!(span.field, Field::Compressible | Field::Name) => Some(span.bytes),
         _ => None,

@@ -3,33 +3,43 @@
 
 mod nsec3;
 
-use std::borrow::Cow;
-
-use super::{Draft, Need, Section};
+use super::Need;
+use super::walk::{Section, Sink, Walk};
 use crate::name::MAX_NAME_BYTES;
 use crate::rtype::Type;
 use crate::zone::tree::{Node, Tree};
 
-impl<'v: 'a, 'a> Draft<'v, 'a> {
+impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
     /// The name has no such type (RFC 4035 §3.1.3.1), also where the name is a wildcard's (§3.1.3.4).
-    pub(super) fn prove_no_data(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
-        if !self.query.dnssec_ok {
-            return;
+    pub(super) fn prove_no_data(
+        &mut self,
+        tree: &'a Tree,
+        node: Node<'a>,
+        name: &[u8],
+    ) -> Result<(), S::Left> {
+        if !self.proves {
+            return Ok(());
         }
         match tree.nsec3() {
             Some(proofs) if node.name() == name => self.prove_types(proofs, name),
             Some(proofs) => self.prove_wildcard_types(proofs, node, name),
             None => {
-                self.put_nsec(node);
-                self.prove_expansion(tree, node, name);
+                self.put_nsec(node)?;
+                self.prove_expansion(tree, node, name)
             }
         }
     }
 
     /// A wildcard answers only for a name that does not exist (RFC 4035 §3.1.3.3).
-    pub(super) fn prove_expansion(&mut self, tree: &'v Tree, node: Node<'v>, name: &[u8]) {
-        if node.name() == name || !self.query.dnssec_ok {
-            return;
+    #[inline]
+    pub(super) fn prove_expansion(
+        &mut self,
+        tree: &'a Tree,
+        node: Node<'a>,
+        name: &[u8],
+    ) -> Result<(), S::Left> {
+        if !self.proves || node.name() == name {
+            return Ok(());
         }
         match (tree.nsec3(), crate::name::parent(node.name())) {
             (Some(proofs), Some(encloser)) => self.prove_next_closer(proofs, encloser, name),
@@ -38,53 +48,71 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// The name does not exist, or is an empty non-terminal: the NSEC before it passes over it (RFC 4035 §3.1.3.2).
-    pub(super) fn prove_no_name(&mut self, tree: &'v Tree, name: &[u8]) {
-        if !self.query.dnssec_ok {
-            return;
+    pub(super) fn prove_no_name(&mut self, tree: &'a Tree, name: &[u8]) -> Result<(), S::Left> {
+        if !self.proves {
+            return Ok(());
         }
         match tree.nsec3() {
             Some(proofs) => self.prove_types(proofs, name),
-            None => {
-                if let Some(before) = nsec_before(tree, name) {
-                    self.put_nsec(before);
-                }
-            }
+            None => nsec_before(tree, name).map_or(Ok(()), |before| self.put_nsec(before)),
         }
     }
 
     /// No wildcard below the closest encloser answers for the name either (RFC 4035 §3.1.3.2).
-    pub(super) fn prove_no_wildcard(&mut self, tree: &'v Tree, closest_encloser: Node<'v>, name: &[u8]) {
-        if let Some(proofs) = tree.nsec3().filter(|_| self.query.dnssec_ok) {
+    pub(super) fn prove_no_wildcard(
+        &mut self,
+        tree: &'a Tree,
+        closest_encloser: Node<'a>,
+        name: &[u8],
+    ) -> Result<(), S::Left> {
+        let above = closest_encloser.name();
+        if !self.proves {
+            return Ok(());
+        }
+        if let Some(proofs) = tree.nsec3() {
             return self.prove_no_wildcard_by_hash(proofs, name);
         }
-        let wildcard = [b"\x01*", closest_encloser.name()].concat();
-        if wildcard.len() <= MAX_NAME_BYTES {
-            self.prove_no_name(tree, &wildcard);
+        if above.len() + 2 > MAX_NAME_BYTES {
+            return Ok(());
         }
+        let mut wildcard = [0; MAX_NAME_BYTES];
+        wildcard[..2].copy_from_slice(b"\x01*");
+        wildcard[2..above.len() + 2].copy_from_slice(above);
+        self.prove_no_name(tree, &wildcard[..above.len() + 2])
     }
 
     /// A referral says whether the zone below is signed: by its DS, or by an NSEC without one (RFC 4035 §3.1.4).
-    pub(super) fn prove_delegation(&mut self, tree: &'v Tree, cut: Node<'v>) {
+    pub(super) fn prove_delegation(
+        &mut self,
+        tree: &'a Tree,
+        cut: Node<'a>,
+        owner: &S::Owner,
+    ) -> Result<(), S::Left> {
         match (cut.set(Type::DS), tree.nsec3()) {
             (Some(ds), _) => {
-                self.put(Section::Authority, Cow::Borrowed(cut.name()), cut, ds, Need::Required);
+                self.put(Section::Authority, owner, cut, &ds, Need::Required)?;
+                Ok(())
             }
             (None, Some(proofs)) => self.prove_types(proofs, cut.name()),
             (None, None) => self.put_nsec(cut),
         }
     }
 
-    fn put_nsec3(&mut self, node: Option<Node<'v>>) {
-        let set = node.and_then(|node| Some((node, node.set(Type::NSEC3)?)));
-        if let Some((node, set)) = set {
-            self.put(Section::Authority, Cow::Borrowed(node.name()), node, set, Need::Required);
-        }
+    fn put_nsec3(&mut self, node: Option<Node<'a>>) -> Result<(), S::Left> {
+        self.sink.unusual()?;
+        node.map_or(Ok(()), |node| self.put_proof(node, Type::NSEC3))
     }
 
-    fn put_nsec(&mut self, node: Node<'v>) {
-        if let Some(nsec) = node.set(Type::NSEC) {
-            self.put(Section::Authority, Cow::Borrowed(node.name()), node, nsec, Need::Required);
+    fn put_nsec(&mut self, node: Node<'a>) -> Result<(), S::Left> {
+        if self.proved.is_new(node) { self.put_proof(node, Type::NSEC) } else { Ok(()) }
+    }
+
+    fn put_proof(&mut self, node: Node<'a>, rtype: Type) -> Result<(), S::Left> {
+        if let Some(set) = node.set(rtype) {
+            let owner = self.sink.owner(node.name());
+            self.put(Section::Authority, &owner, node, &set, Need::Required)?;
         }
+        Ok(())
     }
 }
 
@@ -92,7 +120,7 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
 const MOST_STEPS: usize = 256;
 
 /// The last node at or before `name` in canonical order that has an NSEC.
-pub(crate) fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
+fn nsec_before<'v>(tree: &'v Tree, name: &[u8]) -> Option<Node<'v>> {
     let mut node = tree.at_or_before(name)?;
     for _ in 0..MOST_STEPS {
         // One step passes over everything below a cut or a DNAME, however much it is.

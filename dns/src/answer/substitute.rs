@@ -1,37 +1,36 @@
 //! DNAME (RFC 6672): the part of the name at the owner is replaced; a CNAME tells clients that know no DNAME.
 
-use std::borrow::Cow;
-
-use super::{Draft, Kind, Need, Placed, Put, Section, Step};
+use super::walk::{Piece, Put, Section, Sink, Step, Walk};
+use super::{Kind, Need};
 use crate::name::{self, MAX_NAME_BYTES};
 use crate::rtype::Type;
-use crate::zone::tree::{Node, RrSet, Tree};
+use crate::zone::tree::{Node, RrSet};
 
-impl<'v: 'a, 'a> Draft<'v, 'a> {
-    /// RFC 6672 §3.1 step 3c: `name` is below `owner`, which has a DNAME RRset.
-    pub(super) fn substitute(&mut self, _tree: &'v Tree, owner: Node<'v>, name: Cow<'a, [u8]>) -> Step {
-        let Some(dname) = owner.set(Type::DNAME) else { return self.end(Kind::Partial) };
-        let (target, ttl) = (dname.first().unwrap_or_default().to_vec(), dname.ttl);
-        let put = self.put(Section::Answer, Cow::Borrowed(owner.name()), owner, dname, Need::Required);
+impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
+    /// RFC 6672 §3.1 step 3c: `name` is below `source`, which has a DNAME RRset.
+    pub(super) fn substitute(&mut self, source: Node<'a>, name: S::Owner) -> Result<Step<S::Owner>, S::Left> {
+        let Some(dname) = source.set(Type::DNAME) else { return Ok(Step::Done(Kind::Partial)) };
+        let (target, ttl) = (dname.first().unwrap_or_default(), dname.ttl);
+        let owner = self.sink.owner(source.name());
+        let put = self.put(Section::Answer, &owner, source, &dname, Need::Required)?;
         // A DNAME may lead to itself again, to a shorter name; but not with a target below its owner: that only grows.
-        if put == Put::AlreadyThere && name::is_at_or_under(&target.to_ascii_lowercase(), owner.name()) {
-            return self.end(Kind::Partial);
+        if put == Put::AlreadyThere && name::is_at_or_under(&target.to_ascii_lowercase(), source.name()) {
+            return Ok(Step::Done(Kind::Partial));
         }
-        let Some(renamed) = replace_suffix(&name, owner.name(), &target) else {
-            return self.end(Kind::TooLong);
+        let Some(renamed) = replace_suffix(name.as_ref(), source.name(), target) else {
+            return Ok(Step::Done(Kind::TooLong));
         };
         let cname = RrSet::new(Type::CNAME, ttl, [renamed.as_slice()]);
         // A validator makes the CNAME itself from the signed DNAME (RFC 6672 §5.3.1).
-        let placed =
-            Placed { owner: name, ttl: cname.ttl, set: cname, need: Need::Required, signatures: None };
-        if self.put_placed(Section::Answer, placed) == Put::AlreadyThere {
-            return self.end(Kind::Partial);
+        let piece = Piece { owner: &name, set: &cname, ttl, need: Need::Required, signatures: None };
+        if self.sink.put(Section::Answer, piece)? == Put::AlreadyThere {
+            return Ok(Step::Done(Kind::Partial));
         }
-        if self.query.qtype == Type::CNAME {
+        if self.qtype == Type::CNAME {
             // The synthesized record is the answer.
-            return self.end(Kind::Positive);
+            return Ok(Step::Done(Kind::Positive));
         }
-        Step::Follow(renamed.to_ascii_lowercase())
+        Ok(Step::Follow(self.sink.made(renamed)?))
     }
 }
 

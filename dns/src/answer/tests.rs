@@ -5,6 +5,7 @@ mod signed;
 use std::fmt::Write as _;
 
 use super::*;
+use crate::view::View;
 use crate::zone::text::write_rdata;
 use crate::zone::tree::testing::{TTL, name, view};
 

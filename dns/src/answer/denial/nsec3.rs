@@ -1,21 +1,20 @@
 //! Proofs by hash (RFC 5155 §7.2), for zones that were signed with NSEC3.
 
-use super::super::Draft;
+use super::super::walk::{Sink, Walk};
 use crate::name::{self, MAX_NAME_BYTES};
 use crate::zone::tree::{Node, Proofs};
 
-impl<'v: 'a, 'a> Draft<'v, 'a> {
+impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
     /// §7.2.1: the closest encloser exists, and the name one label below it does not.
-    pub(super) fn prove_closest_encloser(&mut self, proofs: Proofs<'v>, name: &[u8]) {
-        if let Some((encloser, next_closer)) = proofs.closest_provable_encloser(name) {
-            self.put_nsec3(Some(encloser));
-            self.put_nsec3(proofs.covering(next_closer));
-        }
+    fn prove_closest_encloser(&mut self, proofs: Proofs<'a>, name: &[u8]) -> Result<(), S::Left> {
+        let Some((encloser, next_closer)) = proofs.closest_provable_encloser(name) else { return Ok(()) };
+        self.put_nsec3(Some(encloser))?;
+        self.put_nsec3(proofs.covering(next_closer))
     }
 
     /// §7.2.3 to §7.2.5, §7.2.7: the record of the name. An unsigned delegation in an opt-out span has none, nor has an empty
     /// name that leads to such delegations only; there the span proves it.
-    pub(super) fn prove_types(&mut self, proofs: Proofs<'v>, name: &[u8]) {
+    pub(super) fn prove_types(&mut self, proofs: Proofs<'a>, name: &[u8]) -> Result<(), S::Left> {
         match proofs.matching(name) {
             Some(node) => self.put_nsec3(Some(node)),
             None => self.prove_closest_encloser(proofs, name),
@@ -24,8 +23,13 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
 
     /// §7.2.5: the wildcard has no such type, and answers for the name because that does not exist. A wildcard that leads
     /// to unsigned delegations only has no record in an opt-out zone; there the proof is that of a name that does not exist.
-    pub(super) fn prove_wildcard_types(&mut self, proofs: Proofs<'v>, wildcard: Node<'v>, name: &[u8]) {
-        self.prove_closest_encloser(proofs, name);
+    pub(super) fn prove_wildcard_types(
+        &mut self,
+        proofs: Proofs<'a>,
+        wildcard: Node<'a>,
+        name: &[u8],
+    ) -> Result<(), S::Left> {
+        self.prove_closest_encloser(proofs, name)?;
         match proofs.matching(wildcard.name()) {
             Some(node) => self.put_nsec3(Some(node)),
             None => self.prove_no_wildcard_by_hash(proofs, name),
@@ -33,21 +37,34 @@ impl<'v: 'a, 'a> Draft<'v, 'a> {
     }
 
     /// §7.2.6: the name for which a wildcard below `encloser` answers does not exist.
-    pub(super) fn prove_next_closer(&mut self, proofs: Proofs<'v>, encloser: &[u8], name: &[u8]) {
+    pub(super) fn prove_next_closer(
+        &mut self,
+        proofs: Proofs<'a>,
+        encloser: &[u8],
+        name: &[u8],
+    ) -> Result<(), S::Left> {
         let ancestors = std::iter::successors(Some(name), |name| name::parent(name));
-        if let Some(next_closer) = ancestors.take_while(|ancestor| ancestor.len() > encloser.len()).last() {
-            self.put_nsec3(proofs.covering(next_closer));
+        match ancestors.take_while(|ancestor| ancestor.len() > encloser.len()).last() {
+            Some(next_closer) => self.put_nsec3(proofs.covering(next_closer)),
+            None => Ok(()),
         }
     }
 
     /// §7.2.2: no wildcard answers for the name either. It is the one below the encloser that was proved.
-    pub(super) fn prove_no_wildcard_by_hash(&mut self, proofs: Proofs<'v>, name: &[u8]) {
+    pub(super) fn prove_no_wildcard_by_hash(
+        &mut self,
+        proofs: Proofs<'a>,
+        name: &[u8],
+    ) -> Result<(), S::Left> {
         let proved = proofs.closest_provable_encloser(name);
-        let Some(encloser) = proved.and_then(|(_, next_closer)| name::parent(next_closer)) else { return };
+        let Some(encloser) = proved.and_then(|(_, next_closer)| name::parent(next_closer)) else {
+            return Ok(());
+        };
         let wildcard = [b"\x01*", encloser].concat();
-        if wildcard.len() <= MAX_NAME_BYTES {
-            self.put_nsec3(proofs.covering(&wildcard));
+        if wildcard.len() > MAX_NAME_BYTES {
+            return Ok(());
         }
+        self.put_nsec3(proofs.covering(&wildcard))
     }
 }
 

@@ -43,11 +43,6 @@ impl<'n> Names<'n> {
         Self { question, few: [None; FEW_STANDING], many: Vec::new(), bytes }
     }
 
-    /// The name of the question.
-    pub(super) fn question(&self) -> &'n [u8] {
-        self.question.name
-    }
-
     /// Where `name`, which is not the root, stands in full or as a beginning with a pointer behind it.
     #[inline]
     pub(super) fn place(&self, name: &[u8]) -> Option<usize> {

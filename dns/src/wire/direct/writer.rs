@@ -1,8 +1,8 @@
 //! RRsets to bytes, each name as short as what stands in the message already allows.
 
-use super::super::encode::{self, Count};
-use super::super::query::HEADER_BYTES;
+use super::super::encode;
 use super::standing::{Names, pointer};
+use crate::answer::walk::Section;
 use crate::name;
 use crate::rtype::Type;
 use crate::zone::tree::RrSet;
@@ -23,16 +23,18 @@ pub(super) struct Owner<'a> {
     at: Option<usize>,
 }
 
+impl AsRef<[u8]> for Owner<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.name
+    }
+}
+
 impl<'a, 'o> Writer<'a, 'o> {
     /// `out` holds the header and the question of this name; it grows to `limit_bytes` at most.
     #[inline]
     pub(super) fn new(question: &'a [u8], limit_bytes: usize, out: &'o mut Vec<u8>) -> Self {
         Self { names: Names::of(question), counts: [0; 3], limit_bytes, out }
-    }
-
-    /// The name that was asked for.
-    pub(super) fn question(&self) -> Owner<'a> {
-        Owner { name: self.names.question(), at: Some(HEADER_BYTES) }
     }
 
     /// A name that is not the root.
@@ -44,7 +46,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     /// type that is written here.
     pub(super) fn set(
         &mut self,
-        section: Count,
+        section: Section,
         mut owner: Owner<'a>,
         set: &RrSet<'a>,
         ttl: u32,
@@ -63,7 +65,7 @@ impl<'a, 'o> Writer<'a, 'o> {
                 records = records.checked_add(1)?;
             }
         }
-        let count = &mut self.counts[place(section)];
+        let count = &mut self.counts[section as usize];
         *count = count.checked_add(records)?;
         Some(())
     }
@@ -116,15 +118,6 @@ impl<'a, 'o> Writer<'a, 'o> {
     #[inline]
     pub(super) fn finish(&mut self) {
         encode::set_counts(self.out, self.counts);
-    }
-}
-
-#[inline]
-fn place(section: Count) -> usize {
-    match section {
-        Count::Questions | Count::Answers => 0,
-        Count::Authorities => 1,
-        Count::Additionals => 2,
     }
 }
 
