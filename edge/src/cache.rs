@@ -1,6 +1,8 @@
 //! State shared by everything that answers: the sites, the stored responses, and the fetches under way.
 //! Requests (`serve`) and the operator (`admin`) both ask it; neither knows the other.
 
+mod above;
+mod purge_request;
 mod purging;
 
 use std::sync::Arc;
@@ -10,6 +12,9 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use http::Uri;
 
+pub(crate) use above::FromChild;
+pub use purge_request::PurgeRequest;
+pub(crate) use purge_request::{ONE_OF, absolute};
 pub(crate) use purging::NotPurged;
 
 use crate::clock::Clock;
@@ -183,11 +188,18 @@ impl Cache {
         let before = || made.iter().map(|one| Arc::clone(&one.origins)).collect::<Vec<_>>();
         let new = || Arc::new(Origins::new(site, &before(), &self.clock, &self.metrics));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
+        let known = made.iter().filter_map(|one| one.parents.as_ref()).find(|one| one.are_parents_of(site));
+        let before = || {
+            let parents = made.iter().filter_map(|one| one.parents.clone());
+            parents.collect::<Vec<_>>()
+        };
+        let new = || Origins::parents(site, &before(), &self.clock, &self.metrics).map(Arc::new);
+        let parents = known.map_or_else(new, |known| Some(Arc::clone(known)));
         let metrics = self.metrics.site(site.name.as_str());
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));
         let number = self.sites_made.fetch_add(1, Ordering::Relaxed);
         let site = Arc::clone(site);
-        let site = Arc::new(FetchSite { number, site, origins, metrics, clock_told, circle_told });
+        let site = Arc::new(FetchSite { number, site, parents, origins, metrics, clock_told, circle_told });
         made.push(Arc::clone(&site));
         site
     }

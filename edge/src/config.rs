@@ -68,6 +68,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Peers that say who their clients are, and over which scheme these asked.
     pub trusted_proxies: Vec<IpNet>,
+    /// Edges whose parent this one is; they are among the trusted proxies.
+    pub children: Vec<IpNet>,
     /// Peers whose connections begin with a header of the PROXY protocol, version 2.
     pub proxy_protocol: Vec<IpNet>,
     /// The memory store.

@@ -19,6 +19,7 @@ pub mod log;
 mod marker;
 mod reader;
 pub mod reasons;
+mod sending;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Version};
 
 pub use fill::INTERRUPTED;
 pub use fill::passing::Encoded;
@@ -44,11 +45,11 @@ use crate::decide::terms::Moments;
 use crate::decide::{Cause, Company, Credentials, Meant, Role, Standing, Terms};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::{Metrics, SiteMetrics};
-use crate::origin::{Answered, Early, Held, OriginBody, Origins, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, Early, Held, OriginBody, Origins};
 use crate::policy::encoding::Coding;
 use crate::policy::freshness;
 use crate::site::Site;
-use crate::site::key::{Key, key};
+use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket, Variants};
 use fill::Fill;
@@ -85,6 +86,8 @@ pub struct FetchSite {
     pub number: u64,
     /// Its rules.
     pub site: Arc<Site>,
+    /// Other edges to fetch from, if they are up.
+    pub parents: Option<Arc<Origins>>,
     /// Where to fetch from.
     pub origins: Arc<Origins>,
     /// The site's counters.
@@ -96,23 +99,6 @@ pub struct FetchSite {
 }
 
 impl FetchSite {
-    /// Sends `asked`, which a client's `request` has become, to an origin. In what comes back, the names by which that knows
-    /// itself are the client's.
-    ///
-    /// # Errors
-    /// As [`Origins::send`].
-    pub async fn send(
-        &self,
-        request: &RequestHead,
-        asked: Request<RequestBody>,
-        retry: Retry,
-    ) -> Result<Answered, Unanswered> {
-        let place = self.origins.place_of(|| key(request, &self.site.key));
-        let mut answered = self.origins.send(asked, retry, place).await?;
-        self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
-        Ok(answered)
-    }
-
     /// Says once if the origin's clock differs: one that is behind makes responses look old, so that little is a hit.
     fn look_at_clock(&self, head: &ResponseHead, answered: &Answered) {
         let skew_secs = freshness::skew_secs(head, answered.asked, answered.received);

@@ -31,6 +31,7 @@ pub mod secure;
 mod shape;
 mod standing;
 mod stream;
+mod telling;
 mod told;
 mod wire;
 
@@ -48,6 +49,7 @@ use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
 use crate::site::key::Key;
+use crate::site::parents;
 use crate::site::relay::Relay;
 use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
@@ -158,6 +160,14 @@ impl Origins {
         Self::of(site.name.as_str(), group, before, clock, metrics)
     }
 
+    /// The parents of a site, if it has any; those that are in `before` as with [`Self::new`].
+    #[must_use]
+    pub fn parents(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Option<Self> {
+        let sharing = parents::sharing(&site.sharing);
+        let group = (&*site.parents, &sharing, site.patience);
+        (!site.parents.is_empty()).then(|| Self::of(site.name.as_str(), group, before, clock, metrics))
+    }
+
     /// The origins of a stream, which has one at least, all taken for healthy.
     #[must_use]
     pub fn of_stream(relay: &Relay, clock: &Clock, metrics: &Metrics) -> Self {
@@ -208,6 +218,14 @@ impl Origins {
             && self.all.iter().map(|slot| &slot.address).eq(&site.origins)
     }
 
+    /// Whether they are the parents of this site, under the same rules.
+    #[must_use]
+    pub fn are_parents_of(&self, site: &Site) -> bool {
+        self.sharing == parents::sharing(&site.sharing)
+            && self.patience == site.patience
+            && self.all.iter().map(|slot| &slot.address).eq(&site.parents)
+    }
+
     /// The number by which a request's key chooses among them, where keys do.
     #[must_use]
     pub fn place_of(&self, key: impl FnOnce() -> Key) -> Option<u64> {
@@ -220,16 +238,38 @@ impl Origins {
     /// When no origin gave one; the last origin's failure.
     pub async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         retry: Retry,
         place: Option<u64>,
     ) -> Result<Answered, Unanswered> {
+        self.send_or_return(request, retry, place).await.map_err(|(unanswered, _)| unanswered)
+    }
+
+    /// A copy of a request that may be sent twice.
+    #[must_use]
+    pub fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+        is_repeatable(request).then(|| copy_of(request))
+    }
+
+    /// As [`Self::send`].
+    ///
+    /// # Errors
+    /// As [`Self::send`], with the request if it may still be sent elsewhere.
+    pub async fn send_or_return(
+        &self,
+        mut request: Request<RequestBody>,
+        retry: Retry,
+        place: Option<u64>,
+    ) -> Result<Answered, (Unanswered, Option<Box<Request<RequestBody>>>)> {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
         let mut tried = Vec::with_capacity(1);
         let mut last = None;
         loop {
-            let (index, in_flight) = self.next(&mut tried, place, last).await?;
+            let (index, in_flight) = match self.next(&mut tried, place, last).await {
+                Ok(next) => next,
+                Err(unanswered) => return Err((unanswered, Some(request.into()))),
+            };
             let origin = &self.all[index].member;
             let spare = may_see_twice.then(|| copy_of(&request));
             let asked = self.clock.now();
@@ -245,18 +285,18 @@ impl Origins {
                 Exchange::Unsent(back, error) => (error, Some(back)),
                 // The client's own body broke off: no origin is to blame.
                 Exchange::Lost(error @ (ProxyError::HttpRequestError | ProxyError::HttpRequestTimeout)) => {
-                    return Err(Unanswered { failure: Failure::Unreachable, error });
+                    return Err((Unanswered { failure: Failure::Unreachable, error }, None));
                 }
                 // It is up and has answered, and would answer so again: a client that asks for what is framed wrongly
                 // must not put it out of service.
                 Exchange::Lost(error @ ProxyError::HttpResponseTransferCoding) => {
                     origin.succeeded(received);
-                    return Err(Unanswered { failure: failure(error), error });
+                    return Err((Unanswered { failure: failure(error), error }, None));
                 }
                 // An idle connection that closes is no sign of illness.
                 Exchange::Dropped(error) => {
                     origin.unanswered(error);
-                    return Err(Unanswered { failure: failure(error), error });
+                    return Err((Unanswered { failure: failure(error), error }, None));
                 }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
@@ -268,7 +308,7 @@ impl Origins {
             last = Some(unanswered);
             match again {
                 Some(back) if tried.len() < self.all.len().min(MAX_ORIGINS_TRIED) => request = back,
-                _ => return Err(unanswered),
+                again => return Err((unanswered, again.map(Box::new))),
             }
         }
     }
@@ -356,6 +396,7 @@ impl Slot {
             shown: self.address.shown(),
             weight: self.address.weight,
             backup: self.address.backup,
+            parent: false,
             state: self.member.health.standing().stands(now).as_str().to_owned(),
             in_flight: self.member.in_flight(),
             latency_ms: self.member.latency_secs(now).map(|secs| (secs * 1_000.0).round() as u64),

@@ -148,6 +148,7 @@ impl Reloader {
         names::tell(config.sites.clone());
         self.cache.put_in_service(config.sites);
         self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
+        self.clients.be_parent_of(config.children);
         state.open.commit(listeners, Arc::clone(&self.operate));
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);

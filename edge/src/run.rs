@@ -110,6 +110,7 @@ fn begin(
     let service = Service {
         cache: Arc::clone(&cache),
         trusted_proxies: ArcSwap::from_pointee(config.trusted_proxies.clone()),
+        children: ArcSwap::from_pointee(config.children.clone()),
         tunnels: Permits::new(config.limits.upgrades),
         draining: Draining::default(),
         guards: Guards::default(),

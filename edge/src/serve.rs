@@ -19,6 +19,7 @@ mod alternative;
 mod answer;
 mod arrival;
 pub mod body;
+mod children;
 mod cms;
 mod coding;
 mod ending;

@@ -12,6 +12,7 @@ pub mod offer;
 pub mod origin;
 pub mod own_names;
 pub mod pages;
+pub mod parents;
 pub mod pattern;
 pub mod reach;
 pub mod relay;
@@ -53,6 +54,8 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// At least one.
     pub origins: Vec<OriginAddress>,
+    /// Other edges that are asked first, each for its share of the keys.
+    pub parents: Vec<OriginAddress>,
     /// The names by which they know themselves, which are put right in responses.
     pub own_names: OwnNames,
     /// The caching rules of HTTP and of the operator.

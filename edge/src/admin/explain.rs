@@ -157,7 +157,7 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
         ingredients: ingredients(&request, &site.site.key),
         route: site.site.route.as_ref().map(|route| route.name.clone()),
         path: site.site.target(&request.uri).path().to_owned(),
-        origins: site.origins.standing().iter().map(ToString::to_string).collect(),
+        origins: site.standing().iter().map(ToString::to_string).collect(),
         balance: site.site.sharing.balance.as_str().to_owned(),
         max_object_bytes: site.site.max_object_bytes,
         rules: rules_for(cache, &request, &asked, &site.site, &others),

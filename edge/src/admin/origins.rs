@@ -63,7 +63,7 @@ pub(super) fn origins(cache: &Cache, body: &[u8]) -> Result<OriginsTold, Refused
                 Switch::AsConfigured => None,
             };
             // Each of them, not the first alone.
-            if parts.clone().filter(|part| part.origins.switch(origin, drained)).count() == 0 {
+            if parts.clone().filter(|part| part.switch(origin, drained)).count() == 0 {
                 return Err(Refused::bad(format!(
                     "no site has the origin {origin}: write host:port, as POST /origins tells it"
                 )));
@@ -77,7 +77,7 @@ pub(super) fn origins(cache: &Cache, body: &[u8]) -> Result<OriginsTold, Refused
         site: part.site.name.to_string(),
         route: part.site.route.as_ref().map(|route| route.name.clone()),
         balance: part.site.sharing.balance.as_str().to_owned(),
-        origins: part.origins.standing(),
+        origins: part.standing(),
     };
     Ok(OriginsTold { sites: parts.map(told).collect() })
 }

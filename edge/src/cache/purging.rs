@@ -9,6 +9,7 @@ use super::{Cache, Found};
 use crate::http::head::RequestHead;
 use crate::site::key::{KeyRules, key};
 use crate::site::pattern::{MAX_WILDCARDS, UrlPattern};
+use crate::site::tags;
 use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
 
 /// Why something is not a purge.
@@ -20,6 +21,16 @@ pub(crate) enum NotPurged {
     TooLong,
     /// It has too many wildcards.
     TooManyWildcards,
+    /// No site has that name.
+    NoSuchSite(String),
+    /// It is no URL of the web.
+    NotAbsolute,
+    /// A prefix has a `*`.
+    WildPrefix,
+    /// It is no tag.
+    NoTag,
+    /// It names nothing, or too much.
+    NoTarget,
 }
 
 impl NotPurged {
@@ -29,6 +40,13 @@ impl NotPurged {
             Self::NoSite => "no site here has that host".to_owned(),
             Self::TooLong => format!("a prefix or a URL with `*` has {MAX_PREFIX_BYTES} bytes at most"),
             Self::TooManyWildcards => format!("a URL has {MAX_WILDCARDS} `*` at most"),
+            Self::NoSuchSite(sentence) => sentence.clone(),
+            Self::NotAbsolute => "the url is not absolute: write http://host/path".to_owned(),
+            Self::WildPrefix => {
+                "`*` stands for itself in a prefix: write the URL with `*` as `url`, or no `*`".to_owned()
+            }
+            Self::NoTag => format!("a tag has 1 to {} bytes", tags::MAX_TAG_BYTES),
+            Self::NoTarget => format!("a purge needs {}", super::ONE_OF),
         }
     }
 }

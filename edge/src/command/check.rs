@@ -90,5 +90,11 @@ fn summary(config: &Config, path: &str) -> String {
 }
 
 fn origins(site: &Site) -> String {
-    site.origins.iter().map(OriginAddress::shown).collect::<Vec<_>>().join(", ")
+    let shown =
+        |origins: &[OriginAddress]| origins.iter().map(OriginAddress::shown).collect::<Vec<_>>().join(", ");
+    let origins = shown(&site.origins);
+    match site.parents.as_slice() {
+        [] => origins,
+        parents => format!("{origins} by way of {}", shown(parents)),
+    }
 }

@@ -46,6 +46,15 @@ pub(super) fn clear_passwords(site: &SiteTable) -> impl Iterator<Item = Fault> +
     })
 }
 
+/// Warnings for parents of an edge that has the name that theirs may be, too: they would take its requests for a loop.
+pub(super) fn nameless(has_name: bool, site: &SiteTable) -> impl Iterator<Item = Fault> + use<'_> {
+    let written = site.parents.iter().filter(move |_| !has_name);
+    written.filter(|parents| !parents.get_ref().is_empty()).map(|parents| {
+        let help = "each edge needs a name of its own, or the next one takes its requests for a loop";
+        Fault::new(parents.span(), "an edge with parents has no `name`").help(help)
+    })
+}
+
 /// Warnings for the paths of routes that no request reaches, because an earlier route takes them all.
 pub(super) fn unreachable(routes: &[RouteTable]) -> Vec<Fault> {
     let mut warnings = Vec::new();

@@ -40,7 +40,8 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     let mut warnings = Vec::new();
     warnings.extend(file.cache.beyond(machine_bytes));
     warnings.extend(file.admin.as_ref().and_then(AdminTable::open_to_others));
-    let trusted_proxies = trusted(&file.trusted_proxies)?;
+    let mut trusted_proxies = trusted(&file.trusted_proxies)?;
+    let children = trusted(&file.children)?;
     let proxy_protocol = trusted(&file.proxy_protocol)?;
     if file.site.is_empty() && !is_for_streams {
         return Err(Fault::new(
@@ -54,6 +55,9 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
     if trusted_proxies.is_empty() && listen.iter().any(|address| !address.ip().is_loopback()) {
         warnings.extend(file.site.iter().flat_map(doubts::clear_passwords));
     }
+    // An edge tells of its clients what any proxy does.
+    trusted_proxies.extend(children.iter().copied());
+    warnings.extend(file.site.iter().flat_map(|site| doubts::nameless(file.name.is_some(), site)));
     let origin_paths = doubts::origin_paths(&file.site);
     let (sites, redirects) = site::sites(file.site, &cache, base)?;
     warnings.extend(doubts::redirects(&sites, &redirects)?);
@@ -63,6 +67,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         listen,
         tls: tls::tls(file.listen_tls, file.listen_quic, file.tls, base)?,
         trusted_proxies,
+        children,
         proxy_protocol,
         cache,
         sites,
@@ -122,6 +127,8 @@ struct File {
     tls: Option<Spanned<TlsTable>>,
     #[serde(default)]
     trusted_proxies: Vec<Spanned<String>>,
+    #[serde(default)]
+    children: Vec<Spanned<String>>,
     #[serde(default)]
     proxy_protocol: Vec<Spanned<String>>,
     #[serde(default)]

@@ -43,6 +43,7 @@ pub(super) fn sharing(settings: &Settings) -> Result<Sharing, Fault> {
         queue: settings.origin_queue.unwrap_or(DEFAULT_QUEUE),
         queue_limit: settings.origin_queue_timeout.map_or(DEFAULT_QUEUE_LIMIT, |span| span.0),
         checks: checks(&health)?.map(Arc::new),
+        has_others_behind: false,
     })
 }
 

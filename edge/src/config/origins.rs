@@ -36,21 +36,31 @@ pub(super) fn origins(
         ));
     }
     let place = written.span();
-    let roots = roots(settings.origin_roots.as_ref(), base)?;
-    let common = Common {
-        networks: networks(Settings::texts(&settings.origin_networks))?,
-        title_case: settings.origin_title_case.unwrap_or(false),
-        identity: identity(settings, base, &roots)?,
-        roots,
-        http2: settings.origin_http2.unwrap_or(true),
-        base,
-    };
+    let common = Common::of(settings, base)?;
     let origins = written.into_inner().into_iter().map(|written| origin(written, &common));
     let origins: Vec<OriginAddress> = origins.collect::<Result<_, _>>()?;
     if origins.iter().all(|origin| origin.backup) {
         return Err(Fault::new(place, "all origins are backups: leave `backup` out of one at least"));
     }
     Ok(origins)
+}
+
+/// The other edges that a site or a route asks first; mostly none.
+pub(super) fn parents(settings: &Settings, base: &Path) -> Result<Vec<OriginAddress>, Fault> {
+    let Some(written) = &settings.parents else { return Ok(Vec::new()) };
+    let common = Common::of(settings, base)?;
+    let parent = |written: &Spanned<OriginEntry>| {
+        let parent = origin(written.clone(), &common)?;
+        match parent.host {
+            None => Ok(parent),
+            Some(_) => {
+                let message = "a parent is asked by the host that its client asked for: leave `host` out";
+                let help = "`sni` is the name in its certificate";
+                Err(Fault::new(written.span(), message).help(help))
+            }
+        }
+    };
+    written.get_ref().iter().map(parent).collect()
 }
 
 /// The settings that all origins of a site have in common.
@@ -61,6 +71,20 @@ struct Common<'a> {
     identity: Option<Identity>,
     http2: bool,
     base: &'a Path,
+}
+
+impl<'a> Common<'a> {
+    fn of(settings: &Settings, base: &'a Path) -> Result<Self, Fault> {
+        let roots = roots(settings.origin_roots.as_ref(), base)?;
+        Ok(Self {
+            networks: networks(Settings::texts(&settings.origin_networks))?,
+            title_case: settings.origin_title_case.unwrap_or(false),
+            identity: identity(settings, base, &roots)?,
+            roots,
+            http2: settings.origin_http2.unwrap_or(true),
+            base,
+        })
+    }
 }
 
 fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAddress, Fault> {

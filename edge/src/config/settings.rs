@@ -87,6 +87,7 @@ macro_rules! settings {
 }
 
 settings! {
+    parents: Spanned<Vec<Spanned<OriginEntry>>>,
     origin_networks: Vec<Spanned<String>>,
     origin_names: Vec<Spanned<String>>,
     rewrite_origin_names: bool,

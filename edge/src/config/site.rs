@@ -122,6 +122,7 @@ fn settled(
         hosts,
         own_names: origins::own_names(settings, &origins)?,
         origins,
+        parents: origins::parents(settings, base)?,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,
         max_object_bytes,

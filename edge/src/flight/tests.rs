@@ -29,6 +29,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
         request: Arc::new(request),
         site: Arc::new(FetchSite {
             number: 0,
+            parents: None,
             origins: Arc::new(Origins::new(&site, &[], &clock, &metrics)),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),

@@ -117,7 +117,7 @@ pub(super) fn by_hash(choices: &[Choice], hash: u64) -> Option<usize> {
     let in_flight: f64 = choices.iter().map(|choice| f64::from(choice.in_flight)).sum();
     let has_room = |choice: &&Choice| {
         let fair = (in_flight + 1.0) * choice.weight / weight;
-        f64::from(choice.in_flight) < (fair * MOST_OF_FAIR).ceil()
+        f64::from(choice.in_flight) < (fair * MOST_OF_FAIR).ceil().max(FEW)
     };
     let score = |choice: &&Choice| choice.weight / -unit(mixed(hash ^ choice.id)).ln();
     let best = |one: &&Choice, other: &&Choice| score(one).total_cmp(&score(other));
@@ -129,6 +129,9 @@ pub(super) fn by_hash(choices: &[Choice], hash: u64) -> Option<usize> {
 /// An origin has no more than this times its fair share of the requests in flight, rounded up; with many in flight that
 /// is less than 1.25 times.
 const MOST_OF_FAIR: f64 = 1.2;
+
+/// So many at once are no load for an origin, and a key that strays costs a fetch.
+const FEW: f64 = 8.0;
 
 /// More than 0 and less than 1.
 fn unit(bits: u64) -> f64 {

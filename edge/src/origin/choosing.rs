@@ -88,6 +88,9 @@ impl Origins {
             // Another request tries whether it is back.
             barred.push(chosen);
         }
+        if self.sharing.has_others_behind {
+            return None;
+        }
         let mut barred = tried.to_vec();
         while let Some(chosen) = choose(&self.choices(&barred, now, |_| true)) {
             if self.all[chosen].member.health.take_as_last(now) {

@@ -15,6 +15,9 @@ pub struct OriginStanding {
     pub weight: u32,
     /// Whether it is asked only while the others are down.
     pub backup: bool,
+    /// Whether it is another edge, which is asked in the place of the origins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parent: bool,
     /// `up`, `failing`, `fails-checks`, `ejected` or `drained`.
     pub state: String,
     /// Requests that it is at.
@@ -44,6 +47,7 @@ impl fmt::Display for OriginStanding {
         f.write_str(&self.shown)?;
         let why = self.changes.first().map_or_else(String::new, |change| format!(": {}", change.why));
         let notes = [
+            self.parent.then(|| "parent".to_owned()),
             (self.weight != 1).then(|| format!("weight {}", self.weight)),
             self.backup.then(|| "backup".to_owned()),
             (self.in_flight > 0).then(|| format!("{} in flight", self.in_flight)),

@@ -47,9 +47,12 @@ pub(super) struct Admitted {
 /// its client allows it: that is counted. If not, [`admit`] says what becomes of it.
 pub(super) fn admits_at_once(guards: &Guards, exchange: &Exchange<'_>) -> bool {
     let (access, client) = (&exchange.site.site.access, exchange.peer.client);
-    access.users.is_none()
-        && access.admits(client)
-        && access.rate.as_ref().is_none_or(|rate| guards.rates.take(rate, client, exchange.now).is_ok())
+    let is_let_in = || {
+        access.users.is_none()
+            && access.admits(client)
+            && access.rate.as_ref().is_none_or(|rate| guards.rates.take(rate, client, exchange.now).is_ok())
+    };
+    exchange.is_childs || is_let_in()
 }
 
 /// Lets the request in, or says why not. Where an origin may take its path for other parts of the site, those parts'
@@ -60,6 +63,21 @@ pub(super) async fn admit(
     exchange: &Exchange<'_>,
     upload: RequestBody,
 ) -> Result<Admitted, Box<Answer>> {
+    let parts = || std::iter::once(&exchange.site).chain(&exchange.others).map(|part| &part.site.access);
+    if !exchange.is_childs {
+        judge(cache, guards, exchange).await?;
+    }
+    let Some(most) = parts().filter_map(|access| access.max_body_bytes).min() else {
+        return Ok(Admitted { upload, exceeded: None });
+    };
+    match upload.limited(most) {
+        Some((upload, exceeded)) => Ok(Admitted { upload, exceeded: Some(exceeded) }),
+        None => Err(too_long(cache).into()),
+    }
+}
+
+/// By its network, rate and password.
+async fn judge(cache: &Cache, guards: &Guards, exchange: &Exchange<'_>) -> Result<(), Box<Answer>> {
     let parts = || std::iter::once(&exchange.site).chain(&exchange.others).map(|part| &part.site.access);
     for access in parts() {
         by_network(cache, exchange, access)?;
@@ -74,13 +92,7 @@ pub(super) async fn admit(
     for users in parts().filter_map(|access| access.users.as_ref()) {
         by_password(cache, guards, exchange, users).await?;
     }
-    let Some(most) = parts().filter_map(|access| access.max_body_bytes).min() else {
-        return Ok(Admitted { upload, exceeded: None });
-    };
-    match upload.limited(most) {
-        Some((upload, exceeded)) => Ok(Admitted { upload, exceeded: Some(exceeded) }),
-        None => Err(too_long(cache).into()),
-    }
+    Ok(())
 }
 
 impl Admitted {

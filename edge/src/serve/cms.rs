@@ -4,7 +4,7 @@ use http::{StatusCode, Uri};
 
 use super::answer::Answer;
 use super::exchange::Exchange;
-use crate::cache::Cache;
+use crate::cache::{Cache, PurgeRequest};
 use crate::metrics::{Asked, Outcome};
 use crate::site::cms::{self, Wanted};
 use crate::store::{Mode, Scope};
@@ -26,26 +26,37 @@ pub(super) async fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answ
         Ok(wanted) => wanted,
         Err(why) => return refused(StatusCode::BAD_REQUEST, why.as_str()),
     };
-    let scopes = match &wanted {
-        Wanted::Site => Ok(vec![Scope::Site(site.site.name.clone())]),
+    let of_site = || Some(site.site.name.as_str().to_owned());
+    let purges = match &wanted {
+        Wanted::Site => vec![PurgeRequest { site: of_site(), ..PurgeRequest::default() }],
         Wanted::Tags(tags) => {
-            let site = || Some(site.site.name.clone());
-            Ok(tags.iter().map(|tag| Scope::Tag { tag: tag.clone(), site: site() }).collect())
+            let of_tag = |tag: &String| PurgeRequest {
+                tag: Some(tag.clone()),
+                site: of_site(),
+                ..PurgeRequest::default()
+            };
+            tags.iter().map(of_tag).collect()
         }
         Wanted::Target(target) => match with_target(&request.uri, target) {
-            Some(uri) => cache.scopes_of_url(&uri).map_err(|why| why.sentence()),
-            None => Err("this is no path".to_owned()),
+            Some(uri) => vec![PurgeRequest { url: Some(uri.to_string()), ..PurgeRequest::default() }],
+            None => return refused(StatusCode::BAD_REQUEST, "this is no path"),
         },
     };
-    let scopes: Vec<Scope> = match scopes {
-        Ok(scopes) => scopes,
-        Err(sentence) => return refused(StatusCode::BAD_REQUEST, &sentence),
+    let scopes: Result<Vec<Vec<Scope>>, _> = purges.iter().map(|purge| purge.scopes(cache)).collect();
+    let scopes = match scopes {
+        Ok(scopes) => scopes.concat(),
+        Err(why) => return refused(StatusCode::BAD_REQUEST, &why.sentence()),
     };
+    let missed = cache.purge_above(&purges, &[]).await;
     let purged = cache.purge(&scopes, Mode::Hard);
     cache.purges_last().await;
     cache.metrics.asked(Asked::Purged);
     tracing::info!(target: "verge_edge::purge", client = %peer.client, uri = %request.uri, wanted = ?wanted, purged, "purged");
     let sentence = purged.map_or_else(|| "purged".to_owned(), |number| format!("purged {number}"));
+    if !missed.is_empty() {
+        let sentence = format!("{sentence} here, and nothing at {}", missed.join(", "));
+        return Some(Answer::plain(StatusCode::BAD_GATEWAY, &sentence, Outcome::Local, "purge"));
+    }
     Some(Answer::plain(StatusCode::OK, &sentence, Outcome::Local, "purge"))
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Exchange<'a> {
     pub(super) content: Option<Option<Held>>,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
+    /// It comes from a child, which has judged it and dresses its answer.
+    pub(super) is_childs: bool,
     pub(super) now: SystemTime,
     /// For the origin's 1xx heads.
     pub(super) transport: &'a dyn Transport,

@@ -11,7 +11,7 @@ use super::arrival::{Arrival, Peer, Transport};
 use super::exchange::Exchange;
 use super::placed::placed;
 use super::service::Service;
-use super::{cms, https, pages, pass, query, switch, target};
+use super::{children, cms, https, pages, pass, query, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step;
@@ -25,6 +25,8 @@ use crate::policy::headers::client;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{Forward, Freshness};
 use crate::site::access::Credentials;
+pub use crate::site::parents::HEALTH_PATH;
+use crate::site::parents::PURGE_PATH;
 use crate::site::rewrite;
 use crate::site::route::Route;
 use crate::site::sender::{Sender, is_trusted, sender};
@@ -34,6 +36,9 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let Arrival { head, version, peer, body, transport } = arrival;
     if head.uri.path() == HEALTH_PATH {
         return health(&service.draining);
+    }
+    if head.uri.path() == PURGE_PATH && service.is_child(peer.client) {
+        return children::purge(&service.cache, body).await;
     }
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.
@@ -61,6 +66,9 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
 /// Gives an answer what does not depend on where it comes from; `alternative` is its `Alt-Svc`.
 pub(super) fn complete(exchange: &Exchange<'_>, alternative: Option<HeaderValue>, answer: &mut Answer) {
     exchange.look_for_circle(answer);
+    if exchange.is_childs {
+        return;
+    }
     pages::dress(exchange, answer);
     if let Some(field) = alternative {
         answer.head.headers.insert(header::ALT_SVC, field);
@@ -197,6 +205,7 @@ pub(super) fn open<'a>(
     if !is_trusted(peer.client, &trusted) {
         service.strangers.look(peer.client.to_canonical(), &headers);
     }
+    let is_childs = service.is_child(peer.client);
     let Sender { client, scheme } = sender(peer.client, peer.scheme, &headers, &trusted);
     let peer = Peer { client, ..peer };
     let uri = match target::absolute(&target, &mut headers, peer.local, scheme) {
@@ -207,7 +216,9 @@ pub(super) fn open<'a>(
         }
     };
     let now = service.cache.clock.now();
-    let uri = match service.cache.checked(uri, now) {
+    // A child has taken the signature off.
+    let checked = if is_childs { Ok(uri) } else { service.cache.checked(uri, now) };
+    let uri = match checked {
         Ok(uri) => uri,
         Err(why) => {
             let head = RequestHead { method, uri: target, headers };
@@ -235,6 +246,7 @@ pub(super) fn open<'a>(
         takes_gzip,
         content: None,
         upgrade,
+        is_childs,
         now,
         transport,
     })
@@ -322,9 +334,6 @@ pub(super) fn seen<'a>(
         route: site.site.route.as_ref().map(|route| route.name.as_str()),
     }
 }
-
-/// Where the name servers ask whether this edge takes requests.
-pub const HEALTH_PATH: &str = "/.well-known/verge/health";
 
 fn health(draining: &Draining) -> Answer {
     if draining.has_begun() {

@@ -75,6 +75,11 @@ impl Listeners {
         self.service.trusted_proxies.store(Arc::new(trusted_proxies));
     }
 
+    /// From now on these edges are this one's children.
+    pub(crate) fn be_parent_of(&self, children: Vec<IpNet>) {
+        self.service.children.store(Arc::new(children));
+    }
+
     /// Connections from these addresses begin with a header of the PROXY protocol.
     pub(crate) fn introduced_by(&self, introducers: Vec<IpNet>) {
         self.introducers.store(Arc::new(introducers));

@@ -65,6 +65,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         takes_gzip: exchange.takes_gzip,
         content: Some(content),
         upgrade: None,
+        is_childs: exchange.is_childs,
         now: exchange.now,
         transport: exchange.transport,
     }

@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) cache: Arc<Cache>,
     /// The proxies whose word on their clients is believed.
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
+    /// Edges whose parent this one is.
+    pub(crate) children: ArcSwap<Vec<IpNet>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Permits>,
     pub(crate) draining: Draining,
@@ -47,6 +49,12 @@ impl Service {
     pub(super) fn trusts(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.trusted_proxies.load().iter().any(|trusted| trusted.contains(&client))
+    }
+
+    /// Whether this address is a child's.
+    pub(super) fn is_child(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.children.load().iter().any(|children| children.contains(&peer))
     }
 
     /// The field that tells a client of HTTP/3; none if it has it, came without TLS, or is a proxy.

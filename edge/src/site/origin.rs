@@ -120,6 +120,8 @@ pub struct Sharing {
     pub queue_limit: Duration,
     /// How each is asked again and again whether it is well; none: it is not.
     pub checks: Option<Arc<Checks>>,
+    /// Whether others are asked when all of these are down, so that none of them need be.
+    pub has_others_behind: bool,
 }
 
 /// Bounds beyond which an origin is an outlier.

@@ -29,6 +29,8 @@ pub struct Circumstances {
     pub site: u64,
     /// Its `Alt-Svc`.
     pub alternative: Option<HeaderValue>,
+    /// Whether it is for another edge, which gets all fields.
+    pub is_childs: bool,
 }
 
 /// One head.
@@ -114,7 +116,7 @@ mod tests {
     }
 
     fn circumstances(site: u64) -> Circumstances {
-        Circumstances { site, alternative: None }
+        Circumstances { site, alternative: None, is_childs: false }
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod origin;
 mod origins;
 mod over_h2;
 mod pages;
+mod parents;
 mod parts;
 mod purging;
 mod pushing;

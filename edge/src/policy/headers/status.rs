@@ -191,6 +191,33 @@ impl ProxyError {
         HeaderValue::try_from(format!("{}; error={}", identifier(name), self.as_str())).ok()
     }
 
+    /// The failure that another proxy's member tells, which is the last of this field.
+    pub fn told(field: &HeaderValue) -> Option<Self> {
+        let last = field.to_str().ok()?.rsplit(',').next()?;
+        let told = last.split(';').find_map(|part| part.trim().strip_prefix("error="))?;
+        Self::ALL.into_iter().find(|error| error.as_str() == told)
+    }
+
+    const ALL: [Self; 17] = [
+        Self::DnsError,
+        Self::DestinationIpProhibited,
+        Self::DestinationUnavailable,
+        Self::ConnectionLimitReached,
+        Self::ConnectionTimeout,
+        Self::ConnectionRefused,
+        Self::TlsCertificateError,
+        Self::TlsProtocolError,
+        Self::ConnectionTerminated,
+        Self::HttpResponseTimeout,
+        Self::HttpResponseIncomplete,
+        Self::HttpProtocolError,
+        Self::HttpResponseTransferCoding,
+        Self::ProxyLoopDetected,
+        Self::HttpRequestError,
+        Self::HttpRequestDenied,
+        Self::ProxyInternalError,
+    ];
+
     /// RFC 9209 §2.3's name.
     pub fn as_str(self) -> &'static str {
         match self {

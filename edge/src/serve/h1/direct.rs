@@ -172,7 +172,8 @@ impl Hit {
             _ => return None,
         };
         let alternative = service.alternative(peer, exchange.version, &exchange.request.uri);
-        let circumstances = Circumstances { site: exchange.site.number, alternative };
+        let circumstances =
+            Circumstances { site: exchange.site.number, alternative, is_childs: exchange.is_childs };
         if let Some(ready) = kind.and_then(|kind| object.ready.get(kind, &circumstances)) {
             return Some(ready);
         }

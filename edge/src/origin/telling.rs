@@ -1,0 +1,47 @@
+//! Something that each of several edges is to know.
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::Full;
+use tokio::task::JoinSet;
+
+use super::Origins;
+use super::body::RequestBody;
+use super::connection::Exchange;
+use crate::pace::Rule;
+use crate::policy::headers::status::ProxyError;
+use crate::watch::Watch;
+
+impl Origins {
+    /// Posts this text to each of them at once, however they stand, on a connection of its own; with what each says of it.
+    pub(crate) async fn post_to_each(
+        &self,
+        path: &PathAndQuery,
+        text: &Bytes,
+    ) -> Vec<(String, Result<StatusCode, ProxyError>)> {
+        let mut asked = JoinSet::new();
+        for slot in &self.all {
+            let (member, patience) = (std::sync::Arc::clone(&slot.member), self.patience);
+            let rule = Rule { stall_timeout: patience.between_bytes, min_rate_bytes: 0 };
+            let body = Full::new(text.clone());
+            let mut request =
+                Request::new(RequestBody::upload(body, Watch::new(rule, self.clock.clone()), &self.metrics));
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = path.clone().into();
+            let host = HeaderValue::from_str(member.own_host());
+            request.headers_mut().extend(host.ok().map(|host| (header::HOST, host)));
+            let authority = slot.address.authority.clone();
+            asked.spawn(async move {
+                let outcome = match member.probe(request, patience).await {
+                    Exchange::Answered(response) => Ok(response.status()),
+                    Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {
+                        Err(error)
+                    }
+                };
+                (authority, outcome)
+            });
+        }
+        asked.join_all().await
+    }
+}
