@@ -9,6 +9,7 @@
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
 //! | `POST /maintenance`, see [`MaintenanceRequest`] | a site says that it is being worked on; how all stand |
 //! | `POST /origins`, see [`OriginsRequest`] | how origins stand, as [`OriginsTold`]; takes one out or puts it back |
+//! | `POST /guard` | the reload that is being watched, and those that were undone, as [`GuardTold`] |
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
@@ -16,6 +17,7 @@
 //! `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
 
 mod explain;
+mod guard;
 mod host;
 mod maintenance;
 mod origins;
@@ -46,8 +48,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use explain::{ExplainRequest, Explained, Variant};
+pub use guard::{GuardTold, Undone};
 pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
-pub use origins::{OriginsRequest, OriginsTold, SiteOrigins};
+pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins};
 pub use purge::{PurgeRequest, Purged};
 pub(crate) use reload::Reload;
 pub use reload::ReloadDone;
@@ -224,7 +227,9 @@ impl Admin {
                 plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings()))
             }
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance" | "/origins") if !authorized => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/guard" | "/maintenance" | "/origins")
+                if !authorized =>
+            {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
@@ -241,15 +246,16 @@ impl Admin {
                 Ok(body) => json(origins::origins(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
+            (&Method::POST, "/guard") => json(Ok((self.reload.guard)())),
             (&Method::POST, "/reload") => json(
-                (self.reload)()
+                (self.reload.now)()
                     .map_err(|sentence| Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }),
             ),
             (&Method::POST, "/purge") => match self.purge_allowed() {
                 Ok(()) => self.purge(request.into_body()).await,
                 Err(wait) => too_many(wait),
             },
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/maintenance" | "/origins") => {
+            (_, "/purge" | "/explain" | "/push" | "/reload" | "/guard" | "/maintenance" | "/origins") => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS)
             }
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
@@ -286,8 +292,7 @@ fn readiness(disks: &[Standing]) -> String {
 
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
-const THERE_IS: &str =
-    "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /maintenance, /origins; PUT /push";
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /guard, /maintenance, /origins; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

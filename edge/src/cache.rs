@@ -18,7 +18,7 @@ pub(crate) use purge_request::{ONE_OF, absolute};
 pub(crate) use purging::NotPurged;
 
 use crate::clock::Clock;
-use crate::flight::{FetchSite, Flights};
+use crate::flight::{Canary, FetchSite, Flights, Tally};
 use crate::http::head::RequestHead;
 use crate::http::path;
 use crate::metrics::Metrics;
@@ -195,11 +195,24 @@ impl Cache {
         };
         let new = || Origins::parents(site, &before(), &self.clock, &self.metrics).map(Arc::new);
         let parents = known.map_or_else(new, |known| Some(Arc::clone(known)));
+        let known: Vec<Arc<Canary>> = made.iter().filter_map(|one| one.canary.clone()).collect();
+        let canary = Canary::of(site, &known, || Origins::canary(site, &[], &self.clock, &self.metrics));
         let metrics = self.metrics.site(site.name.as_str());
+        let tally = Tally::default();
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));
         let number = self.sites_made.fetch_add(1, Ordering::Relaxed);
         let site = Arc::clone(site);
-        let site = Arc::new(FetchSite { number, site, parents, origins, metrics, clock_told, circle_told });
+        let site = Arc::new(FetchSite {
+            number,
+            site,
+            parents,
+            origins,
+            canary,
+            tally,
+            metrics,
+            clock_told,
+            circle_told,
+        });
         made.push(Arc::clone(&site));
         site
     }

@@ -3,6 +3,7 @@
 mod admin_client;
 mod check;
 mod explain;
+mod guard;
 mod maintenance;
 mod origins;
 mod purge;
@@ -37,6 +38,8 @@ enum Command {
     Purge(purge::Purge),
     /// Make a running edge read its config again, without losing a connection or anything stored
     Reload(reload::Reload),
+    /// Tell the reload that a running edge watches, and those that it undid because origins failed
+    Guard(guard::Guard),
     /// Have sites of a running edge say that they are being worked on
     Maintenance(maintenance::Maintenance),
     /// Tell how the origins of a running edge stand; take one out, or put it back
@@ -58,6 +61,7 @@ impl Arguments {
             Command::Check(check) => check.run().await,
             Command::Purge(purge) => purge.run().await,
             Command::Reload(reload) => reload.run().await,
+            Command::Guard(guard) => guard.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Origins(origins) => origins.run().await,
             Command::Push(push) => push.run().await,

@@ -13,6 +13,7 @@ mod advice;
 mod disk;
 mod doubts;
 mod file;
+mod guard;
 mod head;
 mod health;
 mod level;
@@ -48,6 +49,7 @@ pub use written::{Change, Written};
 use crate::log::access::Settings as AccessLog;
 use crate::serve::Limits;
 use crate::site::Sites;
+use crate::site::guard::Mark;
 use crate::store::Bounds;
 
 /// Reads a size as the config has them, such as `64MiB`, in bytes; none if it is no size.
@@ -80,6 +82,8 @@ pub struct Config {
     pub streams: Vec<Stream>,
     /// The operator's listener; none if the file has no `[admin]`.
     pub admin: Option<Admin>,
+    /// When a reload is undone; none: never.
+    pub guard: Option<Mark>,
     /// The limits that a client is held to.
     pub limits: Limits,
     /// How the program tells what it does.

@@ -14,6 +14,7 @@
 //! and 25 %.
 //! Invariant: a fill that a purge covers gets no new reader and is not stored.
 
+pub(crate) mod canary;
 mod fill;
 pub mod log;
 mod marker;
@@ -21,6 +22,7 @@ mod reader;
 pub mod reasons;
 mod sending;
 mod table;
+pub(crate) mod tally;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -52,12 +54,14 @@ use crate::site::Site;
 use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket, Variants};
+pub use canary::Canary;
 use fill::Fill;
 use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
 use marker::{Apart, Markers};
 use reasons::Reasons;
 use table::{Joined, Table};
+pub use tally::Tally;
 
 /// Every fetch under way.
 #[derive(Debug)]
@@ -90,6 +94,10 @@ pub struct FetchSite {
     pub parents: Option<Arc<Origins>>,
     /// Where to fetch from.
     pub origins: Arc<Origins>,
+    /// Where to fetch a share from.
+    pub canary: Option<Arc<Canary>>,
+    /// What lately came of its requests to its origins.
+    pub tally: Tally,
     /// The site's counters.
     pub metrics: SiteMetrics,
     /// Whether the log has said that the clock of one of them differs.

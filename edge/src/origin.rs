@@ -160,6 +160,13 @@ impl Origins {
         Self::of(site.name.as_str(), group, before, clock, metrics)
     }
 
+    /// The canary of a site, if it has one; those that are in `before` as with [`Self::new`].
+    #[must_use]
+    pub fn canary(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Option<Self> {
+        let group = (&*site.canary.as_ref()?.origins, &site.sharing, site.patience);
+        Some(Self::of(site.name.as_str(), group, before, clock, metrics))
+    }
+
     /// The parents of a site, if it has any; those that are in `before` as with [`Self::new`].
     #[must_use]
     pub fn parents(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Option<Self> {
@@ -213,9 +220,19 @@ impl Origins {
     /// Whether they are those of this site, under the same rules.
     #[must_use]
     pub fn are_of(&self, site: &Site) -> bool {
+        self.are(&site.origins, site)
+    }
+
+    /// Whether they are these of a site, under the same rules.
+    pub(crate) fn are(&self, origins: &[OriginAddress], site: &Site) -> bool {
         self.sharing == site.sharing
             && self.patience == site.patience
-            && self.all.iter().map(|slot| &slot.address).eq(&site.origins)
+            && self.all.iter().map(|slot| &slot.address).eq(origins)
+    }
+
+    /// The time by their clock.
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     /// Whether they are the parents of this site, under the same rules.
@@ -397,6 +414,7 @@ impl Slot {
             weight: self.address.weight,
             backup: self.address.backup,
             parent: false,
+            canary: false,
             state: self.member.health.standing().stands(now).as_str().to_owned(),
             in_flight: self.member.in_flight(),
             latency_ms: self.member.latency_secs(now).map(|secs| (secs * 1_000.0).round() as u64),

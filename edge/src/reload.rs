@@ -5,22 +5,26 @@
 //! Settings that need a restart are named.
 
 mod files;
+mod guard;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use self::files::Files;
-use crate::admin;
+use self::guard::{Broken, History, Watch};
+use crate::admin::{self, GuardTold};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::config::{self, Change, Config, ConfigError, Written};
 use crate::handover::{Handed, Row};
 use crate::listening::{Listening, Open, Pool, StartError};
 use crate::log;
 use crate::origin::names;
 use crate::serve::Listeners;
+use crate::site::SiteName;
 
 /// Reloads one edge's config file.
 pub(crate) struct Reloader {
@@ -37,6 +41,10 @@ struct State {
     /// The config in service, as it was written. A setting that needs a restart keeps its old value here.
     written: Written,
     open: Open,
+    /// The same, as it is.
+    in_service: Config,
+    /// The last reload, while it may be undone.
+    history: History,
     /// The files to look at, if the config says so.
     followed: Option<Files>,
 }
@@ -93,7 +101,13 @@ impl Reloader {
         open: Open,
         operate: admin::Reload,
     ) -> Self {
-        let state = State { written: config.written.clone(), open, followed: Files::of(config) };
+        let state = State {
+            written: config.written.clone(),
+            open,
+            in_service: config.clone(),
+            history: History::default(),
+            followed: Files::of(config),
+        };
         Self { file: config.file.clone(), cache, clients, operate, state: Mutex::new(state) }
     }
 
@@ -124,32 +138,84 @@ impl Reloader {
     }
 
     /// Reads the file and takes it in, and says in the log what that did.
-    pub(crate) fn reload(&self) -> Result<Reloaded, NotReloaded> {
+    pub(crate) fn reload(self: &Arc<Self>) -> Result<Reloaded, NotReloaded> {
         // One at a time: the last one to be asked for is the one in service.
         let mut state = self.lock();
+        let counts = guard::counts(&self.cache, self.cache.clock.now());
+        let before = state.in_service.clone();
         let reloaded = self.take_in(&mut state).inspect_err(|error| {
             tracing::error!(target: "verge_edge::reload", "nothing was changed: {error}");
         })?;
         reloaded.tell();
+        let (mark, now) = (state.in_service.guard, self.cache.clock.now());
+        if let Some(number) = state.history.reloaded(mark, before, &reloaded.changed, counts, now) {
+            tokio::spawn(watch(Arc::downgrade(self), number, self.cache.clock.clone()));
+        }
         Ok(reloaded)
     }
 
-    /// All that can fail comes first.
+    /// How the last reload does, and those that were undone.
+    pub(crate) fn guard(&self) -> GuardTold {
+        self.lock().history.told()
+    }
+
+    /// Undoes the reload of this number if it has broken a site. Whether it is to be looked at again.
+    fn judge(&self, number: u64) -> bool {
+        let (mut state, now) = (self.lock(), self.cache.clock.now());
+        let Some(watch) = state.history.watch.take_if(|watch| watch.number == number) else { return false };
+        let counts = guard::counts(&self.cache, now);
+        let of = |site: &SiteName| counts.iter().find(|(one, _)| one == site).map(|(_, counts)| *counts);
+        match watch.broken(|site| of(site).unwrap_or_default()) {
+            Some(broken) => self.undo(&mut state, &watch, &broken),
+            None if watch.is_running(now) => state.history.watch = Some(watch),
+            None => {
+                let secs = watch.mark.window.as_secs();
+                tracing::info!(target: "verge_edge::guard", secs, "the reload has stood its time");
+            }
+        }
+        state.history.watch.is_some()
+    }
+
+    fn undo(&self, state: &mut State, watch: &Watch, broken: &Broken) {
+        let undone = state.history.undone(watch, broken, self.cache.clock.now());
+        self.cache.metrics.reload_undone();
+        tracing::error!(
+            target: "verge_edge::guard",
+            site = undone.site,
+            change = undone.changed.join("; "),
+            answers = undone.answers,
+            errors = undone.errors,
+            percent = undone.percent,
+            percent_before = undone.percent_before,
+            in_service_ms = undone.in_service_ms,
+            "origins fail since the reload: the config before is back, and the file is not in service (docs/origins.md, \"Changes that go wrong\")"
+        );
+        if let Err(error) = self.put(state, watch.before.clone()) {
+            tracing::error!(target: "verge_edge::guard", "the config before cannot come back: {error}");
+        }
+    }
+
     fn take_in(&self, state: &mut State) -> Result<Reloaded, NotReloaded> {
         let file = self.file.as_ref().ok_or(NotReloaded::NoFile)?;
         let config = config::load(file).map_err(NotReloaded::Config)?;
+        self.put(state, config)
+    }
+
+    /// From now on this config counts. All that can fail comes first.
+    fn put(&self, state: &mut State, config: Config) -> Result<Reloaded, NotReloaded> {
         let access_log = log::access::prepare(config.log.access.as_ref());
         let access_log = access_log.map_err(|error| NotReloaded::Log(error.to_string()))?;
         let listeners = state.open.prepare(&config, Pool::default()).map_err(NotReloaded::Listener)?;
         let changes = state.written.changes(&config.written);
         state.followed = Files::of(&config);
+        state.in_service = config.clone();
         log::obey(&config.log.level);
         log::access::put(access_log);
         names::tell(config.sites.clone());
         self.cache.put_in_service(config.sites);
         self.clients.obey(config.limits, config.trusted_proxies, config.proxy_protocol);
         self.clients.be_parent_of(config.children);
-        state.open.commit(listeners, Arc::clone(&self.operate));
+        state.open.commit(listeners, self.operate.clone());
         let (needs_restart, changed): (Vec<Change>, Vec<Change>) =
             changes.into_iter().partition(Change::needs_restart);
         state.written.take_in(&changed);
@@ -160,7 +226,7 @@ impl Reloader {
     }
 
     /// Looks at the files that the config wants to be followed, and reloads when one of them has changed.
-    pub(crate) async fn follow(&self) {
+    pub(crate) async fn follow(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(POLL).await;
             self.look();
@@ -168,7 +234,7 @@ impl Reloader {
     }
 
     /// Reloads if a file has changed and is not changing any more.
-    fn look(&self) {
+    fn look(self: &Arc<Self>) {
         let has_changed = self.lock().followed.as_mut().is_some_and(Files::have_changed);
         if has_changed {
             // The log says what became of it.
@@ -178,6 +244,20 @@ impl Reloader {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often a reload is looked at while it is watched.
+const JUDGED_EACH: Duration = Duration::from_millis(100);
+
+/// Judges a reload as long as it is watched.
+async fn watch(reloader: Weak<Reloader>, number: u64, clock: Clock) {
+    loop {
+        clock.timer(JUDGED_EACH).await;
+        let Some(reloader) = reloader.upgrade() else { return };
+        if !reloader.judge(number) {
+            return;
+        }
     }
 }
 

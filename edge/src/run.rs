@@ -165,11 +165,14 @@ impl handover::Offer for Heir {
 /// For the operator's listener.
 fn reload(reloader: Weak<Reloader>) -> admin::Reload {
     let told = |changes: &[config::Change]| changes.iter().map(ToString::to_string).collect();
-    Arc::new(move || {
+    let guarded = Weak::clone(&reloader);
+    let now = move || {
         let reloader = reloader.upgrade().ok_or("the edge is starting or ending")?;
         let done = reloader.reload().map_err(|error| error.to_string())?;
         Ok(admin::ReloadDone { changed: told(&done.changed), needs_restart: told(&done.needs_restart) })
-    })
+    };
+    let guard = move || guarded.upgrade().map(|reloader| reloader.guard()).unwrap_or_default();
+    admin::Reload { now: Arc::new(now), guard: Arc::new(guard) }
 }
 
 impl Running {

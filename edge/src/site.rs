@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cms;
 pub mod cookies;
+pub mod guard;
 pub mod host;
 pub mod key;
 pub mod name;
@@ -33,7 +34,7 @@ use ipnet::IpNet;
 
 pub use host::{HostPattern, Sites};
 pub use name::SiteName;
-pub use origin::{Balance, OriginAddress, Patience, Sharing};
+pub use origin::{Balance, CanaryGroup, OriginAddress, Patience, Sharing};
 pub use rules::Rules;
 
 use access::Access;
@@ -54,6 +55,8 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// At least one.
     pub origins: Vec<OriginAddress>,
+    /// A new group of origins that gets a share of its requests.
+    pub canary: Option<CanaryGroup>,
     /// Other edges that are asked first, each for its share of the keys.
     pub parents: Vec<OriginAddress>,
     /// The names by which they know themselves, which are put right in responses.

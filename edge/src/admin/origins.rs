@@ -10,6 +10,7 @@ use super::Refused;
 use super::maintenance::{Switch, switch};
 use super::purge::site_name;
 use crate::cache::Cache;
+use crate::flight::FetchSite;
 use crate::origin::OriginStanding;
 
 /// A request to tell how origins stand, or to switch one.
@@ -46,6 +47,24 @@ pub struct SiteOrigins {
     pub balance: String,
     /// In the config's order.
     pub origins: Vec<OriginStanding>,
+    /// How its canary does, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryTold>,
+}
+
+/// How a canary does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryTold {
+    /// Its share of the requests in percent.
+    pub share: u32,
+    /// Whether it gets no more, because it failed.
+    pub ended: bool,
+    /// Answers and failures that count: of the last minute or two, or those by which it ended.
+    pub answers: u32,
+    /// Of these, 5xx and failures.
+    pub errors: u32,
+    /// Percent of errors of the other origins at the same time.
+    pub others_percent: u32,
 }
 
 pub(super) fn origins(cache: &Cache, body: &[u8]) -> Result<OriginsTold, Refused> {
@@ -73,11 +92,26 @@ pub(super) fn origins(cache: &Cache, body: &[u8]) -> Result<OriginsTold, Refused
         (None, None) => {}
         _ => return Err(Refused::bad("`origin` and `drain` go together".to_owned())),
     }
-    let told = |part: &std::sync::Arc<crate::flight::FetchSite>| SiteOrigins {
+    let told = |part: &std::sync::Arc<FetchSite>| SiteOrigins {
         site: part.site.name.to_string(),
         route: part.site.route.as_ref().map(|route| route.name.clone()),
         balance: part.site.sharing.balance.as_str().to_owned(),
         origins: part.standing(),
+        canary: canary(cache, part),
     };
     Ok(OriginsTold { sites: parts.map(told).collect() })
+}
+
+fn canary(cache: &Cache, part: &FetchSite) -> Option<CanaryTold> {
+    let (canary, group) = part.canary.as_ref().zip(part.site.canary.as_ref())?;
+    let (end, now) = (canary.end(), cache.clock.now());
+    let seen = end.map_or_else(|| canary.counts(now), |end| end.seen);
+    let others = end.map_or_else(|| part.tally.counts(now), |end| end.others);
+    Some(CanaryTold {
+        share: group.percent,
+        ended: end.is_some(),
+        answers: seen.answers,
+        errors: seen.errors,
+        others_percent: others.percent(),
+    })
 }

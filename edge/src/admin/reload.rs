@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Guard;
+
 /// The settings that a reload changed, each as `setting: old → new`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadDone {
@@ -13,5 +15,11 @@ pub struct ReloadDone {
     pub needs_restart: Vec<String>,
 }
 
-/// Reloads; the error is the config's.
-pub(crate) type Reload = Arc<dyn Fn() -> Result<ReloadDone, String> + Send + Sync>;
+/// What the operator may ask about the config.
+#[derive(Clone)]
+pub(crate) struct Reload {
+    /// Reloads; the error is the config's.
+    pub(crate) now: Arc<dyn Fn() -> Result<ReloadDone, String> + Send + Sync>,
+    /// How the last reload does.
+    pub(crate) guard: Guard,
+}

@@ -44,6 +44,13 @@ impl Origins {
         for site in told.sites {
             let route = site.route.map_or_else(String::new, |route| format!(" {route}"));
             super::say(format!("{}{route}, {}", site.site, site.balance));
+            if let Some(canary) = site.canary {
+                let state = if canary.ended { "ended, it failed" } else { "asked" };
+                super::say(format!(
+                    "  canary, {} % of the requests: {state}; {} errors in {} answers, {} % of the others'",
+                    canary.share, canary.errors, canary.answers, canary.others_percent
+                ));
+            }
             for origin in site.origins {
                 super::say(format!("  {origin}"));
                 for change in &origin.changes {

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::access_log::{AccessTable, access_log};
 use super::disk::DiskTables;
 use super::doubts;
+use super::guard::GuardTable;
 use super::head;
 use super::networks::trusted;
 use super::place::Fault;
@@ -73,6 +74,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         sites,
         streams: stream::streams(file.stream, base)?,
         admin: file.admin.map(|admin| admin.admin(base)),
+        guard: file.guard.map(|guard| guard.mark()).transpose()?,
         limits: limits(&file.limits, file.title_case)?,
         log: log(file.log, base)?,
         warnings: Vec::new(),
@@ -140,6 +142,7 @@ struct File {
     #[serde(default)]
     stream: Vec<StreamTable>,
     admin: Option<AdminTable>,
+    guard: Option<GuardTable>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]

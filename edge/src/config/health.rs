@@ -47,7 +47,7 @@ pub(super) fn sharing(settings: &Settings) -> Result<Sharing, Fault> {
     })
 }
 
-fn percent(written: Option<&Spanned<String>>, default: u32) -> Result<u32, Fault> {
+pub(super) fn percent(written: Option<&Spanned<String>>, default: u32) -> Result<u32, Fault> {
     let Some(written) = written else { return Ok(default) };
     let number = written.get_ref().strip_suffix('%').and_then(|number| number.parse().ok());
     number

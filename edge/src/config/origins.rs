@@ -18,7 +18,7 @@ use crate::origin::secure::check;
 use crate::site::origin::{Identity, Roots, Secure, Way};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
-use crate::site::{OriginAddress, Patience};
+use crate::site::{CanaryGroup, OriginAddress, Patience};
 
 /// Origins as they are written.
 pub(super) type Written = Spanned<Vec<Spanned<OriginEntry>>>;
@@ -226,11 +226,16 @@ pub(super) fn patience(settings: &Settings) -> Patience {
 const DEFAULT_ORIGIN_IDLE: Duration = Duration::from_millis(1500);
 
 /// The names under which origins are dialled, those that they are given as `Host`, and those that the site adds.
-pub(super) fn own_names(settings: &Settings, origins: &[OriginAddress]) -> Result<OwnNames, Fault> {
+pub(super) fn own_names(
+    settings: &Settings,
+    origins: &[OriginAddress],
+    canary: Option<&CanaryGroup>,
+) -> Result<OwnNames, Fault> {
+    let all = || origins.iter().chain(canary.iter().flat_map(|canary| &canary.origins));
     let others: Vec<Name> =
         Settings::texts(&settings.origin_names).iter().map(own_name).collect::<Result<_, _>>()?;
-    let dialled = origins.iter().filter_map(|origin| Name::parse(&origin.authority));
-    let given = origins.iter().filter_map(|origin| Name::parse(origin.host.as_deref()?));
+    let dialled = all().filter_map(|origin| Name::parse(&origin.authority));
+    let given = all().filter_map(|origin| Name::parse(origin.host.as_deref()?));
     Ok(match settings.rewrite_origin_names {
         Some(false) => OwnNames::default(),
         _ => OwnNames::new(dialled.collect(), given.chain(others).collect()),

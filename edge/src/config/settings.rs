@@ -8,6 +8,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::guard::CanaryTable;
 use super::tables::{self, FieldsTable, KeyTable, PageTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 
@@ -87,6 +88,7 @@ macro_rules! settings {
 }
 
 settings! {
+    canary: CanaryTable,
     parents: Spanned<Vec<Spanned<OriginEntry>>>,
     origin_networks: Vec<Spanned<String>>,
     origin_names: Vec<Spanned<String>>,

@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::Cache;
 use super::access;
 use super::doubts::Places;
+use super::guard;
 use super::health;
 use super::networks::trusted;
 use super::origins::{self, Written};
@@ -118,10 +119,12 @@ fn settled(
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     let origins = origins::origins(origins, settings, base)?;
+    let canary = guard::canary(settings, base)?;
     Ok(Site {
         hosts,
-        own_names: origins::own_names(settings, &origins)?,
+        own_names: origins::own_names(settings, &origins, canary.as_ref())?,
         origins,
+        canary,
         parents: origins::parents(settings, base)?,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,

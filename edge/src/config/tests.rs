@@ -368,6 +368,8 @@ const SECTIONS: &[(bool, &str)] = &[
     (true, "[site.request]"),
     (true, "[site.response]"),
     (true, "[site.health]"),
+    (true, "[site.canary]"),
+    (false, "[guard]"),
     (true, "[[site.ttl]]"),
     (true, "[[site.redirect]]"),
     (true, "[[site.route]]"),

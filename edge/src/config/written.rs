@@ -76,8 +76,8 @@ fn flatten(table: &Table, above: &str, settings: &mut BTreeMap<String, String>) 
     for (key, value) in table {
         let name = format!("{above}{key}");
         match value {
-            // An empty section says nothing, but for [admin], which opens a listener.
-            Value::Table(table) if !table.is_empty() || name != "admin" => {
+            // An empty section says nothing, but for [admin] and [guard], which are on then.
+            Value::Table(table) if !table.is_empty() || !["admin", "guard"].contains(&name.as_str()) => {
                 flatten(table, &format!("{name}."), settings)
             }
             Value::Array(tables) if !tables.is_empty() && tables.iter().all(Value::is_table) => {

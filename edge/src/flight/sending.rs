@@ -10,8 +10,8 @@ use crate::policy::headers::status::ProxyError;
 use crate::site::key::key;
 use crate::site::route;
 
-/// What became of a request that was sent to a parent.
-enum AtParents {
+/// What became of a request that was sent to a parent or a canary.
+enum Sent {
     /// This is for the client.
     Ended(Box<Result<Answered, Unanswered>>),
     /// The origins may have it.
@@ -34,14 +34,47 @@ impl FetchSite {
     ) -> Result<Answered, Unanswered> {
         if let Some(parents) = &self.parents {
             match self.ask_parents(parents, request, asked, retry).await {
-                AtParents::Ended(ended) => return *ended,
-                AtParents::Back(back) => asked = *back,
+                Sent::Ended(ended) => return *ended,
+                Sent::Back(back) => asked = *back,
             }
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
-        let mut answered = self.origins.send(asked, retry, place).await?;
+        let mut answered = match self.ask_canary(asked, retry, place).await {
+            Sent::Ended(ended) => (*ended)?,
+            Sent::Back(asked) => {
+                let outcome = self.origins.send(*asked, retry, place).await;
+                if let Some(is_error) = is_error(outcome.as_ref()) {
+                    self.tally.note(is_error, self.origins.now());
+                }
+                outcome?
+            }
+        };
         self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
         Ok(answered)
+    }
+
+    /// Asks the canary, if there is one and it is its turn. What goes wrong there goes to the other origins, if that may be.
+    async fn ask_canary(&self, asked: Request<RequestBody>, retry: Retry, place: Option<u64>) -> Sent {
+        let Some((canary, group)) = self.canary.as_ref().zip(self.site.canary.as_ref()) else {
+            return Sent::Back(asked.into());
+        };
+        if !canary.takes(&self.site, rand::random()) {
+            return Sent::Back(asked.into());
+        }
+        let spare = Origins::copy(&asked);
+        let outcome = canary.origins.send_or_return(asked, retry, place).await;
+        let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
+        let is_error = is_error(told);
+        if let Some(is_error) = is_error {
+            let now = canary.origins.now();
+            canary.note(is_error, &group.mark, self.tally.counts(now), &self.site, now);
+        }
+        match (outcome, spare) {
+            (Ok(_), Some(spare)) if is_error == Some(true) => Sent::Back(spare.into()),
+            (Ok(answered), _) => Sent::Ended(Ok(answered).into()),
+            (Err((_, Some(back))), _) => Sent::Back(back),
+            (Err((unanswered, None)), _) => Sent::Ended(Err(unanswered).into()),
+        }
     }
 
     /// A parent has the same rules: it is asked for the path that the client asked for, and makes of it what its origins
@@ -52,34 +85,48 @@ impl FetchSite {
         request: &RequestHead,
         mut asked: Request<RequestBody>,
         retry: Retry,
-    ) -> AtParents {
+    ) -> Sent {
         let prefix = asked.headers_mut().remove(FORWARDED_PREFIX);
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
         match parents.send_or_return(asked, retry, place).await {
             Ok(answered) if answered.response.status() == StatusCode::LOOP_DETECTED => match spare {
-                Some(back) => AtParents::Back(as_for_origins(back, at_origin, prefix).into()),
-                None => AtParents::Ended(Ok(answered).into()),
+                Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
+                None => Sent::Ended(Ok(answered).into()),
             },
-            Ok(answered) => AtParents::Ended(refused_by_parent(answered).into()),
-            Err((unanswered, None)) => AtParents::Ended(Err(unanswered).into()),
-            Err((_, Some(back))) => AtParents::Back(as_for_origins(*back, at_origin, prefix).into()),
+            Ok(answered) => Sent::Ended(refused_by_parent(answered).into()),
+            Err((unanswered, None)) => Sent::Ended(Err(unanswered).into()),
+            Err((_, Some(back))) => Sent::Back(as_for_origins(*back, at_origin, prefix).into()),
         }
     }
 
-    /// How the parents stand, and the origins.
+    /// How the parents stand, the origins, and the canary's.
     #[must_use]
     pub fn standing(&self) -> Vec<OriginStanding> {
         let of_parents = self.parents.iter().flat_map(|parents| parents.standing());
         let of_parents = of_parents.map(|parent| OriginStanding { parent: true, ..parent });
-        of_parents.chain(self.origins.standing()).collect()
+        let of_canary = self.canary.iter().flat_map(|canary| canary.origins.standing());
+        let of_canary = of_canary.map(|origin| OriginStanding { canary: true, ..origin });
+        of_parents.chain(self.origins.standing()).chain(of_canary).collect()
     }
 
     /// Takes the parent or origin at this address out or puts it back, or leaves that to the config. Whether there is one.
     pub fn switch(&self, authority: &str, drained: Option<bool>) -> bool {
         let of_parents = self.parents.as_ref().is_some_and(|parents| parents.switch(authority, drained));
-        self.origins.switch(authority, drained) || of_parents
+        let of_canary = self.canary.as_ref().is_some_and(|canary| canary.origins.switch(authority, drained));
+        self.origins.switch(authority, drained) || of_parents || of_canary
+    }
+}
+
+/// Whether the origins are to blame for this outcome; none if the client is.
+fn is_error(outcome: Result<&Answered, &Unanswered>) -> Option<bool> {
+    match outcome {
+        Ok(answered) => Some(answered.response.status().is_server_error()),
+        Err(unanswered) => {
+            let of_client = [ProxyError::HttpRequestError, ProxyError::HttpRequestTimeout];
+            (!of_client.contains(&unanswered.error)).then_some(true)
+        }
     }
 }
 

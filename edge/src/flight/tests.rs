@@ -30,6 +30,8 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
         site: Arc::new(FetchSite {
             number: 0,
             parents: None,
+            canary: None,
+            tally: Tally::default(),
             origins: Arc::new(Origins::new(&site, &[], &clock, &metrics)),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::UnderWay;
+use super::{Metrics, UnderWay};
 use crate::policy::headers::status::ProxyError;
 
 /// The metrics of all origins.
@@ -17,6 +17,7 @@ pub(super) struct Origins {
     up: Family<Place, Gauge>,
     checks: Family<Checked, Counter>,
     errors: Family<OriginError, Counter>,
+    undone: Counter,
 }
 
 /// The metrics of one origin of a site.
@@ -61,6 +62,8 @@ impl Origins {
         registry.register("origin_checks", checks, self.checks.clone());
         let errors = "Requests that an origin did not answer";
         registry.register("origin_errors", errors, self.errors.clone());
+        let undone = "Reloads that were undone because origins failed after them";
+        registry.register("reloads_undone", undone, self.undone.clone());
     }
 
     pub(super) fn of(&self, site: &str, origin: &str) -> OriginMetrics {
@@ -76,6 +79,13 @@ impl Origins {
             }),
             errors: self.errors.clone(),
         }
+    }
+}
+
+impl Metrics {
+    /// A reload was undone.
+    pub(crate) fn reload_undone(&self) {
+        self.0.origins.undone.inc();
     }
 }
 

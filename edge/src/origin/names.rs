@@ -30,7 +30,13 @@ pub async fn doubts(sites: &Sites) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for site in sites.all().iter().flat_map(|site| std::iter::once(site).chain(&site.routes)) {
         let is_name = |origin: &&OriginAddress| origin.reach != Reach::Itself;
-        for origin in site.origins.iter().chain(&site.parents).filter(is_name) {
+        for origin in site
+            .origins
+            .iter()
+            .chain(&site.parents)
+            .chain(site.canary.iter().flat_map(|it| &it.origins))
+            .filter(is_name)
+        {
             if seen.insert((site.name.to_string(), origin.authority.clone())) {
                 let (site, origin) = (site.name.to_string(), origin.clone());
                 lookups.spawn(async move { doubt(&site, &origin).await });

@@ -18,6 +18,9 @@ pub struct OriginStanding {
     /// Whether it is another edge, which is asked in the place of the origins.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parent: bool,
+    /// Whether it is one of the canary's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     /// `up`, `failing`, `fails-checks`, `ejected` or `drained`.
     pub state: String,
     /// Requests that it is at.
@@ -48,6 +51,7 @@ impl fmt::Display for OriginStanding {
         let why = self.changes.first().map_or_else(String::new, |change| format!(": {}", change.why));
         let notes = [
             self.parent.then(|| "parent".to_owned()),
+            self.canary.then(|| "canary".to_owned()),
             (self.weight != 1).then(|| format!("weight {}", self.weight)),
             self.backup.then(|| "backup".to_owned()),
             (self.in_flight > 0).then(|| format!("{} in flight", self.in_flight)),

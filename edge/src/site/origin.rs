@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
+use super::guard::Mark;
 use super::reach::Reach;
 
 /// Where an origin is.
@@ -31,6 +32,17 @@ pub struct OriginAddress {
     pub drain: bool,
     /// The addresses that it may be at.
     pub reach: Reach,
+}
+
+/// New origins that get a share of a site's requests, as long as they do not fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryGroup {
+    /// At least one.
+    pub origins: Vec<OriginAddress>,
+    /// Their share.
+    pub percent: u32,
+    /// When they get no more.
+    pub mark: Mark,
 }
 
 /// How an origin is spoken to.

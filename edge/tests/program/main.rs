@@ -5,6 +5,7 @@
 mod access_log;
 mod docs;
 mod faults;
+mod guard;
 mod kills;
 mod load;
 mod names;

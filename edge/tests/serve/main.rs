@@ -9,6 +9,7 @@ mod balancing;
 mod behind;
 mod bounds;
 mod caching;
+mod canaries;
 mod cases;
 mod client;
 mod codings;

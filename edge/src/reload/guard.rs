@@ -1,0 +1,154 @@
+//! Watches the origins after a reload, and says when the config before is to come back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::admin::{GuardTold, Undone};
+use crate::cache::Cache;
+use crate::config::{Change, Config};
+use crate::site::SiteName;
+use crate::site::guard::{Counts, Mark};
+
+/// A reload that is being watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// No other has it.
+    pub(super) number: u64,
+    /// What comes back.
+    pub(super) before: Config,
+    pub(super) changed: Vec<Change>,
+    pub(super) mark: Mark,
+    since: SystemTime,
+    /// The sites that it may have broken, and what came of their requests before.
+    sites: Vec<(SiteName, Counts)>,
+}
+
+/// A site that a reload has broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) site: SiteName,
+    pub(super) before: Counts,
+    pub(super) after: Counts,
+}
+
+/// Of the last ones.
+const MOST_UNDONE: usize = 16;
+
+/// What has become of reloads.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    pub(super) watch: Option<Watch>,
+    pub(super) is_undone: bool,
+    reloads: u64,
+    undone: VecDeque<Undone>,
+}
+
+impl History {
+    /// A reload has taken in `changed`; what it had `before` is known by the sites' counts then.
+    pub(super) fn reloaded(
+        &mut self,
+        mark: Option<Mark>,
+        before: Config,
+        changed: &[Change],
+        counts: Vec<(SiteName, Counts)>,
+        now: SystemTime,
+    ) -> Option<u64> {
+        if changed.is_empty() {
+            return None;
+        }
+        self.is_undone = false;
+        self.reloads += 1;
+        // Two reloads in a row: the first of them is the one to go back behind.
+        let begun = self.watch.take().filter(|watch| watch.is_running(now));
+        let watch = mark.map(|mark| {
+            let (before, mut all, counts) = match begun {
+                Some(Watch { before, changed, sites, .. }) => (before, changed, sites),
+                None => (before, Vec::new(), counts),
+            };
+            all.extend(changed.iter().cloned());
+            let sites = counts.into_iter().filter(|(site, _)| concerns(&all, site)).collect();
+            Watch { number: self.reloads, before, changed: all, mark, since: now, sites }
+        });
+        self.watch = watch;
+        self.watch.as_ref().map(|watch| watch.number)
+    }
+
+    /// A reload was undone.
+    pub(super) fn undone(&mut self, watch: &Watch, broken: &Broken, now: SystemTime) -> Undone {
+        let ms = now.duration_since(watch.since).unwrap_or_default().as_millis();
+        let undone = Undone {
+            at: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            changed: watch.changed.iter().map(ToString::to_string).collect(),
+            site: broken.site.to_string(),
+            answers: broken.after.answers,
+            errors: broken.after.errors,
+            percent: broken.after.percent(),
+            percent_before: broken.before.percent(),
+            in_service_ms: u64::try_from(ms).unwrap_or(u64::MAX),
+        };
+        self.is_undone = true;
+        self.undone.push_front(undone.clone());
+        self.undone.truncate(MOST_UNDONE);
+        undone
+    }
+
+    pub(super) fn told(&self) -> GuardTold {
+        let changed = self.watch.iter().flat_map(|watch| &watch.changed);
+        GuardTold {
+            watched: changed.map(ToString::to_string).collect(),
+            is_undone: self.is_undone,
+            undone: self.undone.iter().cloned().collect(),
+        }
+    }
+}
+
+impl Watch {
+    pub(super) fn is_running(&self, now: SystemTime) -> bool {
+        now.duration_since(self.since).is_ok_and(|passed| passed < self.mark.window)
+    }
+
+    /// The first site that the reload has broken.
+    pub(super) fn broken(&self, counts: impl Fn(&SiteName) -> Counts) -> Option<Broken> {
+        let broken = |(site, before): &(SiteName, Counts)| {
+            let after = counts(site);
+            let is_broken = self.mark.is_passed(*before, after);
+            is_broken.then(|| Broken { site: site.clone(), before: *before, after })
+        };
+        self.sites.iter().find_map(broken)
+    }
+}
+
+/// Whether one of the changes may be to blame for this site's errors: it is about the site, or about none.
+fn concerns(changes: &[Change], site: &SiteName) -> bool {
+    let own = format!("site {}: ", site.as_str());
+    changes.iter().any(|change| change.setting.starts_with(&own) || !change.setting.starts_with("site "))
+}
+
+/// What lately came of each site's requests to its origins, its routes' among them.
+pub(super) fn counts(cache: &Cache, now: SystemTime) -> Vec<(SiteName, Counts)> {
+    let parts = cache.parts();
+    let of = |site: &SiteName| {
+        let own = parts.iter().filter(|part| part.site.name == *site);
+        own.fold(Counts::default(), |all, part| all.plus(part.tally.counts(now)))
+    };
+    cache.sites().iter().map(|site: &Arc<_>| (site.site.name.clone(), of(&site.site.name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_one_site_is_not_blamed_for_anothers_errors() {
+        let check = |setting: &str, expected: [bool; 2]| {
+            let change = Change { setting: setting.to_owned(), from: None, to: None };
+            let sites = ["a.test", "b.test"].map(SiteName::from);
+            assert_eq!(sites.each_ref().map(|site| concerns(std::slice::from_ref(&change), site)), expected);
+        };
+        check("site a.test: origins", [true, false]);
+        check("site a.test: route /x/*: origins", [true, false]);
+        check("limits.drain", [true, true]);
+        check("site c.test: origins", [false, false]);
+    }
+}

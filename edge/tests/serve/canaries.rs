@@ -1,0 +1,102 @@
+//! New origins that get a share of a site's fetches, and reloads that are watched.
+
+use std::sync::Arc;
+
+use super::reloading::Edge;
+use super::rig::{Origin, Rig, response, soon};
+
+async fn origin(status: &'static str, body: &'static str) -> Arc<Origin> {
+    Origin::answering(move |_| response(status, "Cache-Control: no-store\r\n", body)).await
+}
+
+async fn rig(old: &Origin, new: &Origin, canary: &str) -> Rig {
+    let site = format!("[site.canary]\norigins = [\"http://{}\"]\n{canary}", new.address);
+    Rig::with(&[old.address], "", &site).await
+}
+
+#[tokio::test]
+async fn a_canary_gets_its_share() {
+    let (old, new) = (origin("200 OK", "old").await, origin("200 OK", "new").await);
+    let rig = rig(&old, &new, "share = \"30%\"").await;
+    let mut client = rig.client().await;
+    for _ in 0..300 {
+        let got = client.get("/").await.text();
+        assert!(got == "old" || got == "new", "{got}");
+    }
+    // 30 %; the bounds are five deviations away.
+    assert!((50..130).contains(&new.count()) && old.count() + new.count() == 300, "{}", new.count());
+    let told = rig.ask("/origins", "{}").await.text();
+    assert!(told.contains("\"canary\":{\"share\":30,\"ended\":false,"), "{told}");
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_costs_no_client_a_request_and_gets_no_more() {
+    for fails in ["500 No", ""] {
+        let (old, new) = (origin("200 OK", "old").await, origin(fails, "new").await);
+        if fails.is_empty() {
+            new.die().await;
+        }
+        let rig = rig(&old, &new, "share = \"50%\"\nanswers = 10").await;
+        let mut client = rig.client().await;
+        let ended = async {
+            while !rig.ask("/origins", "{}").await.text().contains("\"ended\":true") {
+                let got = client.get("/").await;
+                assert_eq!((got.status, got.text().as_str()), (200, "old"));
+            }
+        };
+        soon("the end of the canary", ended).await;
+        let (by_then, of_old) = (new.count(), old.count());
+        for _ in 0..30 {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        assert_eq!((new.count(), old.count()), (by_then, of_old + 30), "{fails}");
+        let told = rig.ask("/origins", "{}").await.text();
+        assert!(told.contains("\"answers\":10,\"errors\":10,\"others_percent\":0"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_canary_is_not_blamed_for_what_all_origins_do() {
+    let (old, new) = (origin("500 No", "old").await, origin("500 No", "new").await);
+    let rig = rig(&old, &new, "share = \"10%\"\nanswers = 10").await;
+    let mut client = rig.client().await;
+    let asked = async {
+        while new.count() < 15 {
+            client.get("/").await;
+        }
+    };
+    soon("requests at the canary", asked).await;
+    let told = rig.ask("/origins", "{}").await.text();
+    assert!(told.contains("\"ended\":false") && told.contains("\"others_percent\":100"), "{told}");
+}
+
+#[tokio::test]
+async fn a_reload_is_undone_only_where_it_is_to_blame() {
+    let (good, bad) = (origin("200 OK", "good").await, origin("500 No", "bad").await);
+    let edge = Edge::start(&good).await;
+    let guarded = format!("{}[guard]\nanswers = 10\nwindow = \"30s\"\n", edge.text);
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    let mut client = edge.rig.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    // A change of another site: this one's errors have another reason.
+    let other = format!("{guarded}[[site]]\nhosts = [\"b.test\"]\norigins = [\"http://{}\"]\n", bad.address);
+    assert_eq!(edge.reload(&other).await.status, 200);
+    let told = edge.rig.ask("/guard", "").await.text();
+    assert!(told.contains("\"is_undone\":false") && told.contains("site b.test: origins"), "{told}");
+    // This one is to blame.
+    let broken = other.replace(&good.address.to_string(), &bad.address.to_string());
+    assert_eq!(edge.reload(&broken).await.status, 200);
+    let undone = async {
+        while !edge.rig.ask("/guard", "").await.text().contains("\"is_undone\":true") {
+            client.get("/").await;
+        }
+    };
+    soon("the end of the reload", undone).await;
+    assert_eq!(client.get("/").await.status, 200);
+    // Asked for again it is tried again, and one that stays good is left.
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    let told = edge.rig.ask("/guard", "").await.text();
+    assert!(told.contains("\"is_undone\":false") && told.contains("\"percent\":100"), "{told}");
+}
