@@ -14,13 +14,16 @@ mod folder;
 mod good;
 pub(crate) mod journal;
 pub(crate) mod log;
+pub(crate) mod membership;
 mod outside;
 mod passed_over;
 pub(crate) mod report;
 mod settle;
 pub(crate) mod signatures;
 mod source;
+mod standing;
 pub(crate) mod unhidden;
+mod world;
 mod zone_file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -39,19 +42,19 @@ use self::good::Good;
 use self::report::{Change, Report, State, ZoneReport};
 use self::settle::{Candidate, Chosen, Memory, Settled};
 use self::source::Source;
+pub(crate) use self::standing::Unsettled;
 use self::unhidden::{Told, Version};
 use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::transfer::{Versions, rules_for, serial};
+use crate::transfer::{rules_for, serial};
 use crate::tsig::Keys;
 use crate::update::is_open;
-use crate::view::{Access, View};
-use crate::world::{Guard, Protocol, World};
+use crate::view::Access;
+use crate::world::{Protocol, Standing, World};
 use crate::zone::check;
 use crate::zone::file::Parsed;
-use crate::zone::privacy::{Rules, is_internal_zone};
-use crate::zone::set::{Served, Zones};
+use crate::zone::privacy::Rules;
 use crate::zone::{Problem, Severity, Zone};
 
 /// How zones are served: what the operator chose.
@@ -67,6 +70,8 @@ pub(crate) struct Terms {
     pub(crate) journals: Option<PathBuf>,
     /// Zones that are taken from others.
     pub(crate) copies: Vec<HeldCopy>,
+    /// Those of them that are catalogs of zones.
+    pub(crate) catalogs: HashSet<Name>,
 }
 
 /// The treatment of an edit that makes hidden records public although their own text did not change: their target was
@@ -86,6 +91,14 @@ pub(crate) struct Catalog {
     paths: Vec<PathBuf>,
     terms: Terms,
     terms_changed: bool,
+    /// Those of the terms, and of the zones that are taken from others.
+    rules: Rules,
+    standing: Arc<HashMap<Name, Standing>>,
+    /// Zones that were taken from others at the last load, or are now.
+    copied: HashSet<Name>,
+    unsettled: Unsettled,
+    /// Somebody asks the other servers of zones that have a file here, too.
+    asks_others: bool,
     files: BTreeMap<Source, ZoneFile>,
     /// The members of `files` that are gone, since when. Their last good version is served for a while: a checkout, or a copy
     /// that is put in place in two steps, must not publish what it hid.
@@ -133,6 +146,11 @@ impl Catalog {
             paths,
             terms,
             terms_changed: true,
+            rules: Rules::default(),
+            standing: Arc::default(),
+            copied: HashSet::new(),
+            unsettled: Unsettled::default(),
+            asks_others: false,
             files: BTreeMap::new(),
             gone: BTreeMap::new(),
             unknown: HashSet::new(),
@@ -155,6 +173,23 @@ impl Catalog {
         self.terms_changed = true;
         // Every zone was checked under the old terms.
         self.files.clear();
+    }
+
+    /// Zones that have a file here and are taken from others, too, wait for somebody who asks these; that is told to the result.
+    pub(crate) fn ask_others(&mut self) -> Unsettled {
+        self.asks_others = true;
+        self.unsettled.clone()
+    }
+
+    /// Zones whose files are here.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Name> {
+        self.files.values().filter(|file| !file.read.source.is_copy()).filter_map(ZoneFile::apex)
+    }
+
+    /// Other zones are taken from others from the next load on; all that was read stays read.
+    pub(crate) fn set_copies(&mut self, terms: Terms) {
+        self.terms = terms;
+        self.terms_changed = true;
     }
 
     /// With the next load, zones whose files are gone are gone, and what waits since it makes records public is served.
@@ -192,7 +227,7 @@ impl Catalog {
         self.terms_changed = false;
         let mut candidates = self.candidates();
         let holds = self.terms.unhide == Unhide::Ask && !is_allowed;
-        let settled = settle::settle(&mut candidates, &self.terms.rules, &mut self.memory, &self.good, holds);
+        let settled = settle::settle(&mut candidates, &self.rules, &mut self.memory, &self.good, holds);
         self.waits = settled.iter().any(|settled| settled.waits);
         // Nothing that is good is let go before all that replaces it is there.
         let mut good = HashMap::new();
@@ -249,13 +284,12 @@ impl Catalog {
             // A server may have nothing but what it takes from others.
             self.passed_over.retain(|problem| problem.severity > Severity::Warning || !all.is_empty());
         }
-        let is_copy = |apex: &Name| self.terms.copies.iter().any(|copy| copy.apex == *apex);
+        let is_copy = |apex: &Name| self.copied.contains(apex);
         if all.is_empty() && self.good.keys().any(|apex| !is_copy(apex)) {
             return Err(FolderError::emptied(&self.paths));
         }
-        all.extend(self.terms.copies.iter().map(HeldCopy::found));
+        let mut changed = self.stand(&mut all);
         let mut old = std::mem::take(&mut self.files);
-        let mut changed = false;
         for found in &all {
             let before = old.remove(&found.source);
             let is_pending = |file: &ZoneFile| file.apex().is_some() && file.apex() == self.pending.as_ref();
@@ -271,7 +305,7 @@ impl Catalog {
             };
             changed |= self.is_back(&found.source);
             let (read, beside) = self.with_journal(read, now);
-            let (file, is_new) = ZoneFile::open(read, &self.terms.rules, beside).after(before);
+            let (file, is_new) = ZoneFile::open(read, &self.rules, beside).after(before);
             changed |= is_new;
             self.files.insert(found.source.clone(), file);
         }
@@ -290,7 +324,8 @@ impl Catalog {
         for (source, file) in gone {
             let since = *self.gone.entry(source.clone()).or_insert(now);
             let away = now.duration_since(since).unwrap_or_default();
-            let is_served = file.apex().is_some_and(|apex| self.good.contains_key(apex));
+            // A copy is gone when the config or a catalog says so, and not because of a disk that is away.
+            let is_served = !source.is_copy() && file.apex().is_some_and(|apex| self.good.contains_key(apex));
             if !self.is_allowed && is_served && away < self.terms.grace {
                 changed |= since == now;
                 self.files.insert(source, file);
@@ -435,41 +470,6 @@ impl Catalog {
     fn news(&self, apex: &Name, problems: &[Problem]) -> Vec<Problem> {
         let told = self.told.get(apex).map_or(&[][..], Vec::as_slice);
         problems.iter().filter(|problem| !told.contains(problem)).cloned().collect()
-    }
-
-    fn world(&self, zones: &[ZoneReport]) -> World {
-        let (mut public, mut internal) = (Zones::default(), Zones::default());
-        let mut published = HashSet::new();
-        for zone in zones {
-            match self.good.get(&zone.apex) {
-                Some(good) => {
-                    internal.insert(zone.apex.clone(), Served::Zone(Arc::clone(&good.internal)));
-                    if let Some(tree) = &good.public {
-                        public.insert(zone.apex.clone(), Served::Zone(Arc::clone(tree)));
-                    }
-                    published.extend(good.version().divided.published.iter().cloned());
-                }
-                // Names that were answered a moment ago stay answered as they were, by a parent perhaps. Not those of a copy
-                // that has ended: it is somebody's zone still.
-                None if !self.unknown.contains(&zone.apex) && !zone.source.is_copy() => {}
-                None => {
-                    internal.insert(zone.apex.clone(), Served::Broken);
-                    // Outside, a zone that is declared internal is as if it was not there (D12, D14); so is one of which all
-                    // that was understood is hidden. SERVFAIL would show that it exists.
-                    if !zone.is_hidden && !is_internal_zone(&zone.apex, &self.terms.rules) {
-                        public.insert(zone.apex.clone(), Served::Broken);
-                    }
-                }
-            }
-        }
-        World {
-            public: View { zones: public },
-            internal: View { zones: internal },
-            access: self.terms.access.clone(),
-            guard: Guard { private: self.terms.rules.private.clone(), published },
-            protocol: self.terms.protocol.clone(),
-            versions: Versions::default(),
-        }
     }
 
     fn nameless(&self) -> Vec<Problem> {

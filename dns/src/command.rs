@@ -1,4 +1,4 @@
-//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `key`, `status`.
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `status`, `fold`, `promote`, `key`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
 
@@ -10,6 +10,7 @@ mod fold;
 mod key;
 mod merge;
 mod old;
+mod promote;
 mod serve;
 mod status;
 mod zones;
@@ -57,6 +58,8 @@ enum Command {
     Status(status::Args),
     /// Write what updates have changed into the zone file
     Fold(fold::Args),
+    /// Make this server the primary of a zone that it takes from another
+    Promote(promote::Args),
     /// Make a key that another server proves (TSIG), and print the lines for its config
     Key(key::Args),
 }
@@ -91,6 +94,8 @@ enum Failure {
     /// There is no admin listener to ask.
     NoAdmin,
     NoStatus(SocketAddr, std::io::Error),
+    /// Why this server does not become the primary of a zone.
+    NotPromoted(String, String),
     /// Why updates are not written into a zone file.
     NotFolded(String, String),
     /// A zone has errors, so there is nothing to show.
@@ -158,6 +163,9 @@ impl fmt::Display for Failure {
             Self::Old(path, errors) => write!(f, "{} has errors:\n{errors}", path.display()),
             Self::NoServer(text) => write!(f, "`{text}` is no server; write @192.0.2.1 or @192.0.2.1:5300"),
             Self::Unanswered(server, error) => write!(f, "{server} does not answer over TCP: {error}"),
+            Self::NotPromoted(zone, why) => {
+                write!(f, "{zone}: this server does not become its primary: {why}")
+            }
             Self::NotFolded(zone, why) => write!(f, "{zone}: nothing was folded: {why}"),
             Self::Broken(apex) => write!(f, "{apex} has errors and is not served; see verge-dns check"),
             Self::Problems => Ok(()),
@@ -191,6 +199,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Fold(args) => fold::run(&args),
+        Command::Promote(args) => promote::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

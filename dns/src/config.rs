@@ -29,18 +29,18 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
-pub use self::secondary::{Primary, Secondary};
+pub use self::secondary::{Catalog, Primary, Secondary, Source};
 pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
 pub use crate::catalog::Unhide;
 use crate::limit::Rates;
 use crate::name::Name;
-use crate::transfer::Rule;
+use crate::transfer::{Listing, Rule};
 use crate::tsig::{Algorithm, Keys};
 use crate::update::Policy;
 use crate::view::{Access, Which};
 use crate::world::Protocol;
-use crate::zone::privacy::{Rules, is_internal_zone};
+use crate::zone::privacy::Rules;
 
 /// All that one server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +79,12 @@ pub struct Config {
     pub keys: Vec<KeyFile>,
     /// The rules by which zones may be taken, and the secondaries that are told of changes.
     pub transfers: Vec<Rule>,
+    /// Catalogs that are made of the zones that may be taken.
+    pub catalogs: Vec<Listing>,
     /// Zones that are taken from others.
     pub secondaries: Vec<Secondary>,
+    /// The zones that catalogs name among these. No config file says them: the server adds them.
+    pub members: Vec<Secondary>,
     /// The rules by which others may change zones.
     pub updates: Vec<Policy>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
@@ -121,14 +125,31 @@ impl Config {
                 keys: Keys::default(),
                 transfers: self.transfers.as_slice().into(),
                 updates: self.updates.as_slice().into(),
-                secondaries: self.secondaries.iter().map(Secondary::in_world).collect(),
+                catalogs: self.catalogs.as_slice().into(),
+                secondaries: self.all_secondaries().map(Secondary::in_world).collect(),
                 idle_timeout: self.tcp.idle_timeout,
             },
             grace: self.reload.grace,
             unhide: self.reload.unhide,
             journals: Some(self.journals()),
-            copies: self.secondaries.iter().map(|it| it.copy(&self.state)).collect(),
+            copies: self.all_secondaries().map(|it| it.copy(&self.state)).collect(),
+            catalogs: self
+                .secondaries
+                .iter()
+                .filter(|it| it.catalog.is_some())
+                .map(|it| it.zone.clone())
+                .collect(),
         }
+    }
+
+    /// Zones that are taken from others: those of the file, and those that catalogs name.
+    pub(crate) fn all_secondaries(&self) -> impl Iterator<Item = &Secondary> {
+        self.secondaries.iter().chain(&self.members)
+    }
+
+    /// The folder of the copies of zones that are taken from others.
+    pub(crate) fn copies(&self) -> PathBuf {
+        secondary::copies_folder(&self.state)
     }
 
     /// The folder of the journals of updates.
@@ -136,24 +157,14 @@ impl Config {
         self.state.join("updates")
     }
 
-    /// A zone that is taken from others belongs to the side of its key as a whole, and is never judged again. One that is
-    /// internal by its name stays so, whatever the key.
     fn rules(&self) -> Rules {
-        let mut rules = Rules {
+        Rules {
             private: self.private.clone(),
             internal_names: self.internal_names.clone(),
             internal_zones: self.internal.zones.clone(),
             public_zones: self.public_zones.clone(),
             unknown_zones: Vec::new(),
-        };
-        for secondary in &self.secondaries {
-            match secondary.view {
-                Which::Internal => rules.internal_zones.push(secondary.zone.clone()),
-                Which::Public if is_internal_zone(&secondary.zone, &rules) => {}
-                Which::Public => rules.public_zones.push(secondary.zone.clone()),
-            }
         }
-        rules
     }
 }
 

@@ -26,7 +26,7 @@ use crate::wire::{Guarded, Outcome, Why};
 pub use self::format::Format;
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Refreshed, Taken};
-pub use self::status::{CopyStatus, Notice, Status, ZoneStatus};
+pub use self::status::{CatalogStatus, CopyStatus, Notice, Status, ZoneStatus};
 pub use self::zones::{Served, ServedZone};
 
 /// Everything that is counted.

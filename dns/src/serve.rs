@@ -21,7 +21,7 @@ mod numbers;
 mod quic;
 pub(crate) mod reload;
 mod responder;
-mod secondary;
+pub(crate) mod secondary;
 mod secrets;
 mod signal;
 mod stream;
@@ -62,7 +62,7 @@ pub(crate) use self::tls::{Standing, inspect};
 use self::workers::{Loop, Workers, into_tokio};
 use crate::admin::{self, TokenError};
 use crate::catalog::report::Report;
-use crate::catalog::{self, Catalog, FolderError};
+use crate::catalog::{self, Catalog, FolderError, Unsettled};
 use crate::client::Listener;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -123,13 +123,14 @@ pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
     // A signature covers bytes, and those that this caller sends are not ours: to it, no key is known.
     let cookies = Held::load(config, None).map_err(StartError::Secret)?.cookies;
     let (catalog, world, report) =
-        reload::first(config, Held { cookies, keys: Keys::default() }).map_err(StartError::Folder)?;
+        reload::first(config, Held { cookies, keys: Keys::default() }, None).map_err(StartError::Folder)?;
     catalog::log::report(&report);
     Ok((catalog, world))
 }
 
 /// Binds, loads, and answers.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+pub async fn start(mut config: Config) -> Result<Running, StartError> {
+    config.members = reload::catalogs::of_before(&config);
     let sockets = Listeners::bind(&config).map_err(StartError::Bind)?;
     let hosts = config.admin.as_ref().map(|admin| admin.hosts.clone()).unwrap_or_default();
     let token = config.admin.as_ref().map(|admin| admin::token(&admin.token_file)).transpose();
@@ -137,7 +138,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Certificate)?;
     let secrets = Held::load(&config, None).map_err(StartError::Secret)?;
-    let (catalog, world, report) = first_load(&config, &secrets).await.map_err(StartError::Folder)?;
+    let (catalog, world, report, unsettled) =
+        first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
     sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
@@ -170,7 +172,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let world = Arc::clone(&service.world);
     let loader = Loader::start(config, secrets, catalog, service, (signals, signalled, submissions))
         .map_err(StartError::Thread)?;
-    let context = secondary::plan::Context::new(world, Arc::clone(&metrics), loader.signals.clone());
+    let context =
+        secondary::plan::Context::new(world, Arc::clone(&metrics), loader.signals.clone(), unsettled);
     workers.tasks.spawn(secondary::run(planned, noticed, context, workers.drain.clone()));
     let ready = Arc::new(AtomicBool::new(true));
     let admin = admin_listener.zip(token).map(|(listener, token)| {
@@ -192,9 +195,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
 }
 
-async fn first_load(config: &Config, secrets: &Held) -> Result<(Catalog, World, Report), FolderError> {
+async fn first_load(
+    config: &Config,
+    secrets: &Held,
+) -> Result<(Catalog, World, Report, Unsettled), FolderError> {
     let (config, secrets) = (config.clone(), secrets.clone());
-    let load = move || reload::first(&config, secrets);
+    let load = move || {
+        let mut unsettled = Unsettled::default();
+        let (catalog, world, report) = reload::first(&config, secrets, Some(&mut unsettled))?;
+        Ok((catalog, world, report, unsettled))
+    };
     tokio::task::spawn_blocking(load).await.expect("loading does not panic")
 }
 

@@ -6,6 +6,9 @@
 //! Invariant: a version is a tree of one view, so a transfer cannot hold what its view does not show.
 
 mod incoming;
+mod lead;
+mod listing;
+pub mod members;
 mod refresh;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +19,8 @@ use ipnet::IpNet;
 pub use self::incoming::{
     Arrived, Asked, Change, Content, Fault, Incoming, apply, record, serial as serial_of,
 };
+pub use self::lead::{Heard, Others, others, promoted};
+pub use self::listing::Listing;
 pub use self::refresh::{Health, Timers, Upkeep};
 
 use crate::name::Name;

@@ -308,7 +308,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         };
         let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
         let query = Query { qname: question.name(), qtype, qclass, dnssec_ok };
-        let answer = answer::answer(self.world.view(self.view), query);
+        let answer = answer::answer(self.zones_for(question.name()), query);
         let error = match answer.kind {
             Kind::NoZone => Some(ExtendedError::Elsewhere),
             Kind::BrokenZone | Kind::Undecided => Some(ExtendedError::Unready),

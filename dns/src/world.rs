@@ -1,6 +1,6 @@
 //! Everything that answers depend on, as one immutable value that a reload replaces as a whole.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::transfer::{Rule, Secondary, Versions};
+use crate::transfer::{Listing, Rule, Secondary, Versions};
 use crate::tsig::Keys;
 use crate::update::Policy;
 use crate::view::{Access, View, Which};
@@ -23,6 +23,9 @@ pub struct World {
     pub public: View,
     /// The view of insiders.
     pub internal: View,
+    /// Catalog zones (RFC 9432) of the outside and of the inside. They are given to those who may take them and prove a key, and
+    /// answer nobody else.
+    pub catalogs: [View; 2],
     /// Which clients are inside.
     pub access: Access,
     /// Addresses that never leave by the public view.
@@ -31,6 +34,8 @@ pub struct World {
     pub protocol: Protocol,
     /// The last changes of zones that are transferred.
     pub versions: Versions,
+    /// Zones that have a file here and are taken from others, too.
+    pub standing: Arc<HashMap<Name, Standing>>,
 }
 
 impl World {
@@ -39,6 +44,40 @@ impl World {
         match which {
             Which::Public => &self.public,
             Which::Internal => &self.internal,
+        }
+    }
+
+    /// Whether this zone is taken from others, and not this server's own now.
+    pub fn is_taken(&self, apex: &Name) -> bool {
+        let is_copy = self.protocol.secondaries.iter().any(|it| it.apex == *apex);
+        is_copy && self.standing.get(apex) != Some(&Standing::Leads)
+    }
+
+    /// The catalog zones of this view.
+    pub fn catalogs(&self, which: Which) -> &View {
+        &self.catalogs[usize::from(which == Which::Internal)]
+    }
+
+    /// The zone that is transferred from this view, or the catalog.
+    pub fn given(&self, which: Which, apex: &Name) -> Option<&Served> {
+        self.view(which).zones.get(apex).or_else(|| self.catalogs(which).zones.get(apex))
+    }
+
+    /// Whether this name is that of a catalog, and of no zone.
+    pub fn is_catalog(&self, which: Which, apex: &[u8]) -> bool {
+        self.catalogs(which).zones.has_apex(apex) && !self.view(which).zones.has_apex(apex)
+    }
+
+    /// Makes the catalogs that the operator asks for, under a serial for those that are new.
+    pub fn list(&mut self, serial: u32) {
+        for listing in &*Arc::clone(&self.protocol.catalogs) {
+            for which in [Which::Public, Which::Internal] {
+                let terms = (&*self.protocol.transfers, &self.protocol.keys);
+                if let Some(tree) = listing.tree(which, self.view(which), terms, serial) {
+                    let catalogs = &mut self.catalogs[usize::from(which == Which::Internal)];
+                    catalogs.zones.insert(listing.apex.clone(), Served::Zone(tree));
+                }
+            }
         }
     }
 
@@ -55,6 +94,17 @@ impl World {
             Served::Broken => None,
         })
     }
+}
+
+/// How this server stands in a zone that has a file here and is taken from others, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the primary: the zone file counts.
+    Leads,
+    /// It is not known yet, and the zone is SERVFAIL.
+    Waits,
+    /// Another server has replaced it: the copy counts.
+    Follows,
 }
 
 /// The names and addresses that the egress guard knows: see [`crate::wire::guard`].
@@ -99,6 +149,8 @@ pub struct Protocol {
     pub keys: Keys,
     /// The rules by which zones may be taken; without one nobody may.
     pub transfers: Arc<[Rule]>,
+    /// The catalogs that are made of the zones that may be taken.
+    pub catalogs: Arc<[Listing]>,
     /// Zones that are taken from others.
     pub secondaries: Arc<[Secondary]>,
     /// The rules by which zones may be changed; without one nobody may.
@@ -120,6 +172,7 @@ impl Default for Protocol {
             cookies: None,
             keys: Keys::default(),
             transfers: Arc::default(),
+            catalogs: Arc::default(),
             secondaries: Arc::default(),
             updates: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use super::source::{Copy, Source};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::transfer::{Timers, Upkeep, serial_of};
+use crate::view::Which;
 use crate::zone::file::Parsed;
 use crate::zone::privacy::Rules;
 use crate::zone::text::write_record;
@@ -28,6 +30,10 @@ use crate::zone::{Problem, Record, Severity};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeldCopy {
     pub(crate) apex: Name,
+    /// The side that has it.
+    pub(crate) view: Which,
+    /// A catalog names it, so a zone file of the same name goes before it.
+    pub(crate) is_member: bool,
     folder: PathBuf,
     stem: String,
 }
@@ -48,18 +54,55 @@ impl From<io::Error> for NotKept {
 }
 
 impl HeldCopy {
-    pub(crate) fn new(apex: Name, folder: &Path) -> Self {
+    pub(crate) fn new(apex: Name, view: Which, folder: &Path, is_member: bool) -> Self {
         let stem = stem(&apex);
-        Self { apex, folder: folder.to_path_buf(), stem }
+        Self { apex, view, is_member, folder: folder.to_path_buf(), stem }
+    }
+
+    /// Whether another server has replaced this one as the primary, so that the zone file here does not count.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.path(".replaced").exists()
+    }
+
+    /// Notes who has replaced this server, and under which serial. An older copy would be older than the zone file.
+    pub(crate) fn replace(&self, by: SocketAddr, serial: u32) -> io::Result<()> {
+        self.forget()?;
+        remove(&self.path(".promoted"))?;
+        self.put(".replaced", &format!("by {by} serial {serial}\n"))
+    }
+
+    /// This server is the primary, once there is a zone file. The serial is that of the file, which nobody has taken yet.
+    pub(crate) fn lead(&self, serial: u32) -> io::Result<()> {
+        self.put(".promoted", &format!("serial {serial}\n"))?;
+        remove(&self.path(".replaced"))
+    }
+
+    /// The serial under which this server became the primary, if it was promoted and not replaced since.
+    pub(crate) fn promoted(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.path(".promoted")).ok()?;
+        text.trim_end().strip_prefix("serial ")?.parse().ok()
+    }
+
+    /// Removes all that is kept of it.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        for suffix in [".expires", ".zone", ".incoming", ".expires.new"] {
+            remove(&self.path(suffix))?;
+        }
+        Ok(())
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
         self.folder.join(format!("{}{suffix}", self.stem))
     }
 
-    pub(super) fn found(&self) -> Found {
+    /// `waits` if it is not known yet whether the copy counts or a zone file does.
+    pub(super) fn found(&self, waits: bool) -> Found {
         let (apex, zone, expiry) = (self.apex.clone(), self.path(".zone"), self.path(".expires"));
-        Found { source: Source::Copy(Box::new(Copy { apex, zone, expiry })), root: self.folder.clone() }
+        Found {
+            source: Source::Copy(Box::new(Copy { apex, zone, expiry })),
+            root: self.folder.clone(),
+            waits,
+        }
     }
 
     /// The records that are kept; none if there is no copy that can be read.
@@ -102,14 +145,30 @@ impl HeldCopy {
 
     /// Notes until when the copy is good.
     pub(crate) fn note(&self, upkeep: &Upkeep) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let (beside, path) = (self.path(".expires.new"), self.path(".expires"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        writeln!(file, "checked {} expires {}", upkeep.checked, upkeep.expires)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(&self.folder)?.sync_all()
+        self.put(".expires", &format!("checked {} expires {}\n", upkeep.checked, upkeep.expires))
+    }
+
+    fn put(&self, suffix: &str, text: &str) -> io::Result<()> {
+        let name = format!("{}{suffix}", self.stem);
+        put(&self.folder, &name, text)
+    }
+}
+
+/// Puts a short text in the place of a file, whole and on the disk.
+pub(super) fn put(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let (beside, path) = (folder.join(format!("{name}.new")), folder.join(name));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -185,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_came() {
         let folder = tempfile::tempdir().unwrap();
-        let copy = HeldCopy::new(name("ex"), &folder.path().join("new"));
+        let copy = HeldCopy::new(name("ex"), Which::Public, &folder.path().join("new"), false);
         assert_eq!((copy.records(), copy.upkeep()), (None, Default::default()));
         copy.keep(&good(), &Rules::default()).unwrap_or_else(|error| panic!("{error:?}"));
         let kept = copy.records().unwrap();
@@ -205,7 +264,7 @@ mod tests {
     #[test]
     fn a_version_with_errors_leaves_the_last_good_one() {
         let folder = tempfile::tempdir().unwrap();
-        let copy = HeldCopy::new(name("ex"), folder.path());
+        let copy = HeldCopy::new(name("ex"), Which::Public, folder.path(), false);
         copy.keep(&good(), &Rules::default()).unwrap();
         for (more, expected) in [
             (("ex", Type::CNAME, b"\x01a\x02ex\0".as_slice()), "CNAME"),
@@ -226,7 +285,7 @@ mod tests {
     #[test]
     fn a_disk_that_does_not_take_it_leaves_the_last_good_one() {
         let folder = tempfile::tempdir().unwrap();
-        let copy = HeldCopy::new(name("ex"), folder.path());
+        let copy = HeldCopy::new(name("ex"), Which::Public, folder.path(), false);
         copy.keep(&good(), &Rules::default()).unwrap();
         // A folder in the place of the file that is written beside: no open of it succeeds.
         fs::create_dir(folder.path().join("ex.incoming")).unwrap();

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::expiry;
 use super::source::Source;
+use super::standing;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
 use crate::zone::{Problem, Severity, SourceFile};
@@ -29,6 +30,8 @@ pub(super) struct Found {
     pub(super) source: Source,
     /// Canonical; includes stay in it.
     pub(super) root: PathBuf,
+    /// It is a copy of which it is not known yet whether it counts.
+    pub(super) waits: bool,
 }
 
 /// A zone file that was read.
@@ -102,7 +105,7 @@ pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<Found>, FolderError> {
             found.append(&mut files);
         } else {
             let root = canonical.parent().unwrap_or(Path::new("/")).to_path_buf();
-            found.push(Found { source: Source::File(path.clone()), root });
+            found.push(Found { source: Source::File(path.clone()), root, waits: false });
         }
     }
     Ok(found)
@@ -113,7 +116,8 @@ fn list_folder(folder: &Path, root: &Path) -> io::Result<Vec<Found>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         if name.to_str().is_some_and(is_zone_file) {
-            files.push(Found { source: Source::File(folder.join(name)), root: root.to_path_buf() });
+            let source = Source::File(folder.join(name));
+            files.push(Found { source, root: root.to_path_buf(), waits: false });
         }
     }
     Ok(files)
@@ -137,7 +141,7 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
     let path = found.source.path();
     let apex = match &found.source {
         Source::File(path) => apex(path),
-        Source::Copy(copy) => match expiry::away(copy, now) {
+        Source::Copy(copy) => match standing::waiting(found, copy).or_else(|| expiry::away(copy, now)) {
             Some(problem) => return Some(absent(&found.source, copy.apex.clone(), problem)),
             None => Ok(copy.apex.clone()),
         },
@@ -220,7 +224,7 @@ impl Read {
 }
 
 /// `example.com.zone` is example.com.
-fn apex(path: &Path) -> Result<Name, Problem> {
+pub(super) fn apex(path: &Path) -> Result<Name, Problem> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let stem = name.strip_suffix(SUFFIX).unwrap_or(name);
     Name::parse_absolute(stem).map_err(|error| Problem {
@@ -356,7 +360,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.example.zone");
         fs::write(&path, "1").unwrap();
-        let found = Found { source: Source::File(path.clone()), root: folder.path().to_path_buf() };
+        let found =
+            Found { source: Source::File(path.clone()), root: folder.path().to_path_buf(), waits: false };
         let now = crate::clock::system_now();
         let later = now + STAMP_DOUBT * 10;
 
@@ -384,7 +389,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.example.zone");
         fs::create_dir(&path).unwrap();
-        let found = Found { source: Source::File(path), root: folder.path().to_path_buf() };
+        let found = Found { source: Source::File(path), root: folder.path().to_path_buf(), waits: false };
         let read = read(&found, crate::clock::system_now()).unwrap();
         let Content::Parsed(parsed) = read.content else { panic!("the name is good") };
         assert_eq!(parsed.problems[0].code, "unreadable");
@@ -396,7 +401,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let [main, part] = ["a.example.zone", "part"].map(|name| folder.path().join(name));
-        let found = Found { source: Source::File(main.clone()), root };
+        let found = Found { source: Source::File(main.clone()), root, waits: false };
         let later = crate::clock::system_now() + STAMP_DOUBT * 10;
         let is_current = || read(&found, later).unwrap().is_current(later);
         fs::create_dir(&main).unwrap();

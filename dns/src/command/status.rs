@@ -110,6 +110,20 @@ fn text(status: &Status, now: u64) -> String {
             writeln!(out, "{zone} could not be refreshed: {error}").expect("a String takes any text");
         }
     }
+    out + &catalogs(status)
+}
+
+fn catalogs(status: &Status) -> String {
+    if status.catalogs.is_empty() {
+        return String::new();
+    }
+    let head = ["catalog", "zones", "kept"].map(str::to_owned);
+    let rows = status.catalogs.iter();
+    let rows = rows.map(|it| [it.catalog.clone(), it.zones.to_string(), it.waiting.to_string()]);
+    let mut out = format!("\n{}", table(std::iter::once(head).chain(rows).collect()));
+    for (catalog, error) in status.catalogs.iter().filter_map(|it| Some((&it.catalog, it.error.as_ref()?))) {
+        writeln!(out, "{catalog} is not followed as a whole: {error}").expect("a String takes any text");
+    }
     out
 }
 
@@ -139,7 +153,7 @@ fn table<const COLUMNS: usize>(rows: Vec<[String; COLUMNS]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CopyStatus, Notice, ZoneStatus};
+    use crate::metrics::{CatalogStatus, CopyStatus, Notice, ZoneStatus};
 
     #[test]
     fn zones_and_secondaries_stand_in_columns() {
@@ -173,6 +187,12 @@ mod tests {
                 expires: Some(1000 + 86_400),
                 error: Some("192.0.2.9:53: it does not answer in time".into()),
             }],
+            catalogs: vec![CatalogStatus {
+                catalog: "catalog.invalid.".into(),
+                zones: 12,
+                waiting: 11,
+                error: Some("it takes away 11 zones at once".into()),
+            }],
             ..Status::default()
         };
         let expected = "zone          state    file  outside  inside\n\
@@ -184,7 +204,11 @@ mod tests {
                         \n\
                         zone          side     copy  serial  primary       its serial  asked next  expires\n\
                         example.net.  outside  late  7       192.0.2.9:53  7           in 60 s     in 24 h\n\
-                        example.net. could not be refreshed: 192.0.2.9:53: it does not answer in time\n";
+                        example.net. could not be refreshed: 192.0.2.9:53: it does not answer in time\n\
+                        \n\
+                        catalog           zones  kept\n\
+                        catalog.invalid.  12     11\n\
+                        catalog.invalid. is not followed as a whole: it takes away 11 zones at once\n";
         assert_eq!(text(&status, 1000), expected);
     }
 }

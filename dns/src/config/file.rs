@@ -50,6 +50,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) transfer: Vec<Spanned<Transfer>>,
     #[serde(default)]
+    pub(super) catalog: Vec<Spanned<Catalog>>,
+    #[serde(default)]
     pub(super) secondary: Vec<Spanned<Secondary>>,
     #[serde(default)]
     pub(super) update: Vec<Spanned<Update>>,
@@ -167,6 +169,31 @@ pub(super) struct Secondary {
     pub(super) primaries: Vec<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
     pub(super) ca: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    pub(super) catalog: bool,
+    pub(super) most_removed: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, Spanned<Group>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Group {
+    pub(super) primaries: Vec<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
+    pub(super) ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Catalog {
+    pub(super) zone: Spanned<DomainName>,
+    #[serde(default)]
+    pub(super) zones: Vec<Spanned<DomainName>>,
+    #[serde(default)]
+    pub(super) groups: BTreeMap<String, Vec<Spanned<DomainName>>>,
+    #[serde(default)]
+    pub(super) hand_over: BTreeMap<String, Vec<Spanned<DomainName>>>,
 }
 
 #[derive(Deserialize)]

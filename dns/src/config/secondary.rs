@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::catalog::HeldCopy;
 use crate::name::Name;
 use crate::transfer;
+use crate::transfer::members::Member;
 use crate::view::Which;
 
 /// A zone that is taken from others.
@@ -20,6 +21,32 @@ pub struct Secondary {
     /// The side that gets the zone: the key's, and the outside without one.
     pub view: Which,
     /// PEM: the roots that certificates of primaries lead to.
+    pub ca: Option<PathBuf>,
+    /// It is a catalog: the zones that it names are taken, too.
+    pub catalog: Option<Catalog>,
+    /// The catalog that names it.
+    pub member_of: Option<Name>,
+}
+
+/// How the zones of a catalog are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// Zones that one version may take away.
+    pub most_removed: usize,
+    /// Groups of zones that come from other primaries than the catalog.
+    pub groups: Vec<(String, Source)>,
+}
+
+/// Whom a zone is taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As [`Secondary::primaries`].
+    pub primaries: Vec<Primary>,
+    /// As [`Secondary::key`].
+    pub key: Option<Name>,
+    /// As [`Secondary::view`].
+    pub view: Which,
+    /// As [`Secondary::ca`].
     pub ca: Option<PathBuf>,
 }
 
@@ -42,6 +69,22 @@ impl Primary {
 }
 
 impl Secondary {
+    /// A zone that this catalog names: from the primaries of the first of its groups that the config knows, else from the
+    /// catalog's.
+    pub(crate) fn member(&self, member: &Member) -> Self {
+        let groups = self.catalog.iter().flat_map(|catalog| &catalog.groups);
+        let own =
+            groups.filter(|(name, _)| member.groups.contains(name)).map(|(_, source)| source.clone()).next();
+        let Source { primaries, key, view, ca } = own.unwrap_or_else(|| Source {
+            primaries: self.primaries.clone(),
+            key: self.key.clone(),
+            view: self.view,
+            ca: self.ca.clone(),
+        });
+        let (zone, member_of) = (member.zone.clone(), Some(self.zone.clone()));
+        Self { zone, primaries, key, view, ca, catalog: None, member_of }
+    }
+
     /// As far as answers depend on it.
     pub(super) fn in_world(&self) -> transfer::Secondary {
         transfer::Secondary {
@@ -54,11 +97,11 @@ impl Secondary {
 
     /// Where its copy is kept.
     pub(crate) fn copy(&self, state: &Path) -> HeldCopy {
-        HeldCopy::new(self.zone.clone(), &copies_folder(state))
+        HeldCopy::new(self.zone.clone(), self.view, &copies_folder(state), self.member_of.is_some())
     }
 }
 
 /// The folder of copies.
-fn copies_folder(state: &Path) -> PathBuf {
+pub(crate) fn copies_folder(state: &Path) -> PathBuf {
     state.join("secondaries")
 }

@@ -1,3 +1,4 @@
+mod catalogs;
 mod secondaries;
 mod updates;
 
@@ -189,6 +190,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[keys.mirror]\n",
         "[[transfer]]\n",
         "[[secondary]]\nzone = \"a\"\nprimaries = []\n",
+        "[[catalog]]\nzone = \"a\"\n",
         "[[update]]\nkeys = []\nnames = []\ntypes = []\n",
         "[rate_limit]\n",
     ] {

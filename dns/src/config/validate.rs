@@ -1,5 +1,6 @@
 //! Checks of keys that belong together: from the keys as written to a [`Config`] that cannot be wrong.
 
+mod catalogs;
 mod keys;
 mod listeners;
 mod secondaries;
@@ -128,7 +129,9 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         cookies: cookies(written.cookies, base, at)?,
         transfers: transfers::transfers(written.transfer, &keys, at)?,
         updates: updates::updates(written.update, &keys, at)?,
+        catalogs: catalogs::catalogs(written.catalog, &written.secondary, at)?,
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
+        members: Vec::new(),
         keys,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,

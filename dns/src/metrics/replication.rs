@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::status::{CopyStatus, Notice};
+use super::status::{CatalogStatus, CopyStatus, Notice};
 use super::{RCODES, VIEWS, add, counters, index, lock};
 use crate::name::Name;
 use crate::rcode::Rcode;
@@ -120,6 +120,7 @@ pub(crate) struct Replication {
     updated: [AtomicU64; RCODES.len()],
     /// By name: the zones that are taken from others.
     copies: Mutex<BTreeMap<String, CopyStatus>>,
+    catalogs: Mutex<Vec<CatalogStatus>>,
 }
 
 impl Replication {
@@ -140,6 +141,15 @@ impl Replication {
     /// The state of a zone that is taken from others.
     pub(crate) fn copy(&self, zone: &Name, status: CopyStatus) {
         lock(&self.copies).insert(zone.to_string(), status);
+    }
+
+    /// The state of all catalogs of zones that are taken from others.
+    pub(crate) fn catalogs(&self, catalogs: Vec<CatalogStatus>) {
+        *lock(&self.catalogs) = catalogs;
+    }
+
+    pub(super) fn of_catalogs(&self) -> Vec<CatalogStatus> {
+        lock(&self.catalogs).clone()
     }
 
     /// A zone is taken from others no longer.

@@ -21,6 +21,22 @@ pub struct Status {
     /// Zones that are taken from others, ordered by name.
     #[serde(default)]
     pub secondaries: Vec<CopyStatus>,
+    /// Catalogs of zones that are taken from others.
+    #[serde(default)]
+    pub catalogs: Vec<CatalogStatus>,
+}
+
+/// A catalog of zones that are taken from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogStatus {
+    /// Its name.
+    pub catalog: String,
+    /// Zones that are taken because of it.
+    pub zones: usize,
+    /// Zones among them that it names no longer, and that stay because they are too many.
+    pub waiting: usize,
+    /// The obstacle, if there is one.
+    pub error: Option<String>,
 }
 
 /// A zone that is taken from others. Times are in Unix seconds.
@@ -30,7 +46,7 @@ pub struct CopyStatus {
     pub zone: String,
     /// The side that has it: `outside` or `inside`.
     pub view: String,
-    /// `good`, `late`, `half_gone`, `nearly_gone`, `expired` or `absent`.
+    /// `primary` or `asks_others` where there is a zone file; else `good`, `late`, `half_gone`, `nearly_gone`, `expired` or `absent`.
     pub state: String,
     /// The version here.
     pub serial: Option<u32>,
@@ -100,6 +116,7 @@ impl Metrics {
             zones,
             notices: self.replication.notices(),
             secondaries: self.replication.copies(),
+            catalogs: self.replication.of_catalogs(),
         }
     }
 }

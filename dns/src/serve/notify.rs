@@ -62,7 +62,7 @@ impl Notices {
     /// Orders that the secondaries of each zone that moved are told.
     pub(super) fn order(&self, world: &World, moved: &[Moved]) {
         for Moved { view, apex } in moved {
-            let Some(Served::Zone(tree)) = world.view(*view).zones.get(apex) else { continue };
+            let Some(Served::Zone(tree)) = world.given(*view, apex) else { continue };
             let Some((serial, soa)) = serial(tree).zip(tree.soa()) else { continue };
             let Some(rdata) = soa.first() else { continue };
             let sources = &self.sources[usize::from(*view == Which::Internal)];

@@ -18,7 +18,7 @@ use crate::rtype::Type;
 use crate::transfer::{self, Delta, SOA_NUMBERS_BYTES, Versions, is_newer, next_serial};
 use crate::update;
 use crate::view::Which;
-use crate::world::World;
+use crate::world::{Standing, World};
 use crate::zone::set::Served;
 use crate::zone::tree::Tree;
 
@@ -79,6 +79,11 @@ impl Numbers {
         }
     }
 
+    /// The serial under which a zone of this view was last transferred.
+    pub(super) fn last(&self, view: Which, apex: &Name) -> Option<u32> {
+        self.before(&(view, apex.clone())).map(|(serial, _)| serial)
+    }
+
     /// Numbers the zones of a new world; tells which are new versions.
     pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
         if world.protocol.transfers.is_empty() && world.protocol.updates.is_empty() {
@@ -86,12 +91,14 @@ impl Numbers {
             self.lines.clear();
             return Vec::new();
         }
-        self.copies = world.protocol.secondaries.iter().map(|it| it.apex.clone()).collect();
+        let leads = |apex: &Name| world.standing.get(apex) == Some(&Standing::Leads);
+        let copies = world.protocol.secondaries.iter().map(|it| it.apex.clone());
+        self.copies = copies.filter(|apex| !leads(apex)).collect();
         let mut moved = Vec::new();
         let (mut lines, mut versions) = (HashMap::new(), Versions::default());
-        for (apex, trees) in transferred(world) {
+        for Transferred { apex, trees, is_catalog } in transferred(world) {
             let inside = trees[1].1.clone();
-            for numbered in self.numbered(&apex, trees) {
+            for numbered in self.numbered(&apex, trees, is_catalog) {
                 let is_new =
                     self.lines.get(&numbered.place).is_none_or(|before| before.serial != numbered.serial);
                 let other = lines.get(&(other_side(numbered.place.0), apex.clone()));
@@ -99,10 +106,11 @@ impl Numbers {
                 let line = Line::after(before, &numbered, (other, inside.as_deref()));
                 let (view, place) = (numbered.place.0, numbered.place);
                 let zones = match view {
-                    Which::Public => &mut world.public.zones,
-                    Which::Internal => &mut world.internal.zones,
+                    _ if is_catalog => &mut world.catalogs[usize::from(view == Which::Internal)],
+                    Which::Public => &mut world.public,
+                    Which::Internal => &mut world.internal,
                 };
-                zones.insert(apex.clone(), Served::Zone(Arc::clone(&line.served)));
+                zones.zones.insert(apex.clone(), Served::Zone(Arc::clone(&line.served)));
                 versions.insert(view, apex.clone(), line.deltas.as_slice().into());
                 self.stored.insert(place.clone(), (line.serial, line.digest));
                 lines.insert(place, line);
@@ -123,14 +131,15 @@ impl Numbers {
     }
 
     /// The numbers of one zone's trees, of the outside and of the inside.
-    fn numbered(&self, apex: &Name, trees: Trees) -> Vec<Numbered> {
+    fn numbered(&self, apex: &Name, trees: Trees, is_catalog: bool) -> Vec<Numbered> {
         let is_shared = match &trees {
             [(_, Some(outside)), (_, Some(inside))] => Arc::ptr_eq(outside, inside) && self.was_shared(apex),
             _ => false,
         };
         let number = |(view, tree): (Which, Option<Arc<Tree>>)| {
             let (place, tree) = ((view, apex.clone()), tree?);
-            let (serial, digest) = self.next(&place, &tree, view == Which::Internal || is_shared)?;
+            let (serial, digest) =
+                self.next(&place, &tree, !is_catalog && (view == Which::Internal || is_shared))?;
             Some(Numbered { place, tree, serial, digest })
         };
         let mut numbered: Vec<Numbered> = trees.into_iter().filter_map(number).collect();
@@ -246,8 +255,16 @@ fn under(tree: &Arc<Tree>, serial: u32) -> Arc<Tree> {
     Arc::new(own)
 }
 
-/// Each zone that somebody may take, with its trees.
-fn transferred(world: &World) -> Vec<(Name, Trees)> {
+/// A zone that somebody may take, with its trees.
+struct Transferred {
+    apex: Name,
+    trees: Trees,
+    /// It is a catalog, whose serial nobody writes.
+    is_catalog: bool,
+}
+
+/// Each zone that somebody may take.
+fn transferred(world: &World) -> Vec<Transferred> {
     let tree = |served: Option<&Served>| match served {
         Some(Served::Zone(tree)) => Some(Arc::clone(tree)),
         Some(Served::Broken) | None => None,
@@ -260,9 +277,26 @@ fn transferred(world: &World) -> Vec<(Name, Trees)> {
     let all = world.internal.zones.iter().filter(|(apex, _)| is_meant(apex));
     let pair = |(apex, served): (&Name, &Served)| {
         let outside = tree(world.public.zones.get(apex));
-        (apex.clone(), [(Which::Public, outside), (Which::Internal, tree(Some(served)))])
+        let trees = [(Which::Public, outside), (Which::Internal, tree(Some(served)))];
+        Transferred { apex: apex.clone(), trees, is_catalog: false }
     };
-    all.map(pair).collect()
+    all.map(pair).chain(catalogs(world)).collect()
+}
+
+fn catalogs(world: &World) -> impl Iterator<Item = Transferred> {
+    let [outside, inside] = &world.catalogs;
+    let names: HashSet<&Name> =
+        outside.zones.iter().chain(inside.zones.iter()).map(|(apex, _)| apex).collect();
+    // A zone of the same name is the one that is given.
+    let names = names.into_iter().filter(|apex| world.internal.zones.get(apex).is_none());
+    names.map(|apex| {
+        let tree = |which| match world.catalogs(which).zones.get(apex) {
+            Some(Served::Zone(tree)) => Some(Arc::clone(tree)),
+            Some(Served::Broken) | None => None,
+        };
+        let trees = [Which::Public, Which::Internal].map(|which| (which, tree(which)));
+        Transferred { apex: apex.clone(), trees, is_catalog: true }
+    })
 }
 
 /// Of all records, but for the serial.

@@ -1,39 +1,32 @@
 //! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
 
+pub(super) mod catalogs;
 mod restart;
+mod service;
 mod updating;
 mod watch;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch::Sender as Progress;
-
+use self::catalogs::Members;
 use self::restart::restart_needed;
+pub(super) use self::service::{Service, tell_warnings};
 use self::watch::Watch;
-use super::notify::{Notices, Order};
-use super::numbers::Numbers;
-use super::secondary::plan::Plan;
 use super::secrets::{Held, SecretError};
 use super::signal::Signal;
 use super::sys;
 use super::update::Submissions;
 use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
-use crate::catalog::{Catalog, FolderError, Loaded, log};
+use crate::catalog::{Catalog, FolderError, Loaded, Unsettled, log};
 use crate::clock;
 use crate::config::{self, Config, ConfigError};
-use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
-use crate::view::Which;
 use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
@@ -46,9 +39,6 @@ const LEAST_WAIT: Duration = Duration::from_millis(100);
 const SHORT_ABSENCE: Duration = Duration::from_secs(1);
 /// Looks at a folder that is replaced again and again, before a rest.
 const MOST_ROUNDS: usize = 3;
-/// Between looks whether all loops have let go of the old world.
-const RELEASE_PAUSE: Duration = Duration::from_millis(5);
-
 /// How far the loader has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loads {
@@ -58,17 +48,6 @@ pub struct Loads {
     pub generation: u64,
 }
 
-/// Where loads go.
-pub(super) struct Service {
-    pub(super) world: Arc<ArcSwap<World>>,
-    metrics: Arc<Metrics>,
-    progress: Progress<Loads>,
-    numbers: Numbers,
-    notices: Notices,
-    /// Zones that are to be taken from others.
-    plans: UnboundedSender<Vec<Plan>>,
-}
-
 /// The loader's thread.
 pub(super) struct Loader {
     pub(super) signals: Sender<Signal>,
@@ -76,85 +55,19 @@ pub(super) struct Loader {
 }
 
 /// The first load, before anything is served.
-pub(super) fn first(config: &Config, secrets: Held) -> Result<(Catalog, World, Report), FolderError> {
+pub(super) fn first(
+    config: &Config,
+    secrets: Held,
+    asks: Option<&mut Unsettled>,
+) -> Result<(Catalog, World, Report), FolderError> {
     let terms = config.terms().with_secrets(secrets.cookies, secrets.keys);
     let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
+    if let Some(unsettled) = asks {
+        *unsettled = catalog.ask_others();
+    }
     let loaded = catalog.load(clock::system_now())?;
     let world = loaded.world.expect("the first load always makes a world");
     Ok((catalog, world, loaded.report))
-}
-
-impl Service {
-    /// Nothing is in service yet.
-    pub(super) fn new(
-        metrics: Arc<Metrics>,
-        progress: Progress<Loads>,
-        (orders, plans): (UnboundedSender<Order>, UnboundedSender<Vec<Plan>>),
-    ) -> Self {
-        let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
-        let notices = Notices { orders, sources: Default::default() };
-        Self { world, metrics, progress, numbers, notices, plans }
-    }
-
-    /// Applies a config's settings for transfers to the next world.
-    pub(super) fn follow(&mut self, config: &Config) {
-        let is_numbered = !config.transfers.is_empty() || !config.updates.is_empty();
-        self.numbers.keep_in(is_numbered.then_some(config.state.as_path()));
-        let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
-        let outside = addresses(&config.listen);
-        let inside = [addresses(&config.internal.listen), outside.clone()].concat();
-        self.notices.sources = [outside, inside];
-        let rules = Arc::new(config.terms().rules);
-        let plan = |zone: &config::Secondary| Plan {
-            zone: zone.clone(),
-            copy: zone.copy(&config.state),
-            rules: Arc::clone(&rules),
-            sources: self.notices.sources[usize::from(zone.view == Which::Internal)].clone(),
-        };
-        // The taker of zones is gone only when the server ends.
-        let _ = self.plans.send(config.secondaries.iter().map(plan).collect());
-    }
-
-    /// Puts a world in service and tells everybody.
-    pub(super) fn publish(&mut self, mut world: Option<World>, report: &Report) {
-        let served = world.is_some();
-        let moved = world.as_mut().map(|world| self.numbers.number(world)).unwrap_or_default();
-        let old = world.map(|world| self.world.swap(Arc::new(world)));
-        if served {
-            self.metrics.replication.serials(self.numbers.serials());
-            self.notices.order(&self.world.load(), &moved);
-        }
-        log::report(report);
-        let mut now = *self.progress.borrow();
-        now.ended += 1;
-        now.generation += u64::from(served);
-        let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
-        self.metrics.unhidden(report.unhidden.count);
-        self.metrics.loaded(result, in_service(report, now.generation));
-        self.progress.send_replace(now);
-        if let Some(old) = old {
-            release(old);
-        }
-    }
-}
-
-/// Warnings of a config that is new, also for names in it that no zone knows: their author meant to hide something, or to
-/// publish it.
-pub(super) fn tell_warnings(config: &Config, report: &Report) {
-    for warning in config.warnings.iter().chain(&config::unmatched_in(report, config)) {
-        tracing::warn!("{warning}");
-    }
-}
-
-/// The zones as the metrics show them after a load.
-fn in_service(report: &Report, generation: u64) -> Served {
-    let zones = report.zones.iter().map(|zone| ServedZone {
-        apex: zone.apex.to_string(),
-        state: zone.state_word(),
-        serial: zone.serial,
-        undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
-    });
-    Served { generation, zones: zones.collect() }
 }
 
 /// Moves the large trees of a world to huge pages, where the system has them; before it is in service if it can be, since
@@ -175,18 +88,6 @@ fn settle_in_memory(world: &World, before: &World) {
 /// Smaller trees fit in what a processor keeps of page tables.
 const FEWEST_BYTES: usize = 4 << 20;
 
-/// Frees an old world here and not in a loop: a million names take a while.
-fn release(old: Arc<World>) {
-    let mut old = old;
-    loop {
-        match Arc::try_unwrap(old) {
-            Ok(world) => return drop(world),
-            Err(shared) => old = shared,
-        }
-        std::thread::park_timeout(RELEASE_PAUSE);
-    }
-}
-
 impl Loader {
     /// Starts the thread that follows the folder.
     pub(super) fn start(
@@ -196,6 +97,7 @@ impl Loader {
         service: Service,
         (signals, inbox, submissions): (Sender<Signal>, Receiver<Signal>, Submissions),
     ) -> io::Result<Self> {
+        let members = Members::of_before(&config);
         let follow = Follow {
             config,
             secrets,
@@ -208,6 +110,7 @@ impl Loader {
             retry_pause: LEAST_WAIT,
             told: None,
             config_is_new: false,
+            members,
         };
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
@@ -240,6 +143,7 @@ struct Follow {
     told: Option<String>,
     /// Nothing was loaded by this config yet.
     config_is_new: bool,
+    members: Members,
 }
 
 impl Follow {
@@ -266,6 +170,7 @@ impl Follow {
         settle_in_memory(&self.service.world.load(), &World::default());
         // Changes since the first load were not watched yet.
         self.signatures.follow(self.catalog.zones());
+        self.follow_catalogs(false);
         self.keep_up();
         loop {
             self.watch_signatures();
@@ -300,6 +205,7 @@ impl Follow {
         if self.load() == Found::Nothing {
             tracing::info!("nothing has changed");
         }
+        self.follow_catalogs(true);
         self.keep_up();
     }
 
@@ -380,6 +286,7 @@ impl Follow {
         self.told = None;
         self.catalog.forget_texts();
         self.signatures.follow(self.catalog.zones());
+        self.follow_catalogs(false);
     }
 
     /// The clients inside and the rules of hiding may change while we run; listeners need a restart.
@@ -392,7 +299,8 @@ impl Follow {
     }
 
     fn try_config(&mut self, path: &Path) -> Result<(), BadConfig> {
-        let new = config::load(path).map_err(BadConfig::Config)?;
+        let mut new = config::load(path).map_err(BadConfig::Config)?;
+        new.members = self.members_of(&new);
         let secrets = Held::load(&new, Some((&self.config, &self.secrets))).map_err(BadConfig::Secret)?;
         for setting in restart_needed(&self.config, &new) {
             tracing::warn!(setting, "a change of this setting needs a restart");

@@ -8,6 +8,7 @@
 //! [`Incoming`](crate::transfer::Incoming) and the checks of zone files.
 
 mod fetch;
+mod lead;
 mod line;
 pub(super) mod plan;
 mod question;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::lead::ask;
 use self::plan::{Bell, Context, Plan};
 use crate::name::Name;
 use crate::wire::Noticed;

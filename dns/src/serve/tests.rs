@@ -1,6 +1,8 @@
 //! Whole servers on loopback, on ports that the system gives.
 
+mod catalogs;
 mod matrix;
+mod promotion;
 mod secondaries;
 mod transfers;
 

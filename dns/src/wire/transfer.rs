@@ -16,7 +16,7 @@ use crate::rcode::Rcode;
 use crate::rtype::Type;
 use crate::transfer::{self, Delta, is_newer, serial};
 use crate::tsig::{Key, SignedError, Signer};
-use crate::view::Which;
+use crate::view::{View, Which};
 use crate::world::{Guard, World};
 use crate::zone::address;
 use crate::zone::set::Served;
@@ -158,7 +158,7 @@ pub fn transfer(
     Some(Exchange::new(world, signature, &message, client, now).transfer())
 }
 
-impl Exchange<'_, '_> {
+impl<'w> Exchange<'w, '_> {
     fn transfer(&self) -> Result<Transfer, Denied> {
         let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN);
         let question = question.filter(|_| self.has_good_cookie()).ok_or(Denied::Question)?;
@@ -167,7 +167,7 @@ impl Exchange<'_, '_> {
             return Err(Denied::Signature);
         }
         let view = self.may_take(&apex).ok_or(Denied::Rule)?;
-        let Some(Served::Zone(tree)) = self.world.view(view).zones.get(&apex) else {
+        let Some(Served::Zone(tree)) = self.world.given(view, &apex) else {
             return Err(Denied::Zone);
         };
         // Unknown is not "no": a secondary would spread it.
@@ -203,8 +203,7 @@ impl Exchange<'_, '_> {
     /// Whether this zone's SOA answers a question for what changed.
     pub(super) fn may_ask_for_serial(&self, apex: &[u8]) -> bool {
         let is_of_view = |apex: Name| {
-            self.may_take(&apex) == Some(self.view)
-                && self.world.view(self.view).zones.has_apex(apex.as_wire())
+            self.may_take(&apex) == Some(self.view) && self.world.given(self.view, &apex).is_some()
         };
         self.client.transport == Transport::Udp && Name::from_wire(apex).is_ok_and(is_of_view)
     }
@@ -216,7 +215,18 @@ impl Exchange<'_, '_> {
             (Signature::Good(signer), Verdict::Signed) => Some(signer.key().as_ref()),
             _ => return None,
         };
-        transfer::view(&self.world.protocol.transfers, apex, key, self.client.real_address())
+        let view = transfer::view(&self.world.protocol.transfers, apex, key, self.client.real_address())?;
+        // D17: a catalog names all zones that are here, so an address alone is not enough.
+        (key.is_some() || !self.world.is_catalog(view, apex.as_wire())).then_some(view)
+    }
+
+    /// The zones that this question is answered from: only those who may take a catalog get an answer of it.
+    pub(super) fn zones_for(&self, name: &[u8]) -> &'w View {
+        let is_given = || Name::from_wire(name).is_ok_and(|apex| self.may_take(&apex) == Some(self.view));
+        match self.world.is_catalog(self.view, name) && is_given() {
+            true => self.world.catalogs(self.view),
+            false => self.world.view(self.view),
+        }
     }
 
     /// The changes since the client's version, if they are known and shorter; else the whole zone.

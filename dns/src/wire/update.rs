@@ -92,10 +92,9 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let question =
             self.message.question.as_ref().filter(|it| it.qclass == CLASS_IN && it.qtype == Type::SOA)?;
         let apex = Name::from_wire(question.name()).ok()?;
-        let is_copy = self.world.protocol.secondaries.iter().any(|it| it.apex == apex);
         let is_there = self.world.view(self.view).zones.has_apex(apex.as_wire());
         let may = Rights::of(&self.world.protocol.updates, &apex, &signer.key().name).is_some();
-        (may && is_there && !is_copy).then_some(apex)
+        (may && is_there && !self.world.is_taken(&apex)).then_some(apex)
     }
 }
 

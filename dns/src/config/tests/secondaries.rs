@@ -24,6 +24,8 @@ ca = "ca.pem"
         key: Some(Name::parse_absolute("ns2.example.com").unwrap()),
         view: Which::Internal,
         ca: Some("/etc/verge/ca.pem".into()),
+        catalog: None,
+        member_of: None,
     };
     assert_eq!(config.secondaries, [secondary]);
 }

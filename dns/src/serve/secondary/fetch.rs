@@ -106,6 +106,12 @@ impl Fetch<'_> {
         Ok(Fetched { version, content: Some(content) })
     }
 
+    /// The version that the primary has.
+    pub(super) async fn its_version(&self) -> Result<Version, NotFetched> {
+        let mut line = self.connect().await?;
+        self.version(&mut line).await
+    }
+
     /// All of the zone.
     pub(super) async fn whole(&self) -> Result<Content, NotFetched> {
         let line = self.connect().await?;

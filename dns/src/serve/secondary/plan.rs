@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::catalog::HeldCopy;
+use crate::catalog::{HeldCopy, Unsettled};
 use crate::config;
 use crate::metrics::Metrics;
 use crate::serve::signal::Signal;
@@ -24,6 +24,8 @@ const MOST_ASKED: usize = 64;
 pub(in crate::serve) struct Plan {
     pub(in crate::serve) zone: config::Secondary,
     pub(in crate::serve) copy: HeldCopy,
+    /// The serial under which this server had it, if it has a file here.
+    pub(in crate::serve) own: Option<u32>,
     pub(in crate::serve) rules: Arc<Rules>,
     /// Addresses that primaries may know this server by.
     pub(in crate::serve) sources: Vec<IpAddr>,
@@ -38,6 +40,8 @@ pub(in crate::serve) struct Context {
     pub(in crate::serve) loader: Sender<Signal>,
     pub(in crate::serve) slots: Arc<Semaphore>,
     pub(in crate::serve) asks: Arc<Semaphore>,
+    /// Zones that wait until it is known whether another server is their primary.
+    pub(in crate::serve) unsettled: Unsettled,
 }
 
 impl Context {
@@ -45,9 +49,10 @@ impl Context {
         world: Arc<ArcSwap<World>>,
         metrics: Arc<Metrics>,
         loader: Sender<Signal>,
+        unsettled: Unsettled,
     ) -> Self {
         let (slots, asks) = (Semaphore::new(MOST_AT_ONCE), Semaphore::new(MOST_ASKED));
-        Self { world, metrics, loader, slots: Arc::new(slots), asks: Arc::new(asks) }
+        Self { world, metrics, loader, slots: Arc::new(slots), asks: Arc::new(asks), unsettled }
     }
 }
 

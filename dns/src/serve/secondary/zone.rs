@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fetch::{Fetch, Fetched, NotFetched};
 use super::plan::{Bell, Context, Plan};
@@ -15,18 +15,24 @@ use crate::metrics::{CopyStatus, Refreshed};
 use crate::rtype::Type;
 use crate::serve::signal::Signal;
 use crate::transfer::{Content, Fault, Health, Timers, Upkeep, apply, is_newer, serial_of};
+use crate::tsig::Key;
+use crate::world::Standing;
 use crate::zone::Record;
 
-struct Zone {
-    plan: Arc<Plan>,
-    context: Context,
-    upkeep: Upkeep,
-    serial: Option<u32>,
+pub(super) struct Zone {
+    pub(super) plan: Arc<Plan>,
+    pub(super) context: Context,
+    pub(super) upkeep: Upkeep,
+    pub(super) serial: Option<u32>,
+    /// Since when it is not known whether another server is the primary.
+    pub(super) waits_since: Option<Instant>,
+    /// It was told that no other server answers.
+    pub(super) told_alone: bool,
     /// The version that had errors: it is not taken again.
     turned_down: Option<u32>,
     told_health: Health,
     told_error: Option<String>,
-    primary: Option<(SocketAddr, u32)>,
+    pub(super) primary: Option<(SocketAddr, u32)>,
 }
 
 /// Why a version is not kept.
@@ -70,6 +76,11 @@ pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
             () = bell.rung() => {}
         }
         let first = bell.by();
+        if zone.has_file() {
+            wait = zone.look_for_others().await;
+            zone.report(now());
+            continue;
+        }
         zone.tell_health(now());
         zone.refresh(first).await;
         zone.tell_health(now());
@@ -78,7 +89,7 @@ pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
     }
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     clock::moment().unix_seconds
 }
 
@@ -90,17 +101,30 @@ impl Zone {
         let told_health =
             if upkeep.health(now()) == Health::Expired { Health::Expired } else { Health::Good };
         let (turned_down, told_error, primary) = (None, None, None);
-        Self { plan, context, upkeep, serial, turned_down, told_health, told_error, primary }
+        let (waits_since, told_alone) = (None, false);
+        Self {
+            plan,
+            context,
+            upkeep,
+            serial,
+            waits_since,
+            told_alone,
+            turned_down,
+            told_health,
+            told_error,
+            primary,
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<Arc<Key>> {
+        let name = self.plan.zone.key.as_ref()?;
+        self.context.world.load().protocol.keys.get(name).cloned()
     }
 
     /// Asks the primaries in their order, the one that knows of a new version first, until one answers well.
-    async fn refresh(&mut self, first: Option<IpAddr>) {
+    pub(super) async fn refresh(&mut self, first: Option<IpAddr>) {
         let plan = Arc::clone(&self.plan);
-        let key = plan
-            .zone
-            .key
-            .as_ref()
-            .and_then(|name| self.context.world.load().protocol.keys.get(name).cloned());
+        let key = self.key();
         let is_first = |it: &&Primary| Some(it.address().ip().to_canonical()) == first;
         let others = plan.zone.primaries.iter().filter(|it| !is_first(it));
         let order: Vec<&Primary> = plan.zone.primaries.iter().filter(is_first).chain(others).collect();
@@ -217,7 +241,7 @@ impl Zone {
     }
 
     /// The loader serves what is on the disk, and nothing that has expired.
-    fn load(&self) {
+    pub(super) fn load(&self) {
         // The loader is gone only when the server ends.
         let _ = self.context.loader.send(Signal::Changed);
     }
@@ -261,7 +285,18 @@ impl Zone {
         self.told_health = health;
     }
 
-    fn report(&self, now: u64) {
+    fn state(&self, now: u64) -> &'static str {
+        match self.standing() {
+            Some(Standing::Leads) => "primary",
+            Some(Standing::Waits) => "asks_others",
+            Some(Standing::Follows) | None if self.upkeep.timers.is_some() => {
+                self.upkeep.health(now).as_str()
+            }
+            Some(Standing::Follows) | None => "absent",
+        }
+    }
+
+    pub(super) fn report(&self, now: u64) {
         let wait = self.upkeep.wait(now, 0).as_secs();
         let has_copy = self.upkeep.timers.is_some();
         self.context.metrics.replication.copy(
@@ -269,7 +304,7 @@ impl Zone {
             CopyStatus {
                 zone: self.plan.zone.zone.to_string(),
                 view: self.plan.zone.view.as_str().to_owned(),
-                state: if has_copy { self.upkeep.health(now).as_str() } else { "absent" }.to_owned(),
+                state: self.state(now).to_owned(),
                 serial: self.serial,
                 primary: self.primary.map(|(address, _)| address.to_string()),
                 primary_serial: self.primary.map(|(_, serial)| serial),

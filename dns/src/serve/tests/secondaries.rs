@@ -2,17 +2,17 @@
 
 use super::*;
 
-const KEYS: &str = "state = \"state\"\nreload.debounce = \"1ms\"\n";
+pub(super) const KEYS: &str = "state = \"state\"\nreload.debounce = \"1ms\"\n";
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// Keys of both sides; with `transfer`, secondaries may take zones by them.
-fn keys(transfer: &str) -> String {
+pub(super) fn keys(transfer: &str) -> String {
     let key =
         |name: &str, view: &str| format!("[keys.{name}]\nsecret_file = \"secret.key\"\nview = \"{view}\"\n");
     key("outer", "outside") + &key("inner", "inside") + transfer
 }
 
-fn site(config: &str) -> (Site, String) {
+pub(super) fn site(config: &str) -> (Site, String) {
     let site = Site::new();
     site.write("secret.key", SECRET);
     (site, format!("{KEYS}{CONFIG}{config}"))
@@ -28,7 +28,7 @@ fn secondary(primary: SocketAddr, key: &str) -> (Site, String) {
 }
 
 /// Waits until the server says this.
-async fn until(running: &Running, server: SocketAddr, name: &str, expected: Said) {
+pub(super) async fn until(running: &Running, server: SocketAddr, name: &str, expected: Said) {
     let mut loads = running.loads();
     let wait = async {
         while ask_udp(server, name) != expected {
@@ -38,8 +38,8 @@ async fn until(running: &Running, server: SocketAddr, name: &str, expected: Said
     timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{name}: {:?}", ask_udp(server, name)));
 }
 
-const SERVFAIL: Said = Said::Code(2);
-const REFUSED: Said = Said::Code(5);
+pub(super) const SERVFAIL: Said = Said::Code(2);
+pub(super) const REFUSED: Said = Said::Code(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secondary_follows_its_primary_and_goes_on_without_it() {

@@ -1,0 +1,127 @@
+//! Zones that have a file here and are taken from others, too: two servers of which one is the primary, and either may be made it.
+//! The one with the later serial is (RFC 1982); the other follows.
+//!
+//! ```text
+//! start ─▶ waits (SERVFAIL) ─┬─ the others have nothing newer, or are not there ─▶ leads: the zone file counts
+//!                            └─ one has a later serial ──────────────────────────▶ follows: the copy counts, until `promote`
+//! ```
+//!
+//! Invariant: a server that was replaced serves nothing of its own zone file, also after a restart.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::folder::{self, Found};
+use super::source::{Copy, Source};
+use super::{Catalog, HeldCopy, Terms};
+use crate::name::Name;
+use crate::view::Which;
+use crate::world::Standing;
+use crate::zone::privacy::{Rules, is_internal_zone};
+use crate::zone::{Problem, Severity};
+
+/// Zones of which it is not known yet whether another server has replaced this one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unsettled(Arc<Mutex<HashSet<Name>>>);
+
+impl Unsettled {
+    /// It is known now; whether it was not before.
+    pub(crate) fn settle(&self, apex: &Name) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(apex)
+    }
+
+    fn has(&self, apex: &Name) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(apex)
+    }
+
+    fn add(&self, apex: Name) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(apex);
+    }
+}
+
+impl Terms {
+    /// The rules of hiding. A zone that is taken from others belongs to the side of its key as a whole, and is never judged
+    /// again. One that is internal by its name stays so, whatever the key. A zone file of our own is judged like any other.
+    pub(crate) fn rules(&self, leads: impl Fn(&Name) -> bool) -> Rules {
+        let mut rules = self.rules.clone();
+        for copy in self.copies.iter().filter(|copy| !leads(&copy.apex)) {
+            match copy.view {
+                Which::Internal => rules.internal_zones.push(copy.apex.clone()),
+                Which::Public if is_internal_zone(&copy.apex, &self.rules) => {}
+                Which::Public => rules.public_zones.push(copy.apex.clone()),
+            }
+        }
+        rules
+    }
+}
+
+impl Catalog {
+    /// Takes out of `all` what does not count, and adds the copies that do; whether anything is different.
+    pub(super) fn stand(&mut self, all: &mut Vec<Found>) -> bool {
+        let copies: HashMap<&Name, &HeldCopy> =
+            self.terms.copies.iter().map(|copy| (&copy.apex, copy)).collect();
+        let mut standing = HashMap::new();
+        all.retain(|found| {
+            let apex = folder::apex(found.source.path()).ok();
+            let Some(copy) = apex.and_then(|apex| copies.get(&apex).copied()) else { return true };
+            let apex = copy.apex.clone();
+            if self.is_first && self.asks_others && !copy.is_member && !copy.is_replaced() {
+                self.unsettled.add(apex.clone());
+            }
+            let now = match () {
+                () if copy.is_member => Standing::Leads,
+                () if copy.is_replaced() => Standing::Follows,
+                () if self.unsettled.has(&apex) => Standing::Waits,
+                () => Standing::Leads,
+            };
+            if now == Standing::Follows {
+                self.passed_over.push(replaced(&apex, &found.source));
+            }
+            standing.insert(apex, now);
+            now == Standing::Leads
+        });
+        let leads = |apex: &Name| standing.get(apex) == Some(&Standing::Leads);
+        let counting = self.terms.copies.iter().filter(|copy| !leads(&copy.apex));
+        self.copied = self.terms.copies.iter().map(|copy| copy.apex.clone()).collect();
+        all.extend(counting.map(|copy| copy.found(standing.get(&copy.apex) == Some(&Standing::Waits))));
+        let is_same = standing == *self.standing;
+        if !is_same || self.terms_changed {
+            self.rules = self.terms.rules(leads);
+        }
+        if !is_same {
+            // Their texts count anew, and by other rules.
+            let moved = |apex: &Name| standing.get(apex) != self.standing.get(apex);
+            self.files.retain(|_, file| !file.apex().is_some_and(moved));
+            self.standing = Arc::new(standing);
+        }
+        !is_same
+    }
+}
+
+fn replaced(apex: &Name, source: &Source) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        code: "replaced",
+        at: None,
+        message: format!(
+            "{source} is not served: another server has replaced this one as the primary of {apex}"
+        ),
+        help: Some(format!(
+            "remove the file; or make this server the primary again: verge-dns promote {apex}"
+        )),
+    }
+}
+
+/// Why a copy is not served of which it is not known yet whether it counts.
+pub(super) fn waiting(found: &Found, copy: &Copy) -> Option<Problem> {
+    found.waits.then(|| Problem {
+        severity: Severity::Warning,
+        code: "asks-others",
+        at: None,
+        message: format!(
+            "{}: the other servers of [[secondary]] are asked first whether one of them is the primary now",
+            copy.apex
+        ),
+        help: Some("they answer, or the zone file counts after 5 s".to_owned()),
+    })
+}

@@ -1,0 +1,60 @@
+//! The world of what was settled on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Catalog;
+use super::report::ZoneReport;
+use crate::transfer::Versions;
+use crate::view::View;
+use crate::world::{Guard, World};
+use crate::zone::privacy::is_internal_zone;
+use crate::zone::set::{Served, Zones};
+
+impl Catalog {
+    pub(super) fn world(&self, zones: &[ZoneReport]) -> World {
+        let (mut public, mut internal) = (Zones::default(), Zones::default());
+        let mut catalogs = <[View; 2]>::default();
+        let mut published = HashSet::new();
+        for zone in zones {
+            match self.good.get(&zone.apex) {
+                Some(good) if self.terms.catalogs.contains(&zone.apex) => {
+                    let trees = [good.public.as_ref(), Some(&good.internal)];
+                    for (catalogs, tree) in catalogs.iter_mut().zip(trees) {
+                        let tree = tree.map(|tree| Served::Zone(Arc::clone(tree)));
+                        tree.into_iter().for_each(|tree| catalogs.zones.insert(zone.apex.clone(), tree));
+                    }
+                }
+                None if self.terms.catalogs.contains(&zone.apex) => {}
+                Some(good) => {
+                    internal.insert(zone.apex.clone(), Served::Zone(Arc::clone(&good.internal)));
+                    if let Some(tree) = &good.public {
+                        public.insert(zone.apex.clone(), Served::Zone(Arc::clone(tree)));
+                    }
+                    published.extend(good.version().divided.published.iter().cloned());
+                }
+                // Names that were answered a moment ago stay answered as they were, by a parent perhaps. Not those of a copy
+                // that has ended: it is somebody's zone still.
+                None if !self.unknown.contains(&zone.apex) && !zone.source.is_copy() => {}
+                None => {
+                    internal.insert(zone.apex.clone(), Served::Broken);
+                    // Outside, a zone that is declared internal is as if it was not there (D12, D14); so is one of which all
+                    // that was understood is hidden. SERVFAIL would show that it exists.
+                    if !zone.is_hidden && !is_internal_zone(&zone.apex, &self.rules) {
+                        public.insert(zone.apex.clone(), Served::Broken);
+                    }
+                }
+            }
+        }
+        World {
+            public: View { zones: public },
+            internal: View { zones: internal },
+            catalogs,
+            access: self.terms.access.clone(),
+            guard: Guard { private: self.terms.rules.private.clone(), published },
+            protocol: self.terms.protocol.clone(),
+            versions: Versions::default(),
+            standing: Arc::clone(&self.standing),
+        }
+    }
+}

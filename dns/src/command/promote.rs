@@ -1,0 +1,219 @@
+//! `promote`: this server becomes the primary of a zone that it takes from another.
+//!
+//! ```text
+//! copy ─▶ others asked ─▶ serial raised ─▶ checked by this config's rules ─▶ zone file ─▶ served; the others follow
+//! ```
+//!
+//! Invariant: nothing is done unless the zone file says to each side just what the copy said.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Source, say, zones};
+use crate::catalog::{HeldCopy, journal, parse_file};
+use crate::config::{Config, Secondary};
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::serve;
+use crate::transfer::{Heard, SOA_NUMBERS_BYTES, is_newer, promoted, serial_of};
+use crate::view::Which;
+use crate::zone::privacy::{divide, is_internal_zone};
+use crate::zone::text::write_record;
+use crate::zone::{Record, Severity, Zone};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The zone
+    zone: String,
+    /// Go on although another server has a later version, which is lost
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
+    let not = |why: String| Failure::NotPromoted(args.zone.clone(), why);
+    let apex = Name::parse_absolute(&args.zone).map_err(|error| not(error.to_string()))?;
+    let secondary = config.secondaries.iter().find(|it| it.zone == apex);
+    let secondary = secondary.ok_or_else(|| not("no [[secondary]] of the config is about it".to_owned()))?;
+    let copy = secondary.copy(&config.state);
+    let file = config.zones.join(format!("{}.zone", apex.to_string().trim_end_matches('.')));
+    if file.exists() && !copy.is_replaced() {
+        return Err(not(format!("this server is its primary: {} counts", file.display())));
+    }
+    let records = copy.records().ok_or_else(|| not("no copy of it has come".to_owned()))?;
+    let ours = serial(&records).ok_or_else(|| not("the copy has no SOA".to_owned()))?;
+    let answers = ask(secondary, &config)?;
+    let latest = latest(ours, &answers, args.force).map_err(not)?;
+    let serial = promoted(latest);
+    let records = under(records, serial);
+    let beside = file.with_file_name(format!(".{}.promoted", apex.to_string().trim_end_matches('.')));
+    let io = |error| Failure::Unwritable(file.clone(), error);
+    put(&beside, &text(&apex, &records)).map_err(io)?;
+    let judged = judge(&beside, &records, secondary, &config);
+    let placed =
+        judged.map_err(not).and_then(|()| place((&beside, &file), serial, &copy, &config).map_err(io));
+    if placed.is_err() {
+        // It is of no use; if it cannot be removed, the next one replaces it.
+        let _ = fs::remove_file(&beside);
+    }
+    tell(&placed?, (&apex, &file, serial), &answers, &config);
+    Ok(())
+}
+
+type Answers = Vec<(SocketAddr, Result<u32, Heard>, String)>;
+
+fn ask(secondary: &Secondary, config: &Config) -> Result<Answers, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let keys = serve::keys(&config.keys).map_err(serve::StartError::Secret).map_err(Failure::Start)?;
+    let key = secondary.key.as_ref().and_then(|name| keys.get(name).cloned());
+    let sources: Vec<_> = config.listen.iter().map(SocketAddr::ip).collect();
+    Ok(runtime.block_on(serve::secondary::ask(secondary, key, &sources)))
+}
+
+/// The latest serial that is known. A server that has a later version than the copy would lose it.
+fn latest(ours: u32, answers: &Answers, force: bool) -> Result<u32, String> {
+    let mut latest = ours;
+    for (address, answer, _) in answers {
+        let Ok(theirs) = *answer else { continue };
+        if is_newer(theirs, ours) && !force {
+            return Err(format!(
+                "{address} has serial {theirs}, and the copy here {ours}: wait until it has come (verge-dns status), or lose what is \
+                 newer by --force"
+            ));
+        }
+        if is_newer(theirs, latest) {
+            latest = theirs;
+        }
+    }
+    Ok(latest)
+}
+
+fn serial(records: &[Record]) -> Option<u32> {
+    serial_of(&records.iter().find(|record| record.rtype == Type::SOA)?.rdata)
+}
+
+fn under(mut records: Vec<Record>, serial: u32) -> Vec<Record> {
+    for record in records.iter_mut().filter(|record| record.rtype == Type::SOA) {
+        let at = record.rdata.len().saturating_sub(SOA_NUMBERS_BYTES);
+        let mut rdata = record.rdata.to_vec();
+        rdata[at..at + 4].copy_from_slice(&serial.to_be_bytes());
+        record.rdata = rdata.into();
+    }
+    records
+}
+
+fn text(apex: &Name, records: &[Record]) -> String {
+    let mut text = format!(
+        "; {apex} as it was when this server became its primary (verge-dns promote). Yours to edit.\n$ORIGIN {apex}\n"
+    );
+    for record in records {
+        write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut text)
+            .and_then(|()| writeln!(text))
+            .expect("a String takes any text");
+    }
+    text
+}
+
+/// Whether the file says what the copy said: as a file of this server's own, it is judged by the rules of hiding.
+fn judge(path: &Path, records: &[Record], secondary: &Secondary, config: &Config) -> Result<(), String> {
+    let apex = &secondary.zone;
+    let parsed = parse_file(path, apex.clone()).map_err(|error| error.to_string())?;
+    let error = parsed.problems.iter().find(|problem| problem.severity == Severity::Error);
+    let zone = match (parsed.zone, error) {
+        (Some(zone), None) if zone.records.len() == records.len() => zone,
+        (_, error) => {
+            return Err(error.map_or("the copy cannot be written as a zone file".to_owned(), |error| {
+                error.message.clone()
+            }));
+        }
+    };
+    let rules = config.terms().rules(|leads| leads == apex);
+    if secondary.view == Which::Internal {
+        return match is_internal_zone(apex, &rules) {
+            true => Ok(()),
+            false => Err(format!(
+                "its copy is of the inside, and a zone file would be shown to outsiders: add zones = [\"{apex}\"] to [internal] first"
+            )),
+        };
+    }
+    let divided = divide(&[&zone], &rules);
+    let hidden = divided.first().map_or(&[][..], |divided| &divided.hidden);
+    match hidden.first() {
+        None => Ok(()),
+        Some(first) => Err(format!(
+            "outsiders have got records from the copy that the rules here hide in a zone file: {} of them, as {} ({}). Add zones = \
+             [\"{apex}\"] to [public] to publish them still",
+            hidden.len(),
+            shown(&zone, first.record),
+            first.why.as_str()
+        )),
+    }
+}
+
+fn shown(zone: &Zone, index: u32) -> String {
+    let record = &zone.records[index as usize];
+    format!("{} {}", record.owner, record.rtype)
+}
+
+/// Puts the file in place. The server takes the zone for its own from then on: first whatever was there before is set aside.
+fn place(
+    (beside, file): (&Path, &Path),
+    serial: u32,
+    copy: &HeldCopy,
+    config: &Config,
+) -> io::Result<Vec<PathBuf>> {
+    let mut aside = Vec::new();
+    for old in [file.to_path_buf(), journal::path(&config.journals(), &copy.apex)] {
+        if old.exists() {
+            let mut name = old.clone().into_os_string();
+            name.push(".replaced");
+            fs::rename(&old, &name)?;
+            aside.push(name.into());
+        }
+    }
+    copy.lead(serial)?;
+    fs::rename(beside, file)?;
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    copy.forget()?;
+    Ok(aside)
+}
+
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &Answers, config: &Config) {
+    let mut out = format!(
+        "{apex}: this server is the primary, with serial {serial}; {} is yours to edit\n",
+        file.display()
+    );
+    for old in aside {
+        writeln!(out, "what was here before: {}", old.display()).expect("a String takes any text");
+    }
+    for (address, answer, why) in answers {
+        let next = match answer {
+            Ok(_) => "it follows as soon as it hears of this",
+            Err(_) => "what it had beyond the copy is not in service; it follows when it is back",
+        };
+        writeln!(out, "{address}: {why}; {next}").expect("a String takes any text");
+    }
+    if !config.reload.watch {
+        out.push_str("reload.watch is off: send the server SIGHUP\n");
+    }
+    let gives = crate::transfer::rules_for(&config.transfers, apex).next().is_some();
+    if !gives {
+        writeln!(out, "no [[transfer]] lets the others take {apex} from here: add one, with notify")
+            .expect("a String takes any text");
+    }
+    say(&out);
+}

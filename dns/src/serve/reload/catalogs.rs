@@ -1,0 +1,151 @@
+//! Catalogs of others (RFC 9432): after each load, the zones that they name are those that are taken.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::Follow;
+use crate::catalog::{HeldCopy, membership};
+use crate::config::{Config, Secondary};
+use crate::metrics::CatalogStatus;
+use crate::name::Name;
+use crate::transfer::members::{Clash, Offer, Owned, Settled, read, settle};
+use crate::view::Which;
+use crate::zone::hash;
+
+/// The zones that catalogs name, and what was told of them.
+#[derive(Default)]
+pub(super) struct Members {
+    owned: Vec<Owned>,
+    told: HashMap<Name, String>,
+}
+
+/// The zones that were taken before, of the catalogs that the config has still.
+pub(in crate::serve) fn of_before(config: &Config) -> Vec<Secondary> {
+    secondaries(config, &membership::read(&config.copies()))
+}
+
+fn secondaries(config: &Config, owned: &[Owned]) -> Vec<Secondary> {
+    let own: hash::HashMap<&Name, &Secondary> = config.secondaries.iter().map(|it| (&it.zone, it)).collect();
+    let member = |owned: &Owned| {
+        let catalog = own.get(&owned.catalog).filter(|it| it.catalog.is_some())?;
+        (!own.contains_key(&owned.member.zone)).then(|| catalog.member(&owned.member))
+    };
+    owned.iter().filter_map(member).collect()
+}
+
+impl Members {
+    pub(super) fn of_before(config: &Config) -> Self {
+        Self { owned: membership::read(&config.copies()), told: HashMap::new() }
+    }
+}
+
+impl Follow {
+    /// The zones that are taken by a new config.
+    pub(super) fn members_of(&self, config: &Config) -> Vec<Secondary> {
+        secondaries(config, &self.members.owned)
+    }
+
+    /// Takes the zones that the catalogs name now, and lets go of others; with `allows`, of more than a catalog may take away.
+    pub(super) fn follow_catalogs(&mut self, allows: bool) {
+        let catalogs =
+            self.config.secondaries.iter().filter_map(|it| Some((it.clone(), it.catalog.clone()?)));
+        let catalogs: Vec<_> = catalogs.collect();
+        if catalogs.is_empty() && self.members.owned.is_empty() {
+            return;
+        }
+        let mut errors = HashMap::new();
+        let offers: Vec<Offer> = catalogs
+            .iter()
+            .map(|(catalog, terms)| {
+                let zone =
+                    self.catalog.zones().find(|(apex, _)| **apex == catalog.zone).map(|(_, zone)| zone);
+                let members = zone.and_then(|zone| match read(&catalog.zone, &zone.records) {
+                    Ok(members) => Some(members),
+                    Err(broken) => {
+                        errors.insert(
+                            catalog.zone.clone(),
+                            format!("{broken}; the zones that it named before stay"),
+                        );
+                        None
+                    }
+                });
+                Offer { catalog: catalog.zone.clone(), most_removed: terms.most_removed, members }
+            })
+            .collect();
+        let own: std::collections::HashSet<&Name> =
+            self.catalog.own().chain(self.config.secondaries.iter().map(|it| &it.zone)).collect();
+        let settled = settle(&self.members.owned, &offers, |zone| own.contains(zone), allows);
+        self.tell_catalogs(&offers, &settled, errors);
+        if settled.owned != self.members.owned {
+            self.take_members(settled);
+        }
+    }
+
+    fn take_members(&mut self, settled: Settled) {
+        let folder = self.config.copies();
+        if let Err(error) = membership::write(&folder, &settled.owned) {
+            tracing::error!(folder = %folder.display(), %error, "the zones of catalogs cannot be stored; a restart learns of them late (setting `state`)");
+        }
+        for zone in &settled.forgotten {
+            let is_own = self.config.secondaries.iter().any(|it| it.zone == *zone);
+            let copy = HeldCopy::new(zone.clone(), Which::Public, &folder, true);
+            if !is_own && let Err(error) = copy.forget() {
+                tracing::warn!(%zone, %error, "the copy of a zone that no catalog names any longer cannot be removed");
+            }
+        }
+        let before = self.members.owned.len();
+        tracing::info!(
+            before,
+            now = settled.owned.len(),
+            removed = settled.forgotten.len(),
+            "catalogs name other zones than before"
+        );
+        self.members.owned = settled.owned;
+        self.config.members = secondaries(&self.config, &self.members.owned);
+        let terms = self.config.terms().with_secrets(self.secrets.cookies.clone(), self.secrets.keys.clone());
+        self.catalog.set_copies(terms);
+        self.service.follow(&self.config);
+        // The loader is gone only when the server ends.
+        let _ = self.signals.send(crate::serve::signal::Signal::Changed);
+    }
+
+    /// Once for each new obstacle.
+    fn tell_catalogs(&mut self, offers: &[Offer], settled: &Settled, mut errors: HashMap<Name, String>) {
+        for (catalog, count) in &settled.waiting {
+            let most =
+                offers.iter().find(|offer| offer.catalog == *catalog).map_or(0, |offer| offer.most_removed);
+            errors.insert(
+                catalog.clone(),
+                format!("it takes away {count} zones at once, more than most_removed = {most}, so they stay; SIGHUP or POST /reload lets them go"),
+            );
+        }
+        for offer in offers {
+            let mut of_it = settled.clashes.iter().filter(|(_, catalog, _)| *catalog == offer.catalog);
+            let Some((zone, _, clash)) = of_it.next() else { continue };
+            let others = of_it.count();
+            let error = errors.entry(offer.catalog.clone()).or_default();
+            let gap = if error.is_empty() { "" } else { "; " };
+            let whose = match clash {
+                Clash::Own => "this server's own".to_owned(),
+                Clash::Of(other) => format!("the catalog {other}'s"),
+            };
+            write!(error, "{gap}{zone} is not taken, since it is {whose}").expect("a String takes any text");
+            if others > 0 {
+                write!(error, "; {others} more are others', too").expect("a String takes any text");
+            }
+        }
+        for (catalog, error) in &errors {
+            if self.members.told.get(catalog) != Some(error) {
+                tracing::error!(%catalog, "a catalog is not followed as a whole: {error}");
+            }
+        }
+        let status = offers.iter().map(|offer| CatalogStatus {
+            catalog: offer.catalog.to_string(),
+            zones: settled.owned.iter().filter(|owned| owned.catalog == offer.catalog).count(),
+            waiting: settled.waiting.get(&offer.catalog).copied().unwrap_or_default(),
+            error: errors.get(&offer.catalog).cloned(),
+        });
+        self.service.metrics.replication.catalogs(status.collect());
+        self.members.told = errors;
+    }
+}

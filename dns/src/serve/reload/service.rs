@@ -1,0 +1,149 @@
+//! A world goes into service: numbered, swapped in as a whole, told to secondaries, metrics and log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch::Sender as Progress;
+
+use super::Loads;
+use crate::catalog::report::Report;
+use crate::catalog::{log, parse_file};
+use crate::clock;
+use crate::config::{self, Config};
+use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::serve::notify::{Notices, Order};
+use crate::serve::numbers::Numbers;
+use crate::serve::secondary::plan::Plan;
+use crate::transfer::{is_newer, serial_of};
+use crate::view::Which;
+use crate::world::World;
+
+/// Between looks whether all loops have let go of the old world.
+const RELEASE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Where loads go.
+pub(in crate::serve) struct Service {
+    pub(in crate::serve) world: Arc<ArcSwap<World>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) progress: Progress<Loads>,
+    numbers: Numbers,
+    notices: Notices,
+    /// Zones that are to be taken from others.
+    plans: UnboundedSender<Vec<Plan>>,
+}
+
+impl Service {
+    /// Nothing is in service yet.
+    pub(in crate::serve) fn new(
+        metrics: Arc<Metrics>,
+        progress: Progress<Loads>,
+        (orders, plans): (UnboundedSender<Order>, UnboundedSender<Vec<Plan>>),
+    ) -> Self {
+        let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
+        let notices = Notices { orders, sources: Default::default() };
+        Self { world, metrics, progress, numbers, notices, plans }
+    }
+
+    /// Applies a config's settings for transfers to the next world.
+    pub(in crate::serve) fn follow(&mut self, config: &Config) {
+        let is_numbered = !config.transfers.is_empty() || !config.updates.is_empty();
+        self.numbers.keep_in(is_numbered.then_some(config.state.as_path()));
+        let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
+        let outside = addresses(&config.listen);
+        let inside = [addresses(&config.internal.listen), outside.clone()].concat();
+        self.notices.sources = [outside, inside];
+        let rules = Arc::new(config.terms().rules(|_| false));
+        let plan = |zone: &config::Secondary| Plan {
+            zone: zone.clone(),
+            copy: zone.copy(&config.state),
+            own: self.own_serial(zone, config),
+            rules: Arc::clone(&rules),
+            sources: self.notices.sources[usize::from(zone.view == Which::Internal)].clone(),
+        };
+        // The taker of zones is gone only when the server ends.
+        let _ = self.plans.send(config.all_secondaries().map(plan).collect());
+    }
+
+    /// Puts a world in service and tells everybody.
+    pub(in crate::serve) fn publish(&mut self, mut world: Option<World>, report: &Report) {
+        let served = world.is_some();
+        // A catalog that is new here may have been there before, under a serial that is lost: today's is later.
+        let today = clock::moment().unix_seconds as u32;
+        world.iter_mut().for_each(|world| world.list(today));
+        let moved = world.as_mut().map(|world| self.numbers.number(world)).unwrap_or_default();
+        let old = world.map(|world| self.world.swap(Arc::new(world)));
+        if served {
+            self.metrics.replication.serials(self.numbers.serials());
+            self.notices.order(&self.world.load(), &moved);
+        }
+        log::report(report);
+        let mut now = *self.progress.borrow();
+        now.ended += 1;
+        now.generation += u64::from(served);
+        let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
+        self.metrics.unhidden(report.unhidden.count);
+        self.metrics.loaded(result, in_service(report, now.generation));
+        self.progress.send_replace(now);
+        if let Some(old) = old {
+            release(old);
+        }
+    }
+}
+
+impl Service {
+    /// The serial under which this server had the zone last.
+    fn own_serial(&self, zone: &config::Secondary, config: &Config) -> Option<u32> {
+        let last = self.numbers.last(zone.view, &zone.zone);
+        match (last, zone.copy(&config.state).promoted()) {
+            (Some(last), Some(promoted)) if is_newer(last, promoted) => Some(last),
+            (_, Some(promoted)) => Some(promoted),
+            (Some(last), None) => Some(last),
+            (None, None) => file_serial(&config.zones, &zone.zone),
+        }
+    }
+}
+
+/// The serial of a zone's file, if it has one here.
+fn file_serial(zones: &Path, apex: &Name) -> Option<u32> {
+    let path = zones.join(format!("{}.zone", apex.to_string().trim_end_matches('.')));
+    let zone = parse_file(&path, apex.clone()).ok()?.zone?;
+    let soa = zone.records.iter().find(|record| record.rtype == Type::SOA)?;
+    serial_of(&soa.rdata)
+}
+
+/// Warnings of a config that is new, also for names in it that no zone knows: their author meant to hide something, or to
+/// publish it.
+pub(in crate::serve) fn tell_warnings(config: &Config, report: &Report) {
+    for warning in config.warnings.iter().chain(&config::unmatched_in(report, config)) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The zones as the metrics show them after a load.
+fn in_service(report: &Report, generation: u64) -> Served {
+    let zones = report.zones.iter().map(|zone| ServedZone {
+        apex: zone.apex.to_string(),
+        state: zone.state_word(),
+        serial: zone.serial,
+        undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
+    });
+    Served { generation, zones: zones.collect() }
+}
+
+/// Frees an old world here and not in a loop: a million names take a while.
+fn release(old: Arc<World>) {
+    let mut old = old;
+    loop {
+        match Arc::try_unwrap(old) {
+            Ok(world) => return drop(world),
+            Err(shared) => old = shared,
+        }
+        std::thread::park_timeout(RELEASE_PAUSE);
+    }
+}
