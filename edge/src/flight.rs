@@ -38,7 +38,7 @@ use http::{HeaderMap, Method, Version};
 
 pub use fill::INTERRUPTED;
 pub use fill::passing::Encoded;
-pub use reader::Reader;
+pub use reader::{Reader, Unfinished};
 pub use verdict::{Cut, Filling, Own, Verdict};
 
 use crate::clock::Clock;

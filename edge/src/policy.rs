@@ -47,6 +47,7 @@ pub use invalidate::{invalidated_groups, invalidates};
 pub use refresh::refresh;
 pub use reuse::{Failure, Forward, Reuse, Staleness, after_failure, reuse};
 pub use select::{Selection, select};
+pub use validate::strong_tag;
 pub use vary::Selecting;
 
 use crate::http::head::{RequestHead, ResponseHead};

@@ -22,6 +22,7 @@ mod eviction;
 mod governor;
 mod index;
 mod key_locks;
+mod large;
 pub mod memory;
 pub mod object;
 pub mod purge;
@@ -43,7 +44,7 @@ use http::HeaderMap;
 
 pub use body::{Body, Gone};
 pub use bounds::{Bounds, Eviction};
-pub use disk::Disks;
+pub use disk::{Disks, FileReader, Filed, Reserved, Spool, Unread};
 pub use epoch::Epoch;
 pub use memory::{Budget, LetGo, Share};
 pub use object::{Object, Variants};
@@ -51,6 +52,7 @@ pub use purge::{MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 pub use reading::Reading;
 pub use replay::Replay;
 
+use crate::policy::Content;
 use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::site::tags::{TagFields, Tags};
@@ -111,7 +113,7 @@ impl Store {
         let room = u32::try_from(capacity / KEY_PART).unwrap_or(u32::MAX);
         let (tag_fields, first) = (bounds.tag_fields.clone(), disks.first_epoch());
         let purges = Purges::new(bounds.memory_bytes, tag_fields, first, disks.hash_key());
-        disks.begin(&purges, shares.fills_bytes);
+        disks.begin(&purges, shares.fills_bytes, shares.large_bytes());
         Self {
             objects,
             tag_fields: bounds.tag_fields.clone(),
@@ -169,11 +171,12 @@ impl Store {
         }
     }
 
-    /// The variants that disks hold under `key`, as [`Store::get`] has them. They are in memory from now on, if there is
-    /// room for them. For who found none there.
+    /// The variants under `key` with those that disks hold, as [`Store::get`] has them. These are in memory from now on, if
+    /// there is room for them and they are not large.
     pub async fn get_from_disk(&self, key: &Key, site: &SiteName) -> Variants {
-        if !self.disks.may_have(key) {
-            return Variants::default();
+        let in_memory = self.get(key, site);
+        if !self.disks.has_beside(key, &in_memory) {
+            return in_memory;
         }
         let read =
             self.disks.read(key, &self.fills, |objects, is_held| self.adopt(key, objects, is_held)).await;
@@ -182,21 +185,31 @@ impl Store {
                 Settled::Same => read,
                 Settled::Changed(rest) => rest,
             },
-            kept => kept,
+            kept => self.with_filed(key, site, kept, &read),
         }
+    }
+
+    /// Whether a disk has a response under the key that is not among these.
+    #[must_use]
+    pub fn has_beside(&self, key: &Key, known: &Variants) -> bool {
+        self.disks.has_beside(key, known)
     }
 
     /// Puts what was read into memory, beside what came meanwhile; without what a purge took off the disk meanwhile.
     fn adopt(&self, key: &Key, objects: &[Arc<Object>], is_held: &dyn Fn(usize) -> bool) -> Variants {
         let mut read = Variants::default();
         self.change(key, |present| {
-            let is_new =
-                |object: &Object| present.iter().all(|it| it.entry.selecting != object.entry.selecting);
+            let is_whole = |object: &Object| matches!(object.entry.content, Content::Whole { .. });
+            let is_new = |object: &Object| {
+                let mut wholes = present.iter().filter(|it| is_whole(it));
+                wholes.all(|it| it.entry.selecting != object.entry.selecting)
+            };
             let held = objects.iter().enumerate().filter(|(place, object)| is_new(object) && is_held(*place));
             read = held.map(|(_, object)| Arc::clone(object)).collect();
-            match read.is_empty() {
+            let small = read.retain(|object| object.body.file().is_none());
+            match small.is_empty() {
                 true => Change::Leave,
-                false => Change::Put(present.iter().chain(read.iter()).cloned().collect()),
+                false => Change::Put(present.iter().chain(small.iter()).cloned().collect()),
             }
         });
         read

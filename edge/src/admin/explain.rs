@@ -123,10 +123,7 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
     let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
-    let mut variants = cache.store.get(&key, &site.site.name);
-    if variants.is_empty() {
-        variants = cache.store.get_from_disk(&key, &site.site.name).await;
-    }
+    let variants = cache.store.get_from_disk(&key, &site.site.name).await;
     let rules = &site.site.rules;
     let reuse = match others.is_empty() {
         true => policy::reuse(&request, &variants.entries(), rules, now),

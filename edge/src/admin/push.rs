@@ -72,7 +72,8 @@ pub(super) async fn push(
             "an origin may take its path for one of another route: nothing is kept under it".into();
         return Err(Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence });
     }
-    let limit = site.site.max_object_bytes;
+    // Pushed content is held in memory before it is kept.
+    let limit = site.site.max_object_bytes.min(cache.store.most_in_memory());
     if body.size_hint().lower() > limit {
         return Err(too_big(limit));
     }

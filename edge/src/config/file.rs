@@ -280,10 +280,6 @@ fn cache(table: CacheTable, base: &Path, machine_bytes: Option<u64>) -> Result<C
     if let Some(size) = table.memory.filter(|size| size.get_ref().0 < MIN_MEMORY_BYTES) {
         return Err(Fault::new(size.span(), "too little memory for a cache: at least 1MiB"));
     }
-    let max_object_bytes = match table.max_object {
-        None => memory_bytes / OBJECT_PART,
-        Some(size) => site::object_bytes(&size, memory_bytes)?,
-    };
     let eviction = match table.eviction.unwrap_or(EvictionName::S3Fifo) {
         EvictionName::S3Fifo => Eviction::S3Fifo,
         EvictionName::Lru => Eviction::Lru,
@@ -297,6 +293,10 @@ fn cache(table: CacheTable, base: &Path, machine_bytes: Option<u64>) -> Result<C
     let of_machine = machine_bytes.map(|bytes| bytes / 10 * 9);
     let memory_target_bytes = table.memory_target.map(|Size(bytes)| bytes).or(of_machine);
     let disks = table.disk.map_or_else(|| Ok(Vec::new()), |disks| disks.settings(base))?;
+    let max_object_bytes = match table.max_object {
+        None => disks.iter().map(|disk| disk.bytes).chain([memory_bytes]).max().unwrap_or(0) / OBJECT_PART,
+        Some(size) => site::object_bytes(&size, memory_bytes, &disks)?,
+    };
     Ok(Cache {
         bounds: Bounds { memory_bytes, eviction, tag_fields },
         disks,

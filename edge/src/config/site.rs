@@ -114,7 +114,7 @@ fn settled(
     let tags = if settings.forward_tags == Some(true) { &[] } else { cache.bounds.tag_fields.names() };
     let ends_here = ends_here(&rules, tags);
     let max_object_bytes = match &settings.max_object {
-        Some(size) => object_bytes(size, cache.bounds.memory_bytes)?,
+        Some(size) => object_bytes(size, cache.bounds.memory_bytes, &cache.disks)?,
         None => cache.max_object_bytes,
     };
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
@@ -187,11 +187,16 @@ fn claim(
 }
 
 /// A fill may hold a quarter of the memory (`store::memory`), so nothing bigger can be kept.
-pub(super) fn object_bytes(size: &Spanned<Size>, memory_bytes: u64) -> Result<u64, Fault> {
-    match size.get_ref().0 {
-        bytes if bytes > memory_bytes / 4 => {
-            Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most"))
-        }
-        bytes => Ok(bytes),
+pub(super) fn object_bytes(
+    size: &Spanned<Size>,
+    memory_bytes: u64,
+    disks: &[crate::store::disk::Settings],
+) -> Result<u64, Fault> {
+    let largest = disks.iter().map(|disk| disk.bytes).max();
+    match (size.get_ref().0, largest) {
+        (bytes, _) if bytes <= memory_bytes / 4 => Ok(bytes),
+        (bytes, Some(most)) if bytes <= most / 2 => Ok(bytes),
+        (_, None) => Err(Fault::new(size.span(), "an object may take a quarter of `memory` at most")),
+        (_, Some(_)) => Err(Fault::new(size.span(), "an object may take half of the largest disk at most")),
     }
 }

@@ -1,13 +1,14 @@
 //! The task that fetches: it asks the origin, tells the verdict, fills the log and stores.
 //!
 //! ```text
-//! run ─▶ asking (or parts) ─▶ Verdict ─▶ arriving ─▶ keep ─▶ log, and the store at the end
+//! run ─▶ asking (or parts) ─▶ Verdict ─▶ arriving ─▶ keep ─▶ log, and the store at the end; filing where it is large
 //!                                           └ encode
 //! ```
 
 mod arriving;
 mod asking;
 pub(super) mod encode;
+mod filing;
 mod head;
 mod keep;
 mod parts;
@@ -100,7 +101,7 @@ impl Fill {
             }
             _ => false,
         };
-        sized(&self.verdict.borrow()) && first <= self.log.held_bytes().saturating_add(NEARLY_BYTES)
+        sized(&self.verdict.borrow()) && first <= self.log.come_bytes().saturating_add(NEARLY_BYTES)
     }
 
     fn tell(&self, verdict: Verdict) {

@@ -12,6 +12,7 @@
 //!
 //! The log takes the memory for its pieces from the fill budget. When the budget is used up, a single reader gets one
 //! piece at a time. When the body has been stored, the log drops its pieces, and readers continue with the stored ones.
+//! Pieces that were written to a file are dropped at once: who has not read them reads the file (`filed`).
 //! A log that slides offers its memory to fetches that store something ([`Budget`](crate::store::Budget)).
 //!
 //! Invariant: no lock is held while a task is woken.
@@ -19,6 +20,7 @@
 //! window and one piece for several.
 
 mod ending;
+mod filed;
 mod lag;
 mod phase;
 mod stored;
@@ -37,8 +39,9 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::store::block::allocated;
-use crate::store::{LetGo, Object, Share};
+use crate::store::{Budget, Filed, LetGo, Object, Share};
 pub use ending::{BrokenOff, Unkept};
+pub(super) use filed::Next;
 use lag::{Lag, Standing};
 use phase::{Guests, Phase};
 
@@ -49,8 +52,11 @@ pub(super) struct Log(Mutex<State>);
 #[derive(Debug)]
 struct State {
     pieces: VecDeque<Bytes>,
-    /// How many pieces have gone.
+    /// How many pieces have gone, and their bytes.
     gone: usize,
+    gone_bytes: u64,
+    /// The file that pieces went to which are kept.
+    filed: Option<Arc<Filed>>,
     held_bytes: u64,
     /// The pieces' cost in memory, in bytes.
     cost: u64,
@@ -70,6 +76,8 @@ struct Place {
     next: usize,
     /// The bytes of the next piece that it has read.
     skip: usize,
+    /// The bytes that it has read in all.
+    at: u64,
     /// Set while it has read all there is and waits for more.
     waker: Option<Waker>,
     lag: Lag,
@@ -101,6 +109,8 @@ impl Log {
         Self(Mutex::new(State {
             pieces: VecDeque::new(),
             gone: 0,
+            gone_bytes: 0,
+            filed: None,
             held_bytes: 0,
             cost: 0,
             share,
@@ -151,9 +161,15 @@ impl Log {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Bytes that have come and are still held.
-    pub(super) fn held_bytes(&self) -> u64 {
-        self.lock().held_bytes
+    /// The budget that its memory is taken from.
+    pub(super) fn budget(&self) -> Arc<Budget> {
+        self.lock().share.budget()
+    }
+
+    /// Bytes that have come.
+    pub(super) fn come_bytes(&self) -> u64 {
+        let state = self.lock();
+        state.gone_bytes + state.held_bytes
     }
 
     /// The pieces that have come so far and are still held.
@@ -285,7 +301,7 @@ impl Log {
         &self,
         reader: u64,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    ) -> Poll<Option<Result<Next, BrokenOff>>> {
         let mut state = self.lock();
         let Some(place) = state.readers.get(&reader) else {
             let is_let_go = matches!(state.phase, Phase::LetGo { .. });
@@ -295,11 +311,15 @@ impl Log {
         if matches!(state.phase, Phase::Stored(_)) {
             return Poll::Ready(state.next_stored(reader));
         }
+        if let Some(next) = state.next_filed(place) {
+            return Poll::Ready(Some(Ok(next)));
+        }
         if let Some(piece) = state.pieces.get(place.next - state.gone).cloned() {
-            let writer = state.advance(reader);
+            let piece = piece.slice(place.skip..);
+            let writer = state.advance(reader, piece.len());
             drop(state);
             writer.into_iter().for_each(Waker::wake);
-            return Poll::Ready(Some(Ok(piece)));
+            return Poll::Ready(Some(Ok(Next::Piece(piece))));
         }
         match state.phase {
             Phase::Ended { .. } | Phase::Stored(_) => Poll::Ready(None),
@@ -340,8 +360,9 @@ impl State {
     }
 
     /// The reader has taken a piece; the writer to wake if that made room.
-    fn advance(&mut self, reader: u64) -> Option<Waker> {
-        self.readers.get_mut(&reader).expect("looked up by the caller").next += 1;
+    fn advance(&mut self, reader: u64, bytes: usize) -> Option<Waker> {
+        let place = self.readers.get_mut(&reader).expect("looked up by the caller");
+        (place.next, place.skip, place.at) = (place.next + 1, 0, place.at + bytes as u64);
         if self.phase.is_keeping() {
             return None;
         }
@@ -397,6 +418,13 @@ impl State {
         before - self.readers.len()
     }
 
+    fn let_piece_go(&mut self, piece: &Bytes) {
+        self.gone += 1;
+        self.gone_bytes += piece.len() as u64;
+        self.held_bytes -= piece.len() as u64;
+        self.cost -= cost(piece);
+    }
+
     fn forget_read(&mut self) {
         if self.phase.is_keeping() {
             return;
@@ -405,9 +433,7 @@ impl State {
         while self.gone < behind
             && let Some(piece) = self.pieces.pop_front()
         {
-            self.gone += 1;
-            self.held_bytes -= piece.len() as u64;
-            self.cost -= cost(&piece);
+            self.let_piece_go(&piece);
         }
         self.share.shrink_to(self.cost);
     }

@@ -64,6 +64,6 @@ async fn a_fetch_is_listed_for_others_until_it_ends() {
     assert!(matches!(verdict, Verdict::Failed(_)), "{verdict:?}");
     // The log breaks off when the task has ended, which takes the fetch off the table before.
     let end = poll_fn(|cx| reader.poll_next(cx)).await;
-    assert!(matches!(end, Some(Err(BrokenOff::AtOrigin))), "{end:?}");
+    assert!(matches!(end, Some(Err(Unfinished::Fill(BrokenOff::AtOrigin)))), "{end:?}");
     assert_eq!(flights.table.fetches(), 0);
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use super::control::{self, RequestControl};
 use super::freshness::{Reload, Source, WhenStale};
 use super::select::{self, Fit};
-use super::validate::{ETag, Validators};
+use super::validate::{Validators, strong_tag};
 use super::{Content, Entry, Freshness, transient, vary};
 use crate::http::head::RequestHead;
 use crate::http::range::Part;
@@ -243,9 +243,9 @@ fn holder(request: &RequestHead, variants: &[&Entry], chosen: usize, now: System
 /// rest can be known to be of the same representation: RFC 9111 §3.4 wants a strong validator.
 fn completing(request: &RequestHead, variant: usize, entry: &Entry, freshness: &Freshness) -> Reuse {
     let fetch = Reuse::Fetch { reserve: None, why: Forward::Partial };
-    let tag = entry.head.headers.get(header::ETAG);
+    let tag = strong_tag(&entry.head.headers);
     let (Content::Part(held), Some(tag)) = (entry.content, tag) else { return fetch };
-    if request.method != Method::GET || !freshness.is_fresh() || !ETag::parse(tag.as_bytes()).is_strong() {
+    if request.method != Method::GET || !freshness.is_fresh() {
         return fetch;
     }
     if asked(&request.headers).is_some() {

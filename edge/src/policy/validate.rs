@@ -96,6 +96,11 @@ impl<'a> ETag<'a> {
     }
 }
 
+/// The tag of a response with these fields, if byte-equal representations alone share it.
+pub fn strong_tag(stored: &HeaderMap) -> Option<&HeaderValue> {
+    stored.get(header::ETAG).filter(|tag| ETag::parse(tag.as_bytes()).is_strong())
+}
+
 /// Whether an `If-Match` or `If-None-Match` names `stored`'s tag under `comparison`, or is `*`.
 pub fn names(request: &HeaderMap, field: &HeaderName, stored: &HeaderMap, comparison: Comparison) -> bool {
     let tag = ETag::of(stored);

@@ -12,13 +12,13 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::tunnel::Tunnel;
 use super::unpacking::Unpacking;
 use crate::flight::log::BrokenOff;
-use crate::flight::{Encoded, Reader};
+use crate::flight::{Encoded, Reader, Unfinished};
 use crate::http::range::{Multipart, Part};
 use crate::log::access::Pending;
 use crate::metrics::Metrics;
 use crate::origin::OriginBody;
 use crate::origin::body::BodyError;
-use crate::store::{Gone, Object, Reading};
+use crate::store::{FileReader, Gone, Object, Reading, Unread};
 
 /// A body on its way to a client, counted as it goes.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ struct Stored {
     object: Reading,
     segments: VecDeque<Segment>,
     left: u64,
+    /// For a body that lies in a file.
+    file: Option<FileReader>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,22 @@ impl Window {
         self.left -= take;
         let (from, to) = (small(skip), small(skip + take));
         piece.slice(from..to)
+    }
+
+    /// The next bytes of it in a file, none at its end.
+    fn poll_file(
+        &mut self,
+        file: &mut FileReader,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SendError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let read = ready!(file.poll_at(self.skip, self.skip + self.left, cx)).inspect(|bytes| {
+            self.skip += bytes.len() as u64;
+            self.left -= bytes.len() as u64;
+        });
+        Poll::Ready(Some(read.map_err(SendError::File)))
     }
 }
 
@@ -137,13 +155,15 @@ impl Body {
 
     fn segments(object: Arc<Object>, segments: VecDeque<Segment>, metrics: &Metrics) -> Self {
         let left = segments.iter().map(Segment::bytes).sum();
-        let object = Reading::new(object);
-        Self::new(Source::Stored(Stored { object, segments, left }), Some(metrics))
+        let (file, object) = (object.body.reader(), Reading::new(object));
+        Self::new(Source::Stored(Stored { object, segments, left, file }), Some(metrics))
     }
 
     /// `length` bytes of a fill from `first` on; to its end if there is no length.
     pub(super) fn filling(reader: Reader, first: u64, length: Option<u64>, metrics: &Metrics) -> Self {
-        let window = Window { skip: first, left: length.unwrap_or(u64::MAX) };
+        let mut reader = reader;
+        let skip = if reader.skip_to(first) { 0 } else { first };
+        let window = Window { skip, left: length.unwrap_or(u64::MAX) };
         let source = Source::Filling(Filling { reader, window, sized: length.is_some() });
         Self::new(source, Some(metrics))
     }
@@ -247,7 +267,7 @@ impl Source {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Stored(stored) => Poll::Ready(stored.next().map(|piece| piece.map(Frame::data))),
+            Self::Stored(stored) => stored.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data))),
             Self::Filling(filling) => filling.poll(cx),
             Self::Origin(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
@@ -281,14 +301,22 @@ impl Source {
 }
 
 impl Stored {
-    fn next(&mut self) -> Option<Result<Bytes, SendError>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, SendError>>> {
         loop {
-            match self.segments.front_mut()?.next(&self.object) {
+            let Some(segment) = self.segments.front_mut() else { return Poll::Ready(None) };
+            let next = match (&mut self.file, segment) {
+                (Some(file), Segment::Object { window, .. }) => ready!(window.poll_file(file, cx)),
+                (_, segment) => {
+                    let gone = |Gone| SendError::Fill(BrokenOff::LetGo);
+                    segment.next(&self.object).map(|piece| piece.map_err(gone))
+                }
+            };
+            match next {
                 Some(Ok(bytes)) if !bytes.is_empty() => {
                     self.left -= bytes.len() as u64;
-                    return Some(Ok(bytes));
+                    return Poll::Ready(Some(Ok(bytes)));
                 }
-                Some(Err(Gone)) => return Some(Err(SendError::Fill(BrokenOff::LetGo))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(_)) | None => drop(self.segments.pop_front()),
             }
         }
@@ -334,7 +362,7 @@ impl Filling {
         while self.window.left > 0 {
             match ready!(self.reader.poll_next(cx)) {
                 None => break,
-                Some(Err(broken)) => return Poll::Ready(Some(Err(SendError::Fill(broken)))),
+                Some(Err(why)) => return Poll::Ready(Some(Err(why.into()))),
                 Some(Ok(piece)) => {
                     let cut = self.window.cut(&piece);
                     if !cut.is_empty() {
@@ -356,6 +384,17 @@ pub enum SendError {
     Origin(BodyError),
     /// While it was encoded, or its coding was taken off.
     Coding(std::io::Error),
+    /// While its file was read.
+    File(Unread),
+}
+
+impl From<Unfinished> for SendError {
+    fn from(why: Unfinished) -> Self {
+        match why {
+            Unfinished::Fill(broken) => Self::Fill(broken),
+            Unfinished::File(unread) => Self::File(unread),
+        }
+    }
 }
 
 impl fmt::Display for SendError {
@@ -364,6 +403,7 @@ impl fmt::Display for SendError {
             Self::Fill(error) => error.fmt(f),
             Self::Origin(error) => error.fmt(f),
             Self::Coding(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
         }
     }
 }

@@ -64,7 +64,11 @@ async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier) 
     let in_memory = cache.store.get(key, &site.site.name);
     let is_asked =
         request.method == Method::GET || request.method == Method::HEAD || exchange.content.is_some();
-    if !in_memory.is_empty() || !is_asked {
+    let serves = || {
+        let step = step::step(request, &in_memory.entries(), &site.site.rules, exchange.now);
+        matches!(step, Step::Serve { .. })
+    };
+    if !is_asked || !cache.store.has_beside(key, &in_memory) || !in_memory.is_empty() && serves() {
         return (in_memory, Tier::Memory);
     }
     (cache.store.get_from_disk(key, &site.site.name).await, Tier::Disk)

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 
 use super::block::allocated;
+use super::disk::{FileReader, Filed};
 use super::memory::{Budget, LetGo, Share};
 
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
@@ -24,6 +25,8 @@ pub struct Body {
     allocated_bytes: u64,
     /// How many pieces it has.
     count: usize,
+    /// The file that it lies in: then it has no pieces.
+    filed: Option<Arc<Filed>>,
     budget: Arc<Budget>,
     holders: Mutex<Holders>,
     me: Weak<Self>,
@@ -60,10 +63,37 @@ impl Body {
             bytes,
             allocated_bytes,
             count,
+            filed: None,
             budget,
             holders: holders.into(),
             me: me.clone(),
         })
+    }
+
+    /// A body that lies in a file, all of it.
+    #[must_use]
+    pub fn filed(filed: Arc<Filed>, budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            bytes: filed.bytes(),
+            allocated_bytes: 0,
+            count: 0,
+            filed: Some(filed),
+            budget: Arc::clone(budget),
+            holders: Holders { pieces: Some([].into()), ..Holders::default() }.into(),
+            me: me.clone(),
+        })
+    }
+
+    /// The file that it lies in, if it does.
+    #[must_use]
+    pub fn file(&self) -> Option<&Arc<Filed>> {
+        self.filed.as_ref()
+    }
+
+    /// A reader of the file that it lies in, if it does.
+    #[must_use]
+    pub fn reader(&self) -> Option<FileReader> {
+        self.filed.as_ref().map(|filed| FileReader::new(filed, &self.budget))
     }
 
     /// Bytes in it.
@@ -96,9 +126,12 @@ impl Body {
         }
     }
 
-    /// All its pieces; none once it was let go.
+    /// All its pieces; none once it was let go, or if it lies in a file.
     #[must_use]
     pub fn pieces(&self) -> Option<Vec<Bytes>> {
+        if self.filed.is_some() {
+            return None;
+        }
         self.lock().pieces.as_deref().map(<[Bytes]>::to_vec)
     }
 
@@ -120,6 +153,10 @@ impl Body {
     pub(super) fn settle(&self, change: impl FnOnce(&mut Holders)) {
         let mut holders = self.lock();
         change(&mut holders);
+        if self.filed.is_some() {
+            // It takes no memory, and who reads it has what is read.
+            return;
+        }
         let Holders { pieces, listings, readers, fetches, share } = &mut *holders;
         if pieces.is_none() || *listings > 0 || *readers + *fetches == 0 {
             *share = None;

@@ -3,19 +3,22 @@
 //! ```text
 //! put ─▶ memory ─▶ desk ─▶ writer ─▶ NUMBER.part ─▶ NUMBER ─▶ index, journal
 //! get ─▶ memory ─▶ index ─▶ loading (a thread that may wait) ─▶ memory ─▶ answer
+//! large: origin ─▶ spool ─▶ NUMBER.part ─▶ NUMBER; get ─▶ index ─▶ filed ─▶ answer, past memory
 //! purge ─▶ memory, index ─▶ keeper ─▶ journal, fdatasync ─▶ the purge returns
 //! start ─▶ journal ─▶ index, marks of purges; after a crash a sweep removes what is in no journal
 //! ```
 //!
 //! Formats and what decides are pure: `record`, `journal`, `layout`, `head`, `index`, `ghost`, `hash`, `rate`. What acts:
 //! `folder` (names), `desk` (what threads share), `keeper` and `writer` (the two threads of a disk), `loading` (reads),
-//! `volume` (one disk), `disks` (all).
+//! `spool` and `filed` (large bodies, written and read in pieces), `volume` (one disk), `circle` (which was away), `disks` (all).
 //!
 //! Invariant: an object that a purge covers is not found after the purge returned, also after a crash at any moment.
 //! Invariant: no answer waits for a disk longer than a read's limit, and none fails because of one.
 
+mod circle;
 mod desk;
 mod disks;
+mod filed;
 mod folder;
 pub mod ghost;
 pub mod hash;
@@ -28,8 +31,11 @@ mod loading;
 pub mod offered;
 pub mod rate;
 pub mod record;
+mod spool;
 mod volume;
 mod writer;
 
 pub use disks::Disks;
+pub use filed::{FileReader, Filed, Unread};
+pub use spool::{Reserved, Spool};
 pub use volume::{Settings, Standing};

@@ -18,6 +18,20 @@ pub(super) struct Shares {
     pub(super) fills_bytes: u64,
 }
 
+impl Shares {
+    /// A body of more bytes is not worth its place in memory, where a disk can have it.
+    pub(super) fn large_bytes(&self) -> u64 {
+        (self.objects_bytes / LARGE_PART).clamp(LEAST_LARGE_BYTES, MOST_LARGE_BYTES)
+    }
+}
+
+/// One part in so many of what is stored …
+const LARGE_PART: u64 = 48;
+/// … at least as much as is read from a disk at once …
+const LEAST_LARGE_BYTES: u64 = 128 << 10;
+/// … and at most so much: sending it takes longer than reading it from a disk.
+const MOST_LARGE_BYTES: u64 = 8 << 20;
+
 /// A quarter for fills: moka's capacity is fixed, so the bound over both can only be the sum of two.
 pub(super) fn shares(memory_bytes: u64) -> Shares {
     let fills_bytes = memory_bytes / 4;
@@ -133,6 +147,12 @@ impl Share {
             self.tell_offer();
         }
         grown
+    }
+
+    /// The budget that it is taken from.
+    #[must_use]
+    pub fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.budget)
     }
 
     /// The bytes that it holds.

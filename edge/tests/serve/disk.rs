@@ -409,3 +409,48 @@ async fn of_two_disks_one_may_fail() {
     }
     assert_eq!(hits, one);
 }
+
+#[tokio::test]
+async fn a_disk_that_was_away_during_a_purge_brings_nothing_back() {
+    let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
+    let path = |name: &str| folder.path().join(name);
+    let start = || async {
+        let disk = |name: &str| format!("{{ path = \"{}\", size = \"64MiB\" }}", path(name).display());
+        let top = format!("[cache]\nmemory = \"1MiB\"\ndisk = [{}, {}]\n", disk("one"), disk("two"));
+        let rig = Rig::with(&[origin.address], &top, "").await;
+        is_used(&rig, &path("one").display().to_string()).await;
+        rig
+    };
+    let rig = start().await;
+    is_used(&rig, &path("two").display().to_string()).await;
+    for n in 0..20 {
+        rig.get(&format!("/{n}")).await.assert_forwarded();
+    }
+    let both = async {
+        while files(&path("one")).len() + files(&path("two")).len() < 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("both have their files", both).await;
+    fs::rename(path("two"), path("off")).unwrap();
+    fs::write(path("two"), "no folder").unwrap();
+    let is_missed = async {
+        let mut n = 20;
+        while rig.metric(&format!("verge_edge_disk_up{{disk=\"{}", path("two").display())).await == 1 {
+            rig.get(&format!("/{n}")).await;
+            n += 1;
+        }
+    };
+    soon("the disk is missed", is_missed).await;
+    let purged = rig.ask("/purge", "{\"tag\": \"all\"}").await;
+    assert_eq!(purged.status, 200, "{purged:?}");
+    assert!(!purged.text().contains("until_restart_on"), "the other disk has it: {purged:?}");
+    stop(rig).await;
+    fs::remove_file(path("two")).unwrap();
+    fs::rename(path("off"), path("two")).unwrap();
+    let rig = start().await;
+    is_used(&rig, &path("two").display().to_string()).await;
+    for n in 0..20 {
+        rig.get(&format!("/{n}")).await.assert_forwarded();
+    }
+}

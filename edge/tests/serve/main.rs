@@ -28,6 +28,7 @@ mod forwarding;
 mod heads;
 mod hints;
 mod hostile;
+mod large;
 mod model;
 mod operating;
 mod origin;

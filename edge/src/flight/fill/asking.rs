@@ -159,7 +159,11 @@ impl Task {
         let own = Own::Fields(policy::personal(&entry, head));
         let fresh = Arc::new(self.object(entry, Arc::clone(&held.body)));
         let (store, key) = (&self.flights.store, &self.fetch.key);
-        match store.put(key, Arc::clone(&fresh), Some(held), &self.fill.ticket) {
+        let put = match held.body.file() {
+            Some(_) => store.confirm_filed(key, &fresh, held, &self.fill.ticket).await,
+            None => store.put(key, Arc::clone(&fresh), Some(held), &self.fill.ticket),
+        };
+        match put {
             Put::Kept => {
                 self.flights.failing.clear(key);
                 self.fill.give(own);

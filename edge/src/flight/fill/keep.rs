@@ -6,20 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::arriving::Arriving;
+use super::filing::Keeping;
 use super::{NEARLY_BYTES, Task};
 use crate::decide::{Plan, Why};
-use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept, cost};
+use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept};
 use crate::flight::reasons::Reason;
 use crate::flight::verdict::{Filling, Verdict};
 use crate::metrics::Limit;
 use crate::policy::{Content, Entry};
 use crate::store::block::own_block;
-use crate::store::{Body, Object, Put};
+use crate::store::{Body, Object, Put, Reserved};
 
 /// A response on its way into the store.
 pub(super) struct Storing {
     pub(super) filling: Arc<Filling>,
     pub(super) body: Arriving,
+    /// Room on a disk, if it is known to be large.
+    pub(super) reserved: Option<Reserved>,
 }
 
 impl Task {
@@ -33,21 +36,29 @@ impl Task {
             self.fill.log.end();
             return self.tell(Verdict::Filling(filling));
         }
-        if !self.reserve(body.length().map_or(FIRST_BYTES, with_blocks)) {
+        let is_large = body.length().is_some_and(|length| self.flights.store.is_large(length));
+        let reserved = is_large.then(|| self.room_on_disk(&filling, 0)).flatten();
+        if reserved.is_none() && !self.reserve(body.length().map_or(FIRST_BYTES, with_blocks)) {
             self.note(Unkept::NoMemory, &filling);
             self.slide(Unkept::NoMemory);
         }
         self.fill.tell(Verdict::Filling(Arc::clone(&filling)));
-        Some(Storing { filling, body })
+        Some(Storing { filling, body, reserved })
     }
 
     /// Fills the log, and the store from it.
-    pub(super) async fn store(&self, Storing { filling, mut body }: Storing) {
+    pub(super) async fn store(&self, Storing { filling, mut body, reserved }: Storing) {
         let log = &self.fill.log;
-        let (mut got, mut keeping) = (0_u64, log.unkept().is_none());
-        let mut encoder_left = ENCODER_WAIT;
+        let mut got = 0_u64;
+        let mut keeping = match reserved {
+            Some(reserved) => self.opened(reserved).await,
+            None if log.unkept().is_some() => Keeping::Not,
+            None => Keeping::InMemory { may_move: true },
+        };
+        let (mut encoder_left, mut resumptions) = (ENCODER_WAIT, 0);
         loop {
-            let nearly_done = keeping && filling.length.is_some_and(|length| length - got < NEARLY_BYTES);
+            let nearly_done =
+                keeping.is_kept() && filling.length.is_some_and(|length| length - got < NEARLY_BYTES);
             let next = tokio::select! {
                 biased;
                 next = body.next() => next,
@@ -56,21 +67,27 @@ impl Task {
             let piece = match next {
                 None => break,
                 Some(Err(error)) => {
-                    return tracing::warn!(target: "verge_edge::origin", %error, "response broke off");
+                    resumptions += 1;
+                    let rest = tokio::select! {
+                        biased;
+                        rest = self.rest(&filling, &body, got, resumptions) => rest,
+                        () = log.deserted(), if !nearly_done => return,
+                    };
+                    let Some(rest) = rest else {
+                        return tracing::warn!(target: "verge_edge::origin", %error, "response broke off");
+                    };
+                    body = rest;
+                    continue;
                 }
                 Some(Ok(piece)) => piece,
             };
             got += piece.len() as u64;
-            if keeping && let Some(unkept) = self.unkept(got, &piece) {
-                self.note(unkept, &filling);
-                self.slide(unkept);
-                keeping = false;
+            keeping = self.keep(keeping, got, &piece, &filling).await;
+            if keeping.is_kept() && filling.length == Some(got) {
+                return self.finish(keeping, &filling, Some(piece)).await;
             }
-            if keeping && filling.length == Some(got) {
-                return self.finish(&filling, Some(piece));
-            }
-            log.push(piece);
-            if keeping {
+            keeping = self.push(keeping, piece, &filling).await;
+            if keeping.is_kept() {
                 continue;
             }
             self.offer();
@@ -84,7 +101,7 @@ impl Task {
             }
             encoder_left = encoder_left.saturating_sub(clock.monotonic() - before);
         }
-        if keeping { self.finish(&filling, None) } else { log.end() }
+        if keeping.is_kept() { self.finish(keeping, &filling, None).await } else { log.end() }
     }
 
     /// The next request gets the body as it comes, so that nobody waits for an encoder.
@@ -96,7 +113,7 @@ impl Task {
     }
 
     /// Remembers it for those who ask why.
-    fn note(&self, why: Unkept, filling: &Filling) {
+    pub(super) fn note(&self, why: Unkept, filling: &Filling) {
         if why == Unkept::NoMemory {
             self.flights.metrics.limit_reached(Limit::Memory);
         }
@@ -104,26 +121,14 @@ impl Task {
         self.flights.reasons.note(&self.fetch.key, Reason { word: why.as_str(), status, at });
     }
 
-    fn slide(&self, why: Unkept) {
+    pub(super) fn slide(&self, why: Unkept) {
         self.flights.table.unlist(&self.fetch.key, &self.fill);
         self.fill.log.slide(why);
         self.offer();
     }
 
-    /// Why what has come, with this piece at its end, may not be kept any longer.
-    fn unkept(&self, got: u64, piece: &Bytes) -> Option<Unkept> {
-        if got <= self.fetch.site.site.max_object_bytes {
-            return (!self.reserve(cost(piece))).then_some(Unkept::NoMemory);
-        }
-        // The key's next response is likely to be as big: its client had better not depend on others, nor
-        // take as much of the memory for nothing.
-        let now = self.flights.clock.now();
-        self.flights.apart.mark(&self.fetch.key, Why::TooBig, Duration::ZERO, now);
-        Some(Unkept::TooBig)
-    }
-
     /// Takes so much of the memory for the log, if need be from those who read slowly what is not stored.
-    fn reserve(&self, bytes: u64) -> bool {
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
         let log = &self.fill.log;
         if log.reserve(bytes) {
             return true;
@@ -138,11 +143,17 @@ impl Task {
     }
 
     /// Stored before the last piece is told: a client that has it all may ask again at once.
-    fn finish(&self, filling: &Filling, last: Option<Bytes>) {
+    async fn finish(&self, keeping: Keeping, filling: &Filling, last: Option<Bytes>) {
         let log = &self.fill.log;
-        let mut pieces = log.pieces();
-        pieces.extend(last.clone());
-        match self.put(filling, &pieces) {
+        let stored = match keeping {
+            Keeping::InFile(spool) => self.put_filed(*spool, filling, last.clone()).await,
+            Keeping::InMemory { .. } | Keeping::Not => {
+                let mut pieces = log.pieces();
+                pieces.extend(last.clone());
+                self.put(filling, &pieces)
+            }
+        };
+        match stored {
             Some(object) => log.end_stored(object),
             None => {
                 last.into_iter().for_each(|last| log.push(last));
@@ -160,19 +171,28 @@ impl Task {
         };
         let is_whole = matches!(entry.content, Content::Whole { .. });
         let object = Arc::new(self.object(entry, body));
-        // Its bytes go into it, so a purge of it covers this as well.
-        let part = match &self.fetch.plan {
+        let (store, key) = (&self.flights.store, &self.fetch.key);
+        let put = store.put(key, Arc::clone(&object), self.joined_part(), &self.fill.ticket);
+        self.is_stored(is_whole);
+        (put == Put::Kept).then_some(object)
+    }
+
+    /// A stored part whose bytes go into the response, so that a purge of it covers this as well.
+    pub(super) fn joined_part(&self) -> Option<&Arc<Object>> {
+        match &self.fetch.plan {
             Plan::Complete { held, .. } => Some(held),
             _ => None,
-        };
-        let put = self.flights.store.put(&self.fetch.key, Arc::clone(&object), part, &self.fill.ticket);
+        }
+    }
+
+    /// The fetch has come to an end that says something of the key's next ones.
+    pub(super) fn is_stored(&self, is_whole: bool) {
         self.flights.apart.clear(&self.fetch.key);
         if is_whole {
             self.flights.apart.clear_big(&self.fetch.key);
         }
         self.flights.failing.clear(&self.fetch.key);
         self.flights.table.unlist(&self.fetch.key, &self.fill);
-        (put == Put::Kept).then_some(object)
     }
 
     pub(super) fn object(&self, entry: Entry, body: Arc<Body>) -> Object {

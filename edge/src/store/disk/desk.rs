@@ -4,6 +4,8 @@
 //! Invariant: whatever the disk does, nothing here waits for it, and nothing here grows beyond its bound.
 //! Invariant: records are written in the order in which they changed the index.
 
+mod identity;
+mod spooling;
 mod state;
 
 use std::mem;
@@ -20,8 +22,9 @@ use super::record::{Put, Record};
 use crate::clock::monotonic;
 use crate::site::key::Key;
 use crate::store::reading::Reading;
+pub(super) use state::Pending;
+use state::State;
 pub(super) use state::{Counters, Job, Phase};
-use state::{Pending, State};
 
 /// The shared state of one disk.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) enum Keep {
     },
     /// Make a journal from the index.
     Mend,
+    /// Write this generation into the folder's identity.
+    Identify(u64),
     Stop,
 }
 
@@ -113,7 +118,7 @@ impl Desk {
     pub(super) fn note_of_key(&self, hash: u64, record: Record) -> usize {
         let mut state = self.lock();
         let held = state.index.find(hash).len();
-        let is_pending = state.pending.iter().any(|pending| pending.hash == hash);
+        let is_pending = state.on_their_way().any(|pending| pending.hash == hash);
         if held > 0 || is_pending || state.phase == Phase::Loading {
             state.note(&[record]);
             drop(state);
@@ -134,14 +139,14 @@ impl Desk {
         state.index.touch(hash);
         state.phase != Phase::Ready
             || state.index.has(hash)
-            || state.pending.iter().any(|pending| pending.hash == hash)
+            || state.on_their_way().any(|pending| pending.hash == hash)
     }
 
     /// A response with these selecting fields is stored in memory: the one on the disk is of the past.
     pub(super) fn supersede(&self, hash: u64, variant: u32) {
         let mut state = self.lock();
         let is_held = state.index.find(hash).iter().any(|put| put.variant == variant);
-        let is_pending = state.pending.iter().any(|pending| pending.is(hash, variant));
+        let is_pending = state.on_their_way().any(|pending| pending.is(hash, variant));
         if is_held || is_pending || state.phase == Phase::Loading {
             let gone = state.note(&[Record::RemoveVariant { hash, variant }]);
             drop(state);
@@ -221,7 +226,8 @@ impl Desk {
             let older = has_older.then_some(Record::RemoveVariant { hash, variant });
             gone += state.note(&older.into_iter().chain([Record::Put(put)]).collect::<Vec<_>>());
             state.index.keep_alive(put.birth, Arc::clone(birth));
-            let too_much = [state.index.too_many(hash), state.index.make_room()].concat();
+            let others = state.spooled_blocks;
+            let too_much = [state.index.too_many(hash), state.index.make_room_beside(others)].concat();
             Counters::add(&self.counters.evicted, too_much.len() as u64);
             gone += state.let_go(&too_much);
         }
@@ -253,10 +259,15 @@ impl Desk {
 
     /// The writer could not do a job: it tries no other for a while, and holds less if the disk is full.
     pub(super) fn failed(&self, job: &Job, is_full: bool) {
+        self.lock().close(job);
+        self.refuse(is_full);
+    }
+
+    /// A write failed: none is tried for a while.
+    pub(super) fn refuse(&self, is_full: bool) {
         Counters::add(&self.counters.errors, 1);
         let now = monotonic() - self.began;
         let mut state = self.lock();
-        state.close(job);
         state.refuses_until = now + RETRY;
         if is_full {
             let blocks = state.index.blocks();
@@ -321,13 +332,20 @@ impl Desk {
             if state.phase == Phase::Loading && state.is_stopping {
                 return Keep::Stop;
             }
+            if state.wanted_generation > state.identified && state.phase == Phase::Ready {
+                return Keep::Identify(state.wanted_generation);
+            }
             if !state.unwritten.is_empty() || state.wanted > state.durable {
                 let must_last = state.wanted > state.durable;
                 let records = mem::take(&mut state.unwritten);
                 return Keep::Records { records, until: state.noted, must_last };
             }
             // The writer may have the last records still to come.
-            if state.is_stopping && state.jobs.is_empty() && state.pending.is_empty() && state.is_swept() {
+            if state.is_stopping
+                && state.jobs.is_empty()
+                && state.pending.is_empty()
+                && state.unlinks.is_empty()
+            {
                 return Keep::Stop;
             }
             state = self.keeper.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -411,7 +429,7 @@ impl Desk {
     /// Holds nothing any more; the files are somebody else's to remove.
     pub(super) fn forget_all(&self) {
         let mut state = self.lock();
-        state.pending.iter().for_each(|pending| pending.is_cancelled.store(true, Ordering::Relaxed));
+        state.on_their_way().for_each(|pending| pending.is_cancelled.store(true, Ordering::Relaxed));
         state.index.clear();
     }
 

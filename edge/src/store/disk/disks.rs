@@ -2,20 +2,25 @@
 //!
 //! Each fails alone: what it holds is fetched from the origins again, and the others go on.
 
+mod large;
+mod turn;
+
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 
+use super::circle::Circle;
+use super::filed::Filed;
 use super::folder::{Folder, Trouble};
 use super::hash::{HashKey, Hashed};
 use super::journal::{Noted, VERSION};
 use super::keeper::Keeper;
 use super::layout::{BLOCK_BYTES, blocks, length_about};
-use super::loading::Loaded;
+use super::loading::{self, Loaded};
 use super::record::{Identity, Put, Record};
 use super::volume::{Settings, Standing, Volume, first_number};
 use super::writer;
@@ -28,6 +33,7 @@ use crate::store::memory::Budget;
 use crate::store::object::{Object, Variants};
 use crate::store::purge::{Advanced, Mode, Purges, Scope};
 use crate::store::reading::Reading;
+use turn::{Reads, Turn};
 
 /// The disks of one edge; none is the usual case.
 #[derive(Debug)]
@@ -40,9 +46,9 @@ pub struct Disks {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keys that are being read, so that a crowd reads each once.
     reading: Mutex<Reads>,
+    /// Bodies of more bytes are answered from their files, past memory.
+    large_bytes: AtomicU64,
 }
-
-type Reads = HashMap<Key, Arc<OnceCell<Read>>>;
 
 /// A start waits so long for folders to tell whose they are. A later one begins with nothing.
 const OPENING_LIMIT: Duration = Duration::from_secs(2);
@@ -50,8 +56,8 @@ const OPENING_LIMIT: Duration = Duration::from_secs(2);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Hits in memory of which one is told to the disk.
 const SAMPLE: u32 = 32;
-/// Keys that are read at once; beyond, they are misses.
-const MOST_READING: usize = 4_096;
+/// Beside a body, what is read with it.
+const MOST_HEAD_BYTES: u64 = 64 << 10;
 
 impl Disks {
     /// No disk.
@@ -66,8 +72,8 @@ impl Disks {
         hash_key: HashKey,
         generation: u64,
     ) -> Self {
-        let (threads, reading) = (Mutex::default(), Mutex::default());
-        Self { volumes, hash_key, generation, before, threads, reading }
+        let (threads, reading, large_bytes) = (Mutex::default(), Mutex::default(), AtomicU64::new(u64::MAX));
+        Self { volumes, hash_key, generation, before, threads, reading, large_bytes }
     }
 
     /// Takes the folders. What is in them is read later, in threads of their own. Blocks for two seconds at most.
@@ -84,6 +90,7 @@ impl Disks {
         let generation = last.map_or(0, |last| last.generation) + 1;
         let hash_key = last.map_or_else(rand::random, |last| last.hash_key);
         let identity = Identity { version: VERSION, generation, hash_key };
+        let circle = Circle::new(generation);
         let mut before = Vec::new();
         let volumes = settings.into_iter().zip(opened).map(|(settings, opened)| {
             let (folder, trouble, was) = match opened {
@@ -93,7 +100,7 @@ impl Disks {
             // A disk that the last process did without may have missed its purges.
             let was = was.filter(|was| last == Some(*was));
             before.push(was);
-            let volume = Arc::new(Volume::new(settings, identity, folder));
+            let volume = Arc::new(Volume::new(settings, identity, folder, &circle));
             match trouble {
                 Some(trouble) if was.is_some() => volume.awaits(&trouble),
                 Some(trouble) => volume.turn_off(trouble, false),
@@ -123,8 +130,10 @@ impl Disks {
         self.volumes.is_empty()
     }
 
-    /// Reads what the disks hold, and writes to them from now on. So many bytes of memory are for fills.
-    pub(in crate::store) fn begin(&self, purges: &Arc<Purges>, fills_bytes: u64) {
+    /// Reads what the disks hold, and writes to them from now on. So many bytes of memory are for fills, and bodies of
+    /// more than `large_bytes` stay on the disks.
+    pub(in crate::store) fn begin(&self, purges: &Arc<Purges>, fills_bytes: u64, large_bytes: u64) {
+        self.large_bytes.store(large_bytes, Ordering::Relaxed);
         for (volume, before) in self.volumes.iter().zip(&self.before) {
             volume.desk.bound_jobs(fills_bytes);
             let keeper = Keeper::new(Arc::clone(volume), Arc::clone(purges), *before);
@@ -245,7 +254,7 @@ impl Disks {
     }
 
     /// Of several disks, each key has one, by their sizes.
-    fn volume_of(&self, hash: u64) -> Option<&Arc<Volume>> {
+    pub(super) fn volume_of(&self, hash: u64) -> Option<&Arc<Volume>> {
         let score = |volume: &Volume| {
             let name = volume.settings.path.as_os_str().as_encoded_bytes();
             let drawn =
@@ -266,6 +275,7 @@ impl Disks {
         advanced: &Advanced,
     ) -> usize {
         let epoch = advanced.epoch;
+        self.volumes.iter().for_each(|volume| volume.disown_if_away());
         let records: Vec<Record> = match (scope, mode) {
             (Scope::Key(key), _) => {
                 let hash = self.hash_key.of_key(key);
@@ -337,14 +347,6 @@ impl Disks {
             && self.lasts().await.is_empty()
     }
 
-    /// Whether a disk may hold a response under the key.
-    pub(in crate::store) fn may_have(&self, key: &Key) -> bool {
-        !self.is_empty() && {
-            let hash = self.hash_key.of_key(key);
-            self.volumes.iter().any(|volume| volume.desk.lock().index.has(hash))
-        }
-    }
-
     /// Reads what the disks hold under a key, once for all who ask for it now. `adopt` puts it into memory, as far as
     /// the disks still hold each by its place in the list.
     pub(in crate::store) async fn read(
@@ -366,19 +368,23 @@ impl Disks {
         adopt: impl FnOnce(&[Arc<Object>], &dyn Fn(usize) -> bool) -> Variants,
     ) -> Read {
         let hash = self.hash_key.of_key(key);
+        let large_bytes = self.large_bytes.load(Ordering::Relaxed);
         let (mut objects, mut places, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         for volume in &self.volumes {
             for (put, born) in volume.desk.find(hash) {
                 let mut share = budget.share();
                 let bytes = u64::from(put.blocks) * BLOCK_BYTES;
+                // A large body is not read into memory.
+                let is_large = bytes > large_bytes.saturating_add(MOST_HEAD_BYTES);
+                let bytes = if is_large { MOST_HEAD_BYTES } else { bytes };
                 // Half of it is for what comes from the origins.
                 let is_left = budget.taken_bytes().saturating_add(bytes) <= budget.limit_bytes() / 2;
                 if !is_left || !share.grow(bytes) {
                     break;
                 }
-                let Some(loaded) = volume.load(put, key).await else { continue };
+                let Some(loaded) = volume.load(put, key, large_bytes).await else { continue };
                 places.push(Place { volume: Arc::clone(volume), put });
-                objects.push(Arc::new(object(loaded, put, born, budget)));
+                objects.push(Arc::new(object(loaded, (volume, put), born, budget)));
                 shares.push(share);
             }
         }
@@ -404,49 +410,30 @@ struct Place {
 impl Place {
     /// Whether nothing came over it since it was looked up.
     fn is_as_read(&self) -> bool {
-        self.volume.desk.lock().index.find(self.put.hash).contains(&self.put)
+        self.volume.desk.is_as_found(&self.put)
     }
 }
 
-fn object(loaded: Loaded, put: Put, born: Arc<u64>, budget: &Arc<Budget>) -> Object {
-    let Loaded { entry, site, pieces } = loaded;
+fn object(
+    loaded: Loaded,
+    (volume, put): (&Arc<Volume>, Put),
+    born: Arc<u64>,
+    budget: &Arc<Budget>,
+) -> Object {
+    let Loaded { entry, site, content } = loaded;
+    let body = match content {
+        loading::Content::Pieces(pieces) => Body::new(pieces, budget),
+        loading::Content::File { file, body_at, bytes, sums } => {
+            Body::filed(Filed::whole((file, body_at, bytes), sums, volume, put), budget)
+        }
+    };
     let entry = match put.stale_secs {
         0 => entry,
         secs => entry.expired(UNIX_EPOCH + Duration::from_secs(secs.into())),
     };
-    let object = Object::new(entry, Body::new(pieces, budget), site, Epoch::new(born, put.birth));
+    let object = Object::new(entry, body, site, Epoch::new(born, put.birth));
     object.on_disk.offer();
     object
-}
-
-/// One of those who wait for a key to be read; the last takes it off the list.
-struct Turn<'a> {
-    reading: &'a Mutex<Reads>,
-    key: &'a Key,
-    cell: Arc<OnceCell<Read>>,
-}
-
-impl<'a> Turn<'a> {
-    fn take(reading: &'a Mutex<Reads>, key: &'a Key) -> Option<Self> {
-        let mut all = reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = match all.get(key) {
-            Some(cell) => Arc::clone(cell),
-            None if all.len() >= MOST_READING => return None,
-            None => Arc::clone(all.entry(key.clone()).or_default()),
-        };
-        Some(Self { reading, key, cell })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut all = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        // The list and this one have it: nobody else waits. What was read is for those who asked before.
-        let is_done = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
-        if is_done && all.get(self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
-            all.remove(self.key);
-        }
-    }
 }
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! The folder of a disk: who may use it, and the names in it.
 //!
 //! ```text
-//! lock · identity · journal · 0…f / 00…ff / NUMBER   (NUMBER.part while it is written)
+//! lock · identity · journal · 0…f / 00…ff / NUMBER   (NUMBER.part while it is written, NUMBER.head: confirmed since)
 //! ```
 //!
 //! Invariant: what this program did not name is neither opened nor removed, and no link is followed.
@@ -65,6 +65,9 @@ const IDENTITY: &str = "identity";
 const JOURNAL: &str = "journal";
 const NEW: &str = ".new";
 const PART: &str = ".part";
+const CONFIRMED: &str = ".head";
+/// A key, a head and what is round them.
+const MOST_CONFIRMED_BYTES: u64 = 6 << 20;
 
 impl Folder {
     /// Makes the folder where it is missing, takes it, and tells whose it was.
@@ -203,12 +206,36 @@ impl Folder {
         fs::remove_file(self.name(number))
     }
 
+    /// What the origin confirmed of a file after it was written.
+    pub(super) fn read_confirmed(&self, number: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = options().read(true).open(self.beside(number, CONFIRMED))?;
+        file.take(MOST_CONFIRMED_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Puts this beside a file, in the place of what was there.
+    pub(super) fn confirm(&self, number: u64, bytes: &[u8]) -> io::Result<()> {
+        let new = self.beside(number, PART);
+        options().write(true).create(true).truncate(true).open(&new)?.write_all(bytes)?;
+        fs::rename(new, self.beside(number, CONFIRMED))
+    }
+
+    /// Removes what [`Folder::confirm`] put there.
+    pub(super) fn remove_confirmed(&self, number: u64) -> io::Result<()> {
+        fs::remove_file(self.beside(number, CONFIRMED))
+    }
+
     fn name(&self, number: u64) -> PathBuf {
         self.path.join(format!("{:x}/{:02x}/{number:016x}", number % 16, number / 16 % 256))
     }
 
     fn part(&self, number: u64) -> PathBuf {
-        self.path.join(format!("{:x}/{:02x}/{number:016x}{PART}", number % 16, number / 16 % 256))
+        self.beside(number, PART)
+    }
+
+    fn beside(&self, number: u64, suffix: &str) -> PathBuf {
+        self.path.join(format!("{:x}/{:02x}/{number:016x}{suffix}", number % 16, number / 16 % 256))
     }
 
     /// Removes the files with numbers below this that `is_held` does not know, and what was never complete; how many.
@@ -246,7 +273,7 @@ fn make(folder: &Path) -> io::Result<()> {
 /// The number in a name, and whether its file is not complete.
 fn number_of(name: &str) -> Option<(u64, bool)> {
     let bare = name.strip_suffix(PART);
-    let digits = bare.unwrap_or(name);
+    let digits = bare.or_else(|| name.strip_suffix(CONFIRMED)).unwrap_or(name);
     let is_ours =
         digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
     is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|number| (number, bare.is_some()))

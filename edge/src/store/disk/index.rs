@@ -111,8 +111,14 @@ impl Index {
 
     /// Lets go what is too much; the files that are no longer held.
     pub fn make_room(&mut self) -> Vec<Put> {
+        self.make_room_beside(0)
+    }
+
+    /// As [`Index::make_room`], where so many blocks are taken by what is being written.
+    pub fn make_room_beside(&mut self, others: u64) -> Vec<Put> {
+        let blocks = self.room.blocks.saturating_sub(others);
         let mut gone = Vec::new();
-        while self.blocks > self.room.blocks || self.files > self.room.files {
+        while self.blocks > blocks || self.files > self.room.files {
             gone.extend(self.evict());
         }
         gone

@@ -75,6 +75,7 @@ impl Keeper {
                     self.mend();
                     continue;
                 }
+                Keep::Identify(generation) => self.identify(generation),
                 Keep::Records { records, until, must_last } => self.write(&records, until, must_last),
             };
             let done = done.and_then(|()| if self.is_long() { self.rewrite() } else { Ok(()) });
@@ -102,7 +103,7 @@ impl Keeper {
     }
 
     fn load(&mut self, folder: &Arc<Folder>) -> io::Result<()> {
-        folder.identify(self.volume.identity)?;
+        self.volume.identify(folder, 0)?;
         let Some(before) = self.before else {
             return self.begin_anew(folder, "it is new, or the last edge did without it");
         };
@@ -187,6 +188,11 @@ impl Keeper {
         }
         self.volume.desk.kept(until, must_last);
         Ok(())
+    }
+
+    fn identify(&self, generation: u64) -> io::Result<()> {
+        let folder = self.volume.folder().ok_or(io::ErrorKind::NotFound)?;
+        self.volume.identify(&folder, generation)
     }
 
     fn is_long(&self) -> bool {

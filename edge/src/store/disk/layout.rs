@@ -156,12 +156,29 @@ impl Sums {
         }
     }
 
-    /// The checksums, as they lie in the file.
+    /// Those of a body that is complete, as they lie in its file.
     #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
+    pub fn of(sums: Vec<u8>) -> Self {
+        Self { sums, ..Self::default() }
+    }
+
+    /// The body ends here.
+    pub fn end(&mut self) {
         if self.filled > 0 {
             self.end_chunk();
         }
+    }
+
+    /// Those of the chunks that are complete.
+    #[must_use]
+    pub fn known(&self) -> &[u8] {
+        &self.sums
+    }
+
+    /// The checksums, as they lie in the file.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.end();
         self.sums
     }
 

@@ -10,7 +10,7 @@ use super::folder::Folder;
 use super::head;
 use super::layout::{BLOCK_BYTES, CHUNK_BYTES, HEADER_BYTES, Header, is_chunk, names_crc};
 use super::record::Put;
-use crate::policy::{Content, Entry};
+use crate::policy::{self, Entry};
 use crate::site::SiteName;
 use crate::site::key::Key;
 
@@ -19,8 +19,17 @@ use crate::site::key::Key;
 pub(super) struct Loaded {
     pub(super) entry: Entry,
     pub(super) site: SiteName,
-    /// Its body, each piece a block of its own.
-    pub(super) pieces: Vec<Bytes>,
+    /// Its body.
+    pub(super) content: Content,
+}
+
+/// A body as it lay on the disk.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Each piece a block of its own.
+    Pieces(Vec<Bytes>),
+    /// It stays in its file, where it begins at a place, and has so many bytes and these checksums.
+    File { file: File, body_at: u64, bytes: u64, sums: Vec<u8> },
 }
 
 /// Why there is no object.
@@ -44,8 +53,9 @@ impl From<io::Error> for Bad {
 /// So much is read at first: most heads, and all of most objects.
 const FIRST_BYTES: u64 = 16 << 10;
 
-/// The object in the file of this number, if it is of this key. Every byte of it was compared with its checksum.
-pub(super) fn read(folder: &Folder, put: &Put, key: &Key) -> Result<Loaded, Bad> {
+/// The object in the file of this number, if it is of this key. Every byte of it was compared with its checksum; a body of
+/// more than `large_bytes` stays in the file, and is compared while it is read.
+pub(super) fn read(folder: &Folder, put: &Put, key: &Key, large_bytes: u64) -> Result<Loaded, Bad> {
     let file = folder.read(put.file)?;
     let metadata = file.metadata()?;
     let length = metadata.len();
@@ -67,29 +77,55 @@ pub(super) fn read(folder: &Folder, put: &Put, key: &Key) -> Result<Loaded, Bad>
     if own_key != key.as_bytes() {
         return Err(Bad::Another);
     }
-    let (entry, site) = head::decode(own_head).ok_or(Bad::Corrupt)?;
+    let (mut entry, site) = head::decode(own_head).ok_or(Bad::Corrupt)?;
     let said = match entry.content {
-        Content::Whole { length } => length,
-        Content::Part(part) => Some(part.length()),
+        policy::Content::Whole { length } => length,
+        policy::Content::Part(part) => Some(part.length()),
     };
     if said != Some(header.body_bytes) {
         return Err(Bad::Corrupt);
     }
-    let pieces = body(&source, &header, length)?;
-    Ok(Loaded { entry, site, pieces })
-}
-
-fn body(source: &Source<'_>, header: &Header, length: u64) -> Result<Vec<Bytes>, Bad> {
     let end = header.body_at() + header.body_bytes;
     let sums = source.get(end, length - end)?;
     if crc32fast::hash(&sums) != header.sums_crc {
         return Err(Bad::Corrupt);
     }
+    if header.body_bytes <= large_bytes {
+        let content = Content::Pieces(pieces(&source, &header, &sums)?);
+        return Ok(Loaded { entry, site, content });
+    }
+    if let Some(confirmed) = confirmed(folder, put, key)?
+        && confirmed.content == entry.content
+    {
+        entry = confirmed;
+    }
+    let (body_at, bytes) = (header.body_at(), header.body_bytes);
+    Ok(Loaded { entry, site, content: Content::File { file, body_at, bytes, sums } })
+}
+
+/// What the origin has said of it since it was written. One that is torn is as if it had said nothing.
+fn confirmed(folder: &Folder, put: &Put, key: &Key) -> io::Result<Option<Entry>> {
+    let bytes = match folder.read_confirmed(put.file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let header = bytes.first_chunk().and_then(|first| Header::decode(first, bytes.len() as u64));
+    let names = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let own = header.filter(|header| header.file == put.file).and_then(|header| {
+        let (own_key, own_head) = names.split_at_checked(header.key_bytes as usize)?;
+        let is_sound = names_crc(own_key, own_head) == header.names_crc && own_key == key.as_bytes();
+        is_sound.then(|| head::decode(own_head)).flatten()
+    });
+    Ok(own.map(|(entry, _)| entry))
+}
+
+fn pieces(source: &Source<'_>, header: &Header, sums: &[u8]) -> Result<Vec<Bytes>, Bad> {
+    let end = header.body_at() + header.body_bytes;
     let mut pieces = Vec::new();
     let mut at = header.body_at();
     while at < end {
         let piece = source.get(at, (end - at).min(CHUNK_BYTES as u64))?;
-        if !is_chunk(&sums, pieces.len(), &piece) {
+        if !is_chunk(sums, pieces.len(), &piece) {
             return Err(Bad::Corrupt);
         }
         at += piece.len() as u64;

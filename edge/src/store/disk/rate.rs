@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Rate {
     bytes_per_second: u64,
     left_bytes: u64,
+    /// What was taken before it was left.
+    owed_bytes: u64,
     /// The moment that `left_bytes` counts to.
     until: Duration,
 }
@@ -19,23 +21,47 @@ impl Rate {
     #[must_use]
     pub fn new(bytes_per_second: u64) -> Self {
         let left_bytes = bytes_per_second.saturating_mul(BURST_SECS);
-        Self { bytes_per_second, left_bytes, until: Duration::ZERO }
+        Self { bytes_per_second, left_bytes, owed_bytes: 0, until: Duration::ZERO }
     }
 
     /// Takes so many bytes, if they are left at `now`, on any clock that does not go back.
     pub fn take(&mut self, bytes: u64, now: Duration) -> bool {
+        self.earn(now);
+        let is_left = bytes <= self.left_bytes;
+        if is_left {
+            self.left_bytes -= bytes;
+        }
+        is_left
+    }
+
+    /// As [`Rate::take`], of what may be more than a burst: it takes all of one, and owes the rest.
+    pub fn take_ahead(&mut self, bytes: u64, now: Duration) -> bool {
+        let burst = self.bytes_per_second.saturating_mul(BURST_SECS);
+        let is_left = self.take(bytes.min(burst), now);
+        if is_left {
+            self.owed_bytes = self.owed_bytes.saturating_add(bytes.saturating_sub(burst));
+        }
+        is_left
+    }
+
+    /// Takes so many bytes, whether or not they are left.
+    pub fn owe(&mut self, bytes: u64, now: Duration) {
+        self.earn(now);
+        let paid = bytes.min(self.left_bytes);
+        self.left_bytes -= paid;
+        self.owed_bytes = self.owed_bytes.saturating_add(bytes - paid);
+    }
+
+    fn earn(&mut self, now: Duration) {
         let passed_ms = u64::try_from(now.saturating_sub(self.until).as_millis()).unwrap_or(u64::MAX);
         let earned = self.bytes_per_second.saturating_mul(passed_ms) / 1_000;
         if earned > 0 {
             self.until = now;
         }
         let most = self.bytes_per_second.saturating_mul(BURST_SECS);
-        self.left_bytes = self.left_bytes.saturating_add(earned).min(most);
-        let is_left = bytes <= self.left_bytes;
-        if is_left {
-            self.left_bytes -= bytes;
-        }
-        is_left
+        let (saved, paid) = (earned.saturating_sub(self.owed_bytes), earned.min(self.owed_bytes));
+        self.owed_bytes -= paid;
+        self.left_bytes = self.left_bytes.saturating_add(saved).min(most);
     }
 }
 
@@ -56,5 +82,18 @@ mod tests {
         assert!(!take(1_001, 1_000_000), "no more than a burst is saved");
         assert!(take(1_000, 1_000_000));
         assert!(!take(1, 0), "a clock that goes back earns nothing");
+    }
+
+    #[test]
+    fn what_is_larger_than_a_burst_is_taken_ahead_and_paid_for_before_anything_else() {
+        let mut rate = Rate::new(100);
+        let at = Duration::from_secs;
+        assert!(rate.take_ahead(3_000, at(0)));
+        assert!(!rate.take(1, at(20)), "twenty seconds pay for what was taken ahead");
+        assert!(!rate.take_ahead(3_000, at(25)), "a whole burst is asked for");
+        assert!(rate.take_ahead(100, at(25)));
+        rate.owe(600, at(25));
+        assert!(!rate.take(201, at(29)), "two seconds of four pay for the rest");
+        assert!(rate.take(200, at(29)));
     }
 }

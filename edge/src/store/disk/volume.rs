@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::circle::Circle;
 use super::desk::{Counters, Desk, Phase};
 use super::folder::{Folder, Trouble};
 use super::index::Room;
 use super::layout::BLOCK_BYTES;
-use super::loading::{self, Bad, Loaded};
+use super::loading::{self, Bad, Content, Loaded};
 use super::record::{Identity, Put};
 use crate::site::key::Key;
 
@@ -72,7 +73,8 @@ pub(super) struct Volume {
     pub(super) settings: Settings,
     /// Of this process's use of it.
     pub(super) identity: Identity,
-    pub(super) desk: Desk,
+    pub(super) desk: Arc<Desk>,
+    circle: Arc<Circle>,
     /// One permit for each thread that reads: one that hangs holds no more.
     pub(super) readers: Arc<Semaphore>,
     folder: Mutex<Option<Arc<Folder>>>,
@@ -82,10 +84,18 @@ pub(super) struct Volume {
 const READERS: usize = 16;
 
 impl Volume {
-    pub(super) fn new(settings: Settings, identity: Identity, folder: Option<Folder>) -> Self {
-        let desk = Desk::new(settings.room(), settings.write_rate_bytes, first_number(identity.generation));
+    pub(super) fn new(
+        settings: Settings,
+        identity: Identity,
+        folder: Option<Folder>,
+        circle: &Arc<Circle>,
+    ) -> Self {
+        let first_file = first_number(identity.generation);
+        let desk = Arc::new(Desk::new(settings.room(), settings.write_rate_bytes, first_file));
+        circle.join(&desk);
+        let circle = Arc::clone(circle);
         let (readers, folder) = (Arc::new(Semaphore::new(READERS)), Mutex::new(folder.map(Arc::new)));
-        Self { settings, identity, desk, readers, folder }
+        Self { settings, identity, desk, circle, readers, folder }
     }
 
     /// The folder, while it is in use.
@@ -104,10 +114,17 @@ impl Volume {
         let (folder, before) = Folder::open(&self.settings.path)?;
         folder.distrust()?;
         folder.sweep(u64::MAX, |_| false)?;
-        let generation = before.map_or(0, |before| before.generation).max(self.identity.generation);
-        folder.identify(Identity { generation, ..self.identity })?;
+        self.identify(&folder, before.map_or(0, |before| before.generation))?;
         self.desk.forget_all();
         *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(folder));
+        Ok(())
+    }
+
+    /// Writes into the folder that this edge uses it; its generation is at least this.
+    pub(super) fn identify(&self, folder: &Folder, least: u64) -> io::Result<()> {
+        let generation = self.circle.generation().max(least);
+        folder.identify(Identity { generation, ..self.identity })?;
+        self.desk.has_identified(generation);
         Ok(())
     }
 
@@ -147,29 +164,26 @@ impl Volume {
     pub(super) fn turn_off(&self, why: String, is_distrusted: bool) {
         tracing::warn!(target: "verge_edge::disk", disk = self.name(), "the disk tier does without this disk: {why}");
         self.desk.turn_off(why, is_distrusted);
+        self.disown_if_away();
     }
 
-    /// The object in a file, if it is of this key. A file that is not sound is no longer held.
-    pub(super) async fn load(self: &Arc<Self>, put: Put, key: &Key) -> Option<Loaded> {
-        let folder = self.folder()?;
-        let reading = async {
-            let permit = Arc::clone(&self.readers).acquire_owned().await.ok()?;
-            let key = key.clone();
-            let read = move || {
-                let _permit = permit;
-                loading::read(&folder, &put, &key)
-            };
-            tokio::task::spawn_blocking(read).await.ok()
-        };
-        let Ok(read) = tokio::time::timeout(READ_LIMIT, reading).await else {
-            self.desk.rest();
-            tracing::warn!(target: "verge_edge::disk", disk = self.name(), "a read takes longer than two seconds: the disk is not read for a while");
-            return None;
-        };
-        match read? {
+    /// Where it is away and may come back, the other disks are to know that it was.
+    pub(super) fn disown_if_away(&self) {
+        if self.desk.is_away() {
+            self.circle.disown(&self.desk);
+        }
+    }
+
+    /// The object in a file, if it is of this key; a body of so many bytes or more stays there. A file that is not sound is no
+    /// longer held.
+    pub(super) async fn load(self: &Arc<Self>, put: Put, key: &Key, large_bytes: u64) -> Option<Loaded> {
+        let (folder, key) = (self.folder()?, key.clone());
+        match self.reading(move || loading::read(&folder, &put, &key, large_bytes)).await? {
             Ok(loaded) => {
                 Counters::add(&self.desk.counters.hits, 1);
-                Counters::add(&self.desk.counters.read_bytes, u64::from(put.blocks) * BLOCK_BYTES);
+                if let Content::Pieces(_) = loaded.content {
+                    self.has_read(usize::try_from(u64::from(put.blocks) * BLOCK_BYTES).unwrap_or(usize::MAX));
+                }
                 Some(loaded)
             }
             Err(bad) => {
@@ -179,7 +193,53 @@ impl Volume {
         }
     }
 
-    fn found_bad(&self, put: &Put, bad: &Bad) {
+    /// Reads something, in a thread that may wait; none if that takes too long.
+    pub(super) async fn reading<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let reading = async {
+            let permit = Arc::clone(&self.readers).acquire_owned().await.ok()?;
+            let read = move || {
+                let _permit = permit;
+                read()
+            };
+            tokio::task::spawn_blocking(read).await.ok()
+        };
+        let read = tokio::time::timeout(READ_LIMIT, reading).await;
+        if read.is_err() {
+            self.desk.rest();
+            tracing::warn!(target: "verge_edge::disk", disk = self.name(), "a read takes longer than two seconds: the disk is not read for a while");
+        }
+        read.ok().flatten()
+    }
+
+    /// Writes something, in a thread that may wait; an error if that takes too long.
+    pub(super) async fn writing<T: Send + 'static>(
+        &self,
+        write: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let writing = tokio::time::timeout(WRITE_LIMIT, tokio::task::spawn_blocking(write));
+        let written =
+            writing.await.map_err(io::Error::from).and_then(|joined| joined.map_err(io::Error::other));
+        let written = written.and_then(|written| written);
+        if let Err(error) = &written {
+            self.desk.refuse(is_full(error));
+            if !self.is_there() {
+                self.turn_off(format!("its folder is gone: {error}"), false);
+                return written;
+            }
+            tracing::warn!(target: "verge_edge::disk", disk = self.name(), %error, "cannot write a file");
+        }
+        written
+    }
+
+    /// Counts what was read.
+    pub(super) fn has_read(&self, bytes: usize) {
+        Counters::add(&self.desk.counters.read_bytes, bytes as u64);
+    }
+
+    pub(super) fn found_bad(&self, put: &Put, bad: &Bad) {
         let (disk, file) = (self.name(), format!("{:016x}", put.file));
         match bad {
             Bad::Another => return,
@@ -187,7 +247,7 @@ impl Volume {
                 Counters::add(&self.desk.counters.corrupt, 1);
                 tracing::warn!(target: "verge_edge::disk", disk, file, "a file is not what was written: removed");
             }
-            Bad::Missing if !self.is_there() => return self.turn_off("its folder is gone".into(), true),
+            Bad::Missing if !self.is_there() => return self.turn_off("its folder is gone".into(), false),
             Bad::Missing => Counters::add(&self.desk.counters.errors, 1),
             Bad::Io(error) => {
                 Counters::add(&self.desk.counters.errors, 1);
@@ -231,13 +291,28 @@ impl Volume {
     /// Waits until everything that was noted so far outlives a crash; false if it does not, or not soon.
     pub(super) async fn lasts(&self) -> bool {
         self.desk.lasts(PATIENCE).await
+            || self.desk.is_away() && self.circle.has_others(&self.desk) && self.is_disowned().await
+    }
+
+    /// Whether another disk knows that this one was away: then no start trusts it. Waits for that as long as for a purge.
+    async fn is_disowned(&self) -> bool {
+        let disowned = async {
+            while !self.circle.has_disowned(&self.desk) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, disowned).await.is_ok()
     }
 }
 
 /// A read that takes longer is a miss.
 const READ_LIMIT: Duration = Duration::from_secs(2);
+/// A write of a piece that takes longer fails: a disk that hangs holds no response up for longer.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a purge waits for a disk: a healthy one takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long writing an identity takes, about.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The first number of a generation, for files and for the epochs of purges: no two processes share one.
 #[must_use]

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use super::desk::{Counters, Job, Write as Work};
 use super::folder::Folder;
 use super::head;
-use super::layout::{Header, Sums, blocks, names_crc};
+use super::layout::{Header, Sums, blocks};
+use super::spool::front;
 use super::volume::{Volume, is_full};
 
 /// Works until the edge stops.
@@ -30,6 +31,8 @@ fn remove(volume: &Volume, files: &[u64]) {
             }
             _ => {}
         }
+        // Few have one.
+        let _ = folder.remove_confirmed(*file);
     }
     volume.desk.removed();
 }
@@ -56,29 +59,24 @@ fn written(folder: &Folder, job: &Job) -> io::Result<Option<u64>> {
     let Some(pieces) = job.object.body.pieces().filter(|_| !job.pending.is_cancelled()) else {
         return Ok(None);
     };
-    let (key, head) = (job.key.as_bytes(), head::encode(&job.object.entry, &job.object.site));
-    if !Header::takes(key.len(), head.len()) {
+    let head = head::encode(&job.object.entry, &job.object.site);
+    if !Header::takes(job.key.as_bytes().len(), head.len()) {
         return Ok(None);
     }
     let mut sums = Sums::default();
     pieces.iter().for_each(|piece| sums.add(piece));
     let sums = sums.finish();
-    let header = Header {
-        file: job.file,
-        key_bytes: u32::try_from(key.len()).expect("looked at above"),
-        head_bytes: u32::try_from(head.len()).expect("looked at above"),
-        body_bytes: job.object.body.bytes(),
-        names_crc: names_crc(key, &head),
-        sums_crc: crc32fast::hash(&sums),
-    };
+    let body_bytes = job.object.body.bytes();
+    let front = front(job.file, &job.key, &head, body_bytes, &sums);
+    let length = front.len() as u64 + body_bytes + sums.len() as u64;
     let mut file = folder.create(job.file)?;
-    file.write_all(&[&header.encode(), key, &head].concat())?;
+    file.write_all(&front)?;
     for piece in &pieces {
         file.write_all(piece)?;
     }
     file.write_all(&sums)?;
     folder.publish(job.file)?;
-    Ok(Some(header.length()))
+    Ok(Some(length))
 }
 
 fn failed(volume: &Volume, folder: &Folder, job: &Job, error: &io::Error) {
@@ -89,7 +87,7 @@ fn failed(volume: &Volume, folder: &Folder, job: &Job, error: &io::Error) {
     if volume.is_there() {
         tracing::warn!(target: "verge_edge::disk", disk = volume.name(), %error, errors = before, "cannot write a file");
     } else {
-        // Everything in it is gone with it.
-        volume.turn_off(format!("its folder is gone: {error}"), true);
+        // It may come back: a file system that was taken off.
+        volume.turn_off(format!("its folder is gone: {error}"), false);
     }
 }

@@ -29,6 +29,9 @@ pub(in crate::store::disk) struct State {
     /// Somebody waits until so many do.
     pub(super) wanted: u64,
     pub(super) pending: Vec<Arc<Pending>>,
+    /// What is written while it comes, and the blocks that are kept free for it.
+    pub(super) spools: Vec<Arc<Pending>>,
+    pub(super) spooled_blocks: u64,
     pub(super) jobs: VecDeque<Job>,
     pub(super) job_bytes: u64,
     pub(super) most_job_bytes: u64,
@@ -41,6 +44,9 @@ pub(in crate::store::disk) struct State {
     /// A read took too long: none is tried before this.
     pub(super) rests_until: Duration,
     pub(super) is_stopping: bool,
+    /// The generation in the folder's identity, and the one that is to be there.
+    pub(super) identified: u64,
+    pub(super) wanted_generation: u64,
     /// Why its journal is not read yet.
     pub(in crate::store::disk) waits_for: Option<String>,
 }
@@ -141,6 +147,8 @@ impl State {
             durable: 0,
             wanted: 0,
             pending: Vec::new(),
+            spools: Vec::new(),
+            spooled_blocks: 0,
             jobs: VecDeque::new(),
             job_bytes: 0,
             most_job_bytes: 0,
@@ -151,13 +159,20 @@ impl State {
             refuses_until: Duration::ZERO,
             rests_until: Duration::ZERO,
             is_stopping: false,
+            identified: 0,
+            wanted_generation: 0,
             waits_for: None,
         }
     }
 
-    /// Whether no file is left to remove.
+    /// Whether no file is left to remove, and none that is not complete.
     pub(in crate::store::disk) fn is_swept(&self) -> bool {
-        self.unlinks.is_empty()
+        self.unlinks.is_empty() && self.spools.is_empty()
+    }
+
+    /// What is being written.
+    pub(super) fn on_their_way(&self) -> impl Iterator<Item = &Arc<Pending>> {
+        self.pending.iter().chain(&self.spools)
     }
 
     pub(super) fn note(&mut self, records: &[Record]) -> usize {
@@ -197,13 +212,13 @@ impl State {
 
     /// A file that is being written is of the past where a record says so.
     pub(super) fn cancel(&self, record: &Record) {
-        let is_covered = |pending: &Pending| match *record {
+        let is_covered = |pending: &&Arc<Pending>| match *record {
             Record::RemoveVariant { hash, variant } => pending.is(hash, variant),
             Record::RemoveKey { hash, .. } | Record::ExpireKey { hash, .. } => pending.hash == hash,
             Record::Clear { .. } => true,
             _ => false,
         };
-        let covered = self.pending.iter().filter(|pending| is_covered(pending));
+        let covered = self.on_their_way().filter(|pending| is_covered(pending));
         covered.for_each(|pending| pending.is_cancelled.store(true, Ordering::Relaxed));
     }
 

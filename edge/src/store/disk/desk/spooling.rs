@@ -1,0 +1,117 @@
+//! Responses that are written while they come from their origins.
+
+use std::sync::Arc;
+
+use super::super::layout::{BLOCK_BYTES, blocks};
+use super::super::record::{Put, Record};
+use super::state::{Pending, State};
+use super::{Counters, Desk, Phase};
+use crate::clock::monotonic;
+
+/// Responses that are written at once so.
+const MOST_SPOOLS: usize = 256;
+
+impl Desk {
+    /// Room for a response of so many bytes, as far as is known: the number of its file. None if it is not worth it now,
+    /// or too much was written of late.
+    pub(in crate::store::disk) fn reserve(
+        &self,
+        hash: u64,
+        variant: u32,
+        bytes: u64,
+    ) -> Option<(u64, Arc<Pending>)> {
+        let now = monotonic() - self.began;
+        let mut state = self.lock();
+        let is_open = state.phase == Phase::Ready && !state.is_stopping && now >= state.refuses_until;
+        if !is_open || state.spools.len() >= MOST_SPOOLS || !state.index.admits(hash, blocks(bytes)) {
+            return None;
+        }
+        if !state.rate.take_ahead(bytes, now) {
+            Counters::add(&self.counters.put_off, 1);
+            return None;
+        }
+        let pending = Arc::new(Pending::new(hash, variant, None));
+        let file = state.next_file;
+        state.next_file += 1;
+        state.spools.push(Arc::clone(&pending));
+        let gone = self.take_blocks(&mut state, blocks(bytes).into());
+        drop(state);
+        self.ring(gone > 0);
+        Some((file, pending))
+    }
+
+    /// So many blocks more for a response that is longer than was known; false if the disk takes no more.
+    pub(in crate::store::disk) fn reserve_more(&self, more: u64) -> bool {
+        let now = monotonic() - self.began;
+        let mut state = self.lock();
+        if state.phase != Phase::Ready || state.is_stopping {
+            return false;
+        }
+        if more > 0 {
+            let gone = self.take_blocks(&mut state, more);
+            state.rate.owe(more * BLOCK_BYTES, now);
+            drop(state);
+            self.ring(gone > 0);
+        }
+        true
+    }
+
+    fn take_blocks(&self, state: &mut State, more: u64) -> usize {
+        state.spooled_blocks += more;
+        let gone = state.index.make_room_beside(state.spooled_blocks);
+        Counters::add(&self.counters.evicted, gone.len() as u64);
+        state.let_go(&gone)
+    }
+
+    /// It is written, or will not be.
+    pub(in crate::store::disk) fn release(&self, pending: &Arc<Pending>, blocks: u64) {
+        let mut state = self.lock();
+        state.spools.retain(|spool| !Arc::ptr_eq(spool, pending));
+        state.spooled_blocks = state.spooled_blocks.saturating_sub(blocks);
+        drop(state);
+        self.keeper.notify_one();
+    }
+
+    /// A file is complete: it is held from now on, unless something came over it. Whether it is.
+    pub(in crate::store::disk) fn hold(&self, pending: &Pending, put: Put, birth: &Arc<u64>) -> bool {
+        let mut state = self.lock();
+        if state.phase != Phase::Ready || pending.is_cancelled() || state.is_stopping {
+            return false;
+        }
+        // Also what is on its way: it is of the past.
+        let mut gone = state.note(&[Record::RemoveVariant { hash: put.hash, variant: put.variant }]);
+        gone += state.note(&[Record::Put(put)]);
+        state.index.keep_alive(put.birth, Arc::clone(birth));
+        let too_many = state.index.too_many(put.hash);
+        gone += state.let_go(&too_many);
+        drop(state);
+        Counters::add(&self.counters.written_files, 1);
+        Counters::add(&self.counters.written_bytes, u64::from(put.blocks) * BLOCK_BYTES);
+        self.ring(gone > 0);
+        true
+    }
+
+    /// The origin confirmed what lies in a file: it is of this birth from now on. False if it is not held any more.
+    pub(in crate::store::disk) fn renew(&self, put: &Put, birth: &Arc<u64>) -> bool {
+        let mut state = self.lock();
+        let is_held = state.phase == Phase::Ready && state.index.holds(put.hash, put.file);
+        if is_held {
+            state.note(&[Record::Put(Put { birth: **birth, stale_secs: 0, ..*put })]);
+            state.index.keep_alive(**birth, Arc::clone(birth));
+            drop(state);
+            self.ring(false);
+        }
+        is_held
+    }
+
+    /// Whether the file of this index is the one that was looked up, and no purge came since.
+    pub(in crate::store::disk) fn is_as_found(&self, put: &Put) -> bool {
+        let is_it = |held: &Put| {
+            // No purge makes anything fresh.
+            let is_confirmed = held.birth > put.birth || held.stale_secs == 0;
+            let is_confirmed = is_confirmed || held.stale_secs == put.stale_secs;
+            held.file == put.file && is_confirmed
+        };
+        self.lock().index.find(put.hash).iter().any(is_it)
+    }
+}

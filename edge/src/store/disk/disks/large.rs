@@ -1,0 +1,61 @@
+//! Responses that are too large for memory: they are written while they come, and answered from their files.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Disks;
+use crate::policy::{Content, Entry};
+use crate::site::SiteName;
+use crate::site::key::Key;
+use crate::store::disk::filed::Filed;
+use crate::store::disk::head;
+use crate::store::disk::spool::{Reserved, front};
+use crate::store::object::Object;
+
+impl Disks {
+    /// Whether a body of so many bytes is kept past memory.
+    #[must_use]
+    pub fn is_large(&self, bytes: u64) -> bool {
+        !self.is_empty() && bytes > self.large_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Room for a response that is still to come, of which so many bytes have; none if its disk takes nothing now.
+    #[must_use]
+    pub fn reserve(
+        &self,
+        (key, site, entry): (&Key, &SiteName, &Entry),
+        length: Option<u64>,
+        come: u64,
+    ) -> Option<Reserved> {
+        if !matches!(entry.content, Content::Whole { .. }) {
+            return None;
+        }
+        let hash = self.hash_key.of_key(key);
+        let place = (hash, self.hash_key.of_variant(&entry.selecting));
+        Reserved::new(self.volume_of(hash)?, place, (key, site, entry), length, come)
+    }
+
+    /// Whether a disk holds a response under the key beside these.
+    pub(in crate::store) fn has_beside(&self, key: &Key, known: &[Arc<Object>]) -> bool {
+        !self.is_empty() && {
+            let hash = self.hash_key.of_key(key);
+            let wholes = known.iter().filter(|object| matches!(object.entry.content, Content::Whole { .. }));
+            let variants: Vec<u32> =
+                wholes.map(|object| self.hash_key.of_variant(&object.entry.selecting)).collect();
+            let is_other = |volume: &Arc<super::Volume>| {
+                let found = volume.desk.lock().index.find(hash);
+                found.iter().any(|put| !variants.contains(&put.variant))
+            };
+            self.volumes.iter().any(is_other)
+        }
+    }
+
+    /// Writes what the origin confirmed beside the body's file. Whether it is there.
+    pub(in crate::store) async fn confirm(&self, key: &Key, filed: &Filed, object: &Object) -> bool {
+        let (volume, number) = (filed.volume(), filed.put().file);
+        let Some(folder) = volume.folder() else { return false };
+        let head = head::encode(&object.entry, &object.site);
+        let bytes = front(number, key, &head, 0, &[]);
+        volume.writing(move || folder.confirm(number, &bytes)).await.is_ok()
+    }
+}

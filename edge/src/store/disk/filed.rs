@@ -1,0 +1,219 @@
+//! A body in a file: one that is still being written, or a complete one. Threads that may wait read it piece by piece.
+//!
+//! Invariant: no byte of a complete chunk is given out before the chunk was compared with its checksum.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::layout::{CHUNK_BYTES, Sums, is_chunk};
+use super::loading::Bad;
+use super::record::Put;
+use super::volume::Volume;
+use crate::store::memory::{Budget, Share};
+
+/// A body in a file.
+pub struct Filed {
+    file: File,
+    /// Where the body begins.
+    body_at: u64,
+    volume: Arc<Volume>,
+    put: Put,
+    grown: Mutex<Grown>,
+}
+
+/// What there is of it.
+#[derive(Debug)]
+struct Grown {
+    bytes: u64,
+    sums: Sums,
+    is_whole: bool,
+}
+
+/// No more of a body can be read.
+#[derive(Debug)]
+pub struct Unread(Bad);
+
+/// Two chunks: so much memory a client takes that reads.
+const READ_BYTES: u64 = 2 * CHUNK_BYTES as u64;
+
+impl Filed {
+    /// A body of which nothing was written yet.
+    pub(super) fn begun(file: File, body_at: u64, volume: &Arc<Volume>, put: Put) -> Arc<Self> {
+        let grown = Grown { bytes: 0, sums: Sums::default(), is_whole: false };
+        Arc::new(Self { file, body_at, volume: Arc::clone(volume), put, grown: grown.into() })
+    }
+
+    /// A complete one of so many bytes.
+    pub(super) fn whole(
+        (file, body_at, bytes): (File, u64, u64),
+        sums: Vec<u8>,
+        volume: &Arc<Volume>,
+        put: Put,
+    ) -> Arc<Self> {
+        let grown = Grown { bytes, sums: Sums::of(sums), is_whole: true };
+        Arc::new(Self { file, body_at, volume: Arc::clone(volume), put, grown: grown.into() })
+    }
+
+    /// Bytes that can be read by now.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    pub(super) fn put(&self) -> &Put {
+        &self.put
+    }
+
+    pub(super) fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// Whether its disk still holds the file.
+    pub(in crate::store) fn is_held(&self) -> bool {
+        self.volume.desk.lock().index.holds(self.put.hash, self.put.file)
+    }
+
+    /// The origin confirmed it: it is of this birth from now on. False if it is not held any more.
+    pub(in crate::store) fn renew(&self, birth: &Arc<u64>) -> bool {
+        self.volume.desk.renew(&self.put, birth)
+    }
+
+    pub(super) fn body_at(&self) -> u64 {
+        self.body_at
+    }
+
+    /// Writes these behind what there is. By one thread at a time, which may wait.
+    pub(super) fn write(&self, pieces: &[Bytes]) -> io::Result<()> {
+        for piece in pieces {
+            let bytes = self.bytes();
+            self.file.write_all_at(piece, self.body_at + bytes)?;
+            let mut grown = self.lock();
+            grown.sums.add(piece);
+            grown.bytes += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes the checksums behind the body and `front` before it: the file is complete. As [`Filed::write`].
+    pub(super) fn complete(&self, front: impl FnOnce(u64, &[u8]) -> Vec<u8>) -> io::Result<()> {
+        let (bytes, sums) = {
+            let mut grown = self.lock();
+            grown.sums.end();
+            grown.is_whole = true;
+            (grown.bytes, grown.sums.known().to_vec())
+        };
+        self.file.write_all_at(&sums, self.body_at + bytes)?;
+        self.file.write_all_at(&front(bytes, &sums), 0)
+    }
+
+    /// Some bytes from `at` on, before `end`. Waits for the disk.
+    fn read(&self, at: u64, end: u64) -> Result<Bytes, Bad> {
+        let chunk = CHUNK_BYTES as u64;
+        let (first, bytes) = (at / chunk, self.bytes());
+        let from = first * chunk;
+        let to = end.min(from + READ_BYTES).next_multiple_of(chunk).min(bytes);
+        let length = usize::try_from(to.saturating_sub(from)).map_err(|_| Bad::Corrupt)?;
+        let mut buffer = vec![0; length];
+        self.file.read_exact_at(&mut buffer, self.body_at + from).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Bad::Corrupt,
+            _ => Bad::Io(error),
+        })?;
+        let (sums, is_whole) = self.sums_of(first);
+        let is_sound = |(number, piece): (usize, &[u8])| {
+            piece.len() < CHUNK_BYTES && !is_whole || is_chunk(&sums, number, piece)
+        };
+        if !buffer.chunks(CHUNK_BYTES).enumerate().all(is_sound) {
+            return Err(Bad::Corrupt);
+        }
+        let place = |offset: u64| usize::try_from(offset.saturating_sub(from)).unwrap_or(length).min(length);
+        Ok(Bytes::from(buffer).slice(place(at)..place(end).max(place(at))))
+    }
+
+    /// The checksums of the chunks that are read at once, from this one on, and whether the body is whole.
+    fn sums_of(&self, first: u64) -> (Vec<u8>, bool) {
+        let grown = self.lock();
+        let from = usize::try_from(first * 4).unwrap_or(usize::MAX);
+        let most = usize::try_from(READ_BYTES).unwrap_or(0) / CHUNK_BYTES * 4;
+        let sums = grown.sums.known().get(from..).unwrap_or_default();
+        (sums[..sums.len().min(most)].to_vec(), grown.is_whole)
+    }
+
+    /// No holder panics between two changes, so a poisoned state is a good one.
+    fn lock(&self) -> MutexGuard<'_, Grown> {
+        self.grown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads one body for one client.
+pub struct FileReader {
+    filed: Arc<Filed>,
+    reading: Option<JoinHandle<Result<Bytes, Bad>>>,
+    /// For what it has read and not given out.
+    _share: Share,
+}
+
+impl FileReader {
+    /// Of this body. Its memory is taken from the budget.
+    #[must_use]
+    pub fn new(filed: &Arc<Filed>, budget: &Arc<Budget>) -> Self {
+        Self { filed: Arc::clone(filed), reading: None, _share: budget.owe(READ_BYTES) }
+    }
+
+    /// Some bytes from `at` on, before `end`, which must be there. The same place is asked for until it is ready.
+    pub fn poll_at(&mut self, at: u64, end: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
+        let filed = &self.filed;
+        let reading = self.reading.get_or_insert_with(|| {
+            let filed = Arc::clone(filed);
+            tokio::spawn(async move {
+                let reads = Arc::clone(&filed);
+                let read = filed.volume.reading(move || reads.read(at, end)).await;
+                read.unwrap_or_else(|| Err(Bad::Io(io::ErrorKind::TimedOut.into())))
+            })
+        });
+        let read = ready!(std::pin::Pin::new(reading).poll(cx));
+        self.reading = None;
+        let read = read.unwrap_or_else(|error| Err(Bad::Io(io::Error::other(error))));
+        Poll::Ready(match read {
+            Ok(bytes) if !bytes.is_empty() => {
+                self.filed.volume.has_read(bytes.len());
+                Ok(bytes)
+            }
+            Ok(_) => Err(Unread(Bad::Missing)),
+            Err(bad) => {
+                self.filed.volume.found_bad(&self.filed.put, &bad);
+                Err(Unread(bad))
+            }
+        })
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Bad::Corrupt => f.write_str("the file of this response is not what was written"),
+            Bad::Io(error) => write!(f, "cannot read the file of this response: {error}"),
+            Bad::Another | Bad::Missing => f.write_str("the file of this response has no more bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Unread {}
+
+impl fmt::Debug for Filed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filed").field("put", &self.put).field("bytes", &self.bytes()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileReader").field("filed", &self.filed).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! Responses whose bodies lie in files: they are too large for memory, and are answered past it.
+
+use std::sync::Arc;
+
+use super::disk::{Reserved, Spool};
+use super::{Key, Object, Put, SiteName, Store, Ticket, Variants};
+use crate::policy::Entry;
+use crate::store::purge::Settled;
+
+impl Store {
+    /// Whether a body of so many bytes is kept past memory, if a disk takes it.
+    #[must_use]
+    pub fn is_large(&self, bytes: u64) -> bool {
+        self.disks.is_large(bytes)
+    }
+
+    /// The largest body that memory takes.
+    #[must_use]
+    pub fn most_in_memory(&self) -> u64 {
+        self.fills.limit_bytes()
+    }
+
+    /// Room on a disk for a response that is still to come, of which so many bytes have.
+    #[must_use]
+    pub fn reserve(
+        &self,
+        response: (&Key, &SiteName, &Entry),
+        length: Option<u64>,
+        come: u64,
+    ) -> Option<Reserved> {
+        self.disks.reserve(response, length, come)
+    }
+
+    /// Puts a response whose body was published into a file in the place of the variant with the same selecting fields, and of
+    /// `instead`.
+    pub fn put_filed(
+        &self,
+        key: &Key,
+        object: &Object,
+        spool: &Spool,
+        instead: Option<&Arc<Object>>,
+        ticket: &Ticket,
+    ) -> Put {
+        let _alone = self.key_locks.take(key);
+        let headers = Some(&object.entry.head.headers);
+        let took = |old: &Arc<Object>| self.purges.took(key, &object.site, old);
+        if self.purged(ticket, key, &object.site, headers).is_some() || instead.is_some_and(took) {
+            return Put::Purged;
+        }
+        if !spool.hold(object.epoch.birth()) {
+            return Put::Purged;
+        }
+        let present = self.objects.peek(key).unwrap_or_default();
+        let rest = present.retain(|old| old.entry.selecting != object.entry.selecting);
+        if rest.is_empty() {
+            self.objects.remove(key);
+        } else if rest.len() < present.len() {
+            rest.list();
+            self.objects.insert(key, rest);
+        }
+        Put::Kept
+    }
+
+    /// The origin confirmed a response whose body lies in a file: from now on its head is that of `fresh`.
+    pub async fn confirm_filed(&self, key: &Key, fresh: &Object, held: &Arc<Object>, ticket: &Ticket) -> Put {
+        let Some(filed) = held.body.file() else { return Put::Purged };
+        let is_written = self.disks.confirm(key, filed, fresh).await;
+        let _alone = self.key_locks.take(key);
+        let headers = Some(&fresh.entry.head.headers);
+        if self.purged(ticket, key, &fresh.site, headers).is_some()
+            || self.purges.took(key, &fresh.site, held)
+        {
+            return Put::Purged;
+        }
+        // What could not be written is confirmed again next time: it is good for those who asked now.
+        let is_held = if is_written { filed.renew(fresh.epoch.birth()) } else { filed.is_held() };
+        if is_held { Put::Kept } else { Put::Purged }
+    }
+
+    /// These of memory, and of those that a disk has the ones that stay there.
+    pub(super) fn with_filed(
+        &self,
+        key: &Key,
+        site: &SiteName,
+        in_memory: Variants,
+        read: &Variants,
+    ) -> Variants {
+        let filed = read.retain(|object| object.body.file().is_some());
+        let filed = match self.purges.settle(key, site, &filed) {
+            Settled::Same => filed,
+            Settled::Changed(rest) => rest,
+        };
+        if filed.is_empty() {
+            return in_memory;
+        }
+        let is_other =
+            |old: &&Arc<Object>| filed.iter().all(|new| new.entry.selecting != old.entry.selecting);
+        let others = in_memory.iter().filter(is_other);
+        filed.iter().chain(others).cloned().collect()
+    }
+}

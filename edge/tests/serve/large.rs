@@ -1,0 +1,241 @@
+//! Responses that are large beside memory: a disk has them, memory does not, and one that broke off goes on.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::client::{Client, Got};
+use super::origin::{Asked, Origin};
+use super::rig::{Rig, soon};
+
+/// Of 2 MiB of memory, what is larger than 128 KiB stays on the disk.
+const BYTES: usize = 6 << 20;
+
+/// An edge with little memory over this folder.
+async fn edge(origin: SocketAddr, disk: &Path) -> Rig {
+    let top =
+        format!("[cache]\nmemory = \"2MiB\"\ndisk = {{ path = \"{}\", size = \"64MiB\" }}\n", disk.display());
+    let rig = Rig::with(&[origin], &top, "").await;
+    let ready = async {
+        while rig.metric("verge_edge_disk_up{").await != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the disk is used", ready).await;
+    rig
+}
+
+/// Letters that tell their place.
+fn content(bytes: usize) -> String {
+    let mut text: String = (0..).map(|n| format!("{n:07} ")).take(bytes / 8 + 1).collect();
+    text.truncate(bytes);
+    text
+}
+
+fn head(length: usize, more: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nCache-Control: max-age=600\r\n{more}\r\n")
+}
+
+async fn answering(fields: &'static str) -> Arc<Origin> {
+    Origin::answering(move |_| format!("{}{}", head(BYTES, fields), content(BYTES))).await
+}
+
+/// The files of responses in the folder.
+fn files(disk: &Path) -> Vec<PathBuf> {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    };
+    let upper = below(disk).into_iter().filter(|path| path.is_dir());
+    upper.flat_map(|folder| below(&folder)).flat_map(|folder| below(&folder)).collect()
+}
+
+fn is_from_disk(got: &Got) -> bool {
+    got.cache_status().contains("; hit") && got.cache_status().ends_with("; detail=disk")
+}
+
+/// Bytes that the edge's store and its fills have in memory.
+async fn in_memory(rig: &Rig) -> u64 {
+    rig.metric("verge_edge_store_bytes ").await + rig.metric("verge_edge_fill_bytes ").await
+}
+
+#[tokio::test]
+async fn what_is_larger_than_memory_is_kept_on_the_disk_and_answered_from_it() {
+    let (origin, folder) = (answering("ETag: \"a\"\r\n").await, tempfile::tempdir().unwrap());
+    let disk = folder.path().join("cache");
+    let mut rig = edge(origin.address, &disk).await;
+    let first = rig.get("/film").await;
+    first.assert_forwarded();
+    assert!(first.cache_status().contains("stored"), "{}", first.cache_status());
+    assert_eq!(first.text(), content(BYTES));
+    for restarted in [false, true] {
+        if restarted {
+            rig.running.take().unwrap().drain().await;
+            rig = edge(origin.address, &disk).await;
+        }
+        let got = rig.get("/film").await;
+        assert!(is_from_disk(&got), "{:?}", got.fields);
+        assert_eq!(got.text(), content(BYTES));
+        let part = rig.client().await.get_with("/film", "Range: bytes=3000001-3200000\r\n").await;
+        assert_eq!((part.status, part.text().as_str()), (206, &content(BYTES)[3_000_001..=3_200_000]));
+        let parts = rig.client().await.get_with("/film", "Range: bytes=0-7,6000000-6000007\r\n").await;
+        assert!(parts.status == 206 && parts.text().contains("\r\n\r\n0000000 \r\n"), "{}", parts.text());
+        let tag = rig.client().await.get_with("/film", "If-None-Match: \"a\"\r\n").await;
+        assert_eq!(tag.status, 304);
+        assert!(in_memory(&rig).await < 1 << 20, "{}", in_memory(&rig).await);
+    }
+    assert_eq!((origin.count(), files(&disk).len()), (1, 1));
+    rig.purge("/film").await;
+    rig.get("/film").await.assert_forwarded();
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn a_slow_client_of_a_fill_costs_no_memory_and_no_other_client_time() {
+    let (origin, folder) = (answering("").await, tempfile::tempdir().unwrap());
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    let mut slow = Client::narrow(rig.public).await;
+    slow.send_get("/film", "").await;
+    let head = slow.head().await;
+    let quick = rig.get("/film").await;
+    assert_eq!(quick.text(), content(BYTES));
+    assert_eq!(origin.count(), 1);
+    let held = in_memory(&rig).await;
+    assert!(held < 1 << 20, "{held} bytes for a client that has read nothing");
+    assert_eq!(slow.body(&head).await.unwrap(), content(BYTES).into_bytes());
+}
+
+#[tokio::test]
+async fn a_response_of_unknown_length_moves_to_the_disk_when_it_is_large() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    let mut one = rig.client().await;
+    one.send_get("/log", "").await;
+    let mut asked = origin.next().await;
+    asked.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=600\r\n\r\n").await;
+    let text = content(BYTES);
+    let mut other = rig.client().await;
+    for (number, chunk) in text.as_bytes().chunks(100_000).enumerate() {
+        asked.write(format!("{:x}\r\n", chunk.len()).as_bytes()).await;
+        asked.write(chunk).await;
+        asked.write(b"\r\n").await;
+        if number == 30 {
+            other.send_get("/log", "").await;
+        }
+    }
+    asked.write(b"0\r\n\r\n").await;
+    asked.done();
+    assert_eq!(one.response().await.text(), text);
+    assert_eq!(other.response().await.text(), text);
+    assert!(is_from_disk(&rig.get("/log").await));
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_sent_ends_the_answer_and_goes() {
+    let (origin, folder) = (answering("").await, tempfile::tempdir().unwrap());
+    let disk = folder.path().join("cache");
+    let rig = edge(origin.address, &disk).await;
+    rig.get("/film").await.assert_forwarded();
+    let file = fs::OpenOptions::new().write(true).open(&files(&disk)[0]).unwrap();
+    file.write_all_at(b"X", 5_000_000).unwrap();
+    let mut client = rig.client().await;
+    client.send_get("/film", "").await;
+    let head = client.head().await;
+    assert_eq!(head.status, 200);
+    assert!(client.body(&head).await.is_none(), "the byte was sent");
+    assert_eq!(rig.metric("verge_edge_disk_corrupt_total{").await, 1);
+    let again = rig.get("/film").await;
+    again.assert_forwarded();
+    assert_eq!(again.text(), content(BYTES));
+}
+
+#[tokio::test]
+async fn what_the_origin_confirms_stays_fresh_over_a_restart_without_being_written_again() {
+    let origin = Origin::answering(|head| match head.to_ascii_lowercase().contains("if-none-match: \"a\"") {
+        true => "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nCache-Control: max-age=900\r\nX-Look: 2\r\n\r\n"
+            .into(),
+        false => format!("{}{}", self::head(BYTES, "ETag: \"a\"\r\n"), content(BYTES)),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let mut rig = edge(origin.address, &disk).await;
+    rig.get("/film").await.assert_forwarded();
+    assert_eq!(rig.ask("/purge", "{\"url\": \"http://site.test/film\", \"soft\": true}").await.status, 200);
+    let confirmed = rig.get("/film").await;
+    confirmed.assert_forwarded();
+    assert_eq!(confirmed.text(), content(BYTES));
+    for restarted in [false, true] {
+        if restarted {
+            rig.running.take().unwrap().drain().await;
+            rig = edge(origin.address, &disk).await;
+        }
+        let got = rig.get("/film").await;
+        assert!(is_from_disk(&got), "{:?}", got.fields);
+        assert_eq!(got.field("x-look"), "2");
+        assert_eq!(got.text(), content(BYTES));
+    }
+    assert_eq!(origin.count(), 2);
+    assert_eq!(files(&disk).len(), 2, "the body's, and what was confirmed beside it");
+    rig.purge("/film").await;
+    let gone = async {
+        while !files(&disk).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("both are removed", gone).await;
+}
+
+/// An origin's answer to a request for the rest of 400,000 bytes, of which 250,000 came with this tag: whether the
+/// client has all of them.
+async fn check_rest(tag: &str, rest: &str, expected: bool) {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    let text = content(400_000);
+    let mut client = rig.client().await;
+    client.send_get("/film", "").await;
+    let mut asked = origin.next().await;
+    asked.write(head(text.len(), &format!("ETag: {tag}\r\n")).as_bytes()).await;
+    asked.write(&text.as_bytes()[..250_000]).await;
+    let got = client.head().await;
+    let mut body = client.bytes(250_000).await;
+    asked.reset();
+    if tag.starts_with('"') {
+        let mut again: Asked = origin.next().await;
+        let head = again.head.to_ascii_lowercase();
+        assert!(
+            head.contains("range: bytes=250000-") && head.contains(&format!("if-range: {tag}")),
+            "{head}"
+        );
+        again.write(rest.as_bytes()).await;
+        again.write(&text.as_bytes()[250_000..]).await;
+        again.done();
+    }
+    let more = client.try_bytes(150_000).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(more.is_some(), expected, "{tag} {rest}");
+    if let Some(more) = more {
+        body.extend_from_slice(&more);
+        assert_eq!(String::from_utf8(body).unwrap(), text);
+        rig.get("/film").await.assert_hit();
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_broke_off_goes_on_where_its_origin_has_a_strong_validator() {
+    let rest = |status: &str, tag: &str, range: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Range: bytes {range}\r\nContent-Length: 150000\r\n\r\n"
+        )
+    };
+    check_rest("\"a\"", &rest("206 Partial Content", "\"a\"", "250000-399999/400000"), true).await;
+    check_rest("\"a\"", &rest("206 Partial Content", "\"b\"", "250000-399999/400000"), false).await;
+    check_rest("\"a\"", &rest("206 Partial Content", "\"a\"", "0-149999/400000"), false).await;
+    check_rest("\"a\"", &rest("206 Partial Content", "\"a\"", "250000-399999/400001"), false).await;
+    check_rest("\"a\"", &rest("200 OK", "\"a\"", "250000-399999/400000"), false).await;
+    check_rest("W/\"a\"", "", false).await;
+}
