@@ -8,6 +8,7 @@
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
 //! | `POST /maintenance`, see [`MaintenanceRequest`] | a site says that it is being worked on; how all stand |
+//! | `POST /objects`, see [`ObjectsRequest`] | what is held, as [`ObjectsTold`] |
 //! | `POST /origins`, see [`OriginsRequest`] | how origins stand, as [`OriginsTold`]; takes one out or puts it back |
 //! | `POST /guard` | the reload that is being watched, and those that were undone, as [`GuardTold`] |
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
@@ -20,6 +21,7 @@ mod explain;
 mod guard;
 mod host;
 mod maintenance;
+mod objects;
 mod origins;
 mod places;
 mod purge;
@@ -50,6 +52,7 @@ use tokio_util::task::TaskTracker;
 pub use explain::{ExplainRequest, Explained, Variant};
 pub use guard::{GuardTold, Undone};
 pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
+pub use objects::{ObjectTold, ObjectsRequest, ObjectsTold};
 pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins};
 pub use purge::{PurgeRequest, Purged};
 pub(crate) use reload::Reload;
@@ -227,9 +230,7 @@ impl Admin {
                 plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings()))
             }
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/guard" | "/maintenance" | "/origins")
-                if !authorized =>
-            {
+            (_, path) if !authorized && needs_token(path) => {
                 self.cache.metrics.asked(Asked::Unauthorized);
                 unauthorized()
             }
@@ -246,6 +247,10 @@ impl Admin {
                 Ok(body) => json(origins::origins(&self.cache, &body)),
                 Err(refused) => json::<()>(Err(refused)),
             },
+            (&Method::POST, "/objects") => match whole(request.into_body()).await {
+                Ok(body) => json(objects::objects(&self.cache, &body).await),
+                Err(refused) => json::<()>(Err(refused)),
+            },
             (&Method::POST, "/guard") => json(Ok((self.reload.guard)())),
             (&Method::POST, "/reload") => json(
                 (self.reload.now)()
@@ -255,9 +260,7 @@ impl Admin {
                 Ok(()) => self.purge(request.into_body()).await,
                 Err(wait) => too_many(wait),
             },
-            (_, "/purge" | "/explain" | "/push" | "/reload" | "/guard" | "/maintenance" | "/origins") => {
-                plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS)
-            }
+            (_, path) if needs_token(path) => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
             _ => plain(StatusCode::NOT_FOUND, THERE_IS),
         }
     }
@@ -290,9 +293,14 @@ fn readiness(disks: &[Standing]) -> String {
     ["ready".to_owned()].into_iter().chain(idle).collect()
 }
 
+fn needs_token(path: &str) -> bool {
+    let paths = ["/purge", "/explain", "/objects", "/push", "/reload", "/guard", "/maintenance", "/origins"];
+    paths.contains(&path)
+}
+
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /reload, /guard, /maintenance, /origins; PUT /push";
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /objects, /reload, /guard, /maintenance, /origins; PUT /push";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod guard;
 mod maintenance;
+mod objects;
 mod origins;
 mod purge;
 mod push;
@@ -44,6 +45,8 @@ enum Command {
     Maintenance(maintenance::Maintenance),
     /// Tell how the origins of a running edge stand; take one out, or put it back
     Origins(origins::Origins),
+    /// List what a running edge holds: URL, size, age, hits
+    Objects(objects::Objects),
     /// Put files into a running edge's cache ahead of demand
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
@@ -64,6 +67,7 @@ impl Arguments {
             Command::Guard(guard) => guard.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Origins(origins) => origins.run().await,
+            Command::Objects(objects) => objects.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
             Command::Simulate(simulate) => simulate.run(),

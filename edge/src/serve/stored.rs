@@ -31,6 +31,7 @@ pub(super) fn answer(
 ) -> Answer {
     let selection = policy::select(&coding::asked(exchange, &object.entry), &object.entry);
     let why = why(&verdict);
+    object.hits.add();
     let status = CacheStatus { verdict, detail: None, key: None };
     let mut head = client::reused(&object.entry, &selection, &freshness, &cache.name, &status);
     let body = match &selection {

@@ -144,6 +144,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
         fits
     }
 
+    /// All in one part of the table; none behind the last part.
+    pub(super) fn part(&self, number: u32) -> Option<Vec<(K, V)>>
+    where
+        K: Clone,
+    {
+        let shard = self.shards.get(number as usize)?.read();
+        Some(shard.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect())
+    }
+
     /// How many keys there are, and what they weigh.
     pub(super) fn size(&self) -> (u64, u64) {
         let queues = locked(&self.queues);

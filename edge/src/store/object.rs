@@ -10,6 +10,7 @@ use super::block::allocated;
 use super::body::Body;
 use super::disk::offered::OnDisk;
 use super::epoch::Epoch;
+use super::hits::Hits;
 use super::ready::ReadyHeads;
 use crate::policy::Entry;
 use crate::site::SiteName;
@@ -30,20 +31,31 @@ pub struct Object {
     pub ready: ReadyHeads,
     /// Whether a disk has it.
     pub on_disk: OnDisk,
+    /// Answers from it.
+    pub hits: Hits,
 }
 
 impl Object {
     /// A response that no disk has, and of which no answer was made yet.
     #[must_use]
     pub fn new(entry: Entry, body: Arc<Body>, site: SiteName, epoch: Epoch) -> Self {
-        Self { entry, body, site, epoch, ready: ReadyHeads::default(), on_disk: OnDisk::default() }
+        Self {
+            entry,
+            body,
+            site,
+            epoch,
+            ready: ReadyHeads::default(),
+            on_disk: OnDisk::default(),
+            hits: Hits::default(),
+        }
     }
 
     /// The same, with its freshness ended at `at`.
     pub(super) fn expired(&self, at: SystemTime) -> Self {
         let entry = self.entry.clone().expired(at);
-        let Self { body, site, epoch, on_disk, .. } = self;
-        Self { on_disk: on_disk.clone(), ..Self::new(entry, Arc::clone(body), site.clone(), epoch.clone()) }
+        let Self { body, site, epoch, on_disk, hits, .. } = self;
+        let (on_disk, hits) = (on_disk.clone(), hits.clone());
+        Self { on_disk, hits, ..Self::new(entry, Arc::clone(body), site.clone(), epoch.clone()) }
     }
 
     /// In units of [`WEIGHT_UNIT_BYTES`], rounded up.

@@ -30,6 +30,7 @@ mod hints;
 mod hostile;
 mod large;
 mod model;
+mod objects;
 mod operating;
 mod origin;
 mod origins;

@@ -158,6 +158,7 @@ impl Task {
     async fn freshened(&self, held: &Arc<Object>, entry: Entry, head: &ResponseHead) -> Option<Storing> {
         let own = Own::Fields(policy::personal(&entry, head));
         let fresh = Arc::new(self.object(entry, Arc::clone(&held.body)));
+        fresh.hits.go_on_from(&held.hits);
         let (store, key) = (&self.flights.store, &self.fetch.key);
         let put = match held.body.file() {
             Some(_) => store.confirm_filed(key, &fresh, held, &self.fill.ticket).await,

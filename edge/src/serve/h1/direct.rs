@@ -175,6 +175,7 @@ impl Hit {
         let circumstances =
             Circumstances { site: exchange.site.number, alternative, is_childs: exchange.is_childs };
         if let Some(ready) = kind.and_then(|kind| object.ready.get(kind, &circumstances)) {
+            object.hits.add();
             return Some(ready);
         }
         let verdict = Verdict::Hit(*freshness);

@@ -3,6 +3,7 @@
 //! Each fails alone: what it holds is fetched from the origins again, and the others go on.
 
 mod large;
+mod listing;
 mod turn;
 
 use std::cell::Cell;

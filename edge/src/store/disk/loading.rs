@@ -119,6 +119,22 @@ fn confirmed(folder: &Folder, put: &Put, key: &Key) -> io::Result<Option<Entry>>
     Ok(own.map(|(entry, _)| entry))
 }
 
+/// The key and the head of what is in a file, and the length of the body, which is not looked at.
+pub(super) fn head_of(folder: &Folder, put: &Put) -> Option<(Key, Entry, SiteName, u64)> {
+    let file = folder.read(put.file).ok()?;
+    let length = file.metadata().ok()?.len();
+    let first = read_at(&file, 0, length.min(FIRST_BYTES)).ok()?;
+    let header = first.first_chunk().and_then(|bytes| Header::decode(bytes, length))?;
+    let source = Source { file: &file, first };
+    let names = source.get(HEADER_BYTES as u64, header.body_at() - HEADER_BYTES as u64).ok()?;
+    let (own_key, own_head) = names.split_at_checked(header.key_bytes as usize)?;
+    let is_sound = header.file == put.file && names_crc(own_key, own_head) == header.names_crc;
+    let (entry, site) = head::decode(own_head).filter(|_| is_sound)?;
+    let key = Key::from_bytes(own_key);
+    let confirmed = confirmed(folder, put, &key).ok().flatten();
+    Some((key, confirmed.unwrap_or(entry), site, header.body_bytes))
+}
+
 fn pieces(source: &Source<'_>, header: &Header, sums: &[u8]) -> Result<Vec<Bytes>, Bad> {
     let end = header.body_at() + header.body_bytes;
     let mut pieces = Vec::new();
