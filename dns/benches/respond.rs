@@ -101,8 +101,8 @@ fn world(names: usize) -> World {
         internal.insert(apex, Served::Zone(trees.internal));
     }
     World {
-        public: View { zones: public },
-        internal: View { zones: internal },
+        public: View { zones: public, ..View::default() },
+        internal: View { zones: internal, ..View::default() },
         guard: Guard { private: Vec::new(), published: HashSet::new() },
         ..World::default()
     }

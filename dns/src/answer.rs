@@ -31,6 +31,7 @@ pub use collect::answer;
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::zone::tree::{RrSet, Tree};
 
 /// A question as `wire` read it.
@@ -44,6 +45,8 @@ pub struct Query<'a> {
     pub qclass: Class,
     /// Whether the client understands DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
+    /// The client, for RRsets that are steered.
+    pub asker: Asker,
 }
 
 /// The classes that have data here.

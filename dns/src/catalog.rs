@@ -47,6 +47,7 @@ use self::unhidden::{Told, Version};
 use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
+use crate::steer;
 use crate::transfer::{rules_for, serial};
 use crate::tsig::Keys;
 use crate::update::is_open;
@@ -72,6 +73,8 @@ pub(crate) struct Terms {
     pub(crate) copies: Vec<HeldCopy>,
     /// Those of them that are catalogs of zones.
     pub(crate) catalogs: HashSet<Name>,
+    /// How RRsets are steered.
+    pub(crate) steer: steer::Settings,
 }
 
 /// The treatment of an edit that makes hidden records public although their own text did not change: their target was
@@ -227,7 +230,7 @@ impl Catalog {
         self.terms_changed = false;
         let mut candidates = self.candidates();
         let holds = self.terms.unhide == Unhide::Ask && !is_allowed;
-        let settled = settle::settle(&mut candidates, &self.rules, &mut self.memory, &self.good, holds);
+        let settled = settle::settle(&mut candidates, (&self.rules, &self.terms.steer), &mut self.memory, &self.good, holds);
         self.waits = settled.iter().any(|settled| settled.waits);
         // Nothing that is good is let go before all that replaces it is there.
         let mut good = HashMap::new();
@@ -444,6 +447,7 @@ impl Catalog {
             }
             _ => (State::Broken, None),
         };
+        let good = good.map(|good| good.steered_by(&self.terms.steer, before));
         let news = self.news(&candidate.apex, &problems);
         let was_broken = self.told.get(&candidate.apex).is_some_and(|told| has_error(told));
         let is_mended = was_broken && !has_error(&problems);

@@ -35,6 +35,7 @@ use crate::catalog::Terms;
 pub use crate::catalog::Unhide;
 use crate::limit::Rates;
 use crate::name::Name;
+use crate::steer::Settings;
 use crate::transfer::{Listing, Rule};
 use crate::tsig::{Algorithm, Keys};
 use crate::update::Policy;
@@ -87,6 +88,8 @@ pub struct Config {
     pub members: Vec<Secondary>,
     /// The rules by which others may change zones.
     pub updates: Vec<Policy>,
+    /// How RRsets are steered.
+    pub steer: Settings,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
@@ -132,6 +135,7 @@ impl Config {
             grace: self.reload.grace,
             unhide: self.reload.unhide,
             journals: Some(self.journals()),
+            steer: self.steer.clone(),
             copies: self.all_secondaries().map(|it| it.copy(&self.state)).collect(),
             catalogs: self
                 .secondaries

@@ -31,6 +31,7 @@ pub mod rdata;
 pub mod rtype;
 pub mod serve;
 pub mod small_bytes;
+pub mod steer;
 pub mod transfer;
 pub mod tsig;
 pub mod update;

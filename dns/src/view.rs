@@ -10,6 +10,7 @@
 use ipnet::IpNet;
 
 use crate::client::{Client, Listener};
+use crate::steer::Pools;
 use crate::zone::set::Zones;
 
 /// The zones of one view.
@@ -17,6 +18,8 @@ use crate::zone::set::Zones;
 pub struct View {
     /// The zones that are served here, by apex.
     pub zones: Zones,
+    /// The RRsets of them that are steered.
+    pub pools: Pools,
 }
 
 /// Which of the two views.

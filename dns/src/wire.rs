@@ -35,6 +35,7 @@ use crate::limit::{self, Limits, Pace, Source};
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::Which;
 use crate::world::World;
 pub use cut::cut;
@@ -244,7 +245,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let opt = self.message.edns.map(|edns| self.opt(&edns, None));
         let room = self.limit_bytes().saturating_sub(opt.as_ref().map_or(0, Opt::bytes));
         let view = self.world.view(self.view);
-        let written = direct::write(view, self.message, question, room, out)?;
+        let written = direct::write(view, self.asker(), self.message, question, room, out)?;
         let from = (written.zone, written.synthesized);
         match self.pace(limits, limit::Category::of(written.kind), from, now) {
             Pace::Send => {}
@@ -259,6 +260,11 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         self.close(opt.as_ref(), flags, out);
         let sent = Sent { zone: written.zone, ..self.sent(rcode) };
         Some(Outcome::Sent(self.guarded(sent, out)))
+    }
+
+    /// The client, as pools see it.
+    fn asker(&self) -> Asker {
+        Asker { address: self.client.real_address() }
     }
 
     fn has_good_cookie(&self) -> bool {
@@ -307,7 +313,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             other => other,
         };
         let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
-        let query = Query { qname: question.name(), qtype, qclass, dnssec_ok };
+        let query = Query { qname: question.name(), qtype, qclass, dnssec_ok, asker: self.asker() };
         let answer = answer::answer(self.zones_for(question.name()), query);
         let error = match answer.kind {
             Kind::NoZone => Some(ExtendedError::Elsewhere),

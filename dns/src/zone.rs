@@ -46,6 +46,27 @@ pub struct Record {
     pub at: Position,
     /// The author's mark of its visibility.
     pub mark: Option<Mark>,
+    /// Whether the author's mark makes a pool of its RRset: see [`crate::steer`].
+    pub steer: bool,
+}
+
+/// All that the marks of one record say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The views that may see the record.
+    pub seen_by: Option<Mark>,
+    /// `; verge: steer`: the RRset is a pool.
+    pub steer: bool,
+}
+
+impl Marks {
+    /// Both together; none if they contradict each other.
+    pub fn and(self, other: Self) -> Option<Self> {
+        match (self.seen_by, other.seen_by) {
+            (Some(one), Some(another)) if one != another => None,
+            (one, another) => Some(Self { seen_by: one.or(another), steer: self.steer || other.steer }),
+        }
+    }
 }
 
 /// A comment `; verge: …`. It marks the record whose last line it ends.

@@ -118,6 +118,7 @@ impl Made {
             qtype: question.rtype,
             qclass: Class::In,
             dnssec_ok: true,
+            asker: verge_dns::steer::Asker::default(),
         };
         let answer = answer(&self.world.public, query);
         let sets = answer.answer.iter();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use super::walk::{Piece, Put, Section, Sink, walk};
+use super::walk::{Chosen, Piece, Put, Section, Sink, walk};
 use super::{Answer, Kind, Placed, Query};
 use crate::view::View;
 use crate::zone::tree::Tree;
@@ -79,5 +79,11 @@ impl<'a> Sink<'a> for Sections<'a> {
         };
         section.push(Placed { owner: owner.clone(), set: set.clone(), ttl, need, signatures });
         Ok(Put::New)
+    }
+
+    fn put_chosen(&mut self, section: Section, chosen: Chosen<'_, Self::Owner>) -> Result<Put, Infallible> {
+        let Chosen { owner, pool, asker, need } = chosen;
+        let set = pool.given(asker);
+        self.put(section, Piece { owner, set: &set, ttl: set.ttl, need, signatures: None })
     }
 }

@@ -146,7 +146,13 @@ fn shown(answer: &Answer<'_, '_>) -> String {
 
 fn ask(view: &View, qname: &str, qtype: &str, dnssec_ok: bool, qclass: Class) -> String {
     let qname = name(qname);
-    let query = Query { qname: qname.as_wire(), qtype: qtype.parse().unwrap(), qclass, dnssec_ok };
+    let query = Query {
+        qname: qname.as_wire(),
+        qtype: qtype.parse().unwrap(),
+        qclass,
+        dnssec_ok,
+        asker: Asker::default(),
+    };
     shown(&answer(view, query))
 }
 

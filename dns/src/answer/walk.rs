@@ -8,6 +8,7 @@
 use super::{Class, Kind, MOST_FOLLOWED, Need, Query, is_signed, negative_ttl, preference, withheld};
 use crate::name::Name;
 use crate::rtype::Type;
+use crate::steer::{Asker, Pool};
 use crate::view::View;
 use crate::zone::set::Served;
 use crate::zone::tree::{Found, Node, RrSet, Tree};
@@ -36,6 +37,9 @@ pub(crate) trait Sink<'a> {
 
     /// Takes an RRset.
     fn put(&mut self, section: Section, piece: Piece<'_, 'a, Self::Owner>) -> Result<Put, Self::Left>;
+
+    /// Takes the records of a pool that a client is given.
+    fn put_chosen(&mut self, section: Section, chosen: Chosen<'_, Self::Owner>) -> Result<Put, Self::Left>;
 }
 
 /// An RRset on its way into a message.
@@ -47,6 +51,14 @@ pub(crate) struct Piece<'p, 'a, O> {
     pub(crate) need: Need,
     /// The owner's RRSIG RRset if the client wants signatures; those that cover `set` go with it (RFC 4035 §3.1.1).
     pub(crate) signatures: Option<RrSet<'a>>,
+}
+
+/// A pool, and who asks.
+pub(crate) struct Chosen<'p, O> {
+    pub(crate) owner: &'p O,
+    pub(crate) pool: &'p Pool,
+    pub(crate) asker: Asker,
+    pub(crate) need: Need,
 }
 
 /// A section of a message.
@@ -79,10 +91,11 @@ pub(crate) fn walk<'v: 'a, 'a, S: Sink<'a>>(
     query: &Query<'a>,
     sink: &mut S,
 ) -> Result<End<'v>, S::Left> {
-    let Query { qname, qtype, qclass, dnssec_ok } = *query;
+    let Query { qname, qtype, qclass, dnssec_ok, asker } = *query;
     let mut name = sink.owner(qname);
     let mut walk = Walk {
         view,
+        asker,
         qtype,
         wants_proofs: dnssec_ok,
         proves: false,
@@ -112,6 +125,7 @@ pub(crate) fn walk<'v: 'a, 'a, S: Sink<'a>>(
 
 pub(super) struct Walk<'v, 'a, 's, S> {
     view: &'v View,
+    asker: Asker,
     pub(super) qtype: Type,
     wants_proofs: bool,
     /// The client wants signatures, and the zone at hand has some.
@@ -328,9 +342,33 @@ impl<'v: 'a, 'a, S: Sink<'a>> Walk<'v, 'a, '_, S> {
 }
 
 impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
-    /// Puts in a set of `node`, under the name that it is asked for.
+    /// Puts in a set of `node`, under the name that it is asked for: of a pool, the records that the client is given.
     #[inline]
     pub(super) fn put(
+        &mut self,
+        section: Section,
+        owner: &S::Owner,
+        node: Node<'a>,
+        set: &RrSet<'a>,
+        need: Need,
+    ) -> Result<Put, S::Left> {
+        let pools = &self.view.pools;
+        if !pools.is_empty() {
+            if let Some(pool) = pools.get(node.name(), set.rtype) {
+                return self.sink.put_chosen(section, Chosen { owner, pool, asker: self.asker, need });
+            }
+            if matches!(set.rtype, Type::HTTPS | Type::SVCB) && pools.lead_from(node.name(), set) {
+                self.sink.unusual()?;
+                let set = pools.with_hints(node.name(), set, self.asker);
+                return self.put_whole(section, owner, node, &set, need);
+            }
+        }
+        self.put_whole(section, owner, node, set, need)
+    }
+
+    /// As [`Self::put`], with all records that there are.
+    #[inline]
+    pub(super) fn put_whole(
         &mut self,
         section: Section,
         owner: &S::Owner,

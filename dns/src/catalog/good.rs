@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use super::unhidden::Version;
+use crate::name::Name;
+use crate::steer::Settings;
+use crate::steer::marks::owners;
 use crate::zone::privacy::{Divided, Trees, trees, trees_beside};
 use crate::zone::tree::Tree;
 use crate::zone::{Severity, Zone};
@@ -19,6 +22,8 @@ pub(super) struct Good {
     /// None if outside there is no such zone.
     pub(super) public: Option<Arc<Tree>>,
     pub(super) internal: Arc<Tree>,
+    /// The names of its pools.
+    pub(super) steered: Arc<[Name]>,
 }
 
 /// The version of a zone that outsiders see.
@@ -52,6 +57,13 @@ impl Good {
         }
     }
 
+    /// With the names of its pools. New settings come with zones that are read again, so those of the same zone stand.
+    pub(super) fn steered_by(self, settings: &Settings, before: Option<&Self>) -> Self {
+        let kept = before.filter(|before| Arc::ptr_eq(&before.zone, &self.zone));
+        let steered = kept.map_or_else(|| owners(&self.zone, settings).into(), |it| Arc::clone(&it.steered));
+        Self { steered, ..self }
+    }
+
     /// Takes over from `before` what is the same. `full` is the tree of all records of `zone`, if there is one.
     pub(super) fn compile(
         zone: Arc<Zone>,
@@ -73,11 +85,11 @@ impl Good {
         let mut new = match (internal, public) {
             (Some(internal), Some(public)) => {
                 let (public, internal) = (public.public.clone(), Arc::clone(&internal.internal));
-                Self { zone, divided, outside: None, publishable, public, internal }
+                Self { zone, divided, outside: None, publishable, public, internal, steered: Arc::default() }
             }
             _ => {
                 let Trees { public, internal } = trees_beside(&zone, &divided, full);
-                Self { zone, divided, outside: None, publishable, public, internal }
+                Self { zone, divided, outside: None, publishable, public, internal, steered: Arc::default() }
             }
         };
         if let Some(shown) = outside {

@@ -77,6 +77,7 @@ fn mended(zone: &Zone) -> Zone {
         rdata: server.as_wire().into(),
         at: Position::default(),
         mark: Some(Mark::Public),
+        steer: false,
     });
     Zone::new(zone.apex.clone(), records, zone.files.clone())
 }

@@ -19,6 +19,7 @@ use super::source::Source;
 use super::unhidden::{self, Told, Version};
 use crate::name::Name;
 use crate::rdata;
+use crate::steer::{Settings, marks};
 use crate::zone::check;
 use crate::zone::privacy::{Divided, Division, Part, Rules, Selection};
 use crate::zone::tree::Tree;
@@ -153,7 +154,7 @@ impl Chosen {
 /// `served` are the zones in service. Without `holds` nothing waits for it being allowed.
 pub(super) fn settle(
     candidates: &mut [Candidate],
-    rules: &Rules,
+    (rules, steer): (&Rules, &Settings),
     memory: &mut Memory,
     served: &HashMap<Name, Good>,
     holds: bool,
@@ -161,7 +162,7 @@ pub(super) fn settle(
     let mut chosen: Vec<Chosen> = candidates.iter().map(Chosen::first).collect();
     let mut turned_down: Vec<TurnedDown> = candidates.iter().map(|_| TurnedDown::default()).collect();
     loop {
-        memory.divide(&chosen, &with_unknown(rules, candidates, &chosen));
+        memory.divide(&chosen, &with_unknown(rules, candidates, &chosen), steer);
         let mut again = false;
         for (at, chosen) in chosen.iter_mut().enumerate() {
             let Some(judged) = memory.judged.get(&candidates[at].apex) else { continue };
@@ -267,21 +268,21 @@ fn with_unknown(rules: &Rules, candidates: &[Candidate], chosen: &[Chosen]) -> R
 
 impl Memory {
     /// Divides and checks what is chosen, as far as it is not the same as before.
-    fn divide(&mut self, chosen: &[Chosen], rules: &Rules) {
+    fn divide(&mut self, chosen: &[Chosen], rules: &Rules, steer: &Settings) {
         let zones: Vec<Arc<Zone>> = chosen.iter().filter_map(Chosen::zone).map(Arc::clone).collect();
         self.division = self.division.again(&zones, rules);
         let mut before = std::mem::take(&mut self.judged);
         for part in self.division.parts() {
             let apex = part.zone.apex.clone();
             let same = before.remove(&apex).filter(|judged| Arc::ptr_eq(&judged.divided, &part.divided));
-            self.judged.insert(apex, same.unwrap_or_else(|| Judged::of(part)));
+            self.judged.insert(apex, same.unwrap_or_else(|| Judged::of(part, steer)));
         }
     }
 }
 
 impl Judged {
     /// Zone rules hold for what each view sees: a CNAME may stand beside an address that only the other view has.
-    fn of(part: &Part) -> Self {
+    fn of(part: &Part, steer: &Settings) -> Self {
         let Part { zone, divided, .. } = part;
         let mut problems = divided.problems.clone();
         let mut in_views = check_view(zone, &divided.internal);
@@ -289,6 +290,7 @@ impl Judged {
             add_new(&mut in_views, check_view(zone, public));
         }
         add_new(&mut problems, in_views);
+        add_new(&mut problems, marks::problems(zone, divided, steer));
         Self { divided: Arc::clone(divided), problems: problems.into() }
     }
 }

@@ -2,6 +2,7 @@
 
 mod away;
 mod outside;
+mod steered;
 mod unhidden;
 mod unknown;
 
@@ -17,6 +18,7 @@ use crate::answer::{Class, Kind, Query, answer};
 use crate::clock;
 use crate::name::Name;
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::Which;
 use crate::world::World;
 use crate::zone::Severity;
@@ -66,7 +68,13 @@ impl Folder {
 
     fn ask(&self, which: Which, name: &str, qtype: Type) -> Kind {
         let name = Name::parse_absolute(name).unwrap();
-        let query = Query { qname: name.as_wire(), qtype, qclass: Class::In, dnssec_ok: false };
+        let query = Query {
+            qname: name.as_wire(),
+            qtype,
+            qclass: Class::In,
+            dnssec_ok: false,
+            asker: Asker::default(),
+        };
         answer(self.world.view(which), query).kind
     }
 

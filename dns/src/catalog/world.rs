@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::report::ZoneReport;
+use crate::steer::Pools;
 use crate::transfer::Versions;
 use crate::view::View;
 use crate::world::{Guard, World};
@@ -16,6 +17,7 @@ impl Catalog {
         let (mut public, mut internal) = (Zones::default(), Zones::default());
         let mut catalogs = <[View; 2]>::default();
         let mut published = HashSet::new();
+        let (mut public_pools, mut internal_pools) = (Pools::default(), Pools::default());
         for zone in zones {
             match self.good.get(&zone.apex) {
                 Some(good) if self.terms.catalogs.contains(&zone.apex) => {
@@ -32,6 +34,10 @@ impl Catalog {
                         public.insert(zone.apex.clone(), Served::Zone(Arc::clone(tree)));
                     }
                     published.extend(good.version().divided.published.iter().cloned());
+                    for owner in good.steered.iter() {
+                        internal_pools.add(&good.internal, owner, &self.terms.steer);
+                        good.public.iter().for_each(|tree| public_pools.add(tree, owner, &self.terms.steer));
+                    }
                 }
                 // Names that were answered a moment ago stay answered as they were, by a parent perhaps. Not those of a copy
                 // that has ended: it is somebody's zone still.
@@ -47,8 +53,8 @@ impl Catalog {
             }
         }
         World {
-            public: View { zones: public },
-            internal: View { zones: internal },
+            public: View { zones: public, pools: public_pools },
+            internal: View { zones: internal, pools: internal_pools },
             catalogs,
             access: self.terms.access.clone(),
             guard: Guard { private: self.terms.rules.private.clone(), published },

@@ -16,6 +16,7 @@ use crate::catalog::report::{Report, ZoneReport};
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::{View, Which};
 use crate::zone::privacy::Selection;
 use crate::zone::set::Served;
@@ -56,7 +57,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let before = differences;
         for Question { name, rtype } in questions.iter().cloned() {
             let then = old.reply(&name, rtype)?;
-            let query = Query { qname: name.as_wire(), qtype: rtype, qclass: Class::In, dnssec_ok: false };
+            let query = Query {
+                qname: name.as_wire(),
+                qtype: rtype,
+                qclass: Class::In,
+                dnssec_ok: false,
+                asker: Asker::default(),
+            };
             let now = Reply::of(&answer(world.view(which), query));
             if let Some(difference) = Difference::between(then, now) {
                 differences += 1;
@@ -86,7 +93,7 @@ impl Old {
         }
         let zones = old::read_all(text.as_ref())?;
         let trees = zones.iter().map(|zone| (zone.apex.clone(), Served::Zone(Tree::of(zone).into())));
-        let view = View { zones: trees.collect() };
+        let view = View { zones: trees.collect(), ..View::default() };
         Ok(Self::Files { zones, view })
     }
 
@@ -109,8 +116,13 @@ impl Old {
     fn reply(&mut self, name: &Name, rtype: Type) -> Result<Reply, Failure> {
         match self {
             Self::Files { view, .. } => {
-                let query =
-                    Query { qname: name.as_wire(), qtype: rtype, qclass: Class::In, dnssec_ok: false };
+                let query = Query {
+                    qname: name.as_wire(),
+                    qtype: rtype,
+                    qclass: Class::In,
+                    dnssec_ok: false,
+                    asker: Asker::default(),
+                };
                 Ok(Reply::of(&answer(view, query)))
             }
             Self::Server(server) => {

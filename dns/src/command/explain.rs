@@ -14,6 +14,7 @@ use crate::client::{Client, Listener, Transport};
 use crate::config::Config;
 use crate::name::Name;
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::{Which, choose};
 use crate::world::World;
 use crate::zone::text::write_record;
@@ -86,7 +87,13 @@ struct ExplainedZone {
 
 fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report) -> Explained {
     let (view, view_because) = view(args.from, world, config);
-    let query = Query { qname: args.name.as_wire(), qtype: args.rtype, qclass: Class::In, dnssec_ok: false };
+    let query = Query {
+        qname: args.name.as_wire(),
+        qtype: args.rtype,
+        qclass: Class::In,
+        dnssec_ok: false,
+        asker: Asker { address: args.from },
+    };
     let given = answer(world.view(view), query);
     let zone = given.zone.and_then(|apex| report.zones.iter().find(|zone| zone.apex == *apex));
     let Answer { rcode, authoritative, answer, authority, additional, kind, .. } = &given;

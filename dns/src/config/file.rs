@@ -55,6 +55,7 @@ pub(super) struct File {
     pub(super) secondary: Vec<Spanned<Secondary>>,
     #[serde(default)]
     pub(super) update: Vec<Spanned<Update>>,
+    pub(super) steer: Option<Spanned<Steer>>,
     pub(super) state: Option<PathBuf>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
@@ -204,6 +205,45 @@ pub(super) struct Update {
     pub(super) keys: Vec<Spanned<String>>,
     pub(super) names: Vec<Spanned<String>>,
     pub(super) types: Vec<Spanned<String>>,
+}
+
+/// `[steer]`, and each `[[steer.pool]]` in it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Steer {
+    pub(super) name: Option<Spanned<DomainName>>,
+    pub(super) check: Option<Spanned<String>>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) interval: Option<Spanned<Span>>,
+    pub(super) timeout: Option<Spanned<Span>>,
+    pub(super) rise: Option<Spanned<u32>>,
+    pub(super) fall: Option<Spanned<u32>>,
+    pub(super) count: Option<Spanned<usize>>,
+    pub(super) ttl: Option<Spanned<u32>>,
+    pub(super) all_down: Option<AllDown>,
+    pub(super) panic: Option<Spanned<u8>>,
+    pub(super) shed: Option<Spanned<[u16; 2]>>,
+    pub(super) members: Vec<Spanned<Member>>,
+    pub(super) pool: Vec<Spanned<Steer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Member {
+    pub(super) address: IpAddr,
+    pub(super) weight: Option<Spanned<u32>>,
+    pub(super) priority: Option<u32>,
+    pub(super) check_address: Option<IpAddr>,
+    #[serde(default)]
+    pub(super) drain: bool,
+}
+
+/// Who is given when nobody is up.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AllDown {
+    All,
+    Last,
 }
 
 /// A side, as the config names it.

@@ -193,6 +193,8 @@ fn the_reference_names_every_key_and_its_default() {
         "[[catalog]]\nzone = \"a\"\n",
         "[[update]]\nkeys = []\nnames = []\ntypes = []\n",
         "[rate_limit]\n",
+        "[steer]\n",
+        "[[steer.pool]]\nname = \"a\"\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
             panic!("accepted");
@@ -201,8 +203,13 @@ fn the_reference_names_every_key_and_its_default() {
         let keys = help.strip_prefix("keys known here: ").unwrap();
         for key in keys.split(", ") {
             let is_there = |line: &str| {
-                let forms =
-                    [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!("[[{key}]]")];
+                let forms = [
+                    format!("{key} = "),
+                    format!("[{key}]"),
+                    format!("[{key}."),
+                    format!("[[{key}]]"),
+                    format!("[[steer.{key}]]"),
+                ];
                 forms.iter().any(|form| line.starts_with(form))
             };
             assert!(reference.lines().any(is_there), "{section}{key}");

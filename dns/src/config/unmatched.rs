@@ -34,7 +34,7 @@ fn unmatched<'n>(
 ) -> Vec<Warning> {
     let mut found = Vec::new();
     for named in &config.named {
-        let is_of_zones = named.setting != "internal_names";
+        let is_of_zones = !matches!(named.setting, "internal_names" | "[[steer.pool]] name");
         let is_known = match is_of_zones {
             true => apexes.iter().any(|apex| apex.is_at_or_under(&named.name)),
             false => is_used(&named.name),

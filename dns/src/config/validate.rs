@@ -4,6 +4,7 @@ mod catalogs;
 mod keys;
 mod listeners;
 mod secondaries;
+mod steer;
 mod transfers;
 mod updates;
 
@@ -87,8 +88,13 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     warnings.extend(secondaries::unproved(&written.secondary, at));
     let named = named(&written, internal.get_ref(), at);
     check_public(&written.public, &named, at)?;
-    let named =
-        [named, transfers::named(&written.transfer, at), updates::named(&written.update, at)].concat();
+    let named = [
+        named,
+        transfers::named(&written.transfer, at),
+        updates::named(&written.update, at),
+        steer::named(written.steer.as_ref(), at),
+    ]
+    .concat();
     let keys = keys::keys(written.keys, base, at)?;
     let internal = internal.into_inner();
     Ok(Config {
@@ -133,6 +139,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
         members: Vec::new(),
         keys,
+        steer: steer::steer(written.steer, base, at)?,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,
         rate_limit: rates(written.rate_limit, at)?,

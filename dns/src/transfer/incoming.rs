@@ -295,7 +295,7 @@ pub fn apply(zone: Vec<Record>, soa: Record, changes: Vec<Change>) -> Result<Vec
 
 /// A record that stands in no file.
 pub fn record(owner: Name, rtype: Type, ttl: u32, rdata: SmallBytes) -> Record {
-    Record { owner, rtype, ttl, rdata, at: Position::default(), mark: None }
+    Record { owner, rtype, ttl, rdata, at: Position::default(), mark: None, steer: false }
 }
 
 #[cfg(test)]

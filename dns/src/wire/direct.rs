@@ -13,9 +13,10 @@ mod writer;
 
 use super::encode;
 use super::query::{Message, Question};
-use crate::answer::walk::{End, Piece, Put, Section, Sink, walk};
+use crate::answer::walk::{Chosen, End, Piece, Put, Section, Sink, walk};
 use crate::answer::{Class, Query};
 use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::View;
 use crate::zone::tree::Tree;
 use writer::{Owner, Writer};
@@ -24,6 +25,7 @@ use writer::{Owner, Writer};
 /// the caller. None if the answer is not of a kind that is written here; `out` then holds anything.
 pub(super) fn write<'v: 's, 's>(
     view: &'v View,
+    asker: Asker,
     message: &Message<'_>,
     question: &'s Question<'_>,
     limit_bytes: usize,
@@ -38,7 +40,7 @@ pub(super) fn write<'v: 's, 's>(
     encode::begin_as_written(question, out);
     let mut sink =
         Direct { tree: None, section: Section::Answer, writer: Writer::new(qname, limit_bytes, out) };
-    let query = Query { qname, qtype, qclass: Class::In, dnssec_ok };
+    let query = Query { qname, qtype, qclass: Class::In, dnssec_ok, asker };
     let end = walk(view, &query, &mut sink).ok()?;
     sink.writer.finish();
     Some(end)
@@ -101,6 +103,16 @@ impl<'a> Sink<'a> for Direct<'a, '_> {
         self.section = section;
         let Piece { owner, set, ttl, signatures, .. } = piece;
         self.writer.set(section, *owner, set, ttl, signatures.as_ref()).ok_or(Unusual)?;
+        Ok(Put::New)
+    }
+
+    #[inline]
+    fn put_chosen(&mut self, section: Section, chosen: Chosen<'_, Owner<'a>>) -> Result<Put, Unusual> {
+        if section < self.section {
+            return Err(Unusual);
+        }
+        self.section = section;
+        self.writer.chosen(section, *chosen.owner, chosen.pool, chosen.asker).ok_or(Unusual)?;
         Ok(Put::New)
     }
 }

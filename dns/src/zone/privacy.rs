@@ -74,6 +74,7 @@ mod unhidden;
 mod wording;
 
 pub use division::{Division, Part};
+pub(crate) use hints::{Stripped, strip as strip_hints};
 pub use trees::{Trees, trees, trees_beside};
 pub use unhidden::{Unhidden, unhidden};
 

@@ -483,6 +483,7 @@ impl Maker {
                 rdata: rdata.into(),
                 at: Position::default(),
                 mark,
+                steer: false,
             });
             labelled.labels.push(label);
         }

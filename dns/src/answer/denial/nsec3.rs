@@ -73,6 +73,7 @@ mod tests {
     use crate::answer::{Class, Kind, Query, answer};
     use crate::name;
     use crate::rtype::Type;
+    use crate::steer::Asker;
     use crate::zone::tree::testing;
 
     /// The zone of RFC 5155 appendix A, without its signatures.
@@ -117,7 +118,8 @@ mod tests {
         let view = testing::view(&[("example", zone)]);
         let wire = name::parse_to_wire(name.as_bytes(), None).unwrap();
         let ask = |dnssec_ok| {
-            let query = Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok };
+            let query =
+                Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok, asker: Asker::default() };
             let answer = answer(&view, query);
             let proofs = answer.authority.iter().filter(|placed| placed.set.rtype == Type::NSEC3);
             let owners: Vec<String> =
@@ -154,7 +156,13 @@ mod tests {
             let view = testing::view(&[("example", EXAMPLE)]);
             for name in [hash.to_owned(), format!("x.{hash}")] {
                 let wire = name::parse_to_wire(name.as_bytes(), None).unwrap();
-                let query = Query { qname: &wire, qtype: rtype, qclass: Class::In, dnssec_ok: true };
+                let query = Query {
+                    qname: &wire,
+                    qtype: rtype,
+                    qclass: Class::In,
+                    dnssec_ok: true,
+                    asker: Asker::default(),
+                };
                 assert_eq!(answer(&view, query).kind, Kind::NxDomain, "{name}");
             }
         }

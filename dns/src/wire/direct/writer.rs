@@ -5,6 +5,7 @@ use super::standing::{Names, pointer};
 use crate::answer::walk::Section;
 use crate::name;
 use crate::rtype::Type;
+use crate::steer::{Asker, Pool};
 use crate::zone::tree::RrSet;
 
 /// A message that grows behind its question.
@@ -70,6 +71,29 @@ impl<'a, 'o> Writer<'a, 'o> {
         Some(())
     }
 
+    /// Writes the records of a pool that a client is given. None if they do not fit.
+    pub(super) fn chosen(
+        &mut self,
+        section: Section,
+        owner: Owner<'a>,
+        pool: &Pool,
+        asker: Asker,
+    ) -> Option<()> {
+        let writing = |ttl| (ttl, owner, 0_u16, Some(()));
+        let (_, _, records, written) =
+            pool.answer(asker, writing, |(ttl, owner, records, written), rdata| {
+                if written.is_some() {
+                    *written = self.head(owner, pool.rtype, *ttl, rdata.len());
+                    self.out.extend_from_slice(rdata);
+                    *records += 1;
+                }
+            });
+        written?;
+        let count = &mut self.counts[section as usize];
+        *count = count.checked_add(records)?;
+        (self.out.len() <= self.limit_bytes).then_some(())
+    }
+
     #[inline]
     fn record(
         &mut self,
@@ -78,7 +102,18 @@ impl<'a, 'o> Writer<'a, 'o> {
         ttl: u32,
         rdata: &'a [u8],
     ) -> Option<()> {
-        let bytes = u16::try_from(rdata.len()).ok()?;
+        self.head(owner, rtype, ttl, rdata.len())?;
+        match form {
+            Form::Plain => self.out.extend_from_slice(rdata),
+            Form::Names { before, count } => self.names_in_rdata(rdata, before, count)?,
+        }
+        (self.out.len() <= self.limit_bytes).then_some(())
+    }
+
+    /// Writes all that stands before RDATA of this length.
+    #[inline]
+    fn head(&mut self, owner: &mut Owner<'a>, rtype: Type, ttl: u32, rdata_bytes: usize) -> Option<()> {
+        let bytes = u16::try_from(rdata_bytes).ok()?;
         let ([t1, t2], [s1, s2, s3, s4], [n1, n2]) =
             (rtype.0.to_be_bytes(), ttl.to_be_bytes(), bytes.to_be_bytes());
         match owner.at {
@@ -91,11 +126,7 @@ impl<'a, 'o> Writer<'a, 'o> {
                 self.out.extend_from_slice(&[t1, t2, 0, 1, s1, s2, s3, s4, n1, n2]);
             }
         }
-        match form {
-            Form::Plain => self.out.extend_from_slice(rdata),
-            Form::Names { before, count } => self.names_in_rdata(rdata, before, count)?,
-        }
-        (self.out.len() <= self.limit_bytes).then_some(())
+        Some(())
     }
 
     /// RDATA of which `count` names behind the first `before` bytes may be compressed; its length is mended.

@@ -5,6 +5,12 @@ use proptest::prelude::*;
 use super::properties::{qtype, relative, signed, zone};
 use super::*;
 use crate::cookie::Secrets;
+use crate::steer::rules::MemberRules;
+use crate::steer::{Rules, Settings};
+use crate::view::View;
+use crate::zone::set::Served;
+use crate::zone::tree::Tree;
+use std::sync::Arc;
 
 /// Both ways' answers to a question: the direct one may pass.
 fn both(world: &World, view: Which, packet: &[u8], client: &Client) -> (Option<String>, String) {
@@ -39,6 +45,32 @@ fn options() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![Just(vec![]), cookie], others).prop_map(|(cookie, others)| [cookie, others].concat())
 }
 
+/// Makes a pool of every address RRset that is not signed.
+fn every_pool(view: &mut View, settings: &Settings) {
+    let trees = view.zones.iter().filter_map(|(_, served)| match served {
+        Served::Zone(tree) => Some(Arc::clone(tree)),
+        Served::Broken => None,
+    });
+    let trees: Vec<Arc<Tree>> = trees.collect();
+    for tree in trees {
+        for node in tree.nodes() {
+            view.pools.add(&tree, &Name::from_wire(node.name()).unwrap(), settings);
+        }
+    }
+}
+
+/// Rules by which answers give `count` members, or all that are fit for 0; with one that is often drained.
+fn settings(count: usize, down: bool) -> Settings {
+    let drained = MemberRules { drain: down, ..MemberRules::of([192, 0, 2, 1].into()) };
+    let rules = Rules {
+        count: (count > 0).then_some(count),
+        ttl: Some(30),
+        members: vec![drained],
+        ..Rules::default()
+    };
+    Settings { defaults: Arc::new(rules), ..Settings::default() }
+}
+
 fn transport() -> impl Strategy<Value = Transport> {
     prop_oneof![4 => Just(Transport::Udp), 1 => Just(Transport::Tcp), 1 => Just(Transport::Tls)]
 }
@@ -53,10 +85,15 @@ proptest! {
         qname in relative(5), qtype in prop_oneof![20 => qtype(), 1 => any::<u16>().prop_map(Type)], upper in any::<u64>(),
         (edns, options) in (proptest::option::of((0..1400_u16, any::<bool>())), options()),
         (transport, internal, flags) in (transport(), any::<bool>(), any::<u8>()),
+        (count, down) in (0..3_usize, any::<bool>()),
     ) {
         let mended = |text: &str| text.replacen("SOA ns", &format!("SOA {soa}"), 1);
         let zones = |text: &str| view(&[(apex, &mended(text)), ("a.b.ex.", &child), ("broken.ex.", "broken")]);
         let mut world = World { public: zones(&outside), internal: zones(&inside), ..World::default() };
+        let settings = settings(count, down);
+        for view in [&mut world.public, &mut world.internal] {
+            every_pool(view, &settings);
+        }
         world.protocol.cookies = secrets();
         world.protocol.nsid = Some(b"one"[..].into());
         let qname = if qname.is_empty() { "ex.".to_owned() } else { format!("{qname}.ex.") };

@@ -157,7 +157,7 @@ proptest! {
 
         let message = Decoded::from_vec(&out).unwrap();
         let lower = name(&qname);
-        let query = Query { qname: lower.as_wire(), qtype, qclass: Class::In, dnssec_ok: false };
+        let query = Query { qname: lower.as_wire(), qtype, qclass: Class::In, dnssec_ok: false, asker: Asker::default() };
         let meant = answer::answer(&world.public, query);
         prop_assert_eq!(message.queries[0].name().to_string(), qname);
         for (section, meant) in [(&message.answers, &meant.answer), (&message.authorities, &meant.authority)] {

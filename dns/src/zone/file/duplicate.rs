@@ -75,10 +75,11 @@ fn by_hash(zone: &Zone, set: impl Iterator<Item = u32>, found: &mut Vec<Again>) 
 }
 
 fn join(records: &mut [Record], known: usize, again: usize, report: &mut Report) {
-    let Record { ttl, at, mark, .. } = records[again].clone();
+    let Record { ttl, at, mark, steer, .. } = records[again].clone();
     let first = &mut records[known];
     let line = first.at.line;
     first.ttl = first.ttl.min(ttl);
+    first.steer |= steer;
     match (first.mark, mark) {
         (Some(a), Some(b)) if a != b => {
             let message = format!("the same record stands in line {line} with the other mark");

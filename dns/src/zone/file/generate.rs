@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::reader::{Reader, Scope, whole};
 use super::record;
 use crate::rdata::{self, Field};
-use crate::zone::Mark;
+use crate::zone::Marks;
 use crate::zone::text::fields::Word;
 use crate::zone::text::lexer::{Entry, Lexer, Token};
 use crate::zone::text::{Fault, mnemonic, number};
@@ -17,18 +17,13 @@ const MAX_GENERATED: u64 = 1 << 22;
 const MAX_WIDTH: usize = 255;
 
 /// Makes the records, or reports why not. The first step that goes wrong ends the directive.
-pub(super) fn run(reader: &mut Reader, entry: &Entry<'_>, mark: Option<Mark>, scope: &mut Scope<'_>) {
-    if let Err(fault) = steps(reader, entry, mark, scope) {
+pub(super) fn run(reader: &mut Reader, entry: &Entry<'_>, marks: Marks, scope: &mut Scope<'_>) {
+    if let Err(fault) = steps(reader, entry, marks, scope) {
         reader.fault(fault, entry, scope);
     }
 }
 
-fn steps(
-    reader: &mut Reader,
-    entry: &Entry<'_>,
-    mark: Option<Mark>,
-    scope: &mut Scope<'_>,
-) -> Result<(), Fault> {
+fn steps(reader: &mut Reader, entry: &Entry<'_>, marks: Marks, scope: &mut Scope<'_>) -> Result<(), Fault> {
     let (range, step) = range(entry)?;
     let count = (range.end() - range.start()) / step + 1;
     if reader.generated + count > MAX_GENERATED {
@@ -48,7 +43,7 @@ fn steps(
         substitute(&template, number, &mut line).map_err(|why| Fault::new("bad-generate", why))?;
         let origin = scope.origin.clone();
         let mut inner = Scope { file: scope.file, text: &line, origin, owner: None, fixed: Some(at) };
-        one(reader, &line, mark, &mut inner);
+        one(reader, &line, marks, &mut inner);
         if reader.report.errors() > errors {
             break;
         }
@@ -58,11 +53,11 @@ fn steps(
     Ok(())
 }
 
-fn one(reader: &mut Reader, line: &[u8], mark: Option<Mark>, scope: &mut Scope<'_>) {
+fn one(reader: &mut Reader, line: &[u8], marks: Marks, scope: &mut Scope<'_>) {
     let mut made = Entry::default();
     let mut lexer = Lexer::new(line);
     if lexer.entry(&mut made) && made.flaws.is_empty() && !made.tokens.is_empty() {
-        record::add(reader, &made, mark, scope);
+        record::add(reader, &made, marks, scope);
     } else {
         let message = "what this generates is not a record".to_owned();
         reader.report.error(scope.fixed, "bad-generate", message, None);

@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use crate::zone::Mark;
 use crate::zone::text::mnemonic;
+use crate::zone::{Mark, Marks};
 
 /// The marks, as they are written.
 const MARKS: &[(&str, Mark)] = &[
@@ -18,6 +18,8 @@ const MARKS: &[(&str, Mark)] = &[
     ("outside", Mark::Outside),
     ("both", Mark::Both),
 ];
+/// The word that makes a pool of an address RRset; it may stand beside a mark.
+const STEER: &str = "steer";
 /// Words that people write instead of a mark, and the mark that they mean.
 const MEANT: &[(&str, &str)] = &[
     ("public", "public"),
@@ -29,6 +31,10 @@ const MEANT: &[(&str, &str)] = &[
     ("private", "internal"),
     ("hidden", "internal"),
     ("secret", "internal"),
+    ("steer", STEER),
+    ("steered", STEER),
+    ("steering", STEER),
+    ("pool", STEER),
 ];
 
 /// A part of a comment that is a mark, or tries to be one.
@@ -42,7 +48,7 @@ pub(super) struct Found {
 /// The meaning of a part of a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    Mark(Mark),
+    Marks(Marks),
     /// It is meant as a mark, but is none.
     Unknown {
         message: String,
@@ -125,18 +131,22 @@ fn after_colon(text: &str) -> Option<&str> {
 
 /// The words of a mark. All must be known; those that say who may see the record must agree.
 fn of_words(words: &str) -> Said {
-    let mut mark = None;
+    let mut marks = Marks::default();
     for word in words.split([' ', ',']).filter(|word| !word.is_empty()) {
+        if word == STEER {
+            marks.steer = true;
+            continue;
+        }
         let known = MARKS.iter().find(|(name, _)| *name == word);
         let Some((_, said)) = known else { return unknown(words, word) };
-        if mark.replace(*said).is_some_and(|before| before != *said) {
+        if marks.seen_by.replace(*said).is_some_and(|before| before != *said) {
             return Said::Unknown {
                 message: format!("`verge: {}` says two things", words.trim_matches(' ')),
                 help: "a record has one of the marks".to_owned(),
             };
         }
     }
-    mark.map_or_else(|| unknown(words, ""), Said::Mark)
+    if marks == Marks::default() { unknown(words, "") } else { Said::Marks(marks) }
 }
 
 fn unknown(words: &str, word: &str) -> Said {
@@ -194,7 +204,7 @@ fn first_word(text: &str) -> &str {
 fn help(word: &str) -> String {
     match mark_meant(word) {
         Some(meant) => format!("did you mean `; verge: {meant}`?"),
-        None => "the marks are `; verge: public`, `internal`, `outside` and `both`".to_owned(),
+        None => "the marks are `; verge: public`, `internal`, `outside`, `both` and `steer`".to_owned(),
     }
 }
 
@@ -207,7 +217,7 @@ fn mark_meant(word: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    const NEITHER: &str = "the marks are `; verge: public`, `internal`, `outside` and `both`";
+    const NEITHER: &str = "the marks are `; verge: public`, `internal`, `outside`, `both` and `steer`";
     const PUBLIC: &str = "did you mean `; verge: public`?";
     const INTERNAL: &str = "did you mean `; verge: internal`?";
 
@@ -216,7 +226,11 @@ mod tests {
         let found: Vec<String> = judge(comment)
             .into_iter()
             .map(|found| match found.said {
-                Said::Mark(mark) => format!("{mark:?}"),
+                Said::Marks(Marks { seen_by, steer }) => {
+                    let seen_by = seen_by.map(|mark| format!("{mark:?}"));
+                    let words = seen_by.into_iter().chain(steer.then(|| "Steer".to_owned()));
+                    words.collect::<Vec<_>>().join(" ")
+                }
                 Said::Unknown { help, .. } => help,
             })
             .collect();
@@ -236,7 +250,11 @@ mod tests {
             ("; verge: pubic", PUBLIC),
             ("; verge: private", INTERNAL),
             ("; verge: public please", NEITHER),
-            ("; verge: public steer", NEITHER),
+            ("; verge: public steer", "Public Steer"),
+            ("; verge: steer", "Steer"),
+            ("; edge 1 ; verge: steer, internal", "Internal Steer"),
+            ("; verge: steering", "did you mean `; verge: steer`?"),
+            ("; verge steer", "did you mean `; verge: steer`?"),
             ("; verge: public internal", "a record has one of the marks"),
             ("; verge:", NEITHER),
             ("; verge: : internal", NEITHER),

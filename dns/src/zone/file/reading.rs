@@ -7,7 +7,7 @@ use super::mark::{self, Found, Said};
 use super::reader::{Reader, Scope};
 use super::{Loader, Parsed, UNFINISHED, apex, directive, duplicate, generate, record};
 use crate::zone::text::lexer::{Entry, Flaw, Lexer, Spot};
-use crate::zone::{Mark, Position, Problem, SourceFile, Zone};
+use crate::zone::{Marks, Position, Problem, SourceFile, Zone};
 
 /// Most bytes of one file. A larger one is no text that people edit, and would take gigabytes to hold as records.
 const MAX_FILE_BYTES: usize = 1 << 30;
@@ -64,16 +64,16 @@ impl Reader {
         let directive = first.filter(|first| !entry.blank && !first.quoted && first.text.starts_with(b"$"));
         let generates = directive.is_some_and(|word| word.text.eq_ignore_ascii_case(b"$GENERATE"));
         let ends_record = first.is_some() && (directive.is_none() || generates);
-        let mark = self.mark(entry, ends_record, scope);
+        let marks = self.marks(entry, ends_record, scope);
         match directive {
             _ if first.is_none() => {}
-            Some(_) if generates => generate::run(self, entry, mark, scope),
+            Some(_) if generates => generate::run(self, entry, marks, scope),
             Some(word) => {
                 if let Some(Included { file, origin }) = directive::obey(self, word, entry, scope, load) {
                     self.text(file, origin, load);
                 }
             }
-            None => record::add(self, entry, mark, scope),
+            None => record::add(self, entry, marks, scope),
         }
     }
 
@@ -84,21 +84,25 @@ impl Reader {
         }
     }
 
-    /// The mark that binds to the entry. A mark that binds to nothing is an error: its author relies on it.
-    fn mark(&mut self, entry: &Entry<'_>, ends_record: bool, scope: &Scope<'_>) -> Option<Mark> {
-        let mut bound = None;
+    /// The marks that bind to the entry. A mark that binds to nothing is an error: its author relies on it.
+    fn marks(&mut self, entry: &Entry<'_>, ends_record: bool, scope: &Scope<'_>) -> Marks {
+        let mut bound = Marks::default();
         for comment in &entry.comments {
             for Found { span, said } in mark::judge(comment.text) {
                 let spot = Spot { start: comment.spot.start + span.start, len: span.len(), ..comment.spot };
                 let at = Some(scope.position(spot));
                 let (code, message, help) = match said {
-                    Said::Mark(mark) if comment.ends_entry && ends_record => {
-                        match bound.replace(mark).filter(|before| *before != mark) {
-                            None => continue,
-                            Some(_) => conflicting(),
+                    Said::Marks(marks) if comment.ends_entry && ends_record => match bound.and(marks) {
+                        Some(both) => {
+                            bound = both;
+                            continue;
                         }
-                    }
-                    Said::Mark(_) => unbound(),
+                        None => {
+                            bound = marks;
+                            conflicting()
+                        }
+                    },
+                    Said::Marks(_) => unbound(),
                     Said::Unknown { message, help } => ("unknown-mark", message, help),
                 };
                 self.report.error(at, code, message, Some(help));

@@ -7,7 +7,7 @@ use crate::rtype::Type;
 use crate::zone::text::fields::{Fields, Word, bad_name};
 use crate::zone::text::lexer::Entry;
 use crate::zone::text::{self, Fault, mnemonic, number};
-use crate::zone::{Mark, Record};
+use crate::zone::{Marks, Record};
 
 /// The largest TTL (RFC 2181 §8).
 pub(super) const MAX_TTL_S: u32 = (1 << 31) - 1;
@@ -16,7 +16,7 @@ pub(super) const MAX_TTL_S: u32 = (1 << 31) - 1;
 const FALLBACK_TTL_S: u32 = 3_600;
 
 /// Reads a record and adds it; says what is wrong when it cannot.
-pub(super) fn add(reader: &mut Reader, entry: &Entry<'_>, mark: Option<Mark>, scope: &mut Scope<'_>) {
+pub(super) fn add(reader: &mut Reader, entry: &Entry<'_>, marks: Marks, scope: &mut Scope<'_>) {
     let first_rdata = match read_owner(reader, entry, scope) {
         Ok(next) => next,
         Err(fault) => return reader.fault(fault, entry, scope),
@@ -32,7 +32,7 @@ pub(super) fn add(reader: &mut Reader, entry: &Entry<'_>, mark: Option<Mark>, sc
     rdata.clear();
     let mut fields = Fields::new(&entry.tokens, header.rdata, Some(&scope.origin));
     let outcome = match text::read(header.rtype, &mut fields, &mut rdata) {
-        Ok(()) => finish(reader, entry, &header, &rdata, mark, scope),
+        Ok(()) => finish(reader, entry, &header, &rdata, marks, scope),
         Err(fault) => Err(fault),
     };
     reader.scratch = rdata;
@@ -200,7 +200,7 @@ fn finish(
     entry: &Entry<'_>,
     header: &Header,
     rdata: &[u8],
-    mark: Option<Mark>,
+    marks: Marks,
     scope: &mut Scope<'_>,
 ) -> Result<(), Fault> {
     let at = scope.position(whole(entry));
@@ -215,7 +215,13 @@ fn finish(
         }
         None => implied_ttl(reader, header, rdata, at)?,
     };
-    reader.push(Record { owner, rtype: header.rtype, ttl, rdata: rdata.into(), at, mark });
+    if marks.steer && !matches!(header.rtype, Type::A | Type::AAAA) {
+        let message = format!("`verge: steer` stands at a record of type {}", header.rtype);
+        return Err(Fault::new("steer-no-address", message)
+            .help("mark an A or AAAA record; the hints of HTTPS and SVCB records follow it"));
+    }
+    let Marks { seen_by: mark, steer } = marks;
+    reader.push(Record { owner, rtype: header.rtype, ttl, rdata: rdata.into(), at, mark, steer });
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::zone::address::{hint_bytes, svc_params};
 
 /// The rest of a record whose hints were judged one by one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stripped {
+pub(crate) enum Stripped {
     /// Every hint may stay.
     Whole,
     /// The record goes on with this RDATA.
@@ -23,7 +23,7 @@ pub(super) enum Stripped {
 const MANDATORY: u16 = 0;
 
 /// Takes the hints out that `keep` refuses; a key without addresses goes too.
-pub(super) fn strip(rdata: &[u8], keep: impl Fn(IpAddr) -> bool) -> Stripped {
+pub(crate) fn strip(rdata: &[u8], keep: impl Fn(IpAddr) -> bool) -> Stripped {
     let Some((head, params)) = split(rdata) else { return Stripped::Malformed };
     let (mut out, mut read, mut emptied) = (head.to_vec(), head.len(), Vec::new());
     for (key, value) in svc_params(params) {

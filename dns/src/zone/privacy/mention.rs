@@ -173,8 +173,15 @@ mod tests {
         let rdata =
             text::read_rdata(rtype, rdata, &Name::root()).unwrap_or_else(|fault| panic!("{line}: {fault:?}"));
         let owner = Name::parse_absolute("x.test").unwrap();
-        let record =
-            Record { owner, rtype, ttl: 60, rdata: rdata.into(), at: Position::default(), mark: None };
+        let record = Record {
+            owner,
+            rtype,
+            ttl: 60,
+            rdata: rdata.into(),
+            at: Position::default(),
+            mark: None,
+            steer: false,
+        };
         let shown: Vec<String> = mentions(&record)
             .into_iter()
             .map(|mention| match mention {

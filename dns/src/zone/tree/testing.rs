@@ -28,7 +28,7 @@ pub(crate) fn tree(apex: &str, text: &str) -> Tree {
 
 pub(crate) fn view(zones: &[(&str, &str)]) -> View {
     let zones = zones.iter().map(|(apex, text)| (name(apex), served(apex, text)));
-    View { zones: zones.collect() }
+    View { zones: zones.collect(), ..View::default() }
 }
 
 fn served(apex: &str, text: &str) -> Served {
@@ -43,7 +43,7 @@ fn record(line: &str, apex: &Name) -> Record {
     let rtype: Type = rtype.parse().unwrap_or_else(|_| panic!("no type: {line}"));
     let rdata = read_rdata(rtype, rdata, apex).unwrap_or_else(|_| panic!("bad RDATA: {line}"));
     let owner = Name::parse(owner, Some(apex)).unwrap();
-    Record { owner, rtype, ttl, rdata: rdata.into(), at: Position::default(), mark: None }
+    Record { owner, rtype, ttl, rdata: rdata.into(), at: Position::default(), mark: None, steer: false }
 }
 
 fn word(text: &str) -> (&str, &str) {

@@ -65,7 +65,7 @@ pub(super) fn record(content: &str, line: u32, apex: &Name) -> Record {
     let rdata = text::read_rdata(rtype, words.next().unwrap(), apex)
         .unwrap_or_else(|fault| panic!("{content}: {fault:?}"));
     let at = Position { line, ..Position::default() };
-    Record { owner, rtype, ttl: 60, rdata: rdata.into(), at, mark }
+    Record { owner, rtype, ttl: 60, rdata: rdata.into(), at, mark, steer: false }
 }
 
 pub(super) fn rules() -> Rules {

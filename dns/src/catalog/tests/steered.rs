@@ -1,0 +1,162 @@
+//! RRsets that marks or the config make pools of.
+
+use super::*;
+
+use crate::steer::rules::MemberRules;
+use crate::steer::{Rules as Pool, Settings};
+
+const WWW: &str = "www A 203.0.113.10 ; verge: steer\nwww A 203.0.113.11\nwww A 203.0.113.12\n";
+
+fn settings(pools: &[(&str, Pool)]) -> Settings {
+    let named = |(name, rules): &(&str, Pool)| (Name::parse_absolute(name).unwrap(), Arc::new(rules.clone()));
+    Settings { pools: pools.iter().map(named).collect(), ..Settings::default() }
+}
+
+fn draining(addresses: &[[u8; 4]]) -> Pool {
+    let member = |address: &[u8; 4]| MemberRules { drain: true, ..MemberRules::of((*address).into()) };
+    Pool { members: addresses.iter().map(member).collect(), ..Pool::default() }
+}
+
+impl Folder {
+    fn steered(body: &str, steer: Settings) -> (Self, Report) {
+        let mut folder = Self::new(&[("ex.example.zone", body)]);
+        folder.catalog.terms.steer = steer;
+        let report = folder.load();
+        (folder, report)
+    }
+
+    /// The answer's records, sorted.
+    fn records(&self, which: Which, name: &str, qtype: Type) -> Vec<String> {
+        let name = Name::parse_absolute(name).unwrap();
+        let query = Query {
+            qname: name.as_wire(),
+            qtype,
+            qclass: Class::In,
+            dnssec_ok: false,
+            asker: Asker::default(),
+        };
+        let answer = answer(self.world.view(which), query);
+        let sections = answer.answer.iter().chain(&answer.additional);
+        let mut records: Vec<String> = sections
+            .flat_map(|placed| {
+                let shown = |rdata: &[u8]| {
+                    let owner = Name::from_wire(&placed.owner).unwrap();
+                    let mut line = String::new();
+                    crate::zone::text::write_record(&owner, placed.ttl, placed.set.rtype, rdata, &mut line)
+                        .unwrap();
+                    line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ")
+                };
+                placed.set.rdatas().map(shown).collect::<Vec<_>>()
+            })
+            .collect();
+        records.sort();
+        records
+    }
+}
+
+/// What was found, but for the note on documentation addresses.
+fn faults(report: &Report) -> String {
+    let all = messages(report);
+    all.lines().filter(|line| !line.starts_with("D1: ")).collect()
+}
+
+/// The pools of each view, and the answers for `www` outside while the config drains .10 and .11.
+#[test]
+fn marks_and_names_make_pools_whose_answers_leave_members_out() {
+    let drains = || draining(&[[203, 0, 113, 10], [203, 0, 113, 11]]);
+    let unmarked = WWW.replace(" ; verge: steer", "");
+    let wild = format!("{}a CNAME b.x\n", WWW.replace("www", "*.x"));
+    let by_default = Settings { defaults: Arc::new(drains()), ..Settings::default() };
+    for (body, steer, qname, expected) in [
+        (WWW, by_default.clone(), "www.ex.example.", &["A 203.0.113.12"][..]),
+        (WWW, settings(&[("www.ex.example", drains())]), "www.ex.example.", &["A 203.0.113.12"]),
+        (&unmarked, settings(&[("www.ex.example", drains())]), "www.ex.example.", &["A 203.0.113.12"]),
+        (
+            &unmarked,
+            by_default.clone(),
+            "www.ex.example.",
+            &["A 203.0.113.10", "A 203.0.113.11", "A 203.0.113.12"],
+        ),
+        (&wild, by_default.clone(), "b.x.ex.example.", &["A 203.0.113.12"]),
+        (&wild, by_default, "a.ex.example.", &["A 203.0.113.12", "CNAME b.x.ex.example."]),
+    ] {
+        let (folder, report) = Folder::steered(body, steer);
+        assert_eq!(faults(&report), "", "{body}");
+        assert_eq!(folder.records(Which::Public, qname, Type::A), expected, "{body} {qname}");
+        assert_eq!(folder.records(Which::Internal, qname, Type::A), expected, "inside, {body} {qname}");
+    }
+}
+
+#[test]
+fn hints_follow_the_pool_that_the_record_leads_to() {
+    let body = format!(
+        "{WWW}www AAAA 2001:db8::10\nwww HTTPS 1 . ipv4hint=203.0.113.10,203.0.113.12,203.0.113.99 ipv6hint=2001:db8::10\n\
+         @ HTTPS 1 www ipv4hint=203.0.113.10,203.0.113.11\n@ HTTPS 2 www mandatory=ipv4hint ipv4hint=203.0.113.10\n\
+         mail MX 10 www\nother HTTPS 1 www mandatory=ipv4hint ipv4hint=203.0.113.10\n"
+    );
+    let drained = draining(&[[203, 0, 113, 10], [203, 0, 113, 11]]);
+    let (folder, _) = Folder::steered(&body, settings(&[("www.ex.example", drained)]));
+    for (qname, qtype, expected) in [
+        (
+            "www.ex.example.",
+            Type::HTTPS,
+            &[
+                "A 203.0.113.12",
+                "AAAA 2001:db8::10",
+                "HTTPS 1 . ipv4hint=203.0.113.12,203.0.113.99 ipv6hint=2001:db8::10",
+            ][..],
+        ),
+        // A record that must have a hint and has none left goes, but never the last one.
+        (
+            "ex.example.",
+            Type::HTTPS,
+            &[
+                "A 203.0.113.12",
+                "AAAA 2001:db8::10",
+                "HTTPS 1 www.ex.example.",
+                "HTTPS 1 . ipv4hint=203.0.113.12,203.0.113.99 ipv6hint=2001:db8::10",
+            ],
+        ),
+        ("mail.ex.example.", Type::MX, &["A 203.0.113.12", "AAAA 2001:db8::10", "MX 10 www.ex.example."]),
+    ] {
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(folder.records(Which::Public, qname, qtype), expected, "{qname} {qtype}");
+    }
+    let other = folder.records(Which::Public, "other.ex.example.", Type::HTTPS);
+    assert!(other.iter().any(|record| record.starts_with("HTTPS 1 www")), "{other:?}");
+}
+
+/// D20.
+#[test]
+fn a_private_member_of_a_public_pool_is_an_error_unless_its_author_says_what_is_meant() {
+    let public = "www A 203.0.113.10 ; verge: steer\n";
+    for (member, outside, error) in [
+        ("www A 10.0.0.5\n", 0, true),
+        ("www A 10.0.0.5 ; verge: public\n", 2, false),
+        ("www A 10.0.0.5 ; verge: public steer\n", 2, false),
+        ("www A 10.0.0.5 ; verge: internal\n", 1, false),
+        ("www A 203.0.113.11 ; verge: internal\n", 1, false),
+        ("www AAAA fd00::5 ; verge: steer\n", 1, false),
+    ] {
+        let (folder, report) = Folder::steered(&format!("{public}{member}"), Settings::default());
+        let codes = codes(&report);
+        assert_eq!(codes.contains(&"private-member"), error, "{member}: {codes:?}");
+        let given = folder.world.public.pools.iter().find(|pool| pool.rtype == Type::A);
+        assert_eq!(given.map_or(0, |pool| pool.members.len()), outside, "{member}");
+    }
+    let (_, report) = Folder::steered("db A 10.0.0.5 ; verge: steer\ndb A 10.0.0.6\n", Settings::default());
+    assert_eq!(faults(&report), "", "a pool that is private as a whole is the inside's");
+}
+
+#[test]
+fn a_signed_rrset_is_answered_whole_and_told() {
+    let signature = "www RRSIG A 13 3 60 20300101000000 20200101000000 7 @ AAAA\n";
+    let drained = draining(&[[203, 0, 113, 10]]);
+    let steer = Settings { defaults: Arc::new(drained), ..Settings::default() };
+    let (folder, report) = Folder::steered(&format!("{WWW}{signature}"), steer);
+    assert!(codes(&report).contains(&"signed-pool"), "{}", messages(&report));
+    assert_eq!(folder.records(Which::Public, "www.ex.example.", Type::A).len(), 3);
+    assert!(folder.world.public.pools.is_empty());
+    assert_eq!(folder.world.public.pools.signed.len(), 1);
+}

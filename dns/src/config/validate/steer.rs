@@ -1,0 +1,134 @@
+//! Pools: their checks and rules, each as `[steer]` says unless `[[steer.pool]]` says otherwise.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{At, invalid, within};
+use crate::config::file;
+use crate::config::{ConfigError, Named};
+use crate::steer::rules::{AllDown, Check, MemberRules, Pace, Shed};
+use crate::steer::{Rules, Settings};
+
+/// Nothing learns more from checks that come closer.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+/// More results in a row are another way to switch checks off.
+const MOST_RESULTS: u32 = 100;
+const HEAVIEST: u32 = 10_000;
+
+/// The settings of `[steer]`.
+pub(super) fn steer(
+    written: Option<Spanned<file::Steer>>,
+    base: &Path,
+    at: At<'_>,
+) -> Result<Settings, ConfigError> {
+    let Some(written) = written else { return Ok(Settings::default()) };
+    let place = at(written.span());
+    let mut written = written.into_inner();
+    let pools = std::mem::take(&mut written.pool);
+    if written.name.is_some() || !written.members.is_empty() {
+        let help = "write them in a [[steer.pool]] of their own";
+        return Err(invalid(
+            place,
+            "[steer] holds for every pool, so it has no `name` and no `members`",
+            help,
+        ));
+    }
+    let defaults = rules(written, &Rules::default(), base, at)?;
+    let mut settings = Settings { defaults: Arc::new(defaults), ..Settings::default() };
+    for written in pools {
+        let place = at(written.span());
+        let mut written = written.into_inner();
+        let Some(name) = written.name.take() else {
+            return Err(invalid(place, "this [[steer.pool]] has no name", "add name = \"www.example.com\""));
+        };
+        if !written.pool.is_empty() {
+            return Err(invalid(place, "a pool has no pools", "write [[steer.pool]]"));
+        }
+        let named = name.get_ref().0.clone();
+        let rules = rules(written, &settings.defaults, base, at)?;
+        if settings.pools.insert(named.clone(), Arc::new(rules)).is_some() {
+            let message = format!("the pool {named} is in two [[steer.pool]]");
+            return Err(invalid(at(name.span()), message, "write one"));
+        }
+    }
+    Ok(settings)
+}
+
+fn rules(written: file::Steer, usual: &Rules, base: &Path, at: At<'_>) -> Result<Rules, ConfigError> {
+    let roots = written.ca.map(|path| base.join(path));
+    let check =
+        match &written.check {
+            None => usual.check.clone(),
+            Some(text) => Some(Check::parse(text.get_ref(), roots).map_err(|help| {
+                invalid(at(text.span()), format!("`{}` is no check", text.get_ref()), help)
+            })?),
+        };
+    let interval = |span: &super::Span| (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span.0);
+    let results = |results: &u32| (1..=MOST_RESULTS).contains(results);
+    let asked = written.timeout.as_ref().map(|timeout| at(timeout.span()));
+    let interval = within(written.interval, interval, "100ms to 1h", at)?.map(|span| span.0);
+    let timeout = written.timeout.map(|span| span.into_inner().0);
+    let interval = interval.unwrap_or(usual.pace.interval);
+    let pace = Pace {
+        interval,
+        timeout: timeout.unwrap_or_else(|| usual.pace.timeout.min(interval)),
+        rise: within(written.rise, results, "1 to 100", at)?.unwrap_or(usual.pace.rise),
+        fall: within(written.fall, results, "1 to 100", at)?.unwrap_or(usual.pace.fall),
+    };
+    if let Some(asked) = asked.filter(|_| pace.timeout > pace.interval || pace.timeout.is_zero()) {
+        let message = "a check ends before the next one begins";
+        return Err(invalid(asked, message, format!("allowed: up to the interval, {:?}", pace.interval)));
+    }
+    let percent = |percent: &u8| *percent <= 100;
+    let count = within(written.count, |count| *count > 0, "at least 1", at)?.or(usual.count);
+    Ok(Rules {
+        check,
+        pace,
+        count,
+        ttl: within(written.ttl, |ttl| (1..=86_400).contains(ttl), "1 to 86400", at)?.or(usual.ttl),
+        all_down: match written.all_down {
+            None => usual.all_down,
+            Some(file::AllDown::All) => AllDown::All,
+            Some(file::AllDown::Last) => AllDown::Last,
+        },
+        panic: within(written.panic, percent, "0 to 100", at)?.unwrap_or(usual.panic),
+        shed: shed(written.shed, usual.shed, at)?,
+        members: written.members.into_iter().map(|it| member(it, at)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Percent in the config, thousandths in the rules.
+fn shed(written: Option<Spanned<[u16; 2]>>, usual: Shed, at: At<'_>) -> Result<Shed, ConfigError> {
+    let is_rising = |[from, to]: &[u16; 2]| from < to && *to <= 100;
+    let marks = within(written, is_rising, "two rising numbers up to 100, as in [70, 95]", at)?;
+    Ok(marks.map_or(usual, |[from, to]| Shed { from: from * 10, to: to * 10 }))
+}
+
+fn member(written: Spanned<file::Member>, at: At<'_>) -> Result<MemberRules, ConfigError> {
+    let written = written.into_inner();
+    let plain = MemberRules::of(written.address);
+    let weight = within(written.weight, |weight| *weight <= HEAVIEST, "0 to 10000", at)?;
+    Ok(MemberRules {
+        weight: weight.unwrap_or(plain.weight),
+        priority: written.priority.unwrap_or(plain.priority),
+        check_address: written.check_address,
+        drain: written.drain,
+        ..plain
+    })
+}
+
+/// The pools that are named, with their places.
+pub(super) fn named(written: Option<&Spanned<file::Steer>>, at: At<'_>) -> Vec<Named> {
+    let pools = written.into_iter().flat_map(|steer| &steer.get_ref().pool);
+    let names = pools.filter_map(|pool| pool.get_ref().name.as_ref());
+    let named = |name: &Spanned<file::DomainName>| Named {
+        setting: "[[steer.pool]] name",
+        name: name.get_ref().0.clone(),
+        place: at(name.span()),
+    };
+    names.map(named).collect()
+}

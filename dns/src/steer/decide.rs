@@ -1,0 +1,259 @@
+//! The chain: which members answers give, and why the others are left out.
+//!
+//! ```text
+//! members ─▶ drained? ─▶ up? ─▶ priority ─▶ load ─▶ weight ─▶ count ─▶ plan
+//! ```
+
+use std::net::IpAddr;
+
+use super::choose::{Plan, WHOLE};
+use super::health::State;
+use super::rules::{AllDown, Rules, Shed};
+
+/// A member and what is known of it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The address that answers give.
+    pub address: IpAddr,
+    /// Its share beside those of the others.
+    pub weight: u32,
+    /// Members of the lowest number that has one up are given.
+    pub priority: u32,
+    /// Whether it is up; unknown counts as up.
+    pub state: State,
+    /// Since when, in milliseconds since 1970.
+    pub since: u64,
+    /// Thousandths of what it can bear, if it told.
+    pub load: Option<u16>,
+    /// Nobody is to be sent there.
+    pub drained: bool,
+}
+
+/// What becomes of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Answers give it.
+    Given,
+    /// Answers give it although it is down.
+    GivenAnyway,
+    /// Answers give it less often, since it is loaded.
+    Shed,
+    /// It is down.
+    Down,
+    /// Somebody takes it out of service.
+    Drained,
+    /// Others go first.
+    Spare,
+    /// It bears all that it can.
+    Overloaded,
+    /// Its weight is 0.
+    Weightless,
+}
+
+impl Fate {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::GivenAnyway => "given although it is down",
+            Self::Shed => "given less, loaded",
+            Self::Down => "not given: down",
+            Self::Drained => "not given: drained",
+            Self::Spare => "spare: others go first",
+            Self::Overloaded => "not given: overloaded",
+            Self::Weightless => "not given: its weight is 0",
+        }
+    }
+}
+
+/// How far health is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Members that are down are left out.
+    Normal,
+    /// Too few are up: all are given.
+    Panic,
+    /// Nobody is up: `all_down` says who is given.
+    AllDown,
+}
+
+impl Mode {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Panic => "too few are up, so health is not believed",
+            Self::AllDown => "nobody is up",
+        }
+    }
+}
+
+/// The result of the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What becomes of each member, in their order.
+    pub fates: Vec<Fate>,
+    /// How far health was believed.
+    pub mode: Mode,
+    /// What answers choose from.
+    pub plan: Plan,
+}
+
+/// Decides who is given. `ttl` is the RRset's own.
+pub fn decide(rules: &Rules, members: &[Known], ttl: u32) -> Decision {
+    // Who drains everything gets no answer without addresses.
+    let all_drained = members.iter().all(|member| member.drained || member.weight == 0);
+    let may_serve = |member: &Known| member.weight > 0 && (!member.drained || all_drained);
+    let all_weightless = members.iter().all(|member| member.weight == 0);
+    let (mode, believed) = believed(rules, members, &may_serve);
+    let is_fit = |at: usize| (may_serve(&members[at]) || all_weightless) && believed[at];
+    let tier = (0..members.len()).filter(|at| is_fit(*at)).map(|at| members[at].priority).min();
+    let is_first = |member: &Known| Some(member.priority) == tier;
+    let is_in = |at: usize| is_fit(at) && is_first(&members[at]);
+    let kept = |at: usize| if is_in(at) { kept(rules.shed, members[at].load) } else { 0 };
+    // Where all are overloaded, nobody is better off.
+    let all_overloaded = (0..members.len()).all(|at| kept(at) == 0);
+    let kept = |at: usize| if is_in(at) && all_overloaded { WHOLE } else { kept(at) };
+    // Members that are out keep their part of the numbers, so that only their clients move.
+    let weight =
+        |member: &Known| if is_first(member) { member.weight.max(u32::from(all_weightless)) } else { 0 };
+    let parts: Vec<(u32, u16)> =
+        members.iter().enumerate().map(|(at, member)| (weight(member), kept(at))).collect();
+    let fate = |(at, member): (usize, &Known)| match kept(at) {
+        _ if member.weight == 0 && !all_weightless => Fate::Weightless,
+        WHOLE if member.state == State::Down => Fate::GivenAnyway,
+        WHOLE => Fate::Given,
+        1.. => Fate::Shed,
+        0 if member.drained => Fate::Drained,
+        0 if !believed[at] => Fate::Down,
+        0 if !is_first(member) => Fate::Spare,
+        0 => Fate::Overloaded,
+    };
+    let ttl = rules.ttl.map_or(ttl, |steered| steered.min(ttl));
+    Decision {
+        fates: members.iter().enumerate().map(fate).collect(),
+        mode,
+        plan: Plan::new(&parts, rules.count, ttl),
+    }
+}
+
+/// Who is taken to be up.
+fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool) -> (Mode, Vec<bool>) {
+    let able = members.iter().filter(|member| may_serve(member)).count();
+    let up = members.iter().filter(|member| may_serve(member) && member.state != State::Down).count();
+    if up == 0 {
+        let last = members.iter().filter(|member| may_serve(member)).map(|member| member.since).max();
+        let is_last = |member: &Known| rules.all_down == AllDown::All || Some(member.since) == last;
+        return (Mode::AllDown, members.iter().map(is_last).collect());
+    }
+    if up * 100 < able * usize::from(rules.panic) {
+        return (Mode::Panic, vec![true; members.len()]);
+    }
+    (Mode::Normal, members.iter().map(|member| member.state != State::Down).collect())
+}
+
+/// The part of its share that a member of this load keeps.
+fn kept(shed: Shed, load: Option<u16>) -> u16 {
+    match load {
+        None => WHOLE,
+        Some(load) if load <= shed.from => WHOLE,
+        Some(load) if load >= shed.to => 0,
+        Some(load) => {
+            let (left, all) = (u32::from(shed.to - load), u32::from(shed.to - shed.from));
+            u16::try_from(u32::from(WHOLE) * left / all).expect("a part of the whole")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Members as `up`, `down`, `?`, `drained`, with `*weight`, `/priority`, `@load` behind them.
+    fn members(text: &str) -> Vec<Known> {
+        let member = |(at, word): (usize, &str)| {
+            let number = |sign: char, usual: u32| {
+                let digits = word
+                    .split_once(sign)
+                    .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+                digits.map_or(usual, |digits| digits.parse().unwrap())
+            };
+            let is = |state: &str| word.starts_with(state);
+            Known {
+                address: [192, 0, 2, u8::try_from(at).unwrap()].into(),
+                weight: number('*', 1),
+                priority: number('/', 0),
+                state: match () {
+                    () if is("up") => State::Up,
+                    () if is("down") => State::Down,
+                    () => State::Unknown,
+                },
+                since: at as u64,
+                load: word.contains('@').then(|| u16::try_from(number('@', 0)).unwrap()),
+                drained: is("drained"),
+            }
+        };
+        text.split(' ').enumerate().map(member).collect()
+    }
+
+    /// The share of each member in thousandths.
+    fn check(rules: &Rules, text: &str, expected: &[u32]) {
+        let decision = decide(rules, &members(text), 300);
+        let shares: Vec<u32> = (0..expected.len()).map(|at| decision.plan.share(at)).collect();
+        let near = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 1);
+        assert!(near, "{text}: {shares:?} instead of {expected:?}; {:?}", decision.fates);
+    }
+
+    #[test]
+    fn health_priority_load_and_weight_decide_in_this_order() {
+        let plain = Rules::default();
+        for (text, expected) in [
+            ("up up", &[500, 500][..]),
+            ("up down", &[1000, 0]),
+            ("? down", &[1000, 0]),
+            ("down down", &[500, 500]),
+            ("up*3 up", &[750, 250]),
+            ("up*3 up*0", &[1000, 0]),
+            ("up*0 up*0", &[500, 500]),
+            ("down*3 up up", &[0, 500, 500]),
+            ("up/1 up/2", &[1000, 0]),
+            ("down/1 up/2 up/2", &[0, 500, 500]),
+            ("down/1 down/2", &[1000, 0]),
+            ("drained up", &[0, 1000]),
+            ("drained down", &[0, 1000]),
+            ("drained drained", &[500, 500]),
+            ("up@700 up", &[500, 500]),
+            ("up@825 up", &[333, 667]),
+            ("up@950 up", &[0, 1000]),
+            ("up@950 up@990", &[500, 500]),
+            ("up@950 down", &[1000, 0]),
+            ("up@950/1 up/2", &[1000, 0]),
+        ] {
+            check(&plain, text, expected);
+        }
+        let last = Rules { all_down: AllDown::Last, ..Rules::default() };
+        check(&last, "down down down", &[0, 0, 1000]);
+        check(&last, "down up down", &[0, 1000, 0]);
+        let half = Rules { panic: 50, ..Rules::default() };
+        check(&half, "up up down down", &[500, 500, 0, 0]);
+        check(&half, "up down down down", &[250, 250, 250, 250]);
+    }
+
+    #[test]
+    fn every_member_is_told_why_it_is_given_or_not() {
+        let of = |rules: &Rules, text: &str| decide(rules, &members(text), 300).fates;
+        let plain = Rules::default();
+        let expected = [Fate::Given, Fate::Down, Fate::Drained, Fate::Shed, Fate::Overloaded, Fate::Spare];
+        assert_eq!(of(&plain, "up down drained up@800 up@1000 up/1"), expected);
+        assert_eq!(of(&plain, "down down"), [Fate::GivenAnyway; 2]);
+        assert_eq!(of(&plain, "up*0 up"), [Fate::Weightless, Fate::Given]);
+    }
+
+    #[test]
+    fn a_steered_answer_is_never_kept_longer_than_its_author_says() {
+        for (ttl, expected) in [(None, 300), (Some(30), 30), (Some(900), 300)] {
+            let rules = Rules { ttl, ..Rules::default() };
+            assert_eq!(decide(&rules, &members("up"), 300).plan.ttl(), expected);
+        }
+    }
+}

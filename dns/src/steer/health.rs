@@ -1,0 +1,195 @@
+//! Whether a member is up: results of checks in a row, and how a member that changes too often is held down.
+//!
+//! The first result decides alone, since nothing is known before it. After that `rise` good ones in a row bring a member
+//! up, and `fall` bad ones take it down. Each time that it goes down adds to a penalty, which halves in a minute; above a
+//! bound the member stays down until the penalty has decayed (as routers do with routes that flap, RFC 2439 §4.2).
+
+use super::rules::Pace;
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it went well.
+    pub good: bool,
+    /// What happened, in a few words.
+    pub why: String,
+    /// Thousandths of what the member can bear, if it told.
+    pub load: Option<u16>,
+}
+
+/// The state of what is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// No check has ended yet.
+    #[default]
+    Unknown,
+    /// Users may be sent there.
+    Up,
+    /// Nobody is sent there.
+    Down,
+}
+
+impl State {
+    /// As logs, metrics and commands name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// All that is known of what is checked. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Health {
+    /// Whether users may be sent there.
+    pub state: State,
+    /// Since when.
+    pub since: u64,
+    /// When the last check ended.
+    pub checked: u64,
+    /// What the last check found.
+    pub why: String,
+    /// The load it told last.
+    pub load: Option<u16>,
+    /// Changes of state, the first one not counted.
+    pub flips: u64,
+    /// Results in a row that speak against the state.
+    against: u32,
+    penalty: f64,
+    penalty_at: u64,
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The state until now.
+    pub from: State,
+    /// The state from now on.
+    pub to: State,
+}
+
+const PENALTY: f64 = 1000.0;
+/// Three falls within half a minute.
+const HELD_ABOVE: f64 = 2500.0;
+const FREE_BELOW: f64 = 1200.0;
+const HALF_LIFE_MS: f64 = 60_000.0;
+
+impl Health {
+    /// As it was before a restart: what was seen then holds until `fall` or `rise` results say otherwise.
+    pub fn restored(state: State, since: u64) -> Self {
+        Self { state, since, why: "as before the restart".to_owned(), ..Self::default() }
+    }
+
+    /// Takes in the result of a check that ended at `now`.
+    pub fn see(&mut self, seen: Seen, pace: &Pace, now: u64) -> Option<Flip> {
+        self.checked = now;
+        self.why = seen.why;
+        self.load = seen.load;
+        let (found, needed) = match seen.good {
+            true => (State::Up, pace.rise),
+            false => (State::Down, pace.fall),
+        };
+        if found == self.state {
+            self.against = 0;
+            return None;
+        }
+        self.against = self.against.saturating_add(1);
+        let is_first = self.state == State::Unknown;
+        if !is_first && self.against < needed || found == State::Up && self.is_held(now) {
+            return None;
+        }
+        if found == State::Down && !is_first {
+            self.penalty = self.penalty(now) + PENALTY;
+            self.penalty_at = now;
+        }
+        let flip = Flip { from: self.state, to: found };
+        (self.state, self.since, self.against) = (found, now, 0);
+        self.flips += u64::from(!is_first);
+        Some(flip)
+    }
+
+    /// Whether it is held down because it went down too often.
+    pub fn is_held(&self, now: u64) -> bool {
+        // It was above the bound when it fell last, and has not decayed below the other one since.
+        self.state == State::Down && self.penalty > HELD_ABOVE && self.penalty(now) > FREE_BELOW
+    }
+
+    fn penalty(&self, now: u64) -> f64 {
+        let away = now.saturating_sub(self.penalty_at) as f64;
+        self.penalty * (-away / HALF_LIFE_MS).exp2()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1000;
+
+    fn pace() -> Pace {
+        Pace { rise: 2, fall: 3, ..Pace::default() }
+    }
+
+    /// One result a second, `+` good and `-` bad: the state after each, as `U`, `D` or `?`.
+    fn check(results: &str, expected: &str) {
+        let mut health = Health::default();
+        let mut states = String::new();
+        for (second, result) in (0_u64..).zip(results.chars()) {
+            let seen = Seen { good: result == '+', why: String::new(), load: None };
+            let before = health.state;
+            let flip = health.see(seen, &pace(), second * SECOND);
+            assert_eq!(flip.map(|flip| flip.to), (before != health.state).then_some(health.state));
+            states.push(match health.state {
+                State::Up => 'U',
+                State::Down => 'D',
+                State::Unknown => '?',
+            });
+        }
+        assert_eq!(states, expected, "{results}");
+    }
+
+    #[test]
+    fn the_first_result_decides_and_later_ones_only_in_a_row() {
+        check("+-+--+---++", "UUUUUUUUDDU");
+        check("-+-++", "DDDDU");
+        check("+--+--+--+", "UUUUUUUUUU");
+    }
+
+    #[test]
+    fn what_falls_too_often_stays_down_until_it_has_been_quiet() {
+        let mut health = Health::default();
+        let mut now = 0;
+        let mut run = |good: bool, seconds: u64, health: &mut Health| {
+            for _ in 0..seconds {
+                now += SECOND;
+                health.see(Seen { good, why: String::new(), load: None }, &pace(), now);
+            }
+            now
+        };
+        run(true, 1, &mut health);
+        for fall in 1..=3 {
+            run(false, 3, &mut health);
+            assert_eq!(health.state, State::Down, "fall {fall}");
+            run(true, 3, &mut health);
+            assert_eq!(health.state == State::Up, fall < 3, "after fall {fall}");
+        }
+        let flips = health.flips;
+        let end = run(true, 60, &mut health);
+        assert_eq!(health.state, State::Down, "it is held for more than a minute");
+        assert!(health.is_held(end));
+        run(true, 60, &mut health);
+        assert_eq!((health.state, health.flips), (State::Up, flips + 1), "quiet for two minutes");
+    }
+
+    #[test]
+    fn a_member_that_flaps_each_three_seconds_for_an_hour_changes_few_times() {
+        let (mut health, pace) = (Health::default(), Pace { rise: 2, fall: 2, ..Pace::default() });
+        for second in 0..3600 {
+            let seen = Seen { good: second / 3 % 2 == 0, why: String::new(), load: None };
+            health.see(seen, &pace, second * SECOND);
+        }
+        assert!(health.flips <= 200, "{} flips; without damping there were 1200", health.flips);
+    }
+}

@@ -1,0 +1,229 @@
+//! Pools: RRsets of one view's trees, with the plans that answers choose from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::choose::{MOST_MEMBERS, Plan, mix};
+use super::decide::{Decision, Known, decide};
+use super::health::State;
+use super::rules::{Rules, Settings, Target};
+use super::{Asker, hints};
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::zone::hash::HashMap;
+use crate::zone::tree::{Node, RrSet, Tree};
+
+/// An address RRset that is steered.
+#[derive(Debug)]
+pub struct Pool {
+    /// The name; of a wildcard the wildcard.
+    pub owner: Name,
+    /// A or AAAA.
+    pub rtype: Type,
+    /// The RRset's own, in seconds.
+    pub ttl: u32,
+    /// How members are checked and chosen.
+    pub rules: Arc<Rules>,
+    /// The records, in their order.
+    pub members: Box<[Member]>,
+    salt: u64,
+    plan: ArcSwap<Plan>,
+}
+
+/// A record of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its address.
+    pub address: IpAddr,
+    /// What is checked for it; none if nothing is.
+    pub target: Option<Target>,
+    /// As the config says.
+    pub weight: u32,
+    /// As the config says.
+    pub priority: u32,
+    /// The config takes it out of service.
+    pub drain: bool,
+    rdata: [u8; 16],
+}
+
+impl Pool {
+    fn of(owner: Name, set: &RrSet<'_>, rules: Arc<Rules>) -> Option<Self> {
+        let members: Box<[Member]> =
+            set.rdatas().map(|rdata| member(rdata, &rules)).collect::<Option<_>>()?;
+        if members.is_empty() || members.len() > MOST_MEMBERS {
+            return None;
+        }
+        let salt = owner.as_wire().iter().fold(0, |salt, byte| mix(salt ^ u64::from(*byte)));
+        let known = members.iter().map(Member::unknown).collect::<Vec<_>>();
+        let plan = ArcSwap::from_pointee(decide(&rules, &known, set.ttl).plan);
+        Some(Self { owner, rtype: set.rtype, ttl: set.ttl, rules, members, salt, plan })
+    }
+
+    /// Decides again by what is known of each member now; answers choose by it from now on.
+    pub fn replan(&self, known: &[Known]) -> Decision {
+        let decision = self.decide(known);
+        if **self.plan.load() != decision.plan {
+            self.plan.store(Arc::new(decision.plan.clone()));
+        }
+        decision
+    }
+
+    /// What would be decided by what is known of each member.
+    pub fn decide(&self, known: &[Known]) -> Decision {
+        decide(&self.rules, known, self.ttl)
+    }
+
+    /// What answers choose from now.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// Calls `begin` with the TTL and then `give` with the RDATA of each record for this client, in order.
+    #[inline]
+    pub fn answer<T>(
+        &self,
+        asker: Asker,
+        begin: impl FnOnce(u32) -> T,
+        mut give: impl FnMut(&mut T, &[u8]),
+    ) -> T {
+        let plan = self.plan.load();
+        let mut out = begin(plan.ttl());
+        plan.choose(asker, self.salt, |member| give(&mut out, self.rdata(member)));
+        out
+    }
+
+    /// The records that this client is given.
+    pub fn given(&self, asker: Asker) -> RrSet<'static> {
+        let begin = |ttl| (ttl, Vec::new());
+        let (ttl, given) = self.answer(asker, begin, |(_, given), rdata| given.push(rdata.to_vec()));
+        RrSet::new(self.rtype, ttl, given.iter().map(Vec::as_slice))
+    }
+
+    /// The members that this client is given, in order.
+    pub fn chosen(&self, asker: Asker) -> Vec<usize> {
+        let mut all = Vec::new();
+        self.plan.load().choose(asker, self.salt, |member| all.push(member));
+        all
+    }
+
+    #[inline]
+    fn rdata(&self, member: usize) -> &[u8] {
+        let bytes = if self.rtype == Type::A { 4 } else { 16 };
+        &self.members[member].rdata[..bytes]
+    }
+}
+
+impl Member {
+    /// All that is known of it by the config alone.
+    pub fn unknown(&self) -> Known {
+        Known {
+            address: self.address,
+            weight: self.weight,
+            priority: self.priority,
+            state: State::Unknown,
+            since: 0,
+            load: None,
+            drained: self.drain,
+        }
+    }
+}
+
+fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
+    let address: IpAddr = match rdata.len() {
+        4 => IpAddr::from(*rdata.first_chunk::<4>()?),
+        16 => IpAddr::from(*rdata.first_chunk::<16>()?),
+        _ => return None,
+    };
+    let said = rules.member(address);
+    let target = rules.check.clone().map(|check| Target {
+        check,
+        address: said.check_address.unwrap_or(address),
+        pace: rules.pace,
+    });
+    let mut bytes = [0; 16];
+    bytes[..rdata.len()].copy_from_slice(rdata);
+    Some(Member {
+        address,
+        target,
+        weight: said.weight,
+        priority: said.priority,
+        drain: said.drain,
+        rdata: bytes,
+    })
+}
+
+/// The pools of one view.
+#[derive(Debug, Default)]
+pub struct Pools {
+    by_owner: HashMap<Name, Addresses>,
+    all: Vec<Arc<Pool>>,
+    /// RRsets that should be pools, but are signed: a part of a signed RRset proves nothing (RFC 4035 §5.3), so the whole
+    /// of it is answered.
+    pub signed: Vec<(Name, Type)>,
+}
+
+#[derive(Debug, Default)]
+struct Addresses {
+    v4: Option<Arc<Pool>>,
+    v6: Option<Arc<Pool>>,
+}
+
+impl Pools {
+    /// Makes pools of the address RRsets that this name owns in a tree.
+    pub fn add(&mut self, tree: &Tree, owner: &Name, settings: &Settings) {
+        let Some(node) = tree.node(owner.as_wire()).filter(|node| node.hider().is_none()) else { return };
+        for rtype in [Type::A, Type::AAAA] {
+            let Some(set) = node.set(rtype) else { continue };
+            if is_signed(node, rtype) {
+                self.signed.push((owner.clone(), rtype));
+                continue;
+            }
+            let Some(pool) = Pool::of(owner.clone(), &set, Arc::clone(settings.rules(owner))) else {
+                continue;
+            };
+            let pool = Arc::new(pool);
+            self.all.push(Arc::clone(&pool));
+            let place = self.by_owner.entry(owner.clone()).or_default();
+            *if rtype == Type::A { &mut place.v4 } else { &mut place.v6 } = Some(pool);
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.all.iter()
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The pool of this owner (lower-case wire form) and type.
+    #[inline]
+    pub fn get(&self, owner: &[u8], rtype: Type) -> Option<&Pool> {
+        if self.all.is_empty() || !matches!(rtype, Type::A | Type::AAAA) {
+            return None;
+        }
+        let found = self.by_owner.get(owner)?;
+        if rtype == Type::A { found.v4.as_deref() } else { found.v6.as_deref() }
+    }
+
+    /// Whether a record of this set (HTTPS or SVCB) leads to a pool, so that its hints have to be looked at.
+    pub fn lead_from(&self, owner: &[u8], set: &RrSet<'_>) -> bool {
+        hints::lead_to_pools(self, owner, set)
+    }
+
+    /// The set with the hints that this client is given.
+    pub fn with_hints<'a>(&self, owner: &[u8], set: &RrSet<'a>, asker: Asker) -> RrSet<'a> {
+        hints::follow(self, owner, set, asker).unwrap_or_else(|| set.clone())
+    }
+}
+
+/// Whether the node has signatures for a type.
+fn is_signed(node: Node<'_>, rtype: Type) -> bool {
+    let covered = rtype.0.to_be_bytes();
+    node.set(Type::RRSIG).is_some_and(|set| set.rdatas().any(|rdata| rdata.starts_with(&covered)))
+}
