@@ -51,6 +51,8 @@ pub(crate) struct Admin {
     pub(crate) hosts: Vec<String>,
     /// Asks for a reload.
     pub(crate) reload: Box<dyn Fn() + Send + Sync>,
+    /// Takes a member of pools out of service, or puts it back; none if no pool has it.
+    pub(crate) drain: Box<dyn Fn(IpAddr, bool) -> Option<()> + Send + Sync>,
 }
 
 /// The secret that the operator shows.
@@ -204,8 +206,26 @@ fn respond<B>(admin: &Admin, exposed: bool, request: &Request<B>) -> Response<Fu
             (admin.reload)();
             text(StatusCode::ACCEPTED, "reloading; see the log\n")
         }
+        ("/drain" | "/undrain", _) if *request.method() != Method::POST => not_allowed("POST"),
+        ("/drain" | "/undrain", _) if !is_authorized(admin, request) => unauthorized(),
+        (path @ ("/drain" | "/undrain"), _) => drain(admin, path == "/drain", request.uri().query()),
         ("/healthz" | "/readyz" | "/metrics" | "/status", false) => not_allowed("GET, HEAD"),
-        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /status, /healthz, /readyz and POST /reload\n"),
+        _ => text(StatusCode::NOT_FOUND, ALL_PATHS),
+    }
+}
+
+const ALL_PATHS: &str =
+    "there are /metrics, /status, /healthz, /readyz, POST /reload, /drain?address=… and /undrain?address=…\n";
+
+/// Takes a member of pools out of service, or puts it back.
+fn drain(admin: &Admin, is_out: bool, query: Option<&str>) -> Response<Full<Bytes>> {
+    let address = query.and_then(|query| query.strip_prefix("address="));
+    let Some(address) = address.and_then(|text| text.parse().ok()) else {
+        return text(StatusCode::BAD_REQUEST, "name a member: ?address=192.0.2.1\n");
+    };
+    match (admin.drain)(address, is_out) {
+        Some(()) => text(StatusCode::OK, if is_out { "drained\n" } else { "back in service\n" }),
+        None => text(StatusCode::NOT_FOUND, format!("no pool has the member {address}\n")),
     }
 }
 
@@ -304,6 +324,7 @@ mod tests {
             token: Token("secret".into()),
             hosts: vec!["ns1.example".to_owned()],
             reload: Box::new(|| {}),
+            drain: Box::new(|address, _| address.is_ipv4().then_some(())),
         }
     }
 
@@ -326,6 +347,14 @@ mod tests {
             ("POST", "/reload", Some("Bearer secre"), false, 401),
             ("POST", "/reload", Some("secret"), false, 401),
             ("POST", "/reload", Some("Bearer secret"), true, 202),
+            ("GET", "/drain?address=192.0.2.1", Some("Bearer secret"), false, 405),
+            ("POST", "/drain?address=192.0.2.1", None, false, 401),
+            ("POST", "/undrain?address=192.0.2.1", None, false, 401),
+            ("POST", "/drain?address=192.0.2.1", Some("Bearer secret"), true, 200),
+            ("POST", "/undrain?address=192.0.2.1", Some("Bearer secret"), true, 200),
+            ("POST", "/drain?address=2001:db8::1", Some("Bearer secret"), true, 404),
+            ("POST", "/drain?address=www", Some("Bearer secret"), true, 400),
+            ("POST", "/drain", Some("Bearer secret"), true, 400),
             ("GET", "/", None, false, 404),
         ] {
             let mut request = Request::builder().method(method).uri(path);

@@ -230,7 +230,13 @@ impl Catalog {
         self.terms_changed = false;
         let mut candidates = self.candidates();
         let holds = self.terms.unhide == Unhide::Ask && !is_allowed;
-        let settled = settle::settle(&mut candidates, (&self.rules, &self.terms.steer), &mut self.memory, &self.good, holds);
+        let settled = settle::settle(
+            &mut candidates,
+            (&self.rules, &self.terms.steer),
+            &mut self.memory,
+            &self.good,
+            holds,
+        );
         self.waits = settled.iter().any(|settled| settled.waits);
         // Nothing that is good is let go before all that replaces it is there.
         let mut good = HashMap::new();

@@ -1,7 +1,9 @@
-//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `status`, `fold`, `promote`, `key`.
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `status`, `pools`, `drain`, `fold`,
+//! `promote`, `key`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
 
+mod asked;
 mod check;
 mod compare;
 mod diff;
@@ -10,6 +12,7 @@ mod fold;
 mod key;
 mod merge;
 mod old;
+mod pools;
 mod promote;
 mod serve;
 mod status;
@@ -56,6 +59,10 @@ enum Command {
     Compare(compare::Args),
     /// Show what a running server serves, under which serials, and whether its secondaries know
     Status(status::Args),
+    /// Show the pools of a running server: who is given, and why
+    Pools(pools::Args),
+    /// Take a member of a running server's pools out of service, and say when it is safe to stop it
+    Drain(pools::DrainArgs),
     /// Write what updates have changed into the zone file
     Fold(fold::Args),
     /// Make this server the primary of a zone that it takes from another
@@ -198,6 +205,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Pools(args) => pools::run(&args),
+        Command::Drain(args) => pools::drain(&args),
         Command::Fold(args) => fold::run(&args),
         Command::Promote(args) => promote::run(&args),
     };

@@ -4,6 +4,7 @@
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
 mod format;
+mod pools;
 mod replication;
 mod status;
 mod zones;
@@ -24,6 +25,8 @@ use crate::view::Which;
 use crate::wire::{Guarded, Outcome, Why};
 
 pub use self::format::Format;
+use self::pools::PoolSource;
+pub use self::pools::{MemberStatus, PoolStatus};
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Refreshed, Taken};
 pub use self::status::{CatalogStatus, CopyStatus, Notice, Status, ZoneStatus};
@@ -47,6 +50,8 @@ pub struct Metrics {
     endings: [Arc<Endings>; Transport::ALL.len()],
     /// Transfers and notices.
     pub(crate) replication: Replication,
+    /// What is steered.
+    pub(crate) pools: PoolSource,
     /// The time of Unix; 0 for none.
     certificate_until: AtomicI64,
 }
@@ -317,6 +322,7 @@ impl Collector for Metrics {
         self.encode_connections(&mut encoder)?;
         self.encode_certificate(&mut encoder)?;
         self.replication.encode(&mut encoder)?;
+        self.pools.encode(&mut encoder)?;
         self.encode_zones(&mut encoder)
     }
 }

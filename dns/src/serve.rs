@@ -24,6 +24,7 @@ mod responder;
 pub(crate) mod secondary;
 mod secrets;
 mod signal;
+mod steer;
 mod stream;
 #[expect(unsafe_code, reason = "recvmmsg and sendmmsg take raw pointers; the module states its invariant")]
 mod sys;
@@ -55,6 +56,7 @@ use self::secrets::Held;
 pub use self::secrets::SecretError;
 pub(crate) use self::secrets::keys;
 use self::signal::Signal;
+use self::steer::board::Board;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
@@ -141,12 +143,16 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let (catalog, world, report, unsettled) =
         first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
+    let (targets, targeted) = mpsc::unbounded_channel();
+    let board = Arc::new(Board::new(config.state.clone(), targets));
+    board.adopt(&world);
+    steer::first_round(&board).await;
     sockets.open().map_err(StartError::Bind)?;
     let metrics = Arc::new(Metrics::default());
     let (progress, loads) = watch::channel(Loads::default());
     let (orders, inbox) = mpsc::unbounded_channel();
     let (plans, planned) = mpsc::unbounded_channel();
-    let mut service = Service::new(Arc::clone(&metrics), progress, (orders, plans));
+    let mut service = Service::new(Arc::clone(&metrics), progress, (orders, plans), Arc::clone(&board));
     service.follow(&config);
     service.publish(Some(world), &report);
     reload::tell_warnings(&config, &report);
@@ -168,6 +174,9 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     if let Some(certificates) = &certificates {
         workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), workers.drain.clone()));
     }
+    let pools = Arc::clone(&board);
+    metrics.pools.set(move || pools.pools());
+    workers.tasks.spawn(steer::run(targeted, Arc::clone(&board), workers.drain.clone()));
     workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
     let world = Arc::clone(&service.world);
     let loader = Loader::start(config, secrets, catalog, service, (signals, signalled, submissions))
@@ -183,6 +192,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
             ready: Arc::clone(&ready),
             token,
             hosts,
+            drain: Box::new(move |address, is_out| board.drain(address, is_out)),
             reload: Box::new(move || {
                 // The loader is gone only when the server ends.
                 let _ = signals.send(Signal::Reload);

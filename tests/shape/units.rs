@@ -24,8 +24,8 @@ pub(crate) const UNITS: [Unit; 2] = [DNS, EDGE];
 pub(crate) const DNS: Unit = Unit {
     folder: "dns",
     cores: &[
-        "bytes", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "view", "tsig",
-        "transfer", "update", "world", "answer", "limit", "wire",
+        "bytes", "rtype", "rcode", "client", "cookie", "ended", "name", "rdata", "zone", "steer", "view",
+        "tsig", "transfer", "update", "world", "answer", "limit", "wire",
     ],
     shell: &[
         "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metrics, lock};
+use super::{Metrics, PoolStatus, lock};
 use crate::view::Which;
 
 /// The content of `/status`.
@@ -24,6 +24,9 @@ pub struct Status {
     /// Catalogs of zones that are taken from others.
     #[serde(default)]
     pub catalogs: Vec<CatalogStatus>,
+    /// What is steered, ordered by name.
+    #[serde(default)]
+    pub pools: Vec<PoolStatus>,
 }
 
 /// A catalog of zones that are taken from others.
@@ -117,6 +120,7 @@ impl Metrics {
             notices: self.replication.notices(),
             secondaries: self.replication.copies(),
             catalogs: self.replication.of_catalogs(),
+            pools: self.pools.get(),
         }
     }
 }

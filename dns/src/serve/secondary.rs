@@ -15,8 +15,10 @@ mod question;
 mod zone;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,12 @@ use crate::wire::Noticed;
 
 /// Notices that wait to be looked at; more are dropped, since the next refresh does what they would.
 pub(super) const MOST_NOTICES: usize = 256;
+
+/// Terms of a client that believes certificates which lead to the roots of a file; without one, all of them.
+pub(super) fn client_terms(ca: Option<&Path>) -> Result<ClientConfig, String> {
+    line::believing(ca).map_err(|error| error.to_string())
+}
+
 struct Task {
     plan: Arc<Plan>,
     bell: Arc<Bell>,

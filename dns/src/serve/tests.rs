@@ -4,6 +4,7 @@ mod catalogs;
 mod matrix;
 mod promotion;
 mod secondaries;
+mod steered;
 mod transfers;
 
 use std::fs;

@@ -20,6 +20,7 @@ use crate::rtype::Type;
 use crate::serve::notify::{Notices, Order};
 use crate::serve::numbers::Numbers;
 use crate::serve::secondary::plan::Plan;
+use crate::serve::steer::board::Board;
 use crate::transfer::{is_newer, serial_of};
 use crate::view::Which;
 use crate::world::World;
@@ -36,6 +37,7 @@ pub(in crate::serve) struct Service {
     notices: Notices,
     /// Zones that are to be taken from others.
     plans: UnboundedSender<Vec<Plan>>,
+    board: Arc<Board>,
 }
 
 impl Service {
@@ -44,10 +46,11 @@ impl Service {
         metrics: Arc<Metrics>,
         progress: Progress<Loads>,
         (orders, plans): (UnboundedSender<Order>, UnboundedSender<Vec<Plan>>),
+        board: Arc<Board>,
     ) -> Self {
         let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
         let notices = Notices { orders, sources: Default::default() };
-        Self { world, metrics, progress, numbers, notices, plans }
+        Self { world, metrics, progress, numbers, notices, plans, board }
     }
 
     /// Applies a config's settings for transfers to the next world.
@@ -77,6 +80,8 @@ impl Service {
         let today = clock::moment().unix_seconds as u32;
         world.iter_mut().for_each(|world| world.list(today));
         let moved = world.as_mut().map(|world| self.numbers.number(world)).unwrap_or_default();
+        // What is known of members holds from the first answer on.
+        world.iter().for_each(|world| self.board.adopt(world));
         let old = world.map(|world| self.world.swap(Arc::new(world)));
         if served {
             self.metrics.replication.serials(self.numbers.serials());

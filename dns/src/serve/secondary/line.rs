@@ -161,15 +161,20 @@ async fn connect(to: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
 /// With roots, the certificate must be for the name; without, TLS hides what is said from those who only listen (RFC 9103
 /// §9.3.1), and the key proves who says it.
 fn terms(ca: Option<&Path>) -> Result<ClientConfig, NoAnswer> {
+    let mut config = believing(ca)?;
+    config.alpn_protocols = DOT.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+/// Terms under which certificates are believed that lead to the roots of a file; all of them without one.
+pub(super) fn believing(ca: Option<&Path>) -> Result<ClientConfig, NoAnswer> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(STREAM_VERSIONS)
         .expect("the provider has these versions");
     let known = ca.map(|path| Known::new(path, &provider)).transpose()?;
     let verifier = Arc::new(Verifier { known, algorithms: provider.signature_verification_algorithms });
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    config.alpn_protocols = DOT.iter().map(|name| name.to_vec()).collect();
-    Ok(config)
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// Believes certificates that lead to the roots of a file, and those that stand in it themselves: `openssl req -x509` makes

@@ -1,0 +1,117 @@
+//! Pools and their members, for people and as metrics.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use serde::{Deserialize, Serialize};
+
+/// A pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub pool: String,
+    /// `A` or `AAAA`.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// The side that gets it: `outside` or `inside`.
+    pub view: String,
+    /// How far health is believed.
+    pub mode: String,
+    /// Seconds that answers may be kept.
+    pub ttl: u32,
+    /// Its records, in their order.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member of a pool. Times are in Unix seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The address that answers give.
+    pub address: IpAddr,
+    /// `up`, `down` or `unknown`.
+    pub state: String,
+    /// Since when; none if it was never checked.
+    pub since: Option<u64>,
+    /// When the last check ended.
+    pub checked: Option<u64>,
+    /// What the last check found.
+    pub why: String,
+    /// It is held down, since it went down too often.
+    pub held: bool,
+    /// Changes of state since the start.
+    pub flips: u64,
+    /// Thousandths of what it can bear, if it told.
+    pub load: Option<u16>,
+    /// As the config says.
+    pub weight: u32,
+    /// As the config says.
+    pub priority: u32,
+    /// Somebody takes it out of service.
+    pub drained: bool,
+    /// What becomes of it, in words.
+    pub fate: String,
+    /// The part of all answers that it is first in, in thousandths.
+    pub share: u32,
+    /// Of a drained member: seconds until no answer that names it may be kept any more.
+    pub safe_in: Option<u64>,
+}
+
+/// Where the pools are known; nowhere in a server that does not run.
+#[derive(Default)]
+pub(crate) struct PoolSource(OnceLock<Box<dyn Fn() -> Vec<PoolStatus> + Send + Sync>>);
+
+impl fmt::Debug for PoolSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolSource")
+    }
+}
+
+impl PoolSource {
+    /// The first one counts.
+    pub(crate) fn set(&self, source: impl Fn() -> Vec<PoolStatus> + Send + Sync + 'static) {
+        let _ = self.0.set(Box::new(source));
+    }
+
+    /// The pools of now.
+    pub(crate) fn get(&self) -> Vec<PoolStatus> {
+        self.0.get().map(|source| source()).unwrap_or_default()
+    }
+
+    pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let pools = self.get();
+        let help = "Members of pools that are up, or of which nothing is known: 1; that are down: 0";
+        gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
+        let help = "Since when members of pools are in their state, in Unix seconds";
+        gauges(encoder, &pools, "pool_member_since_timestamp_seconds", help, |it| it.since)?;
+        let help = "The part of all answers that a member of a pool is first in, in thousandths";
+        gauges(encoder, &pools, "pool_member_share_permille", help, |it| Some(it.share.into()))?;
+        let help = "Thousandths of what a member of a pool can bear, as it told";
+        gauges(encoder, &pools, "pool_member_load_permille", help, |it| it.load.map(u64::from))?;
+        let help = "Members of pools that are drained: 1";
+        gauges(encoder, &pools, "pool_member_drained", help, |it| Some(u64::from(it.drained)))?;
+        let help = "Changes of state of members of pools since the start";
+        gauges(encoder, &pools, "pool_member_flips", help, |it| Some(it.flips))
+    }
+}
+
+fn gauges(
+    encoder: &mut DescriptorEncoder<'_>,
+    pools: &[PoolStatus],
+    name: &str,
+    help: &str,
+    of: impl Fn(&MemberStatus) -> Option<u64>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for pool in pools {
+        for member in &pool.members {
+            let Some(value) = of(member) else { continue };
+            let address = member.address.to_string();
+            let labels = [("pool", &*pool.pool), ("view", &*pool.view), ("address", &*address)];
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}

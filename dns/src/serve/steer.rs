@@ -1,0 +1,101 @@
+//! Checks of the members of pools, and what answers make of their results.
+//!
+//! ```text
+//! world ─▶ board ─▶ targets ─▶ a task for each: check ─▶ board: health ─▶ decide ─▶ the plans of the pools it touches
+//! ```
+//!
+//! Invariant: logs, metrics and documents name members by the address that answers give, never by the one that is checked.
+
+pub(super) mod board;
+mod check;
+mod kept;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::board::Board;
+use crate::clock;
+use crate::steer::rules::Target;
+
+/// Checks at once; each holds a descriptor.
+const MOST_CHECKS: usize = 256;
+/// The server answers by then, whatever the first checks say.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
+/// How often what is known is written to disk, if it has changed.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Checks everybody once, so that the first answer knows who is up. Whoever takes too long is unknown until later.
+pub(super) async fn first_round(board: &Arc<Board>) {
+    let slots = Arc::new(Semaphore::new(MOST_CHECKS));
+    let mut checks = JoinSet::new();
+    for target in board.targets() {
+        checks.spawn(check_once(target, Arc::clone(board), Arc::clone(&slots)));
+    }
+    let all = async { while checks.join_next().await.is_some() {} };
+    if timeout(FIRST_ROUND, all).await.is_err() {
+        tracing::warn!(
+            "the first checks are not done after {FIRST_ROUND:?}; members without a result count as up"
+        );
+    }
+}
+
+/// Checks the targets of the world in service until the server ends.
+pub(super) async fn run(
+    mut targets: UnboundedReceiver<Vec<Target>>,
+    board: Arc<Board>,
+    drain: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(MOST_CHECKS));
+    let mut tasks: HashMap<Target, AbortHandle> = HashMap::new();
+    let mut keep = tokio::time::interval(KEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = drain.cancelled() => break,
+            _ = keep.tick() => keep_state(&board).await,
+            Some(targets) = targets.recv() => {
+                let mut before = std::mem::take(&mut tasks);
+                for target in targets {
+                    let start = || {
+                        let watch = watch(target.clone(), Arc::clone(&board), Arc::clone(&slots));
+                        tokio::spawn(watch).abort_handle()
+                    };
+                    tasks.insert(target.clone(), before.remove(&target).unwrap_or_else(start));
+                }
+                before.values().for_each(AbortHandle::abort);
+            }
+        }
+    }
+    tasks.values().for_each(AbortHandle::abort);
+    keep_state(&board).await;
+}
+
+async fn keep_state(board: &Arc<Board>) {
+    let board = Arc::clone(board);
+    // A disk that hangs stops this task, not the checks.
+    if tokio::task::spawn_blocking(move || board.keep()).await.is_err() {
+        tracing::error!("writing the state of checks panicked");
+    }
+}
+
+async fn watch(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
+    // Not all at once.
+    sleep(target.pace.interval.mul_f64(rand::random())).await;
+    loop {
+        let begun = Instant::from_std(clock::now());
+        check_once(target.clone(), Arc::clone(&board), Arc::clone(&slots)).await;
+        sleep_until(begun + target.pace.interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
+    }
+}
+
+async fn check_once(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
+    let _slot = slots.acquire().await;
+    let seen = check::check(&target).await;
+    board.saw(&target, seen);
+}

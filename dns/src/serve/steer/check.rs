@@ -1,0 +1,140 @@
+//! One check of one member.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Request;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::serve::secondary::client_terms;
+use crate::steer::health::Seen;
+use crate::steer::rules::{Check, Http, Target};
+
+/// A health document is a few lines.
+const MOST_BODY_BYTES: usize = 16 << 10;
+const MOST_FILE_BYTES: u64 = 4096;
+
+/// Checks within the target's timeout; always says something.
+pub(super) async fn check(target: &Target) -> Seen {
+    let found = timeout(target.pace.timeout, attempt(target)).await;
+    match found.unwrap_or_else(|_| Err(format!("no answer within {:?}", target.pace.timeout))) {
+        Ok((why, load)) => Seen { good: true, why, load },
+        Err(why) => Seen { good: false, why, load: None },
+    }
+}
+
+type Found = Result<(String, Option<u16>), String>;
+
+async fn attempt(target: &Target) -> Found {
+    match (&target.check, target.socket(), target.file()) {
+        (Check::Http(http), Some(to), _) => match &http.tls {
+            None => ask(connect(to).await?, http, to).await,
+            Some(roots) => {
+                let terms = client_terms(roots.as_deref())?;
+                let name = match &http.host {
+                    Some(host) => ServerName::try_from(host.clone()).map_err(|error| error.to_string())?,
+                    None => ServerName::IpAddress(to.ip().into()),
+                };
+                let stream = connect(to).await?;
+                let stream = TlsConnector::from(Arc::new(terms)).connect(name, stream).await;
+                ask(stream.map_err(|error| format!("no TLS: {error}"))?, http, to).await
+            }
+        },
+        (Check::Tcp { .. }, Some(to), _) => {
+            connect(to).await.map(|_| ("it takes connections".to_owned(), None))
+        }
+        (_, _, Some(path)) => {
+            let file = tokio::fs::File::open(&path).await.map_err(|error| format!("its file: {error}"))?;
+            let mut text = String::new();
+            let read = file.take(MOST_FILE_BYTES).read_to_string(&mut text).await;
+            read.map_err(|error| format!("its file: {error}"))?;
+            of_file(&text)
+        }
+        _ => Err("there is nothing to check".to_owned()),
+    }
+}
+
+/// `up` or `down`, and whatever the monitor says behind it; with a number between 0 and 1 the load.
+fn of_file(text: &str) -> Found {
+    let mut words = text.split_whitespace();
+    match words.next() {
+        Some("up") => {
+            let load = words.next().and_then(|word| word.parse().ok()).and_then(thousandths);
+            Ok(("its file says up".to_owned(), load))
+        }
+        Some("down") => Err("its file says down".to_owned()),
+        _ => Err("its file says neither up nor down".to_owned()),
+    }
+}
+
+async fn connect(to: SocketAddr) -> Result<TcpStream, String> {
+    TcpStream::connect(to).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        _ => format!("no connection: {error}"),
+    })
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    http: &Http,
+    to: SocketAddr,
+) -> Found {
+    let broken = |error: hyper::Error| format!("no answer: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let host = match (&http.host, http.tls.is_some(), http.port) {
+        (Some(host), false, 80) | (Some(host), true, 443) => host.clone(),
+        (Some(host), ..) => format!("{host}:{}", http.port),
+        (None, ..) => to.to_string(),
+    };
+    let request = Request::get(&http.path)
+        .header(HOST, host)
+        .header(USER_AGENT, concat!("verge-dns/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let asked = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MOST_BODY_BYTES).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        match status.is_success() {
+            true => Ok((format!("status {}", status.as_u16()), load(&body))),
+            false => Err(format!("status {}", status.as_u16())),
+        }
+    };
+    // Whichever ends first: the answer is what counts, and dropping the connection closes it.
+    let mut connection = std::pin::pin!(connection);
+    tokio::pin!(asked);
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            found = &mut asked => return found,
+            _ = &mut connection, if is_open => is_open = false,
+        }
+    }
+}
+
+/// The health document of an edge: JSON with the part of what it can bear that it bears.
+#[derive(Deserialize)]
+struct Document {
+    load: f64,
+}
+
+fn load(body: &[u8]) -> Option<u16> {
+    thousandths(serde_json::from_slice::<Document>(body).ok()?.load)
+}
+
+fn thousandths(load: f64) -> Option<u16> {
+    (load.is_finite() && load >= 0.0).then(|| (load * 1000.0).min(f64::from(u16::MAX)) as u16)
+}

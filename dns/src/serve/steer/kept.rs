@@ -1,0 +1,55 @@
+//! What outlasts a restart: the file `steer.json`, written beside and put in place as a whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+const NAME: &str = "steer.json";
+/// Some hundred thousand targets; a longer file is none of ours.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Times are milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    /// Addresses that a command took out of service, since when.
+    pub(super) drained: BTreeMap<IpAddr, u64>,
+    /// By what is checked: whether it was up, since when.
+    pub(super) health: BTreeMap<String, (bool, u64)>,
+}
+
+/// What was kept; nothing if there is no such file, or none that can be read.
+pub(super) fn read(folder: &Path) -> Kept {
+    let path = folder.join(NAME);
+    let sound = |file: &fs::Metadata| file.is_file() && file.len() <= MOST_BYTES;
+    let read = || -> io::Result<Kept> {
+        if !sound(&fs::metadata(&path)?) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file, or too long"));
+        }
+        Ok(serde_json::from_slice(&fs::read(&path)?)?)
+    };
+    match read() {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+        Err(error) => {
+            tracing::error!(file = %path.display(), %error, "who was up and who is drained cannot be read; all is checked anew");
+            Kept::default()
+        }
+    }
+}
+
+pub(super) fn write(folder: &Path, kept: &Kept) -> io::Result<()> {
+    let (path, beside) = (folder.join(NAME), folder.join(".steer.json.new"));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // It names addresses of the inside.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(&serde_json::to_vec_pretty(kept)?)?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)?;
+    File::open(folder)?.sync_all()
+}
