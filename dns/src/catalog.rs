@@ -443,6 +443,9 @@ impl Catalog {
         let Settled { chosen, mut problems, divided, outside, .. } = settled;
         // `[public] zones` does not name it: it is the outside's by its key.
         problems.retain(|problem| problem.code != "public-zone" || !candidate.source.is_copy());
+        // Nobody caches a catalog, and most have no other TTL.
+        let is_catalog = self.terms.catalogs.contains(&candidate.apex);
+        problems.retain(|problem| problem.code != "ttl-zero" || !is_catalog);
         let is_hidden = divided.as_ref().is_some_and(|divided| divided.public.is_none());
         let (state, good) = match (chosen, divided) {
             (Chosen::New(zone), Some(divided)) => {
