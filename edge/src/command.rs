@@ -7,6 +7,7 @@ mod guard;
 mod maintenance;
 mod objects;
 mod origins;
+mod own_tls;
 mod purge;
 mod push;
 mod reload;

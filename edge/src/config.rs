@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
+pub use partial::Listen;
 pub use place::{ConfigError, Warning};
 pub use stream::Stream;
 pub use tls::Tls;
@@ -175,11 +176,11 @@ pub fn load_admin(path: &Path) -> Result<Option<Admin>, ConfigError> {
     Ok(admin.map(|admin| admin.admin(base_of(path))))
 }
 
-/// Reads `listen` of a config file, whatever is wrong with the rest of it.
+/// Reads `listen` and `listen_tls` of a config file, whatever is wrong with the rest of it.
 ///
 /// # Errors
 /// When the file cannot be read, or the key says something that is not allowed.
-pub fn load_listen(path: &Path) -> Result<Vec<SocketAddr>, ConfigError> {
+pub fn load_listen(path: &Path) -> Result<Listen, ConfigError> {
     let text = read(path)?;
     partial::listen(&text).map_err(|fault| ConfigError::at(&text, path, fault))
 }

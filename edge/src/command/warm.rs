@@ -8,11 +8,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use verge_edge::config;
+use verge_edge::config::{self, Listen};
 
-use super::Failed;
+use super::{Failed, own_tls};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Warm {
@@ -28,6 +29,18 @@ pub(super) struct Warm {
     /// The edge's public listener, instead of the config's
     #[arg(long, value_name = "ADDRESS")]
     edge: Option<SocketAddr>,
+    /// The edge's listener over TLS, for https URLs, instead of the config's
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "edge")]
+    edge_tls: Option<SocketAddr>,
+}
+
+/// One of the edge's listeners.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    /// In clear. For https URLs the command speaks as a proxy that ends TLS in front of the edge.
+    Plain(SocketAddr),
+    /// Over TLS.
+    Tls(SocketAddr),
 }
 
 /// An origin that says nothing for so long has nothing to say.
@@ -41,10 +54,9 @@ struct Warmed {
 
 impl Warm {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let address = self.address()?;
         let mut failed = 0_usize;
         for url in &self.urls {
-            match self.warm(address, url).await {
+            match self.warm(url).await {
                 Ok(Warmed { status, bytes, cache_status }) => {
                     super::say(format!("{url}: {}, {bytes} bytes, {cache_status}", status.as_u16()));
                     failed += usize::from(status.as_u16() >= 400);
@@ -61,20 +73,21 @@ impl Warm {
         }
     }
 
-    fn address(&self) -> Result<SocketAddr, Failed> {
+    /// The listener to ask: for https the edge's own TLS, if it has that.
+    fn door(&self, is_https: bool) -> Result<Door, Failed> {
         if let Some(address) = self.edge {
-            return Ok(address);
+            return Ok(Door::Plain(address));
         }
-        let listen = config::load_listen(&self.config).map_err(Failed::of_config)?;
-        let none = || Failed::because(format!("{} listens nowhere", self.config.display()));
-        let mut address = *listen.first().ok_or_else(none)?;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
+        if let Some(address) = self.edge_tls.filter(|_| is_https) {
+            return Ok(Door::Tls(address));
         }
-        Ok(address)
+        let Listen { plain, tls } = config::load_listen(&self.config).map_err(Failed::of_config)?;
+        let none = || Failed::because(format!("{} listens nowhere for such a URL", self.config.display()));
+        match (is_https, tls.first(), plain.first()) {
+            (true, Some(address), _) => Ok(Door::Tls(reachable(*address))),
+            (_, _, Some(address)) => Ok(Door::Plain(reachable(*address))),
+            _ => Err(none()),
+        }
     }
 
     /// The edge takes this command's word for https only as it takes a proxy's. A config that is being edited, or another
@@ -90,7 +103,7 @@ impl Warm {
         )))
     }
 
-    async fn warm(&self, address: SocketAddr, url: &str) -> Result<Warmed, Failed> {
+    async fn warm(&self, url: &str) -> Result<Warmed, Failed> {
         let uri: Uri = url.parse().map_err(Failed::because)?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
         let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
@@ -101,27 +114,52 @@ impl Warm {
         let host = HeaderValue::from_str(authority.as_str()).map_err(Failed::because)?;
         request.headers_mut().extend(self.header.iter().cloned());
         request.headers_mut().insert(header::HOST, host);
-        // As a proxy that ends TLS in front of the edge says it.
-        request
-            .headers_mut()
-            .insert("x-forwarded-proto", HeaderValue::from_str(scheme).map_err(Failed::because)?);
+        let is_https = scheme == "https";
+        let door = self.door(is_https)?;
+        let (Door::Plain(address) | Door::Tls(address)) = door;
         let unreachable = |error| Failed::because(format!("no edge at {address}: {error}"));
         let stream = TcpStream::connect(address).await.map_err(unreachable)?;
-        if scheme == "https" {
+        if let Door::Tls(_) = door {
+            let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+            return ask(own_tls::connect(stream, host, &self.config).await?, request).await;
+        }
+        // As a proxy that ends TLS in front of the edge says it.
+        let scheme = HeaderValue::from_str(scheme).map_err(Failed::because)?;
+        request.headers_mut().insert("x-forwarded-proto", scheme);
+        if is_https {
             self.trusted(stream.local_addr().map_err(Failed::because)?.ip())?;
         }
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
-        tokio::spawn(connection);
-        let late = |_| Failed::because(format!("nothing came for {STALL_LIMIT:?}"));
-        let sent = timeout(STALL_LIMIT, sender.send_request(request)).await.map_err(late)?;
-        let (head, mut body) = sent.map_err(Failed::because)?.into_parts();
-        let mut bytes = 0_u64;
-        while let Some(frame) = timeout(STALL_LIMIT, body.frame()).await.map_err(late)? {
-            bytes += frame.map_err(Failed::because)?.data_ref().map_or(0, |data| data.len() as u64);
-        }
-        let cache_status = head.headers.get("cache-status").map(HeaderValue::as_bytes).unwrap_or_default();
-        let cache_status = String::from_utf8_lossy(cache_status).into_owned();
-        Ok(Warmed { status: head.status, bytes, cache_status })
+        ask(stream, request).await
     }
+}
+
+/// An address at which this machine finds a listener.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Asks, and reads the answer to its end.
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Empty<Bytes>>,
+) -> Result<Warmed, Failed> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
+    tokio::spawn(connection);
+    let late = |_| Failed::because(format!("nothing came for {STALL_LIMIT:?}"));
+    let sent = timeout(STALL_LIMIT, sender.send_request(request)).await.map_err(late)?;
+    let (head, mut body) = sent.map_err(Failed::because)?.into_parts();
+    let mut bytes = 0_u64;
+    while let Some(frame) = timeout(STALL_LIMIT, body.frame()).await.map_err(late)? {
+        bytes += frame.map_err(Failed::because)?.data_ref().map_or(0, |data| data.len() as u64);
+    }
+    let cache_status = head.headers.get("cache-status").map(HeaderValue::as_bytes).unwrap_or_default();
+    let cache_status = String::from_utf8_lossy(cache_status).into_owned();
+    Ok(Warmed { status: head.status, bytes, cache_status })
 }

@@ -15,13 +15,20 @@ pub(super) fn admin(text: &str) -> Result<Option<AdminTable>, Fault> {
     read::<Only>(text, Part::Section("[admin]")).map(|only| only.admin)
 }
 
-/// `listen` alone.
-pub(super) fn listen(text: &str) -> Result<Vec<SocketAddr>, Fault> {
-    #[derive(Deserialize)]
-    struct Only {
-        listen: Vec<SocketAddr>,
-    }
-    read::<Only>(text, Part::Top).map(|only| only.listen)
+/// `listen` and `listen_tls` alone.
+pub(super) fn listen(text: &str) -> Result<Listen, Fault> {
+    read(text, Part::Top)
+}
+
+/// Where clients find the edge.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listen {
+    /// In clear.
+    #[serde(default, rename = "listen")]
+    pub plain: Vec<SocketAddr>,
+    /// Over TLS.
+    #[serde(default, rename = "listen_tls")]
+    pub tls: Vec<SocketAddr>,
 }
 
 /// A part of a config that can be read alone.

@@ -274,7 +274,7 @@ fn a_file_that_is_being_edited_still_says_where_the_edge_is() {
         let admin = load_admin(&path).unwrap().unwrap();
         assert_eq!(admin.listen, "127.0.0.1:9301".parse().unwrap(), "{to}");
         assert_eq!(admin.token_file, folder.path().join("verge-edge.token"));
-        assert_eq!(load_listen(&path).unwrap(), ["127.0.0.1:8080".parse().unwrap()], "{to}");
+        assert_eq!(load_listen(&path).unwrap().plain, ["127.0.0.1:8080".parse().unwrap()], "{to}");
     };
     check("hosts = ", "hsots = ");
     check("hosts = [\"*\"]", "hosts = [");

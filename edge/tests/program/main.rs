@@ -4,6 +4,7 @@
 
 mod access_log;
 mod docs;
+mod encrypted;
 mod faults;
 mod guard;
 mod kills;
@@ -49,6 +50,26 @@ fn serve_logging_to(stderr: Stdio, folder: &Path) -> Serving {
 }
 
 fn serve_with(stderr: Stdio, folder: &Path, level: &str) -> Serving {
+    let (mut serving, [public, admin]) = serve_at(stderr, folder, level, ["public", "admin"]);
+    (serving.public, serving.admin) = (public, admin);
+    serving
+}
+
+/// An edge that ends TLS as well, and where it does.
+fn serve_tls(folder: &Path) -> (Serving, String) {
+    let (mut serving, [public, tls, admin]) =
+        serve_at(Stdio::null(), folder, "info", ["public", "tls", "admin"]);
+    (serving.public, serving.admin) = (public, admin);
+    (serving, tls)
+}
+
+/// An edge, and the addresses of these of its listeners, in the order in which it tells of them.
+fn serve_at<const N: usize>(
+    stderr: Stdio,
+    folder: &Path,
+    level: &str,
+    listeners: [&str; N],
+) -> (Serving, [String; N]) {
     let mut child = program(&["serve", "--config", "edge.toml"], folder)
         .env("RUST_LOG", level)
         .stdout(Stdio::piped())
@@ -60,8 +81,8 @@ fn serve_with(stderr: Stdio, folder: &Path, level: &str) -> Serving {
         let line = lines.next().unwrap().unwrap();
         line.strip_prefix("listening ").unwrap().strip_suffix(who).unwrap().trim().to_owned()
     };
-    let (public, admin) = (next("public"), next("admin"));
-    Serving { child, public, admin }
+    let addresses = listeners.map(&mut next);
+    (Serving { child, public: String::new(), admin: String::new() }, addresses)
 }
 
 /// An origin that answers each connection once with a response that may be stored.
