@@ -4,7 +4,8 @@
 //! config ─▶ Open::prepare (binds and reads; all that can fail) ─▶ Open::commit (puts it in service; nothing can fail)
 //! ```
 //!
-//! Invariant: a connection outlives its listener. One that a reload closes has its last connections taken first.
+//! Invariant: a connection outlives its listener. One that a reload closes has its last connections taken first, and those
+//! that are open end when their clients have been told.
 
 mod encrypted;
 mod operator;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 
 use quinn::Endpoint;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use self::encrypted::Encrypted;
 use self::operator::{Edge, Operator};
@@ -31,7 +31,7 @@ use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
-use crate::serve::{Door, Limits, Listeners, Offer, SharedSocket, endpoint};
+use crate::serve::{Closing, Door, Limits, Listeners, Offer, SharedSocket, endpoint};
 pub(crate) use streams::Streams;
 
 /// The addresses that were bound, with their real ports.
@@ -64,7 +64,7 @@ pub(crate) struct Open {
 struct Listener {
     configured: SocketAddr,
     address: SocketAddr,
-    closed: CancellationToken,
+    closing: Closing,
     /// For the process that takes over.
     copy: OwnedFd,
     /// Over QUIC.
@@ -153,7 +153,7 @@ impl Open {
         self.tls =
             exchange(Setting::Tls, std::mem::take(&mut self.tls), next.tls, |listener, _| match &terms {
                 Some((terms, _)) => (accept(&clients, listener, Door::Tls(terms.clone())), None),
-                None => (CancellationToken::new(), None),
+                None => (Closing::default(), None),
             });
         self.quic = exchange(
             Setting::Quic,
@@ -164,7 +164,7 @@ impl Open {
                 if let Some((_, offer)) = &terms {
                     one.accept_quic(endpoint, offer.clone(), address);
                 }
-                (one.closed(), Some(shared))
+                (one.closing(), Some(shared))
             },
         );
         let (cache, draining) = (clients.cache(), clients.draining());
@@ -262,33 +262,33 @@ fn exchange<S>(
     setting: Setting,
     before: Vec<Listener>,
     places: Vec<Place<S>>,
-    mut start: impl FnMut(S, SocketAddr) -> (CancellationToken, Option<Arc<SharedSocket>>),
+    mut start: impl FnMut(S, SocketAddr) -> (Closing, Option<Arc<SharedSocket>>),
 ) -> Vec<Listener> {
     let name = setting.as_str();
     let mut before: Vec<Option<Listener>> = before.into_iter().map(Some).collect();
     let mut place = |place| match place {
         Place::Kept(at) => before[at].take().expect("each is kept once"),
         Place::New(Bound { configured, address, socket, copy }) => {
-            let (closed, shared) = start(socket, address);
+            let (closing, shared) = start(socket, address);
             systemd::keep(setting, address, copy.as_fd());
             tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
-            Listener { configured, address, closed, copy, shared }
+            Listener { configured, address, closing, copy, shared }
         }
     };
     let after = places.into_iter().map(&mut place).collect();
-    for Listener { address, closed, .. } in before.into_iter().flatten() {
-        closed.cancel();
+    for Listener { address, closing, .. } in before.into_iter().flatten() {
+        closing.close();
         systemd::forget(setting, address);
         tracing::info!(target: "verge_edge::listener", %address, "closed, `{name}` has it no longer");
     }
     after
 }
 
-fn accept(clients: &Listeners, listener: TcpListener, door: Door) -> CancellationToken {
+fn accept(clients: &Listeners, listener: TcpListener, door: Door) -> Closing {
     let one = clients.of_one();
-    let closed = one.closed();
+    let closing = one.closing();
     tokio::spawn(one.accept(listener, door));
-    closed
+    closing
 }
 
 fn carry_quic(

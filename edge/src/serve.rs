@@ -59,7 +59,7 @@ pub use h3::generation::Generation;
 pub(crate) use h3::{Channels, Offer, SharedSocket, endpoint};
 pub use handler::HEALTH_PATH;
 pub use limits::Limits;
-pub(crate) use listener::{BACKLOG, Listeners};
+pub(crate) use listener::{BACKLOG, Closing, Listeners};
 pub(crate) use permits::Permits;
 pub(crate) use relay::{Relays, Running};
 pub(crate) use service::Service;

@@ -9,6 +9,8 @@
 //! Invariant: a file that changes and cannot be used changes nothing; the last good certificate or secret stays.
 
 pub mod certificates;
+pub mod clients;
+mod compression;
 mod follow;
 mod names;
 pub mod ticketer;
@@ -22,6 +24,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub use certificates::{CertificateError, Certificates, Files};
+pub use clients::{Clients, Identity, Judge};
 pub use follow::{follow, standings};
 pub use ticketer::{Seal, Ticketer};
 pub use tickets::Tickets;
@@ -39,15 +42,17 @@ pub const HTTP_3: &[u8] = b"h3";
 #[must_use]
 pub fn terms(
     certificates: &Arc<Certificates>,
+    clients: &Arc<Clients>,
     ticketer: &Arc<Ticketer>,
     protocols: &[&[u8]],
 ) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has these versions")
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::clone(clients) as Arc<_>)
         .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.cert_compressors = compression::ALL.to_vec();
     // Sessions live in tickets, so that any edge can resume them; a store of its own would only take memory.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Arc::clone(ticketer) as Arc<_>;

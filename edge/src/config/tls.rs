@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::place::Fault;
 use crate::tls::Files;
+use crate::tls::clients::Asked;
 
 /// How clients are served over TLS.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Tls {
     pub quic: Vec<SocketAddr>,
     /// The first answers clients that ask for a name which none is for.
     pub certificates: Vec<Files>,
+    /// Which certificates clients may show; none: they are asked for none.
+    pub clients: Option<Asked>,
     /// The file whose secret tickets are sealed with; none: a secret of this process.
     pub ticket_secret: Option<PathBuf>,
 }
@@ -29,6 +32,7 @@ pub(super) struct TlsTable {
     certificate: String,
     key: String,
     ticket_secret: Option<String>,
+    clients: Option<ClientsTable>,
     #[serde(default)]
     also: Vec<Pair>,
 }
@@ -38,6 +42,13 @@ pub(super) struct TlsTable {
 struct Pair {
     certificate: String,
     key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientsTable {
+    ca: String,
+    required: Option<bool>,
 }
 
 /// Reads `listen_tls`, `listen_quic` and `[tls]` together. Relative paths start at `base`.
@@ -64,10 +75,15 @@ pub(super) fn tls(
         |certificate: String, key: String| Files { certificate: base.join(certificate), key: base.join(key) };
     let mut certificates = vec![files(table.certificate, table.key)];
     certificates.extend(table.also.into_iter().map(|pair| files(pair.certificate, pair.key)));
+    let asked = |clients: ClientsTable| Asked {
+        ca: base.join(clients.ca),
+        required: clients.required.unwrap_or(true),
+    };
     Ok(Some(Tls {
         listen,
         quic,
         certificates,
+        clients: table.clients.map(asked),
         ticket_secret: table.ticket_secret.map(|path| base.join(path)),
     }))
 }

@@ -9,11 +9,12 @@ use crate::clock::Clock;
 use crate::config;
 use crate::serve::{Listeners, Offer, Terms};
 use crate::tls::certificates::Ready;
-use crate::tls::{self, Certificates, Seal, Ticketer};
+use crate::tls::{self, Certificates, Clients, Judge, Seal, Ticketer};
 
 /// Certificates, the seal of tickets, and the terms of handshakes with both. Their files are followed until it is dropped.
 pub(super) struct Encrypted {
     certificates: Arc<Certificates>,
+    clients: Arc<Clients>,
     ticketer: Arc<Ticketer>,
     pub(super) terms: Terms,
     pub(super) offer: Offer,
@@ -23,7 +24,7 @@ pub(super) struct Encrypted {
 /// The change that another config makes of it; nothing of it counts yet.
 pub(super) enum Next {
     New(Box<Encrypted>),
-    Kept(Box<Ready>, Seal),
+    Kept(Box<Ready>, Option<Arc<Judge>>, Seal),
 }
 
 impl Encrypted {
@@ -31,10 +32,12 @@ impl Encrypted {
         let certificates = Certificates::load(tls.certificates.clone()).map_err(StartError::tls)?;
         let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
         let ticketer = Ticketer::new(seal);
-        let config = |protocols| tls::terms(&certificates, &ticketer, protocols);
-        let terms = Terms::new(config(&[tls::HTTP_2, tls::HTTP_1]), Arc::clone(&certificates));
+        let clients = Clients::new(judge(tls)?);
+        let config = |protocols| tls::terms(&certificates, &clients, &ticketer, protocols);
+        let over_tcp = config(&[tls::HTTP_2, tls::HTTP_1]);
+        let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&clients));
         let offer = Offer::new(config(&[tls::HTTP_3]), terms.clone());
-        Ok(Self { certificates, ticketer, terms, offer, followed: None })
+        Ok(Self { certificates, clients, ticketer, terms, offer, followed: None })
     }
 
     fn follow(&mut self, clients: &Listeners, clock: &Clock) {
@@ -65,7 +68,7 @@ impl Next {
         }
         let certificates = Certificates::prepare(tls.certificates.clone()).map_err(StartError::tls)?;
         let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
-        Ok(Self::Kept(Box::new(certificates), seal))
+        Ok(Self::Kept(Box::new(certificates), judge(tls)?, seal))
     }
 
     /// The offer for QUIC that will count.
@@ -88,8 +91,9 @@ impl Next {
                 new.follow(clients, clock);
                 Some(*new)
             }
-            Self::Kept(certificates, seal) => {
+            Self::Kept(certificates, judge, seal) => {
                 let before = before?;
+                before.clients.put(judge);
                 before.certificates.put(*certificates);
                 before.ticketer.put(seal);
                 Some(before)
@@ -98,10 +102,15 @@ impl Next {
     }
 }
 
+fn judge(tls: &config::Tls) -> Result<Option<Arc<Judge>>, StartError> {
+    tls.clients.as_ref().map(Judge::load).transpose().map_err(StartError::tls)
+}
+
 /// The report on the certificates that `tls` names, as of now: a line each.
 pub(super) fn inspect(tls: &config::Tls) -> Result<Vec<String>, StartError> {
     let clock = Clock::system();
     let certificates = Certificates::load(tls.certificates.clone()).map_err(StartError::tls)?;
     Seal::load(tls.ticket_secret.as_deref(), &clock).map_err(StartError::tls)?;
+    judge(tls)?;
     Ok(tls::standings(&certificates, &clock))
 }

@@ -8,6 +8,7 @@ use super::answer::Answer;
 use crate::http::head::RequestHead;
 use crate::origin::{Early, RequestBody};
 use crate::site::sender::Scheme;
+use crate::tls::Identity;
 
 /// One request, however it was carried here.
 pub(super) struct Arrival<'a> {
@@ -29,6 +30,9 @@ pub(super) trait Transport: Send + Sync {
     /// The protocol that the request's own stream is asked to carry (RFC 8441, RFC 9220). Over HTTP/1.1 there is no
     /// stream: fields ask for the connection.
     fn protocol(&self) -> Option<HeaderValue>;
+
+    /// Whom the certificate names that the client has shown.
+    fn identity(&self) -> Option<&Identity>;
 
     /// The answer to a request whose body turned out not to be sound, whatever else was found out about it.
     fn refusal(&self) -> Option<Answer>;

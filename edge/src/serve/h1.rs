@@ -49,6 +49,7 @@ use crate::cache::Cache;
 use crate::http::head::RequestHead;
 use crate::metrics::{Limit, Outcome};
 use crate::origin::{Early, RequestBody};
+use crate::tls::Identity;
 use crate::watch::Watch;
 use direct::Direct;
 use gate::{Gate, Needed, Refusal, Sending, Times, Turn, Turns};
@@ -59,6 +60,8 @@ struct Connection<'a> {
     service: &'a Arc<Service>,
     limits: &'a Limits,
     peer: Peer,
+    /// Whom the client's certificate names.
+    identity: Option<Arc<Identity>>,
     seat: &'a Seat,
     turns: Turns,
     unframed: Unframed,
@@ -90,12 +93,14 @@ pub(super) async fn carry(
     service: &Arc<Service>,
     limits: &Limits,
     stream: impl Carried,
-    peer: Peer,
+    (peer, identity): (Peer, Option<Arc<Identity>>),
     seat: &Seat,
     ending: &Ending,
 ) {
     let times = Times { head: limits.head_timeout, idle: limits.idle_timeout };
-    let direct = Direct::new(service, limits, peer, seat);
+    // A client that is known by its certificate gets answers of its own.
+    let direct =
+        if identity.is_none() { Direct::new(service, limits, peer, seat, &ending.leaving) } else { None };
     let mut gate = Gate::with_direct(stream, limits.head, direct).with_times(times);
     let late = ending.draining.is_cancelled();
     let ended = Seldom::new(async {
@@ -111,7 +116,9 @@ pub(super) async fn carry(
     };
     match needed {
         // Most connections never come here, and need not have the room for it.
-        Some(Ok(Needed::Server)) => Box::pin(serve(service, limits, gate, peer, seat, ending)).await,
+        Some(Ok(Needed::Server)) => {
+            Box::pin(serve(service, limits, gate, (peer, identity), seat, ending)).await;
+        }
         Some(Ok(Needed::Close)) => tokio::select! {
             _ = gate.close() => {}
             () = ending.aborted.cancelled() => {}
@@ -124,7 +131,7 @@ async fn serve(
     service: &Arc<Service>,
     limits: &Limits,
     gate: Gate<impl Carried, Direct<'_>>,
-    peer: Peer,
+    (peer, identity): (Peer, Option<Arc<Identity>>),
     seat: &Seat,
     ending: &Ending,
 ) {
@@ -132,6 +139,7 @@ async fn serve(
         service,
         limits,
         peer,
+        identity,
         seat,
         turns: gate.turns(),
         unframed: Unframed::default(),
@@ -212,7 +220,8 @@ impl Connection<'_> {
         let cache = &self.service.cache;
         let watch = Watch::new(self.limits.pace, cache.clock.clone());
         let body = RequestBody::upload(body, watch, &cache.metrics);
-        let arrival = Arrival { head, version, peer: self.peer, body, transport: &turn };
+        let transport = Taken { turn: &turn, identity: self.identity.as_deref() };
+        let arrival = Arrival { head, version, peer: self.peer, body, transport: &transport };
         let answer = handle(self.service, arrival).await;
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
             turn.switch();
@@ -225,9 +234,15 @@ fn head_of(parts: Parts) -> RequestHead {
     RequestHead { method: parts.method, uri: parts.uri, headers: parts.headers }
 }
 
-impl Transport for Turn {
+/// The turn of a request, and whose it is.
+struct Taken<'a> {
+    turn: &'a Turn,
+    identity: Option<&'a Identity>,
+}
+
+impl Transport for Taken<'_> {
     fn interim(&self) -> Early {
-        let interim = Turn::interim(self).open();
+        let interim = self.turn.interim().open();
         Early::new(move |status, fields| {
             // A hint that comes too late is none.
             let _ = interim.send(status, fields);
@@ -238,8 +253,12 @@ impl Transport for Turn {
         None
     }
 
+    fn identity(&self) -> Option<&Identity> {
+        self.identity
+    }
+
     fn refusal(&self) -> Option<Answer> {
-        self.body_refusal().map(refused)
+        self.turn.body_refusal().map(refused)
     }
 }
 

@@ -30,6 +30,7 @@ use super::service::Service;
 use super::stream::Client;
 use super::tls::Terms;
 use crate::clock::monotonic;
+use crate::tls::Identity;
 use guard::{Counts, Guard};
 
 /// One client's connection.
@@ -43,7 +44,7 @@ pub(super) async fn carry(
     service: &Arc<Service>,
     limits: &Limits,
     stream: TlsStream<Patient>,
-    peer: Peer,
+    (peer, identity): (Peer, Option<Arc<Identity>>),
     seat: &Seat,
     ending: &Ending,
     terms: &Terms,
@@ -55,6 +56,7 @@ pub(super) async fn carry(
         is_spare: seat.is_spare,
         limits: *limits,
         peer,
+        identity,
         server_name: stream.get_ref().1.server_name().map(str::to_ascii_lowercase),
         terms: terms.clone(),
         aborted: ending.aborted.clone(),

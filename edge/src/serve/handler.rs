@@ -30,6 +30,7 @@ use crate::site::parents::PURGE_PATH;
 use crate::site::rewrite;
 use crate::site::route::Route;
 use crate::site::sender::{Sender, is_trusted, sender};
+use crate::tls::Identity;
 
 /// Answers one request.
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
@@ -177,7 +178,8 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
         // Any success would tell the client that its stream carries that protocol now.
         return switch::unsupported(cache);
     }
-    if !exchange.others.is_empty() {
+    // The origin may answer each client that it knows by a certificate in its own way.
+    if !exchange.others.is_empty() || exchange.transport.identity().is_some() {
         return pass::pass(&service.cache, exchange, upload, Forward::Bypass).await;
     }
     if query::is_asked(exchange) {
@@ -317,7 +319,10 @@ pub(super) fn seen<'a>(
     Seen {
         time: *now,
         client: peer.client,
-        user: credentials.as_ref().map(Credentials::name),
+        user: credentials
+            .as_ref()
+            .map(Credentials::name)
+            .or_else(|| exchange.transport.identity().map(Identity::subject)),
         method: request.method.as_str(),
         url: &request.uri,
         host: request.headers.get(header::HOST).map(HeaderValue::as_bytes),

@@ -49,6 +49,22 @@ pub(crate) struct Listeners {
     pub(super) closed: CancellationToken,
 }
 
+/// The end of one listener.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Closing {
+    closed: CancellationToken,
+    leaving: CancellationToken,
+}
+
+impl Closing {
+    /// No more connections are accepted. Those that are open end as if another process had the socket: each with its next
+    /// answer, over HTTP/2 and HTTP/3 once the client has been told.
+    pub(crate) fn close(&self) {
+        self.leaving.cancel();
+        self.closed.cancel();
+    }
+}
+
 impl Listeners {
     /// None yet.
     pub(crate) fn new(service: Service, limits: Limits) -> Self {
@@ -87,7 +103,13 @@ impl Listeners {
 
     /// The same with an end of its own, for one listener.
     pub(crate) fn of_one(&self) -> Self {
-        Self { closed: self.closed.child_token(), ..self.clone() }
+        let ending = Ending { leaving: self.ending.leaving.child_token(), ..self.ending.clone() };
+        Self { closed: self.closed.child_token(), ending, ..self.clone() }
+    }
+
+    /// How this listener, and no other, is closed.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing { closed: self.closed.clone(), leaving: self.ending.leaving.clone() }
     }
 
     /// Accepts until they are closed, and then those connections that the kernel has made already.
@@ -96,7 +118,7 @@ impl Listeners {
             self.take(stream, client, &door).await;
         }
         // Another process has the same queue.
-        if self.ending.leaving.is_cancelled() {
+        if self.service.draining.has_left() {
             return;
         }
         for _ in 0..BACKLOG {
@@ -268,15 +290,18 @@ impl Listeners {
         let watch = Watch::new(limits.pace, service.cache.clock.clone());
         let stream = Patient::new(stream, watch, service.cache.metrics.clone());
         match door {
-            Door::Plain => h1::carry(service, limits, stream, peer, &seat, ending).await,
+            Door::Plain => h1::carry(service, limits, stream, (peer, None), &seat, ending).await,
             Door::Tls(terms) => {
                 let Some(place) = self.handshake(peer.client) else { return };
                 let shaken = terms.handshake(stream, limits.head_timeout, &seat, ending, place).await;
                 match shaken {
-                    Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-                        h2::carry(service, limits, stream, peer, &seat, ending, &terms).await;
+                    Ok((stream, identity)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+                        let who = (peer, identity);
+                        h2::carry(service, limits, stream, who, &seat, ending, &terms).await;
                     }
-                    Ok(stream) => h1::carry(service, limits, stream, peer, &seat, ending).await,
+                    Ok((stream, identity)) => {
+                        h1::carry(service, limits, stream, (peer, identity), &seat, ending).await;
+                    }
                     Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
                 }
             }

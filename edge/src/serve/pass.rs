@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Uri};
+use http::{HeaderName, Method, Request, Uri};
 
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
@@ -51,6 +51,9 @@ pub(super) async fn pass(
     }
 }
 
+/// RFC 9440 §2.2.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
 /// The client's own request, for the origin.
 pub(super) fn as_sent(
     cache: &Cache,
@@ -58,7 +61,11 @@ pub(super) fn as_sent(
     upload: RequestBody,
 ) -> Result<Request<RequestBody>, Undeliverable> {
     let Exchange { request, site, .. } = exchange;
-    let headers = fields(request, &Ask::AsSent, &exchange.hop(cache))?;
+    let mut headers = fields(request, &Ask::AsSent, &exchange.hop(cache))?;
+    if let Some(identity) = exchange.transport.identity() {
+        // RFC 9440 §2.4: what a client sends under this name is withheld.
+        headers.insert(CLIENT_CERT, identity.field());
+    }
     let (method, upload) = match &exchange.content {
         None => (request.method.clone(), upload),
         Some(content) => (flight::query(), content.clone().map_or(RequestBody::Empty, RequestBody::held)),
@@ -117,7 +124,8 @@ fn is_kept(exchange: &Exchange<'_>, answered: &Answered, head: &ResponseHead) ->
     let Exchange { request, site, .. } = exchange;
     let rules = &site.site.rules;
     let admitted = || policy::admit(request, head, answered.asked, rules, answered.received);
-    request.method == Method::POST && matches!(admitted(), Admit::Keep(_))
+    let is_for_all = exchange.transport.identity().is_none();
+    request.method == Method::POST && is_for_all && matches!(admitted(), Admit::Keep(_))
 }
 
 async fn keep(

@@ -30,6 +30,7 @@ use crate::http::structured::{Dictionary, Item};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::pace::Slow;
+use crate::tls::Identity;
 use crate::watch::Watch;
 
 /// A client's connection, as each of its streams needs it.
@@ -40,6 +41,8 @@ pub(super) struct Client {
     pub(super) is_spare: bool,
     pub(super) limits: Limits,
     pub(super) peer: Peer,
+    /// Whom its certificate names.
+    pub(super) identity: Option<Arc<Identity>>,
     /// The name that the client asked a certificate for (SNI), in lower case.
     pub(super) server_name: Option<String>,
     pub(super) terms: Terms,

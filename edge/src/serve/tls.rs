@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -14,7 +15,7 @@ use super::h1::patient_stream::Patient;
 use super::handshakes::Place;
 use super::room::Seat;
 use crate::site::sender::Scheme;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Clients, Identity};
 
 /// How clients come in at a listener.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ pub(crate) enum Door {
 pub(crate) struct Terms {
     acceptor: TlsAcceptor,
     certificates: Arc<Certificates>,
+    clients: Arc<Clients>,
 }
 
 /// Why a client got no further than the handshake.
@@ -74,9 +76,17 @@ impl Door {
 }
 
 impl Terms {
-    /// `config` shows one of `certificates`.
-    pub(crate) fn new(config: ServerConfig, certificates: Arc<Certificates>) -> Self {
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates }
+    /// `config` shows one of `certificates`, and asks for those that `clients` judges.
+    pub(crate) fn new(config: ServerConfig, certificates: Arc<Certificates>, clients: Arc<Clients>) -> Self {
+        Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, clients }
+    }
+
+    /// Whom a handshake was with, by the certificates that the client has shown, now or before.
+    pub(super) fn admit(
+        &self,
+        shown: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Option<Arc<Identity>>, HandshakeFault> {
+        self.clients.admit(shown).map_err(|_| HandshakeFault::Refused)
     }
 
     /// Whether a certificate that is shown here is for `host`.
@@ -92,7 +102,7 @@ impl Terms {
         seat: &Seat,
         ending: &Ending,
         place: Place,
-    ) -> Result<TlsStream<Patient>, HandshakeFault> {
+    ) -> Result<(TlsStream<Patient>, Option<Arc<Identity>>), HandshakeFault> {
         let deadline = deadline.min(MOST);
         let agreed = tokio::select! {
             agreed = timeout(deadline, self.acceptor.accept(stream)) => agreed,
@@ -102,7 +112,8 @@ impl Terms {
         };
         let mut stream = agreed.map_err(|_| HandshakeFault::Slow)?.map_err(|_| HandshakeFault::Refused)?;
         stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
-        Ok(stream)
+        let identity = self.admit(stream.get_ref().1.peer_certificates())?;
+        Ok((stream, identity))
     }
 }
 

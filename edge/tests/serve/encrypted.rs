@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Version};
@@ -23,9 +24,9 @@ use super::rig::{Origin, Rig, soon};
 
 const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 5\r\n\r\nhello";
 
-/// Takes every certificate, and says which one it was.
+/// Takes every certificate, and counts them: a session that resumes shows none.
 #[derive(Debug)]
-struct Trusting(CryptoProvider);
+struct Trusting(CryptoProvider, Arc<AtomicUsize>);
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -36,6 +37,7 @@ impl ServerCertVerifier for Trusting {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        self.1.fetch_add(1, Ordering::Relaxed);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -62,17 +64,31 @@ impl ServerCertVerifier for Trusting {
     }
 }
 
+/// Takes every certificate.
+pub fn trusting() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Trusting(aws_lc_rs::default_provider(), Arc::default()))
+}
+
 /// A client that asks for these protocols and keeps its sessions.
 pub fn terms(alpn: &[&str]) -> Arc<ClientConfig> {
-    let provider = aws_lc_rs::default_provider();
+    Arc::new(counting(alpn, &Arc::default()))
+}
+
+/// The same, which counts the certificates that it is shown.
+pub fn counting(alpn: &[&str], shown: &Arc<AtomicUsize>) -> ClientConfig {
+    counting_with(aws_lc_rs::default_provider(), alpn, shown)
+}
+
+/// The same by this cryptography.
+pub fn counting_with(provider: CryptoProvider, alpn: &[&str], shown: &Arc<AtomicUsize>) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+        .with_custom_certificate_verifier(Arc::new(Trusting(provider, Arc::clone(shown))))
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Arc::new(config)
+    config
 }
 
 pub async fn connect(address: SocketAddr, terms: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
@@ -85,7 +101,12 @@ pub async fn connect(address: SocketAddr, terms: &Arc<ClientConfig>) -> TlsStrea
 pub type Got = (Version, StatusCode, String, Bytes);
 
 pub async fn ask(address: SocketAddr, protocol: &str, uri: &str) -> Got {
-    let stream = connect(address, &terms(&[protocol])).await;
+    ask_by(address, &terms(&[protocol]), protocol, uri).await
+}
+
+/// The same by these terms.
+pub async fn ask_by(address: SocketAddr, terms: &Arc<ClientConfig>, protocol: &str, uri: &str) -> Got {
+    let stream = connect(address, terms).await;
     let request = Request::get(uri).header("host", "site.test").body(Full::<Bytes>::default()).unwrap();
     let response = if protocol == "h2" {
         let (mut sender, connection) =

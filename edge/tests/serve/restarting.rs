@@ -14,6 +14,8 @@ use super::encrypted::{ask, certificate};
 use super::origin::Asked;
 use super::quic::Http3;
 use super::rig::{Client, Origin, response, soon};
+use super::tunnels::{CARRIERS, End, open_at};
+use super::upgrades;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -174,5 +176,38 @@ async fn a_process_that_takes_over_may_have_other_listeners() {
     assert_eq!((after.public[1], after.tls[0], after.quic.len()), (before.public[0], before.tls[0], 0));
     assert_eq!(Client::connect(after.public[0]).await.get("/a").await.status, 200);
     assert_eq!(Client::connect(after.public[1]).await.get("/a").await.status, 200);
+    soon("the first to end", left).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_go_on_over_a_restart_until_their_time_is_over() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{}[limits]\ndrain = \"6s\"\n", text(folder.path(), &origin));
+    let first = begin(folder.path(), &text).await.unwrap();
+    let before = first.listening();
+    let mut all = Vec::new();
+    for carrier in CARRIERS {
+        all.push(open_at(carrier, before.clone(), &origin).await);
+    }
+    let mut plain = upgrades::open_at(before.public[0], &origin).await;
+    let begun = verge_edge::clock::monotonic();
+    let (second, left) = restart(first, folder.path(), &text).await;
+    for (stream, asked) in &mut all {
+        stream.write(b"still").await;
+        assert_eq!(asked.read(5).await, b"still");
+        asked.write(b"there").await;
+        assert_eq!(stream.read(5).await, b"there");
+    }
+    plain.0.write(b"still").await;
+    assert_eq!(plain.1.read(5).await, b"still");
+    for carrier in CARRIERS {
+        open_at(carrier, second.listening(), &origin).await;
+    }
+    for (stream, _) in &mut all {
+        assert_eq!(stream.end().await, End::Reset);
+    }
+    assert!(plain.0.is_closed().await);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     soon("the first to end", left).await.unwrap();
 }

@@ -12,6 +12,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use tokio::task::JoinHandle;
 use verge_edge::clock::Clock;
 use verge_edge::http::websocket;
+use verge_edge::run::Listening;
 use verge_edge::serve::h3::frame::{self, Frame, Frames};
 use verge_edge::serve::h3::qpack;
 
@@ -20,21 +21,21 @@ use super::origin::Asked;
 use super::rig::{Origin, Rig, response, soon};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+pub enum Carrier {
     Http2,
     Http3,
 }
 
-const CARRIERS: [Carrier; 2] = [Carrier::Http2, Carrier::Http3];
+pub const CARRIERS: [Carrier; 2] = [Carrier::Http2, Carrier::Http3];
 
 /// The edge's end of a stream.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
     Clean,
     Reset,
 }
 
-struct Stream {
+pub struct Stream {
     status: u16,
     fields: HeaderMap,
     held: Vec<u8>,
@@ -74,10 +75,14 @@ impl Http3 {
 impl Stream {
     /// Asks for `protocol` on a stream of a new connection, and reads the head of the answer.
     async fn ask(carrier: Carrier, edge: &Edge, protocol: &'static str) -> Self {
+        Self::ask_at(carrier, edge.rig.running.as_ref().unwrap().listening(), protocol).await
+    }
+
+    async fn ask_at(carrier: Carrier, edge: Listening, protocol: &'static str) -> Self {
         let asked = async {
             match carrier {
-                Carrier::Http2 => Self::over_h2(edge.tls, protocol).await,
-                Carrier::Http3 => Self::over_h3(edge.quic, protocol).await,
+                Carrier::Http2 => Self::over_h2(edge.tls[0], protocol).await,
+                Carrier::Http3 => Self::over_h3(edge.quic[0], protocol).await,
             }
         };
         soon("the head of an answer", asked).await
@@ -132,7 +137,7 @@ impl Stream {
         Self { status, fields, held: Vec::new(), wire: Wire::Http3(Box::new(wire)) }
     }
 
-    async fn write(&mut self, bytes: &[u8]) {
+    pub async fn write(&mut self, bytes: &[u8]) {
         let written = async {
             match &mut self.wire {
                 Wire::Http2(to, ..) => to.send_data(Bytes::copy_from_slice(bytes), false).unwrap(),
@@ -164,7 +169,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn read(&mut self, count: usize) -> Vec<u8> {
+    pub async fn read(&mut self, count: usize) -> Vec<u8> {
         while self.held.len() < count {
             soon("bytes", self.more()).await.unwrap();
         }
@@ -172,7 +177,7 @@ impl Stream {
     }
 
     /// Waits for the end of the edge's side.
-    async fn end(&mut self) -> End {
+    pub async fn end(&mut self) -> End {
         loop {
             if let Err(end) = soon("the end of a stream", self.more()).await {
                 return end;
@@ -231,8 +236,6 @@ fn head(protocol: &str) -> Vec<u8> {
 
 struct Edge {
     rig: Rig,
-    tls: SocketAddr,
-    quic: SocketAddr,
 }
 
 async fn edge(origin: &Origin, limits: &str, site: &str) -> Edge {
@@ -244,9 +247,7 @@ async fn edge(origin: &Origin, limits: &str, site: &str) -> Edge {
         origin.address
     );
     let rig = Rig::in_folder(folder, Clock::system(), &text).await;
-    let listening = rig.running.as_ref().unwrap().listening();
-    let (tls, quic) = (listening.tls[0], listening.quic[0]);
-    Edge { rig, tls, quic }
+    Edge { rig }
 }
 
 /// The origin's 101, with its proof that it has read the key.
@@ -264,7 +265,12 @@ fn agreed(asked: &Asked) -> String {
 
 /// Both ends of a tunnel.
 async fn open(carrier: Carrier, edge: &Edge, origin: &Origin) -> (Stream, Asked) {
-    let (stream, asked) = tokio::join!(Stream::ask(carrier, edge, "websocket"), async {
+    open_at(carrier, edge.rig.running.as_ref().unwrap().listening(), origin).await
+}
+
+/// The same on an edge that listens there.
+pub async fn open_at(carrier: Carrier, edge: Listening, origin: &Origin) -> (Stream, Asked) {
+    let (stream, asked) = tokio::join!(Stream::ask_at(carrier, edge, "websocket"), async {
         let mut asked = origin.next().await;
         let answer = agreed(&asked);
         asked.write(answer.as_bytes()).await;

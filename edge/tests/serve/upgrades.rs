@@ -1,5 +1,7 @@
 //! Connections that change protocols, such as to WebSocket (RFC 9110 §7.8).
 
+use std::net::SocketAddr;
+
 use super::origin::Asked;
 use super::rig::{Client, Origin, Rig, response, soon};
 
@@ -15,7 +17,15 @@ async fn asked(rig: &Rig, origin: &Origin, behind: &str) -> (Client, Asked) {
 
 /// Both ends of a tunnel.
 async fn open(rig: &Rig, origin: &Origin) -> (Client, Asked) {
-    let (mut client, mut asked) = asked(rig, origin, "").await;
+    open_at(rig.public, origin).await
+}
+
+/// The same on an edge that listens there.
+pub async fn open_at(public: SocketAddr, origin: &Origin) -> (Client, Asked) {
+    let mut client = Client::connect(public).await;
+    let head = format!("GET /chat HTTP/1.1\r\nHost: site.test\r\n{ASKED}\r\n");
+    client.write(head.as_bytes()).await;
+    let mut asked = origin.next().await;
     asked.write(AGREED.as_bytes()).await;
     assert_eq!(client.head().await.status, 101);
     (client, asked)

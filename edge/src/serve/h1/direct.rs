@@ -16,6 +16,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use hyper::body::Body as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::gate::{self, Plain};
 use super::ready::ready_head;
@@ -40,12 +41,15 @@ use crate::serve::{access, coding, stored};
 use crate::site::unheeded::Unheeded;
 use crate::store::Object;
 use crate::store::ready::{Circumstances, Kind, ReadyHead};
+use crate::tls::Identity;
 
 /// Answers usual hits of one connection.
 pub(super) struct Direct<'a> {
     service: &'a Service,
     peer: Peer,
     seat: &'a Seat,
+    /// Told when each answer is to be the last of its connection, which the server says.
+    leaving: &'a CancellationToken,
 }
 
 /// An answer's body on its way.
@@ -68,15 +72,21 @@ const COPIED_BYTES: u64 = 4096;
 
 impl<'a> Direct<'a> {
     /// None where the server answers all requests. It alone can write names in title case.
-    pub(super) fn new(service: &'a Service, limits: &Limits, peer: Peer, seat: &'a Seat) -> Option<Self> {
+    pub(super) fn new(
+        service: &'a Service,
+        limits: &Limits,
+        peer: Peer,
+        seat: &'a Seat,
+        leaving: &'a CancellationToken,
+    ) -> Option<Self> {
         let is_usual = service.is_direct && !limits.title_case && !seat.is_spare;
-        is_usual.then_some(Self { service, peer, seat })
+        is_usual.then_some(Self { service, peer, seat, leaving })
     }
 
     fn given(&self, plain: &Plain<'_>, out: &mut Vec<u8>) -> Option<gate::Given<Sending>> {
         let tells = tracing::enabled!(target: "verge_edge::request", tracing::Level::DEBUG);
-        let draining = &self.service.draining;
-        if tells || draining.has_begun() || draining.has_left() || plain.target == HEALTH_PATH {
+        let ends = self.service.draining.has_begun() || self.leaving.is_cancelled();
+        if tells || ends || plain.target == HEALTH_PATH {
             return None;
         }
         let (unheeded, began) = (self.service.cache.unheeded(), monotonic());
@@ -267,6 +277,10 @@ impl Transport for NoTransport {
     }
 
     fn protocol(&self) -> Option<HeaderValue> {
+        None
+    }
+
+    fn identity(&self) -> Option<&Identity> {
         None
     }
 

@@ -15,6 +15,7 @@ use quinn::{
     AsyncUdpSocket, Connection, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
     Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -30,6 +31,7 @@ use crate::serve::room::Entry;
 use crate::serve::stream::Client;
 use crate::serve::tls::{HandshakeFault, MOST, Terms};
 use crate::site::sender::Scheme;
+use crate::tls::Identity;
 
 /// Handshakes at once on one listener of clients whose address is not proved.
 const UNPROVED_HANDSHAKES: usize = 64;
@@ -185,11 +187,26 @@ impl Listeners {
             () = self.ending.aborted.cancelled() => return metrics.handshake_failed(HandshakeFault::Aborted.as_str()),
         };
         drop(held);
-        self.seated(connection, limits, &offer.terms, local).await;
+        let shown =
+            connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let identity = match offer.terms.admit(shown.as_ref().map(|shown| shown.as_slice())) {
+            Ok(identity) => identity,
+            Err(fault) => {
+                connection.close(number(Code::RequestRejected), b"");
+                return metrics.handshake_failed(fault.as_str());
+            }
+        };
+        self.seated((connection, identity), limits, &offer.terms, local).await;
         self.count();
     }
 
-    async fn seated(&self, connection: Connection, limits: Limits, terms: &Terms, local: SocketAddr) {
+    async fn seated(
+        &self,
+        (connection, identity): (Connection, Option<Arc<Identity>>),
+        limits: Limits,
+        terms: &Terms,
+        local: SocketAddr,
+    ) {
         let client = connection.remote_address().ip();
         let entry = self.room.enter(client, &self.service.trusted_proxies.load());
         let seat = match entry {
@@ -207,6 +224,7 @@ impl Listeners {
             is_spare: seat.is_spare,
             limits,
             peer: Peer { client, local, scheme: Scheme::Https },
+            identity,
             server_name,
             terms: terms.clone(),
             aborted: self.ending.aborted.clone(),

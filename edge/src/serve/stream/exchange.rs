@@ -18,6 +18,7 @@ use crate::serve::arrival::Transport;
 use crate::serve::body::Body;
 use crate::serve::h1::gate::interim;
 use crate::serve::tunnel::Tunnel;
+use crate::tls::Identity;
 
 /// A 1xx head on its way to the client.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub(in crate::serve) async fn respond<S: Sink>(
     asked: Asked,
     (tell, mut told): (Sender<Interim>, Receiver<Interim>),
 ) -> Option<Answer> {
-    let stream = Stream { tell, protocol: asked.protocol.clone() };
+    let stream = Stream { tell, protocol: asked.protocol.clone(), identity: client.identity.as_deref() };
     let mut answer = pin!(client.answer(asked, &stream));
     loop {
         tokio::select! {
@@ -142,12 +143,13 @@ pub(in crate::serve) async fn send<S: Sink>(
 }
 
 /// A stream's transport.
-struct Stream {
+struct Stream<'a> {
     tell: Sender<Interim>,
     protocol: Option<HeaderValue>,
+    identity: Option<&'a Identity>,
 }
 
-impl Transport for Stream {
+impl Transport for Stream<'_> {
     fn interim(&self) -> Early {
         let tell = self.tell.clone();
         Early::new(move |status, fields: &HeaderMap| {
@@ -160,6 +162,10 @@ impl Transport for Stream {
 
     fn protocol(&self) -> Option<HeaderValue> {
         self.protocol.clone()
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.identity
     }
 
     fn refusal(&self) -> Option<Answer> {
