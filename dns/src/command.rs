@@ -9,6 +9,8 @@ mod compare;
 mod diff;
 mod explain;
 mod fold;
+mod generate;
+mod health;
 mod key;
 mod merge;
 mod old;
@@ -63,12 +65,17 @@ enum Command {
     Pools(pools::Args),
     /// Take a member of a running server's pools out of service, and say when it is safe to stop it
     Drain(pools::DrainArgs),
+    /// Say whether a server on this machine is ready, for health checks of containers
+    Health(health::Args),
     /// Write what updates have changed into the zone file
     Fold(fold::Args),
     /// Make this server the primary of a zone that it takes from another
     Promote(promote::Args),
     /// Make a key that another server proves (TSIG), and print the lines for its config
     Key(key::Args),
+    /// Write manual pages and completions of shells into a folder
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Which zone files, by which rules.
@@ -103,6 +110,8 @@ enum Failure {
     NoStatus(SocketAddr, std::io::Error),
     /// Why this server does not become the primary of a zone.
     NotPromoted(String, String),
+    /// A server is not ready, in its own words.
+    Unwell(String),
     /// Why updates are not written into a zone file.
     NotFolded(String, String),
     /// A zone has errors, so there is nothing to show.
@@ -147,6 +156,7 @@ impl fmt::Display for Failure {
             Self::NoStatus(listen, error) => {
                 write!(f, "the admin listener {listen} tells no status: {error}")
             }
+            Self::Unwell(why) => f.write_str(why),
             Self::TwoVersions(apex) => write!(
                 f,
                 "two files are for the zone {apex}; diff shows what outsiders and insiders see of one file\n  \
@@ -209,6 +219,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drain(args) => pools::drain(&args),
         Command::Fold(args) => fold::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Generate(args) => generate::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

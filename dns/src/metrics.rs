@@ -3,8 +3,10 @@
 //! Labels name views, transports, response codes and, for what a reload did, zones. The listener that shows them is
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
+mod counters;
 mod format;
 mod pools;
+mod process;
 mod replication;
 mod status;
 mod zones;
@@ -12,18 +14,20 @@ mod zones;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::client::{Listener, Transport};
 use crate::ended::Ended;
 use crate::rcode::Rcode;
 use crate::view::Which;
-use crate::wire::{Guarded, Outcome, Why};
 
+pub use self::counters::Counters;
+use self::counters::{BOUNDS, SILENCES, TYPES, type_label};
 pub use self::format::Format;
 use self::pools::PoolSource;
 pub use self::pools::{MemberStatus, PoolStatus};
@@ -48,6 +52,8 @@ pub struct Metrics {
     reloading_is_down: AtomicBool,
     connections: [[Arc<AtomicU64>; Transport::ALL.len()]; LISTENERS.len()],
     endings: [Arc<Endings>; Transport::ALL.len()],
+    /// Of each side and transport; 0 for no listener of streams.
+    connections_limit: AtomicU64,
     /// Transfers and notices.
     pub(crate) replication: Replication,
     /// What is steered.
@@ -101,19 +107,6 @@ impl LoadResult {
     }
 }
 
-/// Counts of one loop, on cache lines that no other loop writes.
-#[derive(Debug)]
-#[repr(align(128))]
-pub struct Counters {
-    transport: Transport,
-    sent: [[AtomicU64; RCODES.len()]; VIEWS.len()],
-    truncated: [AtomicU64; VIEWS.len()],
-    silent: [AtomicU64; SILENCES.len()],
-    guard_stopped: AtomicU64,
-    refused_by_kernel: AtomicU64,
-    shortened: AtomicU64,
-}
-
 const LISTENERS: [Listener; 2] = [Listener::Outside, Listener::Inside];
 const VIEWS: [Which; 2] = [Which::Public, Which::Internal];
 const RCODES: [Rcode; 12] = [
@@ -130,21 +123,10 @@ const RCODES: [Rcode; 12] = [
     Rcode::NotZone,
     Rcode::BadVers,
 ];
-const SILENCES: [Why; 5] =
-    [Why::TooShort, Why::NotAQuery, Why::ReflectionPort, Why::RateLimited, Why::NotOverQuic];
-
 impl Metrics {
     /// Counters for one more loop.
     pub fn counters(&self, transport: Transport) -> Arc<Counters> {
-        let counters = Arc::new(Counters {
-            transport,
-            sent: Default::default(),
-            truncated: Default::default(),
-            silent: Default::default(),
-            guard_stopped: AtomicU64::default(),
-            refused_by_kernel: AtomicU64::default(),
-            shortened: AtomicU64::default(),
-        });
+        let counters = Arc::new(Counters::new(transport));
         lock(&self.loops).push(Arc::clone(&counters));
         counters
     }
@@ -152,6 +134,11 @@ impl Metrics {
     /// How many connections are open on the listeners of one side; whoever opens and closes them sets it.
     pub fn connections(&self, listener: Listener, transport: Transport) -> Arc<AtomicU64> {
         Arc::clone(&self.connections[index(&LISTENERS, &listener)][index(&Transport::ALL, &transport)])
+    }
+
+    /// As many connections may be open on each side, over each transport.
+    pub(crate) fn connections_limit(&self, limit: usize) {
+        self.connections_limit.store(u64::try_from(limit).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How connections ended.
@@ -216,7 +203,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix("verge_dns");
         registry.register_collector(Box::new(Arc::clone(self)));
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
+        process::encode(&mut text)
+            .and_then(|()| prometheus_client::encoding::text::encode(&mut text, &registry))
+            .expect("a String takes any text");
         match format {
             Format::OpenMetrics => text,
             Format::Prometheus => format::as_prometheus(&text),
@@ -229,40 +218,6 @@ impl Metrics {
             .filter(|counters| transport.is_none_or(|wanted| counters.transport == wanted))
             .map(|counters| of(counters).load(Ordering::Relaxed))
             .sum()
-    }
-}
-
-impl Counters {
-    /// Counts what became of a packet.
-    pub fn count(&self, outcome: &Outcome<'_>) {
-        match outcome {
-            Outcome::Silent(why) => add(&self.silent[index(&SILENCES, why)], 1),
-            Outcome::Sent(sent) => {
-                let view = index(&VIEWS, &sent.view);
-                add(&self.sent[view][index(&RCODES, &sent.rcode)], 1);
-                if sent.truncated {
-                    add(&self.truncated[view], 1);
-                }
-                if sent.guard == Guarded::Stopped {
-                    add(&self.guard_stopped, 1);
-                }
-            }
-        }
-    }
-
-    /// Counts what the egress guard stopped elsewhere than in an answer.
-    pub(crate) fn guard_stopped(&self) {
-        add(&self.guard_stopped, 1);
-    }
-
-    /// Counts answers that the kernel would not take.
-    pub fn refused_by_kernel(&self, answers: usize) {
-        add(&self.refused_by_kernel, u64::try_from(answers).unwrap_or(u64::MAX));
-    }
-
-    /// Counts answers that were longer than their interface takes.
-    pub fn shortened(&self, answers: usize) {
-        add(&self.shortened, u64::try_from(answers).unwrap_or(u64::MAX));
     }
 }
 
@@ -286,6 +241,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_answers(&mut encoder)?;
+        self.encode_queries(&mut encoder)?;
+        self.encode_duration(&mut encoder)?;
         self.encode_truncated(&mut encoder)?;
         let silent = SILENCES
             .iter()
@@ -344,6 +301,30 @@ impl Metrics {
         counters(encoder, "answers", "Answers sent, by the view that they are from", all)
     }
 
+    fn encode_queries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let all = VIEWS.iter().enumerate().flat_map(|(view_at, view)| {
+            (0..=TYPES.len()).map(move |at| {
+                let labels = [("view", view.as_str()), ("type", type_label(at))];
+                (labels, self.sum(None, |c| &c.types[view_at][at]))
+            })
+        });
+        counters(encoder, "queries", "Questions that were answered, by the type asked for", all)
+    }
+
+    fn encode_duration(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help =
+            "From reading a UDP packet, or the batch it came in, until the answers of the batch are sent";
+        let seconds = Some(&Unit::Seconds);
+        let metric = encoder.encode_descriptor("answer_duration", help, seconds, MetricType::Histogram)?;
+        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]).enumerate();
+        let buckets: Vec<(f64, u64)> =
+            bounds.map(|(at, bound)| (bound, self.sum(None, |c| &c.took[at]))).collect();
+        let nanos = Duration::from_nanos(self.sum(None, |c| &c.took_nanos));
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut metric = metric;
+        metric.encode_histogram::<NoLabelSet>(nanos.as_secs_f64(), count, &buckets, None)
+    }
+
     fn encode_truncated(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = VIEWS
             .iter()
@@ -365,6 +346,12 @@ impl Metrics {
                 let labels = [("transport", transport.as_str()), ("listener", listener.as_str())];
                 metric.encode_family(&labels)?.encode_gauge(&open.load(Ordering::Relaxed))?;
             }
+        }
+        let limit = self.connections_limit.load(Ordering::Relaxed);
+        if limit != 0 {
+            let help = "Connections that `tcp.max_connections` allows over each transport of each side";
+            let name = "connections_limit";
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&limit)?;
         }
         let ended = connected(&self.endings).flat_map(|(transport, endings)| {
             Ended::ALL.iter().zip(&endings.0).map(move |(ended, count)| {
@@ -428,7 +415,7 @@ fn counters<L: EncodeLabelSet>(
 mod tests {
     use super::*;
     use crate::rtype::Type;
-    use crate::wire::Sent;
+    use crate::wire::{Guarded, Outcome, Sent, Why};
 
     #[test]
     fn loops_are_added_up_at_a_scrape() {
@@ -444,6 +431,10 @@ mod tests {
         for _ in 0..2 {
             metrics.counters(Transport::Udp).count(&sent);
         }
+        let loop_of_batches = metrics.counters(Transport::Udp);
+        loop_of_batches.took(Duration::from_micros(30), 3);
+        loop_of_batches.took(Duration::from_secs(2), 1);
+        metrics.connections_limit(4096);
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
         let zone =
@@ -459,6 +450,12 @@ mod tests {
             "verge_dns_answers_total{transport=\"udp\",view=\"inside\",rcode=\"NXDOMAIN\"} 2",
             "verge_dns_answers_total{transport=\"tcp\",view=\"inside\",rcode=\"NXDOMAIN\"} 1",
             "verge_dns_truncated_total{view=\"inside\"} 3",
+            "verge_dns_queries_total{view=\"inside\",type=\"A\"} 3",
+            "verge_dns_queries_total{view=\"outside\",type=\"other\"} 0",
+            "verge_dns_answer_duration_seconds_bucket{le=\"0.000025\"} 0",
+            "verge_dns_answer_duration_seconds_bucket{le=\"0.00005\"} 3",
+            "verge_dns_answer_duration_seconds_count 4",
+            "verge_dns_connections_limit 4096",
             "verge_dns_silent_total{reason=\"too_short\"} 1",
             "verge_dns_loads_total{result=\"refused\"} 1",
             "verge_dns_zone_serial{zone=\"example.com.\"} 7",

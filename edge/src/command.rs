@@ -3,7 +3,9 @@
 mod admin_client;
 mod check;
 mod explain;
+mod generate;
 mod guard;
+mod health;
 mod maintenance;
 mod objects;
 mod origins;
@@ -52,10 +54,15 @@ enum Command {
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
     Warm(warm::Warm),
+    /// Say whether an edge on this machine is ready, for health checks of containers
+    Health(health::Health),
     /// Say how many of a trace's requests a memory of some size would answer, by each eviction
     Simulate(simulate::Simulate),
     /// Say what a running edge would make of a request, and why
     Explain(explain::Explain),
+    /// Write manual pages and completions of shells into a folder
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 impl Arguments {
@@ -73,6 +80,8 @@ impl Arguments {
             Command::Warm(warm) => warm.run().await,
             Command::Simulate(simulate) => simulate.run(),
             Command::Explain(explain) => explain.run().await,
+            Command::Health(health) => health.run(),
+            Command::Generate(generate) => generate.run(),
         }
     }
 }

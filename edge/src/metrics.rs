@@ -6,12 +6,15 @@ mod disks;
 mod format;
 mod limits;
 mod origins;
+mod process;
+mod sites;
 mod spread;
 mod streams;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::StatusCode;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,7 +24,9 @@ pub use self::limits::Limit;
 use self::limits::Limits;
 pub use self::origins::OriginMetrics;
 use self::origins::Origins;
-use self::spread::{Counter, Durations};
+use self::sites::Sites;
+pub use self::sites::{Outcome, SiteMetrics};
+use self::spread::Counter;
 pub use self::streams::StreamMetrics;
 use self::streams::Streams;
 use crate::store::Size;
@@ -36,7 +41,7 @@ pub struct Metrics(Arc<All>);
 #[derive(Debug)]
 struct All {
     registry: Registry,
-    requests: Family<Request, Counter>,
+    sites: Sites,
     direct: Counter,
     protocols: Family<Protocol, Counter>,
     /// The counters of `protocols` that were asked for, in the order of [`PROTOCOLS`].
@@ -54,76 +59,21 @@ struct All {
     streams: Streams,
     asked: Family<AskedLabel, Counter>,
     turned_away: Family<Dropped, Counter>,
-    hit_seconds: Durations,
-    miss_seconds: Durations,
     connections: Gauge,
+    connections_limit: Gauge,
     clients_dropped: Family<Dropped, Counter>,
+    handshakes: Family<Handshake, Counter>,
     handshakes_failed: Family<Dropped, Counter>,
     certificate_until: Family<Certificate, Gauge>,
     store_bytes: Gauge,
     store_keys: Gauge,
     fill_bytes: Gauge,
     store_capacity_bytes: Gauge,
+    store_evicted: Counter,
     log_lines_lost: Counter,
     limits: Limits,
     access_lines_lost: Counter,
     disks: disks::Disks,
-}
-
-/// How a request ended, for counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// From a fresh entry.
-    Hit,
-    /// From a stale one.
-    Stale,
-    /// Stored, and the origin said that it still holds.
-    Revalidated,
-    /// From the origin, and storable.
-    Miss,
-    /// From another request's fetch.
-    Collapsed,
-    /// From the origin, and not stored.
-    Pass,
-    /// By a redirect of the site's.
-    Redirect,
-    /// By the edge itself: a purge that a CMS sent.
-    Local,
-    /// Refused by us.
-    Refused,
-    /// No origin answered.
-    Failed,
-}
-
-impl Outcome {
-    /// The label's value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Stale => "stale",
-            Self::Revalidated => "revalidated",
-            Self::Miss => "miss",
-            Self::Collapsed => "collapsed",
-            Self::Pass => "pass",
-            Self::Redirect => "redirect",
-            Self::Local => "local",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether the client had to wait for an origin.
-    #[must_use]
-    pub fn waited(self) -> bool {
-        !matches!(self, Self::Hit | Self::Stale | Self::Redirect | Self::Local | Self::Refused)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    site: String,
-    cache: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +94,12 @@ struct Towards {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Dropped {
     why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Handshake {
+    tls: &'static str,
+    resumed: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -186,7 +142,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let all = All {
             registry: Registry::default(),
-            requests: Family::default(),
+            sites: Sites::default(),
             direct: Counter::default(),
             protocols: Family::default(),
             by_protocol: Default::default(),
@@ -203,16 +159,17 @@ impl Default for Metrics {
             streams: Streams::default(),
             asked: Family::default(),
             turned_away: Family::default(),
-            hit_seconds: Durations::new(&HIT_SECONDS),
-            miss_seconds: Durations::new(&MISS_SECONDS),
             connections: Gauge::default(),
+            connections_limit: Gauge::default(),
             clients_dropped: Family::default(),
+            handshakes: Family::default(),
             handshakes_failed: Family::default(),
             certificate_until: Family::default(),
             store_bytes: Gauge::default(),
             store_keys: Gauge::default(),
             fill_bytes: Gauge::default(),
             store_capacity_bytes: Gauge::default(),
+            store_evicted: Counter::default(),
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
             access_lines_lost: Counter::default(),
@@ -225,15 +182,14 @@ impl Default for Metrics {
 /// The names of HTTP's versions.
 const PROTOCOLS: [&str; 4] = ["HTTP/1.1", "HTTP/2", "HTTP/3", "HTTP/1.0"];
 
-/// A hit is answered from memory: microseconds matter.
-const HIT_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.1, 1.0];
-/// A miss waits for an origin.
-const MISS_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
-
 impl All {
     fn registered(mut self) -> Self {
+        for what in [Asked::Purged, Asked::TooManyPurges, Asked::Pushed, Asked::Unauthorized] {
+            // An alert on a rise misses the first one of a counter that was not there before.
+            drop(self.asked.get_or_create(&AskedLabel { what: what.as_str() }));
+        }
         let mut registry = Registry::with_prefix("verge_edge");
-        registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+        self.sites.register(&mut registry);
         let direct = "Hits that were answered the short way, which the usual ones have";
         registry.register("direct_hits", direct, self.direct.clone());
         let protocols = "Requests by the version of HTTP";
@@ -269,14 +225,16 @@ impl All {
         self.streams.register(&mut registry);
         let away = "Requests refused before a site was found for them: not sound, or for no host here";
         registry.register("turned_away", away, self.turned_away.clone());
-        registry.register("admin", "Requests to the admin listener", self.asked.clone());
-        let hit = "From the request's head to the response's, answered from memory";
-        registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
-        let miss = "From the request's head to the response's, with an origin in between";
-        registry.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
+        let asked = "Requests to the admin listener that change something, or should have";
+        registry.register("admin_requests", asked, self.asked.clone());
         registry.register("connections", "Client connections open", self.connections.clone());
+        let limit = "Client connections that `limits.connections` allows";
+        registry.register("connections_limit", limit, self.connections_limit.clone());
         let dropped = "Clients whose transfer was broken off because they were too slow";
         registry.register("clients_dropped", dropped, self.clients_dropped.clone());
+        let done =
+            "TLS handshakes that were completed, by version, and whether a ticket spared the certificate";
+        registry.register("handshakes", done, self.handshakes.clone());
         let failed = "TLS handshakes that came to nothing, by reason";
         registry.register("handshakes_failed", failed, self.handshakes_failed.clone());
         let until = "When the certificate in service expires, in seconds since 1970";
@@ -300,6 +258,8 @@ impl All {
         let capacity = "Memory that stored responses may take now; less than the config says while the process takes too much";
         let bytes = self.store_capacity_bytes.clone();
         registry.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
+        let evicted = "Keys that left memory with their responses to make room";
+        registry.register("store_evicted", evicted, self.store_evicted.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         let lost = "Lines of the access log that could not be written";
@@ -310,14 +270,12 @@ impl All {
 }
 
 impl Metrics {
-    /// A request was answered; `waited` is the time to the response's head.
-    pub fn answered(&self, site: &SiteMetrics, outcome: Outcome, waited: Duration) {
-        site.counters[outcome as usize].inc();
+    /// A request was answered with a head of this status; `waited` is the time to that head.
+    pub fn answered(&self, site: &SiteMetrics, outcome: Outcome, status: StatusCode, waited: Duration) {
         if outcome == Outcome::Collapsed {
             self.0.collapsed.inc();
         }
-        let histogram = if outcome.waited() { &self.0.miss_seconds } else { &self.0.hit_seconds };
-        histogram.observe(waited);
+        self.0.sites.answered(site, outcome, status, waited);
     }
 
     /// A hit was answered the short way.
@@ -336,11 +294,7 @@ impl Metrics {
     /// The counters of one site.
     #[must_use]
     pub fn site(&self, name: &str) -> SiteMetrics {
-        let counter = |outcome: Outcome| {
-            let labels = Request { site: name.to_owned(), cache: outcome.as_str() };
-            self.0.requests.get_or_create(&labels).clone()
-        };
-        SiteMetrics { counters: OUTCOMES.map(counter) }
+        self.0.sites.of(name)
     }
 
     /// A storable response began to fill.
@@ -405,9 +359,10 @@ impl Metrics {
         self.0.asked.get_or_create(&AskedLabel { what: what.as_str() }).inc();
     }
 
-    /// How many client connections are open.
-    pub fn connections(&self, open: usize) {
+    /// How many client connections are open, of so many that may be.
+    pub fn connections(&self, open: usize, limit: usize) {
         self.0.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.0.connections_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
     /// A client was too slow; `why` is one of a few words of ours.
@@ -419,6 +374,12 @@ impl Metrics {
     /// A limit held a client back: counted, and said in the log once a minute.
     pub fn limit_reached(&self, limit: Limit) {
         self.0.limits.reached(limit);
+    }
+
+    /// A TLS handshake was completed in this version of the protocol; `resumed`: without a certificate, by a ticket.
+    pub(crate) fn handshake_done(&self, tls: &'static str, resumed: bool) {
+        let resumed = if resumed { "yes" } else { "no" };
+        self.0.handshakes.get_or_create(&Handshake { tls, resumed }).inc();
     }
 
     /// A TLS handshake came to nothing.
@@ -446,12 +407,15 @@ impl Metrics {
         self.0.store_keys.set(gauge(size.keys));
         self.0.fill_bytes.set(gauge(size.fill_bytes));
         self.0.store_capacity_bytes.set(gauge(size.capacity_bytes));
+        self.0.store_evicted.inc_by(size.evicted.saturating_sub(self.0.store_evicted.get()));
         let lost = crate::log::lines_lost();
         self.0.log_lines_lost.inc_by(lost.saturating_sub(self.0.log_lines_lost.get()));
         let lost = crate::log::access::lines_lost();
         self.0.access_lines_lost.inc_by(lost.saturating_sub(self.0.access_lines_lost.get()));
         let mut out = String::new();
-        text::encode(&mut out, &self.0.registry).expect("a String takes any text");
+        process::encode(&mut out)
+            .and_then(|()| text::encode(&mut out, &self.0.registry))
+            .expect("a String takes any text");
         match format {
             Format::OpenMetrics => out,
             Format::Prometheus => format::as_prometheus(&out),
@@ -475,23 +439,3 @@ impl Drop for UnderWay {
         self.0.dec();
     }
 }
-
-/// The counters of one site, by outcome.
-#[derive(Debug, Clone)]
-pub struct SiteMetrics {
-    counters: [Counter; OUTCOMES.len()],
-}
-
-/// In the order of the enum: a counter's place is its outcome's number.
-const OUTCOMES: [Outcome; 10] = [
-    Outcome::Hit,
-    Outcome::Stale,
-    Outcome::Revalidated,
-    Outcome::Miss,
-    Outcome::Collapsed,
-    Outcome::Pass,
-    Outcome::Redirect,
-    Outcome::Local,
-    Outcome::Refused,
-    Outcome::Failed,
-];

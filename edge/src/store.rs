@@ -454,6 +454,7 @@ impl Store {
             bytes: weight * object::WEIGHT_UNIT_BYTES,
             fill_bytes: self.fills.taken_bytes(),
             capacity_bytes: self.governor().capacity_bytes(),
+            evicted: self.objects.evicted(),
         }
     }
 }
@@ -480,6 +481,8 @@ pub struct Size {
     pub fill_bytes: u64,
     /// How many bytes may be held now: less than the config says while the process takes too much.
     pub capacity_bytes: u64,
+    /// Keys that left to make room, ever.
+    pub evicted: u64,
 }
 
 /// All under one key leaves together: without a bound the variants or the slices of one URL could push out everything else.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, say, zones};
@@ -31,6 +32,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
     let running = serve::start(config).await.map_err(Failure::Start)?;
+    tell_systemd(&[NotifyState::Ready]);
     let listening = announcement(running.listening());
     // The program's output may have no reader; no answer waits for one.
     let announce = move || {
@@ -40,9 +42,17 @@ async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
     std::thread::Builder::new().spawn(announce).map_err(Failure::Runtime)?;
     signals.until_told_to_stop(&running).await;
     tracing::info!("draining");
+    tell_systemd(&[NotifyState::Stopping]);
     running.drain().await;
     tracing::info!("drained");
     Ok(())
+}
+
+/// A program that systemd did not start tells nobody.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, state) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
 }
 
 /// More descriptors than connections, or a word about it.

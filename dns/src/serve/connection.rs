@@ -52,6 +52,7 @@ impl Shared {
         responder: Responder,
     ) -> Self {
         let open = metrics.connections(listener, transport);
+        metrics.connections_limit(config.max_connections);
         let most = (config.max_connections, config.max_connections_per_client);
         let pool = Pool::new(config.max_buffered_bytes);
         let table = Table::new(most, pool, open, clock::now());

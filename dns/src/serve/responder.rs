@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc::Sender;
@@ -114,6 +115,11 @@ impl Responder {
                 Answered::From(sent.view)
             }
         }
+    }
+
+    /// So many packets were read together and answered within this time.
+    pub(super) fn took(&self, time: Duration, packets: usize) {
+        self.counters.took(time, packets);
     }
 
     /// The update that a message is, if it is one and its sender may change something. All else gets an answer at once.

@@ -74,6 +74,7 @@ fn answer(
         }
     }
     let sent = batch.send(socket, wire::cut);
+    responder.took(clock::now() - now.instant, count);
     if sent != Sent::default() {
         responder.unsent(sent);
     }

@@ -1,16 +1,20 @@
 //! How origins do.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
+use super::sites::MISS_SECONDS;
+use super::spread::Durations;
 use super::{Metrics, UnderWay};
 use crate::policy::headers::status::ProxyError;
 
 /// The metrics of all origins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Origins {
     requests: Family<Place, Counter>,
     in_flight: Family<Place, Gauge>,
@@ -18,17 +22,19 @@ pub(super) struct Origins {
     checks: Family<Checked, Counter>,
     errors: Family<OriginError, Counter>,
     undone: Counter,
+    seconds: Family<Place, Durations, fn() -> Durations>,
 }
 
 /// The metrics of one origin of a site.
 #[derive(Debug, Clone)]
 pub struct OriginMetrics {
-    origin: String,
+    place: Place,
     requests: Counter,
     in_flight: Gauge,
     up: Gauge,
     checks: [Counter; 2],
     errors: Family<OriginError, Counter>,
+    seconds: Durations,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,8 +52,23 @@ struct Checked {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OriginError {
+    site: String,
     origin: String,
     error: &'static str,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            in_flight: Family::default(),
+            up: Family::default(),
+            checks: Family::default(),
+            errors: Family::default(),
+            undone: Counter::default(),
+            seconds: Family::new_with_constructor(|| Durations::new(&MISS_SECONDS)),
+        }
+    }
 }
 
 impl Origins {
@@ -64,12 +85,13 @@ impl Origins {
         registry.register("origin_errors", errors, self.errors.clone());
         let undone = "Reloads that were undone because origins failed after them";
         registry.register("reloads_undone", undone, self.undone.clone());
+        let seconds = "From a request to an origin until the head of its response";
+        registry.register_with_unit("origin_duration", seconds, Unit::Seconds, self.seconds.clone());
     }
 
     pub(super) fn of(&self, site: &str, origin: &str) -> OriginMetrics {
         let place = Place { site: site.to_owned(), origin: origin.to_owned() };
         OriginMetrics {
-            origin: origin.to_owned(),
             requests: self.requests.get_or_create_owned(&place),
             in_flight: self.in_flight.get_or_create_owned(&place),
             up: self.up.get_or_create_owned(&place),
@@ -78,6 +100,8 @@ impl Origins {
                 self.checks.get_or_create_owned(&Checked { site, origin, result })
             }),
             errors: self.errors.clone(),
+            seconds: self.seconds.get_or_create_owned(&place),
+            place,
         }
     }
 }
@@ -107,9 +131,15 @@ impl OriginMetrics {
         self.checks[usize::from(passed)].inc();
     }
 
+    /// The head of its response came after this time.
+    pub fn answered(&self, took: Duration) {
+        self.seconds.observe(took);
+    }
+
     /// It did not answer.
     pub fn failed(&self, error: ProxyError) {
-        let labels = OriginError { origin: self.origin.clone(), error: error.as_str() };
+        let Place { site, origin } = self.place.clone();
+        let labels = OriginError { site, origin, error: error.as_str() };
         self.errors.get_or_create(&labels).inc();
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{self, Atomic};
+use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// A counter of the registry, of such parts.
 pub(super) type Counter = counter::Counter<u64, Spread>;
@@ -71,6 +71,10 @@ impl Durations {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         sum_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
+}
+
+impl TypedMetric for Durations {
+    const TYPE: MetricType = MetricType::Histogram;
 }
 
 impl EncodeMetric for Durations {

@@ -117,6 +117,7 @@ impl Member {
     pub(super) fn answered(&self, status: StatusCode, asked: SystemTime, received: SystemTime) {
         let took = received.duration_since(asked).unwrap_or_default();
         let is_error = status.is_server_error();
+        self.metrics.answered(took);
         {
             let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
             load.seen.answers = load.seen.answers.saturating_add(1);

@@ -59,7 +59,7 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     complete(&exchange, service.alternative(peer, version, &exchange.request.uri), &mut answer);
     let mut answer = transport.refusal().unwrap_or(answer);
     let waited = started.elapsed();
-    cache.metrics.answered(&exchange.site.metrics, answer.outcome, waited);
+    cache.metrics.answered(&exchange.site.metrics, answer.outcome, answer.head.status, waited);
     tell(&exchange, &mut answer, started, waited);
     answer
 }

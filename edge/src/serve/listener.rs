@@ -23,7 +23,7 @@ use super::handshakes::{self, Handshakes};
 use super::proxied;
 use super::room::{Entry, Room, Seat};
 use super::service::{Service, Whereabouts};
-use super::tls::{Door, HandshakeFault};
+use super::tls::{self, Door, HandshakeFault};
 use super::{h1, h2};
 use crate::cache::Cache;
 use crate::draining::Draining;
@@ -295,12 +295,14 @@ impl Listeners {
                 let Some(place) = self.handshake(peer.client) else { return };
                 let shaken = terms.handshake(stream, limits.head_timeout, &seat, ending, place).await;
                 match shaken {
-                    Ok((stream, identity)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-                        let who = (peer, identity);
-                        h2::carry(service, limits, stream, who, &seat, ending, &terms).await;
-                    }
                     Ok((stream, identity)) => {
-                        h1::carry(service, limits, stream, (peer, identity), &seat, ending).await;
+                        let (session, who) = (stream.get_ref().1, (peer, identity));
+                        let (version, is_resumed) = tls::agreed(session);
+                        self.metrics().handshake_done(version, is_resumed);
+                        match session.alpn_protocol() == Some(HTTP_2) {
+                            true => h2::carry(service, limits, stream, who, &seat, ending, &terms).await,
+                            false => h1::carry(service, limits, stream, who, &seat, ending).await,
+                        }
                     }
                     Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
                 }
@@ -311,7 +313,7 @@ impl Listeners {
     }
 
     pub(super) fn count(&self) {
-        self.service.cache.metrics.connections(self.room.taken());
+        self.metrics().connections(self.room.taken(), self.limits.load().connections);
     }
 
     /// A place for a handshake of this client; counted if there is none.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -115,6 +115,15 @@ impl Terms {
         let identity = self.admit(stream.get_ref().1.peer_certificates())?;
         Ok((stream, identity))
     }
+}
+
+/// The version of TLS as metrics have it, and whether a ticket of an earlier session was used.
+pub(super) fn agreed(session: &ServerConnection) -> (&'static str, bool) {
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "1.3",
+    };
+    (version, session.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
 /// A handshake is two or three flights of some kilobytes.

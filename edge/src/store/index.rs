@@ -27,6 +27,8 @@ pub(super) struct Index<K, V, S> {
     duel: Mutex<Duel>,
     /// The duel's, for hits to see without its lock.
     sampled_bits: AtomicU64,
+    /// Entries that left to make room.
+    evicted: AtomicU64,
 }
 
 /// Aligned so that threads at different shards do not share a cache line, nor the pair that processors fetch.
@@ -56,6 +58,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
             shards: (0..SHARDS).map(|_| Shard(RwLock::new(HashTable::new()))).collect(),
             marks: Arc::clone(queues.marks()),
             sampled_bits: duel.sampled_bits().into(),
+            evicted: AtomicU64::new(0),
             queues: queues.into(),
             duel: duel.into(),
         }
@@ -159,6 +162,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
         (queues.count() as u64, queues.weight())
     }
 
+    /// How many entries left to make room.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
     fn observe(&self, duel: &mut Duel, hash: u64, weight: u32) {
         duel.observe(hash, weight);
         self.sampled_bits.store(duel.sampled_bits(), Ordering::Relaxed);
@@ -166,6 +174,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Index<K, V, S> {
 
     /// The queues' lock is held as long as these are in the table though not in the queues.
     fn drop_victims(&self, victims: &[Victim], left: &mut Vec<V>) {
+        self.evicted.fetch_add(victims.len() as u64, Ordering::Relaxed);
         for Victim { hash, handle } in victims {
             let mut shard = self.shard(*hash).write();
             if let Ok(entry) = shard.find_entry(*hash, |entry| entry.handle == *handle) {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -21,7 +24,7 @@ pub(super) struct Table<K, V, S> {
 
 enum Held<K, V, S> {
     /// It tells `leave` itself, of every value that leaves, also of one that is replaced.
-    Moka(Cache<K, V>),
+    Moka(Cache<K, V>, Arc<AtomicU64>),
     Own(Box<Index<K, V, S>>),
 }
 
@@ -47,7 +50,13 @@ where
     ) -> Self {
         let moka = |policy| {
             let builder = Cache::builder().max_capacity(capacity).eviction_policy(policy).weigher(weigh);
-            Held::Moka(builder.eviction_listener(move |_, value, _| leave(value)).build())
+            let evicted = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&evicted);
+            let listen = move |_, value, why| {
+                counted.fetch_add(u64::from(why == RemovalCause::Size), Ordering::Relaxed);
+                leave(value);
+            };
+            Held::Moka(builder.eviction_listener(listen).build(), evicted)
         };
         let held = match eviction {
             Eviction::Lru => moka(EvictionPolicy::lru()),
@@ -61,7 +70,7 @@ where
     /// A hit, where there is something under the key.
     pub(super) fn get(&self, key: &K) -> Option<V> {
         match &self.held {
-            Held::Moka(cache) => cache.get(key),
+            Held::Moka(cache, _) => cache.get(key),
             Held::Own(index) => index.get(key),
         }
     }
@@ -72,7 +81,7 @@ where
     /// scan drives out what is hot.
     pub(super) fn peek(&self, key: &K) -> Option<V> {
         match &self.held {
-            Held::Moka(cache) => cache.contains_key(key).then(|| cache.get(key)).flatten(),
+            Held::Moka(cache, _) => cache.contains_key(key).then(|| cache.get(key)).flatten(),
             Held::Own(index) => index.peek(key),
         }
     }
@@ -80,7 +89,7 @@ where
     /// Puts the value in the place of what is under the key. Two threads never do so for one key at a time.
     pub(super) fn insert(&self, key: &K, value: V) {
         match &self.held {
-            Held::Moka(cache) => {
+            Held::Moka(cache, _) => {
                 let is_heavy = (self.weigh)(key, &value) >= self.heavy;
                 cache.insert(key.clone(), value);
                 if is_heavy {
@@ -97,7 +106,7 @@ where
     /// Takes out what is under the key.
     pub(super) fn remove(&self, key: &K) {
         match &self.held {
-            Held::Moka(cache) => cache.invalidate(key),
+            Held::Moka(cache, _) => cache.invalidate(key),
             Held::Own(index) => drop(index.remove(key).map(self.leave)),
         }
     }
@@ -105,15 +114,23 @@ where
     /// Takes out everything.
     pub(super) fn clear(&self) {
         match &self.held {
-            Held::Moka(cache) => cache.invalidate_all(),
+            Held::Moka(cache, _) => cache.invalidate_all(),
             Held::Own(index) => index.clear(self.leave),
+        }
+    }
+
+    /// How many keys left to make room.
+    pub(super) fn evicted(&self) -> u64 {
+        match &self.held {
+            Held::Moka(_, evicted) => evicted.load(Ordering::Relaxed),
+            Held::Own(index) => index.evicted(),
         }
     }
 
     /// Whether there is something under the key, once the bound was seen to.
     pub(super) fn holds(&self, key: &K) -> bool {
         match &self.held {
-            Held::Moka(cache) => {
+            Held::Moka(cache, _) => {
                 cache.run_pending_tasks();
                 cache.contains_key(key)
             }
@@ -137,7 +154,7 @@ where
     /// All in one part of the table, though nobody asked for it; none behind the last part. moka has one part.
     pub(super) fn part(&self, number: u32) -> Option<Vec<(K, V)>> {
         match &self.held {
-            Held::Moka(cache) => {
+            Held::Moka(cache, _) => {
                 (number == 0).then(|| cache.iter().map(|(key, value)| ((*key).clone(), value)).collect())
             }
             Held::Own(index) => index.part(number),
@@ -147,7 +164,7 @@ where
     /// How many keys there are, and what they weigh.
     pub(super) fn size(&self) -> (u64, u64) {
         match &self.held {
-            Held::Moka(cache) => (cache.entry_count(), cache.weighted_size()),
+            Held::Moka(cache, _) => (cache.entry_count(), cache.weighted_size()),
             Held::Own(index) => index.size(),
         }
     }
@@ -156,7 +173,7 @@ where
 impl<K, V, S> fmt::Debug for Held<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Moka(_) => f.write_str("Moka"),
+            Self::Moka(..) => f.write_str("Moka"),
             Self::Own(index) => index.fmt(f),
         }
     }

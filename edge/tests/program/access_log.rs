@@ -18,7 +18,7 @@ fn config_with(folder: &Path, settings: &str) {
 
 /// The file's lines, once there are so many.
 #[track_caller]
-pub fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
+pub(crate) fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
     // A thread of its own writes the log.
     for _ in 0..MOST_LOOKS {
         let text = std::fs::read_to_string(path).unwrap_or_default();

@@ -179,7 +179,7 @@ async fn nobody_purges_without_the_token_nor_on_the_public_listener() {
     let post = format!("POST /purge HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     assert_eq!(Client::connect(rig.admin).await.raw(post.as_bytes()).await.status, 401);
     let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
-    assert!(metrics.contains("verge_edge_admin_total{what=\"unauthorized\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("verge_edge_admin_requests_total{what=\"unauthorized\"} 1\n"), "{metrics}");
     // An origin may have a PURGE and a /purge of its own: they are requests as others are.
     let purge = b"PURGE /a HTTP/1.1\r\nHost: other.test\r\n\r\n";
     assert_eq!(rig.client().await.raw(purge).await.status, 200);
@@ -210,9 +210,10 @@ async fn purges_beyond_what_a_minute_may_have_wait() {
     assert_eq!(rig.ask("/purge", all).await.status, 200);
     rig.get("/a").await.assert_forwarded();
     let metrics = Client::connect(rig.admin).await.get("/metrics").await.text();
-    for line in
-        ["verge_edge_admin_total{what=\"purged\"} 3", "verge_edge_admin_total{what=\"too-many-purges\"} 1"]
-    {
+    for line in [
+        "verge_edge_admin_requests_total{what=\"purged\"} 3",
+        "verge_edge_admin_requests_total{what=\"too-many-purges\"} 1",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
     }
 }

@@ -153,7 +153,7 @@ impl<'a> Direct<'a> {
         let waited = began.elapsed();
         metrics.directly();
         metrics.asked_over(handler::protocol(exchange.version));
-        metrics.answered(&exchange.site.metrics, Outcome::Hit, waited);
+        metrics.answered(&exchange.site.metrics, Outcome::Hit, hit.status(), waited);
         let given = Given {
             status: hit.status().as_u16(),
             outcome: Outcome::Hit,

@@ -196,6 +196,8 @@ impl Listeners {
                 return metrics.handshake_failed(fault.as_str());
             }
         };
+        // quinn does not say whether a ticket was used; QUIC has no TLS but 1.3.
+        metrics.handshake_done("1.3", false);
         self.seated((connection, identity), limits, &offer.terms, local).await;
         self.count();
     }

@@ -1,0 +1,158 @@
+//! Requests and responses of each site, and how long clients waited for their heads.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::spread::{Counter, Durations};
+
+/// The metrics of all sites.
+#[derive(Debug)]
+pub(super) struct Sites {
+    requests: Family<Request, Counter>,
+    responses: Family<Response, Counter>,
+    hit_seconds: Durations,
+    miss_seconds: Durations,
+}
+
+/// The counters of one site.
+#[derive(Debug, Clone)]
+pub struct SiteMetrics {
+    requests: [Counter; OUTCOMES.len()],
+    responses: [Counter; CLASSES.len()],
+}
+
+/// How a request ended, for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// From a fresh entry.
+    Hit,
+    /// From a stale one.
+    Stale,
+    /// Stored, and the origin said that it still holds.
+    Revalidated,
+    /// From the origin, and storable.
+    Miss,
+    /// From another request's fetch.
+    Collapsed,
+    /// From the origin, and not stored.
+    Pass,
+    /// By a redirect of the site's.
+    Redirect,
+    /// By the edge itself: a purge that a CMS sent.
+    Local,
+    /// Refused by us.
+    Refused,
+    /// No origin answered.
+    Failed,
+}
+
+impl Outcome {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Pass => "pass",
+            Self::Redirect => "redirect",
+            Self::Local => "local",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the client had to wait for an origin.
+    #[must_use]
+    pub fn waited(self) -> bool {
+        !matches!(self, Self::Hit | Self::Stale | Self::Redirect | Self::Local | Self::Refused)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    site: String,
+    cache: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Response {
+    site: String,
+    status: &'static str,
+}
+
+/// In the order of the enum: a counter's place is its outcome's number.
+const OUTCOMES: [Outcome; 10] = [
+    Outcome::Hit,
+    Outcome::Stale,
+    Outcome::Revalidated,
+    Outcome::Miss,
+    Outcome::Collapsed,
+    Outcome::Pass,
+    Outcome::Redirect,
+    Outcome::Local,
+    Outcome::Refused,
+    Outcome::Failed,
+];
+
+/// The classes of status codes, by their first digit (RFC 9110 §15).
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// A hit is answered from memory: microseconds matter.
+const HIT_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.01, 0.1, 1.0];
+/// A miss waits for an origin.
+pub(super) const MISS_SECONDS: [f64; 11] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+impl Default for Sites {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            responses: Family::default(),
+            hit_seconds: Durations::new(&HIT_SECONDS),
+            miss_seconds: Durations::new(&MISS_SECONDS),
+        }
+    }
+}
+
+impl Sites {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests by how the cache answered them", self.requests.clone());
+        let responses = "Responses by the class of their status code";
+        registry.register("responses", responses, self.responses.clone());
+        let hit = "From the request's head to the response's, answered from memory";
+        registry.register_with_unit("hit_duration", hit, Unit::Seconds, self.hit_seconds.clone());
+        let miss = "From the request's head to the response's, with an origin in between";
+        registry.register_with_unit("miss_duration", miss, Unit::Seconds, self.miss_seconds.clone());
+    }
+
+    pub(super) fn of(&self, site: &str) -> SiteMetrics {
+        let request = |outcome: Outcome| {
+            let labels = Request { site: site.to_owned(), cache: outcome.as_str() };
+            self.requests.get_or_create_owned(&labels)
+        };
+        let response =
+            |status| self.responses.get_or_create_owned(&Response { site: site.to_owned(), status });
+        SiteMetrics { requests: OUTCOMES.map(request), responses: CLASSES.map(response) }
+    }
+
+    pub(super) fn answered(
+        &self,
+        site: &SiteMetrics,
+        outcome: Outcome,
+        status: StatusCode,
+        waited: Duration,
+    ) {
+        site.requests[outcome as usize].inc();
+        // A status code has three digits, and one above 599 is an origin's mistake: clients take it for 5xx.
+        site.responses[usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1].inc();
+        let histogram = if outcome.waited() { &self.miss_seconds } else { &self.hit_seconds };
+        histogram.observe(waited);
+    }
+}
