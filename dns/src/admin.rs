@@ -408,7 +408,13 @@ mod tests {
             generation: 1,
             zones: states
                 .iter()
-                .map(|&(apex, state)| ServedZone { apex: apex.to_owned(), state, serial: None, undecided: 0 })
+                .map(|&(apex, state)| ServedZone {
+                    apex: apex.to_owned(),
+                    state,
+                    serial: None,
+                    journal_bytes: 0,
+                    undecided: 0,
+                })
                 .collect(),
         };
         let some = [("a.example.", "current"), ("b.example.", "previous")];

@@ -48,7 +48,7 @@ use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::steer;
-use crate::transfer::{rules_for, serial};
+use crate::transfer::{Expiries, rules_for, serial};
 use crate::tsig::Keys;
 use crate::update::is_open;
 use crate::view::Access;
@@ -97,6 +97,7 @@ pub(crate) struct Catalog {
     /// Those of the terms, and of the zones that are taken from others.
     rules: Rules,
     standing: Arc<HashMap<Name, Standing>>,
+    expiries: Arc<Expiries>,
     /// Zones that were taken from others at the last load, or are now.
     copied: HashSet<Name>,
     unsettled: Unsettled,
@@ -151,6 +152,7 @@ impl Catalog {
             terms_changed: true,
             rules: Rules::default(),
             standing: Arc::default(),
+            expiries: Arc::default(),
             copied: HashSet::new(),
             unsettled: Unsettled::default(),
             asks_others: false,

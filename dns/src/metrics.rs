@@ -437,8 +437,13 @@ mod tests {
         metrics.connections_limit(4096);
         metrics.counters(Transport::Tcp).count(&sent);
         metrics.counters(Transport::Udp).count(&Outcome::Silent(Why::TooShort));
-        let zone =
-            ServedZone { apex: "example.com.".into(), state: "previous", serial: Some(7), undecided: 2 };
+        let zone = ServedZone {
+            apex: "example.com.".into(),
+            state: "previous",
+            serial: Some(7),
+            journal_bytes: 0,
+            undecided: 2,
+        };
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);
         metrics.certificate_until(Some(1_800_000_000));

@@ -47,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::bind::BindError;
-use self::listeners::Listeners;
 pub use self::listeners::{Encrypted, Listening};
+use self::listeners::{Listeners, Side};
 pub use self::reload::Loads;
 use self::reload::{Loader, Service};
 use self::responder::Ways;
@@ -165,15 +165,8 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let mut workers = Workers::new(Arc::clone(&service.world), Arc::clone(&metrics), &config, ways);
     let listening = sockets.addresses();
     let admin_listener = sockets.admin.map(into_tokio);
-    for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
-        workers.serve(sockets.plain, side).map_err(StartError::Thread)?;
-        if let Some(certificates) = &certificates {
-            workers.serve_encrypted(sockets.encrypted, side, certificates).map_err(StartError::Thread)?;
-        }
-    }
-    if let Some(certificates) = &certificates {
-        workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(&metrics), workers.drain.clone()));
-    }
+    let sides = [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)];
+    serve_all(&mut workers, sides, certificates.as_ref(), &metrics).map_err(StartError::Thread)?;
     let pools = Arc::clone(&board);
     metrics.pools.set(move || pools.pools());
     workers.tasks.spawn(steer::run(targeted, Arc::clone(&board), workers.drain.clone()));
@@ -203,6 +196,25 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     });
     let Workers { loops, stop, drain, tasks, .. } = workers;
     Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
+}
+
+/// Serves the sockets of both sides, and keeps their certificate up to date.
+fn serve_all(
+    workers: &mut Workers,
+    sides: [(Side, Listener); 2],
+    certificates: Option<&Arc<Certificates>>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<()> {
+    for (sockets, side) in sides {
+        workers.serve(sockets.plain, side)?;
+        if let Some(certificates) = certificates {
+            workers.serve_encrypted(sockets.encrypted, side, certificates)?;
+        }
+    }
+    if let Some(certificates) = certificates {
+        workers.tasks.spawn(Arc::clone(certificates).follow(Arc::clone(metrics), workers.drain.clone()));
+    }
+    Ok(())
 }
 
 async fn first_load(

@@ -21,7 +21,7 @@ pub use self::incoming::{
 };
 pub use self::lead::{Heard, Others, others, promoted};
 pub use self::listing::Listing;
-pub use self::refresh::{Health, Timers, Upkeep};
+pub use self::refresh::{Expiries, Health, Timers, Upkeep};
 
 use crate::name::Name;
 use crate::rtype::Type;

@@ -23,6 +23,8 @@ use crate::zone::hash::HashMap;
 /// How a key makes signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
+    /// HMAC with SHA-1: by a switch, for servers that know nothing better (RFC 8945 §6).
+    HmacSha1,
     /// HMAC with SHA-256.
     HmacSha256,
     /// HMAC with SHA-384.
@@ -32,12 +34,13 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All that are spoken. HMAC-MD5 and HMAC-SHA-1 are not (RFC 8945 §6: MUST NOT, and not recommended).
+    /// All that a key should have. HMAC-MD5 is not spoken at all (RFC 8945 §6: MUST NOT).
     pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
 
     /// Its name, as BIND, Knot DNS, NSD and PowerDNS write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::HmacSha1 => "hmac-sha1",
             Self::HmacSha256 => "hmac-sha256",
             Self::HmacSha384 => "hmac-sha384",
             Self::HmacSha512 => "hmac-sha512",
@@ -46,12 +49,13 @@ impl Algorithm {
 
     /// The algorithm of this name, if it is spoken.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.as_str() == name)
+        Self::spoken().find(|it| it.as_str() == name)
     }
 
     /// Bytes of a signature, and of a secret that is as strong.
     pub fn bytes(self) -> usize {
         match self {
+            Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
@@ -61,6 +65,7 @@ impl Algorithm {
     /// Its name as a domain name in wire form (RFC 8945 §6).
     fn wire(self) -> &'static [u8] {
         match self {
+            Self::HmacSha1 => b"\x09hmac-sha1\0",
             Self::HmacSha256 => b"\x0bhmac-sha256\0",
             Self::HmacSha384 => b"\x0bhmac-sha384\0",
             Self::HmacSha512 => b"\x0bhmac-sha512\0",
@@ -69,7 +74,11 @@ impl Algorithm {
 
     /// The algorithm of this name in wire form, if it is spoken.
     fn of_wire(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| name.eq_ignore_ascii_case(it.wire()))
+        Self::spoken().find(|it| name.eq_ignore_ascii_case(it.wire()))
+    }
+
+    fn spoken() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain([Self::HmacSha1])
     }
 
     /// Whether a signature may have this many bytes, cut short or not (RFC 8945 §5.2.2.1).
@@ -79,6 +88,7 @@ impl Algorithm {
 
     fn of_hmac(self) -> hmac::Algorithm {
         match self {
+            Self::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Self::HmacSha256 => hmac::HMAC_SHA256,
             Self::HmacSha384 => hmac::HMAC_SHA384,
             Self::HmacSha512 => hmac::HMAC_SHA512,

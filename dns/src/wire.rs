@@ -47,7 +47,7 @@ pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
 pub use transfer::{About, Denied, Next, Transfer, TransferKind, transfer};
-pub(crate) use update::{Submitted, submitted};
+pub use update::{Submitted, submitted};
 
 /// The time, by both clocks that answers need.
 #[derive(Clone, Copy, Debug)]
@@ -435,6 +435,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
             cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
             keepalive: self.keepalive(edns),
+            expire: self.expire(edns),
             error,
         }
     }

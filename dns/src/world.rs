@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::transfer::{Listing, Rule, Secondary, Versions};
+use crate::transfer::{Expiries, Listing, Rule, Secondary, Versions};
 use crate::tsig::Keys;
 use crate::update::Policy;
 use crate::view::{Access, View, Which};
@@ -36,6 +36,8 @@ pub struct World {
     pub versions: Versions,
     /// Zones that have a file here and are taken from others, too.
     pub standing: Arc<HashMap<Name, Standing>>,
+    /// When the copies of zones that are taken from others end.
+    pub expiries: Arc<Expiries>,
 }
 
 impl World {

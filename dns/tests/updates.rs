@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use hickory_proto::op::{Message, update_message};
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name as HickoryName, RData, Record, RecordSet, RecordType};
@@ -236,4 +237,23 @@ fn a_journal_that_was_damaged_takes_no_update_and_what_is_served_stays() {
     assert_eq!(rcode(&update("second")), 2);
     assert_eq!(texts(&server, CHALLENGE), ["first"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), damaged, "it is left for its owner to look at");
+}
+
+#[test]
+fn no_more_records_lie_over_a_zone_file_than_may() {
+    let folder = site();
+    let owner = |at: usize| format!("n{at}._acme-challenge.example.com.");
+    let lines: String = (1..100_000).map(|at| format!("add {} 60 IN TXT \"x\"\n", owner(at))).collect();
+    let sum = digest(&SHA256, lines.as_bytes());
+    let sum: String = sum.as_ref()[..16].iter().map(|byte| format!("{byte:02X}")).collect();
+    fs::create_dir_all(folder.path().join("state/updates")).unwrap();
+    let path = folder.path().join("state/updates/example.com.journal");
+    fs::write(&path, format!("{lines}commit 1764390000 acme. {sum}\n")).unwrap();
+    let server = Server::start(folder.path());
+    assert_eq!(texts(&server, &owner(99_999)), ["x"]);
+    for (at, expected) in [(100_000, 0), (100_001, 5)] {
+        let answer = ask(&mut server.connect(), &signed(&add(&owner(at), text("x")), "acme")).unwrap();
+        assert_eq!(rcode(&answer), expected, "{at}");
+    }
+    assert_eq!(texts(&server, &owner(100_001)), Vec::<String>::new());
 }

@@ -61,6 +61,7 @@ impl Catalog {
             protocol: self.terms.protocol.clone(),
             versions: Versions::default(),
             standing: Arc::clone(&self.standing),
+            expiries: Arc::clone(&self.expiries),
         }
     }
 }

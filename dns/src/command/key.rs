@@ -50,7 +50,8 @@ fn name(text: &str) -> Result<Name, String> {
 
 fn algorithm(text: &str) -> Result<Algorithm, String> {
     let known = || Algorithm::ALL.map(Algorithm::as_str).join(", ");
-    Algorithm::named(text).ok_or_else(|| format!("known are {}", known()))
+    // A new key is not to be weak.
+    Algorithm::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| format!("known are {}", known()))
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {

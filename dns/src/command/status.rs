@@ -31,9 +31,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 fn text(status: &Status, now: u64) -> String {
     let shown = |serial: Option<u32>| serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
-    let head = ["zone", "state", "file", "outside", "inside"].map(str::to_owned);
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+    let head = ["zone", "state", "file", "outside", "inside", "journal"].map(str::to_owned);
     let rows = status.zones.iter().map(|zone| {
-        [zone.zone.clone(), zone.state.clone(), shown(zone.serial), shown(zone.outside), shown(zone.inside)]
+        [
+            zone.zone.clone(),
+            zone.state.clone(),
+            shown(zone.serial),
+            shown(zone.outside),
+            shown(zone.inside),
+            bytes(zone.journal),
+        ]
     });
     let mut out = table(std::iter::once(head).chain(rows).collect());
     if !status.notices.is_empty() {
@@ -107,6 +115,7 @@ mod tests {
                     serial: Some(12),
                     outside: Some(10),
                     inside: Some(12),
+                    journal: Some(812),
                 },
                 ZoneStatus { zone: "x.".into(), state: "broken".into(), ..ZoneStatus::default() },
             ],
@@ -137,9 +146,9 @@ mod tests {
             }],
             ..Status::default()
         };
-        let expected = "zone          state    file  outside  inside\n\
-                        example.com.  current  12    10       12\n\
-                        x.            broken   -     -        -\n\
+        let expected = "zone          state    file  outside  inside  journal\n\
+                        example.com.  current  12    10       12      812\n\
+                        x.            broken   -     -        -       -\n\
                         \n\
                         zone          secondary     side     told  result\n\
                         example.com.  192.0.2.2:53  outside  10    taken\n\

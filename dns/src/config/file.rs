@@ -152,6 +152,8 @@ pub(super) struct Key {
     pub(super) secret_file: PathBuf,
     #[serde(default)]
     pub(super) view: Side,
+    #[serde(default)]
+    pub(super) allow_weak: bool,
 }
 
 #[derive(Default, Deserialize)]

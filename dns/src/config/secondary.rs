@@ -37,7 +37,7 @@ pub struct Catalog {
     pub groups: Vec<(String, Source)>,
 }
 
-/// Whom a zone is taken from.
+/// The servers that a zone is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// As [`Secondary::primaries`].

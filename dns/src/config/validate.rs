@@ -118,11 +118,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
             clients: prefixes(internal.clients),
             zones: names(internal.zones),
         },
-        admin: written.admin.map(|admin| Admin {
-            listen: admin.listen.into_inner(),
-            token_file: base.join(admin.token_file.unwrap_or_else(|| "verge-dns.token".into())),
-            hosts: admin.hosts,
-        }),
+        admin: written.admin.map(|written| admin(written, base)),
         log: log(&written.log, at)?,
         udp: udp(written.udp, at)?,
         tcp: tcp(written.tcp, at)?,
@@ -147,6 +143,14 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         named,
         warnings,
     })
+}
+
+fn admin(written: file::Admin, base: &Path) -> Admin {
+    Admin {
+        listen: written.listen.into_inner(),
+        token_file: base.join(written.token_file.unwrap_or_else(|| "verge-dns.token".into())),
+        hosts: written.hosts,
+    }
 }
 
 /// The names that hide or publish something.

@@ -80,6 +80,9 @@ pub struct ZoneStatus {
     pub outside: Option<u32>,
     /// The same inside.
     pub inside: Option<u32>,
+    /// Bytes of the journal of its updates; none if there is none.
+    #[serde(default)]
+    pub journal: Option<u64>,
 }
 
 /// The last notice of a zone to a secondary.
@@ -109,6 +112,7 @@ impl Metrics {
             serial: zone.serial,
             outside: serial(&zone.apex, Which::Public),
             inside: serial(&zone.apex, Which::Internal),
+            journal: (zone.journal_bytes > 0).then_some(zone.journal_bytes),
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));

@@ -23,6 +23,8 @@ pub struct ServedZone {
     pub state: &'static str,
     /// Of its SOA; none if it never had a good version.
     pub serial: Option<u32>,
+    /// Of the journal of its updates.
+    pub journal_bytes: u64,
     /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
     pub undecided: usize,
 }
@@ -38,6 +40,13 @@ impl Served {
                 let labels = [("zone", zone.apex.as_str())];
                 serials.encode_family(&labels)?.encode_gauge(&u64::from(serial))?;
             }
+        }
+        let help = "Size of the journal of each zone's updates, if it has one";
+        let mut journals =
+            encoder.encode_descriptor("update_journal_bytes", help, None, MetricType::Gauge)?;
+        for zone in self.zones.iter().filter(|zone| zone.journal_bytes > 0) {
+            let labels = [("zone", zone.apex.as_str())];
+            journals.encode_family(&labels)?.encode_gauge(&zone.journal_bytes)?;
         }
         let undecided: usize = self.zones.iter().map(|zone| zone.undecided).sum();
         let help =

@@ -26,6 +26,9 @@ use crate::zone::tree::Tree;
 const MOST_DELTAS: usize = 100;
 const MOST_DELTA_BYTES: usize = 16 << 20;
 
+/// A zone that has not been here for longer is forgotten: a secondary of it has expired long ago.
+const MOST_DAYS: u64 = 400;
+
 /// The versions of all zones that are transferred.
 #[derive(Default)]
 pub(super) struct Numbers {
@@ -71,10 +74,10 @@ struct Numbered {
 }
 
 impl Numbers {
-    /// Takes over the numbers that `folder` holds; without a folder nothing is transferred.
-    pub(super) fn keep_in(&mut self, folder: Option<&Path>) {
+    /// Takes over the numbers that `folder` holds; without a folder nothing is transferred. `today` is counted from 1970.
+    pub(super) fn keep_in(&mut self, folder: Option<&Path>, today: u64) {
         if folder != self.folder.as_deref() {
-            self.stored.extend(folder.map(file::read).unwrap_or_default());
+            self.stored.extend(folder.map(|folder| file::read(folder, today)).unwrap_or_default());
             self.folder = folder.map(Path::to_path_buf);
         }
     }
@@ -85,7 +88,7 @@ impl Numbers {
     }
 
     /// Numbers the zones of a new world; tells which are new versions.
-    pub(super) fn number(&mut self, world: &mut World) -> Vec<Moved> {
+    pub(super) fn number(&mut self, world: &mut World, today: u64) -> Vec<Moved> {
         if world.protocol.transfers.is_empty() && world.protocol.updates.is_empty() {
             // The stored numbers stay: they hold again when transfers are allowed again.
             self.lines.clear();
@@ -112,12 +115,13 @@ impl Numbers {
                 };
                 zones.zones.insert(apex.clone(), Served::Zone(Arc::clone(&line.served)));
                 versions.insert(view, apex.clone(), line.deltas.as_slice().into());
-                self.stored.insert(place.clone(), (line.serial, line.digest));
+                self.stored.insert(place.clone(), (line.serial, line.digest, today));
                 lines.insert(place, line);
                 moved.extend(is_new.then(|| Moved { view, apex: apex.clone() }));
             }
         }
         (self.lines, world.versions) = (lines, versions);
+        self.stored.retain(|_, (.., day)| today.saturating_sub(*day) <= MOST_DAYS);
         self.store();
         moved
     }
@@ -162,7 +166,7 @@ impl Numbers {
 
     fn before(&self, place: &Place) -> Option<(u32, Digest)> {
         let line = self.lines.get(place).map(|line| (line.serial, line.digest));
-        line.or_else(|| self.stored.get(place).copied())
+        line.or_else(|| self.stored.get(place).map(|(serial, digest, _)| (*serial, *digest)))
     }
 
     /// The serial of a tree that was just compiled, and the digest of its content.

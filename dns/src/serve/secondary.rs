@@ -80,6 +80,7 @@ fn follow(tasks: &mut HashMap<Name, Task>, plans: Vec<Plan>, context: &Context) 
     for (apex, task) in before {
         task.handle.abort();
         context.metrics.replication.no_copy(&apex);
+        context.world.load().expiries.note(&apex, None);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whole servers on loopback, on ports that the system gives.
 
 mod catalogs;
+mod leaks;
 mod matrix;
 mod promotion;
 mod secondaries;

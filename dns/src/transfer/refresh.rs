@@ -1,7 +1,11 @@
 //! The time of the next question to a primary, and the end of a copy that no primary has confirmed (RFC 1034 §4.3.5, RFC 1035
 //! §3.3.13).
 
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use crate::name::Name;
 
 /// The times of a SOA, within bounds: a primary may ask for none that floods it, or that lasts for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +121,27 @@ impl Upkeep {
         };
         let end = self.expires.saturating_sub(now);
         seconds(if end > 0 { wait.min(end) } else { wait })
+    }
+}
+
+/// When copies end, in Unix seconds. They are confirmed more often than zones are loaded, so this is not part of a version.
+#[derive(Debug, Default)]
+pub struct Expiries(RwLock<HashMap<Name, u64>>);
+
+impl Expiries {
+    /// A copy ends then, or is there no longer.
+    pub fn note(&self, apex: &Name, expires: Option<u64>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match expires {
+            Some(expires) => drop(all.insert(apex.clone(), expires)),
+            None => drop(all.remove(apex)),
+        }
+    }
+
+    /// Seconds until the end of a copy.
+    pub fn left(&self, apex: &Name, now: u64) -> Option<u32> {
+        let expires = *self.0.read().unwrap_or_else(PoisonError::into_inner).get(apex)?;
+        Some(u32::try_from(expires.saturating_sub(now)).unwrap_or(u32::MAX))
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Opt<'a> {
     pub(super) cookie: Option<Full>,
     /// How long the connection may be idle, in units of 100 milliseconds (RFC 7828 §3.1).
     pub(super) keepalive: Option<u16>,
+    /// For how long a zone is good still, in seconds (RFC 7314 §2).
+    pub(super) expire: Option<u32>,
     pub(super) error: Option<ExtendedError>,
 }
 
@@ -30,6 +32,7 @@ pub(super) enum ExtendedError {
 }
 
 const OPTION_NSID: u16 = 3;
+const OPTION_EXPIRE: u16 = 9;
 const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
@@ -60,7 +63,8 @@ impl Opt<'_> {
     }
 
     fn has_options(&self) -> bool {
-        self.nsid.is_some() || self.cookie.is_some() || self.keepalive.is_some() || self.error.is_some()
+        let is_short = self.cookie.is_some() || self.keepalive.is_some() || self.error.is_some();
+        is_short || self.nsid.is_some() || self.expire.is_some()
     }
 
     fn options(&self) -> impl Iterator<Item = (u16, Data<'_>)> {
@@ -68,6 +72,7 @@ impl Opt<'_> {
             self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_BYTES)]))),
             self.cookie.map(|cookie| (OPTION_COOKIE, Data::Cookie(cookie))),
             self.keepalive.map(|timeout| (OPTION_KEEPALIVE, Data::Code(timeout.to_be_bytes()))),
+            self.expire.map(|seconds| (OPTION_EXPIRE, Data::Seconds(seconds.to_be_bytes()))),
             self.error.map(|error| (OPTION_EXTENDED_ERROR, Data::Code((error as u16).to_be_bytes()))),
         ]
         .into_iter()
@@ -82,6 +87,7 @@ enum Data<'a> {
     Borrowed(&'a [u8]),
     Cookie(Full),
     Code([u8; 2]),
+    Seconds([u8; 4]),
 }
 
 impl Data<'_> {
@@ -90,6 +96,7 @@ impl Data<'_> {
             Self::Borrowed(data) => data,
             Self::Cookie(cookie) => cookie,
             Self::Code(code) => code,
+            Self::Seconds(seconds) => seconds,
         }
     }
 

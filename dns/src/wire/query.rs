@@ -81,6 +81,8 @@ pub(super) struct Edns<'p> {
     pub(super) keepalive: bool,
     /// The padding option is there (RFC 7830).
     pub(super) padded: bool,
+    /// The EXPIRE option is there (RFC 7314).
+    pub(super) wants_expire: bool,
     /// The data of the first COOKIE option.
     pub(super) cookie: Option<&'p [u8]>,
 }
@@ -93,6 +95,7 @@ pub(super) enum NotForUs {
 }
 
 const OPTION_NSID: u16 = 3;
+const OPTION_EXPIRE: u16 = 9;
 const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
@@ -228,6 +231,7 @@ impl<'p> Message<'p> {
             wants_nsid: false,
             keepalive: false,
             padded: false,
+            wants_expire: false,
             cookie: None,
         };
         let options = read_options(&mut edns, record.rdata);
@@ -316,6 +320,7 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
             OPTION_COOKIE if edns.cookie.is_none() => edns.cookie = Some(data),
             OPTION_KEEPALIVE => edns.keepalive = true,
             OPTION_PADDING => edns.padded = true,
+            OPTION_EXPIRE => edns.wants_expire = true,
             _ => {}
         }
     }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::encode::{self, Count, Flags};
 use super::names::Names;
-use super::query::{self, HEADER_BYTES, Header, Verdict};
+use super::query::{self, Edns, HEADER_BYTES, Header, Verdict};
 use super::signature::Signature;
 use super::{CLASS_IN, Exchange, Moment, guard};
 use crate::client::{Client, Transport};
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::transfer::{self, Delta, is_newer, serial};
+use crate::transfer::{self, Delta, SOA_NUMBERS_BYTES, is_newer, serial};
 use crate::tsig::{Key, SignedError, Signer};
 use crate::view::{View, Which};
 use crate::world::{Guard, World};
@@ -218,6 +218,28 @@ impl<'w> Exchange<'w, '_> {
         let view = transfer::view(&self.world.protocol.transfers, apex, key, self.client.real_address())?;
         // D17: a catalog names all zones that are here, so an address alone is not enough.
         (key.is_some() || !self.world.is_catalog(view, apex.as_wire())).then_some(view)
+    }
+
+    /// For how long the zone is good still: told to those who may take it, and to nobody else (D16).
+    pub(super) fn expire(&self, edns: &Edns<'_>) -> Option<u32> {
+        if !edns.wants_expire || edns.version != 0 {
+            return None;
+        }
+        let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN)?;
+        if !matches!(question.qtype, Type::SOA | Type::AXFR | Type::IXFR) {
+            return None;
+        }
+        let apex = Name::from_wire(question.name()).ok()?;
+        let view = self.may_take(&apex).filter(|view| *view == self.view)?;
+        let Some(Served::Zone(tree)) = self.world.given(view, &apex) else { return None };
+        if self.world.is_taken(&apex) {
+            return self.world.expiries.left(&apex, self.unix_seconds);
+        }
+        // RFC 7314 §4: a primary tells what its SOA says.
+        let soa = tree.soa()?;
+        let rdata = soa.first()?;
+        let at = rdata.len().checked_sub(SOA_NUMBERS_BYTES)? + 12;
+        rdata.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
     }
 
     /// The zones that this question is answered from: only those who may take a catalog get an answer of it.

@@ -19,12 +19,15 @@ use crate::world::World;
 
 /// An update whose sender may change something in the zone.
 #[derive(Debug)]
-pub(crate) struct Submitted {
+pub struct Submitted {
     /// None if it is malformed.
-    pub(crate) request: Option<Request>,
-    pub(crate) apex: Name,
-    pub(crate) key: Name,
-    pub(crate) view: Which,
+    pub request: Option<Request>,
+    /// The zone.
+    pub apex: Name,
+    /// The key that was proved.
+    pub key: Name,
+    /// Its view.
+    pub view: Which,
     header: Header,
     question: Box<[u8]>,
     opt: Vec<(Rcode, Vec<u8>)>,
@@ -45,7 +48,7 @@ const OUTCOMES: [Rcode; 9] = [
 ];
 
 /// The update that a message is, if it is one and its sender may change something in its zone. All others get an answer.
-pub(crate) fn submitted(world: &World, packet: &[u8], client: &Client, now: Moment) -> Option<Submitted> {
+pub fn submitted(world: &World, packet: &[u8], client: &Client, now: Moment) -> Option<Submitted> {
     if world.protocol.updates.is_empty() || !query::is_update(packet) {
         return None;
     }
@@ -124,7 +127,7 @@ fn item(packet: &[u8], reader: &mut Reader<'_>) -> Option<Item> {
 
 impl Submitted {
     /// The answer: the zone section goes back, and it is signed (RFC 2136 §3.8, RFC 8945 §5.3).
-    pub(crate) fn answer(mut self, rcode: Rcode, unix_seconds: u64) -> Vec<u8> {
+    pub fn answer(mut self, rcode: Rcode, unix_seconds: u64) -> Vec<u8> {
         let mut out = vec![0; HEADER_BYTES];
         out.extend_from_slice(&self.question);
         encode::set_count(&mut out, Count::Questions, 1);

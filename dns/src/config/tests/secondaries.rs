@@ -68,3 +68,11 @@ fn a_secondary_that_cannot_work_is_refused() {
         refused(&format!("{HEAD}{text}"), (line + 2, column), message, help);
     }
 }
+
+#[test]
+fn a_weak_key_needs_a_switch() {
+    let key = "[keys.old]\nsecret_file = \"k\"\nalgorithm = \"hmac-sha1\"\n";
+    refused(&format!("{HEAD}{key}"), (5, 13), "`hmac-sha1` is weak", "allow_weak = true");
+    let config = read(&format!("{HEAD}{key}allow_weak = true\n")).unwrap();
+    assert_eq!(config.keys[0].algorithm, Algorithm::HmacSha1);
+}

@@ -38,7 +38,11 @@ pub(super) fn keys(
         let key = key.into_inner();
         let algorithm = match key.algorithm {
             None => Algorithm::HmacSha256,
-            Some(written) => Algorithm::named(written.get_ref()).ok_or_else(|| unknown(&written, at))?,
+            Some(written) => match Algorithm::named(written.get_ref()) {
+                Some(Algorithm::HmacSha1) if !key.allow_weak => return Err(weak(&written, at)),
+                Some(algorithm) => algorithm,
+                None => return Err(unknown(&written, at)),
+            },
         };
         let secret_file = base.join(key.secret_file);
         keys.push(KeyFile { name, algorithm, secret_file, view: which(key.view) });
@@ -46,11 +50,17 @@ pub(super) fn keys(
     Ok(keys)
 }
 
+fn weak(written: &Spanned<String>, at: At<'_>) -> ConfigError {
+    let message = format!("`{}` is weak", written.get_ref());
+    let help =
+        "make a new key for both servers; if the other one speaks nothing better, add allow_weak = true";
+    invalid(at(written.span()), &message, help)
+}
+
 fn unknown(written: &Spanned<String>, at: At<'_>) -> ConfigError {
     let known = Algorithm::ALL.map(|it| format!("\"{}\"", it.as_str())).join(", ");
     let message = format!("`{}` is not an algorithm that keys have here", written.get_ref());
-    let help =
-        format!("known are {known}; MD5 and SHA-1 are broken or weak: make a new key for both servers");
+    let help = format!("known are {known}; MD5 is broken: make a new key for both servers");
     invalid(at(written.span()), &message, &help)
 }
 

@@ -1,4 +1,4 @@
-//! The file `serials`: a line for each zone of each side, as `outside example.com. 2026112901 DIGEST`. It is written beside and
+//! The file `serials`: a line for each zone of each side, as `outside example.com. 2026112901 DIGEST DAY`. It is written beside and
 //! put in place as a whole. Lines that make no sense are passed over: their zones begin with their author's serial.
 
 use std::collections::HashMap;
@@ -15,15 +15,15 @@ use crate::zone::text::encoding;
 
 /// SHA-256 of a zone's content.
 pub(super) type Digest = [u8; 32];
-/// The last number of each zone and its content.
-pub(super) type Stored = HashMap<Place, (u32, Digest)>;
+/// The last number of each zone and its content, and the day when the zone was last here, counted from 1970.
+pub(super) type Stored = HashMap<Place, (u32, Digest, u64)>;
 
 const NAME: &str = "serials";
 /// A file that is longer is none of ours: some million zones.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// Reads the stored numbers; none if there is no such file.
-pub(super) fn read(folder: &Path) -> Stored {
+pub(super) fn read(folder: &Path, today: u64) -> Stored {
     let path = folder.join(NAME);
     let text = match read_sound(&path) {
         Ok(text) => text,
@@ -33,7 +33,8 @@ pub(super) fn read(folder: &Path) -> Stored {
             return Stored::new();
         }
     };
-    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).map(parse).collect();
+    let lines: Vec<_> =
+        text.lines().filter(|line| !line.starts_with('#')).map(|line| parse(line, today)).collect();
     let bad = lines.iter().filter(|line| line.is_none()).count();
     if bad > 0 {
         tracing::warn!(file = %path.display(), lines = bad, "lines that are none of ours are passed over");
@@ -50,7 +51,7 @@ fn read_sound(path: &Path) -> io::Result<String> {
     }
 }
 
-fn parse(line: &str) -> Option<(Place, (u32, Digest))> {
+fn parse(line: &str, today: u64) -> Option<(Place, (u32, Digest, u64))> {
     let mut words = line.split(' ');
     let view = match words.next()? {
         "outside" => Which::Public,
@@ -61,8 +62,10 @@ fn parse(line: &str) -> Option<(Place, (u32, Digest))> {
     let serial = words.next()?.parse().ok()?;
     let mut digest = Vec::new();
     encoding::from_hex(words.next()?.bytes(), &mut digest)?;
+    // Lines of before have no day.
+    let day = words.next().map_or(Some(today), |day| day.parse().ok())?;
     let digest = digest.try_into().ok().filter(|_| words.next().is_none())?;
-    Some(((view, apex), (serial, digest)))
+    Some(((view, apex), (serial, digest, day)))
 }
 
 /// Puts the file in place, unless it holds just this.
@@ -91,8 +94,10 @@ fn text(stored: &Stored) -> String {
     text
 }
 
-fn line(((view, apex), (serial, digest)): (&Place, &(u32, Digest))) -> String {
+fn line(((view, apex), (serial, digest, day)): (&Place, &(u32, Digest, u64))) -> String {
     let mut line = format!("{} {apex} {serial} ", view.as_str());
-    encoding::write_hex(digest, &mut line).and_then(|()| writeln!(line)).expect("a String takes any text");
+    encoding::write_hex(digest, &mut line)
+        .and_then(|()| writeln!(line, " {day}"))
+        .expect("a String takes any text");
     line
 }

@@ -14,13 +14,14 @@ struct Server {
     dir: tempfile::TempDir,
     catalog: Catalog,
     numbers: Numbers,
+    today: u64,
 }
 
 impl Server {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("zones")).unwrap();
-        Self { catalog: catalog(dir.path()), dir, numbers: Numbers::default() }
+        Self { catalog: catalog(dir.path()), dir, numbers: Numbers::default(), today: 20_000 }
     }
 
     fn write(&self, zone: &str, serial: u32, text: &str) {
@@ -33,11 +34,11 @@ impl Server {
     /// A reload; the serials outside and inside, and how many versions are new.
     fn load(&mut self) -> (Option<u32>, Option<u32>, usize) {
         let state = self.dir.path().join("state");
-        self.numbers.keep_in(Some(&state));
+        self.numbers.keep_in(Some(&state), self.today);
         // Time stamps of files are too coarse for edits that follow each other at once.
         let later = clock::system_now() + std::time::Duration::from_secs(3600);
         let mut world = self.catalog.load(later).unwrap().world.expect("something changed");
-        let moved = self.numbers.number(&mut world).len();
+        let moved = self.numbers.number(&mut world, self.today).len();
         let apex = Name::parse_absolute("example").unwrap();
         let of = |view: Which| match world.view(view).zones.get(&apex) {
             Some(Served::Zone(tree)) => transfer::serial(tree),
@@ -167,7 +168,7 @@ fn a_state_that_is_no_file_is_not_read_and_the_file_is_its_owners() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/zero", dir.path().join("serials")).unwrap();
-    assert_eq!(file::read(dir.path()), Stored::new());
+    assert_eq!(file::read(dir.path(), 0), Stored::new());
     file::write(dir.path(), &Stored::new()).unwrap();
     let mode = fs::symlink_metadata(dir.path().join("serials")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -224,10 +225,31 @@ fn the_file_is_read_as_it_was_written() {
         (Which::Internal, "0/27.2.0.192.in-addr.arpa", u32::MAX),
         (Which::Internal, r"a\032b.example", 7),
     ] {
-        stored.insert((view, Name::parse_absolute(apex).unwrap()), (serial, [7; 32]));
+        stored.insert((view, Name::parse_absolute(apex).unwrap()), (serial, [7; 32], 20_000));
     }
     let dir = tempfile::tempdir().unwrap();
     file::write(dir.path(), &stored).unwrap();
-    assert_eq!(file::read(dir.path()), stored);
-    assert_eq!(file::read(&dir.path().join("absent")), Stored::new());
+    assert_eq!(file::read(dir.path(), 0), stored);
+    assert_eq!(file::read(&dir.path().join("absent"), 0), Stored::new());
+}
+
+#[test]
+fn a_zone_that_has_long_been_gone_is_forgotten_and_one_that_was_away_is_not() {
+    let mut server = Server::new();
+    server.write("example", 10, "www A 203.0.113.2\n");
+    server.write("other", 10, "www A 203.0.113.2\n");
+    server.load();
+    let file = server.dir.path().join("state/serials");
+    let has_other = |server: &mut Server, days: u64| {
+        server.today += days;
+        server.write("example", 10, &format!("www A 203.0.113.2\nday{} A 203.0.113.3\n", server.today));
+        server.restart();
+        server.load();
+        fs::read_to_string(&file).unwrap().contains(" other. 10 ")
+    };
+    assert!(has_other(&mut server, 1));
+    fs::remove_file(server.dir.path().join("zones/other.zone")).unwrap();
+    assert!(has_other(&mut server, 300));
+    assert!(has_other(&mut server, 100));
+    assert!(!has_other(&mut server, 1));
 }

@@ -1,7 +1,8 @@
 //! A world goes into service: numbered, swapped in as a whole, told to secondaries, metrics and log.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::watch::Sender as Progress;
 
 use super::Loads;
 use crate::catalog::report::Report;
-use crate::catalog::{log, parse_file};
+use crate::catalog::{journal, log, parse_file};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
@@ -37,6 +38,8 @@ pub(in crate::serve) struct Service {
     notices: Notices,
     /// Zones that are to be taken from others.
     plans: UnboundedSender<Vec<Plan>>,
+    /// The folder of the journals of updates.
+    journals: PathBuf,
     board: Arc<Board>,
 }
 
@@ -50,13 +53,15 @@ impl Service {
     ) -> Self {
         let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
         let notices = Notices { orders, sources: Default::default() };
-        Self { world, metrics, progress, numbers, notices, plans, board }
+        let journals = PathBuf::new();
+        Self { world, metrics, progress, numbers, notices, plans, journals, board }
     }
 
     /// Applies a config's settings for transfers to the next world.
     pub(in crate::serve) fn follow(&mut self, config: &Config) {
         let is_numbered = !config.transfers.is_empty() || !config.updates.is_empty();
-        self.numbers.keep_in(is_numbered.then_some(config.state.as_path()));
+        self.numbers.keep_in(is_numbered.then_some(config.state.as_path()), today());
+        self.journals = config.journals();
         let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::ip).collect::<Vec<IpAddr>>();
         let outside = addresses(&config.listen);
         let inside = [addresses(&config.internal.listen), outside.clone()].concat();
@@ -77,9 +82,9 @@ impl Service {
     pub(in crate::serve) fn publish(&mut self, mut world: Option<World>, report: &Report) {
         let served = world.is_some();
         // A catalog that is new here may have been there before, under a serial that is lost: today's is later.
-        let today = clock::moment().unix_seconds as u32;
-        world.iter_mut().for_each(|world| world.list(today));
-        let moved = world.as_mut().map(|world| self.numbers.number(world)).unwrap_or_default();
+        let now = clock::moment().unix_seconds as u32;
+        world.iter_mut().for_each(|world| world.list(now));
+        let moved = world.as_mut().map(|world| self.numbers.number(world, today())).unwrap_or_default();
         // What is known of members holds from the first answer on.
         world.iter().for_each(|world| self.board.adopt(world));
         let old = world.map(|world| self.world.swap(Arc::new(world)));
@@ -93,7 +98,7 @@ impl Service {
         now.generation += u64::from(served);
         let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
         self.metrics.unhidden(report.unhidden.count);
-        self.metrics.loaded(result, in_service(report, now.generation));
+        self.metrics.loaded(result, in_service(report, now.generation, &self.journals));
         self.progress.send_replace(now);
         if let Some(old) = old {
             release(old);
@@ -131,14 +136,20 @@ pub(in crate::serve) fn tell_warnings(config: &Config, report: &Report) {
 }
 
 /// The zones as the metrics show them after a load.
-fn in_service(report: &Report, generation: u64) -> Served {
+fn in_service(report: &Report, generation: u64, journals: &Path) -> Served {
     let zones = report.zones.iter().map(|zone| ServedZone {
         apex: zone.apex.to_string(),
         state: zone.state_word(),
         serial: zone.serial,
+        journal_bytes: fs::metadata(journal::path(journals, &zone.apex)).map_or(0, |file| file.len()),
         undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
     });
     Served { generation, zones: zones.collect() }
+}
+
+/// Days since 1970.
+fn today() -> u64 {
+    clock::moment().unix_seconds / 86_400
 }
 
 /// Frees an old world here and not in a loop: a million names take a while.

@@ -297,6 +297,8 @@ impl Zone {
     }
 
     pub(super) fn report(&self, now: u64) {
+        let expires = self.upkeep.timers.map(|_| self.upkeep.expires);
+        self.context.world.load().expiries.note(&self.plan.zone.zone, expires);
         let wait = self.upkeep.wait(now, 0).as_secs();
         let has_copy = self.upkeep.timers.is_some();
         self.context.metrics.replication.copy(

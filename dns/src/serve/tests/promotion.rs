@@ -45,7 +45,7 @@ async fn a_secondary_is_promoted_and_the_old_primary_follows_it() {
     until(&running, server, "www.example.com", address("203.0.113.1")).await;
     assert!(!promote(&first, false), "it is the primary");
 
-    // What the old primary changes, and nobody takes, does not make it the primary again.
+    // A change of the old primary that nobody takes does not make it the primary again.
     primary.drain().await;
     assert!(promote(&second, false));
     first.write(

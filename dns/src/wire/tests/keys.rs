@@ -201,3 +201,45 @@ fn a_signed_answer_keeps_within_what_the_client_takes() {
         assert!(tsig_of(&reply).is_some_and(|tsig| tsig.error == 0));
     }
 }
+
+/// RFC 7314; D16: who may not take the zone learns nothing.
+#[test]
+fn the_time_that_a_zone_is_good_for_is_told_to_those_who_may_take_it() {
+    let rule = crate::transfer::Rule { keys: vec![name("out."), name("in.")], ..Default::default() };
+    let mut world = two_sides();
+    let asked = |world: &World, key: Option<&str>, qname: &str, qtype: Type| {
+        let mut packet = ask(qname, qtype).bytes();
+        packet[11] = 1;
+        packet.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 4, 0, 9, 0, 0]);
+        if let Some(key) = key {
+            signer(world, key).sign(&mut packet, SignedError::None, NOW);
+        }
+        let reply = reply(world, &packet, Transport::Udp);
+        let at = reply.windows(4).position(|bytes| bytes == [0, 9, 0, 4]);
+        at.map(|at| u32::from_be_bytes(reply[at + 4..at + 8].try_into().unwrap()))
+    };
+    assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), None, "nobody may take it");
+    world.protocol.transfers = [rule].into();
+    for (key, qname, qtype, expected) in [
+        (Some("out."), "ex.", Type::SOA, Some(4)),
+        (Some("in."), "ex.", Type::SOA, Some(4)),
+        (None, "ex.", Type::SOA, None),
+        (Some("out."), "ex.", Type::A, None),
+        (Some("out."), "www.ex.", Type::SOA, None),
+        (Some("out."), "elsewhere.", Type::SOA, None),
+    ] {
+        assert_eq!(asked(&world, key, qname, qtype), expected, "{key:?} {qname} {qtype}");
+    }
+    let secondary = crate::transfer::Secondary {
+        apex: name("ex."),
+        view: Which::Public,
+        primaries: Vec::new(),
+        key: None,
+    };
+    world.protocol.secondaries = [secondary].into();
+    assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), None, "nobody knows when the copy ends");
+    world.expiries.note(&name("ex."), Some(NOW + 77));
+    assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), Some(77));
+    world.expiries.note(&name("ex."), Some(NOW - 1));
+    assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), Some(0));
+}

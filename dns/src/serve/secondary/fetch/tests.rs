@@ -45,6 +45,7 @@ async fn send(stream: &mut TcpStream, id: &[u8], mut message: Vec<u8>) {
 }
 
 /// Answers the SOA with `version`, IXFR with `changes` and AXFR with `whole`; `|` ends a message, `!` the connection.
+/// With `#` a message counts a record that is not there, and with `%` its last byte is missing.
 async fn serve(listener: TcpListener, version: &'static str, changes: &'static str, whole: &'static str) {
     while let Ok((mut stream, _)) = listener.accept().await {
         while let Ok(bytes) = stream.read_u16().await {
@@ -58,7 +59,10 @@ async fn serve(listener: TcpListener, version: &'static str, changes: &'static s
             };
             let is_over = texts.ends_with('!');
             for texts in texts.trim_end_matches('!').split('|').filter(|it| !it.is_empty()) {
-                let mut made = message(texts.trim_start_matches(|it: char| it.is_ascii_digit()));
+                let plain = texts.replace(['#', '%'], "");
+                let mut made = message(plain.trim_start_matches(|it: char| it.is_ascii_digit()));
+                made[7] += u8::from(texts.contains('#'));
+                made.truncate(made.len() - usize::from(texts.contains('%')));
                 // A digit in front is the rcode.
                 made[3] = texts.bytes().next().filter(u8::is_ascii_digit).map_or(0, |digit| digit - b'0');
                 send(&mut stream, &question[..2], made).await;
@@ -110,6 +114,10 @@ async fn a_lie_is_told_and_not_taken() {
         (None, ("S5", "", "S5 a S5 b"), "something follows the last SOA"),
         (None, ("S5", "", "S5 a/3 S5"), "class 3"),
         (None, ("S5", "", "S5 a.other S5"), "a.other. is not in the zone"),
+        (None, ("S5", "", "S5 a S5#"), "its answer is none to the question"),
+        (None, ("S5", "", "S5 a S5%"), "its answer is none to the question"),
+        (Some(4), ("S5", "S5 S4 S5 a S5#", "S5 a b S5"), "whole 3"),
+        (None, ("S5#", "", ""), "its answer is none to the question"),
         (None, ("S5", "", "S5| |S5"), "ended before the last SOA"),
         (Some(4), ("S13", "", ""), "still has version 13, which was turned down"),
     ] {
@@ -138,4 +146,40 @@ async fn with_a_key_nothing_unsigned_is_believed() {
     let error = fetch.newer_than(None, None).await.err().unwrap().to_string();
     assert!(error.contains("not signed"), "{error}");
     server.abort();
+}
+
+#[tokio::test]
+async fn a_primary_whose_clock_is_an_hour_off_is_told_and_not_believed() {
+    const HOUR: u64 = 3600;
+    for (says_so, expected) in [(false, "signed at another time"), (true, "BADTIME")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let new =
+            || Key::new(name("k"), crate::tsig::Algorithm::HmacSha256, &[7; 32], crate::view::Which::Public);
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = vec![0; usize::from(stream.read_u16().await.unwrap())];
+            stream.read_exact(&mut question).await.unwrap();
+            let keys: crate::tsig::Keys = [new()].into_iter().collect();
+            let tsig = crate::wire::tsig_of(&question).unwrap();
+            let now = crate::clock::moment().unix_seconds;
+            let mut signer = crate::tsig::judge(&keys, &tsig, now).unwrap();
+            let error = match says_so {
+                true => crate::tsig::SignedError::BadTime(tsig.time),
+                false => crate::tsig::SignedError::None,
+            };
+            let mut answer = message("S5");
+            answer[..2].copy_from_slice(&question[..2]);
+            answer[3] = if says_so { 9 } else { 0 };
+            signer.sign(&mut answer, error, now + HOUR);
+            let id = question[..2].to_vec();
+            send(&mut stream, &id, answer).await;
+        });
+        let (apex, primary, slots) = (name("ex"), Primary::Tcp(address), Semaphore::new(1));
+        let key = Some(Arc::new(new()));
+        let fetch = Fetch { apex: &apex, primary: &primary, ca: None, key, sources: &[], slots: &slots };
+        let error = fetch.newer_than(None, None).await.err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+        server.await.unwrap();
+    }
 }
