@@ -12,6 +12,8 @@
 //! | `POST /origins`, see [`OriginsRequest`] | how origins stand, as [`OriginsTold`]; takes one out or puts it back |
 //! | `POST /guard` | the reload that is being watched, and those that were undone, as [`GuardTold`] |
 //! | `POST /reload` | the config file is read again, see [`ReloadDone`]; 422 and nothing changed if it is at fault |
+//! | `GET /export` | all that is stored, for [`moving`] it to another edge |
+//! | `PUT /import` | what another edge exported is stored, as [`moving::Imported`] tells |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
 //! Anything but a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond
@@ -21,6 +23,7 @@ mod explain;
 mod guard;
 mod host;
 mod maintenance;
+pub mod moving;
 mod objects;
 mod origins;
 mod places;
@@ -63,6 +66,7 @@ use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Asked, Format};
 use crate::store::disk::Standing;
+use moving::AdminBody;
 use places::{Place, Places};
 use rate::Bucket;
 
@@ -145,7 +149,7 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, pl
         if admin.terms.load().token.is_in(request.headers()) {
             place.trust();
         }
-        async move { Ok::<_, Infallible>(admin.answer(request).await) }
+        async move { Ok::<_, Infallible>(admin.any_answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -202,6 +206,15 @@ impl Admin {
         self.terms.store(Arc::new(terms));
     }
 
+    /// An answer of a few bytes, or all that is held.
+    async fn any_answer(&self, request: Request<Incoming>) -> Response<AdminBody> {
+        let is_export = request.method() == Method::GET && request.uri().path() == "/export";
+        if is_export && self.terms.load().token.is_in(request.headers()) {
+            return Response::new(moving::export(&self.cache));
+        }
+        self.answer(request).await.map(AdminBody::Whole)
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let terms = self.terms.load_full();
         let authorized = terms.token.is_in(request.headers());
@@ -235,6 +248,9 @@ impl Admin {
                 unauthorized()
             }
             (&Method::PUT, "/push") => json(push::push(&self.cache, request, terms.stall_timeout).await),
+            (&Method::PUT, "/import") => {
+                json(moving::import(&self.cache, request, terms.stall_timeout).await)
+            }
             (&Method::POST, "/explain") => match whole(request.into_body()).await {
                 Ok(body) => json(explain::explain(&self.cache, &body).await),
                 Err(refused) => json::<()>(Err(refused)),
@@ -295,12 +311,12 @@ fn readiness(disks: &[Standing]) -> String {
 
 fn needs_token(path: &str) -> bool {
     let paths = ["/purge", "/explain", "/objects", "/push", "/reload", "/guard", "/maintenance", "/origins"];
-    paths.contains(&path)
+    paths.contains(&path) || path == "/export" || path == "/import"
 }
 
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz; POST /purge, /explain, /objects, /reload, /guard, /maintenance, /origins; PUT /push";
+const THERE_IS: &str = "GET /metrics, /healthz, /readyz, /export; POST /purge, /explain, /objects, /reload, /guard, /maintenance, /origins; PUT /push, /import";
 
 async fn whole(body: Incoming) -> Result<Bytes, Refused> {
     let sentence = "the body is too long, or broke off";

@@ -1,12 +1,14 @@
 //! The command line: commands and options.
 
 mod admin_client;
+mod batch;
 mod check;
 mod explain;
 mod generate;
 mod guard;
 mod health;
 mod maintenance;
+mod moving;
 mod objects;
 mod origins;
 mod own_tls;
@@ -50,6 +52,10 @@ enum Command {
     Origins(origins::Origins),
     /// List what a running edge holds: URL, size, age, hits
     Objects(objects::Objects),
+    /// Write all that a running edge has stored into a file, for another edge
+    Export(moving::Export),
+    /// Store in a running edge what another one has exported
+    Import(moving::Import),
     /// Put files into a running edge's cache ahead of demand
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
@@ -76,6 +82,8 @@ impl Arguments {
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Origins(origins) => origins.run().await,
             Command::Objects(objects) => objects.run().await,
+            Command::Export(export) => export.run().await,
+            Command::Import(import) => import.run().await,
             Command::Push(push) => push.run().await,
             Command::Warm(warm) => warm.run().await,
             Command::Simulate(simulate) => simulate.run(),

@@ -1,9 +1,11 @@
-//! `verge-edge push DIR|FILE…`: puts files into a running edge's cache ahead of demand; they are gone when it restarts.
+//! `verge-edge push DIR|FILE…`: puts files into a running edge's cache ahead of demand; without a disk they are gone when it
+//! restarts.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -14,6 +16,7 @@ use verge_edge::admin::push::{BROWSER_TTL, Pushed, TTL, URL};
 use verge_edge::admin::{ExplainRequest, Explained};
 
 use super::Failed;
+use super::batch::{Done, Pace};
 use crate::command::admin_client::{AdminClient, WhichEdge, answer};
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +42,8 @@ pub(super) struct Push {
     /// A field for each of them; Cache-Control goes before --ttl and --browser-ttl
     #[arg(long, value_name = "NAME: VALUE", value_parser = super::field)]
     header: Vec<(HeaderName, HeaderValue)>,
+    #[command(flatten)]
+    pace: Pace,
     #[command(flatten)]
     edge: WhichEdge,
 }
@@ -80,7 +85,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// A file, and the path of the URL that it is for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Item {
     file: PathBuf,
     path: String,
@@ -88,23 +93,25 @@ struct Item {
 
 impl Push {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let client = self.edge.client()?;
-        let mut failed = 0_usize;
-        let items = self.items()?;
-        let schemes = self.scheme.each();
-        for (item, scheme) in items.iter().flat_map(|item| schemes.iter().map(move |scheme| (item, scheme))) {
-            let url = format!("{scheme}://{}{}", self.site, item.path);
-            match self.push(&client, item, &url).await {
-                Ok(pushed) => super::say(told(&url, &pushed)),
-                Err(why) => {
-                    failed += 1;
-                    why.about(&item.file.display().to_string()).report();
-                }
-            }
+        let client = Arc::new(self.edge.client()?);
+        let mut items = Vec::new();
+        for item in self.items()? {
+            let urls =
+                self.scheme.each().iter().map(|scheme| format!("{scheme}://{}{}", self.site, item.path));
+            items.extend(urls.map(|url| (url, item.clone())));
         }
-        match failed {
-            0 => Ok(()),
-            _ => Err(Failed::because(format!("{failed} of {} were not pushed", items.len() * schemes.len()))),
+        let push = Arc::new(self);
+        let one = |url: String, item: Item| {
+            let (push, client) = (Arc::clone(&push), Arc::clone(&client));
+            async move {
+                let pushed = push.push(&client, &item, &url).await;
+                let pushed = pushed.map_err(|why| why.about(&item.file.display().to_string()))?;
+                Ok(Done { line: told(&url, &pushed), bytes: pushed.bytes, is_failed: false })
+            }
+        };
+        match push.pace.each(items, one).await? {
+            (0, _) => Ok(()),
+            (failed, all) => Err(Failed::because(format!("{failed} of {all} were not pushed"))),
         }
     }
 
@@ -137,7 +144,7 @@ impl Push {
                 about.len()
             )));
         }
-        let mut request = Request::new(FileBody { file, left: about.len() });
+        let mut request = Request::new(FileBody::new(file, about.len()));
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = http::Uri::from_static("/push");
         *request.headers_mut() = self.fields(url, item, about.modified().ok())?;
@@ -208,9 +215,20 @@ fn encoded(name: &str) -> String {
 }
 
 /// A file as it is read; this program has nothing else to do meanwhile.
-struct FileBody {
-    file: File,
-    left: u64,
+pub(super) struct FileBody {
+    file: Box<dyn Read + Send>,
+    /// None: to its end.
+    left: Option<u64>,
+}
+
+impl FileBody {
+    pub(super) fn new(file: File, length: u64) -> Self {
+        Self { file: Box::new(file), left: Some(length) }
+    }
+
+    pub(super) fn of_unknown_length(file: impl Read + Send + 'static) -> Self {
+        Self { file: Box::new(file), left: None }
+    }
 }
 
 /// Read at once.
@@ -222,15 +240,16 @@ impl Body for FileBody {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let Self { file, left } = self.get_mut();
-        if *left == 0 {
+        if *left == Some(0) {
             return Poll::Ready(None);
         }
         let mut piece = Vec::new();
-        let read = file.take((*left).min(PIECE_BYTES)).read_to_end(&mut piece);
+        let read = file.take(left.unwrap_or(PIECE_BYTES).min(PIECE_BYTES)).read_to_end(&mut piece);
         Poll::Ready(Some(match read {
+            Ok(0) if left.is_none() => return Poll::Ready(None),
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")),
             Ok(read) => {
-                *left -= read as u64;
+                left.iter_mut().for_each(|left| *left -= read as u64);
                 Ok(Frame::data(piece.into()))
             }
             Err(error) => Err(error),
@@ -238,7 +257,7 @@ impl Body for FileBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

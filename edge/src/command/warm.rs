@@ -1,7 +1,10 @@
 //! `verge-edge warm URL…`: asks a running edge for URLs as a client would, so that it has them.
 
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +16,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use verge_edge::config::{self, Listen};
 
+use super::batch::{Done, Pace};
 use super::{Failed, own_tls};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Warm {
     /// As clients ask for them: http://host/path, or https:// for those behind a proxy that ends TLS
-    #[arg(required = true, value_name = "URL")]
+    #[arg(required_unless_present = "from", value_name = "URL")]
     urls: Vec<String>,
+    /// More URLs, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// A field of the requests, for variants
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = super::field)]
     header: Vec<(HeaderName, HeaderValue)>,
@@ -32,6 +39,8 @@ pub(super) struct Warm {
     /// The edge's listener over TLS, for https URLs, instead of the config's
     #[arg(long, value_name = "ADDRESS", conflicts_with = "edge")]
     edge_tls: Option<SocketAddr>,
+    #[command(flatten)]
+    pace: Pace,
 }
 
 /// One of the edge's listeners.
@@ -54,23 +63,33 @@ struct Warmed {
 
 impl Warm {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let mut failed = 0_usize;
-        for url in &self.urls {
-            match self.warm(url).await {
-                Ok(Warmed { status, bytes, cache_status }) => {
-                    super::say(format!("{url}: {}, {bytes} bytes, {cache_status}", status.as_u16()));
-                    failed += usize::from(status.as_u16() >= 400);
-                }
-                Err(why) => {
-                    failed += 1;
-                    why.about(url).report();
-                }
+        let items = self.all_urls()?.into_iter().map(|url| (url, ())).collect();
+        let warm = Arc::new(self);
+        let one = |url: String, ()| {
+            let warm = Arc::clone(&warm);
+            async move {
+                let Warmed { status, bytes, cache_status } = warm.warm(&url).await?;
+                let line = format!("{url}: {}, {bytes} bytes, {cache_status}", status.as_u16());
+                Ok(Done { line, bytes, is_failed: status.as_u16() >= 400 })
             }
+        };
+        match warm.pace.each(items, one).await? {
+            (0, _) => Ok(()),
+            (failed, all) => Err(Failed::because(format!("{failed} of {all} failed"))),
         }
-        match failed {
-            0 => Ok(()),
-            _ => Err(Failed::because(format!("{failed} of {} failed", self.urls.len()))),
+    }
+
+    fn all_urls(&self) -> Result<Vec<String>, Failed> {
+        let mut urls = self.urls.clone();
+        if let Some(path) = &self.from {
+            let read = match path.as_os_str() == "-" {
+                true => io::read_to_string(io::stdin()),
+                false => fs::read_to_string(path),
+            };
+            let text = read.map_err(|error| Failed::because(format!("{}: {error}", path.display())))?;
+            urls.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
         }
+        Ok(urls)
     }
 
     /// The listener to ask: for https the edge's own TLS, if it has that.

@@ -16,9 +16,8 @@ use crate::store::Variants;
 
 /// Every way a request for its key can go.
 pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: RequestBody) -> Answer {
-    let Exchange { request, site, now, .. } = exchange;
-    let (variants, tier) = stored_for(cache, exchange).await;
-    match step::step(request, &variants.entries(), &site.site.rules, *now) {
+    let (variants, tier, step) = stored_for(cache, exchange).await;
+    match step {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);
             tier.tells(stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit))
@@ -58,18 +57,18 @@ impl Tier {
     }
 }
 
-/// The responses that are stored for a request: in memory, else on a disk.
-async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier) {
-    let Exchange { request, site, key, .. } = exchange;
+/// The responses that are stored for a request and the next step: by those in memory, else with those on a disk.
+async fn stored_for(cache: &Cache, exchange: &Exchange<'_>) -> (Variants, Tier, Step) {
+    let Exchange { request, site, key, now, .. } = exchange;
+    let next = |variants: &Variants| step::step(request, &variants.entries(), &site.site.rules, *now);
     let in_memory = cache.store.get(key, &site.site.name);
+    let step = next(&in_memory);
     let is_asked =
         request.method == Method::GET || request.method == Method::HEAD || exchange.content.is_some();
-    let serves = || {
-        let step = step::step(request, &in_memory.entries(), &site.site.rules, exchange.now);
-        matches!(step, Step::Serve { .. })
-    };
-    if !is_asked || !cache.store.has_beside(key, &in_memory) || !in_memory.is_empty() && serves() {
-        return (in_memory, Tier::Memory);
+    if !is_asked || matches!(step, Step::Serve { .. }) || !cache.store.has_beside(key, &in_memory) {
+        return (in_memory, Tier::Memory, step);
     }
-    (cache.store.get_from_disk(key, &site.site.name).await, Tier::Disk)
+    let variants = cache.store.get_from_disk(key, &site.site.name).await;
+    let step = next(&variants);
+    (variants, Tier::Disk, step)
 }

@@ -37,5 +37,5 @@ mod writer;
 
 pub use disks::Disks;
 pub use filed::{FileReader, Filed, Unread};
-pub use spool::{Reserved, Spool};
+pub use spool::{Reserved, Spool, front};
 pub use volume::{Settings, Standing};

@@ -53,7 +53,7 @@ impl Store {
         (listed.collect(), Some(next))
     }
 
-    fn has_in_memory(&self, key: &Key, object: &Object) -> bool {
+    pub(super) fn has_in_memory(&self, key: &Key, object: &Object) -> bool {
         let present = self.objects.peek(key).unwrap_or_default();
         present.iter().any(|held| held.entry.selecting == object.entry.selecting)
     }

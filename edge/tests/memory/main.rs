@@ -159,6 +159,7 @@ fn what_is_stored_takes_no_more_than_the_memory_that_the_config_gives() {
         ("heads of 50 KB", 50_000, 1, 1),
         ("bodies of 33 KB", 10, 33_000, 33_000),
         ("bodies of 330 KB in pieces of 33 KB", 10, 330_000, 33_000),
+        ("bodies of 4 MB", 200, 4_000_000, 65_536),
     ];
     for (what, head_bytes, body_bytes, piece_bytes) in cases {
         check(what, Answer { head_bytes, body_bytes, piece_bytes });

@@ -175,6 +175,39 @@ fn it_pushes_a_folder_warms_a_url_explains_it_and_purges_by_tag() {
 }
 
 #[test]
+fn it_warms_what_a_list_names_and_moves_what_is_stored_to_another_edge() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    config(old.path());
+    config(new.path());
+    let (serving, other) = (serve(old.path()), serve(new.path()));
+    let said = |arguments: &[&str], of: &Serving, folder: &Path| {
+        let desk = ["--admin", &of.admin, "--token-file", "verge-edge.token"];
+        let output = run(&[arguments, &desk].concat(), folder);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    std::fs::write(old.path().join("urls"), "http://site.test/a\n\nhttp://site.test/b\n").unwrap();
+    let warm = ["warm", "--from", "urls", "--rate", "1000", "--resume", "done", "--edge", &serving.public];
+    let warmed = run(&warm, old.path());
+    assert_eq!(String::from_utf8_lossy(&warmed.stdout).lines().count(), 2, "{warmed:?}");
+    assert!(run(&warm, old.path()).stdout.is_empty(), "both are done");
+    assert!(warmed.stderr.is_empty(), "a bar is for terminals");
+    let objects = said(&["objects", "--sort", "url"], &serving, old.path());
+    let lines: Vec<&str> = objects.lines().collect();
+    assert!(
+        lines[0].ends_with("HITS WHERE  URL") && lines[2].ends_with("0 memory http://site.test/b"),
+        "{objects}"
+    );
+    let moved = new.path().join("moved");
+    said(&["export", moved.to_str().unwrap()], &serving, old.path());
+    let imported = said(&["import", "moved"], &other, new.path());
+    assert!(imported.starts_with("2 responses of 4 bytes are stored; left out: 0 "), "{imported}");
+    assert!(get(&other.public).contains("; hit"));
+    let listed = said(&["objects", "--json", "--prefix", "http://site.test/a"], &other, new.path());
+    assert!(listed.contains("\"hits\":1") && listed.lines().count() == 1, "{listed}");
+}
+
+#[test]
 fn a_purge_with_a_wrong_token_fails() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path());

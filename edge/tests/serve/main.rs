@@ -32,6 +32,7 @@ mod hostile;
 mod known;
 mod large;
 mod model;
+mod moving;
 mod objects;
 mod operating;
 mod origin;

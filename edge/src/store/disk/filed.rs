@@ -67,6 +67,11 @@ impl Filed {
         self.lock().bytes
     }
 
+    /// The checksums of its chunks, as they lie in the file.
+    pub(in crate::store) fn sums(&self) -> Vec<u8> {
+        self.lock().sums.known().to_vec()
+    }
+
     pub(super) fn put(&self) -> &Put {
         &self.put
     }

@@ -22,6 +22,8 @@ pub const BLOCK_BYTES: u64 = 4_096;
 const MOST_KEY_BYTES: u32 = 1 << 20;
 /// An origin's head, and what is kept beside it.
 const MOST_HEAD_BYTES: u32 = 4 << 20;
+/// More than any disk has.
+const MOST_BODY_BYTES: u64 = 1 << 56;
 const MAGIC: [u8; 8] = *b"VergeObj";
 const VERSION: u32 = 1;
 
@@ -63,6 +65,12 @@ impl Header {
     /// The header of a file of `length` bytes; none if it is not sound, or not that file's.
     #[must_use]
     pub fn decode(bytes: &[u8; HEADER_BYTES], length: u64) -> Option<Self> {
+        Self::sound(bytes).filter(|header| header.body_bytes <= length && header.length() == length)
+    }
+
+    /// The header in these bytes; none if it is not sound.
+    #[must_use]
+    pub fn sound(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let is_sound = bytes[..8] == MAGIC
@@ -78,8 +86,7 @@ impl Header {
         };
         let fits = header.key_bytes <= MOST_KEY_BYTES
             && header.head_bytes <= MOST_HEAD_BYTES
-            && header.body_bytes <= length
-            && header.length() == length;
+            && header.body_bytes <= MOST_BODY_BYTES;
         (is_sound && fits).then_some(header)
     }
 

@@ -175,8 +175,9 @@ impl Drop for Spool {
     }
 }
 
-/// All that is before the body.
-pub(super) fn front(file: u64, key: &Key, head: &[u8], body_bytes: u64, sums: &[u8]) -> Vec<u8> {
+/// All that is before a body in its file.
+#[must_use]
+pub fn front(file: u64, key: &Key, head: &[u8], body_bytes: u64, sums: &[u8]) -> Vec<u8> {
     let key = key.as_bytes();
     let length = |bytes: usize| u32::try_from(bytes).expect("looked at when the file was made");
     let header = Header {

@@ -1,10 +1,12 @@
 //! What is on the disks, for people.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Disks, object};
 use crate::site::key::Key;
 use crate::store::disk::loading::{self, Content, Loaded};
+use crate::store::disk::record::Put;
 use crate::store::memory::Budget;
 use crate::store::object::Object;
 
@@ -35,5 +37,27 @@ impl Disks {
             Some((key, Arc::new(object(loaded, (&volume, put), born, budget)), bytes))
         });
         Some((heads.collect(), next))
+    }
+
+    /// The files in some slots of a disk, and the slot to go on from; none if there is no such disk.
+    pub(in crate::store) fn puts_from(&self, disk: usize, slot: u32) -> Option<(Vec<Put>, Option<u32>)> {
+        let desk = &self.volumes.get(disk)?.desk;
+        Some(if desk.is_used() { desk.some_of_index(slot) } else { (Vec::new(), None) })
+    }
+
+    /// The response in a file, whatever its key.
+    pub(in crate::store) async fn load(
+        &self,
+        disk: usize,
+        put: Put,
+        budget: &Arc<Budget>,
+    ) -> Option<(Key, Arc<Object>)> {
+        let volume = self.volumes.get(disk)?;
+        let born = volume.desk.lock().index.birth(put.birth)?;
+        let folder = volume.folder()?;
+        let (key, ..) = volume.reading(move || loading::head_of(&folder, &put)).await??;
+        let loaded = volume.load(put, &key, self.large_bytes.load(Ordering::Relaxed)).await?;
+        let is_held = volume.desk.is_as_found(&put);
+        is_held.then(|| (key, Arc::new(object(loaded, (volume, put), born, budget))))
     }
 }

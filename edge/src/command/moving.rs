@@ -1,0 +1,89 @@
+//! `verge-edge export FILE` and `verge-edge import FILE`: a warm cache moves to another node.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use tokio::time::Instant;
+use verge_edge::admin::moving::Imported;
+
+use super::Failed;
+use super::push::FileBody;
+use crate::command::admin_client::{WhichEdge, answer};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// Where all that is stored goes; - is standard output
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    edge: WhichEdge,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// What another edge has exported; - is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    edge: WhichEdge,
+}
+
+impl Export {
+    pub(super) async fn run(self) -> Result<(), Failed> {
+        let unwritable = |error| Failed::because(format!("{}: {error}", self.file.display()));
+        let is_output = self.file.as_os_str() == "-";
+        let mut to: Box<dyn Write> = match is_output {
+            true => Box::new(io::stdout()),
+            false => Box::new(File::create(&self.file).map_err(unwritable)?),
+        };
+        let request = Request::get("/export").body(Empty::<Bytes>::new()).map_err(Failed::because)?;
+        let response = self.edge.client()?.send(request).await?;
+        if response.status() != StatusCode::OK {
+            return answer(response).await.map(drop);
+        }
+        let (mut body, mut bytes, began) = (response.into_body(), 0_u64, Instant::now());
+        let (shows, mut shown) = (io::stderr().is_terminal(), began);
+        while let Some(frame) = body.frame().await {
+            let cut = |error| Failed::because(format!("the export is cut short: {error}"));
+            let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
+            to.write_all(&data).map_err(unwritable)?;
+            bytes += data.len() as u64;
+            if shows && shown.elapsed().as_millis() > 200 {
+                shown = Instant::now();
+                let rate = bytes as f64 / began.elapsed().as_secs_f64() / 1e6;
+                let _ = write!(io::stderr(), "\r\x1b[K{:.1} MB, {rate:.1} MB/s", bytes as f64 / 1e6);
+            }
+        }
+        to.flush().map_err(unwritable)?;
+        let line = format!("exported {bytes} bytes in {:.1} s", began.elapsed().as_secs_f64());
+        let clear = if shows { "\r\x1b[K" } else { "" };
+        let _ = writeln!(io::stderr(), "{clear}{line}");
+        Ok(())
+    }
+}
+
+impl Import {
+    pub(super) async fn run(self) -> Result<(), Failed> {
+        let unreadable = |error| Failed::because(format!("{}: {error}", self.file.display()));
+        let body = match self.file.as_os_str() == "-" {
+            true => FileBody::of_unknown_length(io::stdin()),
+            false => {
+                let file = File::open(&self.file).map_err(unreadable)?;
+                let length = file.metadata().map_err(unreadable)?.len();
+                FileBody::new(file, length)
+            }
+        };
+        let request = Request::builder().method(Method::PUT).uri("/import").body(body);
+        let response = self.edge.client()?.send(request.map_err(Failed::because)?).await?;
+        let told: Imported = serde_json::from_slice(&answer(response).await?).map_err(Failed::because)?;
+        let Imported { objects, bytes, foreign, older, too_big } = told;
+        super::say(format_args!(
+            "{objects} responses of {bytes} bytes are stored; left out: {older} that this edge has newer, {too_big} without room, {foreign} of other sites"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! `GET /export` and `PUT /import`: a warm cache moves to another edge.
+
+use std::sync::Arc;
+
+use super::client::{Client, Got};
+use super::origin::{Origin, response};
+use super::rig::{Rig, soon};
+
+/// Answers with a body that is small, or of 400,000 bytes below `/large`.
+async fn origin() -> Arc<Origin> {
+    Origin::answering(|head| {
+        let path = head.split(' ').nth(1).unwrap();
+        let body =
+            if path.starts_with("/large") { path.repeat(400_000 / path.len()) } else { path.to_owned() };
+        let tag = &path[1..2];
+        response("200 OK", &format!("Cache-Control: max-age=600\r\nCache-Tag: {tag}\r\n"), &body)
+    })
+    .await
+}
+
+/// An edge with little memory and a disk.
+async fn edge(origin: &Origin, hosts: &str) -> (Rig, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let top =
+        format!("[cache]\nmemory = \"2MiB\"\ndisk = {{ path = \"{}\", size = \"16MiB\" }}\n", disk.display());
+    let rig = Rig::for_hosts(hosts, &[origin.address], &top, "").await;
+    let ready = async {
+        while rig.metric("verge_edge_disk_up{").await != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the disk is used", ready).await;
+    (rig, folder)
+}
+
+async fn export(rig: &Rig) -> Got {
+    let head =
+        format!("GET /export HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\n\r\n", rig.token());
+    Client::connect(rig.admin).await.raw(head.as_bytes()).await
+}
+
+async fn import(rig: &Rig, bytes: &[u8]) -> Got {
+    let head = format!(
+        "PUT /import HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        rig.token(),
+        bytes.len()
+    );
+    Client::connect(rig.admin).await.raw(&[head.as_bytes(), bytes].concat()).await
+}
+
+#[tokio::test]
+async fn what_one_edge_exports_another_answers_without_its_origin() {
+    let origin = origin().await;
+    let (old, _folder) = edge(&origin, "\"*\"").await;
+    let paths = ["/a?q=1", "/b", "/c", "/large/1", "/large/2"];
+    for path in paths {
+        old.get(path).await.assert_forwarded();
+    }
+    old.ask("/purge", "{\"tag\": \"c\"}").await;
+    let exported = export(&old).await;
+    assert_eq!(exported.status, 200);
+    let (new, _folder) = edge(&origin, "\"*\"").await;
+    let imported = import(&new, &exported.body).await;
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    assert!(imported.text().starts_with("{\"objects\":4,"), "{}", imported.text());
+    for path in paths.into_iter().filter(|path| *path != "/c") {
+        let (got, expected) = (new.get(path).await, old.get(path).await);
+        got.assert_hit();
+        assert_eq!(got.text(), expected.text(), "{path}");
+    }
+    new.get("/c").await.assert_forwarded();
+    assert_eq!(origin.count(), 6);
+    // Again: this edge has all of it. What it purges now is gone.
+    let again = import(&new, &exported.body).await;
+    assert!(again.text().contains("\"older\":2"), "{}", again.text());
+    new.ask("/purge", "{\"all\": true}").await;
+    new.get("/b").await.assert_forwarded();
+    let (other, _folder) = edge(&origin, "\"other.test\"").await;
+    assert!(import(&other, &exported.body).await.text().contains("\"foreign\":4"));
+}
+
+#[tokio::test]
+async fn an_export_that_is_cut_or_changed_is_told_and_what_came_whole_is_kept() {
+    let origin = origin().await;
+    let (old, _folder) = edge(&origin, "\"*\"").await;
+    for path in ["/a", "/large/1"] {
+        old.get(path).await.assert_forwarded();
+    }
+    let bytes = export(&old).await.body;
+    let places = [0, 1, 15, 16, 20, 79, 80, 100, 300, bytes.len() / 2, bytes.len() - 20, bytes.len() - 1];
+    for place in places {
+        let (new, _folder) = edge(&origin, "\"*\"").await;
+        let cut = import(&new, &bytes[..place]).await;
+        assert_eq!(cut.status, 400, "cut at {place}: {}", cut.text());
+        let mut changed = bytes.clone();
+        changed[place] ^= 1;
+        let refused = import(&new, &changed).await;
+        assert_eq!(refused.status, 400, "changed at {place}: {}", refused.text());
+        for path in ["/a", "/large/1"] {
+            assert_eq!(new.get(path).await.text(), old.get(path).await.text(), "{path} after {place}");
+        }
+    }
+    let token = "GET /export HTTP/1.1\r\nHost: admin\r\n\r\n";
+    assert_eq!(Client::connect(old.admin).await.raw(token.as_bytes()).await.status, 401);
+}
