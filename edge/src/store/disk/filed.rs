@@ -118,22 +118,30 @@ impl Filed {
         self.file.write_all_at(&front(bytes, &sums), 0)
     }
 
-    /// Some bytes from `at` on, before `end`. Waits for the disk.
-    fn read(&self, at: u64, end: u64) -> Result<Bytes, Bad> {
+    /// Room for what is read from `at` on, before `end`: whole chunks. Threads that may wait are many and come and go, so the
+    /// room is made by those that give it back: an allocator keeps some MiB for each thread that takes blocks.
+    fn room(&self, at: u64, end: u64) -> Vec<u8> {
         let chunk = CHUNK_BYTES as u64;
-        let (first, bytes) = (at / chunk, self.bytes());
-        let from = first * chunk;
-        let to = end.min(from + READ_BYTES).next_multiple_of(chunk).min(bytes);
-        let length = usize::try_from(to.saturating_sub(from)).map_err(|_| Bad::Corrupt)?;
-        let mut buffer = vec![0; length];
+        let from = at / chunk * chunk;
+        let to = end.min(from + READ_BYTES).next_multiple_of(chunk).min(self.bytes());
+        vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)]
+    }
+
+    /// Some bytes from `at` on, before `end`, in the room for them. Waits for the disk.
+    fn read(&self, mut buffer: Vec<u8>, at: u64, end: u64) -> Result<Bytes, Bad> {
+        let first = at / CHUNK_BYTES as u64;
+        let (from, length) = (first * CHUNK_BYTES as u64, buffer.len());
         self.file.read_exact_at(&mut buffer, self.body_at + from).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Bad::Corrupt,
             _ => Bad::Io(error),
         })?;
-        let (sums, is_whole) = self.sums_of(first);
-        let is_sound = |(number, piece): (usize, &[u8])| {
-            piece.len() < CHUNK_BYTES && !is_whole || is_chunk(&sums, number, piece)
+        let (sums, whole) = self.sums_of(first);
+        // The last chunk of a body that still came when this began may be longer by now.
+        let is_checked = |number: usize, piece: &[u8]| {
+            let end = from + (number * CHUNK_BYTES + piece.len()) as u64;
+            piece.len() == CHUNK_BYTES || whole == Some(end)
         };
+        let is_sound = |(number, piece)| !is_checked(number, piece) || is_chunk(&sums, number, piece);
         if !buffer.chunks(CHUNK_BYTES).enumerate().all(is_sound) {
             return Err(Bad::Corrupt);
         }
@@ -141,13 +149,13 @@ impl Filed {
         Ok(Bytes::from(buffer).slice(place(at)..place(end).max(place(at))))
     }
 
-    /// The checksums of the chunks that are read at once, from this one on, and whether the body is whole.
-    fn sums_of(&self, first: u64) -> (Vec<u8>, bool) {
+    /// The checksums of the chunks that are read at once, from this one on, and the length of a body that is whole.
+    fn sums_of(&self, first: u64) -> (Vec<u8>, Option<u64>) {
         let grown = self.lock();
         let from = usize::try_from(first * 4).unwrap_or(usize::MAX);
         let most = usize::try_from(READ_BYTES).unwrap_or(0) / CHUNK_BYTES * 4;
         let sums = grown.sums.known().get(from..).unwrap_or_default();
-        (sums[..sums.len().min(most)].to_vec(), grown.is_whole)
+        (sums[..sums.len().min(most)].to_vec(), grown.is_whole.then_some(grown.bytes))
     }
 
     /// No holder panics between two changes, so a poisoned state is a good one.
@@ -175,10 +183,10 @@ impl FileReader {
     pub fn poll_at(&mut self, at: u64, end: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
         let filed = &self.filed;
         let reading = self.reading.get_or_insert_with(|| {
-            let filed = Arc::clone(filed);
+            let (filed, buffer) = (Arc::clone(filed), filed.room(at, end));
             tokio::spawn(async move {
                 let reads = Arc::clone(&filed);
-                let read = filed.volume.reading(move || reads.read(at, end)).await;
+                let read = filed.volume.reading(move || reads.read(buffer, at, end)).await;
                 read.unwrap_or_else(|| Err(Bad::Io(io::ErrorKind::TimedOut.into())))
             })
         });
