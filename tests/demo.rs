@@ -25,9 +25,13 @@ async fn what_the_demo_prints_holds() {
         dig(step).await;
     }
     for step in &rest {
-        match step.command.strip_prefix("curl -i ") {
-            Some(url) => curl(url, &step.shows).await,
-            None => twenty_at_once(&step.command, &demo.listening["origin"]).await,
+        match step.command.split_once(" -i ") {
+            Some(("curl", url)) => curl(url, &step.shows).await,
+            _ if step.command.starts_with("kill -USR1 ") => {
+                assert_eq!(step.command, format!("kill -USR1 {}", demo.child.id()));
+                stop_second_edge(&step.command, demo.listening["dns-outside"][0]).await;
+            }
+            _ => twenty_at_once(&step.command, &demo.listening["origin"]).await,
         }
     }
     assert!(rest.len() >= 4, "{steps:?}");
@@ -178,6 +182,19 @@ async fn dig(step: &Step) {
         other => other.to_uppercase(),
     };
     assert_eq!(step.shows.split(": ").next().unwrap(), got, "{step:?}");
+}
+
+/// Asks until the second edge is given no more.
+async fn stop_second_edge(command: &str, server: SocketAddr) {
+    let mut words = command.split(' ');
+    assert!(Command::new(words.next().unwrap()).args(words).status().unwrap().success());
+    let packet = Question::plain(9, "www.example.com", RecordType::A.into()).to_bytes();
+    let addresses = async || {
+        let answer = Message::from_vec(&over_udp(server, &packet).await.unwrap()).unwrap();
+        answer.answers.iter().map(|record| record.data.to_string()).collect::<Vec<_>>()
+    };
+    let gone = async { while addresses().await != ["127.0.0.1"] {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("it leaves the answers");
 }
 
 fn reverse(address: &str) -> String {

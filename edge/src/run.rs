@@ -21,7 +21,7 @@ pub use crate::listening::{Listening, StartError, inspect};
 use crate::listening::{Open, Pool, Streams};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Guards, Listeners, Permits, Running as Relayed, Service, Strangers};
+use crate::serve::{Guards, Listeners, Load, Permits, Running as Relayed, Service, Strangers};
 use crate::store::{Disks, Store};
 
 /// An edge that answers until it is drained.
@@ -113,6 +113,7 @@ fn begin(
         children: ArcSwap::from_pointee(config.children.clone()),
         tunnels: Permits::new(config.limits.upgrades),
         draining: Draining::default(),
+        load: Load::default(),
         guards: Guards::default(),
         whereabouts: ArcSwap::default(),
         strangers: Strangers::default(),

@@ -46,6 +46,9 @@ pub struct Options {
     pub origin_port: u16,
 }
 
+/// The address of the second edge in the pool `www`; the first has the address of everything.
+const SECOND_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
 /// The repository's own zones, wherever the program is started from.
 const SAMPLE_ZONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../zones");
 
@@ -72,11 +75,13 @@ pub async fn start(options: &Options) -> Result<Demo, StartError> {
     let folder = tempfile::tempdir().map_err(StartError::Folder)?;
     let address = options.at(options.origin_port);
     let origin = origin::start(address).await.map_err(|source| StartError::Origin { address, source })?;
-    let dns = start_dns(options, folder.path()).await?;
-    let edges = vec![
-        start_edge(options, FIRST_EDGE, &origin, folder.path()).await?,
-        start_edge(options, SECOND_EDGE, &origin, folder.path()).await?,
-    ];
+    let first = start_edge(options, FIRST_EDGE, &[], &origin, folder.path()).await?;
+    // The pool `www` has two addresses and one port. Not every system has the second address.
+    let also = SocketAddr::new(SECOND_ADDRESS, first.listening().public[0].port());
+    let also = TcpListener::bind(also).is_ok().then_some(also);
+    let second = start_edge(options, SECOND_EDGE, also.as_slice(), &origin, folder.path()).await?;
+    let edges = vec![first, second];
+    let dns = start_dns(options, &edges, folder.path()).await?;
     let demo = Demo { dns, edges, origin, folder };
     demo.origin.tell(demo.surroundings());
     Ok(demo)
@@ -93,6 +98,15 @@ impl Demo {
         self.dns.drain().await;
         self.origin.drain().await;
         drop(self.folder);
+    }
+
+    /// Stops the second edge, if it has not been.
+    pub async fn stop_second_edge(&mut self) {
+        if self.edges.len() > 1
+            && let Some(edge) = self.edges.pop()
+        {
+            edge.drain().await;
+        }
     }
 
     /// Where outsiders ask for names.
@@ -144,8 +158,13 @@ pub struct Listener {
     pub address: SocketAddr,
 }
 
-async fn start_dns(options: &Options, folder: &Path) -> Result<verge_dns::serve::Running, StartError> {
-    let text = dns_config(options);
+async fn start_dns(
+    options: &Options,
+    edges: &[verge_edge::run::Running],
+    folder: &Path,
+) -> Result<verge_dns::serve::Running, StartError> {
+    let ports: Vec<u16> = edges.iter().map(|edge| edge.listening().public[0].port()).collect();
+    let text = dns_config(options, &ports);
     let config = verge_dns::config::parse(&text, folder, Path::new("the demo's dns.toml"))
         .map_err(boxed("verge-dns"))?;
     verge_dns::serve::start(config).await.map_err(boxed("verge-dns"))
@@ -154,10 +173,11 @@ async fn start_dns(options: &Options, folder: &Path) -> Result<verge_dns::serve:
 async fn start_edge(
     options: &Options,
     edge: Edge,
+    also: &[SocketAddr],
     origin: &Origin,
     folder: &Path,
 ) -> Result<verge_edge::run::Running, StartError> {
-    let text = edge_config(options, edge, origin.address());
+    let text = edge_config(options, edge, also, origin.address());
     let folder = folder.join(edge.name);
     std::fs::create_dir(&folder).map_err(StartError::Folder)?;
     let config = verge_edge::config::parse(&text, &folder, Path::new("the demo's edge.toml"))
@@ -165,7 +185,7 @@ async fn start_edge(
     verge_edge::run::start(config).await.map_err(boxed(edge.name))
 }
 
-fn dns_config(options: &Options) -> String {
+fn dns_config(options: &Options, edges: &[u16]) -> String {
     // JSON's strings are TOML's basic strings.
     let zones = serde_json::Value::from(options.zones.to_string_lossy().into_owned());
     format!(
@@ -176,17 +196,28 @@ listen = ["{inside}"]
 clients = ["127.0.0.0/8", "::1/128"]
 [admin]
 listen = "{admin}"
+[steer]
+check = "http://{{address}}:{first}/.well-known/verge/health"
+interval = "1s"
+[[steer.pool]]
+name = "www.example.com"
+members = [{{ address = "{SECOND_ADDRESS}", check_address = "{address}", check = "http://{{address}}:{second}/.well-known/verge/health" }}]
 "#,
+        first = edges[0],
+        second = edges[1],
+        address = options.address,
         outside = options.at(options.dns_port),
         inside = options.at(options.dns_inside_port),
         admin = options.at(options.dns_admin_port),
     )
 }
 
-fn edge_config(options: &Options, edge: Edge, origin: SocketAddr) -> String {
+fn edge_config(options: &Options, edge: Edge, also: &[SocketAddr], origin: SocketAddr) -> String {
+    let public = [&[options.at((edge.port)(options))], also].concat();
+    let public: Vec<String> = public.iter().map(|address| format!("\"{address}\"")).collect();
     format!(
         r#"name = "{name}"
-listen = ["{public}"]
+listen = [{public}]
 [cache]
 memory = "64MiB"
 [[site]]
@@ -196,7 +227,7 @@ origins = ["http://{origin}"]
 listen = "{admin}"
 "#,
         name = edge.name,
-        public = options.at((edge.port)(options)),
+        public = public.join(", "),
         admin = options.at((edge.admin_port)(options)),
     )
 }

@@ -12,6 +12,7 @@ pub struct Guide {
     second_page: String,
     names: Vec<Step>,
     pages: Vec<Step>,
+    stop: Step,
 }
 
 /// One command line and what comes of it.
@@ -39,6 +40,10 @@ impl Guide {
             second_page: format!("http://{}/", edges[1]),
             names: names(demo),
             pages: pages(&format!("http://{}", edges[0]), &origin),
+            stop: Step {
+                command: format!("kill -USR1 {}", std::process::id()),
+                shows: "stops the second edge: within seconds www.example.com is 127.0.0.1 alone",
+            },
         }
     }
 }
@@ -48,7 +53,12 @@ fn names(demo: &Demo) -> Vec<Step> {
     let inside = format!("dig @{} -p {}", demo.inside().ip(), demo.inside().port());
     let step = |server: &str, question: &str, shows| Step { command: format!("{server} {question}"), shows };
     vec![
-        step(&outside, "www.example.com", "127.0.0.1: this internal address is published on purpose"),
+        step(&outside, "cdn.example.com", "127.0.0.1: this internal address is published on purpose"),
+        step(
+            &outside,
+            "www.example.com",
+            "127.0.0.2 127.0.0.1: a pool of both edges, as long as both are well",
+        ),
         step(&outside, "db.example.com", "NXDOMAIN with the SOA: outside there is no database"),
         step(&inside, "db.example.com", "10.0.0.5: inside there is"),
         step(&outside, "git.example.com", "203.0.113.20: a split name, as outsiders see it"),
@@ -84,6 +94,8 @@ impl fmt::Display for Guide {
         show(f, &self.names)?;
         writeln!(f, "\nPages:")?;
         show(f, &self.pages)?;
+        writeln!(f, "\nSteering:")?;
+        show(f, std::slice::from_ref(&self.stop))?;
         writeln!(
             f,
             "\nEdit zones/example.com.zone and ask again: a good edit is served at once, a broken one is"

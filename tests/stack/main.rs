@@ -53,9 +53,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run_all(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let demo = demo::start(&arguments.options).await?;
+    let mut demo = demo::start(&arguments.options).await?;
+    let mut stop = signal(SignalKind::user_defined1())?;
     say(&Guide::of(&demo).to_string());
-    asked_to_end(arguments.until_stdin_closes).await?;
+    let end = asked_to_end(arguments.until_stdin_closes);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            ended = &mut end => break ended?,
+            _ = stop.recv() => {
+                demo.stop_second_edge().await;
+                say("the second edge has stopped\n");
+            }
+        }
+    }
     say("draining: open connections may end, new ones are refused\n");
     within_limit(demo.drain()).await;
     say("drained\n");

@@ -11,11 +11,13 @@ use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
 use crate::catalog::report::{Report, ZoneReport};
 use crate::client::{Client, Listener, Transport};
+use crate::clock;
 use crate::config::Config;
+use crate::metrics::PoolStatus;
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::steer::Asker;
-use crate::view::{Which, choose};
+use crate::view::{View, Which, choose};
 use crate::world::World;
 use crate::zone::text::write_record;
 
@@ -47,7 +49,9 @@ fn parse_type(text: &str) -> Result<Type, &'static str> {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let zones = zones::load(&args.zones, &args.source)?;
     let world = zones.loaded.world.expect("the first load always makes a world");
-    let explained = explain(args, &world, zones.config.as_ref(), &zones.loaded.report);
+    let live = live(&world, zones.config.as_ref());
+    let mut explained = explain(args, &world, zones.config.as_ref(), &zones.loaded.report);
+    explained.steered = steered(&explained, live.as_deref());
     say(&match args.format {
         Format::Human => explained.to_string(),
         Format::Json => json(&explained),
@@ -75,6 +79,11 @@ struct Explained {
     hidden_from_outside: Vec<HiddenRecord>,
     /// Records there for which outsiders get SERVFAIL, since nobody knows yet whether they are hidden.
     undecided: Vec<HiddenRecord>,
+    /// The pools that the answer was chosen from.
+    steered: Vec<PoolStatus>,
+    /// The names whose pools those are, as far as the files tell.
+    #[serde(skip)]
+    pools: Vec<(String, String)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,7 +121,48 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         additional: records(additional),
         hidden_from_outside: near(&args.name, report, hidden_of),
         undecided: near(&args.name, report, undecided_of),
+        steered: Vec::new(),
+        pools: pools(world.view(view), &given),
     }
+}
+
+/// Name and type of the pools that an answer was chosen from.
+fn pools(view: &View, given: &Answer<'_, '_>) -> Vec<(String, String)> {
+    let placed = given.answer.iter().chain(&given.additional);
+    let owners = placed.map(|placed| &*placed.owner).chain(given.synthesized);
+    let pools = owners.flat_map(|owner| [Type::A, Type::AAAA].map(|rtype| view.pools.get(owner, rtype)));
+    let mut pools: Vec<(String, String)> =
+        pools.flatten().map(|pool| (pool.owner.to_string(), pool.rtype.to_string())).collect();
+    pools.sort();
+    pools.dedup();
+    pools
+}
+
+/// The pools of the server that runs by this config, if there is one; the world's answers then follow what it knows.
+fn live(world: &World, config: Option<&Config>) -> Option<Vec<PoolStatus>> {
+    let is_steered = [&world.public, &world.internal].iter().any(|view| !view.pools.is_empty());
+    let admin = config.filter(|_| is_steered)?.admin.as_ref()?;
+    let live = super::pools::pools(admin).ok()?;
+    for which in [Which::Public, Which::Internal] {
+        for pool in world.view(which).pools.iter() {
+            let (owner, rtype) = (pool.owner.to_string(), pool.rtype.to_string());
+            let is_it = |it: &&PoolStatus| it.pool == owner && it.rtype == rtype && it.view == which.as_str();
+            if let Some(status) = live.iter().find(is_it) {
+                pool.replan(&status.known(pool));
+            }
+        }
+    }
+    Some(live)
+}
+
+/// The tables of the pools that an answer was chosen from.
+fn steered(explained: &Explained, live: Option<&[PoolStatus]>) -> Vec<PoolStatus> {
+    let is_of = |status: &&PoolStatus| {
+        let names =
+            explained.pools.iter().any(|(owner, rtype)| *owner == status.pool && *rtype == status.rtype);
+        names && status.view == explained.view
+    };
+    live.into_iter().flatten().filter(is_of).cloned().collect()
 }
 
 /// The view of a client that asks the listener which could show it most.
@@ -217,6 +267,19 @@ impl fmt::Display for Explained {
             for line in lines {
                 writeln!(f, "{line}")?;
             }
+        }
+        if !self.steered.is_empty() {
+            let now = clock::moment().unix_seconds;
+            write!(
+                f,
+                "\n;; steered, as the server that runs knows it\n{}",
+                super::pools::text(&self.steered, now)
+            )?;
+        } else if let [(first, _), ..] = &self.pools[..] {
+            writeln!(
+                f,
+                "\n;; {first} is a pool; no server was reached that knows who is up, so all count as up"
+            )?;
         }
         if !self.hidden_from_outside.is_empty() {
             writeln!(f, "\n;; hidden from outsiders here; {RULES_PAGE} says what each rule means")?;

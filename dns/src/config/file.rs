@@ -236,6 +236,7 @@ pub(super) struct Member {
     pub(super) weight: Option<Spanned<u32>>,
     pub(super) priority: Option<u32>,
     pub(super) check_address: Option<IpAddr>,
+    pub(super) check: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) drain: bool,
 }

@@ -8,6 +8,11 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use serde::{Deserialize, Serialize};
 
+use crate::steer::Pool;
+use crate::steer::decide::Known;
+use crate::steer::health::State;
+use crate::steer::pool::Member;
+
 /// A pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolStatus {
@@ -24,6 +29,29 @@ pub struct PoolStatus {
     pub ttl: u32,
     /// Its records, in their order.
     pub members: Vec<MemberStatus>,
+}
+
+impl PoolStatus {
+    /// What is known of each member of a pool that has the same ones.
+    pub(crate) fn known(&self, pool: &Pool) -> Vec<Known> {
+        let known = |member: &Member| {
+            let status = self.members.iter().find(|status| status.address == member.address);
+            let plain = member.unknown();
+            let state = status.map(|status| match &*status.state {
+                "up" => State::Up,
+                "down" => State::Down,
+                _ => State::Unknown,
+            });
+            Known {
+                state: state.unwrap_or_default(),
+                since: status.and_then(|status| status.since).unwrap_or_default() * 1000,
+                load: status.and_then(|status| status.load),
+                drained: status.is_some_and(|status| status.drained),
+                ..plain
+            }
+        };
+        pool.members.iter().map(known).collect()
+    }
 }
 
 /// A member of a pool. Times are in Unix seconds.

@@ -86,7 +86,7 @@ impl Health {
     pub fn see(&mut self, seen: Seen, pace: &Pace, now: u64) -> Option<Flip> {
         self.checked = now;
         self.why = seen.why;
-        self.load = seen.load;
+        self.load = smoothed(self.load, seen.load);
         let (found, needed) = match seen.good {
             true => (State::Up, pace.rise),
             false => (State::Down, pace.fall),
@@ -122,6 +122,14 @@ impl Health {
     }
 }
 
+/// A load moves by a quarter of the way at each check, and the last of it at once: a share that follows every burst would send
+/// the burst on to the next member.
+fn smoothed(before: Option<u16>, told: Option<u16>) -> Option<u16> {
+    let (before, told) = (before, told?);
+    let Some(before) = before.filter(|before| before.abs_diff(told) > 3) else { return Some(told) };
+    Some(if told > before { before + (told - before) / 4 } else { before - (before - told) / 4 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +156,20 @@ mod tests {
             });
         }
         assert_eq!(states, expected, "{results}");
+    }
+
+    #[test]
+    fn a_load_follows_what_is_told_over_some_checks() {
+        let mut health = Health::default();
+        let mut told = |load: Option<u16>| {
+            let seen = Seen { good: true, why: String::new(), load };
+            health.see(seen, &pace(), 0);
+            health.load
+        };
+        assert_eq!([400, 800, 800, 400].map(|load| told(Some(load)).unwrap()), [400, 500, 575, 532]);
+        assert_eq!(told(None), None, "who tells none has none");
+        let last = (0..30).map(|_| told(Some(1000))).next_back().unwrap();
+        assert_eq!(last, Some(1000));
     }
 
     #[test]

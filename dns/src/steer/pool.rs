@@ -137,7 +137,7 @@ fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
         _ => return None,
     };
     let said = rules.member(address);
-    let target = rules.check.clone().map(|check| Target {
+    let target = said.check.or_else(|| rules.check.clone()).map(|check| Target {
         check,
         address: said.check_address.unwrap_or(address),
         pace: rules.pace,

@@ -70,6 +70,8 @@ pub struct MemberRules {
     pub priority: u32,
     /// The address that is checked, if it is another one. No answer, log line or metric of the outside shows it.
     pub check_address: Option<IpAddr>,
+    /// How it is checked, if in another way than the others.
+    pub check: Option<Check>,
     /// Nobody is sent there.
     pub drain: bool,
 }
@@ -77,7 +79,7 @@ pub struct MemberRules {
 impl MemberRules {
     /// Of a member of which nothing is said.
     pub fn of(address: IpAddr) -> Self {
-        Self { address, weight: 1, priority: 0, check_address: None, drain: false }
+        Self { address, weight: 1, priority: 0, check_address: None, check: None, drain: false }
     }
 }
 

@@ -8,14 +8,15 @@ use tokio::time::Instant;
 use super::access::{self, Admitted};
 use super::answer::{self, Answer};
 use super::arrival::{Arrival, Peer, Transport};
+use super::body::Body;
 use super::exchange::Exchange;
+use super::load::Now;
 use super::placed::placed;
 use super::service::Service;
 use super::{children, cms, https, pages, pass, query, switch, target};
 use crate::cache::{Cache, Found};
 use crate::clock::monotonic;
 use crate::decide::step;
-use crate::draining::Draining;
 use crate::http::head::RequestHead;
 use crate::http::upgrade;
 use crate::log::access::{Pending, Seen};
@@ -36,7 +37,7 @@ use crate::tls::Identity;
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     let Arrival { head, version, peer, body, transport } = arrival;
     if head.uri.path() == HEALTH_PATH {
-        return health(&service.draining);
+        return health(service);
     }
     if head.uri.path() == PURGE_PATH && service.is_child(peer.client) {
         return children::purge(&service.cache, body).await;
@@ -340,10 +341,19 @@ pub(super) fn seen<'a>(
     }
 }
 
-fn health(draining: &Draining) -> Answer {
-    if draining.has_begun() {
-        Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health")
-    } else {
-        Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health")
+/// A document for name servers: whether this edge takes requests, and how much it bears of what it can.
+fn health(service: &Service) -> Answer {
+    if service.draining.has_begun() {
+        return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health");
     }
+    let now = service.load.now();
+    let Now { requests, limit, processors } = now;
+    let document = format!(
+        "{{\"status\":\"serving\",\"load\":{:.3},\"requests\":{requests},\"limit\":{limit},\"processors\":{processors:.3}}}\n",
+        now.load()
+    );
+    let mut answer = Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health");
+    answer.head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.body = Body::whole(document);
+    answer
 }

@@ -68,8 +68,10 @@ impl Closing {
 impl Listeners {
     /// None yet.
     pub(crate) fn new(service: Service, limits: Limits) -> Self {
+        let room = Room::new(limits.connections, limits.connections_per_network);
+        service.load.of(&room);
         Self {
-            room: Room::new(limits.connections, limits.connections_per_network),
+            room,
             service: Arc::new(service),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),

@@ -19,7 +19,7 @@ use crate::clock::monotonic;
 
 /// All places for connections.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     places: Mutex<Places>,
     left: Notify,
     started: Instant,
@@ -97,6 +97,13 @@ impl Room {
         let (places, left, started) = (Mutex::default(), Notify::new(), monotonic());
         let (limit, network_limit) = (AtomicUsize::new(limit), AtomicUsize::new(network_limit));
         Arc::new(Self { places, left, started, limit, network_limit })
+    }
+
+    /// Connections with a request under way, and how many connections there may be.
+    pub(super) fn busy(&self) -> (usize, usize) {
+        let places = self.lock();
+        let is_busy = |place: &&Place| place.idle.answering.load(Ordering::Relaxed) > 0;
+        (places.taken.values().filter(is_busy).count(), self.limit.load(Ordering::Relaxed))
     }
 
     /// From now on there are so many places. Those that are taken beyond it stay so.

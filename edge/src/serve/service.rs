@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::access::Guards;
 use super::alternative::Alternative;
 use super::arrival::Peer;
+use super::load::Load;
 use super::permits::Permits;
 use super::strangers::Strangers;
 use crate::cache::Cache;
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Permits>,
     pub(crate) draining: Draining,
+    pub(crate) load: Load,
     pub(crate) guards: Guards,
     pub(crate) strangers: Strangers,
     /// Where else clients find the edge.

@@ -1,6 +1,6 @@
 //! Pools: their checks and rules, each as `[steer]` says unless `[[steer.pool]]` says otherwise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,13 +60,7 @@ pub(super) fn steer(
 
 fn rules(written: file::Steer, usual: &Rules, base: &Path, at: At<'_>) -> Result<Rules, ConfigError> {
     let roots = written.ca.map(|path| base.join(path));
-    let check =
-        match &written.check {
-            None => usual.check.clone(),
-            Some(text) => Some(Check::parse(text.get_ref(), roots).map_err(|help| {
-                invalid(at(text.span()), format!("`{}` is no check", text.get_ref()), help)
-            })?),
-        };
+    let check = check(written.check.as_ref(), roots.as_ref(), at)?.or_else(|| usual.check.clone());
     let interval = |span: &super::Span| (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span.0);
     let results = |results: &u32| (1..=MOST_RESULTS).contains(results);
     let asked = written.timeout.as_ref().map(|timeout| at(timeout.span()));
@@ -97,8 +91,24 @@ fn rules(written: file::Steer, usual: &Rules, base: &Path, at: At<'_>) -> Result
         },
         panic: within(written.panic, percent, "0 to 100", at)?.unwrap_or(usual.panic),
         shed: shed(written.shed, usual.shed, at)?,
-        members: written.members.into_iter().map(|it| member(it, at)).collect::<Result<_, _>>()?,
+        members: written
+            .members
+            .into_iter()
+            .map(|it| member(it, roots.as_ref(), at))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+fn check(
+    written: Option<&Spanned<String>>,
+    roots: Option<&PathBuf>,
+    at: At<'_>,
+) -> Result<Option<Check>, ConfigError> {
+    let parse = |text: &Spanned<String>| {
+        let bad = |help| invalid(at(text.span()), format!("`{}` is no check", text.get_ref()), help);
+        Check::parse(text.get_ref(), roots.cloned()).map_err(bad)
+    };
+    written.map(parse).transpose()
 }
 
 /// Percent in the config, thousandths in the rules.
@@ -108,7 +118,11 @@ fn shed(written: Option<Spanned<[u16; 2]>>, usual: Shed, at: At<'_>) -> Result<S
     Ok(marks.map_or(usual, |[from, to]| Shed { from: from * 10, to: to * 10 }))
 }
 
-fn member(written: Spanned<file::Member>, at: At<'_>) -> Result<MemberRules, ConfigError> {
+fn member(
+    written: Spanned<file::Member>,
+    roots: Option<&PathBuf>,
+    at: At<'_>,
+) -> Result<MemberRules, ConfigError> {
     let written = written.into_inner();
     let plain = MemberRules::of(written.address);
     let weight = within(written.weight, |weight| *weight <= HEAVIEST, "0 to 10000", at)?;
@@ -116,6 +130,7 @@ fn member(written: Spanned<file::Member>, at: At<'_>) -> Result<MemberRules, Con
         weight: weight.unwrap_or(plain.weight),
         priority: written.priority.unwrap_or(plain.priority),
         check_address: written.check_address,
+        check: check(written.check.as_ref(), roots, at)?,
         drain: written.drain,
         ..plain
     })

@@ -1,0 +1,116 @@
+//! How much this edge bears of what it can, for name servers that send fewer clients to one that is loaded.
+//!
+//! It is the larger of two parts: connections with a request under way, of `limits.connections`; and the time that the
+//! process had on the processors, of all that there was, in the last second or since the question before that.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::room::Room;
+use crate::clock::monotonic;
+
+/// A shorter time says little, since the system counts in hundredths of a second.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Ticks of `/proc/PID/stat` in a second, on every architecture that Linux has today.
+const TICKS: f64 = 100.0;
+
+/// What is asked for the load; the room comes with the listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    room: OnceLock<Arc<Room>>,
+    processors: Mutex<Option<Window>>,
+}
+
+/// The processors' time at the begin of a window, and the share of the window before it.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    begun: Instant,
+    ticks: u64,
+    share: f64,
+}
+
+/// The load now.
+pub(super) struct Now {
+    /// Connections with a request under way.
+    pub(super) requests: usize,
+    /// `limits.connections`.
+    pub(super) limit: usize,
+    /// The part of the processors' time, from 0 to 1.
+    pub(super) processors: f64,
+}
+
+impl Now {
+    /// The larger part.
+    pub(super) fn load(&self) -> f64 {
+        (self.requests as f64 / self.limit.max(1) as f64).max(self.processors)
+    }
+}
+
+impl Load {
+    /// The room whose connections count.
+    pub(super) fn of(&self, room: &Arc<Room>) {
+        // There is one for the life of the edge.
+        let _ = self.room.set(Arc::clone(room));
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let (requests, limit) = self.room.get().map_or((0, 0), |room| room.busy());
+        let processors = ticks().map_or(0.0, |ticks| self.processors(ticks, monotonic()));
+        Now { requests, limit, processors }
+    }
+
+    fn processors(&self, ticks: u64, now: Instant) -> f64 {
+        let mut window = self.processors.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = *window else {
+            *window = Some(Window { begun: now, ticks, share: 0.0 });
+            return 0.0;
+        };
+        let lasted = now.saturating_duration_since(last.begun);
+        if lasted < WINDOW {
+            return last.share;
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let used = ticks.saturating_sub(last.ticks) as f64 / TICKS;
+        let share = (used / (lasted.as_secs_f64() * processors)).min(1.0);
+        *window = Some(Window { begun: now, ticks, share });
+        share
+    }
+}
+
+/// The processors' time that this process had; none where the system does not tell.
+fn ticks() -> Option<u64> {
+    of_stat(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// The 14th and 15th field; the second is the program's name in parentheses, which may hold anything (proc(5)).
+fn of_stat(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let (user, system) = (fields.next()?, fields.next()?);
+    Some(user.parse::<u64>().ok()? + system.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processors_share_is_of_the_window_before() {
+        let (load, begun) = (Load::default(), monotonic());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let at = |ms: u64, ticks: u64| load.processors(ticks, begun + Duration::from_millis(ms));
+        assert_eq!(at(0, 1000), 0.0, "nothing is known before there is a window");
+        assert_eq!(at(500, 1090), 0.0, "half a second is none");
+        assert!((at(2000, 1000 + 100 * processors) - 0.5).abs() < 1e-9);
+        assert!((at(2500, 1000 + 900 * processors) - 0.5).abs() < 1e-9, "until the next one has ended");
+        assert!((at(3000, 1000 + 900 * processors) - 1.0).abs() < 1e-9, "no more than all of it");
+    }
+
+    #[test]
+    fn fields_are_counted_behind_the_programs_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 2057 0 0 0 31 11 0 0 20 0 5 0 99";
+        assert_eq!(of_stat(stat), Some(42));
+        assert_eq!(of_stat("7 (a"), None);
+    }
+}
