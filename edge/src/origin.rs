@@ -27,6 +27,7 @@ mod outliers;
 mod padded;
 mod pool;
 mod queue;
+mod resolving;
 pub mod secure;
 mod shape;
 mod standing;

@@ -1,6 +1,7 @@
 //! The origins of a `[[site]]` or a route of it, and how they share its requests.
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::place::Fault;
 use super::settings::{OriginEntry, OriginTable, Settings};
 use super::unit::Span;
 use crate::origin::secure::check;
-use crate::site::origin::{Identity, Roots, Secure, Way};
+use crate::site::origin::{Identity, NameServer, Roots, Secure, Way, behind_service};
 use crate::site::own_names::{Name, OwnNames};
 use crate::site::reach::Reach;
 use crate::site::{CanaryGroup, OriginAddress, Patience};
@@ -66,6 +67,7 @@ pub(super) fn parents(settings: &Settings, base: &Path) -> Result<Vec<OriginAddr
 /// The settings that all origins of a site have in common.
 struct Common<'a> {
     networks: Vec<IpNet>,
+    resolvers: Arc<[NameServer]>,
     title_case: bool,
     roots: Roots,
     identity: Option<Identity>,
@@ -78,6 +80,7 @@ impl<'a> Common<'a> {
         let roots = roots(settings.origin_roots.as_ref(), base)?;
         Ok(Self {
             networks: networks(Settings::texts(&settings.origin_networks))?,
+            resolvers: resolvers(Settings::texts(&settings.origin_resolvers))?,
             title_case: settings.origin_title_case.unwrap_or(false),
             identity: identity(settings, base, &roots)?,
             roots,
@@ -97,6 +100,7 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
     };
     let OriginTable { url, host, sni, weight, backup, drain } = table;
     let (weight, title_case) = (self::weight(weight)?, common.title_case);
+    let resolvers = Arc::clone(&common.resolvers);
     if let Some(sni) = sni.as_ref().filter(|_| !url.starts_with("https:")) {
         return Err(Fault::new(sni.span(), "`sni` is for an origin that is asked over https"));
     }
@@ -107,7 +111,18 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
         let path = common.base.join(path);
         let authority = format!("unix:{}", path.display());
         let (socket, way, reach) = (Some(path), Way::Plain, Reach::Itself);
-        return Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, drain, reach });
+        return Ok(OriginAddress {
+            authority,
+            socket,
+            way,
+            host,
+            title_case,
+            weight,
+            backup,
+            drain,
+            resolvers,
+            reach,
+        });
     }
     let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
     let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
@@ -135,8 +150,25 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
         _ => Way::Plain,
     };
     let reach = Reach::of(authority.host(), &common.networks);
-    let authority = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
-    Ok(OriginAddress { authority, socket: None, way, host, title_case, weight, backup, drain, reach })
+    let authority = match (authority.host(), authority.port_u16()) {
+        (service, None) if service.starts_with('_') => service.to_owned(),
+        (service, Some(_)) if service.starts_with('_') => {
+            return Err(wrong("the ports of a service are in its SRV records: leave the port out"));
+        }
+        (host, written) => format!("{host}:{}", written.unwrap_or(port)),
+    };
+    Ok(OriginAddress {
+        authority,
+        socket: None,
+        way,
+        host,
+        title_case,
+        weight,
+        backup,
+        drain,
+        resolvers,
+        reach,
+    })
 }
 
 /// The name in the certificate is the one that the config gives, else the one that the origin gets as `Host`, else the
@@ -153,12 +185,38 @@ fn secure(
         Ok(authority) => authority.host().to_owned(),
         Err(_) => host.to_owned(),
     };
-    let name = sni.map(Spanned::into_inner).unwrap_or_else(|| without_port(host.unwrap_or(dialled)));
+    let name =
+        sni.map(Spanned::into_inner).unwrap_or_else(|| without_port(host.unwrap_or(behind_service(dialled))));
     let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
     let (roots, identity) = (common.roots.clone(), common.identity.clone());
     let secure = Secure { name, roots, identity, http2: common.http2 };
     check(&secure).map_err(|error| Fault::new(span, error.to_string()))?;
     Ok(secure)
+}
+
+/// `10.0.0.53`, `10.0.0.53:5353` or `tls://9.9.9.9#dns.quad9.net`.
+fn resolvers(written: &[Spanned<String>]) -> Result<Arc<[NameServer]>, Fault> {
+    let one = |written: &Spanned<String>| {
+        let text = written.get_ref();
+        let (text, default_port) = match text.strip_prefix("tls://") {
+            Some(rest) => (rest, 853),
+            None => (text.as_str(), 53),
+        };
+        let (place, name) = match text.split_once('#') {
+            Some((place, name)) => (place, Some(name)),
+            None => (text, None),
+        };
+        let alone = || place.parse().ok().map(|ip| SocketAddr::new(ip, default_port));
+        let at: Option<SocketAddr> = place.parse().ok().or_else(alone);
+        let is_sound = (default_port == 853) == name.is_some_and(|name| !name.is_empty());
+        let at = at.filter(|_| is_sound).ok_or_else(|| {
+            let message =
+                "no name server: write \"10.0.0.53\", \"10.0.0.53:5353\" or \"tls://9.9.9.9#dns.quad9.net\"";
+            Fault::new(written.span(), message)
+        })?;
+        Ok(NameServer { at, tls: name.map(Arc::from) })
+    };
+    written.iter().map(one).collect()
 }
 
 fn roots(written: Option<&Spanned<String>>, base: &Path) -> Result<Roots, Fault> {

@@ -91,6 +91,7 @@ settings! {
     canary: CanaryTable,
     parents: Spanned<Vec<Spanned<OriginEntry>>>,
     origin_networks: Vec<Spanned<String>>,
+    origin_resolvers: Vec<Spanned<String>>,
     origin_names: Vec<Spanned<String>>,
     rewrite_origin_names: bool,
     origin_roots: Spanned<String>,

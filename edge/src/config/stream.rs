@@ -144,12 +144,23 @@ fn origin(
         return Err(wrong().help("`host` and `sni` are for sites: a stream passes on what the client says"));
     }
     let weight = origins::weight(weight)?;
-    let (way, title_case) = (Way::Plain, false);
+    let (way, title_case, resolvers) = (Way::Plain, false, std::sync::Arc::default());
     if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         let path = base.join(path);
         let authority = format!("unix:{}", path.display());
         let (socket, reach) = (Some(path), Reach::Itself);
-        return Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, drain, reach });
+        return Ok(OriginAddress {
+            authority,
+            socket,
+            way,
+            host,
+            title_case,
+            weight,
+            backup,
+            drain,
+            resolvers,
+            reach,
+        });
     }
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let authority = uri.authority().filter(|_| uri.scheme_str() == Some("tcp")).ok_or_else(wrong)?;
@@ -159,5 +170,5 @@ fn origin(
     }
     let (socket, reach) = (None, Reach::of(authority.host(), networks));
     let authority = authority.to_string();
-    Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, drain, reach })
+    Ok(OriginAddress { authority, socket, way, host, title_case, weight, backup, drain, resolvers, reach })
 }

@@ -4,6 +4,7 @@
 //! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1).
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -16,6 +17,7 @@ use super::coding::{Coding, coding, is_identity};
 use super::dial::{Protocols, dial};
 use super::line::{Http2, Line};
 use super::pool::{Pool, Reuse};
+use super::resolving::Names;
 use super::secure::Terms;
 use super::shape;
 use crate::http::{range, upgrade};
@@ -40,6 +42,7 @@ pub(super) enum Exchange {
 pub(super) struct Place<'a> {
     pub(super) pool: &'a Pool,
     pub(super) address: &'a OriginAddress,
+    pub(super) names: &'a Arc<Names>,
     /// Of an origin that is asked over TLS.
     pub(super) terms: Option<&'a Terms>,
 }
@@ -135,7 +138,7 @@ async fn connect(place: Place<'_>, protocols: Protocols, reuse: Reuse) -> Result
 }
 
 async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyError> {
-    let (stream, is_http2) = dial(place.address, place.terms, protocols).await?;
+    let (stream, is_http2) = dial(place.address, place.names, place.terms, protocols).await?;
     if is_http2 {
         let connection = Http2::new(stream).await?;
         let line = connection.share().expect("a new connection has room");

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::resolving::Names;
 use super::secure::{HTTP_2, Terms};
 use super::stream::Stream;
 use crate::policy::headers::status::ProxyError;
@@ -27,6 +29,7 @@ pub(super) enum Protocols {
 /// A connection and whether HTTP/2 is spoken on it. `terms` are there for an origin that is asked over TLS.
 pub(super) async fn dial(
     address: &OriginAddress,
+    names: &Arc<Names>,
     terms: Option<&Terms>,
     protocols: Protocols,
 ) -> Result<(Stream, bool), ProxyError> {
@@ -34,7 +37,8 @@ pub(super) async fn dial(
         let stream = UnixStream::connect(path).await.map_err(|error| connect_error(&error))?;
         return Ok((Stream::Unix(stream), false));
     }
-    let stream = race(resolve(address).await?).await.map_err(|error| connect_error(&error))?;
+    let stream =
+        race(in_turn(address, names.addresses().await?)).await.map_err(|error| connect_error(&error))?;
     // Requests are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     match (&address.way, terms) {
@@ -43,7 +47,7 @@ pub(super) async fn dial(
         (Way::Tls(_), None) => Err(ProxyError::TlsProtocolError),
         (Way::Tls(_), Some(terms)) => {
             let config = if protocols == Protocols::Any { &terms.any } else { &terms.http1 };
-            let connector = TlsConnector::from(std::sync::Arc::clone(config));
+            let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(terms.name.clone(), stream).await.map_err(|error| {
                 let fault = handshake_error(&error);
                 tracing::debug!(target: "verge_edge::origin", origin = address.authority, %error, "no TLS with the origin");
@@ -55,18 +59,14 @@ pub(super) async fn dial(
     }
 }
 
-/// Where the origin may be reached. A name is resolved for each connection, and may lead somewhere else each time.
-async fn resolve(address: &OriginAddress) -> Result<Vec<SocketAddr>, ProxyError> {
-    let found = lookup_host(&address.authority).await.map_err(|_| ProxyError::DnsError)?;
-    let (admitted, denied): (Vec<_>, Vec<_>) = found.partition(|found| address.reach.admits(found.ip()));
-    if !denied.is_empty() {
-        let (origin, led_to) = (&address.authority, &denied);
-        tracing::warn!(target: "verge_edge::origin", origin, ?led_to, "the name leads to addresses that are not public and not in `origin_networks`");
-    }
-    match admitted {
-        none if none.is_empty() && denied.is_empty() => Err(ProxyError::DnsError),
-        none if none.is_empty() => Err(ProxyError::DestinationIpProhibited),
-        admitted => Ok(interleaved(admitted)),
+/// A service's hosts are in their order; a host's addresses take turns.
+fn in_turn(address: &OriginAddress, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    match address.is_service() {
+        true => {
+            addresses.truncate(MOST_TRIED);
+            addresses
+        }
+        false => interleaved(addresses),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::policy::headers::status::ProxyError;
 #[derive(Debug)]
 pub(super) enum Line {
     /// HTTP/1.1: nothing else is sent on it meanwhile.
-    Own { sender: http1::SendRequest<RequestBody>, heard: Heard },
+    Own { sender: http1::SendRequest<RequestBody>, heard: Heard, made: Instant },
     /// HTTP/2.
     Shared(Share),
 }
@@ -73,7 +73,7 @@ impl Line {
             .map_err(|_| ProxyError::ConnectionTerminated)?;
         // An error that ends the connection also ends the exchange on it, which reports it.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
-        Ok(Self::Own { sender, heard })
+        Ok(Self::Own { sender, heard, made: monotonic() })
     }
 
     /// Whether the origin has closed it.
@@ -81,6 +81,14 @@ impl Line {
         match self {
             Self::Own { sender, .. } => sender.is_closed(),
             Self::Shared(share) => share.connection.sender.is_closed(),
+        }
+    }
+
+    /// When it was made; none if others use it, too.
+    pub(super) fn made(&self) -> Option<Instant> {
+        match self {
+            Self::Own { made, .. } => Some(*made),
+            Self::Shared(_) => None,
         }
     }
 
@@ -111,7 +119,7 @@ impl Line {
         request: Request<RequestBody>,
     ) -> Result<hyper::Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::Own { sender, heard } => {
+            Self::Own { sender, heard, .. } => {
                 heard.expect_head();
                 sender.try_send_request(request).await
             }

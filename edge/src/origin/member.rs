@@ -17,6 +17,7 @@ use super::load::Latency;
 use super::outliers::{Seen, Why};
 use super::pool::Pool;
 use super::queue::Queue;
+use super::resolving::Names;
 use super::secure::{self, Terms};
 use super::standing::{Fault, Standing, Stands};
 use super::stream::Stream;
@@ -30,6 +31,7 @@ pub(super) struct Member {
     address: OriginAddress,
     pub(super) health: Health,
     pool: Pool,
+    names: Arc<Names>,
     /// Of an origin that is asked over TLS.
     terms: Option<Terms>,
     load: Mutex<Load>,
@@ -49,11 +51,13 @@ impl Member {
     /// One that is taken for healthy.
     pub(super) fn new(address: &OriginAddress, idle: Duration, metrics: OriginMetrics) -> Self {
         metrics.stands(true);
+        let pool = Pool::new(idle, address.way == Way::H2c);
         Self {
+            names: Names::new(address, pool.clone()).into(),
             id: hash(address.authority.as_bytes()),
             address: address.clone(),
             health: Health::default(),
-            pool: Pool::new(idle, address.way == Way::H2c),
+            pool,
             terms: terms_of(address),
             load: Mutex::default(),
             in_flight: Arc::default(),
@@ -85,6 +89,7 @@ impl Member {
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
             request.headers_mut().insert(http::header::HOST, host);
         }
+        self.names.look();
         connection::exchange(self.place(&self.pool), request, patience).await
     }
 
@@ -96,7 +101,7 @@ impl Member {
 
     /// A connection for whatever its protocol is.
     pub(super) async fn dial(&self, limit: Duration) -> Result<Stream, ProxyError> {
-        let dialled = dial(&self.address, self.terms.as_ref(), Protocols::Http1);
+        let dialled = dial(&self.address, &self.names, self.terms.as_ref(), Protocols::Http1);
         match timeout(limit, dialled).await {
             Ok(dialled) => dialled.map(|(stream, _)| stream),
             Err(_) => Err(ProxyError::ConnectionTimeout),
@@ -104,13 +109,12 @@ impl Member {
     }
 
     fn place<'a>(&'a self, pool: &'a Pool) -> Place<'a> {
-        Place { pool, address: &self.address, terms: self.terms.as_ref() }
+        Place { pool, address: &self.address, names: &self.names, terms: self.terms.as_ref() }
     }
 
     /// The host that it is asked for where no client says one.
     pub(super) fn own_host(&self) -> &str {
-        let dialled = if self.address.socket.is_some() { "localhost" } else { &self.address.authority };
-        self.address.host.as_deref().unwrap_or(dialled)
+        self.address.host.as_deref().unwrap_or_else(|| self.address.own_host())
     }
 
     /// It gave the head of a response.

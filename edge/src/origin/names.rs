@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::resolving;
 use crate::site::reach::Reach;
 use crate::site::{OriginAddress, Sites};
 
@@ -50,8 +50,8 @@ pub async fn doubts(sites: &Sites) -> Vec<String> {
 
 async fn doubt(site: &str, origin: &OriginAddress) -> Option<String> {
     let name = &origin.authority;
-    let found = match timeout(LOOKUP_LIMIT, lookup_host(name)).await {
-        Ok(Ok(found)) => found.collect::<Vec<SocketAddr>>(),
+    let found: Vec<SocketAddr> = match timeout(LOOKUP_LIMIT, resolving::lookup(origin)).await {
+        Ok(Ok(found)) => found.targets.into_iter().flat_map(|target| target.addresses).collect(),
         Ok(Err(error)) => return Some(format!("site {site}: the origin {name} is not found: {error}")),
         Err(_) => return Some(format!("site {site}: the origin {name} is not found in {LOOKUP_LIMIT:?}")),
     };
@@ -102,6 +102,7 @@ mod tests {
             weight: 1,
             backup: false,
             drain: false,
+            resolvers: std::sync::Arc::default(),
             reach,
         };
         let found: Vec<IpAddr> = found.iter().map(|text| text.parse().unwrap()).collect();

@@ -22,6 +22,8 @@ pub(super) struct Pool {
 struct Held {
     idle: Vec<Idle>,
     http2: Vec<Http2>,
+    /// Connections from before lead to where the origin was.
+    moved: Option<tokio::time::Instant>,
     /// The last new connection was HTTP/2.
     speaks_http2: bool,
 }
@@ -90,10 +92,21 @@ impl Pool {
             return;
         }
         let mut held = self.lock();
+        if line.made() < held.moved {
+            return;
+        }
         if held.idle.len() >= MAX_IDLE {
             held.idle.remove(0);
         }
         held.idle.push(Idle { line, since: monotonic() });
+    }
+
+    /// Gives no connection of now to a further request: they may lead to where the origin was.
+    pub(super) fn forget(&self) {
+        let mut held = self.lock();
+        held.idle.clear();
+        held.http2.clear();
+        held.moved = Some(monotonic());
     }
 
     /// Keeps a new connection with HTTP/2 for others, too.

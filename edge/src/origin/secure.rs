@@ -90,6 +90,17 @@ pub(super) fn terms(secure: &Secure) -> Result<Terms, Unusable> {
     Ok(Terms { name, any: Arc::new(any), http1: Arc::new(http1) })
 }
 
+/// Terms for what is no HTTP.
+pub(super) fn bare(roots: &Roots) -> Result<ClientConfig, Unusable> {
+    let provider = Arc::new(provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+        .expect("the provider has these versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier(roots, provider)?));
+    Ok(builder.with_no_client_auth())
+}
+
 /// The hybrid with ML-KEM first, which recorded traffic stays secret by when quantum computers come.
 fn provider() -> CryptoProvider {
     use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};

@@ -1,6 +1,7 @@
 //! Where a site's origins are, and how long they may take.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct OriginAddress {
     pub backup: bool,
     /// Whether it gets no new requests.
     pub drain: bool,
+    /// The name servers that are asked for its name; none: the system's.
+    pub resolvers: Arc<[NameServer]>,
     /// The addresses that it may be at.
     pub reach: Reach,
 }
@@ -43,6 +46,15 @@ pub struct CanaryGroup {
     pub percent: u32,
     /// When they get no more.
     pub mark: Mark,
+}
+
+/// A name server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameServer {
+    /// Where it is.
+    pub at: SocketAddr,
+    /// The name in its certificate, if it is asked over TLS (RFC 7858).
+    pub tls: Option<Arc<str>>,
 }
 
 /// How an origin is spoken to.
@@ -95,6 +107,24 @@ impl fmt::Debug for Identity {
 }
 
 impl OriginAddress {
+    /// Whether its name is a service's, whose hosts and ports DNS names (RFC 2782): `_http._tcp.app.example.com`.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.authority.starts_with('_')
+    }
+
+    /// As a request without a host of its own names it.
+    #[must_use]
+    pub fn own_host(&self) -> &str {
+        if self.socket.is_some() {
+            return "localhost";
+        }
+        match self.is_service() {
+            true => behind_service(&self.authority),
+            false => &self.authority,
+        }
+    }
+
     /// Whether both are reached in the same way, whatever share they have.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
@@ -111,6 +141,16 @@ impl OriginAddress {
             Way::Tls(_) => format!("https://{}", self.authority),
         }
     }
+}
+
+/// The domain whose service this is: `app.example.com` of `_http._tcp.app.example.com`.
+#[must_use]
+pub fn behind_service(name: &str) -> &str {
+    let mut rest = name;
+    while let Some((_, behind)) = rest.split_once('.').filter(|_| rest.starts_with('_')) {
+        rest = behind;
+    }
+    rest
 }
 
 /// How the origins of a site share its requests.

@@ -49,6 +49,7 @@ mod relistening;
 mod reloading;
 mod renaming;
 mod replacing;
+mod resolving;
 mod restarting;
 mod restraint;
 mod reused;

@@ -18,6 +18,7 @@ fn origins_are_strings_or_tables() {
         weight: if host.is_some() { 2 } else { 1 },
         backup: authority.starts_with('['),
         drain: false,
+        resolvers: Arc::default(),
         authority: authority.to_owned(),
         host: host.map(str::to_owned),
         reach: Reach::of(authority.rsplit_once(':').unwrap().0, &["10.0.0.0/8".parse().unwrap()]),

@@ -1,0 +1,321 @@
+//! The addresses behind an origin's name: known for as long as its TTL says, and looked up again behind the requests.
+//!
+//! Each address is asked whether it may be one ([`crate::site::reach::Reach`]) each time. A name that leads elsewhere
+//! closes idle connections and lets the others end; one that is not found any more keeps its last addresses.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout};
+
+use super::pool::Pool;
+use super::secure;
+use crate::clock::monotonic;
+use crate::policy::headers::status::ProxyError;
+use crate::site::OriginAddress;
+use crate::site::origin::{NameServer, Roots};
+use crate::site::reach::Reach;
+
+/// A place that a name leads to. A plain name has one, with priority and weight 0 (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) priority: u16,
+    pub(super) weight: u16,
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+/// What a name server says of a name.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) targets: Vec<Target>,
+    ttl: Duration,
+}
+
+/// A name server that says nothing for so long is asked once more.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// All of a lookup, whatever its servers do.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+/// A TTL of 0 would have each connection ask.
+const LEAST_TTL: Duration = Duration::from_secs(1);
+const MOST_TTL: Duration = Duration::from_secs(86_400);
+/// The system does not say how long what it knows by other ways holds.
+const TTL_OF_SYSTEM: Duration = Duration::from_secs(5);
+/// A name that is not found is asked for as often.
+const RETRY: Duration = Duration::from_secs(1);
+/// Of the targets of SRV records: real ones are a few.
+const MOST_TARGETS: usize = 64;
+
+/// Asks for the addresses of an origin, as people write it.
+pub(super) async fn lookup(address: &OriginAddress) -> Result<Found, String> {
+    let text = |error: &NetError| error.to_string();
+    if address.reach == Reach::Loopback {
+        return by_system(address).await;
+    }
+    let resolver = match resolver(&address.resolvers) {
+        Ok(resolver) => resolver,
+        Err(_) if address.resolvers.is_empty() && !address.is_service() => return by_system(address).await,
+        Err(error) => return Err(error),
+    };
+    if address.is_service() {
+        return services(&resolver, &address.authority).await.map_err(|error| text(&error));
+    }
+    let Some((host, port)) = address.authority.rsplit_once(':') else { return Err("it has no port".into()) };
+    let port = port.parse().map_err(|_| "its port is no number".to_owned())?;
+    match addresses(&resolver, host, port).await {
+        Ok((addresses, ttl)) => {
+            Ok(Found { targets: vec![Target { priority: 0, weight: 0, addresses }], ttl })
+        }
+        // The system may know it by other ways than DNS.
+        Err(error) if address.resolvers.is_empty() && error.is_no_records_found() => by_system(address).await,
+        Err(error) => Err(text(&error)),
+    }
+}
+
+async fn by_system(address: &OriginAddress) -> Result<Found, String> {
+    let addresses = lookup_host(&address.authority).await.map_err(|error| error.to_string())?.collect();
+    Ok(Found { targets: vec![Target { priority: 0, weight: 0, addresses }], ttl: TTL_OF_SYSTEM })
+}
+
+/// Made for each lookup: what the system has in its resolv.conf by then counts.
+fn resolver(servers: &[NameServer]) -> Result<TokioResolver, String> {
+    let text = |error: NetError| error.to_string();
+    let mut builder = match servers {
+        [] => TokioResolver::builder_tokio().map_err(text)?,
+        servers => {
+            let servers = servers.iter().map(name_server).collect();
+            let (config, provider) =
+                (ResolverConfig::from_name_servers(servers), TokioRuntimeProvider::default());
+            TokioResolver::builder_with_config(config, provider).with_options(ResolverOpts::default())
+        }
+    };
+    let options = builder.options_mut();
+    options.timeout = ANSWER_LIMIT;
+    options.attempts = 1;
+    options.cache_size = 8;
+    if servers.iter().any(|server| server.tls.is_some()) {
+        let config = secure::bare(&Roots::System).map_err(|error| error.to_string())?;
+        builder = builder.with_tls_config(config);
+    }
+    builder.build().map_err(text)
+}
+
+fn name_server(server: &NameServer) -> NameServerConfig {
+    let mut config = match &server.tls {
+        None => NameServerConfig::udp_and_tcp(server.at.ip()),
+        Some(name) => {
+            let mut config = NameServerConfig::udp_and_tcp(server.at.ip());
+            config.connections = vec![ConnectionConfig::tls(Arc::clone(name))];
+            config
+        }
+    };
+    for connection in &mut config.connections {
+        connection.port = server.at.port();
+    }
+    config
+}
+
+async fn addresses(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+) -> Result<(Vec<SocketAddr>, Duration), NetError> {
+    let found = resolver.lookup_ip(host).await?;
+    let ttl = Instant::from_std(found.valid_until()).saturating_duration_since(monotonic());
+    Ok((found.iter().map(|address| SocketAddr::new(address, port)).collect(), ttl))
+}
+
+/// RFC 2782.
+async fn services(resolver: &TokioResolver, name: &str) -> Result<Found, NetError> {
+    let records = resolver.lookup(name, RecordType::SRV).await?;
+    let mut ttl = Instant::from_std(records.valid_until()).saturating_duration_since(monotonic());
+    let mut targets = Vec::new();
+    for record in records.answers().iter().take(MOST_TARGETS) {
+        let RData::SRV(service) = &record.data else { continue };
+        // A dot: the service is decidedly not there.
+        if service.target.is_root() {
+            continue;
+        }
+        let found = addresses(resolver, &service.target.to_string(), service.port).await;
+        // One whose target is not found must not take the others with it.
+        let Ok((addresses, of_target)) = found else { continue };
+        ttl = ttl.min(of_target);
+        targets.push(Target { priority: service.priority, weight: service.weight, addresses });
+    }
+    Ok(Found { targets, ttl })
+}
+
+/// What is known of an origin's name.
+#[derive(Debug)]
+pub(super) struct Names {
+    address: OriginAddress,
+    pool: Pool,
+    state: Mutex<State>,
+    /// Held by the request that asks for what nobody knows yet.
+    turn: tokio::sync::Mutex<()>,
+    is_asking: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Result<Vec<Target>, ProxyError>>,
+    until: Option<Instant>,
+    /// The log has said that it is not found any more.
+    is_lost: bool,
+}
+
+impl Names {
+    /// Nothing is known yet; `pool` has the connections.
+    pub(super) fn new(address: &OriginAddress, pool: Pool) -> Self {
+        let address = address.clone();
+        Self {
+            address,
+            pool,
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            is_asking: AtomicBool::new(false),
+        }
+    }
+
+    /// Where to connect to, in the order in which it is tried.
+    ///
+    /// # Errors
+    /// When the name leads nowhere, or where no connection may go.
+    pub(super) async fn addresses(self: &Arc<Self>) -> Result<Vec<SocketAddr>, ProxyError> {
+        if let Ok(itself) = self.address.authority.parse() {
+            return Ok(vec![itself]);
+        }
+        self.look();
+        if self.known().is_none() {
+            let _turn = self.turn.lock().await;
+            if self.known().is_none() {
+                self.ask().await;
+            }
+        }
+        let targets = self.known().unwrap_or(Err(ProxyError::DnsError))?;
+        Ok(in_order(targets, self.address.is_service(), rand::random))
+    }
+
+    /// Looks the name up again if it is time, without anybody who waits.
+    pub(super) fn look(self: &Arc<Self>) {
+        let is_due = {
+            let state = self.lock();
+            matches!(state.known, Some(Ok(_))) && state.until.is_some_and(|until| until <= monotonic())
+        };
+        if is_due && !self.is_asking.swap(true, Ordering::AcqRel) {
+            let me = Arc::clone(self);
+            tokio::spawn(async move {
+                me.ask().await;
+                me.is_asking.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Targets outlive their time: they are looked up again behind the requests. That nothing was found does not.
+    fn known(&self) -> Option<Result<Vec<Target>, ProxyError>> {
+        let state = self.lock();
+        match &state.known {
+            Some(Err(_)) if state.until.is_some_and(|until| until <= monotonic()) => None,
+            known => known.clone(),
+        }
+    }
+
+    async fn ask(&self) {
+        let found = match timeout(LOOKUP_LIMIT, lookup(&self.address)).await {
+            Ok(found) => found,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        if self.take(found, monotonic()) {
+            self.pool.forget();
+        }
+    }
+
+    /// Whether the name leads elsewhere now.
+    fn take(&self, found: Result<Found, String>, now: Instant) -> bool {
+        let origin = &self.address.authority;
+        let mut state = self.lock();
+        let found = match found {
+            Ok(found) if found.targets.iter().any(|target| !target.addresses.is_empty()) => found,
+            nothing => {
+                let why = nothing.err().unwrap_or_else(|| "it has no address".to_owned());
+                state.until = Some(now + RETRY);
+                let keeps = matches!(state.known, Some(Ok(_)));
+                if !std::mem::replace(&mut state.is_lost, true) {
+                    let kept = if keeps { ": its last addresses stay" } else { "" };
+                    tracing::warn!(target: "verge_edge::origin", origin, why, "the name is not found{kept}");
+                }
+                if !keeps {
+                    state.known = Some(Err(ProxyError::DnsError));
+                }
+                return false;
+            }
+        };
+        if std::mem::take(&mut state.is_lost) {
+            tracing::info!(target: "verge_edge::origin", origin, "the name is found again");
+        }
+        let ttl = found.ttl.clamp(LEAST_TTL, MOST_TTL);
+        let (mut targets, denied) = admitted(found.targets, &self.address.reach);
+        targets.sort_unstable();
+        state.until = Some(now + ttl);
+        let next = if targets.is_empty() { Err(ProxyError::DestinationIpProhibited) } else { Ok(targets) };
+        let before = state.known.replace(next.clone());
+        let has_changed = before.as_ref() != Some(&next);
+        if !denied.is_empty() && has_changed {
+            tracing::warn!(target: "verge_edge::origin", origin, led_to = ?denied, "the name leads to addresses that are not public and not in `origin_networks`");
+        }
+        let leads_elsewhere = has_changed && matches!(before, Some(Ok(_)));
+        if let (true, Ok(targets)) = (leads_elsewhere, &next) {
+            tracing::info!(target: "verge_edge::origin", origin, leads_to = ?targets, "the name leads elsewhere");
+        }
+        leads_elsewhere
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The targets with the addresses that may be asked, and the other addresses.
+fn admitted(targets: Vec<Target>, reach: &Reach) -> (Vec<Target>, Vec<SocketAddr>) {
+    let mut denied = Vec::new();
+    let admitted = targets.into_iter().filter_map(|target| {
+        let (may, may_not): (Vec<SocketAddr>, Vec<SocketAddr>) =
+            target.addresses.into_iter().partition(|address| reach.admits(address.ip()));
+        denied.extend(may_not);
+        (!may.is_empty()).then_some(Target { addresses: may, ..target })
+    });
+    let admitted = admitted.collect();
+    (admitted, denied)
+}
+
+/// The addresses of targets in the order in which they are tried: by priority, and by chance and weight among equals
+/// (RFC 2782). `chance` gives numbers below 1.
+fn in_order(mut targets: Vec<Target>, is_service: bool, mut chance: impl FnMut() -> f64) -> Vec<SocketAddr> {
+    if !is_service {
+        return targets.into_iter().flat_map(|target| target.addresses).collect();
+    }
+    let mut ordered = Vec::new();
+    while let Some(least) = targets.iter().map(|target| target.priority).min() {
+        let equals: Vec<usize> = (0..targets.len()).filter(|&at| targets[at].priority == least).collect();
+        // A weight of 0 is chosen, too, if seldom.
+        let weight = |at: usize| f64::from(targets[at].weight).max(0.01);
+        let mut left = chance() * equals.iter().map(|&at| weight(at)).sum::<f64>();
+        let chosen = equals.iter().copied().find(|&at| {
+            left -= weight(at);
+            left < 0.0
+        });
+        let chosen = targets.swap_remove(chosen.unwrap_or(equals[equals.len() - 1]));
+        ordered.extend(chosen.addresses);
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests;
