@@ -20,6 +20,8 @@ enum Fault {
     Floods(&'static str, usize),
     /// Sends these bytes, and then neither more nor an end.
     Stalls(&'static str),
+    /// Sends these bytes one by one, again and again.
+    Drips(&'static str),
     /// As it says, and breaks the connection off.
     Resets(&'static str),
 }
@@ -63,6 +65,13 @@ async fn commit(mut stream: TcpStream, fault: Fault) -> Option<TcpStream> {
     let (bytes, times) = match fault {
         Fault::Says(bytes) | Fault::Stalls(bytes) | Fault::Resets(bytes) => (bytes, 1),
         Fault::Floods(bytes, times) => (bytes, times),
+        Fault::Drips(bytes) => {
+            for byte in bytes.bytes().cycle() {
+                stream.write_all(&[byte]).await.ok()?;
+                tokio::task::yield_now().await;
+            }
+            ("", 0)
+        }
     };
     for _ in 0..times {
         if stream.write_all(bytes.as_bytes()).await.is_err() {
@@ -72,7 +81,7 @@ async fn commit(mut stream: TcpStream, fault: Fault) -> Option<TcpStream> {
     match fault {
         Fault::Stalls(_) => return Some(stream),
         Fault::Resets(_) => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap(),
-        Fault::Says(_) | Fault::Floods(..) => {}
+        Fault::Says(_) | Fault::Floods(..) | Fault::Drips(_) => {}
     }
     None
 }
@@ -92,6 +101,7 @@ const BEFORE: &[Fault] = &[
     Fault::Says("\u{0}\u{1}garbage\r\n\r\n"),
     Fault::Says("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
     Fault::Floods("HTTP/1.1 200 OK\r\nX: ", 1 << 16),
+    Fault::Drips("HTTP/1.1 200 OK\r\nX: 1\r\n"),
     Fault::Stalls(""),
     Fault::Stalls("HTTP/1.1 200 OK\r\n"),
 ];
@@ -152,4 +162,78 @@ async fn a_body_that_breaks_off_is_neither_stored_nor_taken_for_whole() {
             "{fault:?}: {got:?}"
         );
     }
+}
+
+/// One of three goes and comes back all the time: each client is answered, and the origin that is back gets requests again.
+#[tokio::test]
+async fn an_origin_that_flaps_costs_no_client_an_answer() {
+    let answer = |_: &str| response("200 OK", "Cache-Control: no-store\r\n", "x");
+    let (one, two) = (Origin::answering(answer).await, Origin::answering(answer).await);
+    let mut flapping = Origin::answering(answer).await;
+    let clock = standing();
+    let all = [one.address, two.address, flapping.address];
+    let rig = Rig::at(clock, "\"*\"", &all, "", SITE).await;
+    let mut client = rig.client().await;
+    let (mut asked, mut sent) = (0, 0);
+    for _ in 0..6 {
+        // Two seconds up, two seconds down; requests come all the time.
+        for _ in 0..2 {
+            for _ in 0..6 {
+                assert_eq!(client.get("/").await.status, 200);
+                sent += 1;
+            }
+            rig.pass(1);
+        }
+        let address = flapping.address;
+        asked += flapping.count();
+        flapping.die().await;
+        for _ in 0..2 {
+            for _ in 0..6 {
+                assert_eq!(client.get("/").await.status, 200);
+                sent += 1;
+            }
+            rig.pass(1);
+        }
+        flapping = Origin::at(address, answer).await;
+    }
+    // Answered once each: what was lost with a connection was sent again, and nothing else was.
+    let answered = one.count() + two.count() + asked;
+    assert!((sent..sent + 12).contains(&answered), "{answered} for {sent}");
+    assert!(asked >= 12, "{asked}");
+}
+
+/// All are down for a minute while clients go on asking: none hangs, and the origin that is back meets no herd.
+#[tokio::test]
+async fn an_origin_that_is_back_meets_no_herd() {
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let rig = Rig::at(standing(), "\"*\"", &[place], "", SITE).await;
+    for second in 0..60 {
+        for path in 0..3 {
+            let got = rig.get(&format!("/{path}")).await;
+            assert!(got.status == 502 || got.status == 503, "{second}: {got:?}");
+            assert_eq!(got.status == 503, got.field("retry-after") == "2");
+        }
+        rig.pass(1);
+    }
+    let errors =
+        format!("verge_edge_origin_errors_total{{origin=\"{place}\",error=\"connection_refused\"}} ");
+    let tries = rig.metric(&errors).await;
+    assert!((30..=61).contains(&tries), "one a second at most: {tries}");
+    let back = Origin::start_at(place).await;
+    rig.pass(1);
+    let mut answers = tokio::task::JoinSet::new();
+    for path in 0..40 {
+        let mut client = rig.client().await;
+        client.send_get(&format!("/herd/{path}"), "").await;
+        answers.spawn(async move { client.response().await });
+    }
+    // One of them tries it; the others are told at once.
+    let first = back.next().await;
+    for _ in 0..39 {
+        let got = answers.join_next().await.unwrap().unwrap();
+        assert_eq!((got.status, got.field("retry-after").as_str()), (503, "2"), "{got:?}");
+    }
+    assert_eq!(back.count(), 1);
+    first.respond(&response("200 OK", "", "back")).await;
+    assert_eq!(answers.join_next().await.unwrap().unwrap().text(), "back");
 }

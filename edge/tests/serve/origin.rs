@@ -72,6 +72,11 @@ impl Origin {
         Self::listening(TcpListener::bind(address).await.unwrap()).serving(answer)
     }
 
+    /// As `start`, at an address that was free a moment ago.
+    pub async fn start_at(address: SocketAddr) -> Self {
+        Self::listening(TcpListener::bind(address).await.unwrap())
+    }
+
     fn serving(self, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Arc<Self> {
         let origin = Arc::new(self);
         let serving = Arc::clone(&origin);

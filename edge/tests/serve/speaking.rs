@@ -209,6 +209,41 @@ async fn an_https_origin_is_asked_only_if_its_certificate_is_in_order() {
     }
 }
 
+/// An origin that takes no other key exchange is met by the hybrid with ML-KEM.
+#[tokio::test]
+async fn keys_are_exchanged_by_x25519mlkem768_where_the_origin_has_it() {
+    use aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
+    let ours = Authority::new();
+    let issued = ours.issue("app.test", |_| {});
+    for (groups, expected) in [
+        (vec![X25519MLKEM768], rustls::NamedGroup::X25519MLKEM768),
+        (vec![X25519, X25519MLKEM768], rustls::NamedGroup::X25519MLKEM768),
+        (vec![X25519], rustls::NamedGroup::X25519),
+    ] {
+        let resolver = Arc::clone(&server(&issued, &["http/1.1"], None).cert_resolver);
+        let provider = rustls::crypto::CryptoProvider { kx_groups: groups, ..aws_lc_rs::default_provider() };
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider));
+        let config = builder
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin =
+            format!("{{ url = \"https://{}\", sni = \"app.test\" }}", listener.local_addr().unwrap());
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let met = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            stream.get_ref().1.negotiated_key_exchange_group().unwrap().name()
+        });
+        let rig = rig(&origin, "origin_roots = \"ca.pem\"", &[("ca.pem", &ours.pem())]).await;
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        assert_eq!(soon("the handshake", met).await.unwrap(), expected);
+    }
+}
+
 /// RFC 9113 §8.3.1; one connection carries what many clients ask at once.
 #[tokio::test]
 async fn http2_origins_get_many_requests_on_one_connection() {
