@@ -60,6 +60,7 @@ use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
 use marker::{Apart, Markers};
 use reasons::Reasons;
+pub use sending::Sticks;
 use table::{Joined, Table};
 pub use tally::Tally;
 

@@ -31,8 +31,8 @@ use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
-use crate::serve::{Closing, Door, Limits, Listeners, Offer, SharedSocket, endpoint};
-pub(crate) use streams::Streams;
+use crate::serve::{Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
+use crate::site::relay::Relay;
 
 /// The addresses that were bound, with their real ports.
 #[derive(Debug, Clone)]
@@ -55,6 +55,9 @@ pub(crate) struct Open {
     plain: Vec<Listener>,
     tls: Vec<Listener>,
     quic: Vec<Listener>,
+    /// Of `[[stream]]`s.
+    streams: Vec<Listener>,
+    relays: Arc<Relays>,
     encrypted: Option<Encrypted>,
     operator: Option<Operator>,
 }
@@ -79,6 +82,7 @@ pub(crate) struct Next {
     plain: Vec<Place<TcpListener>>,
     tls: Vec<Place<TcpListener>>,
     quic: Vec<Place<Carrier>>,
+    streams: Vec<(Place<TcpListener>, Vec<Relay>)>,
     encrypted: Option<encrypted::Next>,
     operator: Option<operator::Next>,
 }
@@ -98,9 +102,9 @@ impl fmt::Debug for Open {
 
 impl Open {
     /// None yet.
-    pub(crate) fn new(clients: Listeners, clock: Clock, row: Row) -> Self {
-        let (plain, tls, quic) = Default::default();
-        Self { clients, clock, row, plain, tls, quic, encrypted: None, operator: None }
+    pub(crate) fn new(clients: Listeners, relays: Arc<Relays>, clock: Clock, row: Row) -> Self {
+        let (plain, tls, quic, streams) = Default::default();
+        Self { clients, clock, row, plain, tls, quic, streams, relays, encrypted: None, operator: None }
     }
 
     /// Where they are.
@@ -112,6 +116,11 @@ impl Open {
             quic: addresses(&self.quic),
             admin: self.operator.as_ref().map(|operator| operator.address),
         }
+    }
+
+    /// Where the streams are, in the config's order; an address that several share counts once.
+    pub(crate) fn streams(&self) -> Vec<SocketAddr> {
+        self.streams.iter().map(|listener| listener.address).collect()
     }
 
     /// Binds what is neither open yet nor handed over, and reads the files that TLS and the operator's listener need.
@@ -131,13 +140,17 @@ impl Open {
             let offer = offer.expect("there is [tls] where there is `listen_quic`");
             carry_quic(&handed, address, (offer, &self.row), &config.limits)
         })?;
+        let streams = streams::by_address(&config.streams);
+        let asked: Vec<SocketAddr> = streams.iter().map(|(address, _)| *address).collect();
+        let bound = places(&self.streams, &asked, |address| listen(Setting::Stream, address))?;
+        let streams = bound.into_iter().zip(streams.into_iter().map(|(_, relays)| relays)).collect();
         let operator = self.operator.as_ref();
         let prepare = |admin| operator::Next::prepare(operator, &handed, admin, &config.limits);
         let operator = config.admin.as_ref().map(prepare).transpose()?;
         for unwanted in handed.rest() {
             tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {unwanted}");
         }
-        Ok(Next { plain, tls, quic, encrypted, operator })
+        Ok(Next { plain, tls, quic, streams, encrypted, operator })
     }
 
     /// Opens what is new, and closes what is not asked for any more.
@@ -167,6 +180,7 @@ impl Open {
                 (one.closing(), Some(shared))
             },
         );
+        self.commit_streams(next.streams);
         let (cache, draining) = (clients.cache(), clients.draining());
         let before = self.operator.take();
         self.operator = match next.operator {
@@ -177,6 +191,21 @@ impl Open {
             }
         };
         self.tell();
+    }
+
+    /// The rules first: a new listener takes connections at once.
+    fn commit_streams(&mut self, next: Vec<(Place<TcpListener>, Vec<Relay>)>) {
+        let at = |place: &Place<TcpListener>| match place {
+            Place::Kept(at) => self.streams[*at].address,
+            Place::New(bound) => bound.address,
+        };
+        self.relays.put(next.iter().map(|(place, relays)| (at(place), relays.as_slice())));
+        let places = next.into_iter().map(|(place, _)| place).collect();
+        let relays = Arc::clone(&self.relays);
+        self.streams =
+            exchange(Setting::Stream, std::mem::take(&mut self.streams), places, |listener, address| {
+                (Closing::of(relays.listen(listener, address)), None)
+            });
     }
 
     /// Answers tell clients where else the edge is.
@@ -199,7 +228,12 @@ impl Open {
             all.push(Handed { listener, socket: copy.try_clone()?, channels });
             Ok::<_, io::Error>(())
         };
-        let kinds = [(Setting::Plain, &self.plain), (Setting::Tls, &self.tls), (Setting::Quic, &self.quic)];
+        let kinds = [
+            (Setting::Plain, &self.plain),
+            (Setting::Tls, &self.tls),
+            (Setting::Quic, &self.quic),
+            (Setting::Stream, &self.streams),
+        ];
         for (setting, listeners) in kinds {
             for one in listeners {
                 add(setting, one.configured, &one.copy, one.shared.as_ref())?;
@@ -220,7 +254,8 @@ impl Open {
 
     /// Lets go of the sockets, so that the kernel takes no connection for them.
     pub(crate) fn let_go(&mut self) {
-        [&mut self.plain, &mut self.tls, &mut self.quic].into_iter().for_each(Vec::clear);
+        self.streams.iter().for_each(|one| one.closing.close());
+        [&mut self.plain, &mut self.tls, &mut self.quic, &mut self.streams].into_iter().for_each(Vec::clear);
     }
 
     /// Ends the operator's listener.

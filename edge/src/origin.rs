@@ -18,6 +18,7 @@ mod coding;
 mod connection;
 mod dial;
 mod health;
+mod hedging;
 mod in_flight;
 mod line;
 mod load;
@@ -45,7 +46,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
@@ -56,6 +57,7 @@ use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
+use hedging::Begun;
 use in_flight::InFlight;
 use member::Member;
 use queue::Queue;
@@ -143,6 +145,19 @@ pub struct Unanswered {
     pub error: ProxyError,
 }
 
+/// Which origin a request should get.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// What [`Origins::place_of`] gave, where keys choose.
+    pub place: Option<u64>,
+    /// The place among its group of the origin that the client had before.
+    pub before: Option<usize>,
+}
+
+/// The place of the origin that gave a response, among its group. In the response's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnsweredBy(pub usize);
+
 /// Whether another origin may get a request that one has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -176,10 +191,10 @@ impl Origins {
         (!site.parents.is_empty()).then(|| Self::of(site.name.as_str(), group, before, clock, metrics))
     }
 
-    /// The origins of a stream, which has one at least, all taken for healthy.
+    /// The origins of a stream, which has one at least; those that are in `before` as with [`Self::new`].
     #[must_use]
-    pub fn of_stream(relay: &Relay, clock: &Clock, metrics: &Metrics) -> Self {
-        Self::of(&relay.name, (&relay.origins, &relay.sharing, relay.patience), &[], clock, metrics)
+    pub fn of_stream(relay: &Relay, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
+        Self::of(&relay.name, (&relay.origins, &relay.sharing, relay.patience), before, clock, metrics)
     }
 
     fn of(
@@ -250,7 +265,7 @@ impl Origins {
         (self.sharing.balance == Balance::Hash).then(|| member::hash(key().as_bytes()))
     }
 
-    /// Sends a request to an origin and waits for the head of its final response. `place` is what [`Self::place_of`] gave.
+    /// Sends a request to an origin and waits for the head of its final response.
     ///
     /// # Errors
     /// When no origin gave one; the last origin's failure.
@@ -258,9 +273,9 @@ impl Origins {
         &self,
         request: Request<RequestBody>,
         retry: Retry,
-        place: Option<u64>,
+        wish: Wish,
     ) -> Result<Answered, Unanswered> {
-        self.send_or_return(request, retry, place).await.map_err(|(unanswered, _)| unanswered)
+        self.send_or_return(request, retry, wish).await.map_err(|(unanswered, _)| unanswered)
     }
 
     /// A copy of a request that may be sent twice.
@@ -277,27 +292,31 @@ impl Origins {
         &self,
         mut request: Request<RequestBody>,
         retry: Retry,
-        place: Option<u64>,
+        wish: Wish,
     ) -> Result<Answered, (Unanswered, Option<Box<Request<RequestBody>>>)> {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
+        let deadline = self.patience.whole.map(|limit| monotonic() + limit);
         let mut tried = Vec::with_capacity(1);
         let mut last = None;
         loop {
-            let (index, in_flight) = match self.next(&mut tried, place, last).await {
+            let (index, in_flight) = match self.next(&mut tried, wish, last).await {
                 Ok(next) => next,
                 Err(unanswered) => return Err((unanswered, Some(request.into()))),
             };
-            let origin = &self.all[index].member;
             let spare = may_see_twice.then(|| copy_of(&request));
-            let asked = self.clock.now();
-            let outcome = origin.exchange(request, self.patience).await;
+            let hedge = spare.as_ref().filter(|spare| spare.method().is_safe()).map(copy_of);
+            let first = Begun { index, in_flight, asked: self.clock.now() };
+            let (Begun { index, in_flight, asked }, outcome) =
+                self.exchange(first, request, (hedge, wish), &mut tried, deadline).await;
+            let origin = &self.all[index].member;
             let received = self.clock.now();
             let (error, again) = match outcome {
                 Exchange::Answered(response) => {
                     origin.answered(response.status(), asked, received);
                     self.look(received);
-                    let response = response.map(|body| body.counted(in_flight));
+                    let mut response = response.map(|body| body.counted(in_flight).until(deadline));
+                    response.extensions_mut().insert(AnsweredBy(index));
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),
@@ -318,10 +337,7 @@ impl Origins {
                 }
                 Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
             };
-            origin.failed(error, fault(error), received);
-            origin.unanswered(error);
-            let authority = &self.all[index].address.authority;
-            tracing::warn!(target: "verge_edge::origin", origin = authority, error = error.as_str(), "origin failed");
+            self.blame(index, error, received);
             let unanswered = Unanswered { failure: failure(error), error };
             last = Some(unanswered);
             match again {
@@ -343,7 +359,8 @@ impl Origins {
         });
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
-            let Ok((index, in_flight)) = self.next(&mut tried, place, None).await else { break };
+            let wish = Wish { place, before: None };
+            let Ok((index, in_flight)) = self.next(&mut tried, wish, None).await else { break };
             let (origin, asked) = (&self.all[index], self.clock.now());
             let dialled = origin.member.dial(self.patience.connect).await;
             let received = self.clock.now();
@@ -360,6 +377,15 @@ impl Origins {
             }
         }
         Err(last)
+    }
+
+    /// The origin of this place failed.
+    fn blame(&self, index: usize, error: ProxyError, now: SystemTime) {
+        let Slot { member, address } = &self.all[index];
+        member.failed(error, fault(error), now);
+        member.unanswered(error);
+        let origin = &address.authority;
+        tracing::warn!(target: "verge_edge::origin", origin, error = error.as_str(), "origin failed");
     }
 
     fn earn_retry(&self) {

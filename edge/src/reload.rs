@@ -9,6 +9,7 @@ mod guard;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -114,6 +115,11 @@ impl Reloader {
     /// Where the edge listens.
     pub(crate) fn listening(&self) -> Listening {
         self.lock().open.listening()
+    }
+
+    /// Where the streams are.
+    pub(crate) fn streams(&self) -> Vec<SocketAddr> {
+        self.lock().open.streams()
     }
 
     /// Copies of all sockets, for a process that takes over.

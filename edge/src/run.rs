@@ -18,10 +18,10 @@ use crate::draining::Draining;
 use crate::governing;
 use crate::handover::{self, Door, Handed, Predecessor, Row, systemd};
 pub use crate::listening::{Listening, StartError, inspect};
-use crate::listening::{Open, Pool, Streams};
+use crate::listening::{Open, Pool};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Guards, Listeners, Load, Permits, Running as Relayed, Service, Strangers};
+use crate::serve::{Guards, Listeners, Load, Permits, Relays, Running as Relayed, Service, Strangers};
 use crate::store::{Disks, Store};
 
 /// An edge that answers until it is drained.
@@ -34,7 +34,6 @@ pub struct Running {
     superseded: CancellationToken,
     /// Where the next process takes over.
     door: Option<Door>,
-    streams: Vec<SocketAddr>,
     relayed: Relayed,
     /// For connections of streams that are open at the end.
     drain: Duration,
@@ -100,7 +99,6 @@ fn begin(
     row: Row,
     is_direct: bool,
 ) -> Result<Running, StartError> {
-    let streams = Streams::bind(&config.streams)?;
     names::tell(config.sites.clone());
     let store = Store::with_disks(&config.cache.bounds, disks);
     let cache = Arc::new(Cache::new(config.name.clone(), config.sites.clone(), store, clock.clone()));
@@ -121,16 +119,16 @@ fn begin(
     };
     let clients = Listeners::new(service, config.limits);
     clients.introduced_by(config.proxy_protocol.clone());
-    let mut open = Open::new(clients.clone(), clock, row);
+    let relayed = Relayed::default();
+    let relays = Relays::new(&clock, &cache.metrics, &relayed);
+    let mut open = Open::new(clients.clone(), Arc::new(relays), clock, row);
     let next = open.prepare(config, Pool::new(handed))?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
         Reloader::new(config, Arc::clone(&cache), clients.clone(), open, reload(Weak::clone(reloader)))
     });
-    let relayed = Relayed::default();
-    let streams = streams.serve(&cache.clock, &cache.metrics, &relayed);
     let (superseded, drain) = (CancellationToken::new(), config.limits.drain);
-    Ok(Running { cache, clients, reloader, superseded, door: None, streams, relayed, drain })
+    Ok(Running { cache, clients, reloader, superseded, door: None, relayed, drain })
 }
 
 /// A folder that does not answer holds up the start for two seconds, and no other thread.
@@ -185,8 +183,8 @@ impl Running {
 
     /// Where its streams are, in the config's order; an address that several share counts once.
     #[must_use]
-    pub fn streams(&self) -> &[SocketAddr] {
-        &self.streams
+    pub fn streams(&self) -> Vec<SocketAddr> {
+        self.reloader.streams()
     }
 
     /// Reads the config file again and takes it in, or changes nothing.

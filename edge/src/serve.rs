@@ -63,6 +63,7 @@ pub use limits::Limits;
 pub(crate) use listener::{BACKLOG, Closing, Listeners};
 pub(crate) use load::Load;
 pub(crate) use permits::Permits;
+pub use relay::hello;
 pub(crate) use relay::{Relays, Running};
 pub(crate) use service::Service;
 pub(crate) use strangers::Strangers;

@@ -57,6 +57,8 @@ pub struct Site {
     pub origins: Vec<OriginAddress>,
     /// A new group of origins that gets a share of its requests.
     pub canary: Option<CanaryGroup>,
+    /// The cookie by which a client stays at its origin.
+    pub sticky: Option<String>,
     /// Other edges that are asked first, each for its share of the keys.
     pub parents: Vec<OriginAddress>,
     /// The names by which they know themselves, which are put right in responses.

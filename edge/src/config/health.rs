@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::place::Fault;
 use super::rules::final_status;
-use super::settings::Settings;
+use super::settings::{OFF, Settings};
 use super::tables::HealthTable;
 use super::unit::Span;
 use crate::site::origin::{Ask, Checks, Outliers};
@@ -44,6 +44,7 @@ pub(super) fn sharing(settings: &Settings) -> Result<Sharing, Fault> {
         queue_limit: settings.origin_queue_timeout.map_or(DEFAULT_QUEUE_LIMIT, |span| span.0),
         checks: checks(&health)?.map(Arc::new),
         has_others_behind: false,
+        hedge: settings.hedge.map(|span| span.0).filter(|after| !after.is_zero()),
     })
 }
 
@@ -53,6 +54,17 @@ pub(super) fn percent(written: Option<&Spanned<String>>, default: u32) -> Result
     number
         .filter(|percent| *percent <= 100)
         .ok_or_else(|| Fault::new(written.span(), "a share from \"0%\" to \"100%\", such as \"50%\""))
+}
+
+/// The name of a cookie (RFC 6265 §4.1.1).
+pub(super) fn sticky(settings: &Settings) -> Result<Option<String>, Fault> {
+    let Some(name) = &settings.sticky else { return Ok(None) };
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match name.get_ref().as_str() {
+        OFF => Ok(None),
+        token if !token.is_empty() && token.bytes().all(is_token) => Ok(Some(token.to_owned())),
+        _ => Err(Fault::new(name.span(), "a cookie's name, such as \"route\", or \"off\"")),
+    }
 }
 
 fn checks(table: &HealthTable) -> Result<Option<Checks>, Fault> {

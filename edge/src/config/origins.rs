@@ -99,31 +99,42 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
         OriginEntry::Table(table) => table,
     };
     let OriginTable { url, host, sni, weight, backup, drain } = table;
-    let (weight, title_case) = (self::weight(weight)?, common.title_case);
-    let resolvers = Arc::clone(&common.resolvers);
     if let Some(sni) = sni.as_ref().filter(|_| !url.starts_with("https:")) {
         return Err(Fault::new(sni.span(), "`sni` is for an origin that is asked over https"));
     }
+    let of = |authority, socket, way, reach| {
+        Ok(OriginAddress {
+            authority,
+            socket,
+            way,
+            host: host.clone(),
+            title_case: common.title_case,
+            weight: self::weight(weight.clone())?,
+            backup,
+            drain,
+            resolvers: Arc::clone(&common.resolvers),
+            reach,
+        })
+    };
     if let Some(path) = url.strip_prefix("unix:") {
         if path.is_empty() {
             return Err(Fault::new(span, "no path of a socket: write \"unix:/run/app.sock\""));
         }
         let path = common.base.join(path);
-        let authority = format!("unix:{}", path.display());
-        let (socket, way, reach) = (Some(path), Way::Plain, Reach::Itself);
-        return Ok(OriginAddress {
-            authority,
-            socket,
-            way,
-            host,
-            title_case,
-            weight,
-            backup,
-            drain,
-            resolvers,
-            reach,
-        });
+        return of(format!("unix:{}", path.display()), Some(path), Way::Plain, Reach::Itself);
     }
+    let (uri, authority) = place(&url, &span)?;
+    let dialled = uri.host().unwrap_or_default();
+    let way = match uri.scheme_str() {
+        Some("https") => Way::Tls(secure(dialled, host.as_deref(), sni, &span, common)?),
+        Some("h2c") => Way::H2c,
+        _ => Way::Plain,
+    };
+    of(authority, None, way, Reach::of(dialled, &common.networks))
+}
+
+/// The URL of an origin, and `host:port`, or the name of a service.
+fn place(url: &str, span: &Range<usize>) -> Result<(Uri, String), Fault> {
     let wrong = |message: &str| Fault::new(span.clone(), format!("{message}: write \"http://host:port\""));
     let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
     let port = match uri.scheme_str() {
@@ -144,12 +155,6 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err(wrong("not a host and port"));
     }
-    let way = match uri.scheme_str() {
-        Some("https") => Way::Tls(secure(authority.host(), host.as_deref(), sni, &span, common)?),
-        Some("h2c") => Way::H2c,
-        _ => Way::Plain,
-    };
-    let reach = Reach::of(authority.host(), &common.networks);
     let authority = match (authority.host(), authority.port_u16()) {
         (service, None) if service.starts_with('_') => service.to_owned(),
         (service, Some(_)) if service.starts_with('_') => {
@@ -157,18 +162,7 @@ fn origin(written: Spanned<OriginEntry>, common: &Common<'_>) -> Result<OriginAd
         }
         (host, written) => format!("{host}:{}", written.unwrap_or(port)),
     };
-    Ok(OriginAddress {
-        authority,
-        socket: None,
-        way,
-        host,
-        title_case,
-        weight,
-        backup,
-        drain,
-        resolvers,
-        reach,
-    })
+    Ok((uri, authority))
 }
 
 /// The name in the certificate is the one that the config gives, else the one that the origin gets as `Host`, else the
@@ -276,6 +270,7 @@ pub(super) fn patience(settings: &Settings) -> Patience {
         connect: or(settings.connect_timeout, 5),
         first_byte: or(settings.first_byte_timeout, 60),
         between_bytes: or(settings.between_bytes_timeout, 60),
+        whole: settings.origin_timeout.map(|span| span.0).filter(|limit| !limit.is_zero()),
         idle: settings.origin_idle_timeout.map_or(DEFAULT_ORIGIN_IDLE, |span| span.0),
     }
 }

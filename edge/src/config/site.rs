@@ -125,6 +125,7 @@ fn settled(
         own_names: origins::own_names(settings, &origins, canary.as_ref())?,
         origins,
         canary,
+        sticky: health::sticky(settings)?,
         parents: origins::parents(settings, base)?,
         key: rules::key(settings.key.clone().unwrap_or_default(), &rules)?,
         rules,

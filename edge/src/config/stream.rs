@@ -42,6 +42,7 @@ pub(super) struct StreamTable {
     check_interval: Option<Span>,
     connect_timeout: Option<Span>,
     idle_timeout: Option<Span>,
+    whole_timeout: Option<Span>,
     connections: Option<usize>,
     #[serde(default)]
     proxy_protocol: Vec<Spanned<String>>,
@@ -103,7 +104,13 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
         name: table.sni.first().map_or_else(|| first.to_string(), |name| name.get_ref().clone()),
         names,
         origins,
-        patience: Patience { connect, first_byte: connect, between_bytes: connect, idle: Duration::ZERO },
+        patience: Patience {
+            connect,
+            first_byte: connect,
+            between_bytes: connect,
+            idle: Duration::ZERO,
+            whole: None,
+        },
         sharing: Sharing {
             balance: table.balance.map_or(Balance::default(), Balance::from),
             slow_start: or(table.slow_start, Duration::from_secs(10)),
@@ -111,6 +118,7 @@ fn stream(table: StreamTable, base: &Path) -> Result<Stream, Fault> {
             ..Sharing::default()
         },
         idle: or(table.idle_timeout, Duration::from_secs(600)),
+        whole: table.whole_timeout.map(|span| span.0).filter(|limit| !limit.is_zero()),
         most: table.connections.unwrap_or(DEFAULT_CONNECTIONS).max(1),
         introducers: trusted(&table.proxy_protocol)?,
         introduces: table.send_proxy,

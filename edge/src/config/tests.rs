@@ -384,8 +384,8 @@ fn the_reference_names_every_key_and_its_default() {
     let numbers = |site: &Site| {
         let Rules { negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, .. } = site.rules;
         let windows = (site.rules.stale_while_revalidate_secs, site.rules.stale_if_error_secs);
-        let Patience { connect, first_byte, between_bytes, idle } = site.patience;
-        let times = (connect, first_byte, between_bytes, idle, site.upgrade_idle);
+        let Patience { connect, first_byte, between_bytes, idle, whole } = site.patience;
+        let times = (connect, first_byte, between_bytes, idle, whole, site.upgrade_idle);
         let control = site.rules.client_control;
         let rest = (site.ends_here.clone(), site.rules.default_ttl_secs, site.rules.s_maxage);
         (negative_ttl_secs, max_ttl_secs, stale_on_disconnect_secs, set_cookie, windows, times, control, rest)

@@ -24,7 +24,7 @@ impl Change {
     /// Whether only a restart brings it about: the store's own, the shape of the log, and a name that others know.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
-        AT_START.contains(&self.setting.as_str()) || self.setting.starts_with("stream ")
+        AT_START.contains(&self.setting.as_str())
     }
 }
 

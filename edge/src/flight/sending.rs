@@ -4,9 +4,10 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 
 use super::FetchSite;
 use crate::http::head::RequestHead;
-use crate::origin::{Answered, OriginStanding, Origins, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, AnsweredBy, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish};
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
+use crate::site::cookies;
 use crate::site::key::key;
 use crate::site::route;
 
@@ -17,6 +18,10 @@ enum Sent {
     /// The origins may have it.
     Back(Box<Request<RequestBody>>),
 }
+
+/// The cookie by which a client finds its origin again. In a response's extensions.
+#[derive(Debug, Clone)]
+pub struct Sticks(pub HeaderValue);
 
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -39,18 +44,35 @@ impl FetchSite {
             }
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
+        let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
+        let wish = Wish { place, before: had.and_then(|had| had.parse().ok()) };
         let mut answered = match self.ask_canary(asked, retry, place).await {
             Sent::Ended(ended) => (*ended)?,
             Sent::Back(asked) => {
-                let outcome = self.origins.send(*asked, retry, place).await;
+                let outcome = self.origins.send(*asked, retry, wish).await;
                 if let Some(is_error) = is_error(outcome.as_ref()) {
                     self.tally.note(is_error, self.origins.now());
                 }
-                outcome?
+                let answered = outcome?;
+                self.stick(request, wish, answered)
             }
         };
         self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
         Ok(answered)
+    }
+
+    /// Where clients stay at their origins: a client that got another one than before is told which. The field goes to this
+    /// client alone, and only with what is not stored.
+    fn stick(&self, request: &RequestHead, wish: Wish, mut answered: Answered) -> Answered {
+        let by = answered.response.extensions().get::<AnsweredBy>().map(|by| by.0);
+        if let Some((name, by)) = self.site.sticky.as_ref().zip(by.filter(|by| wish.before != Some(*by))) {
+            let secure = if request.uri.scheme_str() == Some("https") { "; Secure" } else { "" };
+            let cookie = format!("{name}={by}; Path=/; HttpOnly; SameSite=Lax{secure}");
+            if let Ok(cookie) = HeaderValue::try_from(cookie) {
+                answered.response.extensions_mut().insert(Sticks(cookie));
+            }
+        }
+        answered
     }
 
     /// Asks the canary, if there is one and it is its turn. What goes wrong there goes to the other origins, if that may be.
@@ -62,7 +84,7 @@ impl FetchSite {
             return Sent::Back(asked.into());
         }
         let spare = Origins::copy(&asked);
-        let outcome = canary.origins.send_or_return(asked, retry, place).await;
+        let outcome = canary.origins.send_or_return(asked, retry, Wish { place, before: None }).await;
         let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
         let is_error = is_error(told);
         if let Some(is_error) = is_error {
@@ -90,7 +112,7 @@ impl FetchSite {
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
-        match parents.send_or_return(asked, retry, place).await {
+        match parents.send_or_return(asked, retry, Wish { place, before: None }).await {
             Ok(answered) if answered.response.status() == StatusCode::LOOP_DETECTED => match spare {
                 Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),

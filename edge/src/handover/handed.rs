@@ -46,6 +46,8 @@ pub(crate) enum Setting {
     Quic,
     #[serde(rename = "admin.listen")]
     Admin,
+    #[serde(rename = "stream.listen")]
+    Stream,
 }
 
 /// A kind of socket.
@@ -63,12 +65,13 @@ impl Setting {
             Self::Tls => "listen_tls",
             Self::Quic => "listen_quic",
             Self::Admin => "admin.listen",
+            Self::Stream => "stream.listen",
         }
     }
 
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::Plain | Self::Tls | Self::Admin => Transport::Tcp,
+            Self::Plain | Self::Tls | Self::Admin | Self::Stream => Transport::Tcp,
             Self::Quic => Transport::Udp,
         }
     }

@@ -63,7 +63,13 @@ async fn answers(member: &Member, rules: &Ask, limit: Duration) -> Result<(), St
     let host = HeaderValue::from_str(host).map_err(|_| "its name cannot be a Host".to_owned())?;
     request.headers_mut().insert(header::HOST, host);
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("verge-edge-health"));
-    let patience = Patience { connect: limit, first_byte: limit, between_bytes: limit, idle: Duration::ZERO };
+    let patience = Patience {
+        connect: limit,
+        first_byte: limit,
+        between_bytes: limit,
+        idle: Duration::ZERO,
+        whole: None,
+    };
     let response = match member.probe(request, patience).await {
         Exchange::Answered(response) => response,
         Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {

@@ -7,7 +7,7 @@ use super::balance::{self, Choice};
 use super::in_flight::InFlight;
 use super::outliers::{self, Seen};
 use super::standing::Stands;
-use super::{Failure, Origins, ProxyError, Slot, Unanswered};
+use super::{Failure, Origins, ProxyError, Slot, Unanswered, Wish};
 use crate::clock::monotonic;
 use crate::metrics::Limit;
 use crate::site::Balance;
@@ -21,13 +21,13 @@ impl Origins {
     pub(super) async fn next(
         &self,
         tried: &mut Vec<usize>,
-        place: Option<u64>,
+        wish: Wish,
         last: Option<Unanswered>,
     ) -> Result<(usize, InFlight), Unanswered> {
         let mut waits = None;
         let deadline = monotonic() + self.sharing.queue_limit;
         loop {
-            if let Some(index) = self.pick(tried, place) {
+            if let Some(index) = self.pick(tried, wish) {
                 match self.all[index].member.begin(self.most(), &self.queue) {
                     Some(in_flight) => {
                         tried.push(index);
@@ -54,7 +54,7 @@ impl Origins {
     }
 
     /// Requests that an origin may have at once.
-    fn most(&self) -> u32 {
+    pub(super) fn most(&self) -> u32 {
         if self.sharing.most_requests == 0 { u32::MAX } else { self.sharing.most_requests }
     }
 
@@ -66,8 +66,16 @@ impl Origins {
     }
 
     /// One that is up and was not tried: a backup if no other is. If all are down, the first try may ask one of them.
-    fn pick(&self, tried: &[usize], place: Option<u64>) -> Option<usize> {
+    pub(super) fn pick(&self, tried: &[usize], wish: Wish) -> Option<usize> {
         let now = self.clock.now();
+        let may = |slot: &&Slot| {
+            slot.member.health.standing().stands(now) == Stands::Up && slot.member.in_flight() < self.most()
+        };
+        let known = wish.before.filter(|before| !tried.contains(before));
+        if let Some(known) = known.filter(|known| self.all.get(*known).filter(may).is_some()) {
+            return Some(known);
+        }
+        let place = wish.place;
         if self.is_panic(now) {
             let usable = |slot: &Slot| slot.member.health.standing().stands(now) != Stands::Drained;
             let all = self.choices(tried, now, |slot| !slot.address.backup && usable(slot));

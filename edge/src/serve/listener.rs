@@ -57,6 +57,11 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    /// Of one that ends when this is cancelled.
+    pub(crate) fn of(closed: CancellationToken) -> Self {
+        Self { closed, leaving: CancellationToken::new() }
+    }
+
     /// No more connections are accepted. Those that are open end as if another process had the socket: each with its next
     /// answer, over HTTP/2 and HTTP/3 once the client has been told.
     pub(crate) fn close(&self) {

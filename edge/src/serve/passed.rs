@@ -1,5 +1,6 @@
 //! Responses that pass the cache by: they are for one client, and are not stored.
 
+use http::header::SET_COOKIE;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
@@ -8,6 +9,7 @@ use super::body::Body;
 use super::coding;
 use super::exchange::Exchange;
 use crate::cache::Cache;
+use crate::flight::Sticks;
 use crate::http::head::ResponseHead;
 use crate::metrics::Outcome;
 use crate::origin::{Answered, OriginBody};
@@ -84,7 +86,11 @@ fn plain(
         Verdict::Forwarded { why, status, kept: Kept::NotStored, fetch: status::Fetch::Own, freshness: None };
     let cache_status = CacheStatus { verdict, detail, key: None };
     let head = ResponseHead { status: parts.status, headers: parts.headers };
-    let head = client::passed(&head, &cache.name, parts.version, &cache_status, received);
+    let sticks = parts.extensions.get::<Sticks>().map(|Sticks(cookie)| cookie.clone());
+    let mut head = client::passed(&head, &cache.name, parts.version, &cache_status, received);
+    if let Some(cookie) = sticks {
+        head.headers.append(SET_COOKIE, cookie);
+    }
     let why = detail.unwrap_or(why.as_str());
     (Answer { head, body: Body::empty(), outcome: Outcome::Pass, why, freshness: None }, body)
 }

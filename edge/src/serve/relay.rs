@@ -8,12 +8,16 @@
 //! Invariant: nothing is sent to an origin before its connection is up, so another one may be tried. Nothing that came from
 //! the client is lost or changed.
 
-mod hello;
+pub mod hello;
+mod splice;
 
+use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,14 +31,24 @@ use super::proxied::{self, Ends};
 use super::tunnel::{Ended, Passed, both_ways, idle};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, StreamMetrics};
-use crate::origin::Origins;
+use crate::origin::{self, Origins};
 use crate::site::relay::Relay;
 use hello::Hello;
 
-/// The streams of one listener.
+/// The streams of all listeners.
 #[derive(Debug)]
 pub(crate) struct Relays {
-    streams: Vec<Stream>,
+    /// By where the listener is; a reload changes them.
+    by_address: ArcSwap<HashMap<SocketAddr, Arc<Streams>>>,
+    clock: Clock,
+    metrics: Metrics,
+    running: Running,
+}
+
+/// The streams of one listener.
+#[derive(Debug)]
+struct Streams {
+    all: Vec<Stream>,
     clock: Clock,
     running: Running,
 }
@@ -50,7 +64,7 @@ pub(crate) struct Running {
 #[derive(Debug)]
 struct Stream {
     relay: Relay,
-    origins: Origins,
+    origins: Arc<Origins>,
     places: Arc<Semaphore>,
     metrics: StreamMetrics,
 }
@@ -59,6 +73,27 @@ struct Stream {
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// A ClientHello with keys of several post-quantum groups has some KiB.
 const MOST_HELLO_BYTES: usize = 64 << 10;
+
+/// Between two sockets of TCP the kernel moves what is much.
+async fn carry_both_ways(
+    client: TcpStream,
+    early: Bytes,
+    origin: origin::Stream,
+    passed: &Passed,
+) -> io::Result<()> {
+    match origin {
+        origin::Stream::Tcp(origin) => splice::both_ways(client, early, origin, passed).await,
+        other => both_ways(client, early, other, passed).await,
+    }
+}
+
+/// Ready when a connection has been open for as long as it may.
+async fn whole(clock: &Clock, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => clock.timer(limit).await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Running {
     /// Ends it: no more are accepted, and those that are open may end within this time.
@@ -73,42 +108,74 @@ impl Running {
 }
 
 impl Relays {
-    /// For one listener.
-    pub(crate) fn new(relays: Vec<Relay>, clock: &Clock, metrics: &Metrics, running: &Running) -> Self {
-        let stream = |relay: Relay| Stream {
-            origins: Origins::of_stream(&relay, clock, metrics),
-            places: Arc::new(Semaphore::new(relay.most.min(Semaphore::MAX_PERMITS))),
-            metrics: metrics.stream(&relay.name),
-            relay,
-        };
-        let streams = relays.into_iter().map(stream).collect();
-        Self { streams, clock: clock.clone(), running: running.clone() }
+    /// None yet.
+    pub(crate) fn new(clock: &Clock, metrics: &Metrics, running: &Running) -> Self {
+        let (clock, metrics, running) = (clock.clone(), metrics.clone(), running.clone());
+        Self { by_address: ArcSwap::default(), clock, metrics, running }
     }
 
-    /// Accepts until it is drained.
-    pub(crate) async fn accept(self, listener: TcpListener) {
-        let relays = Arc::new(self);
+    /// From now on connections to these listeners go by these rules; those that are open end by their own. An origin that a
+    /// stream of the same name had before keeps what is known of it, and the connections of that stream count.
+    pub(crate) fn put<'r>(&self, listeners: impl Iterator<Item = (SocketAddr, &'r [Relay])>) {
+        let before = self.by_address.load_full();
+        let stream = |relay: &Relay| {
+            let known: Vec<&Stream> = before
+                .values()
+                .flat_map(|streams| &streams.all)
+                .filter(|stream| stream.relay.name == relay.name)
+                .collect();
+            let origins: Vec<Arc<Origins>> = known.iter().map(|stream| Arc::clone(&stream.origins)).collect();
+            let same = known.iter().find(|stream| stream.relay.most == relay.most);
+            let places = same.map_or_else(
+                || Arc::new(Semaphore::new(relay.most.min(Semaphore::MAX_PERMITS))),
+                |stream| Arc::clone(&stream.places),
+            );
+            Stream {
+                origins: Origins::of_stream(relay, &origins, &self.clock, &self.metrics).into(),
+                places,
+                metrics: self.metrics.stream(&relay.name),
+                relay: relay.clone(),
+            }
+        };
+        let streams = |relays: &[Relay]| {
+            let all = relays.iter().map(stream).collect();
+            Arc::new(Streams { all, clock: self.clock.clone(), running: self.running.clone() })
+        };
+        let next = listeners.map(|(address, relays)| (address, streams(relays))).collect();
+        self.by_address.store(Arc::new(next));
+    }
+
+    /// Accepts until it is drained, or the result is cancelled.
+    pub(crate) fn listen(self: &Arc<Self>, listener: TcpListener, address: SocketAddr) -> CancellationToken {
+        let closed = self.running.closed.child_token();
+        tokio::spawn(Arc::clone(self).accept(listener, address, closed.clone()));
+        closed
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, address: SocketAddr, closed: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = relays.running.closed.cancelled() => return,
+                () = closed.cancelled() => return,
             };
             match accepted {
                 Ok((client, from)) => {
-                    let carried = Arc::clone(&relays);
-                    relays.running.connections.spawn(async move { carried.carry(client, from).await });
+                    let Some(streams) = self.by_address.load().get(&address).cloned() else { continue };
+                    self.running.connections.spawn(async move { streams.carry(client, from).await });
                 }
                 Err(error) => rest(&error).await,
             }
         }
     }
+}
 
+impl Streams {
     async fn carry(&self, mut client: TcpStream, from: SocketAddr) {
         let _ = client.set_nodelay(true);
         let local = client.local_addr().unwrap_or(from);
         let introduces = |relay: &Relay| relay.introducers.iter().any(|network| network.contains(&from.ip()));
         let mut ends = Ends { client: from, local };
-        if self.streams.iter().any(|stream| introduces(&stream.relay)) {
+        if self.all.iter().any(|stream| introduces(&stream.relay)) {
             match timeout(HELLO_LIMIT, introduction(&mut client)).await {
                 Ok(Ok(told)) => ends = told.unwrap_or(ends),
                 Ok(Err(_)) | Err(_) => return self.refuse(None, &ends, "not-introduced"),
@@ -138,19 +205,20 @@ impl Relays {
         let _open = stream.metrics.open();
         let (begun, passed) = (self.clock.monotonic(), Passed::default());
         let ended = match introduced {
-            Err(_) => Ended::Broken,
+            Err(_) => Ended::Broken.as_str(),
             Ok(()) => tokio::select! {
-                ended = both_ways(client, early, origin, &passed) => match ended {
-                    Ok(()) => Ended::Closed,
-                    Err(_) => Ended::Broken,
+                ended = carry_both_ways(client, early, origin, &passed) => match ended {
+                    Ok(()) => Ended::Closed.as_str(),
+                    Err(_) => Ended::Broken.as_str(),
                 },
-                () = idle(&self.clock, stream.relay.idle, &passed) => Ended::Idle,
-                () = self.running.aborted.cancelled() => Ended::Drained,
+                () = idle(&self.clock, stream.relay.idle, &passed) => Ended::Idle.as_str(),
+                () = whole(&self.clock, stream.relay.whole) => "late",
+                () = self.running.aborted.cancelled() => Ended::Drained.as_str(),
             },
         };
         let (to_origin, to_client) = passed.counts();
-        stream.metrics.ended(ended.as_str(), to_client, to_origin);
-        let (client, ended) = (ends.client.ip(), ended.as_str());
+        stream.metrics.ended(ended, to_client, to_origin);
+        let client = ends.client.ip();
         let secs = self.clock.monotonic().saturating_duration_since(begun).as_secs();
         tracing::info!(
             target: "verge_edge::stream",
@@ -161,7 +229,7 @@ impl Relays {
     /// The first bytes of the client, where a stream wants to know.
     async fn hello(&self, client: &mut TcpStream) -> (Hello, Bytes) {
         let mut early = BytesMut::new();
-        if self.streams.iter().all(|stream| stream.relay.names.is_empty()) {
+        if self.all.iter().all(|stream| stream.relay.names.is_empty()) {
             return (Hello::NotTls, early.freeze());
         }
         let read = async {
@@ -184,12 +252,12 @@ impl Relays {
     fn find(&self, name: Option<&str>) -> Option<&Stream> {
         let fits = |stream: &&Stream| stream.relay.fits(name.unwrap_or_default());
         let named =
-            self.streams.iter().filter(|stream| name.is_some() && fits(stream).is_some()).max_by_key(fits);
-        named.or_else(|| self.streams.iter().find(|stream| stream.relay.names.is_empty()))
+            self.all.iter().filter(|stream| name.is_some() && fits(stream).is_some()).max_by_key(fits);
+        named.or_else(|| self.all.iter().find(|stream| stream.relay.names.is_empty()))
     }
 
     fn refuse(&self, stream: Option<&Stream>, ends: &Ends, why: &'static str) {
-        let known = stream.or_else(|| self.streams.first());
+        let known = stream.or_else(|| self.all.first());
         if let Some(stream) = known {
             stream.metrics.ended(why, 0, 0);
         }

@@ -75,8 +75,8 @@ impl Ended {
 /// Bytes that have passed.
 #[derive(Debug, Default)]
 pub(super) struct Passed {
-    to_origin: AtomicU64,
-    to_client: AtomicU64,
+    pub(super) to_origin: AtomicU64,
+    pub(super) to_client: AtomicU64,
 }
 
 impl Passed {

@@ -174,6 +174,8 @@ pub struct Sharing {
     pub checks: Option<Arc<Checks>>,
     /// Whether others are asked when all of these are down, so that none of them need be.
     pub has_others_behind: bool,
+    /// A read that has no answer after so long is sent to another origin, too; none: it waits.
+    pub hedge: Option<Duration>,
 }
 
 /// Bounds beyond which an origin is an outlier.
@@ -253,4 +255,6 @@ pub struct Patience {
     pub between_bytes: Duration,
     /// A connection without a request is closed after this.
     pub idle: Duration,
+    /// Until the end of the response, however many origins were asked; none: any time.
+    pub whole: Option<Duration>,
 }

@@ -22,6 +22,8 @@ pub struct Relay {
     pub sharing: Sharing,
     /// A connection on which nothing passes for so long is closed.
     pub idle: Duration,
+    /// A connection that is open for so long is closed; none: it may be for ever.
+    pub whole: Option<Duration>,
     /// Connections at once.
     pub most: usize,
     /// Clients whose connections begin with a header of the PROXY protocol.

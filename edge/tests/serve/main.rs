@@ -62,6 +62,7 @@ mod shortcut;
 mod slow;
 mod speaking;
 mod standing;
+mod staying;
 mod streams;
 mod targeted;
 mod targets;

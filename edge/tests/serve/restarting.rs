@@ -211,3 +211,43 @@ async fn websockets_go_on_over_a_restart_until_their_time_is_over() {
     assert!(begun.elapsed() >= std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     soon("the first to end", left).await.unwrap();
 }
+
+/// Layer 4: the sockets of streams go along, and what is open ends where it began.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_go_to_the_next_process_and_connections_end_where_they_began() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    let (origin, echo) = (Origin::start().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let stream = format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\"]\n",
+        echo.local_addr().unwrap()
+    );
+    let text = format!("{}{stream}", text(folder.path(), &origin));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = echo.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    let say = async |stream: &mut TcpStream| {
+        stream.write_all(b"hello").await.unwrap();
+        let mut said = [0; 5];
+        soon("an echo", stream.read_exact(&mut said)).await.unwrap();
+        assert_eq!(&said, b"hello");
+    };
+    let first = begin(folder.path(), &text).await.unwrap();
+    let address = first.streams()[0];
+    let mut old = TcpStream::connect(address).await.unwrap();
+    say(&mut old).await;
+    let (second, left) = restart(first, folder.path(), &text).await;
+    assert_eq!(second.streams(), [address]);
+    let mut new = TcpStream::connect(address).await.unwrap();
+    say(&mut new).await;
+    say(&mut old).await;
+    drop(old);
+    soon("the first to end", left).await.unwrap();
+    say(&mut new).await;
+}

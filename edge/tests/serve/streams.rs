@@ -196,3 +196,79 @@ async fn a_connection_on_which_nothing_passes_is_closed() {
     };
     soon("the end of an idle stream", closed).await;
 }
+
+#[tokio::test]
+async fn a_reload_changes_streams_and_drops_no_connection() {
+    let (one, other) = (echo("one").await, echo("other").await);
+    let origin = super::rig::Origin::start().await;
+    let edge = super::reloading::Edge::start(&origin).await;
+    let stream = |listen: SocketAddr, to: &Echo| {
+        format!("[[stream]]\nlisten = [\"{listen}\"]\norigins = [\"tcp://{}\"]\n", to.address)
+    };
+    let (first, second) = (free().await, free().await);
+    let reload = async |streams: &str| {
+        let told = edge.reload(&format!("{}{streams}", edge.text)).await;
+        assert!(told.status == 200 && told.text().contains("\"needs_restart\":[]"), "{told:?}");
+    };
+    reload(&stream(first, &one)).await;
+    let mut kept = TcpStream::connect(first).await.unwrap();
+    let mut name = [0; 3];
+    soon("the name", kept.read_exact(&mut name)).await.unwrap();
+    reload(&format!("{}{}", stream(first, &other), stream(second, &one))).await;
+    assert_eq!(talk(first, &[b"abc"]).await, "other 3 bytes");
+    assert_eq!(talk(second, &[b"abcd"]).await, "one 4 bytes");
+    reload(&stream(second, &one)).await;
+    let closed = async { while TcpStream::connect(first).await.is_ok() {} };
+    soon("the end of the listener", closed).await;
+    // It was open all the time.
+    kept.write_all(b"12345").await.unwrap();
+    kept.shutdown().await.unwrap();
+    let mut rest = String::new();
+    soon("the end", kept.read_to_string(&mut rest)).await.unwrap();
+    assert_eq!((&name, rest.as_str()), (b"one", " 5 bytes"));
+}
+
+#[tokio::test]
+async fn a_connection_of_a_stream_has_an_end_by_its_deadline() {
+    let one = echo("one").await;
+    let stream = format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\"]\nwhole_timeout = \"200ms\"\n",
+        one.address
+    );
+    let rig = rig(&stream).await;
+    let mut client = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    let busy = async { while client.write_all(b"x").await.is_ok() && client.read_u8().await.is_ok() {} };
+    soon("the deadline", busy).await;
+}
+
+/// Much is moved by the kernel: it comes as it was sent, both ways at once, and each side may end first.
+#[tokio::test]
+async fn much_comes_as_it_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\"]\n",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+                let _ = to.write_all(b"end").await;
+            });
+        }
+    });
+    let rig = rig(&stream).await;
+    let sent: Vec<u8> =
+        (0_u32..1_500_000).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let mut client = TcpStream::connect(at(&rig, 0)).await.unwrap();
+    let (mut from, mut to) = client.split();
+    let send = async {
+        to.write_all(&sent).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let mut got = Vec::new();
+    let receive = async { from.read_to_end(&mut got).await.unwrap() };
+    soon("all of it", async { tokio::join!(send, receive) }).await;
+    assert!(got.len() == sent.len() + 3 && got.starts_with(&sent) && got.ends_with(b"end"));
+}

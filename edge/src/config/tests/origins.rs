@@ -48,3 +48,41 @@ fn the_name_in_an_origins_certificate_is_its_sni_or_its_host_or_what_is_dialled(
     let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "h2c://a.test:81")).unwrap();
     assert_eq!(config.sites.all()[0].origins[0].shown(), "h2c://a.test:81");
 }
+
+#[test]
+fn a_service_is_a_name_without_a_port_and_its_certificate_is_the_domains() {
+    let config = read(&SMALLEST.replace("http://127.0.0.1:8000", "https://_app._tcp.a.test")).unwrap();
+    let found = &config.sites.all()[0].origins[0];
+    assert_eq!((found.authority.as_str(), found.own_host()), ("_app._tcp.a.test", "a.test"));
+    let Way::Tls(secure) = &found.way else { panic!("{found:?}") };
+    assert_eq!(secure.name, "a.test");
+}
+
+#[test]
+fn what_is_wrong_about_parents_resolvers_and_cookies_is_told_at_its_place() {
+    let check = |line: &str, place: &str, message: &str| {
+        let error = read(&SMALLEST.replace("[admin]", &format!("{line}\n[admin]"))).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("edge.toml:{place}: error: ")), "{error}");
+        assert!(error.contains(message), "{error}");
+    };
+    check("parents = [{ url = \"http://a\", host = \"b\" }]", "9:12", "leave `host` out");
+    check("parents = [\"ftp://a\"]", "9:12", "no way to reach an origin");
+    check("origin_resolvers = [\"tls://9.9.9.9\"]", "9:21", "no name server");
+    check("origin_resolvers = [\"9.9.9.9#dns.quad9.net\"]", "9:21", "no name server");
+    check("origin_resolvers = [\"dns.quad9.net\"]", "9:21", "no name server");
+    check("sticky = \"a b\"", "9:10", "a cookie's name");
+    check("[guard]\nwindow = \"10ms\"", "10:10", "at least \"1s\"");
+    check("[site.canary]\norigins = []", "10:11", "at least one origin");
+    let service = SMALLEST.replace("http://127.0.0.1:8000", "http://_app._tcp.a.test:80");
+    assert!(read(&service).unwrap_err().to_string().contains("leave the port out"));
+    let parents = "parents = [\"http://10.0.0.1\"]\norigin_resolvers = [\"10.0.0.53:5353\", \"tls://9.9.9.9#d.test\"]\n";
+    let config = read(&SMALLEST.replace("[admin]", &format!("{parents}[admin]"))).unwrap();
+    assert_eq!(config.sites.all()[0].parents[0].authority, "10.0.0.1:80");
+    let servers: Vec<(String, Option<&str>)> = config.sites.all()[0].origins[0]
+        .resolvers
+        .iter()
+        .map(|server| (server.at.to_string(), server.tls.as_deref()))
+        .collect();
+    assert_eq!(servers, [("10.0.0.53:5353".to_owned(), None), ("9.9.9.9:853".to_owned(), Some("d.test"))]);
+    assert!(config.warnings.iter().any(|warning| warning.to_string().contains("has no `name`")));
+}

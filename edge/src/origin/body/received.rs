@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
+use crate::clock::monotonic;
 use crate::http::range::Part;
 use crate::origin::in_flight::InFlight;
 use crate::origin::line::Line;
@@ -46,6 +47,12 @@ impl OriginBody {
     /// The same, of a request that counts at its origin as long as this lives.
     pub(in crate::origin) fn counted(mut self, in_flight: InFlight) -> Self {
         self.in_flight = Some(in_flight);
+        self
+    }
+
+    /// The same, which breaks off then.
+    pub(in crate::origin) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.patience.deadline = deadline;
         self
     }
 
@@ -139,13 +146,15 @@ impl Drop for OriginBody {
 /// How long a body may stand still.
 struct Stall {
     limit: Duration,
+    /// Of all of the response.
+    deadline: Option<Instant>,
     /// Set while a frame is waited for.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
     fn new(limit: Duration) -> Self {
-        Self { limit, timer: None }
+        Self { limit, deadline: None, timer: None }
     }
 
     fn poll(
@@ -153,11 +162,18 @@ impl Stall {
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.deadline.is_some_and(|deadline| deadline <= monotonic()) {
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.timer = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        let timer = self.timer.get_or_insert_with(|| {
+            let stall = monotonic() + self.limit;
+            let end = self.deadline.map_or(stall, |deadline| deadline.min(stall));
+            Box::pin(tokio::time::sleep_until(end))
+        });
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyError::Stalled)))
     }

@@ -4,7 +4,7 @@ use rustls::server::Acceptor;
 
 /// The meaning of a connection's first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Hello {
+pub enum Hello {
     /// More of them are needed.
     Partial,
     /// They are no ClientHello.
@@ -17,7 +17,8 @@ pub(super) enum Hello {
 const HANDSHAKE: u8 = 22;
 
 /// Reads what has come so far, in however many segments and records it came.
-pub(super) fn read(bytes: &[u8]) -> Hello {
+#[must_use]
+pub fn read(bytes: &[u8]) -> Hello {
     match bytes.first() {
         None => return Hello::Partial,
         Some(&HANDSHAKE) => {}
@@ -102,9 +103,9 @@ mod tests {
         /// Whatever comes: it is read without a panic.
         #[test]
         fn any_bytes_are_read(mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
-            read(&bytes);
+            let _ = read(&bytes);
             bytes.insert(0, HANDSHAKE);
-            read(&bytes);
+            let _ = read(&bytes);
         }
     }
 }

@@ -1,0 +1,97 @@
+//! One exchange with an origin, and the same with another one where the first takes long: what answers first counts.
+
+use std::pin::pin;
+use std::time::SystemTime;
+
+use http::Request;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::RequestBody;
+use super::connection::Exchange;
+use super::in_flight::InFlight;
+use super::{Origins, ProxyError, Wish};
+
+/// A request that is at an origin.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The origin's place.
+    pub(super) index: usize,
+    /// It counts there.
+    pub(super) in_flight: InFlight,
+    pub(super) asked: SystemTime,
+}
+
+impl Origins {
+    /// The outcome at the `first` origin, or at another one of those that were not `tried`; `hedge` is a copy of the
+    /// request, if it may go there, too. By the deadline it has failed.
+    pub(super) async fn exchange(
+        &self,
+        first: Begun,
+        request: Request<RequestBody>,
+        (hedge, wish): (Option<Request<RequestBody>>, Wish),
+        tried: &mut Vec<usize>,
+        deadline: Option<Instant>,
+    ) -> (Begun, Exchange) {
+        let Some(deadline) = deadline else { return self.hedged(first, request, (hedge, wish), tried).await };
+        let (index, asked) = (first.index, first.asked);
+        match timeout_at(deadline, self.hedged(first, request, (hedge, wish), tried)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // It counts no longer: all that was begun is dropped.
+                let in_flight = self.all[index].member.begin(u32::MAX, &self.queue);
+                let in_flight = in_flight.expect("there is no bound");
+                (Begun { index, in_flight, asked }, Exchange::Lost(ProxyError::HttpResponseTimeout))
+            }
+        }
+    }
+
+    async fn hedged(
+        &self,
+        first: Begun,
+        request: Request<RequestBody>,
+        (hedge, wish): (Option<Request<RequestBody>>, Wish),
+        tried: &mut Vec<usize>,
+    ) -> (Begun, Exchange) {
+        let mut one = pin!(self.all[first.index].member.exchange(request, self.patience));
+        let Some((hedge, after)) = hedge.zip(self.sharing.hedge) else { return (first, one.await) };
+        tokio::select! {
+            biased;
+            outcome = &mut one => return (first, outcome),
+            () = self.clock.timer(after) => {}
+        }
+        let Some(second) = self.another(tried, wish) else { return (first, one.await) };
+        tried.push(second.index);
+        let mut two = pin!(self.all[second.index].member.exchange(hedge, self.patience));
+        // What fails leaves the answer to the other.
+        tokio::select! {
+            biased;
+            outcome = &mut one => match outcome {
+                outcome @ Exchange::Answered(_) => (first, outcome),
+                failed => {
+                    self.blame_failed(first.index, &failed);
+                    (second, two.await)
+                }
+            },
+            outcome = &mut two => match outcome {
+                outcome @ Exchange::Answered(_) => (second, outcome),
+                failed => {
+                    self.blame_failed(second.index, &failed);
+                    (first, one.await)
+                }
+            },
+        }
+    }
+
+    /// One more origin for a read that takes long, if one has room at once and the budget of retries allows it.
+    fn another(&self, tried: &[usize], wish: Wish) -> Option<Begun> {
+        let index = self.pick(tried, Wish { before: None, ..wish })?;
+        let in_flight = self.all[index].member.begin(self.most(), &self.queue)?;
+        self.spend_retry().then(|| Begun { index, in_flight, asked: self.clock.now() })
+    }
+
+    fn blame_failed(&self, index: usize, outcome: &Exchange) {
+        if let Exchange::Unsent(_, error) | Exchange::Lost(error) = outcome {
+            self.blame(index, *error, self.clock.now());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Clients that stay at their origin, reads that are sent twice, and responses with an end.
+
+use super::rig::{Origin, Rig, response, soon};
+
+#[tokio::test]
+async fn a_client_stays_at_its_origin_by_a_cookie_as_long_as_that_is_up() {
+    let answer = |body: &'static str| {
+        move |head: &str| {
+            let is_stored = head.starts_with("GET /stored ");
+            response("200 OK", if is_stored { "Cache-Control: max-age=60\r\n" } else { "" }, body)
+        }
+    };
+    let two = [Origin::answering(answer("zero")).await, Origin::answering(answer("one")).await];
+    let rig = Rig::with(&[two[0].address, two[1].address], "", "sticky = \"route\"").await;
+    let mut client = rig.client().await;
+    let first = client.get("/").await;
+    let place = if first.text() == "zero" { 0 } else { 1 };
+    assert_eq!(first.field("set-cookie"), format!("route={place}; Path=/; HttpOnly; SameSite=Lax"));
+    let cookie = format!("Cookie: a=b; route={place}\r\n");
+    for _ in 0..6 {
+        let got = client.get_with("/", &cookie).await;
+        assert_eq!((got.text(), got.field("set-cookie").as_str()), (first.text(), ""));
+    }
+    // What is stored is for all.
+    for _ in 0..2 {
+        assert_eq!(rig.get("/stored").await.field("set-cookie"), "");
+    }
+    two[place].die().await;
+    let got = client.get_with("/", &cookie).await;
+    assert_eq!(got.status, 200);
+    assert!(got.field("set-cookie").starts_with(&format!("route={}; ", 1 - place)), "{got:?}");
+    let made_up = client.get_with("/", "Cookie: route=99\r\n").await;
+    assert_eq!(made_up.status, 200);
+}
+
+#[tokio::test]
+async fn a_read_that_takes_long_is_sent_to_another_origin_and_the_first_answer_counts() {
+    for is_first_sooner in [false, true] {
+        let (one, other) = (Origin::start().await, Origin::start().await);
+        let rig = Rig::with(&[one.address, other.address], "", "hedge = \"50ms\"").await;
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        let slow = one.next().await;
+        let hedge = other.next().await;
+        let (sooner, late) = if is_first_sooner { (slow, hedge) } else { (hedge, slow) };
+        sooner.respond(&response("200 OK", "Cache-Control: no-store\r\n", "sooner")).await;
+        assert_eq!(client.response().await.text(), "sooner");
+        late.hung_up().await;
+        // One that has failed leaves the answer to the other.
+        client.send_get("/again", "").await;
+        let (slow, hedge) = (one.next().await, other.next().await);
+        slow.fail();
+        hedge.respond(&response("200 OK", "Cache-Control: no-store\r\n", "hedge")).await;
+        assert_eq!(client.response().await.text(), "hedge");
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_twice_is_not_hedged() {
+    let (one, other) = (Origin::start().await, Origin::start().await);
+    let rig =
+        Rig::with(&[one.address, other.address], "", "hedge = \"20ms\"\nfirst_byte_timeout = \"300ms\"")
+            .await;
+    for request in
+        ["POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", "DELETE / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    {
+        let mut client = rig.client().await;
+        client.write(request.as_bytes()).await;
+        let asked = tokio::select! {
+            asked = one.next() => asked,
+            asked = other.next() => asked,
+        };
+        asked.respond(&response("200 OK", "", "once")).await;
+        assert_eq!(client.response().await.text(), "once");
+    }
+    assert_eq!(one.count() + other.count(), 2);
+}
+
+#[tokio::test]
+async fn a_response_has_an_end_by_its_deadline() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "origin_timeout = \"400ms\"").await;
+    let mut client = rig.client().await;
+    client.send_get("/silent", "").await;
+    let silent = origin.next().await;
+    let got = client.response().await;
+    assert_eq!((got.status, got.field("proxy-status").contains("http_response_timeout")), (504, true));
+    silent.hung_up().await;
+    client.send_get("/dripping", "").await;
+    let mut dripping = origin.next().await;
+    dripping.write(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 1000000\r\n\r\n").await;
+    let head = client.head().await;
+    assert_eq!(head.status, 200);
+    let drips = async {
+        loop {
+            dripping.write(b"x").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let broken = async { assert!(client.try_bytes(1_000_000).await.is_none(), "it broke off") };
+    soon("the deadline", async {
+        tokio::select! { () = drips => {}, () = broken => {} }
+    })
+    .await;
+}
