@@ -29,7 +29,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
-pub use self::secondary::{Catalog, Primary, Secondary, Source};
+pub use self::secondary::{Catalog, Identity, Primary, Secondary, Source};
 pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
 pub use crate::catalog::Unhide;

@@ -50,3 +50,17 @@ pub(super) fn away(copy: &Copy, now: SystemTime) -> Option<Problem> {
     let help = Some(help.to_owned());
     Some(Problem { severity, code, at: None, message, help })
 }
+
+/// Why a copy is not served of which it is not known yet whether it counts.
+pub(super) fn waiting(copy: &Copy) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        code: "asks-others",
+        at: None,
+        message: format!(
+            "{}: the other servers of [[secondary]] are asked first whether one of them is the primary now",
+            copy.apex
+        ),
+        help: Some("they answer, or the zone file counts after 5 s".to_owned()),
+    }
+}

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use super::expiry;
 use super::source::Source;
-use super::standing;
 use crate::name::Name;
 use crate::zone::file::{self, Include, NotIncluded, Parsed};
 use crate::zone::{Problem, Severity, SourceFile};
@@ -141,10 +140,12 @@ pub(super) fn read(found: &Found, now: SystemTime) -> Option<Read> {
     let path = found.source.path();
     let apex = match &found.source {
         Source::File(path) => apex(path),
-        Source::Copy(copy) => match standing::waiting(found, copy).or_else(|| expiry::away(copy, now)) {
-            Some(problem) => return Some(absent(&found.source, copy.apex.clone(), problem)),
-            None => Ok(copy.apex.clone()),
-        },
+        Source::Copy(copy) => {
+            match found.waits.then(|| expiry::waiting(copy)).or_else(|| expiry::away(copy, now)) {
+                Some(problem) => return Some(absent(&found.source, copy.apex.clone(), problem)),
+                None => Ok(copy.apex.clone()),
+            }
+        }
     };
     let mut stamps = vec![(path.to_path_buf(), stamp(path, now))];
     let content = match apex {

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::folder::{self, Found};
-use super::source::{Copy, Source};
+use super::source::Source;
 use super::{Catalog, HeldCopy, Terms};
 use crate::name::Name;
 use crate::view::Which;
@@ -110,18 +110,4 @@ fn replaced(apex: &Name, source: &Source) -> Problem {
             "remove the file; or make this server the primary again: verge-dns promote {apex}"
         )),
     }
-}
-
-/// Why a copy is not served of which it is not known yet whether it counts.
-pub(super) fn waiting(found: &Found, copy: &Copy) -> Option<Problem> {
-    found.waits.then(|| Problem {
-        severity: Severity::Warning,
-        code: "asks-others",
-        at: None,
-        message: format!(
-            "{}: the other servers of [[secondary]] are asked first whether one of them is the primary now",
-            copy.apex
-        ),
-        help: Some("they answer, or the zone file counts after 5 s".to_owned()),
-    })
 }

@@ -172,6 +172,8 @@ pub(super) struct Secondary {
     pub(super) primaries: Vec<Spanned<String>>,
     pub(super) key: Option<Spanned<String>>,
     pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
+    pub(super) certificate_key: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) catalog: bool,
     pub(super) most_removed: Option<Spanned<usize>>,

@@ -22,10 +22,21 @@ pub struct Secondary {
     pub view: Which,
     /// PEM: the roots that certificates of primaries lead to.
     pub ca: Option<PathBuf>,
+    /// The certificate that this server shows to primaries over TLS.
+    pub identity: Option<Identity>,
     /// It is a catalog: the zones that it names are taken, too.
     pub catalog: Option<Catalog>,
     /// The catalog that names it.
     pub member_of: Option<Name>,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and behind it those that lead to its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// How the zones of a catalog are taken.
@@ -82,7 +93,7 @@ impl Secondary {
             ca: self.ca.clone(),
         });
         let (zone, member_of) = (member.zone.clone(), Some(self.zone.clone()));
-        Self { zone, primaries, key, view, ca, catalog: None, member_of }
+        Self { zone, primaries, key, view, ca, identity: self.identity.clone(), catalog: None, member_of }
     }
 
     /// As far as answers depend on it.

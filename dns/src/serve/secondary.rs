@@ -33,7 +33,7 @@ pub(super) const MOST_NOTICES: usize = 256;
 
 /// Terms of a client that believes certificates which lead to the roots of a file; without one, all of them.
 pub(super) fn client_terms(ca: Option<&Path>) -> Result<ClientConfig, String> {
-    line::believing(ca).map_err(|error| error.to_string())
+    line::believing(ca, None).map_err(|error| error.to_string())
 }
 
 struct Task {

@@ -24,6 +24,7 @@ ca = "ca.pem"
         key: Some(Name::parse_absolute("ns2.example.com").unwrap()),
         view: Which::Internal,
         ca: Some("/etc/verge/ca.pem".into()),
+        identity: None,
         catalog: None,
         member_of: None,
     };
@@ -57,6 +58,12 @@ fn a_secondary_that_cannot_work_is_refused() {
             (4, 7),
             "there is no key `k`",
             "verge-dns key new k",
+        ),
+        (
+            "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"tls://192.0.2.1\"]\ncertificate = \"me.pem\"",
+            (4, 15),
+            "one of them is missing",
+            "certificate_key",
         ),
         (
             "[[secondary]]\nzone = \"a.example\"\nprimaries = [\"tls://192.0.2.1#a.b\"]",

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::transfers::known;
 use super::{At, invalid};
 use crate::config::file;
-use crate::config::{Catalog, ConfigError, KeyFile, Primary, Secondary, Source, Warning};
+use crate::config::{Catalog, ConfigError, Identity, KeyFile, Primary, Secondary, Source, Warning};
 use crate::name::Name;
 use crate::view::Which;
 
@@ -40,9 +40,29 @@ pub(super) fn secondaries(
         let catalog = catalog(&written, keys, base, at)?;
         let whom = (written.primaries.as_slice(), &written.key, &written.ca);
         let Source { primaries, key, view, ca } = source(&zone, whom, (keys, base), (place, at))?;
-        all.push(Secondary { zone, primaries, key, view, ca, catalog, member_of: None });
+        let identity = identity(&written, base, at)?;
+        all.push(Secondary { zone, primaries, key, view, ca, identity, catalog, member_of: None });
     }
     Ok(all)
+}
+
+/// The certificate that this server shows; none if it shows none.
+fn identity(written: &file::Secondary, base: &Path, at: At<'_>) -> Result<Option<Identity>, ConfigError> {
+    match (&written.certificate, &written.certificate_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Identity {
+            certificate: base.join(certificate.get_ref()),
+            key: base.join(key.get_ref()),
+        })),
+        (Some(one), None) | (None, Some(one)) => {
+            let message = "a certificate is shown with its key, and one of them is missing";
+            Err(invalid(
+                at(one.span()),
+                message,
+                "write certificate = \"me.pem\" and certificate_key = \"me.key\"",
+            ))
+        }
+    }
 }
 
 /// Where a zone comes from, as it is written.

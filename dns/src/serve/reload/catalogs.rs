@@ -1,6 +1,6 @@
 //! Catalogs of others (RFC 9432): after each load, the zones that they name are those that are taken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::Follow;
@@ -39,6 +39,12 @@ impl Members {
     }
 }
 
+/// Whether a zone is one of these, or would take names out of one: who fills a catalog decides nothing of them.
+fn is_at_or_under_any(zone: &Name, own: &HashSet<&Name>) -> bool {
+    let above = std::iter::successors(zone.parent(), Name::parent).take_while(|name| !name.is_root());
+    std::iter::once(zone.clone()).chain(above).any(|name| own.contains(&name))
+}
+
 impl Follow {
     /// The zones that are taken by a new config.
     pub(super) fn members_of(&self, config: &Config) -> Vec<Secondary> {
@@ -72,9 +78,9 @@ impl Follow {
                 Offer { catalog: catalog.zone.clone(), most_removed: terms.most_removed, members }
             })
             .collect();
-        let own: std::collections::HashSet<&Name> =
+        let own: HashSet<&Name> =
             self.catalog.own().chain(self.config.secondaries.iter().map(|it| &it.zone)).collect();
-        let settled = settle(&self.members.owned, &offers, |zone| own.contains(zone), allows);
+        let settled = settle(&self.members.owned, &offers, |zone| is_at_or_under_any(zone, &own), allows);
         self.tell_catalogs(&offers, &settled, errors);
         if settled.owned != self.members.owned {
             self.take_members(settled);
@@ -126,7 +132,7 @@ impl Follow {
             let error = errors.entry(offer.catalog.clone()).or_default();
             let gap = if error.is_empty() { "" } else { "; " };
             let whose = match clash {
-                Clash::Own => "this server's own".to_owned(),
+                Clash::Own => "at or below one of this server's own".to_owned(),
                 Clash::Of(other) => format!("the catalog {other}'s"),
             };
             write!(error, "{gap}{zone} is not taken, since it is {whose}").expect("a String takes any text");

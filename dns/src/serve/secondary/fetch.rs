@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::line::{Line, NoAnswer};
 use super::question::{self, NoVersion, Question, Version};
-use crate::config::Primary;
+use crate::config::{Identity, Primary};
 use crate::name::Name;
 use crate::transfer::{Asked, Content, Fault, Incoming, is_newer};
 use crate::tsig::Key;
@@ -27,6 +27,7 @@ pub(super) struct Fetch<'f> {
     pub(super) apex: &'f Name,
     pub(super) primary: &'f Primary,
     pub(super) ca: Option<&'f Path>,
+    pub(super) identity: Option<&'f Identity>,
     pub(super) key: Option<Arc<Key>>,
     pub(super) sources: &'f [IpAddr],
     pub(super) slots: &'f Semaphore,
@@ -119,7 +120,7 @@ impl Fetch<'_> {
     }
 
     async fn connect(&self) -> Result<Line, NotFetched> {
-        Ok(Line::connect(self.primary, self.ca, self.key.clone(), self.sources).await?)
+        Ok(Line::connect(self.primary, (self.ca, self.identity), self.key.clone(), self.sources).await?)
     }
 
     async fn version(&self, line: &mut Line) -> Result<Version, NotFetched> {

@@ -43,7 +43,15 @@ async fn ask_one(
     sources: Vec<IpAddr>,
 ) -> (SocketAddr, Result<u32, Heard>, String) {
     let (ca, slots): (Option<&Path>, _) = (zone.ca.as_deref(), Semaphore::new(1));
-    let fetch = Fetch { apex: &zone.zone, primary: &primary, ca, key, sources: &sources, slots: &slots };
+    let fetch = Fetch {
+        apex: &zone.zone,
+        primary: &primary,
+        ca,
+        identity: zone.identity.as_ref(),
+        key,
+        sources: &sources,
+        slots: &slots,
+    };
     let answer = fetch.its_version().await;
     let why = answer
         .as_ref()

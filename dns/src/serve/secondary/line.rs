@@ -13,7 +13,7 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::clock;
-use crate::config::Primary;
+use crate::config::{Identity, Primary};
 use crate::serve::tls::{DOT, STREAM_VERSIONS};
 use crate::tsig::{Key, Sequence, SignedError, Signer, Unproved};
 use crate::wire;
@@ -51,6 +51,8 @@ pub(super) enum NoAnswer {
     Slow,
     /// The roots of its certificate cannot be read.
     Roots(String),
+    /// The certificate of this server cannot be read.
+    Own(String),
     /// It is not signed by the key.
     Unproved(Unproved),
 }
@@ -64,6 +66,7 @@ impl fmt::Display for NoAnswer {
             Self::Io(error) => error.fmt(f),
             Self::Slow => f.write_str("it does not answer in time"),
             Self::Roots(error) => write!(f, "the roots of its certificate (`ca`): {error}"),
+            Self::Own(error) => write!(f, "this server's own certificate (`certificate`): {error}"),
             Self::Unproved(unproved) => unproved.fmt(f),
         }
     }
@@ -79,7 +82,7 @@ impl Line {
     /// Connects, from one of `sources` if the primary may know this server by it.
     pub(super) async fn connect(
         primary: &Primary,
-        ca: Option<&Path>,
+        (ca, identity): (Option<&Path>, Option<&Identity>),
         key: Option<Arc<Key>>,
         sources: &[IpAddr],
     ) -> Result<Self, NoAnswer> {
@@ -89,7 +92,7 @@ impl Line {
             let stream: Box<dyn Stream> = match primary {
                 Primary::Tcp(_) => Box::new(stream),
                 Primary::Tls(address, name) => {
-                    let terms = terms(name.as_ref().and(ca))?;
+                    let terms = terms(name.as_ref().and(ca), identity)?;
                     let server = match name {
                         Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
                         None => ServerName::IpAddress(address.ip().into()),
@@ -160,21 +163,33 @@ async fn connect(to: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
 
 /// With roots, the certificate must be for the name; without, TLS hides what is said from those who only listen (RFC 9103
 /// §9.3.1), and the key proves who says it.
-fn terms(ca: Option<&Path>) -> Result<ClientConfig, NoAnswer> {
-    let mut config = believing(ca)?;
+/// With an identity, this server shows a certificate to who asks for one (RFC 9103 §9.3.3).
+fn terms(ca: Option<&Path>, identity: Option<&Identity>) -> Result<ClientConfig, NoAnswer> {
+    let mut config = believing(ca, identity)?;
     config.alpn_protocols = DOT.iter().map(|name| name.to_vec()).collect();
     Ok(config)
 }
 
 /// Terms under which certificates are believed that lead to the roots of a file; all of them without one.
-pub(super) fn believing(ca: Option<&Path>) -> Result<ClientConfig, NoAnswer> {
+pub(super) fn believing(ca: Option<&Path>, identity: Option<&Identity>) -> Result<ClientConfig, NoAnswer> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(STREAM_VERSIONS)
         .expect("the provider has these versions");
     let known = ca.map(|path| Known::new(path, &provider)).transpose()?;
     let verifier = Arc::new(Verifier { known, algorithms: provider.signature_verification_algorithms });
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = shown(identity).map_err(NoAnswer::Own)?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| NoAnswer::Own(error.to_string()))
+}
+
+fn shown(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let fault = |path: &Path, error: String| format!("{}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| fault(&identity.certificate, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key);
+    Ok((chain, key.map_err(|error| fault(&identity.key, error.to_string()))?))
 }
 
 /// Believes certificates that lead to the roots of a file, and those that stand in it themselves: `openssl req -x509` makes
@@ -300,5 +315,48 @@ mod tests {
                 CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
             check(name, Some(&authority.pem()), leaf.der(), expected);
         }
+    }
+
+    /// Mutual TLS (RFC 9103 §9.3.3).
+    #[tokio::test]
+    async fn a_primary_that_wants_a_certificate_gets_the_one_that_is_configured() {
+        let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (server, client) = (made(NAME), made("secondary.example.net"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: String| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let own = Identity {
+            certificate: path("me.pem", client.cert.pem()),
+            key: path("me.key", client.signing_key.serialize_pem()),
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(client.cert.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let asks = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let key = PrivateKeyDer::try_from(server.signing_key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(asks.build().unwrap())
+            .with_single_cert(vec![server.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let primary = Primary::Tls(listener.local_addr().unwrap(), None);
+        for (identity, expected) in [(Some(&own), true), (None, false)] {
+            let accept = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
+            let connect = Line::connect(&primary, (None, identity), None, &[]);
+            let (accepted, _line) = tokio::join!(accept, connect);
+            assert_eq!(accepted, expected, "{identity:?}");
+        }
+        let absent = Identity { key: folder.path().join("absent"), ..own };
+        let error = terms(None, Some(&absent)).err().unwrap().to_string();
+        assert!(error.contains("absent") && error.contains("certificate"), "{error}");
     }
 }

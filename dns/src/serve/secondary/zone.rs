@@ -135,6 +135,7 @@ impl Zone {
                 apex: &plan.zone.zone,
                 primary,
                 ca: plan.zone.ca.as_deref(),
+                identity: plan.zone.identity.as_ref(),
                 key: key.clone(),
                 sources: &plan.sources,
                 slots: &slots,

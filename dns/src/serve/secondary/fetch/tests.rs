@@ -82,7 +82,15 @@ async fn fetched(
     let address: SocketAddr = listener.local_addr().unwrap();
     let server = tokio::spawn(serve(listener, version, changes, whole));
     let (apex, primary, slots) = (name("ex"), Primary::Tcp(address), Semaphore::new(1));
-    let fetch = Fetch { apex: &apex, primary: &primary, ca: None, key: None, sources: &[], slots: &slots };
+    let fetch = Fetch {
+        apex: &apex,
+        primary: &primary,
+        ca: None,
+        identity: None,
+        key: None,
+        sources: &[],
+        slots: &slots,
+    };
     let fetched = fetch.newer_than(ours, Some(13)).await;
     server.abort();
     fetched
@@ -142,7 +150,8 @@ async fn with_a_key_nothing_unsigned_is_believed() {
     let key = Key::new(name("k"), crate::tsig::Algorithm::HmacSha256, &[7; 32], crate::view::Which::Public);
     let (apex, primary, slots) = (name("ex"), Primary::Tcp(address), Semaphore::new(1));
     let key = Some(Arc::new(key));
-    let fetch = Fetch { apex: &apex, primary: &primary, ca: None, key, sources: &[], slots: &slots };
+    let fetch =
+        Fetch { apex: &apex, primary: &primary, ca: None, identity: None, key, sources: &[], slots: &slots };
     let error = fetch.newer_than(None, None).await.err().unwrap().to_string();
     assert!(error.contains("not signed"), "{error}");
     server.abort();
@@ -177,7 +186,15 @@ async fn a_primary_whose_clock_is_an_hour_off_is_told_and_not_believed() {
         });
         let (apex, primary, slots) = (name("ex"), Primary::Tcp(address), Semaphore::new(1));
         let key = Some(Arc::new(new()));
-        let fetch = Fetch { apex: &apex, primary: &primary, ca: None, key, sources: &[], slots: &slots };
+        let fetch = Fetch {
+            apex: &apex,
+            primary: &primary,
+            ca: None,
+            identity: None,
+            key,
+            sources: &[],
+            slots: &slots,
+        };
         let error = fetch.newer_than(None, None).await.err().unwrap().to_string();
         assert!(error.contains(expected), "{error}");
         server.await.unwrap();
