@@ -243,17 +243,17 @@ fn a_journal_that_was_damaged_takes_no_update_and_what_is_served_stays() {
 fn no_more_records_lie_over_a_zone_file_than_may() {
     let folder = site();
     let owner = |at: usize| format!("n{at}._acme-challenge.example.com.");
-    let lines: String = (1..100_000).map(|at| format!("add {} 60 IN TXT \"x\"\n", owner(at))).collect();
+    let lines: String = (1..10_000).map(|at| format!("add {} 60 IN TXT \"x\"\n", owner(at))).collect();
     let sum = digest(&SHA256, lines.as_bytes());
     let sum: String = sum.as_ref()[..16].iter().map(|byte| format!("{byte:02X}")).collect();
     fs::create_dir_all(folder.path().join("state/updates")).unwrap();
     let path = folder.path().join("state/updates/example.com.journal");
     fs::write(&path, format!("{lines}commit 1764390000 acme. {sum}\n")).unwrap();
     let server = Server::start(folder.path());
-    assert_eq!(texts(&server, &owner(99_999)), ["x"]);
-    for (at, expected) in [(100_000, 0), (100_001, 5)] {
+    assert_eq!(texts(&server, &owner(9_999)), ["x"]);
+    for (at, expected) in [(10_000, 0), (10_001, 5)] {
         let answer = ask(&mut server.connect(), &signed(&add(&owner(at), text("x")), "acme")).unwrap();
         assert_eq!(rcode(&answer), expected, "{at}");
     }
-    assert_eq!(texts(&server, &owner(100_001)), Vec::<String>::new());
+    assert_eq!(texts(&server, &owner(10_001)), Vec::<String>::new());
 }

@@ -25,8 +25,8 @@ use crate::zone::{Record, Severity};
 
 /// Updates that wait for the loader; one more is to come again.
 const MOST_WAITING: usize = 256;
-/// Records that may lie over one zone file; a zone that has more wants another primary.
-const MOST_RECORDS: usize = 100_000;
+/// Records that may lie over one zone file: each update looks at all of them. A zone that has more wants another primary.
+const MOST_RECORDS: usize = 10_000;
 
 /// Sends an answer to who asked.
 pub(super) type Reply = Box<dyn FnOnce(Vec<u8>) + Send>;
