@@ -21,6 +21,7 @@ pub mod epoch;
 mod eviction;
 mod governor;
 pub mod hits;
+pub mod in_file;
 mod index;
 mod key_locks;
 mod large;
@@ -47,8 +48,9 @@ use http::HeaderMap;
 
 pub use body::{Body, Gone};
 pub use bounds::{Bounds, Eviction};
-pub use disk::{Disks, FileReader, Filed, Reserved, Spool, Unread};
+pub use disk::{Disks, Reserved, Spool};
 pub use epoch::Epoch;
+pub use in_file::{FileReader, InFile, Unread};
 pub use listing::{Cursor, Listed};
 pub use memory::{Budget, LetGo, Share};
 pub use moving::{Found, Sender};

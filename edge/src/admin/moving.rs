@@ -31,7 +31,7 @@ use crate::store::disk::head;
 use crate::store::disk::layout::{CHUNK_BYTES, HEADER_BYTES, Header, Sums, chunks, names_crc};
 use crate::store::{self, Cursor, Object, Put, Sender, Ticket};
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Responses that are stored.
@@ -92,7 +92,7 @@ pub(super) fn export(cache: &Arc<Cache>) -> AdminBody {
     tokio::spawn(async move {
         if let Err(error) = send_all(&cache, &to).await {
             tracing::warn!(target: "verge_edge::export", %error, "an export was cut short");
-            // Who read it may have gone.
+            // Its reader may have gone.
             let _ = to.send(Err(error)).await;
         }
     });
@@ -114,7 +114,7 @@ async fn send_all(cache: &Cache, to: &Sender) -> io::Result<()> {
         }
         at = next;
     }
-    // Who read it may have gone.
+    // Its reader may have gone.
     let _ = to.send(Ok(Bytes::from_static(&END))).await;
     Ok(())
 }
@@ -204,7 +204,7 @@ impl Response {
         Ok(if is_stored { Fate::Stored } else { Fate::TooBig })
     }
 
-    /// What becomes of it if there is room.
+    /// The fate that it has if there is room.
     fn fate(&self, cache: &Cache) -> Fate {
         let sites = cache.sites();
         let Some(site) = sites.iter().find(|site| site.site.name == self.site) else { return Fate::Foreign };
@@ -267,13 +267,13 @@ impl Response {
         if spool.publish(&self.entry).await.is_err() {
             return Ok(false);
         }
-        let body = store::Body::filed(Arc::clone(spool.filed()), cache.store.fills());
+        let body = store::Body::filed(spool.filed(), cache.store.fills());
         let object = Object::new(self.entry.clone(), body, self.site.clone(), ticket.epoch());
         Ok(cache.store.put_filed(&self.key, &object, &spool, None, ticket) == Put::Kept)
     }
 }
 
-/// What became of one response.
+/// The fate of one response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stored,

@@ -19,13 +19,13 @@ use crate::store::{Cursor, Listed};
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectsRequest {
-    /// Those whose URL begins so.
+    /// Only objects whose URL begins so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Those with this tag.
+    /// Only objects with this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// Those of this site, by its first host.
+    /// Only objects of this site, by its first host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
     /// The `next` of the answer before.

@@ -26,7 +26,7 @@ pub(super) struct Pace {
     resume: Option<PathBuf>,
 }
 
-/// What became of one piece of work.
+/// The result of one piece of work.
 #[derive(Debug)]
 pub(super) struct Done {
     /// For the person who waits.
@@ -226,7 +226,7 @@ mod tests {
         check(0, 0, 10, 0, 1, &format!("[{none}]   0 % 0 of 10, 0.0/s, 0.0 MB/s, - left"));
         let half = format!("[{}{}]", "=".repeat(12), " ".repeat(12));
         check(50, 0, 100, 30_000_000, 10, &format!("{half}  50 % 50 of 100, 5.0/s, 3.0 MB/s, 0:10 left"));
-        // What an earlier run did says nothing of the rate.
+        // An earlier run's work says nothing of the rate.
         check(50, 40, 100, 0, 10, &format!("{half}  50 % 50 of 100, 1.0/s, 0.0 MB/s, 0:50 left"));
         check(1, 0, 7_300, 0, 1, &format!("[{none}]   0 % 1 of 7300, 1.0/s, 0.0 MB/s, 2:01:39 left"));
         let all = "=".repeat(24);

@@ -25,7 +25,7 @@ pub(super) struct Export {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// What another edge has exported; - is standard input
+    /// The export of another edge; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]

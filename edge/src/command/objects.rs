@@ -37,7 +37,7 @@ enum Order {
     Size,
     /// The oldest first
     Age,
-    /// Those asked for most often first
+    /// The ones asked for most often first
     Hits,
     Url,
 }

@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::store::block::allocated;
-use crate::store::{Budget, Filed, LetGo, Object, Share};
+use crate::store::{Budget, InFile, LetGo, Object, Share};
 pub use ending::{BrokenOff, Unkept};
 pub(super) use filed::Next;
 use lag::{Lag, Standing};
@@ -56,7 +56,7 @@ struct State {
     gone: usize,
     gone_bytes: u64,
     /// The file that pieces went to which are kept.
-    filed: Option<Arc<Filed>>,
+    filed: Option<Arc<dyn InFile>>,
     held_bytes: u64,
     /// The pieces' cost in memory, in bytes.
     cost: u64,

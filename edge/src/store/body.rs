@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 
 use super::block::allocated;
-use super::disk::{FileReader, Filed};
+use super::in_file::{FileReader, InFile};
 use super::memory::{Budget, LetGo, Share};
 
 /// A body in pieces, in order. Versions of an object that differ in their heads share one.
@@ -26,7 +26,7 @@ pub struct Body {
     /// How many pieces it has.
     count: usize,
     /// The file that it lies in: then it has no pieces.
-    filed: Option<Arc<Filed>>,
+    filed: Option<Arc<dyn InFile>>,
     budget: Arc<Budget>,
     holders: Mutex<Holders>,
     me: Weak<Self>,
@@ -72,7 +72,7 @@ impl Body {
 
     /// A body that lies in a file, all of it.
     #[must_use]
-    pub fn filed(filed: Arc<Filed>, budget: &Arc<Budget>) -> Arc<Self> {
+    pub fn filed(filed: Arc<dyn InFile>, budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             bytes: filed.bytes(),
             allocated_bytes: 0,
@@ -86,7 +86,7 @@ impl Body {
 
     /// The file that it lies in, if it does.
     #[must_use]
-    pub fn file(&self) -> Option<&Arc<Filed>> {
+    pub fn file(&self) -> Option<&Arc<dyn InFile>> {
         self.filed.as_ref()
     }
 

@@ -36,6 +36,6 @@ mod volume;
 mod writer;
 
 pub use disks::Disks;
-pub use filed::{FileReader, Filed, Unread};
+pub use filed::Filed;
 pub use spool::{Reserved, Spool, front};
 pub use volume::{Settings, Standing};

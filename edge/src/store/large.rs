@@ -72,7 +72,7 @@ impl Store {
         {
             return Put::Purged;
         }
-        // What could not be written is confirmed again next time: it is good for those who asked now.
+        // A head that could not be written is confirmed again next time: it is good for those who asked now.
         let is_held = if is_written { filed.renew(fresh.epoch.birth()) } else { filed.is_held() };
         if is_held { Put::Kept } else { Put::Purged }
     }

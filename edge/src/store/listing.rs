@@ -1,4 +1,4 @@
-//! What is held, for people: part by part, so that nobody waits for a list of millions.
+//! A list of all that is held, for people: part by part, so that nobody waits for a list of millions.
 
 use std::sync::Arc;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::disk::front;
 use super::disk::head;
 use super::disk::layout::Sums;
 use super::disk::record::Put as Held;
-use super::disk::{FileReader, Filed, front};
+use super::in_file::{FileReader, InFile};
 use super::purge::Settled;
 use super::{Cursor, Key, Object, Reading, Store, Variants};
 use crate::policy::Content;
@@ -90,7 +91,13 @@ impl Store {
         Ok(true)
     }
 
-    async fn send_filed(&self, key: &Key, head: &[u8], filed: &Arc<Filed>, to: &Sender) -> io::Result<bool> {
+    async fn send_filed(
+        &self,
+        key: &Key,
+        head: &[u8],
+        filed: &Arc<dyn InFile>,
+        to: &Sender,
+    ) -> io::Result<bool> {
         let (bytes, sums) = (filed.bytes(), filed.sums());
         if to.send(Ok(front(0, key, head, bytes, &sums).into())).await.is_err() {
             return Ok(false);

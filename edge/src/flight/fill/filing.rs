@@ -79,14 +79,14 @@ impl Task {
         }
     }
 
-    /// What has come moves from memory to a file.
+    /// All that has come moves from memory to a file.
     async fn moved(&self, got: u64, filling: &Filling) -> Option<Box<Spool>> {
         let mut spool = self.room_on_disk(filling, got)?.open().await.ok()?;
         for piece in self.fill.log.pieces() {
             spool.add(piece);
         }
         spool.write().await.ok()?;
-        self.fill.log.written(spool.filed());
+        self.fill.log.written(&spool.filed());
         Some(spool.into())
     }
 
@@ -106,7 +106,7 @@ impl Task {
         }
         match spool.write().await {
             Ok(()) => {
-                log.written(spool.filed());
+                log.written(&spool.filed());
                 Keeping::InFile(spool)
             }
             // Its readers read on what was written, and then what comes.
@@ -136,7 +136,7 @@ impl Task {
         let length = spool.filed().bytes();
         let entry = filling.entry.clone().completed(length).ok_or(io::ErrorKind::InvalidData)?;
         spool.publish(&entry).await?;
-        let body = Body::filed(Arc::clone(spool.filed()), self.flights.store.fills());
+        let body = Body::filed(spool.filed(), self.flights.store.fills());
         let object = self.object(entry, body);
         object.on_disk.offer();
         Ok(Arc::new(object))

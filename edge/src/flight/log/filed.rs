@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::stored::position;
 use super::{Log, Place, State};
-use crate::store::Filed;
+use crate::store::InFile;
 
 /// The next bytes for a reader.
 #[derive(Debug)]
@@ -14,12 +13,12 @@ pub(in crate::flight) enum Next {
     /// These.
     Piece(Bytes),
     /// They lie in this file, from one place to another.
-    File { filed: Arc<Filed>, at: u64, end: u64 },
+    File { filed: Arc<dyn InFile>, at: u64, end: u64 },
 }
 
 impl Log {
     /// So many bytes of the body are in this file: they are held no longer.
-    pub(in crate::flight) fn written(&self, filed: &Arc<Filed>) {
+    pub(in crate::flight) fn written(&self, filed: &Arc<dyn InFile>) {
         let mut state = self.lock();
         let bytes = filed.bytes();
         state.filed = Some(Arc::clone(filed));
@@ -71,4 +70,17 @@ impl State {
         let filed = self.filed.as_ref().filter(|_| place.at < self.gone_bytes)?;
         Some(Next::File { filed: Arc::clone(filed), at: place.at, end: self.gone_bytes })
     }
+}
+
+/// In which piece of these lengths so many bytes end, and how many of it they are.
+pub(super) fn position(lengths: impl Iterator<Item = usize>, mut bytes: u64) -> (usize, usize) {
+    let mut count = 0;
+    for (number, length) in lengths.enumerate() {
+        if bytes < length as u64 {
+            return (number, usize::try_from(bytes).unwrap_or(length));
+        }
+        bytes -= length as u64;
+        count = number + 1;
+    }
+    (count, 0)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::filed::Next;
+use super::filed::{Next, position};
 use super::{BrokenOff, Phase, Place, State};
 use crate::store::{Gone, Object, Reading};
 
@@ -57,17 +57,4 @@ impl State {
             self.phase = Phase::Stored(None);
         }
     }
-}
-
-/// In which piece of these lengths so many bytes end, and how many of it they are.
-pub(super) fn position(lengths: impl Iterator<Item = usize>, mut bytes: u64) -> (usize, usize) {
-    let mut count = 0;
-    for (number, length) in lengths.enumerate() {
-        if bytes < length as u64 {
-            return (number, usize::try_from(bytes).unwrap_or(length));
-        }
-        bytes -= length as u64;
-        count = number + 1;
-    }
-    (count, 0)
 }

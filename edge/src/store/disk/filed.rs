@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -16,7 +15,7 @@ use super::layout::{CHUNK_BYTES, Sums, is_chunk};
 use super::loading::Bad;
 use super::record::Put;
 use super::volume::Volume;
-use crate::store::memory::{Budget, Share};
+use crate::store::in_file::{Confirming, InFile, READ_BYTES, Unread};
 
 /// A body in a file.
 pub struct Filed {
@@ -28,20 +27,13 @@ pub struct Filed {
     grown: Mutex<Grown>,
 }
 
-/// What there is of it.
+/// The part of it that is there.
 #[derive(Debug)]
 struct Grown {
     bytes: u64,
     sums: Sums,
     is_whole: bool,
 }
-
-/// No more of a body can be read.
-#[derive(Debug)]
-pub struct Unread(Bad);
-
-/// Two chunks: so much memory a client takes that reads.
-const READ_BYTES: u64 = 2 * CHUNK_BYTES as u64;
 
 impl Filed {
     /// A body of which nothing was written yet.
@@ -59,35 +51,6 @@ impl Filed {
     ) -> Arc<Self> {
         let grown = Grown { bytes, sums: Sums::of(sums), is_whole: true };
         Arc::new(Self { file, body_at, volume: Arc::clone(volume), put, grown: grown.into() })
-    }
-
-    /// Bytes that can be read by now.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.lock().bytes
-    }
-
-    /// The checksums of its chunks, as they lie in the file.
-    pub(in crate::store) fn sums(&self) -> Vec<u8> {
-        self.lock().sums.known().to_vec()
-    }
-
-    pub(super) fn put(&self) -> &Put {
-        &self.put
-    }
-
-    pub(super) fn volume(&self) -> &Arc<Volume> {
-        &self.volume
-    }
-
-    /// Whether its disk still holds the file.
-    pub(in crate::store) fn is_held(&self) -> bool {
-        self.volume.desk.lock().index.holds(self.put.hash, self.put.file)
-    }
-
-    /// The origin confirmed it: it is of this birth from now on. False if it is not held any more.
-    pub(in crate::store) fn renew(&self, birth: &Arc<u64>) -> bool {
-        self.volume.desk.renew(&self.put, birth)
     }
 
     pub(super) fn body_at(&self) -> u64 {
@@ -164,69 +127,61 @@ impl Filed {
     }
 }
 
-/// Reads one body for one client.
-pub struct FileReader {
-    filed: Arc<Filed>,
-    reading: Option<JoinHandle<Result<Bytes, Bad>>>,
-    /// For what it has read and not given out.
-    _share: Share,
-}
-
-impl FileReader {
-    /// Of this body. Its memory is taken from the budget.
-    #[must_use]
-    pub fn new(filed: &Arc<Filed>, budget: &Arc<Budget>) -> Self {
-        Self { filed: Arc::clone(filed), reading: None, _share: budget.owe(READ_BYTES) }
+impl InFile for Filed {
+    fn bytes(&self) -> u64 {
+        self.lock().bytes
     }
 
-    /// Some bytes from `at` on, before `end`, which must be there. The same place is asked for until it is ready.
-    pub fn poll_at(&mut self, at: u64, end: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
-        let filed = &self.filed;
-        let reading = self.reading.get_or_insert_with(|| {
-            let (filed, buffer) = (Arc::clone(filed), filed.room(at, end));
-            tokio::spawn(async move {
-                let reads = Arc::clone(&filed);
-                let read = filed.volume.reading(move || reads.read(buffer, at, end)).await;
-                read.unwrap_or_else(|| Err(Bad::Io(io::ErrorKind::TimedOut.into())))
-            })
-        });
-        let read = ready!(std::pin::Pin::new(reading).poll(cx));
-        self.reading = None;
-        let read = read.unwrap_or_else(|error| Err(Bad::Io(io::Error::other(error))));
-        Poll::Ready(match read {
-            Ok(bytes) if !bytes.is_empty() => {
-                self.filed.volume.has_read(bytes.len());
-                Ok(bytes)
+    fn sums(&self) -> Vec<u8> {
+        self.lock().sums.known().to_vec()
+    }
+
+    fn number(&self) -> u64 {
+        self.put.file
+    }
+
+    fn begin_read(self: Arc<Self>, at: u64, end: u64) -> JoinHandle<Result<Bytes, Unread>> {
+        let buffer = self.room(at, end);
+        tokio::spawn(async move {
+            let reads = Arc::clone(&self);
+            let read = self.volume.reading(move || reads.read(buffer, at, end)).await;
+            match read.unwrap_or_else(|| Err(Bad::Io(io::ErrorKind::TimedOut.into()))) {
+                Ok(bytes) if bytes.is_empty() => Err(Unread::Ended),
+                Ok(bytes) => {
+                    self.volume.has_read(bytes.len());
+                    Ok(bytes)
+                }
+                Err(bad) => {
+                    self.volume.found_bad(&self.put, &bad);
+                    Err(match bad {
+                        Bad::Io(error) => Unread::Io(error),
+                        Bad::Corrupt => Unread::Changed,
+                        Bad::Another | Bad::Missing => Unread::Ended,
+                    })
+                }
             }
-            Ok(_) => Err(Unread(Bad::Missing)),
-            Err(bad) => {
-                self.filed.volume.found_bad(&self.filed.put, &bad);
-                Err(Unread(bad))
-            }
+        })
+    }
+
+    fn is_held(&self) -> bool {
+        self.volume.desk.lock().index.holds(self.put.hash, self.put.file)
+    }
+
+    fn renew(&self, birth: &Arc<u64>) -> bool {
+        self.volume.desk.renew(&self.put, birth)
+    }
+
+    fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming {
+        Box::pin(async move {
+            let Some(folder) = self.volume.folder() else { return false };
+            let number = self.put.file;
+            self.volume.writing(move || folder.confirm(number, &bytes)).await.is_ok()
         })
     }
 }
 
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Bad::Corrupt => f.write_str("the file of this response is not what was written"),
-            Bad::Io(error) => write!(f, "cannot read the file of this response: {error}"),
-            Bad::Another | Bad::Missing => f.write_str("the file of this response has no more bytes"),
-        }
-    }
-}
-
-impl std::error::Error for Unread {}
-
 impl fmt::Debug for Filed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Filed").field("put", &self.put).field("bytes", &self.bytes()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for FileReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileReader").field("filed", &self.filed).finish_non_exhaustive()
     }
 }

@@ -206,7 +206,7 @@ impl Folder {
         fs::remove_file(self.name(number))
     }
 
-    /// What the origin confirmed of a file after it was written.
+    /// The head that the origin confirmed after a file was written.
     pub(super) fn read_confirmed(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let file = options().read(true).open(self.beside(number, CONFIRMED))?;

@@ -163,7 +163,7 @@ impl Sums {
         }
     }
 
-    /// Those of a body that is complete, as they lie in its file.
+    /// The checksums of a body that is complete, as they lie in its file.
     #[must_use]
     pub fn of(sums: Vec<u8>) -> Self {
         Self { sums, ..Self::default() }
@@ -176,7 +176,7 @@ impl Sums {
         }
     }
 
-    /// Those of the chunks that are complete.
+    /// The checksums of the chunks that are complete.
     #[must_use]
     pub fn known(&self) -> &[u8] {
         &self.sums

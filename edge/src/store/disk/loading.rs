@@ -103,7 +103,7 @@ pub(super) fn read(folder: &Folder, put: &Put, key: &Key, large_bytes: u64) -> R
     Ok(Loaded { entry, site, content: Content::File { file, body_at, bytes, sums } })
 }
 
-/// What the origin has said of it since it was written. One that is torn is as if it had said nothing.
+/// The head that the origin has confirmed since the file was written. One that is torn is as if it had said nothing.
 fn confirmed(folder: &Folder, put: &Put, key: &Key) -> io::Result<Option<Entry>> {
     let bytes = match folder.read_confirmed(put.file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

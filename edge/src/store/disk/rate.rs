@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Rate {
     bytes_per_second: u64,
     left_bytes: u64,
-    /// What was taken before it was left.
+    /// Bytes that were taken before they were left.
     owed_bytes: u64,
     /// The moment that `left_bytes` counts to.
     until: Duration,

@@ -21,6 +21,7 @@ use super::volume::Volume;
 use crate::policy::Entry;
 use crate::site::SiteName;
 use crate::site::key::Key;
+use crate::store::in_file::InFile;
 
 /// Room on a disk for a response that is still to come.
 #[derive(Debug)]
@@ -101,8 +102,8 @@ impl Drop for Reserved {
 impl Spool {
     /// The body, as far as it was written.
     #[must_use]
-    pub fn filed(&self) -> &Arc<Filed> {
-        &self.filed
+    pub fn filed(&self) -> Arc<dyn InFile> {
+        Arc::clone(&self.filed) as Arc<dyn InFile>
     }
 
     /// Takes the next piece; whether it is time to write.
@@ -150,7 +151,7 @@ impl Spool {
         Ok(())
     }
 
-    /// What was published is held from now on, unless something came over it. Called where nobody else is at the key.
+    /// The published file is held from now on, unless something came over it. Called where nobody else is at the key.
     pub(in crate::store) fn hold(&self, birth: &Arc<u64>) -> bool {
         let Reserved { volume, pending, put, .. } = &self.reserved;
         let bytes = self.filed.body_at() + self.filed.bytes() + 4 * chunks(self.filed.bytes());

@@ -29,7 +29,7 @@ pub(in crate::store::disk) struct State {
     /// Somebody waits until so many do.
     pub(super) wanted: u64,
     pub(super) pending: Vec<Arc<Pending>>,
-    /// What is written while it comes, and the blocks that are kept free for it.
+    /// Responses that are written while they come, and the blocks that are kept free for it.
     pub(super) spools: Vec<Arc<Pending>>,
     pub(super) spooled_blocks: u64,
     pub(super) jobs: VecDeque<Job>,
@@ -170,7 +170,7 @@ impl State {
         self.unlinks.is_empty() && self.spools.is_empty()
     }
 
-    /// What is being written.
+    /// The files that are being written.
     pub(super) fn on_their_way(&self) -> impl Iterator<Item = &Arc<Pending>> {
         self.pending.iter().chain(&self.spools)
     }

@@ -7,9 +7,9 @@ use super::Disks;
 use crate::policy::{Content, Entry};
 use crate::site::SiteName;
 use crate::site::key::Key;
-use crate::store::disk::filed::Filed;
 use crate::store::disk::head;
 use crate::store::disk::spool::{Reserved, front};
+use crate::store::in_file::InFile;
 use crate::store::object::Object;
 
 impl Disks {
@@ -51,11 +51,13 @@ impl Disks {
     }
 
     /// Writes what the origin confirmed beside the body's file. Whether it is there.
-    pub(in crate::store) async fn confirm(&self, key: &Key, filed: &Filed, object: &Object) -> bool {
-        let (volume, number) = (filed.volume(), filed.put().file);
-        let Some(folder) = volume.folder() else { return false };
+    pub(in crate::store) async fn confirm(
+        &self,
+        key: &Key,
+        filed: &Arc<dyn InFile>,
+        object: &Object,
+    ) -> bool {
         let head = head::encode(&object.entry, &object.site);
-        let bytes = front(number, key, &head, 0, &[]);
-        volume.writing(move || folder.confirm(number, &bytes)).await.is_ok()
+        Arc::clone(filed).confirm(front(filed.number(), key, &head, 0, &[])).await
     }
 }

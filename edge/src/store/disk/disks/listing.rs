@@ -1,4 +1,4 @@
-//! What is on the disks, for people.
+//! A list of all that is on the disks, for people.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

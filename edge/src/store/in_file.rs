@@ -1,0 +1,91 @@
+//! A body that lies in a file, whichever disk has it, and its readers.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::memory::{Budget, Share};
+
+/// A body in a file: one that is still being written, or a complete one.
+pub trait InFile: fmt::Debug + Send + Sync {
+    /// Bytes that can be read by now.
+    fn bytes(&self) -> u64;
+
+    /// The checksums of its chunks, as they lie in the file.
+    fn sums(&self) -> Vec<u8>;
+
+    /// The file's number.
+    fn number(&self) -> u64;
+
+    /// Reads some bytes from `at` on, before `end`, in a task of its own.
+    fn begin_read(self: Arc<Self>, at: u64, end: u64) -> JoinHandle<Result<Bytes, Unread>>;
+
+    /// Whether its disk still holds the file.
+    fn is_held(&self) -> bool;
+
+    /// The origin confirmed it: it is of this birth from now on. False if it is not held any more.
+    fn renew(&self, birth: &Arc<u64>) -> bool;
+
+    /// Writes this beside the file; whether it is there.
+    fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming;
+}
+
+/// A file beside a body's that is being written.
+pub type Confirming = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// The most that is read at once: so much memory a client takes that reads.
+pub const READ_BYTES: u64 = 128 << 10;
+
+/// Why no more of a body can be read.
+#[derive(Debug)]
+pub enum Unread {
+    /// The file is not what was written.
+    Changed,
+    /// It has no more bytes.
+    Ended,
+    /// The system's error.
+    Io(io::Error),
+}
+
+/// Reads one body for one client.
+#[derive(Debug)]
+pub struct FileReader {
+    filed: Arc<dyn InFile>,
+    reading: Option<JoinHandle<Result<Bytes, Unread>>>,
+    /// For what it has read and not given out.
+    _share: Share,
+}
+
+impl FileReader {
+    /// Of this body. Its memory is taken from the budget.
+    #[must_use]
+    pub fn new(filed: &Arc<dyn InFile>, budget: &Arc<Budget>) -> Self {
+        Self { filed: Arc::clone(filed), reading: None, _share: budget.owe(READ_BYTES) }
+    }
+
+    /// Some bytes from `at` on, before `end`, which must be there. The same place is asked for until it is ready.
+    pub fn poll_at(&mut self, at: u64, end: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
+        let filed = &self.filed;
+        let reading = self.reading.get_or_insert_with(|| Arc::clone(filed).begin_read(at, end));
+        let read = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        Poll::Ready(read.unwrap_or_else(|error| Err(Unread::Io(io::Error::other(error)))))
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed => f.write_str("the file of this response is not what was written"),
+            Self::Ended => f.write_str("the file of this response has no more bytes"),
+            Self::Io(error) => write!(f, "cannot read the file of this response: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Unread {}
