@@ -97,7 +97,7 @@ pub struct FetchSite {
     pub origins: Arc<Origins>,
     /// Where to fetch a share from.
     pub canary: Option<Arc<Canary>>,
-    /// What lately came of its requests to its origins.
+    /// The outcomes of its requests to its origins, lately.
     pub tally: Tally,
     /// The site's counters.
     pub metrics: SiteMetrics,

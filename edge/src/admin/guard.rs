@@ -20,7 +20,7 @@ pub struct GuardTold {
 pub struct Undone {
     /// Seconds since 1970 at which it was undone.
     pub at: u64,
-    /// What it had changed.
+    /// The changes that it had made.
     pub changed: Vec<String>,
     /// The site that it broke.
     pub site: String,

@@ -15,7 +15,7 @@ pub struct ReloadDone {
     pub needs_restart: Vec<String>,
 }
 
-/// What the operator may ask about the config.
+/// The operator's questions about the config.
 #[derive(Clone)]
 pub(crate) struct Reload {
     /// Reloads; the error is the config's.

@@ -18,7 +18,7 @@ use crate::site::parents::PURGE_PATH;
 pub(crate) struct FromChild {
     /// The names of the edges that they came through.
     pub(crate) through: Vec<String>,
-    /// What is to go.
+    /// The things that are to go.
     pub(crate) purges: Vec<PurgeRequest>,
 }
 

@@ -1,4 +1,4 @@
-//! What is to go, as the operator, a CMS or a child of this edge names it.
+//! The things that are to go, as the operator, a CMS or a child of this edge names them.
 
 use http::Uri;
 use serde::{Deserialize, Serialize};

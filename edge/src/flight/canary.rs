@@ -24,9 +24,9 @@ pub struct Canary {
 pub struct CanaryEnd {
     /// When.
     pub at: SystemTime,
-    /// What was seen of it.
+    /// Its own outcomes.
     pub seen: Counts,
-    /// What the others did meanwhile.
+    /// The others' outcomes meanwhile.
     pub others: Counts,
 }
 
@@ -54,7 +54,7 @@ impl Canary {
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What lately came of its requests.
+    /// The outcomes of its requests, lately.
     pub fn counts(&self, now: SystemTime) -> Counts {
         self.tally.counts(now)
     }

@@ -11,7 +11,7 @@ use crate::site::cookies;
 use crate::site::key::key;
 use crate::site::route;
 
-/// What became of a request that was sent to a parent or a canary.
+/// The outcome of a request that was sent to a parent or a canary.
 enum Sent {
     /// This is for the client.
     Ended(Box<Result<Answered, Unanswered>>),

@@ -1,4 +1,4 @@
-//! What lately came of a part of a site's requests to its origins.
+//! The outcomes of requests that a part of a site sent to its origins lately.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

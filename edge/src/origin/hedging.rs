@@ -62,7 +62,7 @@ impl Origins {
         let Some(second) = self.another(tried, wish) else { return (first, one.await) };
         tried.push(second.index);
         let mut two = pin!(self.all[second.index].member.exchange(hedge, self.patience));
-        // What fails leaves the answer to the other.
+        // One that fails leaves the answer to the other.
         tokio::select! {
             biased;
             outcome = &mut one => match outcome {

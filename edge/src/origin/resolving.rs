@@ -32,7 +32,7 @@ pub(super) struct Target {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-/// What a name server says of a name.
+/// A name server's answer about a name.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) targets: Vec<Target>,
@@ -152,7 +152,7 @@ async fn services(resolver: &TokioResolver, name: &str) -> Result<Found, NetErro
     Ok(Found { targets, ttl })
 }
 
-/// What is known of an origin's name.
+/// All that is known of an origin's name.
 #[derive(Debug)]
 pub(super) struct Names {
     address: OriginAddress,
