@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use verge_edge::serve::h1::gate::{Direct, Gate, Given, Needed, Plain, Rest};
 
 use super::server::{HalfClose, Log, MAX_HEAD_BYTES, read_to_end, serve_behind};
@@ -102,6 +102,28 @@ async fn answers_stand_in_the_order_of_their_requests_whoever_gives_them() {
             assert_eq!(seen.len(), servers, "{paths:?} by {bytes}");
             assert!(servers == 0 || paths.contains(&there), "{paths:?} by {bytes}");
         }
+    }
+}
+
+/// TLS takes bytes that its socket has no room for yet.
+#[tokio::test]
+async fn an_answer_goes_out_whole_though_the_stream_holds_some_of_it_back() {
+    for path in ["/here", "/pieces"] {
+        let (mut client, server) = tokio::io::duplex(8);
+        let serving = tokio::spawn(async move {
+            let holding = tokio::io::BufStream::with_capacity(1 << 10, 1 << 10, server);
+            Gate::with_direct(holding, MAX_HEAD_BYTES, Some(Short)).needed().await.map(drop)
+        });
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let whole = async {
+            while !answer.ends_with(b"here") && !answer.ends_with(b"in pieces!") {
+                assert!(client.read_buf(&mut answer).await.unwrap() > 0);
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), whole).await.expect("the rest of an answer");
+        drop(client);
+        let _ = serving.await;
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Gate<T, D: Direct = Never> {
     outgoing: Option<Outgoing<D::Rest>>,
     /// Whether there was one.
     has_answered: bool,
+    /// Whether the stream may hold back some of what was written from here, as TLS does where the socket is full.
+    unflushed: bool,
 }
 
 /// Whether more is read from the client.
@@ -145,6 +147,7 @@ impl<T, D: Direct> Gate<T, D> {
             direct: None,
             outgoing: None,
             has_answered: false,
+            unflushed: false,
         }
     }
 

@@ -140,6 +140,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
             return Ok(());
         }
         self.wait.note_write();
+        self.unflushed = true;
         let io = Pin::new(&mut self.io);
         let Some(outgoing) = &mut self.outgoing else {
             let written = at_once(io.poll_write(cx, out))?;
@@ -167,11 +168,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
                 break;
             }
             self.wait.note_write();
+            self.unflushed = true;
             let written = ready!(outgoing.poll_write(Pin::new(&mut self.io), cx, &[]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             outgoing.advance(written);
+        }
+        if self.unflushed {
+            // Nobody would write the rest: the client waits for it, and the gate for the client.
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
