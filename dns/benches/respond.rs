@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use verge_dns::client::{Client, Listener, Transport};
 use verge_dns::limit::{Limits, Rates};
 use verge_dns::name::Name;
+use verge_dns::steer::{Pools, Settings};
 use verge_dns::view::View;
 use verge_dns::wire::{self, Moment};
 use verge_dns::world::{Guard, World};
@@ -87,6 +88,10 @@ fn world(names: usize) -> World {
         text += &format!("h{i} A 203.0.{}.{}\n", i >> 8 & 255, i & 255);
         if i % 10 == 0 {
             text += &format!("c{i} CNAME h{i}\n");
+            let k = i / 10;
+            for name in [format!("p{k}"), format!("s{k}")] {
+                text += &format!("{name} A 203.0.113.1\n{name} A 203.0.113.2\n");
+            }
         }
     }
     let (mut public, mut internal) = (Zones::default(), Zones::default());
@@ -101,11 +106,24 @@ fn world(names: usize) -> World {
         internal.insert(apex, Served::Zone(trees.internal));
     }
     World {
-        public: View { zones: public, ..View::default() },
-        internal: View { zones: internal, ..View::default() },
+        public: View { pools: pools(&public, names), zones: public },
+        internal: View { pools: pools(&internal, names), zones: internal },
         guard: Guard { private: Vec::new(), published: HashSet::new() },
         ..World::default()
     }
+}
+
+/// A pool of each `s` name.
+fn pools(zones: &Zones, names: usize) -> Pools {
+    let apex = Name::parse_absolute("example.com.").expect("it is a name");
+    let (mut pools, settings) = (Pools::default(), Settings::default());
+    if let Some(Served::Zone(tree)) = zones.get(&apex) {
+        for i in 0..names / 10 {
+            let owner = Name::parse_absolute(&format!("s{i}.example.com.")).expect("it is a name");
+            pools.add(tree, &owner, &settings);
+        }
+    }
+    pools
 }
 
 /// As a signer leaves a zone: an NSEC and signatures of 64 bytes at each name.
@@ -137,6 +155,9 @@ fn questions(names: usize) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let host = |i: usize| format!("h{i}.example.com.");
     vec![
         ("hit", all(&host, 1, false)),
+        // Two addresses, plain and of a pool.
+        ("pair", all(&|i| format!("p{}.example.com.", i / 10), 1, false)),
+        ("steered", all(&|i| format!("s{}.example.com.", i / 10), 1, false)),
         ("hit-edns", all(&host, 1, true)),
         ("nodata", all(&host, 28, true)),
         ("nxdomain", all(&|i| format!("nx{i}.example.com."), 1, true)),

@@ -78,6 +78,8 @@ pub struct Answer<'v, 'a> {
     /// The wildcard's or DNAME's owner that stood for the name asked for, lower-case wire form; none if it stands for
     /// itself.
     pub synthesized: Option<&'v [u8]>,
+    /// How many bits of the client's network the answer depends on (RFC 7871 §7.2.1).
+    pub scope: u8,
 }
 
 /// The kinds of answers, as rate limiting and metrics tell them apart.

@@ -18,6 +18,7 @@ pub mod decide;
 pub mod health;
 mod hints;
 pub mod marks;
+pub mod place;
 pub mod pool;
 pub mod rules;
 
@@ -31,16 +32,28 @@ use std::net::IpAddr;
 pub struct Asker {
     /// Its address, or the network that a trusted resolver says it asks for.
     pub address: IpAddr,
+    /// Whether that is a network that a resolver asks for.
+    pub is_subnet: bool,
 }
 
 impl Default for Asker {
     /// Nobody in particular.
     fn default() -> Self {
-        Self { address: IpAddr::from([0, 0, 0, 0]) }
+        Self::at(IpAddr::from([0, 0, 0, 0]))
     }
 }
 
 impl Asker {
+    /// A client that asks for itself.
+    pub fn at(address: IpAddr) -> Self {
+        Self { address, is_subnet: false }
+    }
+
+    /// The bits of the address that [`Asker::seed`] looks at.
+    pub fn seed_bits(self) -> u8 {
+        if self.address.is_ipv4() { 24 } else { 48 }
+    }
+
     /// A number that all clients of one network share (IPv4 /24, IPv6 /48): a resolver's other address gets the same
     /// answer.
     #[inline]

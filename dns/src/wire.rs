@@ -21,6 +21,7 @@ mod opt;
 mod padding;
 mod query;
 mod signature;
+mod subnet;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
@@ -46,6 +47,7 @@ use opt::{ExtendedError, Opt};
 pub(crate) use query::tsig_of;
 use query::{Edns, Message, NotForUs, Verdict};
 use signature::Signature;
+use subnet::Subnet;
 pub use transfer::{About, Denied, Next, Transfer, TransferKind, transfer};
 pub use update::{Submitted, submitted};
 
@@ -170,6 +172,9 @@ struct Exchange<'w, 'm> {
     client: &'m Client,
     cookie: Option<(Proof, Full)>,
     signature: Signature,
+    subnet: Option<Subnet>,
+    /// What a believed resolver says of its client makes no sense (RFC 7871 §7.1.2).
+    has_bad_subnet: bool,
     unix_seconds: u64,
 }
 
@@ -218,7 +223,13 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             .and_then(|edns| edns.cookie)
             .zip(world.protocol.cookies.as_ref())
             .map(|(cookie, secrets)| judge(cookie, secrets));
-        Self { world, view, message, client, cookie, signature, unix_seconds: now.unix_seconds }
+        // V1: the view is chosen, and nothing of this can change it.
+        let believed = world.view(view).pools.believes(client.real_address());
+        let said = message.edns.filter(|edns| believed && edns.version == 0).and_then(|edns| edns.subnet);
+        let subnet = said.and_then(subnet::read);
+        let has_bad_subnet = said.is_some() && subnet.is_none();
+        let unix_seconds = now.unix_seconds;
+        Self { world, view, message, client, cookie, signature, subnet, has_bad_subnet, unix_seconds }
     }
 
     /// The plain pipeline: every answer there is.
@@ -239,7 +250,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     /// The usual answers, written without a draft; the same bytes as the plain pipeline's.
     fn answer_directly(&self, limits: &mut Limits, now: Moment, out: &mut Vec<u8>) -> Option<Outcome<'w>> {
         let question = self.message.question.as_ref().filter(|question| question.qclass == CLASS_IN)?;
-        if self.message.verdict != Verdict::Ask || !self.has_good_cookie() {
+        if self.message.verdict != Verdict::Ask || !self.has_good_cookie() || self.has_bad_subnet {
             return None;
         }
         let opt = self.message.edns.map(|edns| self.opt(&edns, None));
@@ -255,6 +266,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
                 return Some(Outcome::Silent(Why::RateLimited));
             }
         }
+        let opt = opt.map(|opt| opt.with_scope(written.scope));
         let rcode = written.kind.rcode();
         let flags = Flags { rcode, authoritative: written.authoritative, truncated: false };
         self.close(opt.as_ref(), flags, out);
@@ -264,7 +276,11 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 
     /// The client, as pools see it.
     fn asker(&self) -> Asker {
-        Asker { address: self.client.real_address() }
+        match self.subnet {
+            // A resolver that tells nothing of its client asks for itself (RFC 7871 §7.1.2).
+            Some(Subnet { address, source: 1.. }) => Asker { address, is_subnet: true },
+            _ => Asker::at(self.client.real_address()),
+        }
     }
 
     fn has_good_cookie(&self) -> bool {
@@ -280,7 +296,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
             Verdict::FormErr => Draft::without_data(Rcode::FormErr, None),
             Verdict::BadVers => Draft::without_data(Rcode::BadVers, None),
-            _ if !self.has_good_cookie() => Draft::without_data(Rcode::FormErr, None),
+            _ if !self.has_good_cookie() || self.has_bad_subnet => Draft::without_data(Rcode::FormErr, None),
             Verdict::CookieOnly if cookies_known => Draft::without_data(Rcode::NoError, None),
             Verdict::CookieOnly => Draft::without_data(Rcode::FormErr, None),
             Verdict::Ask => self.ask(),
@@ -379,7 +395,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 
     fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
         let mut sent = Sent { truncated: draft.truncated, ..self.sent(draft.rcode) };
-        let opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
+        let mut opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);
             self.write_tail(opt.as_ref(), draft.rcode, out);
@@ -393,6 +409,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let mut authoritative = false;
         if let Content::Answer(answer) = &draft.content {
             authoritative = answer.authoritative;
+            opt = opt.map(|opt| opt.with_scope(answer.scope));
             sent.zone = answer.zone;
             let room = self.limit_bytes().saturating_sub(tail_bytes);
             sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;
@@ -437,6 +454,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             keepalive: self.keepalive(edns),
             expire: self.expire(edns),
             error,
+            subnet: self.subnet.map(|subnet| (subnet, 0)),
         }
     }
 

@@ -26,6 +26,7 @@ pub fn answer<'v: 'a, 'a>(view: &'v View, query: Query<'a>) -> Answer<'v, 'a> {
         zone: end.zone,
         kind: end.kind,
         synthesized: end.synthesized,
+        scope: end.scope,
     }
 }
 

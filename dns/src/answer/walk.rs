@@ -82,6 +82,7 @@ pub(crate) struct End<'v> {
     pub(crate) authoritative: bool,
     pub(crate) zone: Option<&'v Name>,
     pub(crate) synthesized: Option<&'v [u8]>,
+    pub(crate) scope: u8,
 }
 
 /// Walks from a question to the end of its answer.
@@ -103,6 +104,7 @@ pub(crate) fn walk<'v: 'a, 'a, S: Sink<'a>>(
         zone: None,
         refers_first: false,
         synthesized: None,
+        scope: 0,
         proved: Proved::default(),
         sink,
     };
@@ -120,6 +122,7 @@ pub(crate) fn walk<'v: 'a, 'a, S: Sink<'a>>(
         authoritative: qclass == Class::In && ours && !walk.refers_first,
         zone: walk.zone,
         synthesized: if kind == Kind::Undecided { None } else { walk.synthesized },
+        scope: walk.scope,
     })
 }
 
@@ -136,6 +139,8 @@ pub(super) struct Walk<'v, 'a, 's, S> {
     /// The first name is at or below a cut (RFC 1034 §4.3.1: AA speaks of the first name).
     refers_first: bool,
     synthesized: Option<&'v [u8]>,
+    /// Bits of the client's address that pools looked at.
+    scope: u8,
     pub(super) proved: Proved<'a>,
     pub(super) sink: &'s mut S,
 }
@@ -355,10 +360,14 @@ impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
         let pools = &self.view.pools;
         if !pools.is_empty() {
             if let Some(pool) = pools.get(node.name(), set.rtype) {
+                if self.asker.is_subnet {
+                    self.scope = self.scope.max(pool.scope(self.asker));
+                }
                 return self.sink.put_chosen(section, Chosen { owner, pool, asker: self.asker, need });
             }
             if matches!(set.rtype, Type::HTTPS | Type::SVCB) && pools.lead_from(node.name(), set) {
                 self.sink.unusual()?;
+                self.scope = self.scope.max(pools.scope_of_hints(node.name(), set, self.asker));
                 let set = pools.with_hints(node.name(), set, self.asker);
                 return self.put_whole(section, owner, node, &set, need);
             }

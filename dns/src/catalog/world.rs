@@ -17,7 +17,8 @@ impl Catalog {
         let (mut public, mut internal) = (Zones::default(), Zones::default());
         let mut catalogs = <[View; 2]>::default();
         let mut published = HashSet::new();
-        let (mut public_pools, mut internal_pools) = (Pools::default(), Pools::default());
+        let (mut public_pools, mut internal_pools) =
+            (Pools::of(&self.terms.steer), Pools::of(&self.terms.steer));
         for zone in zones {
             match self.good.get(&zone.apex) {
                 Some(good) if self.terms.catalogs.contains(&zone.apex) => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::metrics::PoolStatus;
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::steer::Asker;
+use crate::steer::{Asker, Pool};
 use crate::view::{View, Which, choose};
 use crate::world::World;
 use crate::zone::text::write_record;
@@ -51,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let world = zones.loaded.world.expect("the first load always makes a world");
     let live = live(&world, zones.config.as_ref());
     let mut explained = explain(args, &world, zones.config.as_ref(), &zones.loaded.report);
-    explained.steered = steered(&explained, live.as_deref());
+    explained.steered = steered(&explained, &world, live.as_deref());
     say(&match args.format {
         Format::Human => explained.to_string(),
         Format::Json => json(&explained),
@@ -101,7 +102,7 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         qtype: args.rtype,
         qclass: Class::In,
         dnssec_ok: false,
-        asker: Asker { address: args.from },
+        asker: Asker::at(args.from),
     };
     let given = answer(world.view(view), query);
     let zone = given.zone.and_then(|apex| report.zones.iter().find(|zone| zone.apex == *apex));
@@ -156,13 +157,26 @@ fn live(world: &World, config: Option<&Config>) -> Option<Vec<PoolStatus>> {
 }
 
 /// The tables of the pools that an answer was chosen from.
-fn steered(explained: &Explained, live: Option<&[PoolStatus]>) -> Vec<PoolStatus> {
+fn steered(explained: &Explained, world: &World, live: Option<&[PoolStatus]>) -> Vec<PoolStatus> {
     let is_of = |status: &&PoolStatus| {
         let names =
             explained.pools.iter().any(|(owner, rtype)| *owner == status.pool && *rtype == status.rtype);
         names && status.view == explained.view
     };
-    live.into_iter().flatten().filter(is_of).cloned().collect()
+    let mut tables: Vec<PoolStatus> = live.into_iter().flatten().filter(is_of).cloned().collect();
+    let views = [&world.public, &world.internal];
+    for table in &mut tables {
+        let view = views[usize::from(table.view == Which::Internal.as_str())];
+        let is_it =
+            |pool: &&Arc<Pool>| pool.owner.to_string() == table.pool && pool.rtype.to_string() == table.rtype;
+        let Some(pool) = view.pools.iter().find(is_it) else { continue };
+        // The server tells what clients of no place are given; this one may be somewhere.
+        let decision = pool.decide(&table.known(pool), Some(Asker::at(explained.from)));
+        for (at, (member, fate)) in table.members.iter_mut().zip(&decision.fates).enumerate() {
+            (member.fate, member.share) = (fate.as_str().to_owned(), decision.plan.share(at));
+        }
+    }
+    tables
 }
 
 /// The view of a client that asks the listener which could show it most.

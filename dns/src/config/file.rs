@@ -229,6 +229,19 @@ pub(super) struct Steer {
     pub(super) shed: Option<Spanned<[u16; 2]>>,
     pub(super) members: Vec<Spanned<Member>>,
     pub(super) pool: Vec<Spanned<Steer>>,
+    pub(super) place: Vec<Spanned<Region>>,
+    pub(super) subnet_from: Vec<Spanned<Prefix>>,
+}
+
+/// `[[steer.place]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Region {
+    pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) clients: Vec<Spanned<Prefix>>,
+    #[serde(default)]
+    pub(super) near: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +251,7 @@ pub(super) struct Member {
     pub(super) weight: Option<Spanned<u32>>,
     pub(super) priority: Option<u32>,
     pub(super) check_address: Option<IpAddr>,
+    pub(super) place: Option<Spanned<String>>,
     pub(super) check: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) drain: bool,

@@ -195,6 +195,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[rate_limit]\n",
         "[steer]\n",
         "[[steer.pool]]\nname = \"a\"\n",
+        "[[steer.place]]\nname = \"a\"\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
             panic!("accepted");

@@ -70,6 +70,12 @@ impl Plan {
         u32::try_from(u64::from(own) * 1000 / u64::from(all)).expect("a part of a thousand")
     }
 
+    /// Whether an answer gives fewer than are fit.
+    pub fn leaves_out(&self) -> bool {
+        let fit = self.kept.iter().filter(|kept| **kept > 0).count();
+        self.count < fit || self.kept.iter().any(|kept| *kept > 0 && *kept < WHOLE)
+    }
+
     /// Whether any answer gives this member.
     pub fn gives(&self, member: usize) -> bool {
         self.kept.get(member).is_some_and(|kept| *kept > 0)
@@ -167,7 +173,7 @@ mod tests {
     const NETWORKS: u32 = 200_000;
 
     fn asker(network: u32) -> Asker {
-        Asker { address: std::net::Ipv4Addr::from_bits(network << 8 | 53).into() }
+        Asker::at(std::net::Ipv4Addr::from_bits(network << 8 | 53).into())
     }
 
     fn chosen(plan: &Plan, network: u32) -> Vec<usize> {
@@ -256,7 +262,7 @@ mod tests {
         let plan = Plan::new(&[(1, WHOLE); 4], Some(1), 30);
         let one = |address: &str| {
             let mut all = Vec::new();
-            plan.choose(Asker { address: address.parse().unwrap() }, 7, |member| all.push(member));
+            plan.choose(Asker::at(address.parse().unwrap()), 7, |member| all.push(member));
             all[0]
         };
         assert_eq!(one("192.0.2.1"), one("192.0.2.254"));

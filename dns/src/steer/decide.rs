@@ -1,7 +1,7 @@
 //! The chain: which members answers give, and why the others are left out.
 //!
 //! ```text
-//! members ─▶ drained? ─▶ up? ─▶ priority ─▶ load ─▶ weight ─▶ count ─▶ plan
+//! members ─▶ drained? ─▶ up? ─▶ place ─▶ priority ─▶ load ─▶ weight ─▶ count ─▶ plan
 //! ```
 
 use std::net::IpAddr;
@@ -19,6 +19,8 @@ pub struct Known {
     pub weight: u32,
     /// Members of the lowest number that has one up are given.
     pub priority: u32,
+    /// Where it is.
+    pub place: Option<u16>,
     /// Whether it is up; unknown counts as up.
     pub state: State,
     /// Since when, in milliseconds since 1970.
@@ -44,6 +46,8 @@ pub enum Fate {
     Drained,
     /// Others go first.
     Spare,
+    /// Others are nearer to this client.
+    Elsewhere,
     /// It bears all that it can.
     Overloaded,
     /// Its weight is 0.
@@ -60,6 +64,7 @@ impl Fate {
             Self::Down => "not given: down",
             Self::Drained => "not given: drained",
             Self::Spare => "spare: others go first",
+            Self::Elsewhere => "not given: others are nearer",
             Self::Overloaded => "not given: overloaded",
             Self::Weightless => "not given: its weight is 0",
         }
@@ -99,16 +104,25 @@ pub struct Decision {
     pub plan: Plan,
 }
 
-/// Decides who is given. `ttl` is the RRset's own.
-pub fn decide(rules: &Rules, members: &[Known], ttl: u32) -> Decision {
+/// Decides who is given to clients to whom these places are near, the nearest first; to nobody in particular if there are none.
+/// `ttl` is the RRset's own.
+pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decision {
     // Who drains everything gets no answer without addresses.
     let all_drained = members.iter().all(|member| member.drained || member.weight == 0);
     let may_serve = |member: &Known| member.weight > 0 && (!member.drained || all_drained);
     let all_weightless = members.iter().all(|member| member.weight == 0);
     let (mode, believed) = believed(rules, members, &may_serve);
     let is_fit = |at: usize| (may_serve(&members[at]) || all_weightless) && believed[at];
-    let tier = (0..members.len()).filter(|at| is_fit(*at)).map(|at| members[at].priority).min();
-    let is_first = |member: &Known| Some(member.priority) == tier;
+    // A place counts if it has a member that can bear more; where none has, all are near.
+    let serves = |place: &u16| {
+        let bears = |at: usize| is_fit(at) && kept(rules.shed, members[at].load) > 0;
+        (0..members.len()).any(|at| members[at].place == Some(*place) && bears(at))
+    };
+    let place = near.iter().copied().find(|place| serves(place));
+    let is_near = |member: &Known| place.is_none() || member.place == place;
+    let fit_and_near = (0..members.len()).filter(|at| is_fit(*at) && is_near(&members[*at]));
+    let tier = fit_and_near.map(|at| members[at].priority).min();
+    let is_first = |member: &Known| is_near(member) && Some(member.priority) == tier;
     let is_in = |at: usize| is_fit(at) && is_first(&members[at]);
     let kept = |at: usize| if is_in(at) { kept(rules.shed, members[at].load) } else { 0 };
     // Where all are overloaded, nobody is better off.
@@ -126,6 +140,7 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32) -> Decision {
         1.. => Fate::Shed,
         0 if member.drained => Fate::Drained,
         0 if !believed[at] => Fate::Down,
+        0 if !is_near(member) => Fate::Elsewhere,
         0 if !is_first(member) => Fate::Spare,
         0 => Fate::Overloaded,
     };
@@ -169,7 +184,7 @@ fn kept(shed: Shed, load: Option<u16>) -> u16 {
 mod tests {
     use super::*;
 
-    /// Members as `up`, `down`, `?`, `drained`, with `*weight`, `/priority`, `@load` behind them.
+    /// Members as `up`, `down`, `?`, `drained`, with `*weight`, `/priority`, `@load`, `#place` behind them.
     fn members(text: &str) -> Vec<Known> {
         let member = |(at, word): (usize, &str)| {
             let number = |sign: char, usual: u32| {
@@ -191,6 +206,7 @@ mod tests {
                 since: at as u64,
                 load: word.contains('@').then(|| u16::try_from(number('@', 0)).unwrap()),
                 drained: is("drained"),
+                place: word.contains('#').then(|| u16::try_from(number('#', 0)).unwrap()),
             }
         };
         text.split(' ').enumerate().map(member).collect()
@@ -198,7 +214,7 @@ mod tests {
 
     /// The share of each member in thousandths.
     fn check(rules: &Rules, text: &str, expected: &[u32]) {
-        let decision = decide(rules, &members(text), 300);
+        let decision = decide(rules, &members(text), 300, &[]);
         let shares: Vec<u32> = (0..expected.len()).map(|at| decision.plan.share(at)).collect();
         let near = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 1);
         assert!(near, "{text}: {shares:?} instead of {expected:?}; {:?}", decision.fates);
@@ -240,8 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_place_with_a_fit_member_serves_and_else_all_do() {
+        for (text, near, expected) in [
+            ("up#1 up#2", &[1, 2][..], &[1000, 0][..]),
+            ("up#1 up#2", &[2, 1], &[0, 1000]),
+            ("up#1 up#2", &[], &[500, 500]),
+            ("down#1 up#2 up#3", &[1, 2], &[0, 1000, 0]),
+            ("drained#1 up#2 up#3", &[1, 2], &[0, 1000, 0]),
+            ("up#1@990 up#2", &[1, 2], &[0, 1000]),
+            ("down#1 up#3 up", &[1, 2], &[0, 500, 500]),
+            ("up#1/2 up#1/1 up#2/0", &[1], &[0, 1000, 0]),
+            ("down#1 down#2", &[2], &[0, 1000]),
+        ] {
+            let plan = decide(&Rules::default(), &members(text), 300, near).plan;
+            let shares: Vec<u32> = (0..expected.len()).map(|at| plan.share(at)).collect();
+            assert_eq!(shares, expected, "{text} for {near:?}");
+        }
+        let fates = decide(&Rules::default(), &members("up#1 up#2"), 300, &[1]).fates;
+        assert_eq!(fates, [Fate::Given, Fate::Elsewhere]);
+    }
+
+    #[test]
     fn every_member_is_told_why_it_is_given_or_not() {
-        let of = |rules: &Rules, text: &str| decide(rules, &members(text), 300).fates;
+        let of = |rules: &Rules, text: &str| decide(rules, &members(text), 300, &[]).fates;
         let plain = Rules::default();
         let expected = [Fate::Given, Fate::Down, Fate::Drained, Fate::Shed, Fate::Overloaded, Fate::Spare];
         assert_eq!(of(&plain, "up down drained up@800 up@1000 up/1"), expected);
@@ -253,7 +290,7 @@ mod tests {
     fn a_steered_answer_is_never_kept_longer_than_its_author_says() {
         for (ttl, expected) in [(None, 300), (Some(30), 30), (Some(900), 300)] {
             let rules = Rules { ttl, ..Rules::default() };
-            assert_eq!(decide(&rules, &members("up"), 300).plan.ttl(), expected);
+            assert_eq!(decide(&rules, &members("up"), 300, &[]).plan.ttl(), expected);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn follow(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker)
         let there = of_record(pools, owner, rdata);
         let there: Vec<(&Pool, Vec<usize>)> =
             there.into_iter().flatten().map(|pool| (pool, pool.chosen(asker))).collect();
-        ttl = there.iter().map(|(pool, _)| pool.plan().ttl()).fold(ttl, u32::min);
+        ttl = there.iter().map(|(pool, _)| pool.answer_ttl()).fold(ttl, u32::min);
         let is_kept = |address: IpAddr| {
             there.iter().all(|(pool, chosen)| {
                 let member = pool.members.iter().position(|member| member.address == address);
@@ -43,6 +43,12 @@ pub(super) fn follow(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker)
         true => Some(RrSet::new(set.rtype, ttl, records.iter().map(Vec::as_slice))),
         false => (ttl != set.ttl).then(whole),
     }
+}
+
+/// See [`Pool::scope`].
+pub(super) fn scope(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
+    let all = set.rdatas().flat_map(|rdata| of_record(pools, owner, rdata)).flatten();
+    all.map(|pool| pool.scope(asker)).max().unwrap_or(0)
 }
 
 /// The pools of the name that a record leads to.

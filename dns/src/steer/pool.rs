@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::choose::{MOST_MEMBERS, Plan, mix};
 use super::decide::{Decision, Known, decide};
 use super::health::State;
+use super::place::{Place, Places};
 use super::rules::{Rules, Settings, Target};
 use super::{Asker, hints};
 use crate::name::Name;
@@ -29,7 +31,9 @@ pub struct Pool {
     /// The records, in their order.
     pub members: Box<[Member]>,
     salt: u64,
-    plan: ArcSwap<Plan>,
+    places: Arc<Places>,
+    /// For clients of no place, and then for those of each, if any member has a place.
+    plans: ArcSwap<Vec<Plan>>,
 }
 
 /// A record of a pool.
@@ -43,13 +47,16 @@ pub struct Member {
     pub weight: u32,
     /// As the config says.
     pub priority: u32,
+    /// Where it is.
+    pub place: Option<u16>,
     /// The config takes it out of service.
     pub drain: bool,
     rdata: [u8; 16],
 }
 
 impl Pool {
-    fn of(owner: Name, set: &RrSet<'_>, rules: Arc<Rules>) -> Option<Self> {
+    fn of(owner: Name, set: &RrSet<'_>, settings: &Settings) -> Option<Self> {
+        let rules = Arc::clone(settings.rules(&owner));
         let members: Box<[Member]> =
             set.rdatas().map(|rdata| member(rdata, &rules)).collect::<Option<_>>()?;
         if members.is_empty() || members.len() > MOST_MEMBERS {
@@ -57,27 +64,50 @@ impl Pool {
         }
         let salt = owner.as_wire().iter().fold(0, |salt, byte| mix(salt ^ u64::from(*byte)));
         let known = members.iter().map(Member::unknown).collect::<Vec<_>>();
-        let plan = ArcSwap::from_pointee(decide(&rules, &known, set.ttl).plan);
-        Some(Self { owner, rtype: set.rtype, ttl: set.ttl, rules, members, salt, plan })
+        let (plans, places) = (ArcSwap::default(), Arc::clone(&settings.places));
+        let pool = Self { owner, rtype: set.rtype, ttl: set.ttl, rules, members, salt, places, plans };
+        pool.replan(&known);
+        Some(pool)
     }
 
     /// Decides again by what is known of each member now; answers choose by it from now on.
     pub fn replan(&self, known: &[Known]) -> Decision {
-        let decision = self.decide(known);
-        if **self.plan.load() != decision.plan {
-            self.plan.store(Arc::new(decision.plan.clone()));
+        let decision = self.decide(known, None);
+        let has_places = self.members.iter().any(|member| member.place.is_some());
+        let places = if has_places { self.places.all() } else { &[] };
+        let of_place = |place: &Place| decide(&self.rules, known, self.ttl, &place.near).plan;
+        let plans: Vec<Plan> =
+            std::iter::once(decision.plan.clone()).chain(places.iter().map(of_place)).collect();
+        if **self.plans.load() != plans {
+            self.plans.store(Arc::new(plans));
         }
         decision
     }
 
-    /// What would be decided by what is known of each member.
-    pub fn decide(&self, known: &[Known]) -> Decision {
-        decide(&self.rules, known, self.ttl)
+    /// What would be decided by what is known of each member, for a client; for one of no place without any.
+    pub fn decide(&self, known: &[Known], asker: Option<Asker>) -> Decision {
+        let place = asker.and_then(|asker| self.places.find(asker.address));
+        let near = place.and_then(|place| self.places.all().get(usize::from(place)));
+        decide(&self.rules, known, self.ttl, near.map_or(&[], |place| &place.near))
     }
 
-    /// What answers choose from now.
-    pub fn plan(&self) -> Arc<Plan> {
-        self.plan.load_full()
+    /// Seconds that answers may be kept.
+    pub fn answer_ttl(&self) -> u32 {
+        self.plans.load().first().map_or(self.ttl, Plan::ttl)
+    }
+
+    /// How many bits of the client's address an answer depends on (RFC 7871 §7.2.1).
+    pub fn scope(&self, asker: Asker) -> u8 {
+        let plans = self.plans.load();
+        let place = if plans.len() > 1 { self.places.bits(asker.address) } else { 0 };
+        let chooses = self.for_client(&plans, asker).is_some_and(Plan::leaves_out);
+        if chooses { place.max(asker.seed_bits()) } else { place }
+    }
+
+    #[inline]
+    fn for_client<'p>(&self, plans: &'p [Plan], asker: Asker) -> Option<&'p Plan> {
+        let place = if plans.len() > 1 { self.places.find(asker.address) } else { None };
+        plans.get(place.map_or(0, |place| usize::from(place) + 1)).or(plans.first())
     }
 
     /// Calls `begin` with the TTL and then `give` with the RDATA of each record for this client, in order.
@@ -88,7 +118,8 @@ impl Pool {
         begin: impl FnOnce(u32) -> T,
         mut give: impl FnMut(&mut T, &[u8]),
     ) -> T {
-        let plan = self.plan.load();
+        let plans = self.plans.load();
+        let plan = self.for_client(&plans, asker).expect("a pool has a plan for clients of no place");
         let mut out = begin(plan.ttl());
         plan.choose(asker, self.salt, |member| give(&mut out, self.rdata(member)));
         out
@@ -104,7 +135,9 @@ impl Pool {
     /// The members that this client is given, in order.
     pub fn chosen(&self, asker: Asker) -> Vec<usize> {
         let mut all = Vec::new();
-        self.plan.load().choose(asker, self.salt, |member| all.push(member));
+        let plans = self.plans.load();
+        let plan = self.for_client(&plans, asker);
+        plan.into_iter().for_each(|plan| plan.choose(asker, self.salt, |member| all.push(member)));
         all
     }
 
@@ -122,6 +155,7 @@ impl Member {
             address: self.address,
             weight: self.weight,
             priority: self.priority,
+            place: self.place,
             state: State::Unknown,
             since: 0,
             load: None,
@@ -149,6 +183,7 @@ fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
         target,
         weight: said.weight,
         priority: said.priority,
+        place: said.place,
         drain: said.drain,
         rdata: bytes,
     })
@@ -159,6 +194,8 @@ fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
 pub struct Pools {
     by_owner: HashMap<Name, Addresses>,
     all: Vec<Arc<Pool>>,
+    /// Resolvers that are believed for whom they ask.
+    subnet_from: Arc<[IpNet]>,
     /// RRsets that should be pools, but are signed: a part of a signed RRset proves nothing (RFC 4035 §5.3), so the whole
     /// of it is answered.
     pub signed: Vec<(Name, Type)>,
@@ -180,14 +217,23 @@ impl Pools {
                 self.signed.push((owner.clone(), rtype));
                 continue;
             }
-            let Some(pool) = Pool::of(owner.clone(), &set, Arc::clone(settings.rules(owner))) else {
-                continue;
-            };
+            let Some(pool) = Pool::of(owner.clone(), &set, settings) else { continue };
             let pool = Arc::new(pool);
             self.all.push(Arc::clone(&pool));
             let place = self.by_owner.entry(owner.clone()).or_default();
             *if rtype == Type::A { &mut place.v4 } else { &mut place.v6 } = Some(pool);
         }
+    }
+
+    /// Of these settings, none yet.
+    pub fn of(settings: &Settings) -> Self {
+        Self { subnet_from: Arc::clone(&settings.subnet_from), ..Self::default() }
+    }
+
+    /// Whether a resolver is believed for whom it asks (RFC 7871).
+    #[inline]
+    pub fn believes(&self, resolver: IpAddr) -> bool {
+        !self.subnet_from.is_empty() && self.subnet_from.iter().any(|net| net.contains(&resolver))
     }
 
     /// All of them.
@@ -214,6 +260,11 @@ impl Pools {
     /// Whether a record of this set (HTTPS or SVCB) leads to a pool, so that its hints have to be looked at.
     pub fn lead_from(&self, owner: &[u8], set: &RrSet<'_>) -> bool {
         hints::lead_to_pools(self, owner, set)
+    }
+
+    /// How many bits of the client's address the hints of this set depend on.
+    pub fn scope_of_hints(&self, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
+        if asker.is_subnet { hints::scope(self, owner, set, asker) } else { 0 }
     }
 
     /// The set with the hints that this client is given.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::place::Places;
 use crate::name::Name;
 use crate::zone::hash::HashMap;
 
@@ -16,6 +19,10 @@ pub struct Settings {
     pub defaults: Arc<Rules>,
     /// By name; the name makes a pool of its address RRsets, marked or not.
     pub(crate) pools: HashMap<Name, Arc<Rules>>,
+    /// Where clients are.
+    pub places: Arc<Places>,
+    /// Resolvers that are believed for whom they ask (RFC 7871).
+    pub subnet_from: Arc<[IpNet]>,
 }
 
 impl Settings {
@@ -70,6 +77,8 @@ pub struct MemberRules {
     pub priority: u32,
     /// The address that is checked, if it is another one. No answer, log line or metric of the outside shows it.
     pub check_address: Option<IpAddr>,
+    /// Where it is: an index into the places.
+    pub place: Option<u16>,
     /// How it is checked, if in another way than the others.
     pub check: Option<Check>,
     /// Nobody is sent there.
@@ -79,7 +88,7 @@ pub struct MemberRules {
 impl MemberRules {
     /// Of a member of which nothing is said.
     pub fn of(address: IpAddr) -> Self {
-        Self { address, weight: 1, priority: 0, check_address: None, check: None, drain: false }
+        Self { address, weight: 1, priority: 0, check_address: None, place: None, check: None, drain: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The OPT record of an answer (RFC 6891 §6.1) and the error TSIG: what comes behind the RRsets.
 
 use super::query::Edns;
+use super::subnet::{Subnet, Told};
 use crate::cookie::Full;
 use crate::rcode::Rcode;
 
@@ -16,6 +17,8 @@ pub(super) struct Opt<'a> {
     /// For how long a zone is good still, in seconds (RFC 7314 §2).
     pub(super) expire: Option<u32>,
     pub(super) error: Option<ExtendedError>,
+    /// The network that a believed resolver asks for, with the bits of it that mattered.
+    pub(super) subnet: Option<(Subnet, u8)>,
 }
 
 /// Extended errors (RFC 8914) that say nothing of what is inside: each follows from the question and the list of
@@ -32,12 +35,18 @@ pub(super) enum ExtendedError {
 }
 
 const OPTION_NSID: u16 = 3;
+const OPTION_SUBNET: u16 = 8;
 const OPTION_EXPIRE: u16 = 9;
 const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl Opt<'_> {
+    /// With the bits of the client's network that mattered; as long as without.
+    pub(super) fn with_scope(self, scope: u8) -> Self {
+        Self { subnet: self.subnet.map(|(subnet, _)| (subnet, scope)), ..self }
+    }
+
     /// Bytes that [`Opt::write`] will take.
     pub(super) fn bytes(&self) -> usize {
         if !self.has_options() {
@@ -64,12 +73,13 @@ impl Opt<'_> {
 
     fn has_options(&self) -> bool {
         let is_short = self.cookie.is_some() || self.keepalive.is_some() || self.error.is_some();
-        is_short || self.nsid.is_some() || self.expire.is_some()
+        is_short || self.nsid.is_some() || self.subnet.is_some() || self.expire.is_some()
     }
 
     fn options(&self) -> impl Iterator<Item = (u16, Data<'_>)> {
         [
             self.nsid.map(|nsid| (OPTION_NSID, Data::Borrowed(&nsid[..nsid.len().min(MAX_NSID_BYTES)]))),
+            self.subnet.map(|(subnet, scope)| (OPTION_SUBNET, Data::Subnet(subnet.told(scope)))),
             self.cookie.map(|cookie| (OPTION_COOKIE, Data::Cookie(cookie))),
             self.keepalive.map(|timeout| (OPTION_KEEPALIVE, Data::Code(timeout.to_be_bytes()))),
             self.expire.map(|seconds| (OPTION_EXPIRE, Data::Seconds(seconds.to_be_bytes()))),
@@ -85,6 +95,7 @@ const MAX_NSID_BYTES: usize = 128;
 
 enum Data<'a> {
     Borrowed(&'a [u8]),
+    Subnet(Told),
     Cookie(Full),
     Code([u8; 2]),
     Seconds([u8; 4]),
@@ -94,6 +105,7 @@ impl Data<'_> {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Borrowed(data) => data,
+            Self::Subnet(told) => told.as_slice(),
             Self::Cookie(cookie) => cookie,
             Self::Code(code) => code,
             Self::Seconds(seconds) => seconds,

@@ -83,6 +83,8 @@ pub(super) struct Edns<'p> {
     pub(super) padded: bool,
     /// The EXPIRE option is there (RFC 7314).
     pub(super) wants_expire: bool,
+    /// The data of the first client subnet option (RFC 7871); who may speak for others is not judged here.
+    pub(super) subnet: Option<&'p [u8]>,
     /// The data of the first COOKIE option.
     pub(super) cookie: Option<&'p [u8]>,
 }
@@ -96,6 +98,7 @@ pub(super) enum NotForUs {
 
 const OPTION_NSID: u16 = 3;
 const OPTION_EXPIRE: u16 = 9;
+const OPTION_SUBNET: u16 = 8;
 const OPTION_COOKIE: u16 = 10;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
@@ -232,6 +235,7 @@ impl<'p> Message<'p> {
             keepalive: false,
             padded: false,
             wants_expire: false,
+            subnet: None,
             cookie: None,
         };
         let options = read_options(&mut edns, record.rdata);
@@ -318,6 +322,7 @@ fn read_options<'p>(edns: &mut Edns<'p>, rdata: &'p [u8]) -> Option<()> {
             OPTION_NSID => edns.wants_nsid = true,
             // Only the first counts (RFC 7873 §4).
             OPTION_COOKIE if edns.cookie.is_none() => edns.cookie = Some(data),
+            OPTION_SUBNET if edns.subnet.is_none() => edns.subnet = Some(data),
             OPTION_KEEPALIVE => edns.keepalive = true,
             OPTION_PADDING => edns.padded = true,
             OPTION_EXPIRE => edns.wants_expire = true,

@@ -7,6 +7,7 @@ mod guarded;
 mod keys;
 mod properties;
 mod size;
+mod steered;
 mod transfers;
 mod transports;
 

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::Spanned;
 
-use super::{At, invalid, within};
+use super::{At, invalid, prefixes, within};
 use crate::config::file;
 use crate::config::{ConfigError, Named};
+use crate::steer::place::{Place, Places};
 use crate::steer::rules::{AllDown, Check, MemberRules, Pace, Shed};
 use crate::steer::{Rules, Settings};
 
@@ -29,6 +31,8 @@ pub(super) fn steer(
     let place = at(written.span());
     let mut written = written.into_inner();
     let pools = std::mem::take(&mut written.pool);
+    let subnet_from = prefixes(std::mem::take(&mut written.subnet_from)).into();
+    let places = Arc::new(places(std::mem::take(&mut written.place), at)?);
     if written.name.is_some() || !written.members.is_empty() {
         let help = "write them in a [[steer.pool]] of their own";
         return Err(invalid(
@@ -37,19 +41,21 @@ pub(super) fn steer(
             help,
         ));
     }
-    let defaults = rules(written, &Rules::default(), base, at)?;
-    let mut settings = Settings { defaults: Arc::new(defaults), ..Settings::default() };
+    let defaults = rules(written, &Rules::default(), (base, &places), at)?;
+    let defaults = Arc::new(defaults);
+    let mut settings = Settings { defaults, places, subnet_from, ..Settings::default() };
     for written in pools {
         let place = at(written.span());
         let mut written = written.into_inner();
         let Some(name) = written.name.take() else {
             return Err(invalid(place, "this [[steer.pool]] has no name", "add name = \"www.example.com\""));
         };
-        if !written.pool.is_empty() {
-            return Err(invalid(place, "a pool has no pools", "write [[steer.pool]]"));
+        if !written.pool.is_empty() || !written.place.is_empty() || !written.subnet_from.is_empty() {
+            let message = "a pool has no pools, places or `subnet_from`";
+            return Err(invalid(place, message, "write them in [steer], which holds for every pool"));
         }
         let named = name.get_ref().0.clone();
-        let rules = rules(written, &settings.defaults, base, at)?;
+        let rules = rules(written, &settings.defaults, (base, &settings.places), at)?;
         if settings.pools.insert(named.clone(), Arc::new(rules)).is_some() {
             let message = format!("the pool {named} is in two [[steer.pool]]");
             return Err(invalid(at(name.span()), message, "write one"));
@@ -58,7 +64,12 @@ pub(super) fn steer(
     Ok(settings)
 }
 
-fn rules(written: file::Steer, usual: &Rules, base: &Path, at: At<'_>) -> Result<Rules, ConfigError> {
+fn rules(
+    written: file::Steer,
+    usual: &Rules,
+    (base, places): (&Path, &Places),
+    at: At<'_>,
+) -> Result<Rules, ConfigError> {
     let roots = written.ca.map(|path| base.join(path));
     let check = check(written.check.as_ref(), roots.as_ref(), at)?.or_else(|| usual.check.clone());
     let interval = |span: &super::Span| (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span.0);
@@ -94,7 +105,7 @@ fn rules(written: file::Steer, usual: &Rules, base: &Path, at: At<'_>) -> Result
         members: written
             .members
             .into_iter()
-            .map(|it| member(it, roots.as_ref(), at))
+            .map(|it| member(it, (roots.as_ref(), places), at))
             .collect::<Result<_, _>>()?,
     })
 }
@@ -111,6 +122,51 @@ fn check(
     written.map(parse).transpose()
 }
 
+/// The places of `[[steer.place]]`: each named once, and each prefix in one.
+fn places(written: Vec<Spanned<file::Region>>, at: At<'_>) -> Result<Places, ConfigError> {
+    let mut places: Vec<Place> = Vec::new();
+    for region in &written {
+        let name = &region.get_ref().name;
+        if places.iter().any(|place| place.name == *name.get_ref()) {
+            let message = format!("the place `{}` is in two [[steer.place]]", name.get_ref());
+            return Err(invalid(at(name.span()), message, "write one"));
+        }
+        places.push(Place { name: name.get_ref().clone(), near: Vec::new() });
+    }
+    let mut all: Vec<(IpNet, u16)> = Vec::new();
+    for (index, region) in (0_u16..).zip(written) {
+        let region = region.into_inner();
+        let near = region.near.iter().map(|name| known_place(name, &places, at));
+        let near: Vec<u16> = near.collect::<Result<_, _>>()?;
+        // Whoever is not told otherwise is nearest to himself.
+        let own = if near.contains(&index) { None } else { Some(index) };
+        let near = own.into_iter().chain(near).collect();
+        if let Some(place) = places.get_mut(usize::from(index)) {
+            place.near = near;
+        }
+        for client in region.clients {
+            let (span, net) = (client.span(), client.into_inner().0);
+            if all.iter().any(|(other, _)| *other == net) {
+                return Err(invalid(at(span), format!("{net} is in two places"), "leave it in one of them"));
+            }
+            all.push((net, index));
+        }
+    }
+    Ok(Places::new(places, &all))
+}
+
+fn known_place(name: &Spanned<String>, places: &[Place], at: At<'_>) -> Result<u16, ConfigError> {
+    let known = (0_u16..).zip(places).find(|(_, place)| place.name == *name.get_ref());
+    known.map(|(index, _)| index).ok_or_else(|| {
+        let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
+        let help = match file::nearest(name.get_ref(), &names) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "write a [[steer.place]] with this name".to_owned(),
+        };
+        invalid(at(name.span()), format!("there is no place `{}`", name.get_ref()), help)
+    })
+}
+
 /// Percent in the config, thousandths in the rules.
 fn shed(written: Option<Spanned<[u16; 2]>>, usual: Shed, at: At<'_>) -> Result<Shed, ConfigError> {
     let is_rising = |[from, to]: &[u16; 2]| from < to && *to <= 100;
@@ -120,7 +176,7 @@ fn shed(written: Option<Spanned<[u16; 2]>>, usual: Shed, at: At<'_>) -> Result<S
 
 fn member(
     written: Spanned<file::Member>,
-    roots: Option<&PathBuf>,
+    (roots, places): (Option<&PathBuf>, &Places),
     at: At<'_>,
 ) -> Result<MemberRules, ConfigError> {
     let written = written.into_inner();
@@ -131,6 +187,7 @@ fn member(
         priority: written.priority.unwrap_or(plain.priority),
         check_address: written.check_address,
         check: check(written.check.as_ref(), roots, at)?,
+        place: written.place.as_ref().map(|name| known_place(name, places.all(), at)).transpose()?,
         drain: written.drain,
         ..plain
     })

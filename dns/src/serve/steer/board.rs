@@ -206,7 +206,7 @@ impl Inner {
 
     fn status(&self, which: Which, pool: &Pool, now: u64) -> PoolStatus {
         let all = self.all_known(pool);
-        let decision = pool.decide(&all);
+        let decision = pool.decide(&all, None);
         let member = |(at, (member, known)): (usize, (&Member, &Known))| {
             let health = member.target.as_ref().and_then(|target| self.health.get(target));
             let since =

@@ -1,0 +1,184 @@
+//! Where clients are: prefixes to named places, and which places are near to each.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Named places and the prefixes of their clients. The longest prefix that holds an address counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// By rising address, apart from each other. IPv4 stands where it is mapped into IPv6.
+    ranges: Vec<Range>,
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    first: u128,
+    last: u128,
+    place: u16,
+}
+
+/// A place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As the config names it.
+    pub name: String,
+    /// The places whose members its clients are given: the first that has a fit one. Usually itself comes first.
+    pub near: Vec<u16>,
+}
+
+/// Of 128 bits, those that say that an address is of IPv4.
+const MAPPED_BITS: u8 = 96;
+
+impl Places {
+    /// From places and the prefixes of each, as indices into them.
+    pub fn new(places: Vec<Place>, prefixes: &[(IpNet, u16)]) -> Self {
+        let range = |(net, place): &(IpNet, u16)| {
+            let (first, last) = (number(net.network()), number(net.broadcast()));
+            Range { first, last, place: *place }
+        };
+        let mut nested: Vec<Range> = prefixes.iter().map(range).collect();
+        nested.sort_by_key(|range| (range.first, std::cmp::Reverse(range.last)));
+        Self { ranges: apart(&nested), places }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Where a client is.
+    #[inline]
+    pub fn find(&self, address: IpAddr) -> Option<u16> {
+        let address = number(address);
+        let at = self.ranges.partition_point(|range| range.last < address);
+        self.ranges.get(at).filter(|range| range.first <= address).map(|range| range.place)
+    }
+
+    /// How many bits of an address it takes to know where it is, and that all addresses with these bits are there, too.
+    pub fn bits(&self, address: IpAddr) -> u8 {
+        let wanted = number(address);
+        let at = self.ranges.partition_point(|range| range.last < wanted);
+        let (first, last) = match self.ranges.get(at) {
+            Some(range) if range.first <= wanted => (range.first, range.last),
+            // The gap before the next range.
+            next => {
+                let before = at.checked_sub(1).map_or(0, |before| self.ranges[before].last + 1);
+                (before, next.map_or(u128::MAX, |next| next.first - 1))
+            }
+        };
+        let is_within = |bits: &u8| {
+            let host = u128::MAX.checked_shr(u32::from(*bits)).unwrap_or(0);
+            first <= wanted & !host && wanted | host <= last
+        };
+        let bits = (0..=128).find(is_within).unwrap_or(128);
+        if address.is_ipv4() { bits.saturating_sub(MAPPED_BITS) } else { bits }
+    }
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => Ipv6Addr::to_bits(address),
+    }
+}
+
+/// Ranges of which some hold others, the outer first, as ranges that lie apart: the innermost counts.
+fn apart(nested: &[Range]) -> Vec<Range> {
+    let mut out: Vec<Range> = Vec::new();
+    let mut open: Vec<Range> = Vec::new();
+    let mut at = 0_u128;
+    let mut close = |open: &mut Vec<Range>, at: &mut u128, before: Option<u128>| {
+        while let Some(inner) = open.pop_if(|inner| before.is_none_or(|before| inner.last < before)) {
+            if *at <= inner.last {
+                out.push(Range { first: (*at).max(inner.first), ..inner });
+            }
+            *at = (*at).max(inner.last.saturating_add(1));
+        }
+        if let (Some(outer), Some(before)) = (open.last(), before)
+            && *at < before
+        {
+            out.push(Range { first: (*at).max(outer.first), last: before - 1, ..*outer });
+        }
+    };
+    for range in nested {
+        close(&mut open, &mut at, Some(range.first));
+        at = range.first;
+        open.push(*range);
+    }
+    close(&mut open, &mut at, None);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(name: &str) -> Place {
+        Place { name: name.to_owned(), near: Vec::new() }
+    }
+
+    fn places(prefixes: &[(&str, u16)]) -> Places {
+        let prefixes: Vec<(IpNet, u16)> =
+            prefixes.iter().map(|(net, place)| (net.parse().unwrap(), *place)).collect();
+        Places::new(["eu", "us", "lab"].map(place).to_vec(), &prefixes)
+    }
+
+    #[test]
+    fn the_longest_prefix_counts_and_the_bits_that_mattered_are_told() {
+        let all = places(&[
+            ("192.0.2.0/24", 0),
+            ("192.0.2.128/25", 1),
+            ("192.0.2.192/32", 2),
+            ("198.51.100.0/24", 1),
+            ("2001:db8::/32", 0),
+        ]);
+        for (address, place, bits) in [
+            ("192.0.2.1", Some(0), 25),
+            ("192.0.2.129", Some(1), 26),
+            ("192.0.2.192", Some(2), 32),
+            ("192.0.2.193", Some(1), 32),
+            ("198.51.100.7", Some(1), 24),
+            ("203.0.113.7", None, 5),
+            ("8.8.8.8", None, 1),
+            ("2001:db8::1", Some(0), 32),
+            ("2001:db9::1", None, 32),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!((all.find(address), all.bits(address)), (place, bits), "{address}");
+        }
+        let none = places(&[]);
+        assert_eq!((none.find([192, 0, 2, 1].into()), none.bits([192, 0, 2, 1].into())), (None, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_say_what_a_list_of_prefixes_says(
+            prefixes in proptest::collection::vec((any::<u8>(), 0..=8_u8, 0..3_u16), 0..12), last in any::<u8>(),
+        ) {
+            // All within one /24, so that many are nested; of equal prefixes one is kept.
+            let net = |(host, bits, place): &(u8, u8, u16)| {
+                (IpNet::new([192, 0, 2, *host].into(), 24 + bits).unwrap().trunc(), *place)
+            };
+            let mut nets: Vec<(IpNet, u16)> = prefixes.iter().map(net).collect();
+            nets.sort();
+            nets.dedup_by_key(|(net, _)| *net);
+            let all = Places::new(["a", "b", "c"].map(place).to_vec(), &nets);
+            let naive = |address: IpAddr| {
+                let holding = nets.iter().filter(|(net, _)| net.contains(&address));
+                holding.max_by_key(|(net, _)| net.prefix_len()).map(|(_, place)| *place)
+            };
+            let address = IpAddr::from([192, 0, 2, last]);
+            prop_assert_eq!(all.find(address), naive(address));
+            // All that share the bits are in the same place.
+            let same = IpNet::new(address, all.bits(address).max(24)).unwrap();
+            for host in 0..=255 {
+                let other = IpAddr::from([192, 0, 2, host]);
+                prop_assert!(!same.contains(&other) || naive(other) == naive(address), "{} {}", address, other);
+            }
+        }
+    }
+}
