@@ -7,6 +7,7 @@ mod asked;
 mod check;
 mod compare;
 mod diff;
+mod doctor;
 mod explain;
 mod fold;
 mod generate;
@@ -65,6 +66,8 @@ enum Command {
     Pools(pools::Args),
     /// Take a member of a running server's pools out of service, and say when it is safe to stop it
     Drain(pools::DrainArgs),
+    /// Look whether this machine suits a config, and say what to change
+    Doctor(doctor::Args),
     /// Say whether a server on this machine is ready, for health checks of containers
     Health(health::Args),
     /// Write what updates have changed into the zone file
@@ -219,6 +222,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Drain(args) => pools::drain(&args),
         Command::Fold(args) => fold::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Generate(args) => generate::run(&args),
     };

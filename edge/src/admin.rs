@@ -146,7 +146,7 @@ impl Running {
 async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, place: Place) {
     let service = service_fn(|request| {
         let admin = Arc::clone(&admin);
-        if admin.terms.load().token.is_in(request.headers()) {
+        if admin.terms.load().token.right_in(request.headers()).is_some() {
             place.trust();
         }
         async move { Ok::<_, Infallible>(admin.any_answer(request).await) }
@@ -217,7 +217,8 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let terms = self.terms.load_full();
-        let authorized = terms.token.is_in(request.headers());
+        let right = terms.token.right_in(request.headers());
+        let authorized = right.is_some();
         let is_open = matches!(request.uri().path(), "/metrics" | "/healthz" | "/readyz");
         if is_open && !authorized && !host::is_ours(request.headers().get(header::HOST), &terms.hosts) {
             return plain(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST);
@@ -243,9 +244,8 @@ impl Admin {
                 plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings()))
             }
             (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, path) if !authorized && needs_token(path) => {
-                self.cache.metrics.asked(Asked::Unauthorized);
-                unauthorized()
+            (_, path) if needs_token(path) && !right.is_some_and(|right| right.suffices(path)) => {
+                self.not_permitted(authorized)
             }
             (&Method::PUT, "/push") => json(push::push(&self.cache, request, terms.stall_timeout).await),
             (&Method::PUT, "/import") => {
@@ -292,6 +292,15 @@ impl Admin {
             self.cache.metrics.asked(Asked::TooManyPurges);
             tracing::warn!(target: "verge_edge::purge", ?wait, "purges beyond `purges_per_minute`");
         })
+    }
+
+    /// Who shows no token of ours, or one that is for something else, is refused and counted.
+    fn not_permitted(&self, is_known: bool) -> Response<Full<Bytes>> {
+        self.cache.metrics.asked(Asked::Unauthorized);
+        match is_known {
+            false => unauthorized(),
+            true => plain(StatusCode::FORBIDDEN, "this token is for something else: its file says for what"),
+        }
     }
 
     async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {

@@ -3,6 +3,7 @@
 mod admin_client;
 mod batch;
 mod check;
+mod doctor;
 mod explain;
 mod generate;
 mod guard;
@@ -60,6 +61,8 @@ enum Command {
     Push(push::Push),
     /// Ask a running edge for URLs, so that it has them
     Warm(warm::Warm),
+    /// Look whether this machine suits a config, and say what to change
+    Doctor(doctor::Doctor),
     /// Say whether an edge on this machine is ready, for health checks of containers
     Health(health::Health),
     /// Say how many of a trace's requests a memory of some size would answer, by each eviction
@@ -88,6 +91,7 @@ impl Arguments {
             Command::Warm(warm) => warm.run().await,
             Command::Simulate(simulate) => simulate.run(),
             Command::Explain(explain) => explain.run().await,
+            Command::Doctor(doctor) => doctor.run(),
             Command::Health(health) => health.run(),
             Command::Generate(generate) => generate.run(),
         }

@@ -55,7 +55,7 @@ mod tests {
         let read = |file: &str| {
             fs::read_to_string(folder.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
         };
-        assert!(read("verge-dns.1").contains("verge-dns\\-serve(1)"), "{}", read("verge-dns.1"));
+        assert!(read("verge-dns.1").contains("verge\\-dns\\-serve(1)"), "{}", read("verge-dns.1"));
         assert!(read("verge-dns-serve.1").contains(".SH OPTIONS"), "{}", read("verge-dns-serve.1"));
         assert!(!folder.path().join("verge-dns-generate.1").exists(), "it is for packagers");
         assert!(

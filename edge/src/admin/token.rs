@@ -1,4 +1,7 @@
-//! The secret that purging asks for, kept in a file that only its owner may read.
+//! The secrets that operators show, each with its right, kept in a file that only its owner may read.
+//!
+//! One stands on each line, behind `read`, `purge` or `all`; without a word it is for all. So a token is changed without a
+//! gap: a second line, a reload, the clients, and the first line goes. Lines that begin with `#` are comments.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -7,9 +10,31 @@ use std::path::Path;
 
 use http::{HeaderMap, header};
 
-/// A secret. Its `Debug` does not show it.
+/// The secrets of one file. Its `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Vec<(Right, String)>);
+
+/// The operations that a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Those that change nothing.
+    Read,
+    /// Purges.
+    Purge,
+    /// All.
+    All,
+}
+
+impl Right {
+    /// Whether it suffices for a path of the admin listener.
+    pub(super) fn suffices(self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Purge => matches!(path, "/purge" | "/metrics"),
+            Self::Read => matches!(path, "/explain" | "/objects" | "/metrics"),
+        }
+    }
+}
 
 impl Token {
     /// The token in `path`; a new one, in a new file with mode 0600, if there is none.
@@ -20,50 +45,77 @@ impl Token {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(mut file) => {
                 let token = Self::random();
-                writeln!(file, "{}", token.0)?;
-                Ok(token)
+                writeln!(file, "{token}")?;
+                Ok(Self(vec![(Right::All, token)]))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(path),
             Err(error) => Err(error),
         }
     }
 
-    /// The token in `path`.
+    /// The tokens in `path`.
     ///
     /// # Errors
-    /// When the file cannot be read or is empty.
+    /// When the file cannot be read, is empty, or a token is so short that it can be guessed.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(path)?;
-        match text.trim() {
-            "" => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is empty; remove it to get a new token",
-            )),
-            token => Ok(Self(token.to_owned())),
+        let fault = |sentence: String| io::Error::new(io::ErrorKind::InvalidData, sentence);
+        let tokens = parse(&fs::read_to_string(path)?);
+        if tokens.is_empty() {
+            return Err(fault("the file is empty; remove it to get a new token".to_owned()));
+        }
+        match tokens.iter().all(|(_, token)| token.len() >= FEWEST_BYTES) {
+            true => Ok(Self(tokens)),
+            false => Err(fault(format!(
+                "a token of fewer than {FEWEST_BYTES} characters can be guessed; `openssl rand -hex 32` makes one"
+            ))),
         }
     }
 
-    /// The field value that proves to have it.
+    /// The field value that proves to have the first of them.
     #[must_use]
     pub fn authorization(&self) -> String {
-        format!("Bearer {}", self.0)
+        let first = self.0.first().expect("a file without a token is an error");
+        format!("Bearer {}", first.1)
     }
 
-    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+    /// The right of the token that a request shows; none if it shows none of ours.
+    pub(super) fn right_in(&self, headers: &HeaderMap) -> Option<Right> {
         let given = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
         // RFC 9110 §11.1: the scheme has no case.
         let token = given.and_then(|given| {
             let (scheme, rest) = given.split_at_checked(BEARER.len())?;
             scheme.eq_ignore_ascii_case(BEARER).then_some(rest)
         });
-        token.is_some_and(|token| same(token, self.0.as_bytes()))
+        // All are compared, so that the time does not tell how many there are before the right one.
+        let held = |shown: &[u8]| {
+            self.0
+                .iter()
+                .fold(None, |found, (right, own)| same(shown, own.as_bytes()).then_some(*right).or(found))
+        };
+        token.and_then(held)
     }
 
-    fn random() -> Self {
+    fn random() -> String {
         let secret: [u8; 32] = rand::random();
-        Self(secret.iter().map(|byte| format!("{byte:02x}")).collect())
+        secret.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
+
+fn parse(text: &str) -> Vec<(Right, String)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let token = |line: &str| {
+        let rights = [("read", Right::Read), ("purge", Right::Purge), ("all", Right::All)];
+        let with = |(word, right): &(&str, Right)| {
+            let rest = line.strip_prefix(word)?.strip_prefix([' ', '\t'])?;
+            Some((*right, rest.trim().to_owned()))
+        };
+        rights.iter().find_map(with).unwrap_or_else(|| (Right::All, line.to_owned()))
+    };
+    lines.map(token).collect()
+}
+
+/// The network's rate bounds how fast one is guessed; this many characters take longer than anybody lives.
+const FEWEST_BYTES: usize = 12;
 
 const BEARER: &[u8] = b"Bearer ";
 
@@ -91,32 +143,66 @@ mod tests {
         let made = Token::read_or_make(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Token::read_or_make(&path).unwrap(), made);
-        assert_eq!(made.0.len(), 64);
+        assert_eq!(
+            made.0.iter().map(|(right, token)| (*right, token.len())).collect::<Vec<_>>(),
+            [(Right::All, 64)]
+        );
     }
 
     #[test]
     fn an_empty_token_file_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        fs::write(&path, "\n").unwrap();
-        assert!(Token::read_or_make(&path).is_err());
+        for (text, is_good) in [
+            ("\n", false),
+            ("# none\n", false),
+            ("x\n", false),
+            ("correct horse battery\n", true),
+            ("correct horse battery\nread x\n", false),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(Token::read_or_make(&path).is_ok(), is_good, "{text}");
+        }
     }
 
     #[test]
     fn only_the_whole_token_is_accepted() {
-        let token = Token("abc".to_owned());
+        let token = Token(parse("# rotated on Monday\nabc\n\nread  seer\npurge\tbroom\n all abd\n"));
         let check = |value: &'static str, expected| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, http::HeaderValue::from_static(value));
-            assert_eq!(token.is_in(&headers), expected, "{value}");
+            assert_eq!(token.right_in(&headers), expected, "{value}");
         };
-        check("Bearer abc", true);
-        check("bearer abc", true);
-        check("Basic abc", false);
-        check("Bearer ab", false);
-        check("Bearer abcd", false);
-        check("abc", false);
-        check("", false);
-        assert!(!token.is_in(&HeaderMap::new()));
+        check("Bearer abc", Some(Right::All));
+        check("bearer abd", Some(Right::All));
+        check("Bearer seer", Some(Right::Read));
+        check("Bearer broom", Some(Right::Purge));
+        check("Bearer read  seer", None);
+        check("Bearer # rotated on Monday", None);
+        check("Basic abc", None);
+        check("Bearer ab", None);
+        check("Bearer abcd", None);
+        check("abc", None);
+        check("", None);
+        assert_eq!(token.right_in(&HeaderMap::new()), None);
+        assert_eq!(token.authorization(), "Bearer abc");
+    }
+
+    #[test]
+    fn a_right_is_for_its_paths() {
+        for (path, read, purge) in [
+            ("/metrics", true, true),
+            ("/explain", true, false),
+            ("/objects", true, false),
+            ("/purge", false, true),
+            ("/push", false, false),
+            ("/reload", false, false),
+            ("/maintenance", false, false),
+            ("/origins", false, false),
+            ("/guard", false, false),
+        ] {
+            let got = (Right::Read.suffices(path), Right::Purge.suffices(path), Right::All.suffices(path));
+            assert_eq!(got, (read, purge, true), "{path}");
+        }
     }
 }

@@ -57,7 +57,7 @@ mod tests {
         let read = |file: &str| {
             fs::read_to_string(folder.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
         };
-        assert!(read("verge-edge.1").contains("verge-edge\\-serve(1)"), "{}", read("verge-edge.1"));
+        assert!(read("verge-edge.1").contains("verge\\-edge\\-serve(1)"), "{}", read("verge-edge.1"));
         assert!(read("verge-edge-serve.1").contains(".SH OPTIONS"), "{}", read("verge-edge-serve.1"));
         assert!(!folder.path().join("verge-edge-generate.1").exists(), "it is for packagers");
         assert!(

@@ -49,7 +49,7 @@ impl Health {
 }
 
 /// Whether it is well, and its word.
-fn ask(address: SocketAddr, path: &str) -> io::Result<(bool, String)> {
+pub(super) fn ask(address: SocketAddr, path: &str) -> io::Result<(bool, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -62,7 +62,7 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<(bool, String)> {
 }
 
 /// An edge that listens everywhere is here, too.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let here = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     SocketAddr::new(if listen.ip().is_unspecified() { here } else { listen.ip() }, listen.port())
 }

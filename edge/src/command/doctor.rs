@@ -1,0 +1,336 @@
+//! `verge-edge doctor`: looks whether this machine suits a config, and says what to change, with the command.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use procfs::process::{LimitValue, Process};
+use verge_edge::config::{self, Config};
+use verge_edge::run;
+
+use super::{Failed, health, say};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    /// The config file
+    #[arg(long, value_name = "FILE", default_value = "edge.toml")]
+    config: PathBuf,
+}
+
+impl Doctor {
+    pub(super) fn run(&self) -> Result<(), Failed> {
+        let config = config::load(&self.config).map_err(Failed::of_config)?;
+        let wanted = wanted(&config);
+        let is_well =
+            |listen| health::ask(health::reachable(listen), "/healthz").is_ok_and(|(is_well, _)| is_well);
+        let machine = look(&wanted, config.admin.as_ref().is_some_and(|admin| is_well(admin.listen)));
+        let advice = advice(&wanted, &machine);
+        say(told(&advice, machine.is_running).trim_end());
+        if let Some(tls) = &config.tls {
+            for standing in run::inspect(tls).map_err(Failed::because)? {
+                say(standing);
+            }
+        }
+        match advice.iter().filter(|one| one.is_fault).count() {
+            0 => Ok(()),
+            1 => Err(Failed::because("1 error")),
+            faults => Err(Failed::because(format!("{faults} errors"))),
+        }
+    }
+}
+
+fn wanted(config: &Config) -> Wanted {
+    let tcp = |all: &[SocketAddr]| all.iter().map(|it| (Carrier::Tcp, *it)).collect::<Vec<_>>();
+    let mut listen = tcp(&config.listen);
+    let mut secrets: Vec<PathBuf> = config.admin.iter().map(|admin| admin.token_file.clone()).collect();
+    if let Some(tls) = &config.tls {
+        listen.extend(tcp(&tls.listen));
+        listen.extend(tls.quic.iter().map(|it| (Carrier::Udp, *it)));
+        secrets.extend(tls.certificates.iter().map(|files| files.key.clone()));
+        secrets.extend(tls.ticket_secret.clone());
+    }
+    listen.extend(config.admin.iter().map(|admin| (Carrier::Tcp, admin.listen)));
+    let connections = config.limits.connections as u64;
+    Wanted {
+        descriptors: 2 * connections + SPARE_DESCRIPTORS,
+        receive_bytes: listen
+            .iter()
+            .any(|(carrier, _)| *carrier == Carrier::Udp)
+            .then_some(QUIC_RECEIVE_BYTES),
+        memory_bytes: config.cache.bounds.memory_bytes + connections * IDLE_BYTES + PROGRAM_BYTES,
+        listen,
+        secrets,
+    }
+}
+
+/// Each connection may ask an origin; the rest is for listeners, disks and the log.
+const SPARE_DESCRIPTORS: u64 = 1024;
+/// The size that QUIC's implementations ask for.
+const QUIC_RECEIVE_BYTES: u64 = 7_500_000;
+/// Measured: `[cache]` of reference.toml has this, and what a connection takes at worst.
+const IDLE_BYTES: u64 = 26 << 10;
+const PROGRAM_BYTES: u64 = 64 << 20;
+
+/// The demands of a config.
+#[derive(Debug, Clone, Default)]
+struct Wanted {
+    listen: Vec<(Carrier, SocketAddr)>,
+    descriptors: u64,
+    /// Of the kernel's largest buffer for packets that arrive; none: no listener is by UDP.
+    receive_bytes: Option<u64>,
+    memory_bytes: u64,
+    /// Files that nobody else may read.
+    secrets: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Tcp,
+    Udp,
+}
+
+/// The machine; none: it does not say.
+#[derive(Debug, Clone, Default)]
+struct Machine {
+    /// As many as a process may ask for.
+    descriptors: Option<u64>,
+    memory_bytes: Option<u64>,
+    receive_bytes: Option<u64>,
+    backlog: Option<u64>,
+    has_ipv6: bool,
+    /// Addresses that cannot be listened on, and why.
+    refused: Vec<(SocketAddr, ErrorKind)>,
+    /// Of the secrets.
+    readable_by_others: Vec<PathBuf>,
+    is_running: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Advice {
+    is_fault: bool,
+    what: String,
+    cure: String,
+}
+
+/// A kernel's queue of connections that are not accepted yet; fewer lose clients when many come at once.
+const BACKLOG: u64 = 1024;
+
+fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
+    let mut all: Vec<Advice> = machine.refused.iter().map(|(address, why)| refused(*address, *why)).collect();
+    let mut warn = |what: String, cure: String| all.push(Advice { is_fault: false, what, cure });
+    if let Some(most) = machine.descriptors.filter(|most| *most < wanted.descriptors) {
+        let needed = wanted.descriptors;
+        warn(
+            format!("a process may have {most} open files, and the config may need {needed}"),
+            format!("LimitNOFILE={needed} in the unit, or `ulimit -Hn {needed}` as root before the start"),
+        );
+    }
+    if let Some(most) = machine.memory_bytes.filter(|most| *most < wanted.memory_bytes) {
+        warn(
+            format!(
+                "the config may take {} of memory, and there are {}",
+                mib(wanted.memory_bytes),
+                mib(most)
+            ),
+            "lower `cache.memory` or `limits.connections`".to_owned(),
+        );
+    }
+    if let (Some(wanted), Some(most)) = (wanted.receive_bytes, machine.receive_bytes)
+        && most < wanted
+    {
+        warn(
+            format!(
+                "a socket may keep {most} bytes of packets that arrive, and {wanted} lose fewer under load"
+            ),
+            format!("sysctl -w net.core.rmem_max={wanted} (and in /etc/sysctl.d, for the next start)"),
+        );
+    }
+    if let Some(most) = machine.backlog.filter(|most| *most < BACKLOG) {
+        warn(
+            format!("only {most} connections may wait to be accepted"),
+            format!("sysctl -w net.core.somaxconn={BACKLOG}"),
+        );
+    }
+    if machine.has_ipv6
+        && !wanted.listen.is_empty()
+        && wanted.listen.iter().all(|(_, it)| it.is_ipv4() && !it.ip().is_loopback())
+    {
+        warn(
+            "this machine has IPv6 addresses, and the config listens on none".to_owned(),
+            "add one to `listen`, such as \"[::]:80\"".to_owned(),
+        );
+    }
+    for file in &machine.readable_by_others {
+        warn(format!("{} can be read by others", file.display()), format!("chmod 600 {}", file.display()));
+    }
+    all
+}
+
+fn refused(address: SocketAddr, why: ErrorKind) -> Advice {
+    let (what, cure) = match why {
+        ErrorKind::AddrInUse => (
+            "is in use by another program",
+            format!(
+                "ss -lntup 'sport = :{}' shows which; another port in `listen`, or end it",
+                address.port()
+            ),
+        ),
+        ErrorKind::PermissionDenied => (
+            "is not allowed for this user",
+            "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port above 1023".to_owned(),
+        ),
+        ErrorKind::AddrNotAvailable => {
+            ("is not an address of this machine", "ip -brief address shows those that are".to_owned())
+        }
+        _ => ("cannot be listened on", format!("the system says: {why}")),
+    };
+    Advice { is_fault: true, what: format!("{address} {what}"), cure }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// Looks, and changes nothing but for the moment in which an address is tried.
+fn look(wanted: &Wanted, is_running: bool) -> Machine {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let limit = Process::myself().and_then(|me| me.limits()).map(|limits| limits.max_open_files.hard_limit);
+    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+    });
+    // A container's own group stands at the root of the hierarchy.
+    let memory = memory.into_iter().chain(number("/sys/fs/cgroup/memory.max")).min();
+    // Of a global scope, and not of loopback (proc(5)).
+    let global = |line: &str| line.split_whitespace().nth(3) == Some("00") && !line.ends_with(" lo");
+    let tried = |(carrier, address): &(Carrier, SocketAddr)| {
+        let error = match carrier {
+            Carrier::Tcp => TcpListener::bind(address).err(),
+            Carrier::Udp => UdpSocket::bind(address).err(),
+        };
+        error.map(|error| (*address, error.kind()))
+    };
+    // A server that runs has them.
+    let refused = if is_running { Vec::new() } else { wanted.listen.iter().filter_map(tried).collect() };
+    let is_open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o007 != 0);
+    Machine {
+        descriptors: match limit {
+            Ok(LimitValue::Value(most)) => Some(most),
+            _ => None,
+        },
+        memory_bytes: memory,
+        receive_bytes: number("/proc/sys/net/core/rmem_max"),
+        backlog: number("/proc/sys/net/core/somaxconn"),
+        has_ipv6: fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| text.lines().any(global)),
+        refused,
+        readable_by_others: wanted.secrets.iter().filter(is_open).cloned().collect(),
+        is_running,
+    }
+}
+
+/// The advice for people, and how many faults there are.
+fn told(advice: &[Advice], is_running: bool) -> String {
+    let mut text = String::new();
+    for Advice { is_fault, what, cure } in advice {
+        let severity = if *is_fault { "error" } else { "warning" };
+        text += &format!("{severity}: {what}\n  = help: {cure}\n");
+    }
+    if is_running {
+        text += "it runs here, so its addresses were not tried\n";
+    }
+    if advice.is_empty() {
+        text += "this machine is ready for it\n";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(wanted: &Wanted, machine: &Machine, expected: &[&str]) {
+        let text = told(&advice(wanted, machine), false);
+        let said: Vec<&str> = text.lines().filter(|line| !line.starts_with("  = help")).collect();
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_a_machine_lacks_is_said() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let wanted = Wanted {
+            listen: vec![(Carrier::Tcp, address("0.0.0.0:80"))],
+            descriptors: 5000,
+            receive_bytes: Some(1 << 22),
+            memory_bytes: 3 << 30,
+            secrets: Vec::new(),
+        };
+        let good = Machine {
+            descriptors: Some(5000),
+            memory_bytes: Some(3 << 30),
+            receive_bytes: Some(1 << 22),
+            backlog: Some(4096),
+            ..Machine::default()
+        };
+        let ready = "this machine is ready for it";
+        check(&wanted, &good, &[ready]);
+        check(&wanted, &Machine::default(), &[ready]);
+        check(
+            &Wanted { receive_bytes: None, ..wanted.clone() },
+            &Machine { receive_bytes: Some(1), ..good.clone() },
+            &[ready],
+        );
+        let few = "warning: a process may have 1024 open files, and the config may need 5000";
+        check(&wanted, &Machine { descriptors: Some(1024), ..good.clone() }, &[few]);
+        let small = "warning: the config may take 3072 MiB of memory, and there are 1024 MiB";
+        check(&wanted, &Machine { memory_bytes: Some(1 << 30), ..good.clone() }, &[small]);
+        let lossy = "warning: a socket may keep 212992 bytes of packets that arrive, and 4194304 lose fewer under load";
+        check(&wanted, &Machine { receive_bytes: Some(212_992), ..good.clone() }, &[lossy]);
+        check(
+            &wanted,
+            &Machine { backlog: Some(128), ..good.clone() },
+            &["warning: only 128 connections may wait to be accepted"],
+        );
+        let six = "warning: this machine has IPv6 addresses, and the config listens on none";
+        check(&wanted, &Machine { has_ipv6: true, ..good.clone() }, &[six]);
+        let both =
+            Wanted { listen: vec![wanted.listen[0], (Carrier::Tcp, address("[::]:80"))], ..wanted.clone() };
+        check(&both, &Machine { has_ipv6: true, ..good.clone() }, &[ready]);
+        let open = Machine { readable_by_others: vec!["key.pem".into()], ..good.clone() };
+        check(&wanted, &open, &["warning: key.pem can be read by others"]);
+        for (why, expected) in [
+            (ErrorKind::AddrInUse, "error: 0.0.0.0:80 is in use by another program"),
+            (ErrorKind::PermissionDenied, "error: 0.0.0.0:80 is not allowed for this user"),
+            (ErrorKind::AddrNotAvailable, "error: 0.0.0.0:80 is not an address of this machine"),
+        ] {
+            check(
+                &wanted,
+                &Machine { refused: vec![(wanted.listen[0].1, why)], ..good.clone() },
+                &[expected],
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_taken_and_a_file_that_is_open_are_found() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        fs::set_permissions(secret.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        let wanted = Wanted {
+            listen: vec![(Carrier::Tcp, address)],
+            secrets: vec![secret.path().into()],
+            ..Wanted::default()
+        };
+        let machine = look(&wanted, false);
+        assert_eq!(machine.refused, [(address, ErrorKind::AddrInUse)]);
+        assert_eq!(machine.readable_by_others, wanted.secrets);
+        assert!(
+            machine.descriptors.is_none_or(|most| most > 3)
+                && machine.memory_bytes.is_some_and(|bytes| bytes > 1 << 20)
+        );
+        assert_eq!(look(&wanted, true).refused, [], "it is its own");
+    }
+}
