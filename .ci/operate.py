@@ -1,8 +1,10 @@
 """Asks the Prometheus of .ci/operate: `dashboards FILE`, `fires ALERT...`."""
 import json
 import pathlib
+import re
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -77,4 +79,54 @@ def documented(file):
            f"{len(exported)} metrics are documented")
 
 
-{"documented": lambda arguments: documented(arguments[0]), "dashboards": lambda arguments: dashboards(arguments[0]), "fires": fires}[sys.argv[1]](sys.argv[2:])
+def api(file, token_file):
+    """The edge does what the OpenAPI file says: paths, methods, rights, and the members of its answers."""
+    document, token, said = json.load(open(file)), open(token_file).read().split()[0], []
+    source = pathlib.Path("edge/src/admin.rs").read_text()
+    told = source.split("const THERE_IS: &str =")[1].split('";')[0]
+    if missing := [word for word in re.findall(r"/[a-z]+", told) if word not in document["paths"]]:
+        said.append(f"{file} lacks {', '.join(missing)}")
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+            send = lambda more={}, body=body: request(method.upper(), path, body, more)
+            statuses = set(map(int, operation["responses"]))
+            expect = lambda what, status, *wanted: None if status in wanted else said.append(f"{method} {path}, {what}: {status}, not {wanted}")
+            if not operation["security"]:
+                expect("without a token", send()[0], 200)
+                expect("by a name that is not its own", send({"Host": "evil.example"})[0], 421)
+                continue
+            expect("without a token", send()[0], 401)
+            expect("with another token", send({"Authorization": "Bearer 0123456789abcdef"})[0], 401)
+            mine = {"Authorization": f"Bearer {token}"}
+            if method == "put":
+                expect("without Verge-URL", send(mine)[0], 400)
+                continue
+            status, answer = send(mine)
+            expect("as the example has it", status, 200)
+            expect("as GET", request("GET", path, None, mine)[0], 405)
+            schema = document["components"]["schemas"][operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]]
+            if status == 200 and (absent := [name for name in schema.get("required", []) if name not in json.loads(answer)]):
+                said.append(f"{method} {path}: the answer lacks {absent}: {answer[:200]}")
+            if "requestBody" in operation:
+                # From here on like schemathesis: whatever is sent, the status is a documented one, and nothing breaks.
+                for strange in ({"no-such": 1}, [], "text", {"url": 7}, {"site": "\u0000"}, {"headers": [["a"]]}, {"on": "x", "drain": []}, {"from": "9" * 400}):
+                    status = send(mine, strange)[0]
+                    if status not in statuses:
+                        said.append(f"{method} {path} with {strange}: {status} is not in {file}")
+    report(said, f"{len(document['paths'])} paths of the edge's API are as {file} says")
+
+
+def request(method, path, body, headers):
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(f"http://127.0.0.1:9301{path}", data, headers, method=method)
+    if method in ("POST", "PUT") and data is None:
+        asked.data = b""
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+{"api": lambda arguments: api(*arguments), "documented": lambda arguments: documented(arguments[0]), "dashboards": lambda arguments: dashboards(arguments[0]), "fires": fires}[sys.argv[1]](sys.argv[2:])

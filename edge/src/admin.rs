@@ -60,6 +60,7 @@ pub use origins::{CanaryTold, OriginsRequest, OriginsTold, SiteOrigins};
 pub use purge::{PurgeRequest, Purged};
 pub(crate) use reload::Reload;
 pub use reload::ReloadDone;
+use token::Right;
 pub use token::Token;
 
 use crate::cache::Cache;
@@ -209,7 +210,7 @@ impl Admin {
     /// An answer of a few bytes, or all that is held.
     async fn any_answer(&self, request: Request<Incoming>) -> Response<AdminBody> {
         let is_export = request.method() == Method::GET && request.uri().path() == "/export";
-        if is_export && self.terms.load().token.is_in(request.headers()) {
+        if is_export && self.terms.load().token.right_in(request.headers()) == Some(Right::All) {
             return Response::new(moving::export(&self.cache));
         }
         self.answer(request).await.map(AdminBody::Whole)
