@@ -10,6 +10,7 @@ mod behind;
 mod bounds;
 mod caching;
 mod canaries;
+mod carrier;
 mod cases;
 mod client;
 mod codings;

@@ -46,8 +46,13 @@ impl Http3 {
 
     /// By these terms, which may have sessions of before.
     pub async fn with(address: SocketAddr, config: ClientConfig) -> Self {
+        Self::named(address, config, "site.test").await
+    }
+
+    /// The same, which asks for this name.
+    pub async fn named(address: SocketAddr, config: ClientConfig, name: &str) -> Self {
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = endpoint.connect_with(config, address, "site.test").unwrap();
+        let connecting = endpoint.connect_with(config, address, name).unwrap();
         let connection = soon("a handshake", connecting).await.unwrap();
         let quic = h3_quinn::Connection::new(connection.clone());
         let (mut driver, requests) = h3::client::new(quic).await.unwrap();

@@ -8,6 +8,7 @@ use verge_edge::clock::Clock;
 use verge_edge::config;
 use verge_edge::run::{self, Running};
 
+use super::carrier::Carrier;
 pub use super::client::{Client, Got};
 pub use super::origin::{Origin, response};
 
@@ -68,12 +69,19 @@ impl Rig {
     }
 
     async fn made(folder: tempfile::TempDir, clock: Clock, text: &str, is_direct: bool) -> Self {
+        // Those that have TLS of their own are about that.
+        let carrier = Carrier::of_this_run().filter(|_| !text.contains("[tls]"));
+        let carried = carrier.map(|_| Carrier::config(text, folder.path()));
+        let text = carried.as_deref().unwrap_or(text);
         let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
         let running = match is_direct {
             true => run::start_at(config, clock.clone()).await.unwrap(),
             false => run::start_the_long_way(config, clock.clone()).await.unwrap(),
         };
-        let public = running.listening().public[0];
+        let public = match carrier {
+            Some(carrier) => carrier.translate(&running).await,
+            None => running.listening().public[0],
+        };
         let admin = running.listening().admin.unwrap();
         Self { running: Some(running), clock, public, admin, folder }
     }
@@ -95,7 +103,8 @@ impl Rig {
 
     /// Purges a path for the host that `get` uses.
     pub async fn purge(&self, path: &str) -> Got {
-        self.ask("/purge", &format!("{{\"url\": \"http://site.test{path}\"}}")).await
+        let scheme = Carrier::of_this_run().map_or("http", |_| "https");
+        self.ask("/purge", &format!("{{\"url\": \"{scheme}://site.test{path}\"}}")).await
     }
 
     /// Posts to the admin listener, with its token.
