@@ -15,7 +15,7 @@ use crate::site::guard::{Counts, Mark};
 pub(super) struct Watch {
     /// No other has it.
     pub(super) number: u64,
-    /// What comes back.
+    /// The config that comes back.
     pub(super) before: Config,
     pub(super) changed: Vec<Change>,
     pub(super) mark: Mark,
@@ -35,7 +35,7 @@ pub(super) struct Broken {
 /// Of the last ones.
 const MOST_UNDONE: usize = 16;
 
-/// What has become of reloads.
+/// The reloads so far, as far as they matter.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) watch: Option<Watch>,
@@ -125,7 +125,7 @@ fn concerns(changes: &[Change], site: &SiteName) -> bool {
     changes.iter().any(|change| change.setting.starts_with(&own) || !change.setting.starts_with("site "))
 }
 
-/// What lately came of each site's requests to its origins, its routes' among them.
+/// The outcomes of each site's requests to its origins lately, its routes' among them.
 pub(super) fn counts(cache: &Cache, now: SystemTime) -> Vec<(SiteName, Counts)> {
     let parts = cache.parts();
     let of = |site: &SiteName| {

@@ -13,7 +13,7 @@ pub struct Mark {
     pub window: Duration,
 }
 
-/// What came of requests to origins.
+/// The outcomes of requests to origins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// All that were answered, or not.

@@ -21,7 +21,7 @@ async fn a_client_stays_at_its_origin_by_a_cookie_as_long_as_that_is_up() {
         let got = client.get_with("/", &cookie).await;
         assert_eq!((got.text(), got.field("set-cookie").as_str()), (first.text(), ""));
     }
-    // What is stored is for all.
+    // A stored response is for all.
     for _ in 0..2 {
         assert_eq!(rig.get("/stored").await.field("set-cookie"), "");
     }
