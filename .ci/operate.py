@@ -100,7 +100,10 @@ def api(file, token_file):
             expect("with another token", send({"Authorization": "Bearer 0123456789abcdef"})[0], 401)
             mine = {"Authorization": f"Bearer {token}"}
             if method == "put":
-                expect("without Verge-URL", send(mine)[0], 400)
+                expect("with nothing", send(mine)[0], 400)
+                continue
+            if method == "get":
+                expect("with the token", send(mine)[0], 200)
                 continue
             status, answer = send(mine)
             expect("as the example has it", status, 200)
