@@ -71,7 +71,7 @@ pub(crate) struct Terms {
     pub(crate) journals: Option<PathBuf>,
     /// Zones that are taken from others.
     pub(crate) copies: Vec<HeldCopy>,
-    /// Those of them that are catalogs of zones.
+    /// The ones among them that are catalogs of zones.
     pub(crate) catalogs: HashSet<Name>,
     /// How RRsets are steered.
     pub(crate) steer: steer::Settings,
@@ -94,7 +94,7 @@ pub(crate) struct Catalog {
     paths: Vec<PathBuf>,
     terms: Terms,
     terms_changed: bool,
-    /// Those of the terms, and of the zones that are taken from others.
+    /// The rules of the terms, and of the zones that are taken from others.
     rules: Rules,
     standing: Arc<HashMap<Name, Standing>>,
     expiries: Arc<Expiries>,

@@ -56,7 +56,7 @@ pub struct Metrics {
     connections_limit: AtomicU64,
     /// Transfers and notices.
     pub(crate) replication: Replication,
-    /// What is steered.
+    /// The pools that are steered.
     pub(crate) pools: PoolSource,
     /// The time of Unix; 0 for none.
     certificate_until: AtomicI64,

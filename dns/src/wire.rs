@@ -173,7 +173,7 @@ struct Exchange<'w, 'm> {
     cookie: Option<(Proof, Full)>,
     signature: Signature,
     subnet: Option<Subnet>,
-    /// What a believed resolver says of its client makes no sense (RFC 7871 §7.1.2).
+    /// The client subnet that a believed resolver sent makes no sense (RFC 7871 §7.1.2).
     has_bad_subnet: bool,
     unix_seconds: u64,
 }

@@ -295,7 +295,7 @@ impl Admin {
         })
     }
 
-    /// Who shows no token of ours, or one that is for something else, is refused and counted.
+    /// A client that shows no token of ours, or one that is for something else, is refused and counted.
     fn not_permitted(&self, is_known: bool) -> Response<Full<Bytes>> {
         self.cache.metrics.asked(Asked::Unauthorized);
         match is_known {

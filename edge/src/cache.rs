@@ -14,8 +14,8 @@ use http::Uri;
 
 pub(crate) use above::FromChild;
 pub use purge_request::PurgeRequest;
-pub(crate) use purge_request::{ONE_OF, absolute};
-pub(crate) use purging::NotPurged;
+pub(crate) use purge_request::absolute;
+pub(crate) use purging::{NotPurged, ONE_OF};
 
 use crate::clock::Clock;
 use crate::flight::{Canary, FetchSite, Flights, Tally};

@@ -257,7 +257,7 @@ pub(super) struct Member {
     pub(super) drain: bool,
 }
 
-/// Who is given when nobody is up.
+/// The members that are given when nobody is up.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AllDown {

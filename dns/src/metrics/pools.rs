@@ -32,7 +32,7 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
-    /// What is known of each member of a pool that has the same ones.
+    /// The facts known of each member of a pool that has the same ones.
     pub(crate) fn known(&self, pool: &Pool) -> Vec<Known> {
         let known = |member: &Member| {
             let status = self.members.iter().find(|status| status.address == member.address);
@@ -65,7 +65,7 @@ pub struct MemberStatus {
     pub since: Option<u64>,
     /// When the last check ended.
     pub checked: Option<u64>,
-    /// What the last check found.
+    /// The result of the last check.
     pub why: String,
     /// It is held down, since it went down too often.
     pub held: bool,
@@ -79,7 +79,7 @@ pub struct MemberStatus {
     pub priority: u32,
     /// Somebody takes it out of service.
     pub drained: bool,
-    /// What becomes of it, in words.
+    /// The member's fate, in words.
     pub fate: String,
     /// The part of all answers that it is first in, in thousandths.
     pub share: u32,

@@ -24,7 +24,7 @@ pub struct Status {
     /// Catalogs of zones that are taken from others.
     #[serde(default)]
     pub catalogs: Vec<CatalogStatus>,
-    /// What is steered, ordered by name.
+    /// The pools, ordered by name.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
 }

@@ -31,7 +31,7 @@ pub struct Known {
     pub drained: bool,
 }
 
-/// What becomes of a member.
+/// The fate of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Answers give it.
@@ -96,18 +96,18 @@ impl Mode {
 /// The result of the chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What becomes of each member, in their order.
+    /// The fate of each member, in their order.
     pub fates: Vec<Fate>,
     /// How far health was believed.
     pub mode: Mode,
-    /// What answers choose from.
+    /// The plan that answers choose from.
     pub plan: Plan,
 }
 
 /// Decides who is given to clients to whom these places are near, the nearest first; to nobody in particular if there are none.
 /// `ttl` is the RRset's own.
 pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decision {
-    // Who drains everything gets no answer without addresses.
+    // An operator who drains everything gets no answer without addresses.
     let all_drained = members.iter().all(|member| member.drained || member.weight == 0);
     let may_serve = |member: &Known| member.weight > 0 && (!member.drained || all_drained);
     let all_weightless = members.iter().all(|member| member.weight == 0);
@@ -152,7 +152,7 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decis
     }
 }
 
-/// Who is taken to be up.
+/// The members that are taken to be up.
 fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool) -> (Mode, Vec<bool>) {
     let able = members.iter().filter(|member| may_serve(member)).count();
     let up = members.iter().filter(|member| may_serve(member) && member.state != State::Down).count();

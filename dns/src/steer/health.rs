@@ -6,12 +6,12 @@
 
 use super::rules::Pace;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Whether it went well.
     pub good: bool,
-    /// What happened, in a few words.
+    /// The event, in a few words.
     pub why: String,
     /// Thousandths of what the member can bear, if it told.
     pub load: Option<u16>,
@@ -49,7 +49,7 @@ pub struct Health {
     pub since: u64,
     /// When the last check ended.
     pub checked: u64,
-    /// What the last check found.
+    /// The result of the last check.
     pub why: String,
     /// The load it told last.
     pub load: Option<u16>,

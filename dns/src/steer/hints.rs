@@ -8,13 +8,30 @@ use crate::rtype::Type;
 use crate::zone::privacy::{Stripped, strip_hints};
 use crate::zone::tree::RrSet;
 
+impl Pools {
+    /// Whether a record of this set (HTTPS or SVCB) leads to a pool, so that its hints have to be looked at.
+    pub fn lead_from(&self, owner: &[u8], set: &RrSet<'_>) -> bool {
+        lead_to_pools(self, owner, set)
+    }
+
+    /// How many bits of the client's address the hints of this set depend on.
+    pub fn scope_of_hints(&self, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
+        if asker.is_subnet { scope(self, owner, set, asker) } else { 0 }
+    }
+
+    /// The set with the hints that this client is given.
+    pub fn with_hints<'a>(&self, owner: &[u8], set: &RrSet<'a>, asker: Asker) -> RrSet<'a> {
+        follow(self, owner, set, asker).unwrap_or_else(|| set.clone())
+    }
+}
+
 /// Whether any record of this set leads to a pool, so that its hints have to be looked at.
-pub(super) fn lead_to_pools(pools: &Pools, owner: &[u8], set: &RrSet<'_>) -> bool {
+fn lead_to_pools(pools: &Pools, owner: &[u8], set: &RrSet<'_>) -> bool {
     set.rdatas().any(|rdata| of_record(pools, owner, rdata).iter().any(Option::is_some))
 }
 
 /// The set with the hints that this client is given; none if all of them stay.
-pub(super) fn follow(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> Option<RrSet<'static>> {
+fn follow(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> Option<RrSet<'static>> {
     let (mut ttl, mut is_changed, mut records) = (set.ttl, false, Vec::new());
     for rdata in set.rdatas() {
         let there = of_record(pools, owner, rdata);
@@ -46,7 +63,7 @@ pub(super) fn follow(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker)
 }
 
 /// See [`Pool::scope`].
-pub(super) fn scope(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
+fn scope(pools: &Pools, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
     let all = set.rdatas().flat_map(|rdata| of_record(pools, owner, rdata)).flatten();
     all.map(|pool| pool.scope(asker)).max().unwrap_or(0)
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
+use super::Asker;
 use super::choose::{MOST_MEMBERS, Plan, mix};
 use super::decide::{Decision, Known, decide};
 use super::health::State;
 use super::place::{Place, Places};
 use super::rules::{Rules, Settings, Target};
-use super::{Asker, hints};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::zone::hash::HashMap;
@@ -41,7 +41,7 @@ pub struct Pool {
 pub struct Member {
     /// Its address.
     pub address: IpAddr,
-    /// What is checked for it; none if nothing is.
+    /// The thing that is checked for it; none if nothing is.
     pub target: Option<Target>,
     /// As the config says.
     pub weight: u32,
@@ -84,7 +84,7 @@ impl Pool {
         decision
     }
 
-    /// What would be decided by what is known of each member, for a client; for one of no place without any.
+    /// The decision by the facts known of each member, for a client; for one of no place without any.
     pub fn decide(&self, known: &[Known], asker: Option<Asker>) -> Decision {
         let place = asker.and_then(|asker| self.places.find(asker.address));
         let near = place.and_then(|place| self.places.all().get(usize::from(place)));
@@ -255,21 +255,6 @@ impl Pools {
         }
         let found = self.by_owner.get(owner)?;
         if rtype == Type::A { found.v4.as_deref() } else { found.v6.as_deref() }
-    }
-
-    /// Whether a record of this set (HTTPS or SVCB) leads to a pool, so that its hints have to be looked at.
-    pub fn lead_from(&self, owner: &[u8], set: &RrSet<'_>) -> bool {
-        hints::lead_to_pools(self, owner, set)
-    }
-
-    /// How many bits of the client's address the hints of this set depend on.
-    pub fn scope_of_hints(&self, owner: &[u8], set: &RrSet<'_>, asker: Asker) -> u8 {
-        if asker.is_subnet { hints::scope(self, owner, set, asker) } else { 0 }
-    }
-
-    /// The set with the hints that this client is given.
-    pub fn with_hints<'a>(&self, owner: &[u8], set: &RrSet<'a>, asker: Asker) -> RrSet<'a> {
-        hints::follow(self, owner, set, asker).unwrap_or_else(|| set.clone())
     }
 }
 

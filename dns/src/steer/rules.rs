@@ -1,4 +1,4 @@
-//! What the operator says about pools: how members are checked, and how answers are chosen.
+//! The operator's rules about pools: how members are checked, and how answers are chosen.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -48,13 +48,13 @@ pub struct Rules {
     pub count: Option<usize>,
     /// Seconds that a steered answer may be kept at most; none leaves the RRset's own TTL.
     pub ttl: Option<u32>,
-    /// What is given when nobody is up.
+    /// The members that are given when nobody is up.
     pub all_down: AllDown,
     /// Percent: when fewer members are up, health is not believed, and all are given.
     pub panic: u8,
     /// Between these loads a member's share is reduced.
     pub shed: Shed,
-    /// What is said of single members.
+    /// The rules of single members.
     pub members: Vec<MemberRules>,
 }
 
@@ -66,7 +66,7 @@ impl Rules {
     }
 }
 
-/// What is said of one member.
+/// The rules of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRules {
     /// The address that answers give.
@@ -111,7 +111,7 @@ impl Default for Pace {
     }
 }
 
-/// What is given when nobody is up.
+/// The members that are given when nobody is up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AllDown {
     /// Everybody: a client that tries several may still find one.
@@ -166,7 +166,7 @@ pub struct Http {
     pub path: String,
 }
 
-/// What is checked: members of several pools that are checked alike are checked once.
+/// The target of a check: members of several pools that are checked alike are checked once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// How.

@@ -29,7 +29,7 @@ pub struct Member {
 pub struct Owned {
     /// The catalog that it belongs to.
     pub catalog: Name,
-    /// What the catalog says of it.
+    /// The catalog's entry for it.
     pub member: Member,
 }
 
@@ -281,7 +281,7 @@ mod tests {
         texts.iter().map(offer).collect()
     }
 
-    /// What is taken after `then`, with who has it, and what is forgotten, from what was taken after `first`.
+    /// The zones taken after `then`, with the catalog that has each, and the zones forgotten, from those taken after `first`.
     fn check(first: &[&str], then: &[&str], allows: bool, expected: &str) {
         let is_own = |zone: &Name| *zone == name("own");
         let before = settle(&[], &offers(first), is_own, false);
@@ -319,7 +319,7 @@ mod tests {
         check(&["c: a/1 b/2"], &["c: f/9"], true, "f.=c. -a. -b.");
         check(&["c: a/1 b/2"], &["c: ?"], true, "a.=c. b.=c.");
         check(&["c: a/1 b/2", "d: "], &["d: "], false, "-a. -b.");
-        // What is handed over is not taken away.
+        // A zone that is handed over is not taken away.
         check(&["c: a/1 b/2", "d: "], &["c: a/1>d b/2>d", "d: a/1 b/2"], false, "a.=d. b.=d.");
     }
 }

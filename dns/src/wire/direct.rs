@@ -94,7 +94,7 @@ impl<'a> Sink<'a> for Direct<'a, '_> {
         Err(Unusual)
     }
 
-    /// What is left out where it does not fit is a matter of the whole answer.
+    /// An RRset that does not fit is a matter of the whole answer.
     #[inline]
     fn put(&mut self, section: Section, piece: Piece<'_, 'a, Owner<'a>>) -> Result<Put, Unusual> {
         if section < self.section {

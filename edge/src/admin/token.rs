@@ -17,7 +17,7 @@ pub struct Token(Vec<(Right, String)>);
 /// The operations that a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
-    /// Those that change nothing.
+    /// The calls that change nothing.
     Read,
     /// Purges.
     Purge,

@@ -31,8 +31,6 @@ pub struct PurgeRequest {
     pub soft: bool,
 }
 
-pub(crate) const ONE_OF: &str = "one of `url`, `prefix`, `tag` (with or without `site`), `site`, `all`";
-
 impl PurgeRequest {
     /// Stale or gone.
     pub(crate) fn mode(&self) -> Mode {

@@ -12,6 +12,8 @@ use crate::site::pattern::{MAX_WILDCARDS, UrlPattern};
 use crate::site::tags;
 use crate::store::{MAX_PREFIX_BYTES, Mode, Scope};
 
+pub(crate) const ONE_OF: &str = "one of `url`, `prefix`, `tag` (with or without `site`), `site`, `all`";
+
 /// Why something is not a purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotPurged {
@@ -46,7 +48,7 @@ impl NotPurged {
                 "`*` stands for itself in a prefix: write the URL with `*` as `url`, or no `*`".to_owned()
             }
             Self::NoTag => format!("a tag has 1 to {} bytes", tags::MAX_TAG_BYTES),
-            Self::NoTarget => format!("a purge needs {}", super::ONE_OF),
+            Self::NoTarget => format!("a purge needs {}", ONE_OF),
         }
     }
 }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::health::percent;
 use super::origins;
 use super::place::Fault;
-use super::settings::{OriginEntry, Settings};
+use super::settings::Settings;
 use super::unit::Span;
 use crate::site::guard::Mark;
 use crate::site::origin::CanaryGroup;
@@ -38,15 +38,6 @@ impl GuardTable {
             window,
         })
     }
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CanaryTable {
-    origins: Spanned<Vec<Spanned<OriginEntry>>>,
-    share: Option<Spanned<String>>,
-    errors: Option<Spanned<String>>,
-    answers: Option<u32>,
 }
 
 /// An operator who writes none wants few clients to find out.

@@ -8,7 +8,6 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::guard::CanaryTable;
 use super::tables::{self, FieldsTable, KeyTable, PageTable, RedirectTable, TtlTable};
 use super::unit::{Size, Span};
 
@@ -229,4 +228,14 @@ impl Settings {
     pub(super) fn texts(list: &Option<Vec<Spanned<String>>>) -> &[Spanned<String>] {
         list.as_deref().unwrap_or_default()
     }
+}
+
+/// The origins that a share of the requests tries.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CanaryTable {
+    pub(super) origins: Spanned<Vec<Spanned<OriginEntry>>>,
+    pub(super) share: Option<Spanned<String>>,
+    pub(super) errors: Option<Spanned<String>>,
+    pub(super) answers: Option<u32>,
 }

@@ -31,7 +31,7 @@ pub(super) trait Transport: Send + Sync {
     /// stream: fields ask for the connection.
     fn protocol(&self) -> Option<HeaderValue>;
 
-    /// Whom the certificate names that the client has shown.
+    /// The identity named by the certificate that the client has shown.
     fn identity(&self) -> Option<&Identity>;
 
     /// The answer to a request whose body turned out not to be sound, whatever else was found out about it.

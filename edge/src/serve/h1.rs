@@ -60,7 +60,7 @@ struct Connection<'a> {
     service: &'a Arc<Service>,
     limits: &'a Limits,
     peer: Peer,
-    /// Whom the client's certificate names.
+    /// The identity that the client's certificate names.
     identity: Option<Arc<Identity>>,
     seat: &'a Seat,
     turns: Turns,

@@ -16,7 +16,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Ticks of `/proc/PID/stat` in a second, on every architecture that Linux has today.
 const TICKS: f64 = 100.0;
 
-/// What is asked for the load; the room comes with the listeners.
+/// The source of the load; the room comes with the listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     room: OnceLock<Arc<Room>>,

@@ -41,7 +41,7 @@ pub(super) struct Client {
     pub(super) is_spare: bool,
     pub(super) limits: Limits,
     pub(super) peer: Peer,
-    /// Whom its certificate names.
+    /// The identity that its certificate names.
     pub(super) identity: Option<Arc<Identity>>,
     /// The name that the client asked a certificate for (SNI), in lower case.
     pub(super) server_name: Option<String>,

@@ -81,7 +81,7 @@ impl Terms {
         Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, clients }
     }
 
-    /// Whom a handshake was with, by the certificates that the client has shown, now or before.
+    /// The client of a handshake, by the certificates that it has shown, now or before.
     pub(super) fn admit(
         &self,
         shown: Option<&[CertificateDer<'_>]>,

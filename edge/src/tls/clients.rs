@@ -90,7 +90,7 @@ impl Clients {
         self.current.store(judge);
     }
 
-    /// Whom a handshake that has ended is with; none if the client need not and does not say.
+    /// The client of a handshake that has ended; none if the client need not and does not say.
     ///
     /// # Errors
     /// When it may not come in.

@@ -12,7 +12,7 @@ use flate2::write::ZlibEncoder;
 use rustls::CertificateCompressionAlgorithm;
 use rustls::compress::{CertCompressor, CompressionFailed, CompressionLevel};
 
-/// Those that clients may ask for.
+/// The algorithms that clients may ask for.
 pub(super) const ALL: [&dyn CertCompressor; 2] = [&Brotli, &Zlib];
 
 #[derive(Debug)]

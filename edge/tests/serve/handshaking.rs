@@ -1,4 +1,4 @@
-//! What a handshake agrees to, beside versions and protocols.
+//! The terms that a handshake agrees to, beside versions and protocols.
 
 use std::io::Read as _;
 use std::sync::Arc;

@@ -98,7 +98,7 @@ async fn a_client_is_told_to_the_origin_by_its_certificate_and_by_nothing_that_i
         let field = |own: &CertificateDer<'_>| format!(":{}:", STANDARD.encode(own));
         let (ann, ann_shown) = signer.client("ann", "http/1.1");
         let (ben, ben_shown) = signer.client("ben", "http/1.1");
-        // What one gets is not kept for another; the second time, a session resumes.
+        // An answer to one is not kept for another; the second time, a session resumes.
         for _ in 0..2 {
             assert!(get(tls, &ann).await.unwrap().ends_with(&field(&ann_shown)));
             assert!(get(tls, &ben).await.unwrap().ends_with(&field(&ben_shown)));

@@ -69,7 +69,7 @@ impl Rig {
     }
 
     async fn made(folder: tempfile::TempDir, clock: Clock, text: &str, is_direct: bool) -> Self {
-        // Those that have TLS of their own are about that.
+        // Tests that have TLS of their own are about that.
         let carrier = Carrier::of_this_run().filter(|_| !text.contains("[tls]"));
         let carried = carrier.map(|_| Carrier::config(text, folder.path()));
         let text = carried.as_deref().unwrap_or(text);

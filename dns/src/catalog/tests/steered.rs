@@ -54,7 +54,7 @@ impl Folder {
     }
 }
 
-/// What was found, but for the note on documentation addresses.
+/// The faults that were found, but for the note on documentation addresses.
 fn faults(report: &Report) -> String {
     let all = messages(report);
     all.lines().filter(|line| !line.starts_with("D1: ")).collect()

@@ -138,7 +138,7 @@ fn places(written: Vec<Spanned<file::Region>>, at: At<'_>) -> Result<Places, Con
         let region = region.into_inner();
         let near = region.near.iter().map(|name| known_place(name, &places, at));
         let near: Vec<u16> = near.collect::<Result<_, _>>()?;
-        // Whoever is not told otherwise is nearest to himself.
+        // A region that nothing is said of is nearest to itself.
         let own = if near.contains(&index) { None } else { Some(index) };
         let near = own.into_iter().chain(near).collect();
         if let Some(place) = places.get_mut(usize::from(index)) {

@@ -85,7 +85,7 @@ impl Service {
         let now = clock::moment().unix_seconds as u32;
         world.iter_mut().for_each(|world| world.list(now));
         let moved = world.as_mut().map(|world| self.numbers.number(world, today())).unwrap_or_default();
-        // What is known of members holds from the first answer on.
+        // The state of members that is known holds from the first answer on.
         world.iter().for_each(|world| self.board.adopt(world));
         let old = world.map(|world| self.world.swap(Arc::new(world)));
         if served {

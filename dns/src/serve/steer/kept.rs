@@ -1,4 +1,4 @@
-//! What outlasts a restart: the file `steer.json`, written beside and put in place as a whole.
+//! The state that outlasts a restart: the file `steer.json`, written beside and put in place as a whole.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -23,7 +23,7 @@ pub(super) struct Kept {
     pub(super) health: BTreeMap<String, (bool, u64)>,
 }
 
-/// What was kept; nothing if there is no such file, or none that can be read.
+/// The state that was kept; nothing if there is no such file, or none that can be read.
 pub(super) fn read(folder: &Path) -> Kept {
     let path = folder.join(NAME);
     let sound = |file: &fs::Metadata| file.is_file() && file.len() <= MOST_BYTES;

@@ -102,7 +102,7 @@ fn a_listed_resolver_gets_the_answer_of_its_client_and_the_bits_that_mattered() 
         (&listed, "www.ex.", &subnet(&[0, 2, 48, 0, 0x20, 1, 0xd, 0xb8, 0, 1]), (0, vec![two], Some(48))),
         // It asks for itself, or says nothing of its client.
         (&listed, "www.ex.", &subnet(&[0, 1, 0, 0]), (0, vec![one], Some(0))),
-        // What is not steered holds for everybody.
+        // An answer that is not steered holds for everybody.
         (&listed, "other.ex.", &second, (0, vec![other], Some(0))),
         (&listed, "none.ex.", &second, (3, vec![], Some(0))),
         (&listed, "www.ex.", &subnet(&[0, 1, 23, 0, 198, 51, 101]), (1, vec![], None)),

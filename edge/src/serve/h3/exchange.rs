@@ -152,7 +152,7 @@ async fn body(
     let waits = stream::waits_to_go_on(&head.headers);
     let is_empty = match length {
         Some(length) => *length == 0,
-        // What follows is a tunnel's, and there will be none.
+        // A tunnel's bytes follow, and there will be none.
         None if head.method == Method::CONNECT => true,
         None if waits => false,
         None => {
