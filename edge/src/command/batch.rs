@@ -12,6 +12,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Failed;
 
+/// The clock by which a command paces and tells its own work.
+#[expect(clippy::disallowed_methods, reason = "a command reads the clock; nothing is decided by it")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
 /// How fast, and where to go on.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Pace {
@@ -58,17 +64,17 @@ impl Pace {
         let mut lines = Lines::default();
         let rate = self.rate.filter(|rate| *rate > 0.0);
         let between = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate));
-        let (mut next_at, mut ticks) = (Instant::now(), interval(DRAWN_EVERY));
+        let (mut next_at, mut ticks) = (now(), interval(DRAWN_EVERY));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let is_free = running.len() < self.parallel.max(1);
             if is_free
-                && next_at <= Instant::now()
+                && next_at <= now()
                 && let Some((number, (name, item))) = waiting.next()
             {
                 let done = work(name.clone(), item);
                 running.spawn(async move { (number, name, done.await) });
-                next_at = Instant::now().max(next_at + between);
+                next_at = now().max(next_at + between);
                 continue;
             }
             if running.is_empty() && waiting.len() == 0 {
@@ -163,7 +169,7 @@ struct Tally {
 
 impl Tally {
     fn new(total: usize, skipped: usize) -> Self {
-        let (is_shown, began) = (io::stderr().is_terminal(), Instant::now());
+        let (is_shown, began) = (io::stderr().is_terminal(), now());
         Self { total, done: skipped, skipped, failed: 0, bytes: 0, began, is_shown, is_drawn: false }
     }
 
@@ -277,13 +283,12 @@ mod tests {
                 }
             });
             assert_eq!(counts.await.unwrap(), (0, 20));
-            let most = now.lock().unwrap().1;
-            most
+            now.lock().unwrap().1
         };
         for parallel in [1, 3, 20] {
             assert_eq!(most_at_once(parallel, None).await, parallel);
         }
-        let began = Instant::now();
+        let began = now();
         most_at_once(3, Some(1_000.0)).await;
         assert!(began.elapsed() >= Duration::from_millis(19), "{:?}", began.elapsed());
     }

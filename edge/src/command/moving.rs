@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use tokio::time::Instant;
 use verge_edge::admin::moving::Imported;
 
 use super::Failed;
+use super::batch::now;
 use super::push::FileBody;
 use crate::command::admin_client::{WhichEdge, answer};
 
@@ -45,7 +45,7 @@ impl Export {
         if response.status() != StatusCode::OK {
             return answer(response).await.map(drop);
         }
-        let (mut body, mut bytes, began) = (response.into_body(), 0_u64, Instant::now());
+        let (mut body, mut bytes, began) = (response.into_body(), 0_u64, now());
         let (shows, mut shown) = (io::stderr().is_terminal(), began);
         while let Some(frame) = body.frame().await {
             let cut = |error| Failed::because(format!("the export is cut short: {error}"));
@@ -53,7 +53,7 @@ impl Export {
             to.write_all(&data).map_err(unwritable)?;
             bytes += data.len() as u64;
             if shows && shown.elapsed().as_millis() > 200 {
-                shown = Instant::now();
+                shown = now();
                 let rate = bytes as f64 / began.elapsed().as_secs_f64() / 1e6;
                 let _ = write!(io::stderr(), "\r\x1b[K{:.1} MB, {rate:.1} MB/s", bytes as f64 / 1e6);
             }
