@@ -420,7 +420,7 @@ fn the_reference_names_every_key_and_its_default() {
                 let line = line.trim_start_matches("# ");
                 let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
                 line.starts_with(&format!("{key} = "))
-                    || ["[", "[[", "[log.", "[site.", "[[site.", "[[tls."].into_iter().any(opens)
+                    || ["[", "[[", "[log.", "[site.", "[[site.", "[tls.", "[[tls."].into_iter().any(opens)
             };
             // A route has the keys of a site.
             let part = if *section == "[[site.route]]" { reference } else { part };

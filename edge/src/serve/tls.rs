@@ -119,11 +119,8 @@ impl Terms {
 
 /// The version of TLS as metrics have it, and whether a ticket of an earlier session was used.
 pub(super) fn agreed(session: &ServerConnection) -> (&'static str, bool) {
-    let version = match session.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "1.3",
-    };
-    (version, session.handshake_kind() == Some(HandshakeKind::Resumed))
+    let is_old = session.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+    (if is_old { "1.2" } else { "1.3" }, session.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
 /// A handshake is two or three flights of some kilobytes.

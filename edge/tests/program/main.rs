@@ -212,7 +212,7 @@ fn a_purge_with_a_wrong_token_fails() {
     let folder = tempfile::tempdir().unwrap();
     config(folder.path());
     let serving = serve(folder.path());
-    std::fs::write(folder.path().join("other"), "wrong\n").unwrap();
+    std::fs::write(folder.path().join("other"), "wrong but long\n").unwrap();
     let arguments = ["purge", "http://site.test/a", "--admin", &serving.admin, "--token-file", "other"];
     let refused = run(&arguments, folder.path());
     assert_eq!(refused.status.code(), Some(1));

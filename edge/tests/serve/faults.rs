@@ -215,8 +215,9 @@ async fn an_origin_that_is_back_meets_no_herd() {
         }
         rig.pass(1);
     }
-    let errors =
-        format!("verge_edge_origin_errors_total{{origin=\"{place}\",error=\"connection_refused\"}} ");
+    let errors = format!(
+        "verge_edge_origin_errors_total{{site=\"*\",origin=\"{place}\",error=\"connection_refused\"}} "
+    );
     let tries = rig.metric(&errors).await;
     assert!((30..=61).contains(&tries), "one a second at most: {tries}");
     let back = Origin::start_at(place).await;
