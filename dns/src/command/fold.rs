@@ -95,7 +95,7 @@ fn line(record: &Record) -> String {
 
 fn edited(text: &str, zone: &Zone, overlay: &Overlay) -> Result<String, String> {
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    for hidden in &overlay.hidden {
+    for hidden in overlay.hidden.iter() {
         let same = |record: &&Record| {
             (&record.owner, record.rtype, &record.rdata) == (&hidden.owner, hidden.rtype, &hidden.rdata)
         };
@@ -120,7 +120,7 @@ fn edited(text: &str, zone: &Zone, overlay: &Overlay) -> Result<String, String> 
     if !made.ends_with('\n') {
         made.push('\n');
     }
-    for added in &overlay.added {
+    for added in overlay.added.iter() {
         writeln!(made, "{}", line(added)).expect("a String takes any text");
     }
     Ok(made)
@@ -174,7 +174,10 @@ mod tests {
 
     #[test]
     fn the_file_says_afterwards_what_file_and_journal_said() {
-        let overlay = Overlay { added: vec![address("new.ex", 9)], hidden: vec![address("a.ex", 1)] };
+        let overlay = Overlay {
+            added: [address("new.ex", 9)].into_iter().collect(),
+            hidden: [address("a.ex", 1)].into_iter().collect(),
+        };
         for (text, expected) in [
             ("a A 192.0.2.1 ; mine\nb A 192.0.2.2\n", "; a A 192.0.2.1 ; mine\nb A 192.0.2.2\n"),
             ("a A 192.0.2.1\n  A 192.0.2.2\n", "; a A 192.0.2.1\na.ex.  A 192.0.2.2\n"),
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_edited_line_by_line_is_left_to_its_author() {
-        let overlay = Overlay { added: Vec::new(), hidden: vec![address("a.ex", 1)] };
+        let overlay = Overlay { hidden: [address("a.ex", 1)].into_iter().collect(), ..Overlay::default() };
         for text in ["a A (\n 192.0.2.1 )\n", "$GENERATE 1-2 a A 192.0.2.$\n"] {
             let made = fold(&format!("{HEAD}{text}"), &overlay);
             assert!(made.is_err(), "{text} {made:?}");
@@ -198,7 +201,7 @@ mod tests {
     fn the_text_of_comments_is_kept() {
         let made = fold(
             &format!("; a comment\n{HEAD}"),
-            &Overlay { added: vec![address("new.ex", 9)], hidden: vec![] },
+            &Overlay { added: [address("new.ex", 9)].into_iter().collect(), ..Overlay::default() },
         );
         assert!(made.unwrap().starts_with("; a comment\n$TTL 60\n"));
     }

@@ -4,6 +4,8 @@
 //! zone = (file without what is hidden) and what is added
 //! ```
 
+use std::ops::Deref;
+
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::small_bytes::SmallBytes;
@@ -15,9 +17,60 @@ use crate::zone::{Position, Record};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overlay {
     /// Records that the file lacks, each with its line in the journal.
-    pub added: Vec<Record>,
+    pub added: Records,
     /// Records of the file that are taken out.
-    pub hidden: Vec<Record>,
+    pub hidden: Records,
+}
+
+/// Records in the order in which they came, each once; whether one is there takes one look-up.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    all: Vec<Record>,
+    there: HashMap<(Name, Type, u32, SmallBytes), ()>,
+}
+
+impl Records {
+    fn has(&self, record: &Record) -> bool {
+        self.there.contains_key(&owned(record))
+    }
+
+    fn add(&mut self, record: Record) {
+        if self.there.insert(owned(&record), ()).is_none() {
+            self.all.push(record);
+        }
+    }
+
+    fn drop(&mut self, record: &Record) {
+        if self.there.remove(&owned(record)).is_some() {
+            self.all.retain(|it| key(it) != key(record));
+        }
+    }
+}
+
+fn owned(record: &Record) -> (Name, Type, u32, SmallBytes) {
+    (record.owner.clone(), record.rtype, record.ttl, record.rdata.clone())
+}
+
+impl Deref for Records {
+    type Target = [Record];
+
+    fn deref(&self) -> &[Record] {
+        &self.all
+    }
+}
+
+impl PartialEq for Records {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl FromIterator<Record> for Records {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        let mut all = Self::default();
+        records.into_iter().for_each(|record| all.add(record));
+        all
+    }
 }
 
 /// One line of a journal.
@@ -68,10 +121,6 @@ fn data(record: &Record) -> Data<'_> {
     (&record.owner, record.rtype, &record.rdata)
 }
 
-fn has(records: &[Record], record: &Record) -> bool {
-    records.iter().any(|it| key(it) == key(record))
-}
-
 impl Overlay {
     /// Whether nothing lies over the file.
     pub fn is_empty(&self) -> bool {
@@ -87,15 +136,15 @@ impl Overlay {
     pub fn steps(&self, change: &Change, in_file: impl Fn(&Record) -> bool) -> Vec<Step> {
         let mut steps = Vec::new();
         for gone in &change.gone {
-            if has(&self.added, gone) {
+            if self.added.has(gone) {
                 steps.push(Step::Drop(gone.clone()));
             }
-            if in_file(gone) && !has(&self.hidden, gone) {
+            if in_file(gone) && !self.hidden.has(gone) {
                 steps.push(Step::Hide(gone.clone()));
             }
         }
         for come in &change.come {
-            steps.push(match has(&self.hidden, come) {
+            steps.push(match self.hidden.has(come) {
                 true => Step::Show(come.clone()),
                 false => Step::Add(come.clone()),
             });
@@ -105,15 +154,11 @@ impl Overlay {
 
     /// Takes one step.
     pub fn take(&mut self, step: Step) {
-        let without =
-            |records: &mut Vec<Record>, record: &Record| records.retain(|it| key(it) != key(record));
         match step {
-            Step::Add(record) if has(&self.added, &record) => {}
-            Step::Add(record) => self.added.push(record),
-            Step::Drop(record) => without(&mut self.added, &record),
-            Step::Hide(record) if has(&self.hidden, &record) => {}
-            Step::Hide(record) => self.hidden.push(record),
-            Step::Show(record) => without(&mut self.hidden, &record),
+            Step::Add(record) => self.added.add(record),
+            Step::Drop(record) => self.added.drop(&record),
+            Step::Hide(record) => self.hidden.add(record),
+            Step::Show(record) => self.hidden.drop(&record),
         }
     }
 
