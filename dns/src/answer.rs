@@ -8,8 +8,9 @@
 //!                └─────────────────────────────────────┘
 //! ```
 //!
-//! The [`walk`] finds the RRsets. A sink takes them: [`collect`] makes an [`Answer`], a plain value of RRsets by section, and
-//! `wire::direct` writes bytes. The view that is walked decides what an answer may hold; `wire` decides what fits.
+//! The walk (`answer/walk.rs`) finds the RRsets. A sink takes them: one (`answer/collect.rs`) makes an [`Answer`], a plain value
+//! of RRsets by section, the other (`wire/direct.rs`) writes bytes. The view that is walked decides what an answer may hold;
+//! `wire` decides what fits.
 //!
 //! Where RFCs leave room this does what Knot, NSD and PowerDNS agree on: a positive answer carries no NS RRset (the
 //! resolver found us by it, and it makes every answer larger), additional data comes from the zone of the record that
