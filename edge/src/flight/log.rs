@@ -13,7 +13,7 @@
 //! The log takes the memory for its pieces from the fill budget. When the budget is used up, a single reader gets one
 //! piece at a time. When the body has been stored, the log drops its pieces, and readers continue with the stored ones.
 //! Pieces that were written to a file are dropped at once: who has not read them reads the file (`filed`).
-//! A log that slides offers its memory to fetches that store something ([`Budget`](crate::store::Budget)).
+//! A log that slides offers its memory to fetches that store something ([`Budget`]).
 //!
 //! Invariant: no lock is held while a task is woken.
 //! Invariant: a sliding log holds at most this much beyond its share of the budget: one piece for a single reader, a
