@@ -158,7 +158,9 @@ fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool
     let up = members.iter().filter(|member| may_serve(member) && member.state != State::Down).count();
     if up == 0 {
         let last = members.iter().filter(|member| may_serve(member)).map(|member| member.since).max();
-        let is_last = |member: &Known| rules.all_down == AllDown::All || Some(member.since) == last;
+        // Where no member has a weight, none of them is the last one that could serve.
+        let gives_all = rules.all_down == AllDown::All || last.is_none();
+        let is_last = |member: &Known| gives_all || Some(member.since) == last;
         return (Mode::AllDown, members.iter().map(is_last).collect());
     }
     if up * 100 < able * usize::from(rules.panic) {
@@ -250,6 +252,7 @@ mod tests {
         let last = Rules { all_down: AllDown::Last, ..Rules::default() };
         check(&last, "down down down", &[0, 0, 1000]);
         check(&last, "down up down", &[0, 1000, 0]);
+        check(&last, "up*0 down*0", &[500, 500]);
         let half = Rules { panic: 50, ..Rules::default() };
         check(&half, "up up down down", &[500, 500, 0, 0]);
         check(&half, "up down down down", &[250, 250, 250, 250]);
@@ -274,6 +277,24 @@ mod tests {
         }
         let fates = decide(&Rules::default(), &members("up#1 up#2"), 300, &[1]).fates;
         assert_eq!(fates, [Fate::Given, Fate::Elsewhere]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_known_an_answer_has_a_member_that_the_decision_gives(
+            words in proptest::collection::vec("(up|down|[?]|drained)([*][0-2])?(/[0-2])?(@[0-9]{3})?(#[1-2])?", 1..6),
+            (all, panic, count) in (proptest::bool::ANY, 0_u8..=100, proptest::option::of(1_usize..4)),
+            near in proptest::collection::vec(1_u16..3, 0..3),
+            network in 0_u32..1 << 24,
+        ) {
+            let all_down = if all { AllDown::All } else { AllDown::Last };
+            let rules = Rules { all_down, panic, count, ..Rules::default() };
+            let plan = decide(&rules, &members(&words.join(" ")), 300, &near).plan;
+            let asker = crate::steer::Asker::at(std::net::Ipv4Addr::from_bits(network << 8).into());
+            let mut given = Vec::new();
+            plan.choose(asker, 7, |member| given.push(member));
+            proptest::prop_assert!(!given.is_empty() && given.iter().all(|member| plan.gives(*member)));
+        }
     }
 
     #[test]
