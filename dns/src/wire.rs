@@ -37,7 +37,7 @@ use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
 use crate::steer::Asker;
-use crate::view::Which;
+use crate::view::{View, Which};
 use crate::world::World;
 pub use cut::cut;
 use encode::{Fit, Flags};
@@ -253,10 +253,10 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         if self.message.verdict != Verdict::Ask || !self.has_good_cookie() || self.has_bad_subnet {
             return None;
         }
-        let opt = self.message.edns.map(|edns| self.opt(&edns, None));
+        let mut opt = self.message.edns.map(|edns| self.opt(&edns, None));
         let room = self.limit_bytes().saturating_sub(opt.as_ref().map_or(0, Opt::bytes));
         let view = self.world.view(self.view);
-        let written = direct::write(view, self.asker(), self.message, question, room, out)?;
+        let written = direct::write(view, self.asker_of(view), self.message, question, room, out)?;
         let from = (written.zone, written.synthesized);
         match self.pace(limits, limit::Category::of(written.kind), from, now) {
             Pace::Send => {}
@@ -266,7 +266,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
                 return Some(Outcome::Silent(Why::RateLimited));
             }
         }
-        let opt = opt.map(|opt| opt.with_scope(written.scope));
+        opt.iter_mut().for_each(|opt| opt.set_scope(written.scope));
         let rcode = written.kind.rcode();
         let flags = Flags { rcode, authoritative: written.authoritative, truncated: false };
         self.close(opt.as_ref(), flags, out);
@@ -275,7 +275,10 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     }
 
     /// The client, as pools see it.
-    fn asker(&self) -> Asker {
+    fn asker_of(&self, view: &View) -> Asker {
+        if view.pools.is_empty() {
+            return Asker::default();
+        }
         match self.subnet {
             // A resolver that tells nothing of its client asks for itself (RFC 7871 §7.1.2).
             Some(Subnet { address, source: 1.. }) => Asker { address, is_subnet: true },
@@ -329,8 +332,9 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             other => other,
         };
         let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
-        let query = Query { qname: question.name(), qtype, qclass, dnssec_ok, asker: self.asker() };
-        let answer = answer::answer(self.zones_for(question.name()), query);
+        let view = self.zones_for(question.name());
+        let query = Query { qname: question.name(), qtype, qclass, dnssec_ok, asker: self.asker_of(view) };
+        let answer = answer::answer(view, query);
         let error = match answer.kind {
             Kind::NoZone => Some(ExtendedError::Elsewhere),
             Kind::BrokenZone | Kind::Undecided => Some(ExtendedError::Unready),
@@ -409,7 +413,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let mut authoritative = false;
         if let Content::Answer(answer) = &draft.content {
             authoritative = answer.authoritative;
-            opt = opt.map(|opt| opt.with_scope(answer.scope));
+            opt.iter_mut().for_each(|opt| opt.set_scope(answer.scope));
             sent.zone = answer.zone;
             let room = self.limit_bytes().saturating_sub(tail_bytes);
             sent.truncated |= encode::sections(answer, room, &mut names, out) == Fit::Cut;

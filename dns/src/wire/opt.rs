@@ -42,9 +42,12 @@ const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl Opt<'_> {
-    /// With the bits of the client's network that mattered; as long as without.
-    pub(super) fn with_scope(self, scope: u8) -> Self {
-        Self { subnet: self.subnet.map(|(subnet, _)| (subnet, scope)), ..self }
+    /// Notes how many bits of the client's network mattered; the options stay as long as they are.
+    #[inline]
+    pub(super) fn set_scope(&mut self, scope: u8) {
+        if let Some((_, told)) = &mut self.subnet {
+            *told = scope;
+        }
     }
 
     /// Bytes that [`Opt::write`] will take.

@@ -111,7 +111,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     }
 
     /// Writes all that stands before RDATA of this length.
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, owner: &mut Owner<'a>, rtype: Type, ttl: u32, rdata_bytes: usize) -> Option<()> {
         let bytes = u16::try_from(rdata_bytes).ok()?;
         let ([t1, t2], [s1, s2, s3, s4], [n1, n2]) =
