@@ -4,8 +4,9 @@
 //! beginning (16) · response · response … · end (16)      each response as the file of a disk has it
 //! ```
 //!
-//! What a purge covers is not sent. What is taken in counts as asked for now: later purges cover it, earlier ones of the edge
-//! that takes it do not. A stream that is cut short is told, and what came whole before that is kept.
+//! A response that a purge covers is not sent. A response that is taken in counts as asked for now: later purges cover it,
+//! earlier ones of the edge that takes it do not. The edge tells of a stream that is cut short, and keeps each response that
+//! came whole before that.
 
 use std::io;
 use std::pin::Pin;
