@@ -23,6 +23,7 @@ use crate::log::access::{Pending, Seen};
 use crate::metrics::Outcome;
 use crate::origin::RequestBody;
 use crate::policy::headers::client;
+use crate::policy::headers::origin::CDN_LOOP;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{Forward, Freshness};
 use crate::site::access::Credentials;
@@ -39,8 +40,14 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     if head.uri.path() == HEALTH_PATH {
         return health(service);
     }
-    if head.uri.path() == PURGE_PATH && service.is_child(peer.client) {
-        return children::purge(&service.cache, body).await;
+    if head.uri.path() == PURGE_PATH {
+        // A request that a child passes on for a client names the child there; one of the child's own names nobody.
+        if service.is_child(peer.client) && !head.headers.contains_key(CDN_LOOP) {
+            return children::purge(&service.cache, body).await;
+        }
+        let sentence = "only children tell of purges";
+        let answer = Answer::plain(StatusCode::FORBIDDEN, sentence, Outcome::Refused, "purge");
+        return turned_away(&service.cache, peer, &Unplaced::of(head, version), answer);
     }
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
         // RFC 9110 §9.3.7: about the server as a whole, which is us.

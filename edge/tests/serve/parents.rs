@@ -223,13 +223,36 @@ async fn a_purge_tells_the_parents_that_it_did_not_reach() {
     let child = edge("child", origin.address, "", &parents(&[gone])).await;
     let told = child.ask("/purge", "{\"all\": true}").await.text();
     assert!(told.contains(&format!("\"parents_missed\":[\"{gone} (connection_refused)\"]")), "{told}");
-    // One that takes it for any proxy asks its own origin about that path.
+    // One that does not count it among its children.
     let stranger = edge("shield", origin.address, "", "").await;
     let child = edge("child", origin.address, "", &parents(&[stranger.public])).await;
     child.get("/a").await;
-    child.ask("/purge", "{\"all\": true}").await;
+    let told = child.ask("/purge", "{\"all\": true}").await.text();
+    let missed = format!("\"parents_missed\":[\"{} (status 403)\"]", stranger.public);
+    assert!(told.contains(&missed), "{told}");
     let (_, status) = with_age(&child.get("/a").await);
     assert!(status.starts_with("shield; hit"), "{status}");
+}
+
+#[tokio::test]
+async fn a_purge_that_a_client_sends_in_a_childs_name_is_refused() {
+    let origin = origin_of_objects().await;
+    let (parent, child) = family(origin.address, "").await;
+    parent.get("/a").await;
+    let body = "{\"through\":[],\"purges\":[{\"all\":true}]}";
+    for path in ["/.well-known/verge/purge", "/.well-known/verge/%70urge", "/x/../.well-known/verge/purge"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: site.test\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let told = child.client().await.raw(head.as_bytes()).await;
+        assert!(
+            told.status == 403 && told.text().contains("only children tell of purges"),
+            "{path}: {told:?}"
+        );
+        parent.get("/a").await.assert_hit();
+    }
+    assert_eq!(origin.count(), 1);
 }
 
 #[tokio::test]

@@ -236,7 +236,8 @@ fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
     append(headers, CDN_LOOP, text(hop.name.to_owned()));
 }
 
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+/// RFC 8586: the edges that a request has gone through. Each request that is passed on has it, and none of the edge's own.
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// RFC 8586 §2: a member is an identifier and parameters. The field counts even if a `Connection` names it.
 fn has_looped(headers: &HeaderMap, name: &str) -> bool {
