@@ -86,7 +86,10 @@ impl Health {
     pub fn see(&mut self, seen: Seen, pace: &Pace, now: u64) -> Option<Flip> {
         self.checked = now;
         self.why = seen.why;
-        self.load = smoothed(self.load, seen.load);
+        // A check that failed tells no load, and the member has not lost its own by that.
+        if seen.good {
+            self.load = smoothed(self.load, seen.load);
+        }
         let (found, needed) = match seen.good {
             true => (State::Up, pace.rise),
             false => (State::Down, pace.fall),
@@ -103,6 +106,10 @@ impl Health {
         if found == State::Down && !is_first {
             self.penalty = self.penalty(now) + PENALTY;
             self.penalty_at = now;
+        }
+        if found == State::Down {
+            // It comes back as somebody else: what it bore is no start for what it will bear.
+            self.load = None;
         }
         let flip = Flip { from: self.state, to: found };
         (self.state, self.since, self.against) = (found, now, 0);
@@ -170,6 +177,19 @@ mod tests {
         assert_eq!(told(None), None, "who tells none has none");
         let last = (0..30).map(|_| told(Some(1000))).next_back().unwrap();
         assert_eq!(last, Some(1000));
+    }
+
+    #[test]
+    fn a_failed_check_leaves_the_load_until_the_member_is_down() {
+        let mut health = Health::default();
+        let mut told = |good: bool, load: Option<u16>| {
+            health.see(Seen { good, why: String::new(), load }, &pace(), 0);
+            health.load
+        };
+        assert_eq!(told(true, Some(900)), Some(900));
+        assert_eq!([0; 2].map(|_| told(false, None)), [Some(900); 2], "one that is up bears what it bore");
+        assert_eq!(told(false, None), None, "it is down");
+        assert_eq!(told(true, Some(100)), Some(100), "it begins anew");
     }
 
     #[test]
