@@ -1,6 +1,6 @@
 //! Where clients are: prefixes to named places, and which places are near to each.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -28,6 +28,8 @@ pub struct Place {
     pub near: Vec<u16>,
 }
 
+/// In a range of this place is nobody whom a prefix names.
+const NOWHERE: u16 = u16::MAX;
 /// Of 128 bits, those that say that an address is of IPv4.
 const MAPPED_BITS: u8 = 96;
 
@@ -39,6 +41,15 @@ impl Places {
             Range { first, last, place: *place }
         };
         let mut nested: Vec<Range> = prefixes.iter().map(range).collect();
+        // IPv4 is mapped into IPv6, but a prefix of IPv6 that is as wide does not mean its clients.
+        let (first, last) = (number(Ipv4Addr::UNSPECIFIED.into()), number(Ipv4Addr::BROADCAST.into()));
+        let is_wider = |range: &Range| {
+            range.first <= first && last <= range.last && (range.first, range.last) != (first, last)
+        };
+        if nested.iter().any(is_wider) {
+            // In front: of equal ranges the later one is the inner one.
+            nested.insert(0, Range { first, last, place: NOWHERE });
+        }
         nested.sort_by_key(|range| (range.first, std::cmp::Reverse(range.last)));
         Self { ranges: apart(&nested), places }
     }
@@ -53,7 +64,10 @@ impl Places {
     pub fn find(&self, address: IpAddr) -> Option<u16> {
         let address = number(address);
         let at = self.ranges.partition_point(|range| range.last < address);
-        self.ranges.get(at).filter(|range| range.first <= address).map(|range| range.place)
+        self.ranges
+            .get(at)
+            .filter(|range| range.first <= address && range.place != NOWHERE)
+            .map(|range| range.place)
     }
 
     /// How many bits of an address it takes to know where it is, and that all addresses with these bits are there, too.
@@ -152,6 +166,24 @@ mod tests {
         }
         let none = places(&[]);
         assert_eq!((none.find([192, 0, 2, 1].into()), none.bits([192, 0, 2, 1].into())), (None, 0));
+    }
+
+    #[test]
+    fn a_prefix_of_ipv6_holds_no_client_of_ipv4() {
+        for (prefixes, expected) in [
+            (&[("::/0", 0)][..], [None, Some(0), Some(0)]),
+            (&[("::/64", 0)], [None, Some(0), None]),
+            (&[("::/80", 0)], [None, Some(0), None]),
+            (&[("::/0", 0), ("192.0.2.0/24", 1)], [Some(1), Some(0), Some(0)]),
+            (&[("::/0", 0), ("0.0.0.0/0", 1)], [Some(1), Some(0), Some(0)]),
+            (&[("0.0.0.0/0", 1)], [Some(1), None, None]),
+        ] {
+            let all = places(prefixes);
+            let found = ["192.0.2.1", "::1", "2001:db8::1"].map(|address| all.find(address.parse().unwrap()));
+            assert_eq!(found, expected, "{prefixes:?}");
+        }
+        let all = places(&[("::/0", 0)]);
+        assert_eq!(all.bits([192, 0, 2, 1].into()), 0, "all of IPv4 is in the same place");
     }
 
     proptest! {
