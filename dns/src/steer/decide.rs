@@ -108,11 +108,12 @@ pub struct Decision {
 /// `ttl` is the RRset's own.
 pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decision {
     // An operator who drains everything gets no answer without addresses.
-    let all_drained = members.iter().all(|member| member.drained || member.weight == 0);
-    let may_serve = |member: &Known| member.weight > 0 && (!member.drained || all_drained);
     let all_weightless = members.iter().all(|member| member.weight == 0);
+    let weighs = |member: &Known| member.weight > 0 || all_weightless;
+    let all_drained = members.iter().all(|member| member.drained || !weighs(member));
+    let may_serve = |member: &Known| weighs(member) && (!member.drained || all_drained);
     let (mode, believed) = believed(rules, members, &may_serve);
-    let is_fit = |at: usize| (may_serve(&members[at]) || all_weightless) && believed[at];
+    let is_fit = |at: usize| may_serve(&members[at]) && believed[at];
     // A place counts if it has a member that can bear more; where none has, all are near.
     let serves = |place: &u16| {
         let bears = |at: usize| is_fit(at) && kept(rules.shed, members[at].load) > 0;
@@ -134,7 +135,7 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decis
     let parts: Vec<(u32, u16)> =
         members.iter().enumerate().map(|(at, member)| (weight(member), kept(at))).collect();
     let fate = |(at, member): (usize, &Known)| match kept(at) {
-        _ if member.weight == 0 && !all_weightless => Fate::Weightless,
+        _ if !weighs(member) => Fate::Weightless,
         WHOLE if member.state == State::Down => Fate::GivenAnyway,
         WHOLE => Fate::Given,
         1.. => Fate::Shed,
@@ -158,9 +159,7 @@ fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool
     let up = members.iter().filter(|member| may_serve(member) && member.state != State::Down).count();
     if up == 0 {
         let last = members.iter().filter(|member| may_serve(member)).map(|member| member.since).max();
-        // Where no member has a weight, none of them is the last one that could serve.
-        let gives_all = rules.all_down == AllDown::All || last.is_none();
-        let is_last = |member: &Known| gives_all || Some(member.since) == last;
+        let is_last = |member: &Known| rules.all_down == AllDown::All || Some(member.since) == last;
         return (Mode::AllDown, members.iter().map(is_last).collect());
     }
     if up * 100 < able * usize::from(rules.panic) {
@@ -233,6 +232,11 @@ mod tests {
             ("up*3 up", &[750, 250]),
             ("up*3 up*0", &[1000, 0]),
             ("up*0 up*0", &[500, 500]),
+            ("down*0 up*0", &[0, 1000]),
+            ("drained*0 up*0", &[0, 1000]),
+            ("drained*0 drained*0", &[500, 500]),
+            ("down*0 down*0", &[500, 500]),
+            ("up*0/1 up*0/2", &[1000, 0]),
             ("down*3 up up", &[0, 500, 500]),
             ("up/1 up/2", &[1000, 0]),
             ("down/1 up/2 up/2", &[0, 500, 500]),
@@ -252,7 +256,9 @@ mod tests {
         let last = Rules { all_down: AllDown::Last, ..Rules::default() };
         check(&last, "down down down", &[0, 0, 1000]);
         check(&last, "down up down", &[0, 1000, 0]);
-        check(&last, "up*0 down*0", &[500, 500]);
+        check(&last, "up*0 up*0", &[500, 500]);
+        check(&last, "down*0 up*0", &[0, 1000]);
+        check(&last, "down*0 down*0", &[0, 1000]);
         let half = Rules { panic: 50, ..Rules::default() };
         check(&half, "up up down down", &[500, 500, 0, 0]);
         check(&half, "up down down down", &[250, 250, 250, 250]);
