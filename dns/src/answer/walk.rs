@@ -8,7 +8,7 @@
 use super::{Class, Kind, MOST_FOLLOWED, Need, Query, is_signed, negative_ttl, preference, withheld};
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::steer::{Asker, Pool};
+use crate::steer::{Asker, Pool, pool};
 use crate::view::View;
 use crate::zone::set::Served;
 use crate::zone::tree::{Found, Node, RrSet, Tree};
@@ -365,7 +365,11 @@ impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
                 }
                 return self.sink.put_chosen(section, Chosen { owner, pool, asker: self.asker, need });
             }
-            if matches!(set.rtype, Type::HTTPS | Type::SVCB) && pools.lead_from(node.name(), set) {
+            // Other hints than those that were signed prove nothing (RFC 4035 §5.3).
+            if matches!(set.rtype, Type::HTTPS | Type::SVCB)
+                && pools.lead_from(node.name(), set)
+                && !pool::is_signed(node, set.rtype)
+            {
                 self.sink.unusual()?;
                 self.scope = self.scope.max(pools.scope_of_hints(node.name(), set, self.asker));
                 let set = pools.with_hints(node.name(), set, self.asker);

@@ -259,7 +259,7 @@ impl Pools {
 }
 
 /// Whether the node has signatures for a type.
-fn is_signed(node: Node<'_>, rtype: Type) -> bool {
+pub(crate) fn is_signed(node: Node<'_>, rtype: Type) -> bool {
     let covered = rtype.0.to_be_bytes();
     node.set(Type::RRSIG).is_some_and(|set| set.rdatas().any(|rdata| rdata.starts_with(&covered)))
 }

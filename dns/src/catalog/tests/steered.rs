@@ -150,6 +150,21 @@ fn a_private_member_of_a_public_pool_is_an_error_unless_its_author_says_what_is_
 }
 
 #[test]
+fn signed_hints_are_answered_as_they_were_signed() {
+    let body = format!(
+        "{WWW}www HTTPS 1 . ipv4hint=203.0.113.10,203.0.113.12\n\
+         www RRSIG HTTPS 13 3 60 20300101000000 20200101000000 7 @ AAAA\n"
+    );
+    let drained = draining(&[[203, 0, 113, 10]]);
+    let (folder, _) = Folder::steered(&body, settings(&[("www.ex.example", drained)]));
+    let records = folder.records(Which::Public, "www.ex.example.", Type::HTTPS);
+    let whole = "HTTPS 1 . ipv4hint=203.0.113.10,203.0.113.12".to_owned();
+    assert!(records.contains(&whole), "{records:?}");
+    let addresses = folder.records(Which::Public, "www.ex.example.", Type::A);
+    assert_eq!(addresses, ["A 203.0.113.11", "A 203.0.113.12"], "its addresses are not signed");
+}
+
+#[test]
 fn a_signed_rrset_is_answered_whole_and_told() {
     let signature = "www RRSIG A 13 3 60 20300101000000 20200101000000 7 @ AAAA\n";
     let drained = draining(&[[203, 0, 113, 10]]);
