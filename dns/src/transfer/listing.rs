@@ -19,7 +19,6 @@ use crate::rtype::Type;
 use crate::tsig::Keys;
 use crate::view::{View, Which};
 use crate::zone::Record;
-use crate::zone::set::Served;
 use crate::zone::tree::Tree;
 
 /// A catalog that is made here.
@@ -57,8 +56,8 @@ impl Listing {
         if takers.is_empty() {
             return None;
         }
-        let is_good = |served: &Served| matches!(served, Served::Zone(_));
-        let zones = view.zones.iter().filter(|(_, served)| is_good(served)).map(|(apex, _)| apex);
+        // One without a good version stands here, too: those who do not find it take it away, with their good copy.
+        let zones = view.zones.iter().map(|(apex, _)| apex);
         let is_listed = |apex: &&Name| {
             let theirs = keys_of(rules, apex, which, keys);
             (self.zones.is_empty() || self.zones.contains(apex))
@@ -168,13 +167,23 @@ mod tests {
     #[test]
     fn a_catalog_names_what_each_of_its_takers_may_take() {
         let all = rule(&[], &["out"]);
-        check("all", std::slice::from_ref(&all), Which::Public, Some(&["a.ex", "b.ex"]));
+        check("all", std::slice::from_ref(&all), Which::Public, Some(&["a.ex", "b.ex", "broken.ex"]));
         check("no key of the view", std::slice::from_ref(&all), Which::Internal, None);
         check("nobody", &[], Which::Public, None);
         let closed = rule(&["b.ex"], &["other"]);
-        check("a zone of others", &[all.clone(), closed.clone()], Which::Public, Some(&["a.ex"]));
+        check(
+            "a zone of others",
+            &[all.clone(), closed.clone()],
+            Which::Public,
+            Some(&["a.ex", "broken.ex"]),
+        );
         let both = rule(&[], &["out", "other"]);
-        check("one of two takers", &[both, rule(&["b.ex"], &["out"])], Which::Public, Some(&["a.ex"]));
+        check(
+            "one of two takers",
+            &[both, rule(&["b.ex"], &["out"])],
+            Which::Public,
+            Some(&["a.ex", "broken.ex"]),
+        );
         let own = rule(&["cat"], &["other"]);
         check("another taker", &[all, closed, own], Which::Public, Some(&["b.ex"]));
         check(
