@@ -25,12 +25,20 @@ pub(in crate::serve) fn of_before(config: &Config) -> Vec<Secondary> {
 }
 
 fn secondaries(config: &Config, owned: &[Owned]) -> Vec<Secondary> {
-    let own: hash::HashMap<&Name, &Secondary> = config.secondaries.iter().map(|it| (&it.zone, it)).collect();
+    let taken: hash::HashMap<&Name, &Secondary> =
+        config.secondaries.iter().map(|it| (&it.zone, it)).collect();
+    let own: HashSet<&Name> = named(config).collect();
     let member = |owned: &Owned| {
-        let catalog = own.get(&owned.catalog).filter(|it| it.catalog.is_some())?;
-        (!own.contains_key(&owned.member.zone)).then(|| catalog.member(&owned.member))
+        let catalog = taken.get(&owned.catalog).filter(|it| it.catalog.is_some())?;
+        (!is_at_or_under_any(&owned.member.zone, &own)).then(|| catalog.member(&owned.member))
     };
     owned.iter().filter_map(member).collect()
+}
+
+/// Zones that the config names: those that are taken from others, and the catalogs that are made here.
+fn named(config: &Config) -> impl Iterator<Item = &Name> {
+    let listed = config.catalogs.iter().map(|listing| &listing.apex);
+    config.secondaries.iter().map(|it| &it.zone).chain(listed)
 }
 
 impl Members {
@@ -78,8 +86,7 @@ impl Follow {
                 Offer { catalog: catalog.zone.clone(), most_removed: terms.most_removed, members }
             })
             .collect();
-        let own: HashSet<&Name> =
-            self.catalog.own().chain(self.config.secondaries.iter().map(|it| &it.zone)).collect();
+        let own: HashSet<&Name> = self.catalog.own().chain(named(&self.config)).collect();
         let settled = settle(&self.members.owned, &offers, |zone| is_at_or_under_any(zone, &own), allows);
         self.tell_catalogs(&offers, &settled, errors);
         if settled.owned != self.members.owned {
@@ -153,5 +160,36 @@ impl Follow {
         });
         self.service.metrics.replication.catalogs(status.collect());
         self.members.told = errors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::members::Member;
+
+    #[test]
+    fn no_catalog_names_a_zone_at_or_below_one_that_the_config_names() {
+        let text = "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n[keys.k]\nsecret_file = \"k\"\n\
+            [[transfer]]\nkeys = [\"k\"]\n[[catalog]]\nzone = \"mine.invalid\"\n\
+            [[secondary]]\nzone = \"b.ex\"\nprimaries = [\"192.0.2.9\"]\nkey = \"k\"\n\
+            [[secondary]]\nzone = \"cat.invalid\"\nprimaries = [\"192.0.2.9\"]\nkey = \"k\"\ncatalog = true\n";
+        let shown = std::path::Path::new("dns.toml");
+        let config = crate::config::parse(text, std::path::Path::new(""), shown).unwrap();
+        let name = |text: &str| Name::parse_absolute(text).unwrap();
+        for (zone, expected) in [
+            ("a.ex", true),
+            ("ex", true),
+            ("b.ex", false),
+            ("sub.b.ex", false),
+            ("cat.invalid", false),
+            ("mine.invalid", false),
+            ("sub.mine.invalid", false),
+            ("invalid", true),
+        ] {
+            let member = Member { zone: name(zone), id: b"1".as_slice().into(), groups: vec![], next: None };
+            let owned = Owned { catalog: name("cat.invalid"), member };
+            assert_eq!(secondaries(&config, &[owned]).len(), usize::from(expected), "{zone}");
+        }
     }
 }
