@@ -29,6 +29,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
+pub(crate) use self::secondary::copies_folder;
 pub use self::secondary::{Catalog, Identity, Primary, Secondary, Source};
 pub(crate) use self::unmatched::unmatched_in;
 use crate::catalog::Terms;
@@ -153,7 +154,7 @@ impl Config {
 
     /// The folder of the copies of zones that are taken from others.
     pub(crate) fn copies(&self) -> PathBuf {
-        secondary::copies_folder(&self.state)
+        copies_folder(&self.state)
     }
 
     /// The folder of the journals of updates.

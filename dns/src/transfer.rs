@@ -90,6 +90,15 @@ pub fn is_newer(one: u32, other: u32) -> bool {
     one != other && one.wrapping_sub(other) < 1 << 31
 }
 
+/// The later one of two serials, of which either may be unknown.
+pub fn later(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    match (one, other) {
+        (Some(one), Some(other)) if is_newer(one, other) => Some(one),
+        (one, None) => one,
+        (_, other) => other,
+    }
+}
+
 /// The serial of a zone's SOA (RFC 1035 §3.3.13: the first of the five numbers at its end).
 pub fn serial(tree: &Tree) -> Option<u32> {
     let soa = tree.soa()?;
@@ -106,8 +115,18 @@ pub const SOA_NUMBERS_BYTES: usize = 20;
 /// `before` is the last one's, with whether the content is another now; `file` is what the author wrote. A view that
 /// `follows` the author takes a later serial from him. One from which something is hidden does not: the author raises his
 /// serial for what outsiders do not see, too, and how often is not theirs to learn (D16).
-pub fn next_serial(before: Option<(u32, bool)>, file: u32, follows: bool) -> u32 {
+///
+/// `floor` is the serial under which this server became the primary. Whatever it had before that is older than what the primary
+/// before it may have given to others.
+pub fn next_serial(before: Option<(u32, bool)>, file: u32, follows: bool, floor: Option<u32>) -> u32 {
+    let known = before.map(|(serial, _)| serial);
     match before {
+        _ if floor.is_some_and(|floor| known.is_none_or(|known| is_newer(floor, known))) => {
+            let floor = floor.unwrap_or(file);
+            let is_later = is_newer(file, floor) && follows;
+            // Nobody has taken the version of the floor yet, so it may be this one.
+            if is_later || file == floor { file } else { floor.wrapping_add(1) }
+        }
         None => file,
         Some((serial, _)) if follows && is_newer(file, serial) => file,
         Some((serial, true)) => serial.wrapping_add(1),
@@ -304,22 +323,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_two_serials_the_later_one_counts() {
+        for (one, other, expected) in [
+            (None, None, None),
+            (Some(1), None, Some(1)),
+            (None, Some(1), Some(1)),
+            (Some(1), Some(2), Some(2)),
+            (Some(2), Some(1), Some(2)),
+            (Some(0), Some(u32::MAX), Some(0)),
+        ] {
+            assert_eq!(later(one, other), expected, "{one:?} {other:?}");
+        }
+    }
+
     /// D16.
     #[test]
     fn a_serial_moves_with_the_content_and_follows_its_author_where_nothing_is_hidden() {
-        for (before, file, follows, expected) in [
-            (None, 7, false, 7),
-            (Some((7, false)), 9, false, 7),
-            (Some((7, true)), 9, false, 8),
-            (Some((7, true)), 7, false, 8),
-            (Some((7, false)), 9, true, 9),
-            (Some((7, true)), 9, true, 9),
-            (Some((7, true)), 7, true, 8),
-            (Some((7, true)), 3, true, 8),
-            (Some((7, false)), 3, true, 7),
-            (Some((u32::MAX, true)), 5, false, 0),
+        for (before, file, follows, floor, expected) in [
+            (None, 7, false, None, 7),
+            (Some((7, false)), 9, false, None, 7),
+            (Some((7, true)), 9, false, None, 8),
+            (Some((7, true)), 7, false, None, 8),
+            (Some((7, false)), 9, true, None, 9),
+            (Some((7, true)), 9, true, None, 9),
+            (Some((7, true)), 7, true, None, 8),
+            (Some((7, true)), 3, true, None, 8),
+            (Some((7, false)), 3, true, None, 7),
+            (Some((u32::MAX, true)), 5, false, None, 0),
+            // After a promotion nothing is older than the version of it.
+            (None, 9, true, Some(7), 9),
+            (None, 9, false, Some(7), 8),
+            (None, 3, true, Some(7), 8),
+            (None, 7, false, Some(7), 7),
+            (Some((5, true)), 7, false, Some(7), 7),
+            (Some((5, true)), 6, true, Some(7), 8),
+            (Some((5, false)), 9, false, Some(7), 8),
+            (Some((7, true)), 7, false, Some(7), 8),
+            (Some((9, false)), 7, true, Some(7), 9),
+            (Some((u32::MAX, true)), 3, true, Some(3), 3),
         ] {
-            assert_eq!(next_serial(before, file, follows), expected, "{before:?} {file} {follows}");
+            let found = next_serial(before, file, follows, floor);
+            assert_eq!(found, expected, "{before:?} {file} {follows} {floor:?}");
         }
     }
 

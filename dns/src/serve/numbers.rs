@@ -13,6 +13,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use self::file::{Digest, Stored};
+use crate::catalog::HeldCopy;
+use crate::config::copies_folder;
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::transfer::{self, Delta, SOA_NUMBERS_BYTES, Versions, is_newer, next_serial};
@@ -38,6 +40,8 @@ pub(super) struct Numbers {
     lines: HashMap<Place, Line>,
     /// Zones that are taken from others.
     copies: HashSet<Name>,
+    /// Zones that this server became the primary of, and the serial under which it did.
+    promoted: HashMap<Name, u32>,
     /// The file could not be written, and that was told.
     is_unwritten: bool,
 }
@@ -96,7 +100,9 @@ impl Numbers {
         }
         let leads = |apex: &Name| world.standing.get(apex) == Some(&Standing::Leads);
         let copies = world.protocol.secondaries.iter().map(|it| it.apex.clone());
-        self.copies = copies.filter(|apex| !leads(apex)).collect();
+        let (led, copies): (Vec<Name>, Vec<Name>) = copies.partition(leads);
+        self.copies = copies.into_iter().collect();
+        self.promoted = self.floors(led);
         let mut moved = Vec::new();
         let (mut lines, mut versions) = (HashMap::new(), Versions::default());
         for Transferred { apex, trees, is_catalog } in transferred(world) {
@@ -132,6 +138,16 @@ impl Numbers {
         let mut serials: Vec<_> = serials.collect();
         serials.sort_unstable_by(|a, b| (&a.1, a.0.as_str()).cmp(&(&b.1, b.0.as_str())));
         serials
+    }
+
+    /// The serials under which this server became the primary of zones that it leads.
+    fn floors(&self, led: Vec<Name>) -> HashMap<Name, u32> {
+        let Some(state) = &self.folder else { return HashMap::new() };
+        let floor = |apex: Name| {
+            let copy = HeldCopy::new(apex.clone(), Which::Public, &copies_folder(state), false);
+            Some((apex, copy.promoted()?))
+        };
+        led.into_iter().filter_map(floor).collect()
     }
 
     /// The numbers of one zone's trees, of the outside and of the inside.
@@ -182,7 +198,8 @@ impl Numbers {
             return Some((file, digest));
         }
         let before = self.before(place).map(|(serial, before)| (serial, before != digest));
-        Some((next_serial(before, file, follows), digest))
+        let floor = self.promoted.get(&place.1).copied();
+        Some((next_serial(before, file, follows, floor), digest))
     }
 
     /// Before anybody sees a new number, so that a restart does not give it to other content.

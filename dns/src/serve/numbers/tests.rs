@@ -253,3 +253,37 @@ fn a_zone_that_has_long_been_gone_is_forgotten_and_one_that_was_away_is_not() {
     assert!(has_other(&mut server, 100));
     assert!(!has_other(&mut server, 1));
 }
+
+#[test]
+fn after_a_promotion_neither_side_has_a_serial_from_before_it() {
+    for (file, text, expected) in [
+        (70_000, "www A 203.0.113.2\n", (Some(70_000), Some(70_000))),
+        // Something is hidden now, so the outside does not follow its author.
+        (70_005, "www A 203.0.113.3\ndb A 10.0.0.5\n", (Some(70_001), Some(70_005))),
+        // An author who puts an old file in place.
+        (3, "www A 203.0.113.3\n", (Some(70_001), Some(70_001))),
+    ] {
+        for knows in [false, true] {
+            let mut server = Server::new();
+            let state = server.dir.path().join("state");
+            server.write("example", 10, "www A 203.0.113.2\n");
+            if knows {
+                server.load();
+            }
+            let apex = Name::parse_absolute("example").unwrap();
+            let mut terms = Terms::default();
+            terms.protocol.transfers = [Rule::default()].into();
+            let copy = HeldCopy::new(apex.clone(), Which::Public, &copies_folder(&state), false);
+            copy.lead(70_000).unwrap();
+            terms.copies = vec![copy];
+            let (primaries, key) = (Vec::new(), None);
+            terms.protocol.secondaries =
+                [transfer::Secondary { apex, view: Which::Public, primaries, key }].into();
+            server.catalog = Catalog::new(vec![server.dir.path().join("zones")], terms);
+            server.numbers = Numbers::default();
+            server.write("example", file, text);
+            let (outside, inside, _) = server.load();
+            assert_eq!((outside, inside), expected, "{file} {knows}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::serve::notify::{Notices, Order};
 use crate::serve::numbers::Numbers;
 use crate::serve::secondary::plan::Plan;
 use crate::serve::steer::board::Board;
-use crate::transfer::{is_newer, serial_of};
+use crate::transfer::{later, serial_of};
 use crate::view::Which;
 use crate::world::World;
 
@@ -109,13 +109,13 @@ impl Service {
 impl Service {
     /// The serial under which this server had the zone last.
     fn own_serial(&self, zone: &config::Secondary, config: &Config) -> Option<u32> {
-        let last = self.numbers.last(zone.view, &zone.zone);
-        match (last, zone.copy(&config.state).promoted()) {
-            (Some(last), Some(promoted)) if is_newer(last, promoted) => Some(last),
-            (_, Some(promoted)) => Some(promoted),
-            (Some(last), None) => Some(last),
-            (None, None) => file_serial(&config.zones, &zone.zone),
+        // The zones of catalogs have no standing that depends on it.
+        if zone.member_of.is_some() {
+            return None;
         }
+        let last = self.numbers.last(zone.view, &zone.zone);
+        let known = later(last, zone.copy(&config.state).promoted());
+        known.or_else(|| file_serial(&config.zones, &zone.zone))
     }
 }
 

@@ -108,12 +108,14 @@ impl Zone {
         LOOK_PAUSE
     }
 
+    /// The serial by which this server is judged: that of its version, and never one from before it became the primary.
     fn own_serial(&self) -> Option<u32> {
         let world = self.context.world.load();
-        match world.given(self.plan.zone.view, &self.plan.zone.zone) {
+        let served = match world.given(self.plan.zone.view, &self.plan.zone.zone) {
             Some(crate::zone::set::Served::Zone(tree)) => transfer::serial(tree),
             _ => self.plan.own,
-        }
+        };
+        transfer::later(served, self.plan.copy.promoted())
     }
 
     /// The zone file counts.
