@@ -14,7 +14,7 @@ use crate::config::Primary;
 use crate::metrics::{CopyStatus, Refreshed};
 use crate::rtype::Type;
 use crate::serve::signal::Signal;
-use crate::transfer::{Content, Fault, Health, Timers, Upkeep, apply, is_newer, serial_of};
+use crate::transfer::{Change, Content, Fault, Health, Timers, Upkeep, apply, is_newer, serial_of};
 use crate::tsig::Key;
 use crate::world::Standing;
 use crate::zone::Record;
@@ -87,6 +87,19 @@ pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
         zone.report(now());
         wait = zone.upkeep.wait(now(), rand::random());
     }
+}
+
+/// The zone after its changes, if they begin with the version that is on the disk: it may be gone, or another.
+fn changed(
+    (before, ours): (Vec<Record>, Option<u32>),
+    soa: Record,
+    changes: Vec<Change>,
+) -> Result<Vec<Record>, Fault> {
+    let there = before.iter().find(|record| record.rtype == Type::SOA).and_then(|soa| serial_of(&soa.rdata));
+    if there.is_none() || there != ours {
+        return Err(Fault::NotThere(soa.owner, Type::SOA));
+    }
+    apply(before, soa, changes)
 }
 
 pub(super) fn now() -> u64 {
@@ -214,7 +227,8 @@ impl Zone {
                 Content::Whole(records) => records,
                 Content::Changes(soa, changes) => {
                     let before = plan.copy.records().unwrap_or_default();
-                    apply(before, *soa, changes).map_err(|fault| NotTaken::Fetch(NotFetched::Fault(fault)))?
+                    changed((before, ours), *soa, changes)
+                        .map_err(|fault| NotTaken::Fetch(NotFetched::Fault(fault)))?
                 }
                 Content::Current => Vec::new(),
             };
@@ -317,5 +331,29 @@ impl Zone {
                 error: self.told_error.clone(),
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::tree::testing::{name, records};
+
+    #[test]
+    fn changes_are_made_to_the_version_that_they_begin_with_alone() {
+        let soa = |serial: u32| records("ex", &format!("@ SOA ns h {serial} 2 3 4 5")).remove(0);
+        let old = records("ex", "@ SOA ns h 4 2 3 4 5\n@ NS ns");
+        let come = records("ex", "a A 192.0.2.1");
+        for (before, ours, expected) in [
+            (old.clone(), Some(4), Ok(3)),
+            (old.clone(), Some(3), Err(Fault::NotThere(name("ex"), Type::SOA))),
+            (old, None, Err(Fault::NotThere(name("ex"), Type::SOA))),
+            (Vec::new(), Some(4), Err(Fault::NotThere(name("ex"), Type::SOA))),
+            (Vec::new(), None, Err(Fault::NotThere(name("ex"), Type::SOA))),
+        ] {
+            let changes = vec![Change { gone: Vec::new(), come: come.clone() }];
+            let found = changed((before, ours), soa(5), changes).map(|records| records.len());
+            assert_eq!(found, expected, "{ours:?}");
+        }
     }
 }

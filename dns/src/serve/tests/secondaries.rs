@@ -137,3 +137,23 @@ async fn notices_are_heard_of_primaries_alone_and_refused_alike() {
     assert_eq!(stranger, other);
     running.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_copy_that_is_gone_bring_all_of_the_zone() {
+    let open = "[[transfer]]\nkeys = [\"outer\"]\n";
+    let (first, config) = site(&keys(open));
+    let primary = first.start(&config).await;
+    let (second, settings) = secondary(primary.listening().outside[0], "outer");
+    let running = second.start(&settings).await;
+    let server = running.listening().outside[0];
+    until(&running, server, "www.example.com", address("203.0.113.1")).await;
+    fs::remove_file(second.path("state/secondaries/example.com.zone")).unwrap();
+    let told = format!("{open}notify = [\"{server}\"]\n");
+    first.write("dns.toml", &format!("{KEYS}{CONFIG}{}", keys(&told)));
+    first.write("zones/example.com.zone", &format!("{}new A 203.0.113.9\n", ZONE.replace(" 1 2h", " 2 2h")));
+    primary.reload();
+    until(&running, server, "new.example.com", address("203.0.113.9")).await;
+    assert_eq!(ask_udp(server, "www.example.com"), address("203.0.113.1"));
+    primary.drain().await;
+    running.drain().await;
+}
