@@ -172,18 +172,41 @@ fn place(
     let mut aside = Vec::new();
     for old in [file.to_path_buf(), journal::path(&config.journals(), &copy.apex)] {
         if old.exists() {
-            let mut name = old.clone().into_os_string();
-            name.push(".replaced");
+            let name = free(&old)?;
             fs::rename(&old, &name)?;
-            aside.push(name.into());
+            sync_folder_of(&old)?;
+            aside.push(name);
         }
     }
     copy.lead(serial)?;
     fs::rename(beside, file)?;
-    let folder = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
+    sync_folder_of(file)?;
     copy.forget()?;
     Ok(aside)
+}
+
+/// A name beside `old` that no file has: what was set aside before may hold the only copy of somebody's changes.
+fn free(old: &Path) -> io::Result<PathBuf> {
+    let name = |count: u32| {
+        let mut name = old.to_path_buf().into_os_string();
+        name.push(if count == 1 { ".replaced".to_owned() } else { format!(".replaced.{count}") });
+        PathBuf::from(name)
+    };
+    let is_free =
+        |name: &PathBuf| name.symlink_metadata().is_err_and(|it| it.kind() == io::ErrorKind::NotFound);
+    (1..=MOST_ASIDE).map(name).find(is_free).ok_or_else(|| {
+        let why = format!("{} and {MOST_ASIDE} more are there: remove some", name(1).display());
+        io::Error::new(io::ErrorKind::AlreadyExists, why)
+    })
+}
+
+/// Files of one zone that promotions have set aside.
+const MOST_ASIDE: u32 = 1000;
+
+/// After this, a rename outlasts a power cut.
+fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn put(path: &Path, text: &str) -> io::Result<()> {
@@ -216,4 +239,25 @@ fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &
             .expect("a String takes any text");
     }
     say(&out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_before_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ex.zone");
+        for expected in ["ex.zone.replaced", "ex.zone.replaced.2", "ex.zone.replaced.3"] {
+            let name = free(&path).unwrap();
+            assert_eq!(name, folder.path().join(expected));
+            // A link that leads nowhere is somebody's, too.
+            std::os::unix::fs::symlink("nowhere", &name).unwrap();
+        }
+        for count in 4..=MOST_ASIDE {
+            fs::write(folder.path().join(format!("ex.zone.replaced.{count}")), "").unwrap();
+        }
+        assert_eq!(free(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
 }
