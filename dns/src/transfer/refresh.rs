@@ -87,6 +87,15 @@ impl Upkeep {
         Self { timers: Some(timers), checked: now, expires: now + u64::from(left), failures: 0 }
     }
 
+    /// After an answer that the version is the same still. The primary's option can make the copy last longer, and never shorter:
+    /// another primary has promised more (RFC 7314 §4).
+    pub fn confirmed_again(self, timers: Timers, now: u64, expire_option: Option<u32>) -> Self {
+        let again = Self::confirmed(timers, now, expire_option);
+        // A clock that was set back leaves an end that no SOA allows.
+        let before = self.expires.min(now.saturating_add(u64::from(timers.expire)));
+        Self { expires: again.expires.max(before), ..again }
+    }
+
     /// After a try that no primary answered well.
     pub fn failed(self) -> Self {
         Self { failures: self.failures.saturating_add(1), ..self }
@@ -186,6 +195,14 @@ mod tests {
             (late, 8000, Health::Expired),
             (Upkeep::confirmed(TIMERS, NOW, Some(50)), 50, Health::Expired),
             (Upkeep::confirmed(TIMERS, NOW, Some(9000)), 7999, Health::Good),
+            (copy.confirmed_again(TIMERS, NOW + 1, Some(50)), 7999, Health::Good),
+            (copy.confirmed_again(TIMERS, NOW + 1, Some(50)), 8000, Health::Expired),
+            (copy.confirmed_again(TIMERS, NOW + 1, Some(9000)), 8000, Health::Good),
+            (copy.confirmed_again(TIMERS, NOW + 1, None), 8001, Health::Expired),
+            // The clock was set back.
+            (copy.confirmed_again(TIMERS, NOW - 5000, Some(50)), 2999, Health::Good),
+            (copy.confirmed_again(TIMERS, NOW - 5000, Some(50)), 3000, Health::Expired),
+            (Upkeep::default().confirmed_again(TIMERS, NOW, Some(50)), 50, Health::Expired),
             (Upkeep::default(), 0, Health::Expired),
         ] {
             assert_eq!(upkeep.health(NOW + after), expected, "{upkeep:?} {after}");

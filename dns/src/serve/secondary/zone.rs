@@ -206,7 +206,7 @@ impl Zone {
             tracing::debug!(%zone, ours, theirs, "the primary has an older version than this server");
         }
         let was_expired = self.upkeep.health(now()) == Health::Expired;
-        let upkeep = Upkeep::confirmed(timers, now(), version.expire);
+        let upkeep = self.upkeep.confirmed_again(timers, now(), version.expire);
         self.note(upkeep).await?;
         if was_expired {
             self.load();
