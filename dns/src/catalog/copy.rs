@@ -74,7 +74,9 @@ impl HeldCopy {
     /// This server is the primary, once there is a zone file. The serial is that of the file, which nobody has taken yet.
     pub(crate) fn lead(&self, serial: u32) -> io::Result<()> {
         self.put(".promoted", &format!("serial {serial}\n"))?;
-        remove(&self.path(".replaced"))
+        remove(&self.path(".replaced"))?;
+        // It would be replaced again after a power cut.
+        File::open(&self.folder)?.sync_all()
     }
 
     /// The serial under which this server became the primary, if it was promoted and not replaced since.
@@ -88,7 +90,12 @@ impl HeldCopy {
         for suffix in [".expires", ".zone", ".incoming", ".expires.new"] {
             remove(&self.path(suffix))?;
         }
-        Ok(())
+        match File::open(&self.folder) {
+            Ok(folder) => folder.sync_all(),
+            // Nothing was kept yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn path(&self, suffix: &str) -> PathBuf {
