@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::fetch::{Fetch, NotFetched};
+use super::line::NoAnswer;
 use super::zone::{Zone, now};
 use crate::clock;
 use crate::config::{Primary, Secondary};
@@ -52,7 +54,8 @@ async fn ask_one(
         sources: &sources,
         slots: &slots,
     };
-    let answer = fetch.its_version().await;
+    let answer = timeout(PATIENCE, fetch.its_version()).await;
+    let answer = answer.unwrap_or(Err(NotFetched::NoAnswer(NoAnswer::Slow)));
     let why = answer
         .as_ref()
         .map_or_else(ToString::to_string, |version| format!("it has serial {}", version.serial));
@@ -146,5 +149,35 @@ impl Zone {
         self.load();
         self.refresh(Some(by.ip().to_canonical())).await;
         self.report(now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::name::Name;
+    use crate::view::Which;
+
+    /// It takes the question, and never answers.
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_silent_is_waited_for_no_longer_than_one_that_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let primaries = vec![Primary::Tcp(listener.local_addr().unwrap())];
+        let zone = Secondary {
+            zone: Name::parse_absolute("ex").unwrap(),
+            primaries,
+            key: None,
+            view: Which::Public,
+            ca: None,
+            identity: None,
+            catalog: None,
+            member_of: None,
+            entry: None,
+        };
+        let most = PATIENCE + Duration::from_millis(10);
+        let answers = timeout(most, ask(&zone, None, &[])).await.expect("somebody waited longer");
+        assert_eq!(answers.iter().map(|(_, heard, _)| *heard).collect::<Vec<_>>(), [Err(Heard::Silence)]);
     }
 }
