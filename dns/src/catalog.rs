@@ -299,7 +299,7 @@ impl Catalog {
         if all.is_empty() && self.good.keys().any(|apex| !is_copy(apex)) {
             return Err(FolderError::emptied(&self.paths));
         }
-        let mut changed = self.stand(&mut all);
+        let mut changed = self.stand(&mut all, now);
         let mut old = std::mem::take(&mut self.files);
         for found in &all {
             let before = old.remove(&found.source);

@@ -10,10 +10,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::folder::{self, Found};
 use super::source::Source;
-use super::{Catalog, HeldCopy, Terms};
+use super::zone_file::ZoneFile;
+use super::{Catalog, HeldCopy, Terms, Unhide};
 use crate::name::Name;
 use crate::view::Which;
 use crate::world::Standing;
@@ -57,7 +59,7 @@ impl Terms {
 
 impl Catalog {
     /// Takes out of `all` what does not count, and adds the copies that do; whether anything is different.
-    pub(super) fn stand(&mut self, all: &mut Vec<Found>) -> bool {
+    pub(super) fn stand(&mut self, all: &mut Vec<Found>, now: SystemTime) -> bool {
         let copies: HashMap<&Name, &HeldCopy> =
             self.terms.copies.iter().map(|copy| (&copy.apex, copy)).collect();
         let mut standing = HashMap::new();
@@ -80,6 +82,11 @@ impl Catalog {
             standing.insert(apex, now);
             now == Standing::Leads
         });
+        for copy in &self.terms.copies {
+            if !standing.contains_key(&copy.apex) && !copy.is_replaced() && self.awaits(&copy.apex, now) {
+                standing.insert(copy.apex.clone(), Standing::Leads);
+            }
+        }
         let leads = |apex: &Name| standing.get(apex) == Some(&Standing::Leads);
         let counting = self.terms.copies.iter().filter(|copy| !leads(&copy.apex));
         self.copied = self.terms.copies.iter().map(|copy| copy.apex.clone()).collect();
@@ -92,9 +99,25 @@ impl Catalog {
             // Their texts count anew, and by other rules.
             let moved = |apex: &Name| standing.get(apex) != self.standing.get(apex);
             self.files.retain(|_, file| !file.apex().is_some_and(moved));
+            // A grace ends with its file.
+            self.gone.retain(|source, _| self.files.contains_key(source));
+            self.leaving.retain(|source| self.files.contains_key(source));
             self.standing = Arc::new(standing);
         }
         !is_same
+    }
+}
+
+impl Catalog {
+    /// Whether this server leads a zone whose file is gone, and waits for it to come back: the copy is older than the file was.
+    fn awaits(&self, apex: &Name, now: SystemTime) -> bool {
+        let led = self.standing.get(apex) == Some(&Standing::Leads) && self.good.contains_key(apex);
+        let is_its = |(source, file): &(&Source, &ZoneFile)| !source.is_copy() && file.apex() == Some(apex);
+        let Some((source, _)) = self.files.iter().find(is_its).filter(|_| led && !self.is_allowed) else {
+            return false;
+        };
+        let away = self.gone.get(source).map(|since| now.duration_since(*since).unwrap_or_default());
+        self.terms.unhide == Unhide::Ask || away.is_none_or(|away| away < self.terms.grace)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
+use crate::catalog::HeldCopy;
+use crate::world::Standing;
 
 #[test]
 fn a_file_that_is_away_is_served_and_hides_for_its_grace() {
@@ -155,4 +157,41 @@ fn a_new_file_makes_no_zone_before_it_is_good_once() {
         (folder.outside("x.sub.example"), folder.outside("y.sub.example")),
         (Kind::NxDomain, Kind::Positive)
     );
+}
+
+/// A server that was promoted leads the zone by its file; its copy is older, or not there.
+#[test]
+fn a_zone_that_this_server_leads_is_served_for_its_grace_when_its_file_is_away() {
+    for (how, end, is_led) in [("in time", 59, true), ("late", 60, false), ("on demand", 1, false)] {
+        let mut folder =
+            Folder::new(&[("a.example.zone", "x A 203.0.113.1\n"), ("b.example.zone", "x A 203.0.113.1\n")]);
+        let apex = Name::parse_absolute("a.example").unwrap();
+        let copy = HeldCopy::new(apex.clone(), Which::Public, &folder.dir.path().join("copies"), false);
+        copy.lead(7).unwrap();
+        folder.catalog.terms.copies = vec![copy];
+        folder.catalog.terms.grace = Duration::from_secs(60);
+        folder.load();
+        let start = clock::system_now();
+        fs::remove_file(folder.path("a.example.zone")).unwrap();
+        let report = folder.load();
+        assert_eq!(folder.outside("x.a.example"), Kind::Positive, "{how}");
+        assert!(codes(&report).contains(&"gone"), "{how}");
+        if how == "on demand" {
+            folder.catalog.allow();
+        }
+        // The clock has gone on a little since `start`.
+        let later = if is_led { start } else { clock::system_now() };
+        if let Some(world) = folder.catalog.load(later + Duration::from_secs(end)).unwrap().world {
+            folder.world = world;
+        }
+        // A zone whose copy has not come is SERVFAIL, and no parent's.
+        let expected = if is_led { Kind::Positive } else { Kind::BrokenZone };
+        assert_eq!(folder.outside("x.a.example"), expected, "{how}");
+        let standing = folder.world.standing.get(&apex).copied();
+        assert_eq!(standing, is_led.then_some(Standing::Leads), "{how}");
+        assert_eq!(folder.catalog.grace_left(start).is_some(), is_led, "{how}");
+        folder.write("a.example.zone", "x A 203.0.113.2\n");
+        let loaded = folder.catalog.load(clock::system_now()).unwrap();
+        assert!(loaded.report.zones.iter().all(|zone| zone.state == State::Current), "{how}");
+    }
 }
