@@ -28,6 +28,8 @@ pub struct Secondary {
     pub catalog: Option<Catalog>,
     /// The catalog that names it.
     pub member_of: Option<Name>,
+    /// Its label there. Under another one it is another zone of the same name, and begins anew (RFC 9432 §5.6).
+    pub entry: Option<Box<[u8]>>,
 }
 
 /// A certificate and its key, in PEM.
@@ -93,7 +95,8 @@ impl Secondary {
             ca: self.ca.clone(),
         });
         let (zone, member_of) = (member.zone.clone(), Some(self.zone.clone()));
-        Self { zone, primaries, key, view, ca, identity: self.identity.clone(), catalog: None, member_of }
+        let (identity, entry) = (self.identity.clone(), Some(member.id.clone()));
+        Self { zone, primaries, key, view, ca, identity, catalog: None, member_of, entry }
     }
 
     /// As far as answers depend on it.

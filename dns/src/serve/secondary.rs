@@ -19,12 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::lead::ask;
-use self::plan::{Bell, Context, Plan};
+use self::plan::{Bell, Context, Plan, Plans};
 use crate::name::Name;
 use crate::wire::Noticed;
 
@@ -39,12 +40,14 @@ pub(super) fn client_terms(ca: Option<&Path>) -> Result<ClientConfig, String> {
 struct Task {
     plan: Arc<Plan>,
     bell: Arc<Bell>,
+    /// Held while the copy is changed. It outlasts a task that is ended while the disk writes.
+    gate: Arc<Mutex<()>>,
     handle: AbortHandle,
 }
 
 /// Keeps the zones of the last plans up to date until the server ends.
 pub(super) async fn run(
-    mut plans: UnboundedReceiver<Vec<Plan>>,
+    mut plans: UnboundedReceiver<Plans>,
     mut notices: Receiver<Noticed>,
     context: Context,
     drain: CancellationToken,
@@ -64,28 +67,95 @@ pub(super) async fn run(
     tasks.values().for_each(|task| task.handle.abort());
 }
 
-fn follow(tasks: &mut HashMap<Name, Task>, plans: Vec<Plan>, context: &Context) {
+fn follow(tasks: &mut HashMap<Name, Task>, plans: Plans, context: &Context) {
+    context.rules.store(plans.rules);
     let mut before = std::mem::take(tasks);
-    for plan in plans {
+    for plan in plans.zones {
         let apex = plan.zone.zone.clone();
         let task = match before.remove(&apex) {
-            Some(task) if *task.plan == plan => task,
-            other => {
-                other.iter().for_each(|task| task.handle.abort());
-                start(plan, context.clone())
+            Some(task) if task.plan.is_same(&plan) => task,
+            Some(task) => {
+                task.handle.abort();
+                let is_other = task.plan.zone.entry != plan.zone.entry;
+                start(plan, context.clone(), (task.gate, is_other))
             }
+            None => start(plan, context.clone(), Default::default()),
         };
         tasks.insert(apex, task);
     }
     for (apex, task) in before {
         task.handle.abort();
+        if task.plan.zone.member_of.is_some() {
+            // The loader has removed its copy; a version that was being written then may have come back.
+            tokio::spawn(zone::forget(task.plan.copy.clone(), task.gate));
+        }
         context.metrics.replication.no_copy(&apex);
         context.world.load().expiries.note(&apex, None);
     }
 }
 
-fn start(plan: Plan, context: Context) -> Task {
+/// With `is_other`, the copy of before is that of another zone of the same name.
+fn start(plan: Plan, context: Context, (gate, is_other): (Arc<Mutex<()>>, bool)) -> Task {
     let (plan, bell) = (Arc::new(plan), Arc::<Bell>::default());
-    let zone = zone::run(Arc::clone(&plan), context, Arc::clone(&bell));
-    Task { plan, bell, handle: tokio::spawn(zone).abort_handle() }
+    let (own, held, rung) = (Arc::clone(&plan), Arc::clone(&gate), Arc::clone(&bell));
+    let zone = async move {
+        if is_other {
+            zone::forget(own.copy.clone(), Arc::clone(&held)).await;
+        }
+        zone::run(own, context, rung, held).await;
+    };
+    Task { plan, bell, gate, handle: tokio::spawn(zone).abort_handle() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{HeldCopy, Unsettled};
+    use crate::config::{Primary, Secondary};
+    use crate::view::Which;
+    use crate::zone::privacy::Rules;
+
+    /// Plans for these zones, each as `zone/label`; the rules name them all.
+    fn plans(texts: &[&str], own: Option<u32>) -> Plans {
+        let name = |text: &str| Name::parse_absolute(text).unwrap();
+        let plan = |text: &&str| {
+            let (zone, entry) = text.split_once('/').unwrap();
+            let zone = Secondary {
+                zone: name(zone),
+                primaries: vec![Primary::Tcp("127.0.0.1:9".parse().unwrap())],
+                key: None,
+                view: Which::Public,
+                ca: None,
+                identity: None,
+                catalog: None,
+                member_of: Some(name("cat")),
+                entry: Some(entry.as_bytes().into()),
+            };
+            let copy = HeldCopy::new(zone.zone.clone(), Which::Public, Path::new("/nowhere"), true);
+            Plan { zone, copy, own, sources: Vec::new() }
+        };
+        let zones: Vec<Plan> = texts.iter().map(plan).collect();
+        let public_zones = zones.iter().map(|it| it.zone.zone.clone()).collect();
+        Plans { rules: Arc::new(Rules { public_zones, ..Rules::default() }), zones }
+    }
+
+    #[tokio::test]
+    async fn a_task_goes_on_while_other_zones_come_and_go() {
+        let (loader, _inbox) = std::sync::mpsc::channel();
+        let context = Context::new(Arc::default(), Arc::default(), loader, Unsettled::default());
+        let mut tasks = HashMap::new();
+        follow(&mut tasks, plans(&["a/1", "b/1", "c/1"], None), &context);
+        let plan = |tasks: &HashMap<Name, Task>, zone: &str| {
+            Arc::clone(&tasks[&Name::parse_absolute(zone).unwrap()].plan)
+        };
+        let before = ["a", "b"].map(|zone| plan(&tasks, zone));
+        // Another zone, another serial of ours, and b is another zone of the same name.
+        follow(&mut tasks, plans(&["a/1", "b/2", "d/1"], Some(7)), &context);
+        assert!(Arc::ptr_eq(&before[0], &plan(&tasks, "a")));
+        assert!(!Arc::ptr_eq(&before[1], &plan(&tasks, "b")));
+        assert_eq!(tasks.len(), 3);
+        assert_eq!(context.rules.load().public_zones.len(), 3);
+        assert!(context.rules.load().public_zones.contains(&Name::parse_absolute("d").unwrap()));
+        tasks.values().for_each(|task| task.handle.abort());
+    }
 }

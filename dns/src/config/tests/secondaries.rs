@@ -27,6 +27,7 @@ ca = "ca.pem"
         identity: None,
         catalog: None,
         member_of: None,
+        entry: None,
     };
     assert_eq!(config.secondaries, [secondary]);
 }

@@ -41,7 +41,8 @@ pub(super) fn secondaries(
         let whom = (written.primaries.as_slice(), &written.key, &written.ca);
         let Source { primaries, key, view, ca } = source(&zone, whom, (keys, base), (place, at))?;
         let identity = identity(&written, base, at)?;
-        all.push(Secondary { zone, primaries, key, view, ca, identity, catalog, member_of: None });
+        let (member_of, entry) = (None, None);
+        all.push(Secondary { zone, primaries, key, view, ca, identity, catalog, member_of, entry });
     }
     Ok(all)
 }

@@ -20,7 +20,7 @@ use crate::name::Name;
 use crate::rtype::Type;
 use crate::serve::notify::{Notices, Order};
 use crate::serve::numbers::Numbers;
-use crate::serve::secondary::plan::Plan;
+use crate::serve::secondary::plan::{Plan, Plans};
 use crate::serve::steer::board::Board;
 use crate::transfer::{later, serial_of};
 use crate::view::Which;
@@ -37,7 +37,7 @@ pub(in crate::serve) struct Service {
     numbers: Numbers,
     notices: Notices,
     /// Zones that are to be taken from others.
-    plans: UnboundedSender<Vec<Plan>>,
+    plans: UnboundedSender<Plans>,
     /// The folder of the journals of updates.
     journals: PathBuf,
     board: Arc<Board>,
@@ -48,7 +48,7 @@ impl Service {
     pub(in crate::serve) fn new(
         metrics: Arc<Metrics>,
         progress: Progress<Loads>,
-        (orders, plans): (UnboundedSender<Order>, UnboundedSender<Vec<Plan>>),
+        (orders, plans): (UnboundedSender<Order>, UnboundedSender<Plans>),
         board: Arc<Board>,
     ) -> Self {
         let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
@@ -71,11 +71,10 @@ impl Service {
             zone: zone.clone(),
             copy: zone.copy(&config.state),
             own: self.own_serial(zone, config),
-            rules: Arc::clone(&rules),
             sources: self.notices.sources[usize::from(zone.view == Which::Internal)].clone(),
         };
         // The taker of zones is gone only when the server ends.
-        let _ = self.plans.send(config.all_secondaries().map(plan).collect());
+        let _ = self.plans.send(Plans { rules, zones: config.all_secondaries().map(plan).collect() });
     }
 
     /// Puts a world in service and tells everybody.

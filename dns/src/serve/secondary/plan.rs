@@ -19,16 +19,29 @@ const MOST_AT_ONCE: usize = 8;
 /// Primaries that are asked at once.
 const MOST_ASKED: usize = 64;
 
-/// A zone, where its copy is, and by which rules it is checked.
-#[derive(Clone, Debug, PartialEq)]
+/// The zones that are to be taken now.
+pub(in crate::serve) struct Plans {
+    /// By which their versions are checked.
+    pub(in crate::serve) rules: Arc<Rules>,
+    pub(in crate::serve) zones: Vec<Plan>,
+}
+
+/// A zone, and where its copy is.
+#[derive(Clone, Debug)]
 pub(in crate::serve) struct Plan {
     pub(in crate::serve) zone: config::Secondary,
     pub(in crate::serve) copy: HeldCopy,
     /// The serial under which this server had it, if it has a file here.
     pub(in crate::serve) own: Option<u32>,
-    pub(in crate::serve) rules: Arc<Rules>,
     /// Addresses that primaries may know this server by.
     pub(in crate::serve) sources: Vec<IpAddr>,
+}
+
+impl Plan {
+    /// Whether a task with this plan goes on under the other. Its own serial counts only until the first world is in service.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.zone == other.zone && self.copy == other.copy && self.sources == other.sources
+    }
 }
 
 /// The things that all tasks share.
@@ -40,6 +53,8 @@ pub(in crate::serve) struct Context {
     pub(in crate::serve) loader: Sender<Signal>,
     pub(in crate::serve) slots: Arc<Semaphore>,
     pub(in crate::serve) asks: Arc<Semaphore>,
+    /// Those of the last plans. They name all zones that are taken, so one zone more changes them for all.
+    pub(in crate::serve) rules: Arc<ArcSwap<Rules>>,
     /// Zones that wait until it is known whether another server is their primary.
     pub(in crate::serve) unsettled: Unsettled,
 }
@@ -52,7 +67,8 @@ impl Context {
         unsettled: Unsettled,
     ) -> Self {
         let (slots, asks) = (Semaphore::new(MOST_AT_ONCE), Semaphore::new(MOST_ASKED));
-        Self { world, metrics, loader, slots: Arc::new(slots), asks: Arc::new(asks), unsettled }
+        let (slots, asks, rules) = (Arc::new(slots), Arc::new(asks), Arc::default());
+        Self { world, metrics, loader, slots, asks, rules, unsettled }
     }
 }
 

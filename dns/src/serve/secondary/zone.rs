@@ -5,10 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
 use super::fetch::{Fetch, Fetched, NotFetched};
 use super::plan::{Bell, Context, Plan};
 use super::question::Version;
-use crate::catalog::NotKept;
+use crate::catalog::{HeldCopy, NotKept};
 use crate::clock;
 use crate::config::Primary;
 use crate::metrics::{CopyStatus, Refreshed};
@@ -18,6 +20,7 @@ use crate::transfer::{Change, Content, Fault, Health, Timers, Upkeep, apply, is_
 use crate::tsig::Key;
 use crate::world::Standing;
 use crate::zone::Record;
+use crate::zone::privacy::Rules;
 
 pub(super) struct Zone {
     pub(super) plan: Arc<Plan>,
@@ -28,8 +31,9 @@ pub(super) struct Zone {
     pub(super) waits_since: Option<Instant>,
     /// It was told that no other server answers.
     pub(super) told_alone: bool,
-    /// The version that had errors: it is not taken again.
-    turned_down: Option<u32>,
+    /// The version that had errors, and by which rules: it is not taken again.
+    turned_down: Option<(u32, Arc<Rules>)>,
+    gate: Arc<Mutex<()>>,
     told_health: Health,
     told_error: Option<String>,
     pub(super) primary: Option<(SocketAddr, u32)>,
@@ -64,9 +68,19 @@ impl fmt::Display for NotTaken {
     }
 }
 
+/// Removes a copy once nobody writes it.
+pub(super) async fn forget(copy: HeldCopy, gate: Arc<Mutex<()>>) {
+    let held = gate.lock_owned().await;
+    let zone = copy.apex.clone();
+    let forgotten = tokio::task::spawn_blocking(move || (copy.forget(), held)).await;
+    if let Ok((Err(error), _)) = forgotten {
+        tracing::warn!(%zone, %error, "the copy of a zone that is here no longer cannot be removed");
+    }
+}
+
 /// Keeps a zone up to date for as long as it is let.
-pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>) {
-    let mut zone = Zone::open(plan, context).await;
+pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>, gate: Arc<Mutex<()>>) {
+    let mut zone = Zone::open(plan, context, gate).await;
     zone.report(now());
     // Notices that came while nobody was here to hear them are lost, so the first question does not wait.
     let mut wait = Duration::ZERO;
@@ -107,10 +121,10 @@ pub(super) fn now() -> u64 {
 }
 
 impl Zone {
-    async fn open(plan: Arc<Plan>, context: Context) -> Self {
-        let copy = plan.copy.clone();
-        let opened = tokio::task::spawn_blocking(move || copy.upkeep());
-        let (upkeep, serial) = opened.await.unwrap_or_default();
+    async fn open(plan: Arc<Plan>, context: Context, gate: Arc<Mutex<()>>) -> Self {
+        let (copy, held) = (plan.copy.clone(), Arc::clone(&gate).lock_owned().await);
+        let opened = tokio::task::spawn_blocking(move || (copy.upkeep(), held));
+        let (upkeep, serial) = opened.await.map(|(opened, _)| opened).unwrap_or_default();
         let told_health =
             if upkeep.health(now()) == Health::Expired { Health::Expired } else { Health::Good };
         let (turned_down, told_error, primary) = (None, None, None);
@@ -123,6 +137,7 @@ impl Zone {
             waits_since,
             told_alone,
             turned_down,
+            gate,
             told_health,
             told_error,
             primary,
@@ -169,8 +184,11 @@ impl Zone {
 
     async fn take(&mut self, fetch: &Fetch<'_>) -> Result<Refreshed, NotTaken> {
         let ours = self.serial.filter(|_| self.upkeep.timers.is_some());
+        let rules = self.context.rules.load_full();
+        // By other rules it may be good.
+        let turned_down = self.turned_down.as_ref().filter(|(_, by)| *by == rules).map(|(serial, _)| *serial);
         let Fetched { version, content } =
-            fetch.newer_than(ours, self.turned_down).await.map_err(NotTaken::Fetch)?;
+            fetch.newer_than(ours, turned_down).await.map_err(NotTaken::Fetch)?;
         self.primary = Some((fetch.primary.address(), version.serial));
         let kind = match &content {
             None | Some(Content::Current) => return self.confirm(version).await,
@@ -188,7 +206,7 @@ impl Zone {
             kept => (kind, kept),
         };
         if let Err(NotTaken::Kept(NotKept::Bad(..))) = &kept {
-            self.turned_down = Some(version.serial);
+            self.turned_down = Some((version.serial, rules));
         }
         let records = kept?;
         tracing::info!(
@@ -221,8 +239,10 @@ impl Zone {
         version: Version,
         ours: Option<u32>,
     ) -> Result<usize, NotTaken> {
-        let plan = Arc::clone(&self.plan);
+        let (plan, rules) = (Arc::clone(&self.plan), self.context.rules.load_full());
+        let held = Arc::clone(&self.gate).lock_owned().await;
         let stored = tokio::task::spawn_blocking(move || {
+            let _held = held;
             let records = match content {
                 Content::Whole(records) => records,
                 Content::Changes(soa, changes) => {
@@ -238,7 +258,7 @@ impl Zone {
             if ours.is_some_and(|ours| !is_newer(serial, ours)) {
                 return Err(NotTaken::Older(serial));
             }
-            plan.copy.keep(&records, &plan.rules).map_err(NotTaken::Kept)?;
+            plan.copy.keep(&records, &rules).map_err(NotTaken::Kept)?;
             Ok((serial, timers, records.len()))
         });
         let (serial, timers, records) = stored.await.unwrap_or(Err(NotTaken::Fell))?;
@@ -250,9 +270,12 @@ impl Zone {
 
     async fn note(&mut self, upkeep: Upkeep) -> Result<(), NotTaken> {
         self.upkeep = upkeep;
-        let copy = self.plan.copy.clone();
-        let noted = tokio::task::spawn_blocking(move || copy.note(&upkeep)).await;
-        noted.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))
+        let (copy, held) = (self.plan.copy.clone(), Arc::clone(&self.gate).lock_owned().await);
+        let noted = tokio::task::spawn_blocking(move || {
+            let _held = held;
+            copy.note(&upkeep)
+        });
+        noted.await.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))
     }
 
     /// The loader serves what is on the disk, and nothing that has expired.

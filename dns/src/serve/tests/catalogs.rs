@@ -112,3 +112,47 @@ async fn a_catalog_takes_no_zone_of_this_servers_own_and_removes_no_more_than_it
     primary.drain().await;
     running.drain().await;
 }
+
+/// RFC 9432 §5.6.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_under_another_label_is_taken_anew() {
+    let (first, config) = site(&keys(OPEN.split("[[catalog]]").next().unwrap()));
+    let catalog = |serial: u32, label: &str| {
+        let text = format!(
+            "$TTL 0\n@ SOA invalid. invalid. {serial} 1h 10m 2w 0\n@ NS invalid.\nversion TXT \"2\"\n{label}.zones PTR example.com.\n"
+        );
+        first.write("zones/cat.invalid.zone", &text);
+    };
+    catalog(1, "a");
+    let primary = first.start(&config).await;
+    let (second, settings) = taker(primary.listening().outside[0], "outer", "");
+    let running = second.start(&settings).await;
+    let server = running.listening().outside[0];
+    until(&running, server, "www.example.com", address("203.0.113.1")).await;
+    let told = keys(
+        &OPEN
+            .split("[[catalog]]")
+            .next()
+            .unwrap()
+            .replace("\"outer\"]\n", &format!("\"outer\"]\nnotify = [\"{server}\"]\n")),
+    );
+    first.write("dns.toml", &format!("{KEYS}{CONFIG}{told}"));
+    // The zone is the same, with the same serial; so what is served after the change was taken after it.
+    catalog(2, "b");
+    let copy = second.path("state/secondaries/example.com.zone");
+    fs::write(&copy, fs::read_to_string(&copy).unwrap().replace("203.0.113.1", "203.0.113.7")).unwrap();
+    primary.reload();
+    let members = second.path("state/secondaries/members");
+    let mut loads = running.loads();
+    let wait = async {
+        while !fs::read_to_string(&members).unwrap().contains(" 62\n")
+            || ask_udp(server, "www.example.com") != address("203.0.113.1")
+        {
+            loads.changed().await.unwrap();
+        }
+    };
+    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("{:?}", ask_udp(server, "www.example.com")));
+    assert!(fs::read_to_string(&copy).unwrap().contains("203.0.113.1"));
+    primary.drain().await;
+    running.drain().await;
+}
