@@ -156,7 +156,7 @@ impl InFile for Filed {
                     Err(match bad {
                         Bad::Io(error) => Unread::Io(error),
                         Bad::Corrupt => Unread::Changed,
-                        Bad::Another | Bad::Missing => Unread::Ended,
+                        Bad::Another | Bad::Missing | Bad::Gone => Unread::Ended,
                     })
                 }
             }

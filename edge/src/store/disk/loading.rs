@@ -41,6 +41,8 @@ pub(super) enum Bad {
     Corrupt,
     /// There is no such file.
     Missing,
+    /// Nor the folder.
+    Gone,
     Io(io::Error),
 }
 

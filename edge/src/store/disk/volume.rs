@@ -77,11 +77,15 @@ pub(super) struct Volume {
     circle: Arc<Circle>,
     /// One permit for each thread that reads: one that hangs holds no more.
     pub(super) readers: Arc<Semaphore>,
+    /// Likewise for each that writes a piece of a response.
+    writers: Arc<Semaphore>,
     folder: Mutex<Option<Arc<Folder>>>,
 }
 
 /// Reads at once; a disk that has more to do is not faster for it.
 const READERS: usize = 16;
+/// Writes at once of responses that come.
+const WRITERS: usize = 16;
 
 impl Volume {
     pub(super) fn new(
@@ -94,8 +98,9 @@ impl Volume {
         let desk = Arc::new(Desk::new(settings.room(), settings.write_rate_bytes, first_file));
         circle.join(&desk);
         let circle = Arc::clone(circle);
-        let (readers, folder) = (Arc::new(Semaphore::new(READERS)), Mutex::new(folder.map(Arc::new)));
-        Self { settings, identity, desk, circle, readers, folder }
+        let [readers, writers] = [READERS, WRITERS].map(|permits| Arc::new(Semaphore::new(permits)));
+        let folder = Mutex::new(folder.map(Arc::new));
+        Self { settings, identity, desk, circle, readers, writers, folder }
     }
 
     /// The folder, while it is in use.
@@ -178,7 +183,11 @@ impl Volume {
     /// longer held.
     pub(super) async fn load(self: &Arc<Self>, put: Put, key: &Key, large_bytes: u64) -> Option<Loaded> {
         let (folder, key) = (self.folder()?, key.clone());
-        match self.reading(move || loading::read(&folder, &put, &key, large_bytes)).await? {
+        let read = move || match loading::read(&folder, &put, &key, large_bytes) {
+            Err(Bad::Missing) if !folder.is_there() => Err(Bad::Gone),
+            read => read,
+        };
+        match self.reading(read).await? {
             Ok(loaded) => {
                 Counters::add(&self.desk.counters.hits, 1);
                 if let Content::Pieces(_) = loaded.content {
@@ -198,15 +207,7 @@ impl Volume {
         self: &Arc<Self>,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let reading = async {
-            let permit = Arc::clone(&self.readers).acquire_owned().await.ok()?;
-            let read = move || {
-                let _permit = permit;
-                read()
-            };
-            tokio::task::spawn_blocking(read).await.ok()
-        };
-        let read = tokio::time::timeout(READ_LIMIT, reading).await;
+        let read = tokio::time::timeout(READ_LIMIT, permitted(&self.readers, read)).await;
         if read.is_err() {
             self.desk.rest();
             tracing::warn!(target: "verge_edge::disk", disk = self.name(), "a read takes longer than two seconds: the disk is not read for a while");
@@ -214,24 +215,35 @@ impl Volume {
         read.ok().flatten()
     }
 
+    /// As [`Volume::reading`], for lists: many heads at once, for which nobody's answer waits.
+    pub(super) async fn listing<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        tokio::time::timeout(LIST_LIMIT, permitted(&self.readers, read)).await.ok().flatten()
+    }
+
     /// Writes something, in a thread that may wait; an error if that takes too long.
     pub(super) async fn writing<T: Send + 'static>(
         &self,
         write: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let writing = tokio::time::timeout(WRITE_LIMIT, tokio::task::spawn_blocking(write));
-        let written =
-            writing.await.map_err(io::Error::from).and_then(|joined| joined.map_err(io::Error::other));
-        let written = written.and_then(|written| written);
-        if let Err(error) = &written {
-            self.desk.refuse(is_full(error));
-            if !self.is_there() {
+        // Looked up there as well: a disk that does not answer says nothing of its folder either.
+        let folder = self.folder();
+        let write = move || write().map_err(|error| (error, folder.is_some_and(|folder| folder.is_there())));
+        let writing = tokio::time::timeout(WRITE_LIMIT, permitted(&self.writers, write)).await;
+        let late = |_| (io::ErrorKind::TimedOut.into(), true);
+        let ended = || (io::Error::other("its thread ended"), true);
+        let written = writing.map_err(late).and_then(|written| written.unwrap_or_else(|| Err(ended())));
+        written.map_err(|(error, is_there)| {
+            self.desk.refuse(is_full(&error));
+            if is_there {
+                tracing::warn!(target: "verge_edge::disk", disk = self.name(), %error, "cannot write a file");
+            } else {
                 self.turn_off(format!("its folder is gone: {error}"), false);
-                return written;
             }
-            tracing::warn!(target: "verge_edge::disk", disk = self.name(), %error, "cannot write a file");
-        }
-        written
+            error
+        })
     }
 
     /// Counts what was read.
@@ -247,7 +259,7 @@ impl Volume {
                 Counters::add(&self.desk.counters.corrupt, 1);
                 tracing::warn!(target: "verge_edge::disk", disk, file, "a file is not what was written: removed");
             }
-            Bad::Missing if !self.is_there() => return self.turn_off("its folder is gone".into(), false),
+            Bad::Gone => return self.turn_off("its folder is gone".into(), false),
             Bad::Missing => Counters::add(&self.desk.counters.errors, 1),
             Bad::Io(error) => {
                 Counters::add(&self.desk.counters.errors, 1);
@@ -305,6 +317,21 @@ impl Volume {
     }
 }
 
+/// Does something in a thread that may wait, once there is a permit for it; none if it panics.
+async fn permitted<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    let act = move || {
+        let _permit = permit;
+        act()
+    };
+    tokio::task::spawn_blocking(act).await.ok()
+}
+
+/// A list leaves out heads that take longer to read.
+const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// A read that takes longer is a miss.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 /// A write of a piece that takes longer fails: a disk that hangs holds no response up for longer.
@@ -327,4 +354,77 @@ const GENERATION_SHIFT: u32 = 40;
 pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn volume(path: PathBuf) -> Volume {
+        let settings = Settings { path, bytes: 1 << 20, files: 100, write_rate_bytes: 1 << 20 };
+        let (folder, _) = Folder::open(&settings.path).unwrap();
+        let identity = Identity { version: 1, generation: 1, hash_key: [0; 16] };
+        Volume::new(settings, identity, Some(folder), &Circle::new(1))
+    }
+
+    /// A write that waits until its sender is dropped.
+    fn waiting(
+        began: &mpsc::Sender<()>,
+    ) -> (mpsc::Sender<()>, impl FnOnce() -> io::Result<()> + Send + use<>) {
+        let (release, released) = mpsc::channel::<()>();
+        let began = began.clone();
+        let wait = move || {
+            began.send(()).unwrap();
+            released.recv().unwrap_err();
+            Ok(())
+        };
+        (release, wait)
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_holds_so_many_threads_and_no_more() {
+        let above = tempfile::tempdir().unwrap();
+        let volume = Arc::new(volume(above.path().join("cache")));
+        let (began, begins) = mpsc::channel();
+        let (mut releases, mut writes) = (Vec::new(), Vec::new());
+        for _ in 0..=WRITERS {
+            let (release, write) = waiting(&began);
+            releases.push(release);
+            let volume = Arc::clone(&volume);
+            writes.push(tokio::spawn(async move { volume.writing(write).await }));
+        }
+        let begins = tokio::task::spawn_blocking(move || {
+            (0..WRITERS).for_each(|_| begins.recv().unwrap());
+            begins
+        });
+        let begins = begins.await.unwrap();
+        assert_eq!(volume.writers.available_permits(), 0);
+        assert!(begins.try_recv().is_err(), "one more than there are permits");
+        drop(releases);
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+        begins.recv().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_late_says_nothing_of_the_folder() {
+        let above = tempfile::tempdir().unwrap();
+        let volume = Arc::new(volume(above.path().join("cache")));
+        let (began, begins) = mpsc::channel();
+        let (release, write) = waiting(&began);
+        let writes = Arc::clone(&volume);
+        let writing = tokio::spawn(async move { writes.writing(write).await });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+        std::fs::remove_dir_all(above.path().join("cache")).unwrap();
+        tokio::time::advance(WRITE_LIMIT * 2).await;
+        assert_eq!(writing.await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(release);
+        assert!(!matches!(volume.desk.lock().phase, Phase::Off { .. }), "nobody looked at the folder");
+        let failed = volume.writing(|| io::Result::<()>::Err(io::ErrorKind::NotFound.into())).await;
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(matches!(volume.desk.lock().phase, Phase::Off { .. }), "its thread saw that it is gone");
+    }
 }

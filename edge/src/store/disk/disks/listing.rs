@@ -30,7 +30,7 @@ impl Disks {
         let read = move || {
             puts.into_iter().filter_map(|put| Some((put, loading::head_of(&folder, &put)?))).collect()
         };
-        let read: Vec<_> = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        let read: Vec<_> = volume.listing(read).await.unwrap_or_default();
         let heads = read.into_iter().filter_map(|(put, (key, entry, site, bytes))| {
             let born = volume.desk.lock().index.birth(put.birth)?;
             let loaded = Loaded { entry, site, content: Content::Pieces(Vec::new()) };
