@@ -31,12 +31,26 @@ pub trait InFile: fmt::Debug + Send + Sync {
     /// The origin confirmed it: it is of this birth from now on. False if it is not held any more.
     fn renew(&self, birth: &Arc<u64>) -> bool;
 
-    /// Writes this beside the file; whether it is there.
+    /// Writes this beside the file.
     fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming;
+
+    /// Its disk holds it no longer, and removes it; readers go on.
+    fn let_go(&self);
 }
 
 /// A file beside a body's that is being written.
-pub type Confirming = Pin<Box<dyn Future<Output = bool> + Send>>;
+pub type Confirming = Pin<Box<dyn Future<Output = Confirmed> + Send>>;
+
+/// What became of the file beside a body's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// It is there.
+    Written,
+    /// It is as it was.
+    Failed,
+    /// Its disk has not answered in time: it may be there now, or later.
+    Late,
+}
 
 /// The most that is read at once: so much memory a client takes that reads.
 pub const READ_BYTES: u64 = 128 << 10;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::disk::{Reserved, Spool};
+use super::in_file::Confirmed;
 use super::{Key, Object, Put, SiteName, Store, Ticket, Variants};
 use crate::policy::Entry;
 use crate::store::purge::Settled;
@@ -61,19 +62,30 @@ impl Store {
         Put::Kept
     }
 
-    /// The origin confirmed a response whose body lies in a file: from now on its head is that of `fresh`.
+    /// The origin confirmed a response whose body lies in a file: from now on its head is that of `fresh`. Where a purge came
+    /// meanwhile, or nobody knows which head is there, the file goes: a later look at it would compare the purge with fields
+    /// that the response did not have then.
     pub async fn confirm_filed(&self, key: &Key, fresh: &Object, held: &Arc<Object>, ticket: &Ticket) -> Put {
         let Some(filed) = held.body.file() else { return Put::Purged };
-        let is_written = self.disks.confirm(key, filed, fresh).await;
+        let confirmed = self.disks.confirm(key, filed, fresh).await;
         let _alone = self.key_locks.take(key);
         let headers = Some(&fresh.entry.head.headers);
         if self.purged(ticket, key, &fresh.site, headers).is_some()
             || self.purges.took(key, &fresh.site, held)
         {
+            filed.let_go();
             return Put::Purged;
         }
-        // A head that could not be written is confirmed again next time: it is good for those who asked now.
-        let is_held = if is_written { filed.renew(fresh.epoch.birth()) } else { filed.is_held() };
+        let is_held = match confirmed {
+            Confirmed::Written => filed.renew(fresh.epoch.birth()),
+            // It is confirmed again next time: it is good for those who asked now.
+            Confirmed::Failed => filed.is_held(),
+            Confirmed::Late => {
+                let was_held = filed.is_held();
+                filed.let_go();
+                was_held
+            }
+        };
         if is_held { Put::Kept } else { Put::Purged }
     }
 

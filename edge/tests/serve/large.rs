@@ -15,8 +15,13 @@ const BYTES: usize = 6 << 20;
 
 /// An edge with little memory over this folder.
 async fn edge(origin: SocketAddr, disk: &Path) -> Rig {
-    let top =
-        format!("[cache]\nmemory = \"2MiB\"\ndisk = {{ path = \"{}\", size = \"64MiB\" }}\n", disk.display());
+    edge_of("2MiB", origin, disk).await
+}
+
+/// An edge with so much memory over this folder.
+async fn edge_of(memory: &str, origin: SocketAddr, disk: &Path) -> Rig {
+    let folder = disk.display();
+    let top = format!("[cache]\nmemory = \"{memory}\"\ndisk = {{ path = \"{folder}\", size = \"64MiB\" }}\n");
     let rig = Rig::with(&[origin], &top, "").await;
     let ready = async {
         while rig.metric("verge_edge_disk_up{").await != 1 {
@@ -187,6 +192,48 @@ async fn what_the_origin_confirms_stays_fresh_over_a_restart_without_being_writt
         }
     };
     soon("both are removed", gone).await;
+}
+
+#[tokio::test]
+async fn a_purge_while_the_origin_confirms_holds_though_the_confirmed_head_has_other_tags() {
+    let (origin, folder) = (Origin::start().await, tempfile::tempdir().unwrap());
+    let disk = folder.path().join("cache");
+    let rig = edge(origin.address, &disk).await;
+    let mut client = rig.client().await;
+    client.send_get("/film", "").await;
+    let mut asked = origin.next().await;
+    let text = content(400_000);
+    asked.write(head(text.len(), "ETag: \"a\"\r\nCache-Tag: old\r\n").as_bytes()).await;
+    asked.write(text.as_bytes()).await;
+    asked.done();
+    assert_eq!(client.response().await.text(), text);
+    rig.pass(601);
+    let mut client = rig.client().await;
+    client.send_get("/film", "").await;
+    let mut asked = origin.next().await;
+    assert!(asked.head.to_ascii_lowercase().contains("if-none-match"), "{}", asked.head);
+    assert_eq!(rig.ask("/purge", "{\"tag\": \"old\"}").await.status, 200);
+    asked
+        .write(b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nCache-Control: max-age=900\r\nCache-Tag: new\r\n\r\n")
+        .await;
+    asked.done();
+    let mut anew = origin.next().await;
+    assert!(!anew.head.to_ascii_lowercase().contains("if-none-match"), "{}", anew.head);
+    anew.write(b"HTTP/1.1 404 Not Found\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n").await;
+    anew.done();
+    assert_eq!(client.response().await.status, 404);
+    let mut client = rig.client().await;
+    client.send_get("/film", "").await;
+    let mut again = soon("what was purged is asked for", origin.next()).await;
+    again.write(b"HTTP/1.1 404 Not Found\r\nCache-Control: no-store\r\nContent-Length: 0\r\n\r\n").await;
+    again.done();
+    assert_eq!(client.response().await.status, 404);
+    let gone = async {
+        while !files(&disk).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the file and what is beside it are removed", gone).await;
 }
 
 /// An origin's answer to a request for the rest of 400,000 bytes, of which 250,000 came with this tag: whether the

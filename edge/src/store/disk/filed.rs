@@ -15,7 +15,7 @@ use super::layout::{CHUNK_BYTES, Sums, is_chunk};
 use super::loading::Bad;
 use super::record::Put;
 use super::volume::Volume;
-use crate::store::in_file::{Confirming, InFile, READ_BYTES, Unread};
+use crate::store::in_file::{Confirmed, Confirming, InFile, READ_BYTES, Unread};
 
 /// A body in a file.
 pub struct Filed {
@@ -173,10 +173,23 @@ impl InFile for Filed {
 
     fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming {
         Box::pin(async move {
-            let Some(folder) = self.volume.folder() else { return false };
-            let number = self.put.file;
-            self.volume.writing(move || folder.confirm(number, &bytes)).await.is_ok()
+            let Some(folder) = self.volume.folder() else { return Confirmed::Failed };
+            let (number, own) = (self.put.file, Arc::clone(&self));
+            let write = move || {
+                folder.confirm(number, &bytes)?;
+                // A file that went meanwhile has taken with it what was beside it, and not this.
+                if own.is_held() { Ok(()) } else { folder.remove_confirmed(number) }
+            };
+            match self.volume.writing(write).await {
+                Ok(()) => Confirmed::Written,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => Confirmed::Late,
+                Err(_) => Confirmed::Failed,
+            }
         })
+    }
+
+    fn let_go(&self) {
+        self.volume.desk.drop_file(&self.put);
     }
 }
 

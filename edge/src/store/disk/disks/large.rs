@@ -9,7 +9,7 @@ use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::store::disk::head;
 use crate::store::disk::spool::{Reserved, front};
-use crate::store::in_file::InFile;
+use crate::store::in_file::{Confirmed, InFile};
 use crate::store::object::Object;
 
 impl Disks {
@@ -50,13 +50,13 @@ impl Disks {
         }
     }
 
-    /// Writes what the origin confirmed beside the body's file. Whether it is there.
+    /// Writes what the origin confirmed beside the body's file.
     pub(in crate::store) async fn confirm(
         &self,
         key: &Key,
         filed: &Arc<dyn InFile>,
         object: &Object,
-    ) -> bool {
+    ) -> Confirmed {
         let head = head::encode(&object.entry, &object.site);
         Arc::clone(filed).confirm(front(filed.number(), key, &head, 0, &[])).await
     }
