@@ -28,7 +28,7 @@ impl Shares {
 /// One part in so many of what is stored …
 const LARGE_PART: u64 = 48;
 /// … at least as much as is read from a disk at once …
-const LEAST_LARGE_BYTES: u64 = 128 << 10;
+pub(super) const LEAST_LARGE_BYTES: u64 = 128 << 10;
 /// … and at most so much: sending it takes longer than reading it from a disk.
 const MOST_LARGE_BYTES: u64 = 8 << 20;
 

@@ -195,6 +195,32 @@ async fn what_the_origin_confirms_stays_fresh_over_a_restart_without_being_writt
 }
 
 #[tokio::test]
+async fn what_the_origin_confirmed_holds_where_the_body_fits_in_memory_after_a_restart() {
+    let origin = Origin::answering(|head| match head.to_ascii_lowercase().contains("if-none-match: \"a\"") {
+        true => "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nCache-Control: max-age=900\r\nX-Look: 2\r\n\r\n"
+            .into(),
+        false => format!("{}{}", self::head(400_000, "ETag: \"a\"\r\n"), content(400_000)),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let mut rig = edge(origin.address, &disk).await;
+    rig.get("/film").await.assert_forwarded();
+    rig.pass(601);
+    let confirmed = rig.get("/film").await;
+    confirmed.assert_forwarded();
+    assert_eq!((origin.count(), confirmed.text() == content(400_000)), (2, true));
+    rig.running.take().unwrap().drain().await;
+    let rig = edge_of("256MiB", origin.address, &disk).await;
+    for from_disk in [true, false] {
+        let got = rig.get("/film").await;
+        got.assert_hit();
+        assert_eq!((is_from_disk(&got), got.field("x-look").as_str()), (from_disk, "2"));
+        assert_eq!(got.text(), content(400_000));
+    }
+}
+
+#[tokio::test]
 async fn a_purge_while_the_origin_confirms_holds_though_the_confirmed_head_has_other_tags() {
     let (origin, folder) = (Origin::start().await, tempfile::tempdir().unwrap());
     let disk = folder.path().join("cache");

@@ -13,6 +13,7 @@ use super::record::Put;
 use crate::policy::{self, Entry};
 use crate::site::SiteName;
 use crate::site::key::Key;
+use crate::store::memory::LEAST_LARGE_BYTES;
 
 /// An object as it lay on the disk.
 #[derive(Debug)]
@@ -92,14 +93,16 @@ pub(super) fn read(folder: &Folder, put: &Put, key: &Key, large_bytes: u64) -> R
     if crc32fast::hash(&sums) != header.sums_crc {
         return Err(Bad::Corrupt);
     }
-    if header.body_bytes <= large_bytes {
-        let content = Content::Pieces(pieces(&source, &header, &sums)?);
-        return Ok(Loaded { entry, site, content });
-    }
-    if let Some(confirmed) = confirmed(folder, put, key)?
+    // Only a body that was too large for memory once has a head beside it.
+    if header.body_bytes > LEAST_LARGE_BYTES
+        && let Some(confirmed) = confirmed(folder, put, key)?
         && confirmed.content == entry.content
     {
         entry = confirmed;
+    }
+    if header.body_bytes <= large_bytes {
+        let content = Content::Pieces(pieces(&source, &header, &sums)?);
+        return Ok(Loaded { entry, site, content });
     }
     let (body_at, bytes) = (header.body_at(), header.body_bytes);
     Ok(Loaded { entry, site, content: Content::File { file, body_at, bytes, sums } })
