@@ -74,6 +74,12 @@ impl Index {
         }
     }
 
+    /// How much may be held.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        self.room
+    }
+
     /// Files.
     #[must_use]
     pub fn files(&self) -> u32 {

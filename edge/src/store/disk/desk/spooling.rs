@@ -10,6 +10,15 @@ use crate::clock::monotonic;
 
 /// Responses that are written at once so.
 const MOST_SPOOLS: usize = 256;
+/// One part in so many of a disk may be taken by what is not complete: the rest is for what is held.
+const SPOOLED_PART: u64 = 2;
+
+impl State {
+    /// Whether there is room for so many blocks more of what is not complete.
+    fn may_spool(&self, more: u64) -> bool {
+        self.spooled_blocks.saturating_add(more) <= self.index.room().blocks / SPOOLED_PART
+    }
+}
 
 impl Desk {
     /// Room for a response of so many bytes, as far as is known: the number of its file. None if it is not worth it now,
@@ -23,7 +32,8 @@ impl Desk {
         let now = monotonic() - self.began;
         let mut state = self.lock();
         let is_open = state.phase == Phase::Ready && !state.is_stopping && now >= state.refuses_until;
-        if !is_open || state.spools.len() >= MOST_SPOOLS || !state.index.admits(hash, blocks(bytes)) {
+        let has_room = state.spools.len() < MOST_SPOOLS && state.may_spool(blocks(bytes).into());
+        if !is_open || !has_room || !state.index.admits(hash, blocks(bytes)) {
             return None;
         }
         if !state.rate.take_ahead(bytes, now) {
@@ -44,7 +54,7 @@ impl Desk {
     pub(in crate::store::disk) fn reserve_more(&self, more: u64) -> bool {
         let now = monotonic() - self.began;
         let mut state = self.lock();
-        if state.phase != Phase::Ready || state.is_stopping {
+        if state.phase != Phase::Ready || state.is_stopping || !state.may_spool(more) {
             return false;
         }
         if more > 0 {
@@ -113,5 +123,35 @@ impl Desk {
             held.file == put.file && is_confirmed
         };
         self.lock().index.find(put.hash).iter().any(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::index::Room;
+
+    /// A desk of so many blocks that is in use.
+    fn desk(blocks: u64) -> Desk {
+        let desk = Desk::new(Room { blocks, files: 1_000 }, 1 << 40, 0);
+        desk.ready(None);
+        desk
+    }
+
+    #[test]
+    fn what_is_not_complete_takes_half_of_a_disk_at_most() {
+        let desk = desk(100);
+        let reserve = |hash, blocks: u64| desk.reserve(hash, 0, blocks * BLOCK_BYTES);
+        assert!(reserve(1, 51).is_none(), "one alone");
+        let (_, first) = reserve(2, 30).unwrap();
+        assert!(reserve(3, 21).is_none(), "two together");
+        let (_, second) = reserve(4, 10).unwrap();
+        assert!(desk.reserve_more(10));
+        assert!(!desk.reserve_more(1), "one that grows");
+        assert!(desk.reserve_more(0), "what it has is its own");
+        desk.release(&second, 20);
+        assert!(desk.reserve_more(20));
+        desk.release(&first, 50);
+        assert!(reserve(5, 50).is_some());
     }
 }
