@@ -1,8 +1,9 @@
 //! `verge-edge export FILE` and `verge-edge import FILE`: a warm cache moves to another node.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -36,15 +37,16 @@ impl Export {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let unwritable = |error| Failed::because(format!("{}: {error}", self.file.display()));
         let is_output = self.file.as_os_str() == "-";
-        let mut to: Box<dyn Write> = match is_output {
-            true => Box::new(io::stdout()),
-            false => Box::new(File::create(&self.file).map_err(unwritable)?),
-        };
         let request = Request::get("/export").body(Empty::<Bytes>::new()).map_err(Failed::because)?;
         let response = self.edge.client()?.send(request).await?;
         if response.status() != StatusCode::OK {
             return answer(response).await.map(drop);
         }
+        // A refused export leaves an earlier one as it is. Responses may be for few: so is the file.
+        let mut to: Box<dyn Write> = match is_output {
+            true => Box::new(io::stdout()),
+            false => Box::new(for_this_user(&self.file).map_err(unwritable)?),
+        };
         let (mut body, mut bytes, began) = (response.into_body(), 0_u64, now());
         let (shows, mut shown) = (io::stderr().is_terminal(), began);
         while let Some(frame) = body.frame().await {
@@ -64,6 +66,17 @@ impl Export {
         let _ = writeln!(io::stderr(), "{clear}{line}");
         Ok(())
     }
+}
+
+/// An empty file that nobody else may read.
+fn for_this_user(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // One that was there keeps its mode, and nothing is in it that others may not see yet.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 impl Import {

@@ -14,6 +14,7 @@ mod restarts;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -199,7 +200,13 @@ fn it_warms_what_a_list_names_and_moves_what_is_stored_to_another_edge() {
         "{objects}"
     );
     let moved = new.path().join("moved");
+    std::fs::write(&moved, "an earlier export").unwrap();
+    std::fs::write(old.path().join("wrong"), "wrong but long\n").unwrap();
+    let refused = ["export", moved.to_str().unwrap(), "--admin", &serving.admin, "--token-file", "wrong"];
+    assert_eq!(run(&refused, old.path()).status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(&moved).unwrap(), "an earlier export");
     said(&["export", moved.to_str().unwrap()], &serving, old.path());
+    assert_eq!(std::fs::metadata(&moved).unwrap().permissions().mode() & 0o777, 0o600);
     let imported = said(&["import", "moved"], &other, new.path());
     assert!(imported.starts_with("2 responses of 4 bytes are stored; left out: 0 "), "{imported}");
     assert!(get(&other.public).contains("; hit"));
