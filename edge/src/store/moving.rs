@@ -1,7 +1,7 @@
 //! Stored responses on their way to another edge: each as the bytes of a disk's file, one behind the other.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -18,8 +18,8 @@ use crate::policy::Content;
 /// A response that is held somewhere.
 #[derive(Debug)]
 pub enum Found {
-    /// In memory.
-    Here(Key, Arc<Object>),
+    /// In memory. One that is evicted before its turn is not kept alive for it.
+    Here(Key, Weak<Object>),
     /// In a file of the disk of this number.
     OnDisk(usize, Held),
 }
@@ -36,7 +36,10 @@ impl Store {
                 return (Vec::new(), Some(Cursor { tier: 1, part: 0 }));
             };
             let each = |(key, variants): (Key, Variants)| {
-                variants.iter().map(|object| Found::Here(key.clone(), Arc::clone(object))).collect::<Vec<_>>()
+                variants
+                    .iter()
+                    .map(|object| Found::Here(key.clone(), Arc::downgrade(object)))
+                    .collect::<Vec<_>>()
             };
             return (held.into_iter().flat_map(each).collect(), Some(Cursor { part: at.part + 1, ..at }));
         }
@@ -49,7 +52,7 @@ impl Store {
     /// A response that was found, as it is now; none if it is gone, only a part of it is held, or memory has told it already.
     pub async fn taken(&self, found: Found) -> Option<(Key, Arc<Object>)> {
         let (key, object) = match found {
-            Found::Here(key, object) => (key, object),
+            Found::Here(key, object) => (key, object.upgrade()?),
             Found::OnDisk(disk, put) => {
                 let (key, object) = self.disks.load(disk, put, &self.fills).await?;
                 if self.has_in_memory(&key, &object) {

@@ -56,6 +56,31 @@ fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
     assert!(own >= 98 && lfu >= 95 && lru <= 20, "{all}");
 }
 
+#[tokio::test]
+async fn a_response_that_goes_before_its_turn_to_move_is_not_kept_for_it() {
+    for eviction in [Eviction::S3Fifo, Eviction::Lfu, Eviction::Lru] {
+        let store = Store::new(&Bounds { memory_bytes: 4 << 20, eviction, tag_fields: Default::default() });
+        put(&store, "/stays");
+        put(&store, "/goes");
+        let (mut at, mut found) = (Some(Cursor::default()), Vec::new());
+        while let Some(here) = at {
+            let (some, next) = store.found_from(here);
+            found.extend(some);
+            at = next;
+        }
+        assert_eq!(found.len(), 2);
+        let gone = Arc::downgrade(&store.get(&name("/goes"), &"a".into())[0]);
+        store.forget(&name("/goes"), &gone.upgrade().unwrap());
+        assert!(store.holds(&name("/stays")), "moka sees to its bound");
+        let mut taken = Vec::new();
+        for one in found {
+            taken.extend(store.taken(one).await.map(|(key, _)| key));
+        }
+        assert_eq!(taken, [name("/stays")], "{eviction:?}");
+        assert_eq!(gone.strong_count(), 0, "{eviction:?}");
+    }
+}
+
 /// EDGE §2, class 17: the whole key is compared, whatever its hash is.
 #[test]
 fn urls_whose_keys_have_one_hash_stay_apart() {
