@@ -63,6 +63,7 @@ use member::Member;
 use queue::Queue;
 use standing::Fault;
 pub(crate) use stream::Stream;
+pub(crate) use telling::Said;
 pub use told::{OriginChange, OriginStanding};
 
 /// The origins of one site.

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::uri::PathAndQuery;
 use serde::{Deserialize, Serialize};
 
 use super::{Cache, PurgeRequest};
-use crate::origin::Origins;
-use crate::site::parents::PURGE_PATH;
+use crate::origin::{Origins, Said};
+use crate::site::parents::{PURGE_PATH, PURGE_TAKEN};
 
 /// Purges as an edge tells them to its parents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +40,16 @@ impl Cache {
         let mut missed = Vec::new();
         for parents in groups.values() {
             for (parent, outcome) in parents.post_to_each(&path, &text).await {
-                match outcome {
-                    // A parent without that site has nothing of it.
-                    Ok(StatusCode::OK | StatusCode::NOT_FOUND) => {}
-                    Ok(status) => missed.push(format!("{parent} (status {})", status.as_u16())),
-                    Err(error) => missed.push(format!("{parent} ({})", error.as_str())),
-                }
+                let why = match outcome {
+                    Ok(said) if PURGE_TAKEN.iter().any(|taken| said.content == taken.as_bytes()) => continue,
+                    // A server that knows nothing of purges may say 200 to all that it is asked.
+                    Ok(Said { status, .. }) if status.is_success() => {
+                        "it does not say that it purged".to_owned()
+                    }
+                    Ok(Said { status, .. }) => format!("status {}", status.as_u16()),
+                    Err(error) => error.as_str().to_owned(),
+                };
+                missed.push(format!("{parent} ({why})"));
             }
         }
         missed.sort_unstable();

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Origins;
 use super::body::RequestBody;
@@ -13,13 +14,24 @@ use crate::pace::Rule;
 use crate::policy::headers::status::ProxyError;
 use crate::watch::Watch;
 
+/// What one of them says to that.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    /// Its content; none where that is longer than a sentence, or does not come in time.
+    pub(crate) content: Bytes,
+}
+
+/// An edge says it in a sentence.
+const MOST_BYTES: usize = 1 << 10;
+
 impl Origins {
     /// Posts this text to each of them at once, however they stand, on a connection of its own; with what each says of it.
     pub(crate) async fn post_to_each(
         &self,
         path: &PathAndQuery,
         text: &Bytes,
-    ) -> Vec<(String, Result<StatusCode, ProxyError>)> {
+    ) -> Vec<(String, Result<Said, ProxyError>)> {
         let mut asked = JoinSet::new();
         for slot in &self.all {
             let (member, patience) = (std::sync::Arc::clone(&slot.member), self.patience);
@@ -34,7 +46,13 @@ impl Origins {
             let authority = slot.address.authority.clone();
             asked.spawn(async move {
                 let outcome = match member.probe(request, patience).await {
-                    Exchange::Answered(response) => Ok(response.status()),
+                    Exchange::Answered(response) => {
+                        let (status, content) =
+                            (response.status(), Limited::new(response.into_body(), MOST_BYTES));
+                        let content = timeout(patience.first_byte, content.collect()).await;
+                        let content = content.ok().and_then(Result::ok).map(|content| content.to_bytes());
+                        Ok(Said { status, content: content.unwrap_or_default() })
+                    }
                     Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {
                         Err(error)
                     }

@@ -15,6 +15,8 @@ use super::{Balance, Sharing};
 pub const HEALTH_PATH: &str = "/.well-known/verge/health";
 /// Where a child tells its parents what is to go.
 pub const PURGE_PATH: &str = "/.well-known/verge/purge";
+/// The contents of a parent's answers after which nothing comes back from there: it has purged, or had told of it itself.
+pub const PURGE_TAKEN: [&str; 2] = ["200 OK: purged\n", "200 OK: it came from here\n"];
 
 /// As often, and so long: one that is lost gets no request after some seconds, even if it takes connections.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);

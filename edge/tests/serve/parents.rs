@@ -232,6 +232,14 @@ async fn a_purge_tells_the_parents_that_it_did_not_reach() {
     assert!(told.contains(&missed), "{told}");
     let (_, status) = with_age(&child.get("/a").await);
     assert!(status.starts_with("shield; hit"), "{status}");
+    // One that is no edge, or an edge of before: it passes the purge on to an origin, which says something.
+    for (says, missed) in [("404 Not Found", "status 404"), ("200 OK", "it does not say that it purged")] {
+        let other = Origin::answering(move |_| response(says, "", "purged")).await;
+        let child = edge("child", origin.address, "", &parents(&[other.address])).await;
+        let told = child.ask("/purge", "{\"all\": true}").await.text();
+        let missed = format!("\"parents_missed\":[\"{} ({missed})\"]", other.address);
+        assert!(told.contains(&missed), "{told}");
+    }
 }
 
 #[tokio::test]
