@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::time::Instant;
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 
@@ -153,6 +154,8 @@ pub struct Wish {
     pub place: Option<u64>,
     /// The place among its group of the origin that the client had before.
     pub before: Option<usize>,
+    /// When the response is to have ended, if it began to count before; none: as the patience of its origins says.
+    pub until: Option<Instant>,
 }
 
 /// The place of the origin that gave a response, among its group. In the response's extensions.
@@ -266,6 +269,12 @@ impl Origins {
         (self.sharing.balance == Balance::Hash).then(|| member::hash(key().as_bytes()))
     }
 
+    /// When a response that is asked for now is to have ended.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.patience.whole.map(|limit| monotonic() + limit)
+    }
+
     /// Sends a request to an origin and waits for the head of its final response.
     ///
     /// # Errors
@@ -297,7 +306,8 @@ impl Origins {
     ) -> Result<Answered, (Unanswered, Option<Box<Request<RequestBody>>>)> {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
         self.earn_retry();
-        let deadline = self.patience.whole.map(|limit| monotonic() + limit);
+        let deadline = wish.until.or_else(|| self.deadline());
+        let wish = Wish { until: deadline, ..wish };
         let mut tried = Vec::with_capacity(1);
         let mut last = None;
         loop {
@@ -309,7 +319,7 @@ impl Origins {
             let hedge = spare.as_ref().filter(|spare| spare.method().is_safe()).map(copy_of);
             let first = Begun { index, in_flight, asked: self.clock.now() };
             let (Begun { index, in_flight, asked }, outcome) =
-                self.exchange(first, request, (hedge, wish), &mut tried, deadline).await;
+                self.exchange(first, request, (hedge, wish), &mut tried).await;
             let origin = &self.all[index].member;
             let received = self.clock.now();
             let (error, again) = match outcome {
@@ -331,12 +341,12 @@ impl Origins {
                     origin.succeeded(received);
                     return Err((Unanswered { failure: failure(error), error }, None));
                 }
-                // An idle connection that closes is no sign of illness.
+                // An idle connection that closes is no sign of illness, nor is a deadline that had nearly come.
                 Exchange::Dropped(error) => {
                     origin.unanswered(error);
                     return Err((Unanswered { failure: failure(error), error }, None));
                 }
-                Exchange::Lost(error) => (error, spare.filter(|_| self.spend_retry())),
+                Exchange::Lost(error) => (error, spare.filter(|_| !is_over(deadline) && self.spend_retry())),
             };
             self.blame(index, error, received);
             let unanswered = Unanswered { failure: failure(error), error };
@@ -360,7 +370,7 @@ impl Origins {
         });
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
-            let wish = Wish { place, before: None };
+            let wish = Wish { place, before: None, until: None };
             let Ok((index, in_flight)) = self.next(&mut tried, wish, None).await else { break };
             let (origin, asked) = (&self.all[index], self.clock.now());
             let dialled = origin.member.dial(self.patience.connect).await;
@@ -457,6 +467,11 @@ const RETRY_COST: i64 = 5;
 const RETRY_BURST: i64 = 10;
 /// A client waits for this many origins at most.
 const MAX_ORIGINS_TRIED: usize = 3;
+
+/// Whether nobody waits for a response any more.
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= monotonic())
+}
 
 fn fault(error: ProxyError) -> Fault {
     match error {

@@ -1,6 +1,7 @@
 //! A request of a site on its way: to a parent if the site has any, else or behind them to an origin.
 
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use tokio::time::Instant;
 
 use super::FetchSite;
 use crate::http::head::RequestHead;
@@ -37,16 +38,18 @@ impl FetchSite {
         mut asked: Request<RequestBody>,
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
+        // Whoever is asked, it is one response.
+        let until = self.origins.deadline();
         if let Some(parents) = &self.parents {
-            match self.ask_parents(parents, request, asked, retry).await {
+            match self.ask_parents(parents, request, asked, (retry, until)).await {
                 Sent::Ended(ended) => return *ended,
                 Sent::Back(back) => asked = *back,
             }
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
         let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
-        let wish = Wish { place, before: had.and_then(|had| had.parse().ok()) };
-        let mut answered = match self.ask_canary(asked, retry, place).await {
+        let wish = Wish { place, before: had.and_then(|had| had.parse().ok()), until };
+        let mut answered = match self.ask_canary(asked, retry, Wish { before: None, ..wish }).await {
             Sent::Ended(ended) => (*ended)?,
             Sent::Back(asked) => {
                 let outcome = self.origins.send(*asked, retry, wish).await;
@@ -76,7 +79,7 @@ impl FetchSite {
     }
 
     /// Asks the canary, if there is one and it is its turn. What goes wrong there goes to the other origins, if that may be.
-    async fn ask_canary(&self, asked: Request<RequestBody>, retry: Retry, place: Option<u64>) -> Sent {
+    async fn ask_canary(&self, asked: Request<RequestBody>, retry: Retry, wish: Wish) -> Sent {
         let Some((canary, group)) = self.canary.as_ref().zip(self.site.canary.as_ref()) else {
             return Sent::Back(asked.into());
         };
@@ -84,7 +87,7 @@ impl FetchSite {
             return Sent::Back(asked.into());
         }
         let spare = Origins::copy(&asked);
-        let outcome = canary.origins.send_or_return(asked, retry, Wish { place, before: None }).await;
+        let outcome = canary.origins.send_or_return(asked, retry, wish).await;
         let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
         let is_error = is_error(told);
         if let Some(is_error) = is_error {
@@ -106,13 +109,13 @@ impl FetchSite {
         parents: &Origins,
         request: &RequestHead,
         mut asked: Request<RequestBody>,
-        retry: Retry,
+        (retry, until): (Retry, Option<Instant>),
     ) -> Sent {
         let prefix = asked.headers_mut().remove(FORWARDED_PREFIX);
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
-        match parents.send_or_return(asked, retry, Wish { place, before: None }).await {
+        match parents.send_or_return(asked, retry, Wish { place, before: None, until }).await {
             Ok(answered) if answered.response.status() == StatusCode::LOOP_DETECTED => match spare {
                 Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),

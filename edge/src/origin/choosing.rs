@@ -7,7 +7,7 @@ use super::balance::{self, Choice};
 use super::in_flight::InFlight;
 use super::outliers::{self, Seen};
 use super::standing::Stands;
-use super::{Failure, Origins, ProxyError, Slot, Unanswered, Wish};
+use super::{Failure, Origins, ProxyError, Slot, Unanswered, Wish, is_over};
 use crate::clock::monotonic;
 use crate::metrics::Limit;
 use crate::site::Balance;
@@ -17,7 +17,7 @@ impl Origins {
     /// have, it waits.
     ///
     /// # Errors
-    /// When there is none, or none in time; `last` if one was tried before.
+    /// When there is none, or none in time; `last` if one was tried before. None is begun with after the time of the wish.
     pub(super) async fn next(
         &self,
         tried: &mut Vec<usize>,
@@ -26,7 +26,12 @@ impl Origins {
     ) -> Result<(usize, InFlight), Unanswered> {
         let mut waits = None;
         let deadline = monotonic() + self.sharing.queue_limit;
+        let deadline = wish.until.map_or(deadline, |until| until.min(deadline));
         loop {
+            if is_over(wish.until) {
+                let late = Unanswered { failure: Failure::Timeout, error: ProxyError::HttpResponseTimeout };
+                return Err(last.unwrap_or(late));
+            }
             if let Some(index) = self.pick(tried, wish) {
                 match self.all[index].member.begin(self.most(), &self.queue) {
                     Some(in_flight) => {

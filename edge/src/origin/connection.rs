@@ -31,7 +31,8 @@ pub(super) enum Exchange {
     Answered(Response<OriginBody>),
     /// It never saw the request.
     Unsent(Request<RequestBody>, ProxyError),
-    /// It closed a connection that had served others before it gave any byte of an answer. It is not to blame.
+    /// It closed a connection that had served others before it gave any byte of an answer, or had hardly any time for one.
+    /// It is not to blame.
     Dropped(ProxyError),
     /// It may have seen the request, and gave no response.
     Lost(ProxyError),

@@ -4,12 +4,13 @@ use std::pin::pin;
 use std::time::SystemTime;
 
 use http::Request;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::body::RequestBody;
 use super::connection::Exchange;
 use super::in_flight::InFlight;
 use super::{Origins, ProxyError, Wish};
+use crate::clock::monotonic;
 
 /// A request that is at an origin.
 #[derive(Debug)]
@@ -23,24 +24,32 @@ pub(super) struct Begun {
 
 impl Origins {
     /// The outcome at the `first` origin, or at another one of those that were not `tried`; `hedge` is a copy of the
-    /// request, if it may go there, too. By the deadline it has failed.
+    /// request, if it may go there, too. By the time of the wish it has failed.
     pub(super) async fn exchange(
         &self,
         first: Begun,
         request: Request<RequestBody>,
         (hedge, wish): (Option<Request<RequestBody>>, Wish),
         tried: &mut Vec<usize>,
-        deadline: Option<Instant>,
     ) -> (Begun, Exchange) {
-        let Some(deadline) = deadline else { return self.hedged(first, request, (hedge, wish), tried).await };
-        let (index, asked) = (first.index, first.asked);
+        let Some(deadline) = wish.until else {
+            return self.hedged(first, request, (hedge, wish), tried).await;
+        };
+        let (index, asked, began) = (first.index, first.asked, monotonic());
         match timeout_at(deadline, self.hedged(first, request, (hedge, wish), tried)).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 // It counts no longer: all that was begun is dropped.
                 let in_flight = self.all[index].member.begin(u32::MAX, &self.queue);
                 let in_flight = in_flight.expect("there is no bound");
-                (Begun { index, in_flight, asked }, Exchange::Lost(ProxyError::HttpResponseTimeout))
+                let had = deadline.saturating_duration_since(began);
+                let error = ProxyError::HttpResponseTimeout;
+                let outcome = match self.patience.whole {
+                    // Those that were asked before had most of the time.
+                    Some(whole) if had < whole / 2 => Exchange::Dropped(error),
+                    _ => Exchange::Lost(error),
+                };
+                (Begun { index, in_flight, asked }, outcome)
             }
         }
     }

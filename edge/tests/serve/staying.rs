@@ -1,5 +1,7 @@
 //! Clients that stay at their origin, reads that are sent twice, and responses with an end.
 
+use verge_edge::clock::Clock;
+
 use super::rig::{Origin, Rig, response, soon};
 
 #[tokio::test]
@@ -74,6 +76,46 @@ async fn what_may_not_be_sent_twice_is_not_hedged() {
         assert_eq!(client.response().await.text(), "once");
     }
     assert_eq!(one.count() + other.count(), 2);
+}
+
+/// An edge in front of an origin, and of another one that is asked only behind it.
+async fn with_backup(origin: &Origin, backup: &Origin, site: &str) -> Rig {
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\", {{ url = \"http://{}\", backup = true }}]\n\
+         {site}\n[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
+        origin.address, backup.address
+    );
+    Rig::of(Clock::system(), &text).await
+}
+
+#[tokio::test]
+async fn an_origin_that_had_no_time_to_answer_before_the_deadline_is_not_blamed() {
+    for (site, is_asked) in [
+        ("origin_timeout = \"100ms\"", false),
+        // It had a fifth of the time.
+        ("origin_timeout = \"500ms\"\nfirst_byte_timeout = \"400ms\"", true),
+    ] {
+        let (silent, backup) = (Origin::start().await, Origin::start().await);
+        let rig = with_backup(&silent, &backup, site).await;
+        // Three failures in a row take an origin out.
+        for _ in 0..3 {
+            let got = rig.get("/").await;
+            assert_eq!(
+                (got.status, got.field("proxy-status").contains("http_response_timeout")),
+                (504, true)
+            );
+        }
+        let metric = async |name: &str, origin: &Origin| {
+            rig.metric(&format!("verge_edge_origin_{name}{{site=\"*\",origin=\"{}\"}} ", origin.address))
+                .await
+        };
+        assert_eq!((metric("requests_total", &silent).await, metric("up", &silent).await), (3, 0), "{site}");
+        assert_eq!(
+            (metric("requests_total", &backup).await > 0, metric("up", &backup).await),
+            (is_asked, 1),
+            "{site}"
+        );
+    }
 }
 
 #[tokio::test]
