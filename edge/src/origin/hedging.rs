@@ -36,6 +36,7 @@ impl Origins {
             return self.hedged(first, request, (hedge, wish), tried).await;
         };
         let (index, asked, began) = (first.index, first.asked, monotonic());
+        let upload = request.body().progress();
         match timeout_at(deadline, self.hedged(first, request, (hedge, wish), tried)).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -44,7 +45,9 @@ impl Origins {
                 let in_flight = in_flight.expect("there is no bound");
                 let had = deadline.saturating_duration_since(began);
                 let error = ProxyError::HttpResponseTimeout;
+                let awaits_client = upload.is_some_and(|upload| upload.awaits_client());
                 let outcome = match self.patience.whole {
+                    _ if awaits_client => Exchange::Lost(ProxyError::HttpRequestTimeout),
                     // Those that were asked before had most of the time.
                     Some(whole) if had < whole / 2 => Exchange::Dropped(error),
                     _ => Exchange::Lost(error),

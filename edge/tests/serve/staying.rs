@@ -119,6 +119,27 @@ async fn an_origin_that_had_no_time_to_answer_before_the_deadline_is_not_blamed(
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_at_the_deadline_is_told_so_and_no_origin_blamed() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "origin_timeout = \"200ms\"").await;
+    let up = format!("verge_edge_origin_up{{site=\"*\",origin=\"{}\"}} ", origin.address);
+    let upload = b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 10\r\n\r\n01234";
+    // Three failures in a row take an origin out.
+    for _ in 0..3 {
+        let mut client = rig.client().await;
+        client.write(upload).await;
+        assert_eq!(client.response().await.status, 408);
+    }
+    assert_eq!(rig.metric(&up).await, 1);
+    for _ in 0..3 {
+        let mut client = rig.client().await;
+        client.write(&[&upload[..], b"56789"].concat()).await;
+        assert_eq!(client.response().await.status, 504, "all of it was there");
+    }
+    assert_eq!(rig.metric(&up).await, 0);
+}
+
+#[tokio::test]
 async fn a_response_has_an_end_by_its_deadline() {
     let origin = Origin::start().await;
     let rig = Rig::with(&[origin.address], "", "origin_timeout = \"400ms\"").await;

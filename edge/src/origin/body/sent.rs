@@ -105,9 +105,14 @@ impl Progress {
         self.is_too_slow.load(Ordering::Relaxed)
     }
 
+    /// Whether the origin has taken all that has come of it, and more is to come.
+    pub(in crate::origin) fn awaits_client(&self) -> bool {
+        self.awaits_client.load(Ordering::Relaxed)
+    }
+
     /// Whether the origin is not to blame for the time since it was last asked; [`crate::pace`] ends a client's delay.
     pub(in crate::origin) fn excuses_origin(&self) -> bool {
-        self.moved.swap(false, Ordering::Relaxed) || self.awaits_client.load(Ordering::Relaxed)
+        self.moved.swap(false, Ordering::Relaxed) || self.awaits_client()
     }
 }
 
