@@ -7,6 +7,7 @@ use super::FetchSite;
 use crate::http::head::RequestHead;
 use crate::origin::{Answered, AnsweredBy, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish};
 use crate::policy::Failure;
+use crate::policy::headers::origin::CLIENT_CERT;
 use crate::policy::headers::status::ProxyError;
 use crate::site::cookies;
 use crate::site::key::key;
@@ -40,7 +41,9 @@ impl FetchSite {
     ) -> Result<Answered, Unanswered> {
         // Whoever is asked, it is one response.
         let until = self.origins.deadline();
-        if let Some(parents) = &self.parents {
+        // RFC 9440 §2.4: a parent cannot tell this edge's word from its clients' and withholds the field.
+        let is_for_parents = !asked.headers().contains_key(CLIENT_CERT);
+        if let Some(parents) = self.parents.as_ref().filter(|_| is_for_parents) {
             match self.ask_parents(parents, request, asked, (retry, until)).await {
                 Sent::Ended(ended) => return *ended,
                 Sent::Back(back) => asked = *back,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method, Request, Uri};
+use http::{Method, Request, Uri};
 
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
@@ -15,7 +15,7 @@ use crate::flight;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
 use crate::origin::{Answered, Gathered, RequestBody, Retry};
-use crate::policy::headers::origin::{Ask, Undeliverable, fields};
+use crate::policy::headers::origin::{Ask, CLIENT_CERT, Undeliverable, fields};
 use crate::policy::{self, Admit, Forward};
 use crate::store::{Mode, Scope, Ticket};
 
@@ -50,9 +50,6 @@ pub(super) async fn pass(
         }
     }
 }
-
-/// RFC 9440 §2.2.
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// The client's own request, for the origin.
 pub(super) fn as_sent(

@@ -52,10 +52,15 @@ impl Signer {
 }
 
 async fn edge(origin: &Origin, folder: &Path, more: &str) -> Rig {
+    edge_with(origin, folder, more, "").await
+}
+
+/// As `edge`, with more lines for the site.
+async fn edge_with(origin: &Origin, folder: &Path, more: &str, site: &str) -> Rig {
     let tls = certificate(folder, &["site.test"]);
     let text = format!(
         "listen = [\"127.0.0.1:0\"]\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n[tls]\n{tls}{more}\n\
-         [[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n\
+         [[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n{site}\n\
          [admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]\n",
         origin.address
     );
@@ -117,6 +122,30 @@ async fn a_client_is_told_to_the_origin_by_its_certificate_and_by_nothing_that_i
     };
     check(true).await;
     check(false).await;
+}
+
+/// A parent withholds the field, as it does of every client: it cannot tell a child's word from that of the child's clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_certificate_is_told_to_the_origin_and_not_to_a_parent() {
+    let origin = Origin::answering(|head| {
+        let told = head.lines().find_map(|line| line.strip_prefix("client-cert: ")).unwrap_or("nobody");
+        response("200 OK", "Cache-Control: public, max-age=60\r\n", told)
+    })
+    .await;
+    let parent = Rig::with(&[origin.address], "name = \"shield\"\nchildren = [\"127.0.0.1\"]", "").await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let signer = Signer::new(&ca);
+    let clients = format!("[tls.clients]\nca = {ca:?}\nrequired = false\n");
+    let parents = format!("parents = [\"http://{}\"]", parent.public);
+    let rig = edge_with(&origin, folder.path(), &clients, &parents).await;
+    let tls = rig.running.as_ref().unwrap().listening().tls[0];
+    let (ann, shown) = signer.client("ann", "http/1.1");
+    let answer = get(tls, &ann).await.unwrap();
+    assert!(answer.ends_with(&format!(":{}:", STANDARD.encode(shown))), "{answer}");
+    assert!(!answer.contains("shield;"), "{answer}");
+    let unknown = get(tls, &terms(&["http/1.1"])).await.unwrap();
+    assert!(unknown.ends_with("nobody") && unknown.contains("shield; fwd="), "{unknown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

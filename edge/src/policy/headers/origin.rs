@@ -239,6 +239,9 @@ fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
 /// RFC 8586: the edges that a request has gone through. Each request that is passed on has it, and none of the edge's own.
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
+/// RFC 9440 §2.2: the certificate by which this edge knows the client.
+pub const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
 /// RFC 8586 §2: a member is an identifier and parameters. The field counts even if a `Connection` names it.
 fn has_looped(headers: &HeaderMap, name: &str) -> bool {
     list::elements(headers, &CDN_LOOP).any(|member| {
