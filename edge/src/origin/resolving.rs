@@ -261,12 +261,11 @@ impl Names {
             tracing::info!(target: "verge_edge::origin", origin, "the name is found again");
         }
         let ttl = found.ttl.clamp(LEAST_TTL, MOST_TTL);
-        let (mut targets, denied) = admitted(found.targets, &self.address.reach);
-        targets.sort_unstable();
+        let (targets, denied) = admitted(found.targets, &self.address.reach);
         state.until = Some(now + ttl);
         let next = if targets.is_empty() { Err(ProxyError::DestinationIpProhibited) } else { Ok(targets) };
         let before = state.known.replace(next.clone());
-        let has_changed = before.as_ref() != Some(&next);
+        let has_changed = before.clone().map(in_any_order) != Some(in_any_order(next.clone()));
         if !denied.is_empty() && has_changed {
             tracing::warn!(target: "verge_edge::origin", origin, led_to = ?denied, "the name leads to addresses that are not public and not in `origin_networks`");
         }
@@ -280,6 +279,15 @@ impl Names {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same, if it differs in its order only: many name servers give it another one each time.
+fn in_any_order(known: Result<Vec<Target>, ProxyError>) -> Result<Vec<Target>, ProxyError> {
+    known.map(|mut targets| {
+        targets.iter_mut().for_each(|target| target.addresses.sort_unstable());
+        targets.sort_unstable();
+        targets
+    })
 }
 
 /// The targets with the addresses that may be asked, and the other addresses.

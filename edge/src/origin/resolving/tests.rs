@@ -58,6 +58,10 @@ async fn a_name_keeps_its_addresses_until_it_leads_elsewhere_and_each_is_asked_f
     check(Err("SERVFAIL".into()), false, Ok(&["10.0.0.1:80", "8.8.8.8:80"]));
     check(found(&[]), false, Ok(&["10.0.0.1:80", "8.8.8.8:80"]));
     check(found(&["10.0.0.2:80"]), true, Ok(&["10.0.0.2:80"]));
+    // The order of the last answer counts, and is no other place.
+    check(found(&["10.0.0.3:80", "10.0.0.2:80"]), true, Ok(&["10.0.0.3:80", "10.0.0.2:80"]));
+    check(found(&["10.0.0.2:80", "10.0.0.3:80"]), false, Ok(&["10.0.0.2:80", "10.0.0.3:80"]));
+    check(found(&["10.0.0.2:80"]), true, Ok(&["10.0.0.2:80"]));
     // It is told anew what its addresses are, and none of them may be asked.
     check(found(&["169.254.169.254:80", "127.0.0.1:80"]), true, Err(ProxyError::DestinationIpProhibited));
     check(found(&["127.0.0.1:80", "10.0.0.3:80"]), false, Ok(&["10.0.0.3:80"]));
