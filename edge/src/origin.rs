@@ -58,7 +58,7 @@ use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
-use hedging::Begun;
+use hedging::{Begun, is_read};
 use in_flight::InFlight;
 use member::Member;
 use queue::Queue;
@@ -316,7 +316,7 @@ impl Origins {
                 Err(unanswered) => return Err((unanswered, Some(request.into()))),
             };
             let spare = may_see_twice.then(|| copy_of(&request));
-            let hedge = spare.as_ref().filter(|spare| spare.method().is_safe()).map(copy_of);
+            let hedge = spare.as_ref().filter(|spare| is_read(spare.method())).map(copy_of);
             let first = Begun { index, in_flight, asked: self.clock.now() };
             let (Begun { index, in_flight, asked }, outcome) =
                 self.exchange(first, request, (hedge, wish), &mut tried).await;

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::SystemTime;
 
-use http::Request;
+use http::{Method, Request};
 use tokio::time::timeout_at;
 
 use super::body::RequestBody;
@@ -20,6 +20,11 @@ pub(super) struct Begun {
     /// It counts there.
     pub(super) in_flight: InFlight,
     pub(super) asked: SystemTime,
+}
+
+/// Whether it asks for content and for nothing else: what it costs an origin to be asked twice is known of these.
+pub(super) fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) || method.as_str() == "QUERY"
 }
 
 impl Origins {

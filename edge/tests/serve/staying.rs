@@ -78,6 +78,41 @@ async fn what_may_not_be_sent_twice_is_not_hedged() {
     assert_eq!(one.count() + other.count(), 2);
 }
 
+#[tokio::test]
+async fn only_what_asks_for_content_is_hedged() {
+    for (request, is_hedged) in [
+        ("GET /1", true),
+        ("HEAD /2", true),
+        ("QUERY /3", true),
+        ("OPTIONS /4", false),
+        ("PROPFIND /5", false),
+        ("PUT /6", false),
+    ] {
+        let (one, other) = (Origin::start().await, Origin::start().await);
+        let rig = Rig::with(&[one.address, other.address], "", "hedge = \"30ms\"").await;
+        let (mut client, mut later) = (rig.client().await, rig.client().await);
+        client
+            .write(format!("{request} HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n").as_bytes())
+            .await;
+        let until = async |origin: &Origin, count: usize| {
+            soon("requests", async {
+                while origin.count() < count {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await;
+        };
+        until(&one, 1).await;
+        // This one is hedged: by then it is time for the first, too.
+        later.send_get("/later", "").await;
+        until(&one, 2).await;
+        until(&other, if is_hedged { 2 } else { 1 }).await;
+        let all = [one.seen(), other.seen()].concat();
+        let sent = all.iter().filter(|head| head.starts_with(request)).count();
+        assert_eq!(sent, if is_hedged { 2 } else { 1 }, "{request}");
+    }
+}
+
 /// An edge in front of an origin, and of another one that is asked only behind it.
 async fn with_backup(origin: &Origin, backup: &Origin, site: &str) -> Rig {
     let text = format!(
