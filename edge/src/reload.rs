@@ -182,7 +182,19 @@ impl Reloader {
         state.history.watch.is_some()
     }
 
+    /// Puts the config of before back. Where that cannot be, the new one stays as it is.
     fn undo(&self, state: &mut State, watch: &Watch, broken: &Broken) {
+        if let Err(error) = self.put(state, watch.before.clone()) {
+            tracing::error!(
+                target: "verge_edge::guard",
+                site = broken.site.as_str(),
+                answers = broken.after.answers,
+                errors = broken.after.errors,
+                percent = broken.after.percent(),
+                "origins fail since the reload, and the config before cannot come back: {error}; mend the file and reload"
+            );
+            return;
+        }
         let undone = state.history.undone(watch, broken, self.cache.clock.now());
         self.cache.metrics.reload_undone();
         tracing::error!(
@@ -196,9 +208,6 @@ impl Reloader {
             in_service_ms = undone.in_service_ms,
             "origins fail since the reload: the config before is back, and the file is not in service (docs/origins.md, \"Changes that go wrong\")"
         );
-        if let Err(error) = self.put(state, watch.before.clone()) {
-            tracing::error!(target: "verge_edge::guard", "the config before cannot come back: {error}");
-        }
     }
 
     fn take_in(&self, state: &mut State) -> Result<Reloaded, NotReloaded> {
@@ -209,9 +218,10 @@ impl Reloader {
 
     /// From now on this config counts. All that can fail comes first.
     fn put(&self, state: &mut State, config: Config) -> Result<Reloaded, NotReloaded> {
+        let listeners = state.open.prepare(&config, Pool::default()).map_err(NotReloaded::Listener)?;
+        // The last, since it begins with a thread.
         let access_log = log::access::prepare(config.log.access.as_ref());
         let access_log = access_log.map_err(|error| NotReloaded::Log(error.to_string()))?;
-        let listeners = state.open.prepare(&config, Pool::default()).map_err(NotReloaded::Listener)?;
         let changes = state.written.changes(&config.written);
         state.followed = Files::of(&config);
         state.in_service = config.clone();

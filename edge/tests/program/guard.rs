@@ -99,3 +99,44 @@ fn a_reload_that_breaks_a_site_under_load_is_undone_and_told() {
     );
     println!("{line}");
 }
+
+#[test]
+fn a_reload_stays_as_it_is_where_the_config_before_cannot_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let file = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let guard = "[guard]\nanswers = 10\n";
+    let good = format!("{text}{guard}[log.access]\nto = \"logs/access.log\"\n");
+    std::fs::write(&file, &good).unwrap();
+    let mut serving = serve_with(Stdio::piped(), folder.path(), "info");
+    let log = BufReader::new(serving.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(status(&serving.public, 0), 200);
+
+    let old = text.split("origins = [\"http://").nth(1).unwrap().split('"').next().unwrap();
+    std::fs::write(&file, format!("{}{guard}", text.replace(old, &failing()))).unwrap();
+    let desk = ["--admin", &serving.admin, "--token-file", "verge-edge.token"];
+    assert!(run(&[&["reload"], &desk[..]].concat(), folder.path()).status.success());
+    // Where the log of before was there is no place for it any more.
+    std::fs::remove_dir_all(&logs).unwrap();
+    for path in 1..=10 {
+        assert_eq!(status(&serving.public, path), 500);
+    }
+    let mut seen = Vec::new();
+    let line =
+        log.inspect(|line| seen.push(line.clone())).find(|line| line.contains("cannot come back")).unwrap();
+    for part in ["ERROR", "verge_edge::guard", "site=\"*\"", "answers=10", "percent=100", "logs/access.log"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!seen.iter().any(|line| line.contains("the config before is back")), "{seen:?}");
+    assert_eq!(metric(&serving.admin, "verge_edge_reloads_undone_total"), 0);
+    let told = run(&[&["guard"], &desk[..]].concat(), folder.path());
+    assert!(!String::from_utf8(told.stdout).unwrap().contains("is not in service"));
+    // All of the new config is in service, and the next one is taken in.
+    assert_eq!(status(&serving.public, 11), 500);
+    std::fs::write(&file, format!("{text}{guard}")).unwrap();
+    assert!(run(&[&["reload"], &desk[..]].concat(), folder.path()).status.success());
+    assert_eq!(status(&serving.public, 12), 200);
+}
