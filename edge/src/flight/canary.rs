@@ -30,6 +30,16 @@ pub struct CanaryEnd {
     pub others: Counts,
 }
 
+/// Whether a canary can be held against the others: these have as many answers as count, or will not have them. They get
+/// nothing beside a canary that gets all, and little beside one that gets nearly all.
+fn is_time(seen: Counts, others: Counts, mark: &Mark, share: u32) -> bool {
+    let are_known = others.answers >= mark.least_answers;
+    are_known || share >= 100 || seen.answers >= mark.least_answers.saturating_mul(LONGEST_WAIT)
+}
+
+/// A canary waits for the others until it has so many times the answers that count.
+const LONGEST_WAIT: u32 = 5;
+
 impl Canary {
     /// One that gets its share.
     pub fn new(origins: Origins) -> Self {
@@ -63,7 +73,11 @@ impl Canary {
     pub fn note(&self, is_error: bool, mark: &Mark, others: Counts, site: &Site, now: SystemTime) {
         self.tally.note(is_error, now);
         let seen = self.tally.counts(now);
-        if !mark.is_passed(others, seen) || self.ended.swap(true, Ordering::Relaxed) {
+        let share = site.canary.as_ref().map_or(0, |canary| canary.percent);
+        if !is_time(seen, others, mark, share) || !mark.is_passed(others, seen) {
+            return;
+        }
+        if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
         *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -79,5 +93,28 @@ impl Canary {
             others_percent = others.percent(),
             "the canary gets no more requests: its origins fail (docs/origins.md, \"Changes that go wrong\")"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_is_judged_when_the_others_are_known_or_will_not_be() {
+        let mark = Mark { least_answers: 20, ..Mark::default() };
+        let check = |seen: u32, others: u32, share: u32, expected: bool| {
+            let counts = |answers| Counts { answers, errors: 0 };
+            assert_eq!(
+                is_time(counts(seen), counts(others), &mark, share),
+                expected,
+                "{seen} {others} {share}"
+            );
+        };
+        check(20, 20, 5, true);
+        check(20, 19, 5, false);
+        check(99, 0, 99, false);
+        check(100, 0, 99, true);
+        check(20, 0, 100, true);
     }
 }

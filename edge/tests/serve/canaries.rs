@@ -51,8 +51,44 @@ async fn a_canary_that_fails_costs_no_client_a_request_and_gets_no_more() {
         }
         assert_eq!((new.count(), old.count()), (by_then, of_old + 30), "{fails}");
         let told = rig.ask("/origins", "{}").await.text();
-        assert!(told.contains("\"answers\":10,\"errors\":10,\"others_percent\":0"), "{told}");
+        let seen = |name: &str| -> u32 {
+            let rest = told.split(&format!("\"{name}\":")).nth(1).unwrap();
+            rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+        };
+        // More of them only while the others were not known.
+        assert!((10..20).contains(&seen("errors")) && seen("answers") == seen("errors"), "{told}");
+        assert_eq!(seen("others_percent"), 0, "{told}");
     }
+}
+
+/// It fails before the others are known, and they fail, too.
+#[tokio::test]
+async fn a_canary_is_not_judged_before_the_others_are_known() {
+    let (old, new) = (origin("500 No", "old").await, origin("500 No", "new").await);
+    let rig = rig(&old, &new, "share = \"90%\"\nanswers = 10").await;
+    let mut client = rig.client().await;
+    // Nothing of these goes on to the others.
+    let asked = async {
+        while new.count() < 40 {
+            client.raw(b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    };
+    soon("requests at the canary", asked).await;
+    let told = rig.ask("/origins", "{}").await.text();
+    assert!(told.contains("\"ended\":false"), "{told}");
+}
+
+#[tokio::test]
+async fn a_canary_that_gets_all_is_judged_by_itself() {
+    let (old, new) = (origin("200 OK", "old").await, origin("500 No", "new").await);
+    let rig = rig(&old, &new, "share = \"100%\"\nanswers = 10").await;
+    let mut client = rig.client().await;
+    let post = b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    for _ in 0..10 {
+        assert_eq!(client.raw(post).await.status, 500);
+    }
+    assert_eq!(client.raw(post).await.status, 200);
+    assert_eq!((new.count(), old.count()), (10, 1));
 }
 
 #[tokio::test]
