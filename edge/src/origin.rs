@@ -16,6 +16,7 @@ mod checks;
 mod choosing;
 mod coding;
 mod connection;
+mod course;
 mod dial;
 mod health;
 mod hedging;
@@ -58,6 +59,7 @@ use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
+pub use course::{Course, Event, Events};
 use hedging::{Begun, is_read};
 use in_flight::InFlight;
 use member::Member;
@@ -308,13 +310,17 @@ impl Origins {
         self.earn_retry();
         let deadline = wish.until.or_else(|| self.deadline());
         let wish = Wish { until: deadline, ..wish };
+        let course = request.extensions().get::<Course>().cloned().unwrap_or_default();
         let mut tried = Vec::with_capacity(1);
         let mut last = None;
         loop {
-            let (index, in_flight) = match self.next(&mut tried, wish, last).await {
+            let (index, in_flight) = match self.next(&mut tried, wish, last, &course).await {
                 Ok(next) => next,
                 Err(unanswered) => return Err((unanswered, Some(request.into()))),
             };
+            if last.is_some() {
+                course.note(Event::Retried);
+            }
             let spare = may_see_twice.then(|| copy_of(&request));
             let hedge = spare.as_ref().filter(|spare| is_read(spare.method())).map(copy_of);
             let first = Begun { index, in_flight, asked: self.clock.now() };
@@ -371,7 +377,8 @@ impl Origins {
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
             let wish = Wish { place, before: None, until: None };
-            let Ok((index, in_flight)) = self.next(&mut tried, wish, None).await else { break };
+            let next = self.next(&mut tried, wish, None, &Course::default()).await;
+            let Ok((index, in_flight)) = next else { break };
             let (origin, asked) = (&self.all[index], self.clock.now());
             let dialled = origin.member.dial(self.patience.connect).await;
             let received = self.clock.now();

@@ -26,7 +26,7 @@ use crate::decide::share::Candidate;
 use crate::decide::{Cause, Meant};
 use crate::http::head::RequestHead;
 use crate::metrics::UnderWay;
-use crate::origin::{Answered, Unanswered};
+use crate::origin::{Answered, Course, Unanswered};
 use crate::policy::headers::status::ProxyError;
 use crate::policy::{Content, Failure};
 use crate::store::{LetGo, Reading, Share, Ticket};
@@ -46,6 +46,8 @@ pub(super) struct Fill {
     pub(super) cause: Cause,
     /// The request that caused it.
     pub(super) request: Arc<RequestHead>,
+    /// The events on its way to the origins.
+    pub(super) course: Course,
     verdict: watch::Sender<Option<Verdict>>,
     own: Mutex<Option<Own>>,
     /// Another fetch of the same, because this one takes long.
@@ -58,7 +60,7 @@ impl Fill {
         let (verdict, _) = watch::channel(None);
         let (log, own, relief) = (Log::new(share), Mutex::default(), Mutex::default());
         let request = Arc::clone(&fetch.request);
-        Self { log, ticket, meant, cause, request, verdict, own, relief }
+        Self { log, ticket, meant, cause, request, course: Course::default(), verdict, own, relief }
     }
 
     /// As those see it who look for a fetch to follow.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::fill::Fill;
 use super::log::{BrokenOff, Next, Unkept};
 use super::verdict::Own;
+use crate::origin::Course;
 use crate::store::{FileReader, Unread};
 
 /// One reader of a fill, counted from the moment it joins.
@@ -33,6 +34,12 @@ impl Reader {
 
     pub(super) fn fill(&self) -> &Arc<Fill> {
         &self.fill
+    }
+
+    /// The events of the fetch on its way to the origins.
+    #[must_use]
+    pub fn course(&self) -> &Course {
+        &self.fill.course
     }
 
     /// The part that only the request that caused the fetch may have.

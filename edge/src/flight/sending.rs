@@ -5,7 +5,9 @@ use tokio::time::Instant;
 
 use super::FetchSite;
 use crate::http::head::RequestHead;
-use crate::origin::{Answered, AnsweredBy, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish};
+use crate::origin::{
+    Answered, AnsweredBy, Course, Event, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish,
+};
 use crate::policy::Failure;
 use crate::policy::headers::origin::CLIENT_CERT;
 use crate::policy::headers::status::ProxyError;
@@ -39,7 +41,7 @@ impl FetchSite {
         mut asked: Request<RequestBody>,
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
-        // Whoever is asked, it is one response.
+        // It is one response, whatever server is asked.
         let until = self.origins.deadline();
         // RFC 9440 §2.4: a parent cannot tell this edge's word from its clients' and withholds the field.
         let is_for_parents = !asked.headers().contains_key(CLIENT_CERT);
@@ -48,6 +50,7 @@ impl FetchSite {
                 Sent::Ended(ended) => return *ended,
                 Sent::Back(back) => asked = *back,
             }
+            note(&asked, Event::PastParents);
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
         let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
@@ -90,6 +93,7 @@ impl FetchSite {
             return Sent::Back(asked.into());
         }
         let spare = Origins::copy(&asked);
+        let course = asked.extensions().get::<Course>().cloned();
         let outcome = canary.origins.send_or_return(asked, retry, wish).await;
         let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
         let is_error = is_error(told);
@@ -99,7 +103,10 @@ impl FetchSite {
         }
         match (outcome, spare) {
             (Ok(_), Some(spare)) if is_error == Some(true) => Sent::Back(spare.into()),
-            (Ok(answered), _) => Sent::Ended(Ok(answered).into()),
+            (Ok(answered), _) => {
+                course.into_iter().for_each(|course| course.note(Event::Canary));
+                Sent::Ended(Ok(answered).into())
+            }
             (Err((_, Some(back))), _) => Sent::Back(back),
             (Err((unanswered, None)), _) => Sent::Ended(Err(unanswered).into()),
         }
@@ -144,6 +151,12 @@ impl FetchSite {
         let of_parents = self.parents.as_ref().is_some_and(|parents| parents.switch(authority, drained));
         let of_canary = self.canary.as_ref().is_some_and(|canary| canary.origins.switch(authority, drained));
         self.origins.switch(authority, drained) || of_parents || of_canary
+    }
+}
+
+fn note(asked: &Request<RequestBody>, event: Event) {
+    if let Some(course) = asked.extensions().get::<Course>() {
+        course.note(event);
     }
 }
 

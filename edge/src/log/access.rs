@@ -23,12 +23,13 @@ use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 pub use field::{Field, Format, Shape};
-use line::Line;
 pub(crate) use line::Seen;
+use line::{End, Line};
 pub use place::Place;
 use ring::Rings;
 
 use crate::clock::monotonic;
+use crate::origin::{Course, Event, Events};
 
 /// Which requests get a line, how it looks and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +159,9 @@ pub(crate) struct Pending {
     log: usize,
     began: Instant,
     bytes: u64,
+    /// Of the fetch that answers it.
+    course: Option<Course>,
+    is_cut: bool,
 }
 
 impl Pending {
@@ -166,14 +170,27 @@ impl Pending {
         let log = LOG.load();
         let log = log.as_ref()?;
         is_in_sample(log.settings.sample).then(|| {
-            let line = Line::new(&log.settings.format, &seen());
-            Self { line: Some(line), log: place_of(log), began, bytes: 0 }
+            let seen = seen();
+            let (line, course) = (Line::new(&log.settings.format, &seen), seen.course.cloned());
+            Self { line: Some(line), log: place_of(log), began, bytes: 0, course, is_cut: false }
         })
     }
 
     /// So many bytes of the answer's body went to the client.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
+    }
+
+    /// No more of it can be sent, although that is not all.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    fn end(&self) -> End {
+        let so_far = self.course.as_ref().map_or(Events::NONE, Course::events);
+        let events = if self.is_cut { so_far.with(Event::Cut) } else { so_far };
+        let total = monotonic().saturating_duration_since(self.began);
+        End { bytes: self.bytes, total, events }
     }
 }
 
@@ -184,14 +201,14 @@ fn place_of(log: &Arc<AccessLog>) -> usize {
 impl Drop for Pending {
     fn drop(&mut self) {
         let Some(line) = self.line.take() else { return };
-        let total = monotonic().saturating_duration_since(self.began);
+        let end = self.end();
         let now = LOG.load();
         if let Some(log) = now.as_ref().filter(|log| place_of(log) == self.log) {
-            return line.end(self.bytes, total, |line| log.rings.add(line));
+            return line.end(&end, |line| log.rings.add(line));
         }
         let own = before().iter().find(|log| place_of(log) == self.log).cloned();
         if let Some(log) = own.as_ref().or(now.as_ref()) {
-            line.end(self.bytes, total, |line| log.rings.add(line));
+            line.end(&end, |line| log.rings.add(line));
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Origins {
     up: Family<Place, Gauge>,
     checks: Family<Checked, Counter>,
     errors: Family<OriginError, Counter>,
+    hedges: Family<Place, Counter>,
+    hedges_won: Family<Place, Counter>,
     undone: Counter,
     seconds: Family<Place, Durations, fn() -> Durations>,
 }
@@ -33,6 +35,7 @@ pub struct OriginMetrics {
     in_flight: Gauge,
     up: Gauge,
     checks: [Counter; 2],
+    hedges: [Counter; 2],
     errors: Family<OriginError, Counter>,
     seconds: Durations,
 }
@@ -65,6 +68,8 @@ impl Default for Origins {
             up: Family::default(),
             checks: Family::default(),
             errors: Family::default(),
+            hedges: Family::default(),
+            hedges_won: Family::default(),
             undone: Counter::default(),
             seconds: Family::new_with_constructor(|| Durations::new(&MISS_SECONDS)),
         }
@@ -83,6 +88,10 @@ impl Origins {
         registry.register("origin_checks", checks, self.checks.clone());
         let errors = "Requests that an origin did not answer";
         registry.register("origin_errors", errors, self.errors.clone());
+        let hedges = "Requests sent to an origin because another one took long";
+        registry.register("origin_hedges", hedges, self.hedges.clone());
+        let won = "Of these, those that it answered before the other one did";
+        registry.register("origin_hedges_won", won, self.hedges_won.clone());
         let undone = "Reloads that were undone because origins failed after them";
         registry.register("reloads_undone", undone, self.undone.clone());
         let seconds = "From a request to an origin until the head of its response";
@@ -99,6 +108,7 @@ impl Origins {
                 let (site, origin) = (site.to_owned(), origin.to_owned());
                 self.checks.get_or_create_owned(&Checked { site, origin, result })
             }),
+            hedges: [&self.hedges, &self.hedges_won].map(|family| family.get_or_create_owned(&place)),
             errors: self.errors.clone(),
             seconds: self.seconds.get_or_create_owned(&place),
             place,
@@ -129,6 +139,16 @@ impl OriginMetrics {
     /// It was checked.
     pub fn checked(&self, passed: bool) {
         self.checks[usize::from(passed)].inc();
+    }
+
+    /// It gets a request that another one is slow to answer.
+    pub fn hedged(&self) {
+        self.hedges[0].inc();
+    }
+
+    /// It answered such a request first.
+    pub fn hedge_won(&self) {
+        self.hedges[1].inc();
     }
 
     /// The head of its response came after this time.

@@ -7,7 +7,7 @@ use super::balance::{self, Choice};
 use super::in_flight::InFlight;
 use super::outliers::{self, Seen};
 use super::standing::Stands;
-use super::{Failure, Origins, ProxyError, Slot, Unanswered, Wish, is_over};
+use super::{Course, Event, Failure, Origins, ProxyError, Slot, Unanswered, Wish, is_over};
 use crate::clock::monotonic;
 use crate::metrics::Limit;
 use crate::site::Balance;
@@ -23,6 +23,7 @@ impl Origins {
         tried: &mut Vec<usize>,
         wish: Wish,
         last: Option<Unanswered>,
+        course: &Course,
     ) -> Result<(usize, InFlight), Unanswered> {
         let mut waits = None;
         let deadline = monotonic() + self.sharing.queue_limit;
@@ -53,6 +54,7 @@ impl Origins {
                 self.metrics.limit_reached(Limit::OriginRequests);
                 return Err(unavailable(ProxyError::ConnectionLimitReached));
             };
+            course.note(Event::Queued);
             let _ = tokio::time::timeout_at(deadline, waiting.wait()).await;
             waits = Some(waiting);
         }

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 use super::body::RequestBody;
 use super::connection::Exchange;
 use super::in_flight::InFlight;
-use super::{Origins, ProxyError, Wish};
+use super::{Course, Event, Origins, ProxyError, Wish};
 use crate::clock::monotonic;
 
 /// A request that is at an origin.
@@ -53,7 +53,7 @@ impl Origins {
                 let awaits_client = upload.is_some_and(|upload| upload.awaits_client());
                 let outcome = match self.patience.whole {
                     _ if awaits_client => Exchange::Lost(ProxyError::HttpRequestTimeout),
-                    // Those that were asked before had most of the time.
+                    // The origins that were asked before had most of the time.
                     Some(whole) if had < whole / 2 => Exchange::Dropped(error),
                     _ => Exchange::Lost(error),
                 };
@@ -78,7 +78,12 @@ impl Origins {
         }
         let Some(second) = self.another(tried, wish) else { return (first, one.await) };
         tried.push(second.index);
-        let mut two = pin!(self.all[second.index].member.exchange(hedge, self.patience));
+        if let Some(course) = hedge.extensions().get::<Course>() {
+            course.note(Event::Hedged);
+        }
+        let other = &self.all[second.index].member;
+        other.hedged();
+        let mut two = pin!(other.exchange(hedge, self.patience));
         // One that fails leaves the answer to the other.
         tokio::select! {
             biased;
@@ -86,10 +91,10 @@ impl Origins {
                 outcome @ Exchange::Answered(_) => (first, outcome),
                 failed => {
                     self.blame_failed(first.index, &failed);
-                    (second, two.await)
+                    (second, other.won(two.await))
                 }
             },
-            outcome = &mut two => match outcome {
+            outcome = &mut two => match other.won(outcome) {
                 outcome @ Exchange::Answered(_) => (second, outcome),
                 failed => {
                     self.blame_failed(second.index, &failed);

@@ -135,6 +135,19 @@ impl Member {
         self.succeeded(received);
     }
 
+    /// It gets a request that is at another one, too.
+    pub(super) fn hedged(&self) {
+        self.metrics.hedged();
+    }
+
+    /// The outcome of such a request, counted where it answers before the other.
+    pub(super) fn won(&self, outcome: Exchange) -> Exchange {
+        if matches!(outcome, Exchange::Answered(_)) {
+            self.metrics.hedge_won();
+        }
+        outcome
+    }
+
     /// Its answers since the last time that it was looked at.
     pub(super) fn seen(&self) -> Seen {
         std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen)

@@ -14,7 +14,7 @@ use crate::pace::Rule;
 use crate::policy::headers::status::ProxyError;
 use crate::watch::Watch;
 
-/// What one of them says to that.
+/// The answer of one of them.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: StatusCode,

@@ -225,7 +225,12 @@ impl HttpBody for Body {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
-        line.iter_mut().for_each(|line| line.sent(bytes));
+        if let Some(line) = line {
+            line.sent(bytes);
+            if matches!(frame, Some(Err(_))) {
+                line.cut();
+            }
+        }
         if let (Some(metrics), Some(Ok(_))) = (metrics, &frame) {
             metrics.sent(bytes);
         }

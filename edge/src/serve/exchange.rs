@@ -1,7 +1,7 @@
 //! One request on its way to an answer, and what was found out about it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::{HeaderValue, Version};
@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
 use crate::metrics::Outcome;
-use crate::origin::Held;
+use crate::origin::{Course, Held};
 use crate::policy::headers::origin::Hop;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
@@ -38,6 +38,8 @@ pub(super) struct Exchange<'a> {
     /// It comes from a child, which has judged it and dresses its answer.
     pub(super) is_childs: bool,
     pub(super) now: SystemTime,
+    /// The course of the fetch that answers it, if one does.
+    pub(super) course: OnceLock<Course>,
     /// For the origin's 1xx heads.
     pub(super) transport: &'a dyn Transport,
 }

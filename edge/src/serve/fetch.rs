@@ -162,10 +162,16 @@ fn take(
     match share {
         Share::Not(Next::Validate) => Taken::Validate(reader),
         Share::Not(next) => Taken::Not(next),
-        Share::Answers => match answered(cache, exchange, verdict, reader, role, why) {
-            Some(answer) => Taken::Answer(answer.into()),
-            None => Taken::Not(Next::Alone),
-        },
+        Share::Answers => {
+            let course = reader.course().clone();
+            match answered(cache, exchange, verdict, reader, role, why) {
+                Some(answer) => {
+                    exchange.course.get_or_init(|| course);
+                    Taken::Answer(answer.into())
+                }
+                None => Taken::Not(Next::Alone),
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One request from its head to its answer. [`respond`] is the table of contents; every branch is in it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -138,6 +139,7 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, mut ans
         waited: Duration::ZERO,
         site: None,
         route: None,
+        course: None,
     });
     answer.body.told_by(line);
     answer
@@ -258,6 +260,7 @@ pub(super) fn open<'a>(
         upgrade,
         is_childs,
         now,
+        course: OnceLock::new(),
         transport,
     })
 }
@@ -345,6 +348,7 @@ pub(super) fn seen<'a>(
         waited: given.waited,
         site: Some(site.site.name.as_str()),
         route: site.site.route.as_ref().map(|route| route.name.as_str()),
+        course: exchange.course.get(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::decide::{Plan, Role};
 use crate::flight;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::path;
-use crate::origin::{Answered, Gathered, RequestBody, Retry};
+use crate::origin::{Answered, Course, Gathered, RequestBody, Retry};
 use crate::policy::headers::origin::{Ask, CLIENT_CERT, Undeliverable, fields};
 use crate::policy::{self, Admit, Forward};
 use crate::store::{Mode, Scope, Ticket};
@@ -72,6 +72,7 @@ pub(super) fn as_sent(
     *asked.uri_mut() = site.site.target(&request.uri).into();
     *asked.headers_mut() = headers;
     site.site.tell_prefix(&request.uri, asked.headers_mut());
+    asked.extensions_mut().insert(exchange.course.get_or_init(Course::default).clone());
     exchange.transport.interim().attach(&mut asked);
     Ok(asked)
 }

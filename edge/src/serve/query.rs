@@ -3,7 +3,7 @@
 //! Once its content is here, a QUERY is answered as a GET is, under a key of its own: from the store, together with
 //! others that ask the same, validated, sent again. Content that is too long to be held passes the cache by.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{Method, header};
 
@@ -37,7 +37,12 @@ pub(super) async fn answer(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
                 RequestBody::Held(content, _) => Some(content),
                 _ => None,
             };
-            placed(cache, &as_get(exchange, content), RequestBody::Empty).await
+            let as_get = as_get(exchange, content);
+            let answer = placed(cache, &as_get, RequestBody::Empty).await;
+            if let Some(course) = as_get.course.into_inner() {
+                exchange.course.get_or_init(|| course);
+            }
+            answer
         }
     }
 }
@@ -67,6 +72,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         upgrade: None,
         is_childs: exchange.is_childs,
         now: exchange.now,
+        course: OnceLock::new(),
         transport: exchange.transport,
     }
 }

@@ -1,6 +1,7 @@
 //! The access log: a line a request, where the config says.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -151,4 +152,61 @@ fn a_place_that_cannot_be_written_to_is_told_at_the_start() {
         told.contains("cannot write the access log to ") && told.contains("missing/access.log"),
         "{told}"
     );
+}
+
+/// Answers by the path. One that is broken gives no answer to `/retried`.
+fn origin_by_path(is_broken: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut head, mut lines) = (String::new(), BufReader::new(stream.try_clone().unwrap()));
+            while lines.read_line(&mut head).unwrap_or(0) > 2 {}
+            let tag = if head.starts_with("GET /resumed ") { "ETag: \"a\"\r\n" } else { "" };
+            let fields = format!("Connection: close\r\nCache-Control: max-age=60\r\n{tag}");
+            let response = if head.starts_with("GET /retried ") && is_broken {
+                String::new()
+            } else if head.contains("range: bytes=5-") {
+                format!(
+                    "HTTP/1.1 206 Part\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n{fields}\r\n56789"
+                )
+            } else if head.starts_with("GET /retried ") {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n{fields}\r\n0123456789")
+            } else {
+                format!("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n{fields}\r\n01234")
+            };
+            let _ = stream.write_all(response.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_line_tells_what_happened_between_the_edge_and_its_origins() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\", \"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [log.access]\nformat = \"json\"\nto = \"./access.log\"\n",
+        origin_by_path(true),
+        origin_by_path(false)
+    );
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let serving = serve(folder.path());
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(&serving.public).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    };
+    for (path, whole) in [("/retried", true), ("/resumed", true), ("/cut", false), ("/retried", true)] {
+        assert_eq!(ask(path).ends_with("\r\n\r\n0123456789"), whole, "{path}");
+    }
+    let told = lines(&folder.path().join("access.log"), 4);
+    let events: Vec<_> =
+        told.iter().map(|line| (line["cache"].as_str().unwrap(), line["events"].as_str())).collect();
+    let expected =
+        [("miss", Some("retried")), ("miss", Some("resumed")), ("miss", Some("cut")), ("hit", None)];
+    assert_eq!(events, expected);
 }

@@ -48,6 +48,12 @@ async fn a_read_that_takes_long_is_sent_to_another_origin_and_the_first_answer_c
         sooner.respond(&response("200 OK", "Cache-Control: no-store\r\n", "sooner")).await;
         assert_eq!(client.response().await.text(), "sooner");
         late.hung_up().await;
+        let count = async |name: &str| {
+            let labels = format!("{{site=\"*\",origin=\"{}\"}} ", other.address);
+            rig.metric(&format!("verge_edge_origin_{name}_total{labels}")).await
+        };
+        let won = if is_first_sooner { 0 } else { 1 };
+        assert_eq!((count("hedges").await, count("hedges_won").await), (1, won));
         // One that has failed leaves the answer to the other.
         client.send_get("/again", "").await;
         let (slow, hedge) = (one.next().await, other.next().await);

@@ -132,6 +132,7 @@ impl Task {
         *asked.uri_mut() = site.site.target(&request.uri).into();
         *asked.headers_mut() = headers;
         site.site.tell_prefix(&request.uri, asked.headers_mut());
+        asked.extensions_mut().insert(self.fill.course.clone());
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);
         }

@@ -14,7 +14,7 @@ use crate::decide::Why;
 use crate::flight::log::{Unkept, cost};
 use crate::flight::verdict::Filling;
 use crate::http::range::Part;
-use crate::origin::Retry;
+use crate::origin::{Event, Retry};
 use crate::policy::headers::origin::Ask;
 use crate::policy::{self, Content};
 use crate::store::{Body, Object, Put, Reserved, Spool};
@@ -163,6 +163,7 @@ impl Task {
         let response = self.response(answered);
         policy::complete(&filling.entry, &missing, &response.head)?;
         let left = length - got;
+        self.fill.course.note(Event::Resumed);
         tracing::info!(target: "verge_edge::origin", got, left, "a response that broke off goes on");
         let origin = response.answered.response.into_body();
         Some(Arriving::joined(Vec::new(), &missing, origin, &self.flights.metrics))

@@ -41,9 +41,11 @@ pub enum Field {
     Referer,
     /// The client's program.
     Agent,
+    /// The events on the way of the answer, if there were any.
+    Events,
 }
 
-const ALL: [Field; 19] = [
+const ALL: [Field; 20] = [
     Field::Time,
     Field::Client,
     Field::User,
@@ -63,6 +65,7 @@ const ALL: [Field; 19] = [
     Field::Route,
     Field::Referer,
     Field::Agent,
+    Field::Events,
 ];
 
 impl Field {
@@ -101,6 +104,7 @@ impl Field {
             Self::Route => "route",
             Self::Referer => "referer",
             Self::Agent => "agent",
+            Self::Events => "events",
         }
     }
 }

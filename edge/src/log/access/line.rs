@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::field::{Field, Format, Shape};
 use super::stamp;
+use crate::origin::{Course, Events};
 
 /// A request and its answer, as far as the answer's head tells.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,19 @@ pub(crate) struct Seen<'a> {
     pub(crate) waited: Duration,
     pub(crate) site: Option<&'a str>,
     pub(crate) route: Option<&'a str>,
+    /// Of the fetch that answers it.
+    pub(crate) course: Option<&'a Course>,
+}
+
+/// The values that are known at an answer's end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// How many bytes of the body went to the client.
+    pub(super) bytes: u64,
+    /// How long that took, from the request's head on.
+    pub(super) total: Duration,
+    /// The events on the way.
+    pub(super) events: Events,
 }
 
 /// A line with its gaps.
@@ -40,7 +54,7 @@ pub(crate) struct Seen<'a> {
 pub(crate) struct Line {
     text: Vec<u8>,
     /// Where something is missing, in order. Each field stands in a line once.
-    gaps: [Option<(usize, Gap)>; 2],
+    gaps: [Option<(usize, Gap)>; 3],
 }
 
 /// A value that is known when the answer ends.
@@ -50,6 +64,10 @@ enum Gap {
     Bytes,
     /// How long that took, from the request's head on.
     Total,
+    /// The events on the way, or a dash.
+    Events,
+    /// The same as a member of a JSON object behind this text, if anything happened.
+    Member(&'static str),
 }
 
 thread_local! {
@@ -63,7 +81,7 @@ const MAX_SPARE_BYTES: usize = 4 << 10;
 
 impl Line {
     pub(super) fn new(format: &Format, seen: &Seen<'_>) -> Self {
-        let mut line = Self { text: spare(), gaps: [None; 2] };
+        let mut line = Self { text: spare(), gaps: [None; 3] };
         match format {
             Format::Combined => line.combined(seen),
             Format::Of(Shape::Plain, fields) => line.plain(fields, seen),
@@ -74,14 +92,20 @@ impl Line {
     }
 
     /// Calls `add` with the line as it is once the answer has ended.
-    pub(super) fn end(self, bytes: u64, total: Duration, add: impl FnOnce(&[u8])) {
+    pub(super) fn end(self, end: &End, add: impl FnOnce(&[u8])) {
         let mut whole = spare();
         let mut from = 0;
         for (at, gap) in self.gaps.into_iter().flatten() {
             whole.extend_from_slice(&self.text[from..at]);
             match gap {
-                Gap::Bytes => number(&mut whole, bytes),
-                Gap::Total => number(&mut whole, micros(total)),
+                Gap::Bytes => number(&mut whole, end.bytes),
+                Gap::Total => number(&mut whole, micros(end.total)),
+                Gap::Events if end.events.is_empty() => whole.push(b'-'),
+                Gap::Events => shown(&mut whole, end.events),
+                Gap::Member(_) if end.events.is_empty() => {}
+                Gap::Member(before) => {
+                    let _ = write!(whole, "{before}\"{}\":\"{}\"", Field::Events.as_str(), end.events);
+                }
             }
             from = at;
         }
@@ -131,12 +155,17 @@ impl Line {
     /// Fields without a value are left out.
     fn json(&mut self, fields: &[Field], seen: &Seen<'_>) {
         self.text.push(b'{');
-        for field in fields.iter().filter(|field| has_value(**field, seen)) {
+        let is_last = |field: &&Field| **field == Field::Events;
+        for field in fields.iter().filter(|field| !is_last(field) && has_value(**field, seen)) {
             if self.text.len() > 1 {
                 self.text.push(b',');
             }
             let _ = write!(self.text, "\"{}\":", field.as_str());
             self.value(*field, seen, Escape::Json);
+        }
+        // Whether there is one is known at the answer's end.
+        if fields.iter().any(|field| is_last(&field)) {
+            self.gap(Gap::Member(if self.text.len() > 1 { "," } else { "" }));
         }
         self.text.push(b'}');
     }
@@ -175,6 +204,7 @@ impl Line {
             }
             Field::Bytes => self.gap(Gap::Bytes),
             Field::TotalUs => self.gap(Gap::Total),
+            Field::Events => self.gap(Gap::Events),
             _ => match text(field, seen).flatten() {
                 Some(text) => {
                     out.push(b'"');
@@ -224,7 +254,8 @@ fn text<'a>(field: Field, seen: &Seen<'a>) -> Option<Option<&'a [u8]>> {
         | Field::WaitedUs
         | Field::Version
         | Field::Bytes
-        | Field::TotalUs => return None,
+        | Field::TotalUs
+        | Field::Events => return None,
     };
     Some(text)
 }
@@ -315,6 +346,7 @@ fn keep(mut buffer: Vec<u8>) {
 mod tests {
     use super::*;
     use crate::http::testing::at;
+    use crate::origin::Event;
 
     fn seen(url: &http::Uri) -> Seen<'_> {
         Seen {
@@ -335,6 +367,7 @@ mod tests {
             waited: Duration::from_micros(21),
             site: Some("a.test"),
             route: None,
+            course: None,
         }
     }
 
@@ -343,9 +376,11 @@ mod tests {
         let url = "http://a.test/x?y=%22".parse().unwrap();
         let mut found = String::new();
         let add = |line: &[u8]| found = String::from_utf8(line.to_vec()).unwrap();
-        Line::new(format, &seen(&url)).end(1024, Duration::from_micros(345), add);
+        Line::new(format, &seen(&url)).end(&END, add);
         assert_eq!(found, format!("{expected}\n"));
     }
+
+    const END: End = End { bytes: 1024, total: Duration::from_micros(345), events: Events::NONE };
 
     #[test]
     fn the_combined_format_is_the_one_that_tools_read() {
@@ -370,7 +405,7 @@ mod tests {
         let url = "http://a.test/x?y=%22".parse().unwrap();
         let mut found = serde_json::Value::Null;
         let add = |line: &[u8]| found = serde_json::from_slice(line).unwrap();
-        Line::new(&Format::json(), &seen(&url)).end(1024, Duration::from_micros(345), add);
+        Line::new(&Format::json(), &seen(&url)).end(&END, add);
         let expected = serde_json::json!({
             "time": "2026-11-29T01:34:00.007Z", "client": "192.0.2.1", "method": "GET",
             "url": "http://a.test/x?y=%22", "version": "HTTP/1.1", "host": "a.test", "status": 200, "cache": "hit",
@@ -381,13 +416,39 @@ mod tests {
     }
 
     #[test]
+    fn a_line_tells_what_happened_on_the_way() {
+        let check = |shape: Shape, fields: &[Field], expected: [&str; 2]| {
+            let url = "/".parse().unwrap();
+            for (events, expected) in
+                [Events::NONE, Events::NONE.with(Event::Retried).with(Event::Cut)].into_iter().zip(expected)
+            {
+                let mut found = String::new();
+                let add = |line: &[u8]| found = String::from_utf8(line.to_vec()).unwrap();
+                Line::new(&Format::Of(shape, fields.to_vec()), &seen(&url)).end(&End { events, ..END }, add);
+                assert_eq!(found, format!("{expected}\n"));
+            }
+        };
+        let fields = [Field::Events, Field::TotalUs, Field::Bytes];
+        check(Shape::Plain, &fields, ["- 345 1024", "retried+cut 345 1024"]);
+        check(
+            Shape::Json,
+            &fields,
+            [
+                "{\"total_us\":345,\"bytes\":1024}",
+                "{\"total_us\":345,\"bytes\":1024,\"events\":\"retried+cut\"}",
+            ],
+        );
+        check(Shape::Json, &[Field::Events], ["{}", "{\"events\":\"retried+cut\"}"]);
+    }
+
+    #[test]
     fn no_line_has_a_line_end_inside() {
         let url: http::Uri = "/".parse().unwrap();
         let evil: Vec<u8> = (0..=255).collect();
         for format in [Format::Combined, Format::plain(), Format::json()] {
             let odd = Seen { agent: Some(&evil), referer: Some(&evil), host: Some(&evil), ..seen(&url) };
             let line = Line::new(&format, &odd);
-            line.end(0, Duration::ZERO, |line| {
+            line.end(&END, |line| {
                 assert_eq!(line.iter().filter(|byte| **byte < 0x20).count(), 1, "{format:?}");
                 assert!(line.is_ascii() && line.ends_with(b"\n"));
             });
