@@ -323,7 +323,7 @@ impl Origins {
             }
             let spare = may_see_twice.then(|| copy_of(&request));
             let hedge = spare.as_ref().filter(|spare| is_read(spare.method())).map(copy_of);
-            let first = Begun { index, in_flight, asked: self.clock.now() };
+            let first = Begun { index, in_flight: Some(in_flight), asked: self.clock.now() };
             let (Begun { index, in_flight, asked }, outcome) =
                 self.exchange(first, request, (hedge, wish), &mut tried).await;
             let origin = &self.all[index].member;

@@ -17,8 +17,8 @@ use crate::clock::monotonic;
 pub(super) struct Begun {
     /// The origin's place.
     pub(super) index: usize,
-    /// It counts there.
-    pub(super) in_flight: InFlight,
+    /// It counts there, as long as it is under way.
+    pub(super) in_flight: Option<InFlight>,
     pub(super) asked: SystemTime,
 }
 
@@ -45,9 +45,6 @@ impl Origins {
         match timeout_at(deadline, self.hedged(first, request, (hedge, wish), tried)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                // It counts no longer: all that was begun is dropped.
-                let in_flight = self.all[index].member.begin(u32::MAX, &self.queue);
-                let in_flight = in_flight.expect("there is no bound");
                 let had = deadline.saturating_duration_since(began);
                 let error = ProxyError::HttpResponseTimeout;
                 let awaits_client = upload.is_some_and(|upload| upload.awaits_client());
@@ -57,7 +54,8 @@ impl Origins {
                     Some(whole) if had < whole / 2 => Exchange::Dropped(error),
                     _ => Exchange::Lost(error),
                 };
-                (Begun { index, in_flight, asked }, outcome)
+                // All that was begun is dropped.
+                (Begun { index, in_flight: None, asked }, outcome)
             }
         }
     }
@@ -107,7 +105,7 @@ impl Origins {
     /// One more origin for a read that takes long, if one has room at once and the budget of retries allows it.
     fn another(&self, tried: &[usize], wish: Wish) -> Option<Begun> {
         let index = self.pick(tried, Wish { before: None, ..wish })?;
-        let in_flight = self.all[index].member.begin(self.most(), &self.queue)?;
+        let in_flight = Some(self.all[index].member.begin(self.most(), &self.queue)?);
         self.spend_retry().then(|| Begun { index, in_flight, asked: self.clock.now() })
     }
 

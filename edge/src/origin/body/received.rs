@@ -45,8 +45,8 @@ impl OriginBody {
     }
 
     /// The same, of a request that counts at its origin as long as this lives.
-    pub(in crate::origin) fn counted(mut self, in_flight: InFlight) -> Self {
-        self.in_flight = Some(in_flight);
+    pub(in crate::origin) fn counted(mut self, in_flight: Option<InFlight>) -> Self {
+        self.in_flight = in_flight;
         self
     }
 
