@@ -37,6 +37,7 @@ mod stream;
 mod telling;
 mod told;
 mod wire;
+mod wish;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -68,6 +69,7 @@ use standing::Fault;
 pub(crate) use stream::Stream;
 pub(crate) use telling::Said;
 pub use told::{OriginChange, OriginStanding};
+pub use wish::{AnsweredBy, BrokeOff, Wish};
 
 /// The origins of one site.
 #[derive(Debug)]
@@ -148,21 +150,6 @@ pub struct Unanswered {
     /// For `Proxy-Status`.
     pub error: ProxyError,
 }
-
-/// Which origin a request should get.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Wish {
-    /// The number that [`Origins::place_of`] gave, where keys choose.
-    pub place: Option<u64>,
-    /// The place among its group of the origin that the client had before.
-    pub before: Option<usize>,
-    /// When the response is to have ended, if it began to count before; none: as the patience of its origins says.
-    pub until: Option<Instant>,
-}
-
-/// The place of the origin that gave a response, among its group. In the response's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnsweredBy(pub usize);
 
 /// Whether another origin may get a request that one has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,8 +319,10 @@ impl Origins {
                 Exchange::Answered(response) => {
                     origin.answered(response.status(), asked, received);
                     self.look(received);
-                    let mut response = response.map(|body| body.counted(in_flight).until(deadline));
+                    let body = |body: OriginBody| body.counted(in_flight).until(deadline);
+                    let mut response = response.map(body);
                     response.extensions_mut().insert(AnsweredBy(index));
+                    course.answered(AnsweredBy(index));
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),
@@ -376,7 +365,7 @@ impl Origins {
         });
         let (mut tried, mut last) = (Vec::with_capacity(1), ProxyError::DestinationUnavailable);
         while tried.len() < MAX_ORIGINS_TRIED {
-            let wish = Wish { place, before: None, until: None };
+            let wish = Wish { place, ..Wish::default() };
             let next = self.next(&mut tried, wish, None, &Course::default()).await;
             let Ok((index, in_flight)) = next else { break };
             let (origin, asked) = (&self.all[index], self.clock.now());

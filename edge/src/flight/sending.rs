@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use super::FetchSite;
 use crate::http::head::RequestHead;
 use crate::origin::{
-    Answered, AnsweredBy, Course, Event, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish,
+    Answered, AnsweredBy, BrokeOff, Course, Event, OriginStanding, Origins, RequestBody, Retry, Unanswered,
+    Wish,
 };
 use crate::policy::Failure;
 use crate::policy::headers::origin::CLIENT_CERT;
@@ -54,18 +55,20 @@ impl FetchSite {
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
         let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
-        let wish = Wish { place, before: had.and_then(|had| had.parse().ok()), until };
-        let mut answered = match self.ask_canary(asked, retry, Wish { before: None, ..wish }).await {
-            Sent::Ended(ended) => (*ended)?,
-            Sent::Back(asked) => {
-                let outcome = self.origins.send(*asked, retry, wish).await;
-                if let Some(is_error) = is_error(outcome.as_ref()) {
-                    self.tally.note(is_error, self.origins.now());
+        let avoid = asked.extensions().get::<BrokeOff>().map(|by| by.0.0);
+        let wish = Wish { place, before: had.and_then(|had| had.parse().ok()), avoid, until };
+        let mut answered =
+            match self.ask_canary(asked, retry, Wish { before: None, avoid: None, ..wish }).await {
+                Sent::Ended(ended) => (*ended)?,
+                Sent::Back(asked) => {
+                    let outcome = self.origins.send(*asked, retry, wish).await;
+                    if let Some(is_error) = is_error(outcome.as_ref()) {
+                        self.tally.note(is_error, self.origins.now());
+                    }
+                    let answered = outcome?;
+                    self.stick(request, wish, answered)
                 }
-                let answered = outcome?;
-                self.stick(request, wish, answered)
-            }
-        };
+            };
         self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
         Ok(answered)
     }
@@ -125,7 +128,7 @@ impl FetchSite {
         let at_origin = std::mem::replace(asked.uri_mut(), route::target(&request.uri, None).into());
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
-        match parents.send_or_return(asked, retry, Wish { place, before: None, until }).await {
+        match parents.send_or_return(asked, retry, Wish { place, until, ..Wish::default() }).await {
             Ok(answered) if answered.response.status() == StatusCode::LOOP_DETECTED => match spare {
                 Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),

@@ -86,7 +86,7 @@ impl Origins {
         registry.register("origin_up", up, self.up.clone());
         let checks = "Active checks of an origin, by how they came out";
         registry.register("origin_checks", checks, self.checks.clone());
-        let errors = "Requests that an origin did not answer";
+        let errors = "Requests that an origin did not answer, or not wholly";
         registry.register("origin_errors", errors, self.errors.clone());
         let hedges = "Requests sent to an origin because another one took long";
         registry.register("origin_hedges", hedges, self.hedges.clone());

@@ -78,6 +78,10 @@ impl Origins {
         let may = |slot: &&Slot| {
             slot.member.health.standing().stands(now) == Stands::Up && slot.member.in_flight() < self.most()
         };
+        let is_other = |index: usize| Some(index) != wish.avoid && !tried.contains(&index);
+        let has_other = || self.all.iter().enumerate().any(|(index, slot)| is_other(index) && may(&slot));
+        let barred: Vec<usize> = tried.iter().copied().chain(wish.avoid.filter(|_| has_other())).collect();
+        let tried = barred.as_slice();
         let known = wish.before.filter(|before| !tried.contains(before));
         if let Some(known) = known.filter(|known| self.all.get(*known).filter(may).is_some()) {
             return Some(known);

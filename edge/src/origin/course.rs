@@ -2,11 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use super::AnsweredBy;
 
 /// The events of one fetch; clones share them. In the extensions of the requests to the origins.
 #[derive(Debug, Clone, Default)]
-pub struct Course(Arc<AtomicU8>);
+pub struct Course(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    events: AtomicU8,
+    /// The place of the origin that answered last, from 1.
+    answered: AtomicUsize,
+}
 
 /// The events up to a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +73,24 @@ impl Event {
 impl Course {
     /// It has happened.
     pub fn note(&self, event: Event) {
-        self.0.fetch_or(event.bit(), Ordering::Relaxed);
+        self.0.events.fetch_or(event.bit(), Ordering::Relaxed);
     }
 
     /// All that has happened so far.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events(self.0.load(Ordering::Relaxed))
+        Events(self.0.events.load(Ordering::Relaxed))
+    }
+
+    /// This origin gave a response.
+    pub(super) fn answered(&self, by: AnsweredBy) {
+        self.0.answered.store(by.0 + 1, Ordering::Relaxed);
+    }
+
+    /// The origin that gave its last response, if one did.
+    #[must_use]
+    pub fn answered_by(&self) -> Option<AnsweredBy> {
+        self.0.answered.load(Ordering::Relaxed).checked_sub(1).map(AnsweredBy)
     }
 }
 

@@ -4,33 +4,61 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::queue::Queue;
-use crate::metrics::UnderWay;
+use crate::metrics::{OriginMetrics, UnderWay};
+use crate::policy::headers::status::ProxyError;
+
+/// The requests that an origin is at.
+#[derive(Debug)]
+pub(super) struct Requests {
+    under_way: AtomicU32,
+    /// Responses whose bodies broke off, since somebody looked.
+    broken: AtomicU32,
+    metrics: OriginMetrics,
+}
 
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    count: Arc<AtomicU32>,
+    requests: Arc<Requests>,
     _shown: UnderWay,
     /// For those that wait until it is over.
     queue: Queue,
 }
 
-impl InFlight {
-    /// One more in `count`, if that is less than `most`, and in a metric.
-    pub(super) fn new(
-        count: &Arc<AtomicU32>,
-        most: u32,
-        shown: impl FnOnce() -> UnderWay,
-        queue: &Queue,
-    ) -> Option<Self> {
+impl Requests {
+    /// None.
+    pub(super) fn new(metrics: OriginMetrics) -> Self {
+        Self { under_way: AtomicU32::new(0), broken: AtomicU32::new(0), metrics }
+    }
+
+    /// How many are under way.
+    pub(super) fn count(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// How many responses broke off since the last time.
+    pub(super) fn broken(&self) -> u32 {
+        self.broken.swap(0, Ordering::Relaxed)
+    }
+
+    /// One more, if that is less than `most`.
+    pub(super) fn begin(self: &Arc<Self>, most: u32, queue: &Queue) -> Option<InFlight> {
         let more = |count| (count < most).then_some(count + 1);
-        count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        Some(Self { count: Arc::clone(count), _shown: shown(), queue: queue.clone() })
+        self.under_way.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
+        Some(InFlight { requests: Arc::clone(self), _shown: self.metrics.asking(), queue: queue.clone() })
+    }
+}
+
+impl InFlight {
+    /// The body of its response broke off, for which the origin is to blame.
+    pub(super) fn broke_off(&self) {
+        self.requests.broken.fetch_add(1, Ordering::Relaxed);
+        self.requests.metrics.failed(ProxyError::HttpResponseIncomplete);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.requests.under_way.fetch_sub(1, Ordering::AcqRel);
         self.queue.freed();
     }
 }

@@ -1,6 +1,5 @@
 //! One origin: where it is, the connections to it, and what is known of it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,7 @@ use super::body::RequestBody;
 use super::connection::{self, Exchange, Place};
 use super::dial::{Protocols, dial};
 use super::health::{Change, Health};
-use super::in_flight::InFlight;
+use super::in_flight::{InFlight, Requests};
 use super::load::Latency;
 use super::outliers::{Seen, Why};
 use super::pool::Pool;
@@ -35,7 +34,7 @@ pub(super) struct Member {
     /// Of an origin that is asked over TLS.
     terms: Option<Terms>,
     load: Mutex<Load>,
-    in_flight: Arc<AtomicU32>,
+    requests: Arc<Requests>,
     /// Of its address: each edge knows it by the same number.
     pub(super) id: u64,
     metrics: OriginMetrics,
@@ -60,7 +59,7 @@ impl Member {
             pool,
             terms: terms_of(address),
             load: Mutex::default(),
-            in_flight: Arc::default(),
+            requests: Requests::new(metrics.clone()).into(),
             metrics,
         }
     }
@@ -72,7 +71,7 @@ impl Member {
 
     /// Requests that it is at.
     pub(super) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.requests.count()
     }
 
     /// Seconds that it lately took to answer.
@@ -82,7 +81,7 @@ impl Member {
 
     /// One more is at it, for as long as the result lives; none if it is at `most`.
     pub(super) fn begin(&self, most: u32, queue: &Queue) -> Option<InFlight> {
-        InFlight::new(&self.in_flight, most, || self.metrics.asking(), queue)
+        self.requests.begin(most, queue)
     }
 
     pub(super) async fn exchange(&self, mut request: Request<RequestBody>, patience: Patience) -> Exchange {
@@ -150,7 +149,9 @@ impl Member {
 
     /// Its answers since the last time that it was looked at.
     pub(super) fn seen(&self) -> Seen {
-        std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen)
+        let seen = std::mem::take(&mut self.load.lock().unwrap_or_else(PoisonError::into_inner).seen);
+        // Their heads came, and count as answers.
+        Seen { errors: seen.errors.saturating_add(self.requests.broken()).min(seen.answers), ..seen }
     }
 
     /// It is up, whatever became of the request.

@@ -135,6 +135,48 @@ async fn an_origin_that_answers_with_errors_while_others_do_not_is_taken_out_for
     assert_eq!(ask(9).await, 3);
 }
 
+#[tokio::test]
+async fn an_origin_whose_bodies_break_off_is_taken_out_for_a_while() {
+    let broken = Origin::start().await;
+    let good = Origin::answering(|_| response("200 OK", "Cache-Control: no-store\r\n", "0123456789")).await;
+    let rig = Rig::with(&[broken.address, good.address], "", "").await;
+    let mut asked = 0;
+    for _ in 0..24 {
+        let mut client = rig.client().await;
+        client.send_get("/", "").await;
+        tokio::select! {
+            held = broken.next() => {
+                let mut held = held;
+                asked += 1;
+                held.write(b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 10\r\n\r\n01234").await;
+                let head = client.head().await;
+                held.reset();
+                assert_eq!(client.body(&head).await, None);
+            }
+            got = client.response() => assert_eq!(got.text(), "0123456789"),
+        }
+    }
+    assert_eq!(asked, 12);
+    let line = format!(
+        "verge_edge_origin_errors_total{{site=\"*\",origin=\"{}\",error=\"http_response_incomplete\"}} ",
+        broken.address
+    );
+    assert_eq!(rig.metric(&line).await, 12);
+    rig.pass(11);
+    // The good one's answer is the occasion to look.
+    let mut client = rig.client().await;
+    client.send_get("/", "").await;
+    let turn = tokio::select! {
+        held = broken.next() => { held.respond(&response("200 OK", "Cache-Control: no-store\r\n", "x")).await; client.response().await }
+        got = client.response() => got,
+    };
+    assert_eq!(turn.status, 200);
+    for _ in 0..6 {
+        assert_eq!(rig.get("/").await.text(), "0123456789");
+    }
+    assert!(told(&rig).await.contains("\"state\":\"ejected\",\"why\":\"errors\""), "{}", told(&rig).await);
+}
+
 /// Where nobody listens, a request finds that out each second; others are told at once.
 #[tokio::test]
 async fn while_no_origin_takes_connections_one_request_a_second_looks_whether_one_is_back() {

@@ -117,11 +117,16 @@ impl Body for OriginBody {
         }
         let frame = ready!(this.patience.poll(&mut this.body, cx));
         this.at_end = frame.is_none();
-        if this.at_end {
-            this.in_flight = None;
-        }
         let frame = this.cut(frame);
-        Poll::Ready(this.within(frame))
+        let frame = this.within(frame);
+        if !matches!(frame, Some(Ok(_))) {
+            let ended = this.in_flight.take();
+            // By its deadline it may have broken off because of a client that reads slowly.
+            if frame.is_some() && !this.patience.is_over() {
+                ended.iter().for_each(InFlight::broke_off);
+            }
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -157,12 +162,16 @@ impl Stall {
         Self { limit, deadline: None, timer: None }
     }
 
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= monotonic())
+    }
+
     fn poll(
         &mut self,
         body: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.deadline.is_some_and(|deadline| deadline <= monotonic()) {
+        if self.is_over() {
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         }
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
