@@ -88,14 +88,22 @@ impl Origins {
             outcome = &mut one => match outcome {
                 outcome @ Exchange::Answered(_) => (first, outcome),
                 failed => {
-                    self.blame_failed(first.index, &failed);
+                    self.note_failed(first.index, &failed);
                     (second, other.won(two.await))
                 }
             },
             outcome = &mut two => match other.won(outcome) {
+                // An error that comes soon is no better than an answer that comes late.
+                Exchange::Answered(response) if response.status().is_server_error() => match one.await {
+                    outcome @ Exchange::Answered(_) => (first, outcome),
+                    failed => {
+                        self.note_failed(first.index, &failed);
+                        (second, Exchange::Answered(response))
+                    }
+                },
                 outcome @ Exchange::Answered(_) => (second, outcome),
                 failed => {
-                    self.blame_failed(second.index, &failed);
+                    self.note_failed(second.index, &failed);
                     (first, one.await)
                 }
             },
@@ -109,9 +117,14 @@ impl Origins {
         self.spend_retry().then(|| Begun { index, in_flight, asked: self.clock.now() })
     }
 
-    fn blame_failed(&self, index: usize, outcome: &Exchange) {
-        if let Exchange::Unsent(_, error) | Exchange::Lost(error) = outcome {
-            self.blame(index, *error, self.clock.now());
+    /// The same as of a request that goes to one origin only.
+    fn note_failed(&self, index: usize, outcome: &Exchange) {
+        let (origin, now) = (&self.all[index].member, self.clock.now());
+        match outcome {
+            Exchange::Lost(ProxyError::HttpResponseTransferCoding) => origin.succeeded(now),
+            Exchange::Unsent(_, error) | Exchange::Lost(error) => self.blame(index, *error, now),
+            Exchange::Dropped(error) => origin.unanswered(*error),
+            Exchange::Answered(_) => {}
         }
     }
 }

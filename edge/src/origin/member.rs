@@ -139,9 +139,9 @@ impl Member {
         self.metrics.hedged();
     }
 
-    /// The outcome of such a request, counted where it answers before the other.
+    /// The outcome of such a request, counted where it answers before the other, and with no error.
     pub(super) fn won(&self, outcome: Exchange) -> Exchange {
-        if matches!(outcome, Exchange::Answered(_)) {
+        if matches!(&outcome, Exchange::Answered(response) if !response.status().is_server_error()) {
             self.metrics.hedge_won();
         }
         outcome

@@ -64,6 +64,41 @@ async fn a_read_that_takes_long_is_sent_to_another_origin_and_the_first_answer_c
 }
 
 #[tokio::test]
+async fn an_error_of_the_other_origin_is_no_answer_while_the_first_may_still_give_one() {
+    let (one, other) = (Origin::start().await, Origin::start().await);
+    let rig = Rig::with(&[one.address, other.address], "", "hedge = \"50ms\"").await;
+    let mut client = rig.client().await;
+    for is_lost in [false, true] {
+        client.send_get("/", "").await;
+        let (slow, hedge) = (one.next().await, other.next().await);
+        hedge.respond(&response("500 No", "Cache-Control: no-store\r\n", "error")).await;
+        // It has come: the edge gives the connection back when it is read, and this one is next.
+        if is_lost {
+            slow.fail();
+            let got = client.response().await;
+            assert_eq!((got.status, got.text().as_str()), (500, "error"));
+        } else {
+            let mut ended = rig.client().await;
+            ended.send_get("/other", "").await;
+            let asked = [one.next().await, other.next().await];
+            for asked in asked {
+                asked.respond(&response("200 OK", "Cache-Control: no-store\r\n", "later")).await;
+            }
+            assert_eq!(ended.response().await.text(), "later");
+            slow.respond(&response("200 OK", "Cache-Control: no-store\r\n", "late")).await;
+            assert_eq!(client.response().await.text(), "late");
+        }
+        // The turn of the first one.
+        client.send_get("/turn", "").await;
+        tokio::select! {
+            asked = one.next() => asked.respond(&response("200 OK", "", "")).await,
+            asked = other.next() => asked.respond(&response("200 OK", "", "")).await,
+        }
+        client.response().await;
+    }
+}
+
+#[tokio::test]
 async fn what_may_not_be_sent_twice_is_not_hedged() {
     let (one, other) = (Origin::start().await, Origin::start().await);
     let rig =
