@@ -97,7 +97,7 @@ pub struct FetchSite {
     pub origins: Arc<Origins>,
     /// Where to fetch a share from.
     pub canary: Option<Arc<Canary>>,
-    /// The outcomes of its requests to its origins, lately.
+    /// The outcomes of its requests to its parents and its origins, lately.
     pub tally: Tally,
     /// The site's counters.
     pub metrics: SiteMetrics,

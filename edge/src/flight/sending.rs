@@ -48,7 +48,10 @@ impl FetchSite {
         let is_for_parents = !asked.headers().contains_key(CLIENT_CERT);
         if let Some(parents) = self.parents.as_ref().filter(|_| is_for_parents) {
             match self.ask_parents(parents, request, asked, (retry, until)).await {
-                Sent::Ended(ended) => return *ended,
+                Sent::Ended(ended) => {
+                    self.count(ended.as_ref().as_ref());
+                    return *ended;
+                }
                 Sent::Back(back) => asked = *back,
             }
             note(&asked, Event::PastParents);
@@ -62,15 +65,20 @@ impl FetchSite {
                 Sent::Ended(ended) => (*ended)?,
                 Sent::Back(asked) => {
                     let outcome = self.origins.send(*asked, retry, wish).await;
-                    if let Some(is_error) = is_error(outcome.as_ref()) {
-                        self.tally.note(is_error, self.origins.now());
-                    }
+                    self.count(outcome.as_ref());
                     let answered = outcome?;
                     self.stick(request, wish, answered)
                 }
             };
         self.site.own_names.apply(answered.response.headers_mut(), request, self.site.route.as_ref());
         Ok(answered)
+    }
+
+    /// An outcome at the parents or the origins, for those who compare.
+    fn count(&self, outcome: Result<&Answered, &Unanswered>) {
+        if let Some(is_error) = is_error(outcome) {
+            self.tally.note(is_error, self.origins.now());
+        }
     }
 
     /// Where clients stay at their origins: a client that got another one than before is told which. The field goes to this
@@ -129,7 +137,7 @@ impl FetchSite {
         let spare = Origins::copy(&asked);
         let place = parents.place_of(|| key(request, &self.site.key));
         match parents.send_or_return(asked, retry, Wish { place, until, ..Wish::default() }).await {
-            Ok(answered) if answered.response.status() == StatusCode::LOOP_DETECTED => match spare {
+            Ok(answered) if is_none_of_its_own(answered.response.status()) => match spare {
                 Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),
             },
@@ -182,6 +190,11 @@ fn as_for_origins(
     *back.uri_mut() = at_origin;
     back.headers_mut().extend(prefix.map(|prefix| (FORWARDED_PREFIX, prefix)));
     back
+}
+
+/// Whether a parent says that it is not the one to ask: the request would come round, or it has no site of that host.
+fn is_none_of_its_own(status: StatusCode) -> bool {
+    matches!(status, StatusCode::LOOP_DETECTED | StatusCode::MISDIRECTED_REQUEST)
 }
 
 /// A parent that says why it got no answer from an origin: here it is as if this edge had asked, so that what is stored here

@@ -107,6 +107,33 @@ async fn a_canary_is_not_blamed_for_what_all_origins_do() {
 }
 
 #[tokio::test]
+async fn a_reload_that_brings_parents_which_fail_is_undone() {
+    let good = origin("200 OK", "good").await;
+    let bad = Origin::answering(|head| {
+        let is_check = head.starts_with("GET /.well-known/verge/health ");
+        response(if is_check { "200 OK" } else { "500 No" }, "", "bad")
+    })
+    .await;
+    let edge = Edge::start(&good).await;
+    let guarded = format!("{}[guard]\nanswers = 10\nwindow = \"30s\"\n", edge.text);
+    assert_eq!(edge.reload(&guarded).await.status, 200);
+    let mut client = edge.rig.client().await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let origins = format!("origins = [\"http://{}\"]", good.address);
+    let behind = guarded.replace(&origins, &format!("{origins}\nparents = [\"http://{}\"]", bad.address));
+    assert_eq!(edge.reload(&behind).await.status, 200);
+    let undone = async {
+        while !edge.rig.ask("/guard", "").await.text().contains("\"is_undone\":true") {
+            client.get("/").await;
+        }
+    };
+    soon("the end of the reload", undone).await;
+    assert_eq!(client.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_reload_is_undone_only_where_it_is_to_blame() {
     let (good, bad) = (origin("200 OK", "good").await, origin("500 No", "bad").await);
     let edge = Edge::start(&good).await;

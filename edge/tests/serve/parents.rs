@@ -296,6 +296,17 @@ async fn a_loop_of_parents_is_refused_and_the_origin_asked() {
     assert!(!origin.seen()[0].contains("same, same"), "{:?}", origin.seen());
 }
 
+/// RFC 9110 §15.5.20.
+#[tokio::test]
+async fn a_parent_without_the_site_is_passed_by() {
+    let origin = origin_of_objects().await;
+    let top = format!("name = \"shield\"\n{CHILDREN}");
+    let parent = Rig::for_hosts("\"other.test\"", &[origin.address], &top, "").await;
+    let child = edge("child", origin.address, "", &parents(&[parent.public])).await;
+    let got = child.get("/a").await;
+    assert_eq!((got.status, got.text().as_str()), (200, "/a"), "{got:?}");
+}
+
 #[tokio::test]
 async fn a_parent_knows_a_path_as_clients_do_and_its_origin_as_it_wants() {
     let origin = Origin::answering(|head| {
