@@ -49,6 +49,8 @@ pub(crate) struct Relays {
 #[derive(Debug)]
 struct Streams {
     all: Vec<Stream>,
+    /// Places of connections of which nobody knows yet which stream they are for.
+    entering: Semaphore,
     clock: Clock,
     running: Running,
 }
@@ -139,7 +141,9 @@ impl Relays {
         };
         let streams = |relays: &[Relay]| {
             let all = relays.iter().map(stream).collect();
-            Arc::new(Streams { all, clock: self.clock.clone(), running: self.running.clone() })
+            let most = relays.iter().fold(0_usize, |sum, relay| sum.saturating_add(relay.most));
+            let entering = Semaphore::new(most.min(Semaphore::MAX_PERMITS));
+            Arc::new(Streams { all, entering, clock: self.clock.clone(), running: self.running.clone() })
         };
         let next = listeners.map(|(address, relays)| (address, streams(relays))).collect();
         self.by_address.store(Arc::new(next));
@@ -175,6 +179,7 @@ impl Streams {
         let local = client.local_addr().unwrap_or(from);
         let introduces = |relay: &Relay| relay.introducers.iter().any(|network| network.contains(&from.ip()));
         let mut ends = Ends { client: from, local };
+        let Ok(entering) = self.entering.try_acquire() else { return self.refuse(None, &ends, "limit") };
         if self.all.iter().any(|stream| introduces(&stream.relay)) {
             match timeout(HELLO_LIMIT, introduction(&mut client)).await {
                 Ok(Ok(told)) => ends = told.unwrap_or(ends),
@@ -190,6 +195,7 @@ impl Streams {
         let Ok(_place) = Arc::clone(&stream.places).try_acquire_owned() else {
             return self.refuse(Some(stream), &ends, "limit");
         };
+        drop(entering);
         let connected = tokio::select! {
             connected = stream.origins.connect(ends.client.ip()) => connected,
             () = self.running.aborted.cancelled() => return,

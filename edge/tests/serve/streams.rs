@@ -75,6 +75,28 @@ fn hello(name: &'static str) -> Vec<u8> {
     bytes
 }
 
+/// They say nothing, and nobody knows for which stream they are.
+#[tokio::test]
+async fn clients_that_have_not_said_what_they_want_are_as_many_as_the_streams_take() {
+    let a = echo("a").await;
+    let stream = format!(
+        "[[stream]]\nlisten = [\"127.0.0.1:0\"]\nsni = [\"a.test\"]\norigins = [\"tcp://{}\"]\nconnections = 2",
+        a.address
+    );
+    let rig = rig(&stream).await;
+    let address = at(&rig, 0);
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let mut third = silent.pop().unwrap();
+    assert_eq!(soon("its end", third.read(&mut [0; 1])).await.unwrap_or(0), 0);
+    assert_eq!(rig.metric("verge_edge_stream_ended_total{stream=\"a.test\",why=\"limit\"} ").await, 1);
+    drop(silent);
+    let entered = async { while !talk(address, &[&hello("a.test")]).await.starts_with('a') {} };
+    soon("a place", entered).await;
+}
+
 #[tokio::test]
 async fn connections_are_passed_on_in_turn_and_each_side_may_end_first() {
     let (mut a, b) = (echo("a").await, echo("b").await);
