@@ -20,6 +20,8 @@ pub(super) struct Standing {
     /// Times in a row that it was found down.
     downs: u32,
     retry_at: Option<SystemTime>,
+    /// A request is there that tries whether it is back.
+    is_tried: bool,
     /// The last fault was that nobody answers there.
     refused: bool,
     /// The last time that it failed, or got a request although it was down.
@@ -122,6 +124,7 @@ impl Standing {
         if stands == Stands::OnTrial {
             self.retry_at = Some(now + self.rest());
             self.tried_at = Some(now);
+            self.is_tried = true;
         }
         matches!(stands, Stands::Up | Stands::OnTrial)
     }
@@ -154,7 +157,7 @@ impl Standing {
         if self.retry_at.take().is_some() {
             self.back_at = Some(now);
         }
-        (self.points, self.downs, self.refused) = (0, 0, false);
+        (self.points, self.downs, self.refused, self.is_tried) = (0, 0, false, false);
     }
 
     /// It did not.
@@ -162,7 +165,9 @@ impl Standing {
         self.points = self.points.saturating_add(fault.points());
         self.refused = fault == Fault::NoConnection;
         self.tried_at = Some(now);
-        if self.points >= DOWN_POINTS {
+        // Requests that were there when it went down say nothing new.
+        let is_known = is_ahead(self.retry_at, now, MAX_REST) && !std::mem::take(&mut self.is_tried);
+        if self.points >= DOWN_POINTS && !is_known {
             self.retry_at = Some(now + self.rest());
             self.downs = self.downs.saturating_add(1);
         }

@@ -33,11 +33,30 @@ fn a_lost_response_alone_does_not_rest_an_origin_but_three_do() {
 #[test]
 fn rests_grow_to_their_limit() {
     let mut origin = Standing::default();
-    for _ in 0..20 {
+    let mut second = 0;
+    origin.failed(Fault::NoConnection, at(0));
+    for rest in [1, 2, 4, 8, 16, 30, 30] {
+        assert_eq!(origin.stands(at(second + rest - 1)), Stands::Failing, "{rest}");
+        second += rest;
+        assert_eq!(origin.stands(at(second)), Stands::OnTrial, "{rest}");
+        assert!(origin.take(at(second)));
+        origin.failed(Fault::NoConnection, at(second));
+    }
+}
+
+#[test]
+fn requests_that_fail_together_rest_an_origin_as_one_does() {
+    let mut origin = Standing::default();
+    for _ in 0..100 {
         origin.failed(Fault::NoConnection, at(0));
     }
-    assert_eq!(origin.stands(at(29)), Stands::Failing);
-    assert_eq!(origin.stands(at(30)), Stands::OnTrial);
+    assert_eq!(origin.stands(at(1)), Stands::OnTrial);
+    assert!(origin.take(at(1)));
+    for _ in 0..100 {
+        origin.failed(Fault::NoResponse, at(1));
+    }
+    assert_eq!(origin.stands(at(2)), Stands::Failing);
+    assert_eq!(origin.stands(at(3)), Stands::OnTrial);
 }
 
 #[test]
