@@ -8,7 +8,7 @@
 
 mod beside;
 mod copy;
-mod expiry;
+pub(crate) mod expiry;
 mod file_name;
 mod folder;
 mod good;

@@ -173,10 +173,22 @@ impl Delta {
                 return None;
             }
         }
-        let bytes = gone.bytes + come.bytes;
         let mut records = gone.records;
         records.append(&mut come.records);
-        Some(Self { from, to, records, bytes })
+        Some(Self::of(from, to, records))
+    }
+
+    /// Of the records, as [`Delta::records`] has them.
+    pub fn of(from: u32, to: u32, records: Vec<Stored>) -> Self {
+        let bytes = records.iter().map(Stored::bytes).sum();
+        Self { from, to, records, bytes }
+    }
+}
+
+impl Stored {
+    /// About what it takes up on the wire.
+    fn bytes(&self) -> usize {
+        self.owner.len() + FIXED_BYTES + self.rdata.len()
     }
 }
 
@@ -229,9 +241,9 @@ impl Changed {
     }
 
     fn push(&mut self, owner: &[u8], set: &RrSet<'_>, rdata: &[u8]) {
-        self.bytes += owner.len() + FIXED_BYTES + rdata.len();
-        let (rtype, ttl) = (set.rtype, set.ttl);
-        self.records.push(Stored { owner: owner.into(), rtype, ttl, rdata: rdata.into() });
+        let record = Stored { owner: owner.into(), rtype: set.rtype, ttl: set.ttl, rdata: rdata.into() };
+        self.bytes += record.bytes();
+        self.records.push(record);
     }
 }
 

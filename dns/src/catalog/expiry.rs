@@ -9,7 +9,7 @@ use crate::name::Name;
 use crate::zone::{Problem, Severity};
 
 /// A zone's name as part of a file's: `/` and `%` would be something else there.
-pub(super) fn stem(apex: &Name) -> String {
+pub(crate) fn stem(apex: &Name) -> String {
     let text = apex.to_string();
     match text.trim_end_matches('.') {
         "" => "%root".to_owned(),

@@ -5,6 +5,7 @@
 //! elsewhere, keep their author's serial.
 
 mod file;
+mod history;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use self::file::{Digest, Stored};
+use self::history::History;
 use crate::catalog::HeldCopy;
 use crate::config::copies_folder;
 use crate::name::Name;
@@ -37,6 +39,7 @@ pub(super) struct Numbers {
     /// Where they are kept.
     folder: Option<PathBuf>,
     stored: Stored,
+    history: History,
     lines: HashMap<Place, Line>,
     /// Zones that are taken from others.
     copies: HashSet<Name>,
@@ -83,6 +86,7 @@ impl Numbers {
         if folder != self.folder.as_deref() {
             self.stored.extend(folder.map(|folder| file::read(folder, today)).unwrap_or_default());
             self.folder = folder.map(Path::to_path_buf);
+            self.history = folder.map(History::open).unwrap_or_default();
         }
     }
 
@@ -112,7 +116,9 @@ impl Numbers {
                     self.lines.get(&numbered.place).is_none_or(|before| before.serial != numbered.serial);
                 let other = lines.get(&(other_side(numbered.place.0), apex.clone()));
                 let before = self.lines.remove(&numbered.place);
-                let line = Line::after(before, &numbered, (other, inside.as_deref()));
+                let last = before.as_ref().map(|line| line.serial);
+                let mut line = Line::after(before, &numbered, (other, inside.as_deref()));
+                self.remember(&mut line, last, (&numbered.place, inside.as_deref()));
                 let (view, place) = (numbered.place.0, numbered.place);
                 let zones = match view {
                     _ if is_catalog => &mut world.catalogs[usize::from(view == Which::Internal)],
@@ -127,9 +133,32 @@ impl Numbers {
             }
         }
         (self.lines, world.versions) = (lines, versions);
-        self.stored.retain(|_, (.., day)| today.saturating_sub(*day) <= MOST_DAYS);
+        let history = &mut self.history;
+        self.stored.retain(|place, (.., day)| {
+            let is_kept = today.saturating_sub(*day) <= MOST_DAYS;
+            if !is_kept {
+                history.forget(place);
+            }
+            is_kept
+        });
         self.store();
         moved
+    }
+
+    /// Brings the changes on the disk and those in memory together. `last` is the serial of before; without one the server has just
+    /// started, or the zone has just come.
+    fn remember(&mut self, line: &mut Line, last: Option<u32>, (place, inside): (&Place, Option<&Tree>)) {
+        match last {
+            Some(last) if last == line.serial => {}
+            Some(_) => self.history.add(place, &line.deltas, &line.digest),
+            None => {
+                let deltas = self.history.take(place, (line.serial, &line.digest));
+                line.deltas = line.worth_keeping(deltas, inside.filter(|_| place.0 == Which::Public));
+                if line.deltas.is_empty() {
+                    self.history.forget(place);
+                }
+            }
+        }
     }
 
     /// The serials of all zones that are transferred, for the metrics.
@@ -249,14 +278,28 @@ impl Line {
         let delta = delta.filter(|delta| inside.is_none_or(|inside| !delta.hides(new, inside)));
         let Some(delta) = delta else { return Vec::new() };
         self.deltas.push(Arc::new(delta));
-        let mut bytes = 0;
-        let fits = |delta: &&Arc<Delta>| {
-            bytes += delta.bytes;
-            bytes <= most
-        };
-        let kept = self.deltas.iter().rev().take(MOST_DELTAS).take_while(fits).count();
-        self.deltas.split_off(self.deltas.len() - kept)
+        last_of(self.deltas, most)
     }
+
+    /// The changes on the disk that may be given still; none if something is hidden now that they take away.
+    fn worth_keeping(&self, deltas: Vec<Arc<Delta>>, inside: Option<&Tree>) -> Vec<Arc<Delta>> {
+        let is_hidden = |delta: &Arc<Delta>| inside.is_some_and(|inside| delta.hides(&self.served, inside));
+        if self.served.withholds() || deltas.iter().any(is_hidden) {
+            return Vec::new();
+        }
+        last_of(deltas, MOST_DELTA_BYTES.min(self.served.bytes()))
+    }
+}
+
+/// The last changes, as far as there is room for them.
+fn last_of(mut deltas: Vec<Arc<Delta>>, most_bytes: usize) -> Vec<Arc<Delta>> {
+    let mut bytes = 0;
+    let fits = |delta: &&Arc<Delta>| {
+        bytes += delta.bytes;
+        bytes <= most_bytes
+    };
+    let kept = deltas.iter().rev().take(MOST_DELTAS).take_while(fits).count();
+    deltas.split_off(deltas.len() - kept)
 }
 
 fn other_side(view: Which) -> Which {

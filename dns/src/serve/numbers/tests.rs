@@ -93,6 +93,8 @@ fn a_restart_gives_no_number_to_other_content() {
     assert_eq!(server.load(), (Some(11), Some(12), 2));
     server.restart();
     assert_eq!(server.load(), (Some(11), Some(12), 2), "secondaries are told again: they may have missed it");
+    assert_eq!(server.deltas(Which::Public), [(10, 11)]);
+    assert_eq!(server.deltas(Which::Internal), [(10, 12)]);
     // The edit of a stopped server, without a higher serial.
     server.write("example", 12, "www A 203.0.113.4\ndb A 10.0.0.5\n");
     server.restart();
@@ -284,6 +286,73 @@ fn after_a_promotion_neither_side_has_a_serial_from_before_it() {
             server.write("example", file, text);
             let (outside, inside, _) = server.load();
             assert_eq!((outside, inside), expected, "{file} {knows}");
+        }
+    }
+}
+
+#[test]
+fn changes_outlast_a_restart_each_on_its_side_until_an_edit_that_nobody_saw() {
+    let mut server = Server::new();
+    let side = |server: &Server, side: &str| {
+        fs::read(server.dir.path().join("state/changes").join(side).join("example")).unwrap_or_default()
+    };
+    server.write("example", 10, "www A 203.0.113.2\nseen A 10.0.0.5\n");
+    server.load();
+    server.write("example", 11, "www A 203.0.113.3\nseen A 10.0.0.6\n");
+    server.load();
+    server.write("example", 12, "www A 203.0.113.3\nseen A 10.0.0.7\n");
+    server.load();
+    let [outside, inside] = ["outside", "inside"].map(|name| side(&server, name));
+    let names = |bytes: &[u8]| bytes.windows(5).any(|name| name == b"\x04seen");
+    assert!(names(&inside) && !names(&outside) && !outside.is_empty());
+    for _ in 0..2 {
+        server.restart();
+        server.load();
+        assert_eq!(server.deltas(Which::Public), [(10, 11)]);
+        assert_eq!(server.deltas(Which::Internal), [(10, 11), (11, 12)]);
+    }
+    server.write("example", 13, "www A 203.0.113.4\nseen A 10.0.0.7\n");
+    server.load();
+    server.restart();
+    server.load();
+    assert_eq!(server.deltas(Which::Public), [(10, 11), (11, 12)]);
+    assert_eq!(server.deltas(Which::Internal), [(10, 11), (11, 12), (12, 13)]);
+    // Inside alone, while the server is down.
+    server.restart();
+    server.write("example", 14, "www A 203.0.113.4\nseen A 10.0.0.8\n");
+    server.load();
+    assert_eq!(server.deltas(Which::Public), [(10, 11), (11, 12)]);
+    assert_eq!(server.deltas(Which::Internal), []);
+    assert!(side(&server, "inside").is_empty());
+    // A file of another server, or of before.
+    fs::write(server.dir.path().join("state/changes/inside/example"), &inside).unwrap();
+    server.restart();
+    server.load();
+    assert_eq!(server.deltas(Which::Internal), []);
+}
+
+#[test]
+fn what_was_hidden_is_in_no_change_on_the_disk() {
+    for (hidden, is_kept) in [("www A 203.0.113.2 ; verge: internal\n", false), ("", true)] {
+        // Hidden while the server runs, and while it is down.
+        for is_running in [true, false] {
+            let mut server = Server::new();
+            for (serial, text) in [(10, ""), (11, "www A 203.0.113.2\n"), (12, "")] {
+                server.write("example", serial, text);
+                server.load();
+            }
+            if !is_running {
+                server.restart();
+            }
+            if !hidden.is_empty() {
+                server.write("example", 13, hidden);
+                server.load();
+            }
+            server.restart();
+            server.load();
+            let file = server.dir.path().join("state/changes/outside/example");
+            let kept = fs::read(file).unwrap_or_default();
+            assert_eq!(kept.windows(4).any(|name| name == b"\x03www"), is_kept, "{hidden:?} {is_running}");
         }
     }
 }
