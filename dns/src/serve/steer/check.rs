@@ -47,7 +47,7 @@ async fn attempt(target: &Target) -> Found {
                 };
                 let stream = connect(to).await?;
                 let stream = TlsConnector::from(Arc::new(terms)).connect(name, stream).await;
-                ask(stream.map_err(|error| format!("no TLS: {error}"))?, http, to).await
+                ask(stream.map_err(|error| no_tls(&error))?, http, to).await
             }
         },
         (Check::Tcp { .. }, Some(to), _) => {
@@ -62,6 +62,30 @@ async fn attempt(target: &Target) -> Found {
         }
         _ => Err("there is nothing to check".to_owned()),
     }
+}
+
+/// Why there is no TLS. rustls spells out the address or name that it wanted and those that the certificate has, and metrics,
+/// logs and documents are read by people who are to learn none of them (D20).
+fn no_tls(error: &io::Error) -> String {
+    use rustls::{CertificateError as Of, Error};
+    let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let words = match fault {
+        Some(Error::InvalidCertificate(Of::Expired | Of::ExpiredContext { .. })) => {
+            "its certificate has expired"
+        }
+        Some(Error::InvalidCertificate(Of::NotValidYet | Of::NotValidYetContext { .. })) => {
+            "its certificate is not valid yet"
+        }
+        Some(Error::InvalidCertificate(Of::NotValidForName | Of::NotValidForNameContext { .. })) => {
+            "its certificate is for another name"
+        }
+        Some(Error::InvalidCertificate(Of::UnknownIssuer)) => "its certificate leads to no root of `ca`",
+        Some(Error::InvalidCertificate(_)) => "its certificate is not valid",
+        Some(Error::AlertReceived(_)) => "it refused the handshake",
+        Some(_) => "what it says is not TLS, or not ours",
+        None => "the connection broke",
+    };
+    format!("no TLS: {words}")
 }
 
 /// `up` or `down`, and whatever the monitor says behind it; with a number between 0 and 1 the load.
@@ -137,4 +161,58 @@ fn load(body: &[u8]) -> Option<u16> {
 
 fn thousandths(load: f64) -> Option<u16> {
     (load.is_finite() && load >= 0.0).then(|| (load * 1000.0).min(f64::from(u16::MAX)) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::steer::rules::Pace;
+
+    /// D20.
+    #[tokio::test]
+    async fn a_certificate_that_is_refused_tells_neither_the_checked_address_nor_its_own_names() {
+        let made = rcgen::generate_simple_self_signed(["db.inside.example".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut stranger = rcgen::CertificateParams::new(["other.example".to_owned()]).unwrap();
+        stranger.distinguished_name.push(rcgen::DnType::CommonName, "another authority");
+        let stranger = stranger.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let file = |name: &str, text: String| {
+            std::fs::write(folder.path().join(name), text).unwrap();
+            folder.path().join(name)
+        };
+        let (own, other) = (file("own.pem", made.cert.pem()), file("other.pem", stranger.pem()));
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let terms = rustls::ServerConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = TlsAcceptor::from(Arc::new(terms));
+        for (roots, host, expected) in [
+            (&own, None, "no TLS: its certificate is for another name"),
+            (&own, Some("www.example.com"), "no TLS: its certificate is for another name"),
+            (&other, Some("db.inside.example"), "no TLS: its certificate leads to no root of `ca`"),
+        ] {
+            let http = Http {
+                tls: Some(Some(roots.clone())),
+                host: host.map(str::to_owned),
+                port,
+                path: "/".to_owned(),
+            };
+            let target =
+                Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
+            let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
+            let (seen, _) = tokio::join!(check(&target), serve);
+            assert_eq!(seen, Seen { good: false, why: expected.to_owned(), load: None });
+        }
+    }
 }
