@@ -13,6 +13,7 @@ mod file;
 mod level;
 mod place;
 mod quantity;
+mod quorum;
 mod secondary;
 mod unmatched;
 mod validate;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
+pub use self::quorum::{Node, Quorum};
 pub(crate) use self::secondary::copies_folder;
 pub use self::secondary::{Catalog, Identity, Primary, Secondary, Source};
 pub(crate) use self::unmatched::unmatched_in;
@@ -91,6 +93,8 @@ pub struct Config {
     pub updates: Vec<Policy>,
     /// How RRsets are steered.
     pub steer: Settings,
+    /// The name servers that decide together who is up.
+    pub quorum: Option<Quorum>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).

@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,7 @@ pub use self::secrets::SecretError;
 pub(crate) use self::secrets::keys;
 use self::signal::Signal;
 use self::steer::board::Board;
+use self::steer::nodes::Mesh;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};
@@ -67,7 +69,8 @@ use crate::catalog::report::Report;
 use crate::catalog::{self, Catalog, FolderError, Unsettled};
 use crate::client::Listener;
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Steered};
+use crate::steer::rules::Target;
 use crate::tsig::Keys;
 use crate::world::World;
 
@@ -101,6 +104,8 @@ pub enum StartError {
     Secret(SecretError),
     /// The certificate of the encrypted listeners is of no use.
     Certificate(CertificateError),
+    /// The certificate of `[steer.quorum]`, or its roots, are of no use.
+    Quorum(String),
     /// The system gave no thread.
     Thread(io::Error),
 }
@@ -113,6 +118,7 @@ impl fmt::Display for StartError {
             Self::Token(error) => error.fmt(f),
             Self::Secret(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
+            Self::Quorum(error) => write!(f, "{error} (setting `steer.quorum`)"),
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
         }
     }
@@ -139,12 +145,11 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let token = token.map_err(StartError::Token)?;
     let certificates = config.tls.as_ref().map(Certificates::load).transpose();
     let certificates = certificates.map_err(StartError::Certificate)?;
+    let (board, targeted, mesh) = steered(&config)?;
     let secrets = Held::load(&config, None).map_err(StartError::Secret)?;
     let (catalog, world, report, unsettled) =
         first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
-    let (targets, targeted) = mpsc::unbounded_channel();
-    let board = Arc::new(Board::new(config.state.clone(), targets));
     board.adopt(&world);
     steer::first_round(&board).await;
     sockets.open().map_err(StartError::Bind)?;
@@ -167,9 +172,8 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let admin_listener = sockets.admin.map(into_tokio);
     let sides = [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)];
     serve_all(&mut workers, sides, certificates.as_ref(), &metrics).map_err(StartError::Thread)?;
-    let pools = Arc::clone(&board);
-    metrics.pools.set(move || pools.pools());
-    workers.tasks.spawn(steer::run(targeted, Arc::clone(&board), workers.drain.clone()));
+    let mesh = mesh.zip(sockets.quorum.map(into_tokio));
+    keep_pools(&workers, &metrics, &board, (targeted, mesh));
     workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
     let world = Arc::clone(&service.world);
     let loader = Loader::start(config, secrets, catalog, service, (signals, signalled, submissions))
@@ -196,6 +200,32 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     });
     let Workers { loops, stop, drain, tasks, .. } = workers;
     Ok(Running { listening, loops, stop, ready, drain, tasks, loader, loads, certificates, admin })
+}
+
+/// The board of members, the targets of its checks, and the other name servers.
+type SteeredBy = (Arc<Board>, mpsc::UnboundedReceiver<Vec<Target>>, Option<Mesh>);
+
+fn steered(config: &Config) -> Result<SteeredBy, StartError> {
+    let mesh = config.quorum.clone().map(Mesh::new).transpose().map_err(StartError::Quorum)?;
+    let nodes = config.quorum.iter().flat_map(|quorum| quorum.others());
+    let nodes: Vec<String> = nodes.map(|node| node.name.clone()).collect();
+    let (targets, targeted) = mpsc::unbounded_channel();
+    Ok((Arc::new(Board::new(config.state.clone(), targets, &nodes)), targeted, mesh))
+}
+
+/// Keeps checking members, telling other name servers and hearing them.
+fn keep_pools(
+    workers: &Workers,
+    metrics: &Metrics,
+    board: &Arc<Board>,
+    (targeted, mesh): (mpsc::UnboundedReceiver<Vec<Target>>, Option<(Mesh, TcpListener)>),
+) {
+    let pools = Arc::clone(board);
+    metrics.pools.set(move || Steered { pools: pools.pools(), nodes: pools.nodes() });
+    workers.tasks.spawn(steer::run(targeted, Arc::clone(board), workers.drain.clone()));
+    if let Some((mesh, listener)) = mesh {
+        workers.tasks.spawn(mesh.run(listener, Arc::clone(board), workers.drain.clone()));
+    }
 }
 
 /// Serves the sockets of both sides, and keeps their certificate up to date.

@@ -20,6 +20,7 @@ mod hints;
 pub mod marks;
 pub mod place;
 pub mod pool;
+pub mod quorum;
 pub mod rules;
 
 pub use pool::{Pool, Pools};

@@ -9,7 +9,7 @@ use super::asked::{ask, table};
 use super::{Failure, Format, Source, json, say, zones};
 use crate::clock;
 use crate::config::Admin;
-use crate::metrics::{MemberStatus, PoolStatus, Status};
+use crate::metrics::{MemberStatus, NodeStatus, PoolStatus, Status, Vote};
 
 /// Between looks at a member that drains.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) struct DrainArgs {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let admin = admin(&args.source)?;
-    let mut pools = pools(&admin)?;
+    let Status { mut pools, nodes, .. } = status(&admin)?;
     if let Some(name) = &args.name {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let is_below = |pool: &PoolStatus| {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         pools.retain(is_below);
     }
     say(&match args.format {
-        Format::Human => text(&pools, clock::moment().unix_seconds),
+        Format::Human => text(&pools, clock::moment().unix_seconds) + &heard(&nodes),
         Format::Json => json(&pools),
     });
     Ok(())
@@ -63,7 +63,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     ask(&admin, "POST", &format!("{path}?address={}", args.address))
         .map_err(|error| Failure::NoStatus(admin.listen, error))?;
     if args.undo {
-        say(&format!("{} is back in service\n", args.address));
+        say(&undone(&pools(&admin)?, args.address));
         return Ok(());
     }
     loop {
@@ -82,6 +82,18 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     }
 }
 
+/// The state after a drain was undone.
+fn undone(pools: &[PoolStatus], address: IpAddr) -> String {
+    let mut members = pools.iter().flat_map(|pool| &pool.members).filter(|member| member.address == address);
+    match members.next() {
+        None => format!("no pool has {address}; if it comes back, it is in service\n"),
+        Some(first) if first.drained || members.any(|member| member.drained) => {
+            format!("{address} stays out of service: the config says `drain = true`\n")
+        }
+        Some(_) => format!("{address} is back in service\n"),
+    }
+}
+
 /// Seconds until nobody goes to a drained member; none if a pool gives it all the same.
 fn left(pools: &[PoolStatus], address: IpAddr) -> Option<u64> {
     let members = pools.iter().flat_map(|pool| &pool.members).filter(|member| member.address == address);
@@ -94,8 +106,26 @@ fn admin(source: &Source) -> Result<Admin, Failure> {
 
 /// The pools of a running server.
 pub(super) fn pools(admin: &Admin) -> Result<Vec<PoolStatus>, Failure> {
+    status(admin).map(|status| status.pools)
+}
+
+fn status(admin: &Admin) -> Result<Status, Failure> {
     let asked = || -> io::Result<Status> { Ok(serde_json::from_slice(&ask(admin, "GET", "/status")?)?) };
-    asked().map(|status| status.pools).map_err(|error| Failure::NoStatus(admin.listen, error))
+    asked().map_err(|error| Failure::NoStatus(admin.listen, error))
+}
+
+/// The other name servers, and whether their views count.
+fn heard(nodes: &[NodeStatus]) -> String {
+    let line = |node: &NodeStatus| {
+        let heard = match (node.counts, node.heard) {
+            (true, _) => "its view counts".to_owned(),
+            (false, Some(ago)) => format!("not heard for {ago} s, so its view does not count"),
+            (false, None) => "never heard, so its view does not count".to_owned(),
+        };
+        let told = node.error.as_ref().map(|why| format!("; it cannot be told who is up: {why}"));
+        format!("name server {}: {heard}{}\n", node.node, told.unwrap_or_default())
+    };
+    nodes.iter().map(line).collect()
 }
 
 /// The chain's table of each pool.
@@ -116,6 +146,19 @@ pub(super) fn text(pools: &[PoolStatus], now: u64) -> String {
     out
 }
 
+/// How many name servers are of the opinion that holds, and which are not; nothing without others.
+fn votes(member: &MemberStatus) -> String {
+    let heard = member.votes.iter().filter(|vote| matches!(&*vote.state, "up" | "down"));
+    let (agree, others): (Vec<&Vote>, Vec<&Vote>) = heard.partition(|vote| vote.state == member.state);
+    let all = agree.len() + others.len();
+    let others: Vec<String> = others.iter().map(|vote| format!("not {}", vote.node)).collect();
+    match (member.votes.is_empty(), all) {
+        (true, _) => String::new(),
+        (_, 0) => "no name server sees it, so the last state holds".to_owned(),
+        _ => [vec![format!("{} of {all} say so", agree.len())], others].concat().join(", "),
+    }
+}
+
 fn row(member: &MemberStatus, now: u64) -> [String; 8] {
     let ago = |at: u64| match now.saturating_sub(at) {
         seconds @ 0..120 => format!("{seconds} s"),
@@ -123,7 +166,13 @@ fn row(member: &MemberStatus, now: u64) -> [String; 8] {
         seconds => format!("{} h", seconds / 3600),
     };
     let held = if member.held { ", held: it went down too often" } else { "" };
-    let why = if member.why.is_empty() { String::new() } else { format!(" ({}{held})", member.why) };
+    let votes = votes(member);
+    let why = match (&*member.why, &*votes) {
+        ("", "") => String::new(),
+        ("", votes) => format!(" ({votes})"),
+        (why, "") => format!(" ({why}{held})"),
+        (why, votes) => format!(" ({why}{held}; {votes})"),
+    };
     let safe = match member.safe_in {
         Some(0) => "; safe to stop".to_owned(),
         Some(left) => format!("; safe to stop in {left} s"),
@@ -139,4 +188,64 @@ fn row(member: &MemberStatus, now: u64) -> [String; 8] {
         format!("{}.{} %", member.share / 10, member.share % 10),
         format!("{}{safe}", member.fate),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(state: &str, votes: &[(&str, &str)]) -> MemberStatus {
+        let vote =
+            |(node, state): &(&str, &str)| Vote { node: (*node).to_owned(), state: (*state).to_owned() };
+        MemberStatus {
+            address: [192, 0, 2, 1].into(),
+            state: state.to_owned(),
+            since: None,
+            checked: None,
+            why: "status 200".to_owned(),
+            held: false,
+            flips: 0,
+            votes: votes.iter().map(vote).collect(),
+            load: None,
+            weight: 1,
+            priority: 0,
+            drained: false,
+            fate: "given".to_owned(),
+            share: 1000,
+            safe_in: None,
+        }
+    }
+
+    #[test]
+    fn a_table_tells_how_many_name_servers_say_so_and_who_does_not() {
+        for (state, votes, expected) in [
+            ("up", &[][..], "up (status 200)"),
+            ("up", &[("here", "up"), ("ns2", "not heard")], "up (status 200; 1 of 1 say so)"),
+            (
+                "down",
+                &[("here", "up"), ("ns2", "down"), ("ns3", "down")],
+                "down (status 200; 2 of 3 say so, not here)",
+            ),
+            (
+                "up",
+                &[("here", "unknown"), ("ns2", "not heard")],
+                "up (status 200; no name server sees it, so the last state holds)",
+            ),
+        ] {
+            assert_eq!(row(&member(state, votes), 0)[1], expected);
+        }
+    }
+
+    #[test]
+    fn an_undone_drain_tells_what_is_so_now() {
+        let pool = |drained| PoolStatus {
+            members: vec![MemberStatus { drained, ..member("up", &[]) }],
+            ..PoolStatus::default()
+        };
+        let address: IpAddr = [192, 0, 2, 1].into();
+        assert_eq!(undone(&[pool(false)], address), "192.0.2.1 is back in service\n");
+        let stays = "192.0.2.1 stays out of service: the config says `drain = true`\n";
+        assert_eq!(undone(&[pool(false), pool(true)], address), stays);
+        assert_eq!(undone(&[], address), "no pool has 192.0.2.1; if it comes back, it is in service\n");
+    }
 }

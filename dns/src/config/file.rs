@@ -231,6 +231,18 @@ pub(super) struct Steer {
     pub(super) pool: Vec<Spanned<Steer>>,
     pub(super) place: Vec<Spanned<Region>>,
     pub(super) subnet_from: Vec<Spanned<Prefix>>,
+    pub(super) quorum: Option<Spanned<Quorum>>,
+}
+
+/// `[steer.quorum]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quorum {
+    pub(super) listen: SocketAddr,
+    pub(super) nodes: Vec<Spanned<String>>,
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) ca: PathBuf,
 }
 
 /// `[[steer.place]]`.

@@ -196,6 +196,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[steer]\n",
         "[[steer.pool]]\nname = \"a\"\n",
         "[[steer.place]]\nname = \"a\"\n",
+        "[steer.quorum]\nlisten = \"127.0.0.1:1\"\nnodes = []\ncertificate = \"a\"\nkey = \"a\"\nca = \"a\"\n",
     ] {
         let Err(ConfigError::Invalid { help, .. }) = read(&format!("{section}zzzzzzzzzzzz = 1\n")) else {
             panic!("accepted");
@@ -210,6 +211,7 @@ fn the_reference_names_every_key_and_its_default() {
                     format!("[{key}."),
                     format!("[[{key}]]"),
                     format!("[[steer.{key}]]"),
+                    format!("[steer.{key}]"),
                 ];
                 forms.iter().any(|form| line.starts_with(form))
             };

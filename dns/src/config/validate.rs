@@ -3,12 +3,13 @@
 mod catalogs;
 mod keys;
 mod listeners;
+mod quorum;
 mod secondaries;
 mod steer;
 mod transfers;
 mod updates;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -96,25 +97,18 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     ]
     .concat();
     let keys = keys::keys(written.keys, base, at)?;
+    let quorum = written.steer.as_mut().and_then(|steer| steer.get_mut().quorum.take());
     let internal = internal.into_inner();
     Ok(Config {
         file: None,
         zones: base.join(written.zones),
         listen: plain(written.listen),
-        encrypted: Encrypted {
-            tls: plain(written.listen_tls),
-            https: plain(written.listen_https),
-            quic: plain(written.listen_quic),
-        },
+        encrypted: encrypted([written.listen_tls, written.listen_https, written.listen_quic]),
         private: prefixes(written.private),
         internal_names: names(written.internal_names),
         internal: Internal {
             listen: plain(internal.listen),
-            encrypted: Encrypted {
-                tls: plain(internal.listen_tls),
-                https: plain(internal.listen_https),
-                quic: plain(internal.listen_quic),
-            },
+            encrypted: encrypted([internal.listen_tls, internal.listen_https, internal.listen_quic]),
             clients: prefixes(internal.clients),
             zones: names(internal.zones),
         },
@@ -136,6 +130,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         members: Vec::new(),
         keys,
         steer: steer::steer(written.steer, base, at)?,
+        quorum: quorum.map(|quorum| quorum::quorum(quorum, base, at)).transpose()?,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,
         rate_limit: rates(written.rate_limit, at)?,
@@ -143,6 +138,11 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         named,
         warnings,
     })
+}
+
+fn encrypted(written: [Vec<Spanned<SocketAddr>>; 3]) -> Encrypted {
+    let [tls, https, quic] = written.map(plain);
+    Encrypted { tls, https, quic }
 }
 
 fn admin(written: file::Admin, base: &Path) -> Admin {

@@ -71,6 +71,9 @@ pub struct MemberStatus {
     pub held: bool,
     /// Changes of state since the start.
     pub flips: u64,
+    /// The views of all name servers, this one first; none without others.
+    #[serde(default)]
+    pub votes: Vec<Vote>,
     /// Thousandths of what it can bear, if it told.
     pub load: Option<u16>,
     /// As the config says.
@@ -87,9 +90,38 @@ pub struct MemberStatus {
     pub safe_in: Option<u64>,
 }
 
+/// The state of a member as a name server sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Its name; `here` is this one.
+    pub node: String,
+    /// `up`, `down`, `unknown` or `not heard`.
+    pub state: String,
+}
+
+/// Another name server that tells who is up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub node: String,
+    /// How many seconds ago it said what came last; none if nothing did.
+    pub heard: Option<u64>,
+    /// Whether its view counts.
+    pub counts: bool,
+    /// Why it cannot be told what this server sees.
+    pub error: Option<String>,
+}
+
+/// All that is told of pools.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steered {
+    pub(crate) pools: Vec<PoolStatus>,
+    pub(crate) nodes: Vec<NodeStatus>,
+}
+
 /// Where the pools are known; nowhere in a server that does not run.
 #[derive(Default)]
-pub(crate) struct PoolSource(OnceLock<Box<dyn Fn() -> Vec<PoolStatus> + Send + Sync>>);
+pub(crate) struct PoolSource(OnceLock<Box<dyn Fn() -> Steered + Send + Sync>>);
 
 impl fmt::Debug for PoolSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,17 +131,17 @@ impl fmt::Debug for PoolSource {
 
 impl PoolSource {
     /// The first one counts.
-    pub(crate) fn set(&self, source: impl Fn() -> Vec<PoolStatus> + Send + Sync + 'static) {
+    pub(crate) fn set(&self, source: impl Fn() -> Steered + Send + Sync + 'static) {
         let _ = self.0.set(Box::new(source));
     }
 
-    /// The pools of now.
-    pub(crate) fn get(&self) -> Vec<PoolStatus> {
+    /// The pools and name servers of now.
+    pub(crate) fn get(&self) -> Steered {
         self.0.get().map(|source| source()).unwrap_or_default()
     }
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let pools = self.get();
+        let Steered { pools, nodes } = self.get();
         let help = "Members of pools that are up, or of which nothing is known: 1; that are down: 0";
         gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
         let help = "Since when members of pools are in their state, in Unix seconds";
@@ -121,7 +153,13 @@ impl PoolSource {
         let help = "Members of pools that are drained: 1";
         gauges(encoder, &pools, "pool_member_drained", help, |it| Some(u64::from(it.drained)))?;
         let help = "Changes of state of members of pools since the start";
-        gauges(encoder, &pools, "pool_member_flips", help, |it| Some(it.flips))
+        gauges(encoder, &pools, "pool_member_flips", help, |it| Some(it.flips))?;
+        let help = "Name servers whose view of members counts: 1; that are not heard: 0";
+        let mut metric = encoder.encode_descriptor("steer_node_heard", help, None, MetricType::Gauge)?;
+        for node in &nodes {
+            metric.encode_family(&[("node", &*node.node)])?.encode_gauge(&u64::from(node.counts))?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metrics, PoolStatus, lock};
+use super::{Metrics, NodeStatus, PoolStatus, Steered, lock};
 use crate::view::Which;
 
 /// The content of `/status`.
@@ -27,6 +27,9 @@ pub struct Status {
     /// The pools, ordered by name.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
+    /// The other name servers that tell who is up.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
 }
 
 /// A catalog of zones that are taken from others.
@@ -116,6 +119,7 @@ impl Metrics {
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
+        let Steered { pools, nodes } = self.pools.get();
         let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
         Status {
             generation: served.generation,
@@ -124,7 +128,8 @@ impl Metrics {
             notices: self.replication.notices(),
             secondaries: self.replication.copies(),
             catalogs: self.replication.of_catalogs(),
-            pools: self.pools.get(),
+            pools,
+            nodes,
         }
     }
 }

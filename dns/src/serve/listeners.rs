@@ -17,6 +17,8 @@ pub struct Listening {
     pub encrypted: Vec<Encrypted>,
     /// The operator's HTTP.
     pub admin: Option<SocketAddr>,
+    /// Where other name servers tell who is up.
+    pub quorum: Option<SocketAddr>,
 }
 
 /// An encrypted listener.
@@ -34,6 +36,7 @@ pub(super) struct Listeners {
     pub(super) outside: Side,
     pub(super) inside: Side,
     pub(super) admin: Option<TcpListener>,
+    pub(super) quorum: Option<TcpListener>,
 }
 
 /// The sockets of one side.
@@ -67,6 +70,8 @@ const INSIDE: Settings = Settings {
     quic: "internal.listen_quic",
 };
 
+const QUORUM: &str = "steer.quorum.listen";
+
 impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
         let outside = (&config.listen, &config.encrypted, OUTSIDE);
@@ -77,6 +82,8 @@ impl Listeners {
         }
         let admin =
             config.admin.as_ref().map(|admin| bind::bind_tcp("admin.listen", admin.listen)).transpose()?;
+        let quorum = config.quorum.as_ref();
+        let quorum = quorum.map(|quorum| bind::bind_tcp(QUORUM, quorum.listen)).transpose()?;
         let [outside, inside] = [outside, inside].map(|(plain, encrypted, settings)| {
             let plain = plain.iter().map(|address| bind::bind(settings.plain, *address, config.udp));
             Ok(Side {
@@ -84,7 +91,7 @@ impl Listeners {
                 encrypted: Sealed::bind(encrypted, &settings, config.udp)?,
             })
         });
-        Ok(Self { outside: outside?, inside: inside?, admin })
+        Ok(Self { outside: outside?, inside: inside?, admin, quorum })
     }
 
     /// Lets clients in. Clients that asked before now get no answer: nothing could be said to them.
@@ -99,6 +106,7 @@ impl Listeners {
             https.iter().try_for_each(|listener| bind::listen(settings.https, listener))?;
             quic.iter().for_each(bind::forget);
         }
+        self.quorum.iter().try_for_each(|listener| bind::listen(QUORUM, listener))?;
         self.admin.iter().try_for_each(|listener| bind::listen("admin.listen", listener))
     }
 
@@ -113,6 +121,7 @@ impl Listeners {
                 .flat_map(|(side, listener)| side.encrypted.addresses(listener))
                 .collect(),
             admin: self.admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+            quorum: self.quorum.as_ref().and_then(|quorum| quorum.local_addr().ok()),
         }
     }
 }

@@ -19,13 +19,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::lead::ask;
+pub(super) use self::line::shown;
 use self::plan::{Bell, Context, Plan, Plans};
+use crate::config::Identity;
 use crate::name::Name;
 use crate::wire::Noticed;
 
@@ -35,6 +39,17 @@ pub(super) const MOST_NOTICES: usize = 256;
 /// Terms of a client that believes certificates which lead to the roots of a file; without one, all of them.
 pub(super) fn client_terms(ca: Option<&Path>) -> Result<ClientConfig, String> {
     line::believing(ca, None).map_err(|error| error.to_string())
+}
+
+/// Terms of a client that shows a certificate to servers whose certificates lead to the roots of a file.
+pub(super) fn mutual_terms(ca: &Path, identity: &Identity) -> Result<ClientConfig, String> {
+    line::believing(Some(ca), Some(identity)).map_err(|error| error.to_string())
+}
+
+/// The certificates of a file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 struct Task {

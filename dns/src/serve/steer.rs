@@ -9,6 +9,7 @@
 pub(super) mod board;
 mod check;
 mod kept;
+pub(super) mod nodes;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod catalogs;
 mod leaks;
 mod matrix;
 mod promotion;
+mod quorum;
 mod secondaries;
 mod steered;
 mod transfers;

@@ -91,6 +91,11 @@ impl Pool {
         decide(&self.rules, known, self.ttl, near.map_or(&[], |place| &place.near))
     }
 
+    /// Whether any client is given this member now.
+    pub fn gives(&self, member: usize) -> bool {
+        self.plans.load().iter().any(|plan| plan.gives(member))
+    }
+
     /// Seconds that answers may be kept.
     pub fn answer_ttl(&self) -> u32 {
         self.plans.load().first().map_or(self.ttl, Plan::ttl)

@@ -15,6 +15,7 @@ pub(super) fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("internal's encrypted listeners", old.internal.encrypted != new.internal.encrypted),
         ("tls", old.tls != new.tls),
         ("https", old.https != new.https),
+        ("steer.quorum", old.quorum != new.quorum),
         ("rate_limit", old.rate_limit != new.rate_limit),
     ];
     differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()

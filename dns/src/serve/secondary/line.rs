@@ -184,7 +184,10 @@ pub(super) fn believing(ca: Option<&Path>, identity: Option<&Identity>) -> Resul
     builder.with_client_auth_cert(chain, key).map_err(|error| NoAnswer::Own(error.to_string()))
 }
 
-fn shown(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+/// The certificate of this server, and its key.
+pub(in crate::serve) fn shown(
+    identity: &Identity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
     let fault = |path: &Path, error: String| format!("{}: {error}", path.display());
     let chain = CertificateDer::pem_file_iter(&identity.certificate).and_then(Iterator::collect);
     let chain = chain.map_err(|error| fault(&identity.certificate, error.to_string()))?;

@@ -1,91 +1,111 @@
 //! All that is known of who is up, and the pools that it matters to.
 
+mod agree;
+mod show;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::agree::{Entry, Node};
 use super::kept::{self, Kept};
 use crate::clock;
-use crate::metrics::{MemberStatus, PoolStatus};
 use crate::steer::Pool;
 use crate::steer::decide::Known;
 use crate::steer::health::{Health, Seen, State};
 use crate::steer::pool::Member;
+use crate::steer::quorum::member_id;
 use crate::steer::rules::Target;
 use crate::view::Which;
 use crate::world::World;
 
-/// Shared by the loader, the checks and the admin listener.
+/// Targets of which something is known although no pool has them now.
+const MOST_BEFORE: usize = 100_000;
+/// An answer may be on its way for as long as this after the plan that it was chosen from is gone.
+const LAST_ANSWER_MS: u64 = 1000;
+
+/// Shared by the loader, the checks, the other name servers and the admin listener.
 pub(crate) struct Board {
     folder: PathBuf,
     targets: UnboundedSender<Vec<Target>>,
+    begun: Instant,
     state: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    pools: Vec<(Which, Arc<Pool>)>,
-    /// The pools, by their place, that a target matters to.
-    users: HashMap<Target, Vec<usize>>,
+    pools: Vec<Held>,
+    /// The members that a target matters to.
+    users: HashMap<Target, Vec<u64>>,
     health: HashMap<Target, Health>,
-    /// Of the last run, until a target has a state of its own.
-    before: BTreeMap<String, (bool, u64)>,
+    /// Of targets that no pool has, and of those of the last run, by their names.
+    before: HashMap<String, Health>,
+    /// Members that are checked.
+    entries: HashMap<u64, Entry>,
+    /// The other name servers.
+    nodes: Vec<Node>,
+    /// Rises with each change of what this server itself sees.
+    version: u64,
     /// By command, since when.
     drained: BTreeMap<IpAddr, u64>,
-    /// By config, since when.
-    drained_by_config: BTreeMap<IpAddr, u64>,
+    /// Until when answers that name a member may be kept which is given no more.
+    given_until: HashMap<(Which, u64), u64>,
     /// Something changed that is not on disk yet.
     is_new: bool,
     /// The disk was at fault, and it was told.
     told: bool,
 }
 
+/// A pool in service.
+struct Held {
+    which: Which,
+    pool: Arc<Pool>,
+    /// The number of each member.
+    ids: Box<[u64]>,
+}
+
 impl Board {
-    /// With what was kept in `folder`.
-    pub(in crate::serve) fn new(folder: PathBuf, targets: UnboundedSender<Vec<Target>>) -> Self {
+    /// With what was kept in `folder`, and the names of the other name servers.
+    pub(in crate::serve) fn new(
+        folder: PathBuf,
+        targets: UnboundedSender<Vec<Target>>,
+        nodes: &[String],
+    ) -> Self {
         let Kept { drained, health } = kept::read(&folder);
-        let state = Inner { drained, before: health, ..Inner::default() };
-        Self { folder, targets, state: Mutex::new(state) }
+        let restored = |(target, (is_up, since)): (String, (bool, u64))| {
+            (target, Health::restored(if is_up { State::Up } else { State::Down }, since))
+        };
+        let before = health.into_iter().map(restored).collect();
+        let nodes = nodes.iter().map(|name| Node::of(name.clone())).collect();
+        let state = Inner { drained, before, nodes, ..Inner::default() };
+        Self { folder, targets, begun: clock::now(), state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Milliseconds of a clock that never goes back.
+    fn ticks(&self) -> u64 {
+        u64::try_from(clock::now().saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Takes over the pools of a world that is about to be in service.
     pub(in crate::serve) fn adopt(&self, world: &World) {
-        let now = now();
+        let (now, ticks) = (now(), self.ticks());
         let mut inner = self.lock();
-        let of = |which| world.view(which).pools.iter().map(move |pool| (which, Arc::clone(pool)));
-        inner.pools = of(Which::Public).chain(of(Which::Internal)).collect();
-        let mut users: HashMap<Target, Vec<usize>> = HashMap::new();
-        let mut by_config = BTreeMap::new();
-        for (at, (_, pool)) in inner.pools.iter().enumerate() {
-            for member in &pool.members {
-                if let Some(target) = &member.target {
-                    users.entry(target.clone()).or_default().push(at);
-                }
-                if member.drain {
-                    let since = inner.drained_by_config.get(&member.address).copied().unwrap_or(now);
-                    by_config.insert(member.address, since);
-                }
-            }
+        let of = |which| world.view(which).pools.iter().map(move |pool| Held::of(which, pool));
+        let pools = of(Which::Public).chain(of(Which::Internal)).collect();
+        let old = std::mem::replace(&mut inner.pools, pools);
+        inner.find_members(now, ticks);
+        for at in 0..inner.pools.len() {
+            inner.pools[at].replan(&inner);
         }
-        let mut known = std::mem::take(&mut inner.health);
-        for target in users.keys() {
-            let restored = || {
-                let (is_up, since) = *inner.before.get(&target.to_string())?;
-                Some(Health::restored(if is_up { State::Up } else { State::Down }, since))
-            };
-            let health = known.remove(target).or_else(restored).unwrap_or_default();
-            inner.health.insert(target.clone(), health);
-        }
-        (inner.users, inner.drained_by_config) = (users, by_config);
-        inner.pools.iter().for_each(|(_, pool)| inner.replan(pool));
+        inner.note_given(&old, now);
         // The checker is gone only when the server ends.
         let _ = self.targets.send(inner.users.keys().cloned().collect());
     }
@@ -97,25 +117,19 @@ impl Board {
 
     /// Takes in what a check found.
     pub(super) fn saw(&self, target: &Target, seen: Seen) {
-        let now = now();
+        let (now, ticks) = (now(), self.ticks());
         let mut inner = self.lock();
         let Some(health) = inner.health.get_mut(target) else { return };
         let load = health.load;
-        let flip = health.see(seen, &target.pace, now);
-        if flip.is_none() && health.load == load {
-            return;
-        }
-        inner.is_new |= flip.is_some();
-        let health = inner.health[target].clone();
-        for at in inner.users.get(target).into_iter().flatten() {
-            let (which, pool) = &inner.pools[*at];
-            inner.replan(pool);
-            let Some(flip) = flip else { continue };
-            for member in pool.members.iter().filter(|member| member.target.as_ref() == Some(target)) {
-                let (from, to) = (flip.from.as_str(), flip.to.as_str());
-                let (view, up) = (which.as_str(), inner.up(pool));
-                tracing::info!(pool = %pool.owner, address = %member.address, view, from, to, why = health.why,
-                    "{} is {to}: {}; {up} of {} members are up", member.address, health.why, pool.members.len());
+        inner.is_new |= health.see(seen, &target.pace, now).is_some();
+        let is_loaded_else = inner.health[target].load != load;
+        for id in inner.users.get(target).cloned().unwrap_or_default() {
+            let is_flipped = inner.judge(id, now, ticks);
+            if is_flipped || is_loaded_else {
+                inner.replan_for(id, now);
+            }
+            if is_flipped {
+                inner.tell_flip(id, now, ticks);
             }
         }
     }
@@ -124,9 +138,8 @@ impl Board {
     pub(crate) fn drain(&self, address: IpAddr, is_out: bool) -> Option<()> {
         let now = now();
         let mut inner = self.lock();
-        let has = |pool: &Pool| pool.members.iter().any(|member| member.address == address);
-        let pools: Vec<Arc<Pool>> =
-            inner.pools.iter().filter(|(_, pool)| has(pool)).map(|(_, pool)| Arc::clone(pool)).collect();
+        let has = |held: &Held| held.pool.members.iter().any(|member| member.address == address);
+        let pools: Vec<usize> = (0..inner.pools.len()).filter(|at| has(&inner.pools[*at])).collect();
         if is_out && pools.is_empty() {
             return None;
         }
@@ -137,7 +150,7 @@ impl Board {
             inner.drained.remove(&address);
         }
         let changed = before.is_some() != is_out;
-        pools.iter().for_each(|pool| inner.replan(pool));
+        pools.iter().for_each(|at| inner.replan(*at, now));
         inner.is_new = true;
         if changed {
             let word = if is_out { "drained" } else { "back in service" };
@@ -148,7 +161,9 @@ impl Board {
 
     /// Writes what is new to disk.
     pub(super) fn keep(&self) {
+        let now = now();
         let mut inner = self.lock();
+        inner.given_until.retain(|_, until| *until > now);
         if !std::mem::take(&mut inner.is_new) {
             return;
         }
@@ -168,77 +183,151 @@ impl Board {
         }
         inner.told = written.is_err();
     }
+}
 
-    /// Each pool for people and metrics, by name.
-    pub(crate) fn pools(&self) -> Vec<PoolStatus> {
-        let now = now();
-        let inner = self.lock();
-        let mut pools: Vec<PoolStatus> =
-            inner.pools.iter().map(|(which, pool)| inner.status(*which, pool, now)).collect();
-        pools.sort_by(|a, b| (&a.pool, &a.rtype, &a.view).cmp(&(&b.pool, &b.rtype, &b.view)));
-        pools
+impl Held {
+    fn of(which: Which, pool: &Arc<Pool>) -> Self {
+        let ids = pool.members.iter().map(|member| member_id(&pool.owner, member.address)).collect();
+        Self { which, pool: Arc::clone(pool), ids }
+    }
+
+    fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.ids.iter().copied().zip(&self.pool.members)
+    }
+
+    fn all_known(&self, inner: &Inner) -> Vec<Known> {
+        self.members().map(|(id, member)| inner.known(id, member)).collect()
+    }
+
+    fn replan(&self, inner: &Inner) {
+        self.pool.replan(&self.all_known(inner));
+    }
+
+    /// Members that are given now.
+    fn given(&self) -> Vec<bool> {
+        (0..self.ids.len()).map(|at| self.pool.gives(at)).collect()
+    }
+
+    fn up(&self, inner: &Inner) -> usize {
+        self.all_known(inner).iter().filter(|known| known.state != State::Down).count()
     }
 }
 
 impl Inner {
-    fn known(&self, member: &Member) -> Known {
+    /// Finds the members of the pools again: who is checked for each, and what is known of it already.
+    fn find_members(&mut self, now: u64, ticks: u64) {
+        let mut users: HashMap<Target, Vec<u64>> = HashMap::new();
+        let mut entries: HashMap<u64, Entry> = HashMap::new();
+        for (at, held) in self.pools.iter().enumerate() {
+            for (id, member) in held.members() {
+                let Some(target) = &member.target else { continue };
+                let entry = entries.entry(id).or_insert_with(|| {
+                    users.entry(target.clone()).or_default().push(id);
+                    Entry::of(target.clone())
+                });
+                entry.pools.push(at);
+            }
+        }
+        self.find_health(&users);
+        let old = std::mem::take(&mut self.entries);
+        self.users = users;
+        for (id, entry) in &mut entries {
+            let health = &self.health[&entry.target];
+            entry.holds(old.get(id), health.state, health.since);
+        }
+        self.entries = entries;
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.judge(id, now, ticks);
+        }
+    }
+
+    /// Keeps what is known of targets, also of those that have another pace now, or whose pool is away for a while.
+    fn find_health(&mut self, users: &HashMap<Target, Vec<u64>>) {
+        let (same, gone): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut self.health).into_iter().partition(|(target, _)| users.contains_key(target));
+        self.health = same;
+        for (target, health) in gone {
+            if self.before.len() < MOST_BEFORE && health.state != State::Unknown {
+                self.before.insert(target.to_string(), health);
+            }
+        }
+        for target in
+            users.keys().filter(|target| !self.health.contains_key(*target)).cloned().collect::<Vec<_>>()
+        {
+            let known = self.before.get(&target.to_string()).cloned();
+            self.health.insert(target, known.unwrap_or_default());
+        }
+        users.keys().for_each(|target| {
+            self.before.remove(&target.to_string());
+        });
+    }
+
+    fn is_drained(&self, member: &Member) -> bool {
+        member.drain || self.drained.contains_key(&member.address)
+    }
+
+    fn known(&self, id: u64, member: &Member) -> Known {
+        let entry = self.entries.get(&id);
         let health = member.target.as_ref().and_then(|target| self.health.get(target));
         Known {
-            state: health.map_or(State::Unknown, |health| health.state),
-            since: health.map_or(0, |health| health.since),
+            state: entry.map_or(State::Unknown, |entry| entry.state),
+            since: entry.map_or(0, |entry| entry.since),
             load: health.and_then(|health| health.load),
-            drained: member.drain || self.drained.contains_key(&member.address),
+            drained: self.is_drained(member),
             ..member.unknown()
         }
     }
 
-    fn all_known(&self, pool: &Pool) -> Vec<Known> {
-        pool.members.iter().map(|member| self.known(member)).collect()
-    }
-
-    fn replan(&self, pool: &Pool) {
-        pool.replan(&self.all_known(pool));
-    }
-
-    fn up(&self, pool: &Pool) -> usize {
-        self.all_known(pool).iter().filter(|known| known.state != State::Down).count()
-    }
-
-    fn status(&self, which: Which, pool: &Pool, now: u64) -> PoolStatus {
-        let all = self.all_known(pool);
-        let decision = pool.decide(&all, None);
-        let member = |(at, (member, known)): (usize, (&Member, &Known))| {
-            let health = member.target.as_ref().and_then(|target| self.health.get(target));
-            let since =
-                self.drained.get(&member.address).or_else(|| self.drained_by_config.get(&member.address));
-            let ttl_ms = u64::from(decision.plan.ttl()) * 1000;
-            let safe_at = since.filter(|_| !decision.plan.gives(at)).map(|since| since + ttl_ms);
-            MemberStatus {
-                address: member.address,
-                state: known.state.as_str().to_owned(),
-                since: (known.since > 0).then_some(known.since / 1000),
-                checked: health.filter(|health| health.checked > 0).map(|health| health.checked / 1000),
-                why: health.map(|health| health.why.clone()).unwrap_or_default(),
-                held: health.is_some_and(|health| health.is_held(now)),
-                flips: health.map_or(0, |health| health.flips),
-                load: known.load,
-                weight: known.weight,
-                priority: known.priority,
-                drained: known.drained,
-                fate: decision.fates[at].as_str().to_owned(),
-                share: decision.plan.share(at),
-                safe_in: safe_at.map(|safe_at| safe_at.saturating_sub(now).div_ceil(1000)),
-            }
-        };
-        PoolStatus {
-            pool: pool.owner.to_string(),
-            rtype: pool.rtype.to_string(),
-            view: which.as_str().to_owned(),
-            mode: decision.mode.as_str().to_owned(),
-            ttl: decision.plan.ttl(),
-            members: pool.members.iter().zip(&all).enumerate().map(member).collect(),
+    /// Decides again for all pools of a member.
+    fn replan_for(&mut self, id: u64, now: u64) {
+        for at in self.entries.get(&id).map(|entry| entry.pools.clone()).unwrap_or_default() {
+            self.replan(at, now);
         }
     }
+
+    /// Decides again for a pool, and notes how long members that are given no more may be known.
+    fn replan(&mut self, at: usize, now: u64) {
+        let held = &self.pools[at];
+        let (before, until) = (held.given(), given_until(now, held.pool.answer_ttl()));
+        held.replan(self);
+        let gone = before.into_iter().zip(held.given()).zip(&held.ids);
+        let gone: Vec<u64> =
+            gone.filter(|((before, after), _)| *before && !after).map(|(_, id)| *id).collect();
+        let which = held.which;
+        self.given_until.extend(gone.into_iter().map(|id| ((which, id), until)));
+    }
+
+    /// Notes until when answers from the pools of before may be kept that name members which are given no more.
+    fn note_given(&mut self, old: &[Held], now: u64) {
+        let mut before: HashMap<(Which, u64), Option<u64>> = HashMap::new();
+        for held in old {
+            let until = given_until(now, held.pool.answer_ttl());
+            let given = held.ids.iter().zip(held.given());
+            before.extend(given.map(|(id, is_given)| ((held.which, *id), is_given.then_some(until))));
+        }
+        let mut noted = std::mem::take(&mut self.given_until);
+        for held in &self.pools {
+            let (given, ttl) = (held.given(), held.pool.answer_ttl());
+            for ((id, member), _) in held.members().zip(given).filter(|(_, is_given)| !is_given) {
+                let key = (held.which, id);
+                let until = match before.get(&key) {
+                    Some(until) => *until,
+                    // The run before this one may have given it until a moment ago.
+                    None => self.is_drained(member).then(|| given_until(now, ttl)),
+                };
+                until.into_iter().for_each(|until| {
+                    noted.insert(key, until);
+                });
+            }
+        }
+        noted.retain(|_, until| *until > now);
+        self.given_until = noted;
+    }
+}
+
+/// The end of all answers of this moment.
+fn given_until(now: u64, ttl: u32) -> u64 {
+    now + u64::from(ttl) * 1000 + LAST_ANSWER_MS
 }
 
 /// Milliseconds since 1970.
@@ -246,3 +335,6 @@ fn now() -> u64 {
     let since = clock::system_now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

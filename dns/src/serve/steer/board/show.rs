@@ -1,0 +1,60 @@
+//! Pools as commands, metrics and documents show them.
+
+use super::{Board, Held, Inner, now};
+use crate::metrics::{MemberStatus, PoolStatus, Vote};
+use crate::steer::pool::Member;
+
+impl Board {
+    /// Each pool for people and metrics, by name.
+    pub(crate) fn pools(&self) -> Vec<PoolStatus> {
+        let (now, ticks) = (now(), self.ticks());
+        let inner = self.lock();
+        let mut pools: Vec<PoolStatus> =
+            inner.pools.iter().map(|held| inner.status(held, now, ticks)).collect();
+        pools.sort_by(|a, b| (&a.pool, &a.rtype, &a.view).cmp(&(&b.pool, &b.rtype, &b.view)));
+        pools
+    }
+}
+
+impl Inner {
+    fn status(&self, held: &Held, now: u64, ticks: u64) -> PoolStatus {
+        let pool = &held.pool;
+        let all = held.all_known(self);
+        let decision = pool.decide(&all, None);
+        let member = |(at, (id, member)): (usize, (u64, &Member))| {
+            let known = &all[at];
+            let health = member.target.as_ref().and_then(|target| self.health.get(target));
+            let left = |until: u64| until.saturating_sub(now).div_ceil(1000);
+            let safe_in = self.given_until.get(&(held.which, id)).map_or(0, |until| left(*until));
+            MemberStatus {
+                address: member.address,
+                state: known.state.as_str().to_owned(),
+                since: (known.since > 0).then_some(known.since / 1000),
+                checked: health.filter(|health| health.checked > 0).map(|health| health.checked / 1000),
+                why: health.map(|health| health.why.clone()).unwrap_or_default(),
+                held: health.is_some_and(|health| health.is_held(now)),
+                flips: self.entries.get(&id).map_or(0, |entry| entry.flips),
+                votes: self
+                    .votes(id, now, ticks)
+                    .into_iter()
+                    .map(|(node, state)| Vote { node, state })
+                    .collect(),
+                load: known.load,
+                weight: known.weight,
+                priority: known.priority,
+                drained: known.drained,
+                fate: decision.fates[at].as_str().to_owned(),
+                share: decision.plan.share(at),
+                safe_in: (known.drained && !pool.gives(at)).then_some(safe_in),
+            }
+        };
+        PoolStatus {
+            pool: pool.owner.to_string(),
+            rtype: pool.rtype.to_string(),
+            view: held.which.as_str().to_owned(),
+            mode: decision.mode.as_str().to_owned(),
+            ttl: decision.plan.ttl(),
+            members: held.members().enumerate().map(member).collect(),
+        }
+    }
+}

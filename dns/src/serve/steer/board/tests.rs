@@ -1,0 +1,218 @@
+//! A board whose checks are told by hand.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::*;
+use crate::metrics::MemberStatus;
+use crate::steer::quorum::Message;
+use crate::steer::rules::{Check, MemberRules, Pace};
+use crate::steer::{Pools, Rules, Settings};
+use crate::view::View;
+use crate::zone::set::Served;
+use crate::zone::tree::testing::{name, view};
+
+const ONE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const TWO: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const ZONE: &str = "www A 192.0.2.1\nwww A 192.0.2.2";
+
+fn rules() -> Rules {
+    Rules { check: Some(Check::Tcp { port: 443 }), ..Rules::default() }
+}
+
+/// A world whose both views have the pool `www`.
+fn world(rules: &Rules) -> World {
+    let settings = Settings { defaults: Arc::new(rules.clone()), ..Settings::default() };
+    let side = || {
+        let mut side: View = view(&[("ex.", ZONE)]);
+        let Some(Served::Zone(tree)) = side.zones.get(&name("ex.")) else { panic!("the zone is there") };
+        let tree = Arc::clone(tree);
+        side.pools = Pools::of(&settings);
+        side.pools.add(&tree, &name("www.ex."), &settings);
+        side
+    };
+    World { public: side(), internal: side(), ..World::default() }
+}
+
+struct Fixture {
+    board: Board,
+    _folder: tempfile::TempDir,
+    _targets: tokio::sync::mpsc::UnboundedReceiver<Vec<Target>>,
+}
+
+/// With the pools of these rules, and other name servers.
+fn fixture(rules: &Rules, nodes: &[&str]) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let (targets, _targets) = tokio::sync::mpsc::unbounded_channel();
+    let nodes: Vec<String> = nodes.iter().map(|name| (*name).to_owned()).collect();
+    let board = Board::new(folder.path().to_owned(), targets, &nodes);
+    board.adopt(&world(rules));
+    Fixture { board, _folder: folder, _targets }
+}
+
+impl Fixture {
+    fn saw(&self, address: Ipv4Addr, good: bool, load: Option<u16>) {
+        let targets = self.board.targets();
+        let of = targets.iter().filter(|target| target.address == IpAddr::from(address));
+        let why = if good { "status 200" } else { "connection refused" };
+        of.for_each(|target| self.board.saw(target, Seen { good, why: why.to_owned(), load }));
+    }
+
+    /// The member of the outside.
+    fn member(&self, address: Ipv4Addr) -> MemberStatus {
+        let pools = self.board.pools();
+        let outside = pools.iter().find(|pool| pool.view == "outside").unwrap();
+        outside.members.iter().find(|member| member.address == IpAddr::from(address)).unwrap().clone()
+    }
+
+    fn states(&self) -> [String; 2] {
+        [ONE, TWO].map(|address| self.member(address).state)
+    }
+
+    fn hear(&self, node: usize, sequence: u64, [up, down]: [&[Ipv4Addr]; 2]) {
+        let ids = |of: &[Ipv4Addr]| {
+            of.iter().map(|address| member_id(&name("www.ex."), (*address).into())).collect::<Vec<u64>>()
+        };
+        let (up, down) = (ids(up), ids(down));
+        let message = Message { run: 1, sequence, at: sequence, whole: true, up, down, unknown: Vec::new() };
+        self.board.heard(node, message).unwrap();
+    }
+}
+
+#[test]
+fn a_reload_that_changes_the_pace_or_takes_a_pool_away_for_a_while_keeps_health() {
+    let fixture = fixture(&rules(), &[]);
+    fixture.saw(ONE, true, Some(800));
+    fixture.saw(TWO, false, None);
+    assert_eq!(fixture.states(), ["up", "down"]);
+    let pace = Pace { interval: Duration::from_secs(7), ..Pace::default() };
+    fixture.board.adopt(&world(&Rules { pace, ..rules() }));
+    assert_eq!(fixture.states(), ["up", "down"]);
+    assert_eq!(fixture.member(ONE).load, Some(800));
+    fixture.board.adopt(&World::default());
+    assert!(fixture.board.pools().is_empty());
+    fixture.board.adopt(&world(&rules()));
+    assert_eq!(fixture.states(), ["up", "down"]);
+}
+
+#[test]
+fn a_check_that_serves_several_members_knows_each_of_them_once() {
+    let inside = |address: Ipv4Addr| MemberRules {
+        check_address: Some([10, 0, 0, 1].into()),
+        ..MemberRules::of(address.into())
+    };
+    let shared = Rules { members: vec![inside(ONE), inside(TWO)], ..rules() };
+    let fixture = fixture(&shared, &[]);
+    let users = fixture.board.lock().users_of();
+    assert_eq!(users.into_values().collect::<Vec<_>>(), [vec![vec![0, 1]; 2]], "both members, in both views");
+}
+
+/// The lines that are logged while `act` runs.
+fn logged(act: impl FnOnce()) -> Vec<String> {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, act);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_change_is_logged_once_for_both_views_and_with_the_votes() {
+    let alone = fixture(&rules(), &[]);
+    alone.saw(ONE, true, None);
+    alone.saw(ONE, false, None);
+    let lines = logged(|| alone.saw(ONE, false, None));
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let expected = "192.0.2.1 is down: connection refused; 1 of 2 members are up";
+    assert!(lines[0].contains(expected) && lines[0].contains("outside, inside"), "{}", lines[0]);
+
+    let three = fixture(&rules(), &["ns2", "ns3"]);
+    three.saw(ONE, true, None);
+    three.hear(0, 1, [&[], &[ONE]]);
+    let lines = logged(|| three.hear(1, 1, [&[], &[ONE]]));
+    let flip: Vec<_> = lines.iter().filter(|line| line.contains(" is down")).collect();
+    assert_eq!(flip.len(), 1, "{lines:#?}");
+    assert!(flip[0].contains("192.0.2.1 is down: status 200; here up, ns2 down, ns3 down;"), "{}", flip[0]);
+}
+
+#[test]
+fn it_is_safe_to_stop_when_no_answer_that_names_it_may_be_kept_any_more() {
+    let with = |ttl| Rules { ttl: Some(ttl), ..rules() };
+    let fixture = fixture(&with(200), &[]);
+    assert_eq!(fixture.member(TWO).safe_in, None);
+    fixture.board.drain(TWO.into(), true).unwrap();
+    let left = |fixture: &Fixture| fixture.member(TWO).safe_in.unwrap();
+    assert!((199..=201).contains(&left(&fixture)), "{}", left(&fixture));
+    // A client that asked before the reload keeps the answer for as long as it said then.
+    fixture.board.adopt(&world(&with(10)));
+    assert!((199..=201).contains(&left(&fixture)), "{}", left(&fixture));
+    // While all are drained all are given, and the end of that is what counts.
+    fixture.board.drain(ONE.into(), true).unwrap();
+    assert_eq!(fixture.member(TWO).safe_in, None);
+    fixture.board.drain(ONE.into(), false).unwrap();
+    assert!((10..=11).contains(&left(&fixture)), "{}", left(&fixture));
+    assert_eq!(fixture.member(ONE).safe_in, None);
+}
+
+#[test]
+fn what_was_down_when_it_was_drained_is_safe_to_stop_as_soon_as_its_last_answer_is_gone() {
+    let fixture = fixture(&Rules { ttl: Some(100), ..rules() }, &[]);
+    fixture.saw(TWO, false, None);
+    fixture.board.lock().given_until.clear();
+    fixture.board.drain(TWO.into(), true).unwrap();
+    assert_eq!(fixture.member(TWO).safe_in, Some(0));
+}
+
+#[test]
+fn most_name_servers_decide_and_what_they_say_is_shown() {
+    let fixture = fixture(&rules(), &["ns2", "ns3"]);
+    fixture.saw(ONE, true, None);
+    fixture.saw(TWO, true, None);
+    let votes = |address| {
+        let votes = fixture.member(address).votes;
+        votes.into_iter().map(|vote| format!("{} {}", vote.node, vote.state)).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(votes(ONE), "here up, ns2 not heard, ns3 not heard");
+    fixture.hear(0, 1, [&[TWO], &[ONE]]);
+    assert_eq!(fixture.states(), ["up", "up"], "one of two is not most");
+    fixture.hear(1, 1, [&[TWO], &[ONE]]);
+    assert_eq!(fixture.states(), ["down", "up"]);
+    assert_eq!(votes(ONE), "here up, ns2 down, ns3 down");
+    fixture.hear(1, 2, [&[ONE, TWO], &[]]);
+    assert_eq!(fixture.states(), ["up", "up"]);
+    // A view that only the others have holds, too.
+    fixture.saw(TWO, false, None);
+    fixture.saw(TWO, false, None);
+    assert_eq!(fixture.states(), ["up", "up"]);
+    fixture.hear(0, 2, [&[], &[TWO]]);
+    assert_eq!(fixture.states(), ["up", "down"]);
+    assert!(fixture.board.nodes().iter().all(|node| node.counts && node.heard == Some(0)));
+}
+
+#[test]
+fn a_message_tells_numbers_of_members_and_then_what_has_changed() {
+    let fixture = fixture(&rules(), &["ns2"]);
+    fixture.saw(ONE, true, None);
+    let id = |address: Ipv4Addr| member_id(&name("www.ex."), address.into());
+    let mut told = None;
+    let first = fixture.board.message(&mut told);
+    assert_eq!((first.whole, first.up, first.down), (true, vec![id(ONE)], vec![]));
+    let next = fixture.board.message(&mut told);
+    assert_eq!((next.whole, next.up, next.down), (false, vec![], vec![]));
+    fixture.saw(TWO, false, None);
+    let next = fixture.board.message(&mut told);
+    assert_eq!((next.whole, next.up, next.down), (false, vec![], vec![id(TWO)]));
+}
