@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::check::{HiddenRecord, hidden_of, undecided_of};
@@ -33,6 +34,9 @@ pub(super) struct Args {
     /// The client's address
     #[arg(long, value_name = "IP")]
     from: IpAddr,
+    /// The network for which it asks (client subnet, RFC 7871): it counts if `subnet_from` lists the client
+    #[arg(long, value_name = "NET")]
+    subnet: Option<IpNet>,
     #[command(flatten)]
     source: Source,
     /// A folder of zone files, or a zone file [default: the config's folder, or zones]
@@ -67,6 +71,9 @@ struct Explained {
     #[serde(rename = "type")]
     rtype: String,
     from: IpAddr,
+    /// The network for which it asks, if it named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnet: Option<Subnet>,
     view: &'static str,
     view_because: String,
     zone: Option<ExplainedZone>,
@@ -88,6 +95,15 @@ struct Explained {
 }
 
 #[derive(Debug, Serialize)]
+struct Subnet {
+    network: IpNet,
+    /// Whether the client is believed for whom it asks.
+    believed: bool,
+    /// The bits of it that mattered, as the answer tells.
+    scope: u8,
+}
+
+#[derive(Debug, Serialize)]
 struct ExplainedZone {
     zone: String,
     file: String,
@@ -102,7 +118,7 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         qtype: args.rtype,
         qclass: Class::In,
         dnssec_ok: false,
-        asker: Asker::at(args.from),
+        asker: asker(args, world.view(view)),
     };
     let given = answer(world.view(view), query);
     let zone = given.zone.and_then(|apex| report.zones.iter().find(|zone| zone.apex == *apex));
@@ -111,6 +127,11 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         name: args.name.to_string(),
         rtype: args.rtype.to_string(),
         from: args.from,
+        subnet: args.subnet.map(|network| Subnet {
+            network: network.trunc(),
+            believed: world.view(view).pools.believes(args.from),
+            scope: given.scope,
+        }),
         view: view.as_str(),
         view_because,
         zone: zone.map(explain_zone),
@@ -124,6 +145,15 @@ fn explain(args: &Args, world: &World, config: Option<&Config>, report: &Report)
         undecided: near(&args.name, report, undecided_of),
         steered: Vec::new(),
         pools: pools(world.view(view), &given),
+    }
+}
+
+/// The client as steering sees it: the network for which it asks, if it is believed (RFC 7871 §7.1.2: one of no bits says nothing).
+fn asker(args: &Args, view: &View) -> Asker {
+    let is_believed = view.pools.believes(args.from);
+    match args.subnet.filter(|_| is_believed) {
+        Some(network) if network.prefix_len() > 0 => Asker { address: network.network(), is_subnet: true },
+        _ => Asker::at(args.from),
     }
 }
 
@@ -171,7 +201,10 @@ fn steered(explained: &Explained, world: &World, live: Option<&[PoolStatus]>) ->
             |pool: &&Arc<Pool>| pool.owner.to_string() == table.pool && pool.rtype.to_string() == table.rtype;
         let Some(pool) = view.pools.iter().find(is_it) else { continue };
         // The server tells what clients of no place are given; this one may be somewhere.
-        let decision = pool.decide(&table.known(pool), Some(Asker::at(explained.from)));
+        let asker =
+            explained.subnet.as_ref().filter(|subnet| subnet.believed && subnet.network.prefix_len() > 0);
+        let address = asker.map_or(explained.from, |subnet| subnet.network.network());
+        let decision = pool.decide(&table.known(pool), Some(Asker::at(address)));
         for (at, (member, fate)) in table.members.iter_mut().zip(&decision.fates).enumerate() {
             (member.fate, member.share) = (fate.as_str().to_owned(), decision.plan.share(at));
         }
@@ -259,6 +292,15 @@ fn near(
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {} asked from {}", self.name, self.rtype, self.from)?;
+        match &self.subnet {
+            Some(Subnet { network, believed: true, scope }) => {
+                writeln!(f, "subnet  {network}: it is in `subnet_from`, so this chooses; scope /{scope}")?;
+            }
+            Some(Subnet { network, .. }) => {
+                writeln!(f, "subnet  {network}: ignored, since {} is not in `subnet_from`", self.from)?;
+            }
+            None => {}
+        }
         writeln!(f, "view    {}: {}", self.view, self.view_because)?;
         match &self.zone {
             Some(zone) => {

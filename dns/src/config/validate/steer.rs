@@ -50,7 +50,8 @@ pub(super) fn steer(
         let Some(name) = written.name.take() else {
             return Err(invalid(place, "this [[steer.pool]] has no name", "add name = \"www.example.com\""));
         };
-        let is_global = !written.place.is_empty() || !written.subnet_from.is_empty() || written.quorum.is_some();
+        let is_global =
+            !written.place.is_empty() || !written.subnet_from.is_empty() || written.quorum.is_some();
         if is_global || !written.pool.is_empty() {
             let message = "a pool has no pools, places, `subnet_from` or quorum";
             return Err(invalid(place, message, "write them in [steer], which holds for every pool"));
