@@ -13,6 +13,7 @@
 //! Invariant: a pool is made from the tree of one view, so no answer holds an address that the view's RRset does not.
 //! Invariant: an answer is never empty because of steering. If nobody is up, the pool's rules say who is given.
 
+pub mod bearing;
 pub mod choose;
 pub mod decide;
 pub mod health;

@@ -207,6 +207,7 @@ mod tests {
             flips: 0,
             votes: votes.iter().map(vote).collect(),
             load: None,
+            followed: None,
             weight: 1,
             priority: 0,
             drained: false,

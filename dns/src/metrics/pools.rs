@@ -45,7 +45,7 @@ impl PoolStatus {
             Known {
                 state: state.unwrap_or_default(),
                 since: status.and_then(|status| status.since).unwrap_or_default() * 1000,
-                load: status.and_then(|status| status.load),
+                load: status.and_then(|status| status.followed.or(status.load)),
                 drained: status.is_some_and(|status| status.drained),
                 ..plain
             }
@@ -76,6 +76,9 @@ pub struct MemberStatus {
     pub votes: Vec<Vote>,
     /// Thousandths of what it can bear, if it told.
     pub load: Option<u16>,
+    /// The load by which its share is reduced: it follows what is told so slowly that nothing swings.
+    #[serde(default)]
+    pub followed: Option<u16>,
     /// As the config says.
     pub weight: u32,
     /// As the config says.

@@ -97,6 +97,7 @@ async fn watch(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
 
 async fn check_once(target: Target, board: Arc<Board>, slots: Arc<Semaphore>) {
     let _slot = slots.acquire().await;
-    let seen = check::check(&target).await;
+    // A check has some kilobytes of state; a target that waits for its next one has none of it.
+    let seen = Box::pin(check::check(&target)).await;
     board.saw(&target, seen);
 }

@@ -48,6 +48,8 @@ pub enum Fate {
     Spare,
     /// Others are nearer to this client.
     Elsewhere,
+    /// Answers give it to those whom loaded members that are nearer shed.
+    Helps,
     /// It bears all that it can.
     Overloaded,
     /// Its weight is 0.
@@ -65,6 +67,7 @@ impl Fate {
             Self::Drained => "not given: drained",
             Self::Spare => "spare: others go first",
             Self::Elsewhere => "not given: others are nearer",
+            Self::Helps => "given to those whom nearer ones shed",
             Self::Overloaded => "not given: overloaded",
             Self::Weightless => "not given: its weight is 0",
         }
@@ -114,35 +117,33 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decis
     let may_serve = |member: &Known| weighs(member) && (!member.drained || all_drained);
     let (mode, believed) = believed(rules, members, &may_serve);
     let is_fit = |at: usize| may_serve(&members[at]) && believed[at];
-    // A place counts if it has a member that can bear more; where none has, all are near.
-    let serves = |place: &u16| {
-        let bears = |at: usize| is_fit(at) && kept(rules.shed, members[at].load) > 0;
-        (0..members.len()).any(|at| members[at].place == Some(*place) && bears(at))
-    };
-    let place = near.iter().copied().find(|place| serves(place));
-    let is_near = |member: &Known| place.is_none() || member.place == place;
-    let fit_and_near = (0..members.len()).filter(|at| is_fit(*at) && is_near(&members[*at]));
-    let tier = fit_and_near.map(|at| members[at].priority).min();
-    let is_first = |member: &Known| is_near(member) && Some(member.priority) == tier;
-    let is_in = |at: usize| is_fit(at) && is_first(&members[at]);
+    let weight = |member: &Known| member.weight.max(u32::from(all_weightless));
+    let groups =
+        groups(members, near, &is_fit, &|at| (weight(&members[at]), kept(rules.shed, members[at].load)));
+    let group = |at: usize| groups.iter().position(|group| group.has(&members[at]));
+    let is_in = |at: usize| is_fit(at) && group(at).is_some();
     let kept = |at: usize| if is_in(at) { kept(rules.shed, members[at].load) } else { 0 };
     // Where all are overloaded, nobody is better off.
     let all_overloaded = (0..members.len()).all(|at| kept(at) == 0);
     let kept = |at: usize| if is_in(at) && all_overloaded { WHOLE } else { kept(at) };
     // Members that are out keep their part of the numbers, so that only their clients move.
-    let weight =
-        |member: &Known| if is_first(member) { member.weight.max(u32::from(all_weightless)) } else { 0 };
-    let parts: Vec<(u32, u16)> =
-        members.iter().enumerate().map(|(at, member)| (weight(member), kept(at))).collect();
+    let part = |(at, member): (usize, &Known)| match group(at) {
+        None => (0, 0),
+        Some(_) if groups.len() == 1 => (weight(member), kept(at)),
+        Some(group) => (groups[group].scaled(weight(member)), kept(at)),
+    };
+    let parts: Vec<(u32, u16)> = members.iter().enumerate().map(part).collect();
+    let is_near = |member: &Known| groups.iter().any(|group| group.is_near(member));
     let fate = |(at, member): (usize, &Known)| match kept(at) {
         _ if !weighs(member) => Fate::Weightless,
+        1.. if group(at) > Some(0) => Fate::Helps,
         WHOLE if member.state == State::Down => Fate::GivenAnyway,
         WHOLE => Fate::Given,
         1.. => Fate::Shed,
         0 if member.drained => Fate::Drained,
         0 if !believed[at] => Fate::Down,
         0 if !is_near(member) => Fate::Elsewhere,
-        0 if !is_first(member) => Fate::Spare,
+        0 if group(at).is_none() => Fate::Spare,
         0 => Fate::Overloaded,
     };
     let ttl = rules.ttl.map_or(ttl, |steered| steered.min(ttl));
@@ -151,6 +152,77 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decis
         mode,
         plan: Plan::new(&parts, rules.count, ttl),
     }
+}
+
+/// Members that take part together: of a place, or all.
+struct Group {
+    /// Of which place; none for all.
+    place: Option<u16>,
+    /// The lowest priority that has a fit member.
+    tier: Option<u32>,
+    /// Weights of its members count by this beside those of the other groups.
+    scale: f64,
+}
+
+/// Parts of a weight of 1 that a group's weights are told apart by.
+const FINENESS: f64 = 1000.0;
+/// A smaller part of the clients is nobody.
+const FEWEST: f64 = 0.005;
+
+impl Group {
+    fn is_near(&self, member: &Known) -> bool {
+        self.place.is_none() || member.place == self.place
+    }
+
+    fn has(&self, member: &Known) -> bool {
+        self.is_near(member) && Some(member.priority) == self.tier
+    }
+
+    fn scaled(&self, weight: u32) -> u32 {
+        (f64::from(weight) * self.scale * FINENESS).round().max(1.0) as u32
+    }
+}
+
+/// The nearest place that has a member which can bear more, and as many of the next ones as it takes for the clients whom
+/// loaded members shed; all members where no place has one. `bears` tells the weight and the kept part of a member.
+fn groups(
+    members: &[Known],
+    near: &[u16],
+    is_fit: &dyn Fn(usize) -> bool,
+    bears: &dyn Fn(usize) -> (u32, u16),
+) -> Vec<Group> {
+    let group = |place: Option<u16>| {
+        let group = Group { place, tier: None, scale: 1.0 };
+        let fit = (0..members.len()).filter(|at| is_fit(*at) && group.is_near(&members[*at]));
+        Group { tier: fit.map(|at| members[at].priority).min(), ..group }
+    };
+    let serves = |place: &u16| {
+        (0..members.len()).any(|at| members[at].place == Some(*place) && is_fit(at) && bears(at).1 > 0)
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    let (mut left, mut first) = (1.0, 0.0);
+    for place in near.iter().filter(|place| serves(place)) {
+        let mut next = group(Some(*place));
+        let (mut all, mut kept) = (0.0, 0.0);
+        for at in (0..members.len()).filter(|at| is_fit(*at) && next.has(&members[*at])) {
+            let (weight, part) = bears(at);
+            all += f64::from(weight);
+            kept += f64::from(weight) * f64::from(part) / f64::from(WHOLE);
+        }
+        if groups.is_empty() {
+            first = all;
+        }
+        next.scale = left * first / all;
+        groups.push(next);
+        left *= 1.0 - kept / all;
+        if left < FEWEST {
+            break;
+        }
+    }
+    if groups.is_empty() {
+        groups.push(group(None));
+    }
+    groups
 }
 
 /// The members that are taken to be up.
@@ -275,14 +347,25 @@ mod tests {
             ("up#1@990 up#2", &[1, 2], &[0, 1000]),
             ("down#1 up#3 up", &[1, 2], &[0, 500, 500]),
             ("up#1/2 up#1/1 up#2/0", &[1], &[0, 1000, 0]),
+            // Half of the share of a loaded place goes to the next one, and of its loss to the one behind it.
+            ("up#1@825 up#2", &[1, 2], &[500, 500]),
+            ("up#1@825 up#2", &[1], &[1000, 0]),
+            ("up#1@825 up#1 up#2 up#2", &[1, 2], &[250, 500, 125, 125]),
+            ("up#1@825 up#2@825 up#3", &[1, 2, 3], &[500, 250, 250]),
+            ("up#1@825 up#2@990 up#3", &[1, 2, 3], &[500, 0, 500]),
+            ("up#1@825*4 up#2*2 up#2", &[1, 2], &[500, 333, 167]),
+            ("up#1@825 down#1 up#2", &[1, 2], &[500, 0, 500]),
             ("down#1 down#2", &[2], &[0, 1000]),
         ] {
             let plan = decide(&Rules::default(), &members(text), 300, near).plan;
             let shares: Vec<u32> = (0..expected.len()).map(|at| plan.share(at)).collect();
-            assert_eq!(shares, expected, "{text} for {near:?}");
+            let near_by = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 1);
+            assert!(near_by, "{text} for {near:?}: {shares:?} instead of {expected:?}");
         }
         let fates = decide(&Rules::default(), &members("up#1 up#2"), 300, &[1]).fates;
         assert_eq!(fates, [Fate::Given, Fate::Elsewhere]);
+        let fates = decide(&Rules::default(), &members("up#1@825 up#2 up#3"), 300, &[1, 2]).fates;
+        assert_eq!(fates, [Fate::Shed, Fate::Helps, Fate::Elsewhere]);
     }
 
     proptest::proptest! {

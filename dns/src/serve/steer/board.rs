@@ -15,6 +15,7 @@ use self::agree::{Entry, Node};
 use super::kept::{self, Kept};
 use crate::clock;
 use crate::steer::Pool;
+use crate::steer::bearing::Bearing;
 use crate::steer::decide::Known;
 use crate::steer::health::{Health, Seen, State};
 use crate::steer::pool::Member;
@@ -120,12 +121,18 @@ impl Board {
         let (now, ticks) = (now(), self.ticks());
         let mut inner = self.lock();
         let Some(health) = inner.health.get_mut(target) else { return };
+        let good = seen.good;
+        let flip = health.see(seen, &target.pace, now);
         let load = health.load;
-        inner.is_new |= health.see(seen, &target.pace, now).is_some();
-        let is_loaded_else = inner.health[target].load != load;
+        inner.is_new |= flip.is_some();
         for id in inner.users.get(target).cloned().unwrap_or_default() {
             let is_flipped = inner.judge(id, now, ticks);
-            if is_flipped || is_loaded_else {
+            let before = inner.load(id);
+            // A member that is down has none, and begins anew when it comes back.
+            if good || load.is_none() {
+                inner.bears(id, load, ticks);
+            }
+            if is_flipped || inner.load(id) != before {
                 inner.replan_for(id, now);
             }
             if is_flipped {
@@ -268,14 +275,30 @@ impl Inner {
 
     fn known(&self, id: u64, member: &Member) -> Known {
         let entry = self.entries.get(&id);
-        let health = member.target.as_ref().and_then(|target| self.health.get(target));
         Known {
             state: entry.map_or(State::Unknown, |entry| entry.state),
             since: entry.map_or(0, |entry| entry.since),
-            load: health.and_then(|health| health.load),
+            load: self.load(id),
             drained: self.is_drained(member),
             ..member.unknown()
         }
+    }
+
+    /// Takes in the load that a member told, or that it told none.
+    fn bears(&mut self, id: u64, load: Option<u16>, ticks: u64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let pool = entry.pools.first().and_then(|at| self.pools.get(*at)).map(|held| &held.pool);
+        match load.zip(pool) {
+            Some((load, pool)) => entry.bearing.tell(load, pool.rules.shed, pool.answer_ttl(), ticks),
+            None => entry.bearing = Bearing::default(),
+        }
+    }
+
+    /// The load of a member as steering follows it.
+    fn load(&self, id: u64) -> Option<u16> {
+        let entry = self.entries.get(&id)?;
+        let held = entry.pools.first().and_then(|at| self.pools.get(*at))?;
+        entry.bearing.load(held.pool.rules.shed)
     }
 
     /// Decides again for all pools of a member.

@@ -2,6 +2,7 @@
 
 use super::{Board, Held, Inner, now};
 use crate::metrics::NodeStatus;
+use crate::steer::bearing::Bearing;
 use crate::steer::health::State;
 use crate::steer::quorum::{FRESH_MS, Heard, Message, Observation, Refused, decide};
 use crate::steer::rules::Target;
@@ -17,6 +18,8 @@ pub(super) struct Entry {
     pub(super) since: u64,
     /// Changes of state, the first one not counted.
     pub(super) flips: u64,
+    /// The share that its load leaves it.
+    pub(super) bearing: Bearing,
     /// The state before.
     from: State,
     /// The state that the other name servers are told, and the version of that.
@@ -26,7 +29,8 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn of(target: Target) -> Self {
         let (state, from, told) = (State::Unknown, State::Unknown, (State::Unknown, 0));
-        Self { target, pools: Vec::new(), state, since: 0, flips: 0, from, told }
+        let bearing = Bearing::default();
+        Self { target, pools: Vec::new(), state, since: 0, flips: 0, bearing, from, told }
     }
 
     /// Goes on as before a reload, or begins with what this server knew.
@@ -34,6 +38,7 @@ impl Entry {
         (self.state, self.since) = old.map_or((state, since), |old| (old.state, old.since));
         if let Some(old) = old {
             (self.flips, self.from, self.told) = (old.flips, old.from, old.told);
+            self.bearing = old.bearing;
         }
     }
 }

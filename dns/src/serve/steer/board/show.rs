@@ -39,7 +39,8 @@ impl Inner {
                     .into_iter()
                     .map(|(node, state)| Vote { node, state })
                     .collect(),
-                load: known.load,
+                load: health.and_then(|health| health.load),
+                followed: known.load,
                 weight: known.weight,
                 priority: known.priority,
                 drained: known.drained,

@@ -89,11 +89,28 @@ fn a_reload_that_changes_the_pace_or_takes_a_pool_away_for_a_while_keeps_health(
     let pace = Pace { interval: Duration::from_secs(7), ..Pace::default() };
     fixture.board.adopt(&world(&Rules { pace, ..rules() }));
     assert_eq!(fixture.states(), ["up", "down"]);
-    assert_eq!(fixture.member(ONE).load, Some(800));
+    assert_eq!((fixture.member(ONE).load, fixture.member(ONE).followed), (Some(800), Some(700)));
     fixture.board.adopt(&World::default());
     assert!(fixture.board.pools().is_empty());
     fixture.board.adopt(&world(&rules()));
     assert_eq!(fixture.states(), ["up", "down"]);
+}
+
+#[test]
+fn a_member_that_comes_back_begins_with_its_whole_share() {
+    let fixture = fixture(&Rules { ttl: Some(10), ..rules() }, &[]);
+    let id = member_id(&name("www.ex."), ONE.into());
+    fixture.saw(ONE, true, Some(1000));
+    // Time passes.
+    (1..20).for_each(|second| fixture.board.lock().bears(id, Some(1500), second * 10_000));
+    let low = fixture.member(ONE).followed.unwrap();
+    assert!(low > 900, "{low}");
+    fixture.saw(ONE, false, None);
+    assert!(fixture.member(ONE).followed.unwrap() > 900, "one failed check is no fall");
+    fixture.saw(ONE, false, None);
+    assert_eq!(fixture.member(ONE).followed, None);
+    fixture.saw(ONE, true, Some(100));
+    assert_eq!(fixture.member(ONE).followed, Some(700));
 }
 
 #[test]
