@@ -9,6 +9,7 @@
 //! Invariant: a client is internal only by an exact prefix that the operator wrote. There is no default for "all private
 //! networks", and a prefix that holds every address is refused.
 
+mod database;
 mod file;
 mod level;
 mod place;
@@ -22,11 +23,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use self::database::Database;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
 pub use self::place::Place;
@@ -93,6 +96,8 @@ pub struct Config {
     pub updates: Vec<Policy>,
     /// How RRsets are steered.
     pub steer: Settings,
+    /// The database that knows where clients are.
+    pub database: Option<Database>,
     /// The name servers that decide together who is up.
     pub quorum: Option<Quorum>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
@@ -336,11 +341,14 @@ pub struct Warning {
     pub help: String,
 }
 
-/// Reads and checks the file at `path`. Relative paths in it start at its folder.
+/// Reads and checks the file at `path`, and the database that it names. Relative paths in it start at its folder.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
-    let config = parse(&text, path.parent().unwrap_or(Path::new("")), path)?;
+    let mut config = parse(&text, path.parent().unwrap_or(Path::new("")), path)?;
+    if let Some(database) = &mut config.database {
+        config.steer.places = Arc::new(database.read(&config.steer.places)?);
+    }
     Ok(Config { file: Some(path.to_path_buf()), ..config })
 }
 

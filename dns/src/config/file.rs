@@ -232,6 +232,7 @@ pub(super) struct Steer {
     pub(super) place: Vec<Spanned<Region>>,
     pub(super) subnet_from: Vec<Spanned<Prefix>>,
     pub(super) quorum: Option<Spanned<Quorum>>,
+    pub(super) database: Option<Spanned<PathBuf>>,
 }
 
 /// `[steer.quorum]`.
@@ -254,6 +255,13 @@ pub(super) struct Region {
     pub(super) clients: Vec<Spanned<Prefix>>,
     #[serde(default)]
     pub(super) near: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) continents: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) countries: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) regions: Vec<Spanned<String>>,
+    pub(super) at: Option<Spanned<[f64; 2]>>,
 }
 
 #[derive(Deserialize)]

@@ -99,6 +99,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
     let keys = keys::keys(written.keys, base, at)?;
     let quorum = written.steer.as_mut().and_then(|steer| steer.get_mut().quorum.take());
     let internal = internal.into_inner();
+    let (steer, database) = steer::steer(written.steer, base, at)?;
     Ok(Config {
         file: None,
         zones: base.join(written.zones),
@@ -129,7 +130,8 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,
         members: Vec::new(),
         keys,
-        steer: steer::steer(written.steer, base, at)?,
+        steer,
+        database,
         quorum: quorum.map(|quorum| quorum::quorum(quorum, base, at)).transpose()?,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,

@@ -26,7 +26,7 @@ use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
 use crate::catalog::{Catalog, FolderError, Loaded, Unsettled, log};
 use crate::clock;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Database};
 use crate::world::World;
 
 /// A change that goes on and on is read after this many quiet times at the latest.
@@ -213,6 +213,10 @@ impl Follow {
     fn keep_up(&mut self) {
         if !self.config.reload.watch {
             return;
+        }
+        if self.config.database.as_ref().is_some_and(Database::is_new) {
+            tracing::info!("the database of places has changed");
+            self.reload_config();
         }
         for _ in 0..MOST_ROUNDS {
             self.load();

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 pub struct Places {
     /// By rising address, apart from each other. IPv4 stands where it is mapped into IPv6.
     ranges: Vec<Range>,
+    /// As `ranges`, by a database: for clients that no prefix names.
+    known: Vec<Range>,
     places: Vec<Place>,
 }
 
@@ -51,7 +53,30 @@ impl Places {
             nested.insert(0, Range { first, last, place: NOWHERE });
         }
         nested.sort_by_key(|range| (range.first, std::cmp::Reverse(range.last)));
-        Self { ranges: apart(&nested), places }
+        Self { ranges: apart(&nested), known: Vec::new(), places }
+    }
+
+    /// With the networks of a database, apart from each other, for clients that no prefix names.
+    pub fn with_networks(&self, networks: impl IntoIterator<Item = (IpNet, u16)>) -> Self {
+        let range = |(net, place): (IpNet, u16)| {
+            let (first, last) = (number(net.network()), number(net.broadcast()));
+            Range { first, last, place }
+        };
+        let mut networks: Vec<Range> = networks.into_iter().map(range).collect();
+        networks.sort_by_key(|range| range.first);
+        let mut known: Vec<Range> = Vec::new();
+        for next in networks {
+            match known.last_mut() {
+                Some(last) if last.place == next.place && last.last.checked_add(1) == Some(next.first) => {
+                    last.last = next.last;
+                }
+                // A database whose networks lie over each other is not believed twice.
+                Some(last) if next.first <= last.last => {}
+                _ => known.push(next),
+            }
+        }
+        known.shrink_to_fit();
+        Self { known, ..self.clone() }
     }
 
     /// All of them.
@@ -59,36 +84,47 @@ impl Places {
         &self.places
     }
 
-    /// Where a client is.
+    /// Where a client is: as the prefixes say, or else the database.
     #[inline]
     pub fn find(&self, address: IpAddr) -> Option<u16> {
         let address = number(address);
-        let at = self.ranges.partition_point(|range| range.last < address);
-        self.ranges
-            .get(at)
-            .filter(|range| range.first <= address && range.place != NOWHERE)
-            .map(|range| range.place)
+        find(&self.ranges, address).or_else(|| find(&self.known, address))
     }
 
     /// How many bits of an address it takes to know where it is, and that all addresses with these bits are there, too.
     pub fn bits(&self, address: IpAddr) -> u8 {
         let wanted = number(address);
-        let at = self.ranges.partition_point(|range| range.last < wanted);
-        let (first, last) = match self.ranges.get(at) {
-            Some(range) if range.first <= wanted => (range.first, range.last),
-            // The gap before the next range.
-            next => {
-                let before = at.checked_sub(1).map_or(0, |before| self.ranges[before].last + 1);
-                (before, next.map_or(u128::MAX, |next| next.first - 1))
-            }
+        let own = bits(&self.ranges, wanted);
+        let bits = match find(&self.ranges, wanted) {
+            Some(_) => own,
+            None => own.max(bits(&self.known, wanted)),
         };
-        let is_within = |bits: &u8| {
-            let host = u128::MAX.checked_shr(u32::from(*bits)).unwrap_or(0);
-            first <= wanted & !host && wanted | host <= last
-        };
-        let bits = (0..=128).find(is_within).unwrap_or(128);
         if address.is_ipv4() { bits.saturating_sub(MAPPED_BITS) } else { bits }
     }
+}
+
+#[inline]
+fn find(ranges: &[Range], address: u128) -> Option<u16> {
+    let at = ranges.partition_point(|range| range.last < address);
+    let found = ranges.get(at).filter(|range| range.first <= address && range.place != NOWHERE);
+    found.map(|range| range.place)
+}
+
+fn bits(ranges: &[Range], wanted: u128) -> u8 {
+    let at = ranges.partition_point(|range| range.last < wanted);
+    let (first, last) = match ranges.get(at) {
+        Some(range) if range.first <= wanted => (range.first, range.last),
+        // The gap before the next range.
+        next => {
+            let before = at.checked_sub(1).map_or(0, |before| ranges[before].last + 1);
+            (before, next.map_or(u128::MAX, |next| next.first - 1))
+        }
+    };
+    let is_within = |bits: &u8| {
+        let host = u128::MAX.checked_shr(u32::from(*bits)).unwrap_or(0);
+        first <= wanted & !host && wanted | host <= last
+    };
+    (0..=128).find(is_within).unwrap_or(128)
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -184,6 +220,26 @@ mod tests {
         }
         let all = places(&[("::/0", 0)]);
         assert_eq!(all.bits([192, 0, 2, 1].into()), 0, "all of IPv4 is in the same place");
+    }
+
+    #[test]
+    fn a_database_places_whom_no_prefix_names() {
+        let net = |(net, place): (&str, u16)| (net.parse::<IpNet>().unwrap(), place);
+        let networks =
+            [("198.51.100.0/25", 0), ("198.51.100.128/25", 0), ("203.0.113.0/24", 1), ("2001:db8::/48", 1)];
+        let all = places(&[("198.51.100.64/26", 2)]).with_networks(networks.map(net));
+        for (address, place, bits) in [
+            ("198.51.100.1", Some(0), 26),
+            ("198.51.100.65", Some(2), 26),
+            ("198.51.100.200", Some(0), 25),
+            ("203.0.113.9", Some(1), 24),
+            ("192.0.2.1", None, 6),
+            ("2001:db8::5", Some(1), 48),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!((all.find(address), all.bits(address)), (place, bits), "{address}");
+        }
+        assert_eq!(all.known.len(), 3, "neighbours of one place are one range");
     }
 
     proptest! {

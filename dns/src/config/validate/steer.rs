@@ -9,7 +9,8 @@ use toml::Spanned;
 
 use super::{At, invalid, prefixes, within};
 use crate::config::file;
-use crate::config::{ConfigError, Named};
+use crate::config::{ConfigError, Database, Named};
+use crate::steer::geo::{Point, Wanted, by_distance};
 use crate::steer::place::{Place, Places};
 use crate::steer::rules::{AllDown, Check, MemberRules, Pace, Shed};
 use crate::steer::{Rules, Settings};
@@ -26,13 +27,19 @@ pub(super) fn steer(
     written: Option<Spanned<file::Steer>>,
     base: &Path,
     at: At<'_>,
-) -> Result<Settings, ConfigError> {
-    let Some(written) = written else { return Ok(Settings::default()) };
+) -> Result<(Settings, Option<Database>), ConfigError> {
+    let Some(written) = written else { return Ok((Settings::default(), None)) };
     let place = at(written.span());
     let mut written = written.into_inner();
     let pools = std::mem::take(&mut written.pool);
     let subnet_from = prefixes(std::mem::take(&mut written.subnet_from)).into();
-    let places = Arc::new(places(std::mem::take(&mut written.place), at)?);
+    let database = written.database.take();
+    let wanted = wanted(&written.place, database.is_some(), at)?;
+    let places = Arc::new(places(std::mem::take(&mut written.place), &wanted, at)?);
+    let database = database.map(|path| {
+        let place = at(path.span());
+        Database::new(base.join(path.into_inner()), wanted, place)
+    });
     if written.name.is_some() || !written.members.is_empty() {
         let help = "write them in a [[steer.pool]] of their own";
         return Err(invalid(
@@ -50,10 +57,12 @@ pub(super) fn steer(
         let Some(name) = written.name.take() else {
             return Err(invalid(place, "this [[steer.pool]] has no name", "add name = \"www.example.com\""));
         };
-        let is_global =
-            !written.place.is_empty() || !written.subnet_from.is_empty() || written.quorum.is_some();
+        let is_global = !written.place.is_empty()
+            || !written.subnet_from.is_empty()
+            || written.quorum.is_some()
+            || written.database.is_some();
         if is_global || !written.pool.is_empty() {
-            let message = "a pool has no pools, places, `subnet_from` or quorum";
+            let message = "a pool has no pools, places, `subnet_from`, database or quorum";
             return Err(invalid(place, message, "write them in [steer], which holds for every pool"));
         }
         let named = name.get_ref().0.clone();
@@ -63,7 +72,55 @@ pub(super) fn steer(
             return Err(invalid(at(name.span()), message, "write one"));
         }
     }
-    Ok(settings)
+    Ok((settings, database))
+}
+
+const CONTINENTS: [&str; 7] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA"];
+
+/// The clients of each place that a database is to know.
+fn wanted(
+    places: &[Spanned<file::Region>],
+    has_database: bool,
+    at: At<'_>,
+) -> Result<Vec<Wanted>, ConfigError> {
+    let is_code =
+        |code: &str, length| code.len() == length && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_region = |code: &str| {
+        let part = |part: &str| {
+            (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        code.split_once('-').is_some_and(|(country, rest)| is_code(country, 2) && part(rest))
+    };
+    let codes = |written: &[Spanned<String>], is_one: &dyn Fn(&str) -> bool, kind: &str, example: &str| {
+        let code = |code: &Spanned<String>| match (has_database, is_one(code.get_ref())) {
+            (true, true) => Ok(code.get_ref().clone()),
+            (true, false) => {
+                let message = format!("`{}` is no {kind}", code.get_ref());
+                Err(invalid(at(code.span()), message, format!("write a code, as in \"{example}\"")))
+            }
+            (false, _) => {
+                let help = "add database = \"GeoLite2-Country.mmdb\" to [steer]";
+                Err(invalid(at(code.span()), "nobody knows where networks are", help))
+            }
+        };
+        written.iter().map(code).collect::<Result<Vec<_>, _>>()
+    };
+    let place = |place: &Spanned<file::Region>| {
+        let written = place.get_ref();
+        let point = written.at.as_ref().map(|written| {
+            let [latitude, longitude] = *written.get_ref();
+            let help = "allowed: latitude and longitude in degrees, as in [50.1, 8.7]";
+            Point::new(latitude, longitude)
+                .ok_or_else(|| invalid(at(written.span()), "the value is out of range", help))
+        });
+        Ok(Wanted {
+            continents: codes(&written.continents, &|code| CONTINENTS.contains(&code), "continent", "EU")?,
+            countries: codes(&written.countries, &|code| is_code(code, 2), "country", "DE")?,
+            regions: codes(&written.regions, &is_region, "part of a country", "US-CA")?,
+            at: point.transpose()?,
+        })
+    };
+    places.iter().map(place).collect()
 }
 
 fn rules(
@@ -125,7 +182,7 @@ fn check(
 }
 
 /// The places of `[[steer.place]]`: each named once, and each prefix in one.
-fn places(written: Vec<Spanned<file::Region>>, at: At<'_>) -> Result<Places, ConfigError> {
+fn places(written: Vec<Spanned<file::Region>>, wanted: &[Wanted], at: At<'_>) -> Result<Places, ConfigError> {
     let mut places: Vec<Place> = Vec::new();
     for region in &written {
         let name = &region.get_ref().name;
@@ -139,7 +196,10 @@ fn places(written: Vec<Spanned<file::Region>>, at: At<'_>) -> Result<Places, Con
     for (index, region) in (0_u16..).zip(written) {
         let region = region.into_inner();
         let near = region.near.iter().map(|name| known_place(name, &places, at));
-        let near: Vec<u16> = near.collect::<Result<_, _>>()?;
+        let mut near: Vec<u16> = near.collect::<Result<_, _>>()?;
+        if near.is_empty() {
+            near = by_distance(wanted, usize::from(index));
+        }
         // A region that nothing is said of is nearest to itself.
         let own = if near.contains(&index) { None } else { Some(index) };
         let near = own.into_iter().chain(near).collect();
