@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(shown(&history.take(&other, (4, &[3; 32]))), [], "a side has its own");
             assert_eq!(shown(&history.take(&place(), (serial, &[content; 32]))), expected);
             assert_eq!(path.exists(), !expected.is_empty());
-            // What leads to no version that is served is gone, and what comes after fits.
+            // A frame that leads to no version in service is gone, and the next one fits.
             let deltas: Vec<_> = (1..=serial).map(delta).collect();
             history.add(&place(), &deltas, &[9; 32]);
             let mut history = History::open(state.path());

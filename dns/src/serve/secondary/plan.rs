@@ -53,7 +53,7 @@ pub(in crate::serve) struct Context {
     pub(in crate::serve) loader: Sender<Signal>,
     pub(in crate::serve) slots: Arc<Semaphore>,
     pub(in crate::serve) asks: Arc<Semaphore>,
-    /// Those of the last plans. They name all zones that are taken, so one zone more changes them for all.
+    /// The rules of the last plans. They name all zones that are taken, so one zone more changes them for all.
     pub(in crate::serve) rules: Arc<ArcSwap<Rules>>,
     /// Zones that wait until it is known whether another server is their primary.
     pub(in crate::serve) unsettled: Unsettled,
