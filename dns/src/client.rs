@@ -17,6 +17,7 @@ pub struct Client {
 
 impl Client {
     /// The address that rules are about: IPv4 even if a dual-stack socket received it (V7).
+    #[inline]
     pub fn real_address(&self) -> IpAddr {
         self.address.to_canonical()
     }

@@ -207,6 +207,7 @@ impl Draft<'_, '_> {
 }
 
 impl<'w: 'm, 'm> Exchange<'w, 'm> {
+    #[inline]
     fn new(
         world: &'w World,
         signature: Signature,
@@ -217,15 +218,15 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         let view = signature.view(&world.access, client);
         let judge =
             |cookie: &[u8], secrets: &Secrets| secrets.judge(cookie, client.real_address(), now.unix_seconds);
-        let cookie = message
-            .edns
-            .filter(opt::is_cookie_length)
+        let edns = message.edns.as_ref();
+        let cookie = edns
+            .filter(|edns| opt::is_cookie_length(edns))
             .and_then(|edns| edns.cookie)
             .zip(world.protocol.cookies.as_ref())
             .map(|(cookie, secrets)| judge(cookie, secrets));
         // V1: the view is chosen, and nothing of this can change it.
-        let believed = world.view(view).pools.believes(client.real_address());
-        let said = message.edns.filter(|edns| believed && edns.version == 0).and_then(|edns| edns.subnet);
+        let believed = || world.view(view).pools.believes(client.real_address());
+        let said = edns.filter(|edns| edns.version == 0).and_then(|edns| edns.subnet).filter(|_| believed());
         let subnet = said.and_then(subnet::read);
         let has_bad_subnet = said.is_some() && subnet.is_none();
         let unix_seconds = now.unix_seconds;
@@ -253,7 +254,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         if self.message.verdict != Verdict::Ask || !self.has_good_cookie() || self.has_bad_subnet {
             return None;
         }
-        let mut opt = self.message.edns.map(|edns| self.opt(&edns, None));
+        let mut opt = self.message.edns.as_ref().map(|edns| self.opt(edns, None));
         let room = self.limit_bytes().saturating_sub(opt.as_ref().map_or(0, Opt::bytes));
         let view = self.world.view(self.view);
         let written = direct::write(view, self.asker_of(view), self.message, question, room, out)?;
@@ -331,7 +332,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
             }
             other => other,
         };
-        let dnssec_ok = self.message.edns.is_some_and(|edns| edns.dnssec_ok);
+        let dnssec_ok = self.message.edns.as_ref().is_some_and(|edns| edns.dnssec_ok);
         let view = self.zones_for(question.name());
         let query = Query { qname: question.name(), qtype, qclass, dnssec_ok, asker: self.asker_of(view) };
         let answer = answer::answer(view, query);
@@ -399,7 +400,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
 
     fn write(&self, draft: &Draft<'w, '_>, out: &mut Vec<u8>) -> Sent<'w> {
         let mut sent = Sent { truncated: draft.truncated, ..self.sent(draft.rcode) };
-        let mut opt = self.message.edns.map(|edns| self.opt(&edns, draft.error));
+        let mut opt = self.message.edns.as_ref().map(|edns| self.opt(edns, draft.error));
         if matches!(draft.content, Content::HeaderOnly) {
             encode::header_only(self.message.header, draft.rcode, out);
             self.write_tail(opt.as_ref(), draft.rcode, out);
@@ -434,6 +435,7 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         self.signature.sign(self.message.tsig.as_ref(), self.unix_seconds, out);
     }
 
+    #[inline]
     fn write_tail(&self, opt: Option<&Opt<'_>>, rcode: Rcode, out: &mut Vec<u8>) {
         if let Some(opt) = opt {
             opt.write(rcode, out);
@@ -444,21 +446,24 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     /// Only who pads is padded for, and only where nobody else can read (RFC 7830 §4, §6). Signed messages are not: the
     /// TSIG stands behind OPT.
     fn wants_padding(&self) -> bool {
-        let asked = self.message.edns.is_some_and(|edns| edns.padded && edns.version == 0);
+        let asked = self.message.edns.as_ref().is_some_and(|edns| edns.padded && edns.version == 0);
         asked && self.client.transport.is_encrypted() && self.message.tsig.is_none()
     }
 
     fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {
         let protocol = &self.world.protocol;
+        let opt = Opt { error, ..Opt::bare(protocol.udp_limit_bytes, edns.dnssec_ok) };
+        // Each option answers one of the client's.
+        if !edns.has_options {
+            return opt;
+        }
         Opt {
-            udp_bytes: protocol.udp_limit_bytes,
-            dnssec_ok: edns.dnssec_ok,
             nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
             cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
             keepalive: self.keepalive(edns),
             expire: self.expire(edns),
-            error,
             subnet: self.subnet.map(|subnet| (subnet, 0)),
+            ..opt
         }
     }
 

@@ -24,8 +24,8 @@ impl<'a, S: Sink<'a>> Walk<'_, 'a, '_, S> {
         tree: &'a Tree,
         owner: &S::Owner,
         set: &RrSet<'a>,
+        reach: Reach,
     ) -> Result<(), S::Left> {
-        let Some(reach) = Reach::of(set.rtype) else { return Ok(()) };
         for target in targets(set) {
             let name = match target {
                 Target::Owner => owner.clone(),
@@ -90,7 +90,7 @@ fn targets<'a>(set: &RrSet<'a>) -> Targets<'a> {
 
 /// Where the data of a target may come from, how much it matters, and what of it.
 #[derive(Clone, Copy)]
-struct Reach {
+pub(super) struct Reach {
     below_cuts: bool,
     need: Need,
     types: &'static [Type],
@@ -103,7 +103,8 @@ impl Reach {
     const GLUE: Self = Self { below_cuts: true, need: Need::Optional, types: ADDRESSES };
 
     /// For types whose targets' addresses a client will ask for next; glue is for NS alone, as in NSD and BIND.
-    fn of(rtype: Type) -> Option<Self> {
+    #[inline]
+    pub(super) fn of(rtype: Type) -> Option<Self> {
         let types: &[Type] = match rtype {
             Type::NS => return Some(Self::GLUE),
             Type::MX | Type::KX | Type::RT | Type::SRV => ADDRESSES,

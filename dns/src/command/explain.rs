@@ -161,7 +161,7 @@ fn asker(args: &Args, view: &View) -> Asker {
 fn pools(view: &View, given: &Answer<'_, '_>) -> Vec<(String, String)> {
     let placed = given.answer.iter().chain(&given.additional);
     let owners = placed.map(|placed| &*placed.owner).chain(given.synthesized);
-    let pools = owners.flat_map(|owner| [Type::A, Type::AAAA].map(|rtype| view.pools.get(owner, rtype)));
+    let pools = owners.flat_map(|owner| [Type::A, Type::AAAA].map(|rtype| view.pools.named(owner, rtype)));
     let mut pools: Vec<(String, String)> =
         pools.flatten().map(|pool| (pool.owner.to_string(), pool.rtype.to_string())).collect();
     pools.sort();

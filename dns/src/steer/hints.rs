@@ -77,5 +77,5 @@ fn of_record<'p>(pools: &'p Pools, owner: &[u8], rdata: &[u8]) -> [Option<&'p Po
         Some(target) => target.to_ascii_lowercase(),
         None => return [None, None],
     };
-    [Type::A, Type::AAAA].map(|rtype| pools.get(&target, rtype))
+    [Type::A, Type::AAAA].map(|rtype| pools.named(&target, rtype))
 }

@@ -199,6 +199,7 @@ fn member(rdata: &[u8], rules: &Rules) -> Option<Member> {
 pub struct Pools {
     by_owner: HashMap<Name, Addresses>,
     all: Vec<Arc<Pool>>,
+    nodes: Nodes,
     /// Resolvers that are believed for whom they ask.
     subnet_from: Arc<[IpNet]>,
     /// RRsets that should be pools, but are signed: a part of a signed RRset proves nothing (RFC 4035 §5.3), so the whole
@@ -225,6 +226,7 @@ impl Pools {
             let Some(pool) = Pool::of(owner.clone(), &set, settings) else { continue };
             let pool = Arc::new(pool);
             self.all.push(Arc::clone(&pool));
+            self.nodes.note(node);
             let place = self.by_owner.entry(owner.clone()).or_default();
             *if rtype == Type::A { &mut place.v4 } else { &mut place.v6 } = Some(pool);
         }
@@ -252,14 +254,65 @@ impl Pools {
         self.all.is_empty()
     }
 
-    /// The pool of this owner (lower-case wire form) and type.
+    /// The pool of this node, which is one of the trees that pools were made of, and type.
     #[inline]
-    pub fn get(&self, owner: &[u8], rtype: Type) -> Option<&Pool> {
-        if self.all.is_empty() || !matches!(rtype, Type::A | Type::AAAA) {
+    pub fn get(&self, node: Node<'_>, rtype: Type) -> Option<&Pool> {
+        if !matches!(rtype, Type::A | Type::AAAA) || !self.nodes.may_hold(node) {
             return None;
         }
+        self.named(node.name(), rtype)
+    }
+
+    /// The pool of this owner (lower-case wire form) and type.
+    pub fn named(&self, owner: &[u8], rtype: Type) -> Option<&Pool> {
         let found = self.by_owner.get(owner)?;
-        if rtype == Type::A { found.v4.as_deref() } else { found.v6.as_deref() }
+        match rtype {
+            Type::A => found.v4.as_deref(),
+            Type::AAAA => found.v6.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// Nodes that own a pool, and few others (a Bloom filter of one hash): an answer for any other node takes no look at
+/// its name. That look costs about 110 instructions, a twentieth of a hit.
+#[derive(Debug, Default)]
+struct Nodes {
+    numbers: Vec<u32>,
+    /// A power of two of bits, sixteen for each number at least.
+    bits: Vec<u64>,
+}
+
+impl Nodes {
+    fn note(&mut self, node: Node<'_>) {
+        self.numbers.push(node.number());
+        if self.numbers.len() * 16 > self.bits.len() * 64 {
+            self.bits = vec![0; self.numbers.len().next_power_of_two()];
+            (0..self.numbers.len()).for_each(|at| self.set(self.numbers[at]));
+        } else {
+            self.set(node.number());
+        }
+    }
+
+    fn set(&mut self, number: u32) {
+        let (word, bit) = self.place(number);
+        self.bits[word] |= bit;
+    }
+
+    /// `bits` is not empty.
+    #[inline(always)]
+    fn place(&self, number: u32) -> (usize, u64) {
+        let at = number.wrapping_mul(0x9e37_79b1) >> 6;
+        (at as usize & (self.bits.len() - 1), 1 << (number.wrapping_mul(0x9e37_79b1) & 63))
+    }
+
+    #[inline(always)]
+    fn may_hold(&self, node: Node<'_>) -> bool {
+        if self.bits.is_empty() {
+            return false;
+        }
+        let (word, bit) = self.place(node.number());
+        self.bits[word] & bit != 0
     }
 }
 
@@ -267,4 +320,33 @@ impl Pools {
 pub(crate) fn is_signed(node: Node<'_>, rtype: Type) -> bool {
     let covered = rtype.0.to_be_bytes();
     node.set(Type::RRSIG).is_some_and(|set| set.rdatas().any(|rdata| rdata.starts_with(&covered)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::tree::testing::tree;
+
+    #[test]
+    fn each_pool_is_found_by_its_node_and_few_other_nodes_are_looked_at() {
+        let text: String = (0..500).map(|i| format!("s{i} A 192.0.2.1\nh{i} A 192.0.2.2\n")).collect();
+        let tree = tree("ex.", &text);
+        let (mut pools, settings) = (Pools::default(), Settings::default());
+        let name = |label: String| Name::parse_absolute(&format!("{label}.ex.")).unwrap();
+        let mut looked_at = 0;
+        for made in 0..500 {
+            pools.add(&tree, &name(format!("s{made}")), &settings);
+            if ![0, 1, 2, 30, 255, 499].contains(&made) {
+                continue;
+            }
+            for i in 0..500 {
+                let (pool, plain) = (name(format!("s{i}")), name(format!("h{i}")));
+                let node = |name: &Name| tree.node(name.as_wire()).unwrap();
+                assert_eq!(pools.get(node(&pool), Type::A).is_some(), i <= made, "s{i} of {made}");
+                assert!(pools.get(node(&plain), Type::A).is_none(), "h{i}");
+                looked_at += usize::from(pools.nodes.may_hold(node(&plain)));
+            }
+        }
+        assert!(looked_at < 300, "a tenth of all, and not {looked_at}");
+    }
 }

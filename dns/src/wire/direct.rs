@@ -36,7 +36,7 @@ pub(super) fn write<'v: 's, 's>(
     if qname == [0] || qtype == Type::DS || qtype.is_meta() {
         return None;
     }
-    let dnssec_ok = message.edns.is_some_and(|edns| edns.dnssec_ok);
+    let dnssec_ok = message.edns.as_ref().is_some_and(|edns| edns.dnssec_ok);
     encode::begin_as_written(question, out);
     let mut sink =
         Direct { tree: None, section: Section::Answer, writer: Writer::new(qname, limit_bytes, out) };

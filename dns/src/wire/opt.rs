@@ -34,6 +34,9 @@ pub(super) enum ExtendedError {
     Unsupported = 21,
 }
 
+/// Bytes of a record without options.
+const BARE_BYTES: usize = 11;
+
 const OPTION_NSID: u16 = 3;
 const OPTION_SUBNET: u16 = 8;
 const OPTION_EXPIRE: u16 = 9;
@@ -42,6 +45,21 @@ const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl Opt<'_> {
+    /// Without options.
+    #[inline]
+    pub(super) fn bare(udp_bytes: u16, dnssec_ok: bool) -> Self {
+        Self {
+            udp_bytes,
+            dnssec_ok,
+            nsid: None,
+            cookie: None,
+            keepalive: None,
+            expire: None,
+            error: None,
+            subnet: None,
+        }
+    }
+
     /// Notes how many bits of the client's network mattered; the options stay as long as they are.
     #[inline]
     pub(super) fn set_scope(&mut self, scope: u8) {
@@ -51,22 +69,31 @@ impl Opt<'_> {
     }
 
     /// Bytes that [`Opt::write`] will take.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
-        if !self.has_options() {
-            return 11;
-        }
-        11 + self.options().map(|(_, data)| 4 + data.len()).sum::<usize>()
+        BARE_BYTES + if self.has_options() { self.option_bytes() } else { 0 }
+    }
+
+    fn option_bytes(&self) -> usize {
+        self.options().map(|(_, data)| 4 + data.len()).sum()
     }
 
     /// Appends the record. Flags and options that we do not know are not echoed (RFC 6891 §6.1.4, §6.1.2).
+    #[inline]
     pub(super) fn write(&self, rcode: Rcode, out: &mut Vec<u8>) {
-        let bytes = u16::try_from(self.bytes() - 11).expect("our options are short");
-        let ([u1, u2], [n1, n2]) = (self.udp_bytes.to_be_bytes(), bytes.to_be_bytes());
+        let [u1, u2] = self.udp_bytes.to_be_bytes();
         let flags = u8::from(self.dnssec_ok) << 7;
-        out.extend_from_slice(&[0, 0, 41, u1, u2, rcode.high(), 0, flags, 0, n1, n2]);
-        if bytes == 0 {
-            return;
+        let bare: [u8; BARE_BYTES] = [0, 0, 41, u1, u2, rcode.high(), 0, flags, 0, 0, 0];
+        out.extend_from_slice(&bare);
+        if self.has_options() {
+            self.write_options(out);
         }
+    }
+
+    fn write_options(&self, out: &mut Vec<u8>) {
+        let bytes = u16::try_from(self.option_bytes()).expect("our options are short");
+        let length_at = out.len() - 2;
+        out[length_at..].copy_from_slice(&bytes.to_be_bytes());
         for (code, data) in self.options() {
             out.extend_from_slice(&code.to_be_bytes());
             out.extend_from_slice(&u16::try_from(data.len()).expect("our options are short").to_be_bytes());
@@ -74,6 +101,7 @@ impl Opt<'_> {
         }
     }
 
+    #[inline]
     fn has_options(&self) -> bool {
         let is_short = self.cookie.is_some() || self.keepalive.is_some() || self.error.is_some();
         is_short || self.nsid.is_some() || self.subnet.is_some() || self.expire.is_some()

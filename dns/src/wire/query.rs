@@ -76,6 +76,7 @@ pub(super) struct Edns<'p> {
     pub(super) udp_bytes: u16,
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
+    pub(super) has_options: bool,
     pub(super) wants_nsid: bool,
     /// The edns-tcp-keepalive option is there (RFC 7828).
     pub(super) keepalive: bool,
@@ -107,6 +108,7 @@ const OPCODE_NOTIFY: u8 = 4;
 const OPCODE_UPDATE: u8 = 5;
 
 /// Reads a message; what it calls for is in its verdict.
+#[inline]
 pub(super) fn read(packet: &[u8]) -> Result<Message<'_>, NotForUs> {
     let (fixed, body) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(NotForUs::TooShort)?;
     if fixed[2] & 0x80 != 0 {
@@ -159,6 +161,7 @@ impl Counts {
 
 impl<'p> Message<'p> {
     /// None where something does not fit.
+    #[inline]
     fn read_body(&mut self, counts: &Counts, packet: &'p [u8]) -> Option<Verdict> {
         let mut reader = Reader { rest: packet.get(HEADER_BYTES..)? };
         // A query has one question (RFC 9619), or none and a cookie.
@@ -231,6 +234,7 @@ impl<'p> Message<'p> {
             udp_bytes: record.class,
             version,
             dnssec_ok: flags & 0x80 != 0,
+            has_options: !record.rdata.is_empty(),
             wants_nsid: false,
             keepalive: false,
             padded: false,

@@ -302,6 +302,12 @@ impl<'t> Node<'t> {
         self.tree.arena.position(self.place)
     }
 
+    /// A number that its tree gives to no other name.
+    #[inline]
+    pub(crate) fn number(self) -> u32 {
+        self.place.0
+    }
+
     /// The node before it in canonical order; none for the apex.
     pub fn previous(self) -> Option<Node<'t>> {
         self.position().checked_sub(1).map(|at| self.tree.at(self.tree.nodes[at]))
