@@ -6,7 +6,6 @@
 //! another place. Each run is made with and without load feedback.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -198,15 +197,15 @@ impl World {
             .map(|server| server.health.iter().map(|health| health.state).collect())
             .collect();
         for (at, server) in self.servers.iter_mut().enumerate() {
-            for edge in 0..EDGES {
+            for (edge, held) in server.held.iter_mut().enumerate() {
                 let seen = (0..SERVERS).map(|other| {
                     let age = if other == at { 0 } else { 1000 };
                     Observation { state: told[other][edge], age }
                 });
-                let state = quorum::decide(seen, server.held[edge]).state;
-                if state != server.held[edge] {
-                    server.flips += u64::from(server.held[edge] != State::Unknown);
-                    server.held[edge] = state;
+                let state = quorum::decide(seen, *held).state;
+                if state != *held {
+                    server.flips += u64::from(*held != State::Unknown);
+                    *held = state;
                 }
             }
         }
@@ -407,6 +406,6 @@ fn svg(title: &str, top: f64, fed: &[f64], unfed: &[f64]) -> String {
     }
     add("<text x=\"60\" y=\"340\"><tspan fill=\"#05a\">with load feedback</tspan>  <tspan fill=\"#c60\">without</tspan>  \
          red: a place is lost; blue: a name server is blind</text>".to_owned());
-    let _ = write!(out, "</svg>\n");
+    out.push_str("</svg>\n");
     out
 }
