@@ -60,7 +60,7 @@ pub struct Settled {
     pub owned: Vec<Owned>,
     /// Zones of which nothing may be kept: they are gone, or others of the same name.
     pub forgotten: Vec<Name>,
-    /// How many zones a catalog would take away that are kept.
+    /// How many zones a catalog would take away, or take anew, that are kept.
     pub waiting: HashMap<Name, usize>,
     /// Zones that are not taken: the zone, the catalog that names it, and why.
     pub clashes: Vec<(Name, Name, Clash)>,
@@ -200,7 +200,11 @@ pub fn settle(before: &[Owned], offers: &[Offer], is_own: impl Fn(&Name) -> bool
     }
     for offer in offers {
         let own = owners.values().filter(|owned| owned.catalog == offer.catalog);
-        let gone: Vec<&&Owned> = own.filter(|owned| !taken.contains_key(&owned.member.zone)).collect();
+        // Under another label nothing of a zone stays either (§5.6).
+        let is_gone = |owned: &&&Owned| {
+            taken.get(&owned.member.zone).is_none_or(|now| now.member.id != owned.member.id)
+        };
+        let gone: Vec<&&Owned> = own.filter(is_gone).collect();
         let is_held = offer.members.is_none() || gone.len() > offer.most_removed && !allows;
         if is_held {
             if offer.members.is_some() {
@@ -318,6 +322,11 @@ mod tests {
         check(&["c: a/1 b/2"], &["c: f/9"], false, "a.=c. b.=c. f.=c. c.waits2");
         check(&["c: a/1 b/2"], &["c: f/9"], true, "f.=c. -a. -b.");
         check(&["c: a/1 b/2"], &["c: ?"], true, "a.=c. b.=c.");
+        // All begin anew: their copies would be gone until they have come again.
+        check(&["c: a/1 b/2"], &["c: a/3 b/4"], false, "a.=c. b.=c. c.waits2");
+        check(&["c: a/1 b/2"], &["c: a/3 b/4"], true, "a.=c. b.=c. -a. -b.");
+        check(&["c: a/1 b/2"], &["c: a/3 b/2"], false, "a.=c. b.=c. -a.");
+        check(&["c: a/1 b/2", "d: "], &["c: a/1>d b/2>d", "d: a/3 b/4"], false, "a.=c. b.=c. c.waits2");
         check(&["c: a/1 b/2", "d: "], &["d: "], false, "-a. -b.");
         // A zone that is handed over is not taken away.
         check(&["c: a/1 b/2", "d: "], &["c: a/1>d b/2>d", "d: a/1 b/2"], false, "a.=d. b.=d.");
