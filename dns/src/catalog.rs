@@ -16,6 +16,7 @@ pub(crate) mod journal;
 pub(crate) mod log;
 pub(crate) mod membership;
 mod outside;
+pub(crate) mod owner;
 mod passed_over;
 pub(crate) mod report;
 mod settle;
@@ -137,8 +138,7 @@ pub(crate) struct Loaded {
 impl Terms {
     /// With the secrets that server cookies are made of, and the keys of other servers.
     pub(crate) fn with_secrets(mut self, cookies: Option<Secrets>, keys: Keys) -> Self {
-        self.protocol.cookies = cookies;
-        self.protocol.keys = keys;
+        (self.protocol.cookies, self.protocol.keys) = (cookies, keys);
         self
     }
 }

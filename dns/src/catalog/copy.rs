@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::expiry::{read_expiry, stem};
 use super::folder::{self, Found};
+use super::owner;
 use super::source::{Copy, Source};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -166,6 +167,7 @@ pub(super) fn put(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let (beside, path) = (folder.join(format!("{name}.new")), folder.join(name));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    owner::give(&file, folder)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, &path)?;
@@ -298,6 +300,13 @@ mod tests {
         fs::create_dir(folder.path().join("ex.incoming")).unwrap();
         assert!(matches!(copy.keep(&good(), &Rules::default()), Err(NotKept::Io(_))));
         assert_eq!(copy.records().unwrap().len(), good().len());
+    }
+
+    #[test]
+    fn the_server_may_read_what_a_promotion_by_root_notes() {
+        let Some(folder) = owner::tests::of_another() else { return };
+        HeldCopy::new(name("ex"), Which::Public, folder.path(), false).lead(7).unwrap();
+        assert!(owner::tests::is_theirs(&folder.path().join("ex.promoted")));
     }
 
     #[test]

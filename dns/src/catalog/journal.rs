@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::expiry::stem;
+use super::owner;
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::transfer::record;
@@ -159,6 +160,7 @@ impl Journal {
                 .mode(0o600)
                 .open(&path);
             let mut file = options?;
+            owner::give(&file, folder)?;
             file.lock()?;
             // Another writer may have put a new file in place while we waited.
             if is_same_file(&file, &path) {
@@ -225,6 +227,9 @@ impl Journal {
             .truncate(true)
             .mode(0o600)
             .open(&beside)?;
+        if let Some(folder) = self.path.parent() {
+            owner::give(&file, folder)?;
+        }
         if !lines.is_empty() {
             file.write_all(lines.as_bytes())?;
             file.write_all(commit(lines, key, now).as_bytes())?;
@@ -348,5 +353,15 @@ mod tests {
             self.held.committed_bytes += (self.pending.len() + commit.len()) as u64;
             self.pending.clear();
         }
+    }
+
+    #[test]
+    fn the_server_may_write_a_journal_that_root_has_folded() {
+        let Some(folder) = owner::tests::of_another() else { return };
+        let zone = name("ex");
+        let mut journal = Journal::open(folder.path(), &zone).unwrap();
+        assert!(owner::tests::is_theirs(&path(folder.path(), &zone)));
+        journal.fold(&Overlay::default(), &zone, 1).unwrap();
+        assert!(owner::tests::is_theirs(&path(folder.path(), &zone)));
     }
 }

@@ -140,6 +140,7 @@ fn put(path: &Path, text: &str) -> std::io::Result<()> {
     let beside =
         path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
     put_at(&beside, text)?;
+    crate::catalog::owner::give(&File::open(&beside)?, path)?;
     fs::set_permissions(&beside, fs::metadata(path)?.permissions())?;
     fs::rename(&beside, path)?;
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source, say, zones};
-use crate::catalog::{HeldCopy, journal, parse_file};
+use crate::catalog::{HeldCopy, journal, owner, parse_file};
 use crate::config::{Config, Secondary};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -224,6 +224,7 @@ fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &
         writeln!(out, "what was here before: {}", old.display()).expect("a String takes any text");
     }
     for (address, answer, why) in answers {
+    owner::give(&file, path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         let next = match answer {
             Ok(_) => "it follows as soon as it hears of this",
             Err(_) => "what it had beyond the copy is not in service; it follows when it is back",
