@@ -48,6 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let records = copy.records().ok_or_else(|| not("no copy of it has come".to_owned()))?;
     let ours = serial(&records).ok_or_else(|| not("the copy has no SOA".to_owned()))?;
+    may_be_raised(&records).map_err(not)?;
     let answers = ask(secondary, &config)?;
     let latest = latest(ours, &answers, args.force).map_err(not)?;
     let serial = promoted(latest);
@@ -64,6 +65,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     tell(&placed?, (&apex, &file, serial), &answers, &config);
     Ok(())
+}
+
+/// Whether another serial leaves the zone as good as it was.
+fn may_be_raised(records: &[Record]) -> Result<(), String> {
+    match records.iter().find(|record| record.rtype == Type::RRSIG) {
+        None => Ok(()),
+        Some(signature) => Err(format!(
+            "it is signed elsewhere ({} RRSIG), and its signatures are for the SOA with its serial, so that resolvers would believe \
+             nothing of it under a later one: promote the server that signs it",
+            signature.owner
+        )),
+    }
 }
 
 type Answers = Vec<(SocketAddr, Result<u32, Heard>, String)>;
@@ -211,6 +224,7 @@ fn sync_folder_of(file: &Path) -> io::Result<()> {
 
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
+    owner::give(&file, path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -224,7 +238,6 @@ fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &
         writeln!(out, "what was here before: {}", old.display()).expect("a String takes any text");
     }
     for (address, answer, why) in answers {
-    owner::give(&file, path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         let next = match answer {
             Ok(_) => "it follows as soon as it hears of this",
             Err(_) => "what it had beyond the copy is not in service; it follows when it is back",
@@ -245,6 +258,15 @@ fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_that_others_sign_is_not_raised_under_its_signatures() {
+        use crate::zone::tree::testing::records;
+        let plain = "@ SOA ns h 1 2 3 4 5\n@ NS ns\n@ DNSKEY 256 3 13 AAAA\n";
+        assert_eq!(may_be_raised(&records("ex", plain)), Ok(()));
+        let signed = format!("{plain}@ RRSIG SOA 13 1 60 20300101000000 20200101000000 7 @ AAAA\n");
+        assert!(may_be_raised(&records("ex", &signed)).unwrap_err().contains("ex. RRSIG"));
+    }
 
     #[test]
     fn what_was_set_aside_before_stays() {
