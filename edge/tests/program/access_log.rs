@@ -185,28 +185,50 @@ fn origin_by_path(is_broken: bool) -> String {
 #[test]
 fn a_line_tells_what_happened_between_the_edge_and_its_origins() {
     let folder = tempfile::tempdir().unwrap();
+    let (broken, good) = (origin_by_path(true), origin_by_path(false));
+    // Nobody listens there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = format!(
-        "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\", \"http://{}\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-         [log.access]\nformat = \"json\"\nto = \"./access.log\"\n",
-        origin_by_path(true),
-        origin_by_path(false)
+        "name = \"edge\"\nlisten = [\"127.0.0.1:0\"]\n\
+         [[site]]\nhosts = [\"site.test\"]\norigins = [\"http://{broken}\", \"http://{good}\"]\n\
+         [[site]]\nhosts = [\"child.test\"]\norigins = [\"http://{good}\"]\nparents = [\"http://{gone}\"]\n\
+         [[site]]\nhosts = [\"new.test\"]\norigins = [\"http://{broken}\"]\n\
+         [site.canary]\norigins = [\"http://{good}\"]\nshare = \"100%\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[log.access]\nformat = \"json\"\nto = \"./access.log\"\n"
     );
     std::fs::write(folder.path().join("edge.toml"), text).unwrap();
     let serving = serve(folder.path());
-    let ask = |path: &str| {
+    let ask = |host: &str, path: &str| {
         let mut stream = TcpStream::connect(&serving.public).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8(answer).unwrap()
     };
-    for (path, whole) in [("/retried", true), ("/resumed", true), ("/cut", false), ("/retried", true)] {
-        assert_eq!(ask(path).ends_with("\r\n\r\n0123456789"), whole, "{path}");
+    let expected = [
+        ("site.test", "/retried", true, ("miss", Some("retried"))),
+        ("site.test", "/resumed", true, ("miss", Some("resumed"))),
+        ("site.test", "/cut", false, ("miss", Some("cut"))),
+        ("site.test", "/retried", true, ("hit", None)),
+        ("child.test", "/retried", true, ("miss", Some("past-parents"))),
+        ("child.test", "/resumed", true, ("miss", Some("past-parents+resumed"))),
+        ("new.test", "/retried", true, ("miss", Some("canary"))),
+    ];
+    for (host, path, is_whole, _) in expected {
+        assert_eq!(ask(host, path).ends_with("\r\n\r\n0123456789"), is_whole, "{host}{path}");
     }
-    let told = lines(&folder.path().join("access.log"), 4);
-    let events: Vec<_> =
-        told.iter().map(|line| (line["cache"].as_str().unwrap(), line["events"].as_str())).collect();
-    let expected =
-        [("miss", Some("retried")), ("miss", Some("resumed")), ("miss", Some("cut")), ("hit", None)];
-    assert_eq!(events, expected);
+    let told = lines(&folder.path().join("access.log"), expected.len());
+    // Each thread of the edge has its own lines, in their order.
+    let mut found: Vec<_> = told
+        .iter()
+        .map(|line| {
+            (line["url"].as_str().unwrap().to_owned(), line["cache"].as_str(), line["events"].as_str())
+        })
+        .collect();
+    let mut wanted: Vec<_> = expected
+        .map(|(host, path, _, (cache, events))| (format!("http://{host}{path}"), Some(cache), events))
+        .to_vec();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
 }
