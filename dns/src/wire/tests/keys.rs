@@ -85,7 +85,7 @@ fn a_key_decides_the_view_and_the_answer_is_signed() {
 #[test]
 fn the_key_of_the_outside_shows_the_outside_to_insiders_too() {
     let mut world = two_sides();
-    world.access = Access { clients: vec!["198.51.100.0/24".parse().unwrap()] };
+    world.access = Access { clients: vec!["198.51.100.0/24".parse().unwrap()], ..Access::default() };
     let (packet, _) = signed(&world, "out.", "db.ex.", NOW);
     let inside = Client { listener: Listener::Inside, ..client(Transport::Udp) };
     let mut out = Vec::new();
@@ -219,7 +219,7 @@ fn the_time_that_a_zone_is_good_for_is_told_to_those_who_may_take_it() {
         at.map(|at| u32::from_be_bytes(reply[at + 4..at + 8].try_into().unwrap()))
     };
     assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), None, "nobody may take it");
-    world.protocol.transfers = [rule].into();
+    world.protocol.transfers = [rule].into_iter().collect();
     for (key, qname, qtype, expected) in [
         (Some("out."), "ex.", Type::SOA, Some(4)),
         (Some("in."), "ex.", Type::SOA, Some(4)),
@@ -236,10 +236,33 @@ fn the_time_that_a_zone_is_good_for_is_told_to_those_who_may_take_it() {
         primaries: Vec::new(),
         key: None,
     };
-    world.protocol.secondaries = [secondary].into();
+    world.protocol.secondaries = [secondary].into_iter().collect();
     assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), None, "nobody knows when the copy ends");
     world.expiries.note(&name("ex."), Some(NOW + 77));
     assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), Some(77));
     world.expiries.note(&name("ex."), Some(NOW - 1));
     assert_eq!(asked(&world, Some("out."), "ex.", Type::SOA), Some(0));
+}
+
+/// V9: the time tells nothing of which keys there are. To make a key takes as long as to sign with one, so it must not be made
+/// for each message.
+#[test]
+fn an_unknown_key_is_judged_in_the_time_of_a_known_one() {
+    let world = two_sides();
+    let forged = at(signed(&world, "out.", "www.ex.", NOW).0, BEHIND_MAC + 1);
+    let known = tsig_of(&forged).unwrap();
+    let unknown = crate::tsig::Tsig { key: name("not."), ..known.clone() };
+    let mut least = [std::time::Duration::MAX; 2];
+    for _ in 0..200 {
+        for (least, tsig) in least.iter_mut().zip([&known, &unknown]) {
+            let start = moment().instant;
+            for _ in 0..50 {
+                let judged = crate::tsig::judge(&world.protocol.keys, tsig, NOW);
+                assert!(matches!(judged, Err(crate::tsig::Refused::BadKey)));
+            }
+            *least = (*least).min(moment().instant - start);
+        }
+    }
+    let [known, unknown] = least;
+    assert!(unknown < known * 6 / 5 && known < unknown * 6 / 5, "known {known:?}, unknown {unknown:?}");
 }
