@@ -30,12 +30,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 fn wanted(config: &Config) -> Wanted {
     let mut listen = Vec::new();
-    let mut tables = 0;
+    let (mut tables, mut memory_bytes) = (0, PROGRAM_BYTES);
     for (plain, encrypted) in
         [(&config.listen, &config.encrypted), (&config.internal.listen, &config.internal.encrypted)]
     {
         let tcp = [plain, &encrypted.tls, &encrypted.https];
         tables += tcp.iter().filter(|all| !all.is_empty()).count() as u64;
+        let carried = [plain, &encrypted.tls, &encrypted.https, &encrypted.quic];
+        memory_bytes += carried
+            .iter()
+            .zip(CONNECTION_BYTES)
+            .filter(|(all, _)| !all.is_empty())
+            .map(|(_, bytes)| {
+                config.tcp.max_connections as u64 * bytes + config.tcp.max_buffered_bytes as u64
+            })
+            .sum::<u64>();
         listen.extend(tcp.into_iter().flatten().map(|it| (Carrier::Tcp, *it)));
         listen.extend([plain, &encrypted.quic].into_iter().flatten().map(|it| (Carrier::Udp, *it)));
     }
@@ -47,7 +56,7 @@ fn wanted(config: &Config) -> Wanted {
     Wanted {
         descriptors: tables * config.tcp.max_connections as u64 + SPARE_DESCRIPTORS,
         receive_bytes: Some(receive_bytes),
-        memory_bytes: tables * config.tcp.max_buffered_bytes as u64 + PROGRAM_BYTES,
+        memory_bytes,
         listen,
         secrets: keys.chain(tls).chain(token).collect(),
     }
@@ -58,6 +67,8 @@ const SPARE_DESCRIPTORS: u64 = 256;
 /// The server's own default.
 const UDP_RECEIVE_BYTES: u64 = 4 << 20;
 const PROGRAM_BYTES: u64 = 12 << 20;
+/// One connection by TCP, TLS, HTTPS and QUIC, as reference.toml says.
+const CONNECTION_BYTES: [u64; 4] = [3 << 10, 16 << 10, 34 << 10, 40 << 10];
 
 /// The demands of a config.
 #[derive(Debug, Clone, Default)]
@@ -301,6 +312,26 @@ mod tests {
                 &Machine { refused: vec![(wanted.listen[0].1, why)], ..good.clone() },
                 &[expected],
             );
+        }
+    }
+
+    /// reference.toml tells what a connection takes.
+    #[test]
+    fn every_transport_takes_memory_on_each_side_and_quic_no_file_for_a_connection() {
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        let inside = "[internal]\nlisten_quic = [\"10.0.0.1:4\"]\nclients = [\"10.0.0.0/8\"]\n";
+        for (listen, rest, tables, mib) in [
+            ("listen = [\"192.0.2.1:1\"]", "", 1, 12 + 32 + 12),
+            ("listen_tls = [\"192.0.2.1:2\"]", tls, 1, 12 + 32 + 64),
+            ("listen_https = [\"192.0.2.1:3\"]", tls, 1, 12 + 32 + 136),
+            ("listen_quic = [\"192.0.2.1:4\"]", tls, 0, 12 + 32 + 160),
+            ("listen_quic = [\"192.0.2.1:4\"]", &format!("{inside}{tls}"), 0, 12 + 2 * (32 + 160)),
+        ] {
+            let text = format!("zones = \"z\"\n{listen}\n{rest}");
+            let config = crate::config::parse(&text, "/".as_ref(), "dns.toml".as_ref());
+            let wanted = wanted(&config.unwrap_or_else(|error| panic!("{error}")));
+            assert_eq!(wanted.descriptors, tables * 4096 + SPARE_DESCRIPTORS, "{listen}");
+            assert_eq!(wanted.memory_bytes >> 20, mib, "{listen} {rest}");
         }
     }
 
