@@ -3,13 +3,10 @@
 //! Invariant: what changes something needs the token, wherever it is asked from; on an address that other machines
 //! reach, so do the metrics, which name hidden zones (S2).
 
+mod token;
+
 use std::convert::Infallible;
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,10 +21,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use self::token::TokenError;
+pub(crate) use self::token::{Token, token};
 use crate::metrics::{Format, Metrics, Standing};
 
 /// A scraper and a few people; more is a mistake or an attack.
@@ -38,8 +37,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// 128 bits, written in hexadecimal.
-const TOKEN_BYTES: usize = 16;
 
 /// The state that requests are answered from.
 pub(crate) struct Admin {
@@ -53,75 +50,6 @@ pub(crate) struct Admin {
     pub(crate) reload: Box<dyn Fn() + Send + Sync>,
     /// Takes a member of pools out of service, or puts it back; none if no pool has it.
     pub(crate) drain: Box<dyn Fn(IpAddr, bool) -> Option<()> + Send + Sync>,
-}
-
-/// The secret that the operator shows.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(String);
-
-/// The token file is of no use.
-#[derive(Debug)]
-pub struct TokenError {
-    /// Which file.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        write!(f, "{}: the admin token: {}", path.display(), self.source)?;
-        match self.source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
-                let cure = "set `admin.token_file` to a path where this user may make files, such as \
-                            /var/lib/verge-dns/token";
-                write!(f, "\n  = help: {cure}")
-            }
-            _ => write!(f, " (setting `admin.token_file`)"),
-        }
-    }
-}
-
-impl std::error::Error for TokenError {}
-
-/// Reads the token, or makes one that only this user can read.
-pub(crate) fn token(path: &Path) -> Result<Token, TokenError> {
-    let fault = |source| TokenError { path: path.to_path_buf(), source };
-    match make(path) {
-        Ok(token) => Ok(token),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path).map_err(fault),
-        Err(error) => Err(fault(error)),
-    }
-}
-
-fn make(path: &Path) -> io::Result<Token> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let secret: [u8; TOKEN_BYTES] = rand::random();
-    let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(file, "{token}")?;
-    Ok(Token(token))
-}
-
-fn read(path: &Path) -> io::Result<Token> {
-    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
-    }
-    let text = fs::read_to_string(path)?;
-    let token = text.trim();
-    if token.is_empty() {
-        let message = "the file is empty; remove it to have a new token made";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    Ok(Token(token.to_owned()))
-}
-
-impl Token {
-    /// In a time that does not tell how much of it was right.
-    fn matches(&self, shown: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        own.len() == shown.len() && own.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-    }
 }
 
 /// The listener's task.
@@ -172,10 +100,12 @@ async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
 }
 
 /// One request: a scraper that comes every few seconds can connect as often, and nobody keeps a slot for longer.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Admin, exposed: bool) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, admin: &Arc<Admin>, exposed: bool) {
     let service = service_fn(|request| {
-        let response = respond(admin, exposed, &request);
-        async move { Ok::<_, Infallible>(response) }
+        let admin = Arc::clone(admin);
+        // The documents of a hundred thousand zones take longer than the others on a worker may wait.
+        let response = spawn_blocking(move || respond(&admin, exposed, &request));
+        async move { Ok::<_, Infallible>(response.await.unwrap_or_else(|_| text(FELL.0, FELL.1))) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -240,6 +170,9 @@ fn is_ours(host: Option<&HeaderValue>, hosts: &[String]) -> bool {
         || name.eq_ignore_ascii_case("localhost")
         || hosts.iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
+
+const FELL: (StatusCode, &str) =
+    (StatusCode::INTERNAL_SERVER_ERROR, "answering panicked; please report this as a bug of verge-dns\n");
 
 const FOREIGN_HOST: &str =
     "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token\n";
@@ -442,7 +375,7 @@ mod tests {
     async fn who_does_not_read_keeps_no_slot() {
         // A pipe that takes less than an answer.
         let (mut client, server) = tokio::io::duplex(256);
-        let admin = admin(true);
+        let admin = Arc::new(admin(true));
         let served = timeout(2 * CONNECTION_TIMEOUT, converse(server, &admin, false));
         let ask = client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let (served, asked) = tokio::join!(served, ask);
@@ -456,7 +389,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_one_request() {
         let (mut client, server) = tokio::io::duplex(4096);
-        let admin = admin(true);
+        let admin = Arc::new(admin(true));
         let talk = async {
             client.write_all(&b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(3)).await.unwrap();
             let mut read = String::new();
@@ -466,17 +399,5 @@ mod tests {
         let ((), read) = tokio::join!(converse(server, &admin, false), talk);
         assert_eq!(read.matches("HTTP/1.1 200 OK").count(), 1, "{read}");
         assert!(read.contains("connection: close"), "{read}");
-    }
-
-    #[test]
-    fn a_token_is_made_once_and_only_for_its_owner() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        let made = token(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(made.0.len(), 2 * TOKEN_BYTES);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(token(&path).is_ok_and(|again| again == made));
-        fs::write(&path, "\n").unwrap();
-        assert!(token(&path).is_err_and(|error| error.to_string().contains("admin.token_file")));
     }
 }

@@ -3,7 +3,7 @@
 //! One stands on each line, behind `read`, `purge` or `all`; without a word it is for all. So a token is changed without a
 //! gap: a second line, a reload, the clients, and the first line goes. Lines that begin with `#` are comments.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -37,20 +37,36 @@ impl Right {
 }
 
 impl Token {
-    /// The token in `path`; a new one, in a new file with mode 0600, if there is none.
+    /// The token in `path`; a new one, in a new file with mode 0600, if there is none. A file without a byte of text is as good
+    /// as none: a power cut leaves such files.
     ///
     /// # Errors
-    /// When the file cannot be read or made, or is empty.
+    /// When the file cannot be read or made, or holds comments alone.
     pub fn read_or_make(path: &Path) -> io::Result<Self> {
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                let token = Self::random();
-                writeln!(file, "{token}")?;
-                Ok(Self(vec![(Right::All, token)]))
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::read(path),
-            Err(error) => Err(error),
+        match fs::read_to_string(path) {
+            Ok(text) if !text.trim().is_empty() => Self::read(path),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Self::make(path),
         }
+    }
+
+    /// Puts a new token in the place of the file, whole and on the disk.
+    fn make(path: &Path) -> io::Result<Self> {
+        let token = Self::random();
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        // An earlier try that a power cut ended may have left one, with other rights.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        writeln!(file, "{token}")?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Self(vec![(Right::All, token)]))
     }
 
     /// The tokens in `path`.
@@ -149,12 +165,27 @@ mod tests {
         );
     }
 
+    /// A power cut can leave the file that was just made without its content, and one beside it.
     #[test]
-    fn an_empty_token_file_opens_nothing() {
+    fn an_empty_token_file_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for text in ["", "\n"] {
+            fs::write(&path, text).unwrap();
+            fs::write(folder.path().join("token.new"), "half").unwrap();
+            let made = Token::read_or_make(&path).unwrap();
+            assert_eq!(made.authorization().len(), "Bearer ".len() + 64);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(Token::read_or_make(&path).unwrap(), made);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        }
+    }
+
+    #[test]
+    fn a_token_file_without_a_good_token_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         for (text, is_good) in [
-            ("\n", false),
             ("# none\n", false),
             ("x\n", false),
             ("correct horse battery\n", true),
