@@ -49,7 +49,7 @@ use self::zone_file::{ZoneFile, has_error};
 use crate::cookie::Secrets;
 use crate::name::Name;
 use crate::steer;
-use crate::transfer::{Expiries, rules_for, serial};
+use crate::transfer::{Expiries, serial};
 use crate::tsig::Keys;
 use crate::update::is_open;
 use crate::view::Access;
@@ -419,7 +419,7 @@ impl Catalog {
         let (new, withheld) = if is_good { (file.zone.clone(), None) } else { (None, file.zone.clone()) };
         // A zone that is transferred gets a higher serial without its author.
         let protocol = &self.terms.protocol;
-        let is_numbered = rules_for(&protocol.transfers, &parsed.apex).next().is_some()
+        let is_numbered = protocol.transfers.about(&parsed.apex).next().is_some()
             || is_open(&protocol.updates, &parsed.apex);
         if let (Some(old), Some(new), false) = (&good, &new, is_numbered)
             && !Arc::ptr_eq(old, new)

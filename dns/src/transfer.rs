@@ -10,11 +10,9 @@ mod lead;
 mod listing;
 pub mod members;
 mod refresh;
+mod rules;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 pub use self::incoming::{
     Arrived, Asked, Change, Content, Fault, Incoming, apply, record, serial as serial_of,
@@ -22,68 +20,14 @@ pub use self::incoming::{
 pub use self::lead::{Heard, Others, others, promoted};
 pub use self::listing::Listing;
 pub use self::refresh::{Expiries, Health, Timers, Upkeep};
+pub use self::rules::{Rule, Rulebook, Secondaries, Secondary};
 
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::tsig::Key;
 use crate::view::Which;
 use crate::zone::hash::HashMap;
 use crate::zone::tree::changes::differences;
 use crate::zone::tree::{Node, RrSet, Tree};
-
-/// The right of some clients to take some zones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// The zones; none for all that no other rule names.
-    pub zones: Vec<Name>,
-    /// Keys of which one must be proved; none if addresses are enough.
-    pub keys: Vec<Name>,
-    /// Where the client must ask from; none for anywhere, which needs a key.
-    pub clients: Vec<IpNet>,
-    /// Secondaries that are told of new versions.
-    pub notify: Vec<SocketAddr>,
-}
-
-impl Rule {
-    /// The view that this rule gives to a client.
-    fn admits(&self, key: Option<&Key>, address: IpAddr) -> Option<Which> {
-        let is_near = self.clients.iter().any(|net| net.contains(&address));
-        match key {
-            Some(key) => {
-                let is_meant = self.keys.contains(&key.name) && (is_near || self.clients.is_empty());
-                is_meant.then_some(key.view)
-            }
-            None => (is_near && self.keys.is_empty()).then_some(Which::Public),
-        }
-    }
-}
-
-/// A zone that is taken from others, as far as answers depend on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secondary {
-    /// The zone.
-    pub apex: Name,
-    /// The side that has it: that of the key, and the outside without one.
-    pub view: Which,
-    /// Addresses from which notices are believed.
-    pub primaries: Vec<IpAddr>,
-    /// The key that signs, if one does.
-    pub key: Option<Name>,
-}
-
-/// The rules that are about this zone.
-pub fn rules_for<'r>(rules: &'r [Rule], apex: &'r Name) -> impl Iterator<Item = &'r Rule> {
-    let is_named = rules.iter().any(|rule| rule.zones.contains(apex));
-    rules.iter().filter(move |rule| match is_named {
-        true => rule.zones.contains(apex),
-        false => rule.zones.is_empty(),
-    })
-}
-
-/// The view from which this client may take the zone; none if it may not, or there are no rules.
-pub fn view(rules: &[Rule], apex: &Name, key: Option<&Key>, address: IpAddr) -> Option<Which> {
-    rules_for(rules, apex).find_map(|rule| rule.admits(key, address))
-}
 
 /// Whether `one` is a later serial than `other` (RFC 1982 §3.2).
 pub fn is_newer(one: u32, other: u32) -> bool {
@@ -269,55 +213,10 @@ impl Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tsig::Algorithm;
     use crate::zone::tree::testing::tree;
 
     fn name(text: &str) -> Name {
         Name::parse_absolute(text).unwrap()
-    }
-
-    fn key(text: &str, view: Which) -> Key {
-        Key::new(name(text), Algorithm::HmacSha256, b"0123456789abcdef", view)
-    }
-
-    #[test]
-    fn a_zone_is_given_to_those_whom_its_own_rules_name() {
-        let (outer, inner) = (key("outer", Which::Public), key("inner", Which::Internal));
-        let rules = [
-            Rule { keys: vec![name("outer"), name("inner")], ..Rule::default() },
-            Rule { zones: vec![name("a.example")], keys: vec![name("inner")], ..Rule::default() },
-            Rule {
-                zones: vec![name("b.example")],
-                keys: vec![name("outer")],
-                clients: vec!["192.0.2.0/24".parse().unwrap()],
-                notify: Vec::new(),
-            },
-            Rule {
-                zones: vec![name("c.example")],
-                clients: vec!["192.0.2.1/32".parse().unwrap()],
-                ..Rule::default()
-            },
-        ];
-        for (zone, key, address, expected) in [
-            ("x.example", Some(&outer), "198.51.100.1", Some(Which::Public)),
-            ("x.example", Some(&inner), "198.51.100.1", Some(Which::Internal)),
-            ("x.example", None, "192.0.2.1", None),
-            ("a.example", Some(&outer), "198.51.100.1", None),
-            ("a.example", Some(&inner), "198.51.100.1", Some(Which::Internal)),
-            // A child of a named zone is another zone.
-            ("sub.a.example", Some(&outer), "198.51.100.1", Some(Which::Public)),
-            ("b.example", Some(&outer), "198.51.100.1", None),
-            ("b.example", Some(&outer), "192.0.2.200", Some(Which::Public)),
-            ("b.example", Some(&inner), "192.0.2.200", None),
-            ("b.example", None, "192.0.2.200", None),
-            ("c.example", None, "192.0.2.1", Some(Which::Public)),
-            ("c.example", None, "192.0.2.2", None),
-            ("c.example", Some(&inner), "192.0.2.1", None),
-        ] {
-            let found = view(&rules, &name(zone), key, address.parse().unwrap());
-            assert_eq!(found, expected, "{zone} {key:?} {address}");
-        }
-        assert_eq!(view(&[], &name("x.example"), Some(&inner), "192.0.2.1".parse().unwrap()), None);
     }
 
     #[test]

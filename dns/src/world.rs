@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::cookie::Secrets;
 use crate::name::Name;
-use crate::transfer::{Expiries, Listing, Rule, Secondary, Versions};
+use crate::transfer::{Expiries, Listing, Rulebook, Secondaries, Versions};
 use crate::tsig::Keys;
 use crate::update::Policy;
 use crate::view::{Access, View, Which};
@@ -51,8 +51,8 @@ impl World {
 
     /// Whether this zone is taken from others, and not this server's own now.
     pub fn is_taken(&self, apex: &Name) -> bool {
-        let is_copy = self.protocol.secondaries.iter().any(|it| it.apex == *apex);
-        is_copy && self.standing.get(apex) != Some(&Standing::Leads)
+        self.protocol.secondaries.get(apex.as_wire()).is_some()
+            && self.standing.get(apex) != Some(&Standing::Leads)
     }
 
     /// The catalog zones of this view.
@@ -74,7 +74,7 @@ impl World {
     pub fn list(&mut self, serial: u32) {
         for listing in &*Arc::clone(&self.protocol.catalogs) {
             for which in [Which::Public, Which::Internal] {
-                let terms = (&*self.protocol.transfers, &self.protocol.keys);
+                let terms = (&self.protocol.transfers, &self.protocol.keys);
                 if let Some(tree) = listing.tree(which, self.view(which), terms, serial) {
                     let catalogs = &mut self.catalogs[usize::from(which == Which::Internal)];
                     catalogs.zones.insert(listing.apex.clone(), Served::Zone(tree));
@@ -150,11 +150,11 @@ pub struct Protocol {
     /// Keys by which other servers prove who they are (RFC 8945).
     pub keys: Keys,
     /// The rules by which zones may be taken; without one nobody may.
-    pub transfers: Arc<[Rule]>,
+    pub transfers: Rulebook,
     /// The catalogs that are made of the zones that may be taken.
     pub catalogs: Arc<[Listing]>,
     /// Zones that are taken from others.
-    pub secondaries: Arc<[Secondary]>,
+    pub secondaries: Secondaries,
     /// The rules by which zones may be changed; without one nobody may.
     pub updates: Arc<[Policy]>,
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
@@ -173,9 +173,9 @@ impl Default for Protocol {
             nsid: None,
             cookies: None,
             keys: Keys::default(),
-            transfers: Arc::default(),
+            transfers: Rulebook::default(),
             catalogs: Arc::default(),
-            secondaries: Arc::default(),
+            secondaries: Secondaries::default(),
             updates: Arc::default(),
             idle_timeout: IDLE_TIMEOUT,
         }

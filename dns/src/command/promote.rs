@@ -18,7 +18,7 @@ use crate::config::{Config, Secondary};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::serve;
-use crate::transfer::{Heard, SOA_NUMBERS_BYTES, is_newer, promoted, serial_of};
+use crate::transfer::{Heard, Rulebook, SOA_NUMBERS_BYTES, is_newer, promoted, serial_of};
 use crate::view::Which;
 use crate::zone::privacy::{divide, is_internal_zone};
 use crate::zone::text::write_record;
@@ -247,7 +247,7 @@ fn tell(aside: &[PathBuf], (apex, file, serial): (&Name, &Path, u32), answers: &
     if !config.reload.watch {
         out.push_str("reload.watch is off: send the server SIGHUP\n");
     }
-    let gives = crate::transfer::rules_for(&config.transfers, apex).next().is_some();
+    let gives = Rulebook::from(config.transfers.as_slice()).about(apex).next().is_some();
     if !gives {
         writeln!(out, "no [[transfer]] lets the others take {apex} from here: add one, with notify")
             .expect("a String takes any text");

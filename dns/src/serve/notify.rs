@@ -21,7 +21,7 @@ use crate::clock;
 use crate::metrics::{Metrics, Notified};
 use crate::name::Name;
 use crate::rtype::Type;
-use crate::transfer::{Rule, rules_for, serial};
+use crate::transfer::{Rule, serial};
 use crate::tsig::{Key, SignedError, Signer};
 use crate::view::Which;
 use crate::wire;
@@ -66,7 +66,7 @@ impl Notices {
             let Some((serial, soa)) = serial(tree).zip(tree.soa()) else { continue };
             let Some(rdata) = soa.first() else { continue };
             let sources = &self.sources[usize::from(*view == Which::Internal)];
-            for rule in rules_for(&world.protocol.transfers, apex) {
+            for rule in world.protocol.transfers.about(apex) {
                 let Some(key) = signing(rule, *view, world) else { continue };
                 for secondary in &rule.notify {
                     let order = Order {

@@ -103,7 +103,7 @@ impl Numbers {
             return Vec::new();
         }
         let leads = |apex: &Name| world.standing.get(apex) == Some(&Standing::Leads);
-        let copies = world.protocol.secondaries.iter().map(|it| it.apex.clone());
+        let copies = world.protocol.secondaries.apexes().cloned();
         let (led, copies): (Vec<Name>, Vec<Name>) = copies.partition(leads);
         self.copies = copies.into_iter().collect();
         self.promoted = self.floors(led);
@@ -222,7 +222,8 @@ impl Numbers {
             Some(line) => line.digest,
             None => digest(tree),
         };
-        // A signature covers the SOA with its serial, and a copy has its primary's.
+        // A signature covers the SOA with its serial, as does the digest of a ZONEMD (RFC 8976 §3.3.1.1), and a copy has its
+        // primary's.
         if tree.has_dnssec() || self.copies.contains(&place.1) {
             return Some((file, digest));
         }
@@ -334,9 +335,8 @@ fn transferred(world: &World) -> Vec<Transferred> {
         Some(Served::Broken) | None => None,
     };
     let rules = &world.protocol.transfers;
-    let is_meant = |apex: &Name| {
-        transfer::rules_for(rules, apex).next().is_some() || update::is_open(&world.protocol.updates, apex)
-    };
+    let is_meant =
+        |apex: &Name| rules.about(apex).next().is_some() || update::is_open(&world.protocol.updates, apex);
     // The inside has every zone that the outside has.
     let all = world.internal.zones.iter().filter(|(apex, _)| is_meant(apex));
     let pair = |(apex, served): (&Name, &Served)| {

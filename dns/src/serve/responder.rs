@@ -102,7 +102,7 @@ impl Responder {
     ) -> Answered {
         let outcome = wire::respond(world, limits, message, client, now, out);
         self.counters.count(&outcome);
-        if let Some(noticed) = wire::noticed(world, message, client, now) {
+        if let Some(noticed) = wire::noticed(world, message, &outcome, client, now) {
             // Where many wait already, the next refresh does what this one would.
             let _ = self.ways.notices.try_send(noticed);
         }

@@ -73,7 +73,7 @@ pub(super) async fn run(
             () = drain.cancelled() => break,
             Some(noticed) = notices.recv() => {
                 if let Some(task) = tasks.get(&noticed.apex) {
-                    task.bell.ring(noticed.from);
+                    task.bell.ring(noticed.from, noticed.is_proved);
                 }
             }
             Some(plans) = plans.recv() => follow(&mut tasks, plans, &context),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Rule, record, rules_for};
+use super::{Rulebook, record};
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::tsig::Keys;
@@ -49,7 +49,7 @@ impl Listing {
         &self,
         which: Which,
         view: &View,
-        (rules, keys): (&[Rule], &Keys),
+        (rules, keys): (&Rulebook, &Keys),
         serial: u32,
     ) -> Option<Arc<Tree>> {
         let takers = keys_of(rules, &self.apex, which, keys);
@@ -101,8 +101,8 @@ impl Listing {
 }
 
 /// The keys of this view by which somebody may take the zone.
-fn keys_of<'r>(rules: &'r [Rule], apex: &'r Name, which: Which, keys: &Keys) -> Vec<&'r Name> {
-    let named = rules_for(rules, apex).flat_map(|rule| &rule.keys);
+fn keys_of<'r>(rules: &'r Rulebook, apex: &Name, which: Which, keys: &Keys) -> Vec<&'r Name> {
+    let named = rules.about(apex).flat_map(|rule| &rule.keys);
     named.filter(|name| keys.get(name).is_some_and(|key| key.view == which)).collect()
 }
 
@@ -115,6 +115,7 @@ fn id(zone: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::Rule;
     use crate::transfer::members::read;
     use crate::tsig::{Algorithm, Key};
     use crate::zone::tree::testing::view;
@@ -141,7 +142,7 @@ mod tests {
         let zones = view(&[("a.ex", ZONE), ("b.ex", ZONE), ("broken.ex", "broken")]);
         let listing =
             Listing { apex: name("cat"), zones: Vec::new(), groups: Vec::new(), hand_over: Vec::new() };
-        let tree = listing.tree(which, &zones, (rules, &keys()), 1);
+        let tree = listing.tree(which, &zones, (&rules.into(), &keys()), 1);
         let found = tree.map(|tree| {
             let records = tree.nodes().flat_map(|node| {
                 let owner = Name::from_wire(node.name()).unwrap();

@@ -20,6 +20,8 @@ pub struct Timers {
 
 /// The shortest wait between two questions of a zone, in seconds. NOTIFY is quicker.
 const LEAST_WAIT: u32 = 5;
+/// A copy that is confirmed again is not written down more often.
+const NOTE_PAUSE_SECONDS: u64 = 60;
 /// The longest, in seconds.
 const MOST_WAIT: u32 = 24 * 3600;
 /// The longest wait of a zone that has no copy yet, in seconds: somebody is waiting for it.
@@ -94,6 +96,18 @@ impl Upkeep {
         // A clock that was set back leaves an end that no SOA allows.
         let before = self.expires.min(now.saturating_add(u64::from(timers.expire)));
         Self { expires: again.expires.max(before), ..again }
+    }
+
+    /// Whether it need not be written down where `noted` was: a restart would lose a minute at most, and little of what is
+    /// left. Whatever is written never ends later than this.
+    pub fn is_noted_by(&self, noted: &Self) -> bool {
+        let age = self.checked.checked_sub(noted.checked);
+        let left = noted.expires.saturating_sub(self.checked);
+        let whole = self.expires.saturating_sub(self.checked);
+        noted.timers == self.timers
+            && age.is_some_and(|age| age < NOTE_PAUSE_SECONDS)
+            && (noted.expires..=noted.expires.saturating_add(NOTE_PAUSE_SECONDS)).contains(&self.expires)
+            && left >= whole / 2
     }
 
     /// After a try that no primary answered well.
@@ -206,6 +220,27 @@ mod tests {
             (Upkeep::default(), 0, Health::Expired),
         ] {
             assert_eq!(upkeep.health(NOW + after), expected, "{upkeep:?} {after}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_copy_is_written_down_once_a_minute_and_never_too_late() {
+        let confirmed = |expire, after| Upkeep::confirmed(Timers { expire, ..TIMERS }, NOW + after, None);
+        let ends = |expires| Upkeep { expires, ..confirmed(8000, 0) };
+        for (case, noted, upkeep, expected) in [
+            ("the same", confirmed(8000, 0), confirmed(8000, 0), true),
+            ("soon after", confirmed(8000, 0), confirmed(8000, 59), true),
+            ("a minute after", confirmed(8000, 0), confirmed(8000, 60), false),
+            ("the clock was set back", confirmed(8000, 9), confirmed(8000, 8), false),
+            ("it ends sooner", ends(NOW + 8000), ends(NOW + 7999), false),
+            ("it ends a little later", ends(NOW + 8000), ends(NOW + 8060), true),
+            ("it ends much later", ends(NOW + 8000), ends(NOW + 8061), false),
+            ("half of a short time is left", confirmed(20, 0), confirmed(20, 10), true),
+            ("less is left", confirmed(20, 0), confirmed(20, 11), false),
+            ("the times of another version", confirmed(8000, 0), confirmed(8001, 0), false),
+            ("there was no copy", Upkeep::default(), confirmed(8000, 0), false),
+        ] {
+            assert_eq!(upkeep.is_noted_by(&noted), expected, "{case}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::query::{self, Verdict};
 use super::signature::Signature;
-use super::{CLASS_IN, Content, Draft, Exchange, Moment};
+use super::{CLASS_IN, Content, Draft, Exchange, Moment, Outcome, Sent};
 use crate::client::Client;
 use crate::name::Name;
 use crate::rcode::Rcode;
@@ -19,18 +19,29 @@ use crate::world::World;
 pub(crate) struct Noticed {
     pub(crate) apex: Name,
     pub(crate) from: IpAddr,
+    /// By the zone's key. All other notices can be forged.
+    pub(crate) is_proved: bool,
 }
 
-/// The notice that a message is, if it is one and its sender is a primary of the zone.
-pub(crate) fn noticed(world: &World, packet: &[u8], client: &Client, now: Moment) -> Option<Noticed> {
+/// The notice that a message is, if it is one and its sender is a primary of the zone; `outcome` is that of its answer.
+pub(crate) fn noticed(
+    world: &World,
+    packet: &[u8],
+    outcome: &Outcome<'_>,
+    client: &Client,
+    now: Moment,
+) -> Option<Noticed> {
     if world.protocol.secondaries.is_empty() || !query::is_notify(packet) {
         return None;
     }
+    // Whoever was refused, or asked too often, is not looked at again.
+    let Outcome::Sent(Sent { rcode: Rcode::NoError, .. }) = outcome else { return None };
     let message = query::read(packet).ok().filter(|message| message.verdict == Verdict::Notify)?;
     let signature = Signature::of(&message, &world.protocol.keys, now);
     let exchange = Exchange::new(world, signature, &message, client, now);
     let secondary = exchange.noticed()?;
-    Some(Noticed { apex: secondary.apex.clone(), from: client.real_address() })
+    let is_proved = matches!(exchange.signature, Signature::Good(_));
+    Some(Noticed { apex: secondary.apex.clone(), from: client.real_address(), is_proved })
 }
 
 impl<'w: 'm, 'm> Exchange<'w, 'm> {
@@ -45,13 +56,12 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         }
     }
 
-    /// The zone that this notice is about. A primary without a key is believed by its address: what it says is looked up, and
-    /// costs a question at most.
+    /// The zone that this notice is about. A primary that signs nothing is believed by its address, which can be forged: what
+    /// it says is looked up, and costs a question now and then at most.
     fn noticed(&self) -> Option<&'w Secondary> {
         let question =
             self.message.question.as_ref().filter(|it| it.qclass == CLASS_IN && it.qtype == Type::SOA)?;
-        let is_meant = |it: &&Secondary| it.apex.as_wire() == question.name();
-        let secondary = self.world.protocol.secondaries.iter().find(is_meant)?;
+        let secondary = self.world.protocol.secondaries.get(question.name())?;
         let is_primary = secondary.primaries.contains(&self.client.real_address());
         let is_signed = match &self.signature {
             Signature::None => true,

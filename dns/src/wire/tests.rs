@@ -5,6 +5,7 @@ mod compliance;
 mod direct;
 mod guarded;
 mod keys;
+mod notices;
 mod properties;
 mod size;
 mod steered;

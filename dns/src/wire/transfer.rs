@@ -14,7 +14,7 @@ use crate::client::{Client, Transport};
 use crate::name::Name;
 use crate::rcode::Rcode;
 use crate::rtype::Type;
-use crate::transfer::{self, Delta, SOA_NUMBERS_BYTES, is_newer, serial};
+use crate::transfer::{Delta, SOA_NUMBERS_BYTES, is_newer, serial};
 use crate::tsig::{Key, SignedError, Signer};
 use crate::view::{View, Which};
 use crate::world::{Guard, World};
@@ -215,7 +215,7 @@ impl<'w> Exchange<'w, '_> {
             (Signature::Good(signer), Verdict::Signed) => Some(signer.key().as_ref()),
             _ => return None,
         };
-        let view = transfer::view(&self.world.protocol.transfers, apex, key, self.client.real_address())?;
+        let view = self.world.protocol.transfers.view(apex, key, self.client.real_address())?;
         // D17: a catalog names all zones that are here, so an address alone is not enough.
         (key.is_some() || !self.world.is_catalog(view, apex.as_wire())).then_some(view)
     }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::fetch::{Fetch, NotFetched};
 use super::line::NoAnswer;
 use super::zone::{Zone, now};
+use crate::catalog::HeldCopy;
 use crate::clock;
 use crate::config::{Primary, Secondary};
 use crate::transfer::{self, Heard, Others, Upkeep};
@@ -74,11 +75,20 @@ impl Zone {
     }
 
     /// Whether a file of this server counts, or may.
-    pub(super) fn has_file(&self) -> bool {
+    pub(super) async fn has_file(&self) -> bool {
         match self.standing() {
-            Some(Standing::Leads | Standing::Waits) => !self.plan.copy.is_replaced(),
+            Some(Standing::Leads | Standing::Waits) => self.of_disk(|copy| !copy.is_replaced()).await,
             Some(Standing::Follows) | None => false,
         }
+    }
+
+    /// What the disk says, which may be slow. Another process may have written it: `verge-dns promote`.
+    async fn of_disk<T: Default + Send + 'static>(
+        &self,
+        read: impl FnOnce(&HeldCopy) -> T + Send + 'static,
+    ) -> T {
+        let copy = self.plan.copy.clone();
+        tokio::task::spawn_blocking(move || read(&copy)).await.unwrap_or_default()
     }
 
     /// Asks the others, and follows one that has a later serial; tells how long to wait for the next look.
@@ -87,7 +97,7 @@ impl Zone {
             return LOOK_PAUSE;
         }
         let since = *self.waits_since.get_or_insert_with(clock::now);
-        let ours = self.own_serial();
+        let ours = self.own_serial().await;
         let answers = ask(&self.plan.zone, self.key(), &self.plan.sources).await;
         let heard = answers.iter().map(|(address, heard, _)| (*address, *heard));
         let waits = self.standing() == Some(Standing::Waits);
@@ -112,13 +122,14 @@ impl Zone {
     }
 
     /// The serial by which this server is judged: that of its version, and never one from before it became the primary.
-    fn own_serial(&self) -> Option<u32> {
+    async fn own_serial(&self) -> Option<u32> {
+        let promoted = self.of_disk(HeldCopy::promoted).await;
         let world = self.context.world.load();
         let served = match world.given(self.plan.zone.view, &self.plan.zone.zone) {
             Some(crate::zone::set::Served::Zone(tree)) => transfer::serial(tree),
             _ => self.plan.own,
         };
-        transfer::later(served, self.plan.copy.promoted())
+        transfer::later(served, promoted)
     }
 
     /// The zone file counts.
@@ -144,7 +155,8 @@ impl Zone {
             tokio::time::sleep(PATIENCE).await;
             return;
         }
-        (self.upkeep, self.serial, self.primary) = (Upkeep::default(), None, Some((by, serial)));
+        (self.upkeep, self.noted) = (Upkeep::default(), None);
+        (self.serial, self.primary) = (None, Some((by, serial)));
         self.context.unsettled.settle(zone);
         self.load();
         self.refresh(Some(by.ip().to_canonical())).await;

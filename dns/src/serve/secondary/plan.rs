@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
 use crate::catalog::{HeldCopy, Unsettled};
 use crate::config;
@@ -72,26 +74,76 @@ impl Context {
     }
 }
 
+/// A zone whose notices are not proved is not looked at more often: they can be forged, and a look costs both servers
+/// something.
+const UNPROVED_PAUSE: Duration = Duration::from_secs(5);
+
 /// How a zone's task is told of a notice.
 #[derive(Default)]
 pub(super) struct Bell {
-    rung: Notify,
+    proved: Notify,
+    unproved: Notify,
     /// The primary that knows of a new version.
     by: Mutex<Option<IpAddr>>,
 }
 
 impl Bell {
-    pub(super) fn ring(&self, by: IpAddr) {
+    pub(super) fn ring(&self, by: IpAddr, is_proved: bool) {
         *self.by.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
-        self.rung.notify_one();
+        if is_proved { self.proved.notify_one() } else { self.unproved.notify_one() }
     }
 
-    pub(super) async fn rung(&self) {
-        self.rung.notified().await;
+    /// Until the zone is to be looked at, since a notice came. The last look ended at `looked`.
+    pub(super) async fn rung(&self, looked: Option<Instant>) {
+        let unproved = async {
+            self.unproved.notified().await;
+            if let Some(looked) = looked {
+                sleep_until(looked + UNPROVED_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = self.proved.notified() => {}
+            () = unproved => {}
+        }
     }
 
     /// The primary that rang last, once.
     pub(super) fn by(&self) -> Option<IpAddr> {
         self.by.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For how many of `count` notices, which come every 100 ms, the zone is looked at.
+    async fn looks(is_proved: bool, count: u32) -> u32 {
+        let bell = Bell::default();
+        let (mut looks, mut looked) = (0, None);
+        let ring = async {
+            for _ in 0..count {
+                bell.ring(IpAddr::from([192, 0, 2, 1]), is_proved);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let look = async {
+            loop {
+                bell.rung(looked).await;
+                (looks, looked) = (looks + 1, Some(Instant::now()));
+            }
+        };
+        tokio::select! {
+            () = ring => {}
+            () = look => {}
+        }
+        looks
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_that_can_be_forged_is_obeyed_at_once_and_then_every_five_seconds() {
+        assert_eq!(looks(true, 199).await, 199);
+        assert_eq!(looks(false, 1).await, 1);
+        assert_eq!(looks(false, 199).await, 4, "at 0, 5, 10 and 15 s");
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Zone {
     pub(super) waits_since: Option<Instant>,
     /// It was told that no other server answers.
     pub(super) told_alone: bool,
+    /// As the disk has it; none if it is not known.
+    pub(super) noted: Option<Upkeep>,
     /// The version that had errors, and by which rules: it is not taken again.
     turned_down: Option<(u32, Arc<Rules>)>,
     gate: Arc<Mutex<()>>,
@@ -83,23 +85,23 @@ pub(super) async fn run(plan: Arc<Plan>, context: Context, bell: Arc<Bell>, gate
     let mut zone = Zone::open(plan, context, gate).await;
     zone.report(now());
     // Notices that came while nobody was here to hear them are lost, so the first question does not wait.
-    let mut wait = Duration::ZERO;
+    let (mut wait, mut looked) = (Duration::ZERO, None);
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = bell.rung() => {}
+            () = bell.rung(looked) => {}
         }
         let first = bell.by();
-        if zone.has_file() {
+        if zone.has_file().await {
             wait = zone.look_for_others().await;
-            zone.report(now());
-            continue;
+        } else {
+            zone.tell_health(now());
+            zone.refresh(first).await;
+            zone.tell_health(now());
+            wait = zone.upkeep.wait(now(), rand::random());
         }
-        zone.tell_health(now());
-        zone.refresh(first).await;
-        zone.tell_health(now());
         zone.report(now());
-        wait = zone.upkeep.wait(now(), rand::random());
+        looked = Some(clock::now().into());
     }
 }
 
@@ -127,7 +129,7 @@ impl Zone {
         let (upkeep, serial) = opened.await.map(|(opened, _)| opened).unwrap_or_default();
         let told_health =
             if upkeep.health(now()) == Health::Expired { Health::Expired } else { Health::Good };
-        let (turned_down, told_error, primary) = (None, None, None);
+        let (noted, turned_down, told_error, primary) = (Some(upkeep), None, None, None);
         let (waits_since, told_alone) = (None, false);
         Self {
             plan,
@@ -136,6 +138,7 @@ impl Zone {
             serial,
             waits_since,
             told_alone,
+            noted,
             turned_down,
             gate,
             told_health,
@@ -223,9 +226,13 @@ impl Zone {
             let (zone, theirs) = (&self.plan.zone.zone, version.serial);
             tracing::debug!(%zone, ours, theirs, "the primary has an older version than this server");
         }
-        let was_expired = self.upkeep.health(now()) == Health::Expired;
+        // By what the loader reads, which may end a little sooner than the copy in memory.
+        let was_expired = self.noted.is_none_or(|noted| noted.health(now()) == Health::Expired);
         let upkeep = self.upkeep.confirmed_again(timers, now(), version.expire);
-        self.note(upkeep).await?;
+        match self.noted.is_some_and(|noted| upkeep.is_noted_by(&noted)) {
+            true => self.upkeep = upkeep,
+            false => self.note(upkeep).await?,
+        }
         if was_expired {
             self.load();
         }
@@ -269,13 +276,15 @@ impl Zone {
     }
 
     async fn note(&mut self, upkeep: Upkeep) -> Result<(), NotTaken> {
-        self.upkeep = upkeep;
+        (self.upkeep, self.noted) = (upkeep, None);
         let (copy, held) = (self.plan.copy.clone(), Arc::clone(&self.gate).lock_owned().await);
         let noted = tokio::task::spawn_blocking(move || {
             let _held = held;
             copy.note(&upkeep)
         });
-        noted.await.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))
+        noted.await.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))?;
+        self.noted = Some(upkeep);
+        Ok(())
     }
 
     /// The loader serves what is on the disk, and nothing that has expired.

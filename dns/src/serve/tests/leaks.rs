@@ -45,9 +45,12 @@ fn world() -> World {
         key("in", SECRET, Which::Internal),
         key("acme", SECRET, Which::Public),
     ];
-    let mut terms =
-        Terms { access: Access { clients: vec!["127.0.0.0/8".parse().unwrap()] }, ..Terms::default() };
-    terms.protocol.transfers = [Rule { keys: vec![name("out"), name("in")], ..Rule::default() }].into();
+    let mut terms = Terms {
+        access: Access { clients: vec!["127.0.0.0/8".parse().unwrap()], ..Access::default() },
+        ..Terms::default()
+    };
+    terms.protocol.transfers =
+        [Rule { keys: vec![name("out"), name("in")], ..Rule::default() }].into_iter().collect();
     let listing =
         Listing { apex: name("catalog.internal"), zones: vec![], groups: vec![], hand_over: vec![] };
     terms.protocol.catalogs = [listing].into();

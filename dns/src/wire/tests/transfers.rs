@@ -24,7 +24,7 @@ fn small(more: &str) -> World {
         clients: vec!["198.51.100.7/32".parse().unwrap()],
         ..Rule::default()
     };
-    world.protocol.transfers = [keyed, listed].into();
+    world.protocol.transfers = [keyed, listed].into_iter().collect();
     world
 }
 
@@ -160,7 +160,7 @@ fn those_who_may_not_take_a_zone_learn_nothing_of_it() {
     empty.public = View::default();
     empty.internal = View::default();
     let mut closed = small("");
-    closed.protocol.transfers = [].into();
+    closed.protocol.transfers = [].into_iter().collect();
     for (key, qname, qtype, transport) in [
         (None, "ex.", Type::AXFR, Transport::Tcp),
         (None, "ex.", Type::IXFR, Transport::Tcp),
@@ -195,7 +195,7 @@ fn an_address_is_enough_where_a_rule_says_so_and_gets_the_outside() {
     let mut world = small("");
     world.public = view(&[("listed.", SMALL)]);
     world.internal = view(&[("listed.", &format!("{SMALL}db A 10.0.0.5\n"))]);
-    world.access = Access { clients: vec!["198.51.100.0/24".parse().unwrap()] };
+    world.access = Access { clients: vec!["198.51.100.0/24".parse().unwrap()], ..Access::default() };
     let packet = query("listed.", Type::AXFR, None).bytes();
     for listener in [Listener::Outside, Listener::Inside] {
         let client = Client { listener, ..client(Transport::Tcp) };
