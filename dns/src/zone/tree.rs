@@ -136,7 +136,8 @@ impl Tree {
         self.apex_node().set(Type::SOA)
     }
 
-    /// Whether it holds signatures, keys or proofs: without them DNSSEC-OK changes no answer but in OPT.
+    /// Whether it is signed, as D15 means it: it holds signatures, proofs or a digest. Without them DNSSEC-OK changes no answer
+    /// but in OPT. Keys alone sign nothing.
     pub fn has_dnssec(&self) -> bool {
         self.has_dnssec
     }

@@ -55,6 +55,24 @@ fn an_update_that_names_too_little_or_too_much_is_refused() {
             "the SOA is not changed",
             "the serial is raised",
         ),
+        (
+            "keys = [\"acme\"]\nnames = [\"@\"]\ntypes = [\"DNSKEY\"]",
+            (8, 10),
+            "DNSKEY is not changed by updates",
+            "by its signer",
+        ),
+        (
+            "keys = [\"acme\"]\nnames = [\"@\"]\ntypes = [\"cds\"]",
+            (8, 10),
+            "cds is not changed by updates",
+            "by its signer",
+        ),
+        (
+            "keys = [\"acme\"]\nnames = [\"@\"]\ntypes = [\"CDNSKEY\"]",
+            (8, 10),
+            "CDNSKEY is not changed by updates",
+            "by its signer",
+        ),
         ("keys = [\"acme\"]\nnames = [\"@\"]\ntypes = [\"ANY\"]", (8, 10), "`ANY` is no type", "zone file"),
     ] {
         refused(&format!("{HEAD}{text}"), at, message, help);

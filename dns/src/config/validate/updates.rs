@@ -49,7 +49,16 @@ fn rtype(text: &Spanned<String>, at: At<'_>) -> Result<Type, ConfigError> {
             let help = "remove it; the serial is raised with each update";
             Err(invalid(at(text.span()), "the SOA is not changed by updates", help))
         }
-        Some(Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::NSEC3PARAM | Type::ZONEMD) => {
+        Some(
+            Type::RRSIG
+            | Type::NSEC
+            | Type::NSEC3
+            | Type::NSEC3PARAM
+            | Type::ZONEMD
+            | Type::DNSKEY
+            | Type::CDS
+            | Type::CDNSKEY,
+        ) => {
             let help = "remove it; a signed zone is changed by its signer";
             Err(invalid(at(text.span()), format!("{} is not changed by updates", text.get_ref()), help))
         }

@@ -60,7 +60,7 @@ impl Server {
 
 fn catalog(dir: &Path) -> Catalog {
     let mut terms = Terms::default();
-    terms.protocol.transfers = [Rule::default()].into();
+    terms.protocol.transfers = [Rule::default()].into_iter().collect();
     Catalog::new(vec![dir.join("zones")], terms)
 }
 
@@ -211,12 +211,34 @@ fn zones_that_nobody_may_take_keep_their_serial() {
     let mut server = Server::new();
     let mut terms = Terms::default();
     let zones = vec![Name::parse_absolute("other").unwrap()];
-    terms.protocol.transfers = [Rule { zones, ..Rule::default() }].into();
+    terms.protocol.transfers = [Rule { zones, ..Rule::default() }].into_iter().collect();
     server.catalog.set_terms(vec![server.dir.path().join("zones")], terms);
     server.write("example", 10, "www A 203.0.113.2\ndb A 10.0.0.5\n");
     assert_eq!(server.load(), (Some(10), Some(10), 0));
     server.write("example", 11, "www A 203.0.113.2\ndb A 10.0.0.6\n");
     assert_eq!(server.load(), (Some(11), Some(11), 0));
+}
+
+/// D15, D16: a signature covers the serial. A key is a record like any other.
+#[test]
+fn a_zone_keeps_the_serial_of_its_file_if_it_is_signed_and_not_if_it_has_keys_alone() {
+    let key = "@ DNSKEY 257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ==\n";
+    let digest = |serial: u32| format!("@ ZONEMD {serial} 1 1 {}\n", "ab".repeat(48));
+    for (case, text, expected) in [
+        ("keys alone", (key.to_owned(), key.to_owned()), Some(21)),
+        ("a digest", (digest(20), digest(3)), Some(3)),
+    ] {
+        let mut server = Server::new();
+        server.write("example", 20, &format!("www A 203.0.113.2\n{}", text.0));
+        assert_eq!(server.load().0, Some(20), "{case}");
+        server.write("example", 3, &format!("www A 203.0.113.3\n{}", text.1));
+        assert_eq!(server.load().0, expected, "{case}");
+    }
+    let mut server = Server::new();
+    server.write("example", 10, &format!("db A 10.0.0.5\n{key}"));
+    assert_eq!(server.load(), (Some(10), Some(10), 2));
+    server.write("example", 11, &format!("db A 10.0.0.6\n{key}"));
+    assert_eq!(server.load(), (Some(10), Some(11), 1), "outsiders see no change");
 }
 
 #[test]
@@ -274,13 +296,13 @@ fn after_a_promotion_neither_side_has_a_serial_from_before_it() {
             }
             let apex = Name::parse_absolute("example").unwrap();
             let mut terms = Terms::default();
-            terms.protocol.transfers = [Rule::default()].into();
+            terms.protocol.transfers = [Rule::default()].into_iter().collect();
             let copy = HeldCopy::new(apex.clone(), Which::Public, &copies_folder(&state), false);
             copy.lead(70_000).unwrap();
             terms.copies = vec![copy];
             let (primaries, key) = (Vec::new(), None);
             terms.protocol.secondaries =
-                [transfer::Secondary { apex, view: Which::Public, primaries, key }].into();
+                [transfer::Secondary { apex, view: Which::Public, primaries, key }].into_iter().collect();
             server.catalog = Catalog::new(vec![server.dir.path().join("zones")], terms);
             server.numbers = Numbers::default();
             server.write("example", file, text);

@@ -104,7 +104,7 @@ impl Builder {
         if !self.reach(first.owner) {
             return;
         }
-        self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::DNSKEY);
+        self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::ZONEMD);
         self.hides |= first.rtype == Type::DNAME || (first.rtype == Type::NS && self.path.len() > 1);
         // RFC 2181 §5.2: the records of an RRset share one TTL; where they were written with several, the least holds.
         let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(first.ttl);
