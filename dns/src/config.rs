@@ -47,6 +47,7 @@ use crate::tsig::{Algorithm, Keys};
 use crate::update::Policy;
 use crate::view::{Access, Which};
 use crate::world::Protocol;
+use crate::zone::address;
 use crate::zone::privacy::Rules;
 
 /// All that one server is told.
@@ -130,7 +131,7 @@ impl Config {
     pub(crate) fn terms(&self) -> Terms {
         Terms {
             rules: self.rules(),
-            access: Access { clients: self.internal.clients.clone() },
+            access: Access { clients: self.internal.clients.clone(), is_shared: self.shares_the_inside() },
             protocol: Protocol {
                 udp_limit_bytes: self.udp.max_payload_bytes,
                 nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
@@ -154,6 +155,16 @@ impl Config {
                 .map(|it| it.zone.clone())
                 .collect(),
         }
+    }
+
+    /// Whether outsiders ask on a listener of the inside by UDP, or can (V5): there is no other for them, or its address is one
+    /// that the internet reaches.
+    fn shares_the_inside(&self) -> bool {
+        let is_reached = |listen: &SocketAddr| {
+            listen.ip().is_unspecified() || address::hidden(listen.ip(), &self.private).is_none()
+        };
+        let inside = &self.internal.listen;
+        !inside.is_empty() && (self.listen.is_empty() || inside.iter().any(is_reached))
     }
 
     /// Zones that are taken from others: those of the file, and those that catalogs name.

@@ -46,6 +46,8 @@ impl Which {
 pub struct Access {
     /// Exact prefixes that the operator wrote; there is no default (V6).
     pub clients: Vec<IpNet>,
+    /// Outsiders reach a listener of the inside, too, so that they can forge the address of an insider there (V5).
+    pub is_shared: bool,
 }
 
 /// The view of a client: internal only on a listener that is marked for it and from an exact prefix (V5); public else.
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn inside_needs_both_a_marked_listener_and_an_exact_prefix() {
         let clients = ["10.1.0.0/16", "fd00::/64"].map(|net| net.parse().unwrap()).to_vec();
-        let access = Access { clients };
+        let access = Access { clients, is_shared: false };
         for (address, listener, expected) in [
             ("10.1.2.3", Listener::Inside, Which::Internal),
             ("::ffff:10.1.2.3", Listener::Inside, Which::Internal),

@@ -344,8 +344,8 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
         Draft { rcode: answer.rcode, error, truncated: false, content: Content::Answer(answer) }
     }
 
-    /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1). Insiders are
-    /// known, and a flood to this machine itself harms nobody else.
+    /// Only what a forged source could ask for is limited: UDP without a cookie of ours (RFC 7873 §7.1) or a signature.
+    /// Insiders are known where nobody else asks (V5), and a flood to this machine itself harms nobody else.
     /// The answer is from a zone, and from an owner there that may stand for more names than the one asked for.
     fn pace(
         &self,
@@ -356,7 +356,8 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     ) -> Pace {
         let proved =
             matches!(self.cookie, Some((Proof::Proved, _))) || matches!(self.signature, Signature::Good(_));
-        let is_exempt = proved || self.view == Which::Internal || self.client.real_address().is_loopback();
+        let is_known = self.view == Which::Internal && !self.world.access.is_shared;
+        let is_exempt = proved || is_known || self.client.real_address().is_loopback();
         if self.client.transport != Transport::Udp || is_exempt || limits.are_none() {
             return Pace::Send;
         }

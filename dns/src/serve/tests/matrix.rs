@@ -75,7 +75,7 @@ async fn the_guard_stops_hidden_addresses_on_every_transport() {
 /// The sample zones, with all that they hide.
 fn sample() -> World {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../zones");
-    let access = Access { clients: vec![LOOPBACK.parse().unwrap()] };
+    let access = Access { clients: vec![LOOPBACK.parse().unwrap()], ..Access::default() };
     let terms = Terms { rules: Rules::default(), access, ..Terms::default() };
     let loaded = Catalog::new(vec![folder], terms).load(clock::system_now()).unwrap();
     loaded.world.unwrap()

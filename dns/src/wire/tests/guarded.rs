@@ -33,7 +33,7 @@ pub(in crate::wire) fn leaky_world(clients: &str) -> World {
         ]
         .into(),
     };
-    let access = Access { clients: vec![clients.parse().unwrap()] };
+    let access = Access { clients: vec![clients.parse().unwrap()], ..Access::default() };
     World { guard, access, internal: view(&[("ex.", LEAKY)]), ..world(&[("ex.", LEAKY)]) }
 }
 

@@ -198,22 +198,25 @@ fn a_client_network_gets_its_rate_and_every_so_often_a_slip() {
 
 #[test]
 fn this_machine_and_insiders_are_not_limited() {
-    let access = Access { clients: vec!["10.0.0.0/8".parse().unwrap()] };
-    let world = World { access, internal: view(&[("ex.", EX)]), ..world(&[("ex.", EX)]) };
-    for (address, listener, expected) in [
-        ("127.0.0.1", Listener::Outside, [20, 0, 0]),
-        ("::1", Listener::Outside, [20, 0, 0]),
-        ("::ffff:127.0.0.1", Listener::Outside, [20, 0, 0]),
-        ("10.0.0.99", Listener::Inside, [20, 0, 0]),
-        // Anybody can write an address of the inside on a packet to the outside.
-        ("10.0.0.99", Listener::Outside, [10, 5, 5]),
-        ("192.0.2.1", Listener::Inside, [10, 5, 5]),
+    let access = Access { clients: vec!["10.0.0.0/8".parse().unwrap()], is_shared: false };
+    let mut world = World { access, internal: view(&[("ex.", EX)]), ..world(&[("ex.", EX)]) };
+    for (address, listener, is_shared, expected) in [
+        ("127.0.0.1", Listener::Outside, false, [20, 0, 0]),
+        ("::1", Listener::Outside, false, [20, 0, 0]),
+        ("::ffff:127.0.0.1", Listener::Outside, false, [20, 0, 0]),
+        ("127.0.0.1", Listener::Inside, true, [20, 0, 0]),
+        ("10.0.0.99", Listener::Inside, false, [20, 0, 0]),
+        // Anybody can write an address of the inside on a packet to where outsiders ask (V5).
+        ("10.0.0.99", Listener::Outside, false, [10, 5, 5]),
+        ("10.0.0.99", Listener::Inside, true, [10, 5, 5]),
+        ("192.0.2.1", Listener::Inside, false, [10, 5, 5]),
     ] {
+        world.access.is_shared = is_shared;
         let mut limits = Limits::new(Some(Rates { per_second: 5, burst: 10, slip: 2 }), KEY);
         let from = Client { address: address.parse().unwrap(), listener, ..client(Transport::Udp) };
         let same = std::iter::repeat_n("www.ex.".to_owned(), 20);
         let tally = flood(&mut limits, &world, same, &from, moment());
-        assert_eq!(tally, expected, "{address} at {listener:?}");
+        assert_eq!(tally, expected, "{address} at {listener:?} {is_shared}");
     }
 }
 
