@@ -18,6 +18,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -92,7 +93,11 @@ impl Line {
             let stream: Box<dyn Stream> = match primary {
                 Primary::Tcp(_) => Box::new(stream),
                 Primary::Tls(address, name) => {
-                    let terms = terms(name.as_ref().and(ca), identity)?;
+                    let ca = name.as_ref().and(ca).map(Path::to_path_buf);
+                    let identity = identity.cloned();
+                    // Files may be long, and the disk slow.
+                    let read = spawn_blocking(move || terms(ca.as_deref(), identity.as_ref()));
+                    let terms = read.await.map_err(io::Error::other)??;
                     let server = match name {
                         Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
                         None => ServerName::IpAddress(address.ip().into()),

@@ -40,7 +40,10 @@ async fn attempt(target: &Target) -> Found {
         (Check::Http(http), Some(to), _) => match &http.tls {
             None => ask(connect(to).await?, http, to).await,
             Some(roots) => {
-                let terms = client_terms(roots.as_deref())?;
+                // A file of roots may be long, and the disk slow.
+                let roots = roots.clone();
+                let terms = tokio::task::spawn_blocking(move || client_terms(roots.as_deref())).await;
+                let terms = terms.map_err(|_| "its roots cannot be read".to_owned())??;
                 let name = match &http.host {
                     Some(host) => ServerName::try_from(host.clone()).map_err(|error| error.to_string())?,
                     None => ServerName::IpAddress(to.ip().into()),
