@@ -25,7 +25,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
@@ -126,7 +126,10 @@ impl Mesh {
         &self,
         node: &Node,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, String> {
-        let mut terms = mutual_terms(&self.quorum.ca, &self.quorum.identity)?;
+        let (ca, identity) = (self.quorum.ca.clone(), self.quorum.identity.clone());
+        // The disk may be slow.
+        let read = spawn_blocking(move || mutual_terms(&ca, &identity));
+        let mut terms = read.await.map_err(|error| error.to_string())??;
         terms.alpn_protocols = vec![PROTOCOL.to_vec()];
         let name = ServerName::try_from(node.name.clone()).map_err(|error| error.to_string())?;
         let stream = TcpStream::connect(node.address).await.map_err(|error| error.to_string())?;
@@ -225,7 +228,9 @@ impl Mesh {
         let now = clock::now();
         if now.saturating_duration_since(terms.0) >= READ_AGAIN {
             terms.0 = now;
-            match acceptor(&self.quorum) {
+            let quorum = self.quorum.clone();
+            let read = spawn_blocking(move || acceptor(&quorum));
+            match read.await.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(acceptor) => terms.1 = acceptor,
                 Err(why) => {
                     tracing::error!(%why, "the certificates of `steer.quorum` cannot be read again: {why}")
