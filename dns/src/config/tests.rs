@@ -1,5 +1,6 @@
 mod catalogs;
 mod secondaries;
+mod shared;
 mod updates;
 
 use super::*;
