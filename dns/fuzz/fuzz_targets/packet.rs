@@ -131,14 +131,14 @@ fn world() -> World {
         }
         guard.published.extend(divided.published);
     }
-    let access = Access { clients: vec![address(INSIDER).into()] };
+    let access = Access { clients: vec![address(INSIDER).into()], ..Access::default() };
     let key = |name, view| {
         Key::new(Name::parse_absolute(name).expect("a name"), Algorithm::HmacSha256, b"0123456789abcdef", view)
     };
     let keys = [key("out", Which::Public), key("in", Which::Internal)].into_iter().collect();
     // All who ask may take zones; without a key, what outsiders may see.
     let clients = vec![address(OUTSIDER).into(), address(INSIDER).into()];
-    let transfers = [Rule { clients, ..Rule::default() }].into();
+    let transfers = [Rule { clients, ..Rule::default() }].into_iter().collect();
     let protocol = Protocol { keys, transfers, ..Protocol::default() };
     World { public, internal, access, guard, protocol, ..World::default() }
 }

@@ -34,7 +34,7 @@ pub(crate) fn noticed(
     if world.protocol.secondaries.is_empty() || !query::is_notify(packet) {
         return None;
     }
-    // Whoever was refused, or asked too often, is not looked at again.
+    // A notice that was refused, or came too often, is not looked at again.
     let Outcome::Sent(Sent { rcode: Rcode::NoError, .. }) = outcome else { return None };
     let message = query::read(packet).ok().filter(|message| message.verdict == Verdict::Notify)?;
     let signature = Signature::of(&message, &world.protocol.keys, now);

@@ -82,7 +82,7 @@ impl Zone {
         }
     }
 
-    /// What the disk says, which may be slow. Another process may have written it: `verge-dns promote`.
+    /// Asks the disk, which may be slow. Another process may have written there: `verge-dns promote`.
     async fn of_disk<T: Default + Send + 'static>(
         &self,
         read: impl FnOnce(&HeldCopy) -> T + Send + 'static,
