@@ -118,6 +118,7 @@ mod tests {
     use super::*;
 
     /// For how many of `count` notices, which come every 100 ms, the zone is looked at.
+    #[expect(clippy::disallowed_methods, reason = "the paused clock")]
     async fn looks(is_proved: bool, count: u32) -> u32 {
         let bell = Bell::default();
         let (mut looks, mut looked) = (0, None);
