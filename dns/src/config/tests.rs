@@ -1,6 +1,7 @@
 mod catalogs;
+mod listeners;
 mod secondaries;
-mod shared;
+
 mod updates;
 
 use super::*;
