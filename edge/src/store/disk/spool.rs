@@ -8,6 +8,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -45,6 +46,36 @@ pub struct Spool {
     waiting: Vec<Bytes>,
     waiting_bytes: u64,
     is_published: bool,
+    gone: Gone,
+}
+
+/// Whether nobody needs the file any more. A disk that is late may make it, or give it its name, after that.
+#[derive(Debug, Default)]
+struct Gone(Arc<AtomicBool>);
+
+impl Gone {
+    fn tell(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Does it, and then `undo` if the file is gone by then.
+    fn late<T>(
+        told: &AtomicBool,
+        act: impl FnOnce() -> io::Result<T>,
+        undo: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<T> {
+        let done = act()?;
+        if told.load(Ordering::SeqCst) {
+            undo()?;
+        }
+        Ok(done)
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.tell();
+    }
 }
 
 /// So much is written at once.
@@ -85,11 +116,14 @@ impl Reserved {
         }
         let folder = self.volume.folder().ok_or(io::ErrorKind::NotFound)?;
         let (number, makes) = (self.put.file, Arc::clone(&folder));
-        let file = self.volume.writing(move || makes.create(number)).await?;
+        let gone = Gone::default();
+        let told = Arc::clone(&gone.0);
+        let create = move || Gone::late(&told, || makes.create(number), || makes.discard(number));
+        let file = self.volume.writing(create).await?;
         let body_at = (HEADER_BYTES + self.key.as_bytes().len() + head.len()) as u64;
         let filed = Filed::begun(file, body_at, &self.volume, self.put);
         let (waiting, waiting_bytes) = (Vec::new(), 0);
-        Ok(Spool { reserved: self, folder, filed, waiting, waiting_bytes, is_published: false })
+        Ok(Spool { reserved: self, folder, filed, waiting, waiting_bytes, is_published: false, gone })
     }
 }
 
@@ -138,13 +172,14 @@ impl Spool {
         self.write().await?;
         let Reserved { volume, key, site, put, .. } = &self.reserved;
         let (filed, folder, number) = (Arc::clone(&self.filed), Arc::clone(&self.folder), put.file);
+        let told = Arc::clone(&self.gone.0);
         let (key, head) = (key.clone(), head::encode(entry, site));
         if filed.body_at() != (HEADER_BYTES + key.as_bytes().len() + head.len()) as u64 {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let complete = move || {
             filed.complete(|body_bytes, sums| front(number, &key, &head, body_bytes, sums))?;
-            folder.publish(number)
+            Gone::late(&told, || folder.publish(number), || folder.remove(number))
         };
         volume.writing(complete).await?;
         self.is_published = true;
@@ -166,9 +201,10 @@ impl Drop for Spool {
         if volume.desk.lock().index.holds(put.hash, put.file) {
             return;
         }
-        let (folder, number, is_published) = (Arc::clone(&self.folder), put.file, self.is_published);
-        // A file that is not removed now is removed by the next start's sweep.
-        let remove = move || drop(if is_published { folder.remove(number) } else { folder.discard(number) });
+        self.gone.tell();
+        let (folder, number) = (Arc::clone(&self.folder), put.file);
+        // It has one of the two names, or none yet. One that is not removed now is removed by a sweep.
+        let remove = move || drop((folder.discard(number), folder.remove(number)));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),
@@ -190,4 +226,29 @@ pub fn front(file: u64, key: &Key, head: &[u8], body_bytes: u64, sums: &[u8]) ->
         sums_crc: crc32fast::hash(sums),
     };
     [&header.encode(), key, head].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_late_leaves_no_file_that_nobody_needs() {
+        let above = tempfile::tempdir().unwrap();
+        let (folder, _) = Folder::open(&above.path().join("cache")).unwrap();
+        let made = |number: u64, gone: &Gone| {
+            let undo = || folder.discard(number);
+            Gone::late(&gone.0, || folder.create(number), undo).unwrap();
+            folder.discard(number).is_ok()
+        };
+        let gone = Gone::default();
+        assert!(made(1, &gone), "it is needed");
+        gone.tell();
+        assert!(!made(2, &gone), "it went before it was made");
+        let told = Arc::clone(&Gone::default().0);
+        assert!(told.load(Ordering::SeqCst), "its task ended");
+        folder.create(3).unwrap();
+        let named = Gone::late(&told, || folder.publish(3), || folder.remove(3));
+        assert!(named.is_ok() && folder.read(3).is_err(), "it got its name when nobody needed it");
+    }
 }
