@@ -54,6 +54,11 @@ pub enum Confirmed {
 
 /// The most that is read at once: so much memory a client takes that reads.
 pub const READ_BYTES: u64 = 128 << 10;
+/// The least: a chunk that has a checksum.
+const CHUNK_BYTES: u64 = 64 << 10;
+/// Readers of files may hold one part in so many of the budget: less than half, as beyond that nothing is looked up on disks,
+/// and the rest is for what comes from origins.
+const READERS_PART: u64 = 4;
 
 /// Why no more of a body can be read.
 #[derive(Debug)]
@@ -71,20 +76,27 @@ pub enum Unread {
 pub struct FileReader {
     filed: Arc<dyn InFile>,
     reading: Option<JoinHandle<Result<Bytes, Unread>>>,
-    /// For what it has read and not given out.
+    /// So much is read at once.
+    step: u64,
+    /// For what it has read and not given out; empty where its connection has to have room for that.
     _share: Share,
 }
 
 impl FileReader {
-    /// Of this body. Its memory is taken from the budget.
+    /// Of this body. Its memory is taken from the budget, as long as much is left: however many slow clients there are, what
+    /// comes from origins can be kept. Beyond, it reads a chunk at a time, as much as a connection may hold of any body.
     #[must_use]
     pub fn new(filed: &Arc<dyn InFile>, budget: &Arc<Budget>) -> Self {
-        Self { filed: Arc::clone(filed), reading: None, _share: budget.owe(READ_BYTES) }
+        let mut share = budget.share();
+        let is_left = budget.taken_bytes().saturating_add(READ_BYTES) <= budget.limit_bytes() / READERS_PART;
+        let step = if is_left && share.grow(READ_BYTES) { READ_BYTES } else { CHUNK_BYTES };
+        Self { filed: Arc::clone(filed), reading: None, step, _share: share }
     }
 
     /// Some bytes from `at` on, before `end`, which must be there. The same place is asked for until it is ready.
     pub fn poll_at(&mut self, at: u64, end: u64, cx: &mut Context<'_>) -> Poll<Result<Bytes, Unread>> {
         let filed = &self.filed;
+        let end = end.min((at / CHUNK_BYTES * CHUNK_BYTES).saturating_add(self.step));
         let reading = self.reading.get_or_insert_with(|| Arc::clone(filed).begin_read(at, end));
         let read = ready!(Pin::new(reading).poll(cx));
         self.reading = None;

@@ -112,6 +112,32 @@ async fn a_slow_client_of_a_fill_costs_no_memory_and_no_other_client_time() {
 }
 
 #[tokio::test]
+async fn slow_clients_of_files_leave_memory_for_what_comes_from_the_origin() {
+    let origin = Origin::answering(|asked| {
+        let bytes = if asked.starts_with("GET /film") { BYTES } else { 1_000 };
+        format!("{}{}", head(bytes, ""), content(bytes))
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    rig.get("/film").await.assert_forwarded();
+    let mut slow = Vec::new();
+    for _ in 0..12 {
+        let mut client = Client::narrow(rig.public).await;
+        client.send_get("/film", "").await;
+        let head = client.head().await;
+        slow.push((client, head));
+    }
+    // Of 512 KiB for what is on its way.
+    assert!(rig.metric("verge_edge_fill_bytes ").await <= 256 << 10);
+    rig.get("/small").await.assert_forwarded();
+    rig.get("/small").await.assert_hit();
+    for (client, head) in &mut slow {
+        assert_eq!(client.body(head).await.unwrap(), content(BYTES).into_bytes());
+    }
+}
+
+#[tokio::test]
 async fn a_response_of_unknown_length_moves_to_the_disk_when_it_is_large() {
     let origin = Origin::start().await;
     let folder = tempfile::tempdir().unwrap();
