@@ -23,8 +23,8 @@ use crate::http::head::RequestHead;
 use crate::http::path;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
-use crate::policy::encoding;
 use crate::policy::headers::received;
+use crate::policy::{dictionary, encoding};
 use crate::site::SiteName;
 use crate::site::access::Credentials;
 use crate::site::key::{Key, key};
@@ -136,6 +136,8 @@ pub(crate) struct Found {
     pub(crate) credentials: Option<Credentials>,
     /// Whether the client can read gzip, whatever coding the site makes of its wishes.
     pub(crate) takes_gzip: bool,
+    /// The dictionary that the client has, where the site may use it.
+    pub(crate) dictionary: Option<dictionary::Hash>,
 }
 
 impl Cache {
@@ -286,10 +288,12 @@ impl Cache {
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
+        let is_for = dictionary::is_for(&site.site, &request.uri);
+        let dictionary = if is_for { dictionary::take(&mut request.headers) } else { None };
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
-        Ok(Found { request, site, others, key, credentials, takes_gzip })
+        Ok(Found { request, site, others, key, credentials, takes_gzip, dictionary })
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

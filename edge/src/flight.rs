@@ -15,6 +15,7 @@
 //! Invariant: a fill that a purge covers gets no new reader and is not stored.
 
 pub(crate) mod canary;
+pub(crate) mod dictionaries;
 mod fill;
 pub mod log;
 mod marker;
@@ -55,6 +56,7 @@ use crate::site::key::Key;
 use crate::store::block::own_block;
 use crate::store::{Mode, Object, Store, Ticket, Variants};
 pub use canary::Canary;
+use dictionaries::Dictionaries;
 use fill::Fill;
 use fill::encode::{Effort, Encoder, Room, Work};
 use fill::passing;
@@ -82,6 +84,8 @@ pub struct Flights {
     passing: Room,
     /// Why the last answers were not kept.
     pub reasons: Reasons,
+    /// Texts that clients may have.
+    pub dictionaries: Arc<Dictionaries>,
 }
 
 /// One site as a fetch needs it.
@@ -188,6 +192,7 @@ impl Flights {
         let table = Table::default();
         let encoders = Room::new(store.fills(), Effort::Stored);
         let passing = Room::new(store.fills(), Effort::Passed);
+        let dictionaries = Dictionaries::new(store.fills(), metrics.clone());
         let (apart, failing, moments) = (Apart::default(), Markers::default(), Moments::default());
         Self {
             table,
@@ -201,6 +206,7 @@ impl Flights {
             encoders,
             passing,
             reasons: Reasons::default(),
+            dictionaries,
         }
     }
 

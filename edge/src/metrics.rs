@@ -2,6 +2,7 @@
 //!
 //! Invariant: no label comes from a request; the number of series is fixed by the config.
 
+mod dictionaries;
 mod disks;
 mod format;
 mod limits;
@@ -73,6 +74,7 @@ struct All {
     log_lines_lost: Counter,
     limits: Limits,
     access_lines_lost: Counter,
+    dictionaries: dictionaries::Dictionaries,
     disks: disks::Disks,
 }
 
@@ -173,6 +175,7 @@ impl Default for Metrics {
             log_lines_lost: Counter::default(),
             limits: Limits::default(),
             access_lines_lost: Counter::default(),
+            dictionaries: dictionaries::Dictionaries::default(),
             disks: disks::Disks::default(),
         };
         Self(Arc::new(all.registered()))
@@ -265,6 +268,7 @@ impl All {
         let lost = "Lines of the access log that could not be written";
         registry.register("access_log_lines_lost", lost, self.access_lines_lost.clone());
         self.limits.register(registry);
+        self.dictionaries.register(registry);
         self.disks.register(registry);
     }
 }
@@ -281,6 +285,17 @@ impl Metrics {
     /// A hit was answered the short way.
     pub(crate) fn directly(&self) {
         self.0.direct.inc();
+    }
+
+    /// An answer was compressed with what its client had, by so many bytes.
+    pub(crate) fn shortened(&self, saved_bytes: u64) {
+        self.0.dictionaries.answers.inc();
+        self.0.dictionaries.saved_bytes.inc_by(saved_bytes);
+    }
+
+    /// So many texts and bytes are held for that now.
+    pub(crate) fn dictionaries_are(&self, size: (u64, u64)) {
+        self.0.dictionaries.set(size);
     }
 
     /// A request came over this version of HTTP, one of four names of ours.

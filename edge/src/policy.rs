@@ -17,6 +17,7 @@
 pub mod admit;
 pub mod complete;
 pub mod control;
+pub mod dictionary;
 pub mod disguise;
 pub mod encoding;
 pub mod freshen;

@@ -22,6 +22,7 @@ pub mod body;
 mod children;
 mod cms;
 mod coding;
+mod dictionary;
 mod ending;
 mod exchange;
 mod fetch;

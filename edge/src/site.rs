@@ -5,6 +5,7 @@
 pub mod access;
 pub mod cms;
 pub mod cookies;
+pub mod dictionaries;
 pub mod guard;
 pub mod host;
 pub mod key;
@@ -38,6 +39,7 @@ pub use origin::{Balance, CanaryGroup, OriginAddress, Patience, Sharing};
 pub use rules::Rules;
 
 use access::Access;
+use dictionaries::Dictionaries;
 use key::KeyRules;
 use offer::Offer;
 use own_names::OwnNames;
@@ -71,6 +73,8 @@ pub struct Site {
     pub max_object_bytes: u64,
     /// The codings and types that are encoded on their way to clients and into the store.
     pub compress: Offer,
+    /// The responses that are dictionaries for the next ones.
+    pub dictionaries: Dictionaries,
     /// Whether clients are told what a page needs while its origin is asked about it.
     pub early_hints: bool,
     /// A QUERY with no more content than this is answered from the store; 0: it passes the cache by.

@@ -14,6 +14,7 @@ use crate::http::head::HeadLimits;
 use crate::policy::headers::withheld;
 use crate::site::Rules;
 use crate::site::cookies::Cookies;
+use crate::site::dictionaries::Dictionaries;
 use crate::site::key::{Device, Keep, KeyRules, Order, Query};
 use crate::site::offer::{LEAST_BYTES, Offer};
 use crate::site::pattern::{MAX_WILDCARDS, NamePattern, PathPattern};
@@ -98,7 +99,6 @@ fn names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
     written.iter().map(|name| name_pattern(name, name.get_ref())).collect()
 }
 
-/// Of fields, whose names have no case (RFC 9110 §5.1).
 /// The codings and types that a site encodes.
 pub(super) fn offer(site: &Settings) -> Result<Offer, Fault> {
     let codings = site.compress.iter().flatten().map(|coding| (*coding).into()).collect();
@@ -107,6 +107,13 @@ pub(super) fn offer(site: &Settings) -> Result<Offer, Fault> {
     Ok(Offer { codings, types, least_bytes })
 }
 
+/// The paths whose responses are dictionaries.
+pub(super) fn dictionaries(site: &Settings) -> Result<Dictionaries, Fault> {
+    let paths = Settings::texts(&site.dictionaries).iter().map(pattern).collect::<Result<_, _>>()?;
+    Ok(Dictionaries { paths })
+}
+
+/// Of fields, whose names have no case (RFC 9110 §5.1).
 fn lower_names(written: &[Spanned<String>]) -> Result<Vec<NamePattern>, Fault> {
     written.iter().map(|name| name_pattern(name, &name.get_ref().to_ascii_lowercase())).collect()
 }

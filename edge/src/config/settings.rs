@@ -133,6 +133,7 @@ settings! {
     compress: Vec<tables::CodingName>,
     compress_types: Spanned<Vec<Spanned<String>>>,
     compress_min: Size,
+    dictionaries: Vec<Spanned<String>>,
     early_hints: bool,
     query_body: Size,
     buffer_requests: Size,

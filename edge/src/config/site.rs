@@ -131,6 +131,7 @@ fn settled(
         rules,
         max_object_bytes,
         compress: rules::offer(settings)?,
+        dictionaries: rules::dictionaries(settings)?,
         early_hints: settings.early_hints.unwrap_or(true),
         query_bytes: settings.query_body.map_or(DEFAULT_QUERY_BYTES, |size| size.0),
         buffer_bytes: settings.buffer_requests.map_or(0, |size| size.0),

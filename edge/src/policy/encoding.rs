@@ -86,7 +86,7 @@ pub fn encoded(response: &mut ResponseHead, coding: Coding) {
 }
 
 /// Fields that are about the bytes of one coding go, or say less.
-fn of_other_bytes(headers: &mut HeaderMap) {
+pub(super) fn of_other_bytes(headers: &mut HeaderMap) {
     for name in ["content-length", "content-md5", "content-digest", "repr-digest", "digest"] {
         headers.remove(name);
     }
@@ -160,7 +160,7 @@ fn weaken(headers: &mut HeaderMap) {
     }
 }
 
-fn vary(headers: &mut HeaderMap) {
+pub(super) fn vary(headers: &mut HeaderMap) {
     let named = |element: &[u8]| element == b"*" || element.eq_ignore_ascii_case(b"accept-encoding");
     if !list::elements(headers, &header::VARY).any(named) {
         headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -174,7 +174,7 @@ fn essence(headers: &HeaderMap) -> String {
 }
 
 /// A coding's name and its weight in thousandths.
-fn wish(element: &[u8]) -> (Vec<u8>, u16) {
+pub(super) fn wish(element: &[u8]) -> (Vec<u8>, u16) {
     let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
     let weight = parts.find_map(|part| {

@@ -127,6 +127,11 @@ impl Body {
         Self::new(Source::Whole(bytes.into()), None)
     }
 
+    /// A stored object, compressed for a client that has another.
+    pub(super) fn short(bytes: Bytes, metrics: &Metrics) -> Self {
+        Self::new(Source::Whole(bytes), Some(metrics))
+    }
+
     /// All of a stored object.
     pub(super) fn stored(object: Arc<Object>, metrics: &Metrics) -> Self {
         let all = Segment::window(0, object.body.bytes());

@@ -238,7 +238,7 @@ pub(super) fn open<'a>(
         }
     };
     let upgrade = transport.protocol().or_else(|| upgrade::asked(version, &headers));
-    let Found { request, site, others, key, credentials, takes_gzip } =
+    let Found { request, site, others, key, credentials, takes_gzip, dictionary } =
         service.cache.find(RequestHead { method, uri, headers }).map_err(|head| {
             // RFC 9110 §15.5.20: this server does not speak for that host.
             let sentence = format!("no site here has the host {}", head.uri.host().unwrap_or_default());
@@ -256,6 +256,7 @@ pub(super) fn open<'a>(
         key,
         credentials,
         takes_gzip,
+        dictionary,
         content: None,
         upgrade,
         is_childs,

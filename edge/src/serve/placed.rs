@@ -6,7 +6,7 @@ use http::Method;
 
 use super::answer::{self, Answer};
 use super::exchange::Exchange;
-use super::{fetch, pass, stored};
+use super::{dictionary, fetch, pass, stored};
 use crate::cache::Cache;
 use crate::decide::step::{self, Step};
 use crate::metrics::Outcome;
@@ -20,16 +20,22 @@ pub(super) async fn placed(cache: &Arc<Cache>, exchange: &Exchange<'_>, upload: 
     match step {
         Step::Serve { variant, freshness } => {
             let verdict = Verdict::Hit(freshness);
-            tier.tells(stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Hit))
+            let object = &variants[variant];
+            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Hit);
+            tier.tells(dictionary::shortened(cache, exchange, object, answer).await)
         }
         Step::ServeStale { variant, freshness, why } => {
             let verdict = Verdict::HitStale(freshness, why);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
+            let object = &variants[variant];
+            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Stale);
+            dictionary::shortened(cache, exchange, object, answer).await
         }
         Step::ServeAndRefresh { variant, freshness, why } => {
             fetch::refresh(cache, exchange, &variants[variant]);
             let verdict = Verdict::HitStale(freshness, why);
-            stored::answer(cache, exchange, &variants[variant], verdict, freshness, Outcome::Stale)
+            let object = &variants[variant];
+            let answer = stored::answer(cache, exchange, object, verdict, freshness, Outcome::Stale);
+            dictionary::shortened(cache, exchange, object, answer).await
         }
         Step::Fetch { plan, why } => {
             let plan = fetch::about(plan, &variants);

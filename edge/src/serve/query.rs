@@ -68,6 +68,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         key,
         credentials: None,
         takes_gzip: exchange.takes_gzip,
+        dictionary: None,
         content: Some(content),
         upgrade: None,
         is_childs: exchange.is_childs,

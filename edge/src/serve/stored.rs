@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::answer::{Answer, whose};
 use super::body::Body;
 use super::coding;
+use super::dictionary;
 use super::exchange::Exchange;
 use crate::cache::Cache;
 use crate::decide::{Role, StandIn};
@@ -43,7 +44,7 @@ pub(super) fn answer(
         },
     };
     let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
-    coding::of_stored(exchange, &object.entry.head, answer)
+    dictionary::announced(cache, exchange, object, coding::of_stored(exchange, &object.entry.head, answer))
 }
 
 /// RFC 9110 §14.6: several ranges in one body.
@@ -105,7 +106,8 @@ pub(super) fn streamed(
     };
     let outcome = if role == Role::Leader { Outcome::Miss } else { Outcome::Collapsed };
     let answer = Answer { head, body, outcome, why, freshness: Some(freshness) };
-    coding::of_stored(exchange, &filling.entry.head, answer)
+    let answer = coding::of_stored(exchange, &filling.entry.head, answer);
+    if unkept.is_some() { answer } else { dictionary::announced_ahead(exchange, filling, answer) }
 }
 
 /// From what is stored, because the origin failed.

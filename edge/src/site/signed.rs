@@ -89,7 +89,8 @@ impl Signed {
         }
     }
 
-    fn covers(&self, uri: &Uri) -> bool {
+    /// Whether this URI needs a signature.
+    pub fn covers(&self, uri: &Uri) -> bool {
         !self.paths.is_empty() && {
             let readings = path::readings(uri.path());
             let is_read_as = |pattern: &PathPattern| readings.iter().any(|path| pattern.matches(path));

@@ -1,10 +1,11 @@
 //! One stored response, and the variants under one key.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use http::HeaderValue;
+use tokio::sync::OnceCell;
 
 use super::block::allocated;
 use super::body::Body;
@@ -33,7 +34,11 @@ pub struct Object {
     pub on_disk: OnDisk,
     /// Answers from it.
     pub hits: Hits,
+    described: OnceLock<Box<Described>>,
 }
+
+/// The SHA-256 of a response's content without its coding, once it is known; none inside: it has none that is of use.
+pub type Described = OnceCell<Option<[u8; 32]>>;
 
 impl Object {
     /// A response that no disk has, and of which no answer was made yet.
@@ -47,7 +52,14 @@ impl Object {
             ready: ReadyHeads::default(),
             on_disk: OnDisk::default(),
             hits: Hits::default(),
+            described: OnceLock::new(),
         }
+    }
+
+    /// Its description, which may be still to come.
+    #[must_use]
+    pub fn described(&self) -> &Described {
+        self.described.get_or_init(Box::default)
     }
 
     /// The same, with its freshness ended at `at`.

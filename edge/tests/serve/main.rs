@@ -17,6 +17,7 @@ mod codings;
 mod collapsing;
 mod contents;
 mod crowds;
+mod dictionaries;
 mod disk;
 mod edition;
 mod encoding;

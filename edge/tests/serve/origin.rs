@@ -64,6 +64,11 @@ impl Origin {
         Self::start().await.serving(answer)
     }
 
+    /// As `answering`, with what is no text.
+    pub async fn answering_bytes(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Arc<Self> {
+        Self::start().await.serving(answer)
+    }
+
     /// As `answering`, at an address that was free a moment ago.
     pub async fn at(
         address: SocketAddr,
@@ -77,14 +82,15 @@ impl Origin {
         Self::listening(TcpListener::bind(address).await.unwrap())
     }
 
-    fn serving(self, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Arc<Self> {
+    fn serving<R: AsRef<[u8]> + Send>(self, answer: impl Fn(&str) -> R + Send + Sync + 'static) -> Arc<Self> {
         let origin = Arc::new(self);
         let serving = Arc::clone(&origin);
         tokio::spawn(async move {
             loop {
-                let Some(asked) = serving.asked.lock().await.recv().await else { return };
+                let Some(mut asked) = serving.asked.lock().await.recv().await else { return };
                 let response = answer(&asked.head);
-                asked.respond(&response).await;
+                asked.write(response.as_ref()).await;
+                asked.done();
             }
         });
         origin

@@ -9,11 +9,12 @@ use super::arriving::Arriving;
 use super::filing::Keeping;
 use super::{NEARLY_BYTES, Task};
 use crate::decide::{Plan, Why};
+use crate::flight::Fetch;
 use crate::flight::log::{LEFT_BEHIND, LET_GO, Unkept};
 use crate::flight::reasons::Reason;
 use crate::flight::verdict::{Filling, Verdict};
 use crate::metrics::Limit;
-use crate::policy::{Content, Entry};
+use crate::policy::{Content, Entry, dictionary};
 use crate::store::block::own_block;
 use crate::store::{Body, Object, Put, Reserved};
 
@@ -174,7 +175,18 @@ impl Task {
         let (store, key) = (&self.flights.store, &self.fetch.key);
         let put = store.put(key, Arc::clone(&object), self.joined_part(), &self.fill.ticket);
         self.is_stored(is_whole);
-        (put == Put::Kept).then_some(object)
+        (put == Put::Kept).then_some(object).inspect(|object| self.describe(object))
+    }
+
+    /// Looks at the text of what was stored, if a client may be told to keep it as a dictionary.
+    fn describe(&self, object: &Arc<Object>) {
+        let Fetch { site, request, content, .. } = &self.fetch;
+        let is_one = content.is_none()
+            && dictionary::is_for(&site.site, &request.uri)
+            && dictionary::may_be(&object.entry);
+        if is_one {
+            self.flights.dictionaries.begin(&request.uri, object);
+        }
     }
 
     /// A stored part whose bytes go into the response, so that a purge of it covers this as well.

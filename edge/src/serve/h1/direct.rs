@@ -130,6 +130,10 @@ impl<'a> Direct<'a> {
         };
         let Step::Serve { variant, freshness } = step else { return None };
         let object = Arc::clone(&variants[variant]);
+        // A text that the client has may make the answer short.
+        if exchange.dictionary.is_some() {
+            return None;
+        }
         if !exchange.takes_gzip && encoding::is_gzip(&object.entry.head.headers) {
             return None;
         }

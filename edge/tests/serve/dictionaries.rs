@@ -1,0 +1,191 @@
+//! Compression with a version that the client has (RFC 9842).
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::client::Got;
+use super::origin::{Origin, response};
+use super::rig::Rig;
+
+/// The words that a browser sends where it has a dictionary.
+const ACCEPT: &str = "Accept-Encoding: gzip, deflate, br, zstd, dcb, dcz\r\n";
+const HTTPS: &str = "X-Forwarded-Proto: https\r\n";
+
+/// A script of some 40 KB, in one of its versions.
+fn script(version: usize) -> String {
+    let line = |n: usize| format!("function f{n}(a) {{ return a * {} }}\n", n * 7_919 % 9_973);
+    let lines = (0..1_000).map(|n| if n == 500 { format!("// version {version}\n") } else { line(n) });
+    lines.collect()
+}
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An origin of the script, and the version that it has.
+async fn origin(fields: &'static str) -> (Arc<Origin>, Arc<AtomicUsize>) {
+    let version = Arc::new(AtomicUsize::new(1));
+    let own = Arc::clone(&version);
+    let origin = Origin::answering(move |head| {
+        assert!(!head.to_ascii_lowercase().contains("-dictionary:"), "{head}");
+        let version = own.load(Ordering::Relaxed);
+        let fields = format!(
+            "Cache-Control: max-age=600\r\nContent-Type: text/javascript\r\nETag: \"{version}\"\r\n{fields}"
+        );
+        response("200 OK", &fields, &script(version))
+    });
+    (origin.await, version)
+}
+
+async fn edge(origin: SocketAddr, site: &str) -> Rig {
+    let site = format!("dictionaries = [\"/js/*\"]\n{site}");
+    Rig::with(&[origin], "trusted_proxies = [\"127.0.0.0/8\"]\n", &site).await
+}
+
+/// The field of a client that has this version.
+fn has(version: usize) -> String {
+    let hash = STANDARD.encode(digest(&SHA256, script(version).as_bytes()));
+    format!("Available-Dictionary: :{hash}:\r\n")
+}
+
+async fn get(rig: &Rig, fields: &str) -> Got {
+    rig.client().await.get_with("/js/app.js", fields).await
+}
+
+/// Lets the edge store both versions, and know them.
+async fn has_both(rig: &Rig, version: &AtomicUsize) {
+    get(rig, HTTPS).await.assert_forwarded();
+    rig.until("verge_edge_dictionaries", 1).await;
+    version.store(2, Ordering::Relaxed);
+    rig.ask("/purge", "{\"all\": true}").await;
+    get(rig, HTTPS).await.assert_forwarded();
+    rig.until("verge_edge_dictionaries", 2).await;
+}
+
+/// The text that a client makes of an answer with the version that it has.
+fn decoded(got: &Got, version: usize) -> String {
+    let old = script(version);
+    assert_eq!(got.body[..8], [0x5e, 0x2a, 0x4d, 0x18, 0x20, 0, 0, 0]);
+    assert_eq!(got.body[8..40], *digest(&SHA256, old.as_bytes()).as_ref());
+    let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(&got.body[40..], old.as_bytes()).unwrap();
+    let mut text = String::new();
+    decoder.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_client_that_has_the_last_version_gets_the_difference() {
+    for site in ["", "compress = [\"br\", \"gzip\"]\n"] {
+        let (origin, version) = origin("").await;
+        let rig = edge(origin.address, site).await;
+        has_both(&rig, &version).await;
+        let asked = format!("{HTTPS}{ACCEPT}{}", has(1));
+        // Under `compress` the first of its coding is a miss.
+        let first = get(&rig, &asked).await;
+        let got = if first.cache_status().contains("; hit") { first } else { get(&rig, &asked).await };
+        got.assert_hit();
+        assert!(got.cache_status().ends_with("; detail=dictionary"), "{}", got.cache_status());
+        assert_eq!(got.field("content-encoding"), "dcz");
+        assert_eq!(decoded(&got, 1), script(2));
+        assert!(got.body.len() < 200, "{}", got.body.len());
+        assert_eq!(got.field("content-length"), got.body.len().to_string());
+        assert_eq!(got.field("etag"), "W/\"2\"");
+        assert_eq!(got.field("use-as-dictionary"), "match=\"/js/app.js\"");
+        let vary = format!("{:?}", got.fields).to_ascii_lowercase();
+        assert!(vary.contains("accept-encoding") && vary.contains("available-dictionary"), "{vary}");
+        let tag =
+            rig.client().await.get_with("/js/app.js", &format!("{asked}If-None-Match: W/\"2\"\r\n")).await;
+        assert_eq!((tag.status, tag.body.len()), (304, 0));
+        assert_eq!(rig.metric("verge_edge_dictionary_answers_total ").await, 1);
+        assert!(rig.metric("verge_edge_dictionary_saved_bytes_total ").await > 1_000);
+        assert!(rig.metric("verge_edge_dictionary_bytes ").await > 60_000);
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_no_version_that_is_known_or_may_not_read_it_gets_all() {
+    let (origin, version) = origin("").await;
+    let rig = edge(origin.address, "").await;
+    has_both(&rig, &version).await;
+    let (cross, cors) =
+        ("Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Mode: cors\r\nOrigin: https://b.test\r\n");
+    for fields in [
+        HTTPS.to_owned(),
+        format!("{HTTPS}{ACCEPT}"),
+        format!("{HTTPS}{ACCEPT}{}", has(3)),
+        format!("{HTTPS}Accept-Encoding: gzip, dcb\r\n{}", has(1)),
+        format!("{HTTPS}{}", has(1)),
+        format!("{HTTPS}{ACCEPT}Available-Dictionary: ::\r\n"),
+        format!("{HTTPS}{ACCEPT}{cross}Sec-Fetch-Mode: no-cors\r\n{}", has(1)),
+        format!("{HTTPS}{ACCEPT}{cross}{cors}{}", has(1)),
+    ] {
+        let got = get(&rig, &fields).await;
+        got.assert_hit();
+        assert_eq!(got.text(), script(2), "{fields}");
+        assert_eq!(got.field("use-as-dictionary"), "match=\"/js/app.js\"", "{fields}");
+    }
+    let part = get(&rig, &format!("{HTTPS}{ACCEPT}Range: bytes=0-9\r\n{}", has(1))).await;
+    assert_eq!((part.status, part.text().as_str()), (206, &script(2)[..10]));
+    assert_eq!(rig.metric("verge_edge_dictionary_answers_total ").await, 0);
+    assert_eq!(origin.count(), 2, "no field about dictionaries makes a variant");
+}
+
+/// Whether a response with these fields, of a site with these settings, to a client with these, is a dictionary.
+async fn check(sent: &'static str, site: &str, asked: &str, path: &str, expected: bool) {
+    let (origin, _) = origin(sent).await;
+    let rig = edge(origin.address, site).await;
+    for _ in 0..2 {
+        let got = rig.client().await.get_with(path, asked).await;
+        assert_eq!(got.status, 200);
+        let fields = format!("{:?}", got.fields).to_ascii_lowercase();
+        let said = (fields.contains("use-as-dictionary"), fields.contains("available-dictionary"));
+        assert_eq!(said, (expected, expected), "{sent} {site} {asked} {path}: {fields}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_all_may_have_over_https_on_the_sites_paths_is_a_dictionary() {
+    let path = "/js/app.js";
+    check("", "", HTTPS, path, true).await;
+    check("Vary: Accept-Encoding\r\n", "", HTTPS, path, true).await;
+    check("", "", HTTPS, "/css/app.css", false).await;
+    check("Vary: Cookie\r\n", "", HTTPS, path, false).await;
+    check("Set-Cookie: a=b\r\n", "set_cookie = \"when-explicit\"", HTTPS, path, false).await;
+    check("Cache-Control: no-transform\r\n", "", HTTPS, path, false).await;
+    check("", "allow = [\"127.0.0.0/8\"]", HTTPS, path, false).await;
+    if super::carrier::Carrier::of_this_run().is_none() {
+        check("", "", "", path, false).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_origin_packed_is_a_dictionary_as_clients_unpack_it() {
+    let version = Arc::new(AtomicUsize::new(1));
+    let own = Arc::clone(&version);
+    let origin = Origin::answering_bytes(move |_| {
+        let version = own.load(Ordering::Relaxed);
+        let body = packed(&script(version));
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Type: text/javascript\r\nContent-Encoding: gzip\r\nUse-As-Dictionary: match=\"/js/*\", id=\"v{version}\"\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), &body].concat()
+    })
+    .await;
+    let rig = edge(origin.address, "").await;
+    has_both(&rig, &version).await;
+    // A packed response is stored for clients that take gzip, and for those that do not.
+    let asked = format!("{HTTPS}{ACCEPT}{}Dictionary-ID: \"v1\"\r\n", has(1));
+    assert_eq!(get(&rig, &asked).await.field("content-encoding"), "gzip");
+    let got = get(&rig, &asked).await;
+    assert_eq!(decoded(&got, 1), script(2));
+    assert_eq!(got.field("use-as-dictionary"), "match=\"/js/*\", id=\"v2\"", "the origin's own");
+}
