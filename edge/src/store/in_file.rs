@@ -41,7 +41,7 @@ pub trait InFile: fmt::Debug + Send + Sync {
 /// A file beside a body's that is being written.
 pub type Confirming = Pin<Box<dyn Future<Output = Confirmed> + Send>>;
 
-/// What became of the file beside a body's.
+/// The fate of the file beside a body's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmed {
     /// It is there.
