@@ -2,9 +2,12 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /` | the status page; `/page.css`, `/page.js` and `/events` belong to it |
+//! | `GET /status` | the same as JSON, see [`Board`] |
 //! | `GET /metrics` | OpenMetrics or Prometheus' text format, by `Accept` |
 //! | `GET /healthz` | 200 as long as the program runs |
 //! | `GET /readyz` | 200, or 503 while draining |
+//! | `GET /tail` | requests as they end, one JSON object a line, as long as the reader stays |
 //! | `POST /purge`, see [`PurgeRequest`] | `{"purged": N}` once it is in effect |
 //! | `POST /explain`, see [`ExplainRequest`] | what would become of a request, as [`Explained`] |
 //! | `POST /maintenance`, see [`MaintenanceRequest`] | a site says that it is being worked on; how all stand |
@@ -16,21 +19,30 @@
 //! | `PUT /import` | what another edge exported is stored, as [`moving::Imported`] tells |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
-//! Anything but a `GET` of the first three needs `Authorization: Bearer TOKEN`. Purges beyond
-//! `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
+//! Each has its [`Access`]; a token is shown as `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457), but for
+//! `/readyz`. Purges beyond `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
 
+mod answering;
+pub mod board;
 mod explain;
 mod guard;
+mod history;
 mod host;
+mod live;
 mod maintenance;
 pub mod moving;
 mod objects;
 mod origins;
+pub mod page;
 mod places;
+pub mod problem;
 mod purge;
 pub mod push;
 mod rate;
+mod readings;
 mod reload;
+mod routes;
+mod tail;
 mod token;
 
 use std::convert::Infallible;
@@ -42,16 +54,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use board::Board;
 pub use explain::{ExplainRequest, Explained, Variant};
 pub use guard::{GuardTold, Undone};
 pub use maintenance::{Maintained, MaintenanceRequest, SiteMaintenance, Switch};
@@ -67,9 +79,17 @@ use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Asked, Format};
 use crate::store::disk::Standing;
+use answering::{
+    collected, guarded, json, not_allowed, page_needs_token, plain, streamed, too_many, typed, unauthorized,
+    whole,
+};
+use live::Live;
 use moving::AdminBody;
 use places::{Place, Places};
+use problem::problem;
 use rate::Bucket;
+use routes::{Access, FOREIGN_HOST, GET, PUT, Route, THERE_IS, is_from_elsewhere, route};
+use tail::Readers;
 
 /// The listener's task.
 #[derive(Debug)]
@@ -85,6 +105,8 @@ pub(crate) struct Admin {
     purges: Mutex<(NonZeroU32, Bucket)>,
     draining: Draining,
     reload: Reload,
+    live: Live,
+    readers: Readers,
 }
 
 /// The terms by which the operator is answered; a reload may change them.
@@ -99,8 +121,6 @@ pub(crate) struct Terms {
     pub(crate) stall_timeout: Duration,
 }
 
-/// A request body is a few names.
-const MAX_BODY_BYTES: usize = 64 << 10;
 /// A scraper that says nothing for so long is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that does not read its answer must not keep a place for ever.
@@ -108,10 +128,21 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// The listener that a request came by.
+#[derive(Debug, Clone)]
+struct By {
+    /// Other machines may reach it.
+    is_exposed: bool,
+    stop: CancellationToken,
+}
+
 /// Serves until it is stopped.
 pub(crate) fn run(listener: TcpListener, admin: Arc<Admin>) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
+    let is_exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
+    let by = By { is_exposed, stop: stop.clone() };
+    running.connections.spawn(live::sample(Arc::clone(&admin), stop.clone()));
     running.connections.spawn(async move {
         let places = Places::default();
         loop {
@@ -125,7 +156,7 @@ pub(crate) fn run(listener: TcpListener, admin: Arc<Admin>) -> Running {
                         place = places.take() => place,
                         () = stop.cancelled() => return,
                     };
-                    connections.spawn(carry(stream, Arc::clone(&admin), stop.clone(), place));
+                    connections.spawn(carry(stream, Arc::clone(&admin), by.clone(), place));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_REST).await,
             }
@@ -144,13 +175,13 @@ impl Running {
 }
 
 /// One request: a client that comes every few seconds can connect as often, and nobody keeps a place longer.
-async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, place: Place) {
+async fn carry(stream: TcpStream, admin: Arc<Admin>, by: By, place: Place) {
     let service = service_fn(|request| {
-        let admin = Arc::clone(&admin);
+        let (admin, by) = (Arc::clone(&admin), by.clone());
         if admin.terms.load().token.right_in(request.headers()).is_some() {
             place.trust();
         }
-        async move { Ok::<_, Infallible>(admin.any_answer(request).await) }
+        async move { Ok::<_, Infallible>(admin.answer(request, &by).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -162,7 +193,7 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, stop: CancellationToken, pl
         _ = connection.as_mut() => {}
         () = overdue(&place) => {}
         () = place.evicted() => {}
-        () = stop.cancelled() => {
+        () = by.stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // A request that hangs must not keep the program from ending.
             drop(tokio::time::timeout(Duration::from_secs(1), connection).await);
@@ -195,7 +226,15 @@ impl Admin {
     pub(crate) fn new(cache: Arc<Cache>, terms: Terms, draining: Draining, reload: Reload) -> Self {
         let rate = terms.purges_per_minute;
         let purges = Mutex::new((rate, Bucket::new(rate)));
-        Self { cache, terms: ArcSwap::from_pointee(terms), purges, draining, reload }
+        Self {
+            cache,
+            terms: ArcSwap::from_pointee(terms),
+            purges,
+            draining,
+            reload,
+            live: Live::default(),
+            readers: Readers::default(),
+        }
     }
 
     /// From now on these terms count. Purges are counted anew if they may come at another rate.
@@ -207,78 +246,112 @@ impl Admin {
         self.terms.store(Arc::new(terms));
     }
 
-    /// An answer of a few bytes, or all that is held.
-    async fn any_answer(&self, request: Request<Incoming>) -> Response<AdminBody> {
-        let is_export = request.method() == Method::GET && request.uri().path() == "/export";
-        if is_export && self.terms.load().token.right_in(request.headers()) == Some(Right::All) {
-            return Response::new(moving::export(&self.cache));
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, by: &By) -> Response<AdminBody> {
+        let terms = self.terms.load_full();
+        let path = request.uri().path().to_owned();
+        let Some(route) = route(&path) else { return whole(problem(StatusCode::NOT_FOUND, THERE_IS)) };
+        if let Some(refusal) = self.refusal(&terms, route, &request, by) {
+            return whole(refusal);
         }
-        self.answer(request).await.map(AdminBody::Whole)
+        match (route.method, &*path) {
+            (GET, "/events") => match self.live.place() {
+                Some(place) => streamed("text/event-stream", live::events(self, place, &by.stop)),
+                None => whole(problem(StatusCode::SERVICE_UNAVAILABLE, "as many pages are open as may be")),
+            },
+            (GET, "/tail") => {
+                match tail::tail(&self.readers, request.uri().query().unwrap_or_default(), &by.stop) {
+                    Ok(lines) => streamed("application/x-ndjson", lines),
+                    Err(refused) => whole(json::<()>(Err(refused))),
+                }
+            }
+            (GET, "/export") => Response::new(moving::export(&self.cache)),
+            (GET, path) => whole(self.got(path, &request)),
+            (PUT, "/push") => whole(json(push::push(&self.cache, request, terms.stall_timeout).await)),
+            (PUT, _) => whole(json(moving::import(&self.cache, request, terms.stall_timeout).await)),
+            (_, path) => whole(self.posted(path, request.into_body()).await),
+        }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let terms = self.terms.load_full();
-        let right = terms.token.right_in(request.headers());
-        let authorized = right.is_some();
-        let is_open = matches!(request.uri().path(), "/metrics" | "/healthz" | "/readyz");
-        if is_open && !authorized && !host::is_ours(request.headers().get(header::HOST), &terms.hosts) {
-            return plain(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST);
+    /// The refusal of a request that may not ask for this, or not so.
+    fn refusal(
+        &self,
+        terms: &Terms,
+        route: &Route,
+        request: &Request<Incoming>,
+        by: &By,
+    ) -> Option<Response<Full<Bytes>>> {
+        let (headers, path) = (request.headers(), route.path);
+        let right = terms.token.right_in(headers);
+        let suffices = |right: Option<Right>| right.is_some_and(|right| right.suffices(path));
+        match route.access {
+            Access::Token if !suffices(right) => return Some(self.not_permitted(right.is_some())),
+            Access::Token => {}
+            Access::Anybody | Access::Reader
+                if right.is_none() && !host::is_ours(headers.get(header::HOST), &terms.hosts) =>
+            {
+                return Some(problem(StatusCode::MISDIRECTED_REQUEST, FOREIGN_HOST));
+            }
+            Access::Reader
+                if by.is_exposed && !suffices(right) && !suffices(terms.token.right_of_password(headers)) =>
+            {
+                return Some(page_needs_token(self.not_permitted(right.is_some())));
+            }
+            Access::Reader if is_from_elsewhere(headers) => {
+                return Some(problem(StatusCode::FORBIDDEN, "a page of another site has asked for this"));
+            }
+            Access::Anybody | Access::Reader => {}
         }
         // hyper sends no body in answer to HEAD.
-        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-        match (method, request.uri().path()) {
-            (&Method::GET, "/metrics") => {
+        let method = if request.method() == Method::HEAD { GET } else { request.method().as_str() };
+        (method != route.method).then(|| not_allowed(route.method))
+    }
+
+    fn got(&self, path: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let store = &self.cache.store;
+        match path {
+            "/metrics" => {
                 let accept = request.headers().get_all(header::ACCEPT).iter();
                 let format = Format::accepted(accept.filter_map(|field| field.to_str().ok()));
-                let store = &self.cache.store;
                 let text = self.cache.metrics.render(&store.size(), &store.disks().standings(), format);
                 let mut response = typed(StatusCode::OK, format.media_type(), text);
                 response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
                 response
             }
-            (&Method::GET, "/healthz") => plain(StatusCode::OK, "alive"),
-            (&Method::GET, "/readyz") if self.draining.has_begun() => {
-                plain(StatusCode::SERVICE_UNAVAILABLE, "draining")
-            }
+            "/healthz" => plain(StatusCode::OK, "alive"),
+            "/readyz" if self.draining.has_begun() => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
             // A disk that fails takes nothing from clients: the edge stays in service.
-            (&Method::GET, "/readyz") => {
-                plain(StatusCode::OK, &readiness(&self.cache.store.disks().standings()))
+            "/readyz" => plain(StatusCode::OK, &readiness(&store.disks().standings())),
+            "/status" => guarded(json(Ok(self.board()))),
+            "/page.css" => guarded(typed(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())),
+            "/page.js" => {
+                guarded(typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT.to_owned()))
             }
-            (_, "/metrics" | "/healthz" | "/readyz") => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            (_, path) if needs_token(path) && !right.is_some_and(|right| right.suffices(path)) => {
-                self.not_permitted(authorized)
-            }
-            (&Method::PUT, "/push") => json(push::push(&self.cache, request, terms.stall_timeout).await),
-            (&Method::PUT, "/import") => {
-                json(moving::import(&self.cache, request, terms.stall_timeout).await)
-            }
-            (&Method::POST, "/explain") => match whole(request.into_body()).await {
-                Ok(body) => json(explain::explain(&self.cache, &body).await),
-                Err(refused) => json::<()>(Err(refused)),
-            },
-            (&Method::POST, "/maintenance") => match whole(request.into_body()).await {
-                Ok(body) => json(maintenance::maintenance(&self.cache, &body)),
-                Err(refused) => json::<()>(Err(refused)),
-            },
-            (&Method::POST, "/origins") => match whole(request.into_body()).await {
-                Ok(body) => json(origins::origins(&self.cache, &body)),
-                Err(refused) => json::<()>(Err(refused)),
-            },
-            (&Method::POST, "/objects") => match whole(request.into_body()).await {
-                Ok(body) => json(objects::objects(&self.cache, &body).await),
-                Err(refused) => json::<()>(Err(refused)),
-            },
-            (&Method::POST, "/guard") => json(Ok((self.reload.guard)())),
-            (&Method::POST, "/reload") => json(
+            _ => guarded(typed(StatusCode::OK, "text/html; charset=utf-8", self.page())),
+        }
+    }
+
+    async fn posted(&self, path: &str, body: Incoming) -> Response<Full<Bytes>> {
+        if path == "/purge"
+            && let Err(wait) = self.purge_allowed()
+        {
+            return too_many(wait);
+        }
+        let body = match collected(body).await {
+            Ok(body) => body,
+            Err(refused) => return json::<()>(Err(refused)),
+        };
+        let cache = &self.cache;
+        match path {
+            "/explain" => json(explain::explain(cache, &body).await),
+            "/maintenance" => json(maintenance::maintenance(cache, &body)),
+            "/origins" => json(origins::origins(cache, &body)),
+            "/objects" => json(objects::objects(cache, &body).await),
+            "/guard" => json(Ok((self.reload.guard)())),
+            "/purge" => json(purge::purge(cache, &body).await),
+            _ => json(
                 (self.reload.now)()
                     .map_err(|sentence| Refused { status: StatusCode::UNPROCESSABLE_ENTITY, sentence }),
             ),
-            (&Method::POST, "/purge") => match self.purge_allowed() {
-                Ok(()) => self.purge(request.into_body()).await,
-                Err(wait) => too_many(wait),
-            },
-            (_, path) if needs_token(path) => plain(StatusCode::METHOD_NOT_ALLOWED, THERE_IS),
-            _ => plain(StatusCode::NOT_FOUND, THERE_IS),
         }
     }
 }
@@ -300,14 +373,9 @@ impl Admin {
         self.cache.metrics.asked(Asked::Unauthorized);
         match is_known {
             false => unauthorized(),
-            true => plain(StatusCode::FORBIDDEN, "this token is for something else: its file says for what"),
-        }
-    }
-
-    async fn purge(&self, body: Incoming) -> Response<Full<Bytes>> {
-        match whole(body).await {
-            Ok(body) => json(purge::purge(&self.cache, &body).await),
-            Err(refused) => json::<()>(Err(refused)),
+            true => {
+                problem(StatusCode::FORBIDDEN, "this token is for something else: its file says for what")
+            }
         }
     }
 }
@@ -317,54 +385,4 @@ fn readiness(disks: &[Standing]) -> String {
         .iter()
         .filter_map(|disk| Some(format!("; without the disk {}: {}", disk.name, disk.why_not.as_ref()?)));
     ["ready".to_owned()].into_iter().chain(idle).collect()
-}
-
-fn needs_token(path: &str) -> bool {
-    let paths = ["/purge", "/explain", "/objects", "/push", "/reload", "/guard", "/maintenance", "/origins"];
-    paths.contains(&path) || path == "/export" || path == "/import"
-}
-
-const FOREIGN_HOST: &str =
-    "ask by an IP address or localhost, add this name to `admin.hosts`, or send the token";
-const THERE_IS: &str = "GET /metrics, /healthz, /readyz, /export; POST /purge, /explain, /objects, /reload, /guard, /maintenance, /origins; PUT /push, /import";
-
-async fn whole(body: Incoming) -> Result<Bytes, Refused> {
-    let sentence = "the body is too long, or broke off";
-    let refused = |_| Refused { status: StatusCode::PAYLOAD_TOO_LARGE, sentence: sentence.to_owned() };
-    Ok(Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(refused)?.to_bytes())
-}
-
-fn json<T: Serialize>(done: Result<T, Refused>) -> Response<Full<Bytes>> {
-    match done {
-        Ok(value) => {
-            let text = serde_json::to_string(&value).expect("plain data is JSON");
-            typed(StatusCode::OK, "application/json", text)
-        }
-        Err(Refused { status, sentence }) => plain(status, &sentence),
-    }
-}
-
-fn unauthorized() -> Response<Full<Bytes>> {
-    let mut refusal = plain(StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer TOKEN`");
-    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    refusal
-}
-
-fn too_many(wait: Duration) -> Response<Full<Bytes>> {
-    let mut refusal = plain(StatusCode::TOO_MANY_REQUESTS, "more purges than `purges_per_minute` allows");
-    // RFC 9110 §10.2.3: whole seconds; a part of one counts.
-    let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
-    refusal
-}
-
-fn plain(status: StatusCode, sentence: &str) -> Response<Full<Bytes>> {
-    typed(status, "text/plain; charset=utf-8", format!("{sentence}\n"))
-}
-
-fn typed(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -18,6 +18,10 @@ mod push;
 mod reload;
 mod serve;
 mod simulate;
+mod status;
+mod tail;
+mod terminal;
+mod top;
 mod warm;
 
 use std::fmt::Display;
@@ -51,6 +55,12 @@ enum Command {
     Maintenance(maintenance::Maintenance),
     /// Tell how the origins of a running edge stand; take one out, or put it back
     Origins(origins::Origins),
+    /// Say how a running edge does: rates, latencies, store, sites, origins
+    Status(status::Status),
+    /// Watch how a running edge does
+    Top(top::Top),
+    /// Read along with the requests of a running edge
+    Tail(tail::Tail),
     /// List what a running edge holds: URL, size, age, hits
     Objects(objects::Objects),
     /// Write all that a running edge has stored into a file, for another edge
@@ -84,6 +94,9 @@ impl Arguments {
             Command::Guard(guard) => guard.run().await,
             Command::Maintenance(maintenance) => maintenance.run().await,
             Command::Origins(origins) => origins.run().await,
+            Command::Status(status) => status.run().await,
+            Command::Top(top) => top.run().await,
+            Command::Tail(tail) => tail.run().await,
             Command::Objects(objects) => objects.run().await,
             Command::Export(export) => export.run().await,
             Command::Import(import) => import.run().await,

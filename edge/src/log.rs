@@ -11,6 +11,7 @@
 
 pub mod access;
 mod lines;
+pub mod recent;
 mod sink;
 
 use std::fs::File;
@@ -61,7 +62,7 @@ pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
         // It is empty: the program starts one log.
         let _ = LEVEL.set(handle);
     }
-    let events = tracing_subscriber::registry().with(filter);
+    let events = tracing_subscriber::registry().with(filter).with(recent::Recent);
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {

@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
 
 /// The secrets of one file. Its `Debug` does not show them.
@@ -31,7 +33,9 @@ impl Right {
         match self {
             Self::All => true,
             Self::Purge => matches!(path, "/purge" | "/metrics"),
-            Self::Read => matches!(path, "/explain" | "/objects" | "/metrics"),
+            Self::Read => {
+                matches!(path, "/explain" | "/objects" | "/metrics" | "/status" | "/tail" | "/events" | "/")
+            }
         }
     }
 }
@@ -96,19 +100,21 @@ impl Token {
 
     /// The right of the token that a request shows; none if it shows none of ours.
     pub(super) fn right_in(&self, headers: &HeaderMap) -> Option<Right> {
-        let given = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        // RFC 9110 §11.1: the scheme has no case.
-        let token = given.and_then(|given| {
-            let (scheme, rest) = given.split_at_checked(BEARER.len())?;
-            scheme.eq_ignore_ascii_case(BEARER).then_some(rest)
-        });
+        self.right_of(credentials(headers, BEARER)?)
+    }
+
+    /// The right of the token that a person has typed as a password, with any name. A browser sends it by itself from then
+    /// on, whoever makes it ask: it is for reading only.
+    pub(super) fn right_of_password(&self, headers: &HeaderMap) -> Option<Right> {
+        let decoded = BASE64_STANDARD.decode(credentials(headers, BASIC)?).ok()?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        self.right_of(&decoded[colon + 1..])
+    }
+
+    fn right_of(&self, shown: &[u8]) -> Option<Right> {
         // All are compared, so that the time does not tell how many there are before the right one.
-        let held = |shown: &[u8]| {
-            self.0
-                .iter()
-                .fold(None, |found, (right, own)| same(shown, own.as_bytes()).then_some(*right).or(found))
-        };
-        token.and_then(held)
+        let own = self.0.iter();
+        own.fold(None, |found, (right, own)| same(shown, own.as_bytes()).then_some(*right).or(found))
     }
 
     fn random() -> String {
@@ -134,6 +140,14 @@ fn parse(text: &str) -> Vec<(Right, String)> {
 const FEWEST_BYTES: usize = 12;
 
 const BEARER: &[u8] = b"Bearer ";
+const BASIC: &[u8] = b"Basic ";
+
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &[u8]) -> Option<&'a [u8]> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = given.split_at_checked(wanted.len())?;
+    // RFC 9110 §11.1: the scheme has no case.
+    scheme.eq_ignore_ascii_case(wanted).then_some(rest)
+}
 
 /// Takes as long for a near miss as for a far one.
 fn same(a: &[u8], b: &[u8]) -> bool {
@@ -216,6 +230,17 @@ mod tests {
         check("abc", None);
         check("", None);
         assert_eq!(token.right_in(&HeaderMap::new()), None);
+        let typed = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, http::HeaderValue::from_static(value));
+            (token.right_of_password(&headers), token.right_in(&headers))
+        };
+        // me:seer, :abc, me:no, me, and no base64.
+        assert_eq!(typed("Basic bWU6c2Vlcg=="), (Some(Right::Read), None));
+        assert_eq!(typed("basic OmFiYw=="), (Some(Right::All), None));
+        for none in ["Basic bWU6bm8=", "Basic bWU=", "Basic %%%", "Basic "] {
+            assert_eq!(typed(none), (None, None), "{none}");
+        }
         assert_eq!(token.authorization(), "Bearer abc");
     }
 
@@ -225,6 +250,8 @@ mod tests {
             ("/metrics", true, true),
             ("/explain", true, false),
             ("/objects", true, false),
+            ("/status", true, false),
+            ("/", true, false),
             ("/purge", false, true),
             ("/push", false, false),
             ("/reload", false, false),

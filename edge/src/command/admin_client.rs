@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use verge_edge::admin::Token;
+use verge_edge::admin::problem::Problem;
 use verge_edge::config;
 
 use crate::command::Failed;
@@ -86,6 +87,14 @@ impl AdminClient {
         }
     }
 
+    /// Asks for JSON.
+    pub(super) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, Failed> {
+        let request = Request::builder().uri(path).body(Full::new(Bytes::new())).map_err(Failed::because)?;
+        let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
+        let response = timeout(LIMIT, self.send(request)).await.map_err(late)??;
+        serde_json::from_slice(&answer(response).await?).map_err(Failed::because)
+    }
+
     /// Sends one request on a connection of its own.
     pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, Failed>
     where
@@ -121,5 +130,8 @@ pub(super) async fn answer(response: Response<Incoming>) -> Result<Bytes, Failed
     if status == StatusCode::OK {
         return Ok(body);
     }
-    Err(Failed::because(format!("{status}: {}", String::from_utf8_lossy(&body).trim())))
+    // Another program behind this address may say anything.
+    let sentence = serde_json::from_slice::<Problem>(&body)
+        .map_or_else(|_| String::from_utf8_lossy(&body).trim().to_owned(), |problem| problem.detail);
+    Err(Failed::because(format!("{status}: {sentence}")))
 }

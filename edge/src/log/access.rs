@@ -11,6 +11,7 @@ mod line;
 mod place;
 mod ring;
 mod stamp;
+pub(crate) mod tap;
 
 use std::cell::Cell;
 use std::io;
@@ -155,6 +156,8 @@ pub(super) fn flush(limit: Duration) {
 #[derive(Debug)]
 pub(crate) struct Pending {
     line: Option<Line>,
+    /// For those who read along.
+    told: Option<Line>,
     /// Tells its log from others; it is compared and nothing else.
     log: usize,
     began: Instant,
@@ -168,11 +171,20 @@ impl Pending {
     /// The line of a request whose head was there when it `began`; none without a log, or if it is not in the sample.
     pub(crate) fn new<'a>(began: Instant, seen: impl FnOnce() -> Seen<'a>) -> Option<Self> {
         let log = LOG.load();
-        let log = log.as_ref()?;
-        is_in_sample(log.settings.sample).then(|| {
-            let seen = seen();
-            let (line, course) = (Line::new(&log.settings.format, &seen), seen.course.cloned());
-            Self { line: Some(line), log: place_of(log), began, bytes: 0, course, is_cut: false }
+        let log = log.as_ref().filter(|log| is_in_sample(log.settings.sample));
+        let is_watched = tap::is_watched();
+        if log.is_none() && !is_watched {
+            return None;
+        }
+        let seen = seen();
+        Some(Self {
+            line: log.map(|log| Line::new(&log.settings.format, &seen)),
+            told: is_watched.then(|| Line::new(&Format::json(), &seen)),
+            log: log.map_or(0, place_of),
+            began,
+            bytes: 0,
+            course: seen.course.cloned(),
+            is_cut: false,
         })
     }
 
@@ -200,8 +212,11 @@ fn place_of(log: &Arc<AccessLog>) -> usize {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
         let end = self.end();
+        if let Some(told) = self.told.take() {
+            told.end(&end, tap::tell);
+        }
+        let Some(line) = self.line.take() else { return };
         let now = LOG.load();
         if let Some(log) = now.as_ref().filter(|log| place_of(log) == self.log) {
             return line.end(&end, |line| log.rings.add(line));

@@ -71,3 +71,4 @@ mod targets;
 mod telling;
 mod tunnels;
 mod upgrades;
+mod watching;
