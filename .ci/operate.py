@@ -79,57 +79,74 @@ def documented(file):
            f"{len(exported)} metrics are documented")
 
 
-def api(file, token_file):
-    """The edge does what the OpenAPI file says: paths, methods, rights, and the members of its answers."""
+STREAMS = ("/events", "/tail")
+
+
+def api(unit, file, token_file):
+    """A running server does what its OpenAPI file says: paths, methods, rights, and the members of its answers."""
     document, token, said = json.load(open(file)), open(token_file).read().split()[0], []
-    source = pathlib.Path("edge/src/admin.rs").read_text()
-    told = source.split("const THERE_IS: &str =")[1].split('";')[0]
-    if missing := [word for word in re.findall(r"/[a-z]+", told) if word not in document["paths"]]:
+    told = pathlib.Path(unit, "src/admin/routes.rs").read_text().split("THERE_IS: &str =")[1].split('";')[0]
+    if missing := [word for word in re.findall(r"/[a-z]*", told) if word not in document["paths"]]:
         said.append(f"{file} lacks {', '.join(missing)}")
+    base = document["servers"][0]["url"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            send = lambda more={}, body=body: request(method.upper(), path, body, more)
-            statuses = set(map(int, operation["responses"]))
-            expect = lambda what, status, *wanted: None if status in wanted else said.append(f"{method} {path}, {what}: {status}, not {wanted}")
-            if not operation["security"]:
-                expect("without a token", send()[0], 200)
-                expect("by a name that is not its own", send({"Host": "evil.example"})[0], 421)
-                continue
-            expect("without a token", send()[0], 401)
-            expect("with another token", send({"Authorization": "Bearer 0123456789abcdef"})[0], 401)
-            mine = {"Authorization": f"Bearer {token}"}
-            if method == "put":
-                expect("with nothing", send(mine)[0], 400)
-                continue
-            if method == "get":
-                expect("with the token", send(mine)[0], 200)
-                continue
-            status, answer = send(mine)
-            expect("as the example has it", status, 200)
-            expect("as GET", request("GET", path, None, mine)[0], 405)
-            schema = document["components"]["schemas"][operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].split("/")[-1]]
-            if status == 200 and (absent := [name for name in schema.get("required", []) if name not in json.loads(answer)]):
-                said.append(f"{method} {path}: the answer lacks {absent}: {answer[:200]}")
-            if "requestBody" in operation:
-                # From here on like schemathesis: whatever is sent, the status is a documented one, and nothing breaks.
-                for strange in ({"no-such": 1}, [], "text", {"url": 7}, {"site": "\u0000"}, {"headers": [["a"]]}, {"on": "x", "drain": []}, {"from": "9" * 400}):
-                    status = send(mine, strange)[0]
-                    if status not in statuses:
-                        said.append(f"{method} {path} with {strange}: {status} is not in {file}")
-    report(said, f"{len(document['paths'])} paths of the edge's API are as {file} says")
+            said += operated(base, path, method, operation, document, token)
+    report(said, f"{len(document['paths'])} paths of verge-{unit}'s API are as {file} says")
 
 
-def request(method, path, body, headers):
+def operated(base, path, method, operation, document, token):
+    said, body = [], operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    query = {one["name"]: one["example"] for one in operation.get("parameters", []) if one.get("required") and "example" in one}
+    url = f"{base}{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    send = lambda more={}, body=body: request(method.upper(), url, body, more)
+    statuses, mine = set(map(int, operation["responses"])), {"Authorization": f"Bearer {token}"}
+
+    def expect(what, answer, *wanted):
+        status, media, text = answer
+        if status not in wanted:
+            said.append(f"{method} {path}, {what}: {status}, not {wanted}")
+        elif status >= 400 and (path, status) != ("/readyz", 503) and (media != "application/problem+json" or json.loads(text)["status"] != status):
+            said.append(f"{method} {path}, {what}: {media}: {text[:100]} is no problem of {status}")
+
+    if operation["security"] == [] or {} in operation["security"]:
+        expect("without a token", send(), 200, *([503] if path == "/readyz" else []))
+        expect("by a name that is not its own", send({"Host": "evil.example"}), 421)
+        expect("as POST", request("POST", url, None, {}), 405)
+        return said
+    expect("without a token", send(), 401, *([421] if "421" in operation["responses"] else []))
+    expect("with another token", send({"Authorization": "Bearer 0123456789abcdef"}), 401)
+    if method == "put":
+        expect("with nothing", send(mine), 400)
+        return said
+    expect("with the token", send(mine), 200, 202, *([404] if path in ("/drain", "/undrain") else []))
+    expect("by another method", request("PUT" if method == "get" else "GET", url, None, mine), 405)
+    status, _, answer = send(mine)
+    schema = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema", {}).get("$ref")
+    if status == 200 and schema:
+        wanted = document["components"]["schemas"][schema.split("/")[-1]].get("required", [])
+        if absent := [name for name in wanted if name not in json.loads(answer)]:
+            said.append(f"{method} {path}: the answer lacks {absent}: {answer[:200]}")
+    if "requestBody" in operation:
+        for strange in ({"no-such": 1}, [], "text", {"url": 7}, {"site": "\u0000"}, {"headers": [["a"]]}, {"on": "x", "drain": []}, {"from": "9" * 400}):
+            status = send(mine, strange)[0]
+            if status not in statuses:
+                said.append(f"{method} {path} with {strange}: {status} is not in the file")
+    return said
+
+
+def request(method, url, body, headers):
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(f"http://127.0.0.1:9301{path}", data, headers, method=method)
+    asked = urllib.request.Request(url, data, headers, method=method)
     if method in ("POST", "PUT") and data is None:
         asked.data = b""
     try:
         with urllib.request.urlopen(asked, timeout=10) as response:
-            return response.status, response.read()
+            # A stream has no end: its head is enough.
+            is_stream = urllib.parse.urlsplit(url).path in STREAMS
+            return response.status, response.headers.get_content_type(), b"" if is_stream else response.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        return error.code, error.headers.get_content_type(), error.read()
 
 
 {"api": lambda arguments: api(*arguments), "documented": lambda arguments: documented(arguments[0]), "dashboards": lambda arguments: dashboards(arguments[0]), "fires": fires}[sys.argv[1]](sys.argv[2:])
