@@ -19,6 +19,7 @@
 mod additional;
 mod collect;
 mod denial;
+mod reach;
 mod substitute;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@
 //!
 //! Invariant: no code here hides a record. A tree holds only what its view may show.
 
-use super::additional::Reach;
+use super::reach::Reach;
 use super::{Class, Kind, MOST_FOLLOWED, Need, Query, is_signed, negative_ttl, preference, withheld};
 use crate::name::Name;
 use crate::rtype::Type;
