@@ -303,6 +303,22 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_that_combines_takes_no_column_and_a_wide_character_two() {
+        for (shown, expected) in [
+            ("", 0),
+            ("abc", 3),
+            ("e\u{301}", 1),
+            ("a\u{200d}b\u{fe0f}", 2),
+            ("日本", 4),
+            ("한", 2),
+            ("｡", 1),
+            ("😀", 2),
+        ] {
+            assert_eq!(columns(shown), expected, "{shown}");
+        }
+    }
+
+    #[test]
     fn a_long_line_is_cut_around_the_place() {
         let text = format!("{}X{}", "a".repeat(1_000), "b".repeat(1_000));
         let shown = format!("…{}X{}…", "a".repeat(40), "b".repeat(79));
