@@ -1,5 +1,7 @@
 //! How origins do.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -25,6 +27,7 @@ pub(super) struct Origins {
     hedges_won: Family<Place, Counter>,
     undone: Counter,
     seconds: Family<Place, Durations, fn() -> Durations>,
+    listed: Arc<Mutex<HashMap<Place, usize>>>,
 }
 
 /// The metrics of one origin of a site.
@@ -38,6 +41,30 @@ pub struct OriginMetrics {
     hedges: [Counter; 2],
     errors: Family<OriginError, Counter>,
     seconds: Durations,
+    _listed: Arc<Listed>,
+}
+
+/// A place that is in a config. What is so now is told of those alone: an origin that a reload removed must neither look as
+/// if it were up, nor as if it were down. Its counters stay as they are.
+#[derive(Debug)]
+struct Listed {
+    place: Place,
+    all: Arc<Mutex<HashMap<Place, usize>>>,
+    in_flight: Family<Place, Gauge>,
+    up: Family<Place, Gauge>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = all.get_mut(&self.place) else { return };
+        *count -= 1;
+        if *count == 0 {
+            all.remove(&self.place);
+            self.in_flight.remove(&self.place);
+            self.up.remove(&self.place);
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +99,7 @@ impl Default for Origins {
             hedges_won: Family::default(),
             undone: Counter::default(),
             seconds: Family::new_with_constructor(|| Durations::new(&MISS_SECONDS)),
+            listed: Arc::default(),
         }
     }
 }
@@ -100,7 +128,17 @@ impl Origins {
 
     pub(super) fn of(&self, site: &str, origin: &str) -> OriginMetrics {
         let place = Place { site: site.to_owned(), origin: origin.to_owned() };
+        // As long as it is held, no series goes.
+        let mut all = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry(place.clone()).or_default() += 1;
+        let listed = Listed {
+            place: place.clone(),
+            all: Arc::clone(&self.listed),
+            in_flight: self.in_flight.clone(),
+            up: self.up.clone(),
+        };
         OriginMetrics {
+            _listed: listed.into(),
             requests: self.requests.get_or_create_owned(&place),
             in_flight: self.in_flight.get_or_create_owned(&place),
             up: self.up.get_or_create_owned(&place),
@@ -161,5 +199,36 @@ impl OriginMetrics {
         let Place { site, origin } = self.place.clone();
         let labels = OriginError { site, origin, error: error.as_str() };
         self.errors.get_or_create(&labels).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_that_is_in_no_config_any_more_is_neither_up_nor_down() {
+        let metrics = Metrics::default();
+        let shows = |origin: &str| {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &metrics.0.registry).unwrap();
+            ["origin_up{", "origin_requests_in_flight{", "origin_requests_total{"].map(|series| {
+                text.lines().any(|line| line.contains(series) && line.contains(&format!("\"{origin}\"")))
+            })
+        };
+        let old = metrics.0.origins.of("a.test", "10.0.0.1:80");
+        let again = metrics.0.origins.of("a.test", "10.0.0.1:80");
+        let copy = old.clone();
+        old.stands(true);
+        metrics.0.origins.of("a.test", "10.0.0.2:80").stands(false);
+        assert_eq!(shows("10.0.0.2:80"), [false, false, true]);
+        drop(old);
+        drop(copy);
+        assert_eq!(shows("10.0.0.1:80"), [true; 3], "a reload has it still");
+        let asking = again.asking();
+        drop(again);
+        assert_eq!(shows("10.0.0.1:80"), [false, false, true]);
+        drop(asking);
+        metrics.0.origins.of("a.test", "10.0.0.1:80").stands(true);
     }
 }

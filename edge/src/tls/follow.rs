@@ -32,8 +32,9 @@ pub async fn follow(
     clock: Clock,
     metrics: Metrics,
 ) {
-    let mut reminders: BTreeMap<PathBuf, Reminder> = BTreeMap::new();
+    let mut shown = Shown { reminders: BTreeMap::new(), metrics };
     loop {
+        let Shown { reminders, metrics } = &mut shown;
         let now = unix_seconds(clock.now());
         let validities = certificates.validities();
         // A reload may name other files.
@@ -61,6 +62,18 @@ pub async fn follow(
         if let Err(error) = secret {
             tracing::error!(target: "verge_edge::tls", %error, "the secret of session tickets stays as it was");
         }
+    }
+}
+
+/// The certificates that are told of; of none any more when it is dropped.
+struct Shown {
+    reminders: BTreeMap<PathBuf, Reminder>,
+    metrics: Metrics,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.reminders.keys().for_each(|file| self.metrics.certificate_gone(file));
     }
 }
 
