@@ -258,13 +258,15 @@ impl Cache {
         self.in_service.load().placed.iter().flat_map(Placed::all).map(Arc::clone).collect()
     }
 
-    /// The URI that a client asks for, without its signature where its site wants one.
+    /// The URI that a client asks for, without its signature where its site wants one. One that is sent to HTTPS keeps it: it is
+    /// looked at there.
     pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
         let in_service = self.in_service.load();
         if !in_service.asks_for_signatures {
             return Ok(uri);
         }
         match in_service.sites.find(uri.host().unwrap_or_default()) {
+            Some(place) if in_service.placed[place].parts(&uri).0.site.is_sent_to_https(&uri) => Ok(uri),
             Some(place) => in_service.placed[place].own.site.signed.checked(uri, now),
             None => Ok(uri),
         }

@@ -116,6 +116,12 @@ pub struct Site {
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 impl Site {
+    /// Whether a client that asks for this is sent to HTTPS first.
+    #[must_use]
+    pub fn is_sent_to_https(&self, uri: &Uri) -> bool {
+        self.https_only.is_some() && uri.scheme_str() != Some("https")
+    }
+
     /// The path and query that an origin is asked for.
     #[must_use]
     pub fn target(&self, uri: &Uri) -> PathAndQuery {

@@ -15,8 +15,7 @@ const HTTPS_PORT: u16 = 443;
 /// The answer to a request that came without TLS, if its site is for HTTPS alone. `port` is where this edge has TLS.
 pub(super) fn redirect(exchange: &Exchange<'_>, port: Option<u16>) -> Option<Answer> {
     let Exchange { request, site, .. } = exchange;
-    site.site.https_only?;
-    if request.uri.scheme_str() == Some(Scheme::Https.as_str()) {
+    if !site.site.is_sent_to_https(&request.uri) {
         return None;
     }
     let location = HeaderValue::from_str(&target(&request.uri, port)?).ok()?;

@@ -216,6 +216,29 @@ async fn holders_of_signed_links_share_what_is_stored() {
     assert_eq!((rig.get("/b").await.status, origin.count()), (200, 2));
 }
 
+#[tokio::test]
+async fn a_signed_link_is_sent_to_https_with_its_signature() {
+    let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url.key");
+    std::fs::write(&file, "a new secret of 25 bytes\n").unwrap();
+    let rules = format!(
+        "https_only = \"365d\"\nsigned_paths = [\"/video/*\"]\nsigning_keys = [\"{}\"]",
+        file.display()
+    );
+    let rig = Rig::with(&[origin.address], "trusted_proxies = [\"127.0.0.1\"]", &rules).await;
+    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 bytes").unwrap();
+    let link = format!("/video/a?expires=9000000000&signature={}", key.sign("/video/a?expires=9000000000"));
+    for target in [&*link, "/video/a", "/b"] {
+        let sent = rig.get(target).await;
+        assert_eq!((sent.status, sent.field("location")), (301, format!("https://site.test{target}")));
+    }
+    for (target, status) in [(&*link, 200), ("/video/a", 403)] {
+        let got = rig.client().await.get_with(target, "X-Forwarded-Proto: https\r\n").await;
+        assert_eq!(got.status, status, "{target}");
+    }
+}
+
 /// RFC 9110 §8.6.
 #[tokio::test]
 async fn a_204_has_no_length_whoever_asks() {
