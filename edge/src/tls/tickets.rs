@@ -11,6 +11,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -34,10 +35,21 @@ const KEY_BYTES: usize = 32;
 pub struct Tickets {
     path: PathBuf,
     secret: ArcSwap<Prk>,
-    /// The file's time when it was last read.
-    read: Mutex<Option<SystemTime>>,
+    seen: Mutex<Seen>,
     clock: Clock,
 }
+
+/// The secret's file, as it was.
+#[derive(Debug, Default)]
+struct Seen {
+    /// When it was last read, or found to be no secret.
+    read: Stamp,
+    /// When it was last said that it cannot be read.
+    told: Option<Stamp>,
+}
+
+/// Inode, length and time of change; none if there is no such file.
+type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// Why a secret cannot be used.
 #[derive(Debug)]
@@ -80,24 +92,37 @@ impl Tickets {
     /// # Errors
     /// When the file cannot be read or has fewer than 32 bytes.
     pub fn load(path: &Path, clock: Clock) -> Result<Self, SecretError> {
-        let changed = changed(path);
+        let seen = Mutex::new(Seen { read: stamp(path), told: None });
         let secret = ArcSwap::from_pointee(read(path)?);
-        Ok(Self { path: path.to_path_buf(), secret, read: Mutex::new(changed), clock })
+        Ok(Self { path: path.to_path_buf(), secret, seen, clock })
     }
 
-    /// Reads the secret again if its file has changed; the one before stays if that fails, and the fault is told once.
+    /// Reads the secret again if its file has changed; the one before stays if that fails, and the fault is told once. A file
+    /// that cannot be read is tried again at the next look: a process without descriptors left cannot read it either.
     ///
     /// # Errors
     /// As [`Tickets::load`].
     pub fn look(&self) -> Result<(), SecretError> {
-        let changed = changed(&self.path);
-        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if *known == changed {
+        let stamp = stamp(&self.path);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.read == stamp {
             return Ok(());
         }
-        *known = changed;
-        self.secret.store(Arc::new(read(&self.path)?));
-        Ok(())
+        match read(&self.path) {
+            Ok(secret) => {
+                self.secret.store(Arc::new(secret));
+                *seen = Seen { read: stamp, told: None };
+                Ok(())
+            }
+            Err(SecretError::Unreadable(..)) if seen.told == Some(stamp) => Ok(()),
+            Err(error) => {
+                match error {
+                    SecretError::Unreadable(..) => seen.told = Some(stamp),
+                    SecretError::TooShort(_) => *seen = Seen { read: stamp, told: None },
+                }
+                Err(error)
+            }
+        }
     }
 
     fn epoch(&self) -> u64 {
@@ -158,9 +183,9 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// When the file last changed; none if there is no file.
-fn changed(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|file| file.modified()).ok()
+/// Links are followed: a rotation often moves a link.
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).ok().map(|it| (it.ino(), it.len(), it.ctime(), it.ctime_nsec()))
 }
 
 fn read(path: &Path) -> Result<Prk, SecretError> {
@@ -227,15 +252,31 @@ mod tests {
     fn a_secret_that_is_replaced_by_a_bad_one_stays() {
         let (tickets, _, file) = tickets(SECRET, 60 * HOUR);
         let ticket = tickets.encrypt(b"session").unwrap();
-        let write = |text: &str, second: u64| {
-            fs::write(file.path(), text).unwrap();
-            file.as_file().set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
-        };
-        write("short", 1);
+        let write = |text: &str| fs::write(file.path(), text).unwrap();
+        write("short");
         assert!(tickets.look().unwrap_err().to_string().contains("32 bytes or more"));
         assert!(tickets.look().is_ok(), "it was told");
         assert!(tickets.decrypt(&ticket).is_some());
-        write(OTHER, 2);
+        write(OTHER);
+        tickets.look().unwrap();
+        assert_eq!(tickets.decrypt(&ticket), None);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_now_is_taken_once_it_can_be() {
+        let (tickets, _, file) = tickets(SECRET, 60 * HOUR);
+        let ticket = tickets.encrypt(b"session").unwrap();
+        let (path, aside) = (file.path(), file.path().with_extension("aside"));
+        fs::write(&aside, OTHER).unwrap();
+        fs::remove_file(path).unwrap();
+        // A folder is a file that not even root can read.
+        fs::create_dir(path).unwrap();
+        assert!(matches!(tickets.look(), Err(SecretError::Unreadable(..))));
+        assert!(tickets.look().is_ok(), "it was told");
+        assert_ne!(tickets.seen.lock().unwrap().read, stamp(path), "it is tried again");
+        assert!(tickets.decrypt(&ticket).is_some());
+        fs::remove_dir(path).unwrap();
+        fs::rename(&aside, path).unwrap();
         tickets.look().unwrap();
         assert_eq!(tickets.decrypt(&ticket), None);
     }
