@@ -38,6 +38,7 @@ mod written;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
@@ -47,6 +48,7 @@ pub use stream::Stream;
 pub use tls::Tls;
 pub use written::{Change, Written};
 
+use crate::clock::Clock;
 use crate::log::access::Settings as AccessLog;
 use crate::serve::Limits;
 use crate::site::Sites;
@@ -99,6 +101,8 @@ pub struct Config {
     pub run_folder: Option<PathBuf>,
     /// The files whose content is part of it: users, pages, keys of signed URLs.
     pub named_files: Vec<PathBuf>,
+    /// When reading it and them began; none if it was not read from a file.
+    pub read_since: Option<SystemTime>,
     /// Whether a change of these files is taken in without being asked for.
     pub follow_files: bool,
 }
@@ -154,8 +158,9 @@ pub enum LogFormat {
 /// # Errors
 /// When the file cannot be read, or says something that is not allowed; the error names the place.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let began = Clock::system().now();
     let config = checked(&read(path)?, base_of(path), path, machine::memory_bytes())?;
-    Ok(Config { file: Some(path.to_owned()), ..config })
+    Ok(Config { file: Some(path.to_owned()), read_since: Some(began), ..config })
 }
 
 /// Checks the text of a config. `base` is what relative paths start from, `shown` the name errors use.

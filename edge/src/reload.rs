@@ -25,7 +25,6 @@ use crate::listening::{Listening, Open, Pool, StartError};
 use crate::log;
 use crate::origin::names;
 use crate::serve::Listeners;
-use crate::site::SiteName;
 
 /// Reloads one edge's config file.
 pub(crate) struct Reloader {
@@ -170,8 +169,7 @@ impl Reloader {
         let (mut state, now) = (self.lock(), self.cache.clock.now());
         let Some(watch) = state.history.watch.take_if(|watch| watch.number == number) else { return false };
         let counts = guard::counts(&self.cache, now);
-        let of = |site: &SiteName| counts.iter().find(|(one, _)| one == site).map(|(_, counts)| *counts);
-        match watch.broken(|site| of(site).unwrap_or_default()) {
+        match watch.broken(|site| counts.get(site).copied().unwrap_or_default()) {
             Some(broken) => self.undo(&mut state, &watch, &broken),
             None if watch.is_running(now) => state.history.watch = Some(watch),
             None => {
@@ -184,7 +182,11 @@ impl Reloader {
 
     /// Puts the config of before back. Where that cannot be, the new one stays as it is.
     fn undo(&self, state: &mut State, watch: &Watch, broken: &Broken) {
-        if let Err(error) = self.put(state, watch.before.clone()) {
+        // The files stay as they were last looked at: what was written to them since may be the mend.
+        let followed = state.followed.take();
+        let put = self.put(state, watch.before.clone());
+        state.followed = followed;
+        if let Err(error) = put {
             tracing::error!(
                 target: "verge_edge::guard",
                 site = broken.site.as_str(),
@@ -245,7 +247,9 @@ impl Reloader {
     pub(crate) async fn follow(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(POLL).await;
-            self.look();
+            // A folder that does not answer must not keep the program from hearing a signal.
+            let reloader = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || reloader.look()).await);
         }
     }
 

@@ -82,6 +82,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         file: None,
         run_folder: file.run_folder.map(|folder| base.join(folder)),
         named_files,
+        read_since: None,
         follow_files: file.follow_files,
     };
     Ok(Parsed { config, warnings })

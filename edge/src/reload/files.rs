@@ -3,6 +3,7 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 
@@ -20,13 +21,17 @@ pub(super) struct Files {
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 impl Files {
-    /// The files of a config that wants them to be followed.
+    /// The files of a config that wants them to be followed. Those that changed since it began to be read may have been read
+    /// before or after that, so they count as changed.
     pub(super) fn of(config: &Config) -> Option<Self> {
         let file = config.file.as_ref().filter(|_| config.follow_files)?;
         let mut paths = vec![file.clone()];
         paths.extend(config.named_files.iter().cloned());
-        let read = stamps(&paths);
-        Some(Self { seen: read.clone(), read, paths })
+        let seen = stamps(&paths);
+        let is_sure = |changed: SystemTime| config.read_since.is_none_or(|since| changed + TICK < since);
+        let read = |stamp: &Stamp| stamp.filter(|(_, _, secs, nanos)| is_sure(at(*secs, *nanos)));
+        let read = seen.iter().map(read).collect();
+        Some(Self { seen, read, paths })
     }
 
     /// Whether one of them is another than when they were read, and as it was at the last look: an editor may be in the
@@ -41,6 +46,14 @@ impl Files {
         }
         has_changed
     }
+}
+
+/// Times of files come from a clock that stands for as long between its steps, at most.
+const TICK: Duration = Duration::from_millis(20);
+
+fn at(secs: i64, nanos: i64) -> SystemTime {
+    let [secs, nanos] = [secs, nanos].map(|it| u64::try_from(it).unwrap_or_default());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(secs) + Duration::from_nanos(nanos)
 }
 
 /// Links are followed: a renewal often moves a link.
@@ -65,10 +78,14 @@ mod tests {
             .unwrap();
         fs::write(path("edge.toml"), text).unwrap();
         let load = |file: &Path| crate::config::load(file).unwrap();
-        let mut files = Files::of(&load(&path("edge.toml"))).unwrap();
         let check = |files: &mut Files, expected: [bool; 3]| {
             assert_eq!([(); 3].map(|()| files.have_changed()), expected);
         };
+        let mut config = load(&path("edge.toml"));
+        // They were written just now, before or after they were read.
+        check(&mut Files::of(&config).unwrap(), [true, false, false]);
+        config.read_since = config.read_since.map(|since| since + 10 * TICK);
+        let mut files = Files::of(&config).unwrap();
         check(&mut files, [false; 3]);
         fs::write(path("edge.toml"), format!("{text}default_ttl = \"5s\"\n")).unwrap();
         check(&mut files, [false, true, false]);

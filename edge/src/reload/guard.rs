@@ -1,7 +1,6 @@
 //! Watches the origins after a reload, and says when the config before is to come back.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
 use crate::admin::{GuardTold, Undone};
@@ -51,7 +50,7 @@ impl History {
         mark: Option<Mark>,
         before: Config,
         changed: &[Change],
-        counts: Vec<(SiteName, Counts)>,
+        counts: HashMap<SiteName, Counts>,
         now: SystemTime,
     ) -> Option<u64> {
         if changed.is_empty() {
@@ -64,7 +63,7 @@ impl History {
         let watch = mark.map(|mark| {
             let (before, mut all, counts) = match begun {
                 Some(Watch { before, changed, sites, .. }) => (before, changed, sites),
-                None => (before, Vec::new(), counts),
+                None => (before, Vec::new(), counts.into_iter().collect()),
             };
             all.extend(changed.iter().cloned());
             let sites = counts.into_iter().filter(|(site, _)| concerns(&all, site)).collect();
@@ -126,13 +125,13 @@ fn concerns(changes: &[Change], site: &SiteName) -> bool {
 }
 
 /// The outcomes of each site's requests to its origins lately, its routes' among them.
-pub(super) fn counts(cache: &Cache, now: SystemTime) -> Vec<(SiteName, Counts)> {
-    let parts = cache.parts();
-    let of = |site: &SiteName| {
-        let own = parts.iter().filter(|part| part.site.name == *site);
-        own.fold(Counts::default(), |all, part| all.plus(part.tally.counts(now)))
-    };
-    cache.sites().iter().map(|site: &Arc<_>| (site.site.name.clone(), of(&site.site.name))).collect()
+pub(super) fn counts(cache: &Cache, now: SystemTime) -> HashMap<SiteName, Counts> {
+    let mut all: HashMap<SiteName, Counts> = HashMap::new();
+    for part in cache.parts() {
+        let own = all.entry(part.site.name.clone()).or_default();
+        *own = own.plus(part.tally.counts(now));
+    }
+    all
 }
 
 #[cfg(test)]
