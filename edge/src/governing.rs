@@ -18,8 +18,9 @@ pub(crate) fn start(cache: &Arc<Cache>, target_bytes: u64) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let Some(resident_bytes) = resident_bytes() else { return };
             let Some(cache) = cache.upgrade() else { return };
+            // A process without descriptors left cannot read it; it can later.
+            let Some(resident_bytes) = resident_bytes() else { continue };
             // Objects that leave are freed here, for some milliseconds: no answer should wait for that.
             let look = move || look(&cache.store, resident_bytes, target_bytes);
             if tokio::task::spawn_blocking(look).await.is_err() {

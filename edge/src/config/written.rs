@@ -29,8 +29,16 @@ impl Change {
 }
 
 /// Settings that are read at the start only.
-const AT_START: &[&str] =
-    &["name", "run_folder", "cache.memory", "cache.eviction", "cache.tag_fields", "cache.disk", "log.format"];
+const AT_START: &[&str] = &[
+    "name",
+    "run_folder",
+    "cache.memory",
+    "cache.memory_target",
+    "cache.eviction",
+    "cache.tag_fields",
+    "cache.disk",
+    "log.format",
+];
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
