@@ -91,11 +91,12 @@ impl Token {
         }
     }
 
-    /// The field value that proves to have the first of them.
+    /// The field value that proves to have the first of those with the most rights.
     #[must_use]
     pub fn authorization(&self) -> String {
-        let first = self.0.first().expect("a file without a token is an error");
-        format!("Bearer {}", first.1)
+        let has = |wanted: Right| self.0.iter().find(|(right, _)| *right == wanted);
+        let best = has(Right::All).or_else(|| has(Right::Purge)).or_else(|| self.0.first());
+        format!("Bearer {}", best.expect("a file without a token is an error").1)
     }
 
     /// The right of the token that a request shows; none if it shows none of ours.
@@ -242,6 +243,10 @@ mod tests {
             assert_eq!(typed(none), (None, None), "{none}");
         }
         assert_eq!(token.authorization(), "Bearer abc");
+        let shown = |text: &str| Token(parse(text)).authorization();
+        assert_eq!(shown("read seer\npurge broom\nabc\nabd\n"), "Bearer abc", "it may do all");
+        assert_eq!(shown("read seer\npurge broom\n"), "Bearer broom");
+        assert_eq!(shown("read seer\n"), "Bearer seer");
     }
 
     #[test]
