@@ -1,7 +1,6 @@
 mod catalogs;
 mod listeners;
 mod secondaries;
-
 mod updates;
 
 use super::*;
