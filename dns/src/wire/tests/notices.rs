@@ -1,9 +1,7 @@
-//! Notices of change (NOTIFY): whose are passed on, and at which cost to whoever sends them.
-
-use std::time::Duration;
+//! Notices of change (NOTIFY): which are passed on.
 
 use super::*;
-use crate::transfer::{Rule, Secondary};
+use crate::transfer::Secondary;
 use crate::tsig::{Algorithm, Key, SignedError, Signer};
 use crate::view::Which;
 
@@ -73,43 +71,4 @@ fn a_notice_beyond_the_rate_is_not_looked_at() {
     assert_eq!(heard, [[(Some(0), Some(false)); 3], [(None, None); 3]].concat());
     let signed = notice(&world, "ex.", Some("theirs."));
     assert_eq!(hear(&world, &mut limits, &signed, PRIMARY), (Some(0), Some(true)), "a key is not limited");
-}
-
-/// The least time of many rounds for each, taken in turns.
-fn least<const N: usize>(worlds: [&World; N], packet: &[u8]) -> [Duration; N] {
-    let mut least = [Duration::MAX; N];
-    for _ in 0..20 {
-        for (at, world) in worlds.iter().enumerate() {
-            let start = moment().instant;
-            for _ in 0..20 {
-                hear(world, &mut Limits::default(), packet, "192.0.2.1");
-            }
-            least[at] = least[at].min(moment().instant - start);
-        }
-    }
-    least
-}
-
-/// Anybody may send these, and each costs the thread that answers. A search among a hundred thousand takes hundreds of times
-/// as long as a look-up.
-#[test]
-fn a_question_of_a_stranger_costs_the_same_however_many_zones_and_rules_there_are() {
-    let few = {
-        let mut world = taker();
-        world.protocol.transfers = [Rule::default()].into_iter().collect();
-        world
-    };
-    let many = {
-        let mut world = taker();
-        let zones: Vec<Name> = (0..100_000).map(|at| name(&format!("z{at}.ex."))).collect();
-        let all = zones.iter().map(|zone| Secondary { apex: zone.clone(), ..secondary("ex.", None) });
-        world.protocol.secondaries = all.collect();
-        world.protocol.transfers = [Rule { zones, ..Rule::default() }].into_iter().collect();
-        world
-    };
-    let expire = ask("z.ex.", Type::SOA).edns(0, 0, 1232, &[0, 9, 0, 0]).bytes();
-    for packet in [notice(&few, "z.ex.", None), ask("z.ex.", Type::IXFR).bytes(), expire] {
-        let [few, many] = least([&few, &many], &packet);
-        assert!(many < 20 * few, "{few:?} with one, {many:?} with 100,000");
-    }
 }
