@@ -248,6 +248,36 @@ fn character_strings(rest: &[u8]) -> Option<usize> {
     (at == rest.len() && at > 0).then_some(at)
 }
 
+/// Whether two RDATA of one type say the same: letters of names in them may differ in case (RFC 4034 §6.2), and nothing else.
+pub fn is_same(rtype: Type, one: &[u8], other: &[u8]) -> bool {
+    one == other
+        || one.eq_ignore_ascii_case(other)
+            && spans(rtype, one).zip(spans(rtype, other)).all(|pair| match pair {
+                (Ok(one), Ok(other)) if one.field.is_name() => one.bytes.eq_ignore_ascii_case(other.bytes),
+                (Ok(one), Ok(other)) => one.bytes == other.bytes,
+                _ => false,
+            })
+}
+
+/// The RDATA with the letters of its names in lower case: equal for what [`is_same`] holds to be the same.
+pub fn lowered(rtype: Type, rdata: &[u8]) -> Vec<u8> {
+    let mut lowered = Vec::with_capacity(rdata.len());
+    for span in spans(rtype, rdata) {
+        match span {
+            Ok(Span { field, bytes }) if field.is_name() => lowered.extend(bytes.to_ascii_lowercase()),
+            Ok(Span { bytes, .. }) => lowered.extend(bytes),
+            Err(Malformed) => return rdata.to_vec(),
+        }
+    }
+    lowered
+}
+
+impl Field {
+    fn is_name(self) -> bool {
+        matches!(self, Self::Compressible | Self::Name | Self::CompressibleMailbox | Self::Mailbox)
+    }
+}
+
 /// The purpose of a name in RDATA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

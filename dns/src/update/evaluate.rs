@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Item, Request, Rights};
 use crate::name::Name;
 use crate::rcode::Rcode;
-use crate::rdata;
+use crate::rdata::{self, is_same};
 use crate::rtype::Type;
 use crate::small_bytes::SmallBytes;
 use crate::transfer::{Change, record};
@@ -75,12 +75,6 @@ fn is_exactly(tree: &Tree, owner: &[u8], rtype: Type, items: &[&Item]) -> Result
     let is_there = |item: &&Item| set.rdatas().any(|rdata| is_same(rtype, &item.rdata, rdata));
     let is_same = set.rdatas().all(is_named) && items.iter().all(is_there);
     if is_same { Ok(()) } else { Err(Rcode::NxRrset) }
-}
-
-/// Whether two records have the same data. Names in it may differ in case (RFC 4034 §6.2).
-fn is_same(rtype: Type, one: &[u8], other: &[u8]) -> bool {
-    one == other
-        || one.len() == other.len() && !rdata::names(rtype, one).is_empty() && one.eq_ignore_ascii_case(other)
 }
 
 /// RFC 2136 §3.4.1.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use super::report::Report;
-use crate::rdata::{self, Field};
+use crate::rdata;
 use crate::rtype::Type;
 use crate::zone::Record;
 use crate::zone::Zone;
@@ -110,18 +110,5 @@ fn hash(keyed: Keyed, record: &Record) -> u64 {
 }
 
 fn same(left: &Record, right: &Record) -> bool {
-    left.rdata == right.rdata || same_rdata(left.rtype, &left.rdata, &right.rdata)
-}
-
-fn same_rdata(rtype: Type, left: &[u8], right: &[u8]) -> bool {
-    left.eq_ignore_ascii_case(right)
-        && rdata::spans(rtype, left).zip(rdata::spans(rtype, right)).all(|pair| match pair {
-            (Ok(left), Ok(right)) if is_name(left.field) => left.bytes.eq_ignore_ascii_case(right.bytes),
-            (Ok(left), Ok(right)) => left.bytes == right.bytes,
-            _ => false,
-        })
-}
-
-fn is_name(field: Field) -> bool {
-    matches!(field, Field::Compressible | Field::Name | Field::CompressibleMailbox | Field::Mailbox)
+    rdata::is_same(left.rtype, &left.rdata, &right.rdata)
 }
