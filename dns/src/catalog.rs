@@ -13,6 +13,7 @@ mod file_name;
 mod folder;
 mod good;
 pub(crate) mod journal;
+pub(crate) mod keeper;
 pub(crate) mod log;
 pub(crate) mod membership;
 mod outside;
@@ -310,13 +311,12 @@ impl Catalog {
                 self.files.insert(found.source.clone(), file.clone());
                 continue;
             }
-            let Some(read) = folder::read(found, now) else {
+            let Some(read) = self.read(found, before.as_ref(), now) else {
                 old.extend(before.map(|before| (found.source.clone(), before)));
                 continue;
             };
             changed |= self.is_back(&found.source);
-            let (read, beside) = self.with_journal(read, now);
-            let (file, is_new) = ZoneFile::open(read, &self.rules, beside).after(before);
+            let (file, is_new) = read.after(before);
             changed |= is_new;
             self.files.insert(found.source.clone(), file);
         }

@@ -10,11 +10,13 @@
 
 mod evaluate;
 mod overlay;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use self::evaluate::evaluate;
 pub use self::overlay::{Overlay, Step};
+pub use self::steps::{Author, There};
 use crate::name::{self, Name};
 use crate::rtype::Type;
 use crate::small_bytes::SmallBytes;
@@ -30,6 +32,8 @@ pub struct Policy {
     pub names: Vec<Pattern>,
     /// The types.
     pub types: Vec<Type>,
+    /// Records that keys of the inside add are for outsiders, too, as far as the rules let them.
+    pub publish: bool,
 }
 
 /// Names of any zone: one, or one and all below it.
@@ -87,7 +91,16 @@ impl<'p> Rights<'p> {
 
     /// Whether this record may be added and deleted.
     pub fn permit(&self, owner: &Name, rtype: Type) -> bool {
-        self.policies.iter().any(|policy| {
+        self.of_record(owner, rtype).next().is_some()
+    }
+
+    /// Whether this record, if a key of the inside adds it, is for outsiders, too, as far as the rules let it.
+    pub fn publish(&self, owner: &Name, rtype: Type) -> bool {
+        self.of_record(owner, rtype).any(|policy| policy.publish)
+    }
+
+    fn of_record(&self, owner: &Name, rtype: Type) -> impl Iterator<Item = &&'p Policy> {
+        self.policies.iter().filter(move |policy| {
             policy.types.contains(&rtype) && policy.names.iter().any(|names| names.covers(owner, &self.apex))
         })
     }

@@ -69,6 +69,21 @@ impl Marks {
     }
 }
 
+/// As comments behind a record: `` ; verge: internal ; verge: steer``; nothing without marks.
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.seen_by.iter().try_for_each(|mark| write!(f, " ; verge: {}", mark.as_str()))?;
+        if self.steer { f.write_str(" ; verge: steer") } else { Ok(()) }
+    }
+}
+
+impl Record {
+    /// All that its marks say.
+    pub fn marks(&self) -> Marks {
+        Marks { seen_by: self.mark, steer: self.steer }
+    }
+}
+
 /// A comment `; verge: …`. It marks the record whose last line it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -83,6 +98,9 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Public, Self::Internal, Self::Outside, Self::Both];
+
     /// As it is written behind `; verge: `.
     pub fn as_str(self) -> &'static str {
         match self {

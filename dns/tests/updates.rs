@@ -257,3 +257,159 @@ fn no_more_records_lie_over_a_zone_file_than_may() {
     }
     assert_eq!(texts(&server, &owner(10_001)), Vec::<String>::new());
 }
+
+const SIDES: &str = r#"
+[keys.outer]
+secret_file = "acme.key"
+[keys.inner]
+secret_file = "acme.key"
+view = "inside"
+[keys.publisher]
+secret_file = "acme.key"
+view = "inside"
+[[update]]
+keys = ["outer", "inner"]
+names = ["*"]
+types = ["A", "TXT", "CNAME"]
+[[update]]
+keys = ["publisher"]
+names = ["*"]
+types = ["A", "TXT", "CNAME"]
+publish = true
+"#;
+
+/// A site where keys of both sides may change everything, with these lines in the zone.
+fn two_sided(lines: &str) -> tempfile::TempDir {
+    let folder = site();
+    fs::write(folder.path().join("zones/example.com.zone"), format!("{ZONE}{lines}")).unwrap();
+    fs::write(folder.path().join("dns.toml"), format!("{CONFIG}{SIDES}")).unwrap();
+    folder
+}
+
+impl Server {
+    fn update(&self, key: &str, message: &Message) -> u8 {
+        rcode(&ask(&mut self.connect(), &signed(message, key)).unwrap())
+    }
+
+    /// The records that the side of a key sees.
+    fn sees(&self, key: &str, owner: &str, rtype: RecordType) -> Vec<String> {
+        let mut message = Message::query();
+        message.add_query(hickory_proto::op::Query::query(name(owner), rtype));
+        let answer = ask(&mut self.connect(), &signed(&message, key)).unwrap();
+        let answer = Message::from_vec(&answer).unwrap();
+        let of_type = answer.answers.iter().filter(|record| record.data.record_type() == rtype);
+        let mut seen: Vec<String> = of_type.map(|record| record.data.to_string()).collect();
+        seen.sort();
+        seen
+    }
+}
+
+fn address(last: u8) -> RData {
+    RData::A(A::new(203, 0, 113, last))
+}
+
+fn delete_all(owner: &str, rtype: RecordType) -> Message {
+    let record = Record::update0(name(owner), 0, rtype);
+    update_message::delete_rrset(record, name("example.com."), false)
+}
+
+const NONE: Vec<String> = Vec::new();
+
+#[test]
+fn an_update_that_would_make_a_hidden_record_public_is_refused() {
+    let folder = two_sided("nas A 192.168.1.5\nnas TXT \"in the cellar\"\nshare CNAME nas\n");
+    let server = Server::start(folder.path());
+    let nas = "nas.example.com.";
+    for key in ["outer", "publisher"] {
+        assert_eq!(server.update(key, &add(nas, address(9))), 5, "{key}");
+    }
+    assert_eq!(server.update("inner", &delete_all(nas, RecordType::A)), 5, "its text would be public");
+    for (owner, rtype) in
+        [(nas, RecordType::TXT), (nas, RecordType::A), ("share.example.com.", RecordType::CNAME)]
+    {
+        assert_eq!(server.sees("outer", owner, rtype), NONE, "{owner} {rtype}");
+    }
+    assert_eq!(server.sees("inner", nas, RecordType::A), ["192.168.1.5"]);
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("it would make records public that are hidden"), "{log}");
+}
+
+#[test]
+fn what_a_key_of_the_inside_adds_is_for_the_inside_unless_its_policy_publishes_it() {
+    let folder = two_sided("vpn A 203.0.113.8 ; verge: internal\n");
+    let server = Server::start(folder.path());
+    assert_eq!(server.update("inner", &add("printer.example.com.", address(7))), 0);
+    assert_eq!(server.sees("outer", "printer.example.com.", RecordType::A), NONE);
+    assert_eq!(server.sees("inner", "printer.example.com.", RecordType::A), ["203.0.113.7"]);
+    let journal = fs::read_to_string(folder.path().join("state/updates/example.com.journal")).unwrap();
+    assert!(journal.contains("IN A 203.0.113.7 ; verge: internal\n"), "{journal}");
+    for message in [delete_all("vpn.example.com.", RecordType::A), add("vpn.example.com.", address(8))] {
+        assert_eq!(server.update("publisher", &message), 0);
+    }
+    assert_eq!(server.sees("inner", "vpn.example.com.", RecordType::A), ["203.0.113.8"]);
+    assert_eq!(server.sees("outer", "vpn.example.com.", RecordType::A), NONE, "its author marked it");
+    assert_eq!(server.update("publisher", &add("shop.example.com.", address(6))), 0);
+    assert_eq!(server.sees("outer", "shop.example.com.", RecordType::A), ["203.0.113.6"]);
+}
+
+#[test]
+fn the_answer_to_an_update_does_not_tell_what_is_hidden() {
+    let folder = two_sided("vpn A 203.0.113.8 ; verge: internal\nlone TXT \"x\" ; verge: internal\n");
+    let server = Server::start(folder.path());
+    let private = || RData::A(A::new(10, 0, 0, 5));
+    let alias = || RData::CNAME(hickory_proto::rr::rdata::CNAME(name("www.example.com.")));
+    // Each pair: a name that owns something hidden, and one that does not exist.
+    for (hidden, free, rdata) in
+        [("db", "free", private()), ("vpn", "free2", address(8)), ("lone", "free3", alias())]
+    {
+        let rtype = rdata.record_type();
+        let said = [hidden, free].map(|owner| {
+            let owner = format!("{owner}.example.com.");
+            let first = server.update("outer", &add(&owner, rdata.clone()));
+            let again = server.update("outer", &add(&owner, rdata.clone()));
+            let seen = server.sees("outer", &owner, rtype);
+            let gone = server.update("outer", &delete_all(&owner, rtype));
+            (first, again, seen, gone, server.sees("outer", &owner, rtype))
+        });
+        assert_eq!(said[0], said[1], "{hidden}");
+        assert_eq!((said[0].0, said[0].1, said[0].3), (0, 0, 0), "{hidden}");
+    }
+    for (owner, rtype, expected) in [
+        ("db", RecordType::A, "10.0.0.5"),
+        ("vpn", RecordType::A, "203.0.113.8"),
+        ("lone", RecordType::TXT, "x"),
+    ] {
+        let seen = server.sees("inner", &format!("{owner}.example.com."), rtype);
+        assert_eq!(seen, [expected], "the inside has what it had");
+    }
+}
+
+#[test]
+fn records_of_one_rrset_with_two_ttls_change_and_go_together() {
+    let folder = two_sided("two 60 A 203.0.113.11\ntwo 90 A 203.0.113.12\n");
+    let server = Server::start(folder.path());
+    let two = "two.example.com.";
+    let record = Record::from_rdata(name(two), 300, address(13));
+    let message = update_message::append(RecordSet::from(record), name("example.com."), false, false);
+    assert_eq!(server.update("outer", &message), 0);
+    assert_eq!(server.sees("outer", two, RecordType::A), ["203.0.113.11", "203.0.113.12", "203.0.113.13"]);
+    assert_eq!(server.update("outer", &delete_all(two, RecordType::A)), 0);
+    assert_eq!(server.sees("outer", two, RecordType::A), NONE);
+}
+
+#[test]
+fn a_zone_file_with_errors_takes_no_update() {
+    let folder = two_sided("");
+    let server = Server::start(folder.path());
+    let path = folder.path().join("zones/example.com.zone");
+    assert_eq!(server.update("outer", &add("new.example.com.", address(7))), 0);
+    fs::write(&path, format!("{ZONE}bad A 999\n")).unwrap();
+    for owner in ["new.example.com.", "newer.example.com."] {
+        let expected = if owner == "new.example.com." { 0 } else { 2 };
+        let answer = server.update("outer", &add(owner, address(7)));
+        assert_eq!(answer == 0, expected == 0, "{owner} {answer}");
+    }
+    assert_eq!(server.sees("outer", "newer.example.com.", RecordType::A), NONE);
+    fs::remove_file(&path).unwrap();
+    assert_ne!(server.update("outer", &add("newest.example.com.", address(7))), 0);
+}

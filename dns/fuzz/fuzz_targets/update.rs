@@ -61,6 +61,7 @@ fn world() -> World {
         keys: vec![name("acme")],
         names: vec![Pattern::parse("_acme-challenge.*").expect("a pattern"), Pattern::parse("www").expect("a pattern")],
         types: vec![Type::TXT, Type::A, Type::CNAME],
+        publish: false,
     };
     let soa = [b"\x02ns\x02ex\0\x01h\x02ex\0".as_slice(), &[1, 2, 3, 4, 5].map(u32::to_be_bytes).concat()].concat();
     let records = [

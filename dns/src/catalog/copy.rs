@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::expiry::{read_expiry, stem};
 use super::folder::{self, Found};
+use super::keeper::Keeper;
 use super::owner;
 use super::source::{Copy, Source};
 use crate::name::Name;
@@ -111,6 +112,11 @@ impl HeldCopy {
             root: self.folder.clone(),
             waits,
         }
+    }
+
+    /// The owner of the copy, by whom it is served.
+    pub(crate) fn keeper(&self) -> io::Result<Keeper> {
+        Keeper::of(&self.path(".zone"))
     }
 
     /// The records that are kept; none if there is no copy that can be read.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! add _acme-challenge.example.com. 60 IN TXT "token"
+//! add printer.example.com. 60 IN A 203.0.113.7 ; verge: internal
 //! commit 1764390000 mirror. 5f0c…       (the SHA-256 of the lines since the commit before)
 //! ```
 //!
@@ -25,7 +26,7 @@ use crate::rtype::Type;
 use crate::transfer::record;
 use crate::update::{Overlay, Step};
 use crate::zone::text::{encoding, read_rdata, write_record};
-use crate::zone::{Position, Record};
+use crate::zone::{Mark, Marks, Position, Record};
 
 /// A longer journal is none of ours, or should have been folded long ago.
 const MOST_BYTES: u64 = 64 << 20;
@@ -104,8 +105,9 @@ fn parse(text: &str, pending: bool) -> Held {
     held
 }
 
-/// `add OWNER TTL IN TYPE RDATA`.
+/// `add OWNER TTL IN TYPE RDATA`, and marks.
 fn step(line: &str, number: usize) -> Option<Step> {
+    let (line, marks) = marks(line);
     let (word, written) = line.split_once(' ')?;
     let mut words = written.splitn(5, ' ');
     let owner = Name::parse_absolute(words.next()?).ok()?;
@@ -115,14 +117,31 @@ fn step(line: &str, number: usize) -> Option<Step> {
     let column = u32::try_from(word.len() + 2).ok()?;
     let width = u32::try_from(written.chars().count()).ok()?;
     let at = Position { file: 0, line: u32::try_from(number).ok()?, column, width };
-    Step::of(word, Record { at, ..record(owner, rtype, ttl, rdata.into()) })
+    let Marks { seen_by: mark, steer } = marks;
+    Step::of(word, Record { at, mark, steer, ..record(owner, rtype, ttl, rdata.into()) })
+}
+
+/// The marks at the end of a line. No RDATA ends like one: a text in it ends with a quote, and a name has no blank.
+fn marks(line: &str) -> (&str, Marks) {
+    let all = Mark::ALL.map(|mark| Marks { seen_by: Some(mark), steer: false });
+    let steer = Marks { seen_by: None, steer: true };
+    let (mut rest, mut found) = (line, Marks::default());
+    while let Some((before, marks)) = all
+        .iter()
+        .chain([&steer])
+        .find_map(|marks| rest.strip_suffix(&marks.to_string()).map(|before| (before, *marks)))
+        && let Some(both) = found.and(marks)
+    {
+        (rest, found) = (before, both);
+    }
+    (rest, found)
 }
 
 fn line(step: &Step, out: &mut String) {
     let (word, record) = step.parts();
     write!(out, "{word} ")
         .and_then(|()| write_record(&record.owner, record.ttl, record.rtype, &record.rdata, out))
-        .and_then(|()| writeln!(out))
+        .and_then(|()| writeln!(out, "{}", record.marks()))
         .expect("a String takes any text");
 }
 
@@ -291,6 +310,32 @@ mod tests {
         let held = read(&path, true).unwrap().unwrap();
         assert_eq!((owners(&held), held.is_damaged), (vec!["a.ex.".to_owned(), "c.ex.".to_owned()], false));
         assert_eq!(held.overlay.added[0].rdata, text("a.ex", "a \"quoted\" ; text").rdata);
+    }
+
+    #[test]
+    fn marks_are_kept_with_their_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path(), &name("ex"));
+        let marks = [None, Some(Mark::Internal), Some(Mark::Outside), Some(Mark::Public), Some(Mark::Both)];
+        let all: Vec<Record> = marks
+            .iter()
+            .flat_map(|mark| [false, true].map(|steer| (*mark, steer)))
+            .enumerate()
+            .map(|(at, (mark, steer))| Record {
+                mark,
+                steer,
+                ..text(&format!("a{at}.ex"), "x ; verge: public")
+            })
+            .collect();
+        let mut journal = Journal::open(folder.path(), &name("ex")).unwrap();
+        journal.write(&all.iter().cloned().map(Step::Add).collect::<Vec<_>>()).unwrap();
+        journal.commit(&name("k"), 1).unwrap();
+        let held = read(&path, false).unwrap().unwrap();
+        let placeless = |record: &Record| Record { at: Position::default(), ..record.clone() };
+        assert_eq!(
+            held.overlay.added.iter().map(placeless).collect::<Vec<_>>(),
+            all.iter().map(placeless).collect::<Vec<_>>()
+        );
     }
 
     /// As a crash may leave it: whatever was written last may be there in part.

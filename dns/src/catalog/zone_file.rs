@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use super::folder::{Content, Read};
 use super::journal;
@@ -33,8 +34,11 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// None if there is nothing.
-    pub(super) fn read(path: &Path, pending: bool) -> Option<Self> {
+    /// None if there is nothing. Of a folder that cannot be entered nobody knows whether there is a journal: without a policy
+    /// (`is_open`) there most likely is none.
+    pub(super) fn read(path: &Path, pending: bool, is_open: bool) -> Option<Self> {
+        let mut severity = Severity::Error;
+        let mut help = "bring it back from a backup; or remove it, to serve the zone file alone";
         let (overlay, message) = match journal::read(path, pending) {
             Ok(None) => return None,
             Ok(Some(held)) if !held.is_damaged => (held.overlay, None),
@@ -42,14 +46,21 @@ impl Beside {
                 held.overlay,
                 Some("lines of it were changed or lost, and the updates in them with them".to_owned()),
             ),
-            Err(error) => (Overlay::default(), Some(format!("it cannot be read: {error}"))),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    help = "give the state folder and all in it to the user that the server runs as";
+                    let is_there = fs::metadata(path).is_ok();
+                    severity = if is_open || is_there { Severity::Error } else { Severity::Warning };
+                }
+                (Overlay::default(), Some(format!("it cannot be read: {error}")))
+            }
         };
         let problem = message.map(|message| Problem {
-            severity: Severity::Error,
+            severity,
             code: "journal",
             at: None,
             message: format!("{}: the journal of this zone's updates: {message}", path.display()),
-            help: Some("bring it back from a backup; or remove it, to serve the zone file alone".to_owned()),
+            help: Some(help.to_owned()),
         });
         Some(Self { path: path.to_path_buf(), overlay, problem })
     }

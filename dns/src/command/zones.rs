@@ -1,6 +1,7 @@
 //! The zone files of a command: read once, by the rules of a config if there is one.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::{Failure, Source};
 use crate::catalog::{Catalog, Loaded};
@@ -27,9 +28,27 @@ pub(super) fn load(given: &[PathBuf], source: &Source) -> Result<Zones, Failure>
         ([], None) => return Err(Failure::NoZones),
         (given, _) => given.to_vec(),
     };
-    let terms = config.as_ref().map(Config::terms).unwrap_or_default();
+    let mut terms = config.as_ref().map(Config::terms).unwrap_or_default();
+    if let Some((folder, error)) = terms.journals.as_deref().and_then(closed) {
+        // A command of another user than the server's.
+        eprintln!("{}", not_shown(folder, &error));
+        terms.journals = None;
+    }
     let loaded = Catalog::new(paths, terms).load(clock::system_now()).map_err(Failure::Folder)?;
     Ok(Zones { config, loaded })
+}
+
+/// The folder of journals, if this user may not look into it.
+fn closed(folder: &Path) -> Option<(&Path, io::Error)> {
+    let error = fs::read_dir(folder).err()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some((folder, error))
+}
+
+fn not_shown(folder: &Path, error: &io::Error) -> String {
+    format!(
+        "note: {}: {error}; what updates have changed is not shown\n  = help: run this as the user that the server runs as, or as root",
+        folder.display()
+    )
 }
 
 /// The config that is named, or the one that is here.

@@ -209,6 +209,8 @@ pub(super) struct Update {
     pub(super) keys: Vec<Spanned<String>>,
     pub(super) names: Vec<Spanned<String>>,
     pub(super) types: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) publish: bool,
 }
 
 /// `[steer]`, and each `[[steer.pool]]` in it.

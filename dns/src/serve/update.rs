@@ -5,6 +5,7 @@
 //! ```
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,10 +17,10 @@ use crate::catalog::{Catalog, Loaded};
 use crate::clock;
 use crate::rcode::Rcode;
 use crate::transfer::Change;
-use crate::update::{Overlay, Rights, Step, evaluate};
+use crate::update::{Author, Overlay, Rights, Step, There, evaluate};
+use crate::view::Which;
 use crate::wire::Submitted;
 use crate::world::World;
-use crate::zone::hash::HashMap;
 use crate::zone::set::Served;
 use crate::zone::{Record, Severity};
 
@@ -112,21 +113,21 @@ pub(super) struct Made {
 struct Not(Rcode, Option<String>);
 
 /// The changes that an update would make in the world in service.
-fn judged(submitted: &Submitted, world: &World) -> Result<Change, Not> {
+fn judged(submitted: &Submitted, world: &World, rights: &Rights<'_>) -> Result<Change, Not> {
     let plain = |rcode| Not(rcode, None);
     let request = submitted.request.as_ref().ok_or(plain(Rcode::FormErr))?;
-    let rights = Rights::of(&world.protocol.updates, &submitted.apex, &submitted.key);
-    let rights = rights.ok_or(plain(Rcode::Refused))?;
     let Some(Served::Zone(tree)) = world.view(submitted.view).zones.get(&submitted.apex) else {
         return Err(Not(Rcode::ServFail, Some("no version of the zone is in service".to_owned())));
     };
-    evaluate(request, tree, &rights).map_err(plain)
+    evaluate(request, tree, rights).map_err(plain)
 }
 
 /// Makes an update: when this says that it is done, it is on the disk, and its version waits to be served.
 pub(super) fn make(submitted: &Submitted, world: &World, catalog: &mut Catalog) -> (Rcode, Made) {
     let mut made = Made::default();
-    let change = match judged(submitted, world) {
+    let rights = Rights::of(&world.protocol.updates, &submitted.apex, &submitted.key);
+    let Some(rights) = rights else { return (Rcode::Refused, made) };
+    let change = match judged(submitted, world, &rights) {
         Ok(change) => change,
         Err(Not(rcode, why)) => return (rcode, Made { why, ..made }),
     };
@@ -134,9 +135,9 @@ pub(super) fn make(submitted: &Submitted, world: &World, catalog: &mut Catalog) 
     if made.gone + made.come == 0 {
         return (Rcode::NoError, made);
     }
-    match write(submitted, &change, catalog) {
+    match write(submitted, &change, &rights, catalog) {
         Ok(loaded) => {
-            made.loaded = Some(loaded);
+            made.loaded = loaded;
             (Rcode::NoError, made)
         }
         Err(Not(rcode, why)) => {
@@ -147,45 +148,78 @@ pub(super) fn make(submitted: &Submitted, world: &World, catalog: &mut Catalog) 
     }
 }
 
-fn write(submitted: &Submitted, change: &Change, catalog: &mut Catalog) -> Result<Loaded, Not> {
-    let io = |error: std::io::Error| {
-        Not(Rcode::ServFail, Some(format!("the journal cannot be written: {error} (setting `state`)")))
-    };
+fn unwritten(error: std::io::Error) -> Not {
+    Not(Rcode::ServFail, Some(format!("the journal cannot be written: {error} (setting `state`)")))
+}
+
+/// None if the zone stays as it is: it holds already what is added, where the sender does not see it.
+fn write(
+    submitted: &Submitted,
+    change: &Change,
+    rights: &Rights<'_>,
+    catalog: &mut Catalog,
+) -> Result<Option<Loaded>, Not> {
     let folder = catalog.journals().ok_or(Not(Rcode::Refused, None))?;
-    let mut journal = Journal::open(&folder, &submitted.apex).map_err(io)?;
+    let mut journal = Journal::open(&folder, &submitted.apex).map_err(unwritten)?;
     if journal.held.is_damaged {
         let why = "the journal is damaged; `verge-dns check` tells where".to_owned();
         return Err(Not(Rcode::ServFail, Some(why)));
     }
-    let in_file = in_file(change, catalog, submitted, &folder);
-    let steps = journal.held.overlay.steps(change, |record| in_file.contains_key(&key(record)));
-    let mut overlay = journal.held.overlay.clone();
-    steps.iter().cloned().for_each(|step: Step| overlay.take(step));
-    if overlay.len() > MOST_RECORDS {
-        let why = format!(
-            "more than {MOST_RECORDS} records would lie over the zone file; `verge-dns fold` writes them into it"
-        );
-        return Err(Not(Rcode::Refused, Some(why)));
+    let task = Task { submitted, change, rights, there: there(change, catalog, submitted, &folder) };
+    let author = Author { view: submitted.view, is_alone: false };
+    let mut written = task.attempt(author, &mut journal, catalog);
+    if let Err(Not(Rcode::Refused, _)) = &written
+        && submitted.view == Which::Public
+    {
+        // Its records may be at odds with those that only the inside sees: a sender of the outside must not be told. The
+        // second attempt is compared with what is in service, and not with the first.
+        journal.cut().map_err(unwritten)?;
+        catalog.load(clock::system_now()).map_err(|error| Not(Rcode::ServFail, Some(error.to_string())))?;
+        let alone = task.attempt(Author { is_alone: true, ..author }, &mut journal, catalog);
+        written = if alone.is_ok() { alone } else { written };
     }
-    catalog.pend(Some(submitted.apex.clone()));
-    let loaded = journal.write(&steps).map_err(io).and_then(|()| load(submitted, catalog));
-    catalog.pend(None);
-    let now = clock::moment().unix_seconds;
-    let committed = loaded.and_then(|loaded| match journal.commit(&submitted.key, now) {
-        Ok(()) => Ok(loaded),
-        Err(error) => Err(io(error)),
-    });
-    match committed {
-        Ok(loaded) => {
-            tidy(&mut journal, &overlay, submitted, now);
-            Ok(loaded)
+    if !matches!(written, Ok(Some(_)))
+        && let Err(error) = journal.cut()
+    {
+        tracing::error!(zone = %submitted.apex, %error, "lines of an update that was not made stay in the journal; they do not count");
+    }
+    written
+}
+
+/// A change that is to be made.
+struct Task<'t> {
+    submitted: &'t Submitted,
+    change: &'t Change,
+    rights: &'t Rights<'t>,
+    there: There,
+}
+
+impl Task<'_> {
+    /// Writes the steps and loads them; they count once there is a version with them.
+    fn attempt(
+        &self,
+        author: Author,
+        journal: &mut Journal,
+        catalog: &mut Catalog,
+    ) -> Result<Option<Loaded>, Not> {
+        let publishes = |record: &Record| self.rights.publish(&record.owner, record.rtype);
+        let steps = journal.held.overlay.steps(self.change, &self.there, author, publishes);
+        let mut overlay = journal.held.overlay.clone();
+        steps.iter().cloned().for_each(|step: Step| overlay.take(step));
+        if overlay.len() > MOST_RECORDS {
+            let why = format!(
+                "more than {MOST_RECORDS} records would lie over the zone file; `verge-dns fold` writes them into it"
+            );
+            return Err(Not(Rcode::Refused, Some(why)));
         }
-        Err(not) => {
-            if let Err(error) = journal.cut() {
-                tracing::error!(zone = %submitted.apex, %error, "lines of an update that was not made stay in the journal; they do not count");
-            }
-            Err(not)
-        }
+        catalog.pend(Some(self.submitted.apex.clone()));
+        let loaded = journal.write(&steps).map_err(unwritten).and_then(|()| load(self.submitted, catalog));
+        catalog.pend(None);
+        let Some(loaded) = loaded? else { return Ok(None) };
+        let now = clock::moment().unix_seconds;
+        journal.commit(&self.submitted.key, now).map_err(unwritten)?;
+        tidy(journal, &overlay, self.submitted, now);
+        Ok(Some(loaded))
     }
 }
 
@@ -195,17 +229,24 @@ fn tidy(journal: &mut Journal, overlay: &Overlay, submitted: &Submitted, now: u6
     }
 }
 
-/// A version with the update, if it is as good as the one before.
-fn load(submitted: &Submitted, catalog: &mut Catalog) -> Result<Loaded, Not> {
+/// A version with the update, if it is as good as the one before and shows nothing that was hidden; none if it is the same.
+fn load(submitted: &Submitted, catalog: &mut Catalog) -> Result<Option<Loaded>, Not> {
     let not = |why: String| Not(Rcode::Refused, Some(why));
     let loaded =
         catalog.load(clock::system_now()).map_err(|error| Not(Rcode::ServFail, Some(error.to_string())))?;
+    if loaded.world.is_none() {
+        let why = "the zone file has errors or is gone, and its last good version is in service";
+        let is_current = catalog.serves_current(&submitted.apex);
+        return if is_current { Ok(None) } else { Err(Not(Rcode::ServFail, Some(why.to_owned()))) };
+    }
+    let unhidden = &loaded.report.unhidden;
     match fault(&loaded.report, submitted) {
         Some(fault) => Err(not(fault)),
-        None if loaded.world.is_none() => {
-            Err(Not(Rcode::ServFail, Some("the zone file hides what would change".to_owned())))
-        }
-        None => Ok(loaded),
+        None if unhidden.count > 0 => Err(not(format!(
+            "it would make records public that are hidden: {}; an edit of the zone file may do so, or mark them `; verge: internal`",
+            unhidden.in_line()
+        ))),
+        None => Ok(Some(loaded)),
     }
 }
 
@@ -219,24 +260,13 @@ fn fault(report: &Report, submitted: &Submitted) -> Option<String> {
     }
 }
 
-type Key = (crate::name::Name, crate::rtype::Type, u32, crate::small_bytes::SmallBytes);
-
-fn key(record: &Record) -> Key {
-    (record.owner.clone(), record.rtype, record.ttl, record.rdata.clone())
-}
-
-/// The records of the zone file among those that go.
-fn in_file(
-    change: &Change,
-    catalog: &Catalog,
-    submitted: &Submitted,
-    folder: &std::path::Path,
-) -> HashMap<Key, ()> {
-    let gone: HashMap<Key, ()> = change.gone.iter().map(|record| (key(record), ())).collect();
-    let Some((_, zone)) = catalog.zones().find(|(apex, _)| **apex == submitted.apex) else { return gone };
+/// The zone's records that the change is about.
+fn there(change: &Change, catalog: &Catalog, submitted: &Submitted, folder: &Path) -> There {
+    let Some((_, zone)) = catalog.zones().find(|(apex, _)| **apex == submitted.apex) else {
+        return There::default();
+    };
     let journal = journal::path(folder, &submitted.apex);
-    let is_added =
-        |record: &&Record| zone.files.get(record.at.file as usize).is_some_and(|file| file.path == journal);
-    let found = zone.records.iter().filter(|record| !is_added(record)).map(key);
-    found.filter(|key| gone.contains_key(key)).map(|key| (key, ())).collect()
+    let in_file =
+        |record: &Record| zone.files.get(record.at.file as usize).is_none_or(|file| file.path != journal);
+    There::of(change, &zone.records, in_file)
 }

@@ -3,15 +3,16 @@
 //! ```text
 //! zone = (file without what is hidden) and what is added
 //! ```
+//!
+//! A record is known by its [data](Data): a TTL that its author or an update changes makes no other record of it.
 
 use std::ops::Deref;
 
 use crate::name::Name;
+use crate::rdata;
 use crate::rtype::Type;
-use crate::small_bytes::SmallBytes;
-use crate::transfer::Change;
 use crate::zone::hash::HashMap;
-use crate::zone::{Position, Record};
+use crate::zone::{Mark, Position, Record};
 
 /// All changes that lie over one zone file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,33 +23,55 @@ pub struct Overlay {
     pub hidden: Records,
 }
 
+/// Owner, type and RDATA, letters of names in it aside.
+pub(super) type Data = (Name, Type, Vec<u8>);
+
+pub(super) fn data(record: &Record) -> Data {
+    (record.owner.clone(), record.rtype, rdata::lowered(record.rtype, &record.rdata))
+}
+
 /// Records in the order in which they came, each once; whether one is there takes one look-up.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     all: Vec<Record>,
-    there: HashMap<(Name, Type, u32, SmallBytes), ()>,
+    there: HashMap<Data, ()>,
 }
 
 impl Records {
-    fn has(&self, record: &Record) -> bool {
-        self.there.contains_key(&owned(record))
+    /// The record with the same data.
+    pub(super) fn find(&self, record: &Record) -> Option<&Record> {
+        let is_it = |it: &&Record| {
+            it.rtype == record.rtype
+                && it.owner == record.owner
+                && rdata::is_same(it.rtype, &it.rdata, &record.rdata)
+        };
+        if self.there.contains_key(&data(record)) { self.all.iter().find(is_it) } else { None }
     }
 
-    fn add(&mut self, record: Record) {
-        if self.there.insert(owned(&record), ()).is_none() {
-            self.all.push(record);
+    /// In the place of what has the same data. What each side added for itself is for both.
+    fn add(&mut self, mut record: Record) {
+        if let Some(known) = self.find(&record).cloned() {
+            if are_opposite(known.mark, record.mark) {
+                record.mark = None;
+            }
+            self.drop(&known);
         }
+        self.there.insert(data(&record), ());
+        self.all.push(record);
     }
 
     fn drop(&mut self, record: &Record) {
-        if self.there.remove(&owned(record)).is_some() {
-            self.all.retain(|it| key(it) != key(record));
+        let gone = data(record);
+        if self.there.remove(&gone).is_some() {
+            self.all.retain(|it| it.rtype != record.rtype || data(it) != gone);
         }
     }
 }
 
-fn owned(record: &Record) -> (Name, Type, u32, SmallBytes) {
-    (record.owner.clone(), record.rtype, record.ttl, record.rdata.clone())
+/// One is for insiders alone, the other for outsiders alone.
+fn are_opposite(one: Option<Mark>, other: Option<Mark>) -> bool {
+    use Mark::{Internal, Outside};
+    matches!((one, other), (Some(Internal), Some(Outside)) | (Some(Outside), Some(Internal)))
 }
 
 impl Deref for Records {
@@ -109,18 +132,6 @@ impl Step {
     }
 }
 
-type Key<'r> = (&'r Name, Type, u32, &'r SmallBytes);
-
-fn key(record: &Record) -> Key<'_> {
-    (&record.owner, record.rtype, record.ttl, &record.rdata)
-}
-
-type Data<'r> = (&'r Name, Type, &'r SmallBytes);
-
-fn data(record: &Record) -> Data<'_> {
-    (&record.owner, record.rtype, &record.rdata)
-}
-
 impl Overlay {
     /// Whether nothing lies over the file.
     pub fn is_empty(&self) -> bool {
@@ -130,26 +141,6 @@ impl Overlay {
     /// How many records it has.
     pub fn len(&self) -> usize {
         self.added.len() + self.hidden.len()
-    }
-
-    /// The steps by which a change is made; `in_file` tells the file's own records.
-    pub fn steps(&self, change: &Change, in_file: impl Fn(&Record) -> bool) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for gone in &change.gone {
-            if self.added.has(gone) {
-                steps.push(Step::Drop(gone.clone()));
-            }
-            if in_file(gone) && !self.hidden.has(gone) {
-                steps.push(Step::Hide(gone.clone()));
-            }
-        }
-        for come in &change.come {
-            steps.push(match self.hidden.has(come) {
-                true => Step::Show(come.clone()),
-                false => Step::Add(come.clone()),
-            });
-        }
-        steps
     }
 
     /// Takes one step.
@@ -163,20 +154,48 @@ impl Overlay {
     }
 
     /// The zone's records: those of the file, and what is added with its place in the file of this index.
-    pub fn over(&self, mut records: Vec<Record>, journal: u32) -> Vec<Record> {
-        let hidden: HashMap<Key<'_>, ()> = self.hidden.iter().map(|record| (key(record), ())).collect();
-        let added: HashMap<Data<'_>, ()> = self.added.iter().map(|record| (data(record), ())).collect();
-        // The file may have by now what was added.
-        let in_file = records.iter().map(data).filter(|data| added.contains_key(data));
-        let in_file: HashMap<Data<'_>, ()> = in_file.map(|data| (data, ())).collect();
-        let new = self.added.iter().filter(|record| !in_file.contains_key(&data(record)));
-        let placed =
-            |record: &Record| Record { at: Position { file: journal, ..record.at }, ..record.clone() };
-        let new: Vec<Record> = new.map(placed).collect();
-        let mut stays =
-            records.iter().map(|record| !hidden.contains_key(&key(record))).collect::<Vec<_>>().into_iter();
-        records.retain(|_| stays.next().unwrap_or(true));
-        records.extend(new);
+    ///
+    /// Of what stands in the file, its author says who sees it, although an update has given it another TTL. If its author
+    /// gave it to one side alone, and an update to the other, both have it, by the rules.
+    pub fn over(&self, file: Vec<Record>, journal: u32) -> Vec<Record> {
+        let touched = self.added.iter().chain(self.hidden.iter());
+        let touched: HashMap<(&Name, Type), ()> =
+            touched.map(|record| ((&record.owner, record.rtype), ())).collect();
+        let (mut taken_out, mut in_file) = (HashMap::default(), HashMap::default());
+        let mut records = Vec::with_capacity(file.len() + self.added.len());
+        for record in file {
+            if touched.contains_key(&(&record.owner, record.rtype)) {
+                let data = data(&record);
+                if self.hidden.there.contains_key(&data) {
+                    taken_out.insert(data, record.marks());
+                    continue;
+                }
+                in_file.insert(data, records.len());
+            }
+            records.push(record);
+        }
+        for added in self.added.iter() {
+            let data = data(added);
+            let mut placed = Record { at: Position { file: journal, ..added.at }, ..added.clone() };
+            if let Some(at) = in_file.get(&data) {
+                let own: &mut Record = &mut records[*at];
+                // The file may have by now what was added.
+                if are_opposite(own.mark, added.mark) {
+                    placed.mark = None;
+                    placed.steer |= own.steer;
+                    *own = placed;
+                }
+                continue;
+            }
+            if let Some(marks) = taken_out.get(&data) {
+                placed.steer |= marks.steer;
+                // One side's own stays so, although the other has lost its.
+                if added.mark != Some(Mark::Outside) && !are_opposite(added.mark, marks.seen_by) {
+                    placed.mark = marks.seen_by;
+                }
+            }
+            records.push(placed);
+        }
         records
     }
 }

@@ -1,10 +1,12 @@
 use super::*;
 use crate::rcode::Rcode;
 use crate::transfer::Change;
+use crate::view::Which;
 use crate::zone::Record;
 use crate::zone::order::Order;
 use crate::zone::tree::testing::tree;
 use crate::zone::tree::{Entry, Tree};
+use crate::zone::{Mark, Marks};
 
 fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()
@@ -90,7 +92,7 @@ fn shown(records: &[Record]) -> String {
 
 fn everything() -> [Policy; 1] {
     let types = [Type::A, Type::TXT, Type::CNAME, Type::MX, Type::NS, Type::SOA].to_vec();
-    [Policy { zones: Vec::new(), keys: vec![name("k")], names: vec![pattern("*")], types }]
+    [Policy { zones: Vec::new(), keys: vec![name("k")], names: vec![pattern("*")], types, publish: false }]
 }
 
 fn outcome(policies: &[Policy], text: &str) -> Result<String, Rcode> {
@@ -178,6 +180,7 @@ fn what_is_not_named_by_a_policy_is_refused_and_all_with_it() {
         keys: vec![name("k")],
         names: vec![pattern("_acme-challenge.*"), pattern("text")],
         types: vec![Type::TXT],
+        publish: false,
     }];
     let good = "add _acme-challenge TXT 60 token";
     assert!(outcome(&acme, good).is_ok());
@@ -233,8 +236,9 @@ fn the_file_stays_its_authors_and_the_overlay_does_not_grow_by_what_comes_and_go
     let file = vec![text("a.ex", 1), text("b.ex", 2)];
     let mut overlay = Overlay::default();
     let mut go = |gone: &[Record], come: &[Record]| {
-        let steps = overlay
-            .steps(&Change { gone: gone.to_vec(), come: come.to_vec() }, |record| file.contains(record));
+        let change = Change { gone: gone.to_vec(), come: come.to_vec() };
+        let there = There::of(&change, &overlay.over(file.clone(), 1), |record| record.at.file == 0);
+        let steps = overlay.steps(&change, &there, OUTER, |_| false);
         steps.into_iter().for_each(|step| overlay.take(step));
         (shown(&overlay.over(file.clone(), 1)), overlay.len())
     };
@@ -245,4 +249,139 @@ fn the_file_stays_its_authors_and_the_overlay_does_not_grow_by_what_comes_and_go
     assert_eq!(go(&[text("c.ex", 3)], &[]), ("a 60 A 192.0.2.1; b 60 A 192.0.2.2".into(), 0));
     assert_eq!(go(&[text("a.ex", 1)], &[text("a.ex", 9)]), ("a 60 A 192.0.2.9; b 60 A 192.0.2.2".into(), 2));
     assert_eq!(go(&[text("a.ex", 9)], &[text("a.ex", 1)]), ("a 60 A 192.0.2.1; b 60 A 192.0.2.2".into(), 0));
+}
+
+const OUTER: Author = Author { view: Which::Public, is_alone: false };
+const INNER: Author = Author { view: Which::Internal, is_alone: false };
+
+/// Records, one a line, each with marks behind it as in a zone file.
+fn marked(text: &str) -> Vec<Record> {
+    let one = |line: &str| {
+        let (text, marks) = line.split_once(" ; ").unwrap_or((line, ""));
+        let mark = Mark::ALL.into_iter().find(|mark| marks.contains(mark.as_str()));
+        let record = crate::zone::tree::testing::records("ex.", text).remove(0);
+        Record { mark, steer: marks.contains("steer"), ..record }
+    };
+    text.lines().filter(|line| !line.is_empty()).map(one).collect()
+}
+
+fn with_marks(records: &[Record]) -> String {
+    let one = |record: &Record| {
+        let Marks { seen_by, steer } = record.marks();
+        let words = [seen_by.map_or("", Mark::as_str), if steer { "steer" } else { "" }].concat();
+        if words.is_empty() {
+            shown(std::slice::from_ref(record))
+        } else {
+            format!("{} ({words})", shown(std::slice::from_ref(record)))
+        }
+    };
+    let mut all: Vec<String> = records.iter().map(one).collect();
+    all.sort();
+    all.join("; ")
+}
+
+/// Each change is one author's: what goes, and what comes.
+fn after(file: &str, changes: &[(Author, &str, &str)]) -> String {
+    let file = marked(file);
+    let mut overlay = Overlay::default();
+    for (author, gone, come) in changes {
+        let change = Change { gone: marked(gone), come: marked(come) };
+        let there = There::of(&change, &overlay.over(file.clone(), 1), |record| record.at.file == 0);
+        let steps = overlay.steps(&change, &there, *author, |_| false);
+        steps.into_iter().for_each(|step| overlay.take(step));
+    }
+    with_marks(&overlay.over(file, 1))
+}
+
+#[test]
+fn a_ttl_that_changes_takes_no_record_away_and_no_mark() {
+    let file = "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2";
+    let change = (
+        OUTER,
+        "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2",
+        "www 90 A 192.0.2.1\nwww 90 A 192.0.2.2\nwww 90 A 192.0.2.3",
+    );
+    let expected = "www 90 A 192.0.2.1; www 90 A 192.0.2.2; www 90 A 192.0.2.3";
+    assert_eq!(after(file, &[change]), expected);
+    let back = (
+        OUTER,
+        "www 90 A 192.0.2.1\nwww 90 A 192.0.2.2\nwww 90 A 192.0.2.3",
+        "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2",
+    );
+    assert_eq!(after(file, &[change, back]), "www 60 A 192.0.2.1; www 60 A 192.0.2.2");
+    for mark in ["internal", "outside", "public", "both", "steer", "internal steer"] {
+        let file = format!("a 60 A 192.0.2.1 ; {mark}");
+        let shown = format!("a 90 A 192.0.2.1 ({})", mark.replace(' ', ""));
+        for author in [INNER, OUTER] {
+            assert_eq!(
+                after(&file, &[(author, "a 60 A 192.0.2.1", "a 90 A 192.0.2.1")]),
+                shown,
+                "{author:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_record_whose_own_ttl_is_another_is_the_same() {
+    let file = "www 60 A 192.0.2.1\nwww 90 A 192.0.2.2";
+    let both = "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2";
+    assert_eq!(after(file, &[(OUTER, both, "")]), "");
+    assert_eq!(after(file, &[(OUTER, both, ""), (OUTER, "", "www 60 A 192.0.2.2")]), "www 60 A 192.0.2.2");
+    // Its author gives it another TTL once it is taken out.
+    let hidden = Overlay { hidden: marked("www 60 A 192.0.2.2").into_iter().collect(), ..Overlay::default() };
+    assert_eq!(with_marks(&hidden.over(marked(file), 1)), "www 60 A 192.0.2.1");
+}
+
+#[test]
+fn what_the_inside_adds_is_for_the_inside_unless_its_policy_publishes_it() {
+    assert_eq!(after("", &[(INNER, "", "a 60 A 192.0.2.1")]), "a 60 A 192.0.2.1 (internal)");
+    assert_eq!(after("", &[(OUTER, "", "a 60 A 192.0.2.1")]), "a 60 A 192.0.2.1");
+    let file = "a 60 A 192.0.2.1 ; internal";
+    for ttl in [60, 90] {
+        let gone = (INNER, "a 60 A 192.0.2.1", "");
+        let again = format!("a {ttl} A 192.0.2.1");
+        assert_eq!(after(file, &[gone, (INNER, "", &again)]), format!("{again} (internal)"));
+    }
+    let change = Change { gone: vec![], come: marked("a 60 A 192.0.2.1") };
+    let steps = Overlay::default().steps(&change, &There::default(), INNER, |_| true);
+    assert_eq!(steps, [Step::Add(change.come[0].clone())]);
+}
+
+#[test]
+fn each_side_adds_and_deletes_for_itself_what_only_the_other_sees() {
+    for (mine, theirs, author, other) in
+        [("outside", "internal", OUTER, INNER), ("internal", "outside", INNER, OUTER)]
+    {
+        let file = format!("a 60 A 192.0.2.1 ; {theirs}");
+        let add = (author, "", "a 60 A 192.0.2.1");
+        assert_eq!(after(&file, &[add]), "a 60 A 192.0.2.1", "both have it");
+        let gone = "a 60 A 192.0.2.1";
+        assert_eq!(after(&file, &[add, (author, gone, "")]), format!("{gone} ({theirs})"));
+        assert_eq!(after(&file, &[add, (other, gone, "")]), format!("{gone} ({mine})"));
+        assert_eq!(after(&file, &[add, (author, gone, "a 90 A 192.0.2.1")]), "a 90 A 192.0.2.1");
+        assert_eq!(after(&file, &[(other, gone, ""), add]), format!("{gone} ({mine})"));
+        let alone = Author { is_alone: true, ..author };
+        assert_eq!(after("", &[(alone, "", gone)]), format!("{gone} ({mine})"));
+    }
+    // A mark that its author writes later counts.
+    let overlay = Overlay { added: marked("a 60 A 192.0.2.1").into_iter().collect(), ..Overlay::default() };
+    let file = marked("a 60 A 192.0.2.1 ; internal");
+    assert_eq!(with_marks(&overlay.over(file, 1)), "a 60 A 192.0.2.1 (internal)");
+}
+
+#[test]
+fn letters_are_alike_in_names_and_nowhere_else() {
+    let tree = tree("ex.", "@ SOA ns h 1 2 3 4 5\n@ NS ns\nmail 60 MX 80 Www\nmail 60 MX 112 www");
+    let policies = everything();
+    let rights = Rights::of(&policies, &name("ex"), &name("k")).unwrap();
+    for (text, expected) in [
+        ("delete mail MX 0 80 WWW", "-[mail 60 MX 80 Www] +[]"),
+        ("delete mail MX 0 112 WWW", "-[mail 60 MX 112 www] +[]"),
+        ("add mail MX 60 112 WWW", "-[] +[]"),
+        ("delete mail MX 0 48 www", "-[] +[]"),
+    ] {
+        let change = evaluate(&request(text), &tree, &rights).unwrap();
+        assert_eq!(format!("-[{}] +[{}]", shown(&change.gone), shown(&change.come)), expected, "{text}");
+    }
 }

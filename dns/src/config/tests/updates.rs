@@ -12,7 +12,9 @@ fn an_update_names_keys_names_and_types() {
     let policy = &config.updates[0];
     assert_eq!(policy.keys, [Name::parse_absolute("acme").unwrap()]);
     assert_eq!(policy.types, [crate::rtype::Type::TXT, crate::rtype::Type(65280)]);
-    assert_eq!((policy.names.len(), policy.zones.len()), (2, 1));
+    assert_eq!((policy.names.len(), policy.zones.len(), policy.publish), (2, 1, false));
+    let config = read(&format!("{HEAD}{text}\npublish = true")).unwrap();
+    assert!(config.updates[0].publish);
 }
 
 #[test]

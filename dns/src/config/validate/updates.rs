@@ -39,6 +39,7 @@ fn update(written: Spanned<file::Update>, keys: &[KeyFile], at: At<'_>) -> Resul
         keys: written.keys.iter().map(key).collect::<Result<_, _>>()?,
         names: written.names.iter().map(pattern).collect::<Result<_, _>>()?,
         types: written.types.iter().map(|text| rtype(text, at)).collect::<Result<_, _>>()?,
+        publish: written.publish,
     })
 }
 

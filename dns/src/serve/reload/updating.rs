@@ -10,6 +10,8 @@ impl Follow {
     /// Makes the updates that wait, each with all that it says or not at all.
     pub(super) fn update(&mut self) {
         while let Some(submission) = self.submissions.next() {
+            // Edits of files are served, and told, for themselves: what the next load changes is the update's.
+            self.load();
             let world = self.service.world.load_full();
             let make = AssertUnwindSafe(|| update::make(&submission.submitted, &world, &mut self.catalog));
             let made = catch_unwind(make);

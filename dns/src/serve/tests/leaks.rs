@@ -55,8 +55,14 @@ fn world() -> World {
         Listing { apex: name("catalog.internal"), zones: vec![], groups: vec![], hand_over: vec![] };
     terms.protocol.catalogs = [listing].into();
     let all = Pattern::parse("*").unwrap();
-    terms.protocol.updates =
-        [Policy { zones: vec![], keys: vec![name("acme")], names: vec![all], types: vec![Type::TXT] }].into();
+    terms.protocol.updates = [Policy {
+        zones: vec![],
+        keys: vec![name("acme")],
+        names: vec![all],
+        types: vec![Type::TXT],
+        publish: false,
+    }]
+    .into();
     let terms = terms.with_secrets(None, keys.into_iter().collect());
     let mut world =
         Catalog::new(vec![folder.path().into()], terms).load(clock::system_now()).unwrap().world.unwrap();
