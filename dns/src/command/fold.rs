@@ -2,19 +2,22 @@
 //!
 //! Invariant: the file that is put in place says, read again, just what file and journal said together; else nothing is done.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source, say, zones};
-use crate::catalog::journal::Journal;
+use crate::catalog::journal::{self, Journal};
+use crate::catalog::keeper::Keeper;
 use crate::catalog::parse_file;
 use crate::clock;
 use crate::name::Name;
 use crate::update::Overlay;
+use crate::zone::file::has_marks;
 use crate::zone::text::write_record;
-use crate::zone::{Record, Zone};
+use crate::zone::{Position, Record, Zone};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,8 +31,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
     let not = |why: String| Failure::NotFolded(args.zone.clone(), why);
     let apex = Name::parse_absolute(&args.zone).map_err(|error| not(error.to_string()))?;
-    let folder = config.state.join("updates");
-    if !crate::catalog::journal::path(&folder, &apex).exists() {
+    let folder = config.journals();
+    let path = journal::path(&folder, &apex);
+    let is_there = path.try_exists().map_err(|error| {
+        not(format!("{}: {error}; run this as the user that the server runs as, or as root", path.display()))
+    })?;
+    if !is_there {
         say(&format!("{apex}: no update lies over the zone file\n"));
         return Ok(());
     }
@@ -63,14 +70,14 @@ fn folded(path: &Path, apex: &Name, overlay: &Overlay) -> Result<String, String>
         parsed.zone.ok_or_else(|| format!("{shown} has errors; see verge-dns check"))
     };
     let before = zone(path)?;
-    let made = edited(&text, &before, overlay)?;
+    let journal = u32::try_from(before.files.len()).map_err(|error| error.to_string())?;
+    let expected = overlay.over(before.records.clone(), journal);
+    let made = edited(&text, &before, &expected, journal)?;
     // Beside the file, so that what it includes is found.
-    let trial =
-        path.with_file_name(format!(".{}.fold", path.file_name().unwrap_or_default().to_string_lossy()));
-    let again = put_at(&trial, &made).map_err(|error| error.to_string()).and_then(|()| zone(&trial));
+    let trial = beside(path, "fold");
+    let again = put_at(&trial, &made, path).map_err(|error| error.to_string()).and_then(|()| zone(&trial));
     let _ = fs::remove_file(&trial);
-    let (again, expected) = (again?, overlay.over(before.records, 0));
-    match key_set(&again.records) == key_set(&expected) {
+    match key_set(&again?.records) == key_set(&expected) {
         true => Ok(made),
         false => Err(format!(
             "{shown} is written so that the changes cannot be put into it line by line; edit it by hand"
@@ -80,8 +87,7 @@ fn folded(path: &Path, apex: &Name, overlay: &Overlay) -> Result<String, String>
 
 /// Each record by its content, wherever it stands.
 fn key_set(records: &[Record]) -> Vec<String> {
-    let mut all: Vec<String> =
-        records.iter().map(|record| format!("{} {:?}", line(record), record.mark)).collect();
+    let mut all: Vec<String> = records.iter().map(line).collect();
     all.sort_unstable();
     all
 }
@@ -89,66 +95,70 @@ fn key_set(records: &[Record]) -> Vec<String> {
 fn line(record: &Record) -> String {
     let mut out = String::new();
     write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut out)
+        .and_then(|()| write!(out, "{}", record.marks()))
         .expect("a String takes any text");
     out
 }
 
-fn edited(text: &str, zone: &Zone, overlay: &Overlay) -> Result<String, String> {
-    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-    for hidden in overlay.hidden.iter() {
-        let same = |record: &&Record| {
-            (&record.owner, record.rtype, &record.rdata) == (&hidden.owner, hidden.rtype, &hidden.rdata)
-        };
-        let Some(record) = zone.records.iter().find(same) else { continue };
+/// The text in which the records are those of `expected`; what lies over the file has its place in the file of index `journal`.
+fn edited(text: &str, zone: &Zone, expected: &[Record], journal: u32) -> Result<String, String> {
+    let mut lines: Vec<Option<String>> = text.split('\n').map(|line| Some(line.to_owned())).collect();
+    let stays: HashSet<Position> =
+        expected.iter().filter(|record| record.at.file != journal).map(|record| record.at).collect();
+    for record in zone.records.iter().filter(|record| !stays.contains(&record.at)) {
         let at = record.at.line.saturating_sub(1) as usize;
         if record.at.file != 0 || at >= lines.len() {
             let file = zone.files.get(record.at.file as usize).map(|file| file.path.display().to_string());
             return Err(format!(
                 "{} stands in {}; take it out there",
-                line(hidden),
+                line(record),
                 file.unwrap_or_default()
             ));
         }
-        let owner = zone
+        let next = zone
             .records
             .iter()
             .filter(|it| it.at.file == 0 && it.at.line > record.at.line)
             .min_by_key(|it| it.at.line);
-        take_out(&mut lines, at, owner);
+        take_out(&mut lines, at, next);
     }
+    let lines: Vec<String> = lines.into_iter().flatten().collect();
     let mut made = lines.join("\n");
     if !made.ends_with('\n') {
         made.push('\n');
     }
-    for added in overlay.added.iter() {
+    for added in expected.iter().filter(|record| record.at.file == journal) {
         writeln!(made, "{}", line(added)).expect("a String takes any text");
     }
     Ok(made)
 }
 
-/// A line becomes a comment; the next record must not take its owner from it.
-fn take_out(lines: &mut [String], at: usize, next: Option<&Record>) {
-    lines[at] = format!("; {}", lines[at]);
+/// A line becomes a comment, or goes if it would be read as a mark; the next record must not take its owner from it.
+fn take_out(lines: &mut [Option<String>], at: usize, next: Option<&Record>) {
+    let comment = lines[at].as_ref().map(|line| format!("; {line}"));
+    lines[at] = comment.filter(|comment| !has_marks(comment.as_bytes()));
     let Some(next) = next else { return };
-    let Some(line) = lines.get_mut(next.at.line.saturating_sub(1) as usize) else { return };
+    let Some(Some(line)) = lines.get_mut(next.at.line.saturating_sub(1) as usize) else { return };
     if line.starts_with([' ', '\t']) {
         *line = format!("{}{line}", next.owner);
     }
 }
 
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    path.with_file_name(format!(".{}.{suffix}", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 fn put(path: &Path, text: &str) -> std::io::Result<()> {
-    let beside =
-        path.with_file_name(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
-    put_at(&beside, text)?;
-    crate::catalog::owner::give(&File::open(&beside)?, path)?;
-    fs::set_permissions(&beside, fs::metadata(path)?.permissions())?;
+    let beside = beside(path, "new");
+    put_at(&beside, text, path)?;
     fs::rename(&beside, path)?;
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
-fn put_at(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
+/// `path` may be read by those who may read `like`.
+fn put_at(path: &Path, text: &str, like: &Path) -> std::io::Result<()> {
+    let mut file = Keeper::of(like)?.create(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -159,6 +169,7 @@ mod tests {
     use crate::rtype::Type;
     use crate::small_bytes::SmallBytes;
     use crate::transfer::record;
+    use crate::zone::Mark;
 
     fn address(owner: &str, byte: u8) -> Record {
         record(Name::parse_absolute(owner).unwrap(), Type::A, 60, SmallBytes::from([192, 0, 2, byte]))
@@ -186,6 +197,62 @@ mod tests {
         ] {
             let made = fold(&format!("{HEAD}{text}"), &overlay);
             assert_eq!(made, Ok(format!("{HEAD}{expected}new.ex. 60 IN A 192.0.2.9\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_stay_with_what_they_mark_and_bind_to_nothing_else() {
+        let marked = |record: Record, mark| Record { mark: Some(mark), ..record };
+        let later = |record: Record| Record { ttl: 90, ..record };
+        for (text, added, hidden, expected) in [
+            (
+                "a A 192.0.2.1 ; verge: public\nb A 192.0.2.2\n",
+                vec![],
+                Some(address("a.ex", 1)),
+                "b A 192.0.2.2\n",
+            ),
+            (
+                "x TXT \"verge: internal\"\na A 192.0.2.1\n",
+                vec![],
+                Some(address("a.ex", 1)),
+                "x TXT \"verge: internal\"\n; a A 192.0.2.1\n",
+            ),
+            (
+                "a A 192.0.2.1 ; verge: internal\n",
+                vec![later(address("a.ex", 1))],
+                Some(address("a.ex", 1)),
+                "a.ex. 90 IN A 192.0.2.1 ; verge: internal\n",
+            ),
+            (
+                "b A 192.0.2.2\n",
+                vec![marked(address("a.ex", 1), Mark::Internal)],
+                None,
+                "b A 192.0.2.2\na.ex. 60 IN A 192.0.2.1 ; verge: internal\n",
+            ),
+            (
+                "a A 192.0.2.1 ; verge: internal\n",
+                vec![marked(address("a.ex", 1), Mark::Outside)],
+                None,
+                "a.ex. 60 IN A 192.0.2.1\n",
+            ),
+        ] {
+            let overlay =
+                Overlay { added: added.into_iter().collect(), hidden: hidden.into_iter().collect() };
+            assert_eq!(fold(&format!("{HEAD}{text}"), &overlay), Ok(format!("{HEAD}{expected}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folded_file_is_no_more_open_than_it_was() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ex.zone");
+        fs::write(&path, HEAD).unwrap();
+        for mode in [0o600, 0o640, 0o644] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let before = Keeper::of(&path).unwrap();
+            put(&path, HEAD).unwrap();
+            assert_eq!((before.mode, Keeper::of(&path).unwrap()), (mode, before));
         }
     }
 

@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Source, say, zones};
-use crate::catalog::{HeldCopy, journal, owner, parse_file};
+use crate::catalog::keeper::Keeper;
+use crate::catalog::{Catalog, HeldCopy, journal, parse_file};
+use crate::clock;
 use crate::config::{Config, Secondary};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -42,6 +44,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let secondary = config.secondaries.iter().find(|it| it.zone == apex);
     let secondary = secondary.ok_or_else(|| not("no [[secondary]] of the config is about it".to_owned()))?;
     let copy = secondary.copy(&config.state);
+    let keeper = copy.keeper();
+    if let Err(error) = &keeper
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err(not(format!(
+            "its copy: {error}; run this as the user that the server runs as, or as root"
+        )));
+    }
     let file = config.zones.join(format!("{}.zone", apex.to_string().trim_end_matches('.')));
     if file.exists() && !copy.is_replaced() {
         return Err(not(format!("this server is its primary: {} counts", file.display())));
@@ -55,7 +65,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let records = under(records, serial);
     let beside = file.with_file_name(format!(".{}.promoted", apex.to_string().trim_end_matches('.')));
     let io = |error| Failure::Unwritable(file.clone(), error);
-    put(&beside, &text(&apex, &records)).map_err(io)?;
+    let keeper = keeper.and_then(|copy| of_new(&file, copy)).map_err(io)?;
+    put(&beside, &text(&apex, &records), keeper).map_err(io)?;
     let judged = judge(&beside, &records, secondary, &config);
     let placed =
         judged.map_err(not).and_then(|()| place((&beside, &file), serial, &copy, &config).map_err(io));
@@ -156,7 +167,12 @@ fn judge(path: &Path, records: &[Record], secondary: &Secondary, config: &Config
             )),
         };
     }
-    let divided = divide(&[&zone], &rules);
+    // The target that a record is hidden with may stand in another zone.
+    let mut catalog = Catalog::new(vec![config.zones.clone()], config.terms());
+    catalog.load(clock::system_now()).map_err(|error| error.to_string())?;
+    let others = catalog.zones().filter(|(other, _)| *other != apex).map(|(_, other)| &**other);
+    let all: Vec<&Zone> = std::iter::once(&zone).chain(others).collect();
+    let divided = divide(&all, &rules);
     let hidden = divided.first().map_or(&[][..], |divided| &divided.hidden);
     match hidden.first() {
         None => Ok(()),
@@ -222,9 +238,16 @@ fn sync_folder_of(file: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn put(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    owner::give(&file, path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+/// The keeper of the zone file: that of what it replaces; else the owner of the folder, and the group of the copy, by whom the
+/// server reads it.
+fn of_new(file: &Path, copy: Keeper) -> io::Result<Keeper> {
+    let keeper = Keeper::of(file)?;
+    if file.try_exists()? { Ok(keeper) } else { Ok(Keeper { group: copy.group, mode: 0o640, ..keeper }) }
+}
+
+fn put(path: &Path, text: &str, keeper: Keeper) -> io::Result<()> {
+    // A process that can read the copy is root's or the server's.
+    let mut file = keeper.create_own(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
@@ -282,5 +305,42 @@ mod tests {
             fs::write(folder.path().join(format!("ex.zone.replaced.{count}")), "").unwrap();
         }
         assert_eq!(free(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    const HEAD: &str = "$TTL 60\n@ SOA ns h 1 2h 30m 2w 5m\n@ NS ns\nns A 203.0.113.53\n";
+
+    #[test]
+    fn what_another_zone_hides_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("zones")).unwrap();
+        let text = "zones = \"zones\"\nlisten = [\"127.0.0.1:1\"]\n[[secondary]]\nzone = \"example.com\"\nprimaries = [\"192.0.2.1\"]\n";
+        fs::write(path("dns.toml"), text).unwrap();
+        let config = crate::config::load(&path("dns.toml")).unwrap();
+        fs::write(path("copy"), format!("$ORIGIN example.com.\n{HEAD}alias CNAME db.example.net.\n"))
+            .unwrap();
+        let apex = Name::parse_absolute("example.com").unwrap();
+        let records = parse_file(&path("copy"), apex).unwrap().zone.unwrap().records;
+        for (address, expected) in
+            [("203.0.113.5", None), ("10.0.0.5", Some("alias.example.com. CNAME (D6)"))]
+        {
+            fs::write(path("zones/example.net.zone"), format!("{HEAD}db A {address}\n")).unwrap();
+            let judged = judge(&path("copy"), &records, &config.secondaries[0], &config);
+            let said = judged.err();
+            assert_eq!(said.is_some(), expected.is_some(), "{address} {said:?}");
+            assert!(said.iter().zip(expected).all(|(said, expected)| said.contains(expected)), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_file_that_is_new_can_be_read_by_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = Keeper { owner: 4242, group: 4343, mode: 0o600 };
+        let of_folder = Keeper::of(&folder.path().join("new")).unwrap();
+        let new = of_new(&folder.path().join("new"), copy).unwrap();
+        assert_eq!(new, Keeper { owner: of_folder.owner, group: 4343, mode: 0o640 });
+        fs::write(folder.path().join("old"), "").unwrap();
+        let old = Keeper::of(&folder.path().join("old")).unwrap();
+        assert_eq!(of_new(&folder.path().join("old"), copy).unwrap(), old);
     }
 }

@@ -72,5 +72,10 @@ pub fn read(apex: Name, file: SourceFile, load: Loader<'_>) -> Parsed {
     reader.finish()
 }
 
+/// Whether a comment, that begins with its semicolon, has a mark in it, or what tries to be one.
+pub(crate) fn has_marks(comment: &[u8]) -> bool {
+    !mark::judge(comment).is_empty()
+}
+
 #[cfg(test)]
 mod tests;
