@@ -57,23 +57,25 @@ impl Load {
 
     pub(super) fn now(&self) -> Now {
         let (requests, limit) = self.room.get().map_or((0, 0), |room| room.busy());
-        let processors = ticks().map_or(0.0, |ticks| self.processors(ticks, monotonic()));
+        let processors = self.processors(ticks, monotonic());
         Now { requests, limit, processors }
     }
 
-    fn processors(&self, ticks: u64, now: Instant) -> f64 {
+    /// Asks the system for the processors' time once in a window, however many ask here.
+    fn processors(&self, ticks: impl FnOnce() -> Option<u64>, now: Instant) -> f64 {
         let mut window = self.processors.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasted = |last: Window| now.saturating_duration_since(last.begun);
+        if let Some(last) = window.filter(|last| lasted(*last) < WINDOW) {
+            return last.share;
+        }
+        let Some(ticks) = ticks() else { return 0.0 };
         let Some(last) = *window else {
             *window = Some(Window { begun: now, ticks, share: 0.0 });
             return 0.0;
         };
-        let lasted = now.saturating_duration_since(last.begun);
-        if lasted < WINDOW {
-            return last.share;
-        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let used = ticks.saturating_sub(last.ticks) as f64 / TICKS;
-        let share = (used / (lasted.as_secs_f64() * processors)).min(1.0);
+        let share = (used / (lasted(last).as_secs_f64() * processors)).min(1.0);
         *window = Some(Window { begun: now, ticks, share });
         share
     }
@@ -99,12 +101,27 @@ mod tests {
     fn the_processors_share_is_of_the_window_before() {
         let (load, begun) = (Load::default(), monotonic());
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let at = |ms: u64, ticks: u64| load.processors(ticks, begun + Duration::from_millis(ms));
+        let at = |ms: u64, ticks: u64| load.processors(|| Some(ticks), begun + Duration::from_millis(ms));
         assert_eq!(at(0, 1000), 0.0, "nothing is known before there is a window");
         assert_eq!(at(500, 1090), 0.0, "half a second is none");
         assert!((at(2000, 1000 + 100 * processors) - 0.5).abs() < 1e-9);
         assert!((at(2500, 1000 + 900 * processors) - 0.5).abs() < 1e-9, "until the next one has ended");
         assert!((at(3000, 1000 + 900 * processors) - 1.0).abs() < 1e-9, "no more than all of it");
+    }
+
+    #[test]
+    fn the_system_is_asked_once_in_a_window() {
+        let (load, begun) = (Load::default(), monotonic());
+        let asked = std::cell::Cell::new(0);
+        let at = |ms: u64| {
+            let ticks = || {
+                asked.set(asked.get() + 1);
+                Some(1000)
+            };
+            load.processors(ticks, begun + Duration::from_millis(ms));
+            asked.get()
+        };
+        assert_eq!([0, 10, 999, 1000, 1999].map(at), [1, 1, 1, 2, 2]);
     }
 
     #[test]

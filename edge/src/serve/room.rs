@@ -23,6 +23,8 @@ pub(crate) struct Room {
     places: Mutex<Places>,
     left: Notify,
     started: Instant,
+    /// Connections with a request under way: a count, since a public path asks for it.
+    answering: AtomicUsize,
     limit: AtomicUsize,
     network_limit: AtomicUsize,
 }
@@ -96,14 +98,12 @@ impl Room {
     pub(super) fn new(limit: usize, network_limit: usize) -> Arc<Self> {
         let (places, left, started) = (Mutex::default(), Notify::new(), monotonic());
         let (limit, network_limit) = (AtomicUsize::new(limit), AtomicUsize::new(network_limit));
-        Arc::new(Self { places, left, started, limit, network_limit })
+        Arc::new(Self { places, left, started, answering: AtomicUsize::new(0), limit, network_limit })
     }
 
     /// Connections with a request under way, and how many connections there may be.
     pub(super) fn busy(&self) -> (usize, usize) {
-        let places = self.lock();
-        let is_busy = |place: &&Place| place.idle.answering.load(Ordering::Relaxed) > 0;
-        (places.taken.values().filter(is_busy).count(), self.limit.load(Ordering::Relaxed))
+        (self.answering.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed))
     }
 
     /// From now on there are so many places. Those that are taken beyond it stay so.
@@ -211,7 +211,9 @@ impl Occupant {
     /// A request has come.
     pub(super) fn busy(&self) -> Busy {
         self.idle.has_asked.store(true, Ordering::Release);
-        self.idle.answering.fetch_add(1, Ordering::AcqRel);
+        if self.idle.answering.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.room.answering.fetch_add(1, Ordering::Relaxed);
+        }
         Busy(self.clone())
     }
 }
@@ -263,7 +265,9 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let Occupant { room, idle } = &self.0;
         idle.since_ms.store(room.now_ms(), Ordering::Release);
-        idle.answering.fetch_sub(1, Ordering::AcqRel);
+        if idle.answering.fetch_sub(1, Ordering::AcqRel) == 1 {
+            room.answering.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -356,6 +360,32 @@ mod tests {
         let _busy_too = second.busy();
         room.obey(2, 2);
         assert!(seat(&room, "192.0.2.2").unwrap().is_spare && !is_gone(&first) && !is_gone(&second));
+    }
+
+    #[test]
+    fn a_connection_is_busy_once_however_many_requests_it_has_under_way() {
+        let room = Room::new(10, 10);
+        let (first, second) = (seat(&room, "192.0.2.1").unwrap(), seat(&room, "192.0.2.2").unwrap());
+        assert_eq!(room.busy(), (0, 10));
+        let (one, two, three) = (first.busy(), first.busy(), second.busy());
+        assert_eq!(room.busy(), (2, 10));
+        drop(one);
+        assert_eq!(room.busy(), (2, 10), "the first has one more under way");
+        drop((two, three));
+        assert_eq!(room.busy(), (0, 10));
+    }
+
+    /// A public path asks for it: it must not wait for those who come and go.
+    #[test]
+    fn the_load_is_told_while_the_places_are_locked() {
+        let room = Room::new(10, 10);
+        let first = seat(&room, "192.0.2.1").unwrap();
+        let _busy = first.busy();
+        let _locked = room.lock();
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = Arc::clone(&room);
+        std::thread::spawn(move || tell.send(other.busy()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok((1, 10)));
     }
 
     #[test]
