@@ -89,6 +89,7 @@ fn address(element: &[u8]) -> Option<IpAddr> {
 
 /// Whether this address is one of the proxies whose word is taken.
 pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))
 }
 
@@ -101,6 +102,13 @@ mod tests {
         let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"].iter().map(|net| net.parse().unwrap()).collect();
         let found = sender(peer.parse().unwrap(), Scheme::Http, &fields(sent), &trusted);
         assert_eq!(found, Sender { client: client.parse().unwrap(), scheme }, "{peer} {sent:?}");
+    }
+
+    #[test]
+    fn an_address_of_ipv4_in_ipv6s_words_is_the_same() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        assert!(is_trusted("::ffff:10.0.0.1".parse().unwrap(), &trusted));
+        assert!(!is_trusted("::ffff:11.0.0.1".parse().unwrap(), &trusted));
     }
 
     #[test]
