@@ -239,16 +239,18 @@ impl Streams {
             return (Hello::NotTls, early.freeze());
         }
         let read = async {
-            loop {
-                match hello::read(&early) {
-                    Hello::Partial if early.len() >= MOST_HELLO_BYTES => return Hello::NotTls,
+            let mut reader = hello::Reader::default();
+            while early.len() < MOST_HELLO_BYTES {
+                let known = early.len();
+                if !matches!(client.read_buf(&mut early).await, Ok(1..)) {
+                    break;
+                }
+                match reader.read(&early[known..]) {
                     Hello::Partial => {}
                     hello => return hello,
                 }
-                if !matches!(client.read_buf(&mut early).await, Ok(1..)) {
-                    return Hello::NotTls;
-                }
             }
+            Hello::NotTls
         };
         let hello = timeout(HELLO_LIMIT, read).await.unwrap_or(Hello::NotTls);
         (hello, early.freeze())

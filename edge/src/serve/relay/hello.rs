@@ -16,29 +16,38 @@ pub enum Hello {
 /// RFC 8446 §5.1: a handshake's record.
 const HANDSHAKE: u8 = 22;
 
-/// Reads what has come so far, in however many segments and records it came.
-#[must_use]
-pub fn read(bytes: &[u8]) -> Hello {
-    match bytes.first() {
-        None => return Hello::Partial,
-        Some(&HANDSHAKE) => {}
-        Some(_) => return Hello::NotTls,
-    }
-    let mut acceptor = Acceptor::default();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        if !matches!(acceptor.read_tls(&mut rest), Ok(1..)) {
-            return Hello::NotTls;
+/// The reader of one connection's first bytes, in however many segments and records they come. Each byte is read once.
+#[derive(Default)]
+pub struct Reader {
+    acceptor: Acceptor,
+    has_begun: bool,
+}
+
+impl Reader {
+    /// Reads the bytes that have come since. Once the meaning is known, there is nothing more to read.
+    pub fn read(&mut self, new: &[u8]) -> Hello {
+        match new.first() {
+            None => return Hello::Partial,
+            Some(&HANDSHAKE) => {}
+            Some(_) if self.has_begun => {}
+            Some(_) => return Hello::NotTls,
         }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                return Hello::Tls(accepted.client_hello().server_name().map(str::to_owned));
+        self.has_begun = true;
+        let mut rest = new;
+        while !rest.is_empty() {
+            if !matches!(self.acceptor.read_tls(&mut rest), Ok(1..)) {
+                return Hello::NotTls;
             }
-            Ok(None) => {}
-            Err(_) => return Hello::NotTls,
+            match self.acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    return Hello::Tls(accepted.client_hello().server_name().map(str::to_owned));
+                }
+                Ok(None) => {}
+                Err(_) => return Hello::NotTls,
+            }
         }
+        Hello::Partial
     }
-    Hello::Partial
 }
 
 #[cfg(test)]
@@ -50,6 +59,10 @@ mod tests {
     use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     use super::*;
+
+    fn read(bytes: &[u8]) -> Hello {
+        Reader::default().read(bytes)
+    }
 
     fn hello(name: &'static str) -> Vec<u8> {
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -76,12 +89,22 @@ mod tests {
     #[test]
     fn the_name_is_read_as_soon_as_all_of_the_hello_is_there() {
         let whole = hello("db.example.com");
+        let name = || Hello::Tls(Some("db.example.com".into()));
         for bytes in [whole.clone(), in_records(&whole, 100), in_records(&whole, 7)] {
+            for size in [1, 3, 50] {
+                let mut reader = Reader::default();
+                let parts: Vec<&[u8]> = bytes.chunks(size).collect();
+                let (last, first) = parts.split_last().unwrap();
+                for part in first {
+                    assert_eq!(reader.read(part), Hello::Partial, "{size}");
+                }
+                assert_eq!(reader.read(last), name(), "{size}");
+            }
             for end in 0..bytes.len() {
                 assert_eq!(read(&bytes[..end]), Hello::Partial, "{end}");
             }
-            assert_eq!(read(&bytes), Hello::Tls(Some("db.example.com".into())));
-            assert_eq!(read(&[&bytes[..], b"more"].concat()), Hello::Tls(Some("db.example.com".into())));
+            assert_eq!(read(&bytes), name());
+            assert_eq!(read(&[&bytes[..], b"more"].concat()), name());
         }
         assert_eq!(read(&hello("192.0.2.1")), Hello::Tls(None), "RFC 6066 §3: an address is no name");
     }
