@@ -53,6 +53,7 @@ pub struct Tree {
     nodes: Box<[Place]>,
     index: Slots,
     has_dnssec: bool,
+    is_signed: bool,
     hides: bool,
     nsec3: Option<nsec3::Chain>,
     /// By place.
@@ -136,10 +137,14 @@ impl Tree {
         self.apex_node().set(Type::SOA)
     }
 
-    /// Whether it is signed, as D15 means it: it holds signatures, proofs or a digest. Without them DNSSEC-OK changes no answer
-    /// but in OPT. Keys alone sign nothing.
+    /// Whether it holds signatures, keys or proofs: without them DNSSEC-OK changes no answer but in OPT.
     pub fn has_dnssec(&self) -> bool {
         self.has_dnssec
+    }
+
+    /// Whether it is signed, as D15 means it: it holds signatures, proofs or a digest. Keys alone sign nothing.
+    pub fn is_signed(&self) -> bool {
+        self.is_signed
     }
 
     /// Its NSEC3 records, if its denials are proved by them.

@@ -75,6 +75,7 @@ struct Builder {
     path: Vec<Place>,
     most_labels: usize,
     has_dnssec: bool,
+    is_signed: bool,
     hides: bool,
     withheld: Vec<(Place, Type)>,
 }
@@ -90,6 +91,7 @@ impl Builder {
             path: Vec::new(),
             most_labels: 0,
             has_dnssec: false,
+            is_signed: false,
             hides: false,
             withheld: Vec::new(),
         };
@@ -104,7 +106,8 @@ impl Builder {
         if !self.reach(first.owner) {
             return;
         }
-        self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::ZONEMD);
+        self.has_dnssec |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::DNSKEY);
+        self.is_signed |= matches!(first.rtype, Type::RRSIG | Type::NSEC | Type::NSEC3 | Type::ZONEMD);
         self.hides |= first.rtype == Type::DNAME || (first.rtype == Type::NS && self.path.len() > 1);
         // RFC 2181 §5.2: the records of an RRset share one TTL; where they were written with several, the least holds.
         let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(first.ttl);
@@ -176,6 +179,7 @@ impl Builder {
             nodes: self.nodes.into(),
             index,
             has_dnssec: self.has_dnssec,
+            is_signed: self.is_signed,
             hides: self.hides,
             nsec3: None,
             withheld: self.withheld.into(),
