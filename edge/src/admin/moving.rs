@@ -158,6 +158,9 @@ async fn take_all(cache: &Cache, intake: &mut Intake, imported: &mut Imported) -
         let (entry, site) = head::decode(&own_head).ok_or(DAMAGED)?;
         let entry = entry.completed(header.body_bytes).ok_or(DAMAGED)?;
         let response = Response { key: Key::from_bytes(&own_key), entry, site, header };
+        if response.key.is_of_query() {
+            cache.store.keeps_queries();
+        }
         let count = match response.take_in(cache, intake, &ticket).await? {
             Fate::Stored => {
                 imported.bytes += header.body_bytes;

@@ -13,7 +13,7 @@ mod query;
 use std::borrow::Cow;
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256, digest};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Uri, header};
 
@@ -77,13 +77,16 @@ pub fn key(request: &RequestHead, rules: &KeyRules) -> Key {
 /// The content counts by a hash for which nobody finds two that share one.
 pub fn of_query(about: &Key, headers: &HeaderMap, content: &[u8]) -> Key {
     let mut parts = Parts { bytes: about.bytes.to_vec() };
-    parts.add(b"QUERY");
+    parts.bytes.extend_from_slice(QUERY_PART);
     for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
         parts.add_list(&headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>());
     }
     parts.add(digest(&SHA256, content).as_ref());
     Key { bytes: parts.bytes.into_boxed_slice() }
 }
+
+/// A part that no other key has at its place but by chance, behind its length.
+const QUERY_PART: &[u8] = b"\0\0\0\x05QUERY";
 
 /// The path and query to ask the origin for: the path in normal form (RFC 3986 §6.2.2), the query as sent.
 pub fn target(uri: &Uri) -> PathAndQuery {
@@ -183,6 +186,17 @@ impl Key {
         Self { bytes: bytes.into() }
     }
 
+    /// Whether it is [`of_query`]; also of some other that somebody made to look so.
+    #[must_use]
+    pub fn is_of_query(&self) -> bool {
+        // The hash behind its length is the last part.
+        let hash_part = 4 + digest::SHA256_OUTPUT_LEN;
+        let has_hash = self.bytes.len().checked_sub(hash_part).and_then(|at| self.bytes.get(at..at + 4));
+        let rest = &self.bytes[self.url_part().len()..];
+        has_hash == Some(&32u32.to_be_bytes())
+            && rest.windows(QUERY_PART.len()).any(|part| part == QUERY_PART)
+    }
+
     /// The bytes for scheme, authority, path and query: the same for all keys of a URL.
     pub fn url_part(&self) -> &[u8] {
         let mut rest = &*self.bytes;
@@ -248,6 +262,8 @@ mod tests {
         let one = of(&[json], "{}");
         assert_eq!(one, of(&[json, ("x", "y")], "{}"));
         assert!(one != about && one.url() == about.url() && one.url_part() == about.url_part());
+        assert!(one.is_of_query() && of(&[json, json], "").is_of_query() && !about.is_of_query());
+        assert!(!Key::from_bytes(b"").is_of_query());
         for other in [
             of(&[json], "{ }"),
             of(&[json], ""),

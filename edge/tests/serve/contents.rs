@@ -154,6 +154,33 @@ async fn what_makes_a_url_gone_makes_its_queries_gone() {
     rig.get("/q").await.assert_hit();
 }
 
+/// Before the first QUERY of a process nothing says that a URL has more than one key.
+#[tokio::test]
+async fn a_purge_after_a_restart_takes_the_queries_of_before() {
+    let (origin, folder) = (echoing(FRESH).await, tempfile::tempdir().unwrap());
+    let top = format!("[cache]\ndisk = {{ path = {:?}, size = \"64MiB\" }}\n", folder.path().join("cache"));
+    let edge = async || {
+        let rig = Rig::with(&[origin.address], &top, "").await;
+        let is_used = async {
+            while rig.metric("verge_edge_disk_up{").await != 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the disk is used", is_used).await;
+        rig
+    };
+    let mut before = edge().await;
+    let request = query("/q", JSON, "{}");
+    ask(&before, &request).await.assert_forwarded();
+    before.get("/b").await;
+    before.running.take().unwrap().drain().await;
+    let after = edge().await;
+    after.purge("/q").await;
+    ask(&after, &request).await.assert_forwarded();
+    after.get("/b").await.assert_hit();
+    ask(&after, &request).await.assert_hit();
+}
+
 #[tokio::test]
 async fn a_long_query_and_one_where_the_site_keeps_none_are_passed() {
     let origin = echoing(FRESH).await;

@@ -240,8 +240,10 @@ impl Disks {
         done: Option<oneshot::Sender<()>>,
         must: bool,
     ) {
-        // A part waits for the rest of it.
-        if !matches!(object.entry.content, Content::Whole { .. }) || object.body.is_gone() {
+        // A part waits for the rest of it. The response to a QUERY is not kept on disks: a purge of its URL takes it by a mark,
+        // which is only made where such responses are known to be ([`Store::keeps_queries`]).
+        let is_whole = matches!(object.entry.content, Content::Whole { .. });
+        if !is_whole || object.body.is_gone() || key.is_of_query() {
             object.on_disk.offer();
             return;
         }

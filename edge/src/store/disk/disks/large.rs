@@ -27,7 +27,7 @@ impl Disks {
         length: Option<u64>,
         come: u64,
     ) -> Option<Reserved> {
-        if !matches!(entry.content, Content::Whole { .. }) {
+        if !matches!(entry.content, Content::Whole { .. }) || key.is_of_query() {
             return None;
         }
         let hash = self.hash_key.of_key(key);
