@@ -194,7 +194,7 @@ impl Response {
         ticket: &Ticket,
     ) -> Result<Fate, &'static str> {
         let mut content = Content { left: self.header.body_bytes, sums: Sums::default() };
-        let fate = self.fate(cache);
+        let fate = self.fate(cache).await;
         let is_stored = match fate {
             Fate::Stored if cache.store.is_large(content.left) => {
                 self.to_disk(cache, intake, &mut content, ticket).await?
@@ -209,13 +209,16 @@ impl Response {
     }
 
     /// The fate that it has if there is room.
-    fn fate(&self, cache: &Cache) -> Fate {
+    async fn fate(&self, cache: &Cache) -> Fate {
         let sites = cache.sites();
         let Some(site) = sites.iter().find(|site| site.site.name == self.site) else { return Fate::Foreign };
         let is_newer = |held: &Arc<Object>| {
             held.entry.selecting == self.entry.selecting && held.entry.received >= self.entry.received
         };
-        if cache.store.get(&self.key, &self.site).iter().any(is_newer) {
+        // A response that is taken in replaces one that only a disk has, too.
+        if cache.store.get(&self.key, &self.site).iter().any(is_newer)
+            || cache.store.get_from_disk(&self.key, &self.site).await.iter().any(is_newer)
+        {
             return Fate::Older;
         }
         if self.header.body_bytes > site.site.max_object_bytes { Fate::TooBig } else { Fate::Stored }

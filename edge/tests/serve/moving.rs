@@ -1,6 +1,8 @@
 //! `GET /export` and `PUT /import`: a warm cache moves to another edge.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::client::{Client, Got};
 use super::origin::{Origin, response};
@@ -21,7 +23,11 @@ async fn origin() -> Arc<Origin> {
 /// An edge with little memory and a disk.
 async fn edge(origin: &Origin, hosts: &str) -> (Rig, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("cache");
+    (edge_over(origin, hosts, folder.path()).await, folder)
+}
+
+async fn edge_over(origin: &Origin, hosts: &str, folder: &Path) -> Rig {
+    let disk = folder.join("cache");
     let top =
         format!("[cache]\nmemory = \"2MiB\"\ndisk = {{ path = \"{}\", size = \"16MiB\" }}\n", disk.display());
     let rig = Rig::for_hosts(hosts, &[origin.address], &top, "").await;
@@ -31,7 +37,7 @@ async fn edge(origin: &Origin, hosts: &str) -> (Rig, tempfile::TempDir) {
         }
     };
     soon("the disk is used", ready).await;
-    (rig, folder)
+    rig
 }
 
 async fn export(rig: &Rig) -> Got {
@@ -73,11 +79,65 @@ async fn what_one_edge_exports_another_answers_without_its_origin() {
     assert_eq!(origin.count(), 6);
     // Again: this edge has all of it. What it purges now is gone.
     let again = import(&new, &exported.body).await;
-    assert!(again.text().contains("\"older\":2"), "{}", again.text());
+    assert!(again.text().contains("\"older\":4"), "{}", again.text());
     new.ask("/purge", "{\"all\": true}").await;
     new.get("/b").await.assert_forwarded();
     let (other, _folder) = edge(&origin, "\"other.test\"").await;
     assert!(import(&other, &exported.body).await.text().contains("\"foreign\":4"));
+}
+
+/// An import would take the place of what is in memory and of what is on the disk alike.
+#[tokio::test]
+async fn what_is_newer_on_the_disk_alone_stays() {
+    let answers = AtomicUsize::new(0);
+    let origin = Origin::answering(move |head| {
+        let number = answers.fetch_add(1, Ordering::Relaxed);
+        let length = if head.contains(" /large") { 400_000 } else { 1 };
+        response("200 OK", "Cache-Control: max-age=600\r\n", &number.to_string().repeat(length))
+    })
+    .await;
+    let (old, _old_folder) = edge(&origin, "\"*\"").await;
+    let paths = ["/a", "/large"];
+    for path in paths {
+        old.get(path).await.assert_forwarded();
+    }
+    let exported = export(&old).await;
+    let (mut new, folder) = edge(&origin, "\"*\"").await;
+    new.pass(10);
+    let mut newer = Vec::new();
+    for path in paths {
+        newer.push(new.get(path).await.text());
+    }
+    soon("both are written", async {
+        while new.metric("verge_edge_disk_writes_total{").await < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    new.running.take().unwrap().drain().await;
+    let again = edge_over(&origin, "\"*\"", folder.path()).await;
+    again.pass(20);
+    let imported = import(&again, &exported.body).await;
+    assert!(imported.text().contains("\"older\":2"), "{}", imported.text());
+    for (path, newer) in paths.into_iter().zip(newer) {
+        let got = again.get(path).await;
+        got.assert_hit();
+        assert_eq!(got.text(), newer, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_takes_the_queries_that_were_imported() {
+    let origin = origin().await;
+    let (old, _old_folder) = edge(&origin, "\"*\"").await;
+    let query = b"QUERY /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    old.client().await.raw(query).await.assert_forwarded();
+    let exported = export(&old).await;
+    let (new, _new_folder) = edge(&origin, "\"*\"").await;
+    let imported = import(&new, &exported.body).await;
+    assert!(imported.text().starts_with("{\"objects\":1,"), "{}", imported.text());
+    new.purge("/a").await;
+    new.client().await.raw(query).await.assert_forwarded();
 }
 
 #[tokio::test]
