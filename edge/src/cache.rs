@@ -272,6 +272,17 @@ impl Cache {
         }
     }
 
+    /// The URI that one with a signature is kept under, whether or not the signature is good.
+    pub(crate) fn bare(&self, uri: Uri) -> Uri {
+        let in_service = self.in_service.load();
+        match in_service.sites.find(uri.host().unwrap_or_default()) {
+            Some(place) if in_service.asks_for_signatures => {
+                in_service.placed[place].own.site.signed.bare(uri)
+            }
+            _ => uri,
+        }
+    }
+
     /// The site and the key of a request.
     ///
     /// # Errors

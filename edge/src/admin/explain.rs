@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refused;
 use super::purge::found;
-use crate::cache::{Cache, Found};
+use crate::cache::{Cache, Found, absolute};
 use crate::decide::step::{self, Local};
 use crate::flight::FetchSite;
 use crate::flight::reasons::Reason;
@@ -29,6 +29,7 @@ use crate::site::access::Access;
 use crate::site::key::{Key, ingredients};
 use crate::site::route::Route;
 use crate::site::rules::SetCookie;
+use crate::site::signed::Rejected;
 use crate::site::tags::Tags;
 use crate::store::{Object, Variants};
 
@@ -121,30 +122,18 @@ pub struct Variant {
 pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Refused> {
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
-    let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let now = cache.clock.now();
+    let rejected = absolute(&asked.url).ok().and_then(|uri| cache.checked(uri, now).err());
+    let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
     let variants = cache.store.get_from_disk(&key, &site.site.name).await;
     let rules = &site.site.rules;
     let reuse = match others.is_empty() {
         true => policy::reuse(&request, &variants.entries(), rules, now),
         false => Reuse::Pass(Forward::Bypass),
     };
-    let elsewhere = match step::local(&request, &site.site.redirects) {
-        Some(Local::Elsewhere(head)) => head.headers.get(LOCATION).cloned(),
-        Some(Local::LastHop) | None => None,
-    };
-    let is_ambiguous = !others.is_empty() && site.site.route.as_ref().is_some_and(Route::leads_below);
-    let (verdict, because) = match &elsewhere {
-        Some(location) => ("redirect", format!("the site sends it to {}", text(location))),
-        None if cache.is_in_maintenance(&site.site) => {
-            ("refuse", "503 from here: the site is being worked on, but for maintenance_exempt".into())
-        }
-        None if is_ambiguous => {
-            ("refuse", "400 from here: an origin may read its path as outside of the route".into())
-        }
-        None => (reuse.as_str(), because(&reuse)),
-    };
-    let chosen = if elsewhere.is_some() { None } else { chosen(&reuse) };
+    let from_here = from_here(cache, &request, &site.site, &others, rejected);
+    let chosen = if from_here.is_some() { None } else { chosen(&reuse) };
+    let (verdict, because) = from_here.unwrap_or_else(|| (reuse.as_str(), because(&reuse)));
     let shown = |(index, object): (usize, &Arc<Object>)| {
         variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
     };
@@ -164,6 +153,33 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
         epoch: cache.store.epoch(),
         variants: variants.iter().enumerate().map(shown).collect(),
     })
+}
+
+/// The verdict on a request that is answered without the store and the origin, in the order in which that is found out.
+fn from_here(
+    cache: &Cache,
+    request: &RequestHead,
+    site: &Site,
+    others: &[Arc<FetchSite>],
+    rejected: Option<Rejected>,
+) -> Option<(&'static str, String)> {
+    if site.is_sent_to_https(&request.uri) {
+        return Some(("redirect", "https_only sends it to the same address over HTTPS".into()));
+    }
+    if let Some(why) = rejected {
+        return Some(("refuse", format!("403 from here: {} (signed_paths)", why.as_str())));
+    }
+    if let Some(Local::Elsewhere(head)) = step::local(request, &site.redirects) {
+        let location = head.headers.get(LOCATION).map(text).unwrap_or_default();
+        return Some(("redirect", format!("the site sends it to {location}")));
+    }
+    if cache.is_in_maintenance(site) {
+        let because = "503 from here: the site is being worked on, but for maintenance_exempt";
+        return Some(("refuse", because.into()));
+    }
+    let is_ambiguous = !others.is_empty() && site.route.as_ref().is_some_and(Route::leads_below);
+    is_ambiguous
+        .then(|| ("refuse", "400 from here: an origin may read its path as outside of the route".to_owned()))
 }
 
 /// Why the last answer was not kept, unless one came later that was.

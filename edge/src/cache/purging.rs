@@ -54,8 +54,9 @@ impl NotPurged {
 }
 
 impl Cache {
-    /// The request that this URL stands for, its site and its key.
+    /// The request that this URL stands for, its site and its key. A signature in it is no part of them.
     pub(crate) fn found(&self, uri: Uri, mut headers: HeaderMap) -> Option<Found> {
+        let uri = self.bare(uri);
         let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         headers.extend(host.map(|host| (header::HOST, host)));
         self.find(RequestHead { method: Method::GET, uri, headers }).ok()

@@ -97,7 +97,7 @@ pub(super) fn invalidate(
     let named = uris.iter().filter_map(|uri| as_clients_ask(exchange, uri));
     let urls = uris.iter().cloned().chain(named);
     // Another route of the site may make its keys of other parts.
-    let keys = urls.filter_map(|uri| cache.key_of(&RequestHead { uri, ..request.clone() }));
+    let keys = urls.filter_map(|uri| cache.key_of(&RequestHead { uri: cache.bare(uri), ..request.clone() }));
     for (other, part) in keys.filter(|(other, _)| other != key) {
         cache.store.purge(&Scope::of(other, &part.site.key), Mode::Hard, now);
     }

@@ -70,11 +70,7 @@ impl Signed {
         if !self.covers(&uri) {
             return Ok(uri);
         }
-        let (signed, signature) =
-            uri.query().and_then(|query| query.rsplit_once("signature=")).ok_or(Rejected::Unsigned)?;
-        let signed = signed.strip_suffix('&').ok_or(Rejected::Unsigned)?;
-        let mut ends = signed.split('&').filter_map(|pair| pair.strip_prefix("expires="));
-        let (Some(end), None) = (ends.next(), ends.next()) else { return Err(Rejected::Unsigned) };
+        let Parts { signed, end, signature } = Parts::of(&uri).ok_or(Rejected::Unsigned)?;
         let target = format!("{}?{signed}", path::normal(uri.path()));
         let signature = bytes(signature).ok_or(Rejected::Wrong)?;
         // In constant time each.
@@ -89,6 +85,15 @@ impl Signed {
         }
     }
 
+    /// The URI that a signed one is kept under, whether or not its signature is good; `uri` itself where none is needed.
+    #[must_use]
+    pub fn bare(&self, uri: Uri) -> Uri {
+        match Parts::of(&uri).filter(|_| self.covers(&uri)) {
+            Some(Parts { signed, .. }) => without(&uri, signed),
+            None => uri,
+        }
+    }
+
     /// Whether this URI needs a signature.
     pub fn covers(&self, uri: &Uri) -> bool {
         !self.paths.is_empty() && {
@@ -99,6 +104,26 @@ impl Signed {
             let is_folded_to = |pattern: &PathPattern| folded.iter().any(|path| pattern.matches(path));
             self.paths.iter().any(|pattern| is_read_as(pattern) || is_folded_to(&pattern.folded()))
         }
+    }
+}
+
+/// The parts of a query that has the form of a signed one.
+struct Parts<'a> {
+    /// The query before `&signature=`.
+    signed: &'a str,
+    /// The value of `expires`.
+    end: &'a str,
+    /// The value of `signature`.
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(uri: &'a Uri) -> Option<Self> {
+        let (signed, signature) = uri.query()?.rsplit_once("signature=")?;
+        let signed = signed.strip_suffix('&')?;
+        let mut ends = signed.split('&').filter_map(|pair| pair.strip_prefix("expires="));
+        let (Some(end), None) = (ends.next(), ends.next()) else { return None };
+        Some(Self { signed, end, signature })
     }
 }
 
@@ -190,6 +215,18 @@ mod tests {
         check("/x/..%2fvideo/a.mp4", Err(Unsigned));
         check("/Video/a.mp4", Err(Unsigned));
         check("/x%3f%2f..%2fvideo/a.mp4", Err(Unsigned));
+    }
+
+    #[test]
+    fn a_signed_address_is_kept_under_the_one_without_its_signature_good_or_not() {
+        let check = |target: &str, expected: &str| {
+            let uri: Uri = format!("http://a.example{target}").parse().unwrap();
+            assert_eq!(signed().bare(uri).path_and_query().unwrap().as_str(), expected, "{target}");
+        };
+        check(&by(NEW, "/video/a.mp4?q=1&expires=1001"), "/video/a.mp4?q=1");
+        check("/video/a.mp4?expires=1&signature=wrong", "/video/a.mp4");
+        check("/video/a.mp4?expires=1", "/video/a.mp4?expires=1");
+        check("/other?expires=1&signature=x", "/other?expires=1&signature=x");
     }
 
     #[test]

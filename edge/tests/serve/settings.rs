@@ -1,6 +1,6 @@
 //! A site's settings: which requests they let in, and which responses they keep, obey and pass by.
 
-use super::rig::{Origin, Rig, response};
+use super::rig::{Client, Origin, Rig, response};
 use super::rules::{FRESH, echo, explain_variants};
 
 /// A page that answers `/account/x.css`, for a site that keeps what looks like a file.
@@ -214,6 +214,45 @@ async fn holders_of_signed_links_share_what_is_stored() {
         assert_eq!(rig.get(target).await.status, 403, "{target}");
     }
     assert_eq!((rig.get("/b").await.status, origin.count()), (200, 2));
+    let explain = async |target: &str| {
+        rig.ask("/explain", &format!("{{\"url\": \"http://site.test{target}\"}}")).await.text()
+    };
+    let explained = explain(&link("/video/a?expires=9000000002")).await;
+    assert!(explained.contains("\"verdict\":\"fresh\"") && explained.contains("/video/a\""), "{explained}");
+    for (target, why) in [
+        ("/video/a", "403 from here: this address needs a signature"),
+        ("/video/a?expires=9000000000&signature=00", "403 from here: the signature is wrong"),
+        (&link("/video/a?expires=1000000000"), "403 from here: the link has expired"),
+    ] {
+        let explained = explain(target).await;
+        assert!(explained.contains("\"verdict\":\"refuse\"") && explained.contains(why), "{explained}");
+        assert!(explained.contains("\"chosen\":false"), "{explained}");
+    }
+    let purged = rig.purge(&link("/video/a?expires=1000000000")).await;
+    assert!(purged.text().contains("\"purged\":1"), "{purged:?}");
+    let fresh_link = link("/video/a?expires=9000000000");
+    rig.get(&fresh_link).await.assert_forwarded();
+    let push = format!(
+        "PUT /push HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {}\r\nVerge-URL: http://site.test{fresh_link}\r\n\
+         Verge-TTL: 60\r\nContent-Length: 6\r\n\r\npushed",
+        rig.token()
+    );
+    assert_eq!(Client::connect(rig.admin).await.raw(push.as_bytes()).await.status, 200);
+    let got = rig.get(&fresh_link).await;
+    assert_eq!(got.text(), "pushed", "{got:?}");
+}
+
+#[tokio::test]
+async fn what_https_only_redirects_is_explained_so() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::with(&[origin.address], "", "https_only = \"1d\"").await;
+    let explained = rig.ask("/explain", "{\"url\": \"http://site.test/a\"}").await.text();
+    assert!(
+        explained.contains("\"verdict\":\"redirect\"") && explained.contains("https_only sends it"),
+        "{explained}"
+    );
+    let explained = rig.ask("/explain", "{\"url\": \"https://site.test/a\"}").await.text();
+    assert!(explained.contains("\"verdict\":\"fetch\""), "{explained}");
 }
 
 #[tokio::test]
