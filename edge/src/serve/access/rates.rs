@@ -1,7 +1,7 @@
 //! How much each network has left of each rate: a table of fixed size, in which the one longest idle goes first.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use siphasher::sip::SipHasher13;
@@ -51,16 +51,22 @@ impl Rates {
     /// # Errors
     /// As [`Rates::take`].
     pub(super) fn look(&self, rate: &Rate, client: IpAddr, now: SystemTime) -> Result<(), Duration> {
-        self.with(rate, client, |full_at_us| rate.take(*full_at_us, since_epoch_us(now)).map(drop))
+        let known = self.with_known(rate, client, |full_at_us| rate.take(*full_at_us, since_epoch_us(now)));
+        known.map_or(Ok(()), |taken| taken.map(drop))
     }
 
     /// Gives back one that was taken.
     pub(super) fn give_back(&self, rate: &Rate, client: IpAddr) {
-        self.with(rate, client, |full_at_us| *full_at_us = rate.give_back(*full_at_us));
+        self.with_known(rate, client, |full_at_us| *full_at_us = rate.give_back(*full_at_us));
     }
 
     fn with<R>(&self, rate: &Rate, client: IpAddr, change: impl FnOnce(&mut u64) -> R) -> R {
         self.0.get_or_init(Table::new).with(rate.scope, number(room::network(client)), change)
+    }
+
+    /// None for a network of which nothing is known: that takes no other's slot.
+    fn with_known<R>(&self, rate: &Rate, client: IpAddr, change: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        self.0.get()?.with_known(rate.scope, number(room::network(client)), change)
     }
 }
 
@@ -71,12 +77,8 @@ impl Table {
     }
 
     fn with<R>(&self, scope: u64, network: u64, change: impl FnOnce(&mut u64) -> R) -> R {
-        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
-        (scope, network).hash(&mut hasher);
-        let place = usize::try_from(hasher.finish() % SETS as u64).expect("less than SETS");
-        let mut set = self.sets[place].lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |slot: &Slot| slot.full_at_us > 0 && (slot.scope, slot.network) == (scope, network);
-        let index = set.iter().position(is_it).unwrap_or_else(|| {
+        let mut set = self.set(scope, network);
+        let index = set.iter().position(|slot| slot.is_of(scope, network)).unwrap_or_else(|| {
             // The one that is full soonest, or has been for longest, has the least to remember.
             let oldest = set.iter().enumerate().min_by_key(|(_, slot)| slot.full_at_us);
             let index = oldest.map_or(0, |(index, _)| index);
@@ -84,6 +86,25 @@ impl Table {
             index
         });
         change(&mut set[index].full_at_us)
+    }
+
+    fn with_known<R>(&self, scope: u64, network: u64, change: impl FnOnce(&mut u64) -> R) -> Option<R> {
+        let mut set = self.set(scope, network);
+        let slot = set.iter_mut().find(|slot| slot.is_of(scope, network))?;
+        Some(change(&mut slot.full_at_us))
+    }
+
+    fn set(&self, scope: u64, network: u64) -> MutexGuard<'_, [Slot; WAYS]> {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        (scope, network).hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % SETS as u64).expect("less than SETS");
+        self.sets[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn is_of(&self, scope: u64, network: u64) -> bool {
+        self.full_at_us > 0 && (self.scope, self.network) == (scope, network)
     }
 }
 
@@ -125,6 +146,19 @@ mod tests {
         assert!(take(&rate, "192.0.2.1", 500));
         assert!(take(&rate, "2001:db8::1", 0) && take(&rate, "2001:db8:0:ff::2", 0));
         assert!(!take(&rate, "2001:db8:0:1::3", 0) && take(&rate, "2001:db8:0:100::1", 0));
+    }
+
+    #[test]
+    fn a_network_that_only_looks_takes_no_other_ones_place() {
+        let (rates, rate) = (Rates::default(), Rate::parse("1/h", 1).unwrap());
+        let busy = address("192.0.2.1");
+        assert!(rates.look(&rate, busy, at(0)).is_ok() && rates.take(&rate, busy, at(0)).is_ok());
+        for number in 0..u32::try_from(SETS * WAYS * 8).unwrap() {
+            let passer = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            assert!(rates.look(&rate, passer, at(1)).is_ok());
+            rates.give_back(&rate, passer);
+        }
+        assert!(rates.take(&rate, busy, at(2)).is_err(), "it is remembered");
     }
 
     #[test]
