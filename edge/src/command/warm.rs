@@ -142,10 +142,9 @@ impl Warm {
             let host = authority.host().trim_start_matches('[').trim_end_matches(']');
             return ask(own_tls::connect(stream, host, &self.config).await?, request).await;
         }
-        // As a proxy that ends TLS in front of the edge says it.
-        let scheme = HeaderValue::from_str(scheme).map_err(Failed::because)?;
-        request.headers_mut().insert("x-forwarded-proto", scheme);
         if is_https {
+            // As a proxy that ends TLS in front of the edge says it. The edge warns of one that it does not trust.
+            request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
             self.trusted(stream.local_addr().map_err(Failed::because)?.ip())?;
         }
         ask(stream, request).await
