@@ -337,15 +337,6 @@ impl Store {
         (present, change)
     }
 
-    /// Drops one variant, if it is still there.
-    pub fn forget(&self, key: &Key, object: &Arc<Object>) {
-        self.change(key, |present| match present.retain(|kept| !Arc::ptr_eq(kept, object)) {
-            rest if rest.is_empty() => Change::Remove,
-            rest if rest.len() == present.len() => Change::Leave,
-            rest => Change::Put(rest),
-        });
-    }
-
     /// Makes everything in `scope` gone or stale, also what is being fetched. In effect when this returns.
     /// Gives the number of stored responses, where it is known at once; those of a wide scope are met one by one later.
     pub fn purge(&self, scope: &Scope, mode: Mode, now: SystemTime) -> Option<usize> {

@@ -1,11 +1,12 @@
 //! Responses whose bodies lie in files: they are too large for memory, and are answered past it.
 
+use std::slice;
 use std::sync::Arc;
 
 use super::disk::{Reserved, Spool};
 use super::in_file::Confirmed;
-use super::{Key, Object, Put, SiteName, Store, Ticket, Variants};
-use crate::policy::Entry;
+use super::{Change, Key, Object, Put, SiteName, Store, Ticket, Variants};
+use crate::policy::{Content, Entry};
 use crate::store::purge::Settled;
 
 impl Store {
@@ -87,6 +88,26 @@ impl Store {
             }
         };
         if is_held { Put::Kept } else { Put::Purged }
+    }
+
+    /// Drops one variant where it still is: in memory, on a disk or both.
+    pub fn forget(&self, key: &Key, object: &Arc<Object>) {
+        if let Some(filed) = object.body.file() {
+            return filed.let_go();
+        }
+        let is_whole = matches!(object.entry.content, Content::Whole { .. });
+        self.change(key, |present| match present.retain(|kept| !Arc::ptr_eq(kept, object)) {
+            rest if rest.len() == present.len() => {
+                // Memory has let it go meanwhile, and a disk may not have.
+                let is_replaced = rest.iter().any(|kept| kept.entry.selecting == object.entry.selecting);
+                if is_whole && !is_replaced {
+                    self.disks.changed(key, slice::from_ref(object), &[]);
+                }
+                Change::Leave
+            }
+            rest if rest.is_empty() => Change::Remove,
+            rest => Change::Put(rest),
+        });
     }
 
     /// These of memory, and of those that a disk has the ones that stay there.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{Client, Got};
 use super::origin::{Asked, Origin};
@@ -94,6 +95,49 @@ async fn what_is_larger_than_memory_is_kept_on_the_disk_and_answered_from_it() {
     rig.purge("/film").await;
     rig.get("/film").await.assert_forwarded();
     assert_eq!(origin.count(), 2);
+}
+
+/// RFC 9111 §4.3.3: what a full response has taken the place of stands in for nothing.
+#[tokio::test]
+async fn what_the_origin_has_no_more_is_not_served_from_the_disk_when_it_is_gone() {
+    let is_deleted = Arc::new(AtomicBool::new(false));
+    let deleted = Arc::clone(&is_deleted);
+    let origin = Origin::answering(move |_| match deleted.load(Ordering::Relaxed) {
+        true => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        false => format!("{}{}", head(BYTES, "ETag: \"a\"\r\n"), content(BYTES)),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    rig.get("/film").await.assert_forwarded();
+    rig.pass(601);
+    is_deleted.store(true, Ordering::Relaxed);
+    assert_eq!(rig.get("/film").await.status, 404);
+    origin.die().await;
+    assert_eq!(rig.get("/film").await.status, 502);
+}
+
+/// As what is in memory: `policy::worse`.
+#[tokio::test]
+async fn an_error_that_passes_does_not_take_the_place_of_what_is_on_the_disk() {
+    let is_busy = Arc::new(AtomicBool::new(false));
+    let busy = Arc::clone(&is_busy);
+    let origin = Origin::answering(move |_| match busy.load(Ordering::Relaxed) {
+        true => "HTTP/1.1 429 Too Many Requests\r\nCache-Control: max-age=5\r\nContent-Length: 0\r\n\r\n"
+            .to_owned(),
+        false => format!("{}{}", head(BYTES, "ETag: \"a\"\r\n"), content(BYTES)),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = edge(origin.address, &folder.path().join("cache")).await;
+    rig.get("/film").await.assert_forwarded();
+    rig.pass(601);
+    is_busy.store(true, Ordering::Relaxed);
+    assert_eq!(rig.get("/film").await.status, 429);
+    origin.die().await;
+    rig.pass(10);
+    let got = rig.get("/film").await;
+    assert_eq!((got.status, got.text() == content(BYTES)), (200, true));
 }
 
 #[tokio::test]

@@ -277,7 +277,11 @@ impl Task {
         let Fetch { site, key, .. } = &self.fetch;
         transient::is_transient(status) && {
             let stored = self.flights.store.get(key, &site.site.name);
-            worse::is_worse_than(status, &stored.entries(), &site.site.rules, now)
+            // The response that the origin was asked about may be on a disk alone.
+            let held = self.fetch.plan.held().filter(|held| !self.is_gone(held));
+            let entries: Vec<&Entry> =
+                stored.entries().into_iter().chain(held.map(|held| &held.entry)).collect();
+            worse::is_worse_than(status, &entries, &site.site.rules, now)
         }
     }
 
