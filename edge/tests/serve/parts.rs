@@ -264,6 +264,29 @@ async fn a_slice_of_another_representation_takes_the_place_of_the_old_ones() {
     assert!(!range(&rig, &new, 0, 8).await.contains("hit"), "the old part is gone");
 }
 
+/// RFC 9110 §13.1.5: a client would append a part of the new representation to what it has of the old one.
+#[tokio::test]
+async fn a_client_with_if_range_gets_the_whole_of_what_has_changed() {
+    let (old, new) = (Ranged::new(letters(3_000_000), "\"v1\""), Ranged::new(letters(3_000_001), "\"v2\""));
+    for (passed, asked) in [(0, "2000000-2000009"), (61, "5-99")] {
+        let (first, then, has_changed) = (Arc::clone(&old), Arc::clone(&new), Arc::new(AtomicU64::new(0)));
+        let changed = Arc::clone(&has_changed);
+        let origin = Origin::answering(move |head| match changed.load(Ordering::Relaxed) {
+            0 => first.answer(head),
+            _ => then.answer(head),
+        })
+        .await;
+        let rig = Rig::start(&[origin.address]).await;
+        rig.client().await.get_with("/a", "Range: bytes=0-9999\r\n").await;
+        rig.pass(passed);
+        has_changed.store(1, Ordering::Relaxed);
+        let fields = format!("Range: bytes={asked}\r\nIf-Range: \"v1\"\r\n");
+        let got = rig.client().await.get_with("/a", &fields).await;
+        assert_eq!((got.status, got.field("etag").as_str()), (200, "\"v2\""), "{asked}");
+        assert!(got.text() == new.body, "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn a_range_is_cut_from_a_fill_under_way() {
     let origin = Origin::start().await;

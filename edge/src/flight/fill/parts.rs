@@ -13,6 +13,7 @@ use crate::http::range::{Part, part};
 use crate::origin::{Answered, Retry};
 use crate::policy;
 use crate::policy::headers::origin::Ask;
+use crate::policy::select::{Fit, fit};
 use crate::store::Object;
 
 impl Task {
@@ -40,6 +41,10 @@ impl Task {
                 let Response { answered, head, length, .. } = response;
                 let version = answered.response.version();
                 let entry = self.entry(&head, lifetime, length, &answered);
+                // It may be of another representation by now: the client's If-Range, or its suffix, is about the stored one.
+                if fit(&self.fetch.request, &entry) != Fit::Fits {
+                    return Err(NotThat);
+                }
                 let filling = Filling { response: head, version, entry, length, cut: Cut::AsAsked };
                 let body = Arriving::new(answered.response.into_body(), &self.flights.metrics);
                 Ok(self.storing(filling, body))

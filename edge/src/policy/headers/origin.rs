@@ -193,6 +193,8 @@ fn condition(headers: &mut HeaderMap, request: &RequestHead, ask: &Ask<'_>) {
         Ask::ValidatePart(validators) => {
             if let Wanted::One(spec) = range::wanted(request) {
                 headers.insert(header::RANGE, spec.range());
+                // Without it a client would get the range of a changed representation for one that it holds no part of.
+                append(headers, header::IF_RANGE, request.headers.get(header::IF_RANGE).cloned());
             }
             validate(headers, validators);
         }
@@ -389,6 +391,11 @@ mod tests {
         check(&sent, &Ask::Validate(&validators), "if-none-match", &["\"o\""]);
         check(&sent, &Ask::Validate(&validators), "if-modified-since", &[]);
         check(&sent, &Ask::Validate(&validators), "range", &[]);
+        check(&sent, &Ask::Validate(&validators), "if-range", &[]);
+        let part = Ask::ValidatePart(&validators);
+        for (name, value) in [("if-none-match", "\"o\""), ("range", "bytes=0-1"), ("if-range", "x")] {
+            check(&sent, &part, name, &[value]);
+        }
         let rest = Ask::Rest {
             range: HeaderValue::from_static("bytes=5-"),
             if_range: HeaderValue::from_static("\"o\""),
