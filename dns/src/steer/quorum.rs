@@ -107,6 +107,8 @@ pub enum Refused {
     Gap,
     /// It speaks of too many members.
     TooLong,
+    /// It was too long on its way, or the other clock stood still for a while: the next connection tells which.
+    Late,
 }
 
 impl Refused {
@@ -116,6 +118,7 @@ impl Refused {
             Self::Old => "a message is older than the one before",
             Self::Gap => "a message is missing",
             Self::TooLong => "it speaks of more members than are allowed",
+            Self::Late => "a message is too old to count",
         }
     }
 }
@@ -131,7 +134,8 @@ pub struct Heard {
 struct Last {
     run: u64,
     sequence: u64,
-    /// The least difference of the two clocks that a message showed: that of one that came without delay.
+    /// The least difference of the two clocks that a message showed since the last whole one: that of one that came without
+    /// delay.
     least: i64,
     /// When the last message was written, if the quickest one came at once.
     moment: u64,
@@ -149,16 +153,21 @@ impl Heard {
             None if !message.whole => return Err(Refused::Gap),
             _ => {}
         }
-        let Message { run, sequence, at, whole, up, down, unknown } = message;
+        let difference = now.cast_signed().saturating_sub(message.at.cast_signed());
+        // The clock of a machine that was paused stands still meanwhile, so that a whole message begins anew.
+        let in_connection = same_run.filter(|_| !message.whole);
+        // It may grow by a thousandth: two clocks are not equally fast.
+        let least = in_connection.map_or(difference, |last| difference.min(last.least.saturating_add(1)));
+        let delay = difference.saturating_sub(least).cast_unsigned();
+        if delay > FRESH_MS {
+            return Err(Refused::Late);
+        }
+        let Message { run, sequence, at: _, whole, up, down, unknown } = message;
         let told = up.len() + down.len() + unknown.len();
         let before = if whole { std::mem::take(&mut self.states) } else { HashMap::default() };
         if told > MOST_MEMBERS_TOLD || self.states.len() + up.len() + down.len() > MOST_MEMBERS_TOLD {
             return Err(Refused::TooLong);
         }
-        let difference = now.cast_signed().saturating_sub(at.cast_signed());
-        // It may grow by a thousandth: two clocks are not equally fast.
-        let least = same_run.map_or(difference, |last| difference.min(last.least.saturating_add(1)));
-        let delay = difference.saturating_sub(least).cast_unsigned();
         self.last = Some(Last { run, sequence, least, moment: now.saturating_sub(delay) });
         let mut changed = Vec::new();
         for (state, members) in [(State::Up, up), (State::Down, down), (State::Unknown, unknown)] {
@@ -282,17 +291,32 @@ mod tests {
         let mut heard = Heard::default();
         assert_eq!(heard.age(0), None);
         // Written at 1000, 2000, … of the other clock; the third and those behind it were held up.
-        for (sequence, now, age) in [(1, 501_000, 0), (2, 502_010, 9), (3, 511_000, 7998), (4, 511_000, 6997)]
+        for (sequence, now, age) in [(1, 501_000, 0), (2, 502_010, 9), (3, 507_000, 3998), (4, 507_000, 2997)]
         {
             heard.take(message(1, sequence, sequence == 1, [&[5], &[], &[]]), now).unwrap();
             assert_eq!(heard.age(now), Some(age), "message {sequence}");
         }
-        assert!(!heard.is_fresh(511_000));
+        assert!(heard.is_fresh(509_003) && !heard.is_fresh(509_004));
         assert!(!heard.observation(5, 511_000).is_fresh());
         heard.take(message(1, 5, false, [&[], &[], &[]]), 505_100).unwrap();
         assert!(heard.is_fresh(505_100) && !heard.is_fresh(511_000));
         assert_eq!(heard.observation(5, 505_100).state, State::Up);
         assert_eq!(heard.observation(6, 505_100).state, State::Unknown);
+    }
+
+    #[test]
+    fn a_name_server_whose_clock_stood_still_counts_again_from_its_next_connection_on() {
+        let mut heard = Heard::default();
+        let told = |sequence, whole| message(1, sequence, whole, [&[5], &[], &[]]);
+        heard.take(told(1, true), 501_000).unwrap();
+        heard.take(told(2, false), 502_000).unwrap();
+        // Its machine was paused for six seconds: for ever, that would be the age of all that it tells.
+        assert_eq!(heard.take(told(3, false), 509_000), Err(Refused::Late), "the connection ends");
+        assert!(!heard.is_fresh(509_000));
+        heard.take(told(4, true), 510_000).unwrap();
+        assert_eq!(heard.age(510_000), Some(0));
+        heard.take(told(5, false), 511_000).unwrap();
+        assert!(heard.observation(5, 511_000).is_fresh());
     }
 
     #[test]
