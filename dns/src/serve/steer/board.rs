@@ -51,6 +51,8 @@ struct Inner {
     nodes: Vec<Node>,
     /// Rises with each change of what this server itself sees.
     version: u64,
+    /// The version since which a member is gone that the other name servers were told of: who knows an older one is told all.
+    whole_since: u64,
     /// By command, since when.
     drained: BTreeMap<IpAddr, u64>,
     /// Until when answers that name a member may be kept which is given no more.
@@ -244,6 +246,10 @@ impl Inner {
         }
         self.entries = entries;
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
+        if old.iter().any(|(id, entry)| entry.is_told() && !self.entries.contains_key(id)) {
+            self.version += 1;
+            self.whole_since = self.version;
+        }
             self.judge(id, now, ticks);
         }
     }

@@ -33,6 +33,11 @@ impl Entry {
         Self { target, pools: Vec::new(), state, since: 0, flips: 0, bearing, from, told }
     }
 
+    /// Whether the other name servers were told a state of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.0 != State::Unknown
+    }
+
     /// Goes on as before a reload, or begins with what this server knew.
     pub(super) fn holds(&mut self, old: Option<&Self>, state: State, since: u64) {
         (self.state, self.since) = old.map_or((state, since), |old| (old.state, old.since));
@@ -64,7 +69,8 @@ impl Board {
     pub(in crate::serve::steer) fn message(&self, told: &mut Option<u64>) -> Message {
         let at = self.ticks();
         let inner = self.lock();
-        let known = told.replace(inner.version);
+        // What a reload took away is unsaid by a message that says all without it.
+        let known = told.replace(inner.version).filter(|known| *known >= inner.whole_since);
         let mut message = Message { at, whole: known.is_none(), ..Message::default() };
         if known == Some(inner.version) {
             return message;

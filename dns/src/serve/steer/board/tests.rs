@@ -233,3 +233,23 @@ fn a_message_tells_numbers_of_members_and_then_what_has_changed() {
     let next = fixture.board.message(&mut told);
     assert_eq!((next.whole, next.up, next.down), (false, vec![], vec![id(TWO)]));
 }
+
+#[test]
+fn a_vote_ends_with_the_check_that_it_was_of() {
+    let (here, there) = (fixture(&rules(), &["ns2"]), fixture(&rules(), &["ns1"]));
+    here.saw(ONE, false, None);
+    let mut told = None;
+    let tell = |sequence, told: &mut Option<u64>| {
+        there.board.heard(0, Message { run: 1, sequence, ..here.board.message(told) }).unwrap();
+        there.member(ONE).votes.into_iter().map(|vote| vote.state).collect::<Vec<_>>()
+    };
+    assert_eq!(tell(1, &mut told), ["unknown", "down"]);
+    // A reload takes the pool away, so that nobody here will ever say that it is up again.
+    here.board.adopt(&World::default());
+    assert_eq!(tell(2, &mut told), ["unknown", "unknown"]);
+    assert!(!here.board.message(&mut told).whole, "all is said once");
+    assert!(here.board.message(&mut Some(0)).whole, "but to each");
+    here.board.adopt(&world(&rules()));
+    here.saw(ONE, false, None);
+    assert_eq!(tell(3, &mut told), ["unknown", "down"]);
+}
