@@ -49,6 +49,8 @@ pub struct Health {
     pub since: u64,
     /// When the last check ended.
     pub checked: u64,
+    /// When the last check of this run ended, in milliseconds of a clock that is never set.
+    pub ended: Option<u64>,
     /// The result of the last check.
     pub why: String,
     /// The load it told last.

@@ -125,6 +125,7 @@ impl Board {
         let Some(health) = inner.health.get_mut(target) else { return };
         let good = seen.good;
         let flip = health.see(seen, &target.pace, now);
+        health.ended = Some(ticks);
         let load = health.load;
         inner.is_new |= flip.is_some();
         for id in inner.users.get(target).cloned().unwrap_or_default() {
@@ -138,7 +139,7 @@ impl Board {
                 inner.replan_for(id, now);
             }
             if is_flipped {
-                inner.tell_flip(id, now, ticks);
+                inner.tell_flip(id, ticks);
             }
         }
     }
@@ -245,11 +246,11 @@ impl Inner {
             entry.holds(old.get(id), health.state, health.since);
         }
         self.entries = entries;
-        for id in self.entries.keys().copied().collect::<Vec<_>>() {
         if old.iter().any(|(id, entry)| entry.is_told() && !self.entries.contains_key(id)) {
             self.version += 1;
             self.whole_since = self.version;
         }
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
             self.judge(id, now, ticks);
         }
     }

@@ -140,29 +140,31 @@ impl Board {
 
 impl Inner {
     /// This server's own view of a member. It is as old as its next check is late.
-    fn own(&self, entry: &Entry, now: u64) -> Observation {
+    fn own(&self, entry: &Entry, ticks: u64) -> Observation {
         let pace = entry.target.pace;
         let allowed = (pace.interval * 2 + pace.timeout).as_millis();
         let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
-        match self.health.get(&entry.target).filter(|health| health.checked > 0) {
-            Some(health) => {
-                let age = now.saturating_sub(health.checked).saturating_sub(allowed);
-                Observation { state: health.state, age }
+        let health = self.health.get(&entry.target);
+        // Not by the time of day: that is set forward and back.
+        match health.and_then(|health| Some((health.state, health.ended?))) {
+            Some((state, ended)) => {
+                let age = ticks.saturating_sub(ended).saturating_sub(allowed);
+                Observation { state, age }
             }
             None => Observation { state: State::Unknown, age: 0 },
         }
     }
 
     /// All that is seen of a member: by this server first.
-    fn observations(&self, id: u64, entry: &Entry, now: u64, ticks: u64) -> Vec<Observation> {
+    fn observations(&self, id: u64, entry: &Entry, ticks: u64) -> Vec<Observation> {
         let others = self.nodes.iter().map(|node| node.heard.observation(id, ticks));
-        std::iter::once(self.own(entry, now)).chain(others).collect()
+        std::iter::once(self.own(entry, ticks)).chain(others).collect()
     }
 
     /// Decides again on a member; whether its state is another one now.
     pub(super) fn judge(&mut self, id: u64, now: u64, ticks: u64) -> bool {
         let Some(entry) = self.entries.get(&id) else { return false };
-        let seen = self.observations(id, entry, now, ticks);
+        let seen = self.observations(id, entry, ticks);
         let own = seen.first().filter(|own| own.is_fresh()).map_or(State::Unknown, |own| own.state);
         let state = decide(seen, entry.state).state;
         let Some(entry) = self.entries.get_mut(&id) else { return false };
@@ -182,12 +184,12 @@ impl Inner {
         for id in ids {
             if self.judge(*id, now, ticks) {
                 self.replan_for(*id, now);
-                self.tell_flip(*id, now, ticks);
+                self.tell_flip(*id, ticks);
             }
         }
     }
 
-    fn look(&mut self, now: u64, ticks: u64) {
+    pub(super) fn look(&mut self, now: u64, ticks: u64) {
         let mut is_changed = false;
         for node in &mut self.nodes {
             let is_fresh = node.heard.is_fresh(ticks);
@@ -206,7 +208,7 @@ impl Inner {
             }
         }
         let told =
-            |entry: &Entry| Some(self.own(entry, now)).filter(|own| own.is_fresh()).map(|own| own.state);
+            |entry: &Entry| Some(self.own(entry, ticks)).filter(|own| own.is_fresh()).map(|own| own.state);
         let is_due = |entry: &Entry| is_changed || told(entry).unwrap_or_default() != entry.told.0;
         let due = self.entries.iter().filter(|(_, entry)| is_due(entry)).map(|(id, _)| *id);
         let due: Vec<u64> = due.collect();
@@ -214,26 +216,26 @@ impl Inner {
     }
 
     /// The view of each name server on a member, by name; none without others.
-    pub(super) fn votes(&self, id: u64, now: u64, ticks: u64) -> Vec<(String, String)> {
+    pub(super) fn votes(&self, id: u64, ticks: u64) -> Vec<(String, String)> {
         let Some(entry) = self.entries.get(&id).filter(|_| !self.nodes.is_empty()) else { return Vec::new() };
         let names = std::iter::once("here").chain(self.nodes.iter().map(|node| &*node.name));
         let word = |seen: Observation| match seen.age {
             0..=FRESH_MS => seen.state.as_str().to_owned(),
             _ => "not heard".to_owned(),
         };
-        let seen = self.observations(id, entry, now, ticks).into_iter().map(word);
+        let seen = self.observations(id, entry, ticks).into_iter().map(word);
         names.map(str::to_owned).zip(seen).collect()
     }
 
     /// Logs a change of state, once for all pools of a name.
-    pub(super) fn tell_flip(&self, id: u64, now: u64, ticks: u64) {
+    pub(super) fn tell_flip(&self, id: u64, ticks: u64) {
         let Some(entry) = self.entries.get(&id) else { return };
         let pools: Vec<&Held> = entry.pools.iter().filter_map(|at| self.pools.get(*at)).collect();
         let Some(held) = pools.first() else { return };
         let Some((_, member)) = held.members().find(|(it, _)| *it == id) else { return };
         let views: Vec<&str> = pools.iter().map(|held| held.which.as_str()).collect();
         let votes: Vec<String> =
-            self.votes(id, now, ticks).into_iter().map(|(node, state)| format!("{node} {state}")).collect();
+            self.votes(id, ticks).into_iter().map(|(node, state)| format!("{node} {state}")).collect();
         let own = self.health.get(&entry.target);
         let why = match (own, votes.len()) {
             (Some(own), 0) => own.why.clone(),

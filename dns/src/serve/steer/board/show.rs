@@ -34,11 +34,7 @@ impl Inner {
                 why: health.map(|health| health.why.clone()).unwrap_or_default(),
                 held: health.is_some_and(|health| health.is_held(now)),
                 flips: self.entries.get(&id).map_or(0, |entry| entry.flips),
-                votes: self
-                    .votes(id, now, ticks)
-                    .into_iter()
-                    .map(|(node, state)| Vote { node, state })
-                    .collect(),
+                votes: self.votes(id, ticks).into_iter().map(|(node, state)| Vote { node, state }).collect(),
                 load: health.and_then(|health| health.load),
                 followed: known.load,
                 weight: known.weight,

@@ -253,3 +253,18 @@ fn a_vote_ends_with_the_check_that_it_was_of() {
     here.saw(ONE, false, None);
     assert_eq!(tell(3, &mut told), ["unknown", "down"]);
 }
+
+#[test]
+fn the_own_view_is_as_old_as_its_check_whatever_the_time_of_day_is_set_to() {
+    const DAY: u64 = 86_400_000;
+    let fixture = fixture(&rules(), &["ns2"]);
+    fixture.saw(ONE, true, None);
+    let up = || fixture.board.message(&mut None).up.len();
+    let (now, ticks) = (now(), fixture.board.ticks());
+    for now in [now - DAY, now + DAY] {
+        fixture.board.lock().look(now, ticks);
+        assert_eq!(up(), 1, "at {now}");
+    }
+    fixture.board.lock().look(now, ticks + DAY);
+    assert_eq!(up(), 0, "no check has ended for a day");
+}
