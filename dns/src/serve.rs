@@ -207,8 +207,7 @@ type SteeredBy = (Arc<Board>, mpsc::UnboundedReceiver<Vec<Target>>, Option<Mesh>
 
 fn steered(config: &Config) -> Result<SteeredBy, StartError> {
     let mesh = config.quorum.clone().map(Mesh::new).transpose().map_err(StartError::Quorum)?;
-    let nodes = config.quorum.iter().flat_map(|quorum| quorum.others());
-    let nodes: Vec<String> = nodes.map(|node| node.name.clone()).collect();
+    let nodes = mesh.as_ref().map(Mesh::names).unwrap_or_default();
     let (targets, targeted) = mpsc::unbounded_channel();
     Ok((Arc::new(Board::new(config.state.clone(), targets, &nodes)), targeted, mesh))
 }

@@ -10,7 +10,7 @@ use super::Identity;
 pub struct Quorum {
     /// Where the others tell this one what they see. TCP.
     pub listen: SocketAddr,
-    /// All of them; the one with the address of `listen` is this server itself.
+    /// All of them; the one whose name its certificate has is this server itself.
     pub nodes: Vec<Node>,
     /// The certificate that this one shows, as a server and as a client.
     pub identity: Identity,
@@ -25,11 +25,4 @@ pub struct Node {
     pub address: SocketAddr,
     /// The name of its certificate.
     pub name: String,
-}
-
-impl Quorum {
-    /// The name servers beside this one.
-    pub fn others(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| node.address != self.listen)
-    }
 }

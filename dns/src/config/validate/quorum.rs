@@ -31,13 +31,13 @@ pub(super) fn quorum(written: Spanned<file::Quorum>, base: &Path, at: At<'_>) ->
     }
     let identity = Identity { certificate: base.join(written.certificate), key: base.join(written.key) };
     let quorum = Quorum { listen: written.listen, nodes, identity, ca: base.join(written.ca) };
-    match quorum.others().count() {
-        0 => Err(invalid(
+    match quorum.nodes.len() {
+        0 | 1 => Err(invalid(
             place,
             "no other name server is named, so there is nobody to decide with",
-            "write nodes = [\"192.0.2.54:5300#ns2.example.net\"]",
+            "name this one and the others: nodes = [\"192.0.2.53:5300#ns1.example.net\", \"192.0.2.54:5300#ns2.example.net\"]",
         )),
-        1..MOST_NODES => Ok(quorum),
+        2..=MOST_NODES => Ok(quorum),
         _ => Err(invalid(place, "these are too many name servers", format!("allowed: {MOST_NODES} at most"))),
     }
 }
@@ -71,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_beside_this_one_are_asked_by_address_and_name() {
+    fn nodes_are_asked_by_address_and_name() {
         let found =
             read("\"192.0.2.1:5300#ns1.example.net\", \"[2001:db8::2]:5300#ns2.example.net\"").unwrap();
-        let others: Vec<String> =
-            found.others().map(|node| format!("{} {}", node.address, node.name)).collect();
-        assert_eq!(others, ["[2001:db8::2]:5300 ns2.example.net"]);
+        let nodes: Vec<String> =
+            found.nodes.iter().map(|node| format!("{} {}", node.address, node.name)).collect();
+        assert_eq!(nodes, ["192.0.2.1:5300 ns1.example.net", "[2001:db8::2]:5300 ns2.example.net"]);
         assert_eq!(
             (found.ca.as_path(), found.identity.key.as_path()),
             (Path::new("/etc/ca.pem"), Path::new("/etc/own.key"))

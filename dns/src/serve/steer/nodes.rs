@@ -7,19 +7,24 @@
 //!
 //! A connection goes one way, so that each server hears whatever reaches it. A message is a length in four bytes and JSON.
 //!
-//! Invariant: nothing is read before the certificate is one of the roots' and has the name of a name server of the config.
+//! Invariant: nothing is read before the certificate is one of the roots' and has the name of one other name server of the config, so
+//! that nobody counts twice.
 //! Invariant: a connection that says nothing, or takes nothing, for some seconds ends; and each ends after an hour, so that a
 //! certificate is not believed for longer than that after its end.
 
+mod who;
+
+use std::collections::HashSet;
+use std::fmt::Display;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::ServerName;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -30,6 +35,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
+use self::who::Nobody;
 use super::board::Board;
 use crate::clock;
 use crate::config::{Node, Quorum};
@@ -59,22 +65,36 @@ const PROTOCOL: &[u8] = b"verge-quorum/1";
 /// The name servers that decide together, as this one sees them.
 pub(in crate::serve) struct Mesh {
     quorum: Quorum,
+    /// The place of this server itself among the nodes.
+    own: usize,
     others: Vec<Node>,
     terms: Mutex<(Instant, TlsAcceptor)>,
     /// The last connection from each.
     latest: Vec<AtomicU64>,
     /// A number of this run.
     run: u64,
+    /// Mistakes of configs that were told already.
+    warned: std::sync::Mutex<HashSet<&'static str>>,
 }
 
 impl Mesh {
-    /// With certificates that can be read.
+    /// With certificates that can be read; its own one has its name and no other node's.
     pub(in crate::serve) fn new(quorum: Quorum) -> Result<Self, String> {
         mutual_terms(&quorum.ca, &quorum.identity)?;
         let acceptor = acceptor(&quorum)?;
-        let others: Vec<Node> = quorum.others().cloned().collect();
+        let (chain, _) = shown(&quorum.identity)?;
+        let none = || format!("{}: there is no certificate in it", quorum.identity.certificate.display());
+        let own = who::own(&quorum, chain.first().ok_or_else(none)?)?;
+        let mut others = quorum.nodes.clone();
+        others.remove(own);
         let latest = others.iter().map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { quorum, others, terms: Mutex::new((clock::now(), acceptor)), latest, run: rand::random() })
+        let terms = Mutex::new((clock::now(), acceptor));
+        Ok(Self { quorum, own, others, terms, latest, run: rand::random(), warned: Default::default() })
+    }
+
+    /// The names of the others, in the order of their places.
+    pub(in crate::serve) fn names(&self) -> Vec<String> {
+        self.others.iter().map(|node| node.name.clone()).collect()
     }
 
     /// Tells and hears until the server ends.
@@ -189,7 +209,7 @@ impl Mesh {
             let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { continue };
             let (mesh, board) = (Arc::clone(&self), Arc::clone(&board));
             connections.spawn(async move {
-                let greeted = timeout(HANDSHAKE_TIMEOUT, mesh.greet(stream)).await;
+                let greeted = timeout(HANDSHAKE_TIMEOUT, mesh.greet(stream, from)).await;
                 drop(slot);
                 match greeted {
                     Ok(Ok((node, stream))) => {
@@ -209,17 +229,32 @@ impl Mesh {
     async fn greet(
         &self,
         stream: TcpStream,
+        from: SocketAddr,
     ) -> io::Result<(usize, impl AsyncRead + AsyncWrite + Unpin + Send + use<>)> {
         let stream = self.acceptor().await.accept(stream).await?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let shown = shown.ok_or_else(|| io::Error::other("it shows no certificate"))?;
-        let certificate = ParsedCertificate::try_from(shown).map_err(io::Error::other)?;
-        let is_of = |node: &Node| {
-            let name = ServerName::try_from(node.name.as_str());
-            name.is_ok_and(|name| verify_server_name(&certificate, &name).is_ok())
-        };
-        let node = self.others.iter().position(is_of);
-        Ok((node.ok_or_else(|| io::Error::other("its certificate has the name of none"))?, stream))
+        Ok((self.other(shown, from)?, stream))
+    }
+
+    /// The place of the one that a certificate is of, among the others.
+    fn other(&self, certificate: &CertificateDer<'_>, from: SocketAddr) -> io::Result<usize> {
+        match who::whose(certificate, &self.quorum.nodes) {
+            Ok(node) if node == self.own => {
+                Err(self.mistake(from, "its certificate has this server's own name"))
+            }
+            Ok(node) => Ok(node - usize::from(node > self.own)),
+            Err(nobody @ Nobody::Several) => Err(self.mistake(from, nobody.as_str())),
+            Err(nobody) => Err(io::Error::other(nobody.as_str())),
+        }
+    }
+
+    /// A fault that lasts until people mend it: it is told once.
+    fn mistake(&self, from: impl Display, why: &'static str) -> io::Error {
+        if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(why) {
+            tracing::warn!(%from, why, "a node of `steer.quorum` is not heard; certificates or `nodes` are wrong: {why}");
+        }
+        io::Error::other(why)
     }
 
     /// The terms of handshakes, by files as they are now; by those of before while they cannot be read.
@@ -250,6 +285,9 @@ impl Mesh {
                 let message = message.map_err(|_| io::Error::other("it says nothing"))??;
                 if latest.load(Ordering::Relaxed) != own {
                     return Ok(());
+                }
+                if message.run == self.run {
+                    return Err(self.mistake(&self.others[node].name, "it is this server itself"));
                 }
                 board.heard(node, message).map_err(|refused| io::Error::other(refused.as_str()))?;
             }
@@ -286,3 +324,6 @@ fn acceptor(quorum: &Quorum) -> Result<TlsAcceptor, String> {
     terms.alpn_protocols = vec![PROTOCOL.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(terms)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,9 +114,9 @@ async fn three(papers: &Papers) -> (Vec<Member>, Vec<Vec<Arc<Link>>>) {
         site.write("zones/example.com.zone", POOL);
         papers.write(&site, name);
         BOTH.iter().for_each(|edge| site.write(edge, "up"));
-        let others = (0..NAMES.len()).filter(|other| *other != own);
-        let nodes: Vec<String> =
-            others.map(|other| format!("\"{}#{}\"", links[own][other].address, NAMES[other])).collect();
+        let nodes: Vec<String> = (0..NAMES.len())
+            .map(|other| format!("\"{}#{}\"", links[own][other].address, NAMES[other]))
+            .collect();
         let config = format!(
             "{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\n[steer]\ncheck = \"file://{}/{{address}}\"\ninterval = \"100ms\"\n\
              [steer.quorum]\nlisten = \"127.0.0.1:0\"\nnodes = [{}]\ncertificate = \"own.pem\"\nkey = \"own.key\"\nca = \"ca.pem\"\n",
@@ -181,21 +181,21 @@ async fn who_has_no_certificate_of_a_name_server_is_not_heard() {
     let (site, stranger) = (Site::new(), Site::new());
     let (here, there) = (Link::new().await, Link::new().await);
     papers.write(&site, NAMES[0]);
-    let config = |other: &Link, name: &str| {
+    let config = |own: &str, other: &Link, name: &str| {
         format!(
             "{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\n[steer.quorum]\nlisten = \"127.0.0.1:0\"\n\
-             nodes = [\"{}#{name}\"]\ncertificate = \"own.pem\"\nkey = \"own.key\"\nca = \"ca.pem\"\n",
+             nodes = [\"192.0.2.1:1#{own}\", \"{}#{name}\"]\ncertificate = \"own.pem\"\nkey = \"own.key\"\nca = \"ca.pem\"\n",
             other.address
         )
     };
-    let server = site.start(&config(&there, NAMES[1])).await;
+    let server = site.start(&config(NAMES[0], &there, NAMES[1])).await;
     let member = Member { site, server };
     here.to.send(member.server.listening().quorum).unwrap();
     // Of another authority, and of the right one, but for a name that is none of the name servers'.
     for (authority, name) in [(&others, NAMES[1]), (&papers, "www.example.net")] {
         authority.write(&stranger, name);
         stranger.write("ca.pem", &papers.0.pem());
-        let server = stranger.start(&config(&here, NAMES[0])).await;
+        let server = stranger.start(&config(name, &here, NAMES[0])).await;
         there.to.send(server.listening().quorum).unwrap();
         let other = Member { site: Site::new(), server };
         other.until("it cannot tell", |status| status.nodes[0].error.is_some()).await;
@@ -203,7 +203,7 @@ async fn who_has_no_certificate_of_a_name_server_is_not_heard() {
         other.server.drain().await;
     }
     papers.write(&stranger, NAMES[1]);
-    let server = stranger.start(&config(&here, NAMES[0])).await;
+    let server = stranger.start(&config(NAMES[1], &here, NAMES[0])).await;
     member.hears(1).await;
     server.drain().await;
     member.server.drain().await;
