@@ -28,7 +28,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -152,7 +152,7 @@ impl Mesh {
         let mut terms = read.await.map_err(|error| error.to_string())??;
         terms.alpn_protocols = vec![PROTOCOL.to_vec()];
         let name = ServerName::try_from(node.name.clone()).map_err(|error| error.to_string())?;
-        let stream = TcpStream::connect(node.address).await.map_err(|error| error.to_string())?;
+        let stream = dial(self.quorum.listen, node.address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         // Where packets vanish, the kernel would try for a quarter of an hour, and more and more rarely.
         let patience = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
@@ -294,6 +294,15 @@ impl Mesh {
         };
         timeout(LONGEST + READ_TIMEOUT, listening).await.unwrap_or(Ok(()))
     }
+}
+
+/// A connection from the address of `listen`, where that is one to reach the other from.
+async fn dial(listen: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(source) = who::source(listen, to) {
+        socket.bind(source)?;
+    }
+    socket.connect(to).await
 }
 
 /// The next message. Its room grows as it comes.

@@ -85,3 +85,11 @@ fn a_server_whose_certificate_has_the_names_of_several_nodes_does_not_start() {
     let why = mesh(folder.path(), &["ns1.example.net", "ns2.example.net"]).err().unwrap();
     assert!(why.contains("own.pem: it has the names of several `nodes`"), "{why}");
 }
+
+#[tokio::test]
+async fn a_connection_to_another_comes_from_the_address_of_listen() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = "127.0.0.3:5300".parse().unwrap();
+    let (_stream, accepted) = tokio::join!(dial(listen, listener.local_addr().unwrap()), listener.accept());
+    assert_eq!(accepted.unwrap().1.ip().to_string(), "127.0.0.3");
+}

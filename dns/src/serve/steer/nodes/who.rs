@@ -1,4 +1,6 @@
-//! Which of the name servers of `[steer.quorum]` has a certificate.
+//! Which of the name servers of `[steer.quorum]` has a certificate, and from which address this one reaches another.
+
+use std::net::SocketAddr;
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -63,6 +65,15 @@ pub(super) fn own(quorum: &Quorum, certificate: &CertificateDer<'_>) -> Result<u
     }
 }
 
+/// The address, with any port, from which another is reached, so that it knows this one by it; none where the system chooses.
+pub(super) fn source(mut listen: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+    let is_fit = !listen.ip().is_unspecified()
+        && listen.is_ipv4() == to.is_ipv4()
+        && (to.ip().is_loopback() || !listen.ip().is_loopback());
+    listen.set_port(0);
+    is_fit.then_some(listen)
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
@@ -119,6 +130,22 @@ mod tests {
                 (Err(found), Err(expected)) => assert!(found.contains(expected), "{listen} {names}: {found}"),
                 _ => assert_eq!(found.ok(), expected.ok(), "{listen} {names}"),
             }
+        }
+    }
+
+    #[test]
+    fn another_is_reached_from_the_address_that_it_knows_where_that_is_possible() {
+        for (listen, to, expected) in [
+            ("192.0.2.1:5300", "192.0.2.2:5300", "192.0.2.1:0"),
+            ("[2001:db8::1]:5300", "[2001:db8::2]:5300", "[2001:db8::1]:0"),
+            ("127.0.0.1:5300", "127.0.0.2:5300", "127.0.0.1:0"),
+            ("0.0.0.0:5300", "192.0.2.2:5300", "any"),
+            ("192.0.2.1:5300", "[2001:db8::2]:5300", "any"),
+            ("127.0.0.1:5300", "192.0.2.2:5300", "any"),
+        ] {
+            let found = source(listen.parse().unwrap(), to.parse().unwrap());
+            let found = found.map_or_else(|| "any".to_owned(), |found| found.to_string());
+            assert_eq!(found, expected, "{listen} to {to}");
         }
     }
 }
