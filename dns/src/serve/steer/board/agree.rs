@@ -69,7 +69,7 @@ impl Board {
     pub(in crate::serve::steer) fn message(&self, told: &mut Option<u64>) -> Message {
         let at = self.ticks();
         let inner = self.lock();
-        // What a reload took away is unsaid by a message that says all without it.
+        // A member that a reload took away is unsaid by a message that says all without it.
         let known = told.replace(inner.version).filter(|known| *known >= inner.whole_since);
         let mut message = Message { at, whole: known.is_none(), ..Message::default() };
         if known == Some(inner.version) {
