@@ -1,4 +1,4 @@
-//! What a name server takes from a connection, and what it warns of.
+//! Certificates and messages of other name servers that one takes or refuses, and its warnings.
 
 use std::path::Path;
 
