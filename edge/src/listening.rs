@@ -254,8 +254,13 @@ impl Open {
 
     /// Lets go of the sockets, so that the kernel takes no connection for them.
     pub(crate) fn let_go(&mut self) {
-        self.streams.iter().for_each(|one| one.closing.close());
-        [&mut self.plain, &mut self.tls, &mut self.quic, &mut self.streams].into_iter().for_each(Vec::clear);
+        self.let_go_of_streams();
+        [&mut self.plain, &mut self.tls, &mut self.quic].into_iter().for_each(Vec::clear);
+    }
+
+    /// As [`Open::let_go`], of those of streams alone, which are closed.
+    pub(crate) fn let_go_of_streams(&mut self) {
+        self.streams.drain(..).for_each(|one| one.closing.close());
     }
 
     /// Ends the operator's listener.

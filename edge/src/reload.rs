@@ -136,6 +136,11 @@ impl Reloader {
         self.lock().open.let_go();
     }
 
+    /// As [`Reloader::let_go`], of those of streams alone.
+    pub(crate) fn let_go_of_streams(&self) {
+        self.lock().open.let_go_of_streams();
+    }
+
     /// Ends the operator's listener.
     pub(crate) async fn end(&self) {
         let ended = self.lock().open.take_operator();

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -21,7 +20,7 @@ pub use crate::listening::{Listening, StartError, inspect};
 use crate::listening::{Open, Pool};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{Guards, Listeners, Load, Permits, Relays, Running as Relayed, Service, Strangers};
+use crate::serve::{self, Guards, Listeners, Load, Permits, Relays, Running as Relayed, Service, Strangers};
 use crate::store::{Disks, Store};
 
 /// An edge that answers until it is drained.
@@ -35,8 +34,6 @@ pub struct Running {
     /// Where the next process takes over.
     door: Option<Door>,
     relayed: Relayed,
-    /// For connections of streams that are open at the end.
-    drain: Duration,
 }
 
 /// Binds every listener, then answers. Fails before anything is answered if one address is taken.
@@ -120,15 +117,14 @@ fn begin(
     let clients = Listeners::new(service, config.limits);
     clients.introduced_by(config.proxy_protocol.clone());
     let relayed = Relayed::default();
-    let relays = Relays::new(&clock, &cache.metrics, &relayed);
+    let relays = Relays::new(&clients, &relayed);
     let mut open = Open::new(clients.clone(), Arc::new(relays), clock, row);
     let next = open.prepare(config, Pool::new(handed))?;
     let reloader = Arc::new_cyclic(|reloader| {
         open.commit(next, reload(Weak::clone(reloader)));
         Reloader::new(config, Arc::clone(&cache), clients.clone(), open, reload(Weak::clone(reloader)))
     });
-    let (superseded, drain) = (CancellationToken::new(), config.limits.drain);
-    Ok(Running { cache, clients, reloader, superseded, door: None, relayed, drain })
+    Ok(Running { cache, clients, reloader, superseded: CancellationToken::new(), door: None, relayed })
 }
 
 /// A folder that does not answer holds up the start for two seconds, and no other thread.
@@ -220,17 +216,26 @@ impl Running {
     pub async fn leave(self) {
         // The other process waits for the disks, and what is purged from now on is purged there.
         let disks = self.cache.store.disks().stop();
-        tokio::join!(self.clients.leave(), self.relayed.drain(self.drain), disks);
+        let drain = self.clients.limits().drain;
+        tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks);
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.
+    ///
+    /// Streams have no health check of ours: after `limits.drain_delay` they take no connection any more, and refuse each.
     pub async fn drain(self) {
         let (closed, reloader) = (self.clients.closed(), Arc::clone(&self.reloader));
         let let_go = async {
             closed.cancelled().await;
             reloader.let_go();
         };
-        tokio::join!(self.clients.drain(), self.relayed.drain(self.drain), let_go);
+        let serve::Limits { drain, drain_delay, .. } = self.clients.limits();
+        let relayed = async {
+            self.cache.clock.timer(drain_delay).await;
+            self.reloader.let_go_of_streams();
+            self.relayed.drain(drain).await;
+        };
+        tokio::join!(self.clients.drain(), relayed, let_go);
         self.reloader.end().await;
         self.cache.store.disks().stop().await;
     }

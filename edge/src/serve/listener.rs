@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -128,9 +127,8 @@ impl Listeners {
         if self.service.draining.has_left() {
             return;
         }
-        for _ in 0..BACKLOG {
-            let Some((stream, client)) = waiting(&listener) else { return };
-            self.take(stream, client, &door).await;
+        for (stream, client) in waiting(listener) {
+            self.take(stream, client.ip(), &door).await;
         }
     }
 
@@ -157,6 +155,16 @@ impl Listeners {
     /// The cache that all of them answer from.
     pub(crate) fn cache(&self) -> &Arc<Cache> {
         &self.service.cache
+    }
+
+    /// The limits of now.
+    pub(crate) fn limits(&self) -> Limits {
+        **self.limits.load()
+    }
+
+    /// Whether this address is one of `trusted_proxies`.
+    pub(super) fn trusts(&self, client: IpAddr) -> bool {
+        self.service.trusts(client)
     }
 
     /// Whether the edge is about to end.
@@ -334,12 +342,23 @@ impl Listeners {
     }
 }
 
-/// A connection that the kernel has made already, if there is one.
-fn waiting(listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
-    match listener.poll_accept(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok((stream, client))) => Some((stream, client.ip())),
-        Poll::Ready(Err(_)) | Poll::Pending => None,
-    }
+/// The connections that the kernel has made already, of a listener that closes.
+pub(super) fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // The kernel is asked itself: the runtime may not have heard of them yet, and lets a task take so many at once.
+    let listener = listener.into_std();
+    let next = move || loop {
+        match listener.as_ref().ok()?.accept() {
+            Ok((stream, from)) => {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    return Some((stream, from));
+                }
+            }
+            Err(error) if next_accept(&error) == Accept::AtOnce => {}
+            Err(_) => return None,
+        }
+    };
+    std::iter::from_fn(next).take(usize::from(BACKLOG))
 }
 
 /// Reads a header of the PROXY protocol, and not a byte more.

@@ -9,6 +9,7 @@
 //! the client is lost or changed.
 
 pub mod hello;
+mod places;
 mod splice;
 
 use std::collections::HashMap;
@@ -21,27 +22,37 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::listener::{introduction, rest};
+use super::listener::{Listeners, introduction, rest, waiting};
 use super::proxied::{self, Ends};
 use super::tunnel::{Ended, Passed, both_ways, idle};
 use crate::clock::Clock;
-use crate::metrics::{Metrics, StreamMetrics};
+use crate::metrics::StreamMetrics;
 use crate::origin::{self, Origins};
 use crate::site::relay::Relay;
 use hello::Hello;
+use places::{Networks, OfNetwork, Place, Places};
 
 /// The streams of all listeners.
 #[derive(Debug)]
 pub(crate) struct Relays {
     /// By where the listener is; a reload changes them.
-    by_address: ArcSwap<HashMap<SocketAddr, Arc<Streams>>>,
-    clock: Clock,
-    metrics: Metrics,
+    by_address: ArcSwap<ByAddress>,
+    common: Common,
+}
+
+type ByAddress = HashMap<SocketAddr, Arc<Streams>>;
+
+/// The parts that all streams share.
+#[derive(Debug, Clone)]
+struct Common {
+    /// The listeners of sites: their limits and proxies, and whether another process has taken over.
+    clients: Listeners,
+    /// Of all streams together.
+    networks: Arc<Networks>,
     running: Running,
 }
 
@@ -50,9 +61,8 @@ pub(crate) struct Relays {
 struct Streams {
     all: Vec<Stream>,
     /// Places of connections of which nobody knows yet which stream they are for.
-    entering: Semaphore,
-    clock: Clock,
-    running: Running,
+    entering: Arc<Places>,
+    common: Common,
 }
 
 /// The end of all relays.
@@ -67,8 +77,28 @@ pub(crate) struct Running {
 struct Stream {
     relay: Relay,
     origins: Arc<Origins>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     metrics: StreamMetrics,
+}
+
+/// A connection that has its places, and its stream.
+struct Entered<'s> {
+    stream: &'s Stream,
+    ends: Ends,
+    /// The name that the client asked for.
+    name: Option<String>,
+    /// The client's first bytes, which its origin gets.
+    early: Bytes,
+    _place: Place,
+    _of_network: Option<OfNetwork>,
+}
+
+/// A connection that is turned away.
+struct Refused<'s> {
+    /// Where it is known.
+    stream: Option<&'s Stream>,
+    client: IpAddr,
+    why: &'static str,
 }
 
 /// A client says at once what it wants, in a protocol in which it speaks first.
@@ -109,126 +139,194 @@ impl Running {
     }
 }
 
+/// An IPv4 address of a listener for both families is one of IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// The places of each stream, by its name: on all its listeners together, and through reloads.
+fn places<'r>(before: &ByAddress, listeners: &[(SocketAddr, &'r [Relay])]) -> HashMap<&'r str, Arc<Places>> {
+    let mut most: HashMap<&str, usize> = HashMap::new();
+    for relay in listeners.iter().flat_map(|(_, relays)| *relays) {
+        let of_name = most.entry(&relay.name).or_default();
+        *of_name = relay.most.max(*of_name);
+    }
+    let places = |(name, most)| {
+        let mut known = before.values().flat_map(|streams| &streams.all);
+        let same = known.find(|stream| stream.relay.name == name);
+        let places = same.map(|stream| Arc::clone(&stream.places)).unwrap_or_default();
+        places.obey(most);
+        (name, places)
+    };
+    most.into_iter().map(places).collect()
+}
+
 impl Relays {
-    /// None yet.
-    pub(crate) fn new(clock: &Clock, metrics: &Metrics, running: &Running) -> Self {
-        let (clock, metrics, running) = (clock.clone(), metrics.clone(), running.clone());
-        Self { by_address: ArcSwap::default(), clock, metrics, running }
+    /// None yet; `clients` are those of sites.
+    pub(crate) fn new(clients: &Listeners, running: &Running) -> Self {
+        let (clients, networks, running) = (clients.clone(), Arc::default(), running.clone());
+        Self { by_address: ArcSwap::default(), common: Common { clients, networks, running } }
     }
 
     /// From now on connections to these listeners go by these rules; those that are open end by their own. An origin that a
     /// stream of the same name had before keeps what is known of it, and the connections of that stream count.
     pub(crate) fn put<'r>(&self, listeners: impl Iterator<Item = (SocketAddr, &'r [Relay])>) {
         let before = self.by_address.load_full();
+        let listeners: Vec<(SocketAddr, &[Relay])> = listeners.collect();
+        let places = places(&before, &listeners);
+        let (clock, metrics) = (&self.common.clients.cache().clock, self.common.clients.metrics());
         let stream = |relay: &Relay| {
-            let known: Vec<&Stream> = before
-                .values()
-                .flat_map(|streams| &streams.all)
-                .filter(|stream| stream.relay.name == relay.name)
-                .collect();
-            let origins: Vec<Arc<Origins>> = known.iter().map(|stream| Arc::clone(&stream.origins)).collect();
-            let same = known.iter().find(|stream| stream.relay.most == relay.most);
-            let places = same.map_or_else(
-                || Arc::new(Semaphore::new(relay.most.min(Semaphore::MAX_PERMITS))),
-                |stream| Arc::clone(&stream.places),
-            );
+            let known = before.values().flat_map(|streams| &streams.all);
+            let known = known.filter(|stream| stream.relay.name == relay.name);
+            let origins: Vec<Arc<Origins>> = known.map(|stream| Arc::clone(&stream.origins)).collect();
             Stream {
-                origins: Origins::of_stream(relay, &origins, &self.clock, &self.metrics).into(),
-                places,
-                metrics: self.metrics.stream(&relay.name),
+                origins: Origins::of_stream(relay, &origins, clock, metrics).into(),
+                places: Arc::clone(&places[relay.name.as_str()]),
+                metrics: metrics.stream(&relay.name),
                 relay: relay.clone(),
             }
         };
-        let streams = |relays: &[Relay]| {
+        let streams = |address: SocketAddr, relays: &[Relay]| {
             let all = relays.iter().map(stream).collect();
-            let most = relays.iter().fold(0_usize, |sum, relay| sum.saturating_add(relay.most));
-            let entering = Semaphore::new(most.min(Semaphore::MAX_PERMITS));
-            Arc::new(Streams { all, entering, clock: self.clock.clone(), running: self.running.clone() })
+            let same = before.get(&address).map(|streams| Arc::clone(&streams.entering));
+            let entering = same.unwrap_or_default();
+            entering.obey(relays.iter().fold(0_usize, |sum, relay| sum.saturating_add(relay.most)));
+            Arc::new(Streams { all, entering, common: self.common.clone() })
         };
-        let next = listeners.map(|(address, relays)| (address, streams(relays))).collect();
+        let next = listeners.iter().map(|(address, relays)| (*address, streams(*address, relays))).collect();
         self.by_address.store(Arc::new(next));
     }
 
-    /// Accepts until it is drained, or the result is cancelled.
+    /// Accepts until it is drained, or the result is cancelled; and then those connections that the kernel has made already.
     pub(crate) fn listen(self: &Arc<Self>, listener: TcpListener, address: SocketAddr) -> CancellationToken {
-        let closed = self.running.closed.child_token();
-        tokio::spawn(Arc::clone(self).accept(listener, address, closed.clone()));
+        let running = &self.common.running;
+        let closed = running.closed.child_token();
+        // It counts as one: at the end of all it still brings some.
+        running.connections.spawn(Arc::clone(self).accept(listener, address, closed.clone()));
         closed
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, address: SocketAddr, closed: CancellationToken) {
+        // A listener that a reload closes has no rules any more, but for its last connections.
+        let mut last = self.by_address.load().get(&address).cloned();
+        let mut take = |(client, from)| {
+            last = self.by_address.load().get(&address).cloned().or_else(|| last.take());
+            let Some(streams) = last.clone() else { return };
+            self.common.running.connections.spawn(async move { streams.carry(client, from).await });
+        };
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = closed.cancelled() => return,
+                () = closed.cancelled() => break,
             };
             match accepted {
-                Ok((client, from)) => {
-                    let Some(streams) = self.by_address.load().get(&address).cloned() else { continue };
-                    self.running.connections.spawn(async move { streams.carry(client, from).await });
-                }
+                Ok(accepted) => take(accepted),
                 Err(error) => rest(&error).await,
             }
         }
+        // Another process has the same queue.
+        if self.common.clients.draining().has_left() {
+            return;
+        }
+        waiting(listener).for_each(take);
     }
 }
 
 impl Streams {
     async fn carry(&self, mut client: TcpStream, from: SocketAddr) {
         let _ = client.set_nodelay(true);
-        let local = client.local_addr().unwrap_or(from);
-        let introduces = |relay: &Relay| relay.introducers.iter().any(|network| network.contains(&from.ip()));
-        let mut ends = Ends { client: from, local };
-        let Ok(entering) = self.entering.try_acquire() else { return self.refuse(None, &ends, "limit") };
-        if self.all.iter().any(|stream| introduces(&stream.relay)) {
-            match timeout(HELLO_LIMIT, introduction(&mut client)).await {
-                Ok(Ok(told)) => ends = told.unwrap_or(ends),
-                Ok(Err(_)) | Err(_) => return self.refuse(None, &ends, "not-introduced"),
+        let entered = tokio::select! {
+            entered = self.enter(&mut client, canonical(from)) => entered,
+            () = self.common.running.aborted.cancelled() => return,
+        };
+        match entered {
+            Ok(entered) => self.pass_on(client, entered).await,
+            Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    /// Finds out whose a connection is and what it is for, within bounds for all that have not said it yet.
+    async fn enter<'s>(
+        &'s self,
+        client: &mut TcpStream,
+        from: SocketAddr,
+    ) -> Result<Entered<'s>, Refused<'s>> {
+        let refused = |client: SocketAddr, why| Refused { stream: None, client: client.ip(), why };
+        let Common { clients, networks, .. } = &self.common;
+        let of_network = |client: SocketAddr| {
+            if clients.trusts(client.ip()) {
+                return Ok(None);
+            }
+            let place = networks.take(client.ip(), clients.limits().connections_per_network);
+            place.map(Some).ok_or(refused(client, "connections-per-network"))
+        };
+        let names = |relay: &Relay| relay.introducers.iter().any(|network| network.contains(&from.ip()));
+        let is_introducer = self.all.iter().any(|stream| names(&stream.relay));
+        // An introducer speaks for many clients, each of which counts once its address is known.
+        let mut own = if is_introducer { None } else { of_network(from)? };
+        let _entering = self.entering.take().ok_or(refused(from, "limit"))?;
+        let mut ends = Ends { client: from, local: canonical(client.local_addr().unwrap_or(from)) };
+        if is_introducer {
+            match timeout(HELLO_LIMIT, introduction(client)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(told))) => {
+                    ends = told;
+                    own = of_network(canonical(told.client))?;
+                }
+                Ok(Err(_)) | Err(_) => return Err(refused(from, "not-introduced")),
             }
         }
-        let (hello, early) = self.hello(&mut client).await;
-        let name = match &hello {
-            Hello::Tls(name) => name.as_deref(),
+        let (hello, early) = self.hello(client).await;
+        let name = match hello {
+            Hello::Tls(name) => name,
             Hello::Partial | Hello::NotTls => None,
         };
-        let Some(stream) = self.find(name) else { return self.refuse(None, &ends, "no-stream") };
-        let Ok(_place) = Arc::clone(&stream.places).try_acquire_owned() else {
-            return self.refuse(Some(stream), &ends, "limit");
-        };
-        drop(entering);
+        let stream = self.find(name.as_deref()).ok_or(refused(ends.client, "no-stream"))?;
+        let full = Refused { stream: Some(stream), ..refused(ends.client, "limit") };
+        let place = stream.places.take().ok_or(full)?;
+        Ok(Entered { stream, ends, name, early, _place: place, _of_network: own })
+    }
+
+    async fn pass_on(&self, client: TcpStream, entered: Entered<'_>) {
+        let Entered { stream, ends, ref name, ref early, .. } = entered;
+        let Common { clients, running, .. } = &self.common;
+        let clock = &clients.cache().clock;
+        let (by, aborted) = (ends.client.ip(), &running.aborted);
         let connected = tokio::select! {
-            connected = stream.origins.connect(ends.client.ip()) => connected,
-            () = self.running.aborted.cancelled() => return,
+            connected = stream.origins.connect(by) => connected,
+            () = aborted.cancelled() => return,
         };
         let (mut origin, whose, _in_flight) = match connected {
             Ok(connected) => connected,
-            Err(error) => return self.refuse(Some(stream), &ends, error.as_str()),
+            Err(error) => {
+                return self.refuse(&Refused { stream: Some(stream), client: by, why: error.as_str() });
+            }
         };
         let introduced = match stream.relay.introduces {
             true => origin.write_all(&proxied::header(&ends)).await,
             false => Ok(()),
         };
         let _open = stream.metrics.open();
-        let (begun, passed) = (self.clock.monotonic(), Passed::default());
+        let (begun, passed) = (clock.monotonic(), Passed::default());
         let ended = match introduced {
             Err(_) => Ended::Broken.as_str(),
             Ok(()) => tokio::select! {
-                ended = carry_both_ways(client, early, origin, &passed) => match ended {
+                ended = carry_both_ways(client, early.clone(), origin, &passed) => match ended {
                     Ok(()) => Ended::Closed.as_str(),
                     Err(_) => Ended::Broken.as_str(),
                 },
-                () = idle(&self.clock, stream.relay.idle, &passed) => Ended::Idle.as_str(),
-                () = whole(&self.clock, stream.relay.whole) => "late",
-                () = self.running.aborted.cancelled() => Ended::Drained.as_str(),
+                () = idle(clock, stream.relay.idle, &passed) => Ended::Idle.as_str(),
+                () = whole(clock, stream.relay.whole) => "late",
+                () = aborted.cancelled() => Ended::Drained.as_str(),
             },
         };
         let (to_origin, to_client) = passed.counts();
         stream.metrics.ended(ended, to_client, to_origin);
-        let client = ends.client.ip();
-        let secs = self.clock.monotonic().saturating_duration_since(begun).as_secs();
+        let secs = clock.monotonic().saturating_duration_since(begun).as_secs();
+        let (client, sni) = (by, name.as_deref());
         tracing::info!(
             target: "verge_edge::stream",
-            %client, stream = stream.relay.name, sni = name, origin = whose, ended, to_origin, to_client, secs
+            %client, stream = stream.relay.name, sni, origin = whose, ended, to_origin, to_client, secs
         );
     }
 
@@ -264,12 +362,12 @@ impl Streams {
         named.or_else(|| self.all.iter().find(|stream| stream.relay.names.is_empty()))
     }
 
-    fn refuse(&self, stream: Option<&Stream>, ends: &Ends, why: &'static str) {
+    fn refuse(&self, refused: &Refused<'_>) {
+        let Refused { stream, client, why } = *refused;
         let known = stream.or_else(|| self.all.first());
         if let Some(stream) = known {
             stream.metrics.ended(why, 0, 0);
         }
-        let client: IpAddr = ends.client.ip();
         let stream = stream.map(|stream| stream.relay.name.as_str());
         tracing::info!(target: "verge_edge::stream", %client, stream, ended = why);
     }

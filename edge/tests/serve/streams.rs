@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use verge_edge::clock::Clock;
 
 use super::encrypted::terms;
-use super::rig::{Rig, soon};
+use super::rig::{Client, Rig, soon};
 
 /// Tells its name, gives back what it gets, and says at the end of that how much it was.
 struct Echo {
@@ -39,9 +39,15 @@ async fn echo(name: &'static str) -> Echo {
 }
 
 async fn rig(streams: &str) -> Rig {
+    rig_with("", streams).await
+}
+
+/// With these settings of the file's top.
+async fn rig_with(top: &str, streams: &str) -> Rig {
     let site = "[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:1\"]";
     let admin = "[admin]\nlisten = \"127.0.0.1:0\"\nhosts = [\"site.test\"]";
-    Rig::of(Clock::system(), &format!("listen = [\"127.0.0.1:0\"]\n{site}\n{admin}\n{streams}\n")).await
+    Rig::of(Clock::system(), &format!("listen = [\"127.0.0.1:0\"]\n{top}\n{site}\n{admin}\n{streams}\n"))
+        .await
 }
 
 fn at(rig: &Rig, place: usize) -> SocketAddr {
@@ -248,6 +254,135 @@ async fn a_reload_changes_streams_and_drops_no_connection() {
     let mut rest = String::new();
     soon("the end", kept.read_to_string(&mut rest)).await.unwrap();
     assert_eq!((&name, rest.as_str()), (b"one", " 5 bytes"));
+}
+
+/// `drain_delay` is for those who balance load, whatever the edge passes on.
+#[tokio::test]
+async fn a_drain_leaves_streams_alone_for_its_delay_and_then_refuses_connections_at_once() {
+    let (one, site) = (echo("a").await, super::rig::Origin::start().await);
+    let top = format!(
+        "[limits]\ndrain_delay = \"1h\"\ndrain = \"1h\"\n[[stream]]\nlisten = [\"127.0.0.1:0\"]\n\
+         origins = [\"tcp://{}\"]\nidle_timeout = \"10h\"\n",
+        one.address
+    );
+    let mut rig = Rig::with(&[site.address], &top, "").await;
+    let address = at(&rig, 0);
+    let mut kept = open(address, b"").await;
+    // As long as this request is not answered, sites take connections.
+    let mut client = rig.client().await;
+    client.send_get("/held", "").await;
+    let held = site.next().await;
+    let drained = tokio::spawn(rig.running.take().unwrap().drain());
+    let begun = async { while Client::connect(rig.admin).await.get("/readyz").await.status != 503 {} };
+    soon("the drain", begun).await;
+    assert_eq!(talk(address, &[b"xy"]).await, "a 2 bytes");
+    rig.pass(3600);
+    let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+    soon("connections to be refused", refused).await;
+    kept.write_all(b"12345").await.unwrap();
+    kept.shutdown().await.unwrap();
+    let mut rest = String::new();
+    soon("the end", kept.read_to_string(&mut rest)).await.unwrap();
+    assert_eq!(rest, " 5 bytes", "what is open has its time");
+    drop((client, held));
+    soon("the end of the drain", drained).await.unwrap();
+}
+
+/// More of them than a task may take at once.
+#[tokio::test]
+async fn connections_that_the_kernel_has_made_are_carried_when_their_listener_closes() {
+    let one = echo("one").await;
+    let origin = super::rig::Origin::start().await;
+    let edge = super::reloading::Edge::start(&origin).await;
+    let address = free().await;
+    let stream = format!("[[stream]]\nlisten = [\"{address}\"]\norigins = [\"tcp://{}\"]\n", one.address);
+    assert_eq!(edge.reload(&format!("{}{stream}", edge.text)).await.status, 200);
+    assert_eq!(talk(address, &[b"abc"]).await, "one 3 bytes");
+    // There is one thread: until the reload nobody accepts them.
+    let waiting: Vec<_> = (0..150).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    std::fs::write(edge.rig.folder.path().join("edge.toml"), &edge.text).unwrap();
+    edge.rig.running.as_ref().unwrap().reload().unwrap();
+    for (place, client) in waiting.into_iter().enumerate() {
+        client.set_nonblocking(true).unwrap();
+        let mut client = TcpStream::from_std(client).unwrap();
+        let mut name = [0; 3];
+        let read = soon("the origin's word", client.read_exact(&mut name)).await;
+        assert!(read.is_ok() && &name == b"one", "{place}: {read:?}");
+    }
+}
+
+/// The first bytes of a connection that a balancer passes on from this client.
+fn told(client: [u8; 4]) -> Vec<u8> {
+    let ends = [&client[..], &[198, 51, 100, 1, 0x12, 0x67, 1, 0xbb]].concat();
+    [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &ends].concat()
+}
+
+async fn open(address: SocketAddr, first: &[u8]) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(first).await.unwrap();
+    let mut name = [0; 1];
+    soon("the origin's word", client.read_exact(&mut name)).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn no_network_takes_the_places_of_all_others_and_each_client_of_a_balancer_counts() {
+    let origin = echo("a").await;
+    let stream = |more: &str| {
+        format!("[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\"]\n{more}\n", origin.address)
+    };
+    let streams = [stream(""), stream("proxy_protocol = [\"127.0.0.1\"]")].concat();
+    let rig = rig_with("[limits]\nconnections_per_network = 2", &streams).await;
+    let _own = (open(at(&rig, 0), b"").await, open(at(&rig, 0), b"").await);
+    assert_eq!(talk(at(&rig, 0), &[]).await, "");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(at(&rig, 0)).await.unwrap();
+    soon("the word to another network", other.read_exact(&mut [0; 1])).await.unwrap();
+    let balancer = at(&rig, 1);
+    let (one, two) = (told([192, 0, 2, 1]), told([192, 0, 2, 2]));
+    let _of_one = (open(balancer, &one).await, open(balancer, &one).await);
+    assert_eq!(talk(balancer, &[&one]).await, "");
+    let _of_two = open(balancer, &two).await;
+    let name = |place| at(&rig, place).to_string().replace(&at(&rig, place).port().to_string(), "0");
+    let why = "why=\"connections-per-network\"";
+    rig.until(&format!("verge_edge_stream_ended_total{{stream=\"{}\",{why}}}", name(0)), 2).await;
+}
+
+#[tokio::test]
+async fn a_balancer_over_ipv4_is_known_on_a_listener_of_both_families() {
+    let mut origin = echo("").await;
+    let Ok(both) = TcpListener::bind("[::]:0").await else { return };
+    let port = both.local_addr().unwrap().port();
+    drop(both);
+    let _rig = rig(&format!(
+        "[[stream]]\nlisten = [\"[::]:{port}\"]\norigins = [\"tcp://{}\"]\nproxy_protocol = [\"127.0.0.1\"]",
+        origin.address
+    ))
+    .await;
+    talk(SocketAddr::from(([127, 0, 0, 1], port)), &[&told([192, 0, 2, 1]), b"y"]).await;
+    assert_eq!(soon("the client's bytes", origin.got.recv()).await.unwrap(), b"y");
+}
+
+#[tokio::test]
+async fn the_connections_of_a_stream_count_on_all_its_listeners_and_through_reloads() {
+    let one = echo("o").await;
+    let origin = super::rig::Origin::start().await;
+    let edge = super::reloading::Edge::start(&origin).await;
+    let (first, second) = (free().await, free().await);
+    let reload = async |connections: usize| {
+        let stream = format!(
+            "[[stream]]\nlisten = [\"{first}\", \"{second}\"]\norigins = [\"tcp://{}\"]\nconnections = {connections}\n",
+            one.address
+        );
+        assert_eq!(edge.reload(&format!("{}{stream}", edge.text)).await.status, 200);
+    };
+    reload(1).await;
+    let _kept = open(first, b"").await;
+    assert_eq!(talk(second, &[]).await, "");
+    reload(2).await;
+    let _other = open(second, b"").await;
+    assert_eq!(talk(first, &[]).await, "", "the first counts as before the reload");
 }
 
 #[tokio::test]
