@@ -48,6 +48,10 @@ pub(crate) struct Listeners {
     pub(super) closed: CancellationToken,
 }
 
+/// Every connection ends.
+#[derive(Debug, PartialEq, Eq)]
+struct Aborted;
+
 /// The end of one listener.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closing {
@@ -279,19 +283,18 @@ impl Listeners {
         }
     }
 
-    /// Takes a connection that a proxy hands on, once the proxy has said whose it is.
+    /// Takes a connection that a proxy hands on, once the proxy has said whose it is. Until it has a seat it keeps its place
+    /// among the handshakes, and each of the two has its time: so there are never more of them than handshakes.
     async fn introduced(self, mut stream: TcpStream, proxy: IpAddr, door: Door, place: handshakes::Place) {
-        let limit = self.limits.load().head_timeout.min(INTRODUCTION);
-        let told = tokio::select! {
-            told = timeout(limit, introduction(&mut stream)) => told.ok().and_then(Result::ok),
-            () = place.evicted() => None,
-            () = self.ending.aborted.cancelled() => return,
-        };
-        drop(place);
-        let Some(ends) = told else { return self.metrics().client_dropped("not-introduced") };
+        let (limit, aborted) = (self.limits().head_timeout.min(INTRODUCTION), &self.ending.aborted);
+        let Ok(told) = within(limit, (&place, aborted), introduction(&mut stream)).await else { return };
+        let Some(Ok(ends)) = told else { return self.metrics().client_dropped("not-introduced") };
         let local = stream.local_addr().unwrap_or(UNKNOWN);
         let (client, local) = ends.map_or((proxy, local), |ends| (ends.client.ip(), ends.local));
-        let Some(seat) = self.seat(client).await else { return };
+        let Ok(seat) = within(limit, (&place, aborted), self.seat(client)).await else { return };
+        drop(place);
+        let Some(seat) = seat else { return self.metrics().client_dropped("connections") };
+        let Some(seat) = seat else { return };
         self.count();
         let peer = Peer { client, local, scheme: door.scheme() };
         self.carry(stream, peer, door, seat).await;
@@ -339,6 +342,22 @@ impl Listeners {
             self.metrics().handshake_failed(HandshakeFault::Crowded.as_str());
         }
         place
+    }
+}
+
+/// The event; none if it has not come within this time, or the place is needed for another.
+///
+/// # Errors
+/// When every connection ends.
+async fn within<T>(
+    limit: Duration,
+    (place, aborted): (&handshakes::Place, &CancellationToken),
+    event: impl Future<Output = T>,
+) -> Result<Option<T>, Aborted> {
+    tokio::select! {
+        event = timeout(limit, event) => Ok(event.ok()),
+        () = place.evicted() => Ok(None),
+        () = aborted.cancelled() => Err(Aborted),
     }
 }
 
@@ -420,7 +439,31 @@ fn next_accept(error: &io::Error) -> Accept {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    /// A proxy's connection waits for its header, and then for a seat.
+    #[tokio::test]
+    async fn whoever_waits_is_bound_by_time_by_others_and_by_the_end_of_all() {
+        let proxy = IpAddr::from([192, 0, 2, 1]);
+        let (long, aborted) = (Duration::from_secs(3600), CancellationToken::new());
+        let places = Handshakes::new(1, 1);
+        let place = places.begin(proxy, true).unwrap();
+        assert_eq!(within(long, (&place, &aborted), async { 1 }).await, Ok(Some(1)));
+        assert_eq!(within(LEAST, (&place, &aborted), pending::<()>()).await, Ok(None));
+        // The oldest makes room when it has had its time.
+        let evicting = async {
+            while places.begin(proxy, true).is_none() {
+                tokio::task::yield_now().await;
+            }
+            pending::<()>().await;
+        };
+        assert_eq!(within(long, (&place, &aborted), evicting).await, Ok(None));
+        aborted.cancel();
+        let place = places.begin(proxy, true).unwrap();
+        assert_eq!(within(long, (&place, &aborted), pending::<()>()).await, Err(Aborted));
+    }
 
     #[test]
     fn what_is_one_clients_matter_is_passed_over_and_what_is_ours_rests() {
