@@ -18,7 +18,7 @@ mod message;
 mod predecessor;
 pub mod systemd;
 
-pub(crate) use door::{Door, Offer};
+pub(crate) use door::{Door, Offer, Threshold};
 pub use folder::HandoverError;
 pub(crate) use handed::{Handed, Listener, Setting};
 pub(crate) use message::Row;

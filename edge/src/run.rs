@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::governing;
-use crate::handover::{self, Door, Handed, Predecessor, Row, systemd};
+use crate::handover::{self, Door, Handed, HandoverError, Predecessor, Row, Threshold, systemd};
 pub use crate::listening::{Listening, StartError, inspect};
 use crate::listening::{Open, Pool};
 use crate::origin::names;
@@ -74,16 +74,30 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
     let mut handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
     handed.extend(systemd::passed());
     let row = predecessor.as_ref().map_or_else(Row::new, Predecessor::row);
+    let prepare = |folder: &PathBuf| Threshold::prepare(folder).map_err(StartError::Handover);
+    let threshold = folder.as_ref().map(prepare).transpose()?;
     let disks = disks(&config).await;
     let mut running = begin(&config, Clock::system(), disks, handed, row, true)?;
-    if let Some(Err(error)) = predecessor.map(Predecessor::dismiss) {
-        tracing::warn!(target: "verge_edge::handover", "{error}");
+    match predecessor.map(Predecessor::dismiss) {
+        Some(Err(refused @ HandoverError::Refused(_))) => {
+            running.give_way().await;
+            return Err(StartError::Handover(refused));
+        }
+        Some(Err(error)) => tracing::warn!(target: "verge_edge::handover", "{error}"),
+        Some(Ok(())) | None => {}
     }
-    if let Some(folder) = folder {
-        let door = Door::open(&folder, running.heir()).map_err(StartError::Handover)?;
-        tracing::info!(target: "verge_edge::handover", "the next process may take over at {}", door.path().display());
-        running.door = Some(door);
-    }
+    // Nobody else answers now, so nothing from here on ends this process.
+    running.door = threshold.and_then(|threshold| match Door::open(&threshold, running.heir()) {
+        Ok(door) => {
+            let path = door.path().display();
+            tracing::info!(target: "verge_edge::handover", "the next process may take over at {path}");
+            Some(door)
+        }
+        Err(error) => {
+            tracing::error!(target: "verge_edge::handover", "no process can take over from this one: {error}");
+            None
+        }
+    });
     Ok(running)
 }
 
@@ -218,6 +232,13 @@ impl Running {
         let disks = self.cache.store.disks().stop();
         let drain = self.clients.limits().drain;
         tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks);
+    }
+
+    /// Ends behind the process before, which goes on answering.
+    async fn give_way(self) {
+        self.clients.leave_to_another();
+        self.reloader.hand_over();
+        self.leave().await;
     }
 
     /// Stops: health answers 503, idle connections close, requests in flight end within `limits.drain`.

@@ -29,25 +29,50 @@ pub(crate) struct Door {
     path: PathBuf,
 }
 
+/// The place of a door: bound, but beside the one that a new process knocks at.
+#[derive(Debug)]
+pub(crate) struct Threshold {
+    listener: UnixListener,
+    folder: PathBuf,
+    beside: PathBuf,
+}
+
 /// A new process may load a big config, and ask for the addresses of many origins.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
 /// Without descriptors left, accepting again at once would only burn the CPU.
 const REST: Duration = Duration::from_millis(500);
 
-impl Door {
-    /// Opens it, in the place of that of a process before.
-    pub(crate) fn open(folder: &Path, offer: impl Offer) -> Result<Self, HandoverError> {
+impl Threshold {
+    /// Does all that may well fail, while a process before still answers.
+    pub(crate) fn prepare(folder: &Path) -> Result<Self, HandoverError> {
         prepare(folder)?;
         let failed = |error| HandoverError::Folder(folder.to_owned(), error);
-        let path = folder.join(SOCKET);
-        // A new process that connects meanwhile meets one of the two.
         let beside = folder.join(format!("{SOCKET}.{}", std::process::id()));
         let _ = fs::remove_file(&beside);
         let listener = UnixListener::bind(&beside).map_err(failed)?;
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        fs::rename(&beside, &path).map_err(failed)?;
+        let threshold = Self { listener, folder: folder.to_owned(), beside };
+        fs::set_permissions(&threshold.beside, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(threshold)
+    }
+}
+
+impl Drop for Threshold {
+    fn drop(&mut self) {
+        // It is not there any more if the door was opened.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+impl Door {
+    /// Opens it, in the place of that of a process before.
+    pub(crate) fn open(threshold: &Threshold, offer: impl Offer) -> Result<Self, HandoverError> {
+        let failed = |error| HandoverError::Folder(threshold.folder.clone(), error);
+        let path = threshold.folder.join(SOCKET);
+        let listener = threshold.listener.try_clone().map_err(failed)?;
         let wait = move || wait(&listener, &offer);
         thread::Builder::new().name("handover".to_owned()).spawn(wait).map_err(failed)?;
+        // A new process that connects meanwhile meets one of the two.
+        fs::rename(&threshold.beside, &path).map_err(failed)?;
         Ok(Self { path })
     }
 
@@ -62,7 +87,7 @@ impl Door {
 fn wait(listener: &UnixListener, offer: &impl Offer) {
     loop {
         let handed = match listener.accept() {
-            Ok((stream, _)) => hand_over(stream, offer),
+            Ok((stream, _)) => hand_over(stream, offer, LOAD_LIMIT),
             Err(error) => {
                 thread::sleep(REST);
                 Err(error)
@@ -78,7 +103,7 @@ fn wait(listener: &UnixListener, offer: &impl Offer) {
     }
 }
 
-fn hand_over(stream: UnixStream, offer: &impl Offer) -> io::Result<()> {
+fn hand_over(stream: UnixStream, offer: &impl Offer, limit: Duration) -> io::Result<()> {
     let mut line = Line::new(stream)?;
     let Message::Hello { version, pid } = line.receive()?.0 else { return Err(unexpected()) };
     if version != VERSION {
@@ -91,8 +116,13 @@ fn hand_over(stream: UnixStream, offer: &impl Offer) -> io::Result<()> {
     let (sockets, row) = offer.sockets()?;
     send(&mut line, &sockets, &row)?;
     drop(sockets);
-    line.wait_for(LOAD_LIMIT)?;
-    let Message::Ready { pid } = line.receive()?.0 else { return Err(unexpected()) };
+    line.wait_for(limit)?;
+    let ready = line.receive().inspect_err(|_| {
+        // It may still come: then it must know that it is not wanted, or both would answer.
+        let why = format!("the new process was not ready within {} s", limit.as_secs());
+        let _ = line.send(&Message::Refused { why }, &[]);
+    });
+    let Message::Ready { pid } = ready?.0 else { return Err(unexpected()) };
     offer.leave(pid);
     // It answers, whether it hears this or not.
     let _ = line.send(&Message::Left, &[]);
@@ -138,4 +168,45 @@ fn describe(one: &Handed) -> Option<Described> {
 
 fn unexpected() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it did not say what comes next")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::predecessor::Predecessor;
+    use super::*;
+
+    struct Nothing;
+
+    impl Offer for Nothing {
+        fn sockets(&self) -> io::Result<(Vec<Handed>, Row)> {
+            Ok((Vec::new(), Row::new()))
+        }
+
+        fn leave(&self, _: u32) {
+            panic!("it was too late");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_ready_too_late_hears_that_the_one_before_goes_on() {
+        let (old, new) = UnixStream::pair().unwrap();
+        let limit = Duration::from_millis(1);
+        let given_up = thread::spawn(move || hand_over(old, &Nothing, limit).is_err());
+        let predecessor = Predecessor::ask(new).unwrap();
+        assert!(given_up.join().unwrap());
+        let HandoverError::Refused(why) = predecessor.dismiss().unwrap_err() else { panic!("not refused") };
+        assert!(why.contains("not ready within"), "{why}");
+    }
+
+    #[test]
+    fn a_place_that_no_door_was_opened_at_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let threshold = Threshold::prepare(folder.path()).unwrap();
+        let count = || fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count(), 1);
+        drop(threshold);
+        assert_eq!(count(), 0);
+        let door = Door::open(&Threshold::prepare(folder.path()).unwrap(), Nothing).unwrap();
+        assert!(door.path().exists() && count() == 1, "and one that was opened stays");
+    }
 }

@@ -36,7 +36,7 @@ impl Predecessor {
         Self::ask(stream).map(Some)
     }
 
-    fn ask(stream: UnixStream) -> Result<Self, HandoverError> {
+    pub(super) fn ask(stream: UnixStream) -> Result<Self, HandoverError> {
         let mut line = Line::new(stream).map_err(HandoverError::Broken)?;
         let hello = Message::Hello { version: VERSION, pid: std::process::id() };
         line.send(&hello, &[]).map_err(HandoverError::Broken)?;
@@ -75,14 +75,20 @@ impl Predecessor {
     }
 
     /// Tells it that this process answers; it has stopped to accept when this returns.
+    ///
+    /// # Errors
+    /// [`HandoverError::Refused`] when it goes on answering, so that this one must not; another error when it has ended or
+    /// does not say, but will leave when it hears.
     pub(crate) fn dismiss(mut self) -> Result<(), HandoverError> {
         let ready = Message::Ready { pid: std::process::id() };
-        self.line.send(&ready, &[]).map_err(HandoverError::Broken)?;
+        let sent = self.line.send(&ready, &[]);
+        // One that gave this process up has said so before it closed the line.
         match self.line.receive() {
             Ok((Message::Left, _)) => Ok(()),
+            Ok((Message::Refused { why }, _)) => Err(HandoverError::Refused(why)),
             Ok((other, _)) => Err(unexpected(&other)),
             // It had no connection left, and ended at once.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) if sent.is_ok() && error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
             Err(error) => Err(HandoverError::Broken(error)),
         }
     }

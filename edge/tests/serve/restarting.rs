@@ -251,3 +251,24 @@ async fn streams_go_to_the_next_process_and_connections_end_where_they_began() {
     soon("the first to end", left).await.unwrap();
     say(&mut new).await;
 }
+
+/// A run folder that cannot be used is found out while the process before still answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_could_not_be_taken_over_from_does_not_take_over() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    let first = begin(folder.path(), &text).await.unwrap();
+    let mut kept = Client::connect(first.listening().public[0]).await;
+    kept.get("/a").await.assert_forwarded();
+    let place = folder.path().join(format!("run/handover.sock.{}", std::process::id()));
+    std::fs::create_dir(&place).unwrap();
+    assert!(matches!(begin(folder.path(), &text).await, Err(StartError::Handover(_))));
+    let got = kept.get("/a").await;
+    got.assert_hit();
+    assert_eq!(got.field("connection"), "", "the first goes on");
+    std::fs::remove_dir(&place).unwrap();
+    let (_second, left) = restart(first, folder.path(), &text).await;
+    drop(kept);
+    soon("the first to end", left).await.unwrap();
+}
