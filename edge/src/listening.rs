@@ -17,9 +17,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use quinn::Endpoint;
 use tokio::net::TcpListener;
 
 use self::encrypted::Encrypted;
@@ -31,7 +30,7 @@ use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
-use crate::serve::{Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
+use crate::serve::{Carrier, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
 use crate::site::relay::Relay;
 
 /// The addresses that were bound, with their real ports.
@@ -55,6 +54,8 @@ pub(crate) struct Open {
     plain: Vec<Listener>,
     tls: Vec<Listener>,
     quic: Vec<Listener>,
+    /// Listeners over QUIC that a reload closed, by their configured addresses, while they last.
+    resting: Vec<(SocketAddr, Weak<Carrier>)>,
     /// Of `[[stream]]`s.
     streams: Vec<Listener>,
     relays: Arc<Relays>,
@@ -71,17 +72,14 @@ struct Listener {
     /// For the process that takes over.
     copy: OwnedFd,
     /// Over QUIC.
-    shared: Option<Arc<SharedSocket>>,
+    carrier: Option<Arc<Carrier>>,
 }
-
-/// An endpoint of QUIC, and its socket.
-type Carrier = (Endpoint, Arc<SharedSocket>);
 
 /// The listeners that a config asks for; nothing of it counts yet.
 pub(crate) struct Next {
     plain: Vec<Place<TcpListener>>,
     tls: Vec<Place<TcpListener>>,
-    quic: Vec<Place<Carrier>>,
+    quic: Vec<Place<Arc<Carrier>>>,
     streams: Vec<(Place<TcpListener>, Vec<Relay>)>,
     encrypted: Option<encrypted::Next>,
     operator: Option<operator::Next>,
@@ -103,8 +101,9 @@ impl fmt::Debug for Open {
 impl Open {
     /// None yet.
     pub(crate) fn new(clients: Listeners, relays: Arc<Relays>, clock: Clock, row: Row) -> Self {
-        let (plain, tls, quic, streams) = Default::default();
-        Self { clients, clock, row, plain, tls, quic, streams, relays, encrypted: None, operator: None }
+        let (plain, tls, quic, resting, streams) = Default::default();
+        let (encrypted, operator) = (None, None);
+        Self { clients, clock, row, plain, tls, quic, resting, streams, relays, encrypted, operator }
     }
 
     /// Where they are.
@@ -138,7 +137,10 @@ impl Open {
         let offer = encrypted.as_ref().and_then(|next| next.offer(before));
         let quic = places(&self.quic, quic, |address| {
             let offer = offer.expect("there is [tls] where there is `listen_quic`");
-            carry_quic(&handed, address, (offer, &self.row), &config.limits)
+            match self.rested(address) {
+                Some(bound) => Ok(bound),
+                None => carry_quic(&handed, address, (offer, &self.row), &config.limits),
+            }
         })?;
         let streams = streams::by_address(&config.streams);
         let asked: Vec<SocketAddr> = streams.iter().map(|(address, _)| *address).collect();
@@ -151,6 +153,15 @@ impl Open {
             tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {unwanted}");
         }
         Ok(Next { plain, tls, quic, streams, encrypted, operator })
+    }
+
+    /// The listener over QUIC that a reload closed, while connections of it last.
+    fn rested(&self, configured: SocketAddr) -> Option<Bound<Arc<Carrier>>> {
+        // Port 0 is another one each time.
+        let same = |resting: &&(SocketAddr, Weak<Carrier>)| resting.0 == configured && configured.port() != 0;
+        let socket = self.resting.iter().filter(same).find_map(|(_, carrier)| carrier.upgrade())?;
+        let (address, copy) = (socket.endpoint.local_addr().ok()?, socket.copy.try_clone().ok()?);
+        Some(Bound { configured, address, socket, copy })
     }
 
     /// Opens what is new, and closes what is not asked for any more.
@@ -168,18 +179,18 @@ impl Open {
                 Some((terms, _)) => (accept(&clients, listener, Door::Tls(terms.clone())), None),
                 None => (Closing::default(), None),
             });
-        self.quic = exchange(
-            Setting::Quic,
-            std::mem::take(&mut self.quic),
-            next.quic,
-            |(endpoint, shared), address| {
-                let one = clients.of_one();
-                if let Some((_, offer)) = &terms {
-                    one.accept_quic(endpoint, offer.clone(), address);
-                }
-                (one.closing(), Some(shared))
-            },
-        );
+        self.resting.retain(|(_, carrier)| carrier.strong_count() > 0);
+        let carriers = self.quic.iter().filter_map(|one| Some((one.configured, one.carrier.as_ref()?)));
+        self.resting.extend(carriers.map(|(configured, carrier)| (configured, Arc::downgrade(carrier))));
+        self.quic = exchange(Setting::Quic, std::mem::take(&mut self.quic), next.quic, |carrier, address| {
+            let one = clients.of_one();
+            if let Some((_, offer)) = &terms {
+                one.accept_quic(Arc::clone(&carrier), offer.clone(), address);
+            }
+            (one.closing(), Some(carrier))
+        });
+        let open: Vec<&Arc<Carrier>> = self.quic.iter().filter_map(|one| one.carrier.as_ref()).collect();
+        self.resting.retain(|(_, resting)| !open.iter().any(|open| resting.as_ptr() == Arc::as_ptr(open)));
         self.commit_streams(next.streams);
         let (cache, draining) = (clients.cache(), clients.draining());
         let before = self.operator.take();
@@ -222,8 +233,8 @@ impl Open {
     /// Copies of all sockets, for a process that takes over.
     pub(crate) fn handed(&self) -> io::Result<(Vec<Handed>, Row)> {
         let mut all = Vec::new();
-        let mut add = |setting, address, copy: &OwnedFd, shared: Option<&Arc<SharedSocket>>| {
-            let channels = shared.map_or_else(|| Ok(Vec::new()), |shared| shared.channels())?;
+        let mut add = |setting, address, copy: &OwnedFd, carrier: Option<&Arc<Carrier>>| {
+            let channels = carrier.map_or_else(|| Ok(Vec::new()), |carrier| carrier.shared.channels())?;
             let listener = For::Of(setting, address);
             all.push(Handed { listener, socket: copy.try_clone()?, channels });
             Ok::<_, io::Error>(())
@@ -236,7 +247,7 @@ impl Open {
         ];
         for (setting, listeners) in kinds {
             for one in listeners {
-                add(setting, one.configured, &one.copy, one.shared.as_ref())?;
+                add(setting, one.configured, &one.copy, one.carrier.as_ref())?;
             }
         }
         if let Some(operator) = &self.operator {
@@ -247,7 +258,8 @@ impl Open {
 
     /// Another process answers now: this one reads no socket of UDP any more, and lets go of all.
     pub(crate) fn hand_over(&mut self) {
-        self.quic.iter().filter_map(|one| one.shared.as_ref()).for_each(|shared| shared.hand_over());
+        let carriers = self.quic.iter().filter_map(|one| one.carrier.as_ref());
+        carriers.for_each(|carrier| carrier.shared.hand_over());
         self.operator.take().into_iter().for_each(Operator::close);
         self.let_go();
     }
@@ -302,17 +314,17 @@ fn exchange<S>(
     setting: Setting,
     before: Vec<Listener>,
     places: Vec<Place<S>>,
-    mut start: impl FnMut(S, SocketAddr) -> (Closing, Option<Arc<SharedSocket>>),
+    mut start: impl FnMut(S, SocketAddr) -> (Closing, Option<Arc<Carrier>>),
 ) -> Vec<Listener> {
     let name = setting.as_str();
     let mut before: Vec<Option<Listener>> = before.into_iter().map(Some).collect();
     let mut place = |place| match place {
         Place::Kept(at) => before[at].take().expect("each is kept once"),
         Place::New(Bound { configured, address, socket, copy }) => {
-            let (closing, shared) = start(socket, address);
+            let (closing, carrier) = start(socket, address);
             systemd::keep(setting, address, copy.as_fd());
             tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
-            Listener { configured, address, closing, copy, shared }
+            Listener { configured, address, closing, copy, carrier }
         }
     };
     let after = places.into_iter().map(&mut place).collect();
@@ -336,13 +348,15 @@ fn carry_quic(
     address: SocketAddr,
     (offer, row): (&Offer, &Row),
     limits: &Limits,
-) -> Result<Bound<Carrier>, StartError> {
+) -> Result<Bound<Arc<Carrier>>, StartError> {
+    let bound = udp(handed, Setting::Quic, address)?;
+    let copy = bound.copy.try_clone().map_err(|error| sockets::failed(Setting::Quic, address, error))?;
     let carry = |(socket, channels)| {
         let shared = SharedSocket::new(socket, row.generation, channels)?;
         let endpoint = endpoint(&shared, (row.generation, &row.reset_key), offer, limits)?;
-        Ok((endpoint, shared))
+        Ok(Carrier::new(endpoint, shared, copy))
     };
-    udp(handed, Setting::Quic, address)?.map(Setting::Quic, carry)
+    bound.map(Setting::Quic, carry)
 }
 
 /// The report on the certificates that `tls` names, as of now: a line each.

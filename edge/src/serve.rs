@@ -58,7 +58,7 @@ mod unpacking;
 
 pub(crate) use access::Guards;
 pub use h3::generation::Generation;
-pub(crate) use h3::{Channels, Offer, SharedSocket, endpoint};
+pub(crate) use h3::{Carrier, Channels, Offer, SharedSocket, endpoint};
 pub use handler::HEALTH_PATH;
 pub use limits::Limits;
 pub(crate) use listener::{BACKLOG, Closing, Listeners};

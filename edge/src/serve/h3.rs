@@ -43,7 +43,7 @@ use super::stream::account::Account;
 use crate::clock::monotonic;
 use code::Code;
 use control::{Control, Kind};
-pub(crate) use endpoint::{Offer, endpoint};
+pub(crate) use endpoint::{Carrier, Offer, endpoint};
 use received::number;
 pub(crate) use shared_socket::{Channels, SharedSocket};
 

@@ -12,7 +12,7 @@ use verge_edge::run::Listening;
 use super::encrypted::{ask, certificate, connect, terms};
 use super::quic::Http3;
 use super::reloading::{Edge, origin};
-use super::rig::{Client, Got, soon};
+use super::rig::{Client, Got, Origin, soon};
 
 const PLAIN: &str = "listen = [\"127.0.0.1:0\"]";
 
@@ -110,6 +110,42 @@ async fn a_reload_brings_tls_changes_its_files_and_takes_it_away() {
     assert_eq!(ended.error_code, quinn::VarInt::from_u32(0x100));
     assert_eq!(edge.relisten(&with(&second)).await.status, 200);
     assert_eq!(ask(edge.listening().tls[0], "h2", "https://site.test/a").await.1, StatusCode::OK);
+}
+
+/// Its socket lasts as long as its connections do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_over_quic_comes_back_while_connections_of_before_are_open() {
+    let origin = Origin::start().await;
+    let edge = Edge::start(&origin).await;
+    let tls = certificate(edge.rig.folder.path(), &["site.test"]);
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let with = format!("{PLAIN}\nlisten_quic = [\"127.0.0.1:{port}\"]\n[tls]\n{tls}");
+    assert_eq!(edge.relisten(&with).await.status, 200);
+    let address = edge.listening().quic[0];
+    let mut old = Http3::open(address).await;
+    let mut held = async || over_h3(&mut old).await.0;
+    let second = async {
+        let mut asked = origin.next().await;
+        assert_eq!(edge.relisten(PLAIN).await.status, 200);
+        for _ in 0..2 {
+            let got = edge.relisten(&with).await;
+            assert_eq!(got.status, 200, "{}", got.text());
+            assert_eq!(edge.listening().quic, [address]);
+            let mut new = Http3::open(address).await;
+            let answer = async {
+                let mut asked = origin.next().await;
+                asked.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                asked.done();
+            };
+            let (_, (response, _)) = tokio::join!(answer, new.get("https://site.test/b"));
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(edge.relisten(PLAIN).await.status, 200);
+        }
+        asked.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        asked.done();
+    };
+    let (status, ()) = tokio::join!(held(), second);
+    assert_eq!(status, StatusCode::OK, "the first has its answer");
 }
 
 async fn over_h3(client: &mut Http3) -> (StatusCode, Vec<u8>) {

@@ -6,7 +6,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -129,10 +130,45 @@ enum Held {
     Proved(Place),
 }
 
+/// A listener's endpoint and sockets. They last as long as its connections do, which may be after the listener was closed;
+/// as long as they last, the address cannot be bound anew, and a listener that comes back goes on with them.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) shared: Arc<SharedSocket>,
+    /// Of the socket, for the process that takes over.
+    pub(crate) copy: OwnedFd,
+    /// Listeners that take its connections: one, or two for the moment in which one goes and one comes back.
+    takers: Mutex<usize>,
+}
+
+impl Carrier {
+    /// Nobody takes its connections yet.
+    pub(crate) fn new(endpoint: Endpoint, shared: Arc<SharedSocket>, copy: OwnedFd) -> Arc<Self> {
+        Arc::new(Self { endpoint, shared, copy, takers: Mutex::new(0) })
+    }
+
+    fn take(&self, terms: ServerConfig) {
+        let mut takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        *takers += 1;
+        self.endpoint.set_server_config(Some(terms));
+    }
+
+    fn leave(&self) {
+        let mut takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        *takers -= 1;
+        if *takers == 0 {
+            self.endpoint.set_server_config(None);
+        }
+    }
+}
+
 impl Listeners {
     /// Takes connections until they are closed. What they still say must get out: it is waited for.
-    pub(crate) fn accept_quic(&self, endpoint: Endpoint, offer: Offer, local: SocketAddr) {
+    pub(crate) fn accept_quic(&self, carrier: Arc<Carrier>, offer: Offer, local: SocketAddr) {
         let listeners = self.clone();
+        let endpoint = carrier.endpoint.clone();
+        carrier.take(offer.config(self.limits().idle_timeout));
         self.endpoints.spawn(async move {
             let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
             loop {
@@ -146,8 +182,10 @@ impl Listeners {
                     listeners.connections.spawn(task);
                 }
             }
-            endpoint.set_server_config(None);
+            carrier.leave();
             endpoint.wait_idle().await;
+            // Until here the address can come back.
+            drop(carrier);
         });
     }
 
