@@ -20,6 +20,6 @@ pub mod systemd;
 
 pub(crate) use door::{Door, Offer, Threshold};
 pub use folder::HandoverError;
-pub(crate) use handed::{Handed, Listener, Setting};
+pub(crate) use handed::{Handed, Listener, Setting, Transport};
 pub(crate) use message::Row;
 pub(crate) use predecessor::Predecessor;

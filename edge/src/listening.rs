@@ -24,12 +24,13 @@ use tokio::net::TcpListener;
 use self::encrypted::Encrypted;
 use self::operator::{Edge, Operator};
 pub(crate) use self::sockets::Pool;
-use self::sockets::{Bound, tcp, udp};
+pub use self::sockets::trial;
+use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp, udp};
 pub use self::start_error::StartError;
 use crate::admin::Reload;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::handover::{Handed, Listener as For, Row, Setting, systemd};
+use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
 use crate::serve::{Carrier, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
 use crate::site::relay::Relay;
 
@@ -80,10 +81,15 @@ pub(crate) struct Next {
     plain: Vec<Place<TcpListener>>,
     tls: Vec<Place<TcpListener>>,
     quic: Vec<Place<Arc<Carrier>>>,
-    streams: Vec<(Place<TcpListener>, Vec<Relay>)>,
+    streams: OfStreams,
     encrypted: Option<encrypted::Next>,
     operator: Option<operator::Next>,
+    /// Sockets that were handed over for nothing.
+    unwanted: Vec<Unwanted>,
 }
+
+/// The listeners of streams, each with the rules of its streams.
+type OfStreams = Vec<(Place<TcpListener>, Vec<Relay>)>;
 
 /// One listener that a config asks for.
 enum Place<S> {
@@ -127,32 +133,76 @@ impl Open {
     /// # Errors
     /// When an address cannot be bound or a file cannot be used. Then nothing is different from before.
     pub(crate) fn prepare(&self, config: &Config, handed: Pool) -> Result<Next, StartError> {
+        let handed = handed.of(families(config));
         let listen = |setting, address| tcp(&handed, setting, address)?.map(setting, TcpListener::from_std);
-        let plain = places(&self.plain, &config.listen, |address| listen(Setting::Plain, address))?;
+        let plain = self.uncovered(Setting::Plain, &config.listen, &handed);
+        let plain = places(&self.plain, &plain, |address| listen(Setting::Plain, address))?;
         let before = self.encrypted.as_ref();
         let encrypted = config.tls.as_ref().map(|tls| encrypted::Next::prepare(before, tls, &self.clock));
         let encrypted = encrypted.transpose()?;
         let (tls, quic) = config.tls.as_ref().map_or((&[][..], &[][..]), |tls| (&tls.listen, &tls.quic));
-        let tls = places(&self.tls, tls, |address| listen(Setting::Tls, address))?;
+        let tls = self.uncovered(Setting::Tls, tls, &handed);
+        let tls = places(&self.tls, &tls, |address| listen(Setting::Tls, address))?;
         let offer = encrypted.as_ref().and_then(|next| next.offer(before));
-        let quic = places(&self.quic, quic, |address| {
+        let quic = places(&self.quic, &self.uncovered(Setting::Quic, quic, &handed), |address| {
             let offer = offer.expect("there is [tls] where there is `listen_quic`");
             match self.rested(address) {
                 Some(bound) => Ok(bound),
                 None => carry_quic(&handed, address, (offer, &self.row), &config.limits),
             }
         })?;
-        let streams = streams::by_address(&config.streams);
-        let asked: Vec<SocketAddr> = streams.iter().map(|(address, _)| *address).collect();
-        let bound = places(&self.streams, &asked, |address| listen(Setting::Stream, address))?;
-        let streams = bound.into_iter().zip(streams.into_iter().map(|(_, relays)| relays)).collect();
+        let streams = self.prepare_streams(config, &handed)?;
         let operator = self.operator.as_ref();
         let prepare = |admin| operator::Next::prepare(operator, &handed, admin, &config.limits);
         let operator = config.admin.as_ref().map(prepare).transpose()?;
-        for unwanted in handed.rest() {
-            tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {unwanted}");
+        let unwanted = handed.rest();
+        for Unwanted { listener, .. } in &unwanted {
+            tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {listener}");
         }
-        Ok(Next { plain, tls, quic, streams, encrypted, operator })
+        Ok(Next { plain, tls, quic, streams, encrypted, operator, unwanted })
+    }
+
+    fn prepare_streams(&self, config: &Config, handed: &Pool) -> Result<OfStreams, StartError> {
+        let streams = streams::by_address(&config.streams);
+        let names = |address: &SocketAddr| {
+            let relays = streams.iter().find(|(one, _)| one == address).map(|(_, relays)| relays);
+            relays.into_iter().flatten().map(|relay| relay.name.as_str()).collect::<Vec<_>>()
+        };
+        let asked: Vec<SocketAddr> = streams.iter().map(|(address, _)| *address).collect();
+        let kept = self.uncovered(Setting::Stream, &asked, handed);
+        // One listener cannot go by the rules of two.
+        let goes =
+            |address: &SocketAddr| !kept.contains(address) && names(address) == names(&any_v6(*address));
+        let streams: Vec<(SocketAddr, Vec<Relay>)> =
+            streams.iter().filter(|(address, _)| !goes(address)).cloned().collect();
+        let asked: Vec<SocketAddr> = streams.iter().map(|(address, _)| *address).collect();
+        let open =
+            |address| tcp(handed, Setting::Stream, address)?.map(Setting::Stream, TcpListener::from_std);
+        let bound = places(&self.streams, &asked, open)?;
+        Ok(bound.into_iter().zip(streams.into_iter().map(|(_, relays)| relays)).collect())
+    }
+
+    /// The addresses without `0.0.0.0` where the socket of `[::]` takes that port's connections over IPv4 as well, and was
+    /// opened so before: it cannot be changed, and another beside it not be bound.
+    fn uncovered(&self, setting: Setting, asked: &[SocketAddr], handed: &Pool) -> Vec<SocketAddr> {
+        let open = match setting {
+            Setting::Plain => &self.plain,
+            Setting::Tls => &self.tls,
+            Setting::Quic => &self.quic,
+            Setting::Stream => &self.streams,
+            Setting::Admin => return asked.to_vec(),
+        };
+        let is_covered = |address: &SocketAddr| {
+            let other = any_v6(*address);
+            let is_any = address.is_ipv4() && address.ip().is_unspecified() && address.port() != 0;
+            let mut same = open.iter().filter(|listener| listener.configured == other);
+            let is_open = same.any(|listener| is_of_both(&listener.copy));
+            is_any && asked.contains(&other) && (is_open || handed.has_both(setting, other))
+        };
+        for listener in open.iter().filter(|listener| asked.contains(&listener.configured)) {
+            handed.families().tell_if_narrow(setting, listener.configured, &listener.copy);
+        }
+        asked.iter().copied().filter(|address| !is_covered(address)).collect()
     }
 
     /// The listener over QUIC that a reload closed, while connections of it last.
@@ -161,12 +211,15 @@ impl Open {
         let same = |resting: &&(SocketAddr, Weak<Carrier>)| resting.0 == configured && configured.port() != 0;
         let socket = self.resting.iter().filter(same).find_map(|(_, carrier)| carrier.upgrade())?;
         let (address, copy) = (socket.endpoint.local_addr().ok()?, socket.copy.try_clone().ok()?);
-        Some(Bound { configured, address, socket, copy })
+        Some(Bound { configured, address, socket, copy, is_renamed: false })
     }
 
     /// Opens what is new, and closes what is not asked for any more.
     pub(crate) fn commit(&mut self, next: Next, reload: Reload) {
         let clients = self.clients.clone();
+        for Unwanted { listener, address } in next.unwanted {
+            address.into_iter().for_each(|address| systemd::forget_all(listener.transport(), address));
+        }
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
         self.plain = exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, _| {
@@ -205,7 +258,7 @@ impl Open {
     }
 
     /// The rules first: a new listener takes connections at once.
-    fn commit_streams(&mut self, next: Vec<(Place<TcpListener>, Vec<Relay>)>) {
+    fn commit_streams(&mut self, next: OfStreams) {
         let at = |place: &Place<TcpListener>| match place {
             Place::Kept(at) => self.streams[*at].address,
             Place::New(bound) => bound.address,
@@ -320,8 +373,11 @@ fn exchange<S>(
     let mut before: Vec<Option<Listener>> = before.into_iter().map(Some).collect();
     let mut place = |place| match place {
         Place::Kept(at) => before[at].take().expect("each is kept once"),
-        Place::New(Bound { configured, address, socket, copy }) => {
+        Place::New(Bound { configured, address, socket, copy, is_renamed }) => {
             let (closing, carrier) = start(socket, address);
+            if is_renamed {
+                systemd::forget_others(setting, address);
+            }
             systemd::keep(setting, address, copy.as_fd());
             tracing::info!(target: "verge_edge::listener", %address, "opened, for `{name}`");
             Listener { configured, address, closing, copy, carrier }
@@ -357,6 +413,23 @@ fn carry_quic(
         Ok(Carrier::new(endpoint, shared, copy))
     };
     bound.map(Setting::Quic, carry)
+}
+
+/// Where a config listens.
+fn families(config: &Config) -> Families {
+    let mut asked: Vec<(Transport, SocketAddr)> = Vec::new();
+    let mut add = |transport, all: &[SocketAddr]| asked.extend(all.iter().map(|one| (transport, *one)));
+    add(Transport::Tcp, &config.listen);
+    config.tls.iter().for_each(|tls| add(Transport::Tcp, &tls.listen));
+    config.tls.iter().for_each(|tls| add(Transport::Udp, &tls.quic));
+    config.admin.iter().for_each(|admin| add(Transport::Tcp, &[admin.listen]));
+    config.streams.iter().for_each(|stream| add(Transport::Tcp, &stream.listen));
+    Families::of(&asked)
+}
+
+/// `[::]` with the port of this address.
+fn any_v6(address: SocketAddr) -> SocketAddr {
+    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))
 }
 
 /// The report on the certificates that `tls` names, as of now: a line each.

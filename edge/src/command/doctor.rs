@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -52,9 +52,20 @@ fn wanted(config: &Config) -> Wanted {
         secrets.extend(tls.ticket_secret.clone());
     }
     listen.extend(config.admin.iter().map(|admin| (Carrier::Tcp, admin.listen)));
+    // Streams may share an address.
+    let mut of_streams: Vec<SocketAddr> = Vec::new();
+    for address in config.streams.iter().flat_map(|stream| &stream.listen) {
+        if address.port() == 0 || !of_streams.contains(address) {
+            of_streams.push(*address);
+        }
+    }
+    listen.extend(tcp(&of_streams));
     let connections = config.limits.connections as u64;
+    let of_streams =
+        config.streams.iter().map(|stream| stream.relay.most as u64).fold(0, u64::saturating_add);
     Wanted {
-        descriptors: 2 * connections + SPARE_DESCRIPTORS,
+        descriptors: (2 * connections + SPARE_DESCRIPTORS)
+            .saturating_add(of_streams.saturating_mul(STREAM_DESCRIPTORS)),
         receive_bytes: listen
             .iter()
             .any(|(carrier, _)| *carrier == Carrier::Udp)
@@ -67,6 +78,8 @@ fn wanted(config: &Config) -> Wanted {
 
 /// Each connection may ask an origin; the rest is for listeners, disks and the log.
 const SPARE_DESCRIPTORS: u64 = 1024;
+/// A connection of a stream and that to its origin, and a pipe for each direction that the kernel moves.
+const STREAM_DESCRIPTORS: u64 = 6;
 /// The size that QUIC's implementations ask for.
 const QUIC_RECEIVE_BYTES: u64 = 7_500_000;
 /// Measured: `[cache]` of reference.toml has this, and what a connection takes at worst.
@@ -205,15 +218,12 @@ fn look(wanted: &Wanted, is_running: bool) -> Machine {
     let memory = memory.into_iter().chain(number("/sys/fs/cgroup/memory.max")).min();
     // Of a global scope, and not of loopback (proc(5)).
     let global = |line: &str| line.split_whitespace().nth(3) == Some("00") && !line.ends_with(" lo");
-    let tried = |(carrier, address): &(Carrier, SocketAddr)| {
-        let error = match carrier {
-            Carrier::Tcp => TcpListener::bind(address).err(),
-            Carrier::Udp => UdpSocket::bind(address).err(),
-        };
-        error.map(|error| (*address, error.kind()))
+    let of = |carrier| {
+        let all = wanted.listen.iter().filter(|(other, _)| *other == carrier);
+        all.map(|(_, address)| *address).collect::<Vec<_>>()
     };
     // A server that runs has them.
-    let refused = if is_running { Vec::new() } else { wanted.listen.iter().filter_map(tried).collect() };
+    let refused = if is_running { Vec::new() } else { run::trial(&of(Carrier::Tcp), &of(Carrier::Udp)) };
     let is_open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o007 != 0);
     Machine {
         descriptors: match limit {
@@ -248,6 +258,8 @@ fn told(advice: &[Advice], is_running: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[track_caller]
@@ -311,6 +323,20 @@ mod tests {
                 &[expected],
             );
         }
+    }
+
+    #[test]
+    fn streams_want_their_addresses_and_six_descriptors_for_a_connection() {
+        let text = "listen = [\"127.0.0.1:1\"]\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:2\"]\n\
+                    [[stream]]\nlisten = [\"127.0.0.1:3\"]\nsni = [\"a.test\"]\norigins = [\"tcp://127.0.0.1:4\"]\n\
+                    connections = 100\n[[stream]]\nlisten = [\"127.0.0.1:3\", \"127.0.0.1:5\"]\n\
+                    origins = [\"tcp://127.0.0.1:4\"]\nconnections = 10\n";
+        let config =
+            config::parse(text, std::path::Path::new("."), std::path::Path::new("edge.toml")).unwrap();
+        let wanted = wanted(&config);
+        let ports: Vec<u16> = wanted.listen.iter().map(|(_, address)| address.port()).collect();
+        assert_eq!(ports, [1, 3, 5]);
+        assert_eq!(wanted.descriptors, 2 * 10_000 + 1024 + 6 * 110);
     }
 
     #[test]

@@ -57,7 +57,19 @@ pub(crate) enum Transport {
     Udp,
 }
 
+impl Listener {
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Of(setting, _) => setting.transport(),
+            Self::At(transport, _) => transport,
+        }
+    }
+}
+
 impl Setting {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::Tls, Self::Quic, Self::Admin, Self::Stream];
+
     /// As the config has it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -88,6 +88,22 @@ pub(crate) fn forget(setting: Setting, address: SocketAddr) {
     tell(&format!("FDSTOREREMOVE=1\nFDNAME={}", name(setting, address)));
 }
 
+/// systemd is to keep no socket of this address that is for another setting. Before [`keep`]: it takes no socket that it has
+/// already, and would leave that one its old name.
+pub(crate) fn forget_others(setting: Setting, address: SocketAddr) {
+    let others = Setting::ALL.into_iter().filter(|other| *other != setting);
+    for other in others.filter(|other| other.transport() == setting.transport()) {
+        forget(other, address);
+    }
+}
+
+/// systemd is to keep no socket of this address, whatever it was for.
+pub(crate) fn forget_all(transport: Transport, address: SocketAddr) {
+    for setting in Setting::ALL.into_iter().filter(|setting| setting.transport() == transport) {
+        forget(setting, address);
+    }
+}
+
 /// ASCII without a colon.
 fn name(setting: Setting, address: SocketAddr) -> String {
     format!("{}-{address}", setting.as_str()).replace(':', "_")

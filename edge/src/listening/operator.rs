@@ -72,12 +72,15 @@ impl Next {
             }
             None => Arc::new(Admin::new(Arc::clone(edge.cache), terms, edge.draining.clone(), edge.reload)),
         };
-        let Some(Bound { configured, address, socket, copy }) = bound else { return before };
+        let Some(Bound { configured, address, socket, copy, is_renamed }) = bound else { return before };
         if let Some(before) = before {
             systemd::forget(Setting::Admin, before.address);
             before.close();
         }
         let running = admin::run(socket, Arc::clone(&admin));
+        if is_renamed {
+            systemd::forget_others(Setting::Admin, address);
+        }
         systemd::keep(Setting::Admin, address, copy.as_fd());
         Some(Operator { configured, address, admin, running, copy })
     }

@@ -205,6 +205,47 @@ fn systemd_is_told_how_it_stands() {
 }
 
 #[test]
+fn systemd_is_to_forget_sockets_that_nobody_wants_and_names_that_are_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = kept.local_addr().unwrap();
+    let environment =
+        [("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0"), ("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let start = |listen: &str| {
+        let text = format!(
+            "listen = [\"{listen}\"]\n[log.access]\nlines = \"off\"\n[[site]]\nhosts = [\"*\"]\norigins = [\"http://{}\"]\n",
+            origin()
+        );
+        std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+        let passed = OwnedFd::from(kept.try_clone().unwrap());
+        Process::start(folder.path(), 1, &environment, passed.into())
+    };
+    let said = |wanted: &str, setting: &str, of: SocketAddr| {
+        let name = format!("FDNAME={setting}-{of}").replace(':', "_");
+        let told = told(&manager, wanted);
+        assert!(told.ends_with(&name), "{told} instead of {name}");
+    };
+    // Whatever it was for before: systemd would leave it its old name.
+    let first = start(&address.to_string());
+    for other in ["listen_tls", "admin.listen", "stream.listen"] {
+        said("FDSTOREREMOVE=1", other, address);
+    }
+    said("FDSTORE=1", "listen", address);
+    first.signal("KILL");
+    first.ended();
+    let second = start("127.0.0.1:0");
+    for setting in ["listen", "listen_tls", "admin.listen", "stream.listen"] {
+        said("FDSTOREREMOVE=1", setting, address);
+    }
+    assert_ne!(second.listening[0], address);
+    second.signal("TERM");
+    assert_eq!(second.ended(), Some(0));
+}
+
+#[test]
 fn a_socket_that_systemd_keeps_keeps_connections_waiting_when_the_program_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let kept = TcpListener::bind("127.0.0.1:0").unwrap();

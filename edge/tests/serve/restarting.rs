@@ -252,6 +252,72 @@ async fn streams_go_to_the_next_process_and_connections_end_where_they_began() {
     say(&mut new).await;
 }
 
+/// Ports that nobody has at the moment, over both families; none where there is no IPv6.
+fn free() -> Option<[u16; 3]> {
+    let sockets = [(); 3].map(|()| std::net::TcpListener::bind("[::]:0").ok());
+    let ports = sockets.each_ref().map(|socket| Some(socket.as_ref()?.local_addr().ok()?.port()));
+    let [Some(one), Some(two), Some(three)] = ports else { return None };
+    Some([one, two, three])
+}
+
+/// Asks over each family.
+async fn ask_both(port: u16) {
+    for address in [SocketAddr::from(([127, 0, 0, 1], port)), format!("[::1]:{port}").parse().unwrap()] {
+        assert_eq!(Client::connect(address).await.get("/a").await.status, 200, "{address}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_addresses_of_both_families_go_with_one_port_and_to_the_next_process() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let Some([plain, quic, stream]) = free() else { return };
+    let both = |port: u16| format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]");
+    let any = "[\"127.0.0.1:0\"]";
+    let text = text(folder.path(), &origin)
+        .replace(&format!("\nlisten = {any}\n"), &format!("\nlisten = {}\n", both(plain)))
+        .replace(&format!("listen_quic = {any}"), &format!("listen_quic = {}", both(quic)));
+    let text =
+        format!("{text}[[stream]]\nlisten = {}\norigins = [\"tcp://{}\"]\n", both(stream), origin.address);
+    let first = begin(folder.path(), &text).await.unwrap();
+    ask_both(plain).await;
+    ask_both(stream).await;
+    assert_eq!(over_h3(SocketAddr::from(([127, 0, 0, 1], quic))).await, StatusCode::OK);
+    let (second, left) = restart(first, folder.path(), &text).await;
+    assert_eq!(second.listening().public.len(), 2);
+    soon("the first to end", left).await.unwrap();
+    ask_both(plain).await;
+    ask_both(stream).await;
+    assert_eq!(over_h3(SocketAddr::from(([127, 0, 0, 1], quic))).await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_of_both_families_serves_a_config_that_names_both() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "ok")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let Some([plain, quic, stream]) = free() else { return };
+    let (v6, both) = (
+        |port: u16| format!("[\"[::]:{port}\"]"),
+        |port: u16| format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]"),
+    );
+    let config = |of: &dyn Fn(u16) -> String| {
+        let any = "[\"127.0.0.1:0\"]";
+        let text = text(folder.path(), &origin)
+            .replace(&format!("\nlisten = {any}\n"), &format!("\nlisten = {}\n", of(plain)))
+            .replace(&format!("listen_quic = {any}"), &format!("listen_quic = {}", of(quic)));
+        format!("{text}[[stream]]\nlisten = {}\norigins = [\"tcp://{}\"]\n", of(stream), origin.address)
+    };
+    let first = begin(folder.path(), &config(&v6)).await.unwrap();
+    ask_both(plain).await;
+    let (second, left) = restart(first, folder.path(), &config(&both)).await;
+    let any: SocketAddr = format!("[::]:{plain}").parse().unwrap();
+    assert_eq!(second.listening().public, [any], "it cannot be opened anew");
+    soon("the first to end", left).await.unwrap();
+    ask_both(plain).await;
+    ask_both(stream).await;
+    assert_eq!(over_h3(SocketAddr::from(([127, 0, 0, 1], quic))).await, StatusCode::OK);
+}
+
 /// A run folder that cannot be used is found out while the process before still answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_could_not_be_taken_over_from_does_not_take_over() {
