@@ -164,9 +164,9 @@ async fn most_of_three_name_servers_decide_and_one_that_is_cut_off_by_itself() {
     members[0].answers(&BOTH[..1]).await;
     members[1].answers(&BOTH[..1]).await;
     // Together again.
-    for other in 0..2 {
-        let at = |member: usize| members[member].server.listening().quorum;
-        links[2][other].to.send(at(other)).unwrap();
+    let at = |member: usize| members[member].server.listening().quorum;
+    for (other, link) in links[2].iter().take(2).enumerate() {
+        link.to.send(at(other)).unwrap();
         links[other][2].to.send(at(2)).unwrap();
     }
     members[2].answers(&BOTH[..1]).await;
