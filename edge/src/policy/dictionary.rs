@@ -122,7 +122,8 @@ fn is_known_coding(headers: &HeaderMap) -> bool {
 }
 
 /// Says in an answer that its response depends on what the client has, and, if it is whole, that it may keep it as a
-/// dictionary. What the origin says of that stays.
+/// dictionary for what is on this path. What the origin says of that stays. One spelling of a path serves all: the head of an
+/// answer is kept for other clients.
 pub fn announce(answer: &mut ResponseHead, path: &str) {
     if !matches!(answer.status, StatusCode::OK | StatusCode::NOT_MODIFIED) {
         return;
@@ -134,7 +135,7 @@ pub fn announce(answer: &mut ResponseHead, path: &str) {
         answer.headers.append(header::VARY, HeaderValue::from_static("Available-Dictionary"));
     }
     if answer.status == StatusCode::OK && !answer.headers.contains_key(USE_AS) {
-        let text = matching(path).replace('\\', "\\\\").replace('"', "\\\"");
+        let text = matching(&path::normal(path)).replace('\\', "\\\\").replace('"', "\\\"");
         let value = HeaderValue::try_from(format!("match=\"{text}\"")).ok();
         answer.headers.extend(value.map(|value| (USE_AS, value)));
     }
@@ -264,9 +265,12 @@ mod tests {
     #[test]
     fn an_answer_says_what_it_depends_on_and_what_it_is_for() {
         let check = |status: u16, sent: &[(&str, &str)], expected: &[(&str, &str)]| {
-            let mut head = response(status, sent);
-            announce(&mut head, "/js/a(b).3f9a01bc.js");
-            assert_eq!(head.headers, fields(expected), "{status} {sent:?}");
+            // The second as another client spells it.
+            for path in ["/js/a(b).3f9a01bc.js", "/x/../%6as/%61(b).3f9a01bc.js"] {
+                let mut head = response(status, sent);
+                announce(&mut head, path);
+                assert_eq!(head.headers, fields(expected), "{status} {sent:?} {path}");
+            }
         };
         let vary = [("vary", "Accept-Encoding"), ("vary", "Available-Dictionary")];
         let use_as = ("use-as-dictionary", "match=\"/js/a\\\\(b\\\\).*.js\"");

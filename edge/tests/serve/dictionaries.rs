@@ -189,3 +189,15 @@ async fn what_the_origin_packed_is_a_dictionary_as_clients_unpack_it() {
     assert_eq!(decoded(&got, 1), script(2));
     assert_eq!(got.field("use-as-dictionary"), "match=\"/js/*\", id=\"v2\"", "the origin's own");
 }
+
+#[tokio::test]
+async fn what_one_client_spells_its_own_way_is_announced_to_all_the_same() {
+    let (origin, _) = origin("").await;
+    let rig = edge(origin.address, "").await;
+    get(&rig, HTTPS).await.assert_forwarded();
+    for path in ["/x/../js/%61pp.js", "/js/app.js", "/js/%61%70p.js", "/js/app.js"] {
+        let got = rig.client().await.get_with(path, HTTPS).await;
+        got.assert_hit();
+        assert_eq!(got.field("use-as-dictionary"), "match=\"/js/app.js\"", "{path}");
+    }
+}
