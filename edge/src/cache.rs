@@ -137,7 +137,7 @@ pub(crate) struct Found {
     /// Whether the client can read gzip, whatever coding the site makes of its wishes.
     pub(crate) takes_gzip: bool,
     /// The dictionary that the client has, where the site may use it.
-    pub(crate) dictionary: Option<dictionary::Hash>,
+    pub(crate) dictionary: Option<dictionary::Had>,
 }
 
 impl Cache {
@@ -294,6 +294,8 @@ impl Cache {
         };
         let (site, others) = in_service.placed[place].parts(&request.uri);
         let (site, others) = (Arc::clone(site), others.into_iter().map(Arc::clone).collect::<Vec<_>>());
+        let is_for = dictionary::is_for(&site.site, &request.uri);
+        let asker = is_for.then(|| dictionary::Asker::of(&request.headers));
         let mut request = received(request, &site.site.rules.allow_fields);
         // Credentials for the edge reach neither key nor policy nor origin: all clients that may ask share the stored responses.
         let asks = |part: &FetchSite| part.site.access.users.is_some();
@@ -301,8 +303,10 @@ impl Cache {
         let credentials = if asks { Credentials::take(&mut request.headers) } else { None };
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
-        let is_for = dictionary::is_for(&site.site, &request.uri);
-        let dictionary = if is_for { dictionary::take(&mut request.headers) } else { None };
+        let dictionary = asker.and_then(|asker| {
+            let hash = dictionary::take(&mut request.headers)?;
+            Some(dictionary::Had { hash, asker })
+        });
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);

@@ -30,6 +30,54 @@ const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// SHA-256 of a dictionary.
 pub type Hash = [u8; 32];
 
+/// A dictionary that a client has, and the page that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Had {
+    /// The dictionary's.
+    pub hash: Hash,
+    /// Whether it may read the answer.
+    pub asker: Asker,
+}
+
+/// Which answers the page that asks may read, as its browser says: one that may not read an answer could learn of it by how
+/// long it is (RFC 9842 §9.3.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// All: it is of the same origin, there is no page yet, or no browser.
+    Own,
+    /// Answers that allow it to this origin, which is another.
+    Other(HeaderValue),
+    /// None.
+    Blind,
+}
+
+impl Asker {
+    /// By the fields as the client sent them, before a site's rules change any.
+    pub fn of(asked: &HeaderMap) -> Self {
+        let text = |name: &HeaderName| asked.get(name).map(|value| value.as_bytes().to_ascii_lowercase());
+        match text(&FETCH_SITE).as_deref() {
+            None | Some(b"same-origin") => return Self::Own,
+            Some(_) => {}
+        }
+        match text(&FETCH_MODE).as_deref() {
+            None | Some(b"navigate" | b"same-origin") => Self::Own,
+            Some(b"cors") => asked.get(header::ORIGIN).cloned().map_or(Self::Blind, Self::Other),
+            Some(_) => Self::Blind,
+        }
+    }
+
+    /// Whether it may read an answer that is sent with these fields.
+    pub fn may_read(&self, sent: &HeaderMap) -> bool {
+        let mut allowed = sent.get_all(header::ACCESS_CONTROL_ALLOW_ORIGIN).iter();
+        match (self, allowed.next(), allowed.next()) {
+            (Self::Own, ..) => true,
+            (Self::Other(origin), Some(allowed), None) => allowed == "*" || allowed == origin,
+            // Browsers take two such fields for none.
+            (Self::Other(_) | Self::Blind, ..) => false,
+        }
+    }
+}
+
 /// Whether responses on this URL may be dictionaries: a path of the site's, over what browsers take for a secure context
 /// (RFC 9842 §8), and one that nobody needs a right to.
 pub fn is_for(site: &Site, uri: &Uri) -> bool {
@@ -141,30 +189,6 @@ pub fn announce(answer: &mut ResponseHead, path: &str) {
     }
 }
 
-/// Whether the page that asks may read the answer: one that may not could learn of it by how long it is (RFC 9842 §9.3.3).
-pub fn is_readable(asked: &HeaderMap, answer: &HeaderMap) -> bool {
-    let text = |headers: &HeaderMap, name: &HeaderName| {
-        headers.get(name).map(|value| value.as_bytes().to_ascii_lowercase())
-    };
-    match text(asked, &FETCH_SITE).as_deref() {
-        None | Some(b"same-origin") => return true,
-        Some(_) => {}
-    }
-    match text(asked, &FETCH_MODE).as_deref() {
-        None | Some(b"navigate" | b"same-origin") => true,
-        Some(b"cors") => {
-            let allowed = answer.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).map(HeaderValue::as_bytes);
-            let origin = asked.get(header::ORIGIN).map(HeaderValue::as_bytes);
-            match (allowed, origin) {
-                (Some(b"*"), Some(_)) => true,
-                (Some(allowed), Some(origin)) => allowed == origin,
-                _ => false,
-            }
-        }
-        Some(_) => false,
-    }
-}
-
 /// The head of an answer whose body is compressed with a dictionary, to so many bytes.
 pub fn compressed(answer: &mut ResponseHead, length: usize) {
     let headers = &mut answer.headers;
@@ -229,7 +253,11 @@ mod tests {
         let check = |asked: &[(&str, &str)], allowed: Option<&str>, expected| {
             let answer: Vec<(&str, &str)> =
                 allowed.iter().map(|allowed| ("access-control-allow-origin", *allowed)).collect();
-            assert_eq!(is_readable(&fields(asked), &fields(&answer)), expected, "{asked:?} {allowed:?}");
+            assert_eq!(
+                Asker::of(&fields(asked)).may_read(&fields(&answer)),
+                expected,
+                "{asked:?} {allowed:?}"
+            );
         };
         let (cross, cors) = (("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "cors"));
         let origin = ("origin", "https://a.example");
@@ -244,6 +272,8 @@ mod tests {
         check(&[cross, cors], Some("*"), false);
         check(&[cross, cors, origin], Some("https://a.example"), true);
         check(&[cross, cors, origin], Some("https://b.example"), false);
+        let twice = fields(&[("access-control-allow-origin", "*"), ("access-control-allow-origin", "*")]);
+        assert!(!Asker::of(&fields(&[cross, cors, origin])).may_read(&twice));
     }
 
     #[test]

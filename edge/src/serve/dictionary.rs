@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::answer::Answer;
 use super::body::Body;
@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::flight::Filling;
 use crate::flight::dictionaries::{MOST_TEXT, origin};
 use crate::policy::{Entry, dictionary};
+use crate::site::rewrite;
 use crate::store::Object;
 
 /// Whether the answer may be about dictionaries. A child speaks of them for itself.
@@ -53,16 +54,16 @@ pub(super) async fn shortened(
     object: &Arc<Object>,
     answer: Answer,
 ) -> Answer {
-    let Some(dictionary) = exchange.dictionary else { return answer };
+    let Some(had) = &exchange.dictionary else { return answer };
     let is_whole = answer.head.status == StatusCode::OK && exchange.request.method == Method::GET;
     if !is_whole
         || !is_about(exchange, &object.entry)
-        || !dictionary::is_readable(&exchange.request.headers, &answer.head.headers)
+        || !had.asker.may_read(&said_of_readers(exchange, &answer))
     {
         return answer;
     }
     let origin = origin(&exchange.request.uri);
-    let Some(short) = cache.flights.dictionaries.shorten(&origin, object, dictionary).await else {
+    let Some(short) = cache.flights.dictionaries.shorten(&origin, object, had.hash).await else {
         return answer;
     };
     let mut answer = answer.with_detail("dictionary");
@@ -70,4 +71,16 @@ pub(super) async fn shortened(
     cache.metrics.shortened(object.body.bytes().saturating_sub(short.len() as u64));
     answer.body = Body::short(short, &cache.metrics);
     answer
+}
+
+/// The fields of an answer that tell which pages may read it, with the changes that the site makes to them.
+fn said_of_readers(exchange: &Exchange<'_>, answer: &Answer) -> HeaderMap {
+    let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    let mut said = HeaderMap::new();
+    for value in answer.head.headers.get_all(&name) {
+        said.append(&name, value.clone());
+    }
+    let site = &exchange.site.site;
+    rewrite::outgoing(&mut said, &site.ends_here, &site.response_fields);
+    said
 }

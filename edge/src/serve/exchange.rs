@@ -13,7 +13,7 @@ use crate::flight::FetchSite;
 use crate::http::head::RequestHead;
 use crate::metrics::Outcome;
 use crate::origin::{Course, Held};
-use crate::policy::dictionary::Hash;
+use crate::policy::dictionary::Had;
 use crate::policy::headers::origin::Hop;
 use crate::site::access::Credentials;
 use crate::site::key::Key;
@@ -32,8 +32,8 @@ pub(super) struct Exchange<'a> {
     pub(super) credentials: Option<Credentials>,
     /// Whether the client can read gzip.
     pub(super) takes_gzip: bool,
-    /// The hash of the dictionary that the client has.
-    pub(super) dictionary: Option<Hash>,
+    /// The dictionary that the client has.
+    pub(super) dictionary: Option<Had>,
     /// The content of a QUERY that is answered as a GET of its key; the inner one is none if it has none.
     pub(super) content: Option<Option<Held>>,
     /// The protocols that the client asks for, if the site passes that on.

@@ -201,3 +201,29 @@ async fn what_one_client_spells_its_own_way_is_announced_to_all_the_same() {
         assert_eq!(got.field("use-as-dictionary"), "match=\"/js/app.js\"", "{path}");
     }
 }
+
+/// Whether a page of another origin gets the difference, from a site with these settings and an origin with these fields.
+async fn is_short_elsewhere(sent: &'static str, site: &str, mode: &str) -> bool {
+    let (origin, version) = origin(sent).await;
+    let rig = edge(origin.address, site).await;
+    has_both(&rig, &version).await;
+    let elsewhere =
+        format!("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: {mode}\r\nOrigin: https://b.test\r\n");
+    let got = get(&rig, &format!("{HTTPS}{ACCEPT}{elsewhere}{}", has(1))).await;
+    got.assert_hit();
+    got.field("content-encoding") == "dcz"
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_may_read_what_the_answer_says_as_it_is_sent() {
+    let allows = "Access-Control-Allow-Origin: *\r\n";
+    let removes = "response = { remove = [\"access-control-allow-origin\"] }\n";
+    let sets = "response = { set = { access-control-allow-origin = \"https://b.test\" } }\n";
+    let hides = "request = { remove = [\"sec-fetch-site\", \"sec-fetch-mode\", \"origin\"] }\n";
+    assert!(is_short_elsewhere(allows, "", "cors").await);
+    assert!(!is_short_elsewhere(allows, removes, "cors").await, "the site takes it away");
+    assert!(is_short_elsewhere("", sets, "cors").await, "the site allows it");
+    assert!(!is_short_elsewhere("", hides, "cors").await, "what the origin does not see the edge does");
+    assert!(!is_short_elsewhere(allows, hides, "no-cors").await);
+    assert!(is_short_elsewhere(allows, hides, "cors").await);
+}
