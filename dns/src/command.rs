@@ -1,4 +1,4 @@
-//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `status`, `pools`, `drain`, `fold`,
+//! The program's commands: `serve`, `check`, `explain`, `diff`, `merge`, `compare`, `status`, `top`, `tail`, `pools`, `drain`, `fold`,
 //! `promote`, `key`.
 //!
 //! All but the first read the same files by the same rules as a server, but need none that runs.
@@ -19,6 +19,9 @@ mod pools;
 mod promote;
 mod serve;
 mod status;
+mod tail;
+mod terminal;
+mod top;
 mod zones;
 
 use std::fmt;
@@ -62,6 +65,10 @@ enum Command {
     Compare(compare::Args),
     /// Show what a running server serves, under which serials, and whether its secondaries know
     Status(status::Args),
+    /// Watch how a running server does: rates, latencies, zones at fault
+    Top(top::Args),
+    /// Read along with the questions of a running server
+    Tail(tail::Args),
     /// Show the pools of a running server: who is given, and why
     Pools(pools::Args),
     /// Take a member of a running server's pools out of service, and say when it is safe to stop it
@@ -218,6 +225,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Pools(args) => pools::run(&args),
         Command::Drain(args) => pools::drain(&args),
         Command::Fold(args) => fold::run(&args),

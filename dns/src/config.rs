@@ -22,6 +22,7 @@ mod validate;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,11 @@ pub struct Named {
 }
 
 impl Config {
+    /// Whether there is a listener of the inside.
+    pub(crate) fn has_inside(&self) -> bool {
+        !self.internal.listen.is_empty() || !self.internal.encrypted.is_empty()
+    }
+
     /// How zones are served. The secrets of cookies are not in the config, only where they are.
     pub(crate) fn terms(&self) -> Terms {
         Terms {
@@ -260,6 +266,17 @@ pub struct Log {
     pub format: LogFormat,
     /// The level of the log, unless the variable RUST_LOG says otherwise.
     pub level: Level,
+    /// Which questions are logged; none: none are.
+    pub queries: Option<Queries>,
+}
+
+/// Which questions are logged, and how much of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queries {
+    /// One question of so many.
+    pub sample: NonZeroU32,
+    /// Names that only the inside has are written, too.
+    pub private_names: bool,
 }
 
 /// The shape of a log line.

@@ -22,6 +22,7 @@ pub mod config;
 pub mod cookie;
 pub mod embed;
 mod ended;
+mod explain;
 pub mod limit;
 mod log;
 pub mod metrics;

@@ -8,6 +8,8 @@
 //! reader of a pipe, and never fails: lines that cannot be written are lost and counted.
 
 mod lines;
+pub(crate) mod queries;
+pub(crate) mod recent;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -38,7 +40,7 @@ pub(crate) fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let lines = LINES.get_or_init(Lines::default);
     lines.clone().write_to(stderr)?;
-    let events = tracing_subscriber::registry().with(targets(level));
+    let events = tracing_subscriber::registry().with(targets(level)).with(recent::Recent);
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {

@@ -444,6 +444,8 @@ mod tests {
             serial: Some(7),
             journal_bytes: 0,
             undecided: 2,
+            error: None,
+            hidden: Default::default(),
         };
         metrics.endings(Transport::Tls).count(Ended::SlowHandshake);
         metrics.connections(Listener::Inside, Transport::Tcp).store(4, Ordering::Relaxed);

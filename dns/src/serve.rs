@@ -69,6 +69,7 @@ use crate::catalog::report::Report;
 use crate::catalog::{self, Catalog, FolderError, Unsettled};
 use crate::client::Listener;
 use crate::config::Config;
+use crate::log;
 use crate::metrics::{Metrics, Steered};
 use crate::steer::rules::Target;
 use crate::tsig::Keys;
@@ -150,6 +151,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let (catalog, world, report, unsettled) =
         first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
+    log::queries::obey(config.log.queries.as_ref());
     board.adopt(&world);
     steer::first_round(&board).await;
     sockets.open().map_err(StartError::Bind)?;
@@ -176,25 +178,24 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     keep_pools(&workers, &metrics, &board, (targeted, mesh));
     workers.tasks.spawn(notify::run(inbox, Arc::clone(&metrics), workers.drain.clone()));
     let world = Arc::clone(&service.world);
+    let seen = admin::Seen::new(&world, &service.shown, config.has_inside());
     let loader = Loader::start(config, secrets, catalog, service, (signals, signalled, submissions))
         .map_err(StartError::Thread)?;
     let context =
         secondary::plan::Context::new(world, Arc::clone(&metrics), loader.signals.clone(), unsettled);
     workers.tasks.spawn(secondary::run(planned, noticed, context, workers.drain.clone()));
     let ready = Arc::new(AtomicBool::new(true));
+    let reloading = (loader.signals.clone(), certificates.clone());
     let admin = admin_listener.zip(token).map(|(listener, token)| {
-        let (signals, certificates) = (loader.signals.clone(), certificates.clone());
         let admin = admin::Admin {
             metrics,
             ready: Arc::clone(&ready),
             token,
             hosts,
             drain: Box::new(move |address, is_out| board.drain(address, is_out)),
-            reload: Box::new(move || {
-                // The loader is gone only when the server ends.
-                let _ = signals.send(Signal::Reload);
-                certificates.iter().for_each(|it| it.ask());
-            }),
+            reload: reload_of(reloading),
+            seen,
+            live: admin::Live::default(),
         };
         admin::run(listener, admin)
     });
@@ -225,6 +226,17 @@ fn keep_pools(
     if let Some((mesh, listener)) = mesh {
         workers.tasks.spawn(mesh.run(listener, Arc::clone(board), workers.drain.clone()));
     }
+}
+
+/// Does what `POST /reload` asks for.
+fn reload_of(
+    (signals, certificates): (std::sync::mpsc::Sender<Signal>, Option<Arc<Certificates>>),
+) -> Box<dyn Fn() + Send + Sync> {
+    Box::new(move || {
+        // The loader is gone only when the server ends.
+        let _ = signals.send(Signal::Reload);
+        certificates.iter().for_each(|it| it.ask());
+    })
 }
 
 /// Serves the sockets of both sides, and keeps their certificate up to date.

@@ -158,6 +158,12 @@ pub fn respond<'w>(
     exchange.answer_by_draft(limits, now, out)
 }
 
+/// The name and the type that a message asks for; none if it is no question, or cannot be read.
+pub(crate) fn asked(packet: &[u8]) -> Option<(Name, Type)> {
+    let question = query::read(packet).ok()?.question?;
+    Some((Name::from_wire(question.name()).ok()?, question.qtype))
+}
+
 /// Source ports that answer whatever they are sent, and the one that nobody can send from (CVE-2024-2169): echo,
 /// discard, daytime, quote of the day, character generator, time.
 fn is_reflection_port(port: u16) -> bool {

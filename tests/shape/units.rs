@@ -44,7 +44,8 @@ pub(crate) const DNS: Unit = Unit {
         "wire",
     ],
     shell: &[
-        "admin", "catalog", "clock", "command", "config", "embed", "lib", "log", "main", "metrics", "serve",
+        "admin", "catalog", "clock", "command", "config", "embed", "explain", "lib", "log", "main",
+        "metrics", "serve",
     ],
     inner: &[],
     keyed: &["zone/hash"],

@@ -1,17 +1,31 @@
-//! The secret that the operator shows, in a file that only the server's user may read.
+//! The secrets that operators show, each with its right, kept in a file that only its owner may read.
+//!
+//! One stands on each line, behind `read` or `all`; without a word it is for all. So a token is changed without a
+//! gap: a second line, a reload, the clients, and the first line goes. Lines that begin with `#` are comments.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// 128 bits, written in hexadecimal.
-const TOKEN_BYTES: usize = 16;
+use hyper::HeaderMap;
+use hyper::header;
 
-/// The secret that the operator shows.
+use crate::zone::text::encoding::from_base64;
+
+/// The secrets of one file. Its `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(pub(super) String);
+pub(crate) struct Token(Vec<(Right, String)>);
+
+/// The operations that a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// The calls that change nothing.
+    Read,
+    /// All.
+    All,
+}
 
 /// The token file is of no use.
 #[derive(Debug)]
@@ -39,76 +53,165 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// Reads the token, or makes one that only this user can read. A file that is empty is as good as none: a power cut
-/// leaves such files.
+/// Reads the tokens, or makes one that only this user can read.
 pub(crate) fn token(path: &Path) -> Result<Token, TokenError> {
-    let fault = |source| TokenError { path: path.to_path_buf(), source };
-    match read(path) {
-        Ok(Some(token)) => Ok(token),
-        Ok(None) => make(path).map_err(fault),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).map_err(fault),
-        Err(error) => Err(fault(error)),
-    }
+    Token::read_or_make(path).map_err(|source| TokenError { path: path.to_path_buf(), source })
 }
 
-/// Puts a new token in the place of the file, whole and on the disk.
-fn make(path: &Path) -> io::Result<Token> {
-    let secret: [u8; TOKEN_BYTES] = rand::random();
-    let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    // An earlier try that a power cut ended may have left one, with other rights.
-    remove(Path::new(&beside))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    writeln!(file, "{token}")?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(Token(token))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+impl Right {
+    /// Whether it suffices for a path of the admin listener.
+    pub(super) fn suffices(self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Read => !matches!(path, "/reload" | "/drain" | "/undrain"),
+        }
     }
-}
-
-/// The token in a file; none if the file is empty.
-fn read(path: &Path) -> io::Result<Option<Token>> {
-    let text = fs::read_to_string(path)?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Ok(None);
-    }
-    if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
-    }
-    Ok(Some(Token(token.to_owned())))
 }
 
 impl Token {
-    /// In a time that does not tell how much of it was right.
-    pub(super) fn matches(&self, shown: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        own.len() == shown.len() && own.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    /// The token in `path`; a new one, in a new file with mode 0600, if there is none. A file without a byte of text is as good
+    /// as none: a power cut leaves such files.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, or holds comments alone.
+    fn read_or_make(path: &Path) -> io::Result<Self> {
+        match fs::read_to_string(path) {
+            Ok(text) if !text.trim().is_empty() => Self::read(path),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Self::make(path),
+        }
+    }
+
+    /// Puts a new token in the place of the file, whole and on the disk.
+    fn make(path: &Path) -> io::Result<Self> {
+        let token = Self::random();
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        // An earlier try that a power cut ended may have left one, with other rights.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        writeln!(file, "{token}")?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Self(vec![(Right::All, token)]))
+    }
+
+    /// The tokens in `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is empty, or a token is so short that it can be guessed.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let fault = |sentence: String| io::Error::new(io::ErrorKind::InvalidData, sentence);
+        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            tracing::warn!(file = %path.display(), "others can read the admin token; chmod 600 it");
+        }
+        let tokens = parse(&fs::read_to_string(path)?);
+        if tokens.is_empty() {
+            return Err(fault("the file is empty; remove it to get a new token".to_owned()));
+        }
+        match tokens.iter().all(|(_, token)| token.len() >= FEWEST_BYTES) {
+            true => Ok(Self(tokens)),
+            false => Err(fault(format!(
+                "a token of fewer than {FEWEST_BYTES} characters can be guessed; `openssl rand -hex 32` makes one"
+            ))),
+        }
+    }
+
+    /// The first of them.
+    pub(crate) fn first(&self) -> &str {
+        &self.0.first().expect("a file without a token is an error").1
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self(parse(text))
+    }
+
+    /// The right of the token that a request shows; none if it shows none of ours.
+    pub(super) fn right_in(&self, headers: &HeaderMap) -> Option<Right> {
+        self.right_of(credentials(headers, BEARER)?)
+    }
+
+    /// The right of the token that a person has typed as a password, with any name. A browser sends it by itself from then
+    /// on, whoever makes it ask: it is for reading only.
+    pub(super) fn right_of_password(&self, headers: &HeaderMap) -> Option<Right> {
+        let mut decoded = Vec::new();
+        from_base64(credentials(headers, BASIC)?.iter().copied(), &mut decoded)?;
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        self.right_of(&decoded[colon + 1..])
+    }
+
+    fn right_of(&self, shown: &[u8]) -> Option<Right> {
+        // All are compared, so that the time does not tell how many there are before the right one.
+        let own = self.0.iter();
+        own.fold(None, |found, (right, own)| same(shown, own.as_bytes()).then_some(*right).or(found))
+    }
+
+    fn random() -> String {
+        let secret: [u8; 32] = rand::random();
+        secret.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn parse(text: &str) -> Vec<(Right, String)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let token = |line: &str| {
+        let rights = [("read", Right::Read), ("all", Right::All)];
+        let with = |(word, right): &(&str, Right)| {
+            let rest = line.strip_prefix(word)?.strip_prefix([' ', '\t'])?;
+            Some((*right, rest.trim().to_owned()))
+        };
+        rights.iter().find_map(with).unwrap_or_else(|| (Right::All, line.to_owned()))
+    };
+    lines.map(token).collect()
+}
+
+/// The network's rate bounds how fast one is guessed; this many characters take longer than anybody lives.
+const FEWEST_BYTES: usize = 12;
+
+const BEARER: &[u8] = b"Bearer ";
+const BASIC: &[u8] = b"Basic ";
+
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &[u8]) -> Option<&'a [u8]> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = given.split_at_checked(wanted.len())?;
+    // RFC 9110 §11.1: the scheme has no case.
+    scheme.eq_ignore_ascii_case(wanted).then_some(rest)
+}
+
+/// Takes as long for a near miss as for a far one.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn a_token_is_made_once_and_only_for_its_owner() {
+    fn an_absent_token_file_is_made_for_its_owner_only_and_then_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let made = token(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(made.0.len(), 2 * TOKEN_BYTES);
+        let made = Token::read_or_make(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-        assert!(token(&path).is_ok_and(|again| again == made));
+        assert_eq!(Token::read_or_make(&path).unwrap(), made);
+        assert_eq!(
+            made.0.iter().map(|(right, token)| (*right, token.len())).collect::<Vec<_>>(),
+            [(Right::All, 64)]
+        );
     }
 
     /// A power cut can leave the file that was just made without its content, and one beside it.
@@ -119,19 +222,74 @@ mod tests {
         for text in ["", "\n"] {
             fs::write(&path, text).unwrap();
             fs::write(folder.path().join("token.new"), "half").unwrap();
-            let made = token(&path).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(made.0.len(), 2 * TOKEN_BYTES);
+            let made = Token::read_or_make(&path).unwrap();
+            assert_eq!(made.first().len(), 64);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-            assert!(token(&path).is_ok_and(|again| again == made));
+            assert_eq!(Token::read_or_make(&path).unwrap(), made);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         }
     }
 
     #[test]
-    fn a_token_that_cannot_be_made_names_the_setting() {
+    fn a_token_file_without_a_good_token_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().join("absent/token"), folder.path().to_path_buf()] {
-            let error = token(&path).err().expect("it is of no use").to_string();
-            assert!(error.contains("admin.token_file"), "{error}");
+        let path = folder.path().join("token");
+        for (text, is_good) in [
+            ("# none\n", false),
+            ("x\n", false),
+            ("correct horse battery\n", true),
+            ("correct horse battery\nread x\n", false),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(Token::read_or_make(&path).is_ok(), is_good, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_the_whole_token_is_accepted() {
+        let token = Token::of("# rotated on Monday\nabc\n\nread  seer\n all abd\n");
+        let check = |value: &'static str, bearer, password| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            assert_eq!(
+                (token.right_in(&headers), token.right_of_password(&headers)),
+                (bearer, password),
+                "{value}"
+            );
+        };
+        check("Bearer abc", Some(Right::All), None);
+        check("bearer abd", Some(Right::All), None);
+        check("Bearer seer", Some(Right::Read), None);
+        for none in [
+            "Bearer read  seer",
+            "Bearer ab",
+            "Bearer abcd",
+            "abc",
+            "",
+            "Basic bWU6bm8=",
+            "Basic bWU=",
+            "Basic %%%",
+        ] {
+            check(none, None, None);
+        }
+        // me:seer and :abc.
+        check("Basic bWU6c2Vlcg==", None, Some(Right::Read));
+        check("basic OmFiYw==", None, Some(Right::All));
+        assert_eq!(token.right_in(&HeaderMap::new()), None);
+        assert_eq!(token.first(), "abc");
+    }
+
+    #[test]
+    fn a_right_to_read_changes_nothing() {
+        for (path, read) in [
+            ("/metrics", true),
+            ("/explain", true),
+            ("/", true),
+            ("/reload", false),
+            ("/drain", false),
+            ("/undrain", false),
+        ] {
+            assert_eq!((Right::Read.suffices(path), Right::All.suffices(path)), (read, true), "{path}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! A running server's admin listener, as commands ask it.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::admin::{Problem, Token};
 use crate::config::Admin;
 
 /// A server that takes longer is not well.
@@ -14,19 +15,7 @@ const MOST_BYTES: u64 = 256 << 20;
 
 /// Asks for a path; the body of the answer.
 pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Vec<u8>> {
-    // Where only loopback is listened on, no token is needed.
-    let token = std::fs::read_to_string(&admin.token_file).unwrap_or_default();
-    let mut stream = TcpStream::connect_timeout(&reachable(admin.listen), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let authorization = match token.trim() {
-        "" => String::new(),
-        token => format!("Authorization: Bearer {token}\r\n"),
-    };
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n"
-    )?;
+    let stream = connected(admin, method, path)?;
     let mut answer = Vec::new();
     stream.take(MOST_BYTES).read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
@@ -35,10 +24,54 @@ pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Vec<u8>
     let body = answer.split_off(end + 4);
     match head.split(' ').nth(1) {
         Some("200") => Ok(body),
-        _ => {
-            let line = head.lines().next().unwrap_or_default();
-            let why = String::from_utf8_lossy(&body);
-            Err(io::Error::other(format!("{line}: {}", why.trim_end())))
+        _ => Err(refused(&head, &body)),
+    }
+}
+
+/// A connection on which this was asked. HTTP/1.0: the answer comes as it is and ends with the connection.
+fn connected(admin: &Admin, method: &str, path: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&reachable(admin.listen), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    // Where only loopback is listened on, not everything needs a token.
+    let authorization = match Token::read(&admin.token_file) {
+        Ok(token) => format!("Authorization: Bearer {}\r\n", token.first()),
+        Err(_) => String::new(),
+    };
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{authorization}\r\n")?;
+    Ok(stream)
+}
+
+fn refused(head: &str, body: &[u8]) -> io::Error {
+    let line = head.lines().next().unwrap_or_default();
+    // Another program behind this address may say anything.
+    let why = serde_json::from_slice::<Problem>(body)
+        .map_or_else(|_| String::from_utf8_lossy(body).trim_end().to_owned(), |problem| problem.detail);
+    io::Error::other(format!("{line}: {why}"))
+}
+
+/// Asks for lines that come as long as both want: each is handed to `take`, which says whether it wants more.
+pub(super) fn follow(admin: &Admin, path: &str, mut take: impl FnMut(&str) -> bool) -> io::Result<()> {
+    let stream = connected(admin, "GET", path)?;
+    let mut lines = BufReader::new(stream);
+    let (mut head, mut line) = (String::new(), String::new());
+    while lines.read_line(&mut line)? > 2 {
+        head += &std::mem::take(&mut line);
+    }
+    if head.split(' ').nth(1) != Some("200") {
+        let mut body = Vec::new();
+        lines.take(MOST_BYTES).read_to_end(&mut body)?;
+        return Err(refused(&head, &body));
+    }
+    // A quiet server says nothing for long.
+    lines.get_ref().set_read_timeout(None)?;
+    loop {
+        line.clear();
+        if lines.read_line(&mut line)? == 0 {
+            return Err(io::Error::other("the server has ended the stream"));
+        }
+        if !take(line.trim_end()) {
+            return Ok(());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `check`: every problem with its place, and every record that outsiders do not see with the rule that hides it.
 
 use std::cmp::Reverse;
-use std::fmt;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
@@ -12,13 +11,11 @@ use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
 use crate::config::{self, Config, Tls, Warning};
-use crate::name::Name;
+use crate::explain::shown::{HiddenRecord, hidden_of, undecided_of};
 use crate::serve::{self, Standing};
 use crate::zone::check;
 use crate::zone::diagnostic::{self, Style};
-use crate::zone::privacy::{Extent, Hidden};
-use crate::zone::text::write_record;
-use crate::zone::{Problem, Severity, Zone};
+use crate::zone::{Problem, Severity};
 
 /// Exit status 1: something is an error, or nothing was checked.
 #[derive(Debug, clap::Args)]
@@ -128,63 +125,12 @@ fn problem_of_keys(config: &Config) -> Option<Problem> {
     Some(Problem { severity: Severity::Error, code: "key", at: None, message, help: None })
 }
 
-/// One hidden record, as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct HiddenRecord {
-    /// The rule that hides it.
-    pub(super) rule: &'static str,
-    /// Whether only a part of it is hidden.
-    pub(super) partly: bool,
-    pub(super) file: String,
-    pub(super) line: u32,
-    pub(super) column: u32,
-    pub(super) record: String,
+fn hidden(zone: &ZoneReport) -> Vec<HiddenRecord> {
+    hidden_of(zone.zone.as_deref(), zone.divided.as_deref()).map(|(_, record)| record).collect()
 }
 
-impl HiddenRecord {
-    fn of(zone: &Zone, hidden: &Hidden) -> Self {
-        let partly = hidden.extent == Extent::Part;
-        Self { partly, ..Self::at(zone, hidden.record, hidden.why.as_str()) }
-    }
-
-    fn at(zone: &Zone, record: u32, rule: &'static str) -> Self {
-        let record = &zone.records[record as usize];
-        let mut text = String::new();
-        write_record(&record.owner, record.ttl, record.rtype, &record.rdata, &mut text)
-            .expect("a String takes any text");
-        let file = &zone.files[record.at.file as usize];
-        Self {
-            rule,
-            partly: false,
-            file: file.path.display().to_string(),
-            line: record.at.line,
-            column: record.at.column,
-            record: text,
-        }
-    }
-}
-
-impl fmt::Display for HiddenRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, file, line, column, record, .. } = self;
-        let extent = if self.partly { " (a part of it)" } else { "" };
-        write!(f, "  {rule:<14} {file}:{line}:{column}: {record}{extent}")
-    }
-}
-
-/// The hidden records of a zone with their owners, in the order they were written.
-pub(super) fn hidden_of(zone: &ZoneReport) -> Vec<(&Name, HiddenRecord)> {
-    let (Some(zone), Some(divided)) = (&zone.zone, &zone.divided) else { return Vec::new() };
-    let owner = |record: u32| &zone.records[record as usize].owner;
-    divided.hidden.iter().map(|hidden| (owner(hidden.record), HiddenRecord::of(zone, hidden))).collect()
-}
-
-/// The records for which outsiders get SERVFAIL, since nobody knows yet whether they are hidden.
-pub(super) fn undecided_of(zone: &ZoneReport) -> Vec<(&Name, HiddenRecord)> {
-    let (Some(zone), Some(divided)) = (&zone.zone, &zone.divided) else { return Vec::new() };
-    let owner = |record: u32| &zone.records[record as usize].owner;
-    let undecided = divided.undecided.iter();
-    undecided.map(|at| (owner(*at), HiddenRecord::at(zone, *at, "undecided"))).collect()
+fn undecided(zone: &ZoneReport) -> Vec<HiddenRecord> {
+    undecided_of(zone.zone.as_deref(), zone.divided.as_deref()).map(|(_, record)| record).collect()
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -230,8 +176,8 @@ fn text(report: &Report, warnings: &[Warning], totals: Totals, args: &Args) -> S
     }
     for zone in report.zones.iter().filter(|_| !args.quiet) {
         text += &format!("{}\n", summary(zone));
-        let records = hidden_of(zone).into_iter().chain(undecided_of(zone));
-        records.for_each(|(_, record)| text += &format!("{record}\n"));
+        let records = hidden(zone).into_iter().chain(undecided(zone));
+        records.for_each(|record| text += &format!("{record}\n"));
     }
     let Totals { zones, errors, warnings, hidden_records, .. } = totals;
     let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
@@ -373,7 +319,7 @@ fn zone_document(zone: &ZoneReport) -> ZoneDocument<'_> {
         names_outside: zone.public.as_ref().map(|tree| tree.len()),
         names_inside: zone.internal.as_ref().map(|tree| tree.len()),
         problems: zone.problems.iter().map(|problem| Told::problem(problem, Some(zone))).collect(),
-        hidden: hidden_of(zone).into_iter().map(|(_, record)| record).collect(),
-        undecided: undecided_of(zone).into_iter().map(|(_, record)| record).collect(),
+        hidden: hidden(zone),
+        undecided: undecided(zone),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::asked::{ask, table};
 use super::{Failure, Format, Source, json, say, zones};
+use crate::admin::Told;
 use crate::clock;
 use crate::metrics::Status;
 
@@ -20,10 +21,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
     let admin = config.admin.ok_or(Failure::NoAdmin)?;
     let body = ask(&admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen, error))?;
-    let status: Status =
+    let status: Told =
         serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen, error.into()))?;
     say(&match args.format {
-        Format::Human => text(&status, clock::moment().unix_seconds),
+        Format::Human => text(&status.status, clock::moment().unix_seconds),
         Format::Json => json(&status),
     });
     Ok(())
@@ -116,6 +117,7 @@ mod tests {
                     outside: Some(10),
                     inside: Some(12),
                     journal: Some(812),
+                    ..ZoneStatus::default()
                 },
                 ZoneStatus { zone: "x.".into(), state: "broken".into(), ..ZoneStatus::default() },
             ],

@@ -93,6 +93,15 @@ pub(super) struct Admin {
 pub(super) struct Log {
     pub(super) format: LogFormat,
     pub(super) level: Option<Spanned<String>>,
+    pub(super) queries: Option<Queries>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queries {
+    pub(super) sample: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) private_names: bool,
 }
 
 #[derive(Default, Deserialize)]

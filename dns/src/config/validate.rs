@@ -10,6 +10,7 @@ mod transfers;
 mod updates;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
 use super::{
     Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Named, Place,
-    Reload, Tcp, Tls, Udp, Warning,
+    Queries, Reload, Tcp, Tls, Udp, Warning,
 };
 use crate::limit::Rates;
 use crate::name::Name;
@@ -303,7 +304,20 @@ fn log(written: &file::Log, at: At<'_>) -> Result<Log, ConfigError> {
             Level::parse(text.get_ref()).map_err(|message| invalid(at(text.span()), message, LEVEL_HELP))?
         }
     };
-    Ok(Log { format: written.format, level })
+    let queries = written.queries.as_ref().map(|queries| {
+        let sample = queries.sample.as_ref().map_or(Ok(NonZeroU32::MIN), |sample| {
+            let none = || {
+                invalid(
+                    at(sample.span()),
+                    "one of no questions".to_owned(),
+                    "write 1 for all, 100 for one of a hundred",
+                )
+            };
+            NonZeroU32::new(*sample.get_ref()).ok_or_else(none)
+        })?;
+        Ok(Queries { sample, private_names: queries.private_names })
+    });
+    Ok(Log { format: written.format, level, queries: queries.transpose()? })
 }
 
 fn cookies(written: file::Cookies, base: &Path, at: At<'_>) -> Result<Cookies, ConfigError> {

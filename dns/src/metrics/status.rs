@@ -1,5 +1,6 @@
 //! The state of a server for people: each zone, under which serial each side has it, and which secondaries know of that.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ pub struct CopyStatus {
 }
 
 /// A zone.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneStatus {
     /// Its apex.
     pub zone: String,
@@ -86,6 +87,12 @@ pub struct ZoneStatus {
     /// Bytes of the journal of its updates; none if there is none.
     #[serde(default)]
     pub journal: Option<u64>,
+    /// The first error of the last load, with its place.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Records that outsiders do not see, by the rule that hides them.
+    #[serde(default)]
+    pub hidden: BTreeMap<String, usize>,
 }
 
 /// The last notice of a zone to a secondary.
@@ -116,6 +123,8 @@ impl Metrics {
             outside: serial(&zone.apex, Which::Public),
             inside: serial(&zone.apex, Which::Internal),
             journal: (zone.journal_bytes > 0).then_some(zone.journal_bytes),
+            error: zone.error.clone(),
+            hidden: zone.hidden.clone(),
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));

@@ -1,5 +1,6 @@
 //! The zones in service, as metrics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
@@ -27,6 +28,10 @@ pub struct ServedZone {
     pub journal_bytes: u64,
     /// Records for which outsiders get SERVFAIL, since they lead into a zone that never had a good version.
     pub undecided: usize,
+    /// The first error of the last load, with its place.
+    pub error: Option<String>,
+    /// Records that outsiders do not see, by the rule that hides them.
+    pub hidden: BTreeMap<String, usize>,
 }
 
 impl Served {

@@ -10,9 +10,14 @@ use tokio::sync::mpsc::Sender;
 
 use super::sys;
 use super::update::{Reply as Back, Submission, Updates};
+use crate::answer::{Class, Kind, Query, answer};
 use crate::client::Client;
 use crate::limit::Limits;
+use crate::log::queries::{self, Question};
 use crate::metrics::Counters;
+use crate::name::Name;
+use crate::rtype::Type;
+use crate::steer::Asker;
 use crate::view::Which;
 use crate::wire::{self, Guarded, Moment, Noticed, Outcome, Sent, Submitted};
 use crate::world::World;
@@ -109,6 +114,13 @@ impl Responder {
         match outcome {
             Outcome::Silent(_) => Answered::Not,
             Outcome::Sent(sent) => {
+                let wanted = queries::wanted();
+                if wanted != (false, false) {
+                    queries::tell(
+                        told(world, message, client, &sent, now, queries::has_private_names()),
+                        wanted,
+                    );
+                }
                 if sent.guard == Guarded::Stopped {
                     self.log_stopped(&sent, client, now);
                 }
@@ -159,5 +171,92 @@ impl Responder {
             client = %client.real_address(),
             "the egress guard stopped a hidden address; please report this as a bug of verge-dns"
         );
+    }
+}
+
+/// A question as it is logged. A name is withheld if it is private and the config does not say that it may be written.
+fn told(
+    world: &World,
+    message: &[u8],
+    client: &Client,
+    sent: &Sent<'_>,
+    now: Moment,
+    has_private_names: bool,
+) -> Question {
+    let asked = wire::asked(message);
+    let is_open = has_private_names
+        || asked.as_ref().is_some_and(|(name, _)| sent.view == Which::Public && !is_private(world, name));
+    let (name, rtype) = asked.unzip();
+    Question {
+        time: now.unix_seconds,
+        client: client.real_address().to_string(),
+        transport: client.transport.as_str().to_owned(),
+        view: sent.view.as_str().to_owned(),
+        zone: sent.zone.filter(|_| is_open).map(ToString::to_string),
+        name: name.filter(|_| is_open).map(|name| name.to_string()),
+        rtype: rtype.map(|rtype| rtype.to_string()),
+        rcode: sent.rcode.as_str().to_owned(),
+        truncated: sent.truncated,
+    }
+}
+
+/// Whether only insiders get something at this name.
+fn is_private(world: &World, name: &Name) -> bool {
+    let exists = |which| {
+        let query = Query {
+            qname: name.as_wire(),
+            qtype: Type::ANY,
+            qclass: Class::In,
+            dnssec_ok: false,
+            asker: Asker::default(),
+        };
+        let kind = answer(world.view(which), query).kind;
+        !matches!(kind, Kind::NxDomain | Kind::NoZone)
+    };
+    exists(Which::Internal) && !exists(Which::Public)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Listener, Transport};
+    use crate::clock;
+    use crate::zone::tree::testing::view;
+
+    #[test]
+    fn a_private_name_is_logged_only_where_the_config_says_so() {
+        let public = "@ SOA ns1 h 1 2 3 4 100\n@ NS ns1\nwww A 192.0.2.1\n";
+        let internal = format!("{public}db A 10.0.0.1\n");
+        let zone = |text: &str| view(&[("example.com.", text)]);
+        let world = World { public: zone(public), internal: zone(&internal), ..World::default() };
+        let question = |name: &str| {
+            let name = Name::parse_absolute(name).unwrap();
+            [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name.as_wire(), &[0, 1, 0, 1]].concat()
+        };
+        let seen = |name: &str, view, is_allowed| {
+            let client = Client {
+                address: [192, 0, 2, 9].into(),
+                port: 5353,
+                listener: Listener::Outside,
+                transport: Transport::Udp,
+            };
+            let sent = Sent {
+                view,
+                zone: None,
+                qtype: Some(Type::A),
+                rcode: crate::rcode::Rcode::NoError,
+                truncated: false,
+                guard: Guarded::Clean,
+            };
+            told(&world, &question(name), &client, &sent, clock::moment(), is_allowed).name
+        };
+        for (is_allowed, outside, inside) in [(false, None, None), (true, Some("db"), Some("www"))] {
+            let seen = |name: &str, view| seen(name, view, is_allowed);
+            let full = |label: Option<&str>| label.map(|label| format!("{label}.example.com."));
+            assert_eq!(seen("www.example.com", Which::Public), full(Some("www")));
+            assert_eq!(seen("db.example.com", Which::Public), full(outside), "only the inside has it");
+            assert_eq!(seen("none.example.com", Which::Public), full(Some("none")));
+            assert_eq!(seen("www.example.com", Which::Internal), full(inside), "an insider asks");
+        }
     }
 }

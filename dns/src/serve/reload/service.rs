@@ -15,6 +15,7 @@ use crate::catalog::report::Report;
 use crate::catalog::{journal, log, parse_file};
 use crate::clock;
 use crate::config::{self, Config};
+use crate::explain::shown::Shown;
 use crate::metrics::{LoadResult, Metrics, Served, ServedZone};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -41,6 +42,8 @@ pub(in crate::serve) struct Service {
     /// The folder of the journals of updates.
     journals: PathBuf,
     board: Arc<Board>,
+    /// The zones as the operator is told of them.
+    pub(in crate::serve) shown: Arc<ArcSwap<Vec<Shown>>>,
 }
 
 impl Service {
@@ -54,7 +57,8 @@ impl Service {
         let (world, numbers) = (Arc::new(ArcSwap::default()), Numbers::default());
         let notices = Notices { orders, sources: Default::default() };
         let journals = PathBuf::new();
-        Self { world, metrics, progress, numbers, notices, plans, journals, board }
+        let shown = Arc::default();
+        Self { world, metrics, progress, numbers, notices, plans, journals, board, shown }
     }
 
     /// Applies a config's settings for transfers to the next world.
@@ -96,8 +100,10 @@ impl Service {
         now.ended += 1;
         now.generation += u64::from(served);
         let result = if report.is_good() { LoadResult::Good } else { LoadResult::Refused };
+        let shown: Vec<Shown> = report.zones.iter().map(Shown::of).collect();
         self.metrics.unhidden(report.unhidden.count);
-        self.metrics.loaded(result, in_service(report, now.generation, &self.journals));
+        self.metrics.loaded(result, in_service(&shown, now.generation, &self.journals));
+        self.shown.store(Arc::new(shown));
         self.progress.send_replace(now);
         if let Some(old) = old {
             release(old);
@@ -135,13 +141,15 @@ pub(in crate::serve) fn tell_warnings(config: &Config, report: &Report) {
 }
 
 /// The zones as the metrics show them after a load.
-fn in_service(report: &Report, generation: u64, journals: &Path) -> Served {
-    let zones = report.zones.iter().map(|zone| ServedZone {
+fn in_service(shown: &[Shown], generation: u64, journals: &Path) -> Served {
+    let zones = shown.iter().map(|zone| ServedZone {
         apex: zone.apex.to_string(),
-        state: zone.state_word(),
+        state: zone.state,
         serial: zone.serial,
         journal_bytes: fs::metadata(journal::path(journals, &zone.apex)).map_or(0, |file| file.len()),
         undecided: zone.divided.as_ref().map_or(0, |divided| divided.undecided.len()),
+        error: zone.error.clone(),
+        hidden: zone.hidden_by_rule(),
     });
     Served { generation, zones: zones.collect() }
 }

@@ -1,0 +1,116 @@
+//! The numbers of now for those who look: one reading serves all of them, and nobody can open streams without bound.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::history::History;
+use super::load::{Load, Told, is_needed};
+use super::readings::Readings;
+use super::{Admin, page};
+use crate::clock;
+use crate::log::recent;
+use crate::metrics::{Format, Standing};
+
+/// Between readings that nobody asks for: the curve has points before somebody looks.
+const PERIOD: Duration = Duration::from_secs(10);
+/// A reading of this age is the one of now.
+const FRESH: Duration = Duration::from_secs(1);
+/// Between the messages of a stream.
+const TICK: Duration = Duration::from_secs(2);
+/// A stream ends by itself before its connection has had its time; the browser then asks again.
+const TICKS: usize = 12;
+/// A few people; each costs a page every two seconds.
+const MOST_STREAMS: usize = 8;
+/// Readers of questions at once: each question is compared for each of them.
+const MOST_READERS: usize = 4;
+
+/// The readings, and the places of those who look.
+pub(crate) struct Live {
+    history: Mutex<(Option<Instant>, History)>,
+    pub(super) streams: Arc<Semaphore>,
+    pub(super) readers: Arc<Semaphore>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            history: Mutex::new((None, History::new(clock::now()))),
+            streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            readers: Arc::new(Semaphore::new(MOST_READERS)),
+        }
+    }
+}
+
+impl Live {
+    fn lock(&self) -> MutexGuard<'_, (Option<Instant>, History)> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admin {
+    /// How the server does now.
+    pub(super) fn load(&self) -> Load {
+        let mut history = self.live.lock();
+        let now = clock::now();
+        if history.0.is_none_or(|then| now.saturating_duration_since(then) >= FRESH) {
+            let text = self.metrics.encode(Format::OpenMetrics);
+            history.1.add(now, Readings::read(&text, is_needed));
+            history.0 = Some(now);
+        }
+        let state = match self.metrics.standing() {
+            _ if !self.ready.load(Ordering::Acquire) => "draining",
+            Standing::Good => "ready",
+            _ => "not ready",
+        };
+        Load { state: state.to_owned(), troubles: recent::troubles(), ..history.1.load() }
+    }
+
+    /// All that is told of it.
+    pub(super) fn told(&self) -> Told {
+        Told { status: self.metrics.status(), load: self.load() }
+    }
+}
+
+/// Takes readings until it is stopped.
+pub(super) async fn sample(admin: Arc<Admin>, end: CancellationToken) {
+    loop {
+        drop(admin.load());
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+/// The parts of the page, again and again. It ends with its reader, with the listener, or after some time.
+pub(super) fn events(
+    admin: &Arc<Admin>,
+    place: OwnedSemaphorePermit,
+    end: &CancellationToken,
+) -> mpsc::Receiver<Bytes> {
+    let (to, pieces) = mpsc::channel(1);
+    let (admin, end) = (Arc::clone(admin), end.clone());
+    tokio::spawn(async move {
+        let mut told = "retry: 1000\n\n".to_owned();
+        for _ in 0..TICKS {
+            told += &page::event(&admin.told(), clock::moment().unix_seconds);
+            let next = async {
+                if to.send(Bytes::from(std::mem::take(&mut told))).await.is_ok() {
+                    tokio::time::sleep(TICK).await;
+                }
+            };
+            tokio::select! {
+                () = next => {}
+                () = to.closed() => break,
+                () = end.cancelled() => break,
+            }
+        }
+        drop(place);
+    });
+    pieces
+}
