@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use verge_dns::client::{Client, Listener, Transport};
+use verge_dns::client::{Client, Listener, Proved, Transport};
 use verge_dns::limit::{Limits, Rates};
 use verge_dns::name::Name;
 use verge_dns::steer::{Pools, Settings};
@@ -62,6 +62,7 @@ fn round(world: &World, questions: &[Vec<u8>], limits: &mut Limits) -> Duration 
         port: 4000,
         listener: Listener::Outside,
         transport: Transport::Udp,
+        proved: Proved::default(),
     };
     let mut out = Vec::with_capacity(1500);
     let begin = now();

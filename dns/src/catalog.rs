@@ -54,7 +54,7 @@ use crate::transfer::{Expiries, serial};
 use crate::tsig::Keys;
 use crate::update::is_open;
 use crate::view::Access;
-use crate::world::{Protocol, Standing, World};
+use crate::world::{Protocol, Roots, Standing, World};
 use crate::zone::check;
 use crate::zone::file::Parsed;
 use crate::zone::privacy::Rules;
@@ -137,9 +137,9 @@ pub(crate) struct Loaded {
 }
 
 impl Terms {
-    /// With the secrets that server cookies are made of, and the keys of other servers.
-    pub(crate) fn with_secrets(mut self, cookies: Option<Secrets>, keys: Keys) -> Self {
-        (self.protocol.cookies, self.protocol.keys) = (cookies, keys);
+    /// With the secrets of server cookies, and the keys of other servers and the roots of their certificates.
+    pub(crate) fn with_secrets(mut self, cookies: Option<Secrets>, keys: Keys, roots: Roots) -> Self {
+        (self.protocol.cookies, self.protocol.keys, self.protocol.roots) = (cookies, keys, roots);
         self
     }
 }

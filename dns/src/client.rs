@@ -1,9 +1,12 @@
 //! The client of a query, as the socket saw it. Nothing else about a client decides which view it gets.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The sender of a query, as the socket saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Source address as received; an IPv4-mapped one is normalised here (V7).
     pub address: IpAddr,
@@ -13,6 +16,34 @@ pub struct Client {
     pub listener: Listener,
     /// How it was received.
     pub transport: Transport,
+    /// The demands that its certificate meets; none if it showed none.
+    pub proved: Proved,
+}
+
+/// The demands of `[[transfer]]` that the certificate of a client meets (mutual TLS, RFC 9103 §9.3.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proved(Option<Arc<HashSet<Demand>>>);
+
+/// A certificate that a client must have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Demand {
+    /// PEM: the roots that it leads to, or the certificate itself.
+    pub roots: PathBuf,
+    /// Names of which it must be for one; none for any certificate of the roots.
+    pub names: Vec<String>,
+}
+
+impl Proved {
+    /// By a certificate that meets all of these.
+    pub fn of(met: impl IntoIterator<Item = Demand>) -> Self {
+        let met: HashSet<Demand> = met.into_iter().collect();
+        Self((!met.is_empty()).then(|| met.into()))
+    }
+
+    /// Whether this is among what was proved.
+    pub fn meets(&self, demand: &Demand) -> bool {
+        self.0.as_ref().is_some_and(|met| met.contains(demand))
+    }
 }
 
 impl Client {

@@ -47,7 +47,7 @@ use crate::transfer::{Listing, Rule};
 use crate::tsig::{Algorithm, Keys};
 use crate::update::Policy;
 use crate::view::{Access, Which};
-use crate::world::Protocol;
+use crate::world::{Protocol, Roots};
 use crate::zone::address;
 use crate::zone::privacy::Rules;
 
@@ -143,6 +143,7 @@ impl Config {
                 nsid: self.nsid.as_ref().map(|text| text.as_bytes().into()),
                 cookies: None,
                 keys: Keys::default(),
+                roots: Roots::default(),
                 transfers: self.transfers.as_slice().into(),
                 updates: self.updates.as_slice().into(),
                 catalogs: self.catalogs.as_slice().into(),

@@ -55,7 +55,7 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
 
 use crate::catalog::{self, Catalog, FolderError};
-use crate::client::{Client, Listener, Transport};
+use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::config::Config;
 use crate::limit::{Limits, Rates};
@@ -137,7 +137,8 @@ impl Handler {
 /// Whatever is no datagram is a stream to us: what else encrypted transports have does not get through hickory.
 fn client(from: SocketAddr, protocol: Protocol, listener: Listener) -> Client {
     let transport = if protocol.is_datagram() { Transport::Udp } else { Transport::Tcp };
-    Client { address: from.ip(), port: from.port(), listener, transport }
+    let (address, port, proved) = (from.ip(), from.port(), Proved::default());
+    Client { address, port, listener, transport, proved }
 }
 
 #[async_trait::async_trait]

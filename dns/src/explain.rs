@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::shown::{HiddenRecord, Shown};
 use crate::answer::{Answer, Class, Kind, Placed, Query, answer};
-use crate::client::{Client, Listener, Transport};
+use crate::client::{Client, Listener, Proved, Transport};
 use crate::metrics::PoolStatus;
 use crate::name::Name;
 use crate::rtype::Type;
@@ -164,7 +164,8 @@ pub(crate) fn steered(explained: &Explained, world: &World, live: Option<&[PoolS
 /// The view of a client that asks the listener which could show it most.
 fn view(from: IpAddr, world: &World, has_inside: bool) -> (Which, String) {
     let listener = if has_inside { Listener::Inside } else { Listener::Outside };
-    let client = Client { address: from, port: 0, listener, transport: Transport::Tcp };
+    let (transport, proved) = (Transport::Tcp, Proved::default());
+    let client = Client { address: from, port: 0, listener, transport, proved };
     let view = choose(&world.access, &client);
     let prefix = world.access.clients.iter().find(|net| net.contains(&client.real_address()));
     let because = match (view, has_inside, prefix) {

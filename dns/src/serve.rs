@@ -72,7 +72,6 @@ use crate::config::Config;
 use crate::log;
 use crate::metrics::{Metrics, Steered};
 use crate::steer::rules::Target;
-use crate::tsig::Keys;
 use crate::world::World;
 
 /// Longest wait for open connections when the server stops; more than any deadline of one message.
@@ -131,8 +130,8 @@ impl std::error::Error for StartError {}
 pub(crate) fn load(config: &Config) -> Result<(Catalog, World), StartError> {
     // A signature covers bytes, and those that this caller sends are not ours: to it, no key is known.
     let cookies = Held::load(config, None).map_err(StartError::Secret)?.cookies;
-    let (catalog, world, report) =
-        reload::first(config, Held { cookies, keys: Keys::default() }, None).map_err(StartError::Folder)?;
+    let secrets = Held { cookies, ..Held::default() };
+    let (catalog, world, report) = reload::first(config, secrets, None).map_err(StartError::Folder)?;
     catalog::log::report(&report);
     Ok((catalog, world))
 }

@@ -63,7 +63,7 @@ pub fn choose(access: &Access, client: &Client) -> Which {
 mod tests {
     use super::*;
 
-    use crate::client::Transport;
+    use crate::client::{Proved, Transport};
 
     #[test]
     fn inside_needs_both_a_marked_listener_and_an_exact_prefix() {
@@ -81,7 +81,8 @@ mod tests {
             ("::ffff:10.1.2.3", Listener::Outside, Which::Public),
         ] {
             for transport in [Transport::Udp, Transport::Tcp] {
-                let client = Client { address: address.parse().unwrap(), port: 4000, listener, transport };
+                let (address, proved) = (address.parse().unwrap(), Proved::default());
+                let client = Client { address, port: 4000, listener, transport, proved };
                 assert_eq!(choose(&access, &client), expected, "{address} {listener:?}");
             }
         }
@@ -94,6 +95,7 @@ mod tests {
             port: 4000,
             listener: Listener::Inside,
             transport: Transport::Tcp,
+            proved: Proved::default(),
         };
         assert_eq!(choose(&Access::default(), &client), Which::Public);
     }

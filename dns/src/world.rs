@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,6 +152,8 @@ pub struct Protocol {
     pub keys: Keys,
     /// The rules by which zones may be taken; without one nobody may.
     pub transfers: Rulebook,
+    /// The certificates that lead to those of clients, in DER, by the file that holds them.
+    pub roots: Roots,
     /// The catalogs that are made of the zones that may be taken.
     pub catalogs: Arc<[Listing]>,
     /// Zones that are taken from others.
@@ -160,6 +163,9 @@ pub struct Protocol {
     /// How long a connection may be idle between messages; clients that ask are told (RFC 7828).
     pub idle_timeout: Duration,
 }
+
+/// Certificates in DER, by the file that holds them.
+pub type Roots = Arc<HashMap<PathBuf, Vec<Box<[u8]>>>>;
 
 /// Fits every path of today's Internet without IP fragments (flag day 2020, RFC 9715 §3.1).
 pub const UDP_LIMIT_BYTES: u16 = 1232;
@@ -174,6 +180,7 @@ impl Default for Protocol {
             cookies: None,
             keys: Keys::default(),
             transfers: Rulebook::default(),
+            roots: Roots::default(),
             catalogs: Arc::default(),
             secondaries: Secondaries::default(),
             updates: Arc::default(),

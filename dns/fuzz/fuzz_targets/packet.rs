@@ -16,7 +16,7 @@ use hickory_proto::rr::RData;
 use libfuzzer_sys::fuzz_target;
 use verge_dns::limit::Limits;
 use verge_dns::name::Name;
-use verge_dns::client::{Client, Listener, Transport};
+use verge_dns::client::{Client, Listener, Proved, Transport};
 use verge_dns::view::{Access, View, Which};
 use verge_dns::world::{Guard, Protocol, UDP_LIMIT_BYTES, World};
 use verge_dns::transfer::Rule;
@@ -111,6 +111,7 @@ fn client(who: u8) -> Client {
         port: 4000,
         listener: if who & 2 == 0 { Listener::Outside } else { Listener::Inside },
         transport: if who & 4 == 0 { Transport::Udp } else { Transport::Tcp },
+        proved: Proved::default(),
     }
 }
 

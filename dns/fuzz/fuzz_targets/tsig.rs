@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
-use verge_dns::client::{Client, Listener, Transport};
+use verge_dns::client::{Client, Listener, Proved, Transport};
 use verge_dns::limit::Limits;
 use verge_dns::name::Name;
 use verge_dns::rtype::Type;
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn answer(packet: &[u8]) -> Vec<u8> {
     let client =
-        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp };
+        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp, proved: Proved::default() };
     let now = Moment { instant: Instant::now(), unix_seconds: NOW };
     let mut out = Vec::new();
     if let Outcome::Sent(_) = respond(&WORLD, &mut Limits::default(), packet, &client, now, &mut out) {

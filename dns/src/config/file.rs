@@ -171,6 +171,8 @@ pub(super) struct Transfer {
     pub(super) zones: Vec<Spanned<DomainName>>,
     pub(super) keys: Vec<Spanned<String>>,
     pub(super) clients: Vec<Spanned<Prefix>>,
+    pub(super) client_ca: Option<Spanned<PathBuf>>,
+    pub(super) client_names: Vec<Spanned<String>>,
     pub(super) notify: Vec<Spanned<SocketAddr>>,
 }
 

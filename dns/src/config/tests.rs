@@ -147,6 +147,7 @@ fn every_key_is_read() {
         zones: vec![Name::parse_absolute("example.com").unwrap()],
         keys: vec![Name::parse_absolute("ns2.example.com").unwrap()],
         clients: vec!["192.0.2.2/32".parse().unwrap()],
+        certificate: None,
         notify: vec!["192.0.2.2:53".parse().unwrap()],
     };
     assert_eq!(config.transfers, [rule]);

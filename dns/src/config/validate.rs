@@ -125,7 +125,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         },
         reload: reload(written.reload, at)?,
         cookies: cookies(written.cookies, base, at)?,
-        transfers: transfers::transfers(written.transfer, &keys, at)?,
+        transfers: transfers::transfers(written.transfer, &keys, base, at)?,
         updates: updates::updates(written.update, &keys, at)?,
         catalogs: catalogs::catalogs(written.catalog, &written.secondary, at)?,
         secondaries: secondaries::secondaries(written.secondary, &keys, base, at)?,

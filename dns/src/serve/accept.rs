@@ -68,7 +68,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc
     let _ = stream.set_nodelay(true);
     let served = async {
         match service {
-            Service::Plain => stream::exchange(&mut stream, peer, &place, &shared).await,
+            Service::Plain => stream::exchange(&mut stream, &peer.into(), &place, &shared).await,
             // Boxed, so that a plain connection does not pay for what it does not use.
             Service::Tls(acceptor) => Box::pin(tls::converse(stream, peer, &place, &shared, &acceptor)).await,
             Service::Https(acceptor, path) => {

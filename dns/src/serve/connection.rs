@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +14,7 @@ use super::memory::Pool;
 use super::responder::{Answered, Responder};
 use super::table::{Place, Table};
 use super::transfer::slots::Slots;
-use crate::client::{Client, Listener, Transport};
+use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::config::Tcp;
 use crate::ended::Ended;
@@ -21,9 +22,24 @@ use crate::limit::Limits;
 use crate::metrics::{Endings, Metrics, Taken};
 use crate::view::Which;
 use crate::wire::{self, Transfer};
+use crate::world::World;
 
 /// A message up to this size claims no memory on a stream, which handles one at a time. Nearly all are far smaller.
 pub(super) const SMALL_BYTES: usize = 4 * 1024;
+
+/// The other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) proved: Proved,
+}
+
+/// One that has shown no certificate.
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, proved: Proved::default() }
+    }
+}
 
 /// State that the connections of one transport on one side's listeners share.
 pub(super) struct Shared {
@@ -75,16 +91,22 @@ impl Shared {
         }
     }
 
-    fn client(&self, peer: SocketAddr) -> Client {
-        Client { address: peer.ip(), port: peer.port(), listener: self.listener, transport: self.transport }
+    fn client(&self, peer: &Peer) -> Client {
+        let (address, port, proved) = (peer.address.ip(), peer.address.port(), peer.proved.clone());
+        Client { address, port, listener: self.listener, transport: self.transport, proved }
+    }
+
+    /// The world that this message is judged by.
+    pub(super) fn world(&self) -> Guard<Arc<World>> {
+        self.responder.world()
     }
 
     /// The zone that a message of `peer` asks for, if it does and may have it; all else gets an answer.
-    pub(super) fn transfer(&self, message: &[u8], peer: SocketAddr) -> Option<Transfer> {
+    pub(super) fn transfer(&self, message: &[u8], peer: &Peer) -> Option<Transfer> {
         match wire::transfer(&self.responder.world(), message, &self.client(peer), clock::moment())? {
             Ok(transfer) => Some(transfer),
             Err(denied) => {
-                let (why, transport) = (denied.as_str(), self.transport.as_str());
+                let (why, transport, peer) = (denied.as_str(), self.transport.as_str(), peer.address);
                 tracing::debug!(%peer, transport, "a transfer is refused: {why}");
                 None
             }
@@ -101,7 +123,7 @@ impl Shared {
     }
 
     /// Answers one message of `peer`.
-    pub(super) fn answer(&self, message: &[u8], peer: SocketAddr, out: &mut Vec<u8>) -> Answered {
+    pub(super) fn answer(&self, message: &[u8], peer: &Peer, out: &mut Vec<u8>) -> Answered {
         let client = self.client(peer);
         // A connection proves its client's address, so its answers cannot flood anybody else.
         let mut unlimited = Limits::default();
@@ -116,12 +138,7 @@ impl Shared {
     }
 
     /// As [`Shared::answer`]; an update is made first.
-    pub(super) async fn answer_when_done(
-        &self,
-        message: &[u8],
-        peer: SocketAddr,
-        out: &mut Vec<u8>,
-    ) -> Answered {
+    pub(super) async fn answer_when_done(&self, message: &[u8], peer: &Peer, out: &mut Vec<u8>) -> Answered {
         let client = self.client(peer);
         let submitted = self.responder.submitted(&self.responder.world(), message, &client, clock::moment());
         let Some(submitted) = submitted else { return self.answer(message, peer, out) };

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::request::{Asked, MAX_MESSAGE_BYTES, Refusal};
 use self::response::Body;
-use super::connection::Shared;
+use super::connection::{Peer, Shared};
 use super::memory::{Full, Question, What};
 use super::table::Place;
 use super::tls::{self, Acceptor};
@@ -68,8 +68,12 @@ pub(super) async fn converse(
         Ok(stream) => stream,
         Err(ended) => return ended,
     };
-    let session =
-        Session { peer, place: Arc::clone(place), shared: Arc::clone(shared), path: Arc::clone(path) };
+    let session = Session {
+        peer: peer.into(),
+        place: Arc::clone(place),
+        shared: Arc::clone(shared),
+        path: Arc::clone(path),
+    };
     let is_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
     if is_h2 { speak_h2(stream, session).await } else { speak_h1(stream, session).await }
 }
@@ -77,7 +81,7 @@ pub(super) async fn converse(
 /// The state that a request is answered from.
 #[derive(Clone)]
 struct Session {
-    peer: SocketAddr,
+    peer: Peer,
     place: Arc<Place>,
     shared: Arc<Shared>,
     path: Path,
@@ -166,7 +170,7 @@ async fn answer(session: Session, request: Request<Incoming>) -> Response<Body> 
         }
     };
     let mut answer = Vec::new();
-    let answered = session.shared.answer_when_done(&message, session.peer, &mut answer).await;
+    let answered = session.shared.answer_when_done(&message, &session.peer, &mut answer).await;
     drop(message);
     answer.shrink_to_fit();
     match session.place.allowance.claim(What::Answer, answer.len()) {

@@ -9,7 +9,7 @@
 //! validation it would retransmit that answer to the outsider's old address (RFC 9000 §9.3.2).
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +18,15 @@ use quinn::{
     Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
     TokioRuntime, TransportConfig, VarInt,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::connection::Shared;
+use super::connection::{Peer, Shared};
 use super::memory::{Full, Pool, Question, What};
 use super::responder::Answered;
 use super::table::{Place, Table};
-use super::tls::{self, Certificates};
+use super::tls::{self, Asks, Certificates};
 use super::transfer;
 use crate::clock;
 use crate::ended::Ended;
@@ -69,8 +70,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn new(certificates: &Arc<Certificates>, idle: Duration) -> Self {
-        let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS);
+    pub(super) fn new(certificates: &Arc<Certificates>, idle: Duration, asks: Asks) -> Self {
+        let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS, Some(asks));
         let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config
@@ -181,9 +182,14 @@ async fn greet(
     };
     drop(place);
     let place = Arc::new(shared.table.admit(peer.ip(), clock::now()));
+    let identity =
+        connection.peer_identity().and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let now = clock::moment().unix_seconds;
+    let proved = tls::proved(&shared.world(), identity.as_ref().map(|chain| chain.as_slice()), now);
+    let known = Arc::new(Peer { address: peer, proved });
     let ended = tokio::select! {
         () = place.evicted() => Ended::Evicted,
-        ended = converse(&connection, peer, &place, &shared) => ended,
+        ended = converse(&connection, &known, &place, &shared) => ended,
     };
     connection.close(code(ended), b"");
     shared.note(peer, ended);
@@ -203,7 +209,7 @@ impl HandshakePlace {
 /// packet; who only says that it is there is idle all the same.
 async fn converse(
     connection: &Connection,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     place: &Arc<Place>,
     shared: &Arc<Shared>,
 ) -> Ended {
@@ -214,8 +220,8 @@ async fn converse(
             ended = shared.over(place), if streams.is_empty() => return ended,
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    let (place, shared) = (Arc::clone(place), Arc::clone(shared));
-                    streams.spawn(async move { serve(send, receive, peer, &place, &shared).await });
+                    let (peer, place, shared) = (Arc::clone(peer), Arc::clone(place), Arc::clone(shared));
+                    streams.spawn(async move { serve(send, receive, &peer, &place, &shared).await });
                 }
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
                 Err(_) => return Ended::Closed,
@@ -236,7 +242,7 @@ async fn converse(
 async fn serve(
     mut send: SendStream,
     receive: RecvStream,
-    peer: SocketAddr,
+    peer: &Peer,
     place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
@@ -260,7 +266,7 @@ fn code(ended: Ended) -> VarInt {
 async fn exchange(
     send: &mut SendStream,
     receive: RecvStream,
-    peer: SocketAddr,
+    peer: &Peer,
     place: &Place,
     shared: &Shared,
 ) -> Result<(), Ended> {
@@ -269,7 +275,7 @@ async fn exchange(
     place.active(clock::now());
     if let Some(transfer) = shared.transfer(&question, peer) {
         drop(question);
-        transfer::send(send, transfer, peer, (place, shared)).await?;
+        transfer::send(send, transfer, peer.address, (place, shared)).await?;
         return finish(send, shared).await;
     }
     let answer = answer(question, peer, shared).await?;
@@ -303,7 +309,7 @@ async fn finish(send: &mut SendStream, shared: &Shared) -> Result<(), Ended> {
 }
 
 /// The answer behind its length, and no byte more; the question is let go of, since the answer may have to wait.
-async fn answer(question: Question, peer: SocketAddr, shared: &Shared) -> Result<Vec<u8>, Ended> {
+async fn answer(question: Question, peer: &Peer, shared: &Shared) -> Result<Vec<u8>, Ended> {
     let mut answer = Vec::new();
     if shared.answer_when_done(&question, peer, &mut answer).await == Answered::Not {
         return Err(Ended::Garbage);

@@ -60,7 +60,7 @@ pub(super) fn first(
     secrets: Held,
     asks: Option<&mut Unsettled>,
 ) -> Result<(Catalog, World, Report), FolderError> {
-    let terms = config.terms().with_secrets(secrets.cookies, secrets.keys);
+    let terms = secrets.over(config.terms());
     let mut catalog = Catalog::new(vec![config.zones.clone()], terms);
     if let Some(unsettled) = asks {
         *unsettled = catalog.ask_others();
@@ -310,7 +310,7 @@ impl Follow {
             tracing::warn!(setting, "a change of this setting needs a restart");
         }
         if new != self.config || secrets != self.secrets {
-            let terms = new.terms().with_secrets(secrets.cookies.clone(), secrets.keys.clone());
+            let terms = secrets.clone().over(new.terms());
             self.catalog.set_terms(vec![new.zones.clone()], terms);
             self.service.follow(&new);
             (self.config, self.secrets) = (new, secrets);

@@ -219,7 +219,7 @@ fn is_private(world: &World, name: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Listener, Transport};
+    use crate::client::{Listener, Proved, Transport};
     use crate::clock;
     use crate::zone::tree::testing::view;
 
@@ -239,6 +239,7 @@ mod tests {
                 port: 5353,
                 listener: Listener::Outside,
                 transport: Transport::Udp,
+                proved: Proved::default(),
             };
             let sent = Sent {
                 view,

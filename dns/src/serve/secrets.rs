@@ -1,14 +1,22 @@
 //! The secrets of server cookies, from the config's file or made here, and those of the keys that other servers prove.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::catalog::Terms;
 use crate::config::{Config, Cookies, KeyFile};
 use crate::cookie::{SECRET_BYTES, Secrets};
 use crate::name::Name;
+use crate::transfer::Rule;
 use crate::tsig::{Key, Keys};
+use crate::world::Roots;
 use crate::zone::text::encoding;
 
 /// The secret file is of no use.
@@ -28,6 +36,7 @@ pub struct SecretError {
 enum What {
     Cookies,
     Key(Name),
+    Roots,
 }
 
 impl fmt::Display for SecretError {
@@ -40,6 +49,11 @@ impl fmt::Display for SecretError {
             What::Cookies => {
                 write!(f, ": the cookie secret: {} (setting `cookies.secret_file`)", self.source)
             }
+            What::Roots => write!(
+                f,
+                ": the roots of certificates of clients: {} (setting `transfer.client_ca`)",
+                self.source
+            ),
             What::Key(name) => write!(
                 f,
                 ": the secret of the key {name}: {} (setting `keys.….secret_file`); {KEY_HELP}",
@@ -95,9 +109,15 @@ fn decode(text: &str) -> Result<Vec<u8>, &'static str> {
 pub(super) struct Held {
     pub(super) cookies: Option<Secrets>,
     pub(super) keys: Keys,
+    pub(super) roots: Roots,
 }
 
 impl Held {
+    /// Terms with these secrets.
+    pub(super) fn over(self, terms: Terms) -> Terms {
+        terms.with_secrets(self.cookies, self.keys, self.roots)
+    }
+
     /// As the config says; `before` has those that were made here.
     pub(super) fn load(config: &Config, before: Option<(&Config, &Self)>) -> Result<Self, SecretError> {
         let cookies = match before.map(|(old, held)| (&old.cookies, held)) {
@@ -105,8 +125,29 @@ impl Held {
             Some((Cookies::Random, held)) if config.cookies == Cookies::Random => held.cookies.clone(),
             _ => load(&config.cookies)?,
         };
-        Ok(Self { cookies, keys: keys(&config.keys)? })
+        Ok(Self { cookies, keys: keys(&config.keys)?, roots: roots(&config.transfers)? })
     }
+}
+
+/// The certificates that those of clients must lead to.
+fn roots(rules: &[Rule]) -> Result<Roots, SecretError> {
+    let mut roots = HashMap::new();
+    for demand in rules.iter().filter_map(|rule| rule.certificate.as_ref()) {
+        let path = &demand.roots;
+        let fault = |why: String| SecretError {
+            path: path.clone(),
+            line: None,
+            source: io::Error::new(io::ErrorKind::InvalidData, why),
+            what: What::Roots,
+        };
+        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let read = read.map_err(|error| fault(error.to_string()))?;
+        if read.is_empty() {
+            return Err(fault("there is no certificate in it (BEGIN CERTIFICATE)".to_owned()));
+        }
+        roots.insert(path.clone(), read.iter().map(|it| it.as_ref().into()).collect());
+    }
+    Ok(Arc::new(roots))
 }
 
 /// The secrets that the config asks for; none if cookies are off.

@@ -3,13 +3,12 @@
 //! Answers are made at once and leave in the order of their questions; nothing waits for anything, so there is no
 //! other order to prefer. Questions that arrived together are answered together, in one write.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::connection::{SMALL_BYTES, Shared};
+use super::connection::{Peer, SMALL_BYTES, Shared};
 use super::memory::{Claim, Full, STEP_BYTES, What};
 use super::responder::Answered;
 use super::table::Place;
@@ -27,7 +26,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// Answers the messages of a stream until it ends.
 pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    peer: SocketAddr,
+    peer: &Peer,
     place: &Place,
     shared: &Shared,
 ) -> Ended {
@@ -45,7 +44,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             if let Some(transfer) = shared.transfer(message, peer) {
                 // Earlier questions are answered first: their answers are ready.
                 let sent = match outgoing.write(stream, shared.config.write_timeout).await {
-                    Ok(()) => transfer::send(stream, transfer, peer, (place, shared)).await,
+                    Ok(()) => transfer::send(stream, transfer, peer.address, (place, shared)).await,
                     Err(slow) => Err(slow),
                 };
                 match sent {

@@ -3,6 +3,7 @@
 mod catalogs;
 mod leaks;
 mod matrix;
+mod mutual;
 mod promotion;
 mod quorum;
 mod secondaries;

@@ -1,6 +1,7 @@
 //! TLS around the stream (RFC 7858) and under HTTP (RFC 8484): the handshake, and the terms on which it is made.
 
 mod certificates;
+mod clients;
 mod validity;
 
 use std::fmt;
@@ -19,10 +20,12 @@ use tokio_rustls::server::TlsStream;
 pub(super) use self::certificates::Certificates;
 pub(crate) use self::certificates::inspect;
 pub use self::certificates::{CertificateError, CertificateFault};
+pub(super) use self::clients::{Asks, proved};
 pub(crate) use self::validity::Standing;
-use super::connection::Shared;
+use super::connection::{Peer, Shared};
 use super::stream;
 use super::table::Place;
+use crate::clock;
 use crate::ended::Ended;
 
 /// The names by which clients ask for a protocol (ALPN): RFC 7858, RFC 9113 and RFC 9112, RFC 9250 §4.1.1.
@@ -56,17 +59,22 @@ impl fmt::Debug for Acceptor {
 }
 
 /// The terms of TLS: `certificates` as they are at each handshake, one of the protocols of `alpn`. No early
-/// data: whoever replays a question would get its answer, and no question is that urgent (RFC 9250 §9.1).
+/// data: whoever replays a question would get its answer, and no question is that urgent (RFC 9250 §9.1). With `asks`, clients
+/// may show a certificate.
 pub(super) fn terms(
     certificates: &Arc<Certificates>,
     alpn: &[&[u8]],
     versions: &[&'static SupportedProtocolVersion],
+    asks: Option<Asks>,
 ) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
-        .expect("the provider has these versions")
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(certificates) as Arc<_>);
+        .expect("the provider has these versions");
+    let builder = match asks {
+        Some(asks) => builder.with_client_cert_verifier(Arc::new(asks)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(certificates) as Arc<_>);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     // Tickets let a client come back without the costly half of a handshake, and keep nothing here.
     match aws_lc_rs::Ticketer::new() {
@@ -77,8 +85,13 @@ pub(super) fn terms(
 }
 
 impl Acceptor {
-    pub(super) fn new(certificates: &Arc<Certificates>, alpn: &[&[u8]], deadline: Duration) -> Self {
-        let terms = terms(certificates, alpn, STREAM_VERSIONS);
+    pub(super) fn new(
+        certificates: &Arc<Certificates>,
+        alpn: &[&[u8]],
+        deadline: Duration,
+        asks: Option<Asks>,
+    ) -> Self {
+        let terms = terms(certificates, alpn, STREAM_VERSIONS, asks);
         Self { acceptor: TlsAcceptor::from(Arc::new(terms)), deadline }
     }
 
@@ -109,7 +122,9 @@ pub(super) async fn converse(
         Ok(stream) => stream,
         Err(ended) => return ended,
     };
-    let ended = stream::exchange(&mut stream, peer, place, shared).await;
+    let now = clock::moment().unix_seconds;
+    let proved = proved(&shared.world(), stream.get_ref().1.peer_certificates(), now);
+    let ended = stream::exchange(&mut stream, &Peer { address: peer, proved }, place, shared).await;
     // RFC 7858 §3.4: close_notify, so that the client knows that nothing was cut off. If it does not get there, it is
     // closed all the same.
     let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;

@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use super::responder::{Reply, Responder};
 use super::sys::{self, Batch, Sent, Wait};
-use crate::client::{Client, Listener, Transport};
+use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::limit::Limits;
 use crate::wire;
@@ -81,7 +81,8 @@ fn answer(
 }
 
 fn client(from: SocketAddr, listener: Listener) -> Client {
-    Client { address: from.ip(), port: from.port(), listener, transport: Transport::Udp }
+    let (address, port, proved) = (from.ip(), from.port(), Proved::default());
+    Client { address, port, listener, transport: Transport::Udp, proved }
 }
 
 /// Nothing is wrong: no packet came within the timeout, or a signal did.

@@ -18,7 +18,7 @@ use super::descriptors::Tables;
 use super::https::Path;
 use super::listeners::Sealed;
 use super::responder::{Responder, Ways};
-use super::tls::{self, Acceptor, Certificates};
+use super::tls::{self, Acceptor, Asks, Certificates};
 use super::transfer::slots::Slots;
 use super::{quic, udp};
 use crate::client::{Listener, Transport};
@@ -92,8 +92,9 @@ impl Workers {
         certificates: &Arc<Certificates>,
     ) -> io::Result<()> {
         let Some(deadline) = self.tls.as_ref().map(|tls| tls.handshake_timeout) else { return Ok(()) };
-        let dot = Service::Tls(Acceptor::new(certificates, tls::DOT, deadline));
-        let doh = Service::Https(Acceptor::new(certificates, tls::DOH, deadline), Arc::clone(&self.path));
+        let dot = Service::Tls(Acceptor::new(certificates, tls::DOT, deadline, Some(self.asks())));
+        let doh =
+            Service::Https(Acceptor::new(certificates, tls::DOH, deadline, None), Arc::clone(&self.path));
         for (listeners, transport, service) in
             [(sockets.tls, Transport::Tls, dot), (sockets.https, Transport::Https, doh)]
         {
@@ -105,11 +106,16 @@ impl Workers {
         }
         let shared = self.shared(side, Transport::Quic);
         for socket in sockets.quic {
-            let terms = quic::Terms::new(certificates, shared.idle_timeout());
+            let terms = quic::Terms::new(certificates, shared.idle_timeout(), self.asks());
             let endpoint = quic::endpoint(socket, &terms)?;
             self.tasks.spawn(quic::accept(endpoint, terms, Arc::clone(&shared), deadline));
         }
         Ok(())
+    }
+
+    /// Browsers speak HTTPS, and would ask their users for a certificate; so those are asked for on the other transports alone.
+    fn asks(&self) -> Asks {
+        Asks::new(Arc::clone(&self.world))
     }
 
     fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {

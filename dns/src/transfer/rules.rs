@@ -1,11 +1,13 @@
 //! The rules by which zones are given and taken, found by the zone that they are about: anybody may ask about any zone, and
 //! the answer costs the same however many rules and zones there are.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::client::{Demand, Proved};
 use crate::name::Name;
 use crate::tsig::Key;
 use crate::view::Which;
@@ -18,22 +20,31 @@ pub struct Rule {
     pub zones: Vec<Name>,
     /// Keys of which one must be proved; none if addresses are enough.
     pub keys: Vec<Name>,
-    /// Where the client must ask from; none for anywhere, which needs a key.
+    /// Where the client must ask from; none for anywhere, which needs a key or a certificate.
     pub clients: Vec<IpNet>,
+    /// The certificate that the client must show, over TLS or QUIC; none if it need not.
+    pub certificate: Option<Demand>,
     /// Secondaries that are told of new versions.
     pub notify: Vec<SocketAddr>,
 }
 
 impl Rule {
     /// The view that this rule gives to a client.
-    fn admits(&self, key: Option<&Key>, address: IpAddr) -> Option<Which> {
+    fn admits(&self, key: Option<&Key>, (address, proved): (IpAddr, &Proved)) -> Option<Which> {
+        if self.certificate.as_ref().is_some_and(|demand| !proved.meets(demand)) {
+            return None;
+        }
         let is_near = self.clients.iter().any(|net| net.contains(&address));
         match key {
             Some(key) => {
                 let is_meant = self.keys.contains(&key.name) && (is_near || self.clients.is_empty());
                 is_meant.then_some(key.view)
             }
-            None => (is_near && self.keys.is_empty()).then_some(Which::Public),
+            // A certificate proves who asks, and gives no view of the inside (D17).
+            None => {
+                let is_known = is_near || self.clients.is_empty() && self.certificate.is_some();
+                (is_known && self.keys.is_empty()).then_some(Which::Public)
+            }
         }
     }
 }
@@ -50,6 +61,8 @@ struct Rules {
     named: HashMap<Name, Vec<usize>>,
     /// Places in `all` of the rules that name none.
     general: Vec<usize>,
+    /// The certificates that rules demand, each once.
+    demands: Vec<Demand>,
 }
 
 impl Rulebook {
@@ -64,9 +77,14 @@ impl Rulebook {
         places.iter().map(|place| &self.0.all[*place])
     }
 
-    /// The view from which this client may take the zone; none if it may not.
-    pub fn view(&self, apex: &Name, key: Option<&Key>, address: IpAddr) -> Option<Which> {
-        self.about(apex).find_map(|rule| rule.admits(key, address))
+    /// The certificates that rules demand of clients, each once, in the order in which they were written.
+    pub fn demands(&self) -> &[Demand] {
+        &self.0.demands
+    }
+
+    /// The view from which this client may take the zone, by its address and what its certificate proves; none if it may not.
+    pub fn view(&self, apex: &Name, key: Option<&Key>, client: (IpAddr, &Proved)) -> Option<Which> {
+        self.about(apex).find_map(|rule| rule.admits(key, client))
     }
 }
 
@@ -85,6 +103,9 @@ impl FromIterator<Rule> for Rulebook {
                 }
             }
         }
+        let mut seen = HashSet::new();
+        let demands = new.all.iter().filter_map(|rule| rule.certificate.as_ref());
+        new.demands = demands.filter(|demand| seen.insert(*demand)).cloned().collect();
         Self(Arc::new(new))
     }
 }
@@ -163,7 +184,7 @@ mod tests {
                 zones: vec![name("b.example")],
                 keys: vec![name("outer")],
                 clients: vec!["192.0.2.0/24".parse().unwrap()],
-                notify: Vec::new(),
+                ..Rule::default()
             },
             Rule {
                 zones: vec![name("c.example")],
@@ -189,10 +210,46 @@ mod tests {
             ("c.example", None, "192.0.2.2", None),
             ("c.example", Some(&inner), "192.0.2.1", None),
         ] {
-            let found = rules.view(&name(zone), key, address.parse().unwrap());
+            let found = rules.view(&name(zone), key, (address.parse().unwrap(), &Proved::default()));
             assert_eq!(found, expected, "{zone} {key:?} {address}");
         }
         let nobody = Rulebook::default();
-        assert_eq!(nobody.view(&name("x.example"), Some(&inner), "192.0.2.1".parse().unwrap()), None);
+        let client = ("192.0.2.1".parse().unwrap(), &Proved::default());
+        assert_eq!(nobody.view(&name("x.example"), Some(&inner), client), None);
+    }
+
+    /// RFC 9103 §9.3.3, and D17: the view is that of the key, with a certificate, too.
+    #[test]
+    fn a_rule_that_demands_a_certificate_opens_to_those_who_have_it_and_all_else_that_it_demands() {
+        let demand = |roots: &str, names: &[&str]| Demand {
+            roots: roots.into(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let one = demand("ca.pem", &["ns2.example"]);
+        let inner = key("inner", Which::Internal);
+        let certificate = Some(one.clone());
+        let near: Vec<IpNet> = vec!["192.0.2.0/24".parse().unwrap()];
+        let keyed = Rule { keys: vec![name("inner")], certificate: certificate.clone(), ..Rule::default() };
+        let open = Rule { certificate: certificate.clone(), ..Rule::default() };
+        let placed = Rule { certificate, clients: near, ..Rule::default() };
+        let all = [one, demand("ca.pem", &[]), demand("other.pem", &["ns2.example"])];
+        let [right, any, other] = all.map(|met| Proved::of([met]));
+        for (rule, key, address, proved, expected) in [
+            (&keyed, Some(&inner), "192.0.2.1", &right, Some(Which::Internal)),
+            (&keyed, None, "192.0.2.1", &right, None),
+            (&keyed, Some(&inner), "192.0.2.1", &any, None),
+            (&keyed, Some(&inner), "192.0.2.1", &other, None),
+            (&keyed, Some(&inner), "192.0.2.1", &Proved::default(), None),
+            (&open, None, "198.51.100.1", &right, Some(Which::Public)),
+            (&open, Some(&inner), "198.51.100.1", &right, None),
+            (&open, None, "198.51.100.1", &Proved::default(), None),
+            (&placed, None, "192.0.2.1", &right, Some(Which::Public)),
+            (&placed, None, "198.51.100.1", &right, None),
+            (&placed, None, "192.0.2.1", &other, None),
+        ] {
+            let rules = Rulebook::from(std::slice::from_ref(rule));
+            let found = rules.view(&name("x.example"), key, (address.parse().unwrap(), proved));
+            assert_eq!(found, expected, "{rule:?} {key:?} {address} {proved:?}");
+        }
     }
 }

@@ -15,7 +15,7 @@ mod transports;
 use std::net::IpAddr;
 
 use super::*;
-use crate::client::Listener;
+use crate::client::{Listener, Proved};
 use crate::limit::Rates;
 use crate::view::Access;
 use crate::world::{Guard, Protocol};
@@ -67,7 +67,7 @@ fn world(public: &[(&str, &str)]) -> World {
 
 fn client(transport: Transport) -> Client {
     let address: IpAddr = "198.51.100.7".parse().unwrap();
-    Client { address, port: 4000, listener: Listener::Outside, transport }
+    Client { address, port: 4000, listener: Listener::Outside, transport, proved: Proved::default() }
 }
 
 /// The tests' own clock: any instant will do, and the second is fixed.

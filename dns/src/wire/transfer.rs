@@ -215,7 +215,8 @@ impl<'w> Exchange<'w, '_> {
             (Signature::Good(signer), Verdict::Signed) => Some(signer.key().as_ref()),
             _ => return None,
         };
-        let view = self.world.protocol.transfers.view(apex, key, self.client.real_address())?;
+        let client = (self.client.real_address(), &self.client.proved);
+        let view = self.world.protocol.transfers.view(apex, key, client)?;
         // D17: a catalog names all zones that are here, so an address alone is not enough.
         (key.is_some() || !self.world.is_catalog(view, apex.as_wire())).then_some(view)
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use verge_dns::client::{Client, Listener, Transport};
+use verge_dns::client::{Client, Listener, Proved, Transport};
 use verge_dns::limit::Limits;
 use verge_dns::name::Name;
 use verge_dns::rtype::Type;
@@ -63,6 +63,7 @@ pub(crate) fn ask(world: &World, question: &Question) -> Vec<u8> {
         port: 5353,
         listener: Listener::Outside,
         transport: Transport::Tcp,
+        proved: Proved::default(),
     };
     let mut out = Vec::new();
     let outcome = wire::respond(world, &mut Limits::default(), &packet(question), &client, now(), &mut out);

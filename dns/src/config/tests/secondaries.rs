@@ -84,3 +84,26 @@ fn a_weak_key_needs_a_switch() {
     let config = read(&format!("{HEAD}{key}allow_weak = true\n")).unwrap();
     assert_eq!(config.keys[0].algorithm, Algorithm::HmacSha1);
 }
+
+#[test]
+fn a_transfer_may_demand_a_certificate() {
+    let head = "zones = \"z\"\nlisten = [\"127.0.0.1:1\"]\n";
+    let tls = "listen_tls = [\"127.0.0.1:853\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+    let rule = "[[transfer]]\nclient_ca = \"ca.pem\"\nclient_names = [\"ns2.example\"]\n";
+    let config = read(&format!("{head}{tls}{rule}")).unwrap();
+    let demand = crate::client::Demand { roots: "ca.pem".into(), names: vec!["ns2.example".to_owned()] };
+    let found = config.transfers[0].certificate.clone().unwrap();
+    assert!(found.roots.ends_with("ca.pem") && found.names == demand.names, "{found:?}");
+    for (text, expected) in [
+        (format!("{head}{rule}"), "no listener over TLS or QUIC"),
+        (format!("{head}{tls}{}", rule.replace("client_ca = \"ca.pem\"\n", "")), "which roots"),
+        (
+            format!("{head}{tls}{}", rule.replace("ns2.example", "not a name")),
+            "no name that a certificate can be for",
+        ),
+        (format!("{head}{tls}[[transfer]]\n"), "nobody may take a zone"),
+    ] {
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -31,6 +31,7 @@ pub(super) fn check(written: &File, internal: &Internal, at: At<'_>) -> Result<(
     };
     check_apart(plain().chain(streams()), on_both_sides, at)?;
     check_apart(plain().chain(quic()), on_both_sides, at)?;
+    check_demands(written, internal, at)?;
     match (streams().chain(quic()).next(), &written.tls) {
         (Some(listen), None) => Err(invalid(
             at(listen.span()),
@@ -43,6 +44,20 @@ pub(super) fn check(written: &File, internal: &Internal, at: At<'_>) -> Result<(
             "add listen_tls, listen_https or listen_quic, or remove [tls]",
         )),
         _ => Ok(()),
+    }
+}
+
+/// A client that takes zones can show a certificate somewhere, if one must.
+fn check_demands(written: &File, internal: &Internal, at: At<'_>) -> Result<(), ConfigError> {
+    let listened = [&written.listen_tls, &written.listen_quic, &internal.listen_tls, &internal.listen_quic];
+    let demanded = written.transfer.iter().find_map(|rule| rule.get_ref().client_ca.as_ref());
+    match demanded.filter(|_| listened.iter().all(|listed| listed.is_empty())) {
+        None => Ok(()),
+        Some(ca) => {
+            let message = "nobody can show a certificate here: there is no listener over TLS or QUIC";
+            let help = "add listen_tls = [\"192.0.2.1:853\"] and a section [tls]";
+            Err(invalid(at(ca.span()), message, help))
+        }
     }
 }
 

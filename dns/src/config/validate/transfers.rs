@@ -1,9 +1,13 @@
 //! Access to transfers: by keys that exist, or from addresses.
 
+use std::path::Path;
+
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 use toml::Spanned;
 
 use super::{At, invalid, names, plain, prefixes};
+use crate::client::Demand;
 use crate::config::file::{self, DomainName, Prefix, nearest};
 use crate::config::{ConfigError, KeyFile, Named, Warning};
 use crate::name::Name;
@@ -14,16 +18,23 @@ use crate::view::Which;
 pub(super) fn transfers(
     written: Vec<Spanned<file::Transfer>>,
     keys: &[KeyFile],
+    base: &Path,
     at: At<'_>,
 ) -> Result<Vec<Rule>, ConfigError> {
-    written.into_iter().map(|rule| transfer(rule, keys, at)).collect()
+    written.into_iter().map(|rule| transfer(rule, keys, base, at)).collect()
 }
 
-fn transfer(written: Spanned<file::Transfer>, keys: &[KeyFile], at: At<'_>) -> Result<Rule, ConfigError> {
+fn transfer(
+    written: Spanned<file::Transfer>,
+    keys: &[KeyFile],
+    base: &Path,
+    at: At<'_>,
+) -> Result<Rule, ConfigError> {
     let place = at(written.span());
     let written = written.into_inner();
-    if written.keys.is_empty() && written.clients.is_empty() {
-        let help = "add keys = [\"mirror\"] with a table [keys.mirror]; or clients = [\"192.0.2.2\"], who get the outside";
+    let certificate = certificate(&written, base, at)?;
+    if written.keys.is_empty() && written.clients.is_empty() && certificate.is_none() {
+        let help = "add keys = [\"mirror\"] with a table [keys.mirror]; or clients = [\"192.0.2.2\"] or client_ca, who get the outside";
         return Err(invalid(place, "nobody may take a zone by this [[transfer]]", help));
     }
     let known = |text: &Spanned<String>| known(text, keys, at).map(|key| key.name.clone());
@@ -39,8 +50,36 @@ fn transfer(written: Spanned<file::Transfer>, keys: &[KeyFile], at: At<'_>) -> R
         zones: names(written.zones),
         keys: named,
         clients: prefixes(written.clients),
+        certificate,
         notify: plain(written.notify),
     })
+}
+
+/// The certificate that the rule demands; none if it demands none.
+fn certificate(written: &file::Transfer, base: &Path, at: At<'_>) -> Result<Option<Demand>, ConfigError> {
+    let Some(ca) = &written.client_ca else {
+        return match written.client_names.first() {
+            None => Ok(None),
+            Some(name) => {
+                let message = "nobody says which roots the certificate of a client may lead to";
+                Err(invalid(
+                    at(name.span()),
+                    message,
+                    "add client_ca = \"secondaries.pem\", the roots or the certificate itself",
+                ))
+            }
+        };
+    };
+    let name = |written: &Spanned<String>| {
+        let text = written.get_ref();
+        let is_name = ServerName::try_from(text.as_str()).is_ok();
+        is_name.then(|| text.clone()).ok_or_else(|| {
+            let help = "write the name of a host, such as \"ns2.example.net\"";
+            invalid(at(written.span()), format!("\"{text}\" is no name that a certificate can be for"), help)
+        })
+    };
+    let names = written.client_names.iter().map(name).collect::<Result<_, _>>()?;
+    Ok(Some(Demand { roots: base.join(ca.get_ref()), names }))
 }
 
 /// Warnings for the networks of rules without keys that overlap the inside's: a secondary in both is told the inside's

@@ -115,7 +115,7 @@ impl Follow {
         );
         self.members.owned = settled.owned;
         self.config.members = secondaries(&self.config, &self.members.owned);
-        let terms = self.config.terms().with_secrets(self.secrets.cookies.clone(), self.secrets.keys.clone());
+        let terms = self.secrets.clone().over(self.config.terms());
         self.catalog.set_copies(terms);
         self.service.follow(&self.config);
         // The loader is gone only when the server ends.

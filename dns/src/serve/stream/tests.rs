@@ -60,7 +60,7 @@ fn talk(shared: &Arc<Shared>, bytes: usize) -> (DuplexStream, tokio::task::JoinH
     let shared = Arc::clone(shared);
     let ended = tokio::spawn(async move {
         let place = shared.table.admit(peer().ip(), clock::now());
-        exchange(&mut server, peer(), &place, &shared).await
+        exchange(&mut server, &peer().into(), &place, &shared).await
     });
     (client, ended)
 }

@@ -63,7 +63,7 @@ fn world() -> World {
         publish: false,
     }]
     .into();
-    let terms = terms.with_secrets(None, keys.into_iter().collect());
+    let terms = terms.with_secrets(None, keys.into_iter().collect(), Default::default());
     let mut world =
         Catalog::new(vec![folder.path().into()], terms).load(clock::system_now()).unwrap().world.unwrap();
     world.list(1);

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::catalog::{Catalog, Terms};
-use crate::client::{Client, Listener, Transport};
+use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::limit::Limits;
 use crate::name::Name;
@@ -30,7 +30,8 @@ fn fit(packet: &[u8], transport: Transport) -> Vec<u8> {
 }
 
 fn direct(world: &World, packet: &[u8], transport: Transport, listener: Listener) -> Vec<u8> {
-    let client = Client { address: [127, 0, 0, 1].into(), port: 4000, listener, transport };
+    let (address, proved) = ([127, 0, 0, 1].into(), Proved::default());
+    let client = Client { address, port: 4000, listener, transport, proved };
     let mut out = Vec::new();
     wire::respond(world, &mut Limits::default(), packet, &client, clock::moment(), &mut out);
     out

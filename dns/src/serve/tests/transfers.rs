@@ -7,7 +7,7 @@ use hickory_proto::serialize::binary::BinDecodable;
 
 use super::*;
 use crate::rtype::Type;
-use crate::tsig::{Algorithm, Key, SignedError, Signer};
+use crate::tsig::{Algorithm, Key, Keys, SignedError, Signer};
 use crate::view::Which;
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";

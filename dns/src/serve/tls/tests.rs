@@ -48,7 +48,7 @@ async fn half_a_handshake_has_a_deadline_and_garbage_none() {
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let deadline = Duration::from_secs(5);
     let certificates = Certificates::load(&Tls { certificate, key, handshake_timeout: deadline }).unwrap();
-    let acceptor = Acceptor::new(&certificates, DOT, deadline);
+    let acceptor = Acceptor::new(&certificates, DOT, deadline, None);
     for (sent, expected) in [
         (&b""[..], Ended::SlowHandshake),
         (&b"\x16\x03\x01\x02\x00\x01"[..], Ended::SlowHandshake),

@@ -203,7 +203,7 @@ fn an_address_is_enough_where_a_rule_says_so_and_gets_the_outside() {
         let mut message = Vec::new();
         assert_eq!(transfer.next(0, &mut message), Next::Done);
         assert_eq!(records(&[message]).len(), 6, "{listener:?}");
-        let other = Client { address: "198.51.100.8".parse().unwrap(), ..client };
+        let other = Client { address: "198.51.100.8".parse().unwrap(), ..client.clone() };
         assert_eq!(denied(&world, &packet, &other), Some(Denied::Rule));
     }
 }
