@@ -17,7 +17,16 @@ pub(super) enum Name {
     Short(Arc<str>, Hash, Hash),
 }
 
-/// The bytes that are held, up to a bound; the least used go first.
+impl Name {
+    fn origin(&self) -> &str {
+        match self {
+            Self::Text(origin, _) | Self::Short(origin, ..) => origin,
+        }
+    }
+}
+
+/// The bytes that are held, up to a bound. The origin that has most loses first: what can be made again of its texts, then
+/// these, and of each kind the least used.
 #[derive(Debug)]
 pub(super) struct Held {
     entries: HashMap<Name, Entry>,
@@ -35,7 +44,7 @@ struct Entry {
     used: u64,
 }
 
-/// Looking for the least used one walks them all.
+/// Looking for the one that goes walks them all.
 const MOST_ENTRIES: usize = 1_024;
 /// An entry takes so much beside its bytes, with its origin's name.
 const ENTRY_BYTES: u64 = 256;
@@ -61,10 +70,13 @@ impl Held {
         if cost > self.most_bytes {
             return;
         }
-        while self.entries.len() >= MOST_ENTRIES || self.memory.bytes() + cost > self.most_bytes {
-            let least = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-            let Some(least) = least.map(|(name, _)| name.clone()) else { return };
-            self.remove(&least);
+        while self.entries.len() >= MOST_ENTRIES {
+            let Some(next) = self.next_to_go(&name, 1, |_| 1) else { return };
+            self.remove(&next);
+        }
+        while self.memory.bytes() + cost > self.most_bytes {
+            let Some(next) = self.next_to_go(&name, cost, |entry| cost_of(entry)) else { return };
+            self.remove(&next);
         }
         // Others may have all of the budget for now.
         if self.memory.grow(cost) {
@@ -79,13 +91,32 @@ impl Held {
         (self.texts, self.memory.bytes())
     }
 
+    /// The entry that makes room for another, which weighs so much as these do.
+    fn next_to_go(&self, new: &Name, weight: u64, weigh: impl Fn(&Entry) -> u64) -> Option<Name> {
+        let mut shares: HashMap<&str, u64> = HashMap::new();
+        for (name, entry) in &self.entries {
+            *shares.entry(name.origin()).or_default() += weigh(entry);
+        }
+        if let Some(share) = shares.get_mut(new.origin()) {
+            *share += weight;
+        }
+        let (most, _) = shares.into_iter().max_by_key(|(origin, share)| (*share, *origin))?;
+        let its = self.entries.iter().filter(|(name, _)| name.origin() == most);
+        let next = its.min_by_key(|(name, entry)| (matches!(name, Name::Text(..)), entry.used));
+        next.map(|(name, _)| name.clone())
+    }
+
     fn remove(&mut self, name: &Name) {
         if let Some(entry) = self.entries.remove(name) {
             self.texts -= u64::from(matches!(name, Name::Text(..)));
-            let left = self.memory.bytes().saturating_sub(cost(entry.bytes.as_ref()));
+            let left = self.memory.bytes().saturating_sub(cost_of(&entry));
             self.memory.shrink_to(left);
         }
     }
+}
+
+fn cost_of(entry: &Entry) -> u64 {
+    cost(entry.bytes.as_ref())
 }
 
 fn cost(bytes: Option<&Bytes>) -> u64 {
@@ -121,6 +152,32 @@ mod tests {
         assert_eq!(held.size().0, 3, "longer than all that may be held: nothing goes for it");
         held.put(text(3), bytes(1));
         assert_eq!(held.size(), (3, 3 * 256 + 2_000 + 3_000 + 1), "one in the place of another");
+    }
+
+    #[test]
+    fn an_origin_that_has_most_loses_first_and_what_can_be_made_again_before_texts() {
+        let mut held = Held::new(Budget::new(100_000).share(), 10 * 1_256);
+        let of = |origin: &str, number: u8| Name::Text(origin.into(), [number; 32]);
+        let short = |number: u8| Name::Short("b".into(), [number; 32], [number; 32]);
+        held.put(of("a", 0), bytes(1_000));
+        for number in 0..30 {
+            held.put(of("b", number), bytes(1_000));
+        }
+        assert!(held.get(&of("a", 0)).is_some(), "the other origin has most");
+        assert_eq!(held.size().0, 10);
+        held.put(short(1), bytes(1_000));
+        assert!(held.get(&of("b", 21)).is_none(), "only texts were there to go");
+        held.put(short(2), bytes(1_000));
+        assert!(held.get(&short(1)).is_none() && held.get(&short(2)).is_some());
+        held.put(of("a", 1), bytes(1_000));
+        assert!(held.get(&short(2)).is_none() && held.get(&of("b", 22)).is_some());
+        // However many of another come.
+        for number in 0..2 * MOST_ENTRIES {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            held.put(Name::Short("c".into(), hash, hash), None);
+        }
+        assert!(held.get(&of("a", 0)).is_some());
     }
 
     #[test]
