@@ -11,12 +11,14 @@
 mod held;
 mod text;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::Uri;
-use tokio::sync::Semaphore;
+use http::{Uri, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::clock::monotonic;
 use crate::metrics::Metrics;
 use crate::policy::dictionary::Hash;
 use crate::store::{Budget, Object, Reading};
@@ -35,6 +37,22 @@ pub struct Dictionaries {
     queue: Arc<Semaphore>,
     /// Jobs that are under way.
     workers: Arc<Semaphore>,
+    /// Names of answers that are being made.
+    under_way: Mutex<HashSet<Name>>,
+    /// The one text that is being held again.
+    again: Arc<Semaphore>,
+}
+
+/// A place of the queue and a worker.
+type Seat = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// Something that is being made, until this is dropped.
+struct UnderWay(Arc<Dictionaries>, Name);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 /// One part in so many of the memory for fills.
@@ -45,6 +63,8 @@ const TEXT_PART: u64 = 4;
 const MOST_JOBS: usize = 64;
 /// Jobs at once: each takes some milliseconds of a processor.
 const WORKERS: usize = 4;
+/// Texts that were pushed out take at most one part in so many of a processor's time to be held again.
+const AGAIN_PART: u32 = 10;
 /// A job takes so much beside its texts: the compressor's tables.
 const WORK_BYTES: u64 = 3 << 20;
 
@@ -65,6 +85,8 @@ impl Dictionaries {
             metrics,
             queue: Arc::new(Semaphore::new(MOST_JOBS)),
             workers: Arc::new(Semaphore::new(WORKERS)),
+            under_way: Mutex::default(),
+            again: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -80,14 +102,27 @@ impl Dictionaries {
         if !self.takes(object) {
             return None;
         }
-        let described = object.described();
+        if let Some(known) = object.described().get() {
+            return *known;
+        }
+        let place = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        let worker = Arc::clone(&self.workers).acquire_owned().await.ok()?;
+        self.describe_on((place, worker), origin, object).await
+    }
+
+    async fn describe_on(
+        self: &Arc<Self>,
+        seat: Seat,
+        origin: &Arc<str>,
+        object: &Arc<Object>,
+    ) -> Option<Hash> {
         let job = || async {
             let (own, origin, reading) =
                 (Arc::clone(self), Arc::clone(origin), Reading::for_fetch(Arc::clone(object)));
             let work = move || own.described(&origin, &reading);
-            self.job(object, work).await.ok_or(())
+            self.job(seat, self.text_bytes(object), work).await.ok_or(())
         };
-        *described.get_or_try_init(job).await.ok()?
+        *object.described().get_or_try_init(job).await.ok()?
     }
 
     fn described(&self, origin: &Arc<str>, object: &Object) -> Option<Hash> {
@@ -98,7 +133,8 @@ impl Dictionaries {
     }
 
     /// The stored response compressed with the text of this hash; none if that is not held, the result is not shorter than
-    /// what is stored, or there is no time or memory for it now.
+    /// what is stored, it is being made for another client, or there is no time or memory for it now: a client waits for
+    /// the work on its answer, and for no other.
     pub async fn shorten(
         self: &Arc<Self>,
         origin: &Arc<str>,
@@ -106,31 +142,66 @@ impl Dictionaries {
         dictionary: Hash,
     ) -> Option<Bytes> {
         let old = self.lock().get(&Name::Text(Arc::clone(origin), dictionary))??;
-        let hash = self.describe(origin, object).await?;
+        let hash = match object.described().get() {
+            Some(known) => (*known)?,
+            None if self.takes(object) => self.describe_on(self.free_seat()?, origin, object).await?,
+            None => return None,
+        };
         let name = Name::Short(Arc::clone(origin), dictionary, hash);
         if let Some(known) = self.lock().get(&name) {
             return known;
         }
+        let under_way = self.begun(&name)?;
+        let seat = self.free_seat()?;
         let (own, origin, reading) =
             (Arc::clone(self), Arc::clone(origin), Reading::for_fetch(Arc::clone(object)));
         let work = move || {
+            // Another may have ended just before this one began.
+            let made = own.lock().get(&name);
+            if let Some(made) = made {
+                return made;
+            }
             let known = own.lock().get(&Name::Text(origin, hash)).flatten();
             let text = known.or_else(|| text::of(&reading, own.most_text).map(Bytes::from))?;
             let short = text::compressed(&old, &text, &dictionary)?;
             // Remembered too where it is of no use.
             let short = Some(Bytes::from(short)).filter(|short| (short.len() as u64) < reading.body.bytes());
             own.hold(name, short.clone());
+            drop(under_way);
             short
         };
-        self.job(object, work).await.flatten()
+        let bytes = self.text_bytes(object) + text::most_compressed(self.most_text_of(object));
+        self.job(seat, bytes, work).await.flatten()
     }
 
-    /// As [`Dictionaries::describe`], for a response of this URL that nobody waits for.
+    /// As [`Dictionaries::describe`], for a response of this URL that nobody waits for. A text that was pushed out is held
+    /// again.
     pub fn begin(self: &Arc<Self>, uri: &Uri, object: &Arc<Object>) {
-        if self.takes(object) && !object.described().initialized() {
-            let (own, origin, object) = (Arc::clone(self), origin(uri), Arc::clone(object));
-            tokio::spawn(async move { own.describe(&origin, &object).await });
+        if !self.takes(object) {
+            return;
         }
+        let (own, origin, object) = (Arc::clone(self), origin(uri), Arc::clone(object));
+        match object.described().get() {
+            None => drop(tokio::spawn(async move { own.describe(&origin, &object).await })),
+            Some(None) => {}
+            Some(Some(hash)) => {
+                let is_held = self.lock().get(&Name::Text(Arc::clone(&origin), *hash)).is_some();
+                if !is_held && let Ok(turn) = Arc::clone(&self.again).try_acquire_owned() {
+                    tokio::spawn(async move { own.hold_again(turn, origin, object).await });
+                }
+            }
+        }
+    }
+
+    /// Where more is asked for than there is room for, texts push each other out: this then rests most of the time.
+    async fn hold_again(self: Arc<Self>, turn: OwnedSemaphorePermit, origin: Arc<str>, object: Arc<Object>) {
+        let Some(seat) = self.free_seat() else { return };
+        let began = monotonic();
+        let bytes = self.text_bytes(&object);
+        let (own, reading) = (Arc::clone(&self), Reading::for_fetch(object));
+        self.job(seat, bytes, move || own.described(&origin, &reading)).await;
+        tokio::time::sleep(began.elapsed() * (AGAIN_PART - 1)).await;
+        drop(turn);
     }
 
     fn hold(&self, name: Name, bytes: Option<Bytes>) {
@@ -139,22 +210,42 @@ impl Dictionaries {
         self.metrics.dictionaries_are(held.size());
     }
 
-    /// Does it in a thread that may take its time; none if there are too many such jobs, or no memory for another.
+    /// For what a client waits for: none if it would have to wait for others' work.
+    fn free_seat(&self) -> Option<Seat> {
+        let place = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        Some((place, Arc::clone(&self.workers).try_acquire_owned().ok()?))
+    }
+
+    /// Begins to make this; none if somebody does so.
+    fn begun(self: &Arc<Self>, name: &Name) -> Option<UnderWay> {
+        let is_first = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        is_first.then(|| UnderWay(Arc::clone(self), name.clone()))
+    }
+
+    /// The longest that the text of a stored response can be here.
+    fn most_text_of(&self, object: &Object) -> u64 {
+        let has_coding = object.entry.head.headers.contains_key(header::CONTENT_ENCODING);
+        if has_coding { self.most_text } else { object.body.bytes().min(self.most_text) }
+    }
+
+    /// Memory to have that text: its body in one piece, and without its coding, which grows by doubling.
+    fn text_bytes(&self, object: &Object) -> u64 {
+        object.body.bytes() + 2 * self.most_text_of(object)
+    }
+
+    /// Does it in a thread that may take its time; none if there is no memory for it, beside the compressor's.
     async fn job<T: Send + 'static>(
         &self,
-        object: &Object,
+        seat: Seat,
+        bytes: u64,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let place = Arc::clone(&self.queue).try_acquire_owned().ok()?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await.ok()?;
         let mut memory = self.memory.share();
-        // Text becomes some ten times as short.
-        let text = self.most_text.min(object.body.bytes().saturating_mul(10));
-        if !memory.grow(WORK_BYTES.min(self.memory.limit_bytes() / 2) + text) {
+        if !memory.grow(WORK_BYTES.min(self.memory.limit_bytes() / 2) + bytes) {
             return None;
         }
         let work = move || {
-            let _held = (place, worker, memory);
+            let _held = (seat, memory);
             work()
         };
         tokio::task::spawn_blocking(work).await.ok()

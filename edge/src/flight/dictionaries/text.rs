@@ -32,6 +32,8 @@ pub(super) fn of(object: &Object, most_bytes: u64) -> Option<Vec<u8>> {
     };
     let mut text = Vec::new();
     decoder.take(most_bytes + 1).read_to_end(&mut text).ok()?;
+    // It is held by its length.
+    text.shrink_to_fit();
     Some(text).filter(|text| text.len() as u64 <= most_bytes)
 }
 
@@ -60,9 +62,21 @@ pub(super) fn compressed(old: &[u8], new: &[u8], hash: &Hash) -> Option<Vec<u8>>
     let copy = if old.as_ptr() == new.as_ptr() { new.to_vec() } else { Vec::new() };
     let new = if copy.is_empty() { new } else { &copy };
     context.ref_prefix(old).ok()?;
-    let mut frame = Vec::with_capacity(compress_bound(new.len()));
-    context.compress2(&mut frame, new).ok()?;
-    Some([&FRONT[..], hash, &frame].concat())
+    let front = FRONT.len() + hash.len();
+    let mut short = vec![0; front + compress_bound(new.len())];
+    short[..FRONT.len()].copy_from_slice(&FRONT);
+    short[FRONT.len()..front].copy_from_slice(hash);
+    let length = context.compress2(&mut short[front..], new).ok()?;
+    short.truncate(front + length);
+    // It is held by its length.
+    short.shrink_to_fit();
+    Some(short)
+}
+
+/// Memory to make a text of at most so many bytes short: the result, which may be copied once, and the text's own copy.
+pub(super) fn most_compressed(text_bytes: u64) -> u64 {
+    let text = usize::try_from(text_bytes).unwrap_or(usize::MAX);
+    2 * compress_bound(text) as u64 + text_bytes
 }
 
 #[cfg(test)]
