@@ -27,7 +27,12 @@ pub(super) fn of(object: &Object, most_bytes: u64) -> Option<Vec<u8>> {
         None => return Some(body).filter(|body| body.len() as u64 <= most_bytes),
         Some(b"gzip" | b"x-gzip") => Box::new(flate2::read::MultiGzDecoder::new(&body[..])),
         Some(b"br") => Box::new(brotli::Decompressor::new(&body[..], BUFFER_BYTES)),
-        Some(b"zstd") => Box::new(zstd::stream::read::Decoder::new(&body[..]).ok()?),
+        Some(b"zstd") => {
+            let mut decoder = zstd::stream::read::Decoder::new(&body[..]).ok()?;
+            // RFC 9659 §3: a frame may ask for 8 MiB.
+            decoder.window_log_max(23).ok()?;
+            Box::new(decoder)
+        }
         Some(_) => return None,
     };
     let mut text = Vec::new();
