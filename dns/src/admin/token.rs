@@ -82,20 +82,26 @@ impl Token {
         }
     }
 
-    /// Puts a new token in the place of the file, whole and on the disk.
+    /// Puts a new token in the place of the file, whole and on the disk; another process that does so at once wins or loses as
+    /// a whole, and both have the token of the file.
     fn make(path: &Path) -> io::Result<Self> {
         let token = Self::random();
         let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        // An earlier try that a power cut ended may have left one, with other rights.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        beside.push(format!(".{}.new", &Self::random()[..16]));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        writeln!(file, "{token}")?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
+        let placed = writeln!(file, "{token}").and_then(|()| file.sync_all()).and_then(|()| {
+            // A link takes no other file's place, and an empty file has none to lose.
+            match fs::hard_link(&beside, path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && holds_text(path) => Ok(false),
+                Err(_) => fs::rename(&beside, path).map(|()| true),
+                Ok(()) => Ok(true),
+            }
+        });
+        // It is gone already if it was renamed.
+        let _ = fs::remove_file(&beside);
+        if !placed? {
+            return Self::read(path);
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(Self(vec![(Right::All, token)]))
@@ -158,6 +164,10 @@ impl Token {
     }
 }
 
+fn holds_text(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| !text.trim().is_empty())
+}
+
 fn parse(text: &str) -> Vec<(Right, String)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let token = |line: &str| {
@@ -202,6 +212,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_who_make_the_token_at_once_have_that_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let barrier = std::sync::Barrier::new(8);
+        let make = || {
+            barrier.wait();
+            Token::read_or_make(&path).unwrap()
+        };
+        std::thread::scope(|scope| {
+            let made = [(); 8].map(|()| scope.spawn(make));
+            let made = made.map(|made| made.join().unwrap().0);
+            assert!(made.iter().all(|made| *made == Token::read(&path).unwrap().0), "{made:?}");
+        });
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
     fn an_absent_token_file_is_made_for_its_owner_only_and_then_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
@@ -214,14 +241,13 @@ mod tests {
         );
     }
 
-    /// A power cut can leave the file that was just made without its content, and one beside it.
+    /// A power cut can leave the file that was just made without its content.
     #[test]
     fn an_empty_token_file_is_as_good_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         for text in ["", "\n"] {
             fs::write(&path, text).unwrap();
-            fs::write(folder.path().join("token.new"), "half").unwrap();
             let made = Token::read_or_make(&path).unwrap();
             assert_eq!(made.first().len(), 64);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
