@@ -75,7 +75,7 @@ impl Held {
             self.remove(&next);
         }
         while self.memory.bytes() + cost > self.most_bytes {
-            let Some(next) = self.next_to_go(&name, cost, |entry| cost_of(entry)) else { return };
+            let Some(next) = self.next_to_go(&name, cost, cost_of) else { return };
             self.remove(&next);
         }
         // Others may have all of the budget for now.
