@@ -1,5 +1,5 @@
 //! The operator's HTTP: the status page, `/metrics`, `/status`, `/healthz`, `/readyz`, and for holders of the token what is
-//! hidden, explanations, questions as they come, and what changes something. [`routes`] has them all.
+//! hidden, explanations, questions as they come, and what changes something. `routes` has them all.
 //!
 //! Invariant: what changes something, and what names hidden records, needs the token, wherever it is asked from; on an
 //! address that other machines reach, so do page, status and metrics, which name hidden zones (S2).

@@ -19,7 +19,7 @@
 //! | `PUT /import` | what another edge exported is stored, as [`moving::Imported`] tells |
 //! | `PUT /push`, see [`push`] | [`push::Pushed`] once it is in the store |
 //!
-//! Each has its [`Access`]; a token is shown as `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457), but for
+//! Each has its `Access`; a token is shown as `Authorization: Bearer TOKEN`. Errors are problem details (RFC 9457), but for
 //! `/readyz`. Purges beyond `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
 
 mod answering;

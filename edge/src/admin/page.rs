@@ -1,6 +1,6 @@
 //! `GET /`: the status page. It is whole without JavaScript; with it, an event stream replaces its parts.
 //!
-//! Invariant: all text goes through [`escaped`] on its way into the page: names of hosts, origins and disks, and log lines.
+//! Invariant: all text goes through `escaped` on its way into the page: names of hosts, origins and disks, and log lines.
 
 use std::fmt::Write as _;
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 /// Which origin a request should get.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish {
-    /// The number that [`Origins::place_of`] gave, where keys choose.
+    /// The number that `Origins::place_of` gave, where keys choose.
     pub place: Option<u64>,
     /// The place among its group of the origin that the client had before.
     pub before: Option<usize>,
