@@ -21,6 +21,7 @@ pub mod admin;
 mod cache;
 pub mod clock;
 pub mod config;
+pub mod course;
 pub mod decide;
 mod draining;
 pub mod flight;

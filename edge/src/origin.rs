@@ -16,7 +16,6 @@ mod checks;
 mod choosing;
 mod coding;
 mod connection;
-mod course;
 mod dial;
 mod health;
 mod hedging;
@@ -50,6 +49,7 @@ use tokio::time::Instant;
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 
 use crate::clock::{Clock, monotonic};
+use crate::course::{Course, Event};
 use crate::metrics::Metrics;
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
@@ -60,7 +60,6 @@ use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
 use connection::{Exchange, copy_of, is_repeatable};
-pub use course::{Course, Event, Events};
 use hedging::{Begun, is_read};
 use in_flight::InFlight;
 use member::Member;
@@ -322,7 +321,7 @@ impl Origins {
                     let body = |body: OriginBody| body.counted(in_flight).until(deadline);
                     let mut response = response.map(body);
                     response.extensions_mut().insert(AnsweredBy(index));
-                    course.answered(AnsweredBy(index));
+                    course.answered(index);
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),

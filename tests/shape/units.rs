@@ -65,6 +65,7 @@ pub(crate) const EDGE: Unit = Unit {
         "clock",
         "command",
         "config",
+        "course",
         "draining",
         "flight",
         "governing",

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::fill::Fill;
 use super::log::{BrokenOff, Next, Unkept};
 use super::verdict::Own;
-use crate::origin::Course;
+use crate::course::Course;
 use crate::store::{FileReader, Unread};
 
 /// One reader of a fill, counted from the moment it joins.

@@ -4,10 +4,10 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::FetchSite;
+use crate::course::{Course, Event};
 use crate::http::head::RequestHead;
 use crate::origin::{
-    Answered, AnsweredBy, BrokeOff, Course, Event, OriginStanding, Origins, RequestBody, Retry, Unanswered,
-    Wish,
+    Answered, AnsweredBy, BrokeOff, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish,
 };
 use crate::policy::Failure;
 use crate::policy::headers::origin::CLIENT_CERT;

@@ -30,7 +30,7 @@ pub use place::Place;
 use ring::Rings;
 
 use crate::clock::monotonic;
-use crate::origin::{Course, Event, Events};
+use crate::course::{Course, Event, Events};
 
 /// Which requests get a line, how it looks and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

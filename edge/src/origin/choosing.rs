@@ -7,8 +7,9 @@ use super::balance::{self, Choice};
 use super::in_flight::InFlight;
 use super::outliers::{self, Seen};
 use super::standing::Stands;
-use super::{Course, Event, Failure, Origins, ProxyError, Slot, Unanswered, Wish, is_over};
+use super::{Failure, Origins, ProxyError, Slot, Unanswered, Wish, is_over};
 use crate::clock::monotonic;
+use crate::course::{Course, Event};
 use crate::metrics::Limit;
 use crate::site::Balance;
 

@@ -9,8 +9,9 @@ use tokio::time::timeout_at;
 use super::body::RequestBody;
 use super::connection::Exchange;
 use super::in_flight::InFlight;
-use super::{Course, Event, Origins, ProxyError, Wish};
+use super::{Origins, ProxyError, Wish};
 use crate::clock::monotonic;
+use crate::course::{Course, Event};
 
 /// A request that is at an origin.
 #[derive(Debug)]

@@ -127,7 +127,7 @@ fn every_word_about_what_became_of_a_request_stands_in_one_table() {
     words.extend(arms_of("policy/headers/status.rs", "impl ProxyError {"));
     words.extend(arms_of("flight/log/ending.rs", "impl Unkept {"));
     words.extend(arms_of("serve/stored.rs", "fn why("));
-    words.extend(arms_of("origin/course.rs", "impl Event {"));
+    words.extend(arms_of("course.rs", "impl Event {"));
     let rows = STATUS_PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let told: BTreeSet<String> = rows.map(str::to_owned).collect();
     assert_eq!(words.difference(&told).collect::<Vec<_>>(), [""; 0], "docs/cache-status.md does not tell");

@@ -10,11 +10,12 @@ use http::Method;
 
 use super::Task;
 use super::arriving::Arriving;
+use crate::course::Event;
 use crate::decide::Why;
 use crate::flight::log::{Unkept, cost};
 use crate::flight::verdict::Filling;
 use crate::http::range::Part;
-use crate::origin::{Event, Retry};
+use crate::origin::Retry;
 use crate::policy::headers::origin::Ask;
 use crate::policy::{self, Content};
 use crate::store::{Body, Object, Put, Reserved, Spool};

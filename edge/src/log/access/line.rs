@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::field::{Field, Format, Shape};
 use super::stamp;
-use crate::origin::{Course, Events};
+use crate::course::{Course, Events};
 
 /// A request and its answer, as far as the answer's head tells.
 #[derive(Debug, Clone, Copy)]
@@ -345,8 +345,8 @@ fn keep(mut buffer: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Event;
     use crate::http::testing::at;
-    use crate::origin::Event;
 
     fn seen(url: &http::Uri) -> Seen<'_> {
         Seen {

@@ -1,10 +1,8 @@
-//! The course of a fetch: what happened between a request and its answer that is not so every day, in words for the access log.
+//! The course of a fetch: the unusual events between a request and its answer, in words for the access log.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-
-use super::AnsweredBy;
 
 /// The events of one fetch; clones share them. In the extensions of the requests to the origins.
 #[derive(Debug, Clone, Default)]
@@ -82,15 +80,15 @@ impl Course {
         Events(self.0.events.load(Ordering::Relaxed))
     }
 
-    /// This origin gave a response.
-    pub(super) fn answered(&self, by: AnsweredBy) {
-        self.0.answered.store(by.0 + 1, Ordering::Relaxed);
+    /// The origin at this place of its group gave a response.
+    pub(crate) fn answered(&self, place: usize) {
+        self.0.answered.store(place + 1, Ordering::Relaxed);
     }
 
-    /// The origin that gave its last response, if one did.
+    /// The place of the origin that gave its last response, if one did.
     #[must_use]
-    pub fn answered_by(&self) -> Option<AnsweredBy> {
-        self.0.answered.load(Ordering::Relaxed).checked_sub(1).map(AnsweredBy)
+    pub fn answered_by(&self) -> Option<usize> {
+        self.0.answered.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
