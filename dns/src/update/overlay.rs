@@ -40,12 +40,8 @@ pub struct Records {
 impl Records {
     /// The record with the same data.
     pub(super) fn find(&self, record: &Record) -> Option<&Record> {
-        let is_it = |it: &&Record| {
-            it.rtype == record.rtype
-                && it.owner == record.owner
-                && rdata::is_same(it.rtype, &it.rdata, &record.rdata)
-        };
-        if self.there.contains_key(&data(record)) { self.all.iter().find(is_it) } else { None }
+        let is_there = self.there.contains_key(&data(record));
+        if is_there { self.all.iter().find(|it| have_same_data(it, record)) } else { None }
     }
 
     /// In the place of what has the same data. What each side added for itself is for both.
@@ -61,11 +57,17 @@ impl Records {
     }
 
     fn drop(&mut self, record: &Record) {
-        let gone = data(record);
-        if self.there.remove(&gone).is_some() {
-            self.all.retain(|it| it.rtype != record.rtype || data(it) != gone);
+        if self.there.remove(&data(record)).is_some() {
+            self.all.retain(|it| !have_same_data(it, record));
         }
     }
+}
+
+/// As by [`data`], without making it: this is asked of each record that an update lies over.
+fn have_same_data(one: &Record, other: &Record) -> bool {
+    one.rtype == other.rtype
+        && one.owner == other.owner
+        && rdata::is_same(one.rtype, &one.rdata, &other.rdata)
 }
 
 /// One is for insiders alone, the other for outsiders alone.

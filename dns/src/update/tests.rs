@@ -323,6 +323,17 @@ fn a_ttl_that_changes_takes_no_record_away_and_no_mark() {
 }
 
 #[test]
+fn an_added_record_has_the_marks_of_the_one_in_the_file_whose_place_it_takes() {
+    let of = |text: &str| marked(text).into_iter().collect();
+    let overlay = Overlay { added: of("a 90 A 192.0.2.1"), hidden: of("a 60 A 192.0.2.1") };
+    for mark in ["internal", "public", "steer", "internal steer"] {
+        let file = marked(&format!("a 60 A 192.0.2.1 ; {mark}"));
+        let shown = format!("a 90 A 192.0.2.1 ({})", mark.replace(' ', ""));
+        assert_eq!(with_marks(&overlay.over(file, 1)), shown);
+    }
+}
+
+#[test]
 fn a_record_whose_own_ttl_is_another_is_the_same() {
     let file = "www 60 A 192.0.2.1\nwww 90 A 192.0.2.2";
     let both = "www 60 A 192.0.2.1\nwww 60 A 192.0.2.2";
