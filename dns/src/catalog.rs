@@ -17,7 +17,6 @@ pub(crate) mod keeper;
 pub(crate) mod log;
 pub(crate) mod membership;
 mod outside;
-pub(crate) mod owner;
 mod passed_over;
 pub(crate) mod report;
 mod settle;

@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::expiry::{read_expiry, stem};
 use super::folder::{self, Found};
-use super::keeper::Keeper;
-use super::owner;
+use super::keeper::{self, Keeper};
 use super::source::{Copy, Source};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -173,7 +172,7 @@ pub(super) fn put(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let (beside, path) = (folder.join(format!("{name}.new")), folder.join(name));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    owner::give(&file, folder)?;
+    keeper::give(&file, folder)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, &path)?;
@@ -310,9 +309,9 @@ mod tests {
 
     #[test]
     fn the_server_may_read_what_a_promotion_by_root_notes() {
-        let Some(folder) = owner::tests::of_another() else { return };
+        let Some(folder) = keeper::tests::of_another() else { return };
         HeldCopy::new(name("ex"), Which::Public, folder.path(), false).lead(7).unwrap();
-        assert!(owner::tests::is_theirs(&folder.path().join("ex.promoted")));
+        assert!(keeper::tests::is_theirs(&folder.path().join("ex.promoted")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::expiry::stem;
-use super::owner;
+use super::keeper;
 use crate::name::Name;
 use crate::rtype::Type;
 use crate::transfer::record;
@@ -179,7 +179,7 @@ impl Journal {
                 .mode(0o600)
                 .open(&path);
             let mut file = options?;
-            owner::give(&file, folder)?;
+            keeper::give(&file, folder)?;
             file.lock()?;
             // Another writer may have put a new file in place while we waited.
             if is_same_file(&file, &path) {
@@ -247,7 +247,7 @@ impl Journal {
             .mode(0o600)
             .open(&beside)?;
         if let Some(folder) = self.path.parent() {
-            owner::give(&file, folder)?;
+            keeper::give(&file, folder)?;
         }
         if !lines.is_empty() {
             file.write_all(lines.as_bytes())?;
@@ -402,11 +402,11 @@ mod tests {
 
     #[test]
     fn the_server_may_write_a_journal_that_root_has_folded() {
-        let Some(folder) = owner::tests::of_another() else { return };
+        let Some(folder) = keeper::tests::of_another() else { return };
         let zone = name("ex");
         let mut journal = Journal::open(folder.path(), &zone).unwrap();
-        assert!(owner::tests::is_theirs(&path(folder.path(), &zone)));
+        assert!(keeper::tests::is_theirs(&path(folder.path(), &zone)));
         journal.fold(&Overlay::default(), &zone, 1).unwrap();
-        assert!(owner::tests::is_theirs(&path(folder.path(), &zone)));
+        assert!(keeper::tests::is_theirs(&path(folder.path(), &zone)));
     }
 }

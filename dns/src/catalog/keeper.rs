@@ -1,5 +1,5 @@
 //! Owner and mode of a file that takes the place of another, or is new beside others: they stay as they were. A command that root
-//! runs takes no file from the server.
+//! runs takes no file from the server, which reads them as another user.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -68,9 +68,48 @@ impl Keeper {
     }
 }
 
+/// Gives a new file to the owner of its folder or of the file before it, if this process may; else it stays its own.
+pub(crate) fn give(file: &File, like: &Path) -> io::Result<()> {
+    let (like, own) = (fs::metadata(like)?, file.metadata()?);
+    if own.uid() == like.uid() {
+        return Ok(());
+    }
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::os::unix::fs::chown;
+
     use super::*;
+
+    const NOBODY: u32 = 65_534;
+
+    /// A folder of another user; none if this process may not give it away.
+    pub(in crate::catalog) fn of_another() -> Option<tempfile::TempDir> {
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).is_ok().then_some(folder)
+    }
+
+    pub(in crate::catalog) fn is_theirs(path: &Path) -> bool {
+        fs::metadata(path).unwrap().uid() == NOBODY
+    }
+
+    #[test]
+    fn a_file_belongs_to_the_owner_of_its_folder() {
+        let folder = of_another();
+        for (folder, expected) in
+            [(folder.as_ref().map(tempfile::TempDir::path), true), (Some(Path::new("/")), false)]
+        {
+            let Some(folder) = folder else { continue };
+            let file = tempfile::NamedTempFile::new().unwrap();
+            give(file.as_file(), folder).unwrap();
+            assert_eq!(is_theirs(file.path()), expected, "{}", folder.display());
+        }
+    }
 
     #[test]
     fn a_file_that_takes_the_place_of_another_has_its_mode_and_owner() {
@@ -82,7 +121,7 @@ mod tests {
             // Only root can give a file away; for all others its owner stays.
             let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
             if is_root {
-                std::os::unix::fs::chown(&old, Some(4242), Some(4343)).unwrap();
+                chown(&old, Some(4242), Some(4343)).unwrap();
             }
             let keeper = Keeper::of(&old).unwrap();
             // A file that a run before left may be open to everybody.
