@@ -17,11 +17,11 @@ impl Dictionaries {
     pub(super) fn register(&self, registry: &mut Registry) {
         let answers = "Answers compressed with what the client had";
         registry.register("dictionary_answers", answers, self.answers.clone());
-        let saved = "Bytes by which these are shorter than what is stored";
+        let saved = "Bytes saved by answers compressed with what the client had";
         registry.register_with_unit("dictionary_saved", saved, Unit::Bytes, self.saved_bytes.clone());
         let texts = "Texts that are held to compress later ones with";
         registry.register("dictionaries", texts, self.texts.clone());
-        let bytes = "Memory that they take, with what was compressed";
+        let bytes = "Memory of texts for compression and of what was compressed with them";
         registry.register_with_unit("dictionary", bytes, Unit::Bytes, self.bytes.clone());
     }
 

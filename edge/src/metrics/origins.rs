@@ -118,7 +118,7 @@ impl Origins {
         registry.register("origin_errors", errors, self.errors.clone());
         let hedges = "Requests sent to an origin because another one took long";
         registry.register("origin_hedges", hedges, self.hedges.clone());
-        let won = "Of these, those that it answered before the other one did";
+        let won = "Such requests that this origin answered before the other one did";
         registry.register("origin_hedges_won", won, self.hedges_won.clone());
         let undone = "Reloads that were undone because origins failed after them";
         registry.register("reloads_undone", undone, self.undone.clone());

@@ -31,7 +31,7 @@ pub(super) async fn purge(cache: &Cache, upload: RequestBody) -> Answer {
             Err(NotPurged::NoSite | NotPurged::NoSuchSite(_)) => Some(0),
             Err(why) => {
                 status = StatusCode::BAD_REQUEST;
-                tracing::warn!(target: "verge_edge::purge", ?purge, "a child's purge is none: {}", why.sentence());
+                tracing::warn!(target: "verge_edge::purge", ?purge, "a child asks for a purge that cannot be done: {}", why.sentence());
                 continue;
             }
         };

@@ -252,7 +252,7 @@ impl Mesh {
     /// A fault that lasts until people mend it: it is told once.
     fn mistake(&self, from: impl Display, why: &'static str) -> io::Error {
         if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(why) {
-            tracing::warn!(%from, why, "a node of `steer.quorum` is not heard; certificates or `nodes` are wrong: {why}");
+            tracing::warn!(%from, why, "a name server of `steer.quorum` is not listened to, as its certificate or `nodes` is wrong: {why}");
         }
         io::Error::other(why)
     }
