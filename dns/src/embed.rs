@@ -134,7 +134,7 @@ impl Handler {
     }
 }
 
-/// Whatever is no datagram is a stream to us: what else encrypted transports have does not get through hickory.
+/// Every transport but datagrams is a stream to us: hickory does not hand on the rest of what encrypted transports have.
 fn client(from: SocketAddr, protocol: Protocol, listener: Listener) -> Client {
     let transport = if protocol.is_datagram() { Transport::Udp } else { Transport::Tcp };
     let (address, port, proved) = (from.ip(), from.port(), Proved::default());

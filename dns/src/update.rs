@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Invariant: nothing is evaluated for a sender who has not proved a key that some policy names (D18).
-//! Invariant: a request sees the zone as its key's view does. What that view does not show can neither be asked about by a
-//! prerequisite nor be deleted.
+//! Invariant: a request sees the zone as its key's view does. A record that the view does not show can neither be asked about
+//! by a prerequisite nor be deleted.
 
 mod evaluate;
 mod overlay;

@@ -129,7 +129,7 @@ impl Placed {
 pub(crate) struct Found {
     pub(crate) request: RequestHead,
     pub(crate) site: Arc<FetchSite>,
-    /// The other parts of the site that an origin may take the path for. What such a request gets is not kept.
+    /// The other parts of the site that an origin may take the path for. The response to such a request is not kept.
     pub(crate) others: Vec<Arc<FetchSite>>,
     pub(crate) key: Key,
     /// The name and the password, where the edge itself asks for them.

@@ -1,5 +1,5 @@
-//! DNS as bytes: questions as they travel, and the exchange over UDP and TCP, or over [every transport](carrier). What
-//! comes back is not judged here; the tests look at the bytes and have an independent codec decode them.
+//! DNS as bytes: questions as they travel, and the exchange over UDP and TCP, or over [every transport](carrier). Nothing
+//! here judges the answers; the tests look at their bytes and have an independent codec decode them.
 
 pub mod carrier;
 

@@ -1,7 +1,7 @@
 //! Whatever a client sends: no panic, no answer to an answer, nothing larger than allowed, nothing that an independent
 //! decoder cannot read, and no hidden address to outsiders.
 //!
-//! The first byte says who asks and how, the rest is the packet. The zones are those of the demo. Whoever asks for one of them
+//! The first byte says who asks and how, the rest is the packet. The zones are those of the demo. A client that asks for one of them
 //! as a whole (AXFR, IXFR) gets what outsiders may see.
 
 #![no_main]

@@ -52,7 +52,7 @@ pub(super) enum Chosen {
     /// The zone as it was before, divided by the rules of now: names that the operator hides now are hidden
     /// in it, too. It is served even if others changed so that it would not pass again.
     Good(Arc<Zone>),
-    /// Nothing: it never was good. What leads into it is undecided ([`Rules::unknown_zones`]).
+    /// Nothing: it never was good. A name that leads into it is undecided ([`Rules::unknown_zones`]).
     /// The text of its file takes part in the division.
     Nothing(Option<Arc<Zone>>),
     /// Nothing, and for all other zones it is not there: it is new and waits, or it leaves.

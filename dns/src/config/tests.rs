@@ -7,9 +7,9 @@ use super::*;
 
 const SMALLEST: &str = r#"# dns.toml
 zones = "zones"                      # every *.zone file in it
-listen = ["127.0.0.1:5300"]          # UDP and TCP; who asks here is outside
+listen = ["127.0.0.1:5300"]          # UDP and TCP; clients here are outside
 [internal]
-listen = ["127.0.0.1:5301"]          # who asks here is inside …
+listen = ["127.0.0.1:5301"]          # a client here is inside …
 clients = ["127.0.0.0/8"]            # … if its real address is in here; others get the outside view
 [admin]
 listen = "127.0.0.1:9300"

@@ -4,8 +4,8 @@
 //! timer, NOTIFY ─▶ fetch (SOA, IXFR, AXFR) ─▶ catalog::copy (checked, fsync, rename) ─▶ reload ─▶ world
 //! ```
 //!
-//! Each zone has a task of its own. What it is to do when is decided by [`Upkeep`], and what may be kept by
-//! [`Incoming`](crate::transfer::Incoming) and the checks of zone files.
+//! Each zone has a task of its own. [`Upkeep`] decides what the task does and when.
+//! [`Incoming`](crate::transfer::Incoming) and the checks of zone files decide what may be kept.
 
 mod fetch;
 mod lead;

@@ -32,7 +32,7 @@ const FIRST_ROUND: Duration = Duration::from_secs(2);
 /// How often what is known is written to disk, if it has changed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Checks everybody once, so that the first answer knows who is up. Whoever takes too long is unknown until later.
+/// Checks every member once, so that the first answer knows which are up. A member that takes too long is unknown until later.
 pub(super) async fn first_round(board: &Arc<Board>) {
     let slots = Arc::new(Semaphore::new(MOST_CHECKS));
     let mut checks = JoinSet::new();

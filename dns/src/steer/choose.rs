@@ -1,7 +1,7 @@
 //! The choice of one answer from a plan: by weight, stable for a client network, and moved as little as possible.
 //!
 //! A client's number picks a member by the weights of all, whether they are fit or not, and picks again if that one is not:
-//! when a member goes, only its own clients move. What is rejected is so by the part of its share that a member has lost,
+//! when a member goes, only its own clients move. A pick is rejected by the part of its share that the member has lost,
 //! so the shares of the others grow by their weights, and the choice is exactly by the shares that are left.
 
 use super::Asker;

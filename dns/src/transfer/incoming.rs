@@ -260,7 +260,7 @@ fn key(record: &Record) -> Key {
     (record.owner.clone(), record.rtype, record.rdata.clone())
 }
 
-/// A zone after its changes; the SOA is the first record. What goes must have been there, and what comes twice is there once.
+/// A zone after its changes; the SOA is the first record. A record that goes must have been there; one that comes twice is there once.
 pub fn apply(zone: Vec<Record>, soa: Record, changes: Vec<Change>) -> Result<Vec<Record>, Fault> {
     // By record: whether it is there at the end, with its TTL. Only what changes is looked up.
     let mut net: HashMap<Key, Option<Record>> = HashMap::default();

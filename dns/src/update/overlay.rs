@@ -44,7 +44,7 @@ impl Records {
         if is_there { self.all.iter().find(|it| have_same_data(it, record)) } else { None }
     }
 
-    /// In the place of what has the same data. What each side added for itself is for both.
+    /// In the place of what has the same data. A record that each side added for itself is for both.
     fn add(&mut self, mut record: Record) {
         if let Some(known) = self.find(&record).cloned() {
             if are_opposite(known.mark, record.mark) {

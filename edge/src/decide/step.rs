@@ -44,7 +44,7 @@ pub enum Step {
     },
     /// Ask the origin, alone or together with others.
     Fetch {
-        /// What.
+        /// The kind of fetch.
         plan: Plan<usize>,
         /// Why what is stored does not do.
         why: Forward,

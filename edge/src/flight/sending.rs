@@ -95,7 +95,7 @@ impl FetchSite {
         answered
     }
 
-    /// Asks the canary, if there is one and it is its turn. What goes wrong there goes to the other origins, if that may be.
+    /// Asks the canary, if there is one and it is its turn. A request that fails there goes to the other origins, if that may be.
     async fn ask_canary(&self, asked: Request<RequestBody>, retry: Retry, wish: Wish) -> Sent {
         let Some((canary, group)) = self.canary.as_ref().zip(self.site.canary.as_ref()) else {
             return Sent::Back(asked.into());

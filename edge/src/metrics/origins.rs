@@ -44,7 +44,7 @@ pub struct OriginMetrics {
     _listed: Arc<Listed>,
 }
 
-/// A place that is in a config. What is so now is told of those alone: an origin that a reload removed must neither look as
+/// A place that is in a config. The gauges tell of those alone: an origin that a reload removed must neither look as
 /// if it were up, nor as if it were down. Its counters stay as they are.
 #[derive(Debug)]
 struct Listed {

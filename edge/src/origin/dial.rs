@@ -20,7 +20,7 @@ use crate::site::origin::Way;
 /// The protocols that a request can go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocols {
-    /// Whatever the origin speaks.
+    /// Any protocol that the origin speaks.
     Any,
     /// HTTP/2 has no form for it.
     Http1,

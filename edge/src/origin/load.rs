@@ -1,7 +1,7 @@
 //! How long an origin takes to answer, as a choice among several counts it. Pure.
 //!
 //! A slow answer counts at once, a fast one by and by (peak EWMA, as Finagle has it): an origin that begins to stall is
-//! avoided from its first late answer on. What is known fades, so that an origin that was slow is tried again.
+//! avoided from its first late answer on. The memory of loads fades, so that an origin that was slow is tried again.
 
 use std::time::{Duration, SystemTime};
 

@@ -170,7 +170,7 @@ fn is_known_coding(headers: &HeaderMap) -> bool {
 }
 
 /// Says in an answer that its response depends on what the client has, and, if it is whole, that it may keep it as a
-/// dictionary for what is on this path. What the origin says of that stays. One spelling of a path serves all: the head of an
+/// dictionary for what is on this path. A word of the origin's on that stays. One spelling of a path serves all: the head of an
 /// answer is kept for other clients.
 pub fn announce(answer: &mut ResponseHead, path: &str) {
     if !matches!(answer.status, StatusCode::OK | StatusCode::NOT_MODIFIED) {

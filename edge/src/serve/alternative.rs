@@ -34,7 +34,7 @@ impl Alternative {
             return HeaderValue::from_static("clear");
         }
         let port = match self.0.ports.contains(&local_port) {
-            // Whatever stands before us hands the same number on for TCP and UDP: the client's own is right.
+            // A proxy before us hands the same number on for TCP and UDP: the client's own is right.
             true => port.unwrap_or(HTTPS_PORT),
             false => self.0.ports.first().copied().unwrap_or(HTTPS_PORT),
         };

@@ -80,7 +80,7 @@ impl Family {
 }
 
 impl Start {
-    /// The ends that the rest names; none if the proxy speaks for itself. What else it tells is passed over.
+    /// The ends that the rest names; none if the proxy speaks for itself. All else that it tells is passed over.
     ///
     /// # Errors
     /// When the rest is shorter than the first part says.

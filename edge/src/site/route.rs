@@ -60,8 +60,8 @@ impl Route {
         self.origin_path.as_deref()
     }
 
-    /// Whether requests for its paths may ask an origin for a path by which the origin knows one of `other`'s. What stands
-    /// behind the first `*` of a pattern is not looked at: it may see too much, and never too little.
+    /// Whether requests for its paths may ask an origin for a path by which the origin knows one of `other`'s. The part of a
+    /// pattern behind its first `*` is not looked at: this may see too much, and never too little.
     pub fn leads_into(&self, other: &Self) -> bool {
         let Some(there) = self.origin_path.as_deref().map(str::to_lowercase) else { return false };
         let is_met = |beginning: &str, is_wild: bool| match there.split_once('*') {

@@ -8,7 +8,7 @@
 //! start ─▶ journal ─▶ index, marks of purges; after a crash a sweep removes what is in no journal
 //! ```
 //!
-//! Formats and what decides are pure: `record`, `journal`, `layout`, `head`, `index`, `ghost`, `hash`, `rate`. What acts:
+//! Formats and decisions are pure: `record`, `journal`, `layout`, `head`, `index`, `ghost`, `hash`, `rate`. These modules act:
 //! `folder` (names), `desk` (what threads share), `keeper` and `writer` (the two threads of a disk), `loading` (reads),
 //! `spool` and `filed` (large bodies, written and read in pieces), `volume` (one disk), `circle` (which was away), `disks` (all).
 //!

@@ -32,7 +32,7 @@ pub struct Listed {
 }
 
 impl Store {
-    /// Some of what is held from this place on, and the next place; none behind the last. What a purge covers is left out.
+    /// Some of what is held from this place on, and the next place; none behind the last. Responses that a purge covers are left out.
     pub async fn some_from(&self, at: Cursor) -> (Vec<Listed>, Option<Cursor>) {
         if at.tier == 0 {
             let Some(held) = self.objects.part(at.part) else {

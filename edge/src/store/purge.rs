@@ -199,8 +199,8 @@ impl Purges {
         Advanced { epoch, noted }
     }
 
-    /// Takes in the purges of earlier processes, and the epochs that something on a disk is from. What keeps the marks
-    /// from after each, as long as it lives.
+    /// Takes in the purges of earlier processes, and the epochs that something on a disk is from. Returns for each a guard that
+    /// keeps the marks after it, as long as the guard lives.
     pub(super) fn restore(&self, noted: &[Noted], floor: u64, births: &[u64]) -> Vec<Arc<u64>> {
         let state = &mut *self.lock();
         let place = |noted: &Noted| (noted.mark.epoch, noted.mark.place, noted.mark.is_soft);

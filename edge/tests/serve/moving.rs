@@ -77,7 +77,7 @@ async fn what_one_edge_exports_another_answers_without_its_origin() {
     }
     new.get("/c").await.assert_forwarded();
     assert_eq!(origin.count(), 6);
-    // Again: this edge has all of it. What it purges now is gone.
+    // Again: this edge has all of it. A purge now takes its responses.
     let again = import(&new, &exported.body).await;
     assert!(again.text().contains("\"older\":4"), "{}", again.text());
     new.ask("/purge", "{\"all\": true}").await;

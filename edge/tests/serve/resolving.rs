@@ -12,7 +12,7 @@ use verge_edge::clock::Clock;
 
 use super::rig::{Origin, Rig, response, soon};
 
-/// A name server with a TTL of one second for all that it knows. What it does not know does not exist.
+/// A name server with a TTL of one second for all that it knows. All other names do not exist.
 struct Server {
     address: SocketAddr,
     records: Arc<Mutex<Vec<(Name, RData)>>>,

@@ -1,6 +1,6 @@
 //! Certificates of clients (mutual TLS, RFC 9103 §9.3.3): asked for where a `[[transfer]]` demands one, and judged once they are shown.
 //!
-//! A client may show any certificate, or none: its questions are answered as everybody's. What a certificate proves decides on
+//! A client may show any certificate, or none: its questions are answered as everybody's. A proof by certificate decides on
 //! transfers alone.
 
 use std::collections::HashSet;

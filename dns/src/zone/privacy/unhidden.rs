@@ -77,7 +77,7 @@ impl<'z> Text<'z> {
 
 impl<'z> Before<'z> {
     fn new(zone: &'z Zone, divided: &Divided) -> Self {
-        // Whatever a fault took from outsiders was not hidden for that.
+        // A record that a fault took from outsiders was not hidden for that.
         let is_at_fault = divided.problems.iter().any(|problem| problem.severity == Severity::Error);
         let by_fault = |why| is_at_fault && matches!(why, Rule::D12 | Rule::D13 | Rule::D15);
         let hidden = divided.hidden.iter().filter(|hidden| !by_fault(hidden.why));

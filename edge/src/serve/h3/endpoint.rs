@@ -164,7 +164,7 @@ impl Carrier {
 }
 
 impl Listeners {
-    /// Takes connections until they are closed. What they still say must get out: it is waited for.
+    /// Takes connections until they are closed. Their last packets must get out: the task waits for that.
     pub(crate) fn accept_quic(&self, carrier: Arc<Carrier>, offer: Offer, local: SocketAddr) {
         let listeners = self.clone();
         let endpoint = carrier.endpoint.clone();

@@ -1,5 +1,5 @@
-//! Bytes both ways between two connections of TCP. What carries much is moved by the kernel, through a pipe (splice(2)): this
-//! program sees none of it. What carries little is copied, so that most connections cost no pipe.
+//! Bytes both ways between two connections of TCP. The kernel moves the bytes of a connection that carries much, through a pipe
+//! (splice(2)): this program sees none of them. It copies the bytes of others, so that most connections cost no pipe.
 
 use std::io;
 use std::net::Shutdown;

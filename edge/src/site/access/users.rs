@@ -1,6 +1,6 @@
 //! Users and their passwords, as a file of `htpasswd -B` has them, and the credentials of requests (RFC 7617).
 //!
-//! Only bcrypt is read: the older hashes of such files are broken quickly on a graphics card. What a wrong password costs
+//! Only bcrypt is read: the older hashes of such files are broken quickly on a graphics card. The cost of a wrong password
 //! is in its hash; [`MAX_COST`] is the highest that a file may ask for.
 
 use std::collections::BTreeMap;

@@ -408,7 +408,7 @@ impl Desk {
         (mem::take(&mut state.unwritten), state.noted, must_last)
     }
 
-    /// The journal was read, or made: it is used from now on. What was noted meanwhile is done to what was read.
+    /// The journal was read, or made: it is used from now on. The notes made meanwhile are applied to the index that was read.
     pub(super) fn ready(&self, read: Option<Index>) {
         let mut state = self.lock();
         if let Some(mut index) = read {

@@ -77,7 +77,7 @@ impl Disks {
         Self { volumes, hash_key, generation, before, threads, reading, large_bytes }
     }
 
-    /// Takes the folders. What is in them is read later, in threads of their own. Blocks for two seconds at most.
+    /// Takes the folders. Threads of their own read their contents later. Blocks for two seconds at most.
     #[must_use]
     pub fn open(settings: Vec<Settings>) -> Self {
         if settings.is_empty() {

@@ -1,6 +1,6 @@
 //! A stored response's head as bytes, and back.
 //!
-//! Texts are behind their lengths, numbers little-endian. What is read is not trusted: a length is compared with the
+//! Texts are behind their lengths, numbers little-endian. The reader trusts no byte: a length is compared with the
 //! bytes that are left before anything is taken, and a value that no head has makes the whole one none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -50,7 +50,7 @@ struct Band {
 
 /// No slot.
 const NONE: u32 = u32::MAX;
-/// Two turns of the memory. What was last hit longer ago is one band: nothing there is told apart by when.
+/// Two turns of the memory. All that was last hit longer ago is one band: nothing there is told apart by when.
 const MOST_BANDS: usize = 64;
 
 impl Nodes {

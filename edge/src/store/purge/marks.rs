@@ -157,8 +157,8 @@ impl Marks {
         Self::new(self.limit, self.tag_fields.clone(), self.hash_key)
     }
 
-    /// Marks everything under `name` that is from before `epoch`, which is higher than all before. What is to be noted of
-    /// it where the marks are kept.
+    /// Marks everything under `name` that is from before `epoch`, which is higher than all before. Returns the notes that
+    /// the keepers of the marks are to write.
     pub(super) fn note(&mut self, name: &Name<'_>, mode: Mode, epoch: u64, now: SystemTime) -> Vec<Noted> {
         let (place, text): (Where, Box<[u8]>) = match Range::of(name) {
             Some(range) => range.place(),

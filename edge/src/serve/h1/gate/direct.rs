@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::given::{Direct, Given, Needed, Outgoing};
 use super::{End, Gate};
 
-/// One read of requests. What is behind them is held.
+/// One read of requests. Bytes behind them are held.
 const READ_BYTES: usize = 8 * 1024;
 /// Answers that are gathered for one write.
 const GATHERED_BYTES: usize = 64 * 1024;
@@ -98,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
         poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await
     }
 
-    /// Reads on and answers what can be answered here. What cannot is judged for the server, and held.
+    /// Reads on and answers what can be answered here. A request that cannot be is judged for the server, and held.
     pub(super) fn poll_direct(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.framing.has_read(self.held.len()) {
             let held = std::mem::take(&mut self.held);

@@ -15,7 +15,7 @@ type Heads = Vec<(Key, Arc<Object>, u64)>;
 
 impl Disks {
     /// The responses in some slots of a disk, without their bodies, and the slot to go on from; none if there is no such
-    /// disk. What cannot be read is left out.
+    /// disk. A response that cannot be read is left out.
     pub(in crate::store) async fn some_from(
         &self,
         disk: usize,

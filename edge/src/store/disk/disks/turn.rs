@@ -35,7 +35,7 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut all = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        // The list and this one have it: nobody else waits. What was read is for those who asked before.
+        // The list and this one have it: nobody else waits. The bytes that were read are for those who asked before.
         let is_done = self.cell.initialized() || Arc::strong_count(&self.cell) <= 2;
         if is_done && all.get(self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell)) {
             all.remove(self.key);
