@@ -316,6 +316,8 @@ mod tests {
         ];
         assert_eq!(lines.iter().map(rest).collect::<Vec<_>>(), expected, "{lines:?}");
         assert!(Delta::between(&old, &new, 50).is_none());
+        assert!(Delta::between(&old, &new, delta.bytes).is_some());
+        assert!(Delta::between(&old, &new, delta.bytes - 1).is_none());
     }
 
     #[test]

@@ -288,6 +288,7 @@ mod tests {
                 "a file is an absolute path with {address} in it: file:///run/health/{address}",
             ),
             ("ping://{address}", FORMS),
+            ("http://:80/", FORMS),
             ("www.example.org", FORMS),
         ] {
             let address = [192, 0, 2, 1].into();

@@ -161,6 +161,9 @@ mod tests {
         check("/", &[("cache-tags", "node:1 node_list")], tags(&["node:1", "node_list"]));
         check("/", &[("purge-cache-tags", "node:1|config:x.y")], tags(&["node:1", "config:x.y"]));
         check("/", &[("surrogate-key", "a b")], tags(&["a", "b"]));
+        let most: Vec<String> = (0..tags::MAX_TAGS).map(|at| format!("t{at}")).collect();
+        check("/", &[("cache-tags", &most.join(" "))], Ok(Wanted::Tags(most.clone())));
+        check("/", &[("cache-tags", &format!("{} more", most.join(" ")))], Err(NotUnderstood::Tag));
         for none in ["", "(,|$)", "a.*b", "[ab]"] {
             check("/", &[("cache-tags", none)], Err(NotUnderstood::Tag));
         }

@@ -277,6 +277,19 @@ mod tests {
         }
     }
 
+    /// A purge of a URL takes one key or looks at all of them.
+    #[test]
+    fn a_url_has_several_keys_where_fields_cookies_or_the_device_take_part() {
+        assert!(KeyRules::default().is_url_only());
+        for rules in [
+            KeyRules { headers: vec![HeaderName::from_static("x-tenant")], ..KeyRules::default() },
+            KeyRules { cookies: patterns(&["lang"]), ..KeyRules::default() },
+            KeyRules { device: Device::Keyed, ..KeyRules::default() },
+        ] {
+            assert!(!rules.is_url_only(), "{rules:?}");
+        }
+    }
+
     #[test]
     fn cookies_of_a_pattern_take_part_with_their_names() {
         let rules = KeyRules { cookies: patterns(&["group_*"]), ..KeyRules::default() };

@@ -305,6 +305,25 @@ async fn a_host_leads_to_no_place_that_is_not_configured() {
     assert_eq!((origin.count(), elsewhere.count()), (1, 0));
 }
 
+/// RFC 1035 §2.3.1: a label has a character at least.
+#[tokio::test]
+async fn a_wildcard_of_hosts_has_the_names_below_it_and_no_others() {
+    let origin = Origin::answering(|_| response("200 OK", FRESH, "hello")).await;
+    let rig = Rig::for_hosts("\"*.b.test\"", &[origin.address], "", "").await;
+    for (host, status) in [
+        ("x.b.test", 200),
+        ("Y.X.B.test.", 200),
+        ("b.test", 421),
+        (".b.test", 421),
+        ("xb.test", 421),
+        ("x.b.test.evil", 421),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let got = rig.client().await.raw(request.as_bytes()).await;
+        assert_eq!(got.status, status, "{host}: {got:?}");
+    }
+}
+
 /// Row 21: a name is DNS's to lead anywhere, so it leads to public addresses only, or where the config says.
 #[tokio::test]
 async fn a_name_leads_to_no_private_address_that_the_config_does_not_name() {

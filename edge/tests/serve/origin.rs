@@ -82,7 +82,22 @@ impl Origin {
         Self::listening(TcpListener::bind(address).await.unwrap())
     }
 
-    fn serving<R: AsRef<[u8]> + Send>(self, answer: impl Fn(&str) -> R + Send + Sync + 'static) -> Arc<Self> {
+    /// Two as `start`, at these addresses, at a port that was free at both.
+    pub async fn at_one_port(one: [u8; 4], other: [u8; 4]) -> (Self, Self) {
+        loop {
+            let first = TcpListener::bind(SocketAddr::from((one, 0))).await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            if let Ok(second) = TcpListener::bind(SocketAddr::from((other, port))).await {
+                return (Self::listening(first), Self::listening(second));
+            }
+        }
+    }
+
+    /// Answers every request with what `answer` makes of its head.
+    pub fn serving<R: AsRef<[u8]> + Send>(
+        self,
+        answer: impl Fn(&str) -> R + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let origin = Arc::new(self);
         let serving = Arc::clone(&origin);
         tokio::spawn(async move {

@@ -165,7 +165,9 @@ async fn a_part_that_is_longer_than_its_range_looks_whole_to_nobody() {
             origin.next().await.respond(&format!("{head}{sent}")).await;
             // The connection may end before hyper has written the head.
             let got = client.until_the_end().await.unwrap_or_default();
-            assert!(!got.contains("567") && !got.ends_with("0\r\n\r\n"), "{keeping}{fields}: {got}");
+            // A head may name a port with these digits.
+            let body = got.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            assert!(!body.contains("567") && !got.ends_with("0\r\n\r\n"), "{keeping}{fields}: {got}");
             let mut client = rig.client().await;
             client.send_get("/a", "Range: bytes=0-4\r\n").await;
             let right = response("206 Partial Content", &format!("{FRESH}{range}"), "01234");

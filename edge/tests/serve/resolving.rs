@@ -79,9 +79,9 @@ fn answer(body: &'static str, fields: &str) -> impl Fn(&str) -> String + Send + 
 
 #[tokio::test]
 async fn a_name_that_leads_elsewhere_is_followed_and_no_request_is_dropped() {
-    let old = Origin::answering(answer("old", "")).await;
+    let (old, new) = Origin::at_one_port([127, 0, 0, 1], [127, 0, 0, 2]).await;
+    let (old, new) = (old.serving(answer("old", "")), new.serving(answer("new", "")));
     let port = old.address.port();
-    let new = Origin::at(SocketAddr::from(([127, 0, 0, 2], port)), answer("new", "")).await;
     let server = Server::start().await;
     server.says(&[("app.test.", a(1))]);
     let rig = server.edge(&format!("http://app.test:{port}")).await;

@@ -2,6 +2,7 @@
 //! row's, and byte for byte that of [`wire::respond`].
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::catalog::{Catalog, Terms};
 use crate::client::{Client, Listener, Proved, Transport};
@@ -54,6 +55,54 @@ async fn every_row_of_compliance_holds_over_every_transport() {
         }
     }
     servers.end().await;
+}
+
+/// A zone with a pool of ten members, of whom each client network is given three.
+const STEERED: &str =
+    "$TTL 300\n@ SOA ns h 1 2h 30m 2w 5m\n@ NS ns\nns A 192.0.2.53\nplain A 192.0.2.1\nplain A 192.0.2.2\n";
+
+fn steered() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let member = |number: u8| {
+        format!("www A 203.0.113.{number} ; verge: steer\nwww AAAA 2001:db8::{number} ; verge: steer\n")
+    };
+    let text = STEERED.to_owned() + &(1..=10).map(member).collect::<String>();
+    std::fs::write(folder.path().join("example.com.zone"), text).unwrap();
+    let defaults = Arc::new(crate::steer::Rules { count: Some(3), ttl: Some(30), ..Default::default() });
+    let steer = crate::steer::Settings { defaults, ..Default::default() };
+    let terms = Terms { steer, ..Terms::default() };
+    let loaded = Catalog::new(vec![folder.path().to_owned()], terms).load(clock::system_now()).unwrap();
+    loaded.world.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_steered_answer_is_the_same_over_every_transport() {
+    let world = steered();
+    let servers = Servers::new(steered());
+    for qtype in [Type::A, Type::AAAA, Type::HTTPS] {
+        let packet = question(b"\x03www\x07example\x03com\0", qtype);
+        let mut first: Option<Vec<u8>> = None;
+        for carrier in Carrier::ALL {
+            let mut client = servers.client(carrier, Listener::Outside).await;
+            let reply = client.ask(&fit(&packet, carrier.transport())).await;
+            let members = if qtype == Type::HTTPS { 0 } else { 3 };
+            assert_eq!(reply[6..8], [0, members], "{carrier:?} {qtype}");
+            assert_eq!(
+                reply,
+                direct(&world, &fit(&packet, carrier.transport()), carrier.transport(), Listener::Outside)
+            );
+            // OPT tells how long an idle connection stays, and is padded where nobody may see the length.
+            let answers = answer_section(&reply);
+            assert_eq!(*first.get_or_insert_with(|| answers.clone()), answers, "{carrier:?} {qtype}");
+        }
+    }
+    servers.end().await;
+}
+
+/// Counts, question, answer and authority, byte for byte: all but ID, flags and OPT.
+fn answer_section(reply: &[u8]) -> Vec<u8> {
+    let opt = reply.windows(3).rposition(|bytes| bytes == [0, 0, 41]).unwrap();
+    reply[4..opt].to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -264,4 +264,11 @@ fn problems_are_capped_but_no_error_is_left_out() {
     assert_eq!(problems.len(), 1_001);
     assert!(problems.iter().any(|problem| problem.code == "several-soa"));
     assert_eq!(problems[1_000].message, "501 more problems are not shown");
+    // Errors that come last take the places of warnings.
+    let mut found = Found::default();
+    (0..MAX_PROBLEMS).for_each(|_| found.warning(None, "a", String::new(), ""));
+    (0..2).for_each(|_| found.error(None, "b", String::new(), ""));
+    let problems = found.into_problems();
+    assert_eq!(problems.iter().filter(|problem| problem.code == "b").count(), 2);
+    assert_eq!(problems.last().unwrap().message, "2 more problems are not shown");
 }

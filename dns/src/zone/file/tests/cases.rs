@@ -135,4 +135,6 @@ fn a_key_that_cannot_be_included_is_left_out() {
     check_named("example.com", &text, "example.com. warning[key-not-included] 3: 1 served");
     let text = format!("$TTL 1h\n@ {SOA}\n$INCLUDE /etc/bind/hosts.key\n");
     check_named("example.com", &text, "example.com. error[not-included] 3: 1 understood");
+    let text = format!("$TTL 1h\n@ {SOA}\n$INCLUDE /etc/bind/hosts.+new\n");
+    check_named("example.com", &text, "example.com. error[not-included] 3: 1 understood");
 }

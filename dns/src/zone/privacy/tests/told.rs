@@ -113,6 +113,8 @@ fn d12_a_zone_that_is_only_there_for_its_name() {
         divided[0].problems[0].message,
         "outside, lab.example. is only SOA and NS records: everything else in it is hidden"
     );
+    let soa = fixtures[0].zone.records.iter().find(|record| record.rtype == crate::zone::Type::SOA).unwrap();
+    assert_eq!(divided[0].problems[0].at, Some(soa.at));
     assert!(divided[0].problems[0].help.as_ref().unwrap().contains("[internal] zones = [\"lab.example\"]"));
     assert!(divided[1].problems.is_empty());
 }
