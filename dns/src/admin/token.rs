@@ -4,14 +4,18 @@
 //! gap: a second line, a reload, the clients, and the first line goes. Lines that begin with `#` are comments.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use hyper::HeaderMap;
 use hyper::header;
+use procfs::process::Process;
 
+use crate::clock;
 use crate::zone::text::encoding::from_base64;
 
 /// The secrets of one file. Its `Debug` does not show them.
@@ -75,6 +79,9 @@ impl Token {
     /// # Errors
     /// When the file cannot be read or made, or holds comments alone.
     fn read_or_make(path: &Path) -> io::Result<Self> {
+        if let Ok(own) = Process::myself().and_then(|me| me.uid()) {
+            sweep(path, own, clock::system_now());
+        }
         match fs::read_to_string(path) {
             Ok(text) if !text.trim().is_empty() => Self::read(path),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -87,7 +94,7 @@ impl Token {
     fn make(path: &Path) -> io::Result<Self> {
         let token = Self::random();
         let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{}.new", &Self::random()[..16]));
+        beside.push(format!(".{}.new", &Self::random()[..NUMBER_LETTERS]));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         let placed = writeln!(file, "{token}").and_then(|()| file.sync_all()).and_then(|()| {
             // A link takes no other file's place, and an empty file has none to lose.
@@ -102,8 +109,7 @@ impl Token {
         if !placed? {
             return Self::read(path);
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        File::open(folder_of(path))?.sync_all()?;
         Ok(Self(vec![(Right::All, token)]))
     }
 
@@ -164,8 +170,44 @@ impl Token {
     }
 }
 
+/// Of the number in the name of a token that is being made.
+const NUMBER_LETTERS: usize = 16;
+/// None is being made for so long.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
+/// A folder of more than this is not the token's.
+const MOST_ENTRIES: usize = 10_000;
+
 fn holds_text(path: &Path) -> bool {
     fs::read_to_string(path).is_ok_and(|text| !text.trim().is_empty())
+}
+
+/// Removes what a process has left that was killed while it made a token: files of this user with the names that [`Token::make`]
+/// gives, and older than any that is being made.
+fn sweep(path: &Path, own: u32, now: SystemTime) {
+    let Some(name) = path.file_name() else { return };
+    let Ok(entries) = fs::read_dir(folder_of(path)) else { return };
+    for entry in entries.take(MOST_ENTRIES).flatten() {
+        let is_of_token =
+            entry.file_name().as_bytes().strip_prefix(name.as_bytes()).is_some_and(is_unfinished);
+        let is_left = |file: Metadata| {
+            let age = file.modified().ok().and_then(|at| now.duration_since(at).ok());
+            file.is_file() && file.uid() == own && age.is_some_and(|age| age >= LEFT_AFTER)
+        };
+        if is_of_token && entry.metadata().is_ok_and(is_left) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Behind the name of the token's file.
+fn is_unfinished(rest: &[u8]) -> bool {
+    let number = rest.strip_prefix(b".").and_then(|rest| rest.strip_suffix(b".new"));
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    number.is_some_and(|number| number.len() == NUMBER_LETTERS && number.iter().all(is_digit))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn parse(text: &str) -> Vec<(Right, String)> {
@@ -317,5 +359,41 @@ mod tests {
         ] {
             assert_eq!((Right::Read.suffices(path), Right::All.suffices(path)), (read, true), "{path}");
         }
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_token_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let own = fs::metadata(&folder).unwrap().uid();
+        let at = |secs: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        let make = |name: &str| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(at(1_000)).unwrap();
+        };
+        let left = "token.0123456789abcdef.new";
+        let others = [
+            "token",
+            "token.0123456789abcdef",
+            "token.0123456789abcde.new",
+            "token.0123456789abcdeg.new",
+            "token.0123456789ABCDEF.new",
+            "other.0123456789abcdef.new",
+            "token.new",
+        ];
+        [left].iter().chain(&others).for_each(|name| make(name));
+        fs::create_dir(folder.path().join("token.0000000000000000.new")).unwrap();
+        let is_there = |name: &str| folder.path().join(name).exists();
+        sweep(&path, own, at(1_059));
+        assert!(is_there(left), "it may be being made");
+        sweep(&path, own + 1, at(1_060));
+        assert!(is_there(left), "it is another user's");
+        sweep(&path, own, at(1_060));
+        assert!(!is_there(left));
+        assert!(others.iter().all(|name| is_there(name)) && is_there("token.0000000000000000.new"));
+        fs::write(&path, "correct horse battery\n").unwrap();
+        make(left);
+        Token::read_or_make(&path).unwrap();
+        assert!(!is_there(left), "a start does it");
     }
 }

@@ -62,14 +62,19 @@ struct Frame {
 }
 
 impl History {
-    /// The files that there are; none of them is read yet.
+    /// The files that there are; none of them is read yet. One that a crash left while it was written goes.
     pub(super) fn open(state: &Path) -> Self {
         let folder = state.join(FOLDER);
         let mut sizes = HashMap::new();
         for side in [Which::Public, Which::Internal] {
             for entry in fs::read_dir(folder.join(side.as_str())).into_iter().flatten().flatten() {
+                if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                    // Where it cannot be removed, the next one for its zone is written over it.
+                    drop(fs::remove_file(entry.path()));
+                    continue;
+                }
                 let bytes = entry.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len());
-                let name = entry.file_name().into_string().ok().filter(|name| !name.starts_with('.'));
+                let name = entry.file_name().into_string().ok();
                 if let (Some(bytes), Some(name)) = (bytes, name) {
                     sizes.insert((side, name), Size { bytes, frames: 0 });
                 }
@@ -374,6 +379,16 @@ mod tests {
         }
         let found = History::open(state.path()).take(&place(), (1001, &[0; 32]));
         assert!(found.len() >= MOST_DELTAS && found.last().unwrap().to == 1001);
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed_and_counts_for_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let path = three(state.path());
+        let left = path.with_file_name(".ex.new");
+        fs::write(&left, "half").unwrap();
+        let found = History::open(state.path()).take(&place(), (4, &[3; 32]));
+        assert_eq!((left.exists(), found.len()), (false, 3));
     }
 
     #[test]

@@ -88,6 +88,10 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         fs::set_permissions(path, Permissions::from_mode(0o700))?;
+        // A crash while the edge made one left them.
+        for name in [JOURNAL, IDENTITY] {
+            drop(fs::remove_file(path.join([name, NEW].concat())));
+        }
         let identity = folder.identity()?;
         Ok((folder, identity))
     }
@@ -347,6 +351,29 @@ mod tests {
         assert_eq!((0..40).filter(|n| left(*n)).count(), 16 + 6);
         assert!(!left(1) && left(2) && !left(3) && left(33) && !left(35));
         assert!(above.path().join("cache/0/00/README").exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_goes() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("cache");
+        let (folder, _) = Folder::open(&path).unwrap();
+        folder.identify(IDENTITY).unwrap();
+        drop(folder.new_journal().unwrap());
+        folder.create(7).unwrap();
+        folder.publish(7).unwrap();
+        fs::write(path.join("identity.new"), "half").unwrap();
+        // Of a head that was confirmed, and of one that was being written.
+        folder.confirm(7, 3, b"whole").unwrap();
+        fs::rename(folder.confirmed(7, 3), folder.beside(7, ".4.part")).unwrap();
+        folder.confirm(7, 3, b"whole").unwrap();
+        drop(folder);
+        let (folder, _) = Folder::open(&path).unwrap();
+        assert!(!path.join("journal.new").exists() && !path.join("identity.new").exists());
+        assert_eq!(folder.sweep(8, |number| number == 7).unwrap(), 1);
+        assert_eq!(folder.read_confirmed(7, 3).unwrap(), b"whole");
+        folder.remove_confirmed(7);
+        assert!(folder.read_confirmed(7, 3).is_err());
     }
 
     #[test]
