@@ -202,8 +202,13 @@ impl fmt::Display for Failure {
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.
 fn say(text: &str) {
+    let _ = is_heard(text);
+}
+
+/// Says something of which more follows; whether anybody reads it.
+fn is_heard(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// A document for pipelines, with a line end.

@@ -3,6 +3,7 @@
 //! Labels name views, transports, response codes and, for what a reload did, zones. The listener that shows them is
 //! on loopback by default, since a hidden zone's name is a secret, too (S2).
 
+mod answering;
 mod counters;
 mod format;
 mod pools;
@@ -14,12 +15,11 @@ mod zones;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use crate::client::{Listener, Transport};
 use crate::ended::Ended;
@@ -27,7 +27,7 @@ use crate::rcode::Rcode;
 use crate::view::Which;
 
 pub use self::counters::Counters;
-use self::counters::{BOUNDS, SILENCES, TYPES, type_label};
+use self::counters::{TYPES, type_label};
 pub use self::format::Format;
 use self::pools::PoolSource;
 pub(crate) use self::pools::Steered;
@@ -241,22 +241,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode_answers(&mut encoder)?;
+        self.encode_answering_to(&mut encoder)?;
         self.encode_queries(&mut encoder)?;
-        self.encode_duration(&mut encoder)?;
         self.encode_truncated(&mut encoder)?;
-        let silent = SILENCES
-            .iter()
-            .enumerate()
-            .map(|(at, why)| ([("reason", why.as_str())], self.sum(None, |c| &c.silent[at])));
-        counters(&mut encoder, "silent", "Packets that got no answer", silent)?;
-        let guard = [([("view", Which::Public.as_str())], self.sum(None, |c| &c.guard_stopped))];
-        counters(
-            &mut encoder,
-            "guard_stopped",
-            "Answers the egress guard stopped; should never rise",
-            guard,
-        )?;
         let refused = [([("transport", "udp")], self.sum(None, |c| &c.refused_by_kernel))];
         counters(&mut encoder, "unsent", "Answers the kernel would not take", refused)?;
         let shortened = [([("transport", "udp")], self.sum(None, |c| &c.shortened))];
@@ -277,7 +264,6 @@ impl Collector for Metrics {
         counter(&mut encoder, "reload_restarts", help, restarts)?;
         let lost = crate::log::lines_lost();
         counter(&mut encoder, "log_lines_lost", "Log lines that could not be written", lost)?;
-        self.encode_connections(&mut encoder)?;
         self.encode_certificate(&mut encoder)?;
         self.replication.encode(&mut encoder)?;
         self.pools.encode(&mut encoder)?;
@@ -286,22 +272,6 @@ impl Collector for Metrics {
 }
 
 impl Metrics {
-    fn encode_answers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let all = Transport::ALL.into_iter().flat_map(|transport| {
-            VIEWS.iter().enumerate().flat_map(move |(view_at, view)| {
-                RCODES.iter().enumerate().map(move |(rcode_at, rcode)| {
-                    let labels = [
-                        ("transport", transport.as_str()),
-                        ("view", view.as_str()),
-                        ("rcode", rcode.as_str()),
-                    ];
-                    (labels, self.sum(Some(transport), |c| &c.sent[view_at][rcode_at]))
-                })
-            })
-        });
-        counters(encoder, "answers", "Answers sent, by the view that they are from", all)
-    }
-
     fn encode_queries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let all = VIEWS.iter().enumerate().flat_map(|(view_at, view)| {
             (0..=TYPES.len()).map(move |at| {
@@ -310,20 +280,6 @@ impl Metrics {
             })
         });
         counters(encoder, "queries", "Questions that were answered, by the type asked for", all)
-    }
-
-    fn encode_duration(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help =
-            "From reading a UDP packet, or the batch it came in, until the answers of the batch are sent";
-        let seconds = Some(&Unit::Seconds);
-        let metric = encoder.encode_descriptor("answer_duration", help, seconds, MetricType::Histogram)?;
-        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]).enumerate();
-        let buckets: Vec<(f64, u64)> =
-            bounds.map(|(at, bound)| (bound, self.sum(None, |c| &c.took[at]))).collect();
-        let nanos = Duration::from_nanos(self.sum(None, |c| &c.took_nanos));
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let mut metric = metric;
-        metric.encode_histogram::<NoLabelSet>(nanos.as_secs_f64(), count, &buckets, None)
     }
 
     fn encode_truncated(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -414,6 +370,8 @@ fn counters<L: EncodeLabelSet>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::rtype::Type;
     use crate::wire::{Guarded, Outcome, Sent, Why};

@@ -416,6 +416,23 @@ fn serve_says_where_it_listens_answers_and_drains() {
     }
 }
 
+/// As `verge-dns top | head -1` does.
+#[test]
+fn a_reader_that_is_gone_ends_top() {
+    let folder = folder(GOOD);
+    let mut server = Server::start(folder.path());
+    let admin = format!("listen = \"{}\"", server.listening[2].0);
+    let (before, _) = CONFIG.rsplit_once("listen").unwrap();
+    std::fs::write(folder.path().join("there.toml"), format!("{before}{admin}\n")).unwrap();
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let unread = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    let ended = program(folder.path(), &["top", "--config", "there.toml"]).stdout(unread).status().unwrap();
+    assert!(ended.success(), "{ended}");
+    server.signal(libc::SIGTERM);
+    server.child.wait().unwrap();
+}
+
 #[test]
 fn a_cookie_secret_that_everybody_can_read_is_told() {
     for (mode, expected) in [(0o644, 1), (0o640, 0)] {

@@ -265,6 +265,13 @@ impl Admin {
                 }
             }
             (GET, "/export") => Response::new(moving::export(&self.cache)),
+            (GET, "/status") => whole(looked_at(self.of_board(|board, _| json(Ok(board))).await)),
+            (GET, "/") => {
+                let page = |board: &Board, now| {
+                    typed(StatusCode::OK, "text/html; charset=utf-8", page::page(board, now))
+                };
+                whole(looked_at(self.of_board(page).await))
+            }
             (GET, path) => whole(self.got(path, &request)),
             (PUT, "/push") => whole(json(push::push(&self.cache, request, terms.stall_timeout).await)),
             (PUT, _) => whole(json(moving::import(&self.cache, request, terms.stall_timeout).await)),
@@ -321,12 +328,8 @@ impl Admin {
             "/readyz" if self.draining.has_begun() => plain(StatusCode::SERVICE_UNAVAILABLE, "draining"),
             // A disk that fails takes nothing from clients: the edge stays in service.
             "/readyz" => plain(StatusCode::OK, &readiness(&store.disks().standings())),
-            "/status" => guarded(json(Ok(self.board()))),
             "/page.css" => guarded(typed(StatusCode::OK, "text/css; charset=utf-8", page::STYLE.to_owned())),
-            "/page.js" => {
-                guarded(typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT.to_owned()))
-            }
-            _ => guarded(typed(StatusCode::OK, "text/html; charset=utf-8", self.page())),
+            _ => guarded(typed(StatusCode::OK, "text/javascript; charset=utf-8", page::SCRIPT.to_owned())),
         }
     }
 
@@ -378,6 +381,12 @@ impl Admin {
             }
         }
     }
+}
+
+/// The answer that was made of the board.
+fn looked_at(made: Option<Response<Full<Bytes>>>) -> Response<Full<Bytes>> {
+    let fell = "reading the metrics panicked; please report this as a bug of verge-edge";
+    guarded(made.unwrap_or_else(|| problem(StatusCode::INTERNAL_SERVER_ERROR, fell)))
 }
 
 fn readiness(disks: &[Standing]) -> String {

@@ -113,8 +113,13 @@ impl Arguments {
 
 /// Says a line. A reader that has gone is no failure of the command.
 fn say(line: impl Display) {
+    let _ = is_heard(line);
+}
+
+/// Says something of which more follows; whether anybody reads it.
+fn is_heard(line: impl Display) -> bool {
     use std::io::Write;
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    writeln!(std::io::stdout().lock(), "{line}").is_ok()
 }
 
 /// Reads `Name: value`.

@@ -41,7 +41,10 @@ pub struct Metrics(Arc<All>);
 
 #[derive(Debug)]
 struct All {
-    registry: Registry,
+    /// The series that the status page is made of, which are read every few seconds.
+    page: Registry,
+    /// All others.
+    rest: Registry,
     sites: Sites,
     direct: Counter,
     protocols: Family<Protocol, Counter>,
@@ -143,7 +146,8 @@ impl Asked {
 impl Default for Metrics {
     fn default() -> Self {
         let all = All {
-            registry: Registry::default(),
+            page: Registry::default(),
+            rest: Registry::default(),
             sites: Sites::default(),
             direct: Counter::default(),
             protocols: Family::default(),
@@ -191,19 +195,14 @@ impl All {
             // An alert on a rise misses the first one of a counter that was not there before.
             drop(self.asked.get_or_create(&AskedLabel { what: what.as_str() }));
         }
-        let mut registry = Registry::with_prefix("verge_edge");
-        self.sites.register(&mut registry);
+        let [mut page, mut registry] = [(); 2].map(|()| Registry::with_prefix("verge_edge"));
+        self.sites.register(&mut page);
         let direct = "Hits that were answered the short way, which the usual ones have";
         registry.register("direct_hits", direct, self.direct.clone());
         let protocols = "Requests by the version of HTTP";
         registry.register("protocol_requests", protocols, self.protocols.clone());
-        registry.register_with_unit(
-            "sent",
-            "Body bytes sent to clients",
-            Unit::Bytes,
-            self.sent_bytes.clone(),
-        );
-        registry.register_with_unit(
+        page.register_with_unit("sent", "Body bytes sent to clients", Unit::Bytes, self.sent_bytes.clone());
+        page.register_with_unit(
             "origin",
             "Body bytes read from origins",
             Unit::Bytes,
@@ -215,7 +214,7 @@ impl All {
             "Requests that another request's fetch answered",
             self.collapsed.clone(),
         );
-        registry.register("fetches", "Fetches from origins under way", self.fetches.clone());
+        page.register("fetches", "Fetches from origins under way", self.fetches.clone());
         let waiting = "Requests that wait for the head of a fetch, their own or another's";
         registry.register("waiting", waiting, self.waiting.clone());
         let tunnels = "Connections that have changed protocols, as to WebSocket";
@@ -224,15 +223,15 @@ impl All {
         registry.register("tunnels_ended", ended, self.tunnels_ended.clone());
         let bytes = "Bytes that connections carried after they had changed protocols";
         registry.register_with_unit("tunnel", bytes, Unit::Bytes, self.tunnel_bytes.clone());
-        self.origins.register(&mut registry);
+        self.origins.register(&mut page, &mut registry);
         self.streams.register(&mut registry);
         let away = "Requests refused before a site was found for them: not sound, or for no host here";
-        registry.register("turned_away", away, self.turned_away.clone());
+        page.register("turned_away", away, self.turned_away.clone());
         let asked = "Requests to the admin listener that change something, or should have";
         registry.register("admin_requests", asked, self.asked.clone());
-        registry.register("connections", "Client connections open", self.connections.clone());
+        page.register("connections", "Client connections open", self.connections.clone());
         let limit = "Client connections that `limits.connections` allows";
-        registry.register("connections_limit", limit, self.connections_limit.clone());
+        page.register("connections_limit", limit, self.connections_limit.clone());
         let dropped = "Clients whose transfer was broken off because they were too slow";
         registry.register("clients_dropped", dropped, self.clients_dropped.clone());
         let done =
@@ -242,34 +241,34 @@ impl All {
         registry.register("handshakes_failed", failed, self.handshakes_failed.clone());
         let until = "When the certificate in service expires, in seconds since 1970";
         registry.register("tls_certificate_expiry_timestamp_seconds", until, self.certificate_until.clone());
-        self.register_holdings(&mut registry);
-        self.registry = registry;
+        self.register_holdings(&mut page, &mut registry);
+        (self.page, self.rest) = (page, registry);
         self
     }
 
     /// The edge's holdings in memory, and the lines that it could not write.
-    fn register_holdings(&self, registry: &mut Registry) {
-        registry.register_with_unit(
+    fn register_holdings(&self, page: &mut Registry, registry: &mut Registry) {
+        page.register_with_unit(
             "store",
             "Memory that stored responses take",
             Unit::Bytes,
             self.store_bytes.clone(),
         );
-        registry.register("store_keys", "Keys stored", self.store_keys.clone());
+        page.register("store_keys", "Keys stored", self.store_keys.clone());
         let fill = "Memory that responses take while they are fetched, or still read though no longer stored";
         registry.register_with_unit("fill", fill, Unit::Bytes, self.fill_bytes.clone());
         let capacity = "Memory that stored responses may take now; less than the config says while the process takes too much";
         let bytes = self.store_capacity_bytes.clone();
-        registry.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
+        page.register_with_unit("store_capacity", capacity, Unit::Bytes, bytes);
         let evicted = "Keys that left memory with their responses to make room";
-        registry.register("store_evicted", evicted, self.store_evicted.clone());
+        page.register("store_evicted", evicted, self.store_evicted.clone());
         let lost = "Log lines that could not be written";
         registry.register("log_lines_lost", lost, self.log_lines_lost.clone());
         let lost = "Lines of the access log that could not be written";
         registry.register("access_log_lines_lost", lost, self.access_lines_lost.clone());
         self.limits.register(registry);
         self.dictionaries.register(registry);
-        self.disks.register(registry);
+        self.disks.register(page);
     }
 }
 
@@ -416,6 +415,19 @@ impl Metrics {
     /// All metrics as text for scrapers, with the store's size and its disks as they are now.
     #[must_use]
     pub fn render(&self, size: &Size, disks: &[Standing], format: Format) -> String {
+        let out = self.rendered(size, disks, &[&self.0.page, &self.0.rest]);
+        match format {
+            Format::OpenMetrics => out,
+            Format::Prometheus => format::as_prometheus(&out),
+        }
+    }
+
+    /// As [`Metrics::render`] in OpenMetrics, of the series that the status page is made of.
+    pub(crate) fn render_page(&self, size: &Size, disks: &[Standing]) -> String {
+        self.rendered(size, disks, &[&self.0.page])
+    }
+
+    fn rendered(&self, size: &Size, disks: &[Standing], registries: &[&Registry]) -> String {
         self.0.disks.set(disks);
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.0.store_bytes.set(gauge(size.bytes));
@@ -429,12 +441,10 @@ impl Metrics {
         self.0.access_lines_lost.inc_by(lost.saturating_sub(self.0.access_lines_lost.get()));
         let mut out = String::new();
         process::encode(&mut out)
-            .and_then(|()| text::encode(&mut out, &self.0.registry))
+            .and_then(|()| registries.iter().try_for_each(|it| text::encode_registry(&mut out, it)))
+            .and_then(|()| text::encode_eof(&mut out))
             .expect("a String takes any text");
-        match format {
-            Format::OpenMetrics => out,
-            Format::Prometheus => format::as_prometheus(&out),
-        }
+        out
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::history::History;
@@ -14,7 +15,7 @@ use super::readings::Readings;
 use super::{Admin, page};
 use crate::clock;
 use crate::log::recent;
-use crate::metrics::{Format, Standing};
+use crate::metrics::Standing;
 
 /// Between readings that nobody asks for: the curve has points before somebody looks.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -53,12 +54,12 @@ impl Live {
 }
 
 impl Admin {
-    /// How the server does now.
+    /// How the server does now. This blocks.
     pub(super) fn load(&self) -> Load {
         let mut history = self.live.lock();
         let now = clock::now();
         if history.0.is_none_or(|then| now.saturating_duration_since(then) >= FRESH) {
-            let text = self.metrics.encode(Format::OpenMetrics);
+            let text = self.metrics.encode_answering();
             history.1.add(now, Readings::read(&text, is_needed));
             history.0 = Some(now);
         }
@@ -70,7 +71,7 @@ impl Admin {
         Load { state: state.to_owned(), troubles: recent::troubles(), ..history.1.load() }
     }
 
-    /// All that is told of it.
+    /// All that is told of it. This blocks: a hundred thousand zones take some milliseconds.
     pub(super) fn told(&self) -> Told {
         Told { status: self.metrics.status(), load: self.load() }
     }
@@ -79,7 +80,9 @@ impl Admin {
 /// Takes readings until it is stopped.
 pub(super) async fn sample(admin: Arc<Admin>, end: CancellationToken) {
     loop {
-        drop(admin.load());
+        let reader = Arc::clone(&admin);
+        // A panic was told by its hook; the next reading may go well.
+        drop(spawn_blocking(move || drop(reader.load())).await);
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -98,7 +101,10 @@ pub(super) fn events(
     tokio::spawn(async move {
         let mut told = "retry: 1000\n\n".to_owned();
         for _ in 0..TICKS {
-            told += &page::event(&admin.told(), clock::moment().unix_seconds);
+            let reader = Arc::clone(&admin);
+            let event = spawn_blocking(move || page::event(&reader.told(), clock::moment().unix_seconds));
+            let Ok(event) = event.await else { break };
+            told += &event;
             let next = async {
                 if to.send(Bytes::from(std::mem::take(&mut told))).await.is_ok() {
                     tokio::time::sleep(TICK).await;

@@ -106,19 +106,20 @@ pub(crate) struct Point {
 
 /// Whether a series is needed here.
 pub(super) fn is_needed(name: &str) -> bool {
-    const NEEDED: [&str; 9] = [
-        "build_info",
-        "answers_total",
-        "silent_total",
-        "guard_stopped_total",
-        "answer_duration_seconds_bucket",
-        "connections",
-        "process_start_time_seconds",
-        "process_resident_memory_bytes",
-        "process_cpu_seconds_total",
-    ];
     NEEDED.contains(&name)
 }
+
+const NEEDED: [&str; 9] = [
+    "build_info",
+    "answers_total",
+    "silent_total",
+    "guard_stopped_total",
+    "answer_duration_seconds_bucket",
+    "connections",
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+];
 
 /// Answers since the start: all, and those to insiders.
 pub(super) fn totals(readings: &Readings) -> (f64, f64) {
@@ -181,7 +182,18 @@ fn latency(before: &Readings, now: &Readings) -> Latency {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn each_series_that_is_needed_is_in_the_short_text() {
+        let readings = Readings::read(&Arc::<Metrics>::default().encode_answering(), |_| true);
+        for name in NEEDED {
+            assert!(readings.has(name), "{name}");
+        }
+    }
 
     #[test]
     fn rates_are_of_the_window_and_totals_of_all_time() {

@@ -58,6 +58,11 @@ impl Readings {
         sums
     }
 
+    #[cfg(test)]
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The value of a label of the first series of this name.
     pub(super) fn label(&self, name: &str, label: &str) -> Option<&str> {
         self.0.get(name)?.first()?.label(label)

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::asked::follow;
 use super::terminal::{Colour, fitted, is_coloured, painted};
-use super::{Failure, Format, Source, say, zones};
+use super::{Failure, Format, Source, is_heard, zones};
 use crate::log::queries::Question;
 
 #[derive(Debug, clap::Args)]
@@ -50,12 +50,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let query: Vec<String> = parts.into_iter().filter_map(part).collect();
     let mut told = 0;
     let take = |line: &str| {
-        say(&match args.format {
+        let is_heard = is_heard(&match args.format {
             Format::Json => format!("{line}\n"),
             Format::Human => format!("{}\n", shown(line, is_coloured())),
         });
         told += 1;
-        args.count.is_none_or(|count| told < count)
+        is_heard && args.count.is_none_or(|count| told < count)
     };
     follow(&admin, &format!("/tail?{}", query.join("&")), take)
         .map_err(|error| Failure::NoStatus(admin.listen, error))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::asked::ask;
 use super::terminal::{Colour, fitted, is_coloured, painted};
-use super::{Failure, Source, say, zones};
+use super::{Failure, Source, is_heard, zones};
 use crate::admin::{Latency, Load, Told, bytes, count, seconds, span};
 use crate::config::Admin;
 use crate::metrics::{MemberStatus, PoolStatus, Status, ZoneStatus};
@@ -32,13 +32,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut looks = 0;
     loop {
         let told = told(&admin)?;
-        match is_terminal {
+        let is_heard = match is_terminal {
             // Home, each line's rest cleared, and all below.
-            true => say(&format!("\x1b[H{}\x1b[K\n\x1b[J", screen(&told, is_coloured()).join("\x1b[K\n"))),
-            false => say(&format!("{}\n", line(&told.load, &told.status))),
-        }
+            true => {
+                is_heard(&format!("\x1b[H{}\x1b[K\n\x1b[J", screen(&told, is_coloured()).join("\x1b[K\n")))
+            }
+            false => is_heard(&format!("{}\n", line(&told.load, &told.status))),
+        };
         looks += 1;
-        if args.count.is_some_and(|count| looks >= count) {
+        if !is_heard || args.count.is_some_and(|count| looks >= count) {
             return Ok(());
         }
         std::thread::park_timeout(Duration::from_secs(args.every));

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,6 @@ use super::readings::Readings;
 use super::{Admin, page};
 use crate::clock::monotonic;
 use crate::log;
-use crate::metrics::Format;
 
 /// Between readings that nobody asks for: the curve has points before somebody looks.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -31,21 +31,29 @@ const MOST_STREAMS: usize = 8;
 /// The readings, and the streams that tell of them.
 #[derive(Debug)]
 pub(super) struct Live {
-    history: Mutex<(Instant, History)>,
+    last: Mutex<Last>,
     streams: Arc<Semaphore>,
+}
+
+/// The last reading, and the board that was made of it for all who look.
+#[derive(Debug)]
+struct Last {
+    at: Instant,
+    history: History,
+    board: Arc<Board>,
 }
 
 impl Default for Live {
     fn default() -> Self {
         let now = monotonic();
-        let history = Mutex::new((now - FRESH, History::new(now.into_std())));
-        Self { history, streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+        let last = Last { at: now - FRESH, history: History::new(now.into_std()), board: Arc::default() };
+        Self { last: Mutex::new(last), streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
     }
 }
 
 impl Live {
-    fn lock(&self) -> MutexGuard<'_, (Instant, History)> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a stream; none if all are taken.
@@ -55,24 +63,32 @@ impl Live {
 }
 
 impl Admin {
-    /// How the edge does now.
-    pub(super) fn board(&self) -> Board {
-        let mut history = self.live.lock();
+    /// The state of the edge now, made once a second at most. This blocks: a thousand sites take some milliseconds.
+    fn board(&self) -> Arc<Board> {
+        let mut last = self.live.lock();
         let now = monotonic();
-        if now.saturating_duration_since(history.0) >= FRESH {
-            let store = &self.cache.store;
-            let text =
-                self.cache.metrics.render(&store.size(), &store.disks().standings(), Format::OpenMetrics);
-            history.1.add(now.into_std(), Readings::read(&text, is_needed));
-            history.0 = now;
-        }
         let state = if self.draining.has_begun() { "draining" } else { "ready" };
-        Board { state: state.to_owned(), troubles: log::recent::troubles(), ..history.1.board() }
+        let is_fresh = now.saturating_duration_since(last.at) < FRESH;
+        if !is_fresh {
+            let store = &self.cache.store;
+            let text = self.cache.metrics.render_page(&store.size(), &store.disks().standings());
+            last.history.add(now.into_std(), Readings::read(&text, is_needed));
+            last.at = now;
+        }
+        if !is_fresh || last.board.state != state {
+            let troubles = log::recent::troubles();
+            last.board = Arc::new(Board { state: state.to_owned(), troubles, ..last.history.board() });
+        }
+        Arc::clone(&last.board)
     }
 
-    /// The page as it is now.
-    pub(super) fn page(&self) -> String {
-        page::page(&self.board(), self.unix_secs())
+    /// Makes something of the board on a thread that may take its time; none if that panicked, or if the program ends.
+    pub(super) async fn of_board<T: Send + 'static>(
+        self: &Arc<Self>,
+        make: impl FnOnce(&Board, f64) -> T + Send + 'static,
+    ) -> Option<T> {
+        let admin = Arc::clone(self);
+        spawn_blocking(move || make(&admin.board(), admin.unix_secs())).await.ok()
     }
 
     fn unix_secs(&self) -> f64 {
@@ -83,7 +99,7 @@ impl Admin {
 /// Takes readings until it is stopped.
 pub(super) async fn sample(admin: Arc<Admin>, stop: CancellationToken) {
     loop {
-        drop(admin.board());
+        let _ = admin.of_board(|_, _| ()).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
@@ -102,7 +118,8 @@ pub(super) fn events(
     tokio::spawn(async move {
         let mut told = "retry: 1000\n\n".to_owned();
         for _ in 0..TICKS {
-            told += &page::event(&admin.board(), admin.unix_secs());
+            let Some(event) = admin.of_board(page::event).await else { break };
+            told += &event;
             let next = async {
                 if to.send(Ok(Bytes::from(std::mem::take(&mut told)))).await.is_ok() {
                     tokio::time::sleep(TICK).await;
@@ -117,4 +134,38 @@ pub(super) fn events(
         drop(place);
     });
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::metrics::{Format, Metrics, Outcome};
+    use crate::store::Size;
+
+    /// A series that the page needs and that is registered elsewhere would be 0 for ever.
+    #[test]
+    fn the_series_of_the_page_are_all_that_it_needs_and_not_all_that_there_are() {
+        let metrics = Metrics::default();
+        let site = metrics.site("a.test");
+        metrics.answered(&site, Outcome::Hit, StatusCode::OK, Duration::from_millis(1));
+        metrics.answered(&site, Outcome::Miss, StatusCode::BAD_GATEWAY, Duration::from_millis(20));
+        let origin = metrics.origin("a.test", "10.0.0.1:80");
+        origin.stands(true);
+        metrics.turned_away("no-site");
+        metrics.sent(7);
+        metrics.fetched(5);
+        metrics.connections(3, 10);
+        let size = Size { keys: 1, bytes: 2, fill_bytes: 3, capacity_bytes: 4, evicted: 5 };
+        let (all, page) = (metrics.render(&size, &[], Format::OpenMetrics), metrics.render_page(&size, &[]));
+        // The process is looked at anew each time.
+        let is_counted = |name: &str| is_needed(name) && !name.starts_with("process_");
+        assert_eq!(Readings::read(&page, is_counted), Readings::read(&all, is_counted));
+        assert!(page.contains("process_resident_memory_bytes") && page.ends_with("# EOF\n"));
+        for other in ["verge_edge_origin_checks_total", "verge_edge_fills", "verge_edge_in_flight_bytes"] {
+            assert!(all.contains(other) && !page.contains(other), "{other}");
+        }
+        assert!(all.ends_with("# EOF\n") && all.matches("# EOF").count() == 1);
+    }
 }

@@ -88,13 +88,13 @@ impl Tail {
             text.extend_from_slice(&data);
             while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
                 let line = text.split_to(end + 1);
-                super::say(if self.json {
+                let is_heard = super::is_heard(if self.json {
                     String::from_utf8_lossy(&line[..end]).into_owned()
                 } else {
                     shown(&line, is_coloured())
                 });
                 told += 1;
-                if self.count.is_some_and(|count| told >= count) {
+                if !is_heard || self.count.is_some_and(|count| told >= count) {
                     return Ok(());
                 }
             }

@@ -33,16 +33,16 @@ impl Top {
         let mut looks = 0;
         loop {
             let board: Board = client.get("/status").await?;
-            match is_terminal {
+            let is_heard = match is_terminal {
                 // Home, each line's rest cleared, and all below.
-                true => super::say(format!(
+                true => super::is_heard(format!(
                     "\x1b[H{}\x1b[K\x1b[J",
                     screen(&board, SHOWN, is_coloured()).join("\x1b[K\n")
                 )),
-                false => super::say(line(&board)),
-            }
+                false => super::is_heard(line(&board)),
+            };
             looks += 1;
-            if self.count.is_some_and(|count| looks >= count) {
+            if !is_heard || self.count.is_some_and(|count| looks >= count) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_secs(self.every)).await;

@@ -105,17 +105,18 @@ impl Default for Origins {
 }
 
 impl Origins {
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// `page` has those that the status page is made of.
+    pub(super) fn register(&self, page: &mut Registry, registry: &mut Registry) {
         let requests = "Requests sent to an origin, each try counts";
-        registry.register("origin_requests", requests, self.requests.clone());
+        page.register("origin_requests", requests, self.requests.clone());
         let in_flight = "Requests that an origin is at";
-        registry.register("origin_requests_in_flight", in_flight, self.in_flight.clone());
+        page.register("origin_requests_in_flight", in_flight, self.in_flight.clone());
         let up = "Whether an origin gets its share of the requests: 1, or 0 while it rests";
-        registry.register("origin_up", up, self.up.clone());
+        page.register("origin_up", up, self.up.clone());
         let checks = "Active checks of an origin, by how they came out";
         registry.register("origin_checks", checks, self.checks.clone());
         let errors = "Requests that an origin did not answer, or not wholly";
-        registry.register("origin_errors", errors, self.errors.clone());
+        page.register("origin_errors", errors, self.errors.clone());
         let hedges = "Requests sent to an origin because another one took long";
         registry.register("origin_hedges", hedges, self.hedges.clone());
         let won = "Such requests that this origin answered before the other one did";
@@ -123,7 +124,7 @@ impl Origins {
         let undone = "Reloads that were undone because origins failed after them";
         registry.register("reloads_undone", undone, self.undone.clone());
         let seconds = "From a request to an origin until the head of its response";
-        registry.register_with_unit("origin_duration", seconds, Unit::Seconds, self.seconds.clone());
+        page.register_with_unit("origin_duration", seconds, Unit::Seconds, self.seconds.clone());
     }
 
     pub(super) fn of(&self, site: &str, origin: &str) -> OriginMetrics {
@@ -211,7 +212,7 @@ mod tests {
         let metrics = Metrics::default();
         let shows = |origin: &str| {
             let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &metrics.0.registry).unwrap();
+            prometheus_client::encoding::text::encode(&mut text, &metrics.0.page).unwrap();
             ["origin_up{", "origin_requests_in_flight{", "origin_requests_total{"].map(|series| {
                 text.lines().any(|line| line.contains(series) && line.contains(&format!("\"{origin}\"")))
             })

@@ -274,6 +274,17 @@ fn a_log_that_cannot_be_written_costs_its_lines_and_nothing_else() {
     }
 }
 
+/// As `verge-edge top | head -1` does.
+#[test]
+fn a_reader_that_is_gone_ends_top() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let serving = serve(folder.path());
+    let arguments = ["top", "--admin", &serving.admin, "--token-file", "verge-edge.token"];
+    let ended = program(&arguments, folder.path()).stdout(broken_pipe()).status().unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
 #[test]
 fn a_log_that_nobody_reads_makes_nobody_wait() {
     let folder = tempfile::tempdir().unwrap();
