@@ -6,6 +6,7 @@
 //! Errors are problem details (RFC 9457), but for `/readyz`.
 
 mod answering;
+mod arrivals;
 mod history;
 mod html;
 mod live;
@@ -33,13 +34,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::answering::{Content, json, not_allowed, streamed, text, typed, unauthorized};
+pub(crate) use self::arrivals::Arrivals;
+use self::arrivals::agreed;
 pub(crate) use self::html::{bytes, count, seconds, span};
 pub(crate) use self::live::Live;
 pub(crate) use self::load::{Latency, Load, Told};
@@ -55,6 +58,7 @@ use crate::explain::shown::Shown;
 use crate::explain::{Asked, Explained, explain, steered};
 use crate::metrics::{Format, Metrics, Standing};
 use crate::name::Name;
+use crate::serve::local::SocketFile;
 use crate::world::World;
 
 /// A scraper and a few people; more is a mistake or an attack.
@@ -106,18 +110,30 @@ impl Seen {
 pub(crate) struct Running {
     end: CancellationToken,
     task: JoinHandle<()>,
+    connections: TaskTracker,
+    /// That of a socket in the file system.
+    file: Option<SocketFile>,
 }
 
 /// Answers until it is stopped.
-pub(crate) fn run(listener: TcpListener, admin: Admin) -> Running {
-    let end = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, admin, end.clone()));
-    Running { end, task }
+pub(crate) fn run(arrivals: Arrivals, file: Option<SocketFile>, admin: Admin) -> Running {
+    let (end, connections) = (CancellationToken::new(), TaskTracker::new());
+    let task = tokio::spawn(serve(arrivals, admin, end.clone(), connections.clone()));
+    Running { end, task, connections, file }
 }
 
 impl Running {
     /// Ends it, as the last of a server: until then `/readyz` tells whoever asks that the server goes.
-    pub(crate) async fn stop(self) {
+    /// The file stays where another process has the socket, too (`is_shared`): if none has, the next one replaces it.
+    pub(crate) async fn stop(self, is_shared: bool) {
+        if let Some(file) = self.file.as_ref().filter(|_| !is_shared) {
+            file.remove();
+        }
+        self.leave().await;
+    }
+
+    /// Lets another process have its socket; requests that are here already get their answers.
+    pub(crate) async fn leave(self) {
         self.end.cancel();
         if self.task.await.is_err() {
             tracing::error!("the admin listener panicked");
@@ -125,21 +141,23 @@ impl Running {
     }
 }
 
-async fn serve(listener: TcpListener, admin: Admin, end: CancellationToken) {
+async fn serve(arrivals: Arrivals, admin: Admin, end: CancellationToken, connections: TaskTracker) {
     let admin = Arc::new(admin);
     tokio::spawn(live::sample(Arc::clone(&admin), end.clone()));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
+    let exposed = arrivals.is_exposed();
     loop {
         let accepted = tokio::select! {
             () = end.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = arrivals.accept() => accepted,
         };
         match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(slot)) => {
+            (Ok((stream, tls)), Ok(slot)) => {
                 let (admin, end) = (Arc::clone(&admin), end.clone());
-                tokio::spawn(async move {
-                    converse(stream, &admin, By { exposed, end, stays: AtomicBool::new(false) }).await;
+                connections.spawn(async move {
+                    if let Some(stream) = agreed(stream, tls).await {
+                        converse(stream, &admin, By { exposed, end, stays: AtomicBool::new(false) }).await;
+                    }
                     drop(slot);
                 });
             }

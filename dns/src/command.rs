@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use crate::catalog::FolderError;
-use crate::config::{ConfigError, LEVEL_HELP};
+use crate::config::{AdminAddress, ConfigError, LEVEL_HELP};
 use crate::name::Name;
 use crate::serve::StartError;
 
@@ -117,7 +117,7 @@ enum Failure {
     NoConfig,
     /// There is no admin listener to ask.
     NoAdmin,
-    NoStatus(SocketAddr, std::io::Error),
+    NoStatus(AdminAddress, std::io::Error),
     /// Why this server does not become the primary of a zone.
     NotPromoted(String, String),
     /// A server is not ready, in its own words.

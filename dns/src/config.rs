@@ -9,6 +9,7 @@
 //! Invariant: a client is internal only by an exact prefix that the operator wrote. There is no default for "all private
 //! networks", and a prefix that holds every address is refused.
 
+mod admin;
 mod database;
 mod file;
 mod level;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use self::admin::{Admin, AdminAddress};
 pub use self::database::Database;
 pub(crate) use self::level::LEVEL_HELP;
 pub use self::level::Level;
@@ -247,17 +249,6 @@ pub struct Tls {
 pub struct Https {
     /// Where questions are asked.
     pub path: String,
-}
-
-/// The operator's HTTP listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// Where it listens; loopback unless the operator says otherwise.
-    pub listen: SocketAddr,
-    /// Holds the token that changes something; made with mode 0600 if absent.
-    pub token_file: PathBuf,
-    /// Names by which it may be asked without the token, beside IP addresses and `localhost`.
-    pub hosts: Vec<String>,
 }
 
 /// How events are logged.

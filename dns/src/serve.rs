@@ -15,6 +15,7 @@ mod connection;
 mod descriptors;
 mod https;
 mod listeners;
+pub(crate) mod local;
 mod memory;
 mod notify;
 mod numbers;
@@ -87,7 +88,8 @@ pub struct Running {
     tasks: TaskTracker,
     loader: Loader,
     loads: watch::Receiver<Loads>,
-    certificates: Option<Arc<Certificates>>,
+    /// That of clients, and the operator's.
+    certificates: Vec<Arc<Certificates>>,
     admin: Option<admin::Running>,
 }
 
@@ -104,6 +106,8 @@ pub enum StartError {
     Secret(SecretError),
     /// The certificate of the encrypted listeners is of no use.
     Certificate(CertificateError),
+    /// The certificate of the admin listener is of no use.
+    AdminCertificate(CertificateError),
     /// The certificate of `[steer.quorum]`, or its roots, are of no use.
     Quorum(String),
     /// The system gave no thread.
@@ -118,6 +122,7 @@ impl fmt::Display for StartError {
             Self::Token(error) => error.fmt(f),
             Self::Secret(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
+            Self::AdminCertificate(error) => write!(f, "[admin] {error}"),
             Self::Quorum(error) => write!(f, "{error} (setting `steer.quorum`)"),
             Self::Thread(error) => write!(f, "the system gives no thread: {error}"),
         }

@@ -1,6 +1,8 @@
 //! The program as a person runs it: what it prints, how it ends.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[path = "program/operator.rs"]
+mod operator;
 #[path = "program/told.rs"]
 mod told;
 

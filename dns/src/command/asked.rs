@@ -1,15 +1,20 @@
 //! A running server's admin listener, as commands ask it.
 
+mod peer;
+mod stream;
+
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use self::stream::Stream;
 use crate::admin::{Problem, Token};
 use crate::config::Admin;
 
 /// A server that takes longer is not well.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// An answer takes as long in all, however often a byte of it comes.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 /// Some hundred thousand zones.
 const MOST_BYTES: u64 = 256 << 20;
 
@@ -29,13 +34,14 @@ pub(super) fn ask(admin: &Admin, method: &str, path: &str) -> io::Result<Vec<u8>
 }
 
 /// A connection on which this was asked. HTTP/1.0: the answer comes as it is and ends with the connection.
-fn connected(admin: &Admin, method: &str, path: &str) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&reachable(admin.listen), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn connected(admin: &Admin, method: &str, path: &str) -> io::Result<Stream> {
+    let mut stream = Stream::connect(admin, PATIENCE, PATIENCE_IN_ALL)?;
     // Where only loopback is listened on, not everything needs a token.
     let authorization = match Token::read(&admin.token_file) {
-        Ok(token) => format!("Authorization: Bearer {}\r\n", token.first()),
+        Ok(token) => {
+            stream.may_see_token(admin)?;
+            format!("Authorization: Bearer {}\r\n", token.first())
+        }
         Err(_) => String::new(),
     };
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{authorization}\r\n")?;
@@ -64,7 +70,7 @@ pub(super) fn follow(admin: &Admin, path: &str, mut take: impl FnMut(&str) -> bo
         return Err(refused(&head, &body));
     }
     // A quiet server says nothing for long.
-    lines.get_ref().set_read_timeout(None)?;
+    lines.get_mut().wait_for_ever()?;
     loop {
         line.clear();
         if lines.read_line(&mut line)? == 0 {
@@ -73,17 +79,6 @@ pub(super) fn follow(admin: &Admin, path: &str, mut take: impl FnMut(&str) -> bo
         if !take(line.trim_end()) {
             return Ok(());
         }
-    }
-}
-
-/// A server that listens everywhere is here, too.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
-        }
-        other => other,
     }
 }
 

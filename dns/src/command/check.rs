@@ -63,6 +63,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         report.nameless.extend(problem_of_certificate(tls));
     }
     if let (true, Some(config)) = (args.paths.is_empty(), &config) {
+        let own = config.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let of_admin =
+            |problem: Problem| Problem { message: format!("[admin] {}", problem.message), ..problem };
+        report.nameless.extend(own.and_then(problem_of_certificate).map(of_admin));
         report.nameless.extend(problem_of_keys(config));
     }
     let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());

@@ -10,7 +10,7 @@ use procfs::process::{LimitValue, Process};
 
 use super::asked::ask;
 use super::{Failure, Source, say, zones};
-use crate::config::Config;
+use crate::config::{AdminAddress, Config};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,9 +48,15 @@ fn wanted(config: &Config) -> Wanted {
         listen.extend(tcp.into_iter().flatten().map(|it| (Carrier::Tcp, *it)));
         listen.extend([plain, &encrypted.quic].into_iter().flatten().map(|it| (Carrier::Udp, *it)));
     }
-    listen.extend(config.admin.iter().map(|admin| (Carrier::Tcp, admin.listen)));
+    let mut socket = None;
+    match config.admin.as_ref().map(|admin| &admin.listen) {
+        Some(AdminAddress::Tcp(address)) => listen.push((Carrier::Tcp, *address)),
+        Some(AdminAddress::Unix(path)) => socket = Some(path.clone()),
+        None => {}
+    }
     let keys = config.keys.iter().map(|key| key.secret_file.clone());
-    let tls = config.tls.iter().map(|tls| tls.key.clone());
+    let own = config.admin.iter().filter_map(|admin| admin.tls.as_ref());
+    let tls = config.tls.iter().chain(own).map(|tls| tls.key.clone());
     let token = config.admin.iter().map(|admin| admin.token_file.clone());
     let receive_bytes = config.udp.receive_buffer_bytes.map_or(UDP_RECEIVE_BYTES, |bytes| bytes as u64);
     Wanted {
@@ -58,6 +64,7 @@ fn wanted(config: &Config) -> Wanted {
         receive_bytes: Some(receive_bytes),
         memory_bytes,
         listen,
+        socket,
         secrets: keys.chain(tls).chain(token).collect(),
     }
 }
@@ -74,6 +81,8 @@ const CONNECTION_BYTES: [u64; 4] = [3 << 10, 16 << 10, 34 << 10, 40 << 10];
 #[derive(Debug, Clone, Default)]
 struct Wanted {
     listen: Vec<(Carrier, SocketAddr)>,
+    /// The operator's, in the file system.
+    socket: Option<PathBuf>,
     descriptors: u64,
     /// Of the kernel's largest buffer for packets that arrive; none: no listener is by UDP.
     receive_bytes: Option<u64>,
@@ -263,6 +272,7 @@ mod tests {
     fn what_a_machine_lacks_is_said() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let wanted = Wanted {
+            socket: None,
             listen: vec![(Carrier::Tcp, address("0.0.0.0:53"))],
             descriptors: 5000,
             receive_bytes: Some(1 << 22),

@@ -61,7 +61,7 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let admin = admin(&args.source)?;
     let path = if args.undo { "/undrain" } else { "/drain" };
     ask(&admin, "POST", &format!("{path}?address={}", args.address))
-        .map_err(|error| Failure::NoStatus(admin.listen, error))?;
+        .map_err(|error| Failure::NoStatus(admin.listen.clone(), error))?;
     if args.undo {
         say(&undone(&pools(&admin)?, args.address));
         return Ok(());

@@ -82,7 +82,9 @@ fn announcement(listening: &Listening) -> String {
         .map(|it| format!("listening {} {} {}\n", it.address, it.listener.as_str(), it.transport.as_str()));
     let plain =
         outside.chain(inside).chain(admin).map(|(address, who)| format!("listening {address} {who}\n"));
-    plain.chain(encrypted).collect()
+    let socket =
+        listening.admin_socket.iter().map(|path| format!("listening unix:{} admin\n", path.display()));
+    plain.chain(socket).chain(encrypted).collect()
 }
 
 /// RUST_LOG goes before the config.

@@ -20,9 +20,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
     let admin = config.admin.ok_or(Failure::NoAdmin)?;
-    let body = ask(&admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen, error))?;
-    let status: Told =
-        serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen, error.into()))?;
+    let body =
+        ask(&admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen.clone(), error))?;
+    let status: Told = serde_json::from_slice(&body)
+        .map_err(|error| Failure::NoStatus(admin.listen.clone(), error.into()))?;
     say(&match args.format {
         Format::Human => text(&status.status, clock::moment().unix_seconds),
         Format::Json => json(&status),

@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         is_heard && args.count.is_none_or(|count| told < count)
     };
     follow(&admin, &format!("/tail?{}", query.join("&")), take)
-        .map_err(|error| Failure::NoStatus(admin.listen, error))
+        .map_err(|error| Failure::NoStatus(admin.listen.clone(), error))
 }
 
 fn shown(line: &str, is_coloured: bool) -> String {

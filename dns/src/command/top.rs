@@ -48,8 +48,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn told(admin: &Admin) -> Result<Told, Failure> {
-    let body = ask(admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen, error))?;
-    serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen, error.into()))
+    let body =
+        ask(admin, "GET", "/status").map_err(|error| Failure::NoStatus(admin.listen.clone(), error))?;
+    serde_json::from_slice(&body).map_err(|error| Failure::NoStatus(admin.listen.clone(), error.into()))
 }
 
 fn at_fault(status: &Status) -> impl Iterator<Item = &ZoneStatus> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::quantity::{Size, Span};
-use super::{ConfigError, LogFormat, Place, Unhide};
+use super::{AdminAddress, ConfigError, LogFormat, Place, Unhide};
 use crate::name::Name;
 
 #[derive(Deserialize)]
@@ -82,10 +82,18 @@ pub(super) struct Public {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    pub(super) listen: Spanned<SocketAddr>,
+    pub(super) listen: Spanned<AdminAddress>,
+    pub(super) tls: Option<Spanned<AdminTls>>,
     pub(super) token_file: Option<PathBuf>,
     #[serde(default)]
     pub(super) hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminTls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
 }
 
 #[derive(Default, Deserialize)]

@@ -206,6 +206,7 @@ fn the_reference_names_every_key_and_its_default() {
         "[internal]\n",
         "[public]\n",
         "[admin]\n",
+        "[admin.tls]\n",
         "[log]\n",
         "[log.queries]\n",
         "[udp]\n",

@@ -1,5 +1,6 @@
 //! Checks of keys that belong together: from the keys as written to a [`Config`] that cannot be wrong.
 
+mod admin;
 mod catalogs;
 mod keys;
 mod listeners;
@@ -21,8 +22,8 @@ use toml::Spanned;
 use super::file::{self, DomainName, File, Prefix};
 use super::quantity::{Size, Span};
 use super::{
-    Admin, Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Named, Place,
-    Queries, Reload, Tcp, Tls, Udp, Warning,
+    Config, ConfigError, Cookies, Encrypted, Https, Internal, LEVEL_HELP, Level, Log, Named, Place, Queries,
+    Reload, Tcp, Tls, Udp, Warning,
 };
 use crate::limit::Rates;
 use crate::name::Name;
@@ -114,7 +115,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
             clients: prefixes(internal.clients),
             zones: names(internal.zones),
         },
-        admin: written.admin.map(|written| admin(written, base)),
+        admin: written.admin.map(|written| admin::admin(written, base, at)).transpose()?,
         log: log(&written.log, at)?,
         udp: udp(written.udp, at)?,
         tcp: tcp(written.tcp, at)?,
@@ -146,14 +147,6 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
 fn encrypted(written: [Vec<Spanned<SocketAddr>>; 3]) -> Encrypted {
     let [tls, https, quic] = written.map(plain);
     Encrypted { tls, https, quic }
-}
-
-fn admin(written: file::Admin, base: &Path) -> Admin {
-    Admin {
-        listen: written.listen.into_inner(),
-        token_file: base.join(written.token_file.unwrap_or_else(|| "verge-dns.token".into())),
-        hosts: written.hosts,
-    }
 }
 
 /// The names that hide or publish something.
@@ -233,12 +226,7 @@ fn warnings(internal: &file::Internal, admin: Option<&file::Admin>, at: At<'_>) 
                 .to_owned(),
         })
     });
-    let admin = admin.filter(|admin| !admin.listen.get_ref().ip().is_loopback()).map(|admin| Warning {
-        place: at(admin.listen.span()),
-        message: "the admin listener is reachable from other machines".to_owned(),
-        help: "metrics then need the token too; use a loopback address if you can".to_owned(),
-    });
-    bridges.chain(admin).collect()
+    bridges.chain(admin.and_then(|admin| admin::exposed(admin, at))).collect()
 }
 
 fn udp(written: file::Udp, at: At<'_>) -> Result<Udp, ConfigError> {

@@ -5,10 +5,13 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::local::{self, Local};
 use super::sys;
 use crate::config::Udp;
 
@@ -28,6 +31,8 @@ const UDP_RECEIVE_BYTES: usize = 4 << 20;
 const UDP_SEND_BYTES: libc::c_int = 8 << 20;
 /// More than a receive buffer holds, but an end under a flood.
 const MOST_FORGOTTEN: usize = 100_000;
+/// The transport of a socket in the file system.
+const UNIX: &str = "Unix";
 /// Stands for an address that the system does not tell.
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
@@ -50,8 +55,8 @@ pub struct BindError {
     /// The key in the config that names it.
     pub setting: &'static str,
     /// Which address.
-    pub address: SocketAddr,
-    /// `UDP` or `TCP`.
+    pub address: String,
+    /// `UDP`, `TCP` or `Unix`.
     pub transport: &'static str,
     /// Why.
     pub source: io::Error,
@@ -62,6 +67,7 @@ impl fmt::Display for BindError {
         let Self { setting, address, transport, source } = self;
         write!(f, "cannot listen on {address} ({transport}, setting `{setting}`): ")?;
         match source.kind() {
+            kind if *transport == UNIX => f.write_str(&unix(kind).unwrap_or_else(|| source.to_string())),
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "the port is in use; stop the program that has it (`ss -lntup`) or change `{setting}`"
@@ -75,6 +81,22 @@ impl fmt::Display for BindError {
             _ => write!(f, "{source}"),
         }
     }
+}
+
+/// The cure for a socket in the file system.
+fn unix(kind: io::ErrorKind) -> Option<String> {
+    let cure = match kind {
+        io::ErrorKind::AddrInUse => "a running program answers there; stop it, or name another path",
+        io::ErrorKind::AlreadyExists => "the file is no socket; name another path, or remove it",
+        io::ErrorKind::NotFound => {
+            "its folder is not there; make it, or have systemd make it (RuntimeDirectory=verge-dns in the unit)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "not allowed for this user, who must be able to write in its folder"
+        }
+        _ => return None,
+    };
+    Some(cure.to_owned())
 }
 
 impl std::error::Error for BindError {}
@@ -121,6 +143,27 @@ pub(super) fn bind_udp(
     bound.map_err(|source| fault(setting, address, "UDP", source))
 }
 
+/// Takes a path in the file system.
+pub(super) fn bind_local(setting: &'static str, path: &Path) -> Result<Local, BindError> {
+    local::bind(path, BACKLOG).map_err(|source| unusable(setting, path, source))
+}
+
+/// Takes a socket in the file system that was handed over; another one where nobody can reach it any more.
+pub(super) fn adopt_local(
+    setting: &'static str,
+    path: &Path,
+    handed: Option<UnixListener>,
+) -> Result<Local, BindError> {
+    match handed.filter(|_| path.exists()) {
+        Some(listener) => local::adopt(listener, path).map_err(|source| unusable(setting, path, source)),
+        None => bind_local(setting, path),
+    }
+}
+
+fn unusable(setting: &'static str, path: &Path, source: io::Error) -> BindError {
+    BindError { setting, address: format!("unix:{}", path.display()), transport: UNIX, source }
+}
+
 /// Takes `address` for TCP alone.
 pub(super) fn bind_tcp(setting: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
     tcp(address, Sharing::Alone).map_err(|source| fault(setting, address, "TCP", source))
@@ -132,7 +175,7 @@ fn fault(
     transport: &'static str,
     source: io::Error,
 ) -> BindError {
-    BindError { setting, address, transport, source }
+    BindError { setting, address: address.to_string(), transport, source }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! Every socket that the config names, bound before any query is answered.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 
 use super::bind::{self, BindError, Bound};
+use super::local::Local;
 use crate::client::{Listener, Transport};
-use crate::config::{self, Config};
+use crate::config::{self, AdminAddress, Config};
 
 /// Where a server listens, with the ports that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +17,10 @@ pub struct Listening {
     pub inside: Vec<SocketAddr>,
     /// Inside TLS or QUIC.
     pub encrypted: Vec<Encrypted>,
-    /// The operator's HTTP.
+    /// The operator's HTTP, if it is over TCP.
     pub admin: Option<SocketAddr>,
+    /// The operator's HTTP, if it is a Unix socket.
+    pub admin_socket: Option<PathBuf>,
     /// Where other name servers tell who is up.
     pub quorum: Option<SocketAddr>,
 }
@@ -35,8 +39,45 @@ pub struct Encrypted {
 pub(super) struct Listeners {
     pub(super) outside: Side,
     pub(super) inside: Side,
-    pub(super) admin: Option<TcpListener>,
+    pub(super) admin: Option<Operator>,
     pub(super) quorum: Option<TcpListener>,
+}
+
+/// The operator's socket.
+pub(super) enum Operator {
+    Tcp(TcpListener),
+    Unix(Local),
+}
+
+impl Operator {
+    fn bind(listen: &AdminAddress, handed: &mut Pool) -> Result<Self, BindError> {
+        match listen {
+            AdminAddress::Tcp(address) => stream(ADMIN, *address, handed).map(Self::Tcp),
+            AdminAddress::Unix(path) => {
+                bind::adopt_local(ADMIN, path, handed.take_local(ADMIN, path)).map(Self::Unix)
+            }
+        }
+    }
+
+    fn open(&self) -> Result<(), BindError> {
+        match self {
+            Self::Tcp(listener) => bind::listen(ADMIN, listener),
+            // It listens already.
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    fn copy(&self, listen: &AdminAddress) -> io::Result<Handed> {
+        let address = match listen {
+            AdminAddress::Tcp(address) => *address,
+            AdminAddress::Unix(_) => PATH,
+        };
+        let (tcp, local) = match self {
+            Self::Tcp(listener) => (Some(listener.try_clone()?), None),
+            Self::Unix(local) => (None, Some(local.listener.try_clone()?)),
+        };
+        Ok(Handed { setting: ADMIN.to_owned(), address, udp: Vec::new(), tcp, local })
+    }
 }
 
 /// The sockets of one side.
@@ -120,7 +161,14 @@ impl Listeners {
                 .into_iter()
                 .flat_map(|(side, listener)| side.encrypted.addresses(listener))
                 .collect(),
-            admin: self.admin.as_ref().and_then(|admin| admin.local_addr().ok()),
+            admin: self.admin.as_ref().and_then(|admin| match admin {
+                Operator::Tcp(listener) => listener.local_addr().ok(),
+                Operator::Unix(_) => None,
+            }),
+            admin_socket: self.admin.as_ref().and_then(|admin| match admin {
+                Operator::Tcp(_) => None,
+                Operator::Unix(local) => Some(local.file.path.clone()),
+            }),
             quorum: self.quorum.as_ref().and_then(|quorum| quorum.local_addr().ok()),
         }
     }

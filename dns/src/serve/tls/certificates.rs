@@ -152,11 +152,13 @@ impl Certificates {
     }
 
     /// Looks at the files until the drain begins, and says what changed and what should.
-    pub(crate) async fn follow(self: Arc<Self>, metrics: Arc<Metrics>, drain: CancellationToken) {
+    pub(crate) async fn follow(self: Arc<Self>, metrics: Option<Arc<Metrics>>, drain: CancellationToken) {
         let mut validity = self.validity();
         let mut reminder = Reminder::default();
         loop {
-            metrics.certificate_until(validity.map(|it| it.until_unix_seconds()));
+            if let Some(metrics) = &metrics {
+                metrics.certificate_until(validity.map(|it| it.until_unix_seconds()));
+            }
             let now = unix_seconds(clock::system_now());
             if let Some(standing) = validity.map(|it| it.judge(now)).filter(|it| reminder.is_due(*it, now)) {
                 tracing::warn!(certificate = %self.files.certificate.display(), "{standing}");

@@ -156,7 +156,7 @@ async fn metrics_have_the_end_of_the_certificate_in_service() {
     files.write(&until(2100));
     let certificates = Certificates::load(&files.config).unwrap();
     let (metrics, drain) = (Arc::new(Metrics::default()), CancellationToken::new());
-    let following = tokio::spawn(Arc::clone(&certificates).follow(Arc::clone(&metrics), drain.clone()));
+    let following = tokio::spawn(Arc::clone(&certificates).follow(Some(Arc::clone(&metrics)), drain.clone()));
     for (year, expected) in [(2100, "4102444800"), (2101, "4133980800")] {
         files.write(&until(year));
         certificates.ask();
