@@ -23,6 +23,7 @@
 //! `/readyz`. Purges beyond `purges_per_minute` get 429 and, in `Retry-After`, when to come again.
 
 mod answering;
+mod arrivals;
 pub mod board;
 mod explain;
 mod guard;
@@ -59,10 +60,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use arrivals::Arrivals;
+use arrivals::{Stream, agreed};
 pub use board::Board;
 pub use explain::{ExplainRequest, Explained, Variant};
 pub use guard::{GuardTold, Undone};
@@ -110,7 +114,6 @@ pub(crate) struct Admin {
 }
 
 /// The terms by which the operator is answered; a reload may change them.
-#[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) token: Token,
     /// Names by which it may be asked without the token.
@@ -119,12 +122,18 @@ pub(crate) struct Terms {
     pub(crate) purges_per_minute: NonZeroU32,
     /// A push that brings no byte for so long is given up.
     pub(crate) stall_timeout: Duration,
+    /// TLS around a connection; none: it is in clear.
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 /// A scraper that says nothing for so long is gone.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that does not read its answer must not keep a place for ever.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client has for its request when the listener ends.
+const ASKING_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long it has for its handshake then.
+const SHAKING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Without file descriptors left, accepting again at once would only burn the CPU.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -137,32 +146,48 @@ struct By {
 }
 
 /// Serves until it is stopped.
-pub(crate) fn run(listener: TcpListener, admin: Arc<Admin>) -> Running {
+pub(crate) fn run(arrivals: Arrivals, admin: Arc<Admin>, turn: Turn) -> Running {
     let running = Running { stop: CancellationToken::new(), connections: TaskTracker::new() };
     let (stop, connections) = (running.stop.clone(), running.connections.clone());
-    let is_exposed = listener.local_addr().map_or(true, |address| !address.ip().is_loopback());
-    let by = By { is_exposed, stop: stop.clone() };
+    let by = By { is_exposed: arrivals.is_exposed(), stop: stop.clone() };
     running.connections.spawn(live::sample(Arc::clone(&admin), stop.clone()));
-    running.connections.spawn(async move {
-        let places = Places::default();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let place = tokio::select! {
-                        place = places.take() => place,
-                        () = stop.cancelled() => return,
-                    };
-                    connections.spawn(carry(stream, Arc::clone(&admin), by.clone(), place));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_REST).await,
-            }
-        }
-    });
+    let shared = Arc::clone(&admin);
+    let take = move |stream, place| {
+        connections.spawn(shelter(stream, Arc::clone(&shared), by.clone(), place));
+    };
+    running.connections.spawn(turn.take(accept(arrivals, take, admin, stop)));
     running
+}
+
+/// Until it is to stop, and then the connections that the kernel has made already.
+async fn accept(
+    arrivals: Arrivals,
+    take: impl Fn(Stream, Place),
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+) {
+    let places = Places::default();
+    while let Some(accepted) = stop.run_until_cancelled(arrivals.accept()).await {
+        match accepted {
+            Ok(stream) => {
+                // One that was accepted is answered, though the listener ends: nobody else has it.
+                let place = tokio::select! {
+                    biased;
+                    place = places.take() => place,
+                    () = stop.cancelled() => break,
+                };
+                take(stream, place);
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_REST).await,
+        }
+    }
+    // Another process has the same queue.
+    if admin.draining.has_left() {
+        return;
+    }
+    for stream in arrivals.waiting() {
+        take(stream, places.take().await);
+    }
 }
 
 impl Running {
@@ -174,8 +199,30 @@ impl Running {
     }
 }
 
+/// The handshake, if there is one, and then the request.
+async fn shelter(stream: Stream, admin: Arc<Admin>, by: By, place: Place) {
+    let tls = admin.terms.load().tls.clone();
+    let stream = match &tls {
+        Some(tls) => tokio::select! {
+            agreed = agreed(stream, tls) => agreed,
+            () = place.evicted() => None,
+            () = overstayed(&by.stop) => None,
+        },
+        None => Some(stream),
+    };
+    if let Some(stream) = stream {
+        carry(stream, admin, by, place).await;
+    }
+}
+
+/// Ends a while after the listener: a client that has just come is answered.
+async fn overstayed(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(SHAKING_TIMEOUT).await;
+}
+
 /// One request: a client that comes every few seconds can connect as often, and nobody keeps a place longer.
-async fn carry(stream: TcpStream, admin: Arc<Admin>, by: By, place: Place) {
+async fn carry(stream: Stream, admin: Arc<Admin>, by: By, place: Place) {
     let service = service_fn(|request| {
         let (admin, by) = (Arc::clone(&admin), by.clone());
         if admin.terms.load().token.right_in(request.headers()).is_some() {
@@ -194,9 +241,12 @@ async fn carry(stream: TcpStream, admin: Arc<Admin>, by: By, place: Place) {
         () = overdue(&place) => {}
         () = place.evicted() => {}
         () = by.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // A request that hangs must not keep the program from ending.
-            drop(tokio::time::timeout(Duration::from_secs(1), connection).await);
+            // A client that has just come may not have asked yet; where another process takes over, it would see a gap.
+            if timeout(ASKING_TIMEOUT, connection.as_mut()).await.is_err() {
+                connection.as_mut().graceful_shutdown();
+                // A request that hangs must not keep the program from ending.
+                drop(timeout(Duration::from_secs(1), connection).await);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod admin_client;
 mod batch;
 mod check;
+mod desk;
 mod doctor;
 mod explain;
 mod generate;
@@ -13,6 +14,7 @@ mod moving;
 mod objects;
 mod origins;
 mod own_tls;
+mod peer;
 mod purge;
 mod push;
 mod reload;
@@ -104,8 +106,8 @@ impl Arguments {
             Command::Warm(warm) => warm.run().await,
             Command::Simulate(simulate) => simulate.run(),
             Command::Explain(explain) => explain.run().await,
-            Command::Doctor(doctor) => doctor.run(),
-            Command::Health(health) => health.run(),
+            Command::Doctor(doctor) => doctor.run().await,
+            Command::Health(health) => health.run().await,
             Command::Generate(generate) => generate.run(),
         }
     }

@@ -9,6 +9,7 @@
 
 mod access;
 mod access_log;
+mod admin;
 mod advice;
 mod disk;
 mod doubts;
@@ -36,10 +37,10 @@ mod unit;
 mod written;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use admin::{Admin, AdminAddress};
 use ipnet::IpNet;
 pub use level::{LEVEL_HELP, Level};
 pub use partial::Listen;
@@ -120,19 +121,6 @@ pub struct Cache {
     pub memory_target_bytes: Option<u64>,
 }
 
-/// The operator's listener.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// Loopback unless the operator says otherwise.
-    pub listen: SocketAddr,
-    /// Holds the token that purge asks for; made with mode 0600 if absent.
-    pub token_file: PathBuf,
-    /// As many purges at once, and then as many a minute.
-    pub purges_per_minute: NonZeroU32,
-    /// Names by which it may be asked without the token, beside IP addresses and `localhost`.
-    pub hosts: Vec<String>,
-}
-
 /// How the program tells what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -177,8 +165,9 @@ pub fn parse(text: &str, base: &Path, shown: &Path) -> Result<Config, ConfigErro
 /// When the file cannot be read, or the section says something that is not allowed.
 pub fn load_admin(path: &Path) -> Result<Option<Admin>, ConfigError> {
     let text = read(path)?;
-    let admin = partial::admin(&text).map_err(|fault| ConfigError::at(&text, path, fault))?;
-    Ok(admin.map(|admin| admin.admin(base_of(path))))
+    let at = |fault| ConfigError::at(&text, path, fault);
+    let admin = partial::admin(&text).map_err(at)?;
+    admin.map(|admin| admin.admin(base_of(path))).transpose().map_err(at)
 }
 
 /// Reads `listen` and `listen_tls` of a config file, whatever is wrong with the rest of it.

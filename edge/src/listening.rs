@@ -8,7 +8,9 @@
 //! that are open end when their clients have been told.
 
 mod encrypted;
+mod local;
 mod operator;
+mod own_tls;
 mod sockets;
 mod start_error;
 mod streams;
@@ -17,11 +19,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
 
 use self::encrypted::Encrypted;
+pub use self::local::trial_of_path;
 use self::operator::{Edge, Operator};
 pub(crate) use self::sockets::Pool;
 pub use self::sockets::trial;
@@ -29,7 +33,7 @@ use self::sockets::{Bound, Families, Unwanted, is_of_both, tcp, udp};
 pub use self::start_error::StartError;
 use crate::admin::Reload;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
 use crate::serve::{Carrier, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
 use crate::site::relay::Relay;
@@ -43,8 +47,10 @@ pub struct Listening {
     pub tls: Vec<SocketAddr>,
     /// The listeners of HTTP/3, by UDP, in the config's order.
     pub quic: Vec<SocketAddr>,
-    /// The operator's listener, if configured.
+    /// The operator's listener, if it is configured and over TCP.
     pub admin: Option<SocketAddr>,
+    /// The operator's listener, if it is configured and a Unix socket.
+    pub admin_socket: Option<PathBuf>,
 }
 
 /// The listeners that are open.
@@ -62,6 +68,8 @@ pub(crate) struct Open {
     relays: Arc<Relays>,
     encrypted: Option<Encrypted>,
     operator: Option<Operator>,
+    /// The end of the operator's listener, once another process has its socket.
+    left: Option<JoinHandle<()>>,
 }
 
 /// A listener for clients that is open.
@@ -108,8 +116,8 @@ impl Open {
     /// None yet.
     pub(crate) fn new(clients: Listeners, relays: Arc<Relays>, clock: Clock, row: Row) -> Self {
         let (plain, tls, quic, resting, streams) = Default::default();
-        let (encrypted, operator) = (None, None);
-        Self { clients, clock, row, plain, tls, quic, resting, streams, relays, encrypted, operator }
+        let (encrypted, operator, left) = (None, None, None);
+        Self { clients, clock, row, plain, tls, quic, resting, streams, relays, encrypted, operator, left }
     }
 
     /// Where they are.
@@ -119,7 +127,8 @@ impl Open {
             public: addresses(&self.plain),
             tls: addresses(&self.tls),
             quic: addresses(&self.quic),
-            admin: self.operator.as_ref().map(|operator| operator.address),
+            admin: self.operator.as_ref().and_then(Operator::address),
+            admin_socket: self.operator.as_ref().and_then(Operator::socket).map(Path::to_owned),
         }
     }
 
@@ -153,7 +162,8 @@ impl Open {
         })?;
         let streams = self.prepare_streams(config, &handed)?;
         let operator = self.operator.as_ref();
-        let prepare = |admin| operator::Next::prepare(operator, &handed, admin, &config.limits);
+        let by = (&config.limits, &self.clock);
+        let prepare = |admin| operator::Next::prepare(operator, &handed, admin, by);
         let operator = config.admin.as_ref().map(prepare).transpose()?;
         let unwanted = handed.rest();
         for Unwanted { listener, .. } in &unwanted {
@@ -218,7 +228,9 @@ impl Open {
     pub(crate) fn commit(&mut self, next: Next, reload: Reload) {
         let clients = self.clients.clone();
         for Unwanted { listener, address } in next.unwanted {
-            address.into_iter().for_each(|address| systemd::forget_all(listener.transport(), address));
+            if let Some((transport, address)) = listener.transport().zip(address) {
+                systemd::forget_all(transport, address);
+            }
         }
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
@@ -304,7 +316,7 @@ impl Open {
             }
         }
         if let Some(operator) = &self.operator {
-            add(Setting::Admin, operator.configured, &operator.copy, None)?;
+            all.push(operator.handed()?);
         }
         Ok((all, self.row.clone()))
     }
@@ -313,8 +325,19 @@ impl Open {
     pub(crate) fn hand_over(&mut self) {
         let carriers = self.quic.iter().filter_map(|one| one.carrier.as_ref());
         carriers.for_each(|carrier| carrier.shared.hand_over());
-        self.operator.take().into_iter().for_each(Operator::close);
+        self.left = self.operator.take().map(Operator::leave);
         self.let_go();
+    }
+
+    /// Waits until requests that operators sent to this process before it handed over have their answers.
+    pub(crate) fn take_left(&mut self) -> impl Future<Output = ()> + use<> {
+        let left = self.left.take();
+        async move {
+            if let Some(left) = left {
+                // A panic was told by its hook.
+                drop(left.await);
+            }
+        }
     }
 
     /// Lets go of the sockets, so that the kernel takes no connection for them.
@@ -432,10 +455,16 @@ fn any_v6(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))
 }
 
-/// The report on the certificates that `tls` names, as of now: a line each.
+/// The report on the certificates that a config names, as of now: a line each.
 ///
 /// # Errors
 /// When a file cannot be used: a start would fail.
-pub fn inspect(tls: &config::Tls) -> Result<Vec<String>, StartError> {
-    encrypted::inspect(tls)
+pub fn inspect(config: &Config) -> Result<Vec<String>, StartError> {
+    let clock = Clock::system();
+    let mut told =
+        config.tls.as_ref().map(|tls| encrypted::inspect(tls, &clock)).transpose()?.unwrap_or_default();
+    if let Some(files) = config.admin.as_ref().and_then(|admin| admin.tls.as_ref()) {
+        told.extend(own_tls::inspect(files, &clock)?);
+    }
+    Ok(told)
 }

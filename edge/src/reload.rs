@@ -141,6 +141,12 @@ impl Reloader {
         self.lock().open.let_go_of_streams();
     }
 
+    /// Waits for the answers to operators after [`Reloader::hand_over`].
+    pub(crate) async fn left(&self) {
+        let left = self.lock().open.take_left();
+        left.await;
+    }
+
     /// Ends the operator's listener.
     pub(crate) async fn end(&self) {
         let ended = self.lock().open.take_operator();

@@ -231,7 +231,7 @@ impl Running {
         // The other process waits for the disks, and what is purged from now on is purged there.
         let disks = self.cache.store.disks().stop();
         let drain = self.clients.limits().drain;
-        tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks);
+        tokio::join!(self.clients.leave(), self.relayed.drain(drain), disks, self.reloader.left());
     }
 
     /// Ends behind the process before, which goes on answering.

@@ -1,6 +1,5 @@
 //! How the other commands speak to a running edge: through its admin listener, with its token.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +10,13 @@ use hyper::body::{Body, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use verge_edge::admin::Token;
 use verge_edge::admin::problem::Problem;
-use verge_edge::config;
+use verge_edge::config::{self, AdminAddress};
 
 use crate::command::Failed;
+use crate::command::desk::Desk;
 
 /// Which edge.
 #[derive(Debug, clap::Args)]
@@ -25,9 +24,15 @@ pub(super) struct WhichEdge {
     /// The edge's config: says where its admin listener and its token are
     #[arg(long, value_name = "FILE", default_value = "edge.toml")]
     pub(super) config: PathBuf,
-    /// The admin listener, instead of the config's
+    /// The admin listener, instead of the config's: 127.0.0.1:9301, or unix:/run/verge-edge/admin.sock
     #[arg(long, value_name = "ADDRESS", requires = "token_file")]
-    admin: Option<SocketAddr>,
+    admin: Option<AdminAddress>,
+    /// Speak TLS, and believe the certificates of this file and those that they have signed for the address
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Show the token to another machine without TLS, where all who are on the way can read it
+    #[arg(long, requires = "admin", conflicts_with = "ca")]
+    clear: bool,
     /// The token's file, instead of the config's
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -36,7 +41,7 @@ pub(super) struct WhichEdge {
 /// A running edge's admin listener.
 #[derive(Debug)]
 pub(super) struct AdminClient {
-    address: SocketAddr,
+    desk: Desk,
     token: Token,
 }
 
@@ -49,17 +54,27 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 impl WhichEdge {
     pub(super) fn client(&self) -> Result<AdminClient, Failed> {
-        let (address, path) = match (self.admin, &self.token_file) {
-            (Some(address), Some(path)) => (address, path.clone()),
+        let (desk, path) = match (&self.admin, &self.token_file) {
+            (Some(address), Some(path)) => {
+                let desk = Desk::at(address.clone(), self.ca.as_ref())?;
+                if desk.is_read_on_the_way() && !self.clear {
+                    return Err(Failed::because(format!(
+                        "without TLS, all who are on the way to {address} could read the token: name the file that its \
+                         certificate is believed by (--ca FILE), or say that it may be read (--clear)"
+                    )));
+                }
+                (desk, path.clone())
+            }
             (_, path) => {
                 let none = || Failed::because(format!("{} has no [admin]", self.config.display()));
                 let admin = config::load_admin(&self.config).map_err(Failed::of_config)?.ok_or_else(none)?;
-                (admin.listen, path.clone().unwrap_or(admin.token_file))
+                (Desk::of(&admin, self.ca.as_deref())?, path.clone().unwrap_or(admin.token_file))
             }
         };
         let unreadable =
             |error| Failed::because(format!("cannot read the token file {}: {error}", path.display()));
-        Ok(AdminClient { address, token: Token::read(&path).map_err(unreadable)? })
+        let token = Token::read(&path).map_err(unreadable)?;
+        Ok(AdminClient { desk: desk.shown(&path), token })
     }
 }
 
@@ -75,7 +90,7 @@ impl AdminClient {
         loop {
             let request = Request::builder().method(Method::POST).uri(path).body(Full::new(body.clone()));
             let asked = self.send(request.map_err(Failed::because)?);
-            let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
+            let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.desk.address));
             let response = timeout(LIMIT, asked).await.map_err(late)??;
             match retry_after(&response) {
                 Some(wait) if waited + wait <= MAX_WAIT => {
@@ -90,7 +105,7 @@ impl AdminClient {
     /// Asks for JSON.
     pub(super) async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, Failed> {
         let request = Request::builder().uri(path).body(Full::new(Bytes::new())).map_err(Failed::because)?;
-        let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.address));
+        let late = |_| Failed::because(format!("no answer from {} in {LIMIT:?}", self.desk.address));
         let response = timeout(LIMIT, self.send(request)).await.map_err(late)??;
         serde_json::from_slice(&answer(response).await?).map_err(Failed::because)
     }
@@ -101,14 +116,14 @@ impl AdminClient {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
-        let address = self.address;
-        let unreachable = |error| Failed::because(format!("no edge's admin listener at {address}: {error}"));
-        let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+        let unreachable =
+            |error| Failed::because(format!("no edge's admin listener at {}: {error}", self.desk.address));
+        let stream = self.desk.connect().await.map_err(unreachable)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Failed::because)?;
         tokio::spawn(connection);
         let token = self.token.authorization().try_into().map_err(Failed::because)?;
-        let host = address.to_string().try_into().expect("an address is visible ASCII");
+        let host = self.desk.host().try_into().expect("an address is visible ASCII");
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::AUTHORIZATION, token);
         sender.send_request(request).await.map_err(Failed::because)

@@ -29,10 +29,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
-        if let Some(tls) = &config.tls {
-            for standing in run::inspect(tls).map_err(Failed::because)? {
-                super::say(standing);
-            }
+        for standing in run::inspect(&config).map_err(Failed::because)? {
+            super::say(standing);
         }
         for warning in &config.warnings {
             super::say(warning);
@@ -68,7 +66,8 @@ fn summary(config: &Config, path: &str) -> String {
         }
     }
     if let Some(admin) = &config.admin {
-        let _ = writeln!(text, "admin   {}, token in {}", admin.listen, admin.token_file.display());
+        let over = if admin.tls.is_some() { " over TLS" } else { "" };
+        let _ = writeln!(text, "admin   {}{over}, token in {}", admin.listen, admin.token_file.display());
     }
     for site in config.sites.all() {
         let hosts: Vec<String> = site.hosts.iter().map(ToString::to_string).collect();

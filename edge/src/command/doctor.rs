@@ -7,9 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use procfs::process::{LimitValue, Process};
-use verge_edge::config::{self, Config};
+use verge_edge::config::{self, AdminAddress, Config};
 use verge_edge::run;
 
+use super::desk::Desk;
 use super::{Failed, health, say};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) fn run(&self) -> Result<(), Failed> {
+    pub(super) async fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         let wanted = wanted(&config);
         let is_well =
@@ -51,7 +52,14 @@ fn wanted(config: &Config) -> Wanted {
         secrets.extend(tls.certificates.iter().map(|files| files.key.clone()));
         secrets.extend(tls.ticket_secret.clone());
     }
-    listen.extend(config.admin.iter().map(|admin| (Carrier::Tcp, admin.listen)));
+    let mut socket = None;
+    if let Some(admin) = &config.admin {
+        secrets.extend(admin.tls.iter().map(|files| files.key.clone()));
+        match &admin.listen {
+            AdminAddress::Tcp(address) => listen.push((Carrier::Tcp, *address)),
+            AdminAddress::Unix(path) => socket = Some(path.clone()),
+        }
+    }
     // Streams may share an address.
     let mut of_streams: Vec<SocketAddr> = Vec::new();
     for address in config.streams.iter().flat_map(|stream| &stream.listen) {
@@ -72,6 +80,7 @@ fn wanted(config: &Config) -> Wanted {
             .then_some(QUIC_RECEIVE_BYTES),
         memory_bytes: config.cache.bounds.memory_bytes + connections * IDLE_BYTES + PROGRAM_BYTES,
         listen,
+        socket,
         secrets,
     }
 }
@@ -90,6 +99,8 @@ const PROGRAM_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, Default)]
 struct Wanted {
     listen: Vec<(Carrier, SocketAddr)>,
+    /// The operator's, in the file system.
+    socket: Option<PathBuf>,
     descriptors: u64,
     /// Of the kernel's largest buffer for packets that arrive; none: no listener is by UDP.
     receive_bytes: Option<u64>,
@@ -273,6 +284,7 @@ mod tests {
     fn what_a_machine_lacks_is_said() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let wanted = Wanted {
+            socket: None,
             listen: vec![(Carrier::Tcp, address("0.0.0.0:80"))],
             descriptors: 5000,
             receive_bytes: Some(1 << 22),

@@ -1,12 +1,14 @@
 //! `verge-edge health`: whether an edge on this machine is ready, for the health checks of containers.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use verge_edge::config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+use verge_edge::config::{self, AdminAddress};
 
+use super::desk::Desk;
 use super::{Failed, say};
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +18,10 @@ pub(super) struct Health {
     config: PathBuf,
     /// The admin listener, instead of the config's
     #[arg(long, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    admin: Option<AdminAddress>,
+    /// Speak TLS, and believe the certificates of this file and those that they have signed for the address
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Only whether it runs; one that drains is well, too
     #[arg(long)]
     live: bool,
@@ -28,16 +33,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: u64 = 64 << 10;
 
 impl Health {
-    pub(super) fn run(&self) -> Result<(), Failed> {
+    pub(super) async fn run(&self) -> Result<(), Failed> {
         let configured = || {
             let admin = config::load_admin(&self.config).map_err(Failed::of_config)?;
             let none = || Failed::because(format!("{} has no [admin]", self.config.display()));
-            admin.map(|admin| admin.listen).ok_or_else(none)
+            Desk::of(&admin.ok_or_else(none)?, self.ca.as_deref())
         };
-        let listen = self.admin.map_or_else(configured, Ok)?;
+        let desk = match &self.admin {
+            Some(address) => Desk::at(address.clone(), self.ca.as_ref())?,
+            None => configured()?,
+        };
         let path = if self.live { "/healthz" } else { "/readyz" };
-        let unreachable = |error| Failed::because(format!("no edge's admin listener at {listen}: {error}"));
-        let (is_well, word) = ask(reachable(listen), path).map_err(unreachable)?;
+        let unreachable =
+            |error| Failed::because(format!("no edge's admin listener at {}: {error}", desk.address));
+        let (is_well, word) = ask(&desk, path).await.map_err(unreachable)?;
         match is_well {
             true => {
                 say(word);
@@ -49,20 +58,17 @@ impl Health {
 }
 
 /// Whether it is well, and its word.
-pub(super) fn ask(address: SocketAddr, path: &str) -> io::Result<(bool, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(MOST_BYTES).read_to_string(&mut answer)?;
+pub(super) async fn ask(desk: &Desk, path: &str) -> io::Result<(bool, String)> {
+    let asked = async {
+        let mut stream = desk.connect().await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.take(MOST_BYTES).read_to_string(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let answer = timeout(PATIENCE, asked).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let (head, body) =
         answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("it does not speak HTTP"))?;
     Ok((head.starts_with("HTTP/1.1 200 "), body.trim_end().to_owned()))
-}
-
-/// An edge that listens everywhere is here, too.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
-    let here = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    SocketAddr::new(if listen.ip().is_unspecified() { here } else { listen.ip() }, listen.port())
 }

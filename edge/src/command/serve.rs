@@ -72,7 +72,9 @@ fn announcement(listening: &run::Listening) -> String {
     let public = public.chain(listening.tls.iter().map(|address| (address, "tls")));
     let public = public.chain(listening.quic.iter().map(|address| (address, "quic")));
     let all = public.chain(listening.admin.iter().map(|address| (address, "admin")));
-    all.map(|(address, who)| format!("listening {address} {who}")).collect::<Vec<_>>().join("\n")
+    let all = all.map(|(address, who)| format!("listening {address} {who}"));
+    let socket = listening.admin_socket.iter().map(|path| format!("listening unix:{} admin", path.display()));
+    all.chain(socket).collect::<Vec<_>>().join("\n")
 }
 
 /// RUST_LOG goes before the config.

@@ -1,7 +1,6 @@
 //! The file as it is written, and how it becomes a [`Config`].
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::access_log::{AccessTable, access_log};
+use super::admin::AdminTable;
 use super::disk::DiskTables;
 use super::doubts;
 use super::guard::GuardTable;
@@ -20,7 +20,7 @@ use super::site;
 use super::stream::{self, StreamTable};
 use super::tls::{self, TlsTable};
 use super::unit::{Size, Span};
-use super::{Admin, Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Written};
+use super::{Cache, Config, LEVEL_HELP, Level, Log, LogFormat, Written};
 use crate::pace;
 use crate::serve::Limits;
 use crate::site::tags::TagFields;
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str, base: &Path, machine_bytes: Option<u64>) -> Resu
         cache,
         sites,
         streams: stream::streams(file.stream, base)?,
-        admin: file.admin.map(|admin| admin.admin(base)),
+        admin: file.admin.map(|admin| admin.admin(base)).transpose()?,
         guard: file.guard.map(|guard| guard.mark()).transpose()?,
         limits: limits(&file.limits, file.title_case)?,
         log: log(file.log, base)?,
@@ -110,12 +110,8 @@ const MIN_MEMORY_BYTES: u64 = 1 << 20;
 const OBJECT_PART: u64 = 8;
 /// The rate that http.sys and Kestrel ask for: a tenth of a modem.
 const DEFAULT_MIN_RATE_BYTES: u64 = 240;
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9301);
 /// Edges that stand behind one another need names of their own, or the second takes the first's requests for a loop.
 const DEFAULT_NAME: &str = "verge-edge";
-const DEFAULT_TOKEN_FILE: &str = "verge-edge.token";
-/// A hundred a second: a whole section of a site at once, and more than editors write.
-const DEFAULT_PURGES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6_000).expect("it is not zero");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -168,34 +164,6 @@ enum EvictionName {
     S3Fifo,
     Lru,
     Lfu,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AdminTable {
-    listen: Option<Spanned<SocketAddr>>,
-    token_file: Option<String>,
-    purges_per_minute: Option<NonZeroU32>,
-    #[serde(default)]
-    hosts: Vec<String>,
-}
-
-impl AdminTable {
-    /// Relative paths start at `base`.
-    pub(super) fn admin(self, base: &Path) -> Admin {
-        Admin {
-            listen: self.listen.map_or(DEFAULT_ADMIN, Spanned::into_inner),
-            token_file: base.join(self.token_file.as_deref().unwrap_or(DEFAULT_TOKEN_FILE)),
-            purges_per_minute: self.purges_per_minute.unwrap_or(DEFAULT_PURGES_PER_MINUTE),
-            hosts: self.hosts,
-        }
-    }
-
-    fn open_to_others(&self) -> Option<Fault> {
-        let listen = self.listen.as_ref().filter(|listen| !listen.get_ref().ip().is_loopback())?;
-        let fault = Fault::new(listen.span(), "the admin listener is reachable from other machines");
-        Some(fault.help("everybody who reaches it can read /metrics; use a loopback address if you can"))
-    }
 }
 
 impl CacheTable {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::net::SocketAddr;
 
-use super::file::AdminTable;
+use super::admin::AdminTable;
 use super::place::Fault;
 
 /// `[admin]` alone; none if the file has no such section.
@@ -56,7 +56,8 @@ fn alone(text: &str, part: Part) -> Option<String> {
     let mut kept = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         if bare(line).starts_with('[') {
-            inside = matches!(part, Part::Section(first) if first == bare(line));
+            inside =
+                matches!(part, Part::Section(first) if first == bare(line) || is_below(bare(line), first));
             is_there |= inside;
         }
         if inside {
@@ -66,6 +67,11 @@ fn alone(text: &str, part: Part) -> Option<String> {
         }
     }
     is_there.then_some(kept)
+}
+
+/// `[admin.tls]` belongs to `[admin]`.
+fn is_below(line: &str, section: &str) -> bool {
+    line.strip_prefix(section.trim_end_matches(']')).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn bare(line: &str) -> &str {

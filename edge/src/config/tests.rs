@@ -34,7 +34,7 @@ fn the_smallest_config_is_enough() {
     assert_eq!(site.origins[0].authority, "127.0.0.1:8000");
     assert_eq!(site.rules.default_ttl_secs, 0);
     let admin = config.admin.unwrap();
-    assert_eq!(admin.listen, "127.0.0.1:9301".parse().unwrap());
+    assert_eq!(admin.listen.to_string(), "127.0.0.1:9301");
     assert_eq!(admin.token_file, Path::new("/etc/verge/verge-edge.token"));
 }
 
@@ -272,7 +272,7 @@ fn a_file_that_is_being_edited_still_says_where_the_edge_is() {
         assert!(SMALLEST.contains(from), "{from}");
         std::fs::write(&path, SMALLEST.replace(from, to)).unwrap();
         let admin = load_admin(&path).unwrap().unwrap();
-        assert_eq!(admin.listen, "127.0.0.1:9301".parse().unwrap(), "{to}");
+        assert_eq!(admin.listen.to_string(), "127.0.0.1:9301", "{to}");
         assert_eq!(admin.token_file, folder.path().join("verge-edge.token"));
         assert_eq!(load_listen(&path).unwrap().plain, ["127.0.0.1:8080".parse().unwrap()], "{to}");
     };
@@ -362,6 +362,7 @@ const SECTIONS: &[(bool, &str)] = &[
     (false, "[log]"),
     (false, "[log.access]"),
     (false, "[admin]"),
+    (false, "[admin.tls]"),
     (false, "[[site]]"),
     (false, "[[stream]]"),
     (true, "[site.key]"),
@@ -420,7 +421,9 @@ fn the_reference_names_every_key_and_its_default() {
                 let line = line.trim_start_matches("# ");
                 let opens = |open: &str| line.starts_with(&format!("{open}{key}]"));
                 line.starts_with(&format!("{key} = "))
-                    || ["[", "[[", "[log.", "[site.", "[[site.", "[tls.", "[[tls."].into_iter().any(opens)
+                    || ["[", "[[", "[admin.", "[log.", "[site.", "[[site.", "[tls.", "[[tls."]
+                        .into_iter()
+                        .any(opens)
             };
             // A route has the keys of a site.
             let part = if *section == "[[site.route]]" { reference } else { part };

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::folder::{HandoverError, SOCKET, prepare};
-use super::handed::{Handed, Listener};
+use super::handed::{Handed, Listener, Setting};
 use super::line::{Line, MAX_DESCRIPTORS};
 use super::message::{Described, Message, Row, VERSION};
 
@@ -161,9 +161,14 @@ fn send(line: &mut Line, sockets: &[Handed], row: &Row) -> io::Result<()> {
 }
 
 fn describe(one: &Handed) -> Option<Described> {
-    // A process knows the settings of all that it has open.
-    let Listener::Of(setting, address) = one.listener else { return None };
-    Some(Described { setting, address, channels: one.channels.iter().map(|(number, _)| *number).collect() })
+    let (setting, address, is_of_systemd) = match one.listener {
+        Listener::Of(setting, address) => (setting, Some(address), false),
+        Listener::Path { is_of_systemd } => (Setting::Admin, None, is_of_systemd),
+        // A process knows the settings of all that it has open.
+        Listener::At(..) => return None,
+    };
+    let channels = one.channels.iter().map(|(number, _)| *number).collect();
+    Some(Described { setting, address, is_of_systemd, channels })
 }
 
 fn unexpected() -> io::Error {
@@ -196,6 +201,39 @@ mod tests {
         assert!(given_up.join().unwrap());
         let HandoverError::Refused(why) = predecessor.dismiss().unwrap_err() else { panic!("not refused") };
         assert!(why.contains("not ready within"), "{why}");
+    }
+
+    /// Sockets for these listeners, whatever they are.
+    struct These(Vec<Listener>);
+
+    impl Offer for These {
+        fn sockets(&self) -> io::Result<(Vec<Handed>, Row)> {
+            let handed = |listener: &Listener| {
+                let socket = UnixStream::pair()?.0.into();
+                Ok(Handed { listener: *listener, socket, channels: Vec::new() })
+            };
+            Ok((self.0.iter().map(handed).collect::<io::Result<_>>()?, Row::new()))
+        }
+
+        fn leave(&self, _: u32) {}
+    }
+
+    #[test]
+    fn a_process_that_takes_over_knows_which_sockets_are_systemds() {
+        let address = "192.0.2.1:80".parse().unwrap();
+        let listeners = vec![
+            Listener::Of(Setting::Plain, address),
+            Listener::Path { is_of_systemd: true },
+            Listener::Path { is_of_systemd: false },
+        ];
+        let (old, new) = UnixStream::pair().unwrap();
+        let offer = These(listeners.clone());
+        let handing = thread::spawn(move || hand_over(old, &offer, LOAD_LIMIT));
+        let mut predecessor = Predecessor::ask(new).unwrap();
+        let told: Vec<Listener> = predecessor.take().iter().map(|handed| handed.listener).collect();
+        assert_eq!(told, listeners);
+        predecessor.dismiss().unwrap();
+        handing.join().unwrap().unwrap();
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub(crate) enum Listener {
     Of(Setting, SocketAddr),
     /// Any that is for this address and this kind of socket.
     At(Transport, SocketAddr),
+    /// That of a path, which the socket itself knows: the operator's.
+    Path {
+        /// Whether systemd has passed it, and made its file.
+        is_of_systemd: bool,
+    },
 }
 
 impl fmt::Display for Listener {
@@ -31,6 +36,7 @@ impl fmt::Display for Listener {
             Self::Of(setting, address) => write!(f, "{address} of `{}`", setting.as_str()),
             Self::At(Transport::Tcp, address) => write!(f, "{address} of TCP"),
             Self::At(Transport::Udp, address) => write!(f, "{address} of UDP"),
+            Self::Path { .. } => f.write_str("a Unix socket"),
         }
     }
 }
@@ -58,10 +64,12 @@ pub(crate) enum Transport {
 }
 
 impl Listener {
-    pub(crate) fn transport(self) -> Transport {
+    /// None: a Unix socket.
+    pub(crate) fn transport(self) -> Option<Transport> {
         match self {
-            Self::Of(setting, _) => setting.transport(),
-            Self::At(transport, _) => transport,
+            Self::Of(setting, _) => Some(setting.transport()),
+            Self::At(transport, _) => Some(transport),
+            Self::Path { .. } => None,
         }
     }
 }

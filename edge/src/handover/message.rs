@@ -8,7 +8,7 @@ use super::handed::Setting;
 use crate::serve::Generation;
 
 /// Both sides must speak the same: another version has another meaning.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,10 @@ pub(super) enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Described {
     pub(super) setting: Setting,
-    /// As the config has it.
-    pub(super) address: SocketAddr,
+    /// As the config has it; none: the socket has a path.
+    pub(super) address: Option<SocketAddr>,
+    /// Whether systemd has passed it, and made the file of its path.
+    pub(super) is_of_systemd: bool,
     /// The generations of the processes at the other ends of its channels.
     pub(super) channels: Vec<u8>,
 }
@@ -70,16 +72,24 @@ mod tests {
             assert_eq!(serde_json::to_string(message).unwrap(), expected);
             assert_eq!(serde_json::from_str::<Message>(expected).unwrap(), *message);
         };
-        check(&Message::Hello { version: 1, pid: 7 }, r#"{"hello":{"version":1,"pid":7}}"#);
+        check(&Message::Hello { version: 2, pid: 7 }, r#"{"hello":{"version":2,"pid":7}}"#);
         check(&Message::Refused { why: "no".to_owned() }, r#"{"refused":{"why":"no"}}"#);
         check(&Message::Ready { pid: 7 }, r#"{"ready":{"pid":7}}"#);
         check(&Message::Left, r#""left""#);
-        let address = "192.0.2.1:443".parse().unwrap();
-        let sockets = vec![Described { setting: Setting::Quic, address, channels: vec![0, 1] }];
+        let address = "192.0.2.1:443".parse().ok();
+        let described = |setting, address, is_of_systemd, channels: &[u8]| {
+            vec![Described { setting, address, is_of_systemd, channels: channels.to_vec() }]
+        };
+        let sockets = described(Setting::Quic, address, false, &[0, 1]);
         let row = Row { generation: Generation::first((1, 2)), reset_key: vec![3] };
+        let unix = described(Setting::Admin, None, true, &[]);
+        check(
+            &Message::Sockets { sockets: unix, row: row.clone(), more: true },
+            r#"{"sockets":{"sockets":[{"setting":"admin.listen","address":null,"is_of_systemd":true,"channels":[]}],"row":{"generation":{"number":0,"key":[1,2]},"reset_key":[3]},"more":true}}"#,
+        );
         check(
             &Message::Sockets { sockets, row, more: false },
-            r#"{"sockets":{"sockets":[{"setting":"listen_quic","address":"192.0.2.1:443","channels":[0,1]}],"row":{"generation":{"number":0,"key":[1,2]},"reset_key":[3]},"more":false}}"#,
+            r#"{"sockets":{"sockets":[{"setting":"listen_quic","address":"192.0.2.1:443","is_of_systemd":false,"channels":[0,1]}],"row":{"generation":{"number":0,"key":[1,2]},"reset_key":[3]},"more":false}}"#,
         );
     }
 }

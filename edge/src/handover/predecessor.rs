@@ -52,7 +52,9 @@ impl Predecessor {
                         let socket = next()?;
                         let channel = |number| next().map(|channel: OwnedFd| (number, channel));
                         let channels = one.channels.into_iter().map(channel).collect::<Result<_, _>>()?;
-                        let listener = Listener::Of(one.setting, one.address);
+                        let of = |address| Listener::Of(one.setting, address);
+                        let at_path = Listener::Path { is_of_systemd: one.is_of_systemd };
+                        let listener = one.address.map_or(at_path, of);
                         all.push(Handed { listener, socket, channels });
                     }
                     if !more {

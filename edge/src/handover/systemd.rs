@@ -33,14 +33,16 @@ pub(crate) fn passed() -> Vec<Handed> {
             let socket = passed.take_udp_socket(place).ok().flatten()?;
             Some((Transport::Udp, socket.local_addr().ok()?, socket.into()))
         };
-        match tcp.or_else(udp) {
-            Some((transport, address, socket)) => {
-                let listener = Listener::At(transport, address);
-                handed.push(Handed { listener, socket, channels: Vec::new() });
-            }
+        let at = |(transport, address, socket)| (Listener::At(transport, address), socket);
+        let socket = tcp.or_else(udp).map(at).or_else(|| {
+            let socket = passed.take_unix_listener(place).ok().flatten()?;
+            Some((Listener::Path { is_of_systemd: true }, socket.into()))
+        });
+        match socket {
+            Some((listener, socket)) => handed.push(Handed { listener, socket, channels: Vec::new() }),
             None => tracing::warn!(
                 target: "verge_edge::handover",
-                "systemd has passed a descriptor that is neither a TCP nor a UDP socket"
+                "systemd has passed a descriptor that is neither a TCP, a UDP nor a Unix socket that listens"
             ),
         }
     }

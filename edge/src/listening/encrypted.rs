@@ -107,10 +107,9 @@ fn judge(tls: &config::Tls) -> Result<Option<Arc<Judge>>, StartError> {
 }
 
 /// The report on the certificates that `tls` names, as of now: a line each.
-pub(super) fn inspect(tls: &config::Tls) -> Result<Vec<String>, StartError> {
-    let clock = Clock::system();
+pub(super) fn inspect(tls: &config::Tls, clock: &Clock) -> Result<Vec<String>, StartError> {
     let certificates = Certificates::load(tls.certificates.clone()).map_err(StartError::tls)?;
-    Seal::load(tls.ticket_secret.as_deref(), &clock).map_err(StartError::tls)?;
+    Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
     judge(tls)?;
-    Ok(tls::standings(&certificates, &clock))
+    Ok(tls::standings(&certificates, clock))
 }

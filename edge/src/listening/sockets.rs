@@ -90,6 +90,7 @@ fn place(handed: &[Handed], setting: Setting, configured: SocketAddr) -> Option<
             other.transport() == setting.transport() && address == configured && address.port() != 0
         }
         Listener::At(transport, address) => transport == setting.transport() && address == configured,
+        Listener::Path { .. } => false,
     };
     handed.iter().position(same).or_else(|| handed.iter().position(fits))
 }

@@ -1,8 +1,9 @@
 //! Why an edge does not start, or does not take in a config.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::handover::HandoverError;
 
@@ -16,7 +17,14 @@ pub enum StartError {
         /// The address as configured.
         address: SocketAddr,
         /// The system's error.
-        error: std::io::Error,
+        error: io::Error,
+    },
+    /// The operator's socket cannot be opened in the file system.
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
     },
     /// A certificate, its key or the secret of tickets cannot be used.
     Tls(Box<dyn std::error::Error + Send + Sync>),
@@ -27,7 +35,7 @@ pub enum StartError {
         /// Where it should be.
         path: PathBuf,
         /// The system's error.
-        error: std::io::Error,
+        error: io::Error,
     },
 }
 
@@ -40,15 +48,8 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { setting, address, error } if error.kind() == std::io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{address} is in use by another program: stop it, or change `{setting}` in the config (port 0 takes a free one)"
-                )
-            }
-            Self::Bind { setting, address, error } => {
-                write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: {error}")
-            }
+            Self::Bind { setting, address, error } => bind(f, setting, *address, error),
+            Self::Socket { path, error } => socket(f, path, error),
             Self::Tls(error) => write!(f, "{error}"),
             Self::Handover(error) => write!(f, "{error}"),
             Self::Token { path, error } => {
@@ -62,4 +63,56 @@ impl fmt::Display for StartError {
     }
 }
 
+fn bind(f: &mut fmt::Formatter<'_>, setting: &str, address: SocketAddr, error: &io::Error) -> fmt::Result {
+    if error.kind() == ErrorKind::AddrInUse {
+        let port = address.port();
+        return write!(
+            f,
+            "{address} is in use by another program (`ss -lntup 'sport = :{port}'` shows which): stop it, or change `{setting}` \
+             in the config (port 0 takes a free one)"
+        );
+    }
+    write!(f, "cannot listen on {address}, which `{setting}` in the config asks for: ")?;
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            f.write_str("not allowed for this user; ports below 1024 need CAP_NET_BIND_SERVICE")
+        }
+        ErrorKind::AddrNotAvailable => f.write_str("no interface of this machine has this address"),
+        _ => write!(f, "{error}"),
+    }
+}
+
+fn socket(f: &mut fmt::Formatter<'_>, path: &Path, error: &io::Error) -> fmt::Result {
+    write!(f, "cannot listen on unix:{}, which `admin.listen` in the config asks for: ", path.display())?;
+    match error.kind() {
+        ErrorKind::AddrInUse => f.write_str("a running program answers there; stop it, or name another path"),
+        ErrorKind::AlreadyExists => f.write_str("the file is no socket; name another path, or remove it"),
+        ErrorKind::NotFound => f.write_str(
+            "its folder is not there; make it, or have systemd make it (RuntimeDirectory=verge-edge in the unit)",
+        ),
+        ErrorKind::PermissionDenied => f.write_str("not allowed for this user, who must be able to write in its folder"),
+        _ => write!(f, "{error}"),
+    }
+}
+
 impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_cannot_be_opened_says_what_to_do() {
+        for (kind, help) in [
+            (ErrorKind::AddrInUse, "`ss -lntup 'sport = :80'` shows which"),
+            (ErrorKind::PermissionDenied, "ports below 1024 need CAP_NET_BIND_SERVICE"),
+            (ErrorKind::AddrNotAvailable, "no interface of this machine has this address"),
+            (ErrorKind::OutOfMemory, "out of memory"),
+        ] {
+            let address = "192.0.2.1:80".parse().unwrap();
+            let told = StartError::Bind { setting: "listen", address, error: kind.into() }.to_string();
+            let parts = ["192.0.2.1:80", "`listen`", help];
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod guard;
 mod kills;
 mod load;
 mod names;
+mod operator;
 mod restarts;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -276,4 +276,50 @@ fn a_socket_that_systemd_keeps_keeps_connections_waiting_when_the_program_is_kil
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     }
+}
+
+#[test]
+fn the_admin_listener_takes_the_path_of_a_socket_unit_and_leaves_the_file_to_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("admin.sock");
+    let kept = UnixListener::bind(&path).unwrap();
+    let text = "listen = [\"127.0.0.1:0\"]\nrun_folder = \"run\"\n[admin]\nlisten = \"unix:admin.sock\"\n\
+                [[site]]\nhosts = [\"*\"]\norigins = [\"http://127.0.0.1:9\"]\n";
+    std::fs::write(folder.path().join("edge.toml"), text).unwrap();
+    let start = || {
+        // As its standard input, and so the first of the descriptors that are passed.
+        let passed = OwnedFd::from(kept.try_clone().unwrap());
+        let environment = [("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0")];
+        Process::start(folder.path(), 1, &environment, passed.into())
+    };
+    let ask = || {
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        client
+    };
+    let is_answered = |mut client: UnixStream| {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    };
+    // Clients that come before the program, or after one that was killed, wait for the next.
+    let early = ask();
+    let first = start();
+    is_answered(early);
+    first.signal("KILL");
+    first.ended();
+    let waiting = ask();
+    let second = start();
+    is_answered(waiting);
+    // The process that takes over knows whose file it is.
+    second.signal("USR2");
+    assert_eq!(second.ended(), Some(0));
+    is_answered(ask());
+    let third = Process::start(folder.path(), 1, &[], Stdio::null());
+    third.signal("TERM");
+    assert_eq!(third.ended(), Some(0));
+    assert!(path.exists(), "the file is systemd's");
+    let waiting = ask();
+    let _last = start();
+    is_answered(waiting);
 }

@@ -150,11 +150,11 @@ async fn a_process_that_fails_before_it_is_ready_changes_nothing() {
     }
     // One that speaks another version of the hand-over is told so.
     let mut other = UnixStream::connect(folder.path().join("run/handover.sock")).unwrap();
-    let hello = b"{\"hello\":{\"version\":2,\"pid\":1}}";
+    let hello = b"{\"hello\":{\"version\":3,\"pid\":1}}";
     other.write_all(&[&u32::try_from(hello.len()).unwrap().to_be_bytes(), &hello[..]].concat()).unwrap();
     let mut said = String::new();
     other.read_to_string(&mut said).unwrap_or_default();
-    assert!(said.contains("refused") && said.contains("speaks version 1"), "{said}");
+    assert!(said.contains("refused") && said.contains("speaks version 2"), "{said}");
     kept.get("/a").await.assert_hit();
     let (second, left) = restart(first, folder.path(), &text).await;
     assert_eq!(kept.get("/a").await.field("connection"), "close");
