@@ -54,6 +54,7 @@ use self::token::Right;
 pub use self::token::TokenError;
 pub(crate) use self::token::{Token, token};
 use crate::clock;
+use crate::config;
 use crate::explain::shown::Shown;
 use crate::explain::{Asked, Explained, explain, steered};
 use crate::metrics::{Format, Metrics, Standing};
@@ -75,15 +76,34 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Unset while the server drains.
     pub(crate) ready: Arc<AtomicBool>,
-    pub(crate) token: Token,
-    /// Names by which it may be asked without the token.
-    pub(crate) hosts: Vec<String>,
+    pub(crate) terms: SharedTerms,
     /// Asks for a reload.
     pub(crate) reload: Box<dyn Fn() + Send + Sync>,
     /// Takes a member of pools out of service, or puts it back; none if no pool has it.
     pub(crate) drain: Box<dyn Fn(IpAddr, bool) -> Option<()> + Send + Sync>,
     pub(crate) seen: Seen,
     pub(crate) live: Live,
+}
+
+/// The terms by which the operator is answered.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    token: Token,
+    /// Names by which it may be asked without the token.
+    hosts: Vec<String>,
+}
+
+/// The terms in force; a reload puts others in their place.
+pub(crate) type SharedTerms = Arc<ArcSwap<Terms>>;
+
+impl Terms {
+    /// The terms of a config. A token file that is not there is made.
+    ///
+    /// # Errors
+    /// When the token file cannot be read or made, or has no good token.
+    pub(crate) fn read(admin: &config::Admin) -> Result<Self, TokenError> {
+        Ok(Self { token: token(&admin.token_file)?, hosts: admin.hosts.clone() })
+    }
 }
 
 /// The data that explanations are made of.
@@ -230,8 +250,10 @@ fn respond<B>(admin: &Arc<Admin>, by: &By, request: &Request<B>) -> Response<Con
                 streamed("application/x-ndjson", tail::tail(filter, place, &by.end))
             }
         },
-        "/readyz" => readiness(admin, !by.exposed || admin.token.right_in(request.headers()).is_some())
-            .map(Content::Whole),
+        "/readyz" => {
+            let is_known = || admin.terms.load().token.right_in(request.headers()).is_some();
+            readiness(admin, !by.exposed || is_known()).map(Content::Whole)
+        }
         "/metrics" => metrics(admin, request).map(Content::Whole),
         path => plain_answer(admin, path, query).map(Content::Whole),
     }
@@ -249,11 +271,11 @@ fn refusal<B>(
     request: &Request<B>,
     exposed: bool,
 ) -> Option<Response<Full<Bytes>>> {
-    let (headers, path) = (request.headers(), route.path);
-    let right = admin.token.right_in(headers);
+    let (headers, path, terms) = (request.headers(), route.path, admin.terms.load());
+    let right = terms.token.right_in(headers);
     let suffices = |right: Option<Right>| right.is_some_and(|right| right.suffices(path));
-    let is_shown = suffices(right) || suffices(admin.token.right_of_password(headers));
-    let foreign = right.is_none() && !is_ours(headers.get(HOST), &admin.hosts);
+    let is_shown = suffices(right) || suffices(terms.token.right_of_password(headers));
+    let foreign = right.is_none() && !is_ours(headers.get(HOST), &terms.hosts);
     let refused = |asks_person| match right {
         Some(_) => problem(StatusCode::FORBIDDEN, "this token is for something else: its file says for what"),
         None => unauthorized(asks_person),

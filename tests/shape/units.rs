@@ -49,6 +49,7 @@ pub(crate) const DNS: Unit = Unit {
     ],
     inner: &[],
     keyed: &["zone/hash"],
+    knows_config: &["admin", "command", "config", "embed", "log", "serve"],
     too_long: &[],
 };
 

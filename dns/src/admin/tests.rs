@@ -11,8 +11,10 @@ fn admin(ready: bool) -> Arc<Admin> {
     Arc::new(Admin {
         metrics: Arc::default(),
         ready: Arc::new(AtomicBool::new(ready)),
-        token: Token::of("secret\nread seer"),
-        hosts: vec!["ns1.example".to_owned()],
+        terms: Arc::new(ArcSwap::from_pointee(Terms {
+            token: Token::of("secret\nread seer"),
+            hosts: vec!["ns1.example".to_owned()],
+        })),
         reload: Box::new(|| {}),
         drain: Box::new(|address, _| address.is_ipv4().then_some(())),
         seen: Seen::default(),

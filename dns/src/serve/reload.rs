@@ -22,6 +22,7 @@ use super::secrets::{Held, SecretError};
 use super::signal::Signal;
 use super::sys;
 use super::update::Submissions;
+use crate::admin::{self, TokenError};
 use crate::catalog::report::Report;
 use crate::catalog::signatures::Signatures;
 use crate::catalog::{Catalog, FolderError, Loaded, Unsettled, log};
@@ -306,8 +307,14 @@ impl Follow {
         let mut new = config::load(path).map_err(BadConfig::Config)?;
         new.members = self.members_of(&new);
         let secrets = Held::load(&new, Some((&self.config, &self.secrets))).map_err(BadConfig::Secret)?;
+        let terms = self.service.admin.as_ref().zip(new.admin.as_ref());
+        let terms = terms.map(|(old, admin)| Ok((Arc::clone(old), admin::Terms::read(admin)?)));
+        let terms = terms.transpose().map_err(BadConfig::Token)?;
         for setting in restart_needed(&self.config, &new) {
             tracing::warn!(setting, "a change of this setting needs a restart");
+        }
+        if let Some((old, new)) = terms {
+            old.store(Arc::new(new));
         }
         if new != self.config || secrets != self.secrets {
             let terms = secrets.clone().over(new.terms());
@@ -353,6 +360,7 @@ impl Follow {
 enum BadConfig {
     Config(ConfigError),
     Secret(SecretError),
+    Token(TokenError),
 }
 
 impl fmt::Display for BadConfig {
@@ -360,6 +368,7 @@ impl fmt::Display for BadConfig {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Secret(error) => error.fmt(f),
+            Self::Token(error) => error.fmt(f),
         }
     }
 }

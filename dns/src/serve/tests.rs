@@ -13,9 +13,11 @@ mod transfers;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
 use crate::config;
@@ -422,4 +424,43 @@ fn get(admin: SocketAddr, path: &str) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+/// A token is changed without a restart, and a file without a good one leaves those in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_the_token_file_in_and_a_bad_one_changes_nothing() {
+    let site = Site::new();
+    let token_file = || {
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(site.path("token"), mode).unwrap();
+    };
+    site.write("token", "the first of them\n");
+    token_file();
+    let config = format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"token\"\n");
+    let running = site.start(&config).await;
+    let admin = running.listening().admin.unwrap();
+    let mut loads = running.loads();
+    let ask = |token: &str| {
+        let mut stream = connect(admin);
+        let request =
+            format!("GET /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        String::from_utf8_lossy(&head[9..]).into_owned()
+    };
+    assert_eq!((ask("the first of them"), ask("the second one")), ("200".to_owned(), "401".to_owned()));
+    for (serial, text, first, second) in [
+        (2, "the first of them\nread the second one\n", "200", "200"),
+        (3, "# none\n", "200", "200"),
+        (4, "the second one\n", "401", "200"),
+    ] {
+        site.write("token", text);
+        site.write("zones/example.com.zone", &ZONE.replace("hostmaster 1", &format!("hostmaster {serial}")));
+        running.reload();
+        // A config at fault is a load that ended, too; the zone is read after it.
+        timeout(LIMIT, loads.wait_for(|loads| loads.generation == serial)).await.expect("no reload").unwrap();
+        assert_eq!((&*ask("the first of them"), &*ask("the second one")), (first, second), "{text}");
+    }
+    running.drain().await;
 }

@@ -1,13 +1,14 @@
 //! Settings that a reload does not apply.
 
-use crate::config::Config;
+use crate::config::{AdminAddress, Config, Tls};
 
 /// The settings that are read at the start only and that differ.
 pub(super) fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
     let differences = [
         ("listen", old.listen != new.listen),
         ("internal.listen", old.internal.listen != new.internal.listen),
-        ("admin", old.admin != new.admin),
+        ("admin.listen", listener(old) != listener(new)),
+        ("admin.tls", certificate(old) != certificate(new)),
         ("log", old.log != new.log),
         ("udp", old.udp != new.udp),
         ("tcp", old.tcp != new.tcp),
@@ -19,4 +20,12 @@ pub(super) fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("rate_limit", old.rate_limit != new.rate_limit),
     ];
     differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
+}
+
+fn listener(config: &Config) -> Option<&AdminAddress> {
+    config.admin.as_ref().map(|admin| &admin.listen)
+}
+
+fn certificate(config: &Config) -> Option<&Tls> {
+    config.admin.as_ref().and_then(|admin| admin.tls.as_ref())
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch::Sender as Progress;
 
 use super::Loads;
+use crate::admin::SharedTerms;
 use crate::catalog::report::Report;
 use crate::catalog::{journal, log, parse_file};
 use crate::clock;
@@ -42,6 +43,8 @@ pub(in crate::serve) struct Service {
     /// The folder of the journals of updates.
     journals: PathBuf,
     board: Arc<Board>,
+    /// The operator's terms; none without an admin listener.
+    pub(in crate::serve) admin: Option<SharedTerms>,
     /// The zones as the operator is told of them.
     pub(in crate::serve) shown: Arc<ArcSwap<Vec<Shown>>>,
 }
@@ -58,7 +61,7 @@ impl Service {
         let notices = Notices { orders, sources: Default::default() };
         let journals = PathBuf::new();
         let shown = Arc::default();
-        Self { world, metrics, progress, numbers, notices, plans, journals, board, shown }
+        Self { world, metrics, progress, numbers, notices, plans, journals, board, admin: None, shown }
     }
 
     /// Applies a config's settings for transfers to the next world.
