@@ -51,6 +51,7 @@ use tokio_util::task::TaskTracker;
 pub use self::bind::BindError;
 pub use self::listeners::{Encrypted, Listening};
 use self::listeners::{Listeners, Side};
+pub(crate) use self::local::trial_of_path;
 pub use self::reload::Loads;
 use self::reload::{Loader, Service};
 use self::responder::Ways;

@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::draining::Draining;
 use crate::governing;
 use crate::handover::{self, Door, Handed, HandoverError, Predecessor, Row, Threshold, systemd};
-pub use crate::listening::{Listening, StartError, inspect, trial};
+pub use crate::listening::{Listening, StartError, inspect, trial, trial_of_path};
 use crate::listening::{Open, Pool};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};

@@ -1,5 +1,10 @@
 //! `doctor`: looks whether this machine suits a config, and says what to change, with the command.
 
+mod clock;
+mod firewall;
+mod path;
+mod running;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -8,6 +13,9 @@ use std::path::PathBuf;
 
 use procfs::process::{LimitValue, Process};
 
+use self::clock::Clock;
+use self::firewall::Rules;
+use self::running::Running;
 use super::asked::ask;
 use super::{Failure, Source, say, zones};
 use crate::config::{AdminAddress, Config};
@@ -21,10 +29,14 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = zones::config(&args.source)?.ok_or(Failure::NoConfig)?;
     let wanted = wanted(&config);
-    let is_running = config.admin.as_ref().is_some_and(|admin| ask(admin, "GET", "/healthz").is_ok());
-    let machine = look(&wanted, is_running);
-    let advice = advice(&wanted, &machine);
-    say(&told(&advice, machine.is_running));
+    let asked = config.admin.as_ref().map(|admin| ask(admin, "GET", "/healthz"));
+    let running = asked.map_or(Running::No, |answer| match answer {
+        Ok(_) => Running::Yes,
+        Err(error) => Running::of_failure(&error),
+    });
+    let machine = look(&wanted, running);
+    let (mut advice, mut notes) = (advice(&wanted, &machine), notes(&machine));
+    say(&told(&advice, &notes));
     if advice.iter().any(|one| one.is_fault) { Err(Failure::Problems) } else { Ok(()) }
 }
 
@@ -97,6 +109,15 @@ enum Carrier {
     Udp,
 }
 
+impl Carrier {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// The machine; none: it does not say.
 #[derive(Debug, Clone, Default)]
 struct Machine {
@@ -108,9 +129,12 @@ struct Machine {
     has_ipv6: bool,
     /// Addresses that cannot be listened on, and why.
     refused: Vec<(SocketAddr, ErrorKind)>,
+    refused_path: Option<path::Refused>,
     /// Of the secrets.
     readable_by_others: Vec<PathBuf>,
-    is_running: bool,
+    running: Running,
+    clock: Clock,
+    firewall: Rules,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -125,6 +149,7 @@ const BACKLOG: u64 = 1024;
 
 fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
     let mut all: Vec<Advice> = machine.refused.iter().map(|(address, why)| refused(*address, *why)).collect();
+    all.extend(machine.refused_path.as_ref().map(path::advice));
     let mut warn = |what: String, cure: String| all.push(Advice { is_fault: false, what, cure });
     if let Some(most) = machine.descriptors.filter(|most| *most < wanted.descriptors) {
         let needed = wanted.descriptors;
@@ -171,7 +196,20 @@ fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
     for file in &machine.readable_by_others {
         warn(format!("{} can be read by others", file.display()), format!("chmod 600 {}", file.display()));
     }
+    all.extend(clock::advice(machine.clock));
+    all.extend(firewall::advice(&machine.firewall, &wanted.listen));
     all
+}
+
+/// The questions that have no answer here, and why.
+fn notes(machine: &Machine) -> Vec<String> {
+    let addresses = machine.running.note();
+    let clock = (machine.clock == Clock::Unknown)
+        .then(|| "cannot tell whether something keeps the clock right: the kernel does not say".to_owned());
+    let firewall = machine.firewall.unread.as_ref();
+    let firewall =
+        firewall.map(|why| format!("cannot tell whether a firewall drops what clients send: {why}"));
+    [addresses, clock, firewall].into_iter().flatten().collect()
 }
 
 fn refused(address: SocketAddr, why: ErrorKind) -> Advice {
@@ -205,7 +243,7 @@ fn mib(bytes: u64) -> String {
 }
 
 /// Looks, and changes nothing but for the moment in which an address is tried.
-fn look(wanted: &Wanted, is_running: bool) -> Machine {
+fn look(wanted: &Wanted, running: Running) -> Machine {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let limit = Process::myself().and_then(|me| me.limits()).map(|limits| limits.max_open_files.hard_limit);
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
@@ -224,7 +262,9 @@ fn look(wanted: &Wanted, is_running: bool) -> Machine {
         error.map(|error| (*address, error.kind()))
     };
     // A server that runs has them.
-    let refused = if is_running { Vec::new() } else { wanted.listen.iter().filter_map(tried).collect() };
+    let may_try = running == Running::No;
+    let refused = if may_try { wanted.listen.iter().filter_map(tried).collect() } else { Vec::new() };
+    let refused_path = wanted.socket.as_deref().filter(|_| may_try).and_then(path::look);
     let is_open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o007 != 0);
     Machine {
         descriptors: match limit {
@@ -236,20 +276,23 @@ fn look(wanted: &Wanted, is_running: bool) -> Machine {
         backlog: number("/proc/sys/net/core/somaxconn"),
         has_ipv6: fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| text.lines().any(global)),
         refused,
+        refused_path,
         readable_by_others: wanted.secrets.iter().filter(is_open).cloned().collect(),
-        is_running,
+        running,
+        clock: clock::look(),
+        firewall: firewall::read(),
     }
 }
 
-/// The advice for people, and how many faults there are.
-fn told(advice: &[Advice], is_running: bool) -> String {
+/// The advice for people.
+fn told(advice: &[Advice], notes: &[String]) -> String {
     let mut text = String::new();
     for Advice { is_fault, what, cure } in advice {
         let severity = if *is_fault { "error" } else { "warning" };
         text += &format!("{severity}: {what}\n  = help: {cure}\n");
     }
-    if is_running {
-        text += "it runs here, so its addresses were not tried\n";
+    for note in notes {
+        text += &format!("{note}\n");
     }
     if advice.is_empty() {
         text += "this machine is ready for it\n";
@@ -263,7 +306,7 @@ mod tests {
 
     #[track_caller]
     fn check(wanted: &Wanted, machine: &Machine, expected: &[&str]) {
-        let text = told(&advice(wanted, machine), false);
+        let text = told(&advice(wanted, machine), &[]);
         let said: Vec<&str> = text.lines().filter(|line| !line.starts_with("  = help")).collect();
         assert_eq!(said, expected);
     }
@@ -351,18 +394,28 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let secret = tempfile::NamedTempFile::new().unwrap();
         fs::set_permissions(secret.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        let socket = tempfile::NamedTempFile::new().unwrap();
         let wanted = Wanted {
             listen: vec![(Carrier::Tcp, address)],
+            socket: Some(socket.path().into()),
             secrets: vec![secret.path().into()],
             ..Wanted::default()
         };
-        let machine = look(&wanted, false);
+        let machine = look(&wanted, Running::No);
         assert_eq!(machine.refused, [(address, ErrorKind::AddrInUse)]);
+        assert_eq!(machine.refused_path, Some((socket.path().into(), ErrorKind::AlreadyExists)));
         assert_eq!(machine.readable_by_others, wanted.secrets);
         assert!(
             machine.descriptors.is_none_or(|most| most > 3)
                 && machine.memory_bytes.is_some_and(|bytes| bytes > 1 << 20)
         );
-        assert_eq!(look(&wanted, true).refused, [], "it is its own");
+        for running in [Running::Yes, Running::Unknown("permission denied".to_owned())] {
+            let machine = look(&wanted, running);
+            assert_eq!(
+                (machine.refused, machine.refused_path),
+                (Vec::new(), None),
+                "they are its own, or may be"
+            );
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! `verge-edge doctor`: looks whether this machine suits a config, and says what to change, with the command.
 
+mod clock;
+mod firewall;
+mod path;
+mod running;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -10,6 +15,9 @@ use procfs::process::{LimitValue, Process};
 use verge_edge::config::{self, AdminAddress, Config};
 use verge_edge::run;
 
+use self::clock::Clock;
+use self::firewall::Rules;
+use self::running::Running;
 use super::desk::Desk;
 use super::{Failed, health, say};
 
@@ -24,21 +32,34 @@ impl Doctor {
     pub(super) async fn run(&self) -> Result<(), Failed> {
         let config = config::load(&self.config).map_err(Failed::of_config)?;
         let wanted = wanted(&config);
-        let is_well =
-            |listen| health::ask(health::reachable(listen), "/healthz").is_ok_and(|(is_well, _)| is_well);
-        let machine = look(&wanted, config.admin.as_ref().is_some_and(|admin| is_well(admin.listen)));
+        let running = match &config.admin {
+            Some(admin) => running(admin).await,
+            None => Running::No,
+        };
+        let machine = look(&wanted, running);
         let advice = advice(&wanted, &machine);
-        say(told(&advice, machine.is_running).trim_end());
-        if let Some(tls) = &config.tls {
-            for standing in run::inspect(tls).map_err(Failed::because)? {
-                say(standing);
-            }
+        say(told(&advice, &notes(&machine)).trim_end());
+        for standing in run::inspect(&config).map_err(Failed::because)? {
+            say(standing);
         }
         match advice.iter().filter(|one| one.is_fault).count() {
             0 => Ok(()),
             1 => Err(Failed::because("1 error")),
             faults => Err(Failed::because(format!("{faults} errors"))),
         }
+    }
+}
+
+async fn running(admin: &config::Admin) -> Running {
+    // Another user's certificate may be closed to this one.
+    if let Some(Err(error)) = admin.tls.as_ref().map(|files| fs::File::open(&files.certificate)) {
+        return Running::of_failure(&error);
+    }
+    let Ok(desk) = Desk::of(admin, None) else { return Running::No };
+    match health::ask(&desk, "/healthz").await {
+        Ok((true, _)) => Running::Yes,
+        Ok((false, _)) => Running::No,
+        Err(error) => Running::of_failure(&error),
     }
 }
 
@@ -115,6 +136,15 @@ enum Carrier {
     Udp,
 }
 
+impl Carrier {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// The machine; none: it does not say.
 #[derive(Debug, Clone, Default)]
 struct Machine {
@@ -126,9 +156,12 @@ struct Machine {
     has_ipv6: bool,
     /// Addresses that cannot be listened on, and why.
     refused: Vec<(SocketAddr, ErrorKind)>,
+    refused_path: Option<path::Refused>,
     /// Of the secrets.
     readable_by_others: Vec<PathBuf>,
-    is_running: bool,
+    running: Running,
+    clock: Clock,
+    firewall: Rules,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -143,6 +176,7 @@ const BACKLOG: u64 = 1024;
 
 fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
     let mut all: Vec<Advice> = machine.refused.iter().map(|(address, why)| refused(*address, *why)).collect();
+    all.extend(machine.refused_path.as_ref().map(path::advice));
     let mut warn = |what: String, cure: String| all.push(Advice { is_fault: false, what, cure });
     if let Some(most) = machine.descriptors.filter(|most| *most < wanted.descriptors) {
         let needed = wanted.descriptors;
@@ -189,7 +223,20 @@ fn advice(wanted: &Wanted, machine: &Machine) -> Vec<Advice> {
     for file in &machine.readable_by_others {
         warn(format!("{} can be read by others", file.display()), format!("chmod 600 {}", file.display()));
     }
+    all.extend(clock::advice(machine.clock));
+    all.extend(firewall::advice(&machine.firewall, &wanted.listen));
     all
+}
+
+/// The questions that have no answer here, and why.
+fn notes(machine: &Machine) -> Vec<String> {
+    let addresses = machine.running.note();
+    let clock = (machine.clock == Clock::Unknown)
+        .then(|| "cannot tell whether something keeps the clock right: the kernel does not say".to_owned());
+    let firewall = machine.firewall.unread.as_ref();
+    let firewall =
+        firewall.map(|why| format!("cannot tell whether a firewall drops what clients send: {why}"));
+    [addresses, clock, firewall].into_iter().flatten().collect()
 }
 
 fn refused(address: SocketAddr, why: ErrorKind) -> Advice {
@@ -218,7 +265,7 @@ fn mib(bytes: u64) -> String {
 }
 
 /// Looks, and changes nothing but for the moment in which an address is tried.
-fn look(wanted: &Wanted, is_running: bool) -> Machine {
+fn look(wanted: &Wanted, running: Running) -> Machine {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let limit = Process::myself().and_then(|me| me.limits()).map(|limits| limits.max_open_files.hard_limit);
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
@@ -234,7 +281,9 @@ fn look(wanted: &Wanted, is_running: bool) -> Machine {
         all.map(|(_, address)| *address).collect::<Vec<_>>()
     };
     // A server that runs has them.
-    let refused = if is_running { Vec::new() } else { run::trial(&of(Carrier::Tcp), &of(Carrier::Udp)) };
+    let may_try = running == Running::No;
+    let refused = if !may_try { Vec::new() } else { run::trial(&of(Carrier::Tcp), &of(Carrier::Udp)) };
+    let refused_path = wanted.socket.as_deref().filter(|_| may_try).and_then(path::look);
     let is_open = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o007 != 0);
     Machine {
         descriptors: match limit {
@@ -246,20 +295,23 @@ fn look(wanted: &Wanted, is_running: bool) -> Machine {
         backlog: number("/proc/sys/net/core/somaxconn"),
         has_ipv6: fs::read_to_string("/proc/net/if_inet6").is_ok_and(|text| text.lines().any(global)),
         refused,
+        refused_path,
         readable_by_others: wanted.secrets.iter().filter(is_open).cloned().collect(),
-        is_running,
+        running,
+        clock: clock::look(),
+        firewall: firewall::read(),
     }
 }
 
-/// The advice for people, and how many faults there are.
-fn told(advice: &[Advice], is_running: bool) -> String {
+/// The advice for people.
+fn told(advice: &[Advice], notes: &[String]) -> String {
     let mut text = String::new();
     for Advice { is_fault, what, cure } in advice {
         let severity = if *is_fault { "error" } else { "warning" };
         text += &format!("{severity}: {what}\n  = help: {cure}\n");
     }
-    if is_running {
-        text += "it runs here, so its addresses were not tried\n";
+    for note in notes {
+        text += &format!("{note}\n");
     }
     if advice.is_empty() {
         text += "this machine is ready for it\n";
@@ -275,7 +327,7 @@ mod tests {
 
     #[track_caller]
     fn check(wanted: &Wanted, machine: &Machine, expected: &[&str]) {
-        let text = told(&advice(wanted, machine), false);
+        let text = told(&advice(wanted, machine), &[]);
         let said: Vec<&str> = text.lines().filter(|line| !line.starts_with("  = help")).collect();
         assert_eq!(said, expected);
     }
@@ -357,18 +409,28 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let secret = tempfile::NamedTempFile::new().unwrap();
         fs::set_permissions(secret.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        let socket = tempfile::NamedTempFile::new().unwrap();
         let wanted = Wanted {
             listen: vec![(Carrier::Tcp, address)],
+            socket: Some(socket.path().into()),
             secrets: vec![secret.path().into()],
             ..Wanted::default()
         };
-        let machine = look(&wanted, false);
+        let machine = look(&wanted, Running::No);
         assert_eq!(machine.refused, [(address, ErrorKind::AddrInUse)]);
+        assert_eq!(machine.refused_path, Some((socket.path().into(), ErrorKind::AlreadyExists)));
         assert_eq!(machine.readable_by_others, wanted.secrets);
         assert!(
             machine.descriptors.is_none_or(|most| most > 3)
                 && machine.memory_bytes.is_some_and(|bytes| bytes > 1 << 20)
         );
-        assert_eq!(look(&wanted, true).refused, [], "it is its own");
+        for running in [Running::Yes, Running::Unknown("permission denied".to_owned())] {
+            let machine = look(&wanted, running);
+            assert_eq!(
+                (machine.refused, machine.refused_path),
+                (Vec::new(), None),
+                "they are its own, or may be"
+            );
+        }
     }
 }

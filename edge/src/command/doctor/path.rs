@@ -1,0 +1,76 @@
+//! Whether the operator's socket can be made in the file system.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::Advice;
+
+/// A path that cannot be listened on, and why.
+pub(super) type Refused = (PathBuf, ErrorKind);
+
+/// Listens there for a moment.
+pub(super) fn look(path: &Path) -> Option<Refused> {
+    verge_edge::run::trial_of_path(path).map(|why| (path.to_owned(), why))
+}
+
+pub(super) fn advice((path, why): &Refused) -> Advice {
+    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    let (what, cure) = match why {
+        ErrorKind::AddrInUse => (
+            "is in use by another program",
+            format!(
+                "`ss -lxp src {}` shows which; end it, or another path in `admin.listen`",
+                path.display()
+            ),
+        ),
+        ErrorKind::AlreadyExists => {
+            ("is a file and no socket", "another path in `admin.listen`, or remove the file".to_owned())
+        }
+        ErrorKind::NotFound => (
+            "has no folder",
+            format!(
+                "RuntimeDirectory=verge-edge in the unit for a path in /run/verge-edge, or `mkdir {folder}`"
+            ),
+        ),
+        ErrorKind::PermissionDenied => (
+            "is not allowed for this user",
+            format!("a folder that the user may write to; {folder} is not one"),
+        ),
+        _ => ("cannot be listened on", format!("the system says: {why}")),
+    };
+    Advice { is_fault: true, what: format!("unix:{} {what}", path.display()), cure }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_cannot_be_listened_on_is_found_and_one_that_can_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let check = |path: &Path, expected: Option<&str>| {
+            let found = look(path).map(|refused| advice(&refused));
+            let told = expected.map(|words| format!("unix:{} {words}", path.display()));
+            assert_eq!(found.as_ref().map(|one| &one.what), told.as_ref());
+            assert!(found.is_none_or(|one| one.is_fault && !one.cure.is_empty()));
+        };
+        check(&path, None);
+        assert!(!path.exists());
+        let taken = UnixListener::bind(&path).unwrap();
+        check(&path, Some("is in use by another program"));
+        assert!(path.exists());
+        drop(taken);
+        // As after a crash: a start replaces it.
+        check(&path, None);
+        fs::write(&path, "mine").unwrap();
+        check(&path, Some("is a file and no socket"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        check(&folder.path().join("none/admin.sock"), Some("has no folder"));
+        let long = folder.path().join("x".repeat(200));
+        check(&long, Some("cannot be listened on"));
+    }
+}
