@@ -10,6 +10,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod fold;
+mod framed;
 mod generate;
 mod health;
 mod key;

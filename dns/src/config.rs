@@ -135,6 +135,11 @@ impl Config {
         !self.internal.listen.is_empty() || !self.internal.encrypted.is_empty()
     }
 
+    /// Whether there is a listener of the outside.
+    pub(crate) fn has_outside(&self) -> bool {
+        !self.listen.is_empty() || !self.encrypted.is_empty()
+    }
+
     /// How zones are served. The secrets of cookies are not in the config, only where they are.
     pub(crate) fn terms(&self) -> Terms {
         Terms {

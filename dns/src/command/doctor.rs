@@ -1,6 +1,7 @@
 //! `doctor`: looks whether this machine suits a config, and says what to change, with the command.
 
 mod clock;
+mod delegation;
 mod firewall;
 mod path;
 mod running;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use procfs::process::{LimitValue, Process};
 
 use self::clock::Clock;
+use self::delegation::{Looked, Way};
 use self::firewall::Rules;
 use self::running::Running;
 use super::asked::ask;
@@ -24,6 +26,15 @@ use crate::config::{AdminAddress, Config};
 pub(super) struct Args {
     #[command(flatten)]
     source: Source,
+    /// Do not ask the parents of public zones how they delegate them
+    #[arg(long)]
+    offline: bool,
+    /// The resolver that finds the parents [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDRESS", value_parser = delegation::addressed, conflicts_with = "offline")]
+    resolver: Option<SocketAddr>,
+    /// A server that is asked in the place of the parents, such as one that is to become one
+    #[arg(long, value_name = "ADDRESS", value_parser = delegation::addressed, conflicts_with_all = ["offline", "resolver"])]
+    parent: Option<SocketAddr>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -36,9 +47,32 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let machine = look(&wanted, running);
     let (mut advice, mut notes) = (advice(&wanted, &machine), notes(&machine));
+    let Looked { advice: more, notes: unclear } = delegations(&config, args)?;
+    advice.extend(more);
+    notes.extend(unclear);
     say(&told(&advice, &notes));
     if advice.iter().any(|one| one.is_fault) { Err(Failure::Problems) } else { Ok(()) }
 }
+
+/// The look at the parents of public zones.
+///
+/// Invariant: a zone that no outsider can ask for is named to nobody. Without a listener outside, the view of outsiders has zones
+/// all the same, and nobody sees it.
+fn delegations(config: &Config, args: &Args) -> Result<Looked, Failure> {
+    if args.offline {
+        return Ok(Looked::default());
+    }
+    if !config.has_outside() {
+        return Ok(Looked { notes: vec![NOTHING_OUTSIDE.to_owned()], ..Looked::default() });
+    }
+    let zones = zones::load(&[], &args.source)?;
+    let way = Way { resolver: args.resolver, parent: args.parent };
+    let looked = zones.loaded.world.map(|world| delegation::looked(&delegation::owns(&world.public), &way));
+    Ok(looked.unwrap_or_default())
+}
+
+const NOTHING_OUTSIDE: &str =
+    "the parents were not asked: the config has no listener outside, so that all of its zones may be private";
 
 fn wanted(config: &Config) -> Wanted {
     let mut listen = Vec::new();

@@ -18,6 +18,8 @@ use crate::zone::{Severity, Zone};
 pub(crate) struct Shown {
     pub(crate) apex: Name,
     pub(crate) file: String,
+    /// The file is the operator's: not a copy of a zone that is taken from others.
+    pub(crate) is_own: bool,
     pub(crate) state: &'static str,
     pub(crate) serial: Option<u32>,
     /// The first error of the last load, with its place.
@@ -32,6 +34,7 @@ impl Shown {
         Self {
             apex: zone.apex.clone(),
             file: zone.source.to_string(),
+            is_own: !zone.source.is_copy(),
             state: zone.state_word(),
             serial: zone.serial,
             error: error.map(|error| {

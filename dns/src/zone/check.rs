@@ -21,6 +21,7 @@ mod view;
 
 use std::net::IpAddr;
 
+pub(crate) use self::advice::key_tag;
 pub use self::signature::{NOTICE_S as SIGNATURE_NOTICE_S, expiring, signatures_expire};
 
 use self::nodes::Nodes;

@@ -1,10 +1,12 @@
 //! Questions to another server over TCP, one after the other on one connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::{Reply, line};
+use crate::clock;
+use crate::command::framed;
 use crate::name::{self, MAX_NAME_BYTES, Name};
 use crate::rdata::{self, Field};
 use crate::rtype::Type;
@@ -50,7 +52,7 @@ impl Server {
         connection.write_all(&question(apex, Type::AXFR)).ok()?;
         let (mut records, mut soas) = (Vec::new(), 0);
         while soas < 2 {
-            let message = receive(&mut connection).ok()?;
+            let message = receive(&connection).ok()?;
             let answers = sections(&message)?.0;
             if answers.is_empty() || message[3] & 0x0f != 0 || records.len() > MOST_TRANSFERRED {
                 return None;
@@ -63,7 +65,6 @@ impl Server {
 
     fn connect(&self) -> io::Result<TcpStream> {
         let connection = TcpStream::connect_timeout(&self.address, DEADLINE)?;
-        connection.set_read_timeout(Some(DEADLINE))?;
         connection.set_write_timeout(Some(DEADLINE))?;
         Ok(connection)
     }
@@ -71,19 +72,15 @@ impl Server {
     fn exchange(&mut self, question: &[u8]) -> io::Result<Vec<u8>> {
         let mut connection = self.connection.take().ok_or(io::ErrorKind::NotConnected)?;
         connection.write_all(question)?;
-        let reply = receive(&mut connection)?;
+        let reply = receive(&connection)?;
         self.connection = Some(connection);
         Ok(reply)
     }
 }
 
-/// One message, behind its length (RFC 1035 §4.2.2).
-fn receive(connection: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut bytes = [0; 2];
-    connection.read_exact(&mut bytes)?;
-    let mut message = vec![0; usize::from(u16::from_be_bytes(bytes))];
-    connection.read_exact(&mut message)?;
-    Ok(message)
+/// One message.
+fn receive(connection: &TcpStream) -> io::Result<Vec<u8>> {
+    framed::receive(connection, clock::now() + DEADLINE)
 }
 
 fn malformed() -> io::Error {

@@ -88,7 +88,7 @@ fn colliding(mut keys: Vec<(u16, &Record)>, found: &mut Found) {
 }
 
 /// RFC 4034 appendix B.
-fn key_tag(rdata: &[u8]) -> u16 {
+pub(crate) fn key_tag(rdata: &[u8]) -> u16 {
     let sum: u64 = rdata
         .chunks(2)
         .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)))
