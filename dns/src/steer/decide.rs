@@ -23,7 +23,7 @@ pub struct Known {
     pub place: Option<u16>,
     /// Whether it is up; unknown counts as up.
     pub state: State,
-    /// Since when, in milliseconds since 1970.
+    /// Since when, in milliseconds of one clock for all members.
     pub since: u64,
     /// Thousandths of what it can bear, if it told.
     pub load: Option<u16>,

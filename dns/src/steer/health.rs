@@ -40,17 +40,16 @@ impl State {
     }
 }
 
-/// All that is known of what is checked. Times are milliseconds since 1970.
+/// All that is known of what is checked. Times are milliseconds of a clock that is never set, so that no step of the time of day
+/// lengthens or shortens anything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
     /// Whether users may be sent there.
     pub state: State,
     /// Since when.
     pub since: u64,
-    /// When the last check ended.
-    pub checked: u64,
-    /// When the last check of this run ended, in milliseconds of a clock that is never set.
-    pub ended: Option<u64>,
+    /// When the last check of this run ended; none if there was none.
+    pub checked: Option<u64>,
     /// The result of the last check.
     pub why: String,
     /// The load it told last.
@@ -86,7 +85,7 @@ impl Health {
 
     /// Takes in the result of a check that ended at `now`.
     pub fn see(&mut self, seen: Seen, pace: &Pace, now: u64) -> Option<Flip> {
-        self.checked = now;
+        self.checked = Some(now);
         self.why = seen.why;
         // A check that failed tells no load, and the member has not lost its own by that.
         if seen.good {

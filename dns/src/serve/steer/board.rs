@@ -2,18 +2,19 @@
 
 mod agree;
 mod show;
+mod time;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::agree::{Entry, Node};
+use self::time::Time;
 use super::kept::{self, Kept};
-use crate::clock;
 use crate::steer::Pool;
 use crate::steer::bearing::Bearing;
 use crate::steer::decide::Known;
@@ -33,6 +34,7 @@ const LAST_ANSWER_MS: u64 = 1000;
 pub(crate) struct Board {
     folder: PathBuf,
     targets: UnboundedSender<Vec<Target>>,
+    /// When the server began.
     begun: Instant,
     state: Mutex<Inner>,
 }
@@ -79,8 +81,11 @@ impl Board {
         nodes: &[String],
     ) -> Self {
         let Kept { drained, health } = kept::read(&folder);
+        let begun = Time::begin();
+        let time = Time::of(begun);
         let restored = |(target, (is_up, since)): (String, (bool, u64))| {
-            (target, Health::restored(if is_up { State::Up } else { State::Down }, since))
+            let state = if is_up { State::Up } else { State::Down };
+            (target, Health::restored(state, time.ticks_at(since)))
         };
         let before = health.into_iter().map(restored).collect();
         let nodes = nodes.iter().map(|name| Node::of(name.clone())).collect();
@@ -92,23 +97,27 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds of a clock that never goes back.
+    /// Milliseconds of a clock that is never set: the one by which all is decided.
     fn ticks(&self) -> u64 {
-        u64::try_from(clock::now().saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
+        self.time().ticks
+    }
+
+    fn time(&self) -> Time {
+        Time::of(self.begun)
     }
 
     /// Takes over the pools of a world that is about to be in service.
     pub(in crate::serve) fn adopt(&self, world: &World) {
-        let (now, ticks) = (now(), self.ticks());
+        let ticks = self.ticks();
         let mut inner = self.lock();
         let of = |which| world.view(which).pools.iter().map(move |pool| Held::of(which, pool));
         let pools = of(Which::Public).chain(of(Which::Internal)).collect();
         let old = std::mem::replace(&mut inner.pools, pools);
-        inner.find_members(now, ticks);
+        inner.find_members(ticks);
         for at in 0..inner.pools.len() {
             inner.pools[at].replan(&inner);
         }
-        inner.note_given(&old, now);
+        inner.note_given(&old, ticks);
         // The checker is gone only when the server ends.
         let _ = self.targets.send(inner.users.keys().cloned().collect());
     }
@@ -120,7 +129,7 @@ impl Board {
 
     /// Takes in what a check found.
     pub(super) fn saw(&self, target: &Target, seen: Seen) {
-        let (now, ticks) = (now(), self.ticks());
+        let ticks = self.ticks();
         let mut inner = self.lock();
         let Some(health) = inner.health.get_mut(target) else { return };
         let good = seen.good;
@@ -129,7 +138,7 @@ impl Board {
         let load = health.load;
         inner.is_new |= flip.is_some();
         for id in inner.users.get(target).cloned().unwrap_or_default() {
-            let is_flipped = inner.judge(id, now, ticks);
+            let is_flipped = inner.judge(id, ticks);
             let before = inner.load(id);
             // A member that is down has none, and begins anew when it comes back.
             if good || load.is_none() {
@@ -171,9 +180,9 @@ impl Board {
 
     /// Writes what is new to disk.
     pub(super) fn keep(&self) {
-        let now = now();
+        let now = self.time();
         let mut inner = self.lock();
-        inner.given_until.retain(|_, until| *until > now);
+        inner.given_until.retain(|_, until| *until > now.ticks);
         if !std::mem::take(&mut inner.is_new) {
             return;
         }
@@ -225,7 +234,7 @@ impl Held {
 
 impl Inner {
     /// Finds the members of the pools again: who is checked for each, and what is known of it already.
-    fn find_members(&mut self, now: u64, ticks: u64) {
+    fn find_members(&mut self, ticks: u64) {
         let mut users: HashMap<Target, Vec<u64>> = HashMap::new();
         let mut entries: HashMap<u64, Entry> = HashMap::new();
         for (at, held) in self.pools.iter().enumerate() {
@@ -251,7 +260,7 @@ impl Inner {
             self.whole_since = self.version;
         }
         for id in self.entries.keys().copied().collect::<Vec<_>>() {
-            self.judge(id, now, ticks);
+            self.judge(id, ticks);
         }
     }
 
@@ -309,16 +318,16 @@ impl Inner {
     }
 
     /// Decides again for all pools of a member.
-    fn replan_for(&mut self, id: u64, now: u64) {
+    fn replan_for(&mut self, id: u64, ticks: u64) {
         for at in self.entries.get(&id).map(|entry| entry.pools.clone()).unwrap_or_default() {
-            self.replan(at, now);
+            self.replan(at, ticks);
         }
     }
 
     /// Decides again for a pool, and notes how long members that are given no more may be known.
-    fn replan(&mut self, at: usize, now: u64) {
+    fn replan(&mut self, at: usize, ticks: u64) {
         let held = &self.pools[at];
-        let (before, until) = (held.given(), given_until(now, held.pool.answer_ttl()));
+        let (before, until) = (held.given(), given_until(ticks, held.pool.answer_ttl()));
         held.replan(self);
         let gone = before.into_iter().zip(held.given()).zip(&held.ids);
         let gone: Vec<u64> =
@@ -328,10 +337,10 @@ impl Inner {
     }
 
     /// Notes until when answers from the pools of before may be kept that name members which are given no more.
-    fn note_given(&mut self, old: &[Held], now: u64) {
+    fn note_given(&mut self, old: &[Held], ticks: u64) {
         let mut before: HashMap<(Which, u64), Option<u64>> = HashMap::new();
         for held in old {
-            let until = given_until(now, held.pool.answer_ttl());
+            let until = given_until(ticks, held.pool.answer_ttl());
             let given = held.ids.iter().zip(held.given());
             before.extend(given.map(|(id, is_given)| ((held.which, *id), is_given.then_some(until))));
         }
@@ -343,27 +352,21 @@ impl Inner {
                 let until = match before.get(&key) {
                     Some(until) => *until,
                     // The run before this one may have given it until a moment ago.
-                    None => self.is_drained(member).then(|| given_until(now, ttl)),
+                    None => self.is_drained(member).then(|| given_until(ticks, ttl)),
                 };
                 until.into_iter().for_each(|until| {
                     noted.insert(key, until);
                 });
             }
         }
-        noted.retain(|_, until| *until > now);
+        noted.retain(|_, until| *until > ticks);
         self.given_until = noted;
     }
 }
 
 /// The end of all answers of this moment.
-fn given_until(now: u64, ttl: u32) -> u64 {
-    now + u64::from(ttl) * 1000 + LAST_ANSWER_MS
-}
-
-/// Milliseconds since 1970.
-fn now() -> u64 {
-    let since = clock::system_now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn given_until(ticks: u64, ttl: u32) -> u64 {
+    ticks + u64::from(ttl) * 1000 + LAST_ANSWER_MS
 }
 
 #[cfg(test)]

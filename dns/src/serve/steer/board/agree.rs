@@ -1,6 +1,6 @@
 //! The state that holds for each member, by what this server and the others see.
 
-use super::{Board, Held, Inner, now};
+use super::{Board, Held, Inner};
 use crate::metrics::NodeStatus;
 use crate::steer::bearing::Bearing;
 use crate::steer::health::State;
@@ -14,7 +14,7 @@ pub(super) struct Entry {
     pub(super) pools: Vec<usize>,
     /// The state that holds.
     pub(super) state: State,
-    /// Since when, in milliseconds since 1970.
+    /// Since when, in ticks.
     pub(super) since: u64,
     /// Changes of state, the first one not counted.
     pub(super) flips: u64,
@@ -96,17 +96,17 @@ impl Board {
         let changed = node.heard.take(message, ticks)?;
         // Where it was not heard until now, all that it tells is new.
         if node.is_fresh == node.heard.is_fresh(ticks) {
-            inner.judge_all(&changed, now, ticks);
+            inner.judge_all(&changed, ticks);
         } else {
-            inner.look(now, ticks);
+            inner.look(ticks);
         }
         Ok(())
     }
 
     /// Looks whose view has become too old; each second.
     pub(in crate::serve::steer) fn look(&self) {
-        let (now, ticks) = (now(), self.ticks());
-        self.lock().look(now, ticks);
+        let ticks = self.ticks();
+        self.lock().look(ticks);
     }
 
     /// Notes why another name server cannot be told, or that it is.
@@ -145,8 +145,7 @@ impl Inner {
         let allowed = (pace.interval * 2 + pace.timeout).as_millis();
         let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
         let health = self.health.get(&entry.target);
-        // Not by the time of day: that is set forward and back.
-        match health.and_then(|health| Some((health.state, health.ended?))) {
+        match health.and_then(|health| Some((health.state, health.checked?))) {
             Some((state, ended)) => {
                 let age = ticks.saturating_sub(ended).saturating_sub(allowed);
                 Observation { state, age }
@@ -162,7 +161,7 @@ impl Inner {
     }
 
     /// Decides again on a member; whether its state is another one now.
-    pub(super) fn judge(&mut self, id: u64, now: u64, ticks: u64) -> bool {
+    pub(super) fn judge(&mut self, id: u64, ticks: u64) -> bool {
         let Some(entry) = self.entries.get(&id) else { return false };
         let seen = self.observations(id, entry, ticks);
         let own = seen.first().filter(|own| own.is_fresh()).map_or(State::Unknown, |own| own.state);
@@ -176,20 +175,20 @@ impl Inner {
             return false;
         }
         entry.flips += u64::from(entry.state != State::Unknown);
-        (entry.from, entry.state, entry.since) = (entry.state, state, now);
+        (entry.from, entry.state, entry.since) = (entry.state, state, ticks);
         true
     }
 
-    fn judge_all(&mut self, ids: &[u64], now: u64, ticks: u64) {
+    fn judge_all(&mut self, ids: &[u64], ticks: u64) {
         for id in ids {
-            if self.judge(*id, now, ticks) {
-                self.replan_for(*id, now);
+            if self.judge(*id, ticks) {
+                self.replan_for(*id, ticks);
                 self.tell_flip(*id, ticks);
             }
         }
     }
 
-    pub(super) fn look(&mut self, now: u64, ticks: u64) {
+    pub(super) fn look(&mut self, ticks: u64) {
         let mut is_changed = false;
         for node in &mut self.nodes {
             let is_fresh = node.heard.is_fresh(ticks);
@@ -212,7 +211,7 @@ impl Inner {
         let is_due = |entry: &Entry| is_changed || told(entry).unwrap_or_default() != entry.told.0;
         let due = self.entries.iter().filter(|(_, entry)| is_due(entry)).map(|(id, _)| *id);
         let due: Vec<u64> = due.collect();
-        self.judge_all(&due, now, ticks);
+        self.judge_all(&due, ticks);
     }
 
     /// The view of each name server on a member, by name; none without others.

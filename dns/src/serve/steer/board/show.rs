@@ -1,23 +1,24 @@
 //! Pools as commands, metrics and documents show them.
 
-use super::{Board, Held, Inner, now};
+use super::time::Time;
+use super::{Board, Held, Inner};
 use crate::metrics::{MemberStatus, PoolStatus, Vote};
 use crate::steer::pool::Member;
 
 impl Board {
     /// Each pool for people and metrics, by name.
     pub(crate) fn pools(&self) -> Vec<PoolStatus> {
-        let (now, ticks) = (now(), self.ticks());
+        let now = self.time();
         let inner = self.lock();
         let mut pools: Vec<PoolStatus> =
-            inner.pools.iter().map(|held| inner.status(held, now, ticks)).collect();
+            inner.pools.iter().enumerate().map(|(at, held)| inner.status(at, held, now)).collect();
         pools.sort_by(|a, b| (&a.pool, &a.rtype, &a.view).cmp(&(&b.pool, &b.rtype, &b.view)));
         pools
     }
 }
 
 impl Inner {
-    fn status(&self, held: &Held, now: u64, ticks: u64) -> PoolStatus {
+    fn status(&self, pool_at: usize, held: &Held, now: Time) -> PoolStatus {
         let pool = &held.pool;
         let all = held.all_known(self);
         let decision = pool.decide(&all, None);
@@ -29,12 +30,16 @@ impl Inner {
             MemberStatus {
                 address: member.address,
                 state: known.state.as_str().to_owned(),
-                since: (known.since > 0).then_some(known.since / 1000),
-                checked: health.filter(|health| health.checked > 0).map(|health| health.checked / 1000),
+                since: (known.since > 0).then(|| now.unix_at(known.since) / 1000),
+                checked: health.and_then(|health| Some(now.unix_at(health.checked?) / 1000)),
                 why: health.map(|health| health.why.clone()).unwrap_or_default(),
-                held: health.is_some_and(|health| health.is_held(now)),
+                held: health.is_some_and(|health| health.is_held(now.ticks)),
                 flips: self.entries.get(&id).map_or(0, |entry| entry.flips),
-                votes: self.votes(id, ticks).into_iter().map(|(node, state)| Vote { node, state }).collect(),
+                votes: self
+                    .votes(id, now.ticks)
+                    .into_iter()
+                    .map(|(node, state)| Vote { node, state })
+                    .collect(),
                 load: health.and_then(|health| health.load),
                 followed: known.load,
                 weight: known.weight,
