@@ -181,7 +181,7 @@ impl World {
                 let is_blind = at == BLIND.0 && edge.place == BLIND.1 && BLIND.2.contains(&second);
                 let good = !edge.is_lost && !is_blind;
                 let load = good.then_some((edge.load.min(60.0) * 1000.0) as u16);
-                server.health[it].see(Seen { good, why: String::new(), load }, &pace, now);
+                server.health[it].see(Seen { good, why: String::new(), load, rtt: None }, &pace, now);
                 if let Some(load) = server.health[it].load.filter(|_| good) {
                     server.bearing[it].tell(load, self.rules.shed, TTL as u32, now);
                 }
@@ -225,6 +225,8 @@ impl World {
                 since: 0,
                 load: server.bearing[edge].load(self.rules.shed),
                 drained: false,
+                rtt: None,
+                awaited: false,
             }
         };
         let known: Vec<Known> = (0..MEMBERS).map(known).collect();

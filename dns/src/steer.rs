@@ -23,6 +23,7 @@ pub mod marks;
 pub mod place;
 pub mod pool;
 pub mod quorum;
+pub mod rtt;
 pub mod rules;
 
 pub use pool::{Pool, Pools};

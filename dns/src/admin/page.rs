@@ -302,6 +302,7 @@ mod tests {
             votes: Vec::new(),
             load: None,
             followed: None,
+            rtt: None,
             weight: 1,
             priority: 1,
             drained: false,

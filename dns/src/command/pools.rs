@@ -135,7 +135,7 @@ pub(super) fn text(pools: &[PoolStatus], now: u64) -> String {
         let PoolStatus { pool: name, rtype, view, mode, ttl, .. } = pool;
         writeln!(out, "{name} {rtype}, {view}: {mode}; answers may be kept {ttl} s")
             .expect("a String takes any text");
-        let head = ["  member", "health", "since", "load", "priority", "weight", "share", "fate"];
+        let head = ["  member", "health", "since", "load", "rtt", "priority", "weight", "share", "fate"];
         let rows = pool.members.iter().map(|member| row(member, now));
         out += &table(std::iter::once(head.map(str::to_owned)).chain(rows).collect());
         out.push('\n');
@@ -159,7 +159,7 @@ fn votes(member: &MemberStatus) -> String {
     }
 }
 
-fn row(member: &MemberStatus, now: u64) -> [String; 8] {
+fn row(member: &MemberStatus, now: u64) -> [String; 9] {
     let ago = |at: u64| match now.saturating_sub(at) {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
@@ -183,11 +183,20 @@ fn row(member: &MemberStatus, now: u64) -> [String; 8] {
         format!("{}{why}", member.state),
         member.since.map_or_else(|| "-".to_owned(), ago),
         member.load.map_or_else(|| "-".to_owned(), |load| format!("{} %", load / 10)),
+        member.rtt.map_or_else(|| "-".to_owned(), rtt),
         member.priority.to_string(),
         member.weight.to_string(),
         format!("{}.{} %", member.share / 10, member.share % 10),
         format!("{}{safe}", member.fate),
     ]
+}
+
+/// Microseconds for people: `0.3 ms`, `42 ms`.
+fn rtt(micros: u32) -> String {
+    match micros {
+        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        _ => format!("{} ms", micros / 1000),
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +217,7 @@ mod tests {
             votes: votes.iter().map(vote).collect(),
             load: None,
             followed: None,
+            rtt: None,
             weight: 1,
             priority: 0,
             drained: false,

@@ -248,6 +248,7 @@ pub(super) struct Steer {
     pub(super) all_down: Option<AllDown>,
     pub(super) panic: Option<Spanned<u8>>,
     pub(super) shed: Option<Spanned<[u16; 2]>>,
+    pub(super) nearest: Option<Spanned<Nearest>>,
     pub(super) members: Vec<Spanned<Member>>,
     pub(super) pool: Vec<Spanned<Steer>>,
     pub(super) place: Vec<Spanned<Region>>,
@@ -304,6 +305,14 @@ pub(super) struct Member {
 pub(super) enum AllDown {
     All,
     Last,
+}
+
+/// The measure of what is near to clients of no place.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Nearest {
+    Place,
+    Rtt,
 }
 
 /// A side, as the config names it.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ impl PoolStatus {
                 since: status.and_then(|status| status.since).unwrap_or_default() * 1000,
                 load: status.and_then(|status| status.followed.or(status.load)),
                 drained: status.is_some_and(|status| status.drained),
+                rtt: status.and_then(|status| status.rtt),
+                awaited: member.is_measured() && status.is_some_and(|status| status.checked.is_none()),
                 ..plain
             }
         };
@@ -79,6 +81,9 @@ pub struct MemberStatus {
     /// The load by which its share is reduced: it follows what is told so slowly that nothing swings.
     #[serde(default)]
     pub followed: Option<u16>,
+    /// Microseconds of a round trip from this name server, as far as it follows them.
+    #[serde(default)]
+    pub rtt: Option<u32>,
     /// As the config says.
     pub weight: u32,
     /// As the config says.
@@ -150,9 +155,11 @@ impl PoolSource {
         let help = "Since when members of pools are in their state, in Unix seconds";
         gauges(encoder, &pools, "pool_member_since_timestamp_seconds", help, |it| it.since)?;
         let help = "The part of all answers that a member of a pool is first in, in thousandths";
-        gauges(encoder, &pools, "pool_member_share_permille", help, |it| Some(it.share.into()))?;
+        gauges(encoder, &pools, "pool_member_share_permille", help, |it| Some(u64::from(it.share)))?;
         let help = "Thousandths of what a member of a pool can bear, as it told";
         gauges(encoder, &pools, "pool_member_load_permille", help, |it| it.load.map(u64::from))?;
+        let help = "Seconds of a round trip to a member of a pool, as far as steering follows them";
+        gauges(encoder, &pools, "pool_member_rtt_seconds", help, |it| Some(f64::from(it.rtt?) / 1e6))?;
         let help = "Members of pools that are drained: 1";
         gauges(encoder, &pools, "pool_member_drained", help, |it| Some(u64::from(it.drained)))?;
         let help = "Changes of state of members of pools since the start";
@@ -166,12 +173,12 @@ impl PoolSource {
     }
 }
 
-fn gauges(
+fn gauges<V: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     pools: &[PoolStatus],
     name: &str,
     help: &str,
-    of: impl Fn(&MemberStatus) -> Option<u64>,
+    of: impl Fn(&MemberStatus) -> Option<V>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for pool in pools {

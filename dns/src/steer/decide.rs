@@ -29,6 +29,10 @@ pub struct Known {
     pub load: Option<u16>,
     /// Nobody is to be sent there.
     pub drained: bool,
+    /// Microseconds of a round trip to it, if that is measured and counts.
+    pub rtt: Option<u32>,
+    /// Its checks measure round trips, and the first of them has not ended yet.
+    pub awaited: bool,
 }
 
 /// The fate of a member.
@@ -110,13 +114,10 @@ pub struct Decision {
 /// Decides who is given to clients to whom these places are near, the nearest first; to nobody in particular if there are none.
 /// `ttl` is the RRset's own.
 pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decision {
-    // An operator who drains everything gets no answer without addresses.
     let all_weightless = members.iter().all(|member| member.weight == 0);
     let weighs = |member: &Known| member.weight > 0 || all_weightless;
-    let all_drained = members.iter().all(|member| member.drained || !weighs(member));
-    let may_serve = |member: &Known| weighs(member) && (!member.drained || all_drained);
-    let (mode, believed) = believed(rules, members, &may_serve);
-    let is_fit = |at: usize| may_serve(&members[at]) && believed[at];
+    let (mode, believed, fit) = fit(rules, members);
+    let is_fit = |at: usize| fit[at];
     let weight = |member: &Known| member.weight.max(u32::from(all_weightless));
     let groups =
         groups(members, near, &is_fit, &|at| (weight(&members[at]), kept(rules.shed, members[at].load)));
@@ -225,6 +226,19 @@ fn groups(
     groups
 }
 
+/// How far health is believed, the members that are taken to be up, and those of them that clients may be sent to.
+pub(super) fn fit(rules: &Rules, members: &[Known]) -> (Mode, Vec<bool>, Vec<bool>) {
+    // An operator who drains everything gets no answer without addresses.
+    let all_weightless = members.iter().all(|member| member.weight == 0);
+    let weighs = |member: &Known| member.weight > 0 || all_weightless;
+    let all_drained = members.iter().all(|member| member.drained || !weighs(member));
+    let may_serve = |member: &Known| weighs(member) && (!member.drained || all_drained);
+    let (mode, believed) = believed(rules, members, &may_serve);
+    let fit = members.iter().zip(&believed).map(|(member, believed)| may_serve(member) && *believed);
+    let fit = fit.collect();
+    (mode, believed, fit)
+}
+
 /// The members that are taken to be up.
 fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool) -> (Mode, Vec<bool>) {
     let able = members.iter().filter(|member| may_serve(member)).count();
@@ -279,6 +293,8 @@ mod tests {
                 since: at as u64,
                 load: word.contains('@').then(|| u16::try_from(number('@', 0)).unwrap()),
                 drained: is("drained"),
+                rtt: None,
+                awaited: false,
                 place: word.contains('#').then(|| u16::try_from(number('#', 0)).unwrap()),
             }
         };

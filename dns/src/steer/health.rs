@@ -4,6 +4,9 @@
 //! up, and `fall` bad ones take it down. Each time that it goes down adds to a penalty, which halves in a minute; above a
 //! bound the member stays down until the penalty has decayed (as routers do with routes that flap, RFC 2439 §4.2).
 
+use std::time::Duration;
+
+use super::rtt::Rtt;
 use super::rules::Pace;
 
 /// The result of a check.
@@ -15,6 +18,8 @@ pub struct Seen {
     pub why: String,
     /// Thousandths of what the member can bear, if it told.
     pub load: Option<u16>,
+    /// The time of a round trip, if the check made a connection.
+    pub rtt: Option<Duration>,
 }
 
 /// The state of what is checked.
@@ -54,6 +59,8 @@ pub struct Health {
     pub why: String,
     /// The load it told last.
     pub load: Option<u16>,
+    /// Round trips to it since it was down last.
+    pub rtt: Rtt,
     /// Changes of state, the first one not counted.
     pub flips: u64,
     /// Results in a row that speak against the state.
@@ -90,6 +97,7 @@ impl Health {
         // A check that failed tells no load, and the member has not lost its own by that.
         if seen.good {
             self.load = smoothed(self.load, seen.load);
+            seen.rtt.into_iter().for_each(|rtt| self.rtt.measure(rtt));
         }
         let (found, needed) = match seen.good {
             true => (State::Up, pace.rise),
@@ -110,7 +118,7 @@ impl Health {
         }
         if found == State::Down {
             // It comes back as somebody else: what it bore is no start for what it will bear.
-            self.load = None;
+            (self.load, self.rtt) = (None, Rtt::default());
         }
         let flip = Flip { from: self.state, to: found };
         (self.state, self.since, self.against) = (found, now, 0);
@@ -153,7 +161,7 @@ mod tests {
         let mut health = Health::default();
         let mut states = String::new();
         for (second, result) in (0_u64..).zip(results.chars()) {
-            let seen = Seen { good: result == '+', why: String::new(), load: None };
+            let seen = Seen { good: result == '+', why: String::new(), load: None, rtt: None };
             let before = health.state;
             let flip = health.see(seen, &pace(), second * SECOND);
             assert_eq!(flip.map(|flip| flip.to), (before != health.state).then_some(health.state));
@@ -170,7 +178,7 @@ mod tests {
     fn a_load_follows_what_is_told_over_some_checks() {
         let mut health = Health::default();
         let mut told = |load: Option<u16>| {
-            let seen = Seen { good: true, why: String::new(), load };
+            let seen = Seen { good: true, why: String::new(), load, rtt: None };
             health.see(seen, &pace(), 0);
             health.load
         };
@@ -184,7 +192,7 @@ mod tests {
     fn a_failed_check_leaves_the_load_until_the_member_is_down() {
         let mut health = Health::default();
         let mut told = |good: bool, load: Option<u16>| {
-            health.see(Seen { good, why: String::new(), load }, &pace(), 0);
+            health.see(Seen { good, why: String::new(), load, rtt: None }, &pace(), 0);
             health.load
         };
         assert_eq!(told(true, Some(900)), Some(900));
@@ -207,7 +215,7 @@ mod tests {
         let mut run = |good: bool, seconds: u64, health: &mut Health| {
             for _ in 0..seconds {
                 now += SECOND;
-                health.see(Seen { good, why: String::new(), load: None }, &pace(), now);
+                health.see(Seen { good, why: String::new(), load: None, rtt: None }, &pace(), now);
             }
             now
         };
@@ -230,7 +238,7 @@ mod tests {
     fn a_member_that_flaps_each_three_seconds_for_an_hour_changes_few_times() {
         let (mut health, pace) = (Health::default(), Pace { rise: 2, fall: 2, ..Pace::default() });
         for second in 0..3600 {
-            let seen = Seen { good: second / 3 % 2 == 0, why: String::new(), load: None };
+            let seen = Seen { good: second / 3 % 2 == 0, why: String::new(), load: None, rtt: None };
             health.see(seen, &pace, second * SECOND);
         }
         assert!(health.flips <= 200, "{} flips; without damping there were 1200", health.flips);

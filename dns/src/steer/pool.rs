@@ -8,9 +8,10 @@ use ipnet::IpNet;
 
 use super::Asker;
 use super::choose::{MOST_MEMBERS, Plan, mix};
-use super::decide::{Decision, Known, decide};
+use super::decide::{Decision, Known, decide, fit};
 use super::health::State;
 use super::place::{Place, Places};
+use super::rtt::bands;
 use super::rules::{Rules, Settings, Target};
 use crate::name::Name;
 use crate::rtype::Type;
@@ -73,8 +74,7 @@ impl Pool {
     /// Decides again by what is known of each member now; answers choose by it from now on.
     pub fn replan(&self, known: &[Known]) -> Decision {
         let decision = self.decide(known, None);
-        let has_places = self.members.iter().any(|member| member.place.is_some());
-        let places = if has_places { self.places.all() } else { &[] };
+        let places = if self.has_places() { self.places.all() } else { &[] };
         let of_place = |place: &Place| decide(&self.rules, known, self.ttl, &place.near).plan;
         let plans: Vec<Plan> =
             std::iter::once(decision.plan.clone()).chain(places.iter().map(of_place)).collect();
@@ -84,11 +84,39 @@ impl Pool {
         decision
     }
 
-    /// The decision by the facts known of each member, for a client; for one of no place without any.
+    /// Places matter where a member has one.
+    fn has_places(&self) -> bool {
+        self.members.iter().any(|member| member.place.is_some())
+    }
+
+    /// The decision by the facts known of each member, for a client; without one, that for clients of no place. Where no member
+    /// has a place, no client has one either.
     pub fn decide(&self, known: &[Known], asker: Option<Asker>) -> Decision {
+        let asker = asker.filter(|_| self.has_places());
         let place = asker.and_then(|asker| self.places.find(asker.address));
-        let near = place.and_then(|place| self.places.all().get(usize::from(place)));
-        decide(&self.rules, known, self.ttl, near.map_or(&[], |place| &place.near))
+        match place.and_then(|place| self.places.all().get(usize::from(place))) {
+            Some(place) => decide(&self.rules, known, self.ttl, &place.near),
+            None if self.rules.by_rtt => self.decide_by_rtt(known),
+            None => decide(&self.rules, known, self.ttl, &[]),
+        }
+    }
+
+    /// The decision for clients that are taken to be near this name server: those members go first that are near it.
+    fn decide_by_rtt(&self, known: &[Known]) -> Decision {
+        let (.., fit) = fit(&self.rules, known);
+        // The first one that is measured is not the nearest because of that.
+        if known.iter().zip(&fit).any(|(member, fit)| *fit && member.awaited) {
+            return decide(&self.rules, known, self.ttl, &[]);
+        }
+        let bands = bands(&known.iter().map(|member| member.rtt).collect::<Vec<_>>(), &fit);
+        // Those of which nothing is measured come last.
+        let last = bands.iter().flatten().max().map_or(0, |band| band + 1);
+        let near: Vec<u16> = (0..=last).collect();
+        let placed = known
+            .iter()
+            .zip(bands)
+            .map(|(known, band)| Known { place: Some(band.unwrap_or(last)), ..known.clone() });
+        decide(&self.rules, &placed.collect::<Vec<_>>(), self.ttl, &near)
     }
 
     /// Whether any client is given this member now.
@@ -165,7 +193,14 @@ impl Member {
             since: 0,
             load: None,
             drained: self.drain,
+            rtt: None,
+            awaited: false,
         }
+    }
+
+    /// Whether its checks measure round trips.
+    pub fn is_measured(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.check.connects())
     }
 }
 
@@ -325,7 +360,72 @@ pub(crate) fn is_signed(node: Node<'_>, rtype: Type) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steer::rules::MemberRules;
     use crate::zone::tree::testing::tree;
+
+    /// The shares in thousandths of members with these round-trip times in milliseconds: `!` if it is down, `-` if it is drained,
+    /// `.` if it is still to be checked, `@` if it is overloaded.
+    fn shares(settings: &Settings, members: &str, from: &str) -> Vec<u32> {
+        let words: Vec<&str> = members.split(' ').collect();
+        let records: String = (1..=words.len()).map(|at| format!("www A 192.0.2.{at}\n")).collect();
+        let (tree, mut pools) = (tree("ex.", &records), Pools::of(settings));
+        let name = Name::parse_absolute("www.ex.").unwrap();
+        pools.add(&tree, &name, settings);
+        let pool = pools.named(name.as_wire(), Type::A).unwrap();
+        let known = pool.members.iter().zip(&words).map(|(member, word)| Known {
+            rtt: word.trim_matches(['!', '-', '@']).parse().ok().map(|millis: u32| millis * 1000),
+            drained: word.contains('-'),
+            awaited: word.contains('.'),
+            load: word.contains('@').then_some(1000),
+            state: if word.contains('!') { State::Down } else { State::Up },
+            ..member.unknown()
+        });
+        let known: Vec<Known> = known.collect();
+        let decision = pool.decide(&known, Some(Asker::at(from.parse().unwrap())));
+        (0..words.len()).map(|at| decision.plan.share(at)).collect()
+    }
+
+    #[test]
+    fn members_that_are_near_by_round_trip_times_go_first_for_clients_of_no_place() {
+        let place = |name: &str, near: &[u16]| Place { name: name.to_owned(), near: near.to_vec() };
+        let far = MemberRules { place: Some(0), ..MemberRules::of([192, 0, 2, 3].into()) };
+        let of = |by_rtt| Settings {
+            defaults: Arc::new(Rules { by_rtt, members: vec![far.clone()], ..Rules::default() }),
+            places: Arc::new(Places::new(
+                vec![place("eu", &[0])],
+                &[("198.51.100.0/24".parse().unwrap(), 0)],
+            )),
+            ..Settings::default()
+        };
+        for (members, from, expected) in [
+            ("10 12 80", "203.0.113.1", &[500, 500, 0][..]),
+            ("10 12! 80", "203.0.113.1", &[1000, 0, 0]),
+            ("10! 90! 80", "203.0.113.1", &[0, 0, 1000]),
+            ("? ? 80", "203.0.113.1", &[0, 0, 1000]),
+            ("? ? 80!", "203.0.113.1", &[500, 500, 0]),
+            // Nobody is near one that serves nobody.
+            ("10! 14 16", "203.0.113.1", &[0, 500, 500]),
+            ("10- 14 16", "203.0.113.1", &[0, 500, 500]),
+            ("10! 14! 80!", "203.0.113.1", &[500, 500, 0]),
+            // Until all are measured nobody knows who is near.
+            ("10 . .", "203.0.113.1", &[333, 333, 333]),
+            ("10 .! 80", "203.0.113.1", &[1000, 0, 0]),
+            // Those of which nothing is measured come last, and before nobody.
+            ("10@ ? 80@", "203.0.113.1", &[0, 1000, 0]),
+            // The config knows better where this client is.
+            ("10 12 80", "198.51.100.1", &[0, 0, 1000]),
+        ] {
+            assert_eq!(shares(&of(true), members, from), expected, "{members} from {from}");
+        }
+        assert_eq!(shares(&of(false), "10 90 80", "203.0.113.1"), [333, 333, 333]);
+        let mut nowhere = of(true);
+        nowhere.defaults = Arc::new(Rules { by_rtt: true, ..Rules::default() });
+        assert_eq!(
+            shares(&nowhere, "10 12 80", "198.51.100.1"),
+            [500, 500, 0],
+            "a place in which no member is says nothing"
+        );
+    }
 
     #[test]
     fn each_pool_is_found_by_its_node_and_few_other_nodes_are_looked_at() {

@@ -54,6 +54,8 @@ pub struct Rules {
     pub panic: u8,
     /// Between these loads a member's share is reduced.
     pub shed: Shed,
+    /// Whether members near this name server, by round-trip times, go first for clients of no place.
+    pub by_rtt: bool,
     /// The rules of single members.
     pub members: Vec<MemberRules>,
 }
@@ -218,6 +220,11 @@ impl fmt::Display for Target {
 }
 
 impl Check {
+    /// Whether it makes a connection, so that it measures a round trip.
+    pub fn connects(&self) -> bool {
+        !matches!(self, Self::File { .. })
+    }
+
     /// Reads `http://{address}:80/path`, `https://name/path`, `tcp://{address}:443` or `file:///path/{address}`.
     pub fn parse(text: &str, roots: Option<PathBuf>) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or(FORMS)?;

@@ -149,8 +149,10 @@ fn rules(
     }
     let percent = |percent: &u8| *percent <= 100;
     let count = within(written.count, |count| *count > 0, "at least 1", at)?.or(usual.count);
+    let by_rtt = by_rtt(written.nearest, usual.by_rtt, check.as_ref(), at)?;
     Ok(Rules {
         check,
+        by_rtt,
         pace,
         count,
         ttl: within(written.ttl, |ttl| (1..=86_400).contains(ttl), "1 to 86400", at)?.or(usual.ttl),
@@ -167,6 +169,23 @@ fn rules(
             .map(|it| member(it, (roots.as_ref(), places), at))
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// Whether round-trip times say who is near; a check that is written here must measure them.
+fn by_rtt(
+    written: Option<Spanned<file::Nearest>>,
+    usual: bool,
+    check: Option<&Check>,
+    at: At<'_>,
+) -> Result<bool, ConfigError> {
+    let Some(written) = written else { return Ok(usual) };
+    let wants = *written.get_ref() == file::Nearest::Rtt;
+    if wants && !check.is_some_and(Check::connects) {
+        let message = "nothing measures round-trip times: there is no check that makes a connection";
+        let help = "add a check: check = \"tcp://{address}:443\", http:// or https://";
+        return Err(invalid(at(written.span()), message, help));
+    }
+    Ok(wants)
 }
 
 fn check(

@@ -132,10 +132,9 @@ impl Board {
         let ticks = self.ticks();
         let mut inner = self.lock();
         let Some(health) = inner.health.get_mut(target) else { return };
-        let good = seen.good;
-        let flip = health.see(seen, &target.pace, now);
-        health.ended = Some(ticks);
-        let load = health.load;
+        let (good, rtt, is_first) = (seen.good, health.rtt.micros(), health.checked.is_none());
+        let flip = health.see(seen, &target.pace, ticks);
+        let (load, is_elsewhere) = (health.load, is_first || health.rtt.micros() != rtt);
         inner.is_new |= flip.is_some();
         for id in inner.users.get(target).cloned().unwrap_or_default() {
             let is_flipped = inner.judge(id, ticks);
@@ -144,8 +143,8 @@ impl Board {
             if good || load.is_none() {
                 inner.bears(id, load, ticks);
             }
-            if is_flipped || inner.load(id) != before {
-                inner.replan_for(id, now);
+            if is_flipped || inner.load(id) != before || is_elsewhere && inner.is_by_rtt(id) {
+                inner.replan_for(id, ticks);
             }
             if is_flipped {
                 inner.tell_flip(id, ticks);
@@ -215,7 +214,8 @@ impl Held {
     }
 
     fn all_known(&self, inner: &Inner) -> Vec<Known> {
-        self.members().map(|(id, member)| inner.known(id, member)).collect()
+        let by_rtt = self.pool.rules.by_rtt;
+        self.members().map(|(id, member)| inner.known(id, member, by_rtt)).collect()
     }
 
     fn replan(&self, inner: &Inner) {
@@ -289,13 +289,16 @@ impl Inner {
         member.drain || self.drained.contains_key(&member.address)
     }
 
-    fn known(&self, id: u64, member: &Member) -> Known {
+    fn known(&self, id: u64, member: &Member, by_rtt: bool) -> Known {
         let entry = self.entries.get(&id);
+        let health = entry.filter(|_| by_rtt).and_then(|entry| self.health.get(&entry.target));
         Known {
             state: entry.map_or(State::Unknown, |entry| entry.state),
             since: entry.map_or(0, |entry| entry.since),
             load: self.load(id),
             drained: self.is_drained(member),
+            rtt: health.and_then(|health| health.rtt.micros()),
+            awaited: member.is_measured() && health.is_some_and(|health| health.checked.is_none()),
             ..member.unknown()
         }
     }
@@ -315,6 +318,12 @@ impl Inner {
         let entry = self.entries.get(&id)?;
         let held = entry.pools.first().and_then(|at| self.pools.get(*at))?;
         entry.bearing.load(held.pool.rules.shed)
+    }
+
+    /// Whether round-trip times decide on a member.
+    fn is_by_rtt(&self, id: u64) -> bool {
+        let pools = self.entries.get(&id).map_or(&[][..], |entry| &entry.pools);
+        pools.iter().filter_map(|at| self.pools.get(*at)).any(|held| held.pool.rules.by_rtt)
     }
 
     /// Decides again for all pools of a member.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::clock;
 use crate::serve::secondary::client_terms;
 use crate::steer::health::Seen;
 use crate::steer::rules::{Check, Http, Target};
@@ -26,19 +28,20 @@ const MOST_FILE_BYTES: u64 = 4096;
 
 /// Checks within the target's timeout; always says something.
 pub(super) async fn check(target: &Target) -> Seen {
-    let found = timeout(target.pace.timeout, attempt(target)).await;
+    let mut rtt = None;
+    let found = timeout(target.pace.timeout, attempt(target, &mut rtt)).await;
     match found.unwrap_or_else(|_| Err(format!("no answer within {:?}", target.pace.timeout))) {
-        Ok((why, load)) => Seen { good: true, why, load },
-        Err(why) => Seen { good: false, why, load: None },
+        Ok((why, load)) => Seen { good: true, why, load, rtt },
+        Err(why) => Seen { good: false, why, load: None, rtt: None },
     }
 }
 
 type Found = Result<(String, Option<u16>), String>;
 
-async fn attempt(target: &Target) -> Found {
+async fn attempt(target: &Target, rtt: &mut Option<Duration>) -> Found {
     match (&target.check, target.socket(), target.file()) {
         (Check::Http(http), Some(to), _) => match &http.tls {
-            None => ask(connect(to).await?, http, to).await,
+            None => ask(connect(to, rtt).await?, http, to).await,
             Some(roots) => {
                 // A file of roots may be long, and the disk slow.
                 let roots = roots.clone();
@@ -48,13 +51,13 @@ async fn attempt(target: &Target) -> Found {
                     Some(host) => ServerName::try_from(host.clone()).map_err(|error| error.to_string())?,
                     None => ServerName::IpAddress(to.ip().into()),
                 };
-                let stream = connect(to).await?;
+                let stream = connect(to, rtt).await?;
                 let stream = TlsConnector::from(Arc::new(terms)).connect(name, stream).await;
                 ask(stream.map_err(|error| no_tls(&error))?, http, to).await
             }
         },
         (Check::Tcp { .. }, Some(to), _) => {
-            connect(to).await.map(|_| ("it takes connections".to_owned(), None))
+            connect(to, rtt).await.map(|_| ("it takes connections".to_owned(), None))
         }
         (_, _, Some(path)) => {
             let file = tokio::fs::File::open(&path).await.map_err(|error| format!("its file: {error}"))?;
@@ -104,11 +107,15 @@ fn of_file(text: &str) -> Found {
     }
 }
 
-async fn connect(to: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(to).await.map_err(|error| match error.kind() {
+/// A connection; a round trip passes until it is there.
+async fn connect(to: SocketAddr, rtt: &mut Option<Duration>) -> Result<TcpStream, String> {
+    let begun = clock::now();
+    let stream = TcpStream::connect(to).await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => format!("no connection: {error}"),
-    })
+    })?;
+    *rtt = Some(clock::now().saturating_duration_since(begun));
+    Ok(stream)
 }
 
 async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -215,7 +222,7 @@ mod tests {
                 Target { check: Check::Http(http), address: [127, 0, 0, 1].into(), pace: Pace::default() };
             let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
             let (seen, _) = tokio::join!(check(&target), serve);
-            assert_eq!(seen, Seen { good: false, why: expected.to_owned(), load: None });
+            assert_eq!(seen, Seen { good: false, why: expected.to_owned(), load: None, rtt: None });
         }
     }
 }

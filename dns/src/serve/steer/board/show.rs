@@ -42,6 +42,7 @@ impl Inner {
                     .collect(),
                 load: health.and_then(|health| health.load),
                 followed: known.load,
+                rtt: health.and_then(|health| health.rtt.micros()),
                 weight: known.weight,
                 priority: known.priority,
                 drained: known.drained,

@@ -53,10 +53,16 @@ fn fixture(rules: &Rules, nodes: &[&str]) -> Fixture {
 
 impl Fixture {
     fn saw(&self, address: Ipv4Addr, good: bool, load: Option<u16>) {
+        self.saw_from(address, good, load, None);
+    }
+
+    /// With milliseconds of a round trip.
+    fn saw_from(&self, address: Ipv4Addr, good: bool, load: Option<u16>, rtt: Option<u64>) {
+        let rtt = rtt.map(Duration::from_millis);
         let targets = self.board.targets();
         let of = targets.iter().filter(|target| target.address == IpAddr::from(address));
         let why = if good { "status 200" } else { "connection refused" };
-        of.for_each(|target| self.board.saw(target, Seen { good, why: why.to_owned(), load }));
+        of.for_each(|target| self.board.saw(target, Seen { good, why: why.to_owned(), load, rtt }));
     }
 
     /// The member of the outside.
@@ -255,7 +261,26 @@ fn a_vote_ends_with_the_check_that_it_was_of() {
 }
 
 #[test]
-fn the_own_view_is_as_old_as_its_check_whatever_the_time_of_day_is_set_to() {
+fn who_is_near_by_round_trip_times_is_given_until_it_is_down_or_far() {
+    let fixture = fixture(&Rules { by_rtt: true, ..rules() }, &[]);
+    let shares = || [ONE, TWO].map(|address| fixture.member(address).share);
+    let near = |millis| fixture.saw_from(ONE, true, None, Some(millis));
+    near(10);
+    assert_eq!(shares(), [500, 500], "nobody knows yet how far the other one is");
+    fixture.saw_from(TWO, true, None, Some(90));
+    assert_eq!((shares(), &*fixture.member(TWO).fate), ([1000, 0], "not given: others are nearer"));
+    assert_eq!(fixture.member(TWO).rtt, Some(90_000));
+    // One that was slow once is where it was; one that is always slow is farther.
+    near(200);
+    assert_eq!(shares(), [1000, 0]);
+    (0..32).for_each(|_| near(200));
+    assert_eq!(shares(), [0, 1000]);
+    (0..2).for_each(|_| fixture.saw(TWO, false, None));
+    assert_eq!((shares(), fixture.member(TWO).rtt), ([1000, 0], None));
+}
+
+#[test]
+fn the_own_view_is_as_old_as_its_check() {
     const DAY: u64 = 86_400_000;
     let fixture = fixture(&rules(), &["ns2"]);
     fixture.saw(ONE, true, None);
