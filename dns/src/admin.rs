@@ -60,6 +60,7 @@ use crate::explain::{Asked, Explained, explain, steered};
 use crate::metrics::{Format, Metrics, Standing};
 use crate::name::Name;
 use crate::serve::local::SocketFile;
+use crate::steer::drain::NotDrained;
 use crate::world::World;
 
 /// A scraper and a few people; more is a mistake or an attack.
@@ -80,7 +81,7 @@ pub(crate) struct Admin {
     /// Asks for a reload.
     pub(crate) reload: Box<dyn Fn() + Send + Sync>,
     /// Takes a member of pools out of service, or puts it back; none if no pool has it.
-    pub(crate) drain: Box<dyn Fn(IpAddr, bool) -> Option<()> + Send + Sync>,
+    pub(crate) drain: Box<dyn Fn(IpAddr, bool) -> Result<(), NotDrained> + Send + Sync>,
     pub(crate) seen: Seen,
     pub(crate) live: Live,
 }
@@ -324,8 +325,14 @@ fn drain(admin: &Admin, is_out: bool, query: &str) -> Response<Full<Bytes>> {
         return problem(StatusCode::BAD_REQUEST, "name a member: ?address=192.0.2.1");
     };
     match (admin.drain)(address, is_out) {
-        Some(()) => text(StatusCode::OK, if is_out { "drained\n" } else { "back in service\n" }),
-        None => problem(StatusCode::NOT_FOUND, &format!("no pool has the member {address}")),
+        Ok(()) => text(StatusCode::OK, if is_out { "drained\n" } else { "back in service\n" }),
+        Err(NotDrained::NoMember) => {
+            problem(StatusCode::NOT_FOUND, &format!("no pool has the member {address}"))
+        }
+        Err(why @ (NotDrained::TooMany | NotDrained::Overruled)) => {
+            problem(StatusCode::CONFLICT, &why.to_string())
+        }
+        Err(why @ NotDrained::HandingOver) => problem(StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
     }
 }
 

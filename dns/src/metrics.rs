@@ -31,7 +31,7 @@ use self::counters::{TYPES, type_label};
 pub use self::format::Format;
 use self::pools::PoolSource;
 pub(crate) use self::pools::Steered;
-pub use self::pools::{MemberStatus, NodeStatus, PoolStatus, Vote};
+pub use self::pools::{DrainStatus, LeavingStatus, MemberStatus, NodeStatus, PoolStatus, Vote};
 use self::replication::Replication;
 pub(crate) use self::replication::{Notified, Refreshed, Taken};
 pub use self::status::{CatalogStatus, CopyStatus, Notice, Status, ZoneStatus};

@@ -16,6 +16,7 @@
 pub mod bearing;
 pub mod choose;
 pub mod decide;
+pub mod drain;
 pub mod geo;
 pub mod health;
 mod hints;

@@ -309,6 +309,7 @@ mod tests {
             fate: text(),
             share: 1000,
             safe_in: None,
+            drain: None,
         };
         let status = Status {
             zones: vec![ZoneStatus {

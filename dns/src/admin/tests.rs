@@ -16,7 +16,7 @@ fn admin(ready: bool) -> Arc<Admin> {
             hosts: vec!["ns1.example".to_owned()],
         })),
         reload: Box::new(|| {}),
-        drain: Box::new(|address, _| address.is_ipv4().then_some(())),
+        drain: Box::new(|address, _| address.is_ipv4().then_some(()).ok_or(NotDrained::NoMember)),
         seen: Seen::default(),
         live: Live::default(),
     })

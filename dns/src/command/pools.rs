@@ -3,16 +3,21 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::asked::{ask, table};
 use super::{Failure, Format, Source, json, say, zones};
 use crate::clock;
 use crate::config::Admin;
-use crate::metrics::{MemberStatus, NodeStatus, PoolStatus, Status, Vote};
+use crate::metrics::{LeavingStatus, MemberStatus, NodeStatus, PoolStatus, Status, Vote};
 
+/// As `/status` says it of a name server.
+const NOT_HEARD: &str = "not heard";
+const NOT_REACHED: &str = "cannot be told";
 /// Between looks at a member that drains.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// For other name servers to obey a drain, once nothing but that is waited for and nothing changes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,7 +46,7 @@ pub(super) struct DrainArgs {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let admin = admin(&args.source)?;
-    let Status { mut pools, nodes, .. } = status(&admin)?;
+    let Status { mut pools, nodes, mut leaving, .. } = status(&admin)?;
     if let Some(name) = &args.name {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let is_below = |pool: &PoolStatus| {
@@ -49,9 +54,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         pools.retain(is_below);
+        leaving.clear();
     }
     say(&match args.format {
-        Format::Human => text(&pools, clock::moment().unix_seconds) + &heard(&nodes),
+        Format::Human => text(&pools, clock::moment().unix_seconds) + &left(&leaving) + &heard(&nodes),
         Format::Json => json(&pools),
     });
     Ok(())
@@ -66,19 +72,84 @@ pub(super) fn drain(args: &DrainArgs) -> Result<(), Failure> {
         say(&undone(&pools(&admin)?, args.address));
         return Ok(());
     }
+    let mut last: Option<(Drained, Instant)> = None;
     loop {
-        let left = left(&pools(&admin)?, args.address);
-        say(&match left {
-            Some(0) => format!("nobody is sent to {} any more; it is safe to stop it\n", args.address),
-            Some(left) => {
-                format!("nobody is sent to {} any more; safe to stop in {left} s\n", args.address)
-            }
-            None => format!("{} is still given, since all others of a pool are drained, too\n", args.address),
-        });
-        if !args.wait || left == Some(0) {
-            return Ok(());
+        let Status { pools, leaving, .. } = status(&admin)?;
+        let (drained, now) = (Drained::of(&pools, &leaving, args.address), clock::now());
+        say(&drained.text(args.address));
+        let since = last.filter(|(before, _)| *before == drained).map_or(now, |(_, since)| since);
+        match drained.end(now.saturating_duration_since(since)) {
+            _ if !args.wait && !drained.undone => return Ok(()),
+            Some(true) => return Ok(()),
+            Some(false) => return Err(Failure::Problems),
+            None => std::thread::park_timeout(LOOK_EVERY),
         }
-        std::thread::park_timeout(LOOK_EVERY);
+        last = Some((drained, since));
+    }
+}
+
+/// How far a drain has come.
+#[derive(Debug, PartialEq, Eq)]
+struct Drained {
+    /// Seconds until none of the name servers that are heard sends users there, nor an answer of theirs; none if a pool gives the
+    /// member all the same.
+    left: Option<u64>,
+    /// The name servers that may send users there for longer.
+    awaited: Vec<Vote>,
+    /// A command, here or on another name server, has put it back in service.
+    undone: bool,
+}
+
+impl Drained {
+    fn of(pools: &[PoolStatus], leaving: &[LeavingStatus], address: IpAddr) -> Self {
+        let members = || pools.iter().flat_map(|pool| &pool.members).filter(|it| it.address == address);
+        let behind = leaving.iter().filter(|left| left.address == address).map(|left| left.safe_in).max();
+        let mut left = members().map(|member| member.safe_in);
+        let left = left.try_fold(behind.unwrap_or(0), |most, left| Some(left?.max(most)));
+        let awaited = members().filter_map(|member| member.drain.as_ref()).next();
+        let undone = members().any(|member| !member.drained);
+        Self { left, awaited: awaited.map(|drain| drain.awaited.clone()).unwrap_or_default(), undone }
+    }
+
+    /// Whether it is safe to stop the member, once waiting is of no more use. It was so for as long as `same`.
+    fn end(&self, same: Duration) -> Option<bool> {
+        match self.left {
+            _ if self.undone => Some(false),
+            // Nothing that this command does will change it.
+            None => Some(false),
+            Some(0) if self.awaited.is_empty() => Some(true),
+            Some(0) if self.is_unheard() || same >= PATIENCE => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody is left who will ever say more.
+    fn is_unheard(&self) -> bool {
+        self.awaited.iter().all(|node| matches!(&*node.state, NOT_HEARD | NOT_REACHED))
+    }
+
+    fn text(&self, address: IpAddr) -> String {
+        if self.undone {
+            return format!("{address} was put back in service: users are sent there\n");
+        }
+        let sent = match self.awaited.is_empty() {
+            true => format!("nobody is sent to {address} any more"),
+            false => format!("this name server sends nobody to {address} any more"),
+        };
+        let text = match self.left {
+            Some(0) if self.awaited.is_empty() => format!("{sent}; it is safe to stop it"),
+            Some(0) => sent,
+            Some(left) => format!("{sent}; safe to stop in {left} s"),
+            None => format!(
+                "{address} is still given, since all others of a pool are drained, too; put one back in service: verge-dns drain --undo ADDRESS"
+            ),
+        };
+        let awaited = self.awaited.iter().map(|node| match &*node.state {
+            NOT_HEARD => format!("; {} is not heard: if it runs, it may still send users there", node.node),
+            NOT_REACHED => format!("; {} cannot be told: it may still send users there", node.node),
+            state => format!("; {}: {state}", node.node),
+        });
+        format!("{text}{}\n", awaited.collect::<String>())
     }
 }
 
@@ -94,12 +165,6 @@ fn undone(pools: &[PoolStatus], address: IpAddr) -> String {
     }
 }
 
-/// Seconds until nobody goes to a drained member; none if a pool gives it all the same.
-fn left(pools: &[PoolStatus], address: IpAddr) -> Option<u64> {
-    let members = pools.iter().flat_map(|pool| &pool.members).filter(|member| member.address == address);
-    members.map(|member| member.safe_in).try_fold(0, |most, left| Some(left?.max(most)))
-}
-
 fn admin(source: &Source) -> Result<Admin, Failure> {
     zones::config(source)?.ok_or(Failure::NoConfig)?.admin.ok_or(Failure::NoAdmin)
 }
@@ -111,7 +176,15 @@ pub(super) fn pools(admin: &Admin) -> Result<Vec<PoolStatus>, Failure> {
 
 fn status(admin: &Admin) -> Result<Status, Failure> {
     let asked = || -> io::Result<Status> { Ok(serde_json::from_slice(&ask(admin, "GET", "/status")?)?) };
-    asked().map_err(|error| Failure::NoStatus(admin.listen, error))
+    asked().map_err(|error| Failure::NoStatus(admin.listen.clone(), error))
+}
+
+/// The members that no pool has any more.
+fn left(leaving: &[LeavingStatus]) -> String {
+    let line = |left: &LeavingStatus| {
+        format!("{} is in no pool any more; safe to stop in {} s\n", left.address, left.safe_in)
+    };
+    leaving.iter().map(line).collect()
 }
 
 /// The other name servers, and whether their views count.
@@ -178,6 +251,11 @@ fn row(member: &MemberStatus, now: u64) -> [String; 9] {
         Some(left) => format!("; safe to stop in {left} s"),
         None => String::new(),
     };
+    let drain = member.drain.as_ref();
+    let by = drain.filter(|drain| drain.by != "here").map(|drain| format!(", as {} was told", drain.by));
+    let awaited =
+        drain.map(|drain| drain.awaited.iter().map(|node| format!("; {}: {}", node.node, node.state)));
+    let (by, awaited) = (by.unwrap_or_default(), awaited.into_iter().flatten().collect::<String>());
     [
         format!("  {}", member.address),
         format!("{}{why}", member.state),
@@ -187,7 +265,7 @@ fn row(member: &MemberStatus, now: u64) -> [String; 9] {
         member.priority.to_string(),
         member.weight.to_string(),
         format!("{}.{} %", member.share / 10, member.share % 10),
-        format!("{}{safe}", member.fate),
+        format!("{}{by}{safe}{awaited}", member.fate),
     ]
 }
 
@@ -202,6 +280,7 @@ fn rtt(micros: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::DrainStatus;
 
     fn member(state: &str, votes: &[(&str, &str)]) -> MemberStatus {
         let vote =
@@ -224,6 +303,7 @@ mod tests {
             fate: "given".to_owned(),
             share: 1000,
             safe_in: None,
+            drain: None,
         }
     }
 
@@ -245,6 +325,81 @@ mod tests {
         ] {
             assert_eq!(row(&member(state, votes), 0)[1], expected);
         }
+    }
+
+    #[test]
+    fn a_drain_tells_which_name_servers_do_not_obey_it_yet() {
+        let vote =
+            |(node, state): &(&str, &str)| Vote { node: (*node).to_owned(), state: (*state).to_owned() };
+        for (left, awaited, expected) in [
+            (Some(0), &[][..], "nobody is sent to 192.0.2.1 any more; it is safe to stop it\n"),
+            (Some(9), &[], "nobody is sent to 192.0.2.1 any more; safe to stop in 9 s\n"),
+            (
+                Some(9),
+                &[("ns2", "not told yet")],
+                "this name server sends nobody to 192.0.2.1 any more; safe to stop in 9 s; ns2: not told yet\n",
+            ),
+            (
+                Some(0),
+                &[("ns3", "not heard")],
+                "this name server sends nobody to 192.0.2.1 any more; ns3 is not heard: if it runs, it may still send users there\n",
+            ),
+            (
+                Some(0),
+                &[("ns2", "cannot be told")],
+                "this name server sends nobody to 192.0.2.1 any more; ns2 cannot be told: it may still send users there\n",
+            ),
+            (
+                None,
+                &[],
+                "192.0.2.1 is still given, since all others of a pool are drained, too; put one back in service: verge-dns drain --undo ADDRESS\n",
+            ),
+        ] {
+            let drain = DrainStatus { awaited: awaited.iter().map(vote).collect(), ..DrainStatus::default() };
+            let of = MemberStatus { safe_in: left, drain: Some(drain), drained: true, ..member("up", &[]) };
+            let pools = [PoolStatus { members: vec![of], ..PoolStatus::default() }];
+            assert_eq!(Drained::of(&pools, &[], [192, 0, 2, 1].into()).text([192, 0, 2, 1].into()), expected);
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_drain_ends_when_it_is_safe_or_nobody_will_say_more() {
+        let drained = |left, states: &[&str]| {
+            let vote = |state: &&str| Vote { node: "ns2".to_owned(), state: (*state).to_owned() };
+            Drained { left, awaited: states.iter().map(vote).collect(), undone: false }
+        };
+        for (left, states, same, expected) in [
+            (Some(0), &[][..], 0, Some(true)),
+            (Some(3), &[], 0, None),
+            (Some(0), &["not heard"], 0, Some(false)),
+            (Some(0), &["cannot be told", "not heard"], 0, Some(false)),
+            (Some(0), &["not told yet", "not heard"], 29, None),
+            (Some(0), &["not told yet", "not heard"], 30, Some(false)),
+            (Some(0), &["still gives it"], 30, Some(false)),
+            (None, &[], 0, Some(false)),
+        ] {
+            assert_eq!(drained(left, states).end(Duration::from_secs(same)), expected, "{left:?} {states:?}");
+        }
+        // Another name server was told to undo it meanwhile.
+        let address: IpAddr = [192, 0, 2, 1].into();
+        let pools = [PoolStatus { members: vec![member("up", &[])], ..PoolStatus::default() }];
+        let undone = Drained::of(&pools, &[], address);
+        assert_eq!(undone.end(Duration::ZERO), Some(false));
+        assert_eq!(undone.text(address), "192.0.2.1 was put back in service: users are sent there\n");
+    }
+
+    #[test]
+    fn a_member_that_no_pool_has_any_more_is_safe_when_no_answer_names_it() {
+        let address: IpAddr = [192, 0, 2, 1].into();
+        let leaving = [LeavingStatus { address, safe_in: 58 }];
+        let drained = Drained::of(&[], &leaving, address);
+        assert_eq!((drained.left, drained.end(Duration::ZERO)), (Some(58), None));
+        assert_eq!(left(&leaving), "192.0.2.1 is in no pool any more; safe to stop in 58 s\n");
+        // It is in a pool of the other view, and was drained there before.
+        let of = MemberStatus { safe_in: Some(9), drained: true, ..member("up", &[]) };
+        let pools = [PoolStatus { members: vec![of], ..PoolStatus::default() }];
+        assert_eq!(Drained::of(&pools, &leaving, address).left, Some(58));
+        assert_eq!(Drained::of(&[], &[], address).end(Duration::ZERO), Some(true));
     }
 
     #[test]

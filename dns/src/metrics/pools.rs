@@ -94,8 +94,22 @@ pub struct MemberStatus {
     pub fate: String,
     /// The part of all answers that it is first in, in thousandths.
     pub share: u32,
-    /// Of a drained member: seconds until no answer that names it may be kept any more.
+    /// Of a drained member: seconds until no answer that names it may be kept any more, of any name server that is heard.
     pub safe_in: Option<u64>,
+    /// The command that took it out of service, if one did.
+    #[serde(default)]
+    pub drain: Option<DrainStatus>,
+}
+
+/// A command that took a member out of service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// When it was given, in Unix seconds, by the clock of the name server that it was given to.
+    pub since: u64,
+    /// The name of that name server; `here` is this one.
+    pub by: String,
+    /// Name servers that may still send users there: `not heard`, `cannot be told`, `not told yet` or `still gives it`.
+    pub awaited: Vec<Vote>,
 }
 
 /// The state of a member as a name server sees it.
@@ -120,11 +134,21 @@ pub struct NodeStatus {
     pub error: Option<String>,
 }
 
+/// A member that a reload took out of all pools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingStatus {
+    /// Its address.
+    pub address: IpAddr,
+    /// Seconds until no answer that names it is kept any more.
+    pub safe_in: u64,
+}
+
 /// All that is told of pools.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steered {
     pub(crate) pools: Vec<PoolStatus>,
     pub(crate) nodes: Vec<NodeStatus>,
+    pub(crate) leaving: Vec<LeavingStatus>,
 }
 
 /// Where the pools are known; nowhere in a server that does not run.
@@ -149,7 +173,7 @@ impl PoolSource {
     }
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Steered { pools, nodes } = self.get();
+        let Steered { pools, nodes, .. } = self.get();
         let help = "Members of pools that are up, or of which nothing is known: 1; that are down: 0";
         gauges(encoder, &pools, "pool_member_up", help, |it| Some(u64::from(it.state != "down")))?;
         let help = "Since when members of pools are in their state, in Unix seconds";

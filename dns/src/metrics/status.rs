@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Metrics, NodeStatus, PoolStatus, Steered, lock};
+use super::{LeavingStatus, Metrics, NodeStatus, PoolStatus, Steered, lock};
 use crate::view::Which;
 
 /// The content of `/status`.
@@ -31,6 +31,9 @@ pub struct Status {
     /// The other name servers that tell who is up.
     #[serde(default)]
     pub nodes: Vec<NodeStatus>,
+    /// Members that no pool has any more, while answers that name them may be kept.
+    #[serde(default)]
+    pub leaving: Vec<LeavingStatus>,
 }
 
 /// A catalog of zones that are taken from others.
@@ -128,7 +131,7 @@ impl Metrics {
         });
         let mut zones: Vec<ZoneStatus> = zones.collect();
         zones.sort_unstable_by(|a, b| a.zone.cmp(&b.zone));
-        let Steered { pools, nodes } = self.pools.get();
+        let Steered { pools, nodes, leaving } = self.pools.get();
         let good = self.good_load_unix_seconds.load(Ordering::Relaxed);
         Status {
             generation: served.generation,
@@ -139,6 +142,7 @@ impl Metrics {
             catalogs: self.replication.of_catalogs(),
             pools,
             nodes,
+            leaving,
         }
     }
 }

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
+use super::drain::{Order, Wait};
 use super::health::State;
 use crate::name::Name;
 use crate::zone::hash::HashMap;
@@ -79,8 +80,9 @@ pub fn member_id(owner: &Name, address: IpAddr) -> u64 {
 }
 
 /// The content of a message, one each second: all that it sees in the first message of a connection, and then what has changed.
+///
+/// Fields that a newer version adds are ignored, so that name servers of two versions hear each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Message {
     /// A number of this run of the server.
     pub run: u64,
@@ -96,6 +98,12 @@ pub struct Message {
     pub down: Vec<u64>,
     /// Members that it sees no longer.
     pub unknown: Vec<u64>,
+    /// Orders to send nobody to an address, and to send users there again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Order>,
+    /// Of the addresses that such orders name, all that answers which it gave may still name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Wait>,
 }
 
 /// Why a message is refused; the connection ends, and the next one begins with a whole message.
@@ -162,7 +170,7 @@ impl Heard {
         if delay > FRESH_MS {
             return Err(Refused::Late);
         }
-        let Message { run, sequence, at: _, whole, up, down, unknown } = message;
+        let Message { run, sequence, at: _, whole, up, down, unknown, .. } = message;
         let told = up.len() + down.len() + unknown.len();
         let before = if whole { std::mem::take(&mut self.states) } else { HashMap::default() };
         if told > MOST_MEMBERS_TOLD || self.states.len() + up.len() + down.len() > MOST_MEMBERS_TOLD {
@@ -256,7 +264,25 @@ mod tests {
 
     fn message(run: u64, sequence: u64, whole: bool, [up, down, unknown]: [&[u64]; 3]) -> Message {
         let at = sequence * 1000;
-        Message { run, sequence, at, whole, up: up.into(), down: down.into(), unknown: unknown.into() }
+        Message {
+            run,
+            sequence,
+            at,
+            whole,
+            up: up.into(),
+            down: down.into(),
+            unknown: unknown.into(),
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_newer_version_is_taken_without_the_fields_that_are_new() {
+        let json = r#"{"run":1,"sequence":2,"at":3,"whole":true,"up":[4],"down":[],"unknown":[],"new":[1],
+            "orders":[{"address":5,"is_out":true,"at":6,"origin":7,"sequence":8,"new":9}],
+            "waits":[{"address":5,"left":10,"new":{}}]}"#;
+        let message: Message = serde_json::from_str(json).unwrap();
+        assert_eq!((message.up, message.orders.len(), message.waits.len()), (vec![4], 1, 1));
     }
 
     #[test]
@@ -284,6 +310,8 @@ mod tests {
         assert_eq!(take(message(8, 1, true, [&[], &[1], &[]])), Ok(vec![1]));
         let many = (0..=MOST_MEMBERS_TOLD as u64).collect::<Vec<_>>();
         assert_eq!(take(message(8, 2, false, [&many, &[], &[]])), Err(Refused::TooLong));
+        let (some, others) = many.split_at(many.len() / 2);
+        assert_eq!(take(message(8, 2, false, [some, &[], others])), Err(Refused::TooLong), "together");
     }
 
     #[test]

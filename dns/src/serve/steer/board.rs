@@ -1,10 +1,12 @@
 //! All that is known of who is up, and the pools that it matters to.
 
 mod agree;
+mod drains;
+mod gone;
 mod show;
 mod time;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,7 @@ use super::kept::{self, Kept};
 use crate::steer::Pool;
 use crate::steer::bearing::Bearing;
 use crate::steer::decide::Known;
+use crate::steer::drain::{Order, Orders, address_id, node_id};
 use crate::steer::health::{Health, Seen, State};
 use crate::steer::pool::Member;
 use crate::steer::quorum::member_id;
@@ -55,10 +58,16 @@ struct Inner {
     version: u64,
     /// The version since which a member is gone that the other name servers were told of: who knows an older one is told all.
     whole_since: u64,
-    /// By command, since when.
-    drained: BTreeMap<IpAddr, u64>,
-    /// Until when answers that name a member may be kept which is given no more.
+    /// The number of this server itself.
+    own: u64,
+    /// The orders of commands, here and on the other name servers.
+    orders: Orders,
+    /// The members that they take out of service: number of the address, pool, place in the pool.
+    drained: Vec<(u64, usize, usize)>,
+    /// Until when answers that name a member may be kept which is given no more, in ticks.
     given_until: HashMap<(Which, u64), u64>,
+    /// Until when answers may be kept that name members which no pool has any more, in ticks.
+    left_behind: HashMap<IpAddr, u64>,
     /// Something changed that is not on disk yet.
     is_new: bool,
     /// The disk was at fault, and it was told.
@@ -74,13 +83,14 @@ struct Held {
 }
 
 impl Board {
-    /// With what was kept in `folder`, and the names of the other name servers.
+    /// With what was kept in `folder`, and the names of this and the other name servers of the quorum, if there is one.
     pub(in crate::serve) fn new(
         folder: PathBuf,
         targets: UnboundedSender<Vec<Target>>,
+        own: &str,
         nodes: &[String],
     ) -> Self {
-        let Kept { drained, health } = kept::read(&folder);
+        let Kept { drained, orders, health } = kept::read(&folder);
         let begun = Time::begin();
         let time = Time::of(begun);
         let restored = |(target, (is_up, since)): (String, (bool, u64))| {
@@ -89,8 +99,18 @@ impl Board {
         };
         let before = health.into_iter().map(restored).collect();
         let nodes = nodes.iter().map(|name| Node::of(name.clone())).collect();
-        let state = Inner { drained, before, nodes, ..Inner::default() };
-        Self { folder, targets, begun: clock::now(), state: Mutex::new(state) }
+        let mut state = Inner { own: node_id(own), before, nodes, version: 1, ..Inner::default() };
+        let of_before = drained.into_iter().map(|(address, at)| Order {
+            address: address_id(address),
+            is_out: true,
+            at,
+            origin: state.own,
+            sequence: at.max(1),
+        });
+        for order in orders.unwrap_or_else(|| of_before.collect()) {
+            state.orders.take(order, 1);
+        }
+        Self { folder, targets, begun, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -118,6 +138,8 @@ impl Board {
             inner.pools[at].replan(&inner);
         }
         inner.note_given(&old, ticks);
+        inner.note_gone(&old, world, ticks);
+        inner.find_drained();
         // The checker is gone only when the server ends.
         let _ = self.targets.send(inner.users.keys().cloned().collect());
     }
@@ -152,29 +174,19 @@ impl Board {
         }
     }
 
-    /// Takes a member out of service, or puts it back; none if no pool has it.
-    pub(crate) fn drain(&self, address: IpAddr, is_out: bool) -> Option<()> {
-        let now = now();
-        let mut inner = self.lock();
-        let has = |held: &Held| held.pool.members.iter().any(|member| member.address == address);
-        let pools: Vec<usize> = (0..inner.pools.len()).filter(|at| has(&inner.pools[*at])).collect();
-        if is_out && pools.is_empty() {
-            return None;
+    /// Takes no order, and writes all that is known, or goes on.
+    pub(in crate::serve) fn hold(&self, is_held: bool) {
+        self.lock().is_held = is_held;
+        if is_held {
+            self.keep();
         }
-        let before = inner.drained.get(&address).copied();
-        if is_out {
-            inner.drained.insert(address, before.unwrap_or(now));
-        } else {
-            inner.drained.remove(&address);
-        }
-        let changed = before.is_some() != is_out;
-        pools.iter().for_each(|at| inner.replan(*at, now));
-        inner.is_new = true;
-        if changed {
-            let word = if is_out { "drained" } else { "back in service" };
-            tracing::info!(%address, pools = pools.len(), "{address} is {word}");
-        }
-        Some(())
+    }
+
+    /// Obeys what the process before was told since this one has read what it knew.
+    pub(in crate::serve) fn catch_up(&self) {
+        let orders = kept::read(&self.folder).orders.unwrap_or_default();
+        let ticks = self.ticks();
+        self.lock().obey(&orders, ticks);
     }
 
     /// Writes what is new to disk.
@@ -182,13 +194,20 @@ impl Board {
         let now = self.time();
         let mut inner = self.lock();
         inner.given_until.retain(|_, until| *until > now.ticks);
+        inner.left_behind.retain(|_, until| *until > now.ticks);
         if !std::mem::take(&mut inner.is_new) {
             return;
         }
         let known = inner.health.iter().filter(|(_, health)| health.state != State::Unknown);
-        let health =
-            known.map(|(target, health)| (target.to_string(), (health.state == State::Up, health.since)));
-        let kept = Kept { drained: inner.drained.clone(), health: health.collect() };
+        let health = known.map(|(target, health)| {
+            (target.to_string(), (health.state == State::Up, now.unix_at(health.since)))
+        });
+        let mut orders: Vec<Order> = inner.orders.iter().copied().collect();
+        orders.sort_unstable_by_key(|order| order.address);
+        let member = |(_, at, member): &(u64, usize, usize)| inner.pools[*at].pool.members[*member].address;
+        let out = |address| Some((address, inner.orders.out(address)?.at));
+        let drained = inner.drained.iter().map(member).filter_map(out).collect();
+        let kept = Kept { drained, orders: Some(orders), health: health.collect() };
         drop(inner);
         let written = kept::write(&self.folder, &kept);
         let mut inner = self.lock();
@@ -286,7 +305,7 @@ impl Inner {
     }
 
     fn is_drained(&self, member: &Member) -> bool {
-        member.drain || self.drained.contains_key(&member.address)
+        member.drain || self.orders.out(member.address).is_some()
     }
 
     fn known(&self, id: u64, member: &Member, by_rtt: bool) -> Known {

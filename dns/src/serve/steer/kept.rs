@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::steer::drain::Order;
+
 const NAME: &str = "steer.json";
 /// Some hundred thousand targets; a longer file is none of ours.
 const MOST_BYTES: u64 = 64 << 20;
@@ -17,8 +19,10 @@ const MOST_BYTES: u64 = 64 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Kept {
-    /// Addresses that a command took out of service, since when.
+    /// Members that a command took out of service, since when: versions before orders were shared read this and no orders.
     pub(super) drained: BTreeMap<IpAddr, u64>,
+    /// All orders to take addresses out of service, and to put them back; none if a version before orders were shared wrote this.
+    pub(super) orders: Option<Vec<Order>>,
     /// By what is checked: whether it was up, since when.
     pub(super) health: BTreeMap<String, (bool, u64)>,
 }

@@ -57,7 +57,8 @@ const READ_AGAIN: Duration = Duration::from_secs(60);
 /// Handshakes at once with strangers, and with addresses that the config names.
 const MOST_STRANGERS: usize = 8;
 const MOST_HANDSHAKES: usize = 64;
-/// The longest message: all members that a name server may speak of, with 21 bytes each.
+/// The longest message: all members that a name server may speak of, with 21 bytes each, and as many orders and waits as there may
+/// be, with 125 and 43; 8.3 million bytes in all.
 const MOST_MESSAGE_BYTES: u32 = 8 << 20;
 /// The protocol's name in handshakes (ALPN), so that another version is refused there.
 const PROTOCOL: &[u8] = b"verge-quorum/1";
@@ -92,9 +93,10 @@ impl Mesh {
         Ok(Self { quorum, own, others, terms, latest, run: rand::random(), warned: Default::default() })
     }
 
-    /// The names of the others, in the order of their places.
-    pub(in crate::serve) fn names(&self) -> Vec<String> {
-        self.others.iter().map(|node| node.name.clone()).collect()
+    /// The name of this server itself, and those of the others in the order of their places.
+    pub(in crate::serve) fn names(&self) -> (String, Vec<String>) {
+        let others = self.others.iter().map(|node| node.name.clone()).collect();
+        (self.quorum.nodes[self.own].name.clone(), others)
     }
 
     /// Tells and hears until the server ends.

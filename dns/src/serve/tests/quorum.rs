@@ -83,6 +83,18 @@ impl Member {
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 
+    /// A command of an operator.
+    fn post(&self, path: &str) {
+        let token = fs::read_to_string(self.site.path("verge-dns.token")).unwrap();
+        let mut stream = TcpStream::connect(self.server.listening().admin.unwrap()).unwrap();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}", token.trim());
+        write!(stream, "{head}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     async fn until(&self, fact: &str, is_so: impl Fn(&Status) -> bool) {
         let looking = async {
             while !is_so(&self.status()) {
@@ -171,6 +183,38 @@ async fn most_of_three_name_servers_decide_and_one_that_is_cut_off_by_itself() {
     }
     members[2].answers(&BOTH[..1]).await;
     for member in members {
+        member.server.drain().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_by_command_on_one_name_server_holds_on_all_and_outlasts_a_restart() {
+    let (mut members, links) = three(&Papers::new()).await;
+    for member in &members {
+        member.hears(2).await;
+    }
+    members[0].post(&format!("/drain?address={}", BOTH[1]));
+    for member in &members {
+        member.answers(&BOTH[..1]).await;
+    }
+    let confirmed = |status: &Status| {
+        let drains = status.pools.iter().flat_map(|pool| &pool.members).filter_map(|it| it.drain.as_ref());
+        drains.clone().count() == 2
+            && drains.clone().all(|drain| drain.by == "here" && drain.awaited.is_empty())
+    };
+    members[0].until("the others have confirmed it in both views", confirmed).await;
+    // One that was drained by another is drained when it starts again, whether it hears anybody or not.
+    links.iter().flat_map(|from| [&from[1]]).for_each(|link| link.to.send(None).unwrap());
+    links[1].iter().for_each(|link| link.to.send(None).unwrap());
+    let Member { site, server } = members.remove(1);
+    server.drain().await;
+    let server = site.start(&fs::read_to_string(site.path("dns.toml")).unwrap()).await;
+    assert_eq!(steered::addresses(server.listening().outside[0]).len(), 1);
+    server.drain().await;
+    // Another one ends it.
+    members[1].post(&format!("/undrain?address={}", BOTH[1]));
+    for member in members {
+        member.answers(&BOTH).await;
         member.server.drain().await;
     }
 }

@@ -3,6 +3,7 @@
 use super::{Board, Held, Inner};
 use crate::metrics::NodeStatus;
 use crate::steer::bearing::Bearing;
+use crate::steer::drain::{Confirmed, node_id};
 use crate::steer::health::State;
 use crate::steer::quorum::{FRESH_MS, Heard, Message, Observation, Refused, decide};
 use crate::steer::rules::Target;
@@ -51,7 +52,11 @@ impl Entry {
 /// Another name server.
 pub(super) struct Node {
     pub(super) name: String,
+    /// Its number.
+    pub(super) id: u64,
     pub(super) heard: Heard,
+    /// The orders that it obeys.
+    pub(super) confirmed: Confirmed,
     /// Whether its view counts, as far as it was looked at.
     is_fresh: bool,
     /// Why it cannot be told.
@@ -60,7 +65,22 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn of(name: String) -> Self {
-        Self { name, heard: Heard::default(), is_fresh: false, error: None }
+        let (heard, confirmed) = (Heard::default(), Confirmed::default());
+        Self {
+            id: node_id(&name),
+            name,
+            heard,
+            confirmed,
+            is_fresh: false,
+            error: None,
+            logged: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// Whether it could not be told anything when that was tried last.
+    pub(super) fn is_unreached(&self) -> bool {
+        self.error.is_some()
     }
 }
 
@@ -71,10 +91,12 @@ impl Board {
         let inner = self.lock();
         // A member that a reload took away is unsaid by a message that says all without it.
         let known = told.replace(inner.version).filter(|known| *known >= inner.whole_since);
-        let mut message = Message { at, whole: known.is_none(), ..Message::default() };
+        let mut message =
+            Message { at, whole: known.is_none(), waits: inner.waits(at), ..Message::default() };
         if known == Some(inner.version) {
             return message;
         }
+        message.orders = inner.orders.since(known.unwrap_or(0)).copied().collect();
         for (id, entry) in &inner.entries {
             let (state, version) = entry.told;
             match state {
@@ -89,17 +111,25 @@ impl Board {
     }
 
     /// Takes in what another name server told.
-    pub(in crate::serve::steer) fn heard(&self, node: usize, message: Message) -> Result<(), Refused> {
-        let (now, ticks) = (now(), self.ticks());
+    pub(in crate::serve::steer) fn heard(&self, node: usize, mut message: Message) -> Result<(), Refused> {
+        let ticks = self.ticks();
         let mut inner = self.lock();
         let Some(node) = inner.nodes.get_mut(node) else { return Ok(()) };
+        let (orders, waits) = (std::mem::take(&mut message.orders), std::mem::take(&mut message.waits));
+        let whole = message.whole;
+        // A message counts as a whole or not at all.
+        if !node.confirmed.has_room(whole, &orders, &waits) {
+            return Err(Refused::TooLong);
+        }
         let changed = node.heard.take(message, ticks)?;
+        node.confirmed.take(whole, &orders, &waits, ticks);
         // Where it was not heard until now, all that it tells is new.
         if node.is_fresh == node.heard.is_fresh(ticks) {
             inner.judge_all(&changed, ticks);
         } else {
             inner.look(ticks);
         }
+        inner.obey(&orders, ticks);
         Ok(())
     }
 

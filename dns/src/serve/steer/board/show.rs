@@ -25,8 +25,10 @@ impl Inner {
         let member = |(at, (id, member)): (usize, (u64, &Member))| {
             let known = &all[at];
             let health = member.target.as_ref().and_then(|target| self.health.get(target));
-            let left = |until: u64| until.saturating_sub(now).div_ceil(1000);
-            let safe_in = self.given_until.get(&(held.which, id)).map_or(0, |until| left(*until));
+            let drain = self.drain_of(member.address, now);
+            let left = self.left(pool_at, at, now.ticks).filter(|_| known.drained);
+            let most = |left: u64| left.max(drain.as_ref().map_or(0, |(_, others)| *others)).div_ceil(1000);
+            let safe_in = left.map(most);
             MemberStatus {
                 address: member.address,
                 state: known.state.as_str().to_owned(),
@@ -48,7 +50,8 @@ impl Inner {
                 drained: known.drained,
                 fate: decision.fates[at].as_str().to_owned(),
                 share: decision.plan.share(at),
-                safe_in: (known.drained && !pool.gives(at)).then_some(safe_in),
+                safe_in,
+                drain: drain.map(|(drain, _)| drain),
             }
         };
         PoolStatus {

@@ -1,12 +1,15 @@
 //! A board whose checks are told by hand.
 
+mod gone;
+
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
 use crate::metrics::MemberStatus;
-use crate::steer::quorum::Message;
+use crate::steer::drain::{MOST_ORDERS, Wait};
+use crate::steer::quorum::{Message, Refused};
 use crate::steer::rules::{Check, MemberRules, Pace};
 use crate::steer::{Pools, Rules, Settings};
 use crate::view::View;
@@ -37,18 +40,22 @@ fn world(rules: &Rules) -> World {
 
 struct Fixture {
     board: Board,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     _targets: tokio::sync::mpsc::UnboundedReceiver<Vec<Target>>,
 }
 
 /// With the pools of these rules, and other name servers.
 fn fixture(rules: &Rules, nodes: &[&str]) -> Fixture {
+    named_fixture(rules, "ns1", nodes)
+}
+
+fn named_fixture(rules: &Rules, own: &str, nodes: &[&str]) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let (targets, _targets) = tokio::sync::mpsc::unbounded_channel();
     let nodes: Vec<String> = nodes.iter().map(|name| (*name).to_owned()).collect();
-    let board = Board::new(folder.path().to_owned(), targets, &nodes);
+    let board = Board::new(folder.path().to_owned(), targets, own, &nodes);
     board.adopt(&world(rules));
-    Fixture { board, _folder: folder, _targets }
+    Fixture { board, folder, _targets }
 }
 
 impl Fixture {
@@ -81,7 +88,7 @@ impl Fixture {
             of.iter().map(|address| member_id(&name("www.ex."), (*address).into())).collect::<Vec<u64>>()
         };
         let (up, down) = (ids(up), ids(down));
-        let message = Message { run: 1, sequence, at: sequence, whole: true, up, down, unknown: Vec::new() };
+        let message = Message { run: 1, sequence, at: sequence, whole: true, up, down, ..Message::default() };
         self.board.heard(node, message).unwrap();
     }
 }
@@ -290,4 +297,184 @@ fn the_own_view_is_as_old_as_its_check() {
     assert_eq!(up(), 1);
     fixture.board.lock().look(ticks + DAY);
     assert_eq!(up(), 0, "no check has ended for a day");
+}
+
+/// Three name servers, each of which hears the others when told to.
+struct Three([Fixture; 3], u64);
+
+const NAMES: [&str; 3] = ["ns1.ex", "ns2.ex", "ns3.ex"];
+
+impl Three {
+    fn new(rules: &Rules) -> Self {
+        let of = |own: usize| {
+            let others: Vec<&str> = NAMES.into_iter().filter(|name| *name != NAMES[own]).collect();
+            named_fixture(rules, NAMES[own], &others)
+        };
+        Self([of(0), of(1), of(2)], 0)
+    }
+
+    /// One tells another all that it knows.
+    fn tell(&mut self, from: usize, to: usize) {
+        let told = self.0[from].board.message(&mut None);
+        self.deliver(from, to, told);
+    }
+
+    fn deliver(&mut self, from: usize, to: usize, told: Message) {
+        self.1 += 1;
+        let message = Message { run: from as u64, sequence: self.1, ..told };
+        let bytes = serde_json::to_vec(&message).unwrap();
+        let place = from - usize::from(from > to);
+        self.0[to].board.heard(place, serde_json::from_slice(&bytes).unwrap()).unwrap();
+    }
+
+    fn tell_all(&mut self) {
+        for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            self.tell(from, to);
+        }
+    }
+
+    fn drained(&self) -> [bool; 3] {
+        [0, 1, 2].map(|at| self.0[at].member(TWO).drained)
+    }
+
+    fn awaited(&self, at: usize) -> Vec<String> {
+        let awaited = self.0[at].member(TWO).drain.unwrap().awaited;
+        awaited.into_iter().map(|node| format!("{} {}", node.node, node.state)).collect()
+    }
+}
+
+#[test]
+fn a_drain_by_command_holds_on_all_name_servers_and_so_does_its_end() {
+    let mut three = Three::new(&rules());
+    three.0[0].board.drain(TWO.into(), true).unwrap();
+    assert_eq!(three.drained(), [true, false, false]);
+    assert_eq!(three.awaited(0), ["ns2.ex not heard", "ns3.ex not heard"]);
+    // The third one cannot hear the first: the second passes it on.
+    three.tell(1, 0);
+    three.tell(2, 0);
+    assert_eq!(three.awaited(0), ["ns2.ex not told yet", "ns3.ex not told yet"]);
+    three.tell(0, 1);
+    three.tell(1, 2);
+    assert_eq!(three.drained(), [true; 3]);
+    three.tell_all();
+    assert!(three.awaited(0).is_empty());
+    let drain = three.0[2].member(TWO).drain.unwrap();
+    assert_eq!((&*drain.by, drain.since > 0), ("ns1.ex", true));
+    // Another one ends it. The second one is away meanwhile, and does not bring it back.
+    let late = three.0[1].board.message(&mut None);
+    three.0[2].board.drain(TWO.into(), false).unwrap();
+    three.tell(2, 0);
+    assert_eq!(three.drained(), [false, true, false]);
+    three.deliver(1, 0, late);
+    three.tell(1, 2);
+    assert_eq!(three.drained(), [false, true, false]);
+    three.tell(2, 1);
+    assert_eq!(three.drained(), [false; 3]);
+    assert_eq!(three.0[0].member(TWO).drain, None);
+}
+
+#[test]
+fn an_undo_counts_where_the_drain_was_not_heard_of_and_is_logged_where_it_changes_something() {
+    let mut three = Three::new(&rules());
+    three.0[0].board.drain(TWO.into(), true).unwrap();
+    three.tell(0, 1);
+    // Of two orders of one millisecond the drain counts.
+    let given = three.0[0].board.time().unix;
+    while three.0[2].board.time().unix <= given {
+        std::thread::yield_now();
+    }
+    let lines = logged(|| three.0[2].board.drain(TWO.into(), false).unwrap());
+    assert!(lines.is_empty(), "{lines:#?}");
+    let lines = logged(|| three.tell(2, 0));
+    assert!(lines.iter().any(|line| line.contains("back in service, as ns3.ex was told")), "{lines:#?}");
+    three.tell(2, 1);
+    assert_eq!(three.drained(), [false; 3]);
+}
+
+#[test]
+fn a_name_server_that_is_heard_but_not_reached_is_not_waited_for() {
+    let mut three = Three::new(&rules());
+    three.0[0].board.drain(TWO.into(), true).unwrap();
+    three.tell(1, 0);
+    three.0[0].board.reached(0, Some("it ends the connection".to_owned()));
+    assert_eq!(three.awaited(0), ["ns2.ex cannot be told", "ns3.ex not heard"]);
+}
+
+#[test]
+fn a_message_of_too_many_waits_counts_not_at_all() {
+    let fixture = fixture(&rules(), &["ns2"]);
+    let waits = vec![Wait { address: 1, left: None }; MOST_ORDERS + 1];
+    let message = Message { run: 1, sequence: 1, whole: true, waits, ..Message::default() };
+    assert_eq!(fixture.board.heard(0, message), Err(Refused::TooLong));
+    assert_eq!(fixture.board.nodes()[0].heard, None);
+}
+
+#[test]
+fn the_countdown_of_a_drain_is_that_of_the_name_server_whose_answers_are_kept_longest() {
+    let with = |ttl| Rules { ttl: Some(ttl), ..rules() };
+    let mut three = Three::new(&with(10));
+    three.0[1].board.adopt(&world(&with(200)));
+    three.0[0].board.drain(TWO.into(), true).unwrap();
+    three.tell_all();
+    three.tell_all();
+    let left = |three: &Three, at: usize| three.0[at].member(TWO).safe_in;
+    for at in 0..3 {
+        let left = left(&three, at).unwrap();
+        assert!((199..=201).contains(&left), "{at}: {left}");
+    }
+    // One that has no other member gives it all the same.
+    let alone = MemberRules { drain: true, ..MemberRules::of(ONE.into()) };
+    three.0[2].board.adopt(&world(&Rules { members: vec![alone], ..rules() }));
+    three.tell_all();
+    assert_eq!(three.awaited(0), ["ns3.ex still gives it"]);
+    assert_eq!(left(&three, 2), None);
+}
+
+#[test]
+fn a_drain_and_its_end_outlast_a_restart() {
+    let mut three = Three::new(&rules());
+    let again = |three: &Three, at: usize| {
+        three.0[at].board.keep();
+        let (targets, _) = tokio::sync::mpsc::unbounded_channel();
+        let board = Board::new(three.0[at].folder.path().to_owned(), targets, NAMES[at], &[]);
+        board.adopt(&world(&rules()));
+        let pools = board.pools();
+        pools[0].members.iter().find(|member| member.address == IpAddr::from(TWO)).unwrap().clone()
+    };
+    three.0[0].board.drain(TWO.into(), true).unwrap();
+    three.tell_all();
+    assert_eq!([0, 1, 2].map(|at| again(&three, at).drained), [true; 3]);
+    assert_eq!(again(&three, 0).drain.unwrap().by, "here");
+    // A version before orders were shared reads `drained`, and writes no orders.
+    let file = three.0[1].folder.path().join("steer.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(kept["drained"]["192.0.2.2"].as_u64() > Some(0), "{kept}");
+    kept.as_object_mut().unwrap().remove("orders");
+    std::fs::write(&file, kept.to_string()).unwrap();
+    assert!(again(&three, 1).drained);
+    three.0[1].board.drain(TWO.into(), false).unwrap();
+    three.tell_all();
+    assert_eq!([0, 1, 2].map(|at| again(&three, at).drained), [false; 3]);
+}
+
+#[test]
+fn a_name_server_that_cannot_be_told_is_logged_once_for_each_reason() {
+    let fixture = fixture(&rules(), &["ns2"]);
+    let lines = logged(|| {
+        for why in ["refused", "refused", "late", "refused", "late"] {
+            fixture.board.reached(0, Some(why.to_owned()));
+        }
+    });
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(fixture.board.nodes()[0].failed, 5);
+    let lines = logged(|| {
+        for error in [None, None, Some("refused".to_owned())] {
+            fixture.board.reached(0, error);
+        }
+    });
+    assert!(
+        lines.len() == 2 && lines[0].contains("can be told again, after 5 failed attempts"),
+        "{lines:#?}"
+    );
+    assert_eq!(fixture.board.nodes()[0].failed, 1);
 }

@@ -43,11 +43,11 @@ async fn a_server_that_reaches_itself_does_not_count_twice() {
     let mesh = mesh(folder.path(), &["ns2.example.net"]).unwrap();
     assert_eq!(
         mesh.names(),
-        ["ns1.example.net", "ns3.example.net"],
+        ("ns2.example.net".to_owned(), ["ns1.example.net", "ns3.example.net"].map(str::to_owned).to_vec()),
         "it is none of the others, wherever it listens"
     );
     let (targets, _targets) = tokio::sync::mpsc::unbounded_channel();
-    let board = Board::new(folder.path().to_owned(), targets, &mesh.names());
+    let board = Board::new(folder.path().to_owned(), targets, "ns2.example.net", &mesh.names().1);
     let message = |run| Message { run, sequence: 1, whole: true, ..Message::default() };
     let why = mesh.hear(0, &framed(&message(mesh.run))[..], &board).await.unwrap_err();
     assert_eq!(why.to_string(), "it is this server itself");
