@@ -61,6 +61,7 @@ pub(crate) use self::secrets::keys;
 use self::signal::Signal;
 use self::steer::board::Board;
 use self::steer::nodes::Mesh;
+pub(crate) use self::steer::nodes::inspect as inspect_quorum;
 pub(crate) use self::sys::{raise_descriptor_limit, return_large_blocks};
 use self::tls::Certificates;
 pub use self::tls::{CertificateError, CertificateFault};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Failure, Format, RULES_PAGE, Source, json, say, zones};
 use crate::catalog::report::{Report, State, ZoneReport};
 use crate::clock;
-use crate::config::{self, Config, Tls, Warning};
+use crate::config::{self, Config, Quorum, Tls, Warning};
 use crate::explain::shown::{HiddenRecord, hidden_of, undecided_of};
 use crate::serve::{self, Standing};
 use crate::zone::check;
@@ -68,6 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             |problem: Problem| Problem { message: format!("[admin] {}", problem.message), ..problem };
         report.nameless.extend(own.and_then(problem_of_certificate).map(of_admin));
         report.nameless.extend(problem_of_keys(config));
+        report.nameless.extend(config.quorum.as_ref().and_then(problem_of_quorum));
     }
     let mut warnings = config.as_ref().map_or_else(Vec::new, |config| config.warnings.clone());
     if let (true, false, Some(config)) = (args.paths.is_empty(), args.config_only, &config) {
@@ -121,6 +122,28 @@ fn problem_of_certificate(files: &Tls) -> Option<Problem> {
         Err(error) => (Severity::Error, error.to_string()),
     };
     Some(Problem { severity, code: "certificate", at: None, message, help: None })
+}
+
+/// The problem of the certificate that a server would show the others of its quorum.
+fn problem_of_quorum(quorum: &Quorum) -> Option<Problem> {
+    let (severity, message) = match serve::inspect_quorum(quorum, clock::system_now()) {
+        Ok(Standing::Good) => return None,
+        Ok(standing) => {
+            let said = match standing {
+                Standing::Expired(until) => {
+                    format!(
+                        "the certificate expired on {until} and the other name servers refuse it; renew it"
+                    )
+                }
+                other => other.to_string(),
+            };
+            (Severity::Warning, format!("{}: {said}", quorum.identity.certificate.display()))
+        }
+        Err(error) => (Severity::Error, error),
+    };
+    let help = "[steer.quorum] needs a certificate with the name of this server among `nodes`, its key, and the roots of all";
+    let help = (severity == Severity::Error).then(|| help.to_owned());
+    Some(Problem { severity, code: "quorum", at: None, message, help })
 }
 
 /// A server does not start without the secrets of its keys.

@@ -195,7 +195,10 @@ fn heard(nodes: &[NodeStatus]) -> String {
             (false, Some(ago)) => format!("not heard for {ago} s, so its view does not count"),
             (false, None) => "never heard, so its view does not count".to_owned(),
         };
-        let told = node.error.as_ref().map(|why| format!("; it cannot be told who is up: {why}"));
+        let told = node
+            .error
+            .as_ref()
+            .map(|why| format!("; it cannot be told who is up: {why} ({} failed attempts)", node.failed));
         format!("name server {}: {heard}{}\n", node.node, told.unwrap_or_default())
     };
     nodes.iter().map(line).collect()

@@ -132,6 +132,9 @@ pub struct NodeStatus {
     pub counts: bool,
     /// Why it cannot be told what this server sees.
     pub error: Option<String>,
+    /// Attempts to tell it that failed since it could be told last.
+    #[serde(default)]
+    pub failed: u64,
 }
 
 /// A member that a reload took out of all pools.

@@ -21,7 +21,7 @@ pub(super) use self::certificates::Certificates;
 pub(crate) use self::certificates::inspect;
 pub use self::certificates::{CertificateError, CertificateFault};
 pub(super) use self::clients::{Asks, proved};
-pub(crate) use self::validity::Standing;
+pub(crate) use self::validity::{Standing, Validity, unix_seconds};
 use super::connection::{Peer, Shared};
 use super::stream;
 use super::table::Place;

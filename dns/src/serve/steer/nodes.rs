@@ -20,11 +20,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -40,6 +41,7 @@ use super::board::Board;
 use crate::clock;
 use crate::config::{Node, Quorum};
 use crate::serve::secondary::{certificates, mutual_terms, shown};
+use crate::serve::tls::{Standing, Validity, unix_seconds};
 use crate::steer::quorum::Message;
 
 /// Between two messages, and between two looks who was not heard.
@@ -50,6 +52,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// From one message to the end of the next.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so many messages without a word it is taken to listen.
+const MESSAGES_TAKEN: u32 = 3;
 /// The life of a connection.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Certificates are read again for the first handshake after this.
@@ -129,8 +133,7 @@ impl Mesh {
         loop {
             let why = match timeout(HANDSHAKE_TIMEOUT, self.connect(&self.others[node])).await {
                 Ok(Ok(mut stream)) => {
-                    board.reached(node, None);
-                    let talk = self.talk(&mut stream, &board, &mut sequence);
+                    let talk = self.talk(node, &mut stream, &board, &mut sequence);
                     // An hour is over: certificates may have changed.
                     timeout(LONGEST, talk).await.unwrap_or(None)
                 }
@@ -163,16 +166,27 @@ impl Mesh {
     }
 
     /// Tells until the connection breaks: why it did.
+    ///
+    /// The other one judges the certificate after the handshake has ended here, so that it is told only once some messages went
+    /// and it said nothing: all that it ever says is why it ends the connection.
     async fn talk(
         &self,
+        node: usize,
         stream: &mut (impl AsyncWrite + AsyncRead + Unpin),
         board: &Board,
         sequence: &mut u64,
     ) -> Option<String> {
-        let (mut told, mut each) = (None, interval(EVERY));
+        let (mut told, mut each, mut sent_so_far) = (None, interval(EVERY), 0_u32);
         each.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            each.tick().await;
+            tokio::select! {
+                _ = each.tick() => {}
+                said = stream.read_u8() => return Some(match said {
+                    Ok(_) => "it says something where it is to listen".to_owned(),
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => "it ends the connection".to_owned(),
+                    Err(error) => error.to_string(),
+                }),
+            }
             *sequence += 1;
             let message = Message { run: self.run, sequence: *sequence, ..board.message(&mut told) };
             let json = serde_json::to_vec(&message).expect("numbers can be written");
@@ -185,9 +199,12 @@ impl Mesh {
                 stream.flush().await
             };
             match timeout(WRITE_TIMEOUT, sent).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => sent_so_far = sent_so_far.saturating_add(1),
                 Ok(Err(error)) => return Some(error.to_string()),
                 Err(_) => return Some("it takes no messages".to_owned()),
+            }
+            if sent_so_far == MESSAGES_TAKEN {
+                board.reached(node, None);
             }
         }
     }
@@ -318,18 +335,36 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
     Ok(serde_json::from_slice(&json)?)
 }
 
-fn acceptor(quorum: &Quorum) -> Result<TlsAcceptor, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+/// How the certificate of this server stands at a time, or why it, its key or the roots are of no use.
+pub(crate) fn inspect(quorum: &Quorum, now: SystemTime) -> Result<Standing, String> {
+    Mesh::new(quorum.clone())?;
+    let (chain, _) = shown(&quorum.identity)?;
+    let standing = Validity::of(&chain).map_or(Standing::Good, |validity| validity.judge(unix_seconds(now)));
+    if let (Standing::Good | Standing::Ending(_), [own, others @ ..]) = (standing, &chain[..]) {
+        let at = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        verifier(quorum)?.verify_client_cert(own, others, at).map_err(|error| {
+            let (certificate, ca) = (quorum.identity.certificate.display(), quorum.ca.display());
+            format!("{certificate}: the other name servers will refuse it, if their roots are those of {ca}: {error}")
+        })?;
+    }
+    Ok(standing)
+}
+
+/// The judge of certificates that others show.
+fn verifier(quorum: &Quorum) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates(&quorum.ca)?);
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
-    let verifier = verifier.map_err(|error| format!("{}: {error}", quorum.ca.display()))?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    verifier.map_err(|error| format!("{}: {error}", quorum.ca.display()))
+}
+
+fn acceptor(quorum: &Quorum) -> Result<TlsAcceptor, String> {
     let (chain, key) = shown(&quorum.identity)?;
-    let mut terms = ServerConfig::builder_with_provider(provider)
+    let mut terms = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has this version")
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(verifier(quorum)?)
         .with_single_cert(chain, key)
         .map_err(|error| format!("{}: {error}", quorum.identity.certificate.display()))?;
     terms.alpn_protocols = vec![PROTOCOL.to_vec()];

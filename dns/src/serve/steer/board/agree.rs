@@ -61,7 +61,14 @@ pub(super) struct Node {
     is_fresh: bool,
     /// Why it cannot be told.
     error: Option<String>,
+    /// The reasons that were logged since it could be told last.
+    logged: Vec<String>,
+    /// Attempts that failed since then.
+    failed: u64,
 }
+
+/// Reasons that are logged until a name server can be told again; the others are counted.
+const MOST_REASONS: usize = 4;
 
 impl Node {
     pub(super) fn of(name: String) -> Self {
@@ -139,17 +146,27 @@ impl Board {
         self.lock().look(ticks);
     }
 
-    /// Notes why another name server cannot be told, or that it is.
+    /// Notes why another name server cannot be told, or that it is. Each reason is logged once until then.
     pub(in crate::serve::steer) fn reached(&self, node: usize, error: Option<String>) {
         let mut inner = self.lock();
         let Some(node) = inner.nodes.get_mut(node) else { return };
-        if let (Some(why), None) = (&error, &node.error) {
-            tracing::warn!(
-                node = node.name,
-                why,
-                "the name server {} cannot be told who is up: {why}",
-                node.name
-            );
+        let name = &node.name;
+        let Some(why) = &error else {
+            if node.error.take().is_some() {
+                let failed = std::mem::take(&mut node.failed);
+                tracing::info!(
+                    node = name,
+                    failed,
+                    "the name server {name} can be told again, after {failed} failed attempts"
+                );
+            }
+            node.logged.clear();
+            return;
+        };
+        node.failed += 1;
+        if node.logged.len() < MOST_REASONS && !node.logged.contains(why) {
+            tracing::warn!(node = name, why, "the name server {name} cannot be told who is up: {why}");
+            node.logged.push(why.clone());
         }
         node.error = error;
     }
@@ -163,6 +180,7 @@ impl Board {
             heard: node.heard.age(ticks).map(|age| age / 1000),
             counts: node.heard.is_fresh(ticks),
             error: node.error.clone(),
+            failed: node.failed,
         };
         inner.nodes.iter().map(status).collect()
     }

@@ -86,6 +86,19 @@ fn a_server_whose_certificate_has_the_names_of_several_nodes_does_not_start() {
     assert!(why.contains("own.pem: it has the names of several `nodes`"), "{why}");
 }
 
+#[test]
+fn a_certificate_that_does_not_lead_to_the_roots_is_found_before_the_others_refuse_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let quorum = mesh(folder.path(), &["ns1.example.net"]).unwrap().quorum;
+    assert_eq!(inspect(&quorum, clock::system_now()), Ok(Standing::Good));
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let other = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(&quorum.ca, other.pem()).unwrap();
+    let why = inspect(&quorum, clock::system_now()).unwrap_err();
+    assert!(why.contains("own.pem: the other name servers will refuse it"), "{why}");
+}
+
 #[tokio::test]
 async fn a_connection_to_another_comes_from_the_address_of_listen() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
