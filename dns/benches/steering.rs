@@ -3,7 +3,7 @@
 //! 1,000 edges in five places are members of four pools; nine name servers check each edge every two seconds, tell each other what
 //! they see, and answer 40,000 caches of resolvers with populations after Zipf, which keep answers for 30 seconds. A day of demand,
 //! shifted from place to place, passes in an hour. One place is lost for ten minutes; later one name server loses its way to
-//! another place. Each run is made with and without load feedback.
+//! another place. Each run is made with and without load feedback, and with smaller resolvers.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::net::Ipv4Addr;
@@ -27,8 +27,10 @@ const CACHES: usize = 40_000;
 const TTL: usize = 30;
 /// Addresses in an answer; a cache's users spread over them.
 const COUNT: usize = 2;
-/// Of an edge, for one pool: a larger resolver has several caches.
+/// Of what an edge can bear, for one pool: a larger resolver has several caches.
 const LARGEST: f64 = 0.1;
+/// The same where the largest resolvers are smaller beside an edge.
+const SMALLER: [f64; 2] = [0.05, 0.02];
 /// The load of a place's edges at its peak, if all were equal.
 const PEAK: f64 = 0.8;
 /// Where the edges of a place bear less on average, nobody has to be cooled.
@@ -48,11 +50,18 @@ fn main() {
     let fed = Rules { count: Some(COUNT), ..Rules::default() };
     // Above what any edge tells.
     let unfed = Rules { shed: Shed { from: u16::MAX - 1, to: u16::MAX }, ..fed.clone() };
-    let [fed, unfed] = std::thread::scope(|scope| {
-        let runs = [&fed, &unfed].map(|rules| scope.spawn(|| World::new(rules.clone()).run()));
+    let [smaller, smallest] = SMALLER;
+    let runs = [(&fed, LARGEST), (&unfed, LARGEST), (&fed, smaller), (&fed, smallest)];
+    let [fed, unfed, smaller, smallest] = std::thread::scope(|scope| {
+        let runs = runs.map(|(rules, largest)| scope.spawn(move || World::new(rules.clone(), largest).run()));
         runs.map(|run| run.join().expect("a run ends"))
     });
-    for (name, run) in [("with load feedback", &fed), ("without", &unfed)] {
+    for (name, run) in [
+        ("with load feedback", &fed),
+        ("without", &unfed),
+        ("with load feedback, no resolver above 5 % of an edge", &smaller),
+        ("with load feedback, no resolver above 2 % of an edge", &smallest),
+    ] {
         println!("{name}: {}", run.summary());
     }
     if let Some(folder) = folder {
@@ -123,7 +132,7 @@ fn demand(place: usize, second: usize) -> f64 {
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: Rules, largest: f64) -> Self {
         let edge =
             |at: usize| Edge { place: at / POOLS % PLACES, demand: [0.0; PLACES], load: 0.0, is_lost: false };
         let servers = (0..SERVERS).map(|_| Server {
@@ -137,7 +146,7 @@ impl World {
             rules,
             edges: (0..EDGES).map(edge).collect(),
             servers: servers.collect(),
-            caches: caches(),
+            caches: caches(largest),
             seen: Run::default(),
         };
         for server in 0..SERVERS {
@@ -277,9 +286,9 @@ impl World {
     }
 }
 
-/// Resolvers with populations after Zipf. A large one has many caches in networks of their own, so that none has more users than a
-/// tenth of an edge can bear.
-fn caches() -> Vec<Cache> {
+/// Resolvers with populations after Zipf. A large one has many caches in networks of their own, so that none has more users than this
+/// part of what an edge can bear.
+fn caches(largest: f64) -> Vec<Cache> {
     let parts: Vec<f64> = (0..CACHES).map(|rank| 1.0 / (rank as f64 + 1.0)).collect();
     let places: Vec<usize> = (0..CACHES).map(|at| chance(at as u64 ^ 77) as usize % PLACES).collect();
     // The peak of each place is spread over its caches; what is above the bound goes to all.
@@ -300,7 +309,7 @@ fn caches() -> Vec<Cache> {
             let sum: f64 = caches.iter().filter(|cache| cache.place == place).map(|cache| cache.demand).sum();
             let scale = capacity / sum;
             let of_place = caches.iter_mut().filter(|cache| cache.place == place);
-            of_place.for_each(|cache| cache.demand = (cache.demand * scale).min(LARGEST));
+            of_place.for_each(|cache| cache.demand = (cache.demand * scale).min(largest));
         }
     }
     caches

@@ -8,6 +8,7 @@
     tests/bench/dns_peers.py --kinds [--names N]               # hits, missing names, random subdomains, each alone
     tests/bench/dns_peers.py --loops                           # two loops at the rate of one each
     tests/bench/dns_peers.py --reload [--names N]              # questions lost and p99 while the zone is read again
+    tests/bench/dns_peers.py --steered                         # answers that follow checks, beside gdnsd and PowerDNS LUA
 
 The server runs on core 0 and the load on core 1 (`taskset`), in alternating rounds; the medians are printed. `echo` is
 the floor: recvmmsg, flip a bit, sendmmsg, no look-up (`udp_echo.c`). On a machine that others use, qps is noise; the
@@ -128,6 +129,11 @@ TRIED AND LEFT: precompiled packets for every name and type; a tree whose RRsets
 cache misses and a copy, needs 60 bytes a name and nothing to be kept in step with it.
 
 `cargo bench -p verge-dns` gives the same answers without sockets.
+
+STEERED asks each server for 1,000 names that own two addresses: as plain records, and as members that a check by TCP finds
+up (all have the same two, so that checks cost nothing). gdnsd 3.8 does it by its plugin multifo, PowerDNS 4.7 by a LUA
+record, `ifportup` with all that are up, in a shared Lua state (in one of its own for each question it takes ten times as
+long). No answer is signed, and none has additional records. Needs gdnsd as well.
 """
 import argparse, json, os, random, re, shutil, socket, statistics, struct, subprocess, time
 import dns.message, dns.flags
@@ -279,6 +285,33 @@ def ready(port, process, secs=120):
         except OSError: time.sleep(0.005)
     return False
 
+STEERED = ("gdnsd", "gdnsd-steered", "pdns", "pdns-lua", "ours", "ours-steered")
+
+def steered_servers(binary):
+    """Each server with plain pairs of addresses, and with pairs that a check finds up; and the socket that is checked."""
+    d = f"{SCRATCH}/steered"; shutil.rmtree(d, ignore_errors=True); os.makedirs(d); os.chmod(d, 0o777)
+    up = socket.socket(); up.bind(("0.0.0.0", 0)); up.listen(4096); check = up.getsockname()[1]; pair = ("127.0.0.1", "127.0.0.2")
+    head = "$ORIGIN example.com.\n$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 604800 60\n@ NS ns1\nns1 A 198.51.100.1\n"
+    def file(path, of):
+        write(path, head + "".join(of(f"h{i}") for i in range(1000))); os.chmod(path, 0o644); return path
+    plain = lambda name, mark="": "".join(f"{name} A {address}{mark}\n" for address in pair)
+    lua = lambda name: f"""{name} LUA A "ifportup({check}, {{'{pair[0]}', '{pair[1]}'}}, {{selector='all'}})"\n"""
+    s = {"echo": (5400, [f"{SCRATCH}/udp_echo", "5400", "16"])}
+    for at, (name, text) in enumerate((("gdnsd", plain), ("gdnsd-steered", lambda name: f"{name} DYNA multifo!edges\n"))):
+        home = f"{d}/{name}"; file(f"{home}/zones/example.com", text); port = 5420 + at; os.makedirs(f"{home}/state"); os.makedirs(f"{home}/run")
+        write(f"{home}/config", f"""options => {{ listen => 127.0.0.1:{port}, udp_threads => 1, tcp_threads => 1, state_dir => {home}/state, run_dir => {home}/run }}
+service_types => {{ web => {{ plugin => tcp_connect, port => {check}, interval => 2, timeout => 1 }} }}
+plugins => {{ tcp_connect => {{}}, multifo => {{ service_types => web, edges => {{ one => {pair[0]}, two => {pair[1]} }} }} }}
+""")
+        s[name] = (port, ["gdnsd", "-c", home, "start"])
+    for at, (name, text) in enumerate((("pdns", plain), ("pdns-lua", lua))):
+        home = f"{d}/{name}"; zz = file(f"{home}/example.com.zone", text); port = 5430 + at; os.chmod(home, 0o777)
+        s[name] = (port, ["pdns_server", "--daemon=no", f"--config-dir={home}", "--launch=bind", "--bind-config=" + write(f"{home}/named.conf", f'zone "example.com" {{ type master; file "{zz}"; }};\n'), "--local-address=127.0.0.1", f"--local-port={port}", f"--socket-dir={home}", "--receiver-threads=1", "--guardian=no", "--disable-syslog", "--loglevel=2", "--setuid=", "--setgid=", "--enable-lua-records=shared"])
+    for at, (name, mark) in enumerate((("ours", " ; verge: public"), ("ours-steered", " ; verge: public steer"))):
+        zz = file(f"{d}/{name}.zone", lambda host: plain(host, mark)); port = 5440 + at
+        s[name] = (port, [binary, "serve", "--config", ours(d, zz, port, 1, f'[steer]\ncheck = "tcp://{{address}}:{check}"')])
+    return s, d, up
+
 def blast(port, q, secs, window, rate=None, core="1"):
     extra = ["8", str(rate)] if rate else []
     command = ["taskset", "-c", core, f"{SCRATCH}/udp_blast", str(port), q, str(secs), str(window), *extra]
@@ -356,7 +389,12 @@ def main():
     ap.add_argument("--rounds", type=int, default=3); ap.add_argument("--secs", type=float, default=3); ap.add_argument("--names", type=int, default=10000)
     ap.add_argument("--only", help="servers, by comma"); ap.add_argument("--ours", default=OURS, help="the program verge-dns"); ap.add_argument("--window", type=int, default=512)
     ap.add_argument("--kinds", action="store_true"); ap.add_argument("--loops", action="store_true"); ap.add_argument("--reload", action="store_true"); ap.add_argument("--rate", type=int)
-    a = ap.parse_args(); build(); s, d, _ = servers(zone(a.names), os.path.abspath(a.ours))
+    ap.add_argument("--steered", action="store_true")
+    a = ap.parse_args(); build()
+    if a.steered:
+        s, d, _up = steered_servers(os.path.abspath(a.ours))
+        return compare(s, d, a.only.split(",") if a.only else ["echo", *STEERED], {"hit": queries(1000, "hit")}, a)
+    s, d, _ = servers(zone(a.names), os.path.abspath(a.ours))
     if a.loops: return loops(s, d, queries(a.names), a)
     if a.reload: return reload(s, d, queries(a.names), a)
     questions = {k: queries(a.names, k) for k in ("hit", "missing", "flood", "nodata", "alias", "wildcard")} if a.kinds else {"mix": queries(a.names)}

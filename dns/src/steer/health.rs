@@ -138,12 +138,12 @@ impl Health {
     }
 }
 
-/// A load moves by a quarter of the way at each check, and the last of it at once: a share that follows every burst would send
+/// A load moves by half of the way at each check, and the last of it at once: a share that follows every burst would send
 /// the burst on to the next member.
 fn smoothed(before: Option<u16>, told: Option<u16>) -> Option<u16> {
     let (before, told) = (before, told?);
     let Some(before) = before.filter(|before| before.abs_diff(told) > 3) else { return Some(told) };
-    Some(if told > before { before + (told - before) / 4 } else { before - (before - told) / 4 })
+    Some(if told > before { before + (told - before) / 2 } else { before - (before - told) / 2 })
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
             health.see(seen, &pace(), 0);
             health.load
         };
-        assert_eq!([400, 800, 800, 400].map(|load| told(Some(load)).unwrap()), [400, 500, 575, 532]);
+        assert_eq!([400, 800, 800, 400].map(|load| told(Some(load)).unwrap()), [400, 600, 700, 550]);
         assert_eq!(told(None), None, "who tells none has none");
         let last = (0..30).map(|_| told(Some(1000))).next_back().unwrap();
         assert_eq!(last, Some(1000));
