@@ -19,6 +19,7 @@ pub(crate) mod local;
 mod memory;
 mod notify;
 mod numbers;
+mod pen;
 mod quic;
 pub(crate) mod reload;
 mod responder;

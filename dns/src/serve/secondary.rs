@@ -102,7 +102,7 @@ fn follow(tasks: &mut HashMap<Name, Task>, plans: Plans, context: &Context) {
         task.handle.abort();
         if task.plan.zone.member_of.is_some() {
             // The loader has removed its copy; a version that was being written then may have come back.
-            tokio::spawn(zone::forget(task.plan.copy.clone(), task.gate));
+            tokio::spawn(zone::forget(task.plan.copy.clone(), (context.pen.clone(), task.gate)));
         }
         context.metrics.replication.no_copy(&apex);
         context.world.load().expiries.note(&apex, None);
@@ -115,7 +115,7 @@ fn start(plan: Plan, context: Context, (gate, is_other): (Arc<Mutex<()>>, bool))
     let (own, held, rung) = (Arc::clone(&plan), Arc::clone(&gate), Arc::clone(&bell));
     let zone = async move {
         if is_other {
-            zone::forget(own.copy.clone(), Arc::clone(&held)).await;
+            zone::forget(own.copy.clone(), (context.pen.clone(), Arc::clone(&held))).await;
         }
         zone::run(own, context, rung, held).await;
     };

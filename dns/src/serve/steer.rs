@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
+use super::pen::Pen;
 use crate::clock;
 use crate::steer::rules::Target;
 
@@ -51,6 +52,7 @@ pub(super) async fn first_round(board: &Arc<Board>) {
 pub(super) async fn run(
     mut targets: UnboundedReceiver<Vec<Target>>,
     board: Arc<Board>,
+    pen: Pen,
     drain: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(MOST_CHECKS));
@@ -59,7 +61,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
-            _ = keep.tick() => keep_state(&board).await,
+            _ = keep.tick() => keep_state(&board, &pen).await,
             Some(targets) = targets.recv() => {
                 let mut before = std::mem::take(&mut tasks);
                 for target in targets {
@@ -74,13 +76,19 @@ pub(super) async fn run(
         }
     }
     tasks.values().for_each(AbortHandle::abort);
-    keep_state(&board).await;
+    keep_state(&board, &pen).await;
 }
 
-async fn keep_state(board: &Arc<Board>) {
+async fn keep_state(board: &Arc<Board>, pen: &Pen) {
+    // Without it, another process takes over, for which all was written.
+    let Some(writing) = pen.try_take() else { return };
     let board = Arc::clone(board);
     // A disk that hangs stops this task, not the checks.
-    if tokio::task::spawn_blocking(move || board.keep()).await.is_err() {
+    let keep = move || {
+        let _writing = writing;
+        board.keep();
+    };
+    if tokio::task::spawn_blocking(keep).await.is_err() {
         tracing::error!("writing the state of checks panicked");
     }
 }

@@ -148,8 +148,12 @@ impl Zone {
             "another server has replaced this one as the primary, so this one follows it and serves its own zone file no longer; \
              what was changed here since is in the file and its journal alone"
         );
-        let copy = self.plan.copy.clone();
-        let noted = tokio::task::spawn_blocking(move || copy.replace(by, serial)).await;
+        let (copy, held) = (self.plan.copy.clone(), self.right_to_write().await);
+        let noted = tokio::task::spawn_blocking(move || {
+            let _held = held;
+            copy.replace(by, serial)
+        });
+        let noted = noted.await;
         if let Ok(Err(error)) = noted {
             tracing::error!(%zone, %error, "this cannot be noted on the disk, so the zone file is served still (setting `state`)");
             tokio::time::sleep(PATIENCE).await;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::catalog::{HeldCopy, Unsettled};
 use crate::config;
 use crate::metrics::Metrics;
+use crate::serve::pen::Pen;
 use crate::serve::signal::Signal;
 use crate::world::World;
 use crate::zone::privacy::Rules;
@@ -59,6 +60,8 @@ pub(in crate::serve) struct Context {
     pub(in crate::serve) rules: Arc<ArcSwap<Rules>>,
     /// Zones that wait until it is known whether another server is their primary.
     pub(in crate::serve) unsettled: Unsettled,
+    /// Held while a copy is changed.
+    pub(in crate::serve) pen: Pen,
 }
 
 impl Context {
@@ -69,8 +72,8 @@ impl Context {
         unsettled: Unsettled,
     ) -> Self {
         let (slots, asks) = (Semaphore::new(MOST_AT_ONCE), Semaphore::new(MOST_ASKED));
-        let (slots, asks, rules) = (Arc::new(slots), Arc::new(asks), Arc::default());
-        Self { world, metrics, loader, slots, asks, rules, unsettled }
+        let (slots, asks, rules, pen) = (Arc::new(slots), Arc::new(asks), Arc::default(), Pen::default());
+        Self { world, metrics, loader, slots, asks, rules, unsettled, pen }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fetch::{Fetch, Fetched, NotFetched};
 use super::plan::{Bell, Context, Plan};
@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::Primary;
 use crate::metrics::{CopyStatus, Refreshed};
 use crate::rtype::Type;
+use crate::serve::pen::{Pen, Writing};
 use crate::serve::signal::Signal;
 use crate::transfer::{Change, Content, Fault, Health, Timers, Upkeep, apply, is_newer, serial_of};
 use crate::tsig::Key;
@@ -71,8 +72,8 @@ impl fmt::Display for NotTaken {
 }
 
 /// Removes a copy once nobody writes it.
-pub(super) async fn forget(copy: HeldCopy, gate: Arc<Mutex<()>>) {
-    let held = gate.lock_owned().await;
+pub(super) async fn forget(copy: HeldCopy, (pen, gate): (Pen, Arc<Mutex<()>>)) {
+    let held = (pen.take().await, gate.lock_owned().await);
     let zone = copy.apex.clone();
     let forgotten = tokio::task::spawn_blocking(move || (copy.forget(), held)).await;
     if let Ok((Err(error), _)) = forgotten {
@@ -247,7 +248,7 @@ impl Zone {
         ours: Option<u32>,
     ) -> Result<usize, NotTaken> {
         let (plan, rules) = (Arc::clone(&self.plan), self.context.rules.load_full());
-        let held = Arc::clone(&self.gate).lock_owned().await;
+        let held = self.right_to_write().await;
         let stored = tokio::task::spawn_blocking(move || {
             let _held = held;
             let records = match content {
@@ -277,7 +278,7 @@ impl Zone {
 
     async fn note(&mut self, upkeep: Upkeep) -> Result<(), NotTaken> {
         (self.upkeep, self.noted) = (upkeep, None);
-        let (copy, held) = (self.plan.copy.clone(), Arc::clone(&self.gate).lock_owned().await);
+        let (copy, held) = (self.plan.copy.clone(), self.right_to_write().await);
         let noted = tokio::task::spawn_blocking(move || {
             let _held = held;
             copy.note(&upkeep)
@@ -285,6 +286,11 @@ impl Zone {
         noted.await.map_err(|_| NotTaken::Fell)?.map_err(|error| NotTaken::Kept(NotKept::Io(error)))?;
         self.noted = Some(upkeep);
         Ok(())
+    }
+
+    /// Nobody else changes the copy, and no other process takes over, while it is held.
+    pub(super) async fn right_to_write(&self) -> (Writing, OwnedMutexGuard<()>) {
+        (self.context.pen.take().await, Arc::clone(&self.gate).lock_owned().await)
     }
 
     /// The loader serves what is on the disk, and nothing that has expired.
