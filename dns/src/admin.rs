@@ -69,6 +69,8 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// All of a connection must be done by then: who does not read its answer would keep its slot for ever.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last requests may take when the listener ends.
+const LAST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waits after `accept` failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -159,6 +161,9 @@ impl Running {
         if self.task.await.is_err() {
             tracing::error!("the admin listener panicked");
         }
+        self.connections.close();
+        // One who does not ask or does not read must not keep the server.
+        let _ = timeout(LAST_TIMEOUT, self.connections.wait()).await;
     }
 }
 

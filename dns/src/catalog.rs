@@ -117,7 +117,7 @@ pub(crate) struct Catalog {
     /// Somebody allows that the next load ends every grace and makes records public.
     is_allowed: bool,
     /// Something waits for that.
-    waits: bool,
+    pub(crate) waits: bool,
     /// The zone of which an update is tried that is not committed yet.
     pending: Option<Name>,
     good: HashMap<Name, Good>,

@@ -15,6 +15,7 @@ mod generate;
 mod health;
 mod key;
 mod merge;
+mod next;
 mod old;
 mod pools;
 mod promote;

@@ -106,6 +106,8 @@ pub struct Config {
     pub quorum: Option<Quorum>,
     /// The folder of what outlasts a restart; made with mode 0700 when something is kept there.
     pub state: PathBuf,
+    /// The folder where the next process takes over from this one; without one, none does.
+    pub run_folder: Option<PathBuf>,
     /// The server's identifier for clients that ask for it (RFC 5001); without one, none is told (S1).
     pub nsid: Option<String>,
     /// How many UDP answers one client network may take; none leaves them unlimited.

@@ -1,8 +1,12 @@
 //! The program as a person runs it: what it prints, how it ends.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+#[path = "program/load.rs"]
+mod load;
 #[path = "program/operator.rs"]
 mod operator;
+#[path = "program/restarts.rs"]
+mod restarts;
 #[path = "program/told.rs"]
 mod told;
 

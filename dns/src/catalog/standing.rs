@@ -32,6 +32,16 @@ impl Unsettled {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(apex)
     }
 
+    /// Whether it is known of all.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// It is known of all, as the process before says.
+    pub(crate) fn settle_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn has(&self, apex: &Name) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(apex)
     }

@@ -1,14 +1,16 @@
 //! `serve`: load, build, say where it listens, run, drain.
 
 use std::path::PathBuf;
+use std::pin::pin;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-use super::{Failure, say, zones};
+use super::{Failure, next, say, zones};
 use crate::config::{self, Config, Level};
 use crate::log::{self, Log};
-use crate::serve::{self, Listening, Running};
+use crate::serve::{self, Listening, Running, StartError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,6 +20,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    // Before there are threads.
+    let passed = serve::Passed::take();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
     // Before anything else: a signal that comes while zones are loaded must not end the program.
@@ -27,12 +31,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let _log = start_log(&config.log)?;
     make_room(&config);
     serve::return_large_blocks();
-    runtime.block_on(answer(config, signals))
+    runtime.block_on(answer(config, passed, signals))
 }
 
-async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
-    let running = serve::start(config).await.map_err(Failure::Start)?;
-    tell_systemd(&[NotifyState::Ready]);
+async fn answer(config: Config, passed: serve::Passed, mut signals: Signals) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let running = start(config, passed, &mut signals, &stop).await.map_err(Failure::Start)?;
+    tell_systemd(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
     let listening = announcement(running.listening());
     // The program's output may have no reader; no answer waits for one.
     let announce = move || {
@@ -40,12 +45,56 @@ async fn answer(config: Config, mut signals: Signals) -> Result<(), Failure> {
         say(&listening);
     };
     std::thread::Builder::new().spawn(announce).map_err(Failure::Runtime)?;
-    signals.until_told_to_stop(&running).await;
-    tracing::info!("draining");
-    tell_systemd(&[NotifyState::Stopping]);
-    running.drain().await;
-    tracing::info!("drained");
+    let until_told_to_stop = async {
+        if !stop.is_cancelled() {
+            signals.until_told_to_stop(&running).await;
+        }
+    };
+    tokio::select! {
+        // A reload that came before another process took over is passed on.
+        biased;
+        () = until_told_to_stop => {
+            tracing::info!("draining");
+            tell_systemd(&[NotifyState::Stopping]);
+            running.drain().await;
+            tracing::info!("drained");
+        }
+        pid = running.superseded() => {
+            tracing::info!(pid, "another process has taken over, and this one ends its connections");
+            tell_systemd(&[NotifyState::MainPid(pid)]);
+            running.leave().await;
+        }
+    }
     Ok(())
+}
+
+/// Starts. A signal that ends the program cancels `stop`: then it takes over from no other process.
+async fn start(
+    config: Config,
+    passed: serve::Passed,
+    signals: &mut Signals,
+    stop: &CancellationToken,
+) -> Result<Running, StartError> {
+    let mut starting = pin!(serve::start_with(config, passed, stop.clone()));
+    tokio::select! {
+        biased;
+        () = told_to_stop(&mut signals.stop) => stop.cancel(),
+        started = &mut starting => return started,
+    }
+    // It ends here unless it has taken over already.
+    starting.await
+}
+
+/// Starts the program that stands where this one came from, with the same arguments: it takes over.
+fn restart(running: &Running) {
+    if !running.may_be_superseded() {
+        tracing::warn!("SIGUSR2 has no meaning here: without a `run_folder` no process can take over");
+        return;
+    }
+    match next::start() {
+        Ok(()) => tracing::info!("started the next process"),
+        Err(error) => tracing::error!("cannot start the next process: {error}"),
+    }
 }
 
 /// A program that systemd did not start tells nobody.
@@ -96,6 +145,14 @@ fn start_log(config: &config::Log) -> Result<Log, Failure> {
     log::start(config.format, &level).map_err(Failure::Runtime)
 }
 
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_stop([terminate, interrupt]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
 struct Signals {
     stop: [Signal; 2],
     reload: Signal,
@@ -119,7 +176,7 @@ impl Signals {
                 _ = interrupt.recv() => return,
                 _ = self.reload.recv() => running.reload(),
                 _ = user1.recv() => tracing::warn!("SIGUSR1 has no meaning here; SIGHUP reloads"),
-                _ = user2.recv() => tracing::warn!("SIGUSR2 has no meaning here; SIGHUP reloads"),
+                _ = user2.recv() => restart(running),
             }
         }
     }

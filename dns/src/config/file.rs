@@ -57,6 +57,7 @@ pub(super) struct File {
     pub(super) update: Vec<Spanned<Update>>,
     pub(super) steer: Option<Spanned<Steer>>,
     pub(super) state: Option<PathBuf>,
+    pub(super) run_folder: Option<PathBuf>,
     pub(super) nsid: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) rate_limit: RateLimit,
@@ -434,6 +435,7 @@ const TOP_KEYS: &[&str] = &[
     "internal_names",
     "nsid",
     "state",
+    "run_folder",
 ];
 
 fn explain_type(message: &str) -> Option<String> {

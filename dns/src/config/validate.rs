@@ -136,6 +136,7 @@ pub(super) fn validate(mut written: File, base: &Path, at: At<'_>) -> Result<Con
         database,
         quorum: quorum.map(|quorum| quorum::quorum(quorum, base, at)).transpose()?,
         state: base.join(written.state.unwrap_or_else(|| "state".into())),
+        run_folder: written.run_folder.map(|folder| base.join(folder)),
         nsid: within(written.nsid, |text| (1..=MAX_NSID_BYTES).contains(&text.len()), "1 to 64 bytes", at)?,
         rate_limit: rates(written.rate_limit, at)?,
         public_zones: names(written.public.zones),

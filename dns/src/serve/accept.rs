@@ -37,14 +37,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: 
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let place = shared.table.admit(peer.ip(), clock::now());
-                let (shared, service) = (Arc::clone(&shared), service.clone());
-                shared
-                    .tasks
-                    .clone()
-                    .spawn(async move { converse(stream, peer, place, shared, service).await });
-            }
+            Ok((stream, peer)) => serve((stream, peer), &shared, service.clone()),
             Err(error) if is_exhaustion(&error) => {
                 if shared.tables.make_room().await == Room::None {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -54,6 +47,13 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, service: 
             Err(_) => {}
         }
     }
+}
+
+/// Serves a connection until it ends.
+pub(super) fn serve((stream, peer): (TcpStream, SocketAddr), shared: &Arc<Shared>, service: Service) {
+    let place = shared.table.admit(peer.ip(), clock::now());
+    let (tasks, shared) = (shared.tasks.clone(), Arc::clone(shared));
+    tasks.spawn(async move { converse(stream, peer, place, shared, service).await });
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {
@@ -68,7 +68,13 @@ async fn converse(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc
     let _ = stream.set_nodelay(true);
     let served = async {
         match service {
-            Service::Plain => stream::exchange(&mut stream, &peer.into(), &place, &shared).await,
+            Service::Plain => {
+                let ended = stream::exchange(&mut stream, &peer.into(), &place, &shared).await;
+                if ended == Ended::Draining {
+                    shared.departures.depart(stream, peer, shared.listener);
+                }
+                ended
+            }
             // Boxed, so that a plain connection does not pay for what it does not use.
             Service::Tls(acceptor) => Box::pin(tls::converse(stream, peer, &place, &shared, &acceptor)).await,
             Service::Https(acceptor, path) => {

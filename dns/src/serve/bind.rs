@@ -1,6 +1,7 @@
 //! Binds every address that the config names before anything runs. An error names the address and its setting.
 //!
-//! Invariant: a bound listener refuses connections until [`listen`] is called.
+//! Invariant: a bound listener refuses connections until [`listen`] is called, unless it was handed over or is a socket in the
+//! file system.
 
 use std::fmt;
 use std::io;
@@ -35,7 +36,8 @@ const MOST_FORGOTTEN: usize = 100_000;
 const UNIX: &str = "Unix";
 /// Stands for an address that the system does not tell.
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-/// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also wakes it.
+/// How long a UDP loop sleeps in the kernel before it looks whether it should stop; a stop also ends its wait, by a
+/// signal, which needs a timeout here.
 const WAKE: Duration = Duration::from_millis(500);
 
 /// The sockets of one address.
@@ -45,8 +47,10 @@ pub(super) struct Bound {
     pub(super) address: SocketAddr,
     /// One for each loop; the kernel spreads clients over them.
     pub(super) udp: Vec<UdpSocket>,
-    /// Does not listen yet.
+    /// Does not listen yet, unless it was handed over.
     pub(super) tcp: TcpListener,
+    /// By the process before, or by systemd: what has come is still to be answered.
+    pub(super) is_handed: bool,
 }
 
 /// An address cannot be listened on.
@@ -121,12 +125,65 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr, config: Udp) -> R
         let found = listener.local_addr().map_err(|source| fault(setting, address, "TCP", source))?;
         tries += 1;
         match udp(found, config, address.port() == 0) {
-            Ok(udp) => return Ok(Bound { address: found, udp, tcp: listener }),
+            Ok(udp) => return Ok(Bound { address: found, udp, tcp: listener, is_handed: false }),
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries < PORT_TRIES => {}
             Err(source) => return Err(fault(setting, found, "UDP", source)),
         }
     }
+}
+
+/// Takes sockets that were handed over, and binds what is missing. There are as many loops as sockets: to close one would lose
+/// what waits in it.
+pub(super) fn adopt(
+    setting: &'static str,
+    address: SocketAddr,
+    (udp, tcp): (Vec<UdpSocket>, Option<TcpListener>),
+    config: Udp,
+) -> Result<Bound, BindError> {
+    let listener = match tcp {
+        Some(listener) => adopt_tcp(setting, listener)?,
+        None => {
+            self::tcp(address, Sharing::Shared).map_err(|source| fault(setting, address, "TCP", source))?
+        }
+    };
+    let found = listener.local_addr().map_err(|source| fault(setting, address, "TCP", source))?;
+    let udp = match udp.is_empty() {
+        true => self::udp(found, config, false),
+        false => udp.into_iter().map(|socket| adopt_udp(socket, found, config)).collect(),
+    };
+    let udp = udp.map_err(|source| fault(setting, found, "UDP", source))?;
+    Ok(Bound { address: found, udp, tcp: listener, is_handed: true })
+}
+
+/// A listener that was handed over.
+pub(super) fn adopt_tcp(setting: &'static str, listener: TcpListener) -> Result<TcpListener, BindError> {
+    let address = listener.local_addr().unwrap_or(UNKNOWN);
+    listener.set_nonblocking(true).map_err(|source| fault(setting, address, "TCP", source))?;
+    Ok(listener)
+}
+
+/// A socket that was handed over, perhaps by systemd, which knows nothing of our options.
+fn adopt_udp(socket: UdpSocket, address: SocketAddr, config: Udp) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(false)?;
+    let reference = SockRef::from(&socket);
+    prepare(&reference, address)?;
+    receive_buffer(&reference, config)?;
+    Ok(socket)
+}
+
+/// A socket of QUIC that was handed over, perhaps by systemd. Whether it blocks is for who reads it: the process before does,
+/// still.
+pub(super) fn adopt_quic(
+    setting: &'static str,
+    socket: UdpSocket,
+    config: Udp,
+) -> Result<UdpSocket, BindError> {
+    let address = socket.local_addr().unwrap_or(UNKNOWN);
+    let reference = SockRef::from(&socket);
+    let prepared = prepare(&reference, address).and_then(|()| receive_buffer(&reference, config));
+    prepared.map_err(|source| fault(setting, address, "UDP", source))?;
+    Ok(socket)
 }
 
 /// Takes `address` for UDP alone: all connections of QUIC share the socket, so that its buffer must hold a flood of new
@@ -246,14 +303,16 @@ fn udp_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
     only_v6(&socket, address)?;
-    socket.set_read_timeout(Some(WAKE))?;
-    send_buffer(&socket)?;
-    never_fragment(&socket, address)?;
-    if address.ip().is_unspecified() {
-        tell_destination(&socket, address)?;
-    }
+    prepare(&socket, address)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_read_timeout(Some(WAKE))?;
+    send_buffer(socket)?;
+    never_fragment(socket, address)?;
+    if address.ip().is_unspecified() { tell_destination(socket, address) } else { Ok(()) }
 }
 
 /// An IPv6 socket that also takes IPv4 would show clients as ::ffff:a.b.c.d and collide with IPv4 listeners.

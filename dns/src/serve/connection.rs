@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::departures::Departures;
 use super::descriptors::Tables;
 use super::memory::Pool;
 use super::responder::{Answered, Responder};
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     /// Cancelled when the server stops taking queries.
     pub(super) drain: CancellationToken,
+    pub(super) departures: Departures,
     pub(super) endings: Arc<Endings>,
     /// Transfers that may be under way, on all transports together.
     pub(super) slots: Slots,
@@ -62,7 +64,7 @@ impl Shared {
     pub(super) fn new(
         config: Tcp,
         (listener, transport): (Listener, Transport),
-        (tasks, drain): (TaskTracker, CancellationToken),
+        (tasks, drain, departures): (TaskTracker, CancellationToken, Departures),
         metrics: &Arc<Metrics>,
         (tables, slots): (&Arc<Tables>, &Slots),
         responder: Responder,
@@ -84,6 +86,7 @@ impl Shared {
             tables: Arc::clone(tables),
             tasks,
             drain,
+            departures,
             endings: metrics.endings(transport),
             slots: slots.clone(),
             metrics: Arc::clone(metrics),
@@ -146,7 +149,7 @@ impl Shared {
         let (send, answer) = oneshot::channel();
         // A client that has gone meanwhile gets no answer.
         let reply = Box::new(move |answer| drop(send.send(answer)));
-        self.responder.submit(submitted, client.real_address(), reply);
+        self.responder.submit(submitted, (message.into(), client), reply);
         match answer.await {
             Ok(answer) => {
                 *out = answer;

@@ -1,9 +1,11 @@
 //! Every socket that the config names, bound before any query is answered.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 use super::bind::{self, BindError, Bound};
+use super::handover::{Handed, PATH, Pool};
 use super::local::Local;
 use crate::client::{Listener, Transport};
 use crate::config::{self, AdminAddress, Config};
@@ -91,7 +93,14 @@ pub(super) struct Side {
 pub(super) struct Sealed {
     pub(super) tls: Vec<TcpListener>,
     pub(super) https: Vec<TcpListener>,
-    pub(super) quic: Vec<UdpSocket>,
+    pub(super) quic: Vec<Datagrams>,
+}
+
+/// A socket of QUIC.
+pub(super) struct Datagrams {
+    pub(super) socket: UdpSocket,
+    /// By the process before, or by systemd: what has come is still to be answered.
+    is_handed: bool,
 }
 
 /// How the config names the listeners of a side.
@@ -111,28 +120,86 @@ const INSIDE: Settings = Settings {
     quic: "internal.listen_quic",
 };
 
+/// Those of all sockets.
+pub(super) const SETTINGS: [&str; 10] = [
+    OUTSIDE.plain,
+    OUTSIDE.tls,
+    OUTSIDE.https,
+    OUTSIDE.quic,
+    INSIDE.plain,
+    INSIDE.tls,
+    INSIDE.https,
+    INSIDE.quic,
+    ADMIN,
+    QUORUM,
+];
+
+const ADMIN: &str = "admin.listen";
 const QUORUM: &str = "steer.quorum.listen";
 
 impl Listeners {
-    pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
+    /// Takes the sockets that were handed over, and binds the others.
+    pub(super) fn bind(config: &Config, handed: &mut Pool) -> Result<Self, BindError> {
         let outside = (&config.listen, &config.encrypted, OUTSIDE);
         let inside = (&config.internal.listen, &config.internal.encrypted, INSIDE);
+        handed.clear_way(&asked(config), &SETTINGS);
         // All are probed before any is taken: one of ours must not look like a stranger's to the next.
         for (plain, _, settings) in [&outside, &inside] {
-            plain.iter().try_for_each(|address| bind::probe(settings.plain, *address))?;
+            let is_new = |address: &&SocketAddr| !handed.has(settings.plain, **address);
+            plain.iter().filter(is_new).try_for_each(|address| bind::probe(settings.plain, *address))?;
         }
-        let admin =
-            config.admin.as_ref().map(|admin| bind::bind_tcp("admin.listen", admin.listen)).transpose()?;
+        let admin = config.admin.as_ref().map(|admin| Operator::bind(&admin.listen, handed)).transpose()?;
         let quorum = config.quorum.as_ref();
-        let quorum = quorum.map(|quorum| bind::bind_tcp(QUORUM, quorum.listen)).transpose()?;
+        let quorum = quorum.map(|quorum| stream(QUORUM, quorum.listen, handed)).transpose()?;
         let [outside, inside] = [outside, inside].map(|(plain, encrypted, settings)| {
-            let plain = plain.iter().map(|address| bind::bind(settings.plain, *address, config.udp));
+            let plain = plain.iter().map(|address| match handed.has(settings.plain, *address) {
+                true => {
+                    let sockets = handed.take_both(settings.plain, *address);
+                    bind::adopt(settings.plain, *address, sockets, config.udp)
+                }
+                false => bind::bind(settings.plain, *address, config.udp),
+            });
             Ok(Side {
                 plain: plain.collect::<Result<_, _>>()?,
-                encrypted: Sealed::bind(encrypted, &settings, config.udp)?,
+                encrypted: Sealed::bind(encrypted, &settings, config.udp, handed)?,
             })
         });
         Ok(Self { outside: outside?, inside: inside?, admin, quorum })
+    }
+
+    /// Copies of all sockets, for a process that takes over.
+    pub(super) fn copies(&self, config: &Config) -> io::Result<Vec<Handed>> {
+        let mut all = Vec::new();
+        let one = |setting: &str, address: &SocketAddr, udp: &[UdpSocket], tcp: Option<&TcpListener>| {
+            let udp = udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+            let tcp = tcp.map(TcpListener::try_clone).transpose()?;
+            io::Result::Ok(Handed { setting: setting.to_owned(), address: *address, udp, tcp, local: None })
+        };
+        let outside = (&self.outside, &config.listen, &config.encrypted, OUTSIDE);
+        let inside = (&self.inside, &config.internal.listen, &config.internal.encrypted, INSIDE);
+        for (side, plain, encrypted, settings) in [outside, inside] {
+            for (bound, address) in side.plain.iter().zip(plain) {
+                all.push(one(settings.plain, address, &bound.udp, Some(&bound.tcp))?);
+            }
+            let Sealed { tls, https, quic } = &side.encrypted;
+            for (setting, listeners, addresses) in
+                [(settings.tls, tls, &encrypted.tls), (settings.https, https, &encrypted.https)]
+            {
+                for (listener, address) in listeners.iter().zip(addresses) {
+                    all.push(one(setting, address, &[], Some(listener))?);
+                }
+            }
+            for (datagrams, address) in quic.iter().zip(&encrypted.quic) {
+                all.push(one(settings.quic, address, std::slice::from_ref(&datagrams.socket), None)?);
+            }
+        }
+        for (admin, listener) in config.admin.iter().zip(&self.admin) {
+            all.push(listener.copy(&admin.listen)?);
+        }
+        for (quorum, listener) in config.quorum.iter().zip(&self.quorum) {
+            all.push(one(QUORUM, &quorum.listen, &[], Some(listener))?);
+        }
+        Ok(all)
     }
 
     /// Lets clients in. Clients that asked before now get no answer: nothing could be said to them.
@@ -140,15 +207,15 @@ impl Listeners {
         for (side, settings) in [(&self.outside, OUTSIDE), (&self.inside, INSIDE)] {
             for bound in &side.plain {
                 bind::listen(settings.plain, &bound.tcp)?;
-                bound.udp.iter().for_each(bind::forget);
+                bound.udp.iter().filter(|_| !bound.is_handed).for_each(bind::forget);
             }
             let Sealed { tls, https, quic } = &side.encrypted;
             tls.iter().try_for_each(|listener| bind::listen(settings.tls, listener))?;
             https.iter().try_for_each(|listener| bind::listen(settings.https, listener))?;
-            quic.iter().for_each(bind::forget);
+            quic.iter().filter(|it| !it.is_handed).for_each(|it| bind::forget(&it.socket));
         }
         self.quorum.iter().try_for_each(|listener| bind::listen(QUORUM, listener))?;
-        self.admin.iter().try_for_each(|listener| bind::listen("admin.listen", listener))
+        self.admin.iter().try_for_each(Operator::open)
     }
 
     pub(super) fn addresses(&self) -> Listening {
@@ -175,25 +242,54 @@ impl Listeners {
 }
 
 impl Sealed {
-    fn bind(config: &config::Encrypted, settings: &Settings, udp: config::Udp) -> Result<Self, BindError> {
-        let streams = |setting, addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| bind::bind_tcp(setting, *address)).collect::<Result<_, _>>()
+    fn bind(
+        config: &config::Encrypted,
+        settings: &Settings,
+        udp: config::Udp,
+        handed: &mut Pool,
+    ) -> Result<Self, BindError> {
+        let mut streams = |setting, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| stream(setting, *address, handed)).collect::<Result<_, _>>()
         };
-        let quic = config.quic.iter().map(|address| bind::bind_udp(settings.quic, *address, udp));
-        Ok(Self {
-            tls: streams(settings.tls, &config.tls)?,
-            https: streams(settings.https, &config.https)?,
-            quic: quic.collect::<Result<_, _>>()?,
-        })
+        let (tls, https) = (streams(settings.tls, &config.tls)?, streams(settings.https, &config.https)?);
+        let quic = config.quic.iter().map(|address| match handed.take_udp(settings.quic, *address) {
+            Some(socket) => {
+                let socket = bind::adopt_quic(settings.quic, socket, udp)?;
+                Ok(Datagrams { socket, is_handed: true })
+            }
+            None => {
+                let socket = bind::bind_udp(settings.quic, *address, udp)?;
+                Ok(Datagrams { socket, is_handed: false })
+            }
+        });
+        Ok(Self { tls, https, quic: quic.collect::<Result<_, _>>()? })
     }
 
     fn addresses(&self, listener: Listener) -> Vec<Encrypted> {
         let tls = self.tls.iter().map(|it| (Transport::Tls, it.local_addr()));
         let https = self.https.iter().map(|it| (Transport::Https, it.local_addr()));
-        let quic = self.quic.iter().map(|it| (Transport::Quic, it.local_addr()));
+        let quic = self.quic.iter().map(|it| (Transport::Quic, it.socket.local_addr()));
         let all = tls.chain(https).chain(quic);
         all.filter_map(|(transport, address)| Some(Encrypted { address: address.ok()?, transport, listener }))
             .collect()
+    }
+}
+
+/// All addresses of a config.
+fn asked(config: &Config) -> Vec<SocketAddr> {
+    let sides = [(&config.listen, &config.encrypted), (&config.internal.listen, &config.internal.encrypted)];
+    let of_sides = sides.into_iter().flat_map(|(plain, it)| [plain, &it.tls, &it.https, &it.quic]).flatten();
+    let admin = config.admin.iter().filter_map(|admin| match &admin.listen {
+        AdminAddress::Tcp(address) => Some(address),
+        AdminAddress::Unix(_) => None,
+    });
+    of_sides.chain(admin).chain(config.quorum.iter().map(|quorum| &quorum.listen)).copied().collect()
+}
+
+fn stream(setting: &'static str, address: SocketAddr, handed: &mut Pool) -> Result<TcpListener, BindError> {
+    match handed.take_tcp(setting, address) {
+        Some(listener) => bind::adopt_tcp(setting, listener),
+        None => bind::bind_tcp(setting, address),
     }
 }
 
@@ -205,12 +301,14 @@ mod tests {
     use std::net::TcpStream;
     use std::path::Path;
 
+    use crate::serve::handover::systemd::Passed;
+
     #[test]
     fn nobody_is_let_in_before_there_is_something_to_say() {
         let config = "zones = \"zones\"\nlisten = [\"127.0.0.1:0\"]\nudp.workers = 1\n\
             [admin]\nlisten = \"127.0.0.1:0\"\n";
         let config = config::parse(config, Path::new("/"), Path::new("dns.toml")).unwrap();
-        let sockets = Listeners::bind(&config).unwrap();
+        let sockets = Listeners::bind(&config, &mut Pool::default()).unwrap();
         let Listening { outside, admin, .. } = sockets.addresses();
         let streams = [outside[0], admin.unwrap()];
         for address in streams {
@@ -228,5 +326,21 @@ mod tests {
         let mut packet = [0; 64];
         let bytes = sockets.outside.plain[0].udp[0].recv(&mut packet).unwrap();
         assert_eq!(&packet[..bytes], b"in time");
+    }
+
+    #[test]
+    fn a_socket_of_systemd_is_prepared_for_quic_as_ours_are() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let text = format!(
+            "zones = \"zones\"\nlisten = [\"127.0.0.1:0\"]\nlisten_quic = [\"{address}\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n"
+        );
+        let config = config::parse(&text, Path::new("/"), Path::new("dns.toml")).unwrap();
+        let passed = Passed::of_udp(socket);
+        let sockets = Listeners::bind(&config, &mut Pool::new(Vec::new(), passed)).unwrap();
+        let adopted = &sockets.outside.encrypted.quic[0];
+        assert_eq!(adopted.socket.local_addr().unwrap(), address);
+        // A plain socket has none.
+        assert!(adopted.is_handed && adopted.socket.read_timeout().unwrap().is_some());
     }
 }

@@ -90,6 +90,12 @@ impl Numbers {
         }
     }
 
+    /// Reads again what is stored, since another process may have given numbers.
+    pub(super) fn read_again(&mut self, today: u64) {
+        let folder = self.folder.take();
+        self.keep_in(folder.as_deref(), today);
+    }
+
     /// The serial under which a zone of this view was last transferred.
     pub(super) fn last(&self, view: Which, apex: &Name) -> Option<u32> {
         self.before(&(view, apex.clone())).map(|(serial, _)| serial)
@@ -211,7 +217,10 @@ impl Numbers {
 
     fn before(&self, place: &Place) -> Option<(u32, Digest)> {
         let line = self.lines.get(place).map(|line| (line.serial, line.digest));
-        line.or_else(|| self.stored.get(place).map(|(serial, digest, _)| (*serial, *digest)))
+        let stored = self.stored.get(place).map(|(serial, digest, _)| (*serial, *digest));
+        // A process that was to take over may have given a later number than this one.
+        let is_later = |(stored, _): &(u32, Digest)| line.is_none_or(|(own, _)| is_newer(*stored, own));
+        stored.filter(is_later).or(line)
     }
 
     /// The serial of a tree that was just compiled, and the digest of its content.

@@ -8,21 +8,28 @@
 //! packet from an internal address: the server would answer it from the internal view, and when the new address fails
 //! validation it would retransmit that answer to the outsider's old address (RFC 9000 §9.3.2).
 
+mod gate;
+
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::{hkdf, hmac};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, Runtime as _,
+    SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+pub(super) use self::gate::Gate;
 use super::connection::{Peer, Shared};
+use super::handover::Secrets;
 use super::memory::{Full, Pool, Question, What};
 use super::responder::Answered;
 use super::table::{Place, Table};
@@ -52,6 +59,10 @@ const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
 const INCOMING_BYTES: u64 = 8 * 1024;
 const ALL_INCOMING_BYTES: u64 = 4 * 1024 * 1024;
+/// A process that takes over reads the socket next, and waits for that: connections here answer what was asked within this
+/// time, and then have this long to say that they close.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(50);
 /// The two bytes before each message (RFC 9250 §4.2).
 const LENGTH_BYTES: usize = 2;
 /// A message with its length.
@@ -70,10 +81,17 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn new(certificates: &Arc<Certificates>, idle: Duration, asks: Asks) -> Self {
+    pub(super) fn new(
+        certificates: &Arc<Certificates>,
+        idle: Duration,
+        asks: Asks,
+        secrets: &Secrets,
+    ) -> Self {
         let tls = tls::terms(certificates, tls::DOQ, tls::QUIC_VERSIONS, Some(asks));
         let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite of QUIC's first packets");
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        // A token that the process before gave is as good as one of ours.
+        let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&secrets.tokens);
+        let mut config = ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
         config
             .transport_config(Arc::new(transport(idle)))
             .migration(false)
@@ -108,15 +126,55 @@ fn transport(idle: Duration) -> TransportConfig {
     config
 }
 
+/// An endpoint, and its socket.
+pub(super) struct Listening {
+    endpoint: Endpoint,
+    socket: Arc<Gate>,
+    /// Cancelled before the drain if another process reads the socket next.
+    leaving: CancellationToken,
+}
+
+/// Has the runtime know a socket, of which nothing is read yet.
+pub(super) fn register(socket: UdpSocket) -> io::Result<Arc<Gate>> {
+    Ok(Arc::new(Gate::new(TokioRuntime.wrap_udp_socket(socket)?)))
+}
+
 /// Starts an endpoint on a socket.
-pub(super) fn endpoint(socket: UdpSocket, terms: &Terms) -> io::Result<Endpoint> {
+pub(super) fn endpoint(
+    socket: Arc<Gate>,
+    terms: &Terms,
+    secrets: &Secrets,
+    leaving: CancellationToken,
+) -> io::Result<Listening> {
     let terms = ServerConfig::clone(&terms.config);
-    Endpoint::new(EndpointConfig::default(), Some(terms), socket, Arc::new(TokioRuntime))
+    let resets = hmac::Key::new(hmac::HMAC_SHA256, &secrets.reset);
+    let endpoint = Endpoint::new_with_abstract_socket(
+        EndpointConfig::new(Arc::new(resets)),
+        Some(terms),
+        Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
+        Arc::new(TokioRuntime),
+    )?;
+    Ok(Listening { endpoint, socket, leaving })
+}
+
+impl Listening {
+    /// Connections close on their own; what they still say must get out.
+    async fn end(self, connections: TaskTracker) {
+        self.endpoint.set_server_config(None);
+        if !self.leaving.is_cancelled() {
+            return self.endpoint.wait_idle().await;
+        }
+        connections.close();
+        let _ = timeout(LAST_ANSWERS, connections.wait()).await;
+        self.endpoint.close(DOQ_NO_ERROR, b"");
+        let _ = timeout(LAST_WORDS, self.endpoint.wait_idle()).await;
+        self.socket.shut();
+    }
 }
 
 /// Takes connections until the drain begins; handshakes do not wait for each other.
 pub(super) async fn accept(
-    endpoint: Endpoint,
+    listening: Listening,
     mut terms: Terms,
     shared: Arc<Shared>,
     handshake_timeout: Duration,
@@ -124,10 +182,11 @@ pub(super) async fn accept(
     let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
     let most = (PROVED_HANDSHAKES, PROVED_HANDSHAKES_PER_CLIENT);
     let proved = Table::new(most, Pool::new(0), Arc::default(), clock::now());
+    let connections = TaskTracker::new();
     loop {
         let incoming = tokio::select! {
             () = shared.drain.cancelled() => break,
-            incoming = endpoint.accept() => incoming,
+            incoming = listening.endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
         let place = if incoming.remote_address_validated() {
@@ -148,11 +207,10 @@ pub(super) async fn accept(
         };
         let (shared, terms) = (Arc::clone(&shared), terms.with(shared.idle_timeout()));
         let tasks = shared.tasks.clone();
-        tasks.spawn(async move { greet(incoming, terms, place, shared, handshake_timeout).await });
+        let greet = async move { greet(incoming, terms, place, shared, handshake_timeout).await };
+        tasks.spawn(connections.track_future(greet));
     }
-    // Connections close on their own; what they still say must get out.
-    endpoint.set_server_config(None);
-    endpoint.wait_idle().await;
+    listening.end(connections).await;
 }
 
 /// The place that a handshake takes up.

@@ -1,6 +1,7 @@
 //! Zone files to worlds while the server runs: on a thread of its own, everything checked, one atomic swap.
 
 pub(super) mod catalogs;
+mod pausing;
 mod restart;
 mod service;
 mod updating;
@@ -10,7 +11,9 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,7 +22,7 @@ use self::restart::restart_needed;
 pub(super) use self::service::{Service, tell_warnings};
 use self::watch::Watch;
 use super::secrets::{Held, SecretError};
-use super::signal::Signal;
+use super::signal::{Pause, Signal};
 use super::sys;
 use super::update::Submissions;
 use crate::admin::{self, TokenError};
@@ -52,6 +55,16 @@ pub struct Loads {
 /// The loader's thread.
 pub(super) struct Loader {
     pub(super) signals: Sender<Signal>,
+    /// The number of times that the config was read again.
+    pub(super) reloads: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+/// Its thread, which has nothing to follow yet. Dropped, it ends.
+pub(super) struct Idle {
+    signals: Sender<Signal>,
+    submissions: Submissions,
+    begin: Sender<Follow>,
     thread: JoinHandle<()>,
 }
 
@@ -89,15 +102,26 @@ fn settle_in_memory(world: &World, before: &World) {
 /// Smaller trees fit in what a processor keeps of page tables.
 const FEWEST_BYTES: usize = 4 << 20;
 
-impl Loader {
-    /// Starts the thread that follows the folder.
+impl Idle {
+    /// Starts the thread, which may fail.
     pub(super) fn start(
-        config: Config,
-        secrets: Held,
-        catalog: Catalog,
-        service: Service,
-        (signals, inbox, submissions): (Sender<Signal>, Receiver<Signal>, Submissions),
+        signals: Sender<Signal>,
+        inbox: Receiver<Signal>,
+        submissions: Submissions,
     ) -> io::Result<Self> {
+        let (begin, begun) = channel::<Follow>();
+        let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            if let Ok(follow) = begun.recv() {
+                follow.keep_running(&inbox);
+            }
+        })?;
+        Ok(Self { signals, submissions, begin, thread })
+    }
+
+    /// Has it follow the folder.
+    pub(super) fn follow(self, config: Config, secrets: Held, catalog: Catalog, service: Service) -> Loader {
+        let Self { signals, submissions, begin, thread } = self;
+        let reloads = Arc::<AtomicU64>::default();
         let members = Members::of_before(&config);
         let follow = Follow {
             config,
@@ -111,14 +135,16 @@ impl Loader {
             retry_pause: LEAST_WAIT,
             told: None,
             config_is_new: false,
+            reloads: Arc::clone(&reloads),
             members,
         };
-        let thread = std::thread::Builder::new()
-            .name("reload".to_owned())
-            .spawn(move || follow.keep_running(&inbox))?;
-        Ok(Self { signals, thread })
+        // It waits for this.
+        let _ = begin.send(follow);
+        Loader { signals, reloads, thread }
     }
+}
 
+impl Loader {
     /// Ends the thread; a load that is under way is completed.
     pub(super) fn stop(self) {
         // If the thread is gone already there is nobody to tell.
@@ -144,6 +170,8 @@ struct Follow {
     told: Option<String>,
     /// Nothing was loaded by this config yet.
     config_is_new: bool,
+    /// The number of times that the config was read again.
+    reloads: Arc<AtomicU64>,
     members: Members,
 }
 
@@ -179,6 +207,11 @@ impl Follow {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => self.reload(),
                 Ok(Signal::Update) => self.update(),
+                Ok(Signal::Pause(pause)) => {
+                    if self.pause(pause, inbox).is_break() {
+                        return;
+                    }
+                }
                 #[cfg(test)]
                 Ok(Signal::Fault) => panic!("a test asked for a fault"),
                 Ok(Signal::Changed) => match debounce(inbox, self.config.reload.debounce) {
@@ -186,6 +219,12 @@ impl Follow {
                     Settled::Reload => self.reload(),
                     Settled::Update => {
                         self.update();
+                        self.load();
+                    }
+                    Settled::Pause(pause) => {
+                        if self.pause(pause, inbox).is_break() {
+                            return;
+                        }
                         self.load();
                     }
                     Settled::Quiet => {
@@ -296,6 +335,7 @@ impl Follow {
 
     /// The clients inside and the rules of hiding may change while we run; listeners need a restart.
     fn reload_config(&mut self) {
+        self.reloads.fetch_add(1, Ordering::AcqRel);
         let Some(path) = self.config.file.clone() else { return };
         if let Err(error) = self.try_config(&path) {
             tracing::error!("the configuration in force stays as it is\n{error}");
@@ -383,6 +423,7 @@ enum Settled {
     Quiet,
     Reload,
     Update,
+    Pause(Pause),
     Stop,
 }
 
@@ -395,6 +436,7 @@ fn debounce(inbox: &Receiver<Signal>, quiet: Duration) -> Settled {
             Ok(Signal::Reload) => return Settled::Reload,
             // Its sender waits.
             Ok(Signal::Update) => return Settled::Update,
+            Ok(Signal::Pause(pause)) => return Settled::Pause(pause),
             #[cfg(test)]
             Ok(Signal::Fault) => panic!("a test asked for a fault"),
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Settled::Stop,

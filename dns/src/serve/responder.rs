@@ -1,6 +1,5 @@
 //! Where a transport hands in a message: the world in service answers it, and the outcome is counted.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -146,8 +145,8 @@ impl Responder {
     }
 
     /// Has an update made; its answer goes by `reply`.
-    pub(super) fn submit(&self, submitted: Submitted, from: IpAddr, reply: Back) {
-        self.ways.updates.submit(Submission { submitted, from, reply });
+    pub(super) fn submit(&self, submitted: Submitted, (message, client): (Box<[u8]>, Client), reply: Back) {
+        self.ways.updates.submit(Submission { submitted, message, client, reply });
     }
 
     /// Counts a message of a transfer that the egress guard stopped.

@@ -12,6 +12,7 @@ mod back;
 mod run;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::io;
 use std::mem::{self, size_of};
@@ -21,6 +22,7 @@ use std::ptr;
 
 use self::back::WayBack;
 use self::run::Run;
+pub(super) use self::wake::end;
 
 /// Packets a call. More would only add latency to the first of a batch.
 const BATCH: usize = 32;
@@ -151,7 +153,6 @@ impl Batch {
     /// address to answer to.
     pub(super) fn packet(&mut self, at: usize) -> Option<(&[u8], SocketAddr, &mut Vec<u8>)> {
         let header = &self.headers[at];
-        // A socket that was shut down to wake its loop yields nothing, from nobody.
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 || header.msg_hdr.msg_namelen == 0 {
             return None;
         }

@@ -20,7 +20,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::listeners::Listeners;
+use super::handover::{Pool, Secrets};
+use super::listeners::{Listeners, Sealed};
+use super::start::registered;
 use super::workers::Workers;
 use super::{Certificates, Listening, tls};
 use crate::catalog::{Catalog, Terms};
@@ -100,7 +102,7 @@ impl Servers {
         let config =
             config::parse(&format!("{settings}{CONFIG}"), dir.path(), Path::new("dns.toml")).unwrap();
         let certificates = Certificates::load(config.tls.as_ref().unwrap()).unwrap();
-        let sockets = Listeners::bind(&config).unwrap();
+        let sockets = Listeners::bind(&config, &mut Pool::default()).unwrap();
         sockets.open().unwrap();
         let listening = sockets.addresses();
         let world = Arc::new(ArcSwap::from_pointee(world));
@@ -112,7 +114,9 @@ impl Servers {
         );
         for (sockets, side) in [(sockets.outside, Listener::Outside), (sockets.inside, Listener::Inside)] {
             workers.serve(sockets.plain, side).unwrap();
-            workers.serve_encrypted(sockets.encrypted, side, &certificates).unwrap();
+            let Sealed { tls, https, quic } = sockets.encrypted;
+            workers.serve_encrypted((tls, https), side, &certificates);
+            workers.serve_quic(registered(quic).unwrap(), side, &certificates, &Secrets::new()).unwrap();
         }
         Self { listening, root: made.cert.der().clone(), workers }
     }
@@ -223,11 +227,11 @@ impl Servers {
 
     pub(super) async fn end(self) {
         let Workers { loops, stop, drain, tasks, .. } = self.workers;
-        stop.store(true, std::sync::atomic::Ordering::Release);
+        stop.end();
         drain.cancel();
         tasks.close();
         timeout(PATIENCE, tasks.wait()).await.expect("connections end");
-        let ended = tokio::task::spawn_blocking(|| super::workers::end(loops));
+        let ended = tokio::task::spawn_blocking(|| super::sys::end(loops));
         ended.await.unwrap();
     }
 }

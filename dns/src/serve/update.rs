@@ -4,16 +4,17 @@
 //! transport ─▶ wire::submitted (key, policy) ─▶ Updates ─▶ reload ─▶ evaluate ─▶ journal, catalog ─▶ commit ─▶ world ─▶ answer
 //! ```
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::handover::Passed;
 use super::signal::Signal;
 use crate::catalog::journal::{self, Journal};
 use crate::catalog::report::{Report, State};
 use crate::catalog::{Catalog, Loaded};
+use crate::client::{Client, Listener};
 use crate::clock;
 use crate::rcode::Rcode;
 use crate::transfer::Change;
@@ -35,7 +36,9 @@ pub(super) type Reply = Box<dyn FnOnce(Vec<u8>) + Send>;
 /// An update that is to be made.
 pub(super) struct Submission {
     pub(super) submitted: Submitted,
-    pub(super) from: IpAddr,
+    /// As it came.
+    pub(super) message: Box<[u8]>,
+    pub(super) client: Client,
     pub(super) reply: Reply,
 }
 
@@ -73,6 +76,11 @@ impl Updates {
 }
 
 impl Submissions {
+    /// How many there are now.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     pub(super) fn next(&self) -> Option<Submission> {
         let submission = self.inbox.try_recv().ok()?;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -81,12 +89,23 @@ impl Submissions {
 }
 
 impl Submission {
+    /// As another process is told of it.
+    pub(super) fn passed(&self) -> Passed {
+        Passed {
+            message: self.message.to_vec(),
+            address: self.client.address,
+            port: self.client.port,
+            inside: self.client.listener == Listener::Inside,
+            transport: self.client.transport.as_str().to_owned(),
+        }
+    }
+
     pub(super) fn answer(self, rcode: Rcode) {
         (self.reply)(self.submitted.answer(rcode, clock::moment().unix_seconds));
     }
 
     pub(super) fn log(&self, rcode: Rcode, made: &Made) {
-        let (zone, key, from) = (&self.submitted.apex, &self.submitted.key, self.from);
+        let (zone, key, from) = (&self.submitted.apex, &self.submitted.key, self.client.real_address());
         match rcode {
             Rcode::NoError => {
                 let (gone, come) = (made.gone, made.come);

@@ -18,6 +18,7 @@ pub(super) fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("https", old.https != new.https),
         ("steer.quorum", old.quorum != new.quorum),
         ("rate_limit", old.rate_limit != new.rate_limit),
+        ("run_folder", old.run_folder != new.run_folder),
     ];
     differences.iter().filter(|(_, differs)| *differs).map(|(setting, _)| *setting).collect()
 }

@@ -7,9 +7,11 @@ use crate::rcode::Rcode;
 use crate::serve::update::{self, Made};
 
 impl Follow {
-    /// Makes the updates that wait, each with all that it says or not at all.
+    /// Makes the updates that wait, each with all that it says or not at all. Those that come meanwhile have a turn of their own:
+    /// without an end of them, a reload or a process that takes over would wait for ever.
     pub(super) fn update(&mut self) {
-        while let Some(submission) = self.submissions.next() {
+        for _ in 0..self.submissions.waiting() {
+            let Some(submission) = self.submissions.next() else { return };
             // Edits of files are served, and told, for themselves: what the next load changes is the update's.
             self.load();
             let world = self.service.world.load_full();

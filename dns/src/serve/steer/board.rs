@@ -66,6 +66,8 @@ struct Inner {
     drained: Vec<(u64, usize, usize)>,
     /// Until when answers that name a member may be kept which is given no more, in ticks.
     given_until: HashMap<(Which, u64), u64>,
+    /// Another process takes over: an order would be lost.
+    is_held: bool,
     /// Until when answers may be kept that name members which no pool has any more, in ticks.
     left_behind: HashMap<IpAddr, u64>,
     /// Something changed that is not on disk yet.

@@ -12,6 +12,7 @@ use super::*;
 use crate::client::{Listener, Transport};
 use crate::config::Tcp;
 use crate::metrics::Metrics;
+use crate::serve::departures::Departures;
 use crate::serve::memory::Allowance;
 use crate::serve::responder::Responder;
 use crate::serve::testing::{big, framed};
@@ -39,7 +40,7 @@ fn shared_with(world: World) -> Arc<Shared> {
         metrics.counters(Transport::Tcp),
         crate::serve::responder::Ways::leading_nowhere(),
     );
-    let until = (TaskTracker::new(), CancellationToken::new());
+    let until = (TaskTracker::new(), CancellationToken::new(), Departures::default());
     Arc::new(Shared::new(
         config,
         (Listener::Outside, Transport::Tcp),

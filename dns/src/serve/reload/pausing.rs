@@ -1,0 +1,54 @@
+//! The loader while another process takes over: it changes nothing, and if that process has taken over, never again.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
+
+use super::Follow;
+use crate::serve::handover::Passing;
+use crate::serve::signal::{Over, Pause, Signal};
+
+impl Follow {
+    /// Waits until it is clear who goes on. Updates and reloads wait as long.
+    pub(super) fn pause(&mut self, pause: Pause, inbox: &Receiver<Signal>) -> ControlFlow<()> {
+        if pause.held.send(self.catalog.waits).is_err() {
+            // Nobody waits for it any more.
+            return ControlFlow::Continue(());
+        }
+        match pause.end.recv() {
+            Ok(Over::Passing(passing)) => {
+                self.pass_on(passing, inbox);
+                ControlFlow::Break(())
+            }
+            Ok(Over::Ended) => ControlFlow::Break(()),
+            Err(_) => {
+                self.service.go_on();
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// Has the other process make the updates that wait here, and those that come on connections which are about to end. It
+    /// knows nothing of a reload that came here since it read its config.
+    fn pass_on(&mut self, mut passing: Passing, inbox: &Receiver<Signal>) {
+        loop {
+            while let Some(submission) = self.submissions.next() {
+                match passing.pass(submission.passed()) {
+                    Ok(Some(answer)) => (submission.reply)(answer),
+                    Ok(None) => {}
+                    // Whether it was made is not known: its sender asks again.
+                    Err(error) => return tracing::warn!(%error, "updates are not passed on"),
+                }
+            }
+            match inbox.recv() {
+                Ok(Signal::Stop) | Err(_) => return,
+                Ok(Signal::Reload) => {
+                    tracing::info!("the process that has taken over reads all anew");
+                    if let Err(error) = passing.reload() {
+                        return tracing::warn!(%error, "a reload is not passed on");
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}

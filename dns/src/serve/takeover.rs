@@ -1,0 +1,174 @@
+//! The new process's part of a start that takes over: it gets the sockets, waits until the process before writes no more, tells it
+//! that this one answers, and makes the updates that come there still.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use super::handover::systemd;
+use super::handover::{
+    Handed, HandoverError, Left, Passed, Passes, Pool, Predecessor, Secrets, Threshold, run_folder,
+};
+use super::responder::{Reply, Responder};
+use crate::catalog::report::{Report, State};
+use crate::client::{Client, Listener, Proved, Transport};
+use crate::clock;
+use crate::config::{Config, Cookies};
+use crate::cookie;
+use crate::limit::Limits;
+
+/// The meeting with the process before, if there is one.
+pub(super) struct Meeting {
+    folder: Option<PathBuf>,
+    predecessor: Option<Predecessor>,
+    handed: Vec<Handed>,
+    /// Where the next process will meet this one.
+    pub(super) threshold: Option<Threshold>,
+    pub(super) secrets: Secrets,
+    /// The names of sockets that systemd is not to keep any longer, once this process has taken over.
+    pub(super) unwanted: Vec<String>,
+    /// Cancelled when this process is told to stop.
+    stop: CancellationToken,
+}
+
+/// A process that does not leave within this time is stuck, and is told of.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Meeting {
+    /// Asks the process that answers now, if one does and meets others in the run folder. Once this process is told to `stop`, it
+    /// does not take over.
+    pub(super) async fn of(config: &Config, stop: CancellationToken) -> Result<Self, StartError> {
+        let folder = run_folder(config.run_folder.as_deref());
+        blocking(move || {
+            let mut predecessor = folder.as_deref().map(Predecessor::find).transpose()?.flatten();
+            let handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
+            let secrets = predecessor.as_ref().map_or_else(Secrets::new, |before| before.secrets().clone());
+            let threshold = folder.as_deref().map(Threshold::prepare).transpose()?;
+            Ok(Self { folder, predecessor, handed, threshold, secrets, unwanted: Vec::new(), stop })
+        })
+        .await
+    }
+
+    /// The sockets that were handed over, once, and those that systemd passed.
+    pub(super) fn sockets(&mut self, passed: systemd::Passed) -> Pool {
+        Pool::new(std::mem::take(&mut self.handed), passed)
+    }
+
+    /// A process that has none of our addresses is not the one that is to be replaced.
+    pub(super) fn recognize(&self, handed: &Pool) -> Result<(), StartError> {
+        let Some(folder) = self.folder.as_ref().filter(|_| handed.is_of_another()) else { return Ok(()) };
+        Err(StartError::Handover(HandoverError::Other(folder.clone())))
+    }
+
+    /// Keeps the cookies good that the process before gave, or has the next one keep ours.
+    pub(super) fn share(&mut self, config: &Config, cookies: &mut Option<cookie::Secrets>) {
+        let Some(own) = cookies.as_mut().filter(|_| config.cookies == Cookies::Random) else { return };
+        match self.secrets.cookies {
+            Some(before) => own.active = before,
+            None => self.secrets.cookies = Some(own.active),
+        }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.predecessor.is_none()
+    }
+
+    /// Has the process before write nothing any more; whether it knows of which zones it is the primary.
+    pub(super) async fn hold(&mut self, report: &Report) -> Result<bool, StartError> {
+        let Some(mut predecessor) = self.wanted()? else { return Ok(false) };
+        let zones: Vec<String> = report.zones.iter().map(|zone| zone.apex.to_string()).collect();
+        let broken = report.zones.iter().filter(|zone| zone.state == State::Broken);
+        let broken = broken.map(|zone| zone.apex.to_string()).collect();
+        let held =
+            blocking(move || Ok(predecessor.hold(&zones, broken)?.map(|settled| (predecessor, settled))))
+                .await?;
+        let Some((predecessor, settled)) = held else {
+            tell_of_end();
+            return Ok(false);
+        };
+        self.predecessor = Some(predecessor);
+        Ok(settled)
+    }
+
+    /// Makes sure that the process before waits still, before this one writes and answers.
+    pub(super) async fn renew(&mut self) -> Result<(), StartError> {
+        let Some(mut predecessor) = self.wanted()? else { return Ok(()) };
+        self.predecessor = blocking(move || Ok(predecessor.renew()?.then_some(predecessor))).await?;
+        if self.is_alone() {
+            tell_of_end();
+        }
+        Ok(())
+    }
+
+    /// Tells it that this process answers. It is gone when this returns without an error.
+    pub(super) async fn dismiss(&mut self) -> Result<Left, StartError> {
+        let Some(predecessor) = self.wanted()? else { return Ok(Left::default()) };
+        let mut leaving = pin!(blocking(move || predecessor.dismiss()));
+        if let Ok(left) = timeout(LEAVE_PATIENCE, &mut leaving).await {
+            return left;
+        }
+        tracing::warn!(
+            "the process before does not say that it has left; this one answers, and writes when that one has or is gone"
+        );
+        leaving.await
+    }
+
+    /// The process before, unless this one is told to stop: then that one goes on.
+    fn wanted(&mut self) -> Result<Option<Predecessor>, StartError> {
+        let predecessor = self.predecessor.take();
+        if predecessor.is_some() && self.stop.is_cancelled() {
+            return Err(StartError::Stopped);
+        }
+        Ok(predecessor)
+    }
+}
+
+fn tell_of_end() {
+    tracing::warn!("the process before has ended while this one was loading");
+}
+
+async fn blocking<T: Send + 'static>(
+    talk: impl FnOnce() -> Result<T, HandoverError> + Send + 'static,
+) -> Result<T, StartError> {
+    let talked = tokio::task::spawn_blocking(talk).await;
+    talked.expect("talking does not panic").map_err(StartError::Handover)
+}
+
+/// Makes the updates that come to the process before, and obeys its reloads, until it ends.
+pub(super) fn make_passed(passes: Passes, responder: Responder, reload: impl Fn() + Send + 'static) {
+    let make = move || {
+        if let Err(error) = passes.run(|passed| take(passed, &responder), reload) {
+            tracing::warn!(%error, "updates that came to the process before may be unanswered");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("passed updates".to_owned()).spawn(make) {
+        tracing::warn!(%error, "updates that came to the process before are not made");
+    }
+}
+
+/// Makes an update that came to another process: its answer, as that process is to send it.
+fn take(passed: Passed, responder: &Responder) -> Option<Vec<u8>> {
+    let Passed { message, address, port, inside, transport } = passed;
+    let transport = Transport::ALL.into_iter().find(|it| it.as_str() == transport)?;
+    let listener = if inside { Listener::Inside } else { Listener::Outside };
+    // Certificates open transfers alone.
+    let client = Client { address, port, listener, transport, proved: Proved::default() };
+    let (world, now) = (responder.world(), clock::moment());
+    if let Some(submitted) = responder.submitted(&world, &message, &client, now) {
+        // Held on to, it could not be released.
+        drop(world);
+        let (send, answer) = channel();
+        // The receiver below waits for it.
+        let reply = Box::new(move |made| drop(send.send(made)));
+        responder.submit(submitted, (message.into(), client), reply);
+        return answer.recv().ok();
+    }
+    let mut answer = Vec::new();
+    let outcome = responder.answer(&mut Limits::default(), &world, &message, &client, now, &mut answer);
+    (outcome == Reply::Send).then_some(answer)
+}
