@@ -37,6 +37,7 @@ use serde::Serialize;
 
 use crate::catalog::FolderError;
 use crate::config::{AdminAddress, ConfigError, LEVEL_HELP};
+use crate::log;
 use crate::name::Name;
 use crate::serve::StartError;
 
@@ -246,8 +247,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Problems) => ExitCode::FAILURE,
         Err(failure) => {
-            // A closed stderr is no reason to fail: nobody reads it.
-            let _ = writeln!(std::io::stderr(), "verge-dns: {failure}");
+            log::last_words(&format!("verge-dns: {failure}\n"));
             ExitCode::FAILURE
         }
     }

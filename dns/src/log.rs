@@ -1,18 +1,19 @@
 //! The program's log: lines to stderr, written by a thread of their own.
 //!
 //! ```text
-//! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr
+//! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr, or the journal behind it
 //! ```
 //!
 //! Invariant: nothing about the log decides about an answer. A thread that logs never waits for the disk or for the
 //! reader of a pipe, and never fails: lines that cannot be written are lost and counted.
 
+mod journal;
 mod lines;
 pub(crate) mod queries;
 pub(crate) mod recent;
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::journal::Journal;
 use self::lines::Lines;
 use crate::config::{Level, LogFormat};
 
@@ -34,25 +36,38 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// The log until it is dropped; then the lines that wait are written, for a second at most.
 pub(crate) struct Log(());
 
-/// Sends events and panics to stderr. A program does this once.
+/// Sends events and panics to stderr, or as entries to the journal if stderr leads there. A program does this once.
 pub(crate) fn start(format: LogFormat, level: &Level) -> io::Result<Log> {
     // A descriptor of its own: a write that hangs must not hold the lock of `io::stderr`.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let lines = LINES.get_or_init(Lines::default);
-    lines.clone().write_to(stderr)?;
+    let journal = (format == LogFormat::Human).then(|| Journal::of(&stderr)).flatten();
+    let is_journal = journal.is_some();
+    match journal {
+        Some(journal) => lines.clone().write_to(journal)?,
+        None => lines.clone().write_to(stderr)?,
+    }
     let events = tracing_subscriber::registry().with(targets(level)).with(recent::Recent);
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {
-        LogFormat::Human => {
+        LogFormat::Human if !is_journal => {
             events.with(layer.with_target(false).with_ansi(io::stderr().is_terminal())).try_init()
         }
-        LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Human | LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
     };
     started.map_err(io::Error::other)?;
     // The usual hook writes to stderr itself, and waits there as long as nobody reads.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}; please report this")));
     Ok(Log(()))
+}
+
+/// Says on standard error why the program ends. A closed one or a full disk is no reason to panic.
+pub(crate) fn last_words(text: &str) {
+    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else { return };
+    let mut stderr = File::from(stderr);
+    let text = journal::as_error(text, &stderr);
+    let _ = stderr.write_all(text.as_bytes());
 }
 
 /// Lines that could not be written since the program started.

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
-use verge_edge::config;
+use verge_edge::{config, log};
 
 /// A pull-CDN edge cache.
 #[derive(Debug, Parser)]
@@ -162,9 +162,7 @@ impl Failed {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        use std::io::Write;
-        // A closed stderr or a full disk is no reason to panic.
-        let _ = writeln!(std::io::stderr(), "{}{}", self.begins, self.text);
+        log::last_words(&format!("{}{}\n", self.begins, self.text));
         ExitCode::FAILURE
     }
 }

@@ -3,19 +3,20 @@
 //! Requests have a log of their own ([`access`]).
 //!
 //! ```text
-//! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr
+//! tracing ─▶ Lines (a bounded buffer) ─▶ thread ─▶ stderr, or the journal behind it
 //! ```
 //!
 //! Invariant: nothing about the log decides about an answer. A thread that logs never waits for the disk or for the
 //! reader of a pipe, and never fails: lines that cannot be written are lost and counted.
 
 pub mod access;
+mod journal;
 mod lines;
 pub mod recent;
 mod sink;
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
+use self::journal::Journal;
 use self::lines::Lines;
 use crate::config::{Level, LogFormat};
 
@@ -48,7 +50,7 @@ pub enum LevelOf {
     Variable,
 }
 
-/// Sends events and panics to stderr. A program does this once.
+/// Sends events and panics to stderr, or as entries to the journal if stderr leads there. A program does this once.
 ///
 /// # Errors
 /// When there is no stderr, or no thread to be had.
@@ -56,7 +58,12 @@ pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
     // A descriptor of its own: a write that hangs must not hold the lock of `io::stderr`.
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let lines = LINES.get_or_init(Lines::default);
-    lines.clone().write_to(stderr)?;
+    let journal = (format == LogFormat::Human).then(|| Journal::of(&stderr)).flatten();
+    let is_journal = journal.is_some();
+    match journal {
+        Some(journal) => lines.clone().write_to(journal)?,
+        None => lines.clone().write_to(stderr)?,
+    }
     let (filter, handle) = reload::Layer::new(targets(level));
     if of == LevelOf::Config {
         // It is empty: the program starts one log.
@@ -66,8 +73,10 @@ pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
     let writer = || LINES.get().expect("it was set above");
     let layer = fmt::layer().with_writer(writer);
     let started = match format {
-        LogFormat::Human => events.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Human if !is_journal => {
+            events.with(layer.with_ansi(io::stderr().is_terminal())).try_init()
+        }
+        LogFormat::Human | LogFormat::Json => events.with(layer.json().flatten_event(true)).try_init(),
     };
     started.map_err(io::Error::other)?;
     // The usual hook writes to stderr itself, and waits there as long as nobody reads.
@@ -79,6 +88,14 @@ pub fn start(format: LogFormat, level: &Level, of: LevelOf) -> io::Result<Log> {
 pub fn obey(level: &Level) {
     // It fails when the log is gone, and then there is nothing to change.
     LEVEL.get().into_iter().for_each(|handle| drop(handle.reload(targets(level))));
+}
+
+/// Says on standard error why the program ends. A closed one or a full disk is no reason to panic.
+pub fn last_words(text: &str) {
+    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() else { return };
+    let mut stderr = File::from(stderr);
+    let text = journal::as_error(text, &stderr);
+    let _ = stderr.write_all(text.as_bytes());
 }
 
 /// Lines that could not be written since the program started.
