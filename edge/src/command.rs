@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod maintenance;
 mod moving;
+mod next;
 mod objects;
 mod origins;
 mod own_tls;

@@ -143,6 +143,7 @@ impl Open {
     /// When an address cannot be bound or a file cannot be used. Then nothing is different from before.
     pub(crate) fn prepare(&self, config: &Config, handed: Pool) -> Result<Next, StartError> {
         let handed = handed.of(families(config));
+        handed.clear_way(&asked);
         let listen = |setting, address| tcp(&handed, setting, address)?.map(setting, TcpListener::from_std);
         let plain = self.uncovered(Setting::Plain, &config.listen, &handed);
         let plain = places(&self.plain, &plain, |address| listen(Setting::Plain, address))?;

@@ -38,6 +38,7 @@ async fn answer(config: Config, passed: serve::Passed, mut signals: Signals) -> 
     let stop = CancellationToken::new();
     let running = start(config, passed, &mut signals, &stop).await.map_err(Failure::Start)?;
     tell_systemd(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+    tell_systemd_of_life();
     let listening = announcement(running.listening());
     // The program's output may have no reader; no answer waits for one.
     let announce = move || {
@@ -95,6 +96,19 @@ fn restart(running: &Running) {
         Ok(()) => tracing::info!("started the next process"),
         Err(error) => tracing::error!("cannot start the next process: {error}"),
     }
+}
+
+/// Tells systemd that the threads which answer do so, as often as it wants to hear that, until this process has ended.
+fn tell_systemd_of_life() {
+    let Some(pause) = serve::pulse() else { return };
+    // One of those threads has it to do: where all of them hang, nothing is told. The first word comes at once, for the process
+    // before may have told its last one half a period ago.
+    tokio::spawn(async move {
+        loop {
+            serve::alive();
+            tokio::time::sleep(pause).await;
+        }
+    });
 }
 
 /// A program that systemd did not start tells nobody.

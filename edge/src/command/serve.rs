@@ -9,7 +9,7 @@ use verge_edge::handover::systemd;
 use verge_edge::log::{self, LevelOf};
 use verge_edge::run;
 
-use super::{Failed, say};
+use super::{Failed, next, say};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
@@ -30,6 +30,7 @@ impl Serve {
         }
         let running = run::take_over(config).await.map_err(Failed::because)?;
         systemd::ready();
+        tell_systemd_of_life();
         let listening = announcement(&running.listening());
         // The program's output may have no reader; no answer waits for one.
         let announce = move || {
@@ -136,14 +137,8 @@ fn restart(running: &run::Running) {
         tracing::warn!(target: "verge_edge", "SIGUSR2 has no meaning here: without a `run_folder` no process can take over");
         return;
     }
-    let mut arguments = std::env::args_os();
-    let Some(program) = arguments.next() else { return };
-    let started = Command::new(&program).args(arguments).spawn().and_then(|mut child| {
-        tracing::info!(target: "verge_edge", pid = child.id(), "started the next process");
-        // Its own log says why, if it ends; somebody must hear of that, or it stays in the table of processes.
-        std::thread::Builder::new().spawn(move || child.wait())
-    });
-    if let Err(error) = started {
-        tracing::error!(target: "verge_edge", "cannot start {}: {error}", program.display());
+    match next::start() {
+        Ok(()) => tracing::info!(target: "verge_edge", "started the next process"),
+        Err(error) => tracing::error!(target: "verge_edge", "cannot start the next process: {error}"),
     }
 }

@@ -3,13 +3,14 @@
 //! A program that systemd did not start is told of nothing, and tells nobody.
 
 use std::env;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr as Address, UnixDatagram};
+use std::os::unix::net::{SocketAddr as Address, UnixDatagram, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::cmsg_space;
@@ -19,6 +20,14 @@ use super::handed::{Handed, Listener, Setting, Transport};
 
 /// Where systemd wants to be told.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// The microseconds within which systemd wants to hear that the service lives, and the process that it is said to.
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+/// As `WATCHDOG_USEC`. The start of the next process takes it out of the environment.
+pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// Of these there is always another one: none is waited for until systemd has room for it.
+const ALIVE: &str = "WATCHDOG=1";
+/// How long systemd may take to do what it was told.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 /// The folder of this service below /run, which systemd has made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
@@ -74,6 +83,24 @@ pub fn stopping() {
     tell("STOPPING=1");
 }
 
+/// How often systemd is to be told that this process is [`alive`]: twice in the time after which it ends a silent one.
+#[must_use]
+pub fn pulse() -> Option<Duration> {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_default());
+    pulse_of(number(WATCHDOG_USEC)?, number(WATCHDOG_PID), std::process::id())
+}
+
+/// As sd_watchdog_enabled(3) has it: for one process, or for whoever has the variable.
+fn pulse_of(micros: u64, pid: Option<u64>, own: u32) -> Option<Duration> {
+    let is_meant = pid.is_none_or(|pid| pid == u64::from(own));
+    (is_meant && micros > 0).then(|| Duration::from_micros(micros.div_ceil(2)))
+}
+
+/// The threads of this process that answer do so.
+pub fn alive() {
+    tell(ALIVE);
+}
+
 /// Another process is the service now.
 pub(crate) fn main_pid(pid: u32) {
     tell(&format!("MAINPID={pid}"));
@@ -106,6 +133,17 @@ pub(crate) fn forget_all(transport: Transport, address: SocketAddr) {
     }
 }
 
+/// Waits until systemd has done what it was told, for a second at most (sd_notify_barrier(3)).
+pub(crate) fn settle() {
+    let Ok((own, passed)) = UnixStream::pair() else { return };
+    send("BARRIER=1", &[passed.as_fd()]);
+    drop(passed);
+    if own.set_read_timeout(Some(SETTLE_LIMIT)).is_ok() {
+        // The other end is closed then, or systemd is older than barriers.
+        let _ = (&own).read(&mut [0]);
+    }
+}
+
 /// ASCII without a colon.
 fn name(setting: Setting, address: SocketAddr) -> String {
     format!("{}-{address}", setting.as_str()).replace(':', "_")
@@ -135,7 +173,8 @@ fn try_send(to: &std::ffi::OsStr, text: &str, descriptors: &[BorrowedFd<'_>]) ->
     if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other("too many descriptors"));
     }
-    sendmsg(socket.as_fd(), &[IoSlice::new(text.as_bytes())], &mut beside, SendFlags::NOSIGNAL)?;
+    let flags = if text == ALIVE { SendFlags::DONTWAIT } else { SendFlags::empty() };
+    sendmsg(socket.as_fd(), &[IoSlice::new(text.as_bytes())], &mut beside, flags | SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -150,6 +189,19 @@ mod tests {
         };
         check(Setting::Plain, "192.0.2.1:80", "listen-192.0.2.1_80");
         check(Setting::Quic, "[::]:443", "listen_quic-[__]_443");
+    }
+
+    #[test]
+    fn systemd_is_told_twice_in_its_time_and_only_by_the_process_that_it_means() {
+        let check = |micros, pid, expected: Option<u64>| {
+            assert_eq!(pulse_of(micros, pid, 7), expected.map(Duration::from_micros), "{micros} {pid:?}");
+        };
+        check(60_000_000, Some(7), Some(30_000_000));
+        check(60_000_000, None, Some(30_000_000));
+        check(60_000_000, Some(8), None);
+        check(0, None, None);
+        check(1, None, Some(1));
+        check(u64::MAX, None, Some(1 << 63));
     }
 
     #[test]

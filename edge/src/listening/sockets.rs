@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::start_error::StartError;
-use crate::handover::{Handed, Listener, Setting, Transport};
+use crate::handover::{Handed, Listener, Setting, Transport, systemd};
 use crate::serve::{BACKLOG, Channels};
 
 /// A socket that is bound, and listens if it is of TCP.
@@ -68,6 +68,33 @@ impl Pool {
         self.handed.into_inner().into_iter().map(unwanted).collect()
     }
 
+    /// Closes those that systemd has kept or passed, that are for none of these addresses, and that are in the way of one: after a
+    /// crash or a restart with another config.
+    pub(super) fn clear_way(&self, asked: &[(Transport, SocketAddr)]) {
+        let is_closed = |handed: &mut Handed| match handed.listener {
+            Listener::At(transport, address) => is_in_way(asked, transport, address),
+            Listener::Of(..) | Listener::Path { .. } => false,
+        };
+        let closed: Vec<Listener> =
+            self.handed.borrow_mut().extract_if(.., is_closed).map(|handed| handed.listener).collect();
+        for listener in &closed {
+            tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {listener}");
+            if let Listener::At(transport, address) = *listener {
+                systemd::forget_all(transport, address);
+            }
+        }
+        if !closed.is_empty() {
+            systemd::settle();
+        }
+    }
+
+    /// The first whose listener is of a path and that fits.
+    pub(super) fn take_path(&self, fits: impl Fn(&Handed) -> bool) -> Option<Handed> {
+        let mut handed = self.handed.borrow_mut();
+        let is_wanted = |one: &Handed| matches!(one.listener, Listener::Path { .. }) && fits(one);
+        handed.iter().position(is_wanted).map(|place| handed.remove(place))
+    }
+
     /// Whether the socket for this listener takes connections of both families.
     pub(super) fn has_both(&self, setting: Setting, configured: SocketAddr) -> bool {
         let handed = self.handed.borrow();
@@ -93,6 +120,16 @@ fn place(handed: &[Handed], setting: Setting, configured: SocketAddr) -> Option<
         Listener::Path { .. } => false,
     };
     handed.iter().position(same).or_else(|| handed.iter().position(fits))
+}
+
+/// Whether a socket of this address is for none of these, and one of them cannot be bound beside it.
+fn is_in_way(asked: &[(Transport, SocketAddr)], transport: Transport, address: SocketAddr) -> bool {
+    let mut near = asked.iter().filter(|(of, other)| *of == transport && other.port() == address.port());
+    let is_beside = |other: &SocketAddr| {
+        let ips = [address.ip(), other.ip()];
+        ips[0] == ips[1] || ips.iter().any(IpAddr::is_unspecified)
+    };
+    !asked.contains(&(transport, address)) && near.any(|(_, other)| is_beside(other))
 }
 
 /// A socket that was handed over, and that no listener wanted.
@@ -255,6 +292,34 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         (listener, address)
+    }
+
+    #[test]
+    fn a_socket_of_systemd_that_is_in_the_way_of_another_address_is_closed() {
+        let check = |has: &str, asks: &[&str], is_closed: bool| {
+            let (transport, address) = (PLAIN.transport(), has.parse().unwrap());
+            let asked: Vec<_> = asks.iter().map(|text| (transport, text.parse().unwrap())).collect();
+            let (socket, _) = listener();
+            let pool = Pool::new(vec![handed(Listener::At(transport, address), socket)]);
+            pool.clear_way(&asked);
+            assert_eq!(pool.rest().is_empty(), is_closed, "{has} {asks:?}");
+        };
+        check("0.0.0.0:80", &["192.0.2.1:80"], true);
+        check("192.0.2.1:80", &["0.0.0.0:80"], true);
+        check("[::]:80", &["192.0.2.1:80"], true);
+        check("0.0.0.0:80", &["0.0.0.0:80", "[::]:80"], false);
+        check("192.0.2.1:80", &["192.0.2.2:80"], false);
+        check("0.0.0.0:80", &["192.0.2.1:81"], false);
+        check("0.0.0.0:80", &[], false);
+        let (socket, address) = listener();
+        let of_udp = Pool::new(vec![handed(Listener::At(PLAIN.transport(), address), socket)]);
+        of_udp.clear_way(&[(Transport::Udp, "0.0.0.0:0".parse().unwrap())]);
+        assert_eq!(of_udp.rest().len(), 1);
+        let (socket, address) = listener();
+        let of_another_process = Pool::new(vec![handed(Listener::Of(PLAIN, address), socket)]);
+        of_another_process
+            .clear_way(&[(Transport::Tcp, SocketAddr::new([0, 0, 0, 0].into(), address.port()))]);
+        assert_eq!(of_another_process.rest().len(), 1, "it serves clients");
     }
 
     #[test]

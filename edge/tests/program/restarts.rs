@@ -205,6 +205,25 @@ fn systemd_is_told_how_it_stands() {
 }
 
 #[test]
+fn systemd_hears_again_and_again_that_the_process_answers_and_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    config(folder.path());
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let environment = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "2000")];
+    let process = Process::start(folder.path(), LISTENERS, &environment, Stdio::null());
+    for _ in 0..10 {
+        told(&manager, "WATCHDOG=1");
+    }
+    // As soon as nobody reads, there is no room for more.
+    assert!(super::get(&process.listening[0].to_string()).contains("200 OK"));
+    process.signal("TERM");
+    told(&manager, "STOPPING=1");
+    assert_eq!(process.ended(), Some(0));
+}
+
+#[test]
 fn systemd_is_to_forget_sockets_that_nobody_wants_and_names_that_are_of_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
