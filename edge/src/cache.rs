@@ -187,18 +187,20 @@ impl Cache {
     /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
     fn fetch_site(&self, site: &Arc<Site>, made: &mut Vec<Arc<FetchSite>>) -> Arc<FetchSite> {
         let same = made.iter().find(|one| one.origins.are_of(site));
+        let retries = made.first().map_or_else(Arc::default, |one| Arc::clone(one.origins.retries()));
+        let with = (&self.clock, &self.metrics);
         let before = || made.iter().map(|one| Arc::clone(&one.origins)).collect::<Vec<_>>();
-        let new = || Arc::new(Origins::new(site, &before(), &self.clock, &self.metrics));
+        let new = || Arc::new(Origins::new(site, &before(), &retries, with));
         let origins = same.map_or_else(new, |one| Arc::clone(&one.origins));
         let known = made.iter().filter_map(|one| one.parents.as_ref()).find(|one| one.are_parents_of(site));
         let before = || {
             let parents = made.iter().filter_map(|one| one.parents.clone());
             parents.collect::<Vec<_>>()
         };
-        let new = || Origins::parents(site, &before(), &self.clock, &self.metrics).map(Arc::new);
+        let new = || Origins::parents(site, &before(), &retries, with).map(Arc::new);
         let parents = known.map_or_else(new, |known| Some(Arc::clone(known)));
         let known: Vec<Arc<Canary>> = made.iter().filter_map(|one| one.canary.clone()).collect();
-        let canary = Canary::of(site, &known, || Origins::canary(site, &[], &self.clock, &self.metrics));
+        let canary = Canary::of(site, &known, || Origins::canary(site, &retries, with));
         let metrics = self.metrics.site(site.name.as_str());
         let tally = Tally::default();
         let (clock_told, circle_told) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -29,6 +29,7 @@ mod padded;
 mod pool;
 mod queue;
 mod resolving;
+mod retries;
 pub mod secure;
 mod shape;
 mod standing;
@@ -39,7 +40,6 @@ mod wire;
 mod wish;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -50,7 +50,7 @@ pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 
 use crate::clock::{Clock, monotonic};
 use crate::course::{Course, Event};
-use crate::metrics::Metrics;
+use crate::metrics::{Limit, Metrics};
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
 use crate::site::key::Key;
@@ -64,6 +64,7 @@ use hedging::{Begun, is_read};
 use in_flight::InFlight;
 use member::Member;
 use queue::Queue;
+pub use retries::{Paid, Retries};
 use standing::Fault;
 pub(crate) use stream::Stream;
 pub(crate) use telling::Said;
@@ -77,8 +78,7 @@ pub struct Origins {
     turns: Mutex<Turns>,
     sharing: Sharing,
     patience: Patience,
-    /// Fifths of a retry that may be spent.
-    retries: AtomicI64,
+    retries: Arc<Retries>,
     /// When outliers were looked for.
     looked_at: Mutex<SystemTime>,
     queue: Queue,
@@ -140,6 +140,8 @@ impl std::fmt::Debug for Early {
         f.write_str("Early")
     }
 }
+/// The clock and the metrics of what is made.
+pub type Made<'a> = (&'a Clock, &'a Metrics);
 
 /// No origin answered.
 #[derive(Debug, Clone, Copy)]
@@ -163,38 +165,44 @@ impl Origins {
     /// The origins of a site, which has one at least. Those that are in `before`, too, keep their connections and what is
     /// known of them; the others are taken for healthy.
     #[must_use]
-    pub fn new(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
+    pub fn new(site: &Site, before: &[Arc<Self>], retries: &Arc<Retries>, made: Made<'_>) -> Self {
         let group = (&*site.origins, &site.sharing, site.patience);
-        Self::of(site.name.as_str(), group, before, clock, metrics)
+        Self::of(site.name.as_str(), group, before, retries, made)
     }
 
-    /// The canary of a site, if it has one; those that are in `before` as with [`Self::new`].
+    /// The canary of a site, if it has one.
     #[must_use]
-    pub fn canary(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Option<Self> {
+    pub fn canary(site: &Site, retries: &Arc<Retries>, made: Made<'_>) -> Option<Self> {
         let group = (&*site.canary.as_ref()?.origins, &site.sharing, site.patience);
-        Some(Self::of(site.name.as_str(), group, before, clock, metrics))
+        Some(Self::of(site.name.as_str(), group, &[], retries, made))
     }
 
     /// The parents of a site, if it has any; those that are in `before` as with [`Self::new`].
     #[must_use]
-    pub fn parents(site: &Site, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Option<Self> {
+    pub fn parents(
+        site: &Site,
+        before: &[Arc<Self>],
+        retries: &Arc<Retries>,
+        made: Made<'_>,
+    ) -> Option<Self> {
         let sharing = parents::sharing(&site.sharing);
         let group = (&*site.parents, &sharing, site.patience);
-        (!site.parents.is_empty()).then(|| Self::of(site.name.as_str(), group, before, clock, metrics))
+        (!site.parents.is_empty()).then(|| Self::of(site.name.as_str(), group, before, retries, made))
     }
 
     /// The origins of a stream, which has one at least; those that are in `before` as with [`Self::new`].
     #[must_use]
     pub fn of_stream(relay: &Relay, before: &[Arc<Self>], clock: &Clock, metrics: &Metrics) -> Self {
-        Self::of(&relay.name, (&relay.origins, &relay.sharing, relay.patience), before, clock, metrics)
+        let group = (&*relay.origins, &relay.sharing, relay.patience);
+        Self::of(&relay.name, group, before, &Arc::default(), (clock, metrics))
     }
 
     fn of(
         name: &str,
         (origins, sharing, patience): (&[OriginAddress], &Sharing, Patience),
         before: &[Arc<Self>],
-        clock: &Clock,
-        metrics: &Metrics,
+        retries: &Arc<Retries>,
+        (clock, metrics): Made<'_>,
     ) -> Self {
         let (idle, now) = (patience.idle, clock.now());
         let slot = |address: &OriginAddress| {
@@ -213,7 +221,7 @@ impl Origins {
             turns: Mutex::default(),
             sharing: sharing.clone(),
             patience,
-            retries: AtomicI64::new(RETRY_COST * RETRY_BURST),
+            retries: Arc::clone(retries),
             looked_at: Mutex::new(now),
             queue: Queue::default(),
             clock: clock.clone(),
@@ -273,7 +281,14 @@ impl Origins {
         retry: Retry,
         wish: Wish,
     ) -> Result<Answered, Unanswered> {
-        self.send_or_return(request, retry, wish).await.map_err(|(unanswered, _)| unanswered)
+        // One origin alone gets no request twice, so nobody needs a copy.
+        let retry = if self.all.len() == 1 { Retry::Never } else { retry };
+        self.send_or_return(request, retry, wish).await.map_err(|(unanswered, back)| {
+            if back.is_some_and(|back| back.extensions().get::<Paid>().is_some()) {
+                self.retries.give_back();
+            }
+            unanswered
+        })
     }
 
     /// A copy of a request that may be sent twice.
@@ -285,7 +300,7 @@ impl Origins {
     /// As [`Self::send`].
     ///
     /// # Errors
-    /// As [`Self::send`], with the request if it may still be sent elsewhere.
+    /// As [`Self::send`], with the request if it may still be sent elsewhere: another group may have it.
     pub async fn send_or_return(
         &self,
         mut request: Request<RequestBody>,
@@ -293,7 +308,6 @@ impl Origins {
         wish: Wish,
     ) -> Result<Answered, (Unanswered, Option<Box<Request<RequestBody>>>)> {
         let may_see_twice = retry == Retry::Another && is_repeatable(&request);
-        self.earn_retry();
         let deadline = wish.until.or_else(|| self.deadline());
         let wish = Wish { until: deadline, ..wish };
         let course = request.extensions().get::<Course>().cloned().unwrap_or_default();
@@ -340,7 +354,9 @@ impl Origins {
                     origin.unanswered(error);
                     return Err((Unanswered { failure: failure(error), error }, None));
                 }
-                Exchange::Lost(error) => (error, spare.filter(|_| !is_over(deadline) && self.spend_retry())),
+                Exchange::Lost(error) => {
+                    (error, spare.filter(|_| !is_over(deadline) && self.spend_retry()).map(Paid::mark))
+                }
             };
             self.blame(index, error, received);
             let unanswered = Unanswered { failure: failure(error), error };
@@ -394,15 +410,18 @@ impl Origins {
         tracing::warn!(target: "verge_edge::origin", origin, error = error.as_str(), "origin failed");
     }
 
-    fn earn_retry(&self) {
-        let earn = |left: i64| (left < RETRY_COST * RETRY_BURST).then_some(left + 1);
-        // Full is as good as earned.
-        let _ = self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earn);
+    /// The budget that all requests of their site draw from.
+    pub(crate) fn retries(&self) -> &Arc<Retries> {
+        &self.retries
     }
 
-    fn spend_retry(&self) -> bool {
-        let spend = |left: i64| (left >= RETRY_COST).then_some(left - RETRY_COST);
-        self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+    /// Takes a further request from the budget, if there is one. It is told where there is none.
+    pub(crate) fn spend_retry(&self) -> bool {
+        let is_paid = self.retries.spend();
+        if !is_paid {
+            self.metrics.limit_reached(Limit::Retries);
+        }
+        is_paid
     }
 
     /// How each stands.
@@ -456,10 +475,6 @@ impl Slot {
     }
 }
 
-/// Requests earn a retry each 5: a struggling site gets 20 % more load at most.
-const RETRY_COST: i64 = 5;
-/// Retries that may be saved up.
-const RETRY_BURST: i64 = 10;
 /// A client waits for this many origins at most.
 const MAX_ORIGINS_TRIED: usize = 3;
 

@@ -7,7 +7,7 @@ use super::FetchSite;
 use crate::course::{Course, Event};
 use crate::http::head::RequestHead;
 use crate::origin::{
-    Answered, AnsweredBy, BrokeOff, OriginStanding, Origins, RequestBody, Retry, Unanswered, Wish,
+    Answered, AnsweredBy, BrokeOff, OriginStanding, Origins, Paid, RequestBody, Retry, Unanswered, Wish,
 };
 use crate::policy::Failure;
 use crate::policy::headers::origin::CLIENT_CERT;
@@ -42,6 +42,10 @@ impl FetchSite {
         mut asked: Request<RequestBody>,
         retry: Retry,
     ) -> Result<Answered, Unanswered> {
+        // The rest of a response that broke off is no request of a client, and earns nothing.
+        if asked.extensions().get::<BrokeOff>().is_none() {
+            self.origins.retries().earn();
+        }
         // It is one response, whatever server is asked.
         let until = self.origins.deadline();
         // RFC 9440 §2.4: a parent cannot tell this edge's word from its clients' and withholds the field.
@@ -113,7 +117,9 @@ impl FetchSite {
             canary.note(is_error, &group.mark, self.tally.counts(now), &self.site, now);
         }
         match (outcome, spare) {
-            (Ok(_), Some(spare)) if is_error == Some(true) => Sent::Back(spare.into()),
+            (Ok(_), Some(spare)) if is_error == Some(true) && canary.origins.spend_retry() => {
+                Sent::Back(Paid::mark(spare).into())
+            }
             (Ok(answered), _) => {
                 course.into_iter().for_each(|course| course.note(Event::Canary));
                 Sent::Ended(Ok(answered).into())
@@ -138,7 +144,7 @@ impl FetchSite {
         let place = parents.place_of(|| key(request, &self.site.key));
         match parents.send_or_return(asked, retry, Wish { place, until, ..Wish::default() }).await {
             Ok(answered) if is_none_of_its_own(answered.response.status()) => match spare {
-                Some(back) => Sent::Back(as_for_origins(back, at_origin, prefix).into()),
+                Some(back) => Sent::Back(as_for_origins(Paid::unmark(back), at_origin, prefix).into()),
                 None => Sent::Ended(Ok(answered).into()),
             },
             Ok(answered) => Sent::Ended(refused_by_parent(answered).into()),

@@ -32,7 +32,7 @@ fn flights(origin: std::net::SocketAddr) -> (Arc<Flights>, Fetch) {
             parents: None,
             canary: None,
             tally: Tally::default(),
-            origins: Arc::new(Origins::new(&site, &[], &clock, &metrics)),
+            origins: Arc::new(Origins::new(&site, &[], &Arc::default(), (&clock, &metrics))),
             metrics: metrics.site(site.name.as_str()),
             clock_told: AtomicBool::new(false),
             circle_told: AtomicBool::new(false),

@@ -29,9 +29,11 @@ pub enum Limit {
     Memory,
     /// A site's `origin_requests`.
     OriginRequests,
+    /// A site's further requests to its origins: a fifth of its requests.
+    Retries,
 }
 
-const ALL: [Limit; 8] = [
+const ALL: [Limit; 10] = [
     Limit::Connections,
     Limit::ConnectionsPerNetwork,
     Limit::Upgrades,
@@ -40,6 +42,7 @@ const ALL: [Limit; 8] = [
     Limit::PasswordQueue,
     Limit::Memory,
     Limit::OriginRequests,
+    Limit::Retries,
 ];
 
 impl Limit {
@@ -55,6 +58,7 @@ impl Limit {
             Self::PasswordQueue => "password-queue",
             Self::Memory => "no-memory",
             Self::OriginRequests => "origin-requests",
+            Self::Retries => "retries",
         }
     }
 
@@ -72,6 +76,9 @@ impl Limit {
             Self::PasswordQueue => "too many passwords wait to be checked: others get 503",
             Self::OriginRequests => {
                 "the origins of a site have the requests that origin_requests allows, and no more may wait: others get 503"
+            }
+            Self::Retries => {
+                "a site's retries are a fifth of its requests: what fails at an origin fails at the client"
             }
             Self::Memory => {
                 "the part of cache.memory for what is on its way is in use: responses pass through unkept"

@@ -15,7 +15,7 @@ use crate::decide::{Plan, StandIn, Why};
 use crate::flight::verdict::{Cut, Filling, Own, Verdict};
 use crate::flight::{Fetch, query};
 use crate::http::head::ResponseHead;
-use crate::origin::{Answered, AnsweredBy, BrokeOff, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, AnsweredBy, BrokeOff, Paid, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::{self, Entry, Failure, Lifetime, Unstorable, encoding, transient, worse};
 use crate::store::{Mode, Object, Put};
@@ -119,6 +119,16 @@ impl Task {
     }
 
     pub(super) async fn ask(&self, ask: &Ask<'_>, retry: Retry) -> Result<Answered, NoAnswer> {
+        self.ask_as(ask, retry, None).await
+    }
+
+    /// As [`Self::ask`], with a mark where the request was drawn from the budget of retries.
+    pub(super) async fn ask_as(
+        &self,
+        ask: &Ask<'_>,
+        retry: Retry,
+        paid: Option<Paid>,
+    ) -> Result<Answered, NoAnswer> {
         let Fetch { site, request, client, version, .. } = &self.fetch;
         let limits = site.site.rules.origin_head;
         let hop = Hop { name: &self.flights.name, client: *client, version: *version, limits };
@@ -135,6 +145,9 @@ impl Task {
         asked.extensions_mut().insert(self.fill.course.clone());
         if let (Ask::Rest { .. }, Some(by)) = (ask, self.fill.course.answered_by().map(AnsweredBy)) {
             asked.extensions_mut().insert(BrokeOff(by));
+        }
+        if paid.is_some() {
+            asked = Paid::mark(asked);
         }
         if let Some(early) = &self.fetch.early {
             early.attach(&mut asked);

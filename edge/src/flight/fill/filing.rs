@@ -15,7 +15,7 @@ use crate::decide::Why;
 use crate::flight::log::{Unkept, cost};
 use crate::flight::verdict::Filling;
 use crate::http::range::Part;
-use crate::origin::Retry;
+use crate::origin::{Paid, Retry};
 use crate::policy::headers::origin::Ask;
 use crate::policy::{self, Content};
 use crate::store::{Body, Object, Put, Reserved, Spool};
@@ -144,7 +144,7 @@ impl Task {
     }
 
     /// The rest of a response that broke off after so many bytes, if the origin can tell that it is the rest of it (RFC
-    /// 9110 §13.1.5).
+    /// 9110 §13.1.5). The first one is free, all others are drawn from the budget of retries.
     pub(super) async fn rest(
         &self,
         filling: &Filling,
@@ -159,10 +159,21 @@ impl Task {
         }
         let missing = Part { first: got, last: length - 1, complete: Some(length) };
         let if_range = policy::strong_tag(&filling.entry.head.headers)?.clone();
+        let paid = match tries {
+            // It asks for what the origin owes anyway. A client whose response stays broken off would ask for all of it again.
+            1 => None,
+            _ => Some(self.fetch.site.origins.spend_retry().then_some(Paid)?),
+        };
         let ask = Ask::Rest { range: missing.range(), if_range };
-        let answered = self.ask(&ask, Retry::Another).await.ok()?;
+        let answered = self.ask_as(&ask, Retry::Another, paid).await.ok()?;
         let response = self.response(answered);
-        policy::complete(&filling.entry, &missing, &response.head)?;
+        if policy::complete(&filling.entry, &missing, &response.head).is_none() {
+            if paid.is_none() {
+                // It was no rest, and asked for more than what was owed.
+                self.fetch.site.origins.spend_retry();
+            }
+            return None;
+        }
         let left = length - got;
         self.fill.course.note(Event::Resumed);
         tracing::info!(target: "verge_edge::origin", got, left, "a response that broke off goes on");
