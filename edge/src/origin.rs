@@ -17,8 +17,10 @@ mod choosing;
 mod coding;
 mod connection;
 mod dial;
+mod early;
 mod health;
 mod hedging;
+mod http2;
 mod in_flight;
 mod line;
 mod load;
@@ -36,6 +38,7 @@ mod standing;
 mod stream;
 mod telling;
 mod told;
+mod unheaded;
 mod wire;
 mod wish;
 
@@ -43,10 +46,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokio::time::Instant;
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
+pub use early::Early;
 
 use crate::clock::{Clock, monotonic};
 use crate::course::{Course, Event};
@@ -106,40 +110,6 @@ pub struct Answered {
     pub received: SystemTime,
 }
 
-/// The receiver of the 1xx heads that come before a response.
-#[derive(Clone)]
-pub struct Early(Arc<Tell>);
-
-type Tell = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
-
-impl Early {
-    /// Calls `tell` for each.
-    pub fn new(tell: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
-    }
-
-    /// Tells of one that the edge has made itself.
-    pub fn tell(&self, status: StatusCode, headers: &HeaderMap) {
-        (self.0)(status, headers);
-    }
-
-    /// Listens for those that come before this request's response.
-    pub fn attach(&self, request: &mut Request<RequestBody>) {
-        let tell = Arc::clone(&self.0);
-        let expects = request.headers().contains_key(http::header::EXPECT);
-        let go_ahead = if expects { request.body_mut().wait_for_go_ahead() } else { None };
-        hyper::ext::on_informational(request, move |early| match &go_ahead {
-            Some(go_ahead) if early.status() == StatusCode::CONTINUE => go_ahead.give(),
-            _ => tell(early.status(), early.headers()),
-        });
-    }
-}
-
-impl std::fmt::Debug for Early {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Early")
-    }
-}
 /// The clock and the metrics of what is made.
 pub type Made<'a> = (&'a Clock, &'a Metrics);
 

@@ -1,5 +1,6 @@
 //! Bodies on their way to and from an origin, each with a limit on standing still.
 
+mod coming;
 mod held;
 mod received;
 mod sent;
@@ -7,6 +8,7 @@ mod turn;
 
 use std::fmt;
 
+pub(super) use coming::Coming;
 pub use held::Held;
 pub use received::OriginBody;
 pub(super) use sent::Progress;
@@ -28,12 +30,12 @@ pub enum BodyError {
     /// Too little came from the client.
     Slow(Slow),
     /// The connection or its framing.
-    Broken(hyper::Error),
+    Broken(Cause),
     /// The client's connection or its framing.
     Client(Cause),
 }
 
-/// Why a client's body broke off, as its transport tells it.
+/// Why a body broke off, as its transport tells it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 impl fmt::Display for BodyError {

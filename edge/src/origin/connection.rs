@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::timeout;
 
 use super::binding;
-use super::body::{OriginBody, Progress, RequestBody};
+use super::body::{Coming, OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding, is_identity};
 use super::dial::{Protocols, dial};
-use super::line::{Http2, Line};
+use super::http2::Http2;
+use super::line::Line;
 use super::pool::{Pool, Reuse};
 use super::resolving::Names;
 use super::secure::Terms;
 use super::shape;
+use super::unheaded::Unheaded;
 use crate::http::{range, upgrade};
 use crate::policy::headers::status::ProxyError;
 use crate::site::{OriginAddress, Patience};
@@ -142,9 +144,9 @@ async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyE
     let (stream, is_http2) = dial(place.address, place.names, place.terms, protocols).await?;
     if is_http2 {
         let connection = Http2::new(stream).await?;
-        let line = connection.share().expect("a new connection has room");
+        let share = connection.share().expect("a new connection has room");
         place.pool.share(&connection);
-        return Ok(line);
+        return Ok(Line::Shared(share));
     }
     if protocols == Protocols::Any {
         place.pool.is_own();
@@ -190,28 +192,29 @@ async fn send(
             write_length_once(&mut response);
             let part = range::part_of(response.status(), response.headers());
             Exchange::Answered(response.map(|body| {
-                let body = OriginBody::new(body, line, pool, patience.between_bytes).of_part(part);
+                let body =
+                    OriginBody::new(body, line, pool, patience.between_bytes).of_part(part).beside(upload);
                 if let Some(length) = length { body.of_length(length) } else { body }
             }))
         }
-        Ok(Err(mut error)) => match error.take_message() {
-            Some(request) => Exchange::Unsent(request, ProxyError::ConnectionTerminated),
-            None => match exchange_error(error.error()) {
-                ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
-                    Exchange::Lost(ProxyError::HttpRequestTimeout)
-                }
-                error @ ProxyError::ConnectionTerminated if before > 0 && line.bytes() == before => {
-                    Exchange::Dropped(error)
-                }
-                error_of_origin if shape::was_refused(error.error()) => Exchange::Dropped(error_of_origin),
-                error => Exchange::Lost(error),
-            },
+        Ok(Err(Unheaded::Unsent(request))) => Exchange::Unsent(*request, ProxyError::ConnectionTerminated),
+        Ok(Err(Unheaded::LeftBehind | Unheaded::Refused)) => {
+            Exchange::Dropped(ProxyError::ConnectionTerminated)
+        }
+        Ok(Err(Unheaded::Failed(error))) => match error {
+            ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
+                Exchange::Lost(ProxyError::HttpRequestTimeout)
+            }
+            ProxyError::ConnectionTerminated if before > 0 && line.bytes() == before => {
+                Exchange::Dropped(error)
+            }
+            error => Exchange::Lost(error),
         },
     }
 }
 
 /// RFC 9110 §15.2.2: a 101 agrees to what was asked for. `Upgrade` goes to an origin only where a site passes it on.
-fn is_unasked_switch(asked: Option<&HeaderValue>, response: &Response<Incoming>) -> bool {
+fn is_unasked_switch(asked: Option<&HeaderValue>, response: &Response<Coming>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
         && asked.and_then(|asked| upgrade::agreed(asked, response.headers())).is_none()
 }
@@ -243,7 +246,7 @@ fn is_odd(request: &Request<RequestBody>) -> bool {
 /// The length of a response whose transfer coding is `identity`, which is none (RFC 2616 §3.6): origins of that time
 /// send both, and keep the connection open. hyper reads to the connection's end, as RFC 9112 §6.3 asks for a coding that
 /// it does not know.
-fn length_without_coding(method: &Method, response: &mut Response<Incoming>) -> Option<u64> {
+fn length_without_coding(method: &Method, response: &mut Response<Coming>) -> Option<u64> {
     if !has_body(method, response) || !is_identity(response.headers()) {
         return None;
     }
@@ -256,14 +259,14 @@ fn length_without_coding(method: &Method, response: &mut Response<Incoming>) -> 
 }
 
 /// RFC 9112 §6.3: by the method and the status. Where there is none, `Transfer-Encoding` is about another message (§6.1).
-fn has_body(method: &Method, response: &Response<Incoming>) -> bool {
+fn has_body(method: &Method, response: &Response<Coming>) -> bool {
     let status = response.status();
     method != Method::HEAD && status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 /// RFC 9110 §8.6: of a length that is there more than once (`2, 2`) or with leading zeros, one and without goes on.
 /// hyper has read it so, and refused what differs.
-fn write_length_once(response: &mut Response<Incoming>) {
+fn write_length_once(response: &mut Response<Coming>) {
     let lengths = || response.headers().get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths().next() else { return };
     let text = String::from_utf8_lossy(first.as_bytes()).into_owned();
@@ -295,13 +298,5 @@ async fn first_byte<F: Future>(
             Err(_) if upload.is_some_and(Progress::excuses_origin) => {}
             Err(_) => return Err(Late),
         }
-    }
-}
-
-fn exchange_error(error: &hyper::Error) -> ProxyError {
-    match error {
-        error if error.is_user() => ProxyError::HttpRequestError,
-        error if error.is_parse() => ProxyError::HttpProtocolError,
-        _ => ProxyError::ConnectionTerminated,
     }
 }

@@ -1,18 +1,20 @@
 //! A connection to an origin, for one request: its own with HTTP/1.1, a share of one with HTTP/2.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, Response};
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
-use super::body::RequestBody;
+use super::body::{Coming, RequestBody};
+use super::http2::Share;
 use super::stream::Stream;
-use super::wire::{Heard, Wire};
+use super::unheaded::Unheaded;
+use super::wire::{Heard, MAX_HEAD_BYTES, Wire};
 use crate::clock::monotonic;
 use crate::policy::headers::status::ProxyError;
 
@@ -25,38 +27,8 @@ pub(super) enum Line {
     Shared(Share),
 }
 
-/// One stream of a connection with HTTP/2.
-#[derive(Debug)]
-pub(super) struct Share {
-    connection: Http2,
-}
-
-/// A connection with HTTP/2; clones share it.
-#[derive(Debug, Clone)]
-pub(super) struct Http2 {
-    sender: http2::SendRequest<RequestBody>,
-    used: Arc<Used>,
-}
-
-#[derive(Debug)]
-struct Used {
-    streams: AtomicUsize,
-    last: Mutex<Instant>,
-}
-
 /// Fields in a response's head; real ones have some tens.
 const MAX_FIELDS: usize = 256;
-/// hyper's read buffer, which a response's head must fit in.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less.
-const MAX_STREAMS: usize = 100;
-/// Of one response, unread.
-const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// Of all responses on a connection, unread.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// An origin that is gone without a word is found out after these two, while requests wait.
-const PING_AFTER: Duration = Duration::from_secs(20);
-const PING_LIMIT: Duration = Duration::from_secs(10);
 
 impl Line {
     /// Begins HTTP/1.1 on a new connection.
@@ -80,7 +52,7 @@ impl Line {
     pub(super) fn is_closed(&self) -> bool {
         match self {
             Self::Own { sender, .. } => sender.is_closed(),
-            Self::Shared(share) => share.connection.sender.is_closed(),
+            Self::Shared(share) => share.is_closed(),
         }
     }
 
@@ -96,7 +68,7 @@ impl Line {
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::Own { sender, .. } => sender.is_ready(),
-            Self::Shared(share) => share.connection.sender.is_ready(),
+            Self::Shared(share) => !share.is_closed(),
         }
     }
 
@@ -114,44 +86,23 @@ impl Line {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<hyper::Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Coming>, Unheaded> {
         match self {
             Self::Own { sender, heard, .. } => {
                 heard.expect_head();
                 sender.try_send_request(request).await
             }
-            Self::Shared(share) => share.connection.sender.try_send_request(request).await,
+            Self::Shared(share) => Ok(share.send(request).await?.map(Coming::Shared)),
         }
     }
 }
 
-impl Http2 {
-    /// Begins HTTP/2 on a new connection.
-    pub(super) async fn new(stream: Stream) -> Result<Self, ProxyError> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("it is a constant"))
-            .max_send_buf_size(MAX_HEAD_BYTES)
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_LIMIT)
-            .handshake(TokioIo::new(Wire::new(stream, Heard::default())))
-            .await
-            .map_err(|_| ProxyError::ConnectionTerminated)?;
-        tokio::spawn(async move { drop(connection.await) });
-        let used = Used { streams: AtomicUsize::new(0), last: Mutex::new(monotonic()) };
-        Ok(Self { sender, used: Arc::new(used) })
-    }
-
-    /// A stream of its own; none if the connection has enough.
-    pub(super) fn share(&self) -> Option<Line> {
-        let more = |streams| (streams < MAX_STREAMS).then_some(streams + 1);
-        self.used.streams.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        Some(Line::Shared(Share { connection: self.clone() }))
+fn unheaded(mut tried: TrySendError<Request<RequestBody>>) -> Unheaded {
+    match (tried.take_message(), tried.error()) {
+        (Some(request), _) => Unheaded::Unsent(request.into()),
+        (None, error) if error.is_user() => Unheaded::Failed(ProxyError::HttpRequestError),
+        (None, error) if error.is_parse() => Unheaded::Failed(ProxyError::HttpProtocolError),
+        (None, _) => Unheaded::Failed(ProxyError::ConnectionTerminated),
     }
 
     pub(super) fn is_closed(&self) -> bool {

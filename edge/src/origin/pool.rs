@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::line::{Http2, Line};
+use super::http2::Http2;
+use super::line::Line;
 use crate::clock::monotonic;
 
 /// Connections to one origin; clones share them.
@@ -77,8 +78,8 @@ impl Pool {
         let usable = |one: &&Http2| {
             reuse == Reuse::Any || one.idle_since().is_none_or(|since| now < since + self.idle_timeout)
         };
-        if let Some(line) = held.http2.iter().filter(usable).find_map(Http2::share) {
-            return Some(line);
+        if let Some(share) = held.http2.iter().filter(usable).find_map(Http2::share) {
+            return Some(Line::Shared(share));
         }
         held.idle.retain(|one| now < one.since + self.idle_timeout && !one.line.is_closed());
         let ready = |one: &Idle| now < one.since + max_idle && one.line.is_ready();

@@ -1,7 +1,5 @@
 //! A request's form on a connection: HTTP/1.1 has its host in a field, HTTP/2 in the target (RFC 9113 §8.3.1).
 
-use std::error::Error;
-
 use http::header::{self, HeaderName};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri};
@@ -40,17 +38,3 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// Whether an origin says that it has not looked at the request (RFC 9113 §8.7).
-pub(super) fn was_refused(error: &hyper::Error) -> bool {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(error) = inner.downcast_ref::<h2::Error>() {
-            let is_gone = error.is_go_away() && error.is_remote();
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || is_gone && error.reason() == Some(h2::Reason::NO_ERROR);
-        }
-        source = inner.source();
-    }
-    false
-}

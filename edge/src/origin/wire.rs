@@ -67,6 +67,9 @@ impl Wire {
     }
 }
 
+/// A response's head must fit in it: hyper's read buffer, and h2's limit.
+pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
+
 const PADDED: &str = "white space before the colon of a field that frames the response";
 
 impl AsyncRead for Wire {

@@ -213,6 +213,25 @@ async fn content_that_is_too_long_is_refused_at_once_or_where_it_gets_too_long()
     assert_eq!(client.response().await.status, 200);
 }
 
+/// Behind an early head the response breaks off with the connection, which the edge closes.
+#[tokio::test]
+async fn content_that_gets_too_long_behind_an_early_head_is_not_its_origins_fault() {
+    let origin = Origin::start().await;
+    let rig = Rig::with(&[origin.address], "", "max_request_body = \"4B\"").await;
+    for _ in 0..4 {
+        let mut client = rig.client().await;
+        client
+            .write(b"POST / HTTP/1.1\r\nHost: site.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+            .await;
+        let mut asked = origin.next().await;
+        asked.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npa").await;
+        let head = client.head().await;
+        client.write(b"4\r\nmore\r\n").await;
+        assert_eq!(client.body(&head).await, None);
+    }
+    assert_eq!(rig.metric("verge_edge_origin_errors_total{").await, 0);
+}
+
 /// RFC 9111 §5.2.2.7: another shared cache on the way would hand what is `public` to clients that are kept out here.
 #[tokio::test]
 async fn what_some_clients_alone_may_have_leaves_as_private() {

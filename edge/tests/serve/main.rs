@@ -38,6 +38,7 @@ mod moving;
 mod objects;
 mod operating;
 mod origin;
+mod origin_streams;
 mod origins;
 mod over_h2;
 mod pages;

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::BodyError;
+use super::{BodyError, Coming, Progress};
 use crate::clock::monotonic;
 use crate::http::range::Part;
 use crate::origin::in_flight::InFlight;
@@ -19,7 +20,7 @@ use crate::origin::pool::Pool;
 /// A response's body. Read to its end it gives its connection back for the next request.
 #[derive(Debug)]
 pub struct OriginBody {
-    body: Incoming,
+    body: Coming,
     patience: Stall,
     line: Option<Line>,
     /// Until it is dropped the request counts at its origin.
@@ -31,17 +32,26 @@ pub struct OriginBody {
     /// Bytes that may still come of a part.
     of_part: Option<u64>,
     at_end: bool,
+    /// Of the request's content, if that came from a client beside this.
+    upload: Option<Arc<Progress>>,
 }
 
 impl OriginBody {
     pub(in crate::origin) fn new(
-        body: Incoming,
+        body: Coming,
         line: Line,
         pool: Option<Pool>,
         stall_limit: Duration,
     ) -> Self {
         let (patience, line) = (Stall::new(stall_limit), Some(line));
-        Self { body, patience, line, pool, in_flight: None, left: None, of_part: None, at_end: false }
+        let (in_flight, left, of_part, upload) = (None, None, None, None);
+        Self { body, patience, line, pool, in_flight, left, of_part, at_end: false, upload }
+    }
+
+    /// The same, of a request with this content: where its client breaks that off, no origin is to blame.
+    pub(in crate::origin) fn beside(mut self, upload: Option<Arc<Progress>>) -> Self {
+        self.upload = upload;
+        self
     }
 
     /// The same, of a request that counts at its origin as long as this lives.
@@ -121,8 +131,9 @@ impl Body for OriginBody {
         let frame = this.within(frame);
         if !matches!(frame, Some(Ok(_))) {
             let ended = this.in_flight.take();
+            let has_client_broken_off = this.upload.as_ref().is_some_and(|upload| upload.has_broken_off());
             // By its deadline it may have broken off because of a client that reads slowly.
-            if frame.is_some() && !this.patience.is_over() {
+            if frame.is_some() && !this.patience.is_over() && !has_client_broken_off {
                 ended.iter().for_each(InFlight::broke_off);
             }
         }
@@ -168,7 +179,7 @@ impl Stall {
 
     fn poll(
         &mut self,
-        body: &mut Incoming,
+        body: &mut Coming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.is_over() {
@@ -176,7 +187,7 @@ impl Stall {
         }
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.timer = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+            return Poll::Ready(frame);
         }
         let timer = self.timer.get_or_insert_with(|| {
             let stall = monotonic() + self.limit;

@@ -87,6 +87,7 @@ pub(in crate::origin) struct Progress {
     awaits_client: AtomicBool,
     is_too_slow: AtomicBool,
     has_ended: AtomicBool,
+    has_broken_off: AtomicBool,
 }
 
 impl Progress {
@@ -103,6 +104,11 @@ impl Progress {
     /// Whether the upload was broken off because its client was too slow.
     pub(in crate::origin) fn is_too_slow(&self) -> bool {
         self.is_too_slow.load(Ordering::Relaxed)
+    }
+
+    /// Whether its client did not give it whole, or gave more than it may: then the origin's response breaks off, too.
+    pub(in crate::origin) fn has_broken_off(&self) -> bool {
+        self.has_broken_off.load(Ordering::Relaxed)
     }
 
     /// Whether the origin has taken all that has come of it, and more is to come.
@@ -286,14 +292,18 @@ impl Upload {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
-        Poll::Ready(match ready!(self.watch.judge(cx, polled, bytes)) {
+        let frame = match ready!(self.watch.judge(cx, polled, bytes)) {
             Ok(frame) => frame.map(|frame| self.within(frame.map_err(BodyError::Client)?)),
             Err(slow) => {
                 self.progress.is_too_slow.store(true, Ordering::Relaxed);
                 self.metrics.client_dropped(slow.as_str());
                 Some(Err(BodyError::Slow(slow)))
             }
-        })
+        };
+        if matches!(frame, Some(Err(_))) {
+            self.progress.has_broken_off.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
     }
 }
 

@@ -1,0 +1,265 @@
+//! HTTP/2 with an origin, on the h2 crate: one connection carries the requests of many clients.
+//!
+//! hyper's client of HTTP/2 is not used, for two reasons. It drops the 1xx heads that come before a response, which a
+//! proxy forwards (RFC 9110 §15.2). And it takes a response for whole that RST_STREAM(NO_ERROR) cuts off before
+//! END_STREAM; RFC 9113 §8.1 means those that are complete. h2 gives both as they came, and holds each response to its
+//! `Content-Length`.
+
+mod received;
+mod upload;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::{Ping, Reason};
+use http::{HeaderValue, Method, Request, Response, header};
+use hyper::body::Body as _;
+use tokio::time::{Instant, timeout};
+
+pub(super) use received::Received;
+
+use super::Early;
+use super::body::RequestBody;
+use super::stream::Stream;
+use super::unheaded::Unheaded;
+use super::wire::{Heard, MAX_HEAD_BYTES, Wire};
+use crate::clock::monotonic;
+use crate::policy::headers::status::ProxyError;
+use upload::Upload;
+
+/// A connection with HTTP/2; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Http2 {
+    sender: SendRequest<Bytes>,
+    used: Arc<Used>,
+}
+
+/// One stream of a connection with HTTP/2.
+#[derive(Debug)]
+pub(super) struct Share {
+    connection: Http2,
+}
+
+#[derive(Debug)]
+struct Used {
+    streams: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+/// Servers commonly allow 100 or more streams at once; RFC 9113 §6.5.2 asks them for no less.
+const MAX_STREAMS: usize = 100;
+/// Of one response, unread.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Of all responses on a connection, unread: clients that read slowly take nothing from the others.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * MAX_STREAMS as u32;
+/// An origin that is gone without a word is found out by a PING when nothing came for so long, while requests wait.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PING_LIMIT: Duration = Duration::from_secs(10);
+
+impl Http2 {
+    /// Begins HTTP/2 on a new connection.
+    pub(super) async fn new(stream: Stream) -> Result<Self, ProxyError> {
+        let heard = Heard::default();
+        let (sender, connection) = Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_max_send_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).expect("it is a constant"))
+            .max_send_buffer_size(MAX_HEAD_BYTES)
+            // Responses that nobody wants any more are reset. However many they are, the others go on.
+            .max_local_error_reset_streams(None)
+            .max_concurrent_reset_streams(MAX_STREAMS)
+            .handshake::<_, Bytes>(Wire::new(stream, heard.clone()))
+            .await
+            .map_err(|_| ProxyError::ConnectionTerminated)?;
+        let used = Arc::new(Used { streams: AtomicUsize::new(0), last: Mutex::new(monotonic()) });
+        tokio::spawn(keep(connection, Arc::clone(&used), heard));
+        Ok(Self { sender, used })
+    }
+
+    /// A stream of its own; none if the connection has enough.
+    pub(super) fn share(&self) -> Option<Share> {
+        let more = |streams| (streams < MAX_STREAMS).then_some(streams + 1);
+        self.used.streams.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
+        Some(Share { connection: self.clone() })
+    }
+
+    /// Whether it takes no further request: it has ended, or is about to (GOAWAY).
+    pub(super) fn is_closed(&self) -> bool {
+        let polled = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(polled, Poll::Ready(Err(_)))
+    }
+
+    /// When it was used last; none if it is in use.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (!self.used.is_so()).then(|| *self.used.last.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Used {
+    fn is_so(&self) -> bool {
+        self.streams.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Carries a connection to its end, which its streams hear of. It ends when nobody holds it any more.
+async fn keep(mut connection: Connection<Wire, Bytes>, used: Arc<Used>, heard: Heard) {
+    let mut pings = connection.ping_pong();
+    let mut connection = pin!(connection);
+    loop {
+        let before = heard.bytes();
+        if timeout(PING_AFTER, connection.as_mut()).await.is_ok() {
+            return;
+        }
+        let is_silent = heard.bytes() == before && used.is_so();
+        let Some(pings) = pings.as_mut().filter(|_| is_silent) else { continue };
+        let answered = tokio::select! {
+            _ = connection.as_mut() => return,
+            answered = timeout(PING_LIMIT, pings.ping(Ping::opaque())) => answered,
+        };
+        if !matches!(answered, Ok(Ok(_))) {
+            return;
+        }
+    }
+}
+
+impl Share {
+    pub(super) fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Sends a request and waits for the head of its response; 1xx heads go to the [`Early`] of the request.
+    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Received>, Unheaded> {
+        let mut sender = self.connection.sender.clone();
+        if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
+            return Err(Unheaded::Unsent(request.into()));
+        }
+        let early = request.extensions().get::<Early>().cloned();
+        let (head, body) = parts(request);
+        let sent = sender.send_request(head, body.is_end_stream());
+        // It is never on the wire when this fails.
+        let (mut answer, stream) = sent.map_err(|error| match error.is_go_away() || error.is_io() {
+            true => Unheaded::Refused,
+            false => unheaded(&error),
+        })?;
+        drop(sender);
+        let upload = (!body.is_end_stream()).then(|| Upload::begin(body, stream));
+        match poll_fn(|cx| poll_head(&mut answer, early.as_ref(), cx)).await {
+            Ok(response) => {
+                let length = response.headers().get(header::CONTENT_LENGTH);
+                let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                Ok(response.map(|stream| Received::new(stream, length, upload)))
+            }
+            Err(_) if upload.as_ref().is_some_and(Upload::has_broken_off) => {
+                Err(Unheaded::Failed(ProxyError::HttpRequestError))
+            }
+            Err(error) => Err(unheaded(&error)),
+        }
+    }
+}
+
+/// A response is looked for only where no 1xx head stands before it: h2 would pass that over.
+fn poll_head(
+    answer: &mut ResponseFuture,
+    early: Option<&Early>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<h2::RecvStream>, h2::Error>> {
+    while let Some(head) = ready!(answer.poll_informational(cx)) {
+        let head = head?;
+        if let Some(early) = early {
+            early.tell(head.status(), head.headers());
+        }
+    }
+    Pin::new(answer).poll(cx)
+}
+
+/// A request as h2 takes it.
+fn parts(request: Request<RequestBody>) -> (Request<()>, RequestBody) {
+    let (parts, body) = request.into_parts();
+    let mut head = Request::new(());
+    (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (parts.method, parts.uri, parts.headers);
+    // RFC 9110 §8.6: content that is not there has a length with methods that expect some.
+    let has_content_by_custom = [Method::POST, Method::PUT, Method::PATCH].contains(head.method());
+    let length = body.size_hint().exact().filter(|&length| length > 0 || has_content_by_custom);
+    if let Some(length) = length {
+        head.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    (head, body)
+}
+
+fn unheaded(error: &h2::Error) -> Unheaded {
+    // RFC 9113 §8.7: the origin says that it has not looked at the request.
+    let is_gone = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => Unheaded::Refused,
+        _ if is_gone => Unheaded::Refused,
+        _ if error.is_library() => Unheaded::Failed(ProxyError::HttpProtocolError),
+        _ => Unheaded::Failed(ProxyError::ConnectionTerminated),
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        *self.connection.used.last.lock().unwrap_or_else(PoisonError::into_inner) = monotonic();
+        self.connection.used.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    /// A connection with one stream in use, and the origin's end of it.
+    async fn begun() -> (Share, Http2, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let connection = Http2::new(Stream::Unix(ours)).await.unwrap();
+        (connection.share().unwrap(), connection, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_is_gone_without_a_word_is_found_out_while_requests_wait() {
+        let (share, connection, _theirs) = begun().await;
+        let began = monotonic();
+        while !connection.is_closed() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(began.elapsed() <= (PING_AFTER + PING_LIMIT) * 2, "{:?}", began.elapsed());
+        assert!(share.send(Request::new(RequestBody::Empty)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nothing_waits_for_is_left_in_peace() {
+        let (share, connection, _theirs) = begun().await;
+        drop(share);
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(!connection.is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_holds_is_closed() {
+        use tokio::io::AsyncReadExt as _;
+        let (share, connection, mut theirs) = begun().await;
+        drop((share, connection));
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).await.unwrap();
+        assert!(all.starts_with(b"PRI * HTTP/2.0"));
+    }
+
+    #[tokio::test]
+    async fn streams_of_a_connection_are_counted() {
+        let (share, connection, _theirs) = begun().await;
+        let more: Vec<Share> = std::iter::from_fn(|| connection.share()).collect();
+        assert_eq!((more.len(), connection.idle_since()), (MAX_STREAMS - 1, None));
+        drop((share, more));
+        assert!(connection.idle_since().is_some());
+    }
+}

@@ -1,0 +1,120 @@
+//! A request's content on its way into a stream of HTTP/2, beside the response.
+//!
+//! An origin may answer before it has all of it. It says so by RST_STREAM(NO_ERROR) where it wants no more of it (RFC 9113
+//! §8.1); else the content goes on when the response is over.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::origin::body::RequestBody;
+
+/// An origin that has answered and takes nothing of the content for so long gets no more of it. Before, its response is
+/// waited for, which has limits of its own.
+const LONGEST_WITHOUT_WINDOW: Duration = Duration::from_secs(30);
+
+/// The content, seen from the response. It ends with it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    fate: Arc<Fate>,
+    abandons: DropGuard,
+}
+
+#[derive(Debug, Default)]
+struct Fate {
+    /// Nobody waits for the response any more.
+    abandoned: CancellationToken,
+    has_answer: AtomicBool,
+    has_broken_off: AtomicBool,
+}
+
+impl Upload {
+    pub(super) fn begin(body: RequestBody, stream: SendStream<Bytes>) -> Self {
+        let fate = Arc::<Fate>::default();
+        tokio::spawn(carry(body, stream, Arc::clone(&fate)));
+        Self { abandons: fate.abandoned.clone().drop_guard(), fate }
+    }
+
+    /// Whether its client did not give it whole.
+    pub(super) fn has_broken_off(&self) -> bool {
+        self.fate.has_broken_off.load(Ordering::Acquire)
+    }
+
+    /// The whole response is here.
+    pub(super) fn goes_on_alone(self) {
+        self.fate.has_answer.store(true, Ordering::Release);
+        self.abandons.disarm();
+    }
+}
+
+async fn carry(mut body: RequestBody, mut stream: SendStream<Bytes>, fate: Arc<Fate>) {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = fate.abandoned.cancelled() => return stream.send_reset(Reason::CANCEL),
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => return,
+            frame = body.frame() => frame,
+        };
+        // Sending fails only on a stream that has ended.
+        let Some(frame) = frame else { return drop(stream.send_data(Bytes::new(), true)) };
+        let Ok(frame) = frame else {
+            fate.has_broken_off.store(true, Ordering::Release);
+            return stream.send_reset(Reason::CANCEL);
+        };
+        match frame.into_data() {
+            Ok(bytes) => {
+                // A piece of nothing is not sent, so the end is not either.
+                let is_last = !bytes.is_empty() && body.is_end_stream();
+                if !give(bytes, is_last, &mut stream, &fate).await || is_last {
+                    return;
+                }
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                return drop(stream.send_trailers(trailers));
+            }
+        }
+    }
+}
+
+/// Sends a piece as the window opens. Whether more may follow.
+async fn give(mut bytes: Bytes, is_last: bool, stream: &mut SendStream<Bytes>, fate: &Fate) -> bool {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let granted = tokio::select! {
+            biased;
+            () = fate.abandoned.cancelled() => 0,
+            granted = window(stream, fate) => granted,
+        };
+        if granted == 0 {
+            stream.send_reset(Reason::CANCEL);
+            return false;
+        }
+        let piece = bytes.split_to(granted.min(bytes.len()));
+        let is_end = is_last && bytes.is_empty();
+        if stream.send_data(piece, is_end).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// The bytes that may be sent; 0 if none may any more.
+async fn window(stream: &mut SendStream<Bytes>, fate: &Fate) -> usize {
+    loop {
+        match timeout(LONGEST_WITHOUT_WINDOW, poll_fn(|cx| stream.poll_capacity(cx))).await {
+            Ok(Some(Ok(granted))) => return granted,
+            Ok(_) => return 0,
+            Err(_) if fate.has_answer.load(Ordering::Acquire) => return 0,
+            Err(_) => {}
+        }
+    }
+}
