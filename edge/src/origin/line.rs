@@ -9,6 +9,7 @@ use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::body::{Coming, RequestBody};
 use super::http2::Share;
@@ -21,8 +22,8 @@ use crate::policy::headers::status::ProxyError;
 /// A connection, or a share of one.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// HTTP/1.1: nothing else is sent on it meanwhile.
-    Own { sender: http1::SendRequest<RequestBody>, heard: Heard, made: Instant },
+    /// HTTP/1.1: nothing else is sent on it meanwhile. `ended` is told when nothing will come any more.
+    Own { sender: http1::SendRequest<RequestBody>, heard: Heard, made: Instant, ended: CancellationToken },
     /// HTTP/2.
     Shared(Share),
 }
@@ -43,9 +44,14 @@ impl Line {
             .handshake(TokioIo::new(Wire::new(stream, heard.clone())))
             .await
             .map_err(|_| ProxyError::ConnectionTerminated)?;
+        let ended = CancellationToken::new();
+        let tells = ended.clone().drop_guard();
         // An error that ends the connection also ends the exchange on it, which reports it.
-        tokio::spawn(async move { drop(connection.with_upgrades().await) });
-        Ok(Self::Own { sender, heard, made: monotonic() })
+        tokio::spawn(async move {
+            drop(connection.with_upgrades().await);
+            drop(tells);
+        });
+        Ok(Self::Own { sender, heard, made: monotonic(), ended })
     }
 
     /// Whether the origin has closed it.
@@ -88,9 +94,12 @@ impl Line {
     /// Sends a request and waits for the head of its response.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Coming>, Unheaded> {
         match self {
-            Self::Own { sender, heard, .. } => {
+            Self::Own { sender, heard, ended, .. } => {
                 heard.expect_head();
-                sender.try_send_request(request).await
+                match unless_ended(sender.try_send_request(request), ended).await {
+                    Some(answered) => answered.map(|response| response.map(Coming::Own)).map_err(unheaded),
+                    None => Err(Unheaded::LeftBehind),
+                }
             }
             Self::Shared(share) => Ok(share.send(request).await?.map(Coming::Shared)),
         }
@@ -104,21 +113,58 @@ fn unheaded(mut tried: TrySendError<Request<RequestBody>>) -> Unheaded {
         (None, error) if error.is_parse() => Unheaded::Failed(ProxyError::HttpProtocolError),
         (None, _) => Unheaded::Failed(ProxyError::ConnectionTerminated),
     }
+}
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// When it was used last; none if it is in use.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.used.streams.load(Ordering::Acquire) == 0;
-        is_idle.then(|| *self.used.last.lock().unwrap_or_else(PoisonError::into_inner))
+/// The answer; none if the connection has ended and did not bring it.
+async fn unless_ended<F: Future>(answer: F, ended: &CancellationToken) -> Option<F::Output> {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        answered = &mut answer => Some(answered),
+        () = ended.cancelled() => {
+            // It may have come just before the end. A task that has done much in one go is told to wait first: not here.
+            let mut last = pin!(unconstrained(answer));
+            poll_fn(|cx| match last.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await
+        }
     }
 }
 
-impl Drop for Share {
-    fn drop(&mut self) {
-        *self.connection.used.last.lock().unwrap_or_else(PoisonError::into_inner) = monotonic();
-        self.connection.used.streams.fetch_sub(1, Ordering::AcqRel);
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_hears_of_the_end_of_its_connection() {
+        let ended = CancellationToken::new();
+        let (answer, coming) = oneshot::channel::<u8>();
+        let waiting = tokio::spawn({
+            let ended = ended.clone();
+            async move { unless_ended(coming, &ended).await }
+        });
+        tokio::task::yield_now().await;
+        ended.cancel();
+        // The sender is there, as a channel's is that holds what nobody takes.
+        assert_eq!(waiting.await.unwrap(), None);
+        drop(answer);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_came_before_the_end_counts() {
+        let ended = CancellationToken::new();
+        ended.cancel();
+        assert_eq!(unless_ended(async { 1 }, &ended).await, Some(1));
+        // It comes between the two looks.
+        let mut looks = 0;
+        let comes = poll_fn(|_| {
+            looks += 1;
+            if looks > 1 { Poll::Ready(2) } else { Poll::Pending }
+        });
+        assert_eq!(unless_ended(comes, &ended).await, Some(2));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::header::HOST;
 use http::{Request, StatusCode};
 use siphasher::sip::SipHasher13;
 use tokio::time::timeout;
@@ -18,6 +19,7 @@ use super::pool::Pool;
 use super::queue::Queue;
 use super::resolving::Names;
 use super::secure::{self, Terms};
+use super::shape;
 use super::standing::{Fault, Standing, Stands};
 use super::stream::Stream;
 use crate::metrics::OriginMetrics;
@@ -84,12 +86,22 @@ impl Member {
         self.requests.begin(most, queue)
     }
 
+    /// A request that comes back unsent has the host that it came with: the next origin may have none of its own.
     pub(super) async fn exchange(&self, mut request: Request<RequestBody>, patience: Patience) -> Exchange {
+        let asked_for = request.headers().get(HOST).cloned();
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
-            request.headers_mut().insert(http::header::HOST, host);
+            request.headers_mut().insert(HOST, host);
         }
         self.names.look();
-        connection::exchange(self.place(&self.pool), request, patience).await
+        let mut outcome = connection::exchange(self.place(&self.pool), request, patience).await;
+        if let Exchange::Unsent(back, _) = &mut outcome {
+            shape::as_own(back);
+            match asked_for {
+                Some(host) => back.headers_mut().insert(HOST, host),
+                None => back.headers_mut().remove(HOST),
+            };
+        }
+        outcome
     }
 
     /// As [`Self::exchange`], on a connection that nothing else uses.

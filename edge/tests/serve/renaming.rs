@@ -76,3 +76,23 @@ async fn a_post_whose_location_names_the_origin_makes_the_sites_own_page_stale()
     assert_eq!(rig.client().await.raw(ask).await.field("location"), "http://site.test/list");
     rig.get("/list").await.assert_forwarded();
 }
+
+#[tokio::test]
+async fn an_origins_own_name_is_not_told_to_the_one_that_is_asked_in_its_place() {
+    let told = Origin::answering(|head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        response("200 OK", "", host)
+    })
+    .await;
+    // Nobody listens there.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for scheme in ["http", "h2c"] {
+        let text = format!(
+            "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [{{ url = \"{scheme}://{gone}\", host = \"app.internal\" }}, \
+             {{ url = \"http://{}\", backup = true }}]\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            told.address
+        );
+        let rig = Rig::of(verge_edge::clock::Clock::system(), &text).await;
+        assert_eq!(rig.client().await.get("/").await.text(), "site.test", "{scheme}");
+    }
+}
