@@ -250,6 +250,8 @@ pub enum Round {
 pub fn company_after(round: Round, next: &Next, before: Company) -> Company {
     match (round, next) {
         (_, Next::Look(Company::Twins)) => Company::Twins,
+        // Requests that are the same fetch once what was purged twice while they waited.
+        (Round::Later, Next::Again) if matches!(before, Company::Any | Company::Alike(_)) => Company::Twins,
         // A request that goes alone is not refused, so the rounds end.
         (Round::Later, _) | (Round::First, Next::Alone) => Company::Alone,
         (Round::First, Next::Look(other)) => other.clone(),

@@ -93,9 +93,28 @@ proptest! {
         world.check();
         // Each fetch serves for ten seconds from when it began, at least two of which it takes or is fresh.
         let spans = 40 / RESPONSE_SECS as usize + 1;
-        // A purge makes one fetch void, whose leader has its answer and whose followers begin another.
-        prop_assert!(world.fetches.len() <= spans * 2 + purged * 2, "{} fetches", world.fetches.len());
+        // A purge makes a fetch void, whose leader has its answer; its followers begin another, and one for each language where it
+        // is their second.
+        prop_assert!(world.fetches.len() <= spans * 2 + purged * 4, "{} fetches", world.fetches.len());
     }
+}
+
+#[test]
+fn what_is_purged_twice_while_many_wait_is_not_fetched_for_each_of_them() {
+    let ask = |number: u8| Asks {
+        at_secs: 11,
+        patience_secs: None,
+        language: number % 2,
+        user: 0,
+        authorized: false,
+        is_bad: false,
+        method: "GET",
+    };
+    let mut world = world(Kind::Public, false, (0..30).map(ask).collect(), vec![5], vec![13, 18]);
+    world.run();
+    world.check();
+    // The first, the one after a purge, and one for each language.
+    assert_eq!(world.fetches.len(), 4);
 }
 
 #[test]
