@@ -8,6 +8,7 @@ pub use head::{HeadEffect, freshen_by_head};
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::freshness::COOKIES;
+use super::headers::status::CacheStatus;
 use super::validate::{self, Likeness};
 use super::{Admit, Content, Entry, Selecting, Unstorable, admit, headers};
 use crate::http::head::{RequestHead, ResponseHead};
@@ -85,6 +86,10 @@ pub(super) fn updated(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     if !newer.contains_key(header::DATE) {
         // The 304 is dated by its receipt (RFC 9110 §6.6.1), not by the response it freshens.
         headers.remove(header::DATE);
+    }
+    if !newer.contains_key(CacheStatus::NAME) {
+        // It tells of another request, which caches behind here have handled.
+        headers.remove(CacheStatus::NAME);
     }
     headers
 }
@@ -172,6 +177,24 @@ mod tests {
         check(&[("connection", "y"), ("y", "2"), ("keep-alive", "5")], "y", &[]);
         check(&[("connection", "x"), ("x", "2")], "x", &["1"]);
         check(&[("etag", "W/\"a\"")], "etag", &["W/\"a\""]);
+    }
+
+    #[test]
+    fn what_other_caches_did_with_the_request_of_before_is_forgotten() {
+        let first = [STORED.as_slice(), &[("cache-status", "other; fwd=miss")]].concat();
+        for (fields, expected) in
+            [(&[][..], &[][..]), (&[("cache-status", "other; hit")][..], &["other; hit"][..])]
+        {
+            let Freshened::Keep(entry) = freshened(&stored(&first), fields) else { panic!("{fields:?}") };
+            let told: Vec<&str> = entry
+                .head
+                .headers
+                .get_all("cache-status")
+                .into_iter()
+                .map(|value| value.to_str().unwrap())
+                .collect();
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

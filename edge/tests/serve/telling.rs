@@ -105,3 +105,41 @@ async fn a_successor_that_is_lost_too_is_the_last() {
     assert_eq!(statuses, [own, own, "verge-edge; fwd=uri-miss; collapsed"]);
     assert_eq!(origin.count(), 2);
 }
+
+/// RFC 9211 §2: the caches behind this one come first, and are told of where they have handled the request.
+#[tokio::test]
+async fn other_caches_are_told_of_in_their_order_and_only_where_they_were_asked() {
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    let fresh = "Cache-Control: max-age=10, stale-if-error=100\r\nETag: \"a\"\r\n";
+    let first = format!("{fresh}Cache-Status: far; hit\r\nCache-Status: near; fwd=miss\r\n");
+    let of_304 = |status: &str| format!("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n{status}\r\n");
+    client.send_get("/a", "").await;
+    origin.next().await.respond(&response("200 OK", &first, "hello")).await;
+    let got = client.response().await.cache_status();
+    assert!(got.starts_with("far; hit, near; fwd=miss, verge-edge; fwd=uri-miss"), "{got}");
+    let got = client.get("/a").await.cache_status();
+    assert!(got.starts_with("verge-edge; hit"), "{got}");
+    for (status, told) in [("Cache-Status: near; hit\r\n", "near; hit, "), ("", "")] {
+        rig.pass(20);
+        client.send_get("/a", "").await;
+        origin.next().await.respond(&of_304(status)).await;
+        let got = client.response().await.cache_status();
+        assert!(got.starts_with(&format!("{told}verge-edge; fwd=stale; fwd-status=304")), "{got}");
+        let got = client.get("/a").await.cache_status();
+        assert!(got.starts_with("verge-edge; hit"), "{got}");
+    }
+    // Stale, as the origin fails.
+    rig.pass(20);
+    client.send_get("/a", "").await;
+    let failed = "Cache-Status: near; fwd=miss\r\nCache-Control: no-store\r\n";
+    origin.next().await.respond(&response("503 No", failed, "")).await;
+    let got = client.response().await.cache_status();
+    assert!(got.starts_with("verge-edge; fwd=stale; fwd-status=503"), "{got}");
+    // A response that is not stored tells of them as it comes.
+    client.send_get("/b", "").await;
+    origin.next().await.respond(&response("200 OK", failed, "")).await;
+    let got = client.response().await.cache_status();
+    assert!(got.starts_with("near; fwd=miss, verge-edge; fwd=uri-miss"), "{got}");
+}

@@ -60,6 +60,11 @@ pub fn reused(
     if !is_new(status, freshness) {
         headers.insert(header::AGE, HeaderValue::from(freshness.age_secs));
     }
+    if !matches!(status.verdict, Verdict::Forwarded { .. }) {
+        // RFC 9211 §2: each member is of a cache that has handled this request. Those behind here have not: they tell how
+        // they answered the one that the response was stored for.
+        headers.remove(CacheStatus::NAME);
+    }
     drop_length(code, &mut headers);
     sign(&mut headers, name, Version::HTTP_11, status);
     ResponseHead { status: code, headers }
@@ -223,7 +228,7 @@ mod tests {
     }
 
     const SIGNED: [(&str, &str); 3] =
-        [("age", "7"), ("via", "1.0 shield|1.1 edge-1"), ("cache-status", "shield; hit|edge-1; hit; ttl=53")];
+        [("age", "7"), ("via", "1.0 shield|1.1 edge-1"), ("cache-status", "edge-1; hit; ttl=53")];
 
     #[test]
     fn a_stored_response_is_sent_with_its_age() {
