@@ -15,7 +15,11 @@ pub(crate) fn normal(path: &str) -> String {
     match path {
         "" => "/".to_owned(),
         path if !path.starts_with('/') || has_one_reading(path) => path.to_owned(),
-        path => without_dot_segments(&decoded(path)),
+        path => {
+            let once = without_dot_segments(&decoded(path));
+            // A wrong encoding, for which the others stayed as sent, may have gone with its segment.
+            if is_rightly_encoded(path) { once } else { without_dot_segments(&decoded(&once)) }
+        }
     }
 }
 
@@ -101,11 +105,14 @@ fn with_single_slashes(path: &str) -> String {
     format!("/{}{end}", kept.join("/"))
 }
 
+fn is_rightly_encoded(path: &str) -> bool {
+    path.match_indices('%').all(|(at, _)| encoded(&path.as_bytes()[at..]).is_some())
+}
+
 /// Unreserved characters decoded, other encodings in upper case. With a wrong one anywhere all stay as sent: decoding
 /// its neighbour could make it a right one.
 pub(crate) fn decoded(path: &str) -> String {
-    let right = |(at, _): (usize, _)| encoded(&path.as_bytes()[at..]).is_some();
-    if !path.match_indices('%').all(right) {
+    if !is_rightly_encoded(path) {
         return path.to_owned();
     }
     let mut out = String::with_capacity(path.len());
@@ -157,6 +164,8 @@ mod tests {
             ("/a/b/..", "/a/"),
             ("/%2e%2E/a", "/a"),
             ("/a/%2e/b", "/a/b"),
+            ("/%2e/%/..", "/"),
+            ("/%41/%/../%", "/%41/%"),
             ("*", "*"),
         ] {
             assert_eq!(normal(path), expected, "{path}");

@@ -18,6 +18,11 @@ pub const PURGE_PATH: &str = "/.well-known/verge/purge";
 /// The contents of a parent's answers after which nothing comes back from there: it has purged, or had told of it itself.
 pub const PURGE_TAKEN: [&str; 2] = ["200 OK: purged\n", "200 OK: it came from here\n"];
 
+/// Whether the edge answers requests for this path itself, whatever their query and their site are.
+pub fn is_own(path: &str) -> bool {
+    [HEALTH_PATH, PURGE_PATH].contains(&path)
+}
+
 /// As often, and so long: one that is lost gets no request after some seconds, even if it takes connections.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);

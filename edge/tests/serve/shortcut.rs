@@ -105,6 +105,10 @@ const PATHS: &[&str] = &[
     "/gzip",
     "/twice",
     "/.well-known/verge/health",
+    "/.well-known/verge/health?a=1",
+    "/.well-known/verge/%68ealth?a=1",
+    "/.well-known/verge/purge",
+    "/.well-known/verge/p%75rge",
     "/no<raw>",
     "*",
 ];
