@@ -57,7 +57,8 @@ pub fn withheld(name: &HeaderName, method: &Method, allowed: &[NamePattern]) -> 
         return None;
     }
     let found = listed(name.as_str())?;
-    let stored = method == Method::GET || method == Method::HEAD;
+    // RFC 10008 §2.7: QUERY too.
+    let stored = method == Method::GET || method == Method::HEAD || method.as_str() == "QUERY";
     let passes =
         found.taken == Taken::Method && !stored || allowed.iter().any(|one| one.matches(name.as_str()));
     (!passes).then_some(found)
@@ -151,6 +152,7 @@ mod tests {
             (Client, "Fly-Client-IP CloudFront-Forwarded-Proto X-Forwarded-Anything Forwarded X-Real-IP"),
             (User, "Remote-User X-Remote-User SSL-Client-Cert X-Authenticated-UserId Client-Cert"),
             (User, "X-Remote-Group X-Amzn-Oidc-Data X-Goog-Iap-Jwt-Assertion X-MS-CLIENT-PRINCIPAL-ID"),
+            (User, "X-Userinfo X-ID-Token X-Token-Subject X-Shib-User Shib-Identity-Provider"),
             (Internal, "X-Middleware-Subrequest X-Now-Route-Matches X-Invoke-Path X-Sendfile-Type"),
             (Internal, "X-Accel-Mapping X-Envoy-Original-Path Proxy X-Php-Ob-Level"),
             (Cache, "X-Prerender-Revalidate Surrogate-Capability X-Purge"),
@@ -198,9 +200,14 @@ mod tests {
     fn a_method_override_is_for_methods_that_no_stored_response_answers() {
         for name in ["x-http-method-override", "x-http-method", "x-method-override", "x-method"] {
             let name: HeaderName = name.parse().unwrap();
-            for (method, passes) in
-                [("GET", false), ("HEAD", false), ("POST", true), ("PUT", true), ("PATCH", true)]
-            {
+            for (method, passes) in [
+                ("GET", false),
+                ("HEAD", false),
+                ("QUERY", false),
+                ("POST", true),
+                ("PUT", true),
+                ("PATCH", true),
+            ] {
                 let method = Method::from_bytes(method.as_bytes()).unwrap();
                 assert_eq!(withheld(&name, &method, &[]).is_none(), passes, "{name} {method}");
             }
