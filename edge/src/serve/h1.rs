@@ -187,10 +187,13 @@ impl Connection<'_> {
         let (busy, sending, version) = (self.seat.busy(), self.turns.sending(), request.version());
         let answer = match self.turns.begin(version) {
             Ok(_) if self.seat.is_spare && request.uri().path() != HEALTH_PATH => {
-                self.turned_away(request, full(&self.service.cache))
+                self.turned_away(head_of(request.into_parts().0), version, full(&self.service.cache))
             }
             Ok(turn) => self.take_turn(turn, request).await,
-            Err(refusal) => self.turned_away(request, refused(refusal)),
+            Err(refusal) => {
+                let head = self.turns.refused().unwrap_or_else(|| head_of(request.into_parts().0));
+                self.turned_away(head, version, refused(refusal))
+            }
         };
         let mut response = answer.into_response();
         if self.leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -206,10 +209,8 @@ impl Connection<'_> {
         response.map(|body| Sent { body, _sending: sending, _busy: busy })
     }
 
-    fn turned_away(&self, request: Request<Incoming>, answer: Answer) -> Answer {
-        let (parts, _body) = request.into_parts();
-        let version = parts.version;
-        turned_away(&self.service.cache, self.peer, &Unplaced::of(head_of(parts), version), answer)
+    fn turned_away(&self, head: RequestHead, version: Version, answer: Answer) -> Answer {
+        turned_away(&self.service.cache, self.peer, &Unplaced::of(head, version), answer)
     }
 
     /// The turn ends before the answer is given to hyper: no 1xx may follow it.

@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::time::Instant;
 
 use super::access::{self, Admitted};
@@ -32,7 +33,7 @@ pub use crate::site::parents::HEALTH_PATH;
 use crate::site::parents::PURGE_PATH;
 use crate::site::rewrite;
 use crate::site::route::Route;
-use crate::site::sender::{Sender, is_trusted, sender};
+use crate::site::sender::{Scheme, Sender, is_trusted, sender};
 use crate::tls::Identity;
 
 /// Answers one request.
@@ -104,6 +105,16 @@ impl Unplaced {
         let RequestHead { method, uri: target, mut headers } = head;
         Self { method, target, host: headers.remove(header::HOST), version }
     }
+
+    /// As other lines of the log have it, if its `Host` is one.
+    fn url(&self, scheme: Scheme) -> Uri {
+        let mut parts = self.target.clone().into_parts();
+        if parts.authority.is_none() {
+            parts.authority = self.host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            parts.scheme = parts.authority.is_some().then(|| scheme.as_str().parse().expect("a scheme"));
+        }
+        Uri::from_parts(parts).unwrap_or_else(|_| self.target.clone())
+    }
 }
 
 /// The answer to a request that no site gets to see, counted and told in the log.
@@ -121,12 +132,13 @@ pub(super) fn turned_away(cache: &Cache, peer: Peer, request: &Unplaced, mut ans
         cache = answer.outcome.as_str(),
         why = answer.why,
     );
+    let url = request.url(peer.scheme);
     let line = Pending::new(monotonic(), || Seen {
         time: cache.clock.now(),
         client: peer.client,
         user: None,
         method: request.method.as_str(),
-        url: &request.target,
+        url: &url,
         host: request.host.as_ref().map(HeaderValue::as_bytes),
         version: Some(protocol(request.version)),
         referer: None,

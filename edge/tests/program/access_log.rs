@@ -67,6 +67,43 @@ fn a_file_has_a_line_for_each_request_and_is_opened_anew_when_it_was_renamed() {
     assert_eq!((lines(&path, 2).len(), lines(&old, 2).len()), (2, 2));
 }
 
+/// NEWCOMER 28: which host, which target?
+#[test]
+fn a_request_that_no_site_sees_has_its_host_and_target_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    config_with(folder.path(), "format = \"json\"\nto = \"./access.log\"\n");
+    let config = folder.path().join("edge.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("[\"*\"]"), "{text}");
+    std::fs::write(&config, text.replace("[\"*\"]", "[\"site.test\"]")).unwrap();
+    let serving = serve(folder.path());
+    let asked: [(&str, u16, &str, &str); 5] = [
+        (
+            "GET /some?x=1 HTTP/1.1\r\nHost: Stranger.test:81\r\n",
+            421,
+            "GET",
+            "http://stranger.test:81/some?x=1",
+        ),
+        ("PUT /two HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n", 400, "PUT", "http://a.test/two"),
+        ("GET /bad\x01 HTTP/1.1\r\nHost: site.test\r\n", 400, "GET", "http://site.test/bad%01"),
+        ("POST /cl HTTP/1.1\r\nHost: site.test\r\nContent-Length: x\r\n", 400, "POST", "http://site.test/cl"),
+        ("GET /none HTTP/1.1\r\n", 400, "GET", "/none"),
+    ];
+    for (head, status, ..) in asked {
+        let mut stream = TcpStream::connect(&serving.public).unwrap();
+        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+    }
+    // Threads write them as they come.
+    let lines = lines(&folder.path().join("access.log"), asked.len());
+    for (_, status, method, url) in asked {
+        let line = lines.iter().find(|line| line["url"] == url).unwrap_or_else(|| panic!("{url}: {lines:?}"));
+        assert_eq!((&line["status"], &line["method"]), (&status.into(), &method.into()), "{line}");
+    }
+}
+
 #[test]
 fn a_reload_changes_where_lines_go_how_they_look_and_the_level() {
     let folder = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ pub mod chunked;
 mod direct;
 pub mod framing;
 mod given;
+mod glimpse;
 pub mod head;
 pub mod interim;
 mod late;
@@ -244,7 +245,7 @@ impl<T, D: Direct> Gate<T, D> {
             Stop::Unanswered => self.shared.expect_answer(),
             Stop::Raw(len) => self.encode(len),
             Stop::Head(refusal) => {
-                self.shared.refuse(refusal);
+                self.shared.refuse(refusal, &self.held[self.good..]);
                 self.held.truncate(self.good);
                 self.held.extend_from_slice(STAND_IN);
                 self.good = self.held.len();

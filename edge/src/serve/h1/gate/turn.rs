@@ -8,8 +8,10 @@ use std::task::Waker;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 
+use super::glimpse;
 use super::interim;
 use super::refusal::Refusal;
+use crate::http::head::RequestHead;
 
 /// 1xx heads that wait for a client that reads slowly; more are dropped, which RFC 9110 §15.2 survives: they are hints.
 const MAX_INTERIM_BYTES: usize = 32 * 1024;
@@ -71,6 +73,12 @@ impl Turns {
         self.0.live.store(true, Ordering::Release);
     }
 
+    /// The head that was refused, if one was, as far as it can be told. The service has seen another in its place.
+    #[must_use]
+    pub fn refused(&self) -> Option<RequestHead> {
+        self.0.refused.get().map(|refused| glimpse::of(&refused.head))
+    }
+
     /// The service calls this first for each request.
     ///
     /// # Errors
@@ -82,10 +90,10 @@ impl Turns {
         if number > self.0.passed.load(Ordering::Acquire) {
             return Err(Refusal::Unseen);
         }
-        if let Some(&(refused, refusal)) = self.0.refused.get()
-            && refused == number
+        if let Some(refused) = self.0.refused.get()
+            && refused.number == number
         {
-            return Err(refusal);
+            return Err(refused.refusal);
         }
         // RFC 9110 §15.2: none to HTTP/1.0.
         let interims = if version == Version::HTTP_11 { Interims::Understood } else { Interims::Refused };
@@ -176,8 +184,8 @@ pub(super) struct Shared {
     sending: AtomicU64,
     /// Whether what is on its way goes on for as long as its client is there.
     live: AtomicBool,
-    /// The number of the head that was refused, and why. There is one at most: it is the last.
-    refused: OnceLock<(u64, Refusal)>,
+    /// The head that was refused. There is one at most: it is the last.
+    refused: OnceLock<Refused>,
     /// Why a body broke off. There is one at most: it is the last.
     broken: OnceLock<Refusal>,
     /// After a switch of protocols bytes pass unread.
@@ -189,6 +197,14 @@ pub(super) struct Shared {
     /// Whether `State::queue` may hold something, so that a write need not lock.
     queued: AtomicBool,
     state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    number: u64,
+    refusal: Refusal,
+    /// Its first bytes.
+    head: Box<[u8]>,
 }
 
 #[derive(Debug, Default)]
@@ -214,10 +230,12 @@ impl Shared {
         self.unanswered.store(true, Ordering::Release);
     }
 
-    pub(super) fn refuse(&self, refusal: Refusal) {
+    /// `head` is what has come of it, and maybe more.
+    pub(super) fn refuse(&self, refusal: Refusal, head: &[u8]) {
         let number = self.passed.load(Ordering::Relaxed) + 1;
+        let head = head[..head.len().min(glimpse::MOST_BYTES)].into();
         // The first refusal stands; nothing is read behind it.
-        let _ = self.refused.set((number, refusal));
+        let _ = self.refused.set(Refused { number, refusal, head });
         self.pass(1);
     }
 
@@ -347,7 +365,7 @@ mod tests {
     #[test]
     fn the_refusal_is_for_the_request_that_stands_for_the_bad_head() {
         let turns = turns(1);
-        turns.0.refuse(Refusal::NoHost);
+        turns.0.refuse(Refusal::NoHost, b"GET /x HTTP/1.1");
         assert!(turns.begin(Version::HTTP_11).is_ok());
         assert_eq!(turns.begin(Version::HTTP_11).err(), Some(Refusal::NoHost));
     }
