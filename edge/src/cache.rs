@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use http::Uri;
+use http::{Method, Uri};
 
 pub(crate) use above::FromChild;
 pub use purge_request::PurgeRequest;
@@ -27,6 +27,7 @@ use crate::policy::headers::received;
 use crate::policy::{dictionary, encoding};
 use crate::site::SiteName;
 use crate::site::access::Credentials;
+use crate::site::cms;
 use crate::site::key::{Key, key};
 use crate::site::route::Route;
 use crate::site::signed::Rejected;
@@ -261,16 +262,21 @@ impl Cache {
     }
 
     /// The URI that a client asks for, without its signature where its site wants one. One that is sent to HTTPS keeps it: it is
-    /// looked at there.
-    pub(crate) fn checked(&self, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
+    /// looked at there. A purge from a CMS needs no signature: its address is what lets it in.
+    pub(crate) fn checked(&self, method: &Method, uri: Uri, now: SystemTime) -> Result<Uri, Rejected> {
         let in_service = self.in_service.load();
         if !in_service.asks_for_signatures {
             return Ok(uri);
         }
-        match in_service.sites.find(uri.host().unwrap_or_default()) {
-            Some(place) if in_service.placed[place].parts(&uri).0.site.is_sent_to_https(&uri) => Ok(uri),
-            Some(place) => in_service.placed[place].own.site.signed.checked(uri, now),
-            None => Ok(uri),
+        let Some(place) = in_service.sites.find(uri.host().unwrap_or_default()) else { return Ok(uri) };
+        let placed = &in_service.placed[place];
+        let Site { signed, purge_from, .. } = &*placed.own.site;
+        if !purge_from.is_empty() && cms::is_purge(method) {
+            return Ok(signed.bare(uri));
+        }
+        match placed.parts(&uri).0.site.is_sent_to_https(&uri) {
+            true => Ok(uri),
+            false => signed.checked(uri, now),
         }
     }
 

@@ -41,7 +41,11 @@ impl PurgeRequest {
     pub(crate) fn scopes(&self, cache: &Cache) -> Result<Vec<Scope>, NotPurged> {
         match self {
             Self { url: Some(url), prefix: None, tag: None, site: None, all: false, .. } => {
-                cache.scopes_of_url(&absolute(url)?)
+                let url = absolute(url)?;
+                if url.authority().is_some_and(|authority| authority.as_str().contains('*')) {
+                    return Err(NotPurged::WildHost);
+                }
+                cache.scopes_of_url(&url)
             }
             Self { url: None, prefix: Some(prefix), tag: None, site: None, all: false, .. } => {
                 if prefix.contains('*') {
@@ -52,6 +56,9 @@ impl PurgeRequest {
             Self { url: None, prefix: None, tag: Some(tag), site, all: false, .. } => {
                 if !tags::is_tag(tag.as_bytes()) {
                     return Err(NotPurged::NoTag);
+                }
+                if tag.contains('*') {
+                    return Err(NotPurged::WildTag);
                 }
                 let site = site.as_deref().map(|site| cache.site_name(site)).transpose()?;
                 Ok(vec![Scope::Tag { tag: tag.clone(), site }])

@@ -29,6 +29,10 @@ pub(crate) enum NotPurged {
     NotAbsolute,
     /// A prefix has a `*`.
     WildPrefix,
+    /// A host or port has a `*`.
+    WildHost,
+    /// A tag has a `*`.
+    WildTag,
     /// It is no tag.
     NoTag,
     /// It names nothing, or too much.
@@ -46,6 +50,12 @@ impl NotPurged {
             Self::NotAbsolute => "the url is not absolute: write http://host/path".to_owned(),
             Self::WildPrefix => {
                 "`*` stands for itself in a prefix: write the URL with `*` as `url`, or no `*`".to_owned()
+            }
+            Self::WildHost => {
+                "`*` stands for a part of a path or query only: write the host and the port, or purge a `site`".to_owned()
+            }
+            Self::WildTag => {
+                "`*` stands for itself in a tag: write each tag whole, or purge URLs with `*`, or a `site`".to_owned()
             }
             Self::NoTag => format!("a tag has 1 to {} bytes", tags::MAX_TAG_BYTES),
             Self::NoTarget => format!("a purge needs {}", ONE_OF),

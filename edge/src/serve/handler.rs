@@ -241,7 +241,7 @@ pub(super) fn open<'a>(
     };
     let now = service.cache.clock.now();
     // A child has taken the signature off.
-    let checked = if is_childs { Ok(uri) } else { service.cache.checked(uri, now) };
+    let checked = if is_childs { Ok(uri) } else { service.cache.checked(&method, uri, now) };
     let uri = match checked {
         Ok(uri) => uri,
         Err(why) => {

@@ -65,6 +65,10 @@ async fn what_is_not_one_purge_is_refused_with_what_to_write() {
         (r#"{"prefix": "http://site.test/a", "tag": "x"}"#, 400),
         (r#"{"tag": ""}"#, 400),
         (r#"{"prefix": "http://site.test/*"}"#, 400),
+        (r#"{"url": "http://*/a"}"#, 400),
+        (r#"{"url": "http://*.site.test/a*"}"#, 400),
+        (r#"{"url": "http://site.test:*/a"}"#, 400),
+        (r#"{"tag": "one*"}"#, 400),
         (r#"{"url": "http://site.test/*********"}"#, 400),
         (r#"{"url": "ftp://site.test/a"}"#, 400),
         (r#"{"tags": ["x"]}"#, 400),
@@ -289,6 +293,32 @@ async fn a_cms_elsewhere_purges_nothing() {
     check(FROM_HERE, "X-Purge-Method: regex\r\n", 400, false).await;
     check(FROM_HERE, "Cache-Tags: [a]\r\n", 400, false).await;
     check("", "", 200, true).await;
+}
+
+#[tokio::test]
+async fn a_cms_purges_what_links_are_signed_for_by_its_address_alone() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: max-age=60\r\n", "hello")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url.key");
+    std::fs::write(&file, "a new secret of 25 bytes\n").unwrap();
+    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 bytes").unwrap();
+    let signed = |target: &str| format!("{target}&signature={}", key.sign(target));
+    let site = format!("signed_paths = [\"/video/*\"]\nsigning_keys = [\"{}\"]", file.display());
+    let link = signed("/video/a?expires=9000000000");
+    let check = async |purge_from: &str, method: &str, target: &str, status: u16, is_gone: bool| {
+        let rig = Rig::with(&[origin.address], "", &format!("{purge_from}\n{site}")).await;
+        rig.get(&link).await.assert_forwarded();
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: site.test\r\n\r\n");
+        assert_eq!(rig.client().await.raw(head.as_bytes()).await.status, status, "{method} {target}");
+        assert_eq!(rig.get(&link).await.cache_status().contains("; hit"), !is_gone, "{method} {target}");
+    };
+    check(FROM_HERE, "PURGE", "/video/a", 200, true).await;
+    check(FROM_HERE, "BAN", "/video/*", 200, true).await;
+    check(FROM_HERE, "PURGE", &signed("/video/a?expires=1000000000"), 200, true).await;
+    check("purge_from = [\"192.0.2.7\"]", "PURGE", "/video/a", 403, false).await;
+    // No purge there: a method of the origin's, and its URL needs a signature.
+    check("", "PURGE", "/video/a", 403, false).await;
+    check(FROM_HERE, "POST", "/video/a", 403, false).await;
 }
 
 #[tokio::test]
