@@ -5,6 +5,7 @@
 
 pub mod coding;
 pub mod date;
+pub mod endless;
 pub mod field;
 pub mod head;
 pub mod list;

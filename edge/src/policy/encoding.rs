@@ -209,12 +209,25 @@ mod tests {
             ("application/pdf", Some(9), false),
             ("text/html", None, false),
             ("text/event-stream", None, false),
+            ("application/x-ndjson", None, true),
         ] {
             let response = response(200, &[("content-type", kind)]);
             assert_eq!(chosen(&asked, &response, &offer, length).is_some(), expected, "{kind}");
             let star = Offer { types: Some(vec![NamePattern::parse("*").unwrap()]), ..offer.clone() };
             let all = chosen(&asked, &response, &star, None).is_some();
             assert_eq!(all, kind != "text/event-stream", "{kind}");
+        }
+        // Unnamed, streams of texts stay as they came.
+        for (kind, expected) in [
+            ("application/json", true),
+            ("application/problem+json", true),
+            ("application/stream+json", false),
+            ("application/x-ndjson", false),
+            ("text/event-stream", false),
+        ] {
+            let response = response(200, &[("content-type", kind)]);
+            let by_default = Offer { types: None, ..offer.clone() };
+            assert_eq!(chosen(&asked, &response, &by_default, None).is_some(), expected, "{kind}");
         }
     }
 

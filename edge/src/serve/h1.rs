@@ -46,6 +46,7 @@ use super::seldom::Seldom;
 use super::service::Service;
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
+use crate::http::endless::is_endless;
 use crate::http::head::RequestHead;
 use crate::metrics::{Limit, Outcome};
 use crate::origin::{Early, RequestBody};
@@ -195,6 +196,9 @@ impl Connection<'_> {
                 self.turned_away(head, version, refused(refusal))
             }
         };
+        if is_stream(&answer) {
+            self.turns.live();
+        }
         let mut response = answer.into_response();
         if self.leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -202,9 +206,6 @@ impl Connection<'_> {
         self.handover.leave(response.body_mut().take_tunnel());
         if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
             self.unframed.note();
-        }
-        if is_stream_of_events(&response) {
-            self.turns.live();
         }
         response.map(|body| Sent { body, _sending: sending, _busy: busy })
     }
@@ -273,11 +274,13 @@ pub(super) fn full(cache: &Cache) -> Answer {
     answer
 }
 
-/// WHATWG HTML §9.2: it has no end of its own.
-fn is_stream_of_events(response: &Response<Body>) -> bool {
-    let kind = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
-    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+/// It has no end of its own, as far as anyone can tell: what is stored has one, and what has a length.
+fn is_stream(answer: &Answer) -> bool {
+    let is_stored = matches!(answer.outcome, Outcome::Hit | Outcome::Stale | Outcome::Revalidated);
+    let kind = answer.head.headers.get(header::CONTENT_TYPE);
+    !is_stored
+        && answer.body.size_hint().exact().is_none()
+        && kind.is_some_and(|kind| is_endless(kind.as_bytes()))
 }
 
 /// A request that is not sound: told, and the connection closed, as what follows on it cannot be trusted.

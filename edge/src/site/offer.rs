@@ -1,6 +1,7 @@
 //! The encoding of a site's content: into which codings, which types, from which length on.
 
 use crate::http::coding::Coding;
+use crate::http::endless::is_endless;
 use crate::site::pattern::{NamePattern, any_matches};
 
 /// The codings and types that a site encodes.
@@ -26,14 +27,18 @@ impl Default for Offer {
 impl Offer {
     /// Whether it is about content of this type, which is in lower case and without parameters.
     pub fn has_type(&self, kind: &str) -> bool {
-        // Events are to arrive when they happen.
-        kind != "text/event-stream"
+        // Whatever a site names: browsers read events from behind proxies that hold encoded bytes back.
+        kind != EVENTS
             && match &self.types {
-                None => is_text(kind),
+                // Each line is to arrive when it is written.
+                None => is_text(kind) && !is_endless(kind.as_bytes()),
                 Some(types) => any_matches(types, kind),
             }
     }
 }
+
+/// WHATWG HTML §9.2.
+const EVENTS: &str = "text/event-stream";
 
 /// Whether content of this type is text, or else becomes much shorter.
 fn is_text(kind: &str) -> bool {

@@ -287,7 +287,12 @@ async fn a_client_that_only_looked_as_if_it_waited_is_found_out_by_the_first_byt
 /// A stream of events goes on for as long as its client is there: one that ends its side has left.
 #[tokio::test]
 async fn the_origin_hears_at_once_of_a_client_that_leaves_a_stream_of_events() {
-    for (fields, silent) in [("text/event-stream", true), ("Text/Event-Stream; charset=utf-8", false)] {
+    for (fields, silent) in [
+        ("text/event-stream", true),
+        ("Text/Event-Stream; charset=utf-8", false),
+        ("application/x-ndjson", true),
+        ("multipart/x-mixed-replace; boundary=frame", false),
+    ] {
         let origin = Origin::start().await;
         let rig = Rig::start(&[origin.address]).await;
         let mut client = rig.client().await;
@@ -306,4 +311,33 @@ async fn the_origin_hears_at_once_of_a_client_that_leaves_a_stream_of_events() {
         // Others are waited for for 5 s and more.
         assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{fields}");
     }
+}
+
+/// A log of JSON lines has an end: half of a connection suffices to read it, as with `nc -N`.
+#[tokio::test]
+async fn who_has_ended_its_side_gets_json_lines_that_have_a_length_or_are_stored() {
+    const LINES: &str = "Content-Type: application/x-ndjson\r\n";
+    let origin = Origin::start().await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    client.send_get("/a", "").await;
+    let mut asked = origin.next().await;
+    asked.write(format!("HTTP/1.1 200 OK\r\n{FRESH}{LINES}Content-Length: 6\r\n\r\n1\n").as_bytes()).await;
+    client.head().await;
+    assert_eq!(client.bytes(2).await, b"1\n");
+    client.say_no_more().await;
+    asked.write(b"2\n3\n").await;
+    assert_eq!(client.bytes(4).await, b"2\n3\n");
+    // The edge would ask on this connection again, where nobody reads.
+    drop(asked);
+    // Stored without a length that the origin told.
+    let mut first = rig.client().await;
+    first.send_get("/b", "").await;
+    let head = format!("HTTP/1.1 200 OK\r\n{FRESH}{LINES}Transfer-Encoding: chunked\r\n\r\n");
+    origin.next().await.write(format!("{head}2\r\n1\n\r\n0\r\n\r\n").as_bytes()).await;
+    assert_eq!(first.response().await.text(), "1\n");
+    let mut second = rig.client().await;
+    second.send_get("/b", "").await;
+    second.say_no_more().await;
+    assert_eq!(second.response().await.text(), "1\n");
 }
