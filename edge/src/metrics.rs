@@ -27,7 +27,7 @@ pub use self::origins::OriginMetrics;
 use self::origins::Origins;
 use self::sites::Sites;
 pub use self::sites::{Outcome, SiteMetrics};
-use self::spread::Counter;
+use self::spread::{Counter, Level};
 pub use self::streams::StreamMetrics;
 use self::streams::Streams;
 use crate::store::Size;
@@ -51,6 +51,9 @@ struct All {
     /// The counters of `protocols` that were asked for, in the order of [`PROTOCOLS`].
     by_protocol: [OnceLock<Counter>; PROTOCOLS.len()],
     sent_bytes: Counter,
+    /// Of answers that are under way, still to be sent.
+    owed: Level,
+    owed_bytes: Gauge,
     origin_bytes: Counter,
     fills: Counter,
     collapsed: Counter,
@@ -153,6 +156,8 @@ impl Default for Metrics {
             protocols: Family::default(),
             by_protocol: Default::default(),
             sent_bytes: Counter::default(),
+            owed: Level::default(),
+            owed_bytes: Gauge::default(),
             origin_bytes: Counter::default(),
             fills: Counter::default(),
             collapsed: Counter::default(),
@@ -202,6 +207,8 @@ impl All {
         let protocols = "Requests by the version of HTTP";
         registry.register("protocol_requests", protocols, self.protocols.clone());
         page.register_with_unit("sent", "Body bytes sent to clients", Unit::Bytes, self.sent_bytes.clone());
+        let owed = "Body bytes of answers under way, as far as their lengths are known, that no connection has taken yet";
+        registry.register_with_unit("in_flight", owed, Unit::Bytes, self.owed_bytes.clone());
         page.register_with_unit(
             "origin",
             "Body bytes read from origins",
@@ -346,6 +353,22 @@ impl Metrics {
         self.0.sent_bytes.inc_by(bytes as u64);
     }
 
+    /// So many body bytes are to be sent.
+    pub fn owes(&self, bytes: u64) {
+        self.0.owed.add(bytes);
+    }
+
+    /// So many of them were sent, or will not be.
+    pub fn owes_less(&self, bytes: u64) {
+        self.0.owed.take(bytes);
+    }
+
+    /// Body bytes of answers under way that no connection has taken yet.
+    #[must_use]
+    pub fn owed_bytes(&self) -> u64 {
+        self.0.owed.get()
+    }
+
     /// Body bytes came from an origin.
     pub fn fetched(&self, bytes: usize) {
         self.0.origin_bytes.inc_by(bytes as u64);
@@ -431,6 +454,7 @@ impl Metrics {
         self.0.disks.set(disks);
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.0.store_bytes.set(gauge(size.bytes));
+        self.0.owed_bytes.set(gauge(self.0.owed.get()));
         self.0.store_keys.set(gauge(size.keys));
         self.0.fill_bytes.set(gauge(size.fill_bytes));
         self.0.store_capacity_bytes.set(gauge(size.capacity_bytes));

@@ -182,6 +182,7 @@ impl CacheTable {
 struct LimitsTable {
     connections: Option<usize>,
     connections_per_network: Option<usize>,
+    bytes_in_flight: Option<Spanned<Size>>,
     handshakes: Option<usize>,
     handshakes_per_network: Option<usize>,
     upgrades: Option<usize>,
@@ -274,11 +275,23 @@ fn cache(table: CacheTable, base: &Path, machine_bytes: Option<u64>) -> Result<C
     })
 }
 
+/// Less than one usual answer would say that the edge is always full.
+const LEAST_IN_FLIGHT_BYTES: u64 = 1 << 20;
+
+fn bytes_in_flight(written: &Spanned<Size>) -> Result<u64, Fault> {
+    match written.get_ref().0 {
+        bytes @ LEAST_IN_FLIGHT_BYTES.. => Ok(bytes),
+        _ => Err(Fault::new(written.span(), "fewer bytes than one answer may have")
+            .help("write at least \"1MiB\", such as what the uplink carries in some seconds: \"2GiB\"")),
+    }
+}
+
 fn limits(table: &LimitsTable, title_case: bool) -> Result<Limits, Fault> {
     let or = |span: Option<Span>, default_s| span.map_or(Duration::from_secs(default_s), |span| span.0);
     Ok(Limits {
         connections: table.connections.unwrap_or(10_000).max(1),
         connections_per_network: table.connections_per_network.unwrap_or(1_000).max(1),
+        bytes_in_flight: table.bytes_in_flight.as_ref().map(bytes_in_flight).transpose()?,
         handshakes: table.handshakes.unwrap_or(1_000).max(1),
         handshakes_per_network: table.handshakes_per_network.unwrap_or(100).max(1),
         upgrades: table.upgrades.unwrap_or(4_000),

@@ -137,6 +137,7 @@ fn what_is_wrong_is_shown_with_its_place_and_what_to_do() {
 fn a_head_has_bounds_that_origins_and_this_program_can_take() {
     for (from, to, place, message) in [
         ("[admin]", "[limits]\nfields = 0\n[admin]", "10:10", "from 1 to 1000 fields"),
+        ("[admin]", "[limits]\nbytes_in_flight = \"1KiB\"\n[admin]", "10:19", "at least \"1MiB\""),
         ("[admin]", "origin_fields = 1001\n[admin]", "9:17", "from 1 to 1000 fields"),
         ("[admin]", "origin_head_size = \"1KB\"\n[admin]", "9:20", "at least 1KiB"),
         ("[admin]", "[limits]\ntarget_size = \"16KiB\"\n[admin]", "10:15", "a bigger `head_size`"),

@@ -39,6 +39,26 @@ impl Atomic<u64> for Spread {
     }
 }
 
+/// A number that threads add to and take from, each from a part of its own.
+#[derive(Debug, Default)]
+pub(super) struct Level([Part; PARTS]);
+
+impl Level {
+    pub(super) fn add(&self, more: u64) {
+        self.0[mine()].0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn take(&self, less: u64) {
+        self.0[mine()].0.fetch_sub(less, Ordering::Relaxed);
+    }
+
+    /// A part alone may be below zero, as what one thread has added another takes; so may the sum, for a moment.
+    pub(super) fn get(&self) -> u64 {
+        let parts = self.0.iter().map(|part| part.0.load(Ordering::Relaxed));
+        u64::try_from(parts.fold(0, u64::wrapping_add).cast_signed()).unwrap_or(0)
+    }
+}
+
 /// A histogram of durations; clones count together.
 #[derive(Debug, Clone)]
 pub(super) struct Durations(Arc<[Observed; PARTS]>);
@@ -111,6 +131,20 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
+
+    #[test]
+    fn what_one_thread_adds_another_takes() {
+        let level = Level::default();
+        std::thread::scope(|scope| {
+            for thread in 0..3 * PARTS as u64 {
+                let level = &level;
+                scope.spawn(move || if thread % 2 == 0 { level.add(10) } else { level.take(7) });
+            }
+        });
+        assert_eq!(level.get(), 12 * 3);
+        level.take(37);
+        assert_eq!(level.get(), 0, "not below");
+    }
 
     #[test]
     fn what_all_threads_added_is_the_sum() {

@@ -24,9 +24,45 @@ use crate::store::{FileReader, Gone, Object, Reading, Unread};
 #[derive(Debug)]
 pub struct Body {
     source: Source,
-    metrics: Option<Metrics>,
+    owed: Option<Owed>,
     /// Its request's line of the access log.
     line: Option<Pending>,
+}
+
+/// The bytes of a body that are still to be sent, for as long as their number is known.
+#[derive(Debug)]
+struct Owed {
+    metrics: Metrics,
+    bytes: u64,
+}
+
+impl Owed {
+    fn new(metrics: &Metrics, bytes: u64) -> Self {
+        if bytes > 0 {
+            metrics.owes(bytes);
+        }
+        Self { metrics: metrics.clone(), bytes }
+    }
+
+    /// So many bytes were handed to the connection.
+    fn sent(&mut self, bytes: usize) {
+        self.metrics.sent(bytes);
+        self.settle(bytes as u64);
+    }
+
+    fn settle(&mut self, bytes: u64) {
+        let less = self.bytes.min(bytes);
+        if less > 0 {
+            self.bytes -= less;
+            self.metrics.owes_less(less);
+        }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.settle(self.bytes);
+    }
 }
 
 #[derive(Debug)]
@@ -189,8 +225,10 @@ impl Body {
         if self.is_end_stream() {
             return self;
         }
-        let Self { source, metrics, line } = self;
-        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), metrics, line }
+        let Self { source, mut owed, line } = self;
+        // Nobody knows how many it will be.
+        owed.iter_mut().for_each(|owed| owed.settle(u64::MAX));
+        Self { source: Source::Unpacked(Box::new((source, Unpacking::new()))), owed, line }
     }
 
     /// None: what follows the head is no body.
@@ -212,7 +250,9 @@ impl Body {
     }
 
     fn new(source: Source, metrics: Option<&Metrics>) -> Self {
-        Self { source, metrics: metrics.cloned(), line: None }
+        let mut body = Self { source, owed: None, line: None };
+        body.owed = metrics.map(|metrics| Owed::new(metrics, body.size_hint().exact().unwrap_or(0)));
+        body
     }
 }
 
@@ -224,8 +264,8 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let Self { source, metrics, line } = self.get_mut();
-        let frame = ready!(source.poll(cx, metrics.as_ref()));
+        let Self { source, owed, line } = self.get_mut();
+        let frame = ready!(source.poll(cx, owed.as_ref().map(|owed| &owed.metrics)));
         let bytes = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
@@ -236,8 +276,8 @@ impl HttpBody for Body {
                 line.cut();
             }
         }
-        if let (Some(metrics), Some(Ok(_))) = (metrics, &frame) {
-            metrics.sent(bytes);
+        if let (Some(owed), Some(Ok(_))) = (owed, &frame) {
+            owed.sent(bytes);
         }
         Poll::Ready(frame)
     }

@@ -370,10 +370,11 @@ fn health(service: &Service) -> Answer {
     if service.draining.has_begun() {
         return Answer::plain(StatusCode::SERVICE_UNAVAILABLE, "draining", Outcome::Refused, "health");
     }
-    let now = service.load.now();
-    let Now { requests, limit, processors } = now;
+    let now = service.load.now(service.cache.metrics.owed_bytes());
+    let Now { requests, limit, processors, bytes, bytes_limit } = now;
+    let bytes_limit = bytes_limit.map_or_else(String::new, |limit| format!(",\"bytes_limit\":{limit}"));
     let document = format!(
-        "{{\"status\":\"serving\",\"load\":{:.3},\"requests\":{requests},\"limit\":{limit},\"processors\":{processors:.3}}}\n",
+        "{{\"status\":\"serving\",\"load\":{:.3},\"requests\":{requests},\"limit\":{limit},\"processors\":{processors:.3},\"bytes\":{bytes}{bytes_limit}}}\n",
         now.load()
     );
     let mut answer = Answer::plain(StatusCode::OK, "serving", Outcome::Hit, "health");

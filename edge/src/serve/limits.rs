@@ -10,6 +10,8 @@ use crate::pace;
 pub struct Limits {
     /// Client connections at once; more wait in the kernel's queue.
     pub connections: usize,
+    /// Body bytes of answers under way that name servers are told are all that the edge can bear; none: they do not matter.
+    pub bytes_in_flight: Option<u64>,
     /// A request's head must be complete within this.
     pub head_timeout: Duration,
     /// Between two requests on a connection.

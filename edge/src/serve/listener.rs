@@ -78,6 +78,7 @@ impl Listeners {
     pub(crate) fn new(service: Service, limits: Limits) -> Self {
         let room = Room::new(limits.connections, limits.connections_per_network);
         service.load.of(&room);
+        service.load.obey(limits.bytes_in_flight);
         Self {
             room,
             service: Arc::new(service),
@@ -97,6 +98,7 @@ impl Listeners {
         self.room.obey(limits.connections, limits.connections_per_network);
         self.handshakes.obey(limits.handshakes, limits.handshakes_per_network);
         self.service.tunnels.obey(limits.upgrades);
+        self.service.load.obey(limits.bytes_in_flight);
         self.limits.store(Arc::new(limits));
         self.service.trusted_proxies.store(Arc::new(trusted_proxies));
     }

@@ -1,8 +1,13 @@
 //! How much this edge bears of what it can, for name servers that send fewer clients to one that is loaded.
 //!
-//! It is the larger of two parts: connections with a request under way, of `limits.connections`; and the time that the
-//! process had on the processors, of all that there was, in the last second or since the question before that.
+//! It is the largest of three parts: connections with a request under way, of `limits.connections`; the time that the
+//! process had on the processors, of all that there was, in the last second or since the question before that; and, where
+//! the config has a `limits.bytes_in_flight`, the body bytes of answers under way that no connection has taken yet, of that.
+//!
+//! Those bytes are counted where each answer with a body begins, goes on and ends, whatever carries it. A body whose length
+//! is not known counts as none, and so does one that goes out with its head at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +25,8 @@ const TICKS: f64 = 100.0;
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     room: OnceLock<Arc<Room>>,
+    /// `limits.bytes_in_flight`; 0: there is none.
+    bytes_limit: AtomicU64,
     processors: Mutex<Option<Window>>,
 }
 
@@ -39,12 +46,17 @@ pub(super) struct Now {
     pub(super) limit: usize,
     /// The part of the processors' time, from 0 to 1.
     pub(super) processors: f64,
+    /// Body bytes of answers under way that no connection has taken yet.
+    pub(super) bytes: u64,
+    /// `limits.bytes_in_flight`.
+    pub(super) bytes_limit: Option<u64>,
 }
 
 impl Now {
-    /// The larger part.
+    /// The largest part.
     pub(super) fn load(&self) -> f64 {
-        (self.requests as f64 / self.limit.max(1) as f64).max(self.processors)
+        let of_bytes = self.bytes_limit.map_or(0.0, |limit| self.bytes as f64 / limit.max(1) as f64);
+        (self.requests as f64 / self.limit.max(1) as f64).max(self.processors).max(of_bytes)
     }
 }
 
@@ -55,10 +67,17 @@ impl Load {
         let _ = self.room.set(Arc::clone(room));
     }
 
-    pub(super) fn now(&self) -> Now {
+    /// From now on so many bytes in flight are all that the edge can bear.
+    pub(super) fn obey(&self, bytes_limit: Option<u64>) {
+        self.bytes_limit.store(bytes_limit.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// With so many bytes in flight.
+    pub(super) fn now(&self, bytes: u64) -> Now {
         let (requests, limit) = self.room.get().map_or((0, 0), |room| room.busy());
         let processors = self.processors(ticks, monotonic());
-        Now { requests, limit, processors }
+        let bytes_limit = Some(self.bytes_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0);
+        Now { requests, limit, processors, bytes, bytes_limit }
     }
 
     /// Asks the system for the processors' time once in a window, however many ask here.
@@ -96,6 +115,28 @@ fn of_stat(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_load_is_the_largest_part_of_a_limit() {
+        let now = |requests, processors, bytes, bytes_limit| {
+            Now { requests, limit: 10, processors, bytes, bytes_limit }.load()
+        };
+        for (found, expected) in [
+            (now(1, 0.2, 3, Some(10)), 0.3),
+            (now(4, 0.2, 3, Some(10)), 0.4),
+            (now(1, 0.5, 3, Some(10)), 0.5),
+            (now(1, 0.0, 1 << 40, None), 0.1),
+            (now(0, 0.0, 20, Some(10)), 2.0),
+        ] {
+            assert!((found - expected).abs() < 1e-9, "{found}, not {expected}");
+        }
+        let load = Load::default();
+        assert_eq!(load.now(7).bytes_limit, None);
+        load.obey(Some(70));
+        assert_eq!((load.now(7).bytes, load.now(7).bytes_limit), (7, Some(70)));
+        load.obey(None);
+        assert_eq!(load.now(7).bytes_limit, None);
+    }
 
     #[test]
     fn the_processors_share_is_of_the_window_before() {

@@ -26,6 +26,36 @@ async fn until_dropped(rig: &Rig, why: &str, step: Duration) {
     .await;
 }
 
+/// The number of a member of the document for name servers.
+async fn told(rig: &Rig, member: &str) -> f64 {
+    let text = rig.get("/.well-known/verge/health").await.text();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document[member].as_f64().unwrap_or_else(|| panic!("{text} has no {member}"))
+}
+
+/// So that name servers send fewer clients to an edge whose clients take less than it has for them.
+#[tokio::test]
+async fn bytes_that_clients_have_not_taken_are_told_and_are_a_part_of_the_load() {
+    let origin = big().await;
+    let top = format!("{ROOMY}[limits]\nbytes_in_flight = \"20MiB\"");
+    let rig = Rig::with(&[origin.address], &top, "").await;
+    let all_taken = async || {
+        soon("the last byte", async { while told(&rig, "bytes").await > 0.0 {} }).await;
+    };
+    assert_eq!(rig.get("/a").await.text().len(), BODY_BYTES);
+    all_taken().await;
+    assert!((told(&rig, "bytes_limit").await - 20.0 * f64::from(1 << 20)).abs() < 1.0);
+    let mut stopped = Client::narrow(rig.public).await;
+    stopped.send_get("/a", "").await;
+    // A part of it is in the sockets between.
+    let half = f64::from(10 << 20);
+    soon("the bytes", async { while told(&rig, "bytes").await < half {} }).await;
+    assert!(told(&rig, "load").await > 0.5);
+    rig.until("verge_edge_in_flight_bytes", told(&rig, "bytes").await as u64).await;
+    drop(stopped);
+    all_taken().await;
+}
+
 /// A response of unknown length that outgrows what may be kept, read by one who stops and one who does not.
 #[tokio::test]
 async fn a_client_that_stops_reading_does_not_stop_another_that_reads_the_same_response() {
