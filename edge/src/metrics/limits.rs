@@ -29,6 +29,8 @@ pub enum Limit {
     Memory,
     /// A site's `origin_requests`.
     OriginRequests,
+    /// `limits.connections` or `limits.connections_per_network`: the connection idle longest goes for a new one.
+    IdleConnections,
     /// A site's further requests to its origins: a fifth of its requests.
     Retries,
 }
@@ -42,6 +44,7 @@ const ALL: [Limit; 10] = [
     Limit::PasswordQueue,
     Limit::Memory,
     Limit::OriginRequests,
+    Limit::IdleConnections,
     Limit::Retries,
 ];
 
@@ -58,6 +61,7 @@ impl Limit {
             Self::PasswordQueue => "password-queue",
             Self::Memory => "no-memory",
             Self::OriginRequests => "origin-requests",
+            Self::IdleConnections => "idle-connections",
             Self::Retries => "retries",
         }
     }
@@ -76,6 +80,9 @@ impl Limit {
             Self::PasswordQueue => "too many passwords wait to be checked: others get 503",
             Self::OriginRequests => {
                 "the origins of a site have the requests that origin_requests allows, and no more may wait: others get 503"
+            }
+            Self::IdleConnections => {
+                "there are the connections that limits.connections or limits.connections_per_network allows: the one idle longest goes for each new one"
             }
             Self::Retries => {
                 "a site's retries are a fifth of its requests: what fails at an origin fails at the client"

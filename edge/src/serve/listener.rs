@@ -267,7 +267,12 @@ impl Listeners {
         loop {
             let left = self.room.left();
             match self.room.enter(client, &self.service.trusted_proxies.load()) {
-                Entry::Seat(seat) => return Some(seat),
+                Entry::Seat(seat) => {
+                    if seat.has_replaced {
+                        self.service.cache.metrics.limit_reached(Limit::IdleConnections);
+                    }
+                    return Some(seat);
+                }
                 Entry::NetworkFull => {
                     let metrics = &self.service.cache.metrics;
                     metrics.client_dropped("connections-per-network");

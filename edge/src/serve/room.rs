@@ -66,6 +66,8 @@ pub(super) struct Seat {
     idle: Arc<Idle>,
     /// Beyond the limit, for a client that asks whether the edge is well.
     pub(super) is_spare: bool,
+    /// Another connection had to go for it.
+    pub(super) has_replaced: bool,
 }
 
 /// A connection's handle on its place, which tells the place of requests.
@@ -123,6 +125,7 @@ impl Room {
         let mut places = self.lock();
         let is_limited = !trusted.iter().any(|trusted| trusted.contains(&client.to_canonical()));
         let of_network = places.by_network.get(&network).copied().unwrap_or(0);
+        let before = places.taken.len();
         if is_limited && of_network >= network_limit && !places.evict(|place| place.network == network) {
             return Entry::NetworkFull;
         }
@@ -137,8 +140,9 @@ impl Room {
             has_asked: AtomicBool::new(false),
             evicted: CancellationToken::new(),
         });
+        let has_replaced = places.taken.len() < before;
         let number = places.take(Place { network, is_spare, idle: Arc::clone(&idle) });
-        Entry::Seat(Seat { room: Arc::clone(self), number, idle, is_spare })
+        Entry::Seat(Seat { room: Arc::clone(self), number, idle, is_spare, has_replaced })
     }
 
     /// Waits until a place is left.

@@ -22,6 +22,8 @@ async fn idle_connections_of_one_client_keep_nobody_out() {
     let mut other = rig.client().await;
     assert_eq!(other.get("/a").await.text(), "hello");
     assert_eq!(other.get(HEALTH).await.status, 200);
+    // NEWCOMER 30: it is not silent about that. 30 and one more came for 20 places.
+    assert_eq!(rig.metric("verge_edge_limits_reached_total{limit=\"idle-connections\"} ").await, 11);
     // The longest idle ones went, the last ones are still there.
     assert!(crowd[0].is_closed().await);
     assert_eq!(crowd[27].get("/a").await.text(), "hello");

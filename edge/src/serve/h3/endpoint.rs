@@ -24,6 +24,7 @@ use super::code::Code;
 use super::generation::{Generation, ID_BYTES};
 use super::received::number;
 use super::shared_socket::SharedSocket;
+use crate::metrics::Limit;
 use crate::serve::arrival::Peer;
 use crate::serve::handshakes::Place;
 use crate::serve::limits::Limits;
@@ -251,9 +252,12 @@ impl Listeners {
         let entry = self.room.enter(client, &self.service.trusted_proxies.load());
         let seat = match entry {
             Entry::Seat(seat) => seat,
-            Entry::NetworkFull => return self.send_away(&connection, "connections-per-network"),
-            Entry::Full => return self.send_away(&connection, "connections"),
+            Entry::NetworkFull => return self.send_away(&connection, Limit::ConnectionsPerNetwork),
+            Entry::Full => return self.send_away(&connection, Limit::Connections),
         };
+        if seat.has_replaced {
+            self.metrics().limit_reached(Limit::IdleConnections);
+        }
         self.count();
         let handshake = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let server_name = handshake.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase());
@@ -272,8 +276,9 @@ impl Listeners {
         super::carry(connection, client, &seat, &self.ending).await;
     }
 
-    fn send_away(&self, connection: &Connection, why: &'static str) {
-        self.metrics().client_dropped(why);
+    fn send_away(&self, connection: &Connection, limit: Limit) {
+        self.metrics().client_dropped(limit.as_str());
+        self.metrics().limit_reached(limit);
         connection.close(number(Code::ExcessiveLoad), b"");
     }
 }
