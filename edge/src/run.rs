@@ -65,12 +65,21 @@ pub async fn start_the_long_way(config: Config, clock: Clock) -> Result<Running,
 /// As [`start`], with the sockets of the process that answers now, if one does and meets others in the run folder, and
 /// of systemd. Where that process ends, this one answers; from then on another may take over from this one.
 ///
+/// Once it is told to `stop`, it takes over from no other process.
+///
 /// # Errors
-/// As [`start`]; also when the process that answers now does not hand over. That one goes on then as if nothing were.
-pub async fn take_over(config: Config) -> Result<Running, StartError> {
+/// As [`start`]; also when the process that answers now does not hand over, and if it was told to stop. That one goes on then
+/// as if nothing were.
+pub async fn take_over(config: Config, stop: &CancellationToken) -> Result<Running, StartError> {
     let folder = config.run_folder.clone().or_else(systemd::run_folder);
     let find = |folder: &PathBuf| Predecessor::find(folder).map_err(StartError::Handover);
-    let mut predecessor = folder.as_ref().map(find).transpose()?.flatten();
+    let mut predecessor = match folder.as_ref().map(find).transpose()?.flatten() {
+        Some(stream) => {
+            let told = talk(stop, move || Predecessor::ask(stream)).await.ok_or(StartError::Stopped)?;
+            Some(told.map_err(StartError::Handover)?)
+        }
+        None => None,
+    };
     let mut handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
     handed.extend(systemd::passed());
     let row = predecessor.as_ref().map_or_else(Row::new, Predecessor::row);
@@ -78,15 +87,28 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
     let threshold = folder.as_ref().map(prepare).transpose()?;
     let disks = disks(&config).await;
     let mut running = begin(&config, Clock::system(), disks, handed, row, true)?;
-    match predecessor.map(Predecessor::dismiss) {
-        Some(Err(refused @ HandoverError::Refused(_))) => {
+    // The caller, which waits for a signal beside this, has a turn.
+    tokio::task::yield_now().await;
+    if predecessor.is_some() && stop.is_cancelled() {
+        drop(predecessor);
+        running.give_way().await;
+        return Err(StartError::Stopped);
+    }
+    let dismissed = match predecessor {
+        // It hears that this one is ready when it goes on, and leaves.
+        Some(predecessor) => talk(stop, move || predecessor.dismiss()).await.unwrap_or(Ok(())),
+        None => Ok(()),
+    };
+    match dismissed {
+        Err(refused @ HandoverError::Refused(_)) => {
             running.give_way().await;
             return Err(StartError::Handover(refused));
         }
-        Some(Err(error)) => tracing::warn!(target: "verge_edge::handover", "{error}"),
-        Some(Ok(())) | None => {}
+        Err(error) => tracing::warn!(target: "verge_edge::handover", "{error}"),
+        Ok(()) => {}
     }
     // Nobody else answers now, so nothing from here on ends this process.
+    let threshold = threshold.filter(|_| !stop.is_cancelled());
     running.door = threshold.and_then(|threshold| match Door::open(&threshold, running.heir()) {
         Ok(door) => {
             let path = door.path().display();
@@ -99,6 +121,18 @@ pub async fn take_over(config: Config) -> Result<Running, StartError> {
         }
     });
     Ok(running)
+}
+
+/// The word of the process before. It may be stuck: none once this one is told to `stop`.
+async fn talk<T: Send + 'static>(
+    stop: &CancellationToken,
+    talk: impl FnOnce() -> Result<T, HandoverError> + Send + 'static,
+) -> Option<Result<T, HandoverError>> {
+    tokio::select! {
+        biased;
+        said = tokio::task::spawn_blocking(talk) => Some(said.expect("talking does not panic")),
+        () = stop.cancelled() => None,
+    }
 }
 
 /// `is_direct`: usual hits have the short way.

@@ -1,13 +1,14 @@
 //! `verge-edge serve`: load, start, say where it listens, run, drain.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::pin::pin;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use verge_edge::config::{self, LEVEL_HELP, Level};
+use tokio_util::sync::CancellationToken;
+use verge_edge::config::{self, Config, LEVEL_HELP, Level};
 use verge_edge::handover::systemd;
 use verge_edge::log::{self, LevelOf};
-use verge_edge::run;
+use verge_edge::run::{self, StartError};
 
 use super::{Failed, next, say};
 
@@ -28,7 +29,8 @@ impl Serve {
         for warning in &config.warnings {
             tracing::warn!(target: "verge_edge", "{}", warning.message());
         }
-        let running = run::take_over(config).await.map_err(Failed::because)?;
+        let stop = CancellationToken::new();
+        let running = start(config, &mut signals, &stop).await.map_err(Failed::because)?;
         systemd::ready();
         tell_systemd_of_life();
         let listening = announcement(&running.listening());
@@ -38,8 +40,13 @@ impl Serve {
             say(listening);
         };
         std::thread::Builder::new().spawn(announce).map_err(Failed::because)?;
+        let until_told_to_stop = async {
+            if !stop.is_cancelled() {
+                signals.until_told_to_stop(Some(&running)).await;
+            }
+        };
         let is_superseded = tokio::select! {
-            () = signals.until_told_to_stop(Some(&running)) => false,
+            () = until_told_to_stop => false,
             () = running.superseded() => true,
             () = running.follow() => false,
         };
@@ -67,6 +74,35 @@ impl Serve {
     }
 }
 
+/// Starts. A signal that ends the program cancels `stop`: then it takes over from no other process.
+async fn start(
+    config: Config,
+    signals: &mut Signals,
+    stop: &CancellationToken,
+) -> Result<run::Running, StartError> {
+    let mut starting = pin!(run::take_over(config, stop));
+    tokio::select! {
+        biased;
+        () = told_to_stop(&mut signals.stop) => stop.cancel(),
+        started = &mut starting => return started,
+    }
+    // It ends here unless it has taken over already.
+    starting.await
+}
+
+/// Tells systemd that the threads which answer do so, as often as it wants to hear that, until this process has ended.
+fn tell_systemd_of_life() {
+    let Some(pause) = systemd::pulse() else { return };
+    // One of those threads has it to do: where all of them hang, nothing is told. The first word comes at once, for the process
+    // before may have told its last one half a period ago.
+    tokio::spawn(async move {
+        loop {
+            systemd::alive();
+            tokio::time::sleep(pause).await;
+        }
+    });
+}
+
 /// One line for each listener, for scripts that wait for it.
 fn announcement(listening: &run::Listening) -> String {
     let public = listening.public.iter().map(|address| (address, "public"));
@@ -89,6 +125,14 @@ fn start_log(config: &config::Log) -> Result<log::Log, Failed> {
         _ => (config.level.clone(), LevelOf::Config),
     };
     log::start(config.format, &level, of).map_err(Failed::because)
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_stop([terminate, interrupt]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 struct Signals {

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::cmsg_space;
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg, sockopt,
@@ -54,8 +55,9 @@ impl Line {
         if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::other("too many descriptors for one message"));
         }
-        // They go with the first bytes.
-        let sent = sendmsg(&self.0, &[IoSlice::new(&length)], &mut beside, SendFlags::NOSIGNAL)?;
+        // They go with the first bytes. A process that was stopped for a while is interrupted when it goes on (signal(7)).
+        let first = [IoSlice::new(&length)];
+        let sent = retry_on_intr(|| sendmsg(&self.0, &first, &mut beside, SendFlags::NOSIGNAL))?;
         self.0.write_all(&length[sent..])?;
         self.0.write_all(&text)
     }
@@ -65,8 +67,8 @@ impl Line {
         let mut length = [0; LENGTH_BYTES];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut beside = RecvAncillaryBuffer::new(&mut space);
-        let read =
-            recvmsg(&self.0, &mut [IoSliceMut::new(&mut length)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+        let mut first = [IoSliceMut::new(&mut length)];
+        let read = retry_on_intr(|| recvmsg(&self.0, &mut first, &mut beside, RecvFlags::CMSG_CLOEXEC))?;
         let mut descriptors = Vec::new();
         for message in beside.drain() {
             if let RecvAncillaryMessage::ScmRights(some) = message {

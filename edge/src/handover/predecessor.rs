@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
 use super::folder::{HandoverError, SOCKET, prepare};
 use super::handed::{Handed, Listener};
 use super::line::Line;
@@ -20,23 +22,22 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    /// Asks the process that answers now for its sockets; none if there is none.
-    pub(crate) fn find(folder: &Path) -> Result<Option<Self>, HandoverError> {
+    /// A connection to the process that answers now; none if there is none. This does not wait.
+    pub(crate) fn find(folder: &Path) -> Result<Option<UnixStream>, HandoverError> {
         prepare(folder)?;
-        let stream = match UnixStream::connect(folder.join(SOCKET)) {
-            Ok(stream) => stream,
+        let found = knock(&folder.join(SOCKET));
+        found.map(Some).or_else(|error| match error.kind() {
             // Nobody was there, or has ended since.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
-            {
-                return Ok(None);
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+            io::ErrorKind::WouldBlock => {
+                Err(HandoverError::Refused("too many processes wait to take over from it".to_owned()))
             }
-            Err(error) => return Err(HandoverError::Folder(folder.to_owned(), error)),
-        };
-        Self::ask(stream).map(Some)
+            _ => Err(HandoverError::Folder(folder.to_owned(), error)),
+        })
     }
 
-    pub(super) fn ask(stream: UnixStream) -> Result<Self, HandoverError> {
+    /// Asks it for its sockets. This blocks, for as long as one that is stuck is given.
+    pub(crate) fn ask(stream: UnixStream) -> Result<Self, HandoverError> {
         let mut line = Line::new(stream).map_err(HandoverError::Broken)?;
         let hello = Message::Hello { version: VERSION, pid: std::process::id() };
         line.send(&hello, &[]).map_err(HandoverError::Broken)?;
@@ -96,6 +97,15 @@ impl Predecessor {
     }
 }
 
+/// Connects, and does not wait where the queue of those who have is full.
+fn knock(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    // The line that it becomes blocks.
+    Ok(socket.into())
+}
+
 fn missing() -> HandoverError {
     HandoverError::Broken(io::Error::new(io::ErrorKind::InvalidData, "a descriptor is missing"))
 }
@@ -103,4 +113,28 @@ fn missing() -> HandoverError {
 fn unexpected(message: &Message) -> HandoverError {
     let error = format!("it said {message:?}");
     HandoverError::Broken(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn who_finds_the_queue_full_is_told_and_does_not_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SOCKET);
+        assert!(Predecessor::find(folder.path()).unwrap().is_none());
+        let stuck = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&stuck, 0).unwrap();
+        let waiting: Vec<UnixStream> = std::iter::from_fn(|| knock(&path).ok()).take(100).collect();
+        assert!((1..100).contains(&waiting.len()), "{}", waiting.len());
+        let Err(HandoverError::Refused(why)) = Predecessor::find(folder.path()) else {
+            panic!("not refused")
+        };
+        assert!(why.contains("too many processes"), "{why}");
+        drop((waiting, stuck));
+        assert!(Predecessor::find(folder.path()).unwrap().is_none(), "nobody is there any more");
+    }
 }

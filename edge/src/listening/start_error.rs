@@ -30,6 +30,8 @@ pub enum StartError {
     Tls(Box<dyn std::error::Error + Send + Sync>),
     /// The process that answers now cannot be taken over from, or the run folder not be used.
     Handover(HandoverError),
+    /// It was told to stop while the process before still answered, which goes on.
+    Stopped,
     /// The admin token's file cannot be read or made.
     Token {
         /// Where it should be.
@@ -52,6 +54,9 @@ impl fmt::Display for StartError {
             Self::Socket { path, error } => socket(f, path, error),
             Self::Tls(error) => write!(f, "{error}"),
             Self::Handover(error) => write!(f, "{error}"),
+            Self::Stopped => {
+                f.write_str("told to stop before it had taken over; the running process goes on")
+            }
             Self::Token { path, error } => {
                 write!(f, "cannot read or make the token file {}: {error}", path.display())?;
                 f.write_str(

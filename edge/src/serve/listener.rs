@@ -37,6 +37,8 @@ pub(crate) struct Listeners {
     pub(super) limits: Arc<ArcSwap<Limits>>,
     /// Open connections.
     pub(super) connections: TaskTracker,
+    /// Listeners that accept them.
+    accepting: TaskTracker,
     /// UDP sockets.
     pub(super) endpoints: TaskTracker,
     pub(super) room: Arc<Room>,
@@ -84,6 +86,7 @@ impl Listeners {
             service: Arc::new(service),
             limits: Arc::new(ArcSwap::from_pointee(limits)),
             connections: TaskTracker::new(),
+            accepting: TaskTracker::new(),
             endpoints: TaskTracker::new(),
             introducers: Arc::default(),
             handshakes: Handshakes::new(limits.handshakes, limits.handshakes_per_network),
@@ -126,6 +129,7 @@ impl Listeners {
 
     /// Accepts until they are closed, and then those connections that the kernel has made already.
     pub(crate) async fn accept(self, listener: TcpListener, door: Door) {
+        let _accepting = self.accepting.token();
         while let Some((stream, client)) = self.next(&listener).await {
             self.take(stream, client, &door).await;
         }
@@ -202,11 +206,9 @@ impl Listeners {
         self.service.cache.clock.timer(drain_delay).await;
         self.ending.draining.cancel();
         self.connections.close();
-        let done = timeout(half, self.connections.wait()).await;
+        let _ = timeout(half, self.connections.wait()).await;
         self.closed.cancel();
-        if done.is_err() {
-            self.end(half).await;
-        }
+        self.end(half).await;
         self.say_goodbye().await;
     }
 
@@ -226,13 +228,16 @@ impl Listeners {
         self.connections.close();
         if timeout(half, self.connections.wait()).await.is_err() {
             self.ending.draining.cancel();
-            self.end(half).await;
         }
+        self.end(half).await;
         self.say_goodbye().await;
     }
 
     /// Ends all connections within this time.
     async fn end(&self, limit: Duration) {
+        // A client whom the kernel had accepted as the last one ended has a connection only then.
+        self.accepting.close();
+        self.accepting.wait().await;
         if timeout(limit.max(LEAST), self.connections.wait()).await.is_err() {
             tracing::warn!(target: "verge_edge", left = self.connections.len(), "drain limit reached, closing connections");
             self.ending.aborted.cancel();

@@ -1,5 +1,6 @@
 //! The operator's view: health, metrics, purge's token, drain, ports.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use verge_edge::{config, run};
@@ -40,6 +41,26 @@ async fn a_drain_does_not_wait_for_ever() {
     busy.send_get("/a", "").await;
     let _held = origin.next().await;
     soon("the end of the drain", rig.running.take().unwrap().drain()).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_who_was_connected_and_not_accepted_yet() {
+    let origin = Origin::start().await;
+    let mut rig = Rig::start(&[origin.address]).await;
+    // By the kernel alone: no task of this thread runs until the drain has begun.
+    let mut client = std::net::TcpStream::connect(rig.public).unwrap();
+    client.write_all(b"GET /a HTTP/1.1\r\nHost: site.test\r\nConnection: close\r\n\r\n").unwrap();
+    let drain = tokio::spawn(rig.running.take().unwrap().drain());
+    let asked = soon("the request", origin.next()).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!drain.is_finished());
+    asked.respond(&response("200 OK", "", "hello")).await;
+    soon("the end of the drain", drain).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
 }
 
 #[tokio::test]

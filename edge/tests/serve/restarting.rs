@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
+use tokio_util::sync::CancellationToken;
 use verge_edge::config;
 use verge_edge::run::{self, Running, StartError};
 
@@ -32,7 +33,7 @@ fn text(folder: &Path, origin: &Origin) -> String {
 
 async fn begin(folder: &Path, text: &str) -> Result<Running, StartError> {
     let config = config::parse(text, folder, Path::new("edge.toml")).unwrap();
-    run::take_over(config).await
+    run::take_over(config, &CancellationToken::new()).await
 }
 
 /// The next process; the one before ends in a task of its own.
@@ -148,6 +149,12 @@ async fn a_process_that_fails_before_it_is_ready_changes_nothing() {
         assert_eq!(got.field("connection"), "");
         assert_eq!(over_h3(quic).await, StatusCode::OK);
     }
+    // One that is told to stop before it has taken over does not.
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+    assert!(matches!(run::take_over(config, &stop).await, Err(StartError::Stopped)));
+    assert_eq!(kept.get("/a").await.field("connection"), "");
     // One that speaks another version of the hand-over is told so.
     let mut other = UnixStream::connect(folder.path().join("run/handover.sock")).unwrap();
     let hello = b"{\"hello\":{\"version\":3,\"pid\":1}}";
@@ -316,6 +323,26 @@ async fn a_socket_of_both_families_serves_a_config_that_names_both() {
     ask_both(plain).await;
     ask_both(stream).await;
     assert_eq!(over_h3(SocketAddr::from(([127, 0, 0, 1], quic))).await, StatusCode::OK);
+}
+
+/// It neither accepts nor answers, and is given ten seconds otherwise.
+#[tokio::test]
+async fn a_process_that_is_told_to_stop_waits_for_none_that_is_stuck() {
+    let origin = Origin::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = text(folder.path(), &origin);
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    let stuck = UnixListener::bind(folder.path().join("run/handover.sock")).unwrap();
+    let stop = CancellationToken::new();
+    let config = config::parse(&text, folder.path(), Path::new("edge.toml")).unwrap();
+    let taking = tokio::spawn({
+        let stop = stop.clone();
+        async move { run::take_over(config, &stop).await.err() }
+    });
+    stop.cancel();
+    let ended = soon("the end of the start", taking).await.unwrap();
+    assert!(matches!(ended, Some(StartError::Stopped)), "{ended:?}");
+    drop(stuck);
 }
 
 /// A run folder that cannot be used is found out while the process before still answers.
