@@ -83,6 +83,7 @@ use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Asked, Format};
 use crate::store::disk::Standing;
+use crate::turn::Turn;
 use answering::{
     collected, guarded, json, not_allowed, page_needs_token, plain, streamed, too_many, typed, unauthorized,
     whole,

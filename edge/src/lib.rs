@@ -40,4 +40,5 @@ pub mod serve;
 pub mod site;
 pub mod store;
 pub mod tls;
+mod turn;
 pub mod watch;

@@ -9,6 +9,7 @@
 
 mod encrypted;
 mod local;
+mod moving;
 mod operator;
 mod own_tls;
 mod sockets;
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use self::encrypted::Encrypted;
 pub use self::local::trial_of_path;
@@ -37,6 +40,7 @@ use crate::config::Config;
 use crate::handover::{Handed, Listener as For, Row, Setting, Transport, systemd};
 use crate::serve::{Carrier, Closing, Door, Limits, Listeners, Offer, Relays, SharedSocket, endpoint};
 use crate::site::relay::Relay;
+use crate::turn::Turn;
 
 /// The addresses that were bound, with their real ports.
 #[derive(Debug, Clone)]
@@ -142,7 +146,11 @@ impl Open {
     /// # Errors
     /// When an address cannot be bound or a file cannot be used. Then nothing is different from before.
     pub(crate) fn prepare(&self, config: &Config, handed: Pool) -> Result<Next, StartError> {
-        let handed = handed.of(families(config));
+        let asked: Vec<(Transport, SocketAddr)> = moving::asked(config)
+            .into_iter()
+            .map(|(setting, address)| (setting.transport(), address))
+            .collect();
+        let handed = handed.of(Families::of(&asked)).and(self.moving(config)?);
         handed.clear_way(&asked);
         let listen = |setting, address| tcp(&handed, setting, address)?.map(setting, TcpListener::from_std);
         let plain = self.uncovered(Setting::Plain, &config.listen, &handed);
@@ -171,6 +179,15 @@ impl Open {
             tracing::warn!(target: "verge_edge::handover", "no setting names the socket that was handed over: {listener}");
         }
         Ok(Next { plain, tls, quic, streams, encrypted, operator, unwanted })
+    }
+
+    fn kinds(&self) -> [(Setting, &[Listener]); 4] {
+        [
+            (Setting::Plain, &self.plain),
+            (Setting::Tls, &self.tls),
+            (Setting::Quic, &self.quic),
+            (Setting::Stream, &self.streams),
+        ]
     }
 
     fn prepare_streams(&self, config: &Config, handed: &Pool) -> Result<OfStreams, StartError> {
@@ -228,6 +245,7 @@ impl Open {
     /// Opens what is new, and closes what is not asked for any more.
     pub(crate) fn commit(&mut self, next: Next, reload: Reload) {
         let clients = self.clients.clone();
+        let turn = self.turns();
         for Unwanted { listener, address } in next.unwanted {
             if let Some((transport, address)) = listener.transport().zip(address) {
                 systemd::forget_all(transport, address);
@@ -235,16 +253,24 @@ impl Open {
         }
         let before = self.encrypted.take();
         self.encrypted = next.encrypted.and_then(|next| next.commit(before, &clients, &self.clock));
-        self.plain = exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, _| {
-            (accept(&clients, listener, Door::Plain), None)
-        });
+        self.plain =
+            exchange(Setting::Plain, std::mem::take(&mut self.plain), next.plain, |listener, address| {
+                (accept(&clients, listener, Door::Plain, turn(address)), None)
+            });
         // Without [tls] there are no such places.
         let terms = self.encrypted.as_ref().map(|it| (it.terms.clone(), it.offer.clone()));
         self.tls =
-            exchange(Setting::Tls, std::mem::take(&mut self.tls), next.tls, |listener, _| match &terms {
-                Some((terms, _)) => (accept(&clients, listener, Door::Tls(terms.clone())), None),
-                None => (Closing::default(), None),
-            });
+            exchange(
+                Setting::Tls,
+                std::mem::take(&mut self.tls),
+                next.tls,
+                |listener, address| match &terms {
+                    Some((terms, _)) => {
+                        (accept(&clients, listener, Door::Tls(terms.clone()), turn(address)), None)
+                    }
+                    None => (Closing::default(), None),
+                },
+            );
         self.resting.retain(|(_, carrier)| carrier.strong_count() > 0);
         let carriers = self.quic.iter().filter_map(|one| Some((one.configured, one.carrier.as_ref()?)));
         self.resting.extend(carriers.map(|(configured, carrier)| (configured, Arc::downgrade(carrier))));
@@ -253,15 +279,15 @@ impl Open {
             if let Some((_, offer)) = &terms {
                 one.accept_quic(Arc::clone(&carrier), offer.clone(), address);
             }
-            (one.closing(), Some(carrier))
+            (one.closing(CancellationToken::new()), Some(carrier))
         });
         let open: Vec<&Arc<Carrier>> = self.quic.iter().filter_map(|one| one.carrier.as_ref()).collect();
         self.resting.retain(|(_, resting)| !open.iter().any(|open| resting.as_ptr() == Arc::as_ptr(open)));
-        self.commit_streams(next.streams);
+        self.commit_streams(next.streams, &turn);
         let (cache, draining) = (clients.cache(), clients.draining());
         let before = self.operator.take();
         self.operator = match next.operator {
-            Some(next) => next.commit(before, Edge { cache, draining, reload }),
+            Some(next) => next.commit(before, Edge { cache, draining, reload }, &turn),
             None => {
                 before.into_iter().for_each(Operator::close);
                 None
@@ -271,7 +297,7 @@ impl Open {
     }
 
     /// The rules first: a new listener takes connections at once.
-    fn commit_streams(&mut self, next: OfStreams) {
+    fn commit_streams(&mut self, next: OfStreams, turn: impl Fn(SocketAddr) -> Turn) {
         let at = |place: &Place<TcpListener>| match place {
             Place::Kept(at) => self.streams[*at].address,
             Place::New(bound) => bound.address,
@@ -281,7 +307,9 @@ impl Open {
         let relays = Arc::clone(&self.relays);
         self.streams =
             exchange(Setting::Stream, std::mem::take(&mut self.streams), places, |listener, address| {
-                (Closing::of(relays.listen(listener, address)), None)
+                let turn = turn(address);
+                let ended = turn.ended();
+                (Closing::of(relays.listen(listener, address, turn), ended), None)
             });
     }
 
@@ -305,13 +333,7 @@ impl Open {
             all.push(Handed { listener, socket: copy.try_clone()?, channels });
             Ok::<_, io::Error>(())
         };
-        let kinds = [
-            (Setting::Plain, &self.plain),
-            (Setting::Tls, &self.tls),
-            (Setting::Quic, &self.quic),
-            (Setting::Stream, &self.streams),
-        ];
-        for (setting, listeners) in kinds {
+        for (setting, listeners) in self.kinds() {
             for one in listeners {
                 add(setting, one.configured, &one.copy, one.carrier.as_ref())?;
             }
@@ -416,10 +438,10 @@ fn exchange<S>(
     after
 }
 
-fn accept(clients: &Listeners, listener: TcpListener, door: Door) -> Closing {
+fn accept(clients: &Listeners, listener: TcpListener, door: Door, turn: Turn) -> Closing {
     let one = clients.of_one();
-    let closing = one.closing();
-    tokio::spawn(one.accept(listener, door));
+    let closing = one.closing(turn.ended());
+    tokio::spawn(turn.take(one.accept(listener, door)));
     closing
 }
 
@@ -440,17 +462,6 @@ fn carry_quic(
 }
 
 /// Where a config listens.
-fn families(config: &Config) -> Families {
-    let mut asked: Vec<(Transport, SocketAddr)> = Vec::new();
-    let mut add = |transport, all: &[SocketAddr]| asked.extend(all.iter().map(|one| (transport, *one)));
-    add(Transport::Tcp, &config.listen);
-    config.tls.iter().for_each(|tls| add(Transport::Tcp, &tls.listen));
-    config.tls.iter().for_each(|tls| add(Transport::Udp, &tls.quic));
-    config.admin.iter().for_each(|admin| add(Transport::Tcp, &[admin.listen]));
-    config.streams.iter().for_each(|stream| add(Transport::Tcp, &stream.listen));
-    Families::of(&asked)
-}
-
 /// `[::]` with the port of this address.
 fn any_v6(address: SocketAddr) -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))

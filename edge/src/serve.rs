@@ -57,11 +57,12 @@ mod tunnel;
 mod unpacking;
 
 pub(crate) use access::Guards;
+pub(crate) use ending::Closing;
 pub use h3::generation::Generation;
 pub(crate) use h3::{Carrier, Channels, Offer, SharedSocket, endpoint};
 pub use handler::HEALTH_PATH;
 pub use limits::Limits;
-pub(crate) use listener::{BACKLOG, Closing, Listeners};
+pub(crate) use listener::{BACKLOG, Listeners};
 pub(crate) use load::Load;
 pub(crate) use permits::Permits;
 pub use relay::hello;

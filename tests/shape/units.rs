@@ -78,6 +78,7 @@ pub(crate) const EDGE: Unit = Unit {
         "serve",
         "store",
         "tls",
+        "turn",
         "watch",
     ],
     inner: &[

@@ -55,6 +55,12 @@ impl Pool {
         Self { families, ..self }
     }
 
+    /// And with these, which a listener of this process gives up.
+    pub(super) fn and(self, more: Vec<Handed>) -> Self {
+        self.handed.borrow_mut().extend(more);
+        self
+    }
+
     pub(super) fn families(&self) -> &Families {
         &self.families
     }

@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::Limits;
 use super::alternative::Alternative;
 use super::arrival::Peer;
-use super::ending::Ending;
-use super::h1::patient_stream::Patient;
+use super::ending::{Closing, Ending};
+use super::h1::patient_stream::{MOST_WIDE, Patient};
 use super::handshakes::{self, Handshakes};
 use super::proxied;
 use super::room::{Entry, Room, Seat};
@@ -53,27 +53,6 @@ pub(crate) struct Listeners {
 /// Every connection ends.
 #[derive(Debug, PartialEq, Eq)]
 struct Aborted;
-
-/// The end of one listener.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Closing {
-    closed: CancellationToken,
-    leaving: CancellationToken,
-}
-
-impl Closing {
-    /// Of one that ends when this is cancelled.
-    pub(crate) fn of(closed: CancellationToken) -> Self {
-        Self { closed, leaving: CancellationToken::new() }
-    }
-
-    /// No more connections are accepted. Those that are open end as if another process had the socket: each with its next
-    /// answer, over HTTP/2 and HTTP/3 once the client has been told.
-    pub(crate) fn close(&self) {
-        self.leaving.cancel();
-        self.closed.cancel();
-    }
-}
 
 impl Listeners {
     /// None yet.
@@ -122,9 +101,9 @@ impl Listeners {
         Self { closed: self.closed.child_token(), ending, ..self.clone() }
     }
 
-    /// How this listener, and no other, is closed.
-    pub(crate) fn closing(&self) -> Closing {
-        Closing { closed: self.closed.clone(), leaving: self.ending.leaving.clone() }
+    /// How this listener, and no other, is closed; `ended` is told when it has.
+    pub(crate) fn closing(&self, ended: CancellationToken) -> Closing {
+        Closing::new(self.closed.clone(), self.ending.leaving.clone(), ended)
     }
 
     /// Accepts until they are closed, and then those connections that the kernel has made already.

@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::metrics::StreamMetrics;
 use crate::origin::{self, Origins};
 use crate::site::relay::Relay;
+use crate::turn::Turn;
 use hello::Hello;
 use places::{Networks, OfNetwork, Place, Places};
 
@@ -198,11 +199,17 @@ impl Relays {
     }
 
     /// Accepts until it is drained, or the result is cancelled; and then those connections that the kernel has made already.
-    pub(crate) fn listen(self: &Arc<Self>, listener: TcpListener, address: SocketAddr) -> CancellationToken {
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        address: SocketAddr,
+        turn: Turn,
+    ) -> CancellationToken {
         let running = &self.common.running;
         let closed = running.closed.child_token();
         // It counts as one: at the end of all it still brings some.
-        running.connections.spawn(Arc::clone(self).accept(listener, address, closed.clone()));
+        let accepting = Arc::clone(self).accept(listener, address, closed.clone());
+        running.connections.spawn(turn.take(accepting));
         closed
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rustls::{ClientConfig, HandshakeKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use verge_edge::run::Listening;
 
@@ -210,4 +210,110 @@ async fn a_reload_moves_the_operators_listener_and_changes_its_token() {
     soon("the old one to close", refused).await;
     assert_eq!(reload(&edge.text.replace(line, "")), None);
     assert!(reload(&edge.text).is_some());
+}
+
+/// How clients come in at an address.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// Over HTTP/1.1 or through a stream.
+    Plain,
+    Tls,
+    Admin,
+    AdminTls,
+}
+
+async fn answered(stream: std::net::TcpStream, way: Way) -> String {
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = TcpStream::from_std(stream).unwrap();
+    let is_admin = matches!(way, Way::Admin | Way::AdminTls);
+    let path = if is_admin { "/readyz" } else { "/a" };
+    let host = if is_admin { "localhost" } else { "site.test" };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    if matches!(way, Way::Tls | Way::AdminTls) {
+        let name = rustls::pki_types::ServerName::try_from("site.test").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(terms(&["http/1.1"]));
+        let mut stream = soon("a handshake", connector.connect(name, stream)).await.unwrap();
+        return asked(&mut stream, &request).await;
+    }
+    asked(&mut stream, &request).await
+}
+
+/// The head of the answer, or all that comes.
+async fn asked(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    while !all.ends_with(b"\r\n\r\n")
+        && matches!(soon("an answer", stream.read_u8()).await.map(|byte| all.push(byte)), Ok(()))
+    {}
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// Its address would be in use otherwise; and the connections that wait for it get what they came for.
+#[tokio::test]
+async fn a_listener_whose_address_is_another_settings_now_keeps_its_socket_and_its_queue() {
+    let one = Origin::answering(|_| {
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 3\r\nConnection: close\r\n\r\none"
+            .to_owned()
+    })
+    .await;
+    let edge = Edge::start(&one).await;
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tls = certificate(edge.rig.folder.path(), &["site.test"]);
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    let lines = |more: &str| edge.text.replace(PLAIN, &format!("{PLAIN}{more}"));
+    let texts = [
+        (Way::Plain, edge.text.replace(PLAIN, &format!("listen = [\"127.0.0.1:0\", \"{at}\"]"))),
+        (Way::Tls, lines(&format!("\nlisten_tls = [\"{at}\"]\n[tls]\n{tls}"))),
+        (
+            Way::Plain,
+            lines(&format!("\n[[stream]]\nlisten = [\"{at}\"]\norigins = [\"tcp://{}\"]", one.address)),
+        ),
+        (Way::Admin, edge.text.replace(admin, &format!("[admin]\nlisten = \"{at}\"\n"))),
+    ];
+    let reload = |text: &str| {
+        std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
+        edge.rig.running.as_ref().unwrap().reload().unwrap();
+    };
+    let (mut way, mut first) = (Way::Plain, true);
+    // Each comes behind each other.
+    for next in [0, 1, 0, 2, 0, 3, 0, 3, 1, 3, 2, 1, 2, 3] {
+        // The kernel has made them, and nobody has looked yet: nothing else runs on this thread meanwhile.
+        let connect = || std::net::TcpStream::connect(at).unwrap();
+        let waiting: Vec<_> = std::iter::repeat_with(connect).take(if first { 0 } else { 20 }).collect();
+        reload(&texts[next].1);
+        for stream in waiting {
+            let answer = answered(stream, way).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{way:?}, then {:?}: {answer:?}", texts[next].0);
+        }
+        (way, first) = (texts[next].0, false);
+        let answer = answered(connect(), way).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{way:?}: {answer:?}");
+    }
+}
+
+/// As above, where a handshake comes first.
+#[tokio::test]
+async fn operators_that_wait_for_a_listener_with_tls_are_answered_when_its_address_is_anothers_now() {
+    let one = Origin::answering(|_| "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none".to_owned()).await;
+    let edge = Edge::start(&one).await;
+    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tls = certificate(edge.rig.folder.path(), &["localhost"]);
+    let text = |admin: &str| {
+        let line = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+        format!(
+            "{}\n[admin.tls]\n{tls}\n",
+            edge.text.replace(line, &format!("[admin]\nlisten = \"{admin}\"\n"))
+        )
+    };
+    let reload = |text: &str| {
+        std::fs::write(edge.rig.folder.path().join("edge.toml"), text).unwrap();
+        edge.rig.running.as_ref().unwrap().reload().unwrap();
+    };
+    reload(&text(&at.to_string()));
+    let waiting = [(); 3].map(|()| std::net::TcpStream::connect(at).unwrap());
+    reload(&text("127.0.0.1:0").replace(PLAIN, &format!("listen = [\"127.0.0.1:0\", \"{at}\"]")));
+    for stream in waiting {
+        let answer = answered(stream, Way::AdminTls).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+    }
 }
