@@ -11,6 +11,7 @@
 pub mod certificates;
 pub mod clients;
 mod compression;
+pub mod early;
 mod follow;
 mod names;
 pub mod ticketer;
@@ -25,6 +26,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 pub use certificates::{CertificateError, Certificates, Files};
 pub use clients::{Clients, Identity, Judge};
+pub use early::Sessions;
 pub use follow::{follow, standings};
 pub use ticketer::{Seal, Ticketer};
 pub use tickets::Tickets;

@@ -24,6 +24,8 @@ pub struct Tls {
     pub clients: Option<Asked>,
     /// The file whose secret tickets are sealed with; none: a secret of this process.
     pub ticket_secret: Option<PathBuf>,
+    /// Whether a GET may come with the first flight of a session that resumes (RFC 8470).
+    pub early_data: bool,
 }
 
 #[derive(Deserialize)]
@@ -32,9 +34,18 @@ pub(super) struct TlsTable {
     certificate: String,
     key: String,
     ticket_secret: Option<String>,
+    early_data: Option<Spanned<EarlyData>>,
     clients: Option<ClientsTable>,
     #[serde(default)]
     also: Vec<Pair>,
+}
+
+/// The requests that may be early.
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum EarlyData {
+    Off,
+    Get,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +84,7 @@ pub(super) fn tls(
     let (listen, quic, table) = (addresses(listen), addresses(quic), table.into_inner());
     let files =
         |certificate: String, key: String| Files { certificate: base.join(certificate), key: base.join(key) };
+    let early_data = early_data(&table)?;
     let mut certificates = vec![files(table.certificate, table.key)];
     certificates.extend(table.also.into_iter().map(|pair| files(pair.certificate, pair.key)));
     let asked = |clients: ClientsTable| Asked {
@@ -85,7 +97,29 @@ pub(super) fn tls(
         certificates,
         clients: table.clients.map(asked),
         ticket_secret: table.ticket_secret.map(|path| base.join(path)),
+        early_data,
     }))
+}
+
+/// A session that is to be used once must be known where it was made, so it is in no ticket that others can read.
+fn early_data(table: &TlsTable) -> Result<bool, Fault> {
+    let Some(written) = table.early_data.as_ref().filter(|written| *written.get_ref() == EarlyData::Get)
+    else {
+        return Ok(false);
+    };
+    let fault = |sentence: &str| Fault::new(written.span(), sentence);
+    if table.ticket_secret.is_some() {
+        let fault = fault("`early_data` and `ticket_secret` exclude each other");
+        return Err(fault.help(
+            "a session with early data is used once, at the process that has it: with a ticket that every edge reads, \
+             each could be made to take the same request again (RFC 8446 §8). Leave one of the two out",
+        ));
+    }
+    if table.clients.is_some() {
+        let fault = fault("no request is early where clients show certificates");
+        return Err(fault.help("leave `early_data` or [tls.clients] out"));
+    }
+    Ok(true)
 }
 
 /// A table's span is all of it; its header is enough to point at.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::start_error::StartError;
@@ -9,13 +10,15 @@ use crate::clock::Clock;
 use crate::config;
 use crate::serve::{Listeners, Offer, Terms};
 use crate::tls::certificates::Ready;
-use crate::tls::{self, Certificates, Clients, Judge, Seal, Ticketer};
+use crate::tls::{self, Certificates, Clients, Judge, Seal, Sessions, Ticketer};
 
 /// Certificates, the seal of tickets, and the terms of handshakes with both. Their files are followed until it is dropped.
 pub(super) struct Encrypted {
     certificates: Arc<Certificates>,
     clients: Arc<Clients>,
     ticketer: Arc<Ticketer>,
+    /// Those that may bring early data.
+    sessions: Option<Arc<Sessions>>,
     pub(super) terms: Terms,
     pub(super) offer: Offer,
     followed: Option<DropGuard>,
@@ -24,7 +27,14 @@ pub(super) struct Encrypted {
 /// The change that another config makes of it; nothing of it counts yet.
 pub(super) enum Next {
     New(Box<Encrypted>),
-    Kept(Box<Ready>, Option<Arc<Judge>>, Seal),
+    Kept(Box<Ready>, Option<Arc<Judge>>, Seal, EarlyData),
+}
+
+/// Whether sessions over TCP bring early data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EarlyData {
+    No,
+    Yes,
 }
 
 impl Encrypted {
@@ -33,11 +43,24 @@ impl Encrypted {
         let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
         let ticketer = Ticketer::new(seal);
         let clients = Clients::new(judge(tls)?);
-        let config = |protocols| tls::terms(&certificates, &clients, &ticketer, protocols);
-        let over_tcp = config(&[tls::HTTP_2, tls::HTTP_1]);
+        let sessions = tls.early_data.then(Sessions::new);
+        let over_tcp = over_tcp(&certificates, &clients, &ticketer, sessions.as_ref());
         let terms = Terms::new(over_tcp, Arc::clone(&certificates), Arc::clone(&clients));
-        let offer = Offer::new(config(&[tls::HTTP_3]), terms.clone());
-        Ok(Self { certificates, clients, ticketer, terms, offer, followed: None })
+        let over_quic = tls::terms(&certificates, &clients, &ticketer, &[tls::HTTP_3]);
+        let offer = Offer::new(over_quic, terms.clone());
+        Ok(Self { certificates, clients, ticketer, sessions, terms, offer, followed: None })
+    }
+
+    /// Sessions bring early data from now on, or none does; those of before are forgotten where that changes.
+    fn turn(&mut self, early_data: EarlyData) {
+        if self.sessions.is_some() == (early_data == EarlyData::Yes) {
+            return;
+        }
+        let sessions = (early_data == EarlyData::Yes).then(Sessions::new);
+        self.terms.put(over_tcp(&self.certificates, &self.clients, &self.ticketer, sessions.as_ref()));
+        if let Some(before) = std::mem::replace(&mut self.sessions, sessions) {
+            before.close();
+        }
     }
 
     fn follow(&mut self, clients: &Listeners, clock: &Clock) {
@@ -68,7 +91,8 @@ impl Next {
         }
         let certificates = Certificates::prepare(tls.certificates.clone()).map_err(StartError::tls)?;
         let seal = Seal::load(tls.ticket_secret.as_deref(), clock).map_err(StartError::tls)?;
-        Ok(Self::Kept(Box::new(certificates), judge(tls)?, seal))
+        let early_data = if tls.early_data { EarlyData::Yes } else { EarlyData::No };
+        Ok(Self::Kept(Box::new(certificates), judge(tls)?, seal, early_data))
     }
 
     /// The offer for QUIC that will count.
@@ -91,14 +115,28 @@ impl Next {
                 new.follow(clients, clock);
                 Some(*new)
             }
-            Self::Kept(certificates, judge, seal) => {
-                let before = before?;
+            Self::Kept(certificates, judge, seal, early_data) => {
+                let mut before = before?;
                 before.clients.put(judge);
                 before.certificates.put(*certificates);
                 before.ticketer.put(seal);
+                before.turn(early_data);
                 Some(before)
             }
         }
+    }
+}
+
+fn over_tcp(
+    certificates: &Arc<Certificates>,
+    clients: &Arc<Clients>,
+    ticketer: &Arc<Ticketer>,
+    sessions: Option<&Arc<Sessions>>,
+) -> ServerConfig {
+    let terms = tls::terms(certificates, clients, ticketer, &[tls::HTTP_2, tls::HTTP_1]);
+    match sessions {
+        Some(sessions) => tls::early::with_early_data(terms, sessions),
+        None => terms,
     }
 }
 

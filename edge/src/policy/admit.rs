@@ -127,7 +127,9 @@ fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) 
         StatusCode::NOT_MODIFIED
         | StatusCode::PRECONDITION_FAILED
         | StatusCode::RANGE_NOT_SATISFIABLE
-        | StatusCode::EXPECTATION_FAILED => Some(Unstorable::ForThisRequest),
+        | StatusCode::EXPECTATION_FAILED
+        // RFC 8470 §5.2: about the way that this request came; no other one may be told to try again.
+        | StatusCode::TOO_EARLY => Some(Unstorable::ForThisRequest),
         StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || part(response).is_none() => {
             Some(Unstorable::Part)
         }
@@ -274,10 +276,10 @@ mod tests {
 
     #[test]
     fn any_final_status_is_kept_with_explicit_freshness() {
-        for status in (200..=999).filter(|status| ![206, 304, 412, 416, 417].contains(status)) {
+        for status in (200..=999).filter(|status| ![206, 304, 412, 416, 417, 425].contains(status)) {
             check(status, &[FRESH], None);
         }
-        for status in [304, 412, 416, 417] {
+        for status in [304, 412, 416, 417, 425] {
             check(status, &[FRESH], Some(Unstorable::ForThisRequest));
         }
     }

@@ -119,7 +119,7 @@ const HOP_BY_HOP: &[&str] = &[
 
 /// A `Connection` may not take these away: what they guard against is what would make a client try (RFC 9110 §7.6.1
 /// forbids naming fields that are meant for all recipients).
-const NOT_OPTIONS: &[&str] = &["cdn-loop", "via", "host", "content-length", "date", "age"];
+const NOT_OPTIONS: &[&str] = &["cdn-loop", "via", "host", "content-length", "date", "age", "early-data"];
 
 /// `1.1 name` for `Via` (RFC 9110 §7.6.3).
 fn via(version: Version, name: &str) -> Option<HeaderValue> {

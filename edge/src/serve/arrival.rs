@@ -34,6 +34,9 @@ pub(super) trait Transport: Send + Sync {
     /// The identity named by the certificate that the client has shown.
     fn identity(&self) -> Option<&Identity>;
 
+    /// Whether it came before the handshake of its connection had ended: somebody else may send what was recorded.
+    fn is_early(&self) -> bool;
+
     /// The answer to a request whose body turned out not to be sound, whatever else was found out about it.
     fn refusal(&self) -> Option<Answer>;
 }

@@ -44,6 +44,7 @@ use super::handler::{HEALTH_PATH, Unplaced, handle, turned_away};
 use super::room::{Busy, Seat};
 use super::seldom::Seldom;
 use super::service::Service;
+use super::tls::early::{EarlyStream, Unconfirmed};
 use super::tunnel::{self, Handover};
 use crate::cache::Cache;
 use crate::http::endless::is_endless;
@@ -63,6 +64,7 @@ struct Connection<'a> {
     peer: Peer,
     /// The identity that the client's certificate names.
     identity: Option<Arc<Identity>>,
+    unconfirmed: Unconfirmed,
     seat: &'a Seat,
     turns: Turns,
     unframed: Unframed,
@@ -75,6 +77,21 @@ struct Connection<'a> {
 pub(super) trait Carried: AsyncRead + AsyncWrite + Unpin {
     /// The socket under it.
     fn socket(&self) -> &TcpStream;
+
+    /// Whether its requests are early.
+    fn unconfirmed(&self) -> Unconfirmed {
+        Unconfirmed::default()
+    }
+}
+
+impl Carried for Box<EarlyStream> {
+    fn socket(&self) -> &TcpStream {
+        self.patient().socket()
+    }
+
+    fn unconfirmed(&self) -> Unconfirmed {
+        EarlyStream::unconfirmed(self)
+    }
 }
 
 impl Carried for Patient {
@@ -102,6 +119,7 @@ pub(super) async fn carry(
     // A client that is known by its certificate gets answers of its own.
     let direct =
         if identity.is_none() { Direct::new(service, limits, peer, seat, &ending.leaving) } else { None };
+    let unconfirmed = stream.unconfirmed();
     let mut gate = Gate::with_direct(stream, limits.head, direct).with_times(times);
     let late = ending.draining.is_cancelled();
     let ended = Seldom::new(async {
@@ -118,7 +136,7 @@ pub(super) async fn carry(
     match needed {
         // Most connections never come here, and need not have the room for it.
         Some(Ok(Needed::Server)) => {
-            Box::pin(serve(service, limits, gate, (peer, identity), seat, ending)).await;
+            Box::pin(serve(service, limits, gate, (peer, identity, unconfirmed), seat, ending)).await;
         }
         Some(Ok(Needed::Close)) => tokio::select! {
             _ = gate.close() => {}
@@ -132,7 +150,7 @@ async fn serve(
     service: &Arc<Service>,
     limits: &Limits,
     gate: Gate<impl Carried, Direct<'_>>,
-    (peer, identity): (Peer, Option<Arc<Identity>>),
+    (peer, identity, unconfirmed): (Peer, Option<Arc<Identity>>, Unconfirmed),
     seat: &Seat,
     ending: &Ending,
 ) {
@@ -141,6 +159,7 @@ async fn serve(
         limits,
         peer,
         identity,
+        unconfirmed,
         seat,
         turns: gate.turns(),
         unframed: Unframed::default(),
@@ -222,7 +241,8 @@ impl Connection<'_> {
         let cache = &self.service.cache;
         let watch = Watch::new(self.limits.pace, cache.clock.clone());
         let body = RequestBody::upload(body, watch, &cache.metrics);
-        let transport = Taken { turn: &turn, identity: self.identity.as_deref() };
+        let is_early = self.unconfirmed.is_so();
+        let transport = Taken { turn: &turn, identity: self.identity.as_deref(), is_early };
         let arrival = Arrival { head, version, peer: self.peer, body, transport: &transport };
         let answer = handle(self.service, arrival).await;
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -240,6 +260,7 @@ fn head_of(parts: Parts) -> RequestHead {
 struct Taken<'a> {
     turn: &'a Turn,
     identity: Option<&'a Identity>,
+    is_early: bool,
 }
 
 impl Transport for Taken<'_> {
@@ -257,6 +278,10 @@ impl Transport for Taken<'_> {
 
     fn identity(&self) -> Option<&Identity> {
         self.identity
+    }
+
+    fn is_early(&self) -> bool {
+        self.is_early
     }
 
     fn refusal(&self) -> Option<Answer> {

@@ -58,6 +58,7 @@ pub(super) async fn carry(
         peer,
         identity,
         server_name: stream.get_ref().1.server_name().map(str::to_ascii_lowercase),
+        unconfirmed: stream.unconfirmed(),
         terms: terms.clone(),
         aborted: ending.aborted.clone(),
     };

@@ -38,9 +38,18 @@ use crate::tls::Identity;
 
 /// Answers one request.
 pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
-    let Arrival { head, version, peer, body, transport } = arrival;
+    let Arrival { mut head, version, peer, body, transport } = arrival;
     if head.uri.path() == HEALTH_PATH {
         return health(service);
+    }
+    if transport.is_early() {
+        if !may_be_early(&head, &body, transport) {
+            let sentence = "this request is answered when the handshake has ended";
+            let answer = Answer::plain(StatusCode::TOO_EARLY, sentence, Outcome::Refused, "early");
+            return turned_away(&service.cache, peer, &Unplaced::of(head, version), answer);
+        }
+        // RFC 8470 §5.1: an origin that is to do it only once can say so.
+        head.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
     }
     if head.uri.path() == PURGE_PATH {
         // A request that a child passes on for a client names the child there; one of the child's own names nobody.
@@ -73,6 +82,15 @@ pub(super) async fn handle(service: &Service, arrival: Arrival<'_>) -> Answer {
     tell(&exchange, &mut answer, started, waited);
     answer
 }
+
+/// RFC 8470 §4: a recorded request that is sent again must do no harm.
+fn may_be_early(head: &RequestHead, body: &RequestBody, transport: &dyn Transport) -> bool {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let is_upgrade = transport.protocol().is_some() || head.headers.contains_key(header::UPGRADE);
+    is_read && body.is_empty() && !is_upgrade
+}
+
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// Gives an answer what does not depend on where it comes from; `alternative` is its `Alt-Svc`.
 pub(super) fn complete(exchange: &Exchange<'_>, alternative: Option<HeaderValue>, answer: &mut Answer) {

@@ -22,12 +22,12 @@ use super::handshakes::{self, Handshakes};
 use super::proxied;
 use super::room::{Entry, Room, Seat};
 use super::service::{Service, Whereabouts};
-use super::tls::{self, Door, HandshakeFault};
+use super::tls::{Agreed, Door, HandshakeFault, Shaken, Terms};
 use super::{h1, h2};
 use crate::cache::Cache;
 use crate::draining::Draining;
 use crate::metrics::{Limit, Metrics};
-use crate::tls::HTTP_2;
+use crate::tls::Identity;
 use crate::watch::Watch;
 
 /// State shared by all listeners and connections.
@@ -319,6 +319,41 @@ impl Listeners {
         }
         drop(seat);
         self.count();
+    }
+
+    async fn encrypted(&self, stream: Patient, peer: Peer, terms: &Terms, seat: &Seat) {
+        let limits = &**self.limits.load();
+        let Some(place) = self.handshake(peer.client) else { return };
+        let shaken = Box::pin(terms.handshake(stream, limits.head_timeout, seat, &self.ending, place)).await;
+        match shaken {
+            Ok((Shaken::Whole(stream), identity)) => {
+                let agreed = Agreed::of(stream.get_ref().1);
+                Box::pin(self.converse(stream, agreed, (peer, identity), terms, seat)).await;
+            }
+            Ok((Shaken::Early(stream), identity)) => {
+                let agreed = Agreed::of(stream.session());
+                Box::pin(self.converse(stream, agreed, (peer, identity), terms, seat)).await;
+            }
+            Err(fault) => self.metrics().handshake_failed(fault.as_str()),
+        }
+    }
+
+    async fn converse(
+        &self,
+        stream: impl h1::Carried,
+        agreed: Agreed,
+        (peer, identity): (Peer, Option<Arc<Identity>>),
+        terms: &Terms,
+        seat: &Seat,
+    ) {
+        let (limits, service, ending) = (&**self.limits.load(), &self.service, &self.ending);
+        self.metrics().handshake_done(agreed.version, agreed.is_resumed);
+        if agreed.is_http2 {
+            let who = (peer, identity, agreed.server_name);
+            Box::pin(h2::carry(service, limits, stream, who, seat, ending, terms)).await;
+        } else {
+            Box::pin(h1::carry(service, limits, stream, (peer, identity), seat, ending)).await;
+        }
     }
 
     pub(super) fn count(&self) {

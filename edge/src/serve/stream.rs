@@ -23,6 +23,7 @@ use super::limits::Limits;
 use super::room::{Busy, Occupant};
 use super::service::Service;
 use super::tls::Terms;
+use super::tls::early::Unconfirmed;
 use super::tunnel::{self, Ended, Tunnel};
 use crate::cache::Cache;
 use crate::http::head::RequestHead;
@@ -43,6 +44,8 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     /// The identity that its certificate names.
     pub(super) identity: Option<Arc<Identity>>,
+    /// Whether its requests are early.
+    pub(super) unconfirmed: Unconfirmed,
     /// The name that the client asked a certificate for (SNI), in lower case.
     pub(super) server_name: Option<String>,
     pub(super) terms: Terms,

@@ -1,9 +1,13 @@
 //! The handshake, on listeners that ask for one.
 
+pub(super) mod early;
+
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 use tokio::time::timeout;
@@ -15,7 +19,8 @@ use super::h1::patient_stream::Patient;
 use super::handshakes::Place;
 use super::room::Seat;
 use crate::site::sender::Scheme;
-use crate::tls::{Certificates, Clients, Identity};
+use crate::tls::{Certificates, Clients, HTTP_2, Identity};
+use early::EarlyStream;
 
 /// How clients come in at a listener.
 #[derive(Debug, Clone)]
@@ -29,7 +34,7 @@ pub(crate) enum Door {
 /// The terms of a handshake.
 #[derive(Clone)]
 pub(crate) struct Terms {
-    acceptor: TlsAcceptor,
+    config: Arc<ArcSwap<ServerConfig>>,
     certificates: Arc<Certificates>,
     clients: Arc<Clients>,
 }
@@ -78,7 +83,12 @@ impl Door {
 impl Terms {
     /// `config` shows one of `certificates`, and asks for those that `clients` judges.
     pub(crate) fn new(config: ServerConfig, certificates: Arc<Certificates>, clients: Arc<Clients>) -> Self {
-        Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, clients }
+        Self { config: Arc::new(ArcSwap::from_pointee(config)), certificates, clients }
+    }
+
+    /// Handshakes from now on are by this.
+    pub(crate) fn put(&self, config: ServerConfig) {
+        self.config.store(Arc::new(config));
     }
 
     /// The client of a handshake, by the certificates that it has shown, now or before.
@@ -102,25 +112,72 @@ impl Terms {
         seat: &Seat,
         ending: &Ending,
         place: Place,
-    ) -> Result<(TlsStream<Patient>, Option<Arc<Identity>>), HandshakeFault> {
+    ) -> Result<(Shaken, Option<Arc<Identity>>), HandshakeFault> {
         let deadline = deadline.min(MOST);
         let agreed = tokio::select! {
-            agreed = timeout(deadline, self.acceptor.accept(stream)) => agreed,
+            agreed = timeout(deadline, shake(self.config.load_full(), stream)) => agreed,
             () = ending.aborted.cancelled() => return Err(HandshakeFault::Aborted),
             () = seat.evicted() => return Err(HandshakeFault::Aborted),
             () = place.evicted() => return Err(HandshakeFault::Crowded),
         };
         let mut stream = agreed.map_err(|_| HandshakeFault::Slow)?.map_err(|_| HandshakeFault::Refused)?;
-        stream.get_mut().1.set_buffer_limit(Some(SEND_BUFFER_BYTES));
-        let identity = self.admit(stream.get_ref().1.peer_certificates())?;
+        stream.session_mut().set_buffer_limit(Some(SEND_BUFFER_BYTES));
+        let identity = self.admit(stream.session().peer_certificates())?;
         Ok((stream, identity))
     }
 }
 
-/// The version of TLS as metrics have it, and whether a ticket of an earlier session was used.
-pub(super) fn agreed(session: &ServerConnection) -> (&'static str, bool) {
-    let is_old = session.protocol_version() == Some(ProtocolVersion::TLSv1_2);
-    (if is_old { "1.2" } else { "1.3" }, session.handshake_kind() == Some(HandshakeKind::Resumed))
+/// A connection whose handshake has ended, or of which there is early data.
+pub(super) enum Shaken {
+    Whole(Box<TlsStream<Patient>>),
+    Early(Box<EarlyStream>),
+}
+
+impl Shaken {
+    pub(super) fn session(&self) -> &ServerConnection {
+        match self {
+            Self::Whole(stream) => stream.get_ref().1,
+            Self::Early(stream) => stream.session(),
+        }
+    }
+
+    fn session_mut(&mut self) -> &mut ServerConnection {
+        match self {
+            Self::Whole(stream) => stream.get_mut().1,
+            Self::Early(stream) => stream.session_mut(),
+        }
+    }
+}
+
+async fn shake(config: Arc<ServerConfig>, stream: Patient) -> io::Result<Shaken> {
+    match config.max_early_data_size {
+        0 => TlsAcceptor::from(config).accept(stream).await.map(|stream| Shaken::Whole(stream.into())),
+        _ => EarlyStream::accept(config, stream).await.map(|stream| Shaken::Early(stream.into())),
+    }
+}
+
+/// The outcome of a handshake.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    /// Of TLS, as metrics have it.
+    pub(super) version: &'static str,
+    /// Whether a session of before was used.
+    pub(super) is_resumed: bool,
+    pub(super) is_http2: bool,
+    /// The name that the client asked for (SNI), in lower case.
+    pub(super) server_name: Option<String>,
+}
+
+impl Agreed {
+    pub(super) fn of(session: &ServerConnection) -> Self {
+        let is_old = session.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+        Self {
+            version: if is_old { "1.2" } else { "1.3" },
+            is_resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+            is_http2: session.alpn_protocol() == Some(HTTP_2),
+            server_name: session.server_name().map(str::to_ascii_lowercase),
+        }
+    }
 }
 
 /// A handshake is two or three flights of some kilobytes.

@@ -19,10 +19,10 @@ use super::quic::Http3;
 use super::rig::{Origin, Rig, response, soon};
 
 /// Signs certificates of clients.
-struct Signer(Issuer<'static, KeyPair>);
+pub struct Signer(Issuer<'static, KeyPair>);
 
 impl Signer {
-    fn new(file: &Path) -> Self {
+    pub fn new(file: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "signer");

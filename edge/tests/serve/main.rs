@@ -19,6 +19,7 @@ mod contents;
 mod crowds;
 mod dictionaries;
 mod disk;
+mod early;
 mod edition;
 mod encoding;
 mod encrypted;

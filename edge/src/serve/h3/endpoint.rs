@@ -31,6 +31,7 @@ use crate::serve::limits::Limits;
 use crate::serve::listener::Listeners;
 use crate::serve::room::Entry;
 use crate::serve::stream::Client;
+use crate::serve::tls::early::Unconfirmed;
 use crate::serve::tls::{HandshakeFault, MOST, Terms};
 use crate::site::sender::Scheme;
 use crate::tls::Identity;
@@ -263,6 +264,8 @@ impl Listeners {
         let server_name = handshake.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase());
         let local = SocketAddr::new(connection.local_ip().unwrap_or(local.ip()), local.port());
         let client = Client {
+            // Early data is refused there.
+            unconfirmed: Unconfirmed::default(),
             service: Arc::clone(&self.service),
             occupant: seat.occupant(),
             is_spare: seat.is_spare,

@@ -86,7 +86,12 @@ pub(in crate::serve) async fn respond<S: Sink>(
     asked: Asked,
     (tell, mut told): (Sender<Interim>, Receiver<Interim>),
 ) -> Option<Answer> {
-    let stream = Stream { tell, protocol: asked.protocol.clone(), identity: client.identity.as_deref() };
+    let stream = Stream {
+        tell,
+        protocol: asked.protocol.clone(),
+        identity: client.identity.as_deref(),
+        is_early: client.unconfirmed.is_so(),
+    };
     let mut answer = pin!(client.answer(asked, &stream));
     loop {
         tokio::select! {
@@ -147,6 +152,7 @@ struct Stream<'a> {
     tell: Sender<Interim>,
     protocol: Option<HeaderValue>,
     identity: Option<&'a Identity>,
+    is_early: bool,
 }
 
 impl Transport for Stream<'_> {
@@ -166,6 +172,10 @@ impl Transport for Stream<'_> {
 
     fn identity(&self) -> Option<&Identity> {
         self.identity
+    }
+
+    fn is_early(&self) -> bool {
+        self.is_early
     }
 
     fn refusal(&self) -> Option<Answer> {
