@@ -119,6 +119,15 @@ impl Entry {
         apart && self.is_of_one_with(other)
     }
 
+    /// Whether it has all bytes that the other has: a part of a response does not stand for the whole.
+    pub fn has_bytes_of(&self, other: &Self) -> bool {
+        match (self.content, other.content) {
+            (Content::Whole { .. }, _) => true,
+            (Content::Part(_), Content::Whole { .. }) => false,
+            (Content::Part(own), Content::Part(other)) => own.first <= other.first && own.last >= other.last,
+        }
+    }
+
     /// Whether both are surely of one representation (RFC 9111 §3.4).
     pub fn is_of_one_with(&self, other: &Self) -> bool {
         self.selecting == other.selecting

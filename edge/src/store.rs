@@ -32,6 +32,7 @@ pub mod object;
 pub mod purge;
 pub mod reading;
 pub mod ready;
+pub mod recency;
 pub mod replay;
 mod table;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use moving::{Found, Sender};
 pub use object::{Object, Variants};
 pub use purge::{MAX_PREFIX_BYTES, Mode, Purges, Scope, Ticket};
 pub use reading::Reading;
+pub use recency::Recency;
 pub use replay::Replay;
 
 use crate::policy::Content;
@@ -98,6 +100,8 @@ pub enum Put {
     Kept,
     /// A purge came after its fetch began.
     Purged,
+    /// A more recent response is stored, whose request was later.
+    Older,
 }
 
 impl Store {
@@ -264,13 +268,19 @@ impl Store {
         self.purges.covers(ticket, key, site, headers)
     }
 
-    /// Puts `object` in the place of the variant with the same selecting fields, and of `instead`.
+    /// Puts `object` in the place of the variant with the same selecting fields, and of `instead`; unless that is more recent.
     pub fn put(&self, key: &Key, object: Arc<Object>, instead: Option<&Arc<Object>>, ticket: &Ticket) -> Put {
         // A 304 confirms the old body: a purge takes it, also one that came before the 304 was asked for.
         let took = |old: &Arc<Object>| self.purges.took(key, &object.site, old);
-        self.compute(key, &object, ticket, |present| {
-            (!instead.is_some_and(took)).then(|| present.with(Arc::clone(&object), instead, key, self.room))
-        })
+        let mut is_older = false;
+        let put = self.compute(key, &object, ticket, |present| {
+            if instead.is_some_and(took) {
+                return None;
+            }
+            is_older = present.outdo(&object, instead) || instead.is_none() && self.disks.outdo(key, &object);
+            (!is_older).then(|| present.with(Arc::clone(&object), instead, key, self.room))
+        });
+        if is_older { Put::Older } else { put }
     }
 
     /// Puts `objects`, which are the same in several codings, in the place of everything under their key.

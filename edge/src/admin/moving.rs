@@ -195,17 +195,16 @@ impl Response {
     ) -> Result<Fate, &'static str> {
         let mut content = Content { left: self.header.body_bytes, sums: Sums::default() };
         let fate = self.fate(cache).await;
-        let is_stored = match fate {
+        match fate {
             Fate::Stored if cache.store.is_large(content.left) => {
-                self.to_disk(cache, intake, &mut content, ticket).await?
+                self.to_disk(cache, intake, &mut content, ticket).await
             }
-            Fate::Stored => self.to_memory(cache, intake, &mut content, ticket).await?,
+            Fate::Stored => self.to_memory(cache, intake, &mut content, ticket).await,
             Fate::Foreign | Fate::Older | Fate::TooBig => {
                 content.end(intake, &self.header).await?;
-                return Ok(fate);
+                Ok(fate)
             }
-        };
-        Ok(if is_stored { Fate::Stored } else { Fate::TooBig })
+        }
     }
 
     /// The fate that it has if there is room.
@@ -230,7 +229,7 @@ impl Response {
         intake: &mut Intake,
         content: &mut Content,
         ticket: &Ticket,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<Fate, &'static str> {
         let (mut pieces, mut share) = (Vec::new(), cache.store.fills().share());
         let has_room = share.grow(content.left);
         while let Some(piece) = content.next(intake).await? {
@@ -240,11 +239,15 @@ impl Response {
         }
         content.end(intake, &self.header).await?;
         if !has_room {
-            return Ok(false);
+            return Ok(Fate::TooBig);
         }
         let body = store::Body::new(pieces, cache.store.fills());
         let object = Arc::new(Object::new(self.entry.clone(), body, self.site.clone(), ticket.epoch()));
-        Ok(cache.store.put(&self.key, object, None, ticket) == Put::Kept && cache.store.holds(&self.key))
+        Ok(match cache.store.put(&self.key, object, None, ticket) {
+            Put::Older => Fate::Older,
+            Put::Kept if cache.store.holds(&self.key) => Fate::Stored,
+            Put::Kept | Put::Purged => Fate::TooBig,
+        })
     }
 
     async fn to_disk(
@@ -253,9 +256,9 @@ impl Response {
         intake: &mut Intake,
         content: &mut Content,
         ticket: &Ticket,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<Fate, &'static str> {
         let response = (&self.key, &self.site, &self.entry);
-        let mut spool = match cache.store.reserve(response, Some(content.left), 0) {
+        let mut spool = match cache.store.reserve(response, ticket, Some(content.left), 0) {
             Some(reserved) => reserved.open().await.ok(),
             None => None,
         };
@@ -270,13 +273,17 @@ impl Response {
             }
         }
         content.end(intake, &self.header).await?;
-        let Some(mut spool) = spool else { return Ok(false) };
+        let Some(mut spool) = spool else { return Ok(Fate::TooBig) };
         if spool.publish(&self.entry).await.is_err() {
-            return Ok(false);
+            return Ok(Fate::TooBig);
         }
         let body = store::Body::filed(spool.filed(), cache.store.fills());
         let object = Object::new(self.entry.clone(), body, self.site.clone(), ticket.epoch());
-        Ok(cache.store.put_filed(&self.key, &object, &spool, None, ticket) == Put::Kept)
+        Ok(match cache.store.put_filed(&self.key, &object, &spool, None, ticket) {
+            Put::Older => Fate::Older,
+            Put::Kept => Fate::Stored,
+            Put::Purged => Fate::TooBig,
+        })
     }
 }
 

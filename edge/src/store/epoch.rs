@@ -10,12 +10,14 @@ pub struct Epoch {
     birth: Arc<u64>,
     /// No purge up to this one covers it.
     clear_until: AtomicU64,
+    /// The number of its fetch; 0 if a disk had it.
+    fetch: u64,
 }
 
 impl Epoch {
-    /// The epoch that `birth` stands for, compared with the purges up to `clear_until`.
-    pub(super) fn new(birth: Arc<u64>, clear_until: u64) -> Self {
-        Self { birth, clear_until: AtomicU64::new(clear_until) }
+    /// The epoch that `birth` stands for, compared with the purges up to `clear_until`, of the fetch with this number.
+    pub(super) fn new(birth: Arc<u64>, clear_until: u64, fetch: u64) -> Self {
+        Self { birth, clear_until: AtomicU64::new(clear_until), fetch }
     }
 
     /// The birth that keeps the marks from after it.
@@ -27,6 +29,11 @@ impl Epoch {
     #[must_use]
     pub fn number(&self) -> u64 {
         *self.birth
+    }
+
+    /// The number of its fetch, in the order in which they began.
+    pub(super) fn fetch(&self) -> u64 {
+        self.fetch
     }
 
     /// No purge up to this one covers it.
@@ -42,7 +49,7 @@ impl Epoch {
 
 impl Clone for Epoch {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.birth), self.clear_until())
+        Self::new(Arc::clone(&self.birth), self.clear_until(), self.fetch)
     }
 }
 
@@ -52,11 +59,11 @@ mod tests {
 
     #[test]
     fn it_counts_the_purges_before_it_and_what_it_was_compared_with() {
-        let epoch = Epoch::new(Arc::new(7), 9);
+        let epoch = Epoch::new(Arc::new(7), 9, 3);
         epoch.clear(8);
         assert_eq!((epoch.number(), epoch.clear_until()), (7, 9));
         epoch.clear(12);
         let other = epoch.clone();
-        assert_eq!((other.number(), other.clear_until()), (7, 12));
+        assert_eq!((other.number(), other.clear_until(), other.fetch()), (7, 12, 3));
     }
 }

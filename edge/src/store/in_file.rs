@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::memory::{Budget, Share};
+use super::recency::Recency;
 
 /// A body in a file: one that is still being written, or a complete one.
 pub trait InFile: fmt::Debug + Send + Sync {

@@ -22,15 +22,16 @@ impl Store {
         self.fills.limit_bytes()
     }
 
-    /// Room on a disk for a response that is still to come, of which so many bytes have.
+    /// Room on a disk for the response that a fetch is still to get, of which so many bytes have come.
     #[must_use]
     pub fn reserve(
         &self,
         response: (&Key, &SiteName, &Entry),
+        ticket: &Ticket,
         length: Option<u64>,
         come: u64,
     ) -> Option<Reserved> {
-        self.disks.reserve(response, length, come)
+        self.disks.reserve(response, &ticket.epoch(), length, come)
     }
 
     /// Puts a response whose body was published into a file in the place of the variant with the same selecting fields, and of
@@ -49,10 +50,18 @@ impl Store {
         if self.purged(ticket, key, &object.site, headers).is_some() || instead.is_some_and(took) {
             return Put::Purged;
         }
+        let present = self.objects.peek(key).unwrap_or_default();
+        let outdoes = |old: &Arc<Object>| {
+            old.entry.selecting == object.entry.selecting
+                && old.entry.has_bytes_of(&object.entry)
+                && object.recency().is_behind(old.recency())
+        };
+        if present.iter().any(outdoes) {
+            return Put::Older;
+        }
         if !spool.hold(object.epoch.birth()) {
             return Put::Purged;
         }
-        let present = self.objects.peek(key).unwrap_or_default();
         let rest = present.retain(|old| old.entry.selecting != object.entry.selecting);
         if rest.is_empty() {
             self.objects.remove(key);

@@ -13,6 +13,7 @@ use super::disk::offered::OnDisk;
 use super::epoch::Epoch;
 use super::hits::Hits;
 use super::ready::ReadyHeads;
+use super::recency::Recency;
 use crate::policy::Entry;
 use crate::site::SiteName;
 use crate::site::key::Key;
@@ -54,6 +55,12 @@ impl Object {
             hits: Hits::default(),
             described: OnceLock::new(),
         }
+    }
+
+    /// How recent it is.
+    #[must_use]
+    pub fn recency(&self) -> Recency {
+        Recency::of(&self.entry, &self.epoch)
     }
 
     /// Its description, which may be still to come.
@@ -135,6 +142,20 @@ impl Variants {
 
     pub(super) fn retain(&self, keep: impl Fn(&Arc<Object>) -> bool) -> Self {
         Self(self.0.iter().filter(|object| keep(object)).cloned().collect())
+    }
+
+    /// Whether something more recent, which has all bytes of this, is in the place that this would take, beside `instead`, which
+    /// it takes in any case.
+    pub(super) fn outdo(&self, new: &Arc<Object>, instead: Option<&Arc<Object>>) -> bool {
+        let is_in_place = |old: &&Arc<Object>| {
+            old.entry.selecting == new.entry.selecting
+                && old.entry.has_bytes_of(&new.entry)
+                && !instead.is_some_and(|instead| Arc::ptr_eq(instead, old))
+        };
+        // One fetch after another is the rule: their numbers say so without a look at the fields.
+        let is_later = |old: &&Arc<Object>| old.epoch.fetch() > new.epoch.fetch();
+        let mut later = self.0.iter().filter(is_later).filter(is_in_place);
+        later.any(|old| new.recency().is_behind(old.recency()))
     }
 
     /// These with `newest`, and without what it takes the place of, without `instead`, and without the oldest: above

@@ -82,12 +82,16 @@ struct State {
     fetches: u64,
     /// How many fetches run that began in an epoch.
     running: BTreeMap<u64, usize>,
+    /// Fetches that ever began.
+    begun: u64,
 }
 
 /// A fetch under way, and the epoch that it began in.
 #[derive(Debug)]
 pub struct Ticket {
     epoch: u64,
+    /// Its number among all fetches, from 1 on.
+    fetch: u64,
     birth: Arc<u64>,
     purges: Arc<Purges>,
 }
@@ -151,6 +155,7 @@ impl Purges {
             hasher: RandomState::new(),
             fetches: 0,
             running: BTreeMap::new(),
+            begun: 0,
         };
         Arc::new(Self { marked: AtomicU64::new(first), state: Mutex::new(state) })
     }
@@ -162,7 +167,9 @@ impl Purges {
     fn ticket(self: &Arc<Self>, state: &mut State) -> Ticket {
         let now = state.now;
         *state.running.entry(now).or_default() += 1;
-        Ticket { epoch: now, birth: Arc::clone(&state.birth), purges: Arc::clone(self) }
+        state.begun += 1;
+        let (fetch, birth) = (state.begun, Arc::clone(&state.birth));
+        Ticket { epoch: now, fetch, birth, purges: Arc::clone(self) }
     }
 
     /// Purges `scope`, which holds the subject, and gives a ticket from after that to a fetch from before it, unless
@@ -380,7 +387,7 @@ impl Ticket {
     /// The epoch that the fetch began in.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        Epoch::new(Arc::clone(&self.birth), self.epoch)
+        Epoch::new(Arc::clone(&self.birth), self.epoch, self.fetch)
     }
 }
 

@@ -1,7 +1,8 @@
 use std::hash::{BuildHasher, Hasher};
 
 use super::*;
-use crate::http::testing::{at, request, response};
+use crate::http::testing::{at, get, request, response};
+use crate::policy::testing::stored_response;
 use crate::policy::{Admit, Entry, admit};
 use crate::site::Rules;
 use crate::site::key::{KeyRules, key};
@@ -54,6 +55,43 @@ fn a_scan_of_ten_times_the_memory_leaves_what_is_hot() {
     let [own, lfu, lru] = [Eviction::S3Fifo, Eviction::Lfu, Eviction::Lru].map(percent_hit);
     let all = format!("hits of what is hot: {own} % by S3-FIFO, {lfu} % by LFU, {lru} % by LRU");
     assert!(own >= 98 && lfu >= 95 && lru <= 20, "{all}");
+}
+
+/// RFC 9111 §4: of several responses the most recent is used.
+#[test]
+fn a_response_to_an_earlier_request_takes_the_place_of_a_later_ones_only_by_a_later_date() {
+    let bounds = Bounds { memory_bytes: 4 << 20, eviction: Eviction::S3Fifo, tag_fields: Default::default() };
+    let key = name("/a");
+    let object = |store: &Store, ticket: &Ticket, secs: u32, asked: &[(&str, &str)]| {
+        let date = format!("Thu, 01 Jan 1970 00:16:{secs:02} GMT");
+        let fields = [("date", date.as_str()), ("vary", "accept-language")];
+        let entry = stored_response(&get(asked), &response(200, &fields), 0);
+        Arc::new(Object::new(entry, Body::new(Vec::new(), store.fills()), "a".into(), ticket.epoch()))
+    };
+    let german = [("accept-language", "de")];
+    for (dates, language, expected) in [
+        ((1, 2), &[][..], Put::Older),
+        ((1, 1), &[], Put::Older),
+        ((2, 1), &[], Put::Kept),
+        ((1, 2), &german, Put::Kept),
+    ] {
+        let store = Store::new(&bounds);
+        let (first, second) = (store.begin(), store.begin());
+        let (early, late) =
+            (object(&store, &first, dates.0, language), object(&store, &second, dates.1, &[]));
+        assert_eq!(store.put(&key, Arc::clone(&late), None, &second), Put::Kept);
+        assert_eq!(store.put(&key, Arc::clone(&early), None, &first), expected, "{dates:?}");
+        let found = store.get(&key, &"a".into());
+        assert_eq!(Arc::ptr_eq(&found[0], &early), expected == Put::Kept, "{dates:?}");
+        // The response that a 304 confirmed goes in any case.
+        assert_eq!(store.put(&key, early, Some(&late), &first), Put::Kept);
+        // In the other order.
+        let store = Store::new(&bounds);
+        let (first, second) = (store.begin(), store.begin());
+        store.put(&key, object(&store, &first, dates.0, &[]), None, &first);
+        let late = object(&store, &second, dates.1, &[]);
+        assert_eq!(store.put(&key, late, None, &second), Put::Kept, "{dates:?}");
+    }
 }
 
 #[tokio::test]

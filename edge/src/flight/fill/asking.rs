@@ -182,7 +182,8 @@ impl Task {
             None => store.put(key, Arc::clone(&fresh), Some(held), &self.fill.ticket),
         };
         match put {
-            Put::Kept => {
+            // Another response that is newer stays in the store; this one is good for those who asked before that.
+            Put::Kept | Put::Older => {
                 self.flights.failing.clear(key);
                 self.fill.give(own);
                 self.tell(Verdict::Validated(fresh))

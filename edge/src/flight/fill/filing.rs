@@ -44,7 +44,12 @@ impl Task {
     /// Room on a disk for a response of which so many bytes have come.
     pub(super) fn room_on_disk(&self, filling: &Filling, come: u64) -> Option<Reserved> {
         let site = &self.fetch.site.site.name;
-        self.flights.store.reserve((&self.fetch.key, site, &filling.entry), filling.length, come)
+        self.flights.store.reserve(
+            (&self.fetch.key, site, &filling.entry),
+            &self.fill.ticket,
+            filling.length,
+            come,
+        )
     }
 
     /// A file in the room for it; else it is kept in memory, if there is room for it.

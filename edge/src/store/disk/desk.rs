@@ -24,7 +24,7 @@ use crate::site::key::Key;
 use crate::store::reading::Reading;
 pub(super) use state::Pending;
 use state::State;
-pub(super) use state::{Counters, Job, Phase};
+pub(super) use state::{By, Counters, Job, Phase};
 
 /// The shared state of one disk.
 #[derive(Debug)]
@@ -142,13 +142,13 @@ impl Desk {
             || state.on_their_way().any(|pending| pending.hash == hash)
     }
 
-    /// A response with these selecting fields is stored in memory: the one on the disk is of the past.
-    pub(super) fn supersede(&self, hash: u64, variant: u32) {
+    /// This is stored in memory with these selecting fields: that on the disk is of the past.
+    pub(super) fn supersede(&self, hash: u64, variant: u32, by: By) {
         let mut state = self.lock();
         let is_held = state.index.find(hash).iter().any(|put| put.variant == variant);
         let is_pending = state.on_their_way().any(|pending| pending.is(hash, variant));
         if is_held || is_pending || state.phase == Phase::Loading {
-            let gone = state.note(&[Record::RemoveVariant { hash, variant }]);
+            let gone = state.supersede(hash, variant, by);
             drop(state);
             self.ring(gone > 0);
         }
@@ -202,7 +202,7 @@ impl Desk {
         bytes: u64,
         wait: Option<oneshot::Sender<()>>,
     ) {
-        let pending = Arc::new(Pending::new(hash, variant, wait));
+        let pending = Arc::new(Pending::new(hash, variant, None, wait));
         let mut state = self.lock();
         let file = state.next_file;
         state.next_file += 1;
@@ -221,10 +221,13 @@ impl Desk {
         if is_held {
             let (hash, variant) = (job.pending.hash, job.pending.variant);
             let birth = job.object.epoch.birth();
-            let put = Put { hash, file: job.file, birth: **birth, blocks, variant, stale_secs: 0 };
-            let has_older = state.index.find(hash).iter().any(|put| put.variant == variant);
-            let older = has_older.then_some(Record::RemoveVariant { hash, variant });
-            gone += state.note(&older.into_iter().chain([Record::Put(put)]).collect::<Vec<_>>());
+            let put =
+                Put { hash, file: job.file, birth: **birth, blocks, variant, stale_secs: 0, edition: 0 };
+            if state.index.find(hash).iter().any(|put| put.variant == variant) {
+                gone += state.supersede(hash, variant, By::Whole(job.object.recency()));
+            }
+            state.remember((hash, variant, job.object.recency()));
+            gone += state.note(&[Record::Put(put)]);
             state.index.keep_alive(put.birth, Arc::clone(birth));
             let others = state.spooled_blocks;
             let too_much = [state.index.too_many(hash), state.index.make_room_beside(others)].concat();

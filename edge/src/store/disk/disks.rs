@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use super::circle::Circle;
+use super::desk::By;
 use super::filed::Filed;
 use super::folder::{Folder, Trouble};
 use super::hash::{HashKey, Hashed};
@@ -193,14 +194,20 @@ impl Disks {
                     || kept.on_disk.is_offered() && kept.entry.selecting == gone.entry.selecting
             })
         };
-        for gone in before.iter().filter(|gone| !stays(gone)) {
-            self.volumes.iter().for_each(|volume| volume.desk.supersede(hash, variant(gone)));
-        }
         let is_new = |object: &&Arc<Object>| {
             !object.on_disk.is_offered() && !before.iter().any(|old| Arc::ptr_eq(old, object))
         };
+        let supersede = |variant, by| {
+            self.volumes.iter().for_each(|volume| volume.desk.supersede(hash, variant, by));
+        };
+        let is_replaced = |gone: &Arc<Object>| {
+            after.iter().filter(is_new).any(|new| new.entry.selecting == gone.entry.selecting)
+        };
+        for gone in before.iter().filter(|gone| !stays(gone) && !is_replaced(gone)) {
+            supersede(variant(gone), By::Nothing);
+        }
         for object in after.iter().filter(is_new) {
-            self.volumes.iter().for_each(|volume| volume.desk.supersede(hash, variant(object)));
+            supersede(variant(object), By::of(object));
             self.offer(key, hash, object, None, false);
         }
     }
@@ -434,7 +441,7 @@ fn object(
         0 => entry,
         secs => entry.expired(UNIX_EPOCH + Duration::from_secs(secs.into())),
     };
-    let object = Object::new(entry, body, site, Epoch::new(born, put.birth));
+    let object = Object::new(entry, body, site, Epoch::new(born, put.birth, 0));
     object.on_disk.offer();
     object
 }

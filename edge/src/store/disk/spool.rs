@@ -22,6 +22,7 @@ use super::volume::Volume;
 use crate::policy::Entry;
 use crate::site::SiteName;
 use crate::site::key::Key;
+use crate::store::Recency;
 use crate::store::in_file::InFile;
 
 /// Room on a disk for a response that is still to come.
@@ -86,13 +87,14 @@ impl Reserved {
     pub(super) fn new(
         volume: &Arc<Volume>,
         (hash, variant): (u64, u32),
+        recency: Recency,
         (key, site, entry): (&Key, &SiteName, &Entry),
         length: Option<u64>,
         come: u64,
     ) -> Option<Self> {
         let bytes = length_about(key.as_bytes().len(), length.unwrap_or(come));
-        let (file, pending) = volume.desk.reserve(hash, variant, bytes)?;
-        let put = Put { hash, file, birth: 0, blocks: 0, variant, stale_secs: 0 };
+        let (file, pending) = volume.desk.reserve((hash, variant), recency, bytes)?;
+        let put = Put { hash, file, birth: 0, blocks: 0, variant, stale_secs: 0, edition: 0 };
         let (volume, blocks) = (Arc::clone(volume), blocks(bytes).into());
         Some(Self {
             volume,

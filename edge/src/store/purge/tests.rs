@@ -344,7 +344,7 @@ fn purges_of_an_earlier_process_cover_what_is_from_before_them() {
         let births = next.restore(&told, 0, &[born]);
         let standing = |path: &str, site: &str, tags: &str| {
             let made = object(tags, site, &Purges::begin(&next));
-            let epoch = Epoch::new(Arc::clone(&births[0]), born);
+            let epoch = Epoch::new(Arc::clone(&births[0]), born, 0);
             let (entry, body) = (made.entry.clone(), Arc::clone(&made.body));
             let old = Object::new(entry, body, site.into(), epoch);
             next.lock().standing(&key(&format!("http://a{path}"), "1"), &site.into(), &old)

@@ -4,16 +4,45 @@ use std::sync::Arc;
 
 use super::super::layout::{BLOCK_BYTES, blocks};
 use super::super::record::{Put, Record};
-use super::state::{Pending, State};
+use super::state::{By, Pending, State};
 use super::{Counters, Desk, Phase};
 use crate::clock::monotonic;
+use crate::store::Recency;
 
 /// Responses that are written at once so.
 const MOST_SPOOLS: usize = 256;
 /// One part in so many of a disk may be taken by what is not complete: the rest is for what is held.
 const SPOOLED_PART: u64 = 2;
 
+/// Responses on the disk that are remembered, the last ones: one that was asked for before them may still come.
+const MOST_RECENT: usize = 1_024;
+
 impl State {
+    /// Nothing else holds the place of a response from now on, unless what does is more recent. How many files go.
+    fn take_place(&mut self, pending: &Pending) -> Option<usize> {
+        let (hash, variant) = (pending.hash, pending.variant);
+        let recency = pending.recency?;
+        if self.outdoes((hash, variant), recency) {
+            return None;
+        }
+        self.remember((hash, variant, recency));
+        Some(self.supersede(hash, variant, By::Whole(recency)))
+    }
+
+    fn outdoes(&self, (hash, variant): (u64, u32), recency: Recency) -> bool {
+        let outdoes = |recent: &(u64, u32, Recency)| {
+            (recent.0, recent.1) == (hash, variant) && recency.is_behind(recent.2)
+        };
+        self.index.find(hash).iter().any(|put| put.variant == variant) && self.recent.iter().any(outdoes)
+    }
+
+    pub(super) fn remember(&mut self, recent: (u64, u32, Recency)) {
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(recent);
+    }
+
     /// Whether there is room for so many blocks more of what is not complete.
     fn may_spool(&self, more: u64) -> bool {
         self.spooled_blocks.saturating_add(more) <= self.index.room().blocks / SPOOLED_PART
@@ -25,8 +54,8 @@ impl Desk {
     /// or too much was written of late.
     pub(in crate::store::disk) fn reserve(
         &self,
-        hash: u64,
-        variant: u32,
+        (hash, variant): (u64, u32),
+        recency: Recency,
         bytes: u64,
     ) -> Option<(u64, Arc<Pending>)> {
         let now = monotonic() - self.began;
@@ -40,7 +69,7 @@ impl Desk {
             Counters::add(&self.counters.put_off, 1);
             return None;
         }
-        let pending = Arc::new(Pending::new(hash, variant, None));
+        let pending = Arc::new(Pending::new(hash, variant, Some(recency), None));
         let file = state.next_file;
         state.next_file += 1;
         state.spools.push(Arc::clone(&pending));
@@ -88,8 +117,8 @@ impl Desk {
         if state.phase != Phase::Ready || pending.is_cancelled() || state.is_stopping {
             return false;
         }
-        // Also what is on its way: it is of the past.
-        let mut gone = state.note(&[Record::RemoveVariant { hash: put.hash, variant: put.variant }]);
+        // Also what is on its way and of the past.
+        let Some(mut gone) = state.take_place(pending) else { return false };
         gone += state.note(&[Record::Put(put)]);
         state.index.keep_alive(put.birth, Arc::clone(birth));
         let too_many = state.index.too_many(put.hash);
@@ -129,6 +158,8 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::testing::stored;
+    use crate::store::Epoch;
     use crate::store::disk::index::Room;
 
     /// A desk of so many blocks that is in use.
@@ -141,7 +172,9 @@ mod tests {
     #[test]
     fn what_is_not_complete_takes_half_of_a_disk_at_most() {
         let desk = desk(100);
-        let reserve = |hash, blocks: u64| desk.reserve(hash, 0, blocks * BLOCK_BYTES);
+        let epoch = Epoch::new(Arc::new(0), 0, 1);
+        let recency = Recency::of(&stored(&[]), &epoch);
+        let reserve = |hash, blocks: u64| desk.reserve((hash, 0), recency, blocks * BLOCK_BYTES);
         assert!(reserve(1, 51).is_none(), "one alone");
         let (_, first) = reserve(2, 30).unwrap();
         assert!(reserve(3, 21).is_none(), "two together");

@@ -12,8 +12,10 @@ use super::super::index::{Index, Room};
 use super::super::journal::apply;
 use super::super::rate::Rate;
 use super::super::record::{Put, Record};
+use crate::policy::Content;
 use crate::site::key::Key;
 use crate::store::reading::Reading;
+use crate::store::{Object, Recency};
 
 #[derive(Debug)]
 pub(in crate::store::disk) struct State {
@@ -32,6 +34,8 @@ pub(in crate::store::disk) struct State {
     /// Responses that are written while they come, and the blocks that are kept free for it.
     pub(super) spools: Vec<Arc<Pending>>,
     pub(super) spooled_blocks: u64,
+    /// The last of them that were complete.
+    pub(super) recent: VecDeque<(u64, u32, Recency)>,
     pub(super) jobs: VecDeque<Job>,
     pub(super) job_bytes: u64,
     pub(super) most_job_bytes: u64,
@@ -65,11 +69,34 @@ pub(in crate::store::disk) enum Phase {
     },
 }
 
+/// Something that takes the place of a response on a disk.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store::disk) enum By {
+    /// Everything of it goes.
+    Nothing,
+    /// A part in memory: the whole response that is still arriving stays.
+    Part,
+    /// A whole response, so recent.
+    Whole(Recency),
+}
+
+impl By {
+    /// A response in memory.
+    pub(in crate::store::disk) fn of(object: &Object) -> Self {
+        match object.entry.content {
+            Content::Whole { .. } => Self::Whole(object.recency()),
+            Content::Part(_) => Self::Part,
+        }
+    }
+}
+
 /// A file that is to be written, unless something comes over it.
 #[derive(Debug)]
 pub(in crate::store::disk) struct Pending {
     pub(super) hash: u64,
     pub(super) variant: u32,
+    /// Of a response that is written while it comes.
+    pub(super) recency: Option<Recency>,
     pub(super) is_cancelled: AtomicBool,
     /// Told when it is on the disk; dropped when it will not be.
     pub(super) waits: Mutex<Vec<oneshot::Sender<()>>>,
@@ -116,10 +143,16 @@ impl Pending {
     }
 
     /// A file that nobody else knows of yet.
-    pub(super) fn new(hash: u64, variant: u32, wait: Option<oneshot::Sender<()>>) -> Self {
+    pub(super) fn new(
+        hash: u64,
+        variant: u32,
+        recency: Option<Recency>,
+        wait: Option<oneshot::Sender<()>>,
+    ) -> Self {
         Self {
             hash,
             variant,
+            recency,
             is_cancelled: AtomicBool::new(false),
             waits: Mutex::new(wait.into_iter().collect()),
         }
@@ -149,6 +182,7 @@ impl State {
             pending: Vec::new(),
             spools: Vec::new(),
             spooled_blocks: 0,
+            recent: VecDeque::new(),
             jobs: VecDeque::new(),
             job_bytes: 0,
             most_job_bytes: 0,
@@ -192,6 +226,23 @@ impl State {
                 self.turn_off("it does not take what is written to it".into(), false);
             }
         }
+        gone
+    }
+
+    /// This takes the place of a key's files with these selecting fields, and of what is on its way and behind it. How many
+    /// files go.
+    pub(super) fn supersede(&mut self, hash: u64, variant: u32, by: By) -> usize {
+        let stays = |spool: &&Arc<Pending>| {
+            let stays = match by {
+                By::Nothing => false,
+                By::Part => true,
+                By::Whole(by) => spool.recency.is_some_and(|own| !own.is_behind(by)),
+            };
+            stays && spool.is(hash, variant)
+        };
+        let staying: Vec<Arc<Pending>> = self.spools.iter().filter(stays).cloned().collect();
+        let gone = self.note(&[Record::RemoveVariant { hash, variant }]);
+        staying.iter().for_each(|spool| spool.is_cancelled.store(false, Ordering::Relaxed));
         gone
     }
 

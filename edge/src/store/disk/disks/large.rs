@@ -11,6 +11,7 @@ use crate::store::disk::head;
 use crate::store::disk::spool::{Reserved, front};
 use crate::store::in_file::{Confirmed, InFile};
 use crate::store::object::Object;
+use crate::store::{Epoch, Recency};
 
 impl Disks {
     /// Whether a body of so many bytes is kept past memory.
@@ -24,6 +25,7 @@ impl Disks {
     pub fn reserve(
         &self,
         (key, site, entry): (&Key, &SiteName, &Entry),
+        epoch: &Epoch,
         length: Option<u64>,
         come: u64,
     ) -> Option<Reserved> {
@@ -32,7 +34,17 @@ impl Disks {
         }
         let hash = self.hash_key.of_key(key);
         let place = (hash, self.hash_key.of_variant(&entry.selecting));
-        Reserved::new(self.volume_of(hash)?, place, (key, site, entry), length, come)
+        let recency = Recency::of(entry, epoch);
+        Reserved::new(self.volume_of(hash)?, place, recency, (key, site, entry), length, come)
+    }
+
+    /// Whether a disk is known to hold a more recent response in the place of this one.
+    pub(in crate::store) fn outdo(&self, key: &Key, object: &Object) -> bool {
+        !self.is_empty() && {
+            let hash = self.hash_key.of_key(key);
+            let place = (hash, self.hash_key.of_variant(&object.entry.selecting));
+            self.volumes.iter().any(|volume| volume.desk.outdoes(place, object.recency()))
+        }
     }
 
     /// Whether a disk holds a response under the key beside these.
