@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::memory::{Budget, Share};
 use super::recency::Recency;
+use crate::site::key::Key;
 
 /// A body in a file: one that is still being written, or a complete one.
 pub trait InFile: fmt::Debug + Send + Sync {
@@ -20,20 +21,19 @@ pub trait InFile: fmt::Debug + Send + Sync {
     /// The checksums of its chunks, as they lie in the file.
     fn sums(&self) -> Vec<u8>;
 
-    /// The file's number.
-    fn number(&self) -> u64;
-
     /// Reads some bytes from `at` on, before `end`, in a task of its own.
     fn begin_read(self: Arc<Self>, at: u64, end: u64) -> JoinHandle<Result<Bytes, Unread>>;
 
     /// Whether its disk still holds the file.
     fn is_held(&self) -> bool;
 
-    /// The origin confirmed it: it is of this birth from now on. False if it is not held any more.
-    fn renew(&self, birth: &Arc<u64>) -> bool;
+    /// The origin confirmed it: it is of this birth and so recent from now on, and its head is that of this edition, which was written
+    /// beside it. False if it is not held any more.
+    fn renew(&self, birth: &Arc<u64>, recency: Recency, edition: u16) -> bool;
 
-    /// Writes this beside the file.
-    fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming;
+    /// Writes this head of the response of a key beside the file. It counts once [`InFile::renew`] says so, and until then the
+    /// one before does.
+    fn confirm(self: Arc<Self>, key: Key, head: Vec<u8>) -> Confirming;
 
     /// Its disk holds it no longer, and removes it; readers go on.
     fn let_go(&self);
@@ -45,8 +45,8 @@ pub type Confirming = Pin<Box<dyn Future<Output = Confirmed> + Send>>;
 /// The fate of the file beside a body's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmed {
-    /// It is there.
-    Written,
+    /// It is there, as this edition of the file's head.
+    Written(u16),
     /// It is as it was.
     Failed,
     /// Its disk has not answered in time: it may be there now, or later.

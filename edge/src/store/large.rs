@@ -1,5 +1,8 @@
 //! Responses whose bodies lie in files: they are too large for memory, and are answered past it.
 
+#[cfg(test)]
+mod tests;
+
 use std::slice;
 use std::sync::Arc;
 
@@ -87,7 +90,7 @@ impl Store {
             return Put::Purged;
         }
         let is_held = match confirmed {
-            Confirmed::Written => filed.renew(fresh.epoch.birth()),
+            Confirmed::Written(edition) => filed.renew(fresh.epoch.birth(), fresh.recency(), edition),
             // It is confirmed again next time: it is good for those who asked now.
             Confirmed::Failed => filed.is_held(),
             Confirmed::Late => {

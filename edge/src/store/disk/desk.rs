@@ -285,6 +285,7 @@ impl Desk {
     /// A file is not what it should be.
     pub(super) fn drop_file(&self, put: &Put) {
         let mut state = self.lock();
+        state.confirming.remove(&put.file);
         if state.index.holds(put.hash, put.file) {
             state.let_go(&[*put]);
         }

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::layout::{CHUNK_BYTES, Sums, is_chunk};
+use super::layout::{CHUNK_BYTES, Header, Sums, is_chunk};
 use super::loading::Bad;
 use super::record::Put;
 use super::volume::Volume;
+use crate::site::key::Key;
+use crate::store::Recency;
 use crate::store::in_file::{Confirmed, Confirming, InFile, READ_BYTES, Unread};
 
 /// A body in a file.
@@ -136,10 +138,6 @@ impl InFile for Filed {
         self.lock().sums.known().to_vec()
     }
 
-    fn number(&self) -> u64 {
-        self.put.file
-    }
-
     fn begin_read(self: Arc<Self>, at: u64, end: u64) -> JoinHandle<Result<Bytes, Unread>> {
         let buffer = self.room(at, end);
         tokio::spawn(async move {
@@ -156,7 +154,7 @@ impl InFile for Filed {
                     Err(match bad {
                         Bad::Io(error) => Unread::Io(error),
                         Bad::Corrupt => Unread::Changed,
-                        Bad::Another | Bad::Missing | Bad::Gone => Unread::Ended,
+                        Bad::Another | Bad::Headless | Bad::Missing | Bad::Gone => Unread::Ended,
                     })
                 }
             }
@@ -167,21 +165,31 @@ impl InFile for Filed {
         self.volume.desk.lock().index.holds(self.put.hash, self.put.file)
     }
 
-    fn renew(&self, birth: &Arc<u64>) -> bool {
-        self.volume.desk.renew(&self.put, birth)
+    fn renew(&self, birth: &Arc<u64>, recency: Recency, edition: u16) -> bool {
+        self.volume.desk.renew(&self.put, birth, recency, edition)
     }
 
-    fn confirm(self: Arc<Self>, bytes: Vec<u8>) -> Confirming {
+    fn confirm(self: Arc<Self>, key: Key, head: Vec<u8>) -> Confirming {
         Box::pin(async move {
-            let Some(folder) = self.volume.folder() else { return Confirmed::Failed };
+            let next = self.volume.folder().zip(self.volume.desk.next_edition(&self.put));
+            let Some((folder, edition)) = next else { return Confirmed::Failed };
             let (number, own) = (self.put.file, Arc::clone(&self));
+            // Also where nobody waits for the end of the write.
+            let confirming = ConfirmingFile(Some(Arc::clone(&self)));
             let write = move || {
-                folder.confirm(number, &bytes)?;
+                let header = Header { file: number, edition, ..Header::default() };
+                folder.confirm(number, edition, &header.before(key.as_bytes(), &head))?;
                 // A file that went meanwhile has taken with it what was beside it, and not this.
-                if own.is_held() { Ok(()) } else { folder.remove_confirmed(number) }
+                if !own.is_held() {
+                    folder.remove_confirmed(number);
+                }
+                Ok(confirming)
             };
             match self.volume.writing(write).await {
-                Ok(()) => Confirmed::Written,
+                Ok(confirming) => {
+                    confirming.leave_to_renewal();
+                    Confirmed::Written(edition)
+                }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => Confirmed::Late,
                 Err(_) => Confirmed::Failed,
             }
@@ -190,6 +198,24 @@ impl InFile for Filed {
 
     fn let_go(&self) {
         self.volume.desk.drop_file(&self.put);
+    }
+}
+
+/// A head is being written beside a file, until this is dropped.
+struct ConfirmingFile(Option<Arc<Filed>>);
+
+impl ConfirmingFile {
+    /// The one who confirmed it tells the desk how it ends.
+    fn leave_to_renewal(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ConfirmingFile {
+    fn drop(&mut self) {
+        if let Some(filed) = &self.0 {
+            filed.volume.desk.end_confirming(filed.put.file);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The folder of a disk: who may use it, and the names in it.
 //!
 //! ```text
-//! lock · identity · journal · 0…f / 00…ff / NUMBER   (NUMBER.part while it is written, NUMBER.head: confirmed since)
+//! lock · identity · journal · 0…f / 00…ff / NUMBER   (NUMBER.part while it is written; confirmed since: NUMBER.head
+//! and NUMBER.head2, by turns)
 //! ```
 //!
 //! Invariant: what this program did not name is neither opened nor removed, and no link is followed.
@@ -65,7 +66,9 @@ const IDENTITY: &str = "identity";
 const JOURNAL: &str = "journal";
 const NEW: &str = ".new";
 const PART: &str = ".part";
-const CONFIRMED: &str = ".head";
+/// One of them counts while the other is written: those of even editions, and of odd ones. Earlier versions knew the second
+/// alone, without editions.
+const CONFIRMED: [&str; 2] = [".head2", ".head"];
 /// A key, a head and what is round them.
 const MOST_CONFIRMED_BYTES: u64 = 6 << 20;
 
@@ -210,24 +213,30 @@ impl Folder {
         fs::remove_file(self.name(number))
     }
 
-    /// The head that the origin confirmed after a file was written.
-    pub(super) fn read_confirmed(&self, number: u64) -> io::Result<Vec<u8>> {
+    /// The head of this edition that the origin confirmed after a file was written, or one that was written over it since.
+    pub(super) fn read_confirmed(&self, number: u64, edition: u16) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = options().read(true).open(self.beside(number, CONFIRMED))?;
+        let file = options().read(true).open(self.confirmed(number, edition))?;
         file.take(MOST_CONFIRMED_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Puts this beside a file, in the place of what was there.
-    pub(super) fn confirm(&self, number: u64, bytes: &[u8]) -> io::Result<()> {
-        let new = self.beside(number, PART);
-        options().write(true).create(true).truncate(true).open(&new)?.write_all(bytes)?;
-        fs::rename(new, self.beside(number, CONFIRMED))
+    /// Puts this beside a file, as this edition of its head. Another one may be written at once.
+    pub(super) fn confirm(&self, number: u64, edition: u16, bytes: &[u8]) -> io::Result<()> {
+        let new = self.beside(number, &format!(".{edition}{PART}"));
+        let mut file = options().write(true).create(true).truncate(true).open(&new)?;
+        let written = file.write_all(bytes).and_then(|()| fs::rename(&new, self.confirmed(number, edition)));
+        written.inspect_err(|_| drop(fs::remove_file(&new)))
     }
 
-    /// Removes what [`Folder::confirm`] put there.
-    pub(super) fn remove_confirmed(&self, number: u64) -> io::Result<()> {
-        fs::remove_file(self.beside(number, CONFIRMED))
+    /// Removes what [`Folder::confirm`] put there, as far as there is something: few files have such heads. A sweep removes
+    /// those that cannot be removed now.
+    pub(super) fn remove_confirmed(&self, number: u64) {
+        CONFIRMED.iter().for_each(|suffix| drop(fs::remove_file(self.beside(number, suffix))));
+    }
+
+    fn confirmed(&self, number: u64, edition: u16) -> PathBuf {
+        self.beside(number, CONFIRMED[usize::from(edition == 0 || edition % 2 == 1)])
     }
 
     fn name(&self, number: u64) -> PathBuf {
@@ -276,11 +285,15 @@ fn make(folder: &Path) -> io::Result<()> {
 
 /// The number in a name, and whether its file is not complete.
 fn number_of(name: &str) -> Option<(u64, bool)> {
-    let bare = name.strip_suffix(PART);
-    let digits = bare.or_else(|| name.strip_suffix(CONFIRMED)).unwrap_or(name);
-    let is_ours =
-        digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
-    is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|number| (number, bare.is_some()))
+    let (digits, suffix) = name.split_at(name.find('.').unwrap_or(name.len()));
+    let edition = suffix.strip_suffix(PART).and_then(|rest| rest.strip_prefix('.'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_part = suffix == PART || edition.is_some_and(is_number);
+    let is_ours = is_part || suffix.is_empty() || CONFIRMED.contains(&suffix);
+    let is_ours = is_ours
+        && digits.len() == 16
+        && digits.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+    is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(|number| (number, is_part))
 }
 
 /// For this user alone, and through no link.

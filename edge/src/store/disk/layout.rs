@@ -28,7 +28,7 @@ const MAGIC: [u8; 8] = *b"VergeObj";
 const VERSION: u32 = 1;
 
 /// The beginning of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Its own number.
     pub file: u64,
@@ -42,6 +42,8 @@ pub struct Header {
     pub names_crc: u32,
     /// The checksum of the checksums.
     pub sums_crc: u32,
+    /// Which head of the file's this is ([`Put::edition`](super::record::Put)): 0 in the file itself.
+    pub edition: u16,
 }
 
 impl Header {
@@ -57,6 +59,7 @@ impl Header {
         bytes[28..36].copy_from_slice(&self.file.to_le_bytes());
         bytes[36..40].copy_from_slice(&self.names_crc.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.sums_crc.to_le_bytes());
+        bytes[44..46].copy_from_slice(&self.edition.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
         bytes[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -83,6 +86,7 @@ impl Header {
             body_bytes: eight(20),
             names_crc: four(36),
             sums_crc: four(40),
+            edition: u16::from_le_bytes([bytes[44], bytes[45]]),
         };
         let fits = header.key_bytes <= MOST_KEY_BYTES
             && header.head_bytes <= MOST_HEAD_BYTES
@@ -95,6 +99,22 @@ impl Header {
     pub fn takes(key_bytes: usize, head_bytes: usize) -> bool {
         let within = |bytes: usize, most: u32| u32::try_from(bytes).is_ok_and(|bytes| bytes <= most);
         within(key_bytes, MOST_KEY_BYTES) && within(head_bytes, MOST_HEAD_BYTES)
+    }
+
+    /// The beginning of a file with this key and this head, whose lengths and checksum are those of the header then.
+    ///
+    /// # Panics
+    /// Where [`Header::takes`] says no.
+    #[must_use]
+    pub fn before(self, key: &[u8], head: &[u8]) -> Vec<u8> {
+        let length = |bytes: usize| u32::try_from(bytes).expect("looked at when the file was made");
+        let header = Self {
+            key_bytes: length(key.len()),
+            head_bytes: length(head.len()),
+            names_crc: names_crc(key, head),
+            ..self
+        };
+        [&header.encode(), key, head].concat()
     }
 
     /// Where the body begins.
@@ -207,8 +227,15 @@ pub fn is_chunk(sums: &[u8], number: usize, chunk: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const HEADER: Header =
-        Header { file: 9, key_bytes: 30, head_bytes: 200, body_bytes: 70_000, names_crc: 1, sums_crc: 2 };
+    const HEADER: Header = Header {
+        file: 9,
+        key_bytes: 30,
+        head_bytes: 200,
+        body_bytes: 70_000,
+        names_crc: 1,
+        sums_crc: 2,
+        edition: 0x102,
+    };
 
     #[test]
     fn a_header_is_read_as_it_was_written_for_a_file_of_its_length() {

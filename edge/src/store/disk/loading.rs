@@ -40,6 +40,8 @@ pub(super) enum Bad {
     Another,
     /// It is not what was written.
     Corrupt,
+    /// The head that counts is not beside it.
+    Headless,
     /// There is no such file.
     Missing,
     /// Nor the folder.
@@ -93,9 +95,10 @@ pub(super) fn read(folder: &Folder, put: &Put, key: &Key, large_bytes: u64) -> R
     if crc32fast::hash(&sums) != header.sums_crc {
         return Err(Bad::Corrupt);
     }
-    // Only a body that was too large for memory once has a head beside it.
-    if header.body_bytes > LEAST_LARGE_BYTES
-        && let Some(confirmed) = confirmed(folder, put, key)?
+    if put.edition != 0 {
+        let confirmed = confirmed(folder, put, key)?.filter(|it| it.content == entry.content);
+        entry = confirmed.ok_or(Bad::Headless)?;
+    } else if let Some(confirmed) = confirmed_before_editions(folder, put, key, header.body_bytes)?
         && confirmed.content == entry.content
     {
         entry = confirmed;
@@ -108,20 +111,34 @@ pub(super) fn read(folder: &Folder, put: &Put, key: &Key, large_bytes: u64) -> R
     Ok(Loaded { entry, site, content: Content::File { file, body_at, bytes, sums } })
 }
 
-/// The head that the origin has confirmed since the file was written. One that is torn is as if it had said nothing.
+/// The head that counts, which lies beside the file. A purge that came meanwhile is compared with its fields, so no other
+/// head stands in for it: neither that in the file nor one that was being written when a process ended.
 fn confirmed(folder: &Folder, put: &Put, key: &Key) -> io::Result<Option<Entry>> {
-    let bytes = match folder.read_confirmed(put.file) {
+    let bytes = match folder.read_confirmed(put.file, put.edition) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };
     let header = bytes.first_chunk().and_then(|first| Header::decode(first, bytes.len() as u64));
     let names = bytes.get(HEADER_BYTES..).unwrap_or_default();
-    let own = header.filter(|header| header.file == put.file).and_then(|header| {
+    let is_it = |header: &Header| header.file == put.file && header.edition == put.edition;
+    let own = header.filter(is_it).and_then(|header| {
         let (own_key, own_head) = names.split_at_checked(header.key_bytes as usize)?;
         let is_sound = names_crc(own_key, own_head) == header.names_crc && own_key == key.as_bytes();
         is_sound.then(|| head::decode(own_head)).flatten()
     });
     Ok(own.map(|(entry, _)| entry))
+}
+
+/// The head that a version of this program without editions wrote beside a file. The journal has the birth that came with it, so
+/// that the head in the file would hide the purges between the two. One that is torn is as if it had said nothing.
+fn confirmed_before_editions(
+    folder: &Folder,
+    put: &Put,
+    key: &Key,
+    body_bytes: u64,
+) -> io::Result<Option<Entry>> {
+    // Only a body that was too large for memory once has a head beside it.
+    if body_bytes > LEAST_LARGE_BYTES { confirmed(folder, put, key) } else { Ok(None) }
 }
 
 /// The key and the head of what is in a file, and the length of the body, which is not looked at.
@@ -136,8 +153,11 @@ pub(super) fn head_of(folder: &Folder, put: &Put) -> Option<(Key, Entry, SiteNam
     let is_sound = header.file == put.file && names_crc(own_key, own_head) == header.names_crc;
     let (entry, site) = head::decode(own_head).filter(|_| is_sound)?;
     let key = Key::from_bytes(own_key);
-    let confirmed = confirmed(folder, put, &key).ok().flatten();
-    Some((key, confirmed.unwrap_or(entry), site, header.body_bytes))
+    let entry = match put.edition {
+        0 => confirmed_before_editions(folder, put, &key, header.body_bytes).ok().flatten().unwrap_or(entry),
+        _ => confirmed(folder, put, &key).ok().flatten()?,
+    };
+    Some((key, entry, site, header.body_bytes))
 }
 
 fn pieces(source: &Source<'_>, header: &Header, sums: &[u8]) -> Result<Vec<Bytes>, Bad> {

@@ -94,6 +94,8 @@ pub struct Put {
     pub variant: u32,
     /// When its freshness was ended, in seconds since 1970; 0 if it was not.
     pub stale_secs: u32,
+    /// Which head is its own: 0 is the one in the file, and any other that beside it with this number.
+    pub edition: u16,
 }
 
 /// A purge of more than one key, as it is compared with what is found.
@@ -165,6 +167,7 @@ pub fn encode(record: &Record, number: u32) -> [u8; RECORD_BYTES] {
         Record::Put(put) => {
             [put.hash, put.file, put.birth].iter().for_each(|n| out.put(&n.to_le_bytes()));
             [put.blocks, put.variant, put.stale_secs].iter().for_each(|n| out.put(&n.to_le_bytes()));
+            out.put(&put.edition.to_le_bytes());
             PUT
         }
         Record::Remove { hash, file } => {
@@ -235,6 +238,7 @@ pub fn decode(bytes: &[u8; RECORD_BYTES], number: u32) -> Option<Record> {
             blocks: u32::from_le_bytes(fields.take()),
             variant: u32::from_le_bytes(fields.take()),
             stale_secs: u32::from_le_bytes(fields.take()),
+            edition: u16::from_le_bytes(fields.take()),
         }),
         REMOVE => Record::Remove {
             hash: u64::from_le_bytes(fields.take()),
@@ -329,6 +333,7 @@ mod tests {
                 blocks: 4,
                 variant: 5,
                 stale_secs: u32::MAX,
+                edition: 0xfedc,
             }),
             Record::Remove { hash: 1, file: 2 },
             Record::RemoveKey { hash: 1, epoch: 2 },

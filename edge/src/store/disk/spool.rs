@@ -16,7 +16,7 @@ use super::desk::Pending;
 use super::filed::Filed;
 use super::folder::Folder;
 use super::head;
-use super::layout::{BLOCK_BYTES, HEADER_BYTES, Header, blocks, chunks, length_about, names_crc};
+use super::layout::{BLOCK_BYTES, HEADER_BYTES, Header, blocks, chunks, length_about};
 use super::record::Put;
 use super::volume::Volume;
 use crate::policy::Entry;
@@ -217,17 +217,8 @@ impl Drop for Spool {
 /// All that is before a body in its file.
 #[must_use]
 pub fn front(file: u64, key: &Key, head: &[u8], body_bytes: u64, sums: &[u8]) -> Vec<u8> {
-    let key = key.as_bytes();
-    let length = |bytes: usize| u32::try_from(bytes).expect("looked at when the file was made");
-    let header = Header {
-        file,
-        key_bytes: length(key.len()),
-        head_bytes: length(head.len()),
-        body_bytes,
-        names_crc: names_crc(key, head),
-        sums_crc: crc32fast::hash(sums),
-    };
-    [&header.encode(), key, head].concat()
+    let sums_crc = crc32fast::hash(sums);
+    Header { file, body_bytes, sums_crc, ..Header::default() }.before(key.as_bytes(), head)
 }
 
 #[cfg(test)]

@@ -255,6 +255,12 @@ impl Volume {
         let (disk, file) = (self.name(), format!("{:016x}", put.file));
         match bad {
             Bad::Another => return,
+            // It was confirmed while it was read.
+            Bad::Headless if !self.desk.has_edition(put) => return,
+            Bad::Headless => {
+                Counters::add(&self.desk.counters.errors, 1);
+                tracing::warn!(target: "verge_edge::disk", disk, file, "the head of a file is gone: removed");
+            }
             Bad::Corrupt => {
                 Counters::add(&self.desk.counters.corrupt, 1);
                 tracing::warn!(target: "verge_edge::disk", disk, file, "a file is not what was written: removed");

@@ -31,8 +31,7 @@ fn remove(volume: &Volume, files: &[u64]) {
             }
             _ => {}
         }
-        // Few have one.
-        let _ = folder.remove_confirmed(*file);
+        folder.remove_confirmed(*file);
     }
     volume.desk.removed();
 }

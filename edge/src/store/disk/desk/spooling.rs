@@ -130,17 +130,60 @@ impl Desk {
         true
     }
 
-    /// The origin confirmed what lies in a file: it is of this birth from now on. False if it is not held any more.
-    pub(in crate::store::disk) fn renew(&self, put: &Put, birth: &Arc<u64>) -> bool {
+    /// The number for a new head of a file. It differs from those of before and from those that others are writing, and by its
+    /// lowest bit from the one that counts now, which stays as it is. None if the file is not held any more, has another head
+    /// than the one that was confirmed, or another head is being written beside it: until [`Desk::renew`],
+    /// [`Desk::drop_file`] or [`Desk::end_confirming`].
+    pub(in crate::store::disk) fn next_edition(&self, put: &Put) -> Option<u16> {
         let mut state = self.lock();
-        let is_held = state.phase == Phase::Ready && state.index.holds(put.hash, put.file);
-        if is_held {
-            state.note(&[Record::Put(Put { birth: **birth, stale_secs: 0, ..*put })]);
+        let held = state.index.find(put.hash).into_iter().find(|held| held.file == put.file)?;
+        // Another has confirmed it meanwhile.
+        if held.edition != put.edition || !state.confirming.insert(put.file) {
+            return None;
+        }
+        // Never 0, the head in the file itself. The place of odd ones may then have that of an earlier version of this program.
+        state.last_edition = state.last_edition.checked_add(2).unwrap_or(2);
+        let is_odd = held.edition != 0 && held.edition % 2 == 0;
+        Some(state.last_edition | u16::from(is_odd))
+    }
+
+    /// No head is being written beside a file any more.
+    pub(in crate::store::disk) fn end_confirming(&self, file: u64) {
+        self.lock().confirming.remove(&file);
+    }
+
+    /// Whether the disk is known to hold a more recent response in this place.
+    pub(in crate::store::disk) fn outdoes(&self, place: (u64, u32), recency: Recency) -> bool {
+        self.lock().outdoes(place, recency)
+    }
+
+    /// Whether a file is held, with this head.
+    pub(in crate::store::disk) fn has_edition(&self, put: &Put) -> bool {
+        let is_it = |held: &Put| held.file == put.file && held.edition == put.edition;
+        self.lock().index.find(put.hash).iter().any(is_it)
+    }
+
+    /// The origin confirmed what lies in a file: it is of this birth and so recent from now on, with the head of this edition.
+    /// Nothing changes if another head has come to count meanwhile. False if the file is not held any more.
+    pub(in crate::store::disk) fn renew(
+        &self,
+        put: &Put,
+        birth: &Arc<u64>,
+        recency: Recency,
+        edition: u16,
+    ) -> bool {
+        let mut state = self.lock();
+        state.confirming.remove(&put.file);
+        let held = state.index.find(put.hash).into_iter().find(|held| held.file == put.file);
+        let held = held.filter(|_| state.phase == Phase::Ready);
+        if held.is_some_and(|held| held.edition == put.edition) {
+            state.remember((put.hash, put.variant, recency));
+            state.note(&[Record::Put(Put { birth: **birth, stale_secs: 0, edition, ..*put })]);
             state.index.keep_alive(**birth, Arc::clone(birth));
             drop(state);
             self.ring(false);
         }
-        is_held
+        held.is_some()
     }
 
     /// Whether the file of this index is the one that was looked up, and no purge came since.

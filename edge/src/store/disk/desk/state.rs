@@ -1,6 +1,6 @@
 //! The state of one disk: plain data, changed under the desk's lock.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,10 @@ pub(in crate::store::disk) struct State {
     pub(super) unlinks: Vec<u64>,
     pub(super) removes_next: bool,
     pub(super) next_file: u64,
+    /// Of the heads that were written beside files.
+    pub(super) last_edition: u16,
+    /// Files beside which a head is being written.
+    pub(super) confirming: HashSet<u64>,
     pub(super) rate: Rate,
     /// A write failed: none is tried before this.
     pub(super) refuses_until: Duration,
@@ -189,6 +193,9 @@ impl State {
             unlinks: Vec::new(),
             removes_next: true,
             next_file: first_file,
+            // Not those of the process before: a power cut may leave one of its heads in the place of one of this process.
+            last_edition: rand::random::<u16>() & !1,
+            confirming: HashSet::new(),
             rate: Rate::new(write_rate_bytes),
             refuses_until: Duration::ZERO,
             rests_until: Duration::ZERO,

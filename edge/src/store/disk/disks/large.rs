@@ -8,7 +8,7 @@ use crate::policy::{Content, Entry};
 use crate::site::SiteName;
 use crate::site::key::Key;
 use crate::store::disk::head;
-use crate::store::disk::spool::{Reserved, front};
+use crate::store::disk::spool::Reserved;
 use crate::store::in_file::{Confirmed, InFile};
 use crate::store::object::Object;
 use crate::store::{Epoch, Recency};
@@ -70,6 +70,6 @@ impl Disks {
         object: &Object,
     ) -> Confirmed {
         let head = head::encode(&object.entry, &object.site);
-        Arc::clone(filed).confirm(front(filed.number(), key, &head, 0, &[])).await
+        Arc::clone(filed).confirm(key.clone(), head).await
     }
 }

@@ -26,6 +26,7 @@ struct Slot {
     stale_secs: u32,
     older: u32,
     newer: u32,
+    edition: u16,
     uses: u8,
     is_free: bool,
 }
@@ -42,6 +43,7 @@ const EMPTY: Slot = Slot {
     stale_secs: 0,
     older: NONE,
     newer: NONE,
+    edition: 0,
     uses: 0,
     is_free: true,
 };
@@ -60,9 +62,9 @@ impl Slots {
         }
         let slot = self.free;
         self.free = self.at(slot).newer;
-        let Put { hash, file, birth, blocks, variant, stale_secs } = put;
+        let Put { hash, file, birth, blocks, variant, stale_secs, edition } = put;
         *self.at_mut(slot) =
-            Slot { hash, file, birth, blocks, variant, stale_secs, uses: 0, is_free: false, ..EMPTY };
+            Slot { hash, file, birth, blocks, variant, stale_secs, edition, is_free: false, ..EMPTY };
         self.link(slot);
         slot
     }
@@ -161,7 +163,7 @@ impl Slots {
 
 impl Slot {
     fn put(&self) -> Put {
-        let Self { hash, file, birth, blocks, variant, stale_secs, .. } = *self;
-        Put { hash, file, birth, blocks, variant, stale_secs }
+        let Self { hash, file, birth, blocks, variant, stale_secs, edition, .. } = *self;
+        Put { hash, file, birth, blocks, variant, stale_secs, edition }
     }
 }

@@ -46,7 +46,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     // Hashes that share a table, a place in it, and their upper bits.
     let hash = || (0_u64..6).prop_map(|n| n << 57 | (n & 1) << 48 | 5);
     let put = (hash(), 0_u64..30, 0_u64..4, 1_u32..12, 0_u32..3).prop_map(
-        |(hash, file, birth, blocks, variant)| Put { hash, file, birth, blocks, variant, stale_secs: 0 },
+        |(hash, file, birth, blocks, variant)| {
+            let edition = (file + birth) as u16;
+            Put { hash, file, birth, blocks, variant, stale_secs: 0, edition }
+        },
     );
     let act = prop_oneof![
         8 => put.prop_map(Act::Insert),
@@ -128,7 +131,7 @@ proptest! {
 }
 
 fn put(hash: u64, blocks: u32) -> Put {
-    Put { hash, file: hash, birth: 0, blocks, variant: 0, stale_secs: 0 }
+    Put { hash, file: hash, birth: 0, blocks, variant: 0, stale_secs: 0, edition: 0 }
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn begin() -> Record {
 }
 
 fn put(hash: u64, file: u64) -> Record {
-    Record::Put(Put { hash, file, birth: 0, blocks: 1, variant: 0, stale_secs: 0 })
+    Record::Put(Put { hash, file, birth: 0, blocks: 1, variant: 0, stale_secs: 0, edition: 0 })
 }
 
 fn prefix(text: &[u8], epoch: u64) -> Vec<Record> {
