@@ -50,6 +50,10 @@ struct Birth {
 }
 
 const TABLES: usize = 64;
+/// One part in so many more than the average is room enough for each table.
+const EXTRA_PART: usize = 16;
+/// A table that is as empty as grown ones never are.
+const MOST_SPARE: usize = 3;
 /// Of one key: as many as the memory store keeps.
 const MOST_VARIANTS: usize = 64;
 /// Steps that one eviction may take, so that nobody waits long for it.
@@ -71,6 +75,25 @@ impl Index {
             files: 0,
             births: BTreeMap::new(),
             ghost: Ghost::new(usize::try_from(room.blocks / BLOCKS_PER_GHOST).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// Makes room at once for so many files that come, as far as there is any for them: a table that grows looks at all that it
+    /// has, which is most of the time that a large journal takes.
+    pub fn expect(&mut self, files: u64) {
+        let files = usize::try_from(files.min(self.room.files.into())).unwrap_or(0);
+        // They are not spread quite evenly.
+        let each = files / TABLES + files / TABLES / EXTRA_PART;
+        let slots = &self.slots;
+        self.tables.iter_mut().for_each(|table| table.reserve(each, |slot| slots.put(*slot).hash));
+    }
+
+    /// Gives back the room for files that did not come.
+    pub fn settle(&mut self) {
+        let slots = &self.slots;
+        for table in self.tables.iter_mut().filter(|table| table.capacity() > MOST_SPARE * table.len().max(1))
+        {
+            table.shrink_to(table.len(), |slot| slots.put(*slot).hash);
         }
     }
 

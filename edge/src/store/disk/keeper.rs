@@ -12,12 +12,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::desk::{Keep, Phase};
 use super::folder::Folder;
 use super::index::Index;
 use super::journal::{Ending, Replayed, Unreadable, replay};
 use super::record::{Identity, RECORD_BYTES, Record, encode};
 use super::volume::{Volume, first_number};
+use crate::clock::monotonic;
 use crate::store::epoch::Epoch;
 use crate::store::purge::Purges;
 
@@ -113,7 +116,9 @@ impl Keeper {
             }
             other => other?,
         };
+        let began = monotonic();
         let mut index = Index::new(self.volume.settings.room());
+        index.expect(file.metadata()?.len() / RECORD_BYTES as u64);
         let replayed = match replay(&mut BufReader::with_capacity(READ_BYTES, &file), &mut index)? {
             Ok(replayed) => replayed,
             Err(Unreadable::NoJournal) => return self.begin_anew(folder, "its journal is no journal"),
@@ -129,11 +134,12 @@ impl Keeper {
         }
         file.set_len(u64::from(replayed.records) * RECORD_BYTES as u64)?;
         self.journal = Some(Journal { file, records: replayed.records });
-        self.take_over(folder, replayed, index);
+        index.settle();
+        self.take_over(folder, replayed, index, began);
         Ok(())
     }
 
-    fn take_over(&self, folder: &Arc<Folder>, replayed: Replayed, mut index: Index) {
+    fn take_over(&self, folder: &Arc<Folder>, replayed: Replayed, mut index: Index, began: Instant) {
         let births: Vec<u64> = index.births().collect();
         for born in self.purges.restore(&replayed.marks, replayed.floor, &births) {
             index.keep_alive(*born, born);
@@ -142,7 +148,8 @@ impl Keeper {
         let mut held = if ending == Ending::Stopped { Vec::new() } else { index.all_files() };
         self.volume.desk.ready(Some(index));
         let name = self.volume.name();
-        tracing::info!(target: "verge_edge::disk", disk = name, files, "the disk tier has what was kept");
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(target: "verge_edge::disk", disk = name, files, took_ms, "the disk tier has what was kept");
         if ending != Ending::Stopped {
             held.sort_unstable();
             self.sweep(folder, held);

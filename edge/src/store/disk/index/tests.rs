@@ -32,6 +32,20 @@ impl Naive {
     }
 }
 
+#[test]
+fn room_for_files_that_do_not_come_is_given_back_and_changes_nothing() {
+    let numbered = |file: u64| Put { file, ..put(file.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1) };
+    for (expected, came) in [(0, 500), (500, 500), (100_000, 500), (u64::MAX, 40_000), (100_000, 0)] {
+        let mut index = Index::new(Room { blocks: u64::MAX, files: 200_000 });
+        index.expect(expected);
+        (0..came).for_each(|file| index.insert(numbered(file), None));
+        index.settle();
+        assert!((0..came).all(|file| index.holds(numbered(file).hash, file)), "{expected} {came}");
+        let room: usize = index.tables.iter().map(|table| table.capacity()).sum();
+        assert!(room as u64 <= 4 * came.max(64), "{expected} {came}: {room}");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Insert(Put),
