@@ -312,8 +312,8 @@ impl Cache {
         site.site.rules.cookies.apply(&mut request.headers);
         site.site.request_fields.apply(&mut request.headers);
         let dictionary = asker.and_then(|asker| {
-            let hash = dictionary::take(&mut request.headers)?;
-            Some(dictionary::Had { hash, asker })
+            let (hash, coding) = dictionary::take(&mut request.headers)?;
+            Some(dictionary::Had { hash, coding, asker })
         });
         let takes_gzip = encoding::takes_gzip(&request.headers);
         encoding::normalise(&mut request.headers, &site.site.compress.codings);

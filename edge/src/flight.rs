@@ -192,7 +192,10 @@ impl Flights {
         let table = Table::default();
         let encoders = Room::new(store.fills(), Effort::Stored);
         let passing = Room::new(store.fills(), Effort::Passed);
-        let dictionaries = Dictionaries::new(store.fills(), metrics.clone());
+        let disks = Arc::downgrade(&store);
+        let folder = move || disks.upgrade()?.disks().folder();
+        let folder = (!store.disks().is_empty()).then_some(folder);
+        let dictionaries = Dictionaries::new(store.fills(), metrics.clone(), folder);
         let (apart, failing, moments) = (Apart::default(), Markers::default(), Moments::default());
         Self {
             table,

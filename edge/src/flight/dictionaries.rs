@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! stored ─▶ describe: its text, without a coding ─▶ SHA-256 ─▶ held, the least used goes first
-//! asked by a client that has one ─▶ shorten: the stored text ─▶ dcz ─▶ held
+//! asked by a client that has one ─▶ shorten: the stored text ─▶ dcz or dcb ─▶ held
 //! ```
 //!
 //! Invariant: texts and what is made of them take a quarter of the fills' memory at most, and none is longer than [`MOST_TEXT`].
 //! Invariant: a text helps only requests for the origin (scheme, host and port) that it came from.
 
 mod held;
+mod kept;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,9 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::monotonic;
 use crate::metrics::Metrics;
-use crate::policy::dictionary::Hash;
+use crate::policy::dictionary::{Had, Hash};
 use crate::store::{Budget, Object, Reading};
 use held::{Held, Name};
+use kept::{Kept, Text};
 
 pub(crate) use text::MOST_TEXT;
 
@@ -30,6 +35,7 @@ pub(crate) use text::MOST_TEXT;
 #[derive(Debug)]
 pub struct Dictionaries {
     held: Mutex<Held>,
+    kept: Kept,
     memory: Arc<Budget>,
     most_text: u64,
     metrics: Metrics,
@@ -75,11 +81,17 @@ pub(crate) fn origin(uri: &Uri) -> Arc<str> {
 }
 
 impl Dictionaries {
-    /// None yet. Their memory is a part of this.
-    pub(super) fn new(memory: &Arc<Budget>, metrics: Metrics) -> Arc<Self> {
+    /// None yet, but for those that are kept beside what a disk holds: in this folder, once there is one. Their memory is a
+    /// part of this.
+    pub(super) fn new(
+        memory: &Arc<Budget>,
+        metrics: Metrics,
+        folder: Option<impl Fn() -> Option<PathBuf> + Send + 'static>,
+    ) -> Arc<Self> {
         let most_bytes = memory.limit_bytes() / MEMORY_PART;
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
             held: Held::new(memory.share(), most_bytes).into(),
+            kept: folder.map_or_else(Kept::default, |folder| Kept::begin(own.clone(), folder)),
             memory: Arc::clone(memory),
             most_text: (most_bytes / TEXT_PART).min(MOST_TEXT),
             metrics,
@@ -139,38 +151,41 @@ impl Dictionaries {
         self: &Arc<Self>,
         origin: &Arc<str>,
         object: &Arc<Object>,
-        dictionary: Hash,
+        had: &Had,
     ) -> Option<Bytes> {
+        let (dictionary, coding) = (had.hash, had.coding);
         let old = self.lock().get(&Name::Text(Arc::clone(origin), dictionary))??;
         let hash = match object.described().get() {
             Some(known) => (*known)?,
             None if self.takes(object) => self.describe_on(self.free_seat()?, origin, object).await?,
             None => return None,
         };
-        let name = Name::Short(Arc::clone(origin), dictionary, hash);
+        let name = Name::Short(Arc::clone(origin), coding, dictionary, hash);
         if let Some(known) = self.lock().get(&name) {
             return known;
         }
-        let under_way = self.begun(&name)?;
+        let (under_way, old_bytes) = (self.begun(&name)?, old.len() as u64);
         let seat = self.free_seat()?;
         let (own, origin, reading) =
             (Arc::clone(self), Arc::clone(origin), Reading::for_fetch(Arc::clone(object)));
+        let known = self.lock().peek(&Name::Text(origin, hash)).flatten();
+        let text_bytes = known.as_ref().map_or_else(|| self.most_text_of(object), |text| text.len() as u64);
         let work = move || {
             // Another may have ended just before this one began.
             let made = own.lock().get(&name);
             if let Some(made) = made {
                 return made;
             }
-            let known = own.lock().get(&Name::Text(origin, hash)).flatten();
             let text = known.or_else(|| text::of(&reading, own.most_text).map(Bytes::from))?;
-            let short = text::compressed(&old, &text, &dictionary)?;
+            let short = text::compressed(coding, &old, &text, &dictionary).map(Bytes::from);
             // Remembered too where it is of no use.
-            let short = Some(Bytes::from(short)).filter(|short| (short.len() as u64) < reading.body.bytes());
+            let short = short.filter(|short| (short.len() as u64) < reading.body.bytes());
             own.hold(name, short.clone());
             drop(under_way);
             short
         };
-        let bytes = self.text_bytes(object) + text::most_compressed(self.most_text_of(object));
+        let bytes =
+            object.body.bytes() + 2 * text_bytes + text::most_compressed(coding, text_bytes, old_bytes);
         self.job(seat, bytes, work).await.flatten()
     }
 
@@ -205,9 +220,45 @@ impl Dictionaries {
     }
 
     fn hold(&self, name: Name, bytes: Option<Bytes>) {
+        let text = match (&name, &bytes) {
+            (Name::Text(origin, hash), Some(bytes)) => {
+                Some(Text { origin: Arc::clone(origin), hash: *hash, bytes: bytes.clone() })
+            }
+            _ => None,
+        };
+        if self.put(name, bytes) {
+            text.into_iter().for_each(|text| self.kept.keep(text));
+        }
+    }
+
+    /// Holds a text that was kept in a file; whether there was room for it.
+    fn hold_kept(&self, text: Text) -> bool {
+        let name = Name::Text(text.origin, text.hash);
+        text.bytes.len() as u64 <= self.most_text && self.put(name, Some(text.bytes))
+    }
+
+    /// As many texts, and bytes of them, as there can be room for.
+    fn most_kept(&self) -> (usize, u64) {
+        (held::MOST_ENTRIES, self.lock().most_bytes())
+    }
+
+    /// Holds something; whether there was room for it.
+    fn put(&self, name: Name, bytes: Option<Bytes>) -> bool {
         let mut held = self.lock();
-        held.put(name, bytes);
+        let (is_held, gone) = held.put(name, bytes);
         self.metrics.dictionaries_are(held.size());
+        drop(held);
+        for name in gone {
+            if let Name::Text(origin, hash) = name {
+                self.kept.forget(origin, hash);
+            }
+        }
+        is_held
+    }
+
+    /// All that are held.
+    fn texts(&self) -> Vec<Text> {
+        self.lock().texts()
     }
 
     /// For what a client waits for: none if it would have to wait for others' work.

@@ -16,12 +16,31 @@ use crate::http::{list, path};
 use crate::site::Site;
 use crate::site::dictionaries::matching;
 
-/// Zstandard with a dictionary (RFC 9842 §5).
-pub const CODING: &str = "dcz";
-/// The other such coding, which the edge does not make.
-const OTHER: &str = "dcb";
+/// A coding with a dictionary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// Zstandard (RFC 9842 §5).
+    Dcz,
+    /// Brotli (RFC 9842 §4).
+    Dcb,
+}
 
-const AVAILABLE: HeaderName = HeaderName::from_static("available-dictionary");
+impl Coding {
+    /// Its name in fields.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dcz => "dcz",
+            Self::Dcb => "dcb",
+        }
+    }
+
+    fn of(name: &[u8]) -> Option<Self> {
+        [Self::Dcz, Self::Dcb].into_iter().find(|coding| name == coding.as_str().as_bytes())
+    }
+}
+
+/// The field by which a client names what it has.
+pub const AVAILABLE: HeaderName = HeaderName::from_static("available-dictionary");
 const ID: HeaderName = HeaderName::from_static("dictionary-id");
 const USE_AS: HeaderName = HeaderName::from_static("use-as-dictionary");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -35,6 +54,8 @@ pub type Hash = [u8; 32];
 pub struct Had {
     /// The dictionary's.
     pub hash: Hash,
+    /// The coding to use it with.
+    pub coding: Coding,
     /// Whether it may read the answer.
     pub asker: Asker,
 }
@@ -100,18 +121,20 @@ fn is_secure(uri: &Uri) -> bool {
         || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Takes out of a request what it says of dictionaries. The one that the client has, if it takes the coding.
-pub fn take(headers: &mut HeaderMap) -> Option<Hash> {
+/// Takes out of a request what it says of dictionaries. The one that the client has, if it takes such a coding, and that which it
+/// likes best: of two that it likes as well, Zstandard, which is made sooner.
+pub fn take(headers: &mut HeaderMap) -> Option<(Hash, Coding)> {
     let hash = headers.get(AVAILABLE).and_then(|value| hash(value.as_bytes()));
     headers.remove(AVAILABLE);
     headers.remove(ID);
-    let is_one = |element: &[u8]| {
-        let (name, _) = encoding::wish(element);
-        name == CODING.as_bytes() || name == OTHER.as_bytes()
+    let is_one = |element: &[u8]| Coding::of(&encoding::wish(element).0).is_some();
+    let weight = |wanted: Coding| {
+        let wishes = list::elements(headers, &header::ACCEPT_ENCODING).map(encoding::wish);
+        let its = wishes.filter(|(name, _)| Coding::of(name) == Some(wanted));
+        its.map(|(_, weight)| weight).max().unwrap_or_default()
     };
-    let takes = list::elements(headers, &header::ACCEPT_ENCODING)
-        .map(encoding::wish)
-        .any(|(name, weight)| name == CODING.as_bytes() && weight > 0);
+    let (dcz, dcb) = (weight(Coding::Dcz), weight(Coding::Dcb));
+    let coding = if dcb > dcz { Coding::Dcb } else { Coding::Dcz };
     if list::elements(headers, &header::ACCEPT_ENCODING).any(is_one) {
         let rest: Vec<&[u8]> =
             list::elements(headers, &header::ACCEPT_ENCODING).filter(|element| !is_one(element)).collect();
@@ -119,7 +142,7 @@ pub fn take(headers: &mut HeaderMap) -> Option<Hash> {
         headers.remove(header::ACCEPT_ENCODING);
         headers.extend(rest.map(|rest| (header::ACCEPT_ENCODING, rest)));
     }
-    hash.filter(|_| takes)
+    hash.filter(|_| dcz.max(dcb) > 0).map(|hash| (hash, coding))
 }
 
 /// A byte sequence of 32 bytes (RFC 9651 §3.3.5).
@@ -190,9 +213,9 @@ pub fn announce(answer: &mut ResponseHead, path: &str) {
 }
 
 /// The head of an answer whose body is compressed with a dictionary, to so many bytes.
-pub fn compressed(answer: &mut ResponseHead, length: usize) {
+pub fn compressed(answer: &mut ResponseHead, coding: Coding, length: usize) {
     let headers = &mut answer.headers;
-    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(CODING));
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
     encoding::of_other_bytes(headers);
     headers.remove(header::ACCEPT_RANGES);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -227,21 +250,25 @@ mod tests {
     fn a_request_tells_which_dictionary_it_has_and_no_more() {
         let hash = [7; 32];
         let text = format!(":{}:", STANDARD.encode(hash));
-        let check = |available: &str, accept: &str, expected: Option<Hash>, left: &[(&str, &str)]| {
+        let check = |available: &str, accept: &str, expected: Option<Coding>, left: &[(&str, &str)]| {
             let mut headers = fields(&[
                 ("available-dictionary", available),
                 ("dictionary-id", "\"a\""),
                 ("accept-encoding", accept),
             ]);
+            let expected = expected.map(|coding| (hash, coding));
             assert_eq!(take(&mut headers), expected, "{available} {accept}");
             assert_eq!(headers, fields(left), "{available} {accept}");
         };
         let browser = "gzip, deflate, br, zstd, dcb, dcz";
         let rest = [("accept-encoding", "gzip, deflate, br, zstd")];
-        check(&text, browser, Some(hash), &rest);
-        check(&text, "gzip, dcb", None, &[("accept-encoding", "gzip")]);
-        check(&text, "gzip, dcz;q=0", None, &[("accept-encoding", "gzip")]);
-        check(&text, "gzip;q=0.5, DCZ;q=0.1", Some(hash), &[("accept-encoding", "gzip;q=0.5")]);
+        let gzip = [("accept-encoding", "gzip")];
+        check(&text, browser, Some(Coding::Dcz), &rest);
+        check(&text, "gzip, dcb", Some(Coding::Dcb), &gzip);
+        check(&text, "gzip, dcz;q=0.5, dcb;q=0.6", Some(Coding::Dcb), &gzip);
+        check(&text, "gzip, dcz;q=0, dcb;q=0", None, &gzip);
+        check(&text, "gzip, dcz;q=0", None, &gzip);
+        check(&text, "gzip;q=0.5, DCZ;q=0.1", Some(Coding::Dcz), &[("accept-encoding", "gzip;q=0.5")]);
         check(&text, "gzip, *", None, &[("accept-encoding", "gzip, *")]);
         check(&text[..20], browser, None, &rest);
         check(":AAAA:", browser, None, &rest);
@@ -313,7 +340,7 @@ mod tests {
         check(200, &[both, own], &[both, own]);
         let mut head =
             response(200, &[("etag", "\"a\""), ("content-length", "9"), ("accept-ranges", "bytes")]);
-        compressed(&mut head, 5);
+        compressed(&mut head, Coding::Dcz, 5);
         let expected = [
             ("etag", "W/\"a\""),
             ("content-encoding", "dcz"),

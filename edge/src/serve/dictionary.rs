@@ -63,11 +63,11 @@ pub(super) async fn shortened(
         return answer;
     }
     let origin = origin(&exchange.request.uri);
-    let Some(short) = cache.flights.dictionaries.shorten(&origin, object, had.hash).await else {
+    let Some(short) = cache.flights.dictionaries.shorten(&origin, object, had).await else {
         return answer;
     };
     let mut answer = answer.with_detail("dictionary");
-    dictionary::compressed(&mut answer.head, short.len());
+    dictionary::compressed(&mut answer.head, had.coding, short.len());
     cache.metrics.shortened(object.body.bytes().saturating_sub(short.len() as u64));
     answer.body = Body::short(short, &cache.metrics);
     answer

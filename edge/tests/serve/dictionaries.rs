@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::client::Got;
 use super::origin::{Origin, response};
-use super::rig::Rig;
+use super::rig::{Rig, soon};
 
 /// The words that a browser sends where it has a dictionary.
 const ACCEPT: &str = "Accept-Encoding: gzip, deflate, br, zstd, dcb, dcz\r\n";
@@ -111,6 +111,58 @@ async fn a_client_that_has_the_last_version_gets_the_difference() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_brotli_alone_gets_the_difference_by_it() {
+    let (origin, version) = origin("").await;
+    let rig = edge(origin.address, "").await;
+    has_both(&rig, &version).await;
+    for accept in ["gzip, br, dcb", "dcz;q=0.5, dcb"] {
+        let got = get(&rig, &format!("{HTTPS}Accept-Encoding: {accept}\r\n{}", has(1))).await;
+        got.assert_hit();
+        assert_eq!(got.field("content-encoding"), "dcb");
+        let old = script(1);
+        assert_eq!(got.body[..4], [0xff, 0x44, 0x43, 0x42]);
+        assert_eq!(got.body[4..36], *digest(&SHA256, old.as_bytes()).as_ref());
+        let mut decoder = brotli::Decompressor::new(&got.body[36..], 4_096);
+        assert!(decoder.attach_dictionary(old.into_bytes().into()));
+        let mut text = String::new();
+        decoder.read_to_string(&mut text).unwrap();
+        assert_eq!(text, script(2));
+        assert!(got.body.len() < 200, "{}", got.body.len());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_the_last_version_gets_the_difference_after_a_restart_too() {
+    let (origin, version) = origin("").await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("cache");
+    let start = async || {
+        let top = format!(
+            "trusted_proxies = [\"127.0.0.0/8\"]\n[cache]\ndisk = {{ path = \"{}\", size = \"64MiB\" }}\n",
+            disk.display()
+        );
+        Rig::with(&[origin.address], &top, "dictionaries = [\"/js/*\"]\n").await
+    };
+    let mut rig = start().await;
+    get(&rig, HTTPS).await.assert_forwarded();
+    let kept = async {
+        while std::fs::read_dir(disk.join("dictionaries")).into_iter().flatten().count() < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("its text is in a file", kept).await;
+    rig.running.take().unwrap().drain().await;
+    let rig = start().await;
+    rig.until("verge_edge_dictionaries", 1).await;
+    version.store(2, Ordering::Relaxed);
+    rig.ask("/purge", "{\"all\": true}").await;
+    get(&rig, HTTPS).await.assert_forwarded();
+    rig.until("verge_edge_dictionaries", 2).await;
+    let got = get(&rig, &format!("{HTTPS}{ACCEPT}{}", has(1))).await;
+    assert_eq!((got.field("content-encoding").as_str(), decoded(&got, 1)), ("dcz", script(2)));
+}
+
+#[tokio::test]
 async fn whoever_has_no_version_that_is_known_or_may_not_read_it_gets_all() {
     let (origin, version) = origin("").await;
     let rig = edge(origin.address, "").await;
@@ -121,7 +173,7 @@ async fn whoever_has_no_version_that_is_known_or_may_not_read_it_gets_all() {
         HTTPS.to_owned(),
         format!("{HTTPS}{ACCEPT}"),
         format!("{HTTPS}{ACCEPT}{}", has(3)),
-        format!("{HTTPS}Accept-Encoding: gzip, dcb\r\n{}", has(1)),
+        format!("{HTTPS}Accept-Encoding: gzip, dcb;q=0\r\n{}", has(1)),
         format!("{HTTPS}{}", has(1)),
         format!("{HTTPS}{ACCEPT}Available-Dictionary: ::\r\n"),
         format!("{HTTPS}{ACCEPT}{cross}Sec-Fetch-Mode: no-cors\r\n{}", has(1)),

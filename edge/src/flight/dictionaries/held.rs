@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::policy::dictionary::Hash;
+use super::kept::Text;
+use crate::policy::dictionary::{Coding, Hash};
 use crate::store::Share;
 
 /// The name of something that is held.
@@ -14,7 +15,7 @@ pub(super) enum Name {
     /// A text of an origin.
     Text(Arc<str>, Hash),
     /// A text of an origin, made short with another: the dictionary's hash, and its own.
-    Short(Arc<str>, Hash, Hash),
+    Short(Arc<str>, Coding, Hash, Hash),
 }
 
 impl Name {
@@ -45,7 +46,7 @@ struct Entry {
 }
 
 /// Looking for the one that goes walks them all.
-const MOST_ENTRIES: usize = 1_024;
+pub(super) const MOST_ENTRIES: usize = 1_024;
 /// An entry takes so much beside its bytes, with its origin's name.
 const ENTRY_BYTES: u64 = 256;
 
@@ -63,27 +64,54 @@ impl Held {
         Some(entry.bytes.clone())
     }
 
-    /// Holds this, if there is room for it once others have gone.
-    pub(super) fn put(&mut self, name: Name, bytes: Option<Bytes>) {
+    /// The bytes under a name, which are not used.
+    pub(super) fn peek(&self, name: &Name) -> Option<Option<Bytes>> {
+        self.entries.get(name).map(|entry| entry.bytes.clone())
+    }
+
+    /// The most that it holds.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.most_bytes
+    }
+
+    /// Holds this, if there is room for it once others have gone. Whether there is, and which have gone.
+    pub(super) fn put(&mut self, name: Name, bytes: Option<Bytes>) -> (bool, Vec<Name>) {
         self.remove(&name);
-        let cost = cost(bytes.as_ref());
+        let (cost, mut gone) = (cost(bytes.as_ref()), Vec::new());
         if cost > self.most_bytes {
-            return;
+            return (false, gone);
         }
-        while self.entries.len() >= MOST_ENTRIES {
-            let Some(next) = self.next_to_go(&name, 1, |_| 1) else { return };
+        loop {
+            let next = match self.entries.len() >= MOST_ENTRIES {
+                true => self.next_to_go(&name, 1, |_| 1),
+                false if self.memory.bytes() + cost > self.most_bytes => {
+                    self.next_to_go(&name, cost, cost_of)
+                }
+                false => break,
+            };
+            let Some(next) = next else { return (false, gone) };
             self.remove(&next);
-        }
-        while self.memory.bytes() + cost > self.most_bytes {
-            let Some(next) = self.next_to_go(&name, cost, cost_of) else { return };
-            self.remove(&next);
+            gone.push(next);
         }
         // Others may have all of the budget for now.
-        if self.memory.grow(cost) {
+        let has_room = self.memory.grow(cost);
+        if has_room {
             self.uses += 1;
             self.texts += u64::from(matches!(name, Name::Text(..)));
             self.entries.insert(name, Entry { bytes, used: self.uses });
         }
+        (has_room, gone)
+    }
+
+    /// The texts among them.
+    pub(super) fn texts(&self) -> Vec<Text> {
+        let text = |(name, entry): (&Name, &Entry)| match (name, &entry.bytes) {
+            (Name::Text(origin, hash), Some(bytes)) => {
+                Some(Text { origin: Arc::clone(origin), hash: *hash, bytes: bytes.clone() })
+            }
+            _ => None,
+        };
+        self.entries.iter().filter_map(text).collect()
     }
 
     /// Texts, and the bytes of all that is held.
@@ -158,7 +186,7 @@ mod tests {
     fn an_origin_that_has_most_loses_first_and_what_can_be_made_again_before_texts() {
         let mut held = Held::new(Budget::new(100_000).share(), 10 * 1_256);
         let of = |origin: &str, number: u8| Name::Text(origin.into(), [number; 32]);
-        let short = |number: u8| Name::Short("b".into(), [number; 32], [number; 32]);
+        let short = |number: u8| Name::Short("b".into(), Coding::Dcz, [number; 32], [number; 32]);
         held.put(of("a", 0), bytes(1_000));
         for number in 0..30 {
             held.put(of("b", number), bytes(1_000));
@@ -175,7 +203,7 @@ mod tests {
         for number in 0..2 * MOST_ENTRIES {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&number.to_le_bytes());
-            held.put(Name::Short("c".into(), hash, hash), None);
+            held.put(Name::Short("c".into(), Coding::Dcb, hash, hash), None);
         }
         assert!(held.get(&of("a", 0)).is_some());
     }
@@ -187,7 +215,7 @@ mod tests {
         for number in 0..2 * MOST_ENTRIES {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&number.to_le_bytes());
-            held.put(Name::Short("o".into(), hash, hash), None);
+            held.put(Name::Short("o".into(), Coding::Dcz, hash, hash), None);
         }
         assert_eq!(held.entries.len(), MOST_ENTRIES);
         assert_eq!(budget.taken_bytes(), MOST_ENTRIES as u64 * ENTRY_BYTES);

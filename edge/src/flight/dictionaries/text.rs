@@ -1,12 +1,14 @@
 //! The text of a stored response, and one made short with another.
 
+mod brotli;
+
 use std::io::Read;
 
 use aws_lc_rs::digest;
 use http::header;
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
-use crate::policy::dictionary::Hash;
+use crate::policy::dictionary::{Coding, Hash};
 use crate::store::Object;
 
 /// The longest text. Two of them fit into the window that every client has (RFC 9842 §5: 8 MiB).
@@ -26,7 +28,7 @@ pub(super) fn of(object: &Object, most_bytes: u64) -> Option<Vec<u8>> {
     let decoder: Box<dyn Read> = match coding.as_deref() {
         None => return Some(body).filter(|body| body.len() as u64 <= most_bytes),
         Some(b"gzip" | b"x-gzip") => Box::new(flate2::read::MultiGzDecoder::new(&body[..])),
-        Some(b"br") => Box::new(brotli::Decompressor::new(&body[..], BUFFER_BYTES)),
+        Some(b"br") => Box::new(::brotli::Decompressor::new(&body[..], BUFFER_BYTES)),
         Some(b"zstd") => {
             let mut decoder = zstd::stream::read::Decoder::new(&body[..]).ok()?;
             // RFC 9659 §3: a frame may ask for 8 MiB.
@@ -50,8 +52,15 @@ pub(super) fn hash(text: &[u8]) -> Hash {
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// `new` in dcz, with `old` as its dictionary, which has this hash. None if the compressor fails.
-pub(super) fn compressed(old: &[u8], new: &[u8], hash: &Hash) -> Option<Vec<u8>> {
+/// `new` in this coding, with `old` as its dictionary, which has this hash. None if the compressor fails.
+pub(super) fn compressed(coding: Coding, old: &[u8], new: &[u8], hash: &Hash) -> Option<Vec<u8>> {
+    match coding {
+        Coding::Dcz => dcz(old, new, hash),
+        Coding::Dcb => brotli::compressed(old, new, hash),
+    }
+}
+
+fn dcz(old: &[u8], new: &[u8], hash: &Hash) -> Option<Vec<u8>> {
     let mut context = CCtx::try_create()?;
     // Matches reach from the end of the new text to the beginning of the old one.
     let window = (old.len() + new.len()).max(1).next_power_of_two().trailing_zeros();
@@ -78,10 +87,15 @@ pub(super) fn compressed(old: &[u8], new: &[u8], hash: &Hash) -> Option<Vec<u8>>
     Some(short)
 }
 
-/// Memory to make a text of at most so many bytes short: the result, which may be copied once, and the text's own copy.
-pub(super) fn most_compressed(text_bytes: u64) -> u64 {
+/// Memory to make a text of at most so many bytes short with one of so many: the result, which may be copied once, and the texts'
+/// own copies.
+pub(super) fn most_compressed(coding: Coding, text_bytes: u64, old_bytes: u64) -> u64 {
     let text = usize::try_from(text_bytes).unwrap_or(usize::MAX);
-    2 * compress_bound(text) as u64 + text_bytes
+    let copies = match coding {
+        Coding::Dcz => text_bytes,
+        Coding::Dcb => brotli::work_bytes(text_bytes, old_bytes),
+    };
+    2 * compress_bound(text) as u64 + copies
 }
 
 #[cfg(test)]
@@ -120,7 +134,7 @@ mod tests {
             (&old, &other, old.len()),
             (&old, &Vec::new(), 60),
         ] {
-            let made = compressed(old, new, &hash(old)).unwrap();
+            let made = compressed(Coding::Dcz, old, new, &hash(old)).unwrap();
             assert_eq!(decoded(&made, old), *new);
             assert!(made.len() <= most, "{} of {} with {}", made.len(), new.len(), old.len());
         }
@@ -139,7 +153,7 @@ mod tests {
         });
         let mut new = old.clone();
         new.rotate_left(1_000_000);
-        let made = compressed(&old, &new, &hash(&old)).unwrap();
+        let made = compressed(Coding::Dcz, &old, &new, &hash(&old)).unwrap();
         assert!(made.len() < 200_000, "{}", made.len());
         let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(&made[40..], &old).unwrap();
         decoder.window_log_max(23).unwrap();
@@ -157,7 +171,7 @@ mod tests {
             encoder.finish().unwrap()
         };
         let mut br = Vec::new();
-        brotli::CompressorWriter::new(&mut br, 4_096, 5, 18).write_all(&text).unwrap();
+        ::brotli::CompressorWriter::new(&mut br, 4_096, 5, 18).write_all(&text).unwrap();
         let zstd = zstd::bulk::compress(&text, 3).unwrap();
         let budget = Budget::new(1 << 20);
         let eviction = Eviction::S3Fifo;

@@ -7,6 +7,7 @@ mod listing;
 mod turn;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -172,6 +173,13 @@ impl Disks {
             );
         }
         self.volumes.iter().for_each(|volume| volume.close());
+    }
+
+    /// The folder of the first that is in use, and is there now. Waits for the disk.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let mut used = self.volumes.iter().filter(|volume| volume.is_there());
+        used.next().map(|volume| volume.settings.path.clone())
     }
 
     /// How the disks stand.
