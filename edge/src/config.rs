@@ -52,8 +52,8 @@ pub use written::{Change, Written};
 use crate::clock::Clock;
 use crate::log::access::Settings as AccessLog;
 use crate::serve::Limits;
-use crate::site::Sites;
 use crate::site::guard::Mark;
+use crate::site::{Site, Sites};
 use crate::store::Bounds;
 
 /// Reads a size as the config has them, such as `64MiB`, in bytes; none if it is no size.
@@ -190,5 +190,11 @@ fn base_of(path: &Path) -> &Path {
 fn checked(text: &str, base: &Path, shown: &Path, machine: Option<u64>) -> Result<Config, ConfigError> {
     let parsed = file::parse(text, base, machine).map_err(|fault| ConfigError::at(text, shown, fault))?;
     let warnings = parsed.warnings.into_iter().map(|fault| Warning::at(text, shown, fault)).collect();
-    Ok(Config { warnings, written: Written::of(text), ..parsed.config })
+    let written = Written::of(text);
+    let settings = |site: &Site| {
+        let route = site.route.as_ref().map(|route| route.name.as_str());
+        written.of_site(site.name.as_str(), route)
+    };
+    let sites = parsed.config.sites.as_written(settings);
+    Ok(Config { warnings, sites, written, ..parsed.config })
 }

@@ -107,6 +107,8 @@ pub struct Site {
     pub pages: Pages,
     /// Whether it is being worked on.
     pub maintenance: Maintenance,
+    /// The settings that the config has for it, as they are written, a line for each: for people.
+    pub settings: Vec<String>,
     /// The part of a site that this is, if it is one.
     pub route: Option<Route>,
     /// The site as it is for the paths of each of its routes; the first that has a path counts.

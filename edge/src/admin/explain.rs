@@ -3,11 +3,13 @@
 //! `{"url": "http://host/path", "headers": [["accept-language", "de"]]}` gives an [`Explained`]. Nothing is asked of an
 //! origin and nothing is changed.
 
+mod dictionary;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::LOCATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +70,16 @@ pub struct Explained {
     pub max_object_bytes: u64,
     /// The rules of the site that are about this path, in words.
     pub rules: Vec<String>,
+    /// The settings that the config has for this path, as they are written, a line for each.
+    #[serde(default)]
+    pub settings: Vec<String>,
     /// `fresh`, `stale`, `revalidate`, `complete`, `slice`, `fetch`, `pass`, `refuse` or `redirect`.
     pub verdict: String,
     /// The verdict in a sentence, with its reason.
     pub because: String,
+    /// Whether a hit would be the difference to what the client has, and why; of a site with `dictionaries`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dictionary: Option<String>,
     /// Why the last answer that is not stored was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unkept: Option<String>,
@@ -123,33 +131,39 @@ pub(super) async fn explain(cache: &Cache, body: &[u8]) -> Result<Explained, Ref
     let asked: ExplainRequest = serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("write {{\"url\": \"http://…\"}}: {error}")))?;
     let now = cache.clock.now();
-    let rejected = absolute(&asked.url).ok().and_then(|uri| cache.checked(uri, now).err());
-    let Found { request, site, others, key, .. } = found(cache, &asked.url, fields(&asked)?)?;
-    let variants = cache.store.get_from_disk(&key, &site.site.name).await;
+    let rejected = absolute(&asked.url).ok().and_then(|uri| cache.checked(&Method::GET, uri, now).err());
+    let sent = fields(&asked)?;
+    let found = found(cache, &asked.url, sent.clone())?;
+    let Found { request, site, others, key, .. } = &found;
+    let variants = cache.store.get_from_disk(key, &site.site.name).await;
     let rules = &site.site.rules;
     let reuse = match others.is_empty() {
-        true => policy::reuse(&request, &variants.entries(), rules, now),
+        true => policy::reuse(request, &variants.entries(), rules, now),
         false => Reuse::Pass(Forward::Bypass),
     };
-    let from_here = from_here(cache, &request, &site.site, &others, rejected);
+    let from_here = from_here(cache, request, &site.site, others, rejected);
     let chosen = if from_here.is_some() { None } else { chosen(&reuse) };
     let (verdict, because) = from_here.unwrap_or_else(|| (reuse.as_str(), because(&reuse)));
     let shown = |(index, object): (usize, &Arc<Object>)| {
         variant(cache, rules, object, object.entry.freshness(now), chosen == Some(index))
     };
+    let hit = chosen.filter(|_| matches!(reuse, Reuse::Fresh { .. } | Reuse::Stale { .. }));
+    let dictionary = dictionary::told(cache, &found, &sent, hit.map(|hit| &variants[hit]));
     Ok(Explained {
         site: site.site.name.to_string(),
         key: key.url(),
-        ingredients: ingredients(&request, &site.site.key),
+        ingredients: ingredients(request, &site.site.key),
         route: site.site.route.as_ref().map(|route| route.name.clone()),
         path: site.site.target(&request.uri).path().to_owned(),
         origins: site.standing().iter().map(ToString::to_string).collect(),
         balance: site.site.sharing.balance.as_str().to_owned(),
         max_object_bytes: site.site.max_object_bytes,
-        rules: rules_for(cache, &request, &asked, &site.site, &others),
+        rules: rules_for(cache, request, &asked, &site.site, others),
+        settings: site.site.settings.clone(),
         verdict: verdict.into(),
         because,
-        unkept: unkept(cache, &key, &variants, now),
+        dictionary,
+        unkept: unkept(cache, key, &variants, now),
         epoch: cache.store.epoch(),
         variants: variants.iter().enumerate().map(shown).collect(),
     })

@@ -48,7 +48,9 @@ fn lines(explained: &Explained) -> Vec<String> {
     for (name, value) in &explained.ingredients {
         lines.push(format!("           {name} = {value}"));
     }
+    lines.extend(explained.dictionary.iter().map(|why| format!("  dictionary {why} (docs/caching.md)")));
     lines.extend(explained.rules.iter().map(|rule| format!("  rule     {rule}")));
+    lines.extend(explained.settings.iter().map(|setting| format!("  setting  {setting}")));
     lines.extend(
         explained
             .unkept

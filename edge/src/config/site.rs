@@ -149,6 +149,7 @@ fn settled(
         name,
         pages: pages::pages(settings, base)?,
         maintenance: pages::maintenance(settings)?,
+        settings: Vec::new(),
         route: None,
         routes: Vec::new(),
     })

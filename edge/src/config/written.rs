@@ -40,6 +40,33 @@ const AT_START: &[&str] = &[
     "log.format",
 ];
 
+/// Settings of the whole edge that say what becomes of a site's requests. None of those of the start: after a reload
+/// others are in force than the config has.
+const SHARED: &[&str] = &[
+    "cache.max_object",
+    "limits.fields",
+    "limits.head_size",
+    "limits.target_size",
+    "title_case",
+    "trusted_proxies",
+];
+
+/// Sections in which a route's settings count beside its site's, and not instead.
+const ADDED_TO: &[&str] = &["request", "response"];
+
+/// Settings that an explanation of a request has lines of its own for.
+const TOLD_APART: &[&str] = &["hosts", "origins", "paths", "origin_path"];
+
+/// The first part of a setting's name: `ttl` of `ttl 1: path`.
+fn top(name: &str) -> &str {
+    name.split(['.', ' ', ':']).next().unwrap_or(name)
+}
+
+fn line(name: &str, value: &str) -> String {
+    let is_field = name.starts_with("request.set.") || name.starts_with("response.set.");
+    if is_field { name.to_owned() } else { format!("{name} = {value}") }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not written)".to_owned());
@@ -65,6 +92,35 @@ impl Written {
                 None => drop(self.0.remove(setting)),
             }
         }
+    }
+
+    /// The settings by which a site answers, in its own words: those of the route if there is one, then those of the site
+    /// that the route has none of its own for, then what all sites share. The values of fields that a site sets are left
+    /// out: they may be secrets.
+    pub(super) fn of_site(&self, site: &str, route: Option<&str>) -> Vec<String> {
+        let below = |above: String| {
+            let settings =
+                self.0.range(above.clone()..).take_while(move |(name, _)| name.starts_with(&above));
+            settings.map(|(name, value)| (name, value.as_str()))
+        };
+        let site = format!("site {site}: ");
+        let of_route = route.map(|route| format!("{site}route {route}: "));
+        let cut = |above: &str, name: &String| name[above.len()..].to_owned();
+        let own: Vec<(String, &str)> = of_route
+            .iter()
+            .flat_map(|above| below(above.clone()).map(|(name, value)| (cut(above, name), value)))
+            .collect();
+        let is_own = |name: &str| {
+            let adds = ADDED_TO.contains(&top(name));
+            !adds && own.iter().any(|(other, _)| top(other) == top(name))
+        };
+        let of_site = below(site.clone()).map(|(name, value)| (cut(&site, name), value));
+        let of_site = of_site.filter(|(name, _)| top(name) != "route" && !is_own(name));
+        let shared = SHARED.iter().filter_map(|name| Some(((*name).to_owned(), self.0.get(*name)?.as_str())));
+        let told = own.iter().cloned().chain(of_site).chain(shared);
+        told.filter(|(name, _)| !TOLD_APART.contains(&top(name)))
+            .map(|(name, value)| line(&name, value))
+            .collect()
     }
 
     /// The settings that differ in `newer`, in their order.
@@ -101,7 +157,7 @@ fn flatten(table: &Table, above: &str, settings: &mut BTreeMap<String, String>) 
 /// A site goes by its first host and a route by its first path, as in logs; others by their number.
 fn title(table: &Table, index: usize) -> String {
     let first = |key: &str| table.get(key)?.as_array()?.first()?.as_str();
-    let host = first("hosts").map(str::to_ascii_lowercase);
+    let host = first("hosts").map(|host| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
     host.or_else(|| first("paths").map(str::to_owned)).unwrap_or_else(|| (index + 1).to_string())
 }
 
@@ -117,6 +173,38 @@ mod tests {
         let changes = Written::of(OLD).changes(&Written::of(&OLD.replace(from, to)));
         assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
         assert_eq!(changes.iter().any(Change::needs_restart), restart, "{expected:?}");
+    }
+
+    #[test]
+    fn a_part_of_a_site_has_its_own_settings_and_those_of_the_site_that_it_has_none_for() {
+        let text = "title_case = true\n[limits]\nfields = 200\ndrain = \"5s\"\n\
+            [[site]]\nhosts = [\"A.test.\", \"b.test\"]\norigins = [\"http://o\"]\ndefault_ttl = \"1m\"\n\
+            drop_cookies = [\"_ga*\"]\n[[site.ttl]]\nttl = \"1s\"\n[site.key]\nquery = \"none\"\n\
+            [site.request]\nset = { authorization = \"secret\" }\nremove = [\"dnt\"]\n\
+            [[site.route]]\npaths = [\"/api/*\", \"/v1/*\"]\ndefault_ttl = \"2m\"\n[[site.route.ttl]]\npath = \"*.js\"\n\
+            ttl = \"2s\"\n[site.route.request]\nset = { x-r = \"1\" }\n[[site]]\nhosts = [\"c.test\"]\nmax_ttl = \"1h\"\n";
+        let check = |site, route, expected: &[&str]| {
+            assert_eq!(Written::of(text).of_site(site, route), expected, "{site} {route:?}");
+        };
+        let shared = ["limits.fields = 200", "title_case = true"];
+        let set = ["request.remove = [\"dnt\"]", "request.set.authorization"];
+        let cookies = "drop_cookies = [\"_ga*\"]";
+        let own =
+            ["default_ttl = \"1m\"", cookies, "key.query = \"none\"", set[0], set[1], "ttl 1: ttl = \"1s\""];
+        check("a.test", None, &[&own[..], &shared].concat());
+        let api =
+            ["default_ttl = \"2m\"", "request.set.x-r", "ttl 1: path = \"*.js\"", "ttl 1: ttl = \"2s\""];
+        let rest = [cookies, "key.query = \"none\"", set[0], set[1]];
+        check("a.test", Some("/api/*"), &[&api[..], &rest, &shared].concat());
+        check("c.test", None, &[&["max_ttl = \"1h\""][..], &shared].concat());
+        check("none.test", None, &shared);
+    }
+
+    #[test]
+    fn an_explanation_has_no_setting_that_a_reload_leaves_as_it_was() {
+        for name in SHARED {
+            assert!(!AT_START.contains(name), "{name}");
+        }
     }
 
     #[test]

@@ -49,6 +49,22 @@ pub struct Dictionaries {
     again: Arc<Semaphore>,
 }
 
+/// The state of the difference between what a client has and what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// The client's text is not held here.
+    No {
+        /// Texts that are.
+        held: u64,
+    },
+    /// The client's text is held here.
+    Text,
+    /// It is not shorter than what is stored, or could not be made.
+    Useless,
+    /// It has so many bytes.
+    Short(usize),
+}
+
 /// A place of the queue and a worker.
 type Seat = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
@@ -187,6 +203,21 @@ impl Dictionaries {
         let bytes =
             object.body.bytes() + 2 * text_bytes + text::most_compressed(coding, text_bytes, old_bytes);
         self.job(seat, bytes, work).await.flatten()
+    }
+
+    /// Tells how the difference to a client's text stands, without making it.
+    #[must_use]
+    pub fn known(&self, origin: &Arc<str>, object: &Object, had: &Had) -> Known {
+        let held = self.lock();
+        if held.peek(&Name::Text(Arc::clone(origin), had.hash)).is_none() {
+            return Known::No { held: held.size().0 };
+        }
+        let Some(Some(hash)) = object.described().get() else { return Known::Text };
+        match held.peek(&Name::Short(Arc::clone(origin), had.coding, had.hash, *hash)) {
+            None => Known::Text,
+            Some(None) => Known::Useless,
+            Some(Some(short)) => Known::Short(short.len()),
+        }
     }
 
     /// As [`Dictionaries::describe`], for a response of this URL that nobody waits for. A text that was pushed out is held

@@ -99,16 +99,26 @@ impl Asker {
     }
 }
 
-/// Whether responses on this URL may be dictionaries: a path of the site's, over what browsers take for a secure context
-/// (RFC 9842 §8), and one that nobody needs a right to.
+/// Whether responses on this URL may be dictionaries: [`obstacle`] names none.
 pub fn is_for(site: &Site, uri: &Uri) -> bool {
-    !site.dictionaries.paths.is_empty()
-        && site.dictionaries.has(&path::normal(uri.path()))
-        && is_secure(uri)
-        && !site.access.keeps_out()
-        && !site.signed.covers(uri)
-        && site.key.headers.is_empty()
-        && site.key.cookies.is_empty()
+    obstacle(site, uri).is_none()
+}
+
+/// Why responses on this URL may not be dictionaries: they may on a path of the site's, over what browsers take for a secure
+/// context (RFC 9842 §8), that nobody needs a right to.
+pub fn obstacle(site: &Site, uri: &Uri) -> Option<&'static str> {
+    let has_path = || site.dictionaries.has(&path::normal(uri.path()));
+    if site.dictionaries.paths.is_empty() || !has_path() {
+        return Some("its path is none of `dictionaries`");
+    }
+    if !is_secure(uri) {
+        return Some("browsers use dictionaries over HTTPS alone");
+    }
+    if site.access.keeps_out() || site.signed.covers(uri) {
+        return Some("the site keeps clients out (`allow`, `deny`, `basic_auth`, `signed_paths`)");
+    }
+    let is_of_all = site.key.headers.is_empty() && site.key.cookies.is_empty();
+    (!is_of_all).then_some("`headers` or `cookies` are in the key")
 }
 
 /// HTTPS; or this machine, which browsers trust as much.
@@ -151,20 +161,33 @@ fn hash(value: &[u8]) -> Option<Hash> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
 
-/// Whether a response is one that clients may share, whole, and of a text that is known here: to be a dictionary, and to be
-/// compressed with one.
+/// Whether a response may be a dictionary, and be compressed with one: [`fault`] names none.
 pub fn may_be(entry: &Entry) -> bool {
+    fault(entry).is_none()
+}
+
+/// Why a response may not be a dictionary, nor be compressed with one: it may where clients may share it, it is whole, and of a
+/// text that is known here.
+pub fn fault(entry: &Entry) -> Option<&'static str> {
     let headers = &entry.head.headers;
     let names = |field: HeaderName, wanted: &'static [&'static str]| {
         list::elements(headers, &field)
             .any(|element| wanted.iter().any(|name| element.eq_ignore_ascii_case(name.as_bytes())))
     };
-    entry.head.status == StatusCode::OK
-        && matches!(entry.content, Content::Whole { .. })
-        && !headers.contains_key(header::SET_COOKIE)
-        && !names(header::CACHE_CONTROL, &["no-transform", "private"])
-        && list::elements(headers, &header::VARY).all(is_of_all)
-        && is_known_coding(headers)
+    let is_whole = entry.head.status == StatusCode::OK && matches!(entry.content, Content::Whole { .. });
+    if !is_whole {
+        return Some("it is no whole 200");
+    }
+    if headers.contains_key(header::SET_COOKIE) {
+        return Some("it has Set-Cookie");
+    }
+    if names(header::CACHE_CONTROL, &["no-transform", "private"]) {
+        return Some("its Cache-Control says no-transform or private");
+    }
+    if !list::elements(headers, &header::VARY).all(is_of_all) {
+        return Some("its Vary may tell users apart");
+    }
+    (!is_known_coding(headers)).then_some("it has a coding that is not taken off here")
 }
 
 /// Whether a field tells clients apart that may have each other's responses all the same: by what they can read, and not by who

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode};
 
 use super::answer::Answer;
 use super::body::Body;
@@ -58,7 +58,7 @@ pub(super) async fn shortened(
     let is_whole = answer.head.status == StatusCode::OK && exchange.request.method == Method::GET;
     if !is_whole
         || !is_about(exchange, &object.entry)
-        || !had.asker.may_read(&said_of_readers(exchange, &answer))
+        || !had.asker.may_read(&rewrite::said_of_readers(&answer.head.headers, &exchange.site.site))
     {
         return answer;
     }
@@ -71,16 +71,4 @@ pub(super) async fn shortened(
     cache.metrics.shortened(object.body.bytes().saturating_sub(short.len() as u64));
     answer.body = Body::short(short, &cache.metrics);
     answer
-}
-
-/// The fields of an answer that tell which pages may read it, with the changes that the site makes to them.
-fn said_of_readers(exchange: &Exchange<'_>, answer: &Answer) -> HeaderMap {
-    let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
-    let mut said = HeaderMap::new();
-    for value in answer.head.headers.get_all(&name) {
-        said.append(&name, value.clone());
-    }
-    let site = &exchange.site.site;
-    rewrite::outgoing(&mut said, &site.ends_here, &site.response_fields);
-    said
 }

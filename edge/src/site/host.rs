@@ -124,6 +124,18 @@ impl Sites {
         None
     }
 
+    /// With the settings of each site and route as `settings` tells them.
+    #[must_use]
+    pub fn as_written(mut self, settings: impl Fn(&Site) -> Vec<String>) -> Self {
+        for site in self.all.iter_mut().map(Arc::make_mut) {
+            site.settings = settings(site);
+            for route in site.routes.iter_mut().map(Arc::make_mut) {
+                route.settings = settings(route);
+            }
+        }
+        self
+    }
+
     /// The sites in the file's order.
     #[must_use]
     pub fn all(&self) -> &[Arc<Site>] {

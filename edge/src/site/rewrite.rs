@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::site::Site;
 use crate::site::pattern::PathPattern;
 
 /// A site's changes to the fields of a message, in this order. Names are not [`is_ours`]; values hold no CR
@@ -80,6 +81,17 @@ pub fn outgoing(headers: &mut HeaderMap, for_us: &[HeaderName], rules: &FieldRul
         headers.remove(name);
     }
     rules.apply(headers);
+}
+
+/// The fields of an answer with these that tell which pages may read it, as they are sent.
+pub fn said_of_readers(headers: &HeaderMap, site: &Site) -> HeaderMap {
+    let name = header::ACCESS_CONTROL_ALLOW_ORIGIN;
+    let mut said = HeaderMap::new();
+    for value in headers.get_all(&name) {
+        said.append(&name, value.clone());
+    }
+    outgoing(&mut said, &site.ends_here, &site.response_fields);
+    said
 }
 
 /// Whether a response sends a GET to the URL that it is for, and changes nothing that would make the next answer another.

@@ -163,6 +163,42 @@ async fn a_client_that_has_the_last_version_gets_the_difference_after_a_restart_
 }
 
 #[tokio::test]
+async fn explain_tells_whether_a_client_would_get_the_difference_and_why_not() {
+    let (origin, version) = origin("").await;
+    let rig = edge(origin.address, "").await;
+    let explain = async |url: &str, fields: &[(&str, String)]| {
+        let asked = serde_json::json!({ "url": url, "headers": fields });
+        let got = rig.ask("/explain", &asked.to_string()).await;
+        let told: serde_json::Value = serde_json::from_str(&got.text()).unwrap();
+        told["dictionary"].as_str().map(str::to_owned).unwrap_or_else(|| panic!("{told}"))
+    };
+    let https = "https://site.test/js/app.js";
+    let accept = ("accept-encoding", "gzip, dcz".to_owned());
+    let available = |version: usize| {
+        let field = has(version);
+        ("available-dictionary", field.trim_end().split_once(": ").unwrap().1.to_owned())
+    };
+    let check = async |url: &str, fields: &[(&str, String)], expected: &str| {
+        let told = explain(url, fields).await;
+        assert!(told.starts_with(expected), "{url} {fields:?}: {told}");
+    };
+    check(https, &[], "none: only hits").await;
+    has_both(&rig, &version).await;
+    check("https://site.test/css/a.css", &[], "none: its path is none of").await;
+    check("http://site.test/js/app.js", &[], "none: browsers use dictionaries over HTTPS").await;
+    check(https, &[], "none: it names none").await;
+    check(https, &[available(1)], "none: its Available-Dictionary").await;
+    check(https, &[accept.clone(), available(3)], "none: what the client has is none of the 2 texts").await;
+    let elsewhere = [("sec-fetch-site", "cross-site".to_owned()), ("sec-fetch-mode", "no-cors".to_owned())];
+    let page = [elsewhere[0].clone(), elsewhere[1].clone(), accept.clone(), available(1)];
+    check(https, &page, "none: the page that asks may not read").await;
+    check(https, &[accept.clone(), available(1)], "dcz: what the client has is held here").await;
+    let got = get(&rig, &format!("{HTTPS}{ACCEPT}{}", has(1))).await;
+    assert_eq!(got.field("content-encoding"), "dcz");
+    check(https, &[accept, available(1)], &format!("dcz: {} bytes in the place of", got.body.len())).await;
+}
+
+#[tokio::test]
 async fn whoever_has_no_version_that_is_known_or_may_not_read_it_gets_all() {
     let (origin, version) = origin("").await;
     let rig = edge(origin.address, "").await;

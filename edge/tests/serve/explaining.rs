@@ -112,3 +112,20 @@ async fn what_becomes_of_content_and_of_a_long_head_is_said() {
     );
     assert!(!explain(&rig, "/a", "").await.contains("origins get: 431"));
 }
+
+#[tokio::test]
+async fn what_the_config_has_written_for_a_path_is_said() {
+    let origin = Origin::answering(|_| response("200 OK", "", "")).await;
+    let rules = "drop_cookies = [\"_ga*\"]\ntargeted = [\"surrogate-control\"]\n[site.request]\n\
+                 set = { authorization = \"secret\" }\n[[site.route]]\npaths = [\"/api/*\"]\ntargeted = []";
+    let rig = Rig::with(&[origin.address], "title_case = true", rules).await;
+    let explained = explain(&rig, "/a", "").await;
+    let shared =
+        [r#""drop_cookies = [\"_ga*\"]""#, r#""request.set.authorization""#, r#""title_case = true""#];
+    assert_says(&explained, &shared);
+    assert_says(&explained, &[r#""targeted = [\"surrogate-control\"]""#]);
+    let explained = explain(&rig, "/api/a", "").await;
+    assert_says(&explained, &shared);
+    assert_says(&explained, &[r#""targeted = []""#]);
+    assert!(!explained.contains("surrogate-control") && !explained.contains("secret"), "{explained}");
+}
