@@ -343,16 +343,17 @@ impl Flights {
     async fn join(&self, fetch: &Fetch, company: &Company, terms: Terms, seen: &Variants) -> Joined {
         let goes_apart = self.apart.holds(fetch, company, self.clock.now());
         let company = if goes_apart { &Company::Alone } else { company };
-        let mut patience = self.clock.timer(FOLLOW_LIMIT);
+        let mut patience = None;
         loop {
             let before = match self.list(fetch, company, terms, seen) {
                 Ok(joined) => return joined,
                 Err(before) => before,
             };
+            let patience = patience.get_or_insert_with(|| self.clock.timer(FOLLOW_LIMIT));
             tokio::select! {
                 biased;
                 _ = before.verdict() => {}
-                () = &mut patience => return Joined::Lead(self.start(fetch, Meant::ForAll)),
+                () = patience => return Joined::Lead(self.start(fetch, Meant::ForAll)),
             }
         }
     }

@@ -281,8 +281,7 @@ impl Origins {
         let deadline = wish.until.or_else(|| self.deadline());
         let wish = Wish { until: deadline, ..wish };
         let course = request.extensions().get::<Course>().cloned().unwrap_or_default();
-        let mut tried = Vec::with_capacity(1);
-        let mut last = None;
+        let (mut tried, mut last) = (Vec::with_capacity(1), None);
         loop {
             let (index, in_flight) = match self.next(&mut tried, wish, last, &course).await {
                 Ok(next) => next,
@@ -292,7 +291,8 @@ impl Origins {
                 course.note(Event::Retried);
             }
             let spare = may_see_twice.then(|| copy_of(&request));
-            let hedge = spare.as_ref().filter(|spare| is_read(spare.method())).map(copy_of);
+            let may_hedge = |spare: &&Request<_>| self.sharing.hedge.is_some() && is_read(spare.method());
+            let hedge = spare.as_ref().filter(may_hedge).map(copy_of);
             let first = Begun { index, in_flight: Some(in_flight), asked: self.clock.now() };
             let (Begun { index, in_flight, asked }, outcome) =
                 self.exchange(first, request, (hedge, wish), &mut tried).await;

@@ -74,7 +74,11 @@ impl Apart {
     /// A response for this key, whose head took so long, was not stored.
     pub(super) fn mark(&self, key: &Key, why: Why, took: Duration, now: SystemTime) {
         if let Some(sort) = Sort::of(why) {
-            self.of(sort).mark(key, now + sort.time(took));
+            let (markers, until) = (self.of(sort), now + sort.time(took));
+            // Every response for a busy key says the same, and to look costs less than to write.
+            if !markers.holds_nearly(key, until) {
+                markers.mark(key, until);
+            }
         }
     }
 
@@ -120,6 +124,8 @@ pub(super) struct Markers(Cache<Key, SystemTime>);
 
 /// Losing a marker costs one wait for a head; keys are not worth more memory than this.
 const MAX_BYTES: u64 = 4 << 20;
+/// A tenth of the shortest time that a marker is for.
+const LITTLE: Duration = Duration::from_secs(1);
 /// For what fewer keys have.
 const FEW_BYTES: u64 = 1 << 20;
 /// The bytes that moka takes beside the key.
@@ -145,6 +151,12 @@ impl Markers {
 
     pub(super) fn holds(&self, key: &Key, now: SystemTime) -> bool {
         self.0.get(key).is_some_and(|until| now < until)
+    }
+
+    /// Whether it has been marked until this time, or a little less.
+    fn holds_nearly(&self, key: &Key, until: SystemTime) -> bool {
+        let short = |marked| until.duration_since(marked).ok();
+        self.0.get(key).and_then(short).is_some_and(|short| short <= LITTLE)
     }
 
     pub(super) fn clear(&self, key: &Key) {
@@ -186,6 +198,17 @@ mod tests {
         assert!(!apart.is_big(&big, at(100)));
         apart.mark(&big, Why::Unstorable(Unstorable::Private), Duration::ZERO, at(100));
         assert!(!apart.is_big(&big, at(100)));
+    }
+
+    #[test]
+    fn a_key_that_is_marked_for_nearly_as_long_stays_as_it_is() {
+        let key = crate::site::key::key(&request("GET", "http://a/x", &[]), &KeyRules::default());
+        let apart = Apart::default();
+        let until = |asked_secs| {
+            apart.mark(&key, Why::Unstorable(Unstorable::Private), Duration::ZERO, at(asked_secs));
+            (asked_secs..).find(|secs| !apart.all.holds(&key, at(*secs)))
+        };
+        assert_eq!([100, 101, 102, 120].map(until), [110, 110, 112, 130].map(Some));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl FetchSite {
         // RFC 9440 §2.4: a parent cannot tell this edge's word from its clients' and withholds the field.
         let is_for_parents = !asked.headers().contains_key(CLIENT_CERT);
         if let Some(parents) = self.parents.as_ref().filter(|_| is_for_parents) {
-            match self.ask_parents(parents, request, asked, (retry, until)).await {
+            match Box::pin(self.ask_parents(parents, request, asked, (retry, until))).await {
                 Sent::Ended(ended) => {
                     self.count(ended.as_ref().as_ref());
                     return *ended;
@@ -68,7 +68,9 @@ impl FetchSite {
             match self.ask_canary(asked, retry, Wish { before: None, avoid: None, ..wish }).await {
                 Sent::Ended(ended) => (*ended)?,
                 Sent::Back(asked) => {
-                    let outcome = self.origins.send(*asked, retry, wish).await;
+                    // In a place of its own: the task of each fetch, and the connection of each client, would hold room
+                    // for it, and they are moved about.
+                    let outcome = Box::pin(self.origins.send(*asked, retry, wish)).await;
                     self.count(outcome.as_ref());
                     let answered = outcome?;
                     self.stick(request, wish, answered)
@@ -109,7 +111,8 @@ impl FetchSite {
         }
         let spare = Origins::copy(&asked);
         let course = asked.extensions().get::<Course>().cloned();
-        let outcome = canary.origins.send_or_return(asked, retry, wish).await;
+        // Few requests go there; those of others need no room for it.
+        let outcome = Box::pin(canary.origins.send_or_return(asked, retry, wish)).await;
         let told = outcome.as_ref().map_err(|(unanswered, _)| unanswered);
         let is_error = is_error(told);
         if let Some(is_error) = is_error {

@@ -78,10 +78,11 @@ pub(super) async fn exchange(
             (outcome, _) => return outcome,
         }
     }
-    match timeout(patience.connect, connect(place, protocols, reuse)).await {
+    // Most find a connection: what few need has its room elsewhere.
+    match timeout(patience.connect, Box::pin(connect(place, protocols, reuse))).await {
         Ok(Ok(Connected::New(line))) => send(line, request, place, patience).await,
         Ok(Ok(Connected::Others(line))) => match send(line, request, place, patience).await {
-            Exchange::Unsent(back, error) => anew(place, back, error, patience).await,
+            Exchange::Unsent(back, error) => Box::pin(anew(place, back, error, patience)).await,
             outcome => outcome,
         },
         Ok(Err(error)) => Exchange::Unsent(request, error),
@@ -250,12 +251,22 @@ fn length_without_coding(method: &Method, response: &mut Response<Coming>) -> Op
     if !has_body(method, response) || !is_identity(response.headers()) {
         return None;
     }
-    let mut lengths = response.headers().get_all(header::CONTENT_LENGTH).iter();
-    let length =
-        lengths.next()?.to_str().ok().filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
-    let length = length?.parse().ok().filter(|_| lengths.next().is_none())?;
+    let length = one_length(response.headers())?;
     response.headers_mut().remove(header::TRANSFER_ENCODING);
     Some(length)
+}
+
+/// The length that is written there, once or more (RFC 9110 §8.6: `2, 2`); none where two differ.
+fn one_length(headers: &HeaderMap) -> Option<u64> {
+    let lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let elements = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let mut lengths = elements.map(|length| {
+        let text =
+            std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        text?.parse::<u64>().ok()
+    });
+    let first = lengths.next()??;
+    lengths.all(|length| length == Some(first)).then_some(first)
 }
 
 /// RFC 9112 §6.3: by the method and the status. Where there is none, `Transfer-Encoding` is about another message (§6.1).
@@ -269,11 +280,19 @@ fn has_body(method: &Method, response: &Response<Coming>) -> bool {
 fn write_length_once(response: &mut Response<Coming>) {
     let lengths = || response.headers().get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths().next() else { return };
-    let text = String::from_utf8_lossy(first.as_bytes()).into_owned();
+    let Ok(text) = std::str::from_utf8(first.as_bytes()) else { return };
     let read = text.split(',').next().and_then(|length| length.trim().parse::<u64>().ok());
-    if let Some(length) = read.filter(|length| lengths().count() > 1 || text != length.to_string()) {
+    let is_written_once = lengths().count() == 1 && is_plain_number(text);
+    if let Some(length) = read.filter(|_| !is_written_once) {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
+}
+
+/// As a number is written: digits, and no zero in front of others.
+fn is_plain_number(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
 }
 
 /// RFC 9112 §6.3: length and transfer coding at once; such an origin may see the response's end elsewhere.

@@ -38,12 +38,12 @@ impl Origins {
         (hedge, wish): (Option<Request<RequestBody>>, Wish),
         tried: &mut Vec<usize>,
     ) -> (Begun, Exchange) {
-        let Some(deadline) = wish.until else {
-            return self.hedged(first, request, (hedge, wish), tried).await;
-        };
         let (index, asked, began) = (first.index, first.asked, monotonic());
         let upload = request.body().progress();
-        match timeout_at(deadline, self.hedged(first, request, (hedge, wish), tried)).await {
+        // It stays in its place: it is large, and every miss has one.
+        let hedged = pin!(self.hedged(first, request, (hedge, wish), tried));
+        let Some(deadline) = wish.until else { return hedged.await };
+        match timeout_at(deadline, hedged).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 let had = deadline.saturating_duration_since(began);
@@ -82,7 +82,8 @@ impl Origins {
         }
         let other = &self.all[second.index].member;
         other.hedged();
-        let mut two = pin!(other.exchange(hedge, self.patience));
+        // Few requests have a second one; room for it would make the future of each twice as large.
+        let mut two = Box::pin(other.exchange(hedge, self.patience));
         // One that fails leaves the answer to the other.
         tokio::select! {
             biased;

@@ -45,9 +45,16 @@ const FRAMING: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
 impl Padding {
     /// Reads on; what comes behind the head's end is not looked at.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Padded {
-        for &byte in bytes {
+        let mut rest = bytes;
+        loop {
+            // Of a value nothing matters but its end.
+            if self.at == At::Value {
+                let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { break };
+                rest = &rest[end..];
+            }
+            let Some((&byte, behind)) = rest.split_first() else { break };
             match self.step(byte) {
-                Padded::Reading => {}
+                Padded::Reading => rest = behind,
                 end => return end,
             }
         }

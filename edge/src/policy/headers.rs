@@ -123,14 +123,18 @@ const NOT_OPTIONS: &[&str] = &["cdn-loop", "via", "host", "content-length", "dat
 
 /// `1.1 name` for `Via` (RFC 9110 §7.6.3).
 fn via(version: Version, name: &str) -> Option<HeaderValue> {
-    let version = match version {
+    HeaderValue::try_from([version_name(version), name].join(" ")).ok()
+}
+
+/// The version as `Via` has it.
+fn version_name(version: Version) -> &'static str {
+    match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2",
         Version::HTTP_3 => "3",
         _ => "1.1",
-    };
-    HeaderValue::try_from(format!("{version} {name}")).ok()
+    }
 }
 
 fn append(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {

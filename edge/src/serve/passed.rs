@@ -26,16 +26,20 @@ pub(super) fn head_of(answered: &Answered) -> ResponseHead {
 pub(super) fn selected(
     cache: &Cache,
     exchange: &Exchange<'_>,
-    answered: Answered,
+    mut answered: Answered,
     why: Forward,
     detail: &'static str,
 ) -> Answer {
-    let head = head_of(&answered);
     let (request, received) = (&exchange.request, answered.received);
     let length = answered.response.body().size_hint().exact();
+    // Policy reads it, and it goes on.
+    let headers = std::mem::take(answered.response.headers_mut());
+    let head = ResponseHead { status: answered.response.status(), headers };
     let unmodified = policy::select::stands_for(request, &head, received);
     let all = policy::select::all_as_part(request, &head, length, received);
-    if let Some(part) = all.filter(|_| !unmodified && (exchange.takes_gzip || !encoding::is_packed(&head))) {
+    let all = all.filter(|_| !unmodified && (exchange.takes_gzip || !encoding::is_packed(&head)));
+    *answered.response.headers_mut() = head.headers;
+    if let Some(part) = all {
         let (mut answer, body) = plain(cache, answered, why, Some(detail));
         answer.head = client::all_as_part(&answer.head, part);
         answer.body = Body::origin(body, &cache.metrics);
@@ -87,7 +91,7 @@ fn plain(
     let cache_status = CacheStatus { verdict, detail, key: None };
     let head = ResponseHead { status: parts.status, headers: parts.headers };
     let sticks = parts.extensions.get::<Sticks>().map(|Sticks(cookie)| cookie.clone());
-    let mut head = client::passed(&head, &cache.name, parts.version, &cache_status, received);
+    let mut head = client::passed(head, &cache.name, parts.version, &cache_status, received);
     if let Some(cookie) = sticks {
         head.headers.append(SET_COOKIE, cookie);
     }

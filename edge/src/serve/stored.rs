@@ -91,7 +91,7 @@ pub(super) fn streamed(
         // The part of the head that must not be stored still belongs to the request that caused it.
         (Role::Leader, Selection::Whole) => {
             let received = filling.entry.received;
-            client::passed(&filling.response, &cache.name, filling.version, &status, received)
+            client::passed(filling.response.clone(), &cache.name, filling.version, &status, received)
         }
         _ => client::reused(&filling.entry, &selection, &freshness, &cache.name, &status),
     };

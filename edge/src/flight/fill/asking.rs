@@ -53,9 +53,10 @@ impl Task {
     /// Asks the origin and tells what it answered. The body to store, if there is one.
     pub(super) async fn asked(&self) -> Option<Storing> {
         match &self.fetch.plan {
-            Plan::Slice(slice) => return self.slice(slice).await,
+            // Room of their own: the future of a miss is moved to its task, and the less there is of it the better.
+            Plan::Slice(slice) => return Box::pin(self.slice(slice)).await,
             Plan::Complete { held, missing, if_range } => {
-                return self.complete(held, missing, if_range).await;
+                return Box::pin(self.complete(held, missing, if_range)).await;
             }
             Plan::Whole { .. } | Plan::Validate { .. } | Plan::Head { .. } => {}
         }
@@ -83,7 +84,7 @@ impl Task {
             _ => None,
         };
         if confirmed.is_some_and(|held| held.body.is_gone()) {
-            return self.ask_anew().await;
+            return Box::pin(self.ask_anew()).await;
         }
         let mut response = self.response(answered);
         if let Some(held) = confirmed {
@@ -94,11 +95,13 @@ impl Task {
         match (self.question(plan).of_answer(&response.view()), confirmed) {
             (Told::Received(received), _) => self.take(response, received),
             (Told::StandIn(stand_in), _) => self.stand_in(stand_in),
-            (Told::Freshened(entry), Some(held)) => self.freshened(held, *entry, &response.head).await,
+            (Told::Freshened(entry), Some(held)) => {
+                Box::pin(self.freshened(held, *entry, &response.head)).await
+            }
             (Told::Once(entry, why), Some(held)) => self.once(held, *entry, why, &response.head),
             (Told::Mismatch, Some(held)) => {
                 self.flights.store.forget(&self.fetch.key, held);
-                self.ask_anew().await
+                Box::pin(self.ask_anew()).await
             }
             // Only what was validated is confirmed: this is a response like others.
             (Told::Freshened(_) | Told::Once(..) | Told::Mismatch, None) => self.received(response.answered),

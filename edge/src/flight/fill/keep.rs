@@ -71,7 +71,7 @@ impl Task {
                     resumptions += 1;
                     let rest = tokio::select! {
                         biased;
-                        rest = self.rest(&filling, &body, got, resumptions) => rest,
+                        rest = Box::pin(self.rest(&filling, &body, got, resumptions)) => rest,
                         () = log.deserted(), if !nearly_done => return,
                     };
                     let Some(rest) = rest else {

@@ -14,13 +14,13 @@ use crate::policy::{Entry, Freshness, Selection};
 
 /// A response passed on from the origin, received at `received` in HTTP `version`.
 pub fn passed(
-    response: &ResponseHead,
+    response: ResponseHead,
     name: &str,
     version: Version,
     status: &CacheStatus,
     received: SystemTime,
 ) -> ResponseHead {
-    let mut headers = super::end_to_end(&response.headers);
+    let mut headers = super::without_hops(response.headers);
     if !headers.contains_key(header::DATE) {
         // RFC 9110 §6.6.1: a recipient that forwards it dates it.
         headers.insert(header::DATE, date::format(received));
@@ -305,7 +305,7 @@ mod tests {
     fn a_passed_response_loses_the_connections_fields() {
         let status = CacheStatus { verdict: Verdict::Local, detail: None, key: None };
         let head = passed(
-            &response(299, &[("connection", "a"), ("a", "1"), ("age", "5")]),
+            response(299, &[("connection", "a"), ("a", "1"), ("age", "5")]),
             "edge-1",
             Version::HTTP_10,
             &status,

@@ -3,11 +3,13 @@
 //! The edge itself writes the fields that describe the client: a field that a client may set, the origin
 //! heeds and the key ignores would poison the cache.
 
+mod introduction;
+
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::{append, via};
+use super::append;
 use crate::http::head::{HeadLimits, RequestHead};
 use crate::http::list;
 use crate::policy::range::{self, Sent, Wanted};
@@ -100,21 +102,25 @@ impl Undeliverable {
 /// Origins answer a head that is longer than they take with an error that other clients could be given. So the edge
 /// answers it itself. The verdict depends on the request alone: our conditions count as if they were always there.
 pub fn deliverable(request: &RequestHead, hop: &Hop<'_>) -> Result<(), Undeliverable> {
+    introduced(request, hop).map(drop)
+}
+
+/// The fields that introduce it to an origin, if it may be sent to one.
+fn introduced(request: &RequestHead, hop: &Hop<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Undeliverable> {
     if has_looped(&request.headers, hop.name) {
         return Err(Undeliverable::Loop);
     }
-    let mut ours = HeaderMap::new();
-    introduce(&mut ours, request, hop);
+    let ours = introduction::of(request, hop);
     let Hop { limits, .. } = hop;
     let target = request.uri.path_and_query().map_or(1, |target| target.as_str().len());
     if target > limits.target_bytes {
         Err(Undeliverable::LongTarget)
     } else if request.headers.len() + ours.len() + OUR_CONDITIONS > limits.fields {
         Err(Undeliverable::ManyFields)
-    } else if bytes(&request.headers) + bytes(&ours) > limits.bytes {
+    } else if bytes(&request.headers) + bytes(ours.iter().map(|(name, value)| (name, value))) > limits.bytes {
         Err(Undeliverable::LongHead)
     } else {
-        Ok(())
+        Ok(ours)
     }
 }
 
@@ -122,13 +128,13 @@ pub fn deliverable(request: &RequestHead, hop: &Hop<'_>) -> Result<(), Undeliver
 const OUR_CONDITIONS: usize = 2;
 
 /// Bytes of the field lines.
-fn bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
+fn bytes<'a>(fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> usize {
+    fields.into_iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len()).sum()
 }
 
 /// The fields to send to the origin, `Host` as it came. Body framing is the connection's to add.
 pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<HeaderMap, Undeliverable> {
-    deliverable(request, hop)?;
+    let ours = introduced(request, hop)?;
     let mut headers = super::end_to_end(&request.headers);
     // `received` removed the client's part: a site sets the rest on purpose, except the fields that are ours.
     for name in request.headers.keys().filter(|name| is_forwarded(name)) {
@@ -142,7 +148,9 @@ pub fn fields(request: &RequestHead, ask: &Ask<'_>, hop: &Hop<'_>) -> Result<Hea
     if let Some(left) = hops_left(request) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
-    introduce(&mut headers, request, hop);
+    for (name, value) in ours {
+        headers.append(name, value);
+    }
     Ok(headers)
 }
 
@@ -220,22 +228,6 @@ fn set_range(headers: &mut HeaderMap, sent: Sent) {
 fn validate(headers: &mut HeaderMap, validators: &Validators) {
     append(headers, header::IF_NONE_MATCH, validators.if_none_match.clone());
     append(headers, header::IF_MODIFIED_SINCE, validators.if_modified_since.clone());
-}
-
-fn introduce(headers: &mut HeaderMap, request: &RequestHead, hop: &Hop<'_>) {
-    let scheme = request.uri.scheme_str().unwrap_or("http");
-    let host = request.uri.authority().map_or("", |authority| authority.as_str());
-    let node = match hop.client {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let text = |text: String| HeaderValue::try_from(text).ok();
-    append(headers, HeaderName::from_static("x-forwarded-for"), text(hop.client.to_string()));
-    append(headers, HeaderName::from_static("x-forwarded-proto"), text(scheme.to_owned()));
-    append(headers, HeaderName::from_static("x-forwarded-host"), text(host.to_owned()));
-    append(headers, header::FORWARDED, text(format!("for={node};host=\"{host}\";proto={scheme}")));
-    append(headers, header::VIA, via(hop.version, hop.name));
-    append(headers, CDN_LOOP, text(hop.name.to_owned()));
 }
 
 /// RFC 8586: the edges that a request has gone through. Each request that is passed on has it, and none of the edge's own.
@@ -365,8 +357,8 @@ mod tests {
         // Six are ours, and two conditions may be.
         check("/", &[("a", "b"); 4], Ok(()));
         check("/", &[("a", "b"); 5], Err(ManyFields));
-        let mut ours = HeaderMap::new();
-        introduce(&mut ours, &request("GET", "http://a.example/", &[]), &hop);
+        let ours: HeaderMap =
+            introduction::of(&request("GET", "http://a.example/", &[]), &hop).into_iter().collect();
         let left = limits.bytes - bytes(&ours) - "a: \r\n".len();
         check("/", &[("a", &"b".repeat(left))], Ok(()));
         check("/", &[("a", &"b".repeat(left + 1))], Err(LongHead));

@@ -167,9 +167,11 @@ fn write_forwarded(
     fetch: Fetch,
     freshness: Option<&Freshness>,
 ) {
-    text.push_str(&format!("; fwd={}", why.fwd()));
+    text.push_str("; fwd=");
+    text.push_str(why.fwd());
     if let Some(status) = status {
-        text.push_str(&format!("; fwd-status={}", status.as_u16()));
+        text.push_str("; fwd-status=");
+        text.push_str(status.as_str());
     }
     if kept == Kept::Stored {
         text.push_str("; stored");
