@@ -2,9 +2,11 @@
 //! Requests (`serve`) and the operator (`admin`) both ask it; neither knows the other.
 
 mod above;
+mod edition;
 mod purge_request;
 mod purging;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -34,6 +36,7 @@ use crate::site::signed::Rejected;
 use crate::site::unheeded::Unheeded;
 use crate::site::{Site, Sites};
 use crate::store::Store;
+use edition::Edition;
 
 /// One edge's sites, with what it has of them.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub(crate) struct Cache {
     ports: ArcSwap<Vec<u16>>,
     /// Sites and routes put in service so far.
     sites_made: AtomicU64,
+    edition: Edition,
 }
 
 /// The sites of one config; a reload puts others in their place.
@@ -158,6 +162,7 @@ impl Cache {
             switched: ArcSwap::default(),
             ports: ArcSwap::default(),
             sites_made: AtomicU64::new(0),
+            edition: Edition::new(),
         };
         cache.put_in_service(sites);
         cache
@@ -182,7 +187,19 @@ impl Cache {
             Placed { own, routes, keeps_out }
         };
         let placed = sites.all().iter().map(place).collect();
-        self.in_service.store(Arc::new(InService::new(sites, placed)));
+        let next = Arc::new(InService::new(sites, placed));
+        self.edition.change(|| self.in_service.store(next));
+    }
+
+    /// Changes with all that decides what is made of a request's head; no two edges of a process have the same. None while it
+    /// changes.
+    pub(crate) fn edition(&self) -> Option<NonZeroU64> {
+        self.edition.number()
+    }
+
+    /// Changes something else than the sites that decides it.
+    pub(crate) fn change(&self, change: impl FnOnce()) {
+        self.edition.change(change);
     }
 
     /// A site or a route of it; with the origins of one that was `made` before, if they are the same.
@@ -235,7 +252,7 @@ impl Cache {
             Some(name) => vec![name.clone()],
             None => self.sites().iter().map(|site| site.site.name.clone()).collect(),
         };
-        self.switched.rcu(|switched| {
+        let next = |switched: &Arc<Vec<(SiteName, bool)>>| {
             // One that a reload took away is forgotten with `None`.
             let mut next: Vec<(SiteName, bool)> = match one {
                 Some(_) => switched.iter().filter(|(name, _)| !names.contains(name)).cloned().collect(),
@@ -243,7 +260,8 @@ impl Cache {
             };
             next.extend(on.into_iter().flat_map(|on| names.iter().map(move |name| (name.clone(), on))));
             next
-        });
+        };
+        self.edition.change(|| self.switched.rcu(next));
     }
 
     /// The sites in the config's order, without their routes.
@@ -319,6 +337,18 @@ impl Cache {
         encoding::normalise(&mut request.headers, &site.site.compress.codings);
         let key = key(&request, &site.site.key);
         Ok(Found { request, site, others, key, credentials, takes_gzip, dictionary })
+    }
+
+    /// Whether a request for this URI finds this part of a site, whatever its fields are, and no other thing is different by
+    /// its URI but the key.
+    pub(crate) fn is_found_by(&self, uri: &Uri, part: &Arc<FetchSite>) -> bool {
+        let in_service = self.in_service.load();
+        let Some(place) = in_service.sites.find(uri.host().unwrap_or_default()) else { return false };
+        let (found, others) = in_service.placed[place].parts(uri);
+        !in_service.asks_for_signatures
+            && Arc::ptr_eq(found, part)
+            && others.is_empty()
+            && !dictionary::is_for(&part.site, uri)
     }
 
     /// The key of a request that has the form [`Cache::find`] gives it, and the part of a site that has it.

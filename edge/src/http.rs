@@ -5,6 +5,7 @@
 
 pub mod coding;
 pub mod date;
+pub(crate) mod digits;
 pub mod endless;
 pub mod field;
 pub mod head;

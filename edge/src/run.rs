@@ -20,7 +20,9 @@ pub use crate::listening::{Listening, StartError, inspect, trial, trial_of_path}
 use crate::listening::{Open, Pool};
 use crate::origin::names;
 use crate::reload::{NotReloaded, Reloaded, Reloader};
-use crate::serve::{self, Guards, Listeners, Load, Permits, Relays, Running as Relayed, Service, Strangers};
+use crate::serve::{
+    self, Guards, Known, Listeners, Load, Permits, Relays, Running as Relayed, Service, Strangers,
+};
 use crate::store::{Disks, Store};
 
 /// An edge that answers until it is drained.
@@ -160,6 +162,7 @@ fn begin(
         guards: Guards::default(),
         whereabouts: ArcSwap::default(),
         strangers: Strangers::default(),
+        known: Known::default(),
         is_direct,
     };
     let clients = Listeners::new(service, config.limits);

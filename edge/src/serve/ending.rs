@@ -1,6 +1,11 @@
 //! How all connections are told that they are to end.
 
-use tokio_util::sync::CancellationToken;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::room::Seat;
 
@@ -51,6 +56,45 @@ impl Closing {
     }
 }
 
+/// A token that is asked for each request whether it is cancelled: it says so itself only under a lock that all connections
+/// share.
+pub(super) struct Asked {
+    told: Arc<Told>,
+    /// As long as it is there, it tells.
+    _waiting: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+#[derive(Debug)]
+struct Told(AtomicBool);
+
+impl Asked {
+    /// Asks this token.
+    pub(super) fn new(token: &CancellationToken) -> Self {
+        let told = Arc::new(Told(AtomicBool::new(false)));
+        let mut waiting = Box::pin(token.clone().cancelled_owned());
+        let waker = Arc::clone(&told).into();
+        if waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            told.wake_by_ref();
+        }
+        Self { told, _waiting: waiting }
+    }
+
+    /// Whether it is cancelled: so from the moment on at which whoever cancelled it goes on.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.told.0.load(Ordering::Acquire)
+    }
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Waits until a connection is to end that can tell its client so at any time, as over HTTP/2 and HTTP/3.
 pub(super) async fn farewell(seat: &Seat, ending: &Ending) {
     tokio::select! {
@@ -64,5 +108,20 @@ pub(super) async fn away(seat: &Seat, ending: &Ending) {
     tokio::select! {
         () = ending.draining.cancelled() => {}
         () = seat.evicted() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_asked_says_at_once_that_it_is_cancelled() {
+        let parent = CancellationToken::new();
+        let token = parent.child_token();
+        let asked = Asked::new(&token);
+        assert!(!asked.is_cancelled());
+        parent.cancel();
+        assert!(asked.is_cancelled() && Asked::new(&token).is_cancelled());
     }
 }

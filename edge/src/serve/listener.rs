@@ -19,6 +19,7 @@ use super::arrival::Peer;
 use super::ending::{Closing, Ending};
 use super::h1::patient_stream::{MOST_WIDE, Patient};
 use super::handshakes::{self, Handshakes};
+use super::permits::Permits;
 use super::proxied;
 use super::room::{Entry, Room, Seat};
 use super::service::{Service, Whereabouts};
@@ -45,6 +46,8 @@ pub(crate) struct Listeners {
     /// Senders whose connections begin with a header of the PROXY protocol.
     introducers: Arc<ArcSwap<Vec<IpNet>>>,
     handshakes: Arc<Handshakes>,
+    /// Connections that may leave much unsent.
+    wide: Arc<Permits>,
     pub(super) ending: Ending,
     /// No more connections are accepted.
     pub(super) closed: CancellationToken,
@@ -69,6 +72,7 @@ impl Listeners {
             endpoints: TaskTracker::new(),
             introducers: Arc::default(),
             handshakes: Handshakes::new(limits.handshakes, limits.handshakes_per_network),
+            wide: Permits::new(MOST_WIDE),
             ending: Ending::default(),
             closed: CancellationToken::new(),
         }
@@ -82,12 +86,12 @@ impl Listeners {
         self.service.tunnels.obey(limits.upgrades);
         self.service.load.obey(limits.bytes_in_flight);
         self.limits.store(Arc::new(limits));
-        self.service.trusted_proxies.store(Arc::new(trusted_proxies));
+        self.service.trust(trusted_proxies);
     }
 
     /// From now on these edges are this one's children.
     pub(crate) fn be_parent_of(&self, children: Vec<IpNet>) {
-        self.service.children.store(Arc::new(children));
+        self.service.be_parent_of(children);
     }
 
     /// Connections from these addresses begin with a header of the PROXY protocol.
@@ -165,7 +169,7 @@ impl Listeners {
     pub(crate) fn stand_at(&self, plain: Vec<u16>, https_port: Option<u16>, quic: Vec<u16>) {
         self.service.cache.listens_on(plain);
         let alternative = Alternative::new(quic, self.service.draining.clone());
-        self.service.whereabouts.store(Arc::new(Whereabouts { https_port, alternative }));
+        self.service.stand_at(Whereabouts { https_port, alternative });
     }
 
     /// Ends when no more connections are accepted.
@@ -297,7 +301,9 @@ impl Listeners {
         // Heads and small bodies go out in one write; waiting for more only delays them.
         let _ = stream.set_nodelay(true);
         let watch = Watch::new(limits.pace, service.cache.clock.clone());
-        let stream = Patient::new(stream, watch, service.cache.metrics.clone());
+        let wide = Arc::clone(&self.wide);
+        let stream = Patient::new(stream, watch, service.cache.metrics.clone(), wide);
+        // Each way is boxed: else every connection, idle ones included, would take as much memory as the largest way.
         match door {
             Door::Plain => h1::carry(service, limits, stream, (peer, None), &seat, ending).await,
             Door::Tls(terms) => {

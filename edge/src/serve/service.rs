@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::access::Guards;
 use super::alternative::Alternative;
 use super::arrival::Peer;
+use super::known::Known;
 use super::load::Load;
 use super::permits::Permits;
 use super::strangers::Strangers;
@@ -21,9 +22,9 @@ use crate::site::sender::Scheme;
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) cache: Arc<Cache>,
-    /// The proxies whose word on their clients is believed.
+    /// The proxies whose word on their clients is believed. [`Service::trust`] changes them.
     pub(crate) trusted_proxies: ArcSwap<Vec<IpNet>>,
-    /// Edges whose parent this one is.
+    /// Edges whose parent this one is. [`Service::be_parent_of`] changes them.
     pub(crate) children: ArcSwap<Vec<IpNet>>,
     /// One permit for each connection that may change protocols.
     pub(crate) tunnels: Arc<Permits>,
@@ -31,8 +32,10 @@ pub(crate) struct Service {
     pub(crate) load: Load,
     pub(crate) guards: Guards,
     pub(crate) strangers: Strangers,
-    /// Where else clients find the edge.
+    /// Where else clients find the edge. [`Service::stand_at`] changes it.
     pub(crate) whereabouts: ArcSwap<Whereabouts>,
+    /// Requests that usual hits have answered.
+    pub(crate) known: Known,
     /// Whether usual hits are answered in the gate, as ever but in tests.
     pub(crate) is_direct: bool,
 }
@@ -47,6 +50,23 @@ pub(crate) struct Whereabouts {
 }
 
 impl Service {
+    /// From now on these proxies are believed.
+    pub(super) fn trust(&self, proxies: Vec<IpNet>) {
+        self.cache.change(|| self.trusted_proxies.store(Arc::new(proxies)));
+        // Also what the sites of before were for is let go of.
+        self.known.forget();
+    }
+
+    /// From now on these edges are this one's children.
+    pub(super) fn be_parent_of(&self, children: Vec<IpNet>) {
+        self.cache.change(|| self.children.store(Arc::new(children)));
+    }
+
+    /// From now on clients are told of these.
+    pub(super) fn stand_at(&self, whereabouts: Whereabouts) {
+        self.cache.change(|| self.whereabouts.store(Arc::new(whereabouts)));
+    }
+
     /// Whether this address is a proxy's whose word is believed.
     pub(super) fn trusts(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();

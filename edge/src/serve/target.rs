@@ -69,6 +69,15 @@ pub(super) fn absolute(
     Uri::from_parts(parts).map_err(|_| Misdirected::NotUri)
 }
 
+/// An absolute URI with another target, in origin form.
+pub(super) fn beside(uri: &Uri, target: &str) -> Option<Uri> {
+    let mut parts = Parts::default();
+    parts.scheme = uri.scheme().cloned();
+    parts.authority = uri.authority().cloned();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// Lower case; the port in digits without leading zeros, and left out if it is the scheme's own or empty
 /// (RFC 9110 §4.2.3).
 fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {

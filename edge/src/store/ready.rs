@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 
+use crate::http::digits::decimal;
 use crate::policy::Freshness;
 
 /// The ready-made heads of one object.
@@ -77,32 +78,18 @@ impl ReadyHead {
         for &(at, gap) in self.gaps.iter().flatten() {
             out.extend_from_slice(&self.text[from..at]);
             match gap {
-                Gap::Age => number(freshness.age_secs, out),
+                Gap::Age => decimal(freshness.age_secs, out),
                 Gap::Ttl => {
                     let secs = freshness.ttl_secs();
                     if secs < 0 {
                         out.push(b'-');
                     }
-                    number(secs.unsigned_abs(), out);
+                    decimal(secs.unsigned_abs(), out);
                 }
             }
             from = at;
         }
         out.extend_from_slice(&self.text[from..]);
-    }
-}
-
-/// Appends a number in decimal digits.
-fn number(mut value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(value % 10).expect("a digit");
-        value /= 10;
-        if value == 0 {
-            return out.extend_from_slice(&digits[at..]);
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! A real edge on loopback, an origin that counts and can be held, a client that says what it got.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use verge_edge::clock::Clock;
-use verge_edge::config;
+use verge_edge::config::{self, Config};
 use verge_edge::run::{self, Running};
 
 use super::carrier::Carrier;
@@ -55,25 +55,37 @@ impl Rig {
 
     /// An edge with this file.
     pub async fn of(clock: Clock, text: &str) -> Self {
-        Self::by(clock, text, true).await
+        Self::made(tempfile::tempdir().unwrap(), clock, text).await
     }
 
-    /// As `of`; usual hits may have the short way or not.
+    /// As `of`, started from the file, which can be reloaded; usual hits may have the short way or not.
     pub async fn by(clock: Clock, text: &str, is_direct: bool) -> Self {
-        Self::made(tempfile::tempdir().unwrap(), clock, text, is_direct).await
+        let folder = tempfile::tempdir().unwrap();
+        let carrier = Self::carrier(text);
+        let config = config::load(&Self::written(text, folder.path())).unwrap();
+        Self::run(folder, clock, config, carrier, is_direct).await
     }
 
     /// As `of`, in a folder that has the files which the text names.
     pub async fn in_folder(folder: tempfile::TempDir, clock: Clock, text: &str) -> Self {
-        Self::made(folder, clock, text, true).await
+        Self::made(folder, clock, text).await
     }
 
-    async fn made(folder: tempfile::TempDir, clock: Clock, text: &str, is_direct: bool) -> Self {
-        // Tests that have TLS of their own are about that.
-        let carrier = Carrier::of_this_run().filter(|_| !text.contains("[tls]"));
+    async fn made(folder: tempfile::TempDir, clock: Clock, text: &str) -> Self {
+        let carrier = Self::carrier(text);
         let carried = carrier.map(|_| Carrier::config(text, folder.path()));
         let text = carried.as_deref().unwrap_or(text);
         let config = config::parse(text, folder.path(), Path::new("edge.toml")).unwrap();
+        Self::run(folder, clock, config, carrier, true).await
+    }
+
+    async fn run(
+        folder: tempfile::TempDir,
+        clock: Clock,
+        config: Config,
+        carrier: Option<Carrier>,
+        is_direct: bool,
+    ) -> Self {
         let running = match is_direct {
             true => run::start_at(config, clock.clone()).await.unwrap(),
             false => run::start_the_long_way(config, clock.clone()).await.unwrap(),
@@ -84,6 +96,26 @@ impl Rig {
         };
         let admin = running.listening().admin.unwrap();
         Self { running: Some(running), clock, public, admin, folder }
+    }
+
+    /// Tests that have TLS of their own are about that.
+    fn carrier(text: &str) -> Option<Carrier> {
+        Carrier::of_this_run().filter(|_| !text.contains("[tls]"))
+    }
+
+    /// Writes the file, with listeners for the carrier of this run.
+    fn written(text: &str, folder: &Path) -> PathBuf {
+        let file = folder.join("edge.toml");
+        let carried = Self::carrier(text).map(|_| Carrier::config(text, folder));
+        std::fs::write(&file, carried.as_deref().unwrap_or(text)).unwrap();
+        file
+    }
+
+    /// Has another file read in the place of the one that it was started from.
+    pub async fn reload(&self, text: &str) {
+        Self::written(text, self.folder.path());
+        let got = self.ask("/reload", "").await;
+        assert_eq!(got.status, 200, "{got:?}");
     }
 
     /// A new connection to it.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{Rng, SeedableRng};
 use verge_edge::clock::Clock;
 
-use super::client::Client;
+use super::client::{Client, Got};
 use super::rig::{Origin, Rig, response};
 
 const STEPS: u64 = 400;
@@ -263,10 +263,26 @@ fn without_load(text: &str) -> String {
     parts.fold(first, |kept, rest| kept + rest.split_once('}').map_or(rest, |(_, behind)| behind))
 }
 
+/// Changes to the config of both, of which each is made or undone again by a reload.
+const CHANGES: &[(&str, &str)] = &[
+    ("hosts = [\"plain.test\"]", "hosts = [\"plain.test\"]\nbypass_headers = [\"dnt\", \"referer\"]"),
+    ("hosts = [\"plain.test\"]", "hosts = [\"plain.test\", \"none.test\"]"),
+    ("headers = [\"accept-language\"]", "headers = [\"accept\"]"),
+    ("cookies = [\"lang\"]", "cookies = [\"a\"]"),
+    ("device = true\n", "device = false\n"),
+    ("remove = [\"user-agent\", \"dnt\"]", "remove = [\"accept-language\"]"),
+    ("from = \"/moved\"", "from = \"/dated\""),
+    ("x-frame-options = \"DENY\"", "x-frame-options = \"SAMEORIGIN\""),
+    ("paths = [\"/vary/*\"]", "paths = [\"/dated\"]"),
+    ("https_only = \"1d\"", "# not over HTTPS only"),
+    ("trusted_proxies = [\"127.0.0.0/8\"]", "trusted_proxies = [\"192.0.2.0/24\"]"),
+];
+
 struct Pair {
     clock: Clock,
     short: Rig,
     long: Rig,
+    text: String,
     _origin: Arc<Origin>,
 }
 
@@ -277,7 +293,28 @@ async fn pair(top: &str) -> Pair {
     let clock = Clock::standing(UNIX_EPOCH + Duration::from_secs(START));
     let short = Rig::by(clock.clone(), &text, true).await;
     let long = Rig::by(clock.clone(), &text, false).await;
-    Pair { clock, short, long, _origin: origin }
+    Pair { clock, short, long, text, _origin: origin }
+}
+
+impl Pair {
+    /// Puts something else in service in both: other rules, or a site that is being worked on or no longer is.
+    async fn change(&mut self, chance: &mut StdRng) {
+        if chance.random_bool(0.3) {
+            let on = ["true", "false", "null"].choose(chance).unwrap();
+            let body = format!("{{\"site\": \"plain.test\", \"on\": {on}}}");
+            for rig in [&self.short, &self.long] {
+                let got = rig.ask("/maintenance", &body).await;
+                assert_eq!(got.status, 200, "{got:?}");
+            }
+            return;
+        }
+        let (from, to) = CHANGES.choose(chance).unwrap();
+        let (from, to) = if self.text.contains(to) { (to, from) } else { (from, to) };
+        self.text = self.text.replacen(from, to, 1);
+        for rig in [&self.short, &self.long] {
+            rig.reload(&self.text).await;
+        }
+    }
 }
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -285,7 +322,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 async fn compare(top: &str, seed: u64) {
-    let (mut chance, pair) = (StdRng::seed_from_u64(seed), pair(top).await);
+    let (mut chance, mut pair) = (StdRng::seed_from_u64(seed), pair(top).await);
     for step in 0..setting("VERGE_SHORTCUT_STEPS", STEPS) {
         let text = requests(&mut chance);
         let pieces = if chance.random_bool(0.2) { chance.random_range(2..9) } else { 1 };
@@ -298,14 +335,95 @@ async fn compare(top: &str, seed: u64) {
                 break;
             }
         }
-        assert_eq!(short, long, "seed {seed}, step {step}:\n{text}");
+        assert_eq!(short, long, "seed {seed}, step {step}:\n{text}\nby {}", pair.text);
         if chance.random_bool(0.2) {
             pair.clock.advance(Duration::from_secs(chance.random_range(1..9)));
+        }
+        if chance.random_bool(0.1) {
+            pair.change(&mut chance).await;
         }
     }
     let name = "verge_edge_direct_hits_total ";
     let (short, long) = (pair.short.metric(name).await, pair.long.metric(name).await);
     assert!(short > 40 && long == 0, "{short} and {long} hits went the short way");
+    assert_eq!(requests_of(&pair.short).await, requests_of(&pair.long).await);
+}
+
+/// GETs that leave their connection open.
+const REPEATED: usize = 12;
+
+fn repeated(chance: &mut StdRng) -> String {
+    let (path, host) = (PATHS.choose(chance).unwrap(), HOSTS.choose(chance).unwrap());
+    let mut text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+    for _ in 0..chance.random_range(0..4) {
+        let line = LINES.choose(chance).unwrap();
+        // An interim answer is not the one that is compared.
+        if !line.starts_with("Expect") {
+            text += &format!("{line}\r\n");
+        }
+    }
+    text + "\r\n"
+}
+
+/// A connection that sends one head at a time.
+struct Lone {
+    public: SocketAddr,
+    client: Client,
+}
+
+impl Lone {
+    async fn of(rig: &Rig) -> Self {
+        Self { public: rig.public, client: Client::connect(rig.public).await }
+    }
+
+    /// The answer, but for its date and the machine's load, and on a new connection the next time if this one ends.
+    async fn ask(&mut self, text: &str) -> (u16, Vec<(String, String)>, String) {
+        let Got { status, mut fields, body } = self.client.raw(text.as_bytes()).await;
+        let ends = |(name, value): &(String, String)| name == "connection" && value.contains("close");
+        if fields.iter().any(ends) {
+            self.client = Client::connect(self.public).await;
+        }
+        fields.retain(|(name, _)| name != "date");
+        (status, fields, without_load(&String::from_utf8_lossy(&body)))
+    }
+}
+
+fn is_hit((_, fields, _): &(u16, Vec<(String, String)>, String)) -> bool {
+    fields.iter().any(|(name, value)| name == "cache-status" && value.contains("; hit"))
+}
+
+/// Few heads come again and again, each alone in what the server reads.
+async fn compare_repeated(top: &str, seed: u64) {
+    let (mut chance, mut pair) = (StdRng::seed_from_u64(seed), pair(top).await);
+    let (mut one, mut other) = (Lone::of(&pair.short).await, Lone::of(&pair.long).await);
+    let mut heads: Vec<String> = (0..REPEATED).map(|_| repeated(&mut chance)).collect();
+    for step in 0..5 * setting("VERGE_SHORTCUT_STEPS", STEPS) {
+        let text = heads.choose(&mut chance).unwrap().clone();
+        // In a row, so that it is known.
+        for _ in 0..chance.random_range(1..5) {
+            let (mut short, mut long) = (one.ask(&text).await, other.ask(&text).await);
+            for _ in 0..ROUNDS {
+                // Nothing is waited for where both have it in the store.
+                if short == long || is_hit(&short) && is_hit(&long) {
+                    break;
+                }
+                (short, long) = (one.ask(&text).await, other.ask(&text).await);
+            }
+            assert_eq!(short, long, "seed {seed}, step {step}:\n{text}\nby {}", pair.text);
+        }
+        if chance.random_bool(0.05) {
+            pair.clock.advance(Duration::from_secs(chance.random_range(1..9)));
+        }
+        if chance.random_bool(0.05) {
+            *heads.choose_mut(&mut chance).unwrap() = repeated(&mut chance);
+        }
+        if chance.random_bool(0.02) {
+            pair.change(&mut chance).await;
+        }
+    }
+    let name = "verge_edge_direct_hits_total ";
+    let (short, long) = (pair.short.metric(name).await, pair.long.metric(name).await);
+    assert!(short > 100 && long == 0, "{short} and {long} hits went the short way");
     assert_eq!(requests_of(&pair.short).await, requests_of(&pair.long).await);
 }
 
@@ -329,4 +447,38 @@ async fn the_short_way_gives_the_bytes_of_the_long_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_short_way_gives_the_bytes_of_the_long_way_to_a_trusted_proxy() {
     compare("trusted_proxies = [\"127.0.0.0/8\"]", setting("VERGE_SHORTCUT_SEED", 2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_comes_again_alone_gets_the_bytes_of_the_long_way() {
+    compare_repeated("", setting("VERGE_SHORTCUT_SEED", 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_a_trusted_proxy_sends_again_gets_the_bytes_of_the_long_way() {
+    compare_repeated("trusted_proxies = [\"127.0.0.0/8\"]", setting("VERGE_SHORTCUT_SEED", 4)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_edges_own_paths_are_never_answered_from_the_store() {
+    let pair = pair("").await;
+    let mut client = pair.short.client().await;
+    let fields = "Host: plain.test\r\n";
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\n{fields}\r\n");
+    for (path, spelled, status) in [
+        ("/.well-known/verge/health?a=1", "/.well-known/verge/%68ealth?a=1", 200),
+        ("/.well-known/verge/purge", "/.well-known/verge/p%75rge", 403),
+    ] {
+        // The origin takes another spelling for a page of its own.
+        let mut is_stored = false;
+        for _ in 0..ROUNDS {
+            is_stored =
+                is_stored || client.raw(get(spelled).as_bytes()).await.cache_status().contains("; hit");
+        }
+        assert!(is_stored, "{spelled}");
+        for _ in 0..3 {
+            let got = client.raw(get(path).as_bytes()).await;
+            assert_eq!((got.status, got.field("etag")), (status, String::new()), "{path}: {got:?}");
+        }
+    }
 }

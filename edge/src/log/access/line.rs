@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::field::{Field, Format, Shape};
 use super::stamp;
 use crate::course::{Course, Events};
+use crate::http::digits::decimal;
 
 /// A request and its answer, as far as the answer's head tells.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +119,7 @@ impl Line {
     /// As Apache and nginx write it: `%h - %u [%t] "%r" %s %b "Referer" "User-Agent"`.
     fn combined(&mut self, seen: &Seen<'_>) {
         let out = &mut self.text;
-        shown(out, seen.client);
+        address(out, seen.client);
         out.extend_from_slice(b" - ");
         match seen.user {
             Some(user) => escaped(out, user.as_bytes(), Escape::Hex),
@@ -132,9 +133,12 @@ impl Line {
         let target = seen.url.path_and_query().map_or("*", |target| target.as_str());
         escaped(out, target.as_bytes(), Escape::Hex);
         if let Some(version) = seen.version {
-            let _ = write!(out, " {version}");
+            out.push(b' ');
+            out.extend_from_slice(version.as_bytes());
         }
-        let _ = write!(out, "\" {} ", seen.status);
+        out.extend_from_slice(b"\" ");
+        number(out, seen.status.into());
+        out.push(b' ');
         self.gap(Gap::Bytes);
         for value in [seen.referer, seen.agent] {
             self.text.extend_from_slice(b" \"");
@@ -160,7 +164,9 @@ impl Line {
             if self.text.len() > 1 {
                 self.text.push(b',');
             }
-            let _ = write!(self.text, "\"{}\":", field.as_str());
+            for part in [&b"\""[..], field.as_str().as_bytes(), b"\":"] {
+                self.text.extend_from_slice(part);
+            }
             self.value(*field, seen, Escape::Json);
         }
         // Whether there is one is known at the answer's end.
@@ -180,9 +186,11 @@ impl Line {
             }
             Field::Time => stamp::iso(out, seen.time),
             Field::Client if escape == Escape::Json => {
-                let _ = write!(out, "\"{}\"", seen.client);
+                out.push(b'"');
+                address(out, seen.client);
+                out.push(b'"');
             }
-            Field::Client => shown(out, seen.client),
+            Field::Client => address(out, seen.client),
             Field::Url => {
                 out.push(b'"');
                 // An escape that cannot fail: it writes to memory.
@@ -195,13 +203,10 @@ impl Line {
             Field::AgeSecs => maybe(out, seen.age_secs),
             Field::LifetimeSecs => maybe(out, seen.lifetime_secs),
             Field::WaitedUs => number(out, micros(seen.waited)),
-            Field::Version => {
-                let _ = match (seen.version, escape) {
-                    (None, _) => write!(out, "-"),
-                    (Some(version), Escape::Json) => write!(out, "\"{version}\""),
-                    (Some(version), Escape::Hex) => write!(out, "{version}"),
-                };
-            }
+            Field::Version => match seen.version {
+                None => out.push(b'-'),
+                Some(version) => word(out, version, escape),
+            },
             Field::Bytes => self.gap(Gap::Bytes),
             Field::TotalUs => self.gap(Gap::Total),
             Field::Events => self.gap(Gap::Events),
@@ -299,10 +304,10 @@ fn escaped(out: &mut Vec<u8>, text: &[u8], escape: Escape) {
 }
 
 fn word(out: &mut Vec<u8>, word: &str, escape: Escape) {
-    let _ = match escape {
-        Escape::Json => write!(out, "\"{word}\""),
-        Escape::Hex => write!(out, "{word}"),
-    };
+    let quote: &[u8] = if escape == Escape::Json { b"\"" } else { b"" };
+    for part in [quote, word.as_bytes(), quote] {
+        out.extend_from_slice(part);
+    }
 }
 
 fn shown(out: &mut Vec<u8>, value: impl fmt::Display) {
@@ -310,7 +315,17 @@ fn shown(out: &mut Vec<u8>, value: impl fmt::Display) {
 }
 
 fn number(out: &mut Vec<u8>, number: u64) {
-    shown(out, number);
+    decimal(number, out);
+}
+
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else { return shown(out, address) };
+    for (place, part) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        number(out, part.into());
+    }
 }
 
 fn maybe(out: &mut Vec<u8>, found: Option<u64>) {

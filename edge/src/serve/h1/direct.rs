@@ -1,10 +1,4 @@
-//! The usual hit, answered in the gate: a plain GET or HEAD for what is stored and fresh.
-//!
-//! The request is read by the same functions as any other (`open`, `before_access`, `step`, `select`), of a head that
-//! leaves out what none of them looks at. The answer's head is made by the same functions, once, and kept ready.
-//!
-//! Invariant: whatever would have an effect if the server did it again (a count, a line of the log, a share of a rate) is
-//! done only for an answer that is given here.
+//! The usual hit ([`crate::serve::direct`]), answered in the gate: the server never hears of its request.
 
 use std::io;
 use std::pin::Pin;
@@ -12,44 +6,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::header::HeaderName;
+use http::{HeaderValue, StatusCode, Version};
 use hyper::body::Body as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{self, Plain};
 use super::ready::ready_head;
-use crate::cache::Cache;
 use crate::clock::monotonic;
-use crate::decide::step::{self, Step};
-use crate::http::head::RequestHead;
-use crate::log::access::Pending;
-use crate::metrics::Outcome;
-use crate::origin::Early;
-use crate::policy::headers::status::Verdict;
-use crate::policy::{self, Freshness, Selection, encoding};
+use crate::policy::Selection;
 use crate::serve::Limits;
-use crate::serve::answer::Answer;
-use crate::serve::arrival::{Peer, Transport};
+use crate::serve::arrival::Peer;
 use crate::serve::body::Body;
-use crate::serve::exchange::Exchange;
-use crate::serve::handler::{self, Given, HEALTH_PATH};
+use crate::serve::direct::read::{Head, Reader, all_of};
+use crate::serve::direct::{self, Hit};
+use crate::serve::ending::Asked;
 use crate::serve::room::{Busy, Seat};
 use crate::serve::service::Service;
-use crate::serve::{access, coding, stored};
-use crate::site::unheeded::Unheeded;
-use crate::store::Object;
 use crate::store::ready::{Circumstances, Kind, ReadyHead};
-use crate::tls::Identity;
 
 /// Answers usual hits of one connection.
 pub(super) struct Direct<'a> {
     service: &'a Service,
     peer: Peer,
+    reader: Reader<'a>,
     seat: &'a Seat,
     /// Told when each answer is to be the last of its connection, which the server says.
-    leaving: &'a CancellationToken,
+    leaving: Asked,
 }
 
 /// An answer's body on its way.
@@ -59,16 +43,23 @@ pub(super) struct Sending {
     _busy: Busy,
 }
 
-/// A stored object that answers a request.
-struct Hit {
-    exchange: Exchange<'static>,
-    object: Arc<Object>,
-    freshness: Freshness,
-    selection: Selection,
-}
+impl Head for Plain<'_> {
+    fn is_head(&self) -> bool {
+        self.is_head
+    }
 
-/// Bodies up to here are copied behind their heads: one buffer goes out faster than two.
-const COPIED_BYTES: u64 = 4096;
+    fn target(&self) -> &str {
+        self.target
+    }
+
+    fn version(&self) -> Version {
+        Version::HTTP_11
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter()
+    }
+}
 
 impl<'a> Direct<'a> {
     /// None where the server answers all requests. It alone can write names in title case.
@@ -77,27 +68,75 @@ impl<'a> Direct<'a> {
         limits: &Limits,
         peer: Peer,
         seat: &'a Seat,
-        leaving: &'a CancellationToken,
+        leaving: &CancellationToken,
     ) -> Option<Self> {
         let is_usual = service.is_direct && !limits.title_case && !seat.is_spare;
-        is_usual.then_some(Self { service, peer, seat, leaving })
+        is_usual.then(|| Self {
+            service,
+            peer,
+            reader: Reader::new(service, peer, limits.head),
+            seat,
+            leaving: Asked::new(leaving),
+        })
     }
 
-    fn given(&self, plain: &Plain<'_>, out: &mut Vec<u8>) -> Option<gate::Given<Sending>> {
-        let tells = tracing::enabled!(target: "verge_edge::request", tracing::Level::DEBUG);
-        let ends = self.service.draining.has_begun() || self.leaving.is_cancelled();
-        if tells || ends || plain.target == HEALTH_PATH {
+    /// Whether the server has to see all requests now.
+    fn is_server_needed(&self) -> bool {
+        direct::is_long_way_needed(self.service) || self.leaving.is_cancelled()
+    }
+
+    fn given(&mut self, plain: &Plain<'_>, out: &mut Vec<u8>) -> Option<gate::Given<Sending>> {
+        if self.is_server_needed() || direct::is_own_target(plain.target) {
             return None;
         }
-        let (unheeded, began) = (self.service.cache.unheeded(), monotonic());
-        let hit = self.hit(plain, unheeded)?;
-        let head = hit.head(self.service, self.peer)?;
-        let small = hit.small_body(plain.is_head);
-        if !access::admits_at_once(&self.service.guards, &hit.exchange) {
+        let began = monotonic();
+        let (mut tables, mut own, mut whole) = (self.service.known.tables(), None, None);
+        let heeded = tables.as_deref_mut().map(|tables| &mut tables.heeded);
+        let opened = self.reader.read(plain, heeded, &mut own)?;
+        let hit = direct::find(self.service, &self.reader, Some(plain), opened, &mut whole)?;
+        let unheeded = self.reader.unheeded();
+        let field = |name: &HeaderName| match unheeded.has(name.as_str().as_bytes()) {
+            true => plain.field(name.as_str()),
+            false => hit.exchange.request.headers.get(name).map(HeaderValue::as_bytes),
+        };
+        let given = self.give(&hit, began, field, out)?;
+        if let Some(tables) = tables.as_deref_mut() {
+            self.reader.learn(all_of(plain.bytes), plain, &mut tables.whole);
+        }
+        Some(given)
+    }
+
+    fn given_again(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<gate::Given<Sending>> {
+        if self.is_server_needed() {
             return None;
+        }
+        let began = monotonic();
+        let mut tables = self.service.known.tables()?;
+        let opened = self.reader.read_again(all_of(bytes), &mut tables.whole)?;
+        let mut whole = None;
+        let hit = direct::find(self.service, &self.reader, None::<&Plain<'_>>, opened, &mut whole)?;
+        let field = |name: &HeaderName| hit.exchange.request.headers.get(name).map(HeaderValue::as_bytes);
+        self.give(&hit, began, field, out)
+    }
+
+    /// Writes the answer, or begins to; `field` gives the request's fields.
+    fn give<'f>(
+        &self,
+        hit: &Hit<'_>,
+        began: Instant,
+        field: impl Fn(&HeaderName) -> Option<&'f [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Option<gate::Given<Sending>> {
+        let (head, was_ready) = self.head(hit)?;
+        let small = hit.small_body();
+        if !hit.is_admitted(self.service) {
+            return None;
+        }
+        if was_ready {
+            hit.object.hits.add();
         }
         head.write(&hit.freshness, out);
-        let mut line = self.tell(&hit, plain, unheeded, began);
+        let mut line = hit.tell(self.service, began, field);
         if let Some(small) = small {
             out.extend_from_slice(&small);
             self.service.cache.metrics.sent(small.len());
@@ -110,128 +149,28 @@ impl<'a> Direct<'a> {
         Some(gate::Given::Begun(Sending { body, _busy: self.seat.busy() }))
     }
 
-    /// The stored object that answers the request, if one does at once.
-    fn hit(&self, plain: &Plain<'_>, unheeded: Unheeded) -> Option<Hit> {
-        let mut exchange = self.open(plain, |name| unheeded.has(name))?;
-        let variants = self.service.cache.store.get(&exchange.key, &exchange.site.site.name);
-        let varies = |object: &Arc<Object>| {
-            object.entry.selecting.names().any(|name| unheeded.has(name.as_str().as_bytes()))
-        };
-        if variants.iter().any(varies) {
-            let whole = self.open(plain, |_| false)?;
-            // Another config may have come meanwhile.
-            exchange = Some(whole).filter(|whole| whole.key == exchange.key)?;
-        }
-        let rules = &exchange.site.site.rules;
-        let step = match &variants[..] {
-            // As nearly always, and then without a list.
-            [object] => step::step(&exchange.request, &[&object.entry], rules, exchange.now),
-            _ => step::step(&exchange.request, &variants.entries(), rules, exchange.now),
-        };
-        let Step::Serve { variant, freshness } = step else { return None };
-        let object = Arc::clone(&variants[variant]);
-        // A text that the client has may make the answer short.
-        if exchange.dictionary.is_some() {
-            return None;
-        }
-        if !exchange.takes_gzip && encoding::is_gzip(&object.entry.head.headers) {
-            return None;
-        }
-        let selection = policy::select(&coding::asked(&exchange, &object.entry), &object.entry);
-        Some(Hit { exchange, object, freshness, selection })
-    }
-
-    /// Finds the site and the key, as for any request, unless this one is answered without the store.
-    fn open(&self, plain: &Plain<'_>, leaves_out: impl Fn(&[u8]) -> bool) -> Option<Exchange<'static>> {
-        let head = request(plain, leaves_out)?;
-        let exchange = handler::open(self.service, head, Version::HTTP_11, self.peer, &NONE).ok()?;
-        let is_usual = exchange.others.is_empty()
-            && exchange.upgrade.is_none()
-            && handler::before_access(self.service, &exchange).is_none();
-        is_usual.then_some(exchange)
-    }
-
-    /// Counts the request, and begins its line of the access log.
-    fn tell(&self, hit: &Hit, plain: &Plain<'_>, unheeded: Unheeded, began: Instant) -> Option<Pending> {
-        let (metrics, exchange) = (&self.service.cache.metrics, &hit.exchange);
-        let waited = began.elapsed();
-        metrics.directly();
-        metrics.asked_over(handler::protocol(exchange.version));
-        metrics.answered(&exchange.site.metrics, Outcome::Hit, hit.status(), waited);
-        let given = Given {
-            status: hit.status().as_u16(),
-            outcome: Outcome::Hit,
-            why: stored::why(&Verdict::Hit(hit.freshness)),
-            freshness: Some(hit.freshness),
-            waited,
-        };
-        let field = |name: HeaderName| match unheeded.has(name.as_str().as_bytes()) {
-            true => plain.field(name.as_str()),
-            false => exchange.request.headers.get(name).map(HeaderValue::as_bytes),
-        };
-        Pending::new(began, || {
-            handler::seen(exchange, &given, field(header::REFERER), field(header::USER_AGENT))
-        })
-    }
-}
-
-impl Hit {
-    /// The answer's head, ready-made if it can be.
-    fn head(&self, service: &Service, peer: Peer) -> Option<Arc<ReadyHead>> {
-        let Self { exchange, object, freshness, selection } = self;
+    /// The answer's head, and whether it was ready: else it was made as for an answer, and the object's hit is counted.
+    fn head(&self, hit: &Hit<'_>) -> Option<(Arc<ReadyHead>, bool)> {
+        let Hit { exchange, object, selection, .. } = hit;
         let kind = match selection {
             Selection::Whole if object.entry.head.status == StatusCode::OK => Some(Kind::Whole),
             Selection::NotModified => Some(Kind::Unmodified),
             Selection::Partial(parts) if parts.len() == 1 => None,
             _ => return None,
         };
-        let alternative = service.alternative(peer, exchange.version, &exchange.request.uri);
+        let alternative = hit.alternative(self.service, self.peer);
         let circumstances =
             Circumstances { site: exchange.site.number, alternative, is_childs: exchange.is_childs };
         if let Some(ready) = kind.and_then(|kind| object.ready.get(kind, &circumstances)) {
-            object.hits.add();
-            return Some(ready);
+            return Some((ready, true));
         }
-        let verdict = Verdict::Hit(*freshness);
-        let cache = &service.cache;
-        let mut answer = stored::answer(cache, exchange, object, verdict, *freshness, Outcome::Hit);
-        handler::complete(exchange, circumstances.alternative.clone(), &mut answer);
+        let cache = &self.service.cache;
+        let answer = hit.answer(cache, circumstances.alternative.clone());
         let made = Arc::new(ready_head(&answer, exchange, &cache.name, circumstances)?);
         if let Some(kind) = kind {
             object.ready.keep(kind, Arc::clone(&made));
         }
-        Some(made)
-    }
-
-    fn status(&self) -> StatusCode {
-        match &self.selection {
-            Selection::NotModified => StatusCode::NOT_MODIFIED,
-            Selection::Partial(_) => StatusCode::PARTIAL_CONTENT,
-            _ => self.object.entry.head.status,
-        }
-    }
-
-    /// The body, where it is so small that it goes out with the head.
-    fn small_body(&self, is_head: bool) -> Option<Bytes> {
-        let body = &self.object.body;
-        match &self.selection {
-            Selection::NotModified => Some(Bytes::new()),
-            _ if is_head => Some(Bytes::new()),
-            Selection::Whole if body.count() == 1 && body.bytes() <= COPIED_BYTES => body.piece(0)?.ok(),
-            _ => None,
-        }
-    }
-
-    fn body(&self, cache: &Cache) -> Body {
-        let object = Arc::clone(&self.object);
-        match &self.selection {
-            Selection::Partial(parts) => match parts.as_slice() {
-                [part] => Body::part(object, part, &cache.metrics),
-                _ => Body::empty(),
-            },
-            Selection::Whole => Body::stored(object, &cache.metrics),
-            Selection::NotModified | Selection::Unsatisfiable { .. } => Body::empty(),
-        }
+        Some((made, false))
     }
 }
 
@@ -241,6 +180,10 @@ impl gate::Direct for Direct<'_> {
     fn answer(&mut self, head: &Plain<'_>, out: &mut Vec<u8>) -> gate::Given<Sending> {
         self.given(head, out).unwrap_or(gate::Given::Nothing)
     }
+
+    fn answer_known(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<(usize, gate::Given<Sending>)> {
+        Some((bytes.len(), self.given_again(bytes, out)?))
+    }
 }
 
 impl gate::Rest for Sending {
@@ -248,47 +191,5 @@ impl gate::Rest for Sending {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let bytes = frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()));
         Poll::Ready(bytes.map(|bytes| bytes.map_err(io::Error::other)))
-    }
-}
-
-/// The request's head without the fields that `leaves_out` names; none where its connection is to change.
-fn request(plain: &Plain<'_>, leaves_out: impl Fn(&[u8]) -> bool) -> Option<RequestHead> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in plain.lines.iter() {
-        if name.eq_ignore_ascii_case(b"connection") {
-            // The default of HTTP/1.1, which old clients say all the same.
-            value.eq_ignore_ascii_case(b"keep-alive").then_some(())?;
-        } else if name.eq_ignore_ascii_case(b"expect") {
-            return None;
-        } else if name.eq_ignore_ascii_case(b"host") {
-            headers.append(header::HOST, HeaderValue::from_bytes(value).ok()?);
-        } else if !leaves_out(name) {
-            headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
-        }
-    }
-    let method = if plain.is_head { Method::HEAD } else { Method::GET };
-    Some(RequestHead { method, uri: Uri::try_from(plain.target).ok()?, headers })
-}
-
-/// The transport of a request that has no use for one: nothing is waited for.
-struct NoTransport;
-
-static NONE: NoTransport = NoTransport;
-
-impl Transport for NoTransport {
-    fn interim(&self) -> Early {
-        Early::new(|_, _| {})
-    }
-
-    fn protocol(&self) -> Option<HeaderValue> {
-        None
-    }
-
-    fn identity(&self) -> Option<&Identity> {
-        None
-    }
-
-    fn refusal(&self) -> Option<Answer> {
-        None
     }
 }

@@ -48,13 +48,24 @@ impl<T, D: Direct> Gate<T, D> {
         let (framing, Some(direct)) = (&mut self.framing, &mut self.direct) else { return (0, true) };
         let mut taken = 0;
         while self.outgoing.is_none() && out.len() < GATHERED_BYTES {
-            let Some(head) = framing.plain(&bytes[taken..]) else { return (taken, true) };
-            match direct.answer(&head, out) {
+            let rest = &bytes[taken..];
+            if rest.is_empty() {
+                return (taken, true);
+            }
+            let known = if framing.is_before_head() { direct.answer_known(rest, out) } else { None };
+            let (len, given) = match known {
+                Some(known) => known,
+                None => {
+                    let Some(head) = framing.plain(rest) else { return (taken, true) };
+                    (head.bytes.len(), direct.answer(&head, out))
+                }
+            };
+            match given {
                 Given::Nothing => return (taken, true),
                 Given::All => {}
                 Given::Begun(rest) => self.outgoing = Some(Outgoing::new(rest)),
             }
-            taken += head.len;
+            taken += len;
             framing.forget_head();
             self.has_answered = true;
             self.late.restart();

@@ -97,6 +97,12 @@ impl Framing {
         }
     }
 
+    /// Whether the next byte is a head's first.
+    #[must_use]
+    pub fn is_before_head(&self) -> bool {
+        matches!(self.at, At::Head { seen: 0 })
+    }
+
     /// Whether all of `length` bytes of a head that is to come were read, and more are needed.
     #[must_use]
     pub fn has_read(&self, length: usize) -> bool {

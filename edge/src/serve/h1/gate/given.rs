@@ -18,6 +18,12 @@ pub trait Direct: Unpin {
 
     /// Appends an answer to `out`, or leaves it as it is.
     fn answer(&mut self, head: &Plain<'_>, out: &mut Vec<u8>) -> Given<Self::Rest>;
+
+    /// The same for bytes that begin a head and were not read yet, where the head is known from before: how many bytes it
+    /// has, and the answer.
+    fn answer_known(&mut self, _: &[u8], _: &mut Vec<u8>) -> Option<(usize, Given<Self::Rest>)> {
+        None
+    }
 }
 
 /// The rest of an answer behind the bytes that are written already. It is dropped when all of it is sent, or the client has

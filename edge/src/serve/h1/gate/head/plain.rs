@@ -6,8 +6,8 @@ use crate::http::head::HeadLimits;
 /// A whole head of the usual kind, as slices of what was read.
 #[derive(Debug)]
 pub struct Plain<'a> {
-    /// Bytes of the head, as [`super::Head::len`].
-    pub len: usize,
+    /// All of the head, an empty line before it included.
+    pub bytes: &'a [u8],
     /// Whether the method is HEAD; else it is GET.
     pub is_head: bool,
     /// The target in origin form, in the characters of a URI.
@@ -68,7 +68,8 @@ pub fn plain<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Option<Plain<'a>> {
         && request.version == Version::Http11
         && lines.count <= MAX_LINES;
     let target = std::str::from_utf8(request.target).ok().filter(|_| is_usual)?;
-    Some(Plain { len: head.len, is_head: request.method == b"HEAD", target, lines })
+    let bytes = &bytes[..head.len];
+    Some(Plain { bytes, is_head: request.method == b"HEAD", target, lines })
 }
 
 #[cfg(test)]
@@ -83,7 +84,7 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let found = found.map(|plain| {
             let lines = plain.lines.iter().map(|(name, value)| (text(name), text(value)));
-            assert_eq!(plain.len, head.find("\r\n\r\n").unwrap() + 4, "{head:?}");
+            assert_eq!(plain.bytes.len(), head.find("\r\n\r\n").unwrap() + 4, "{head:?}");
             (plain.is_head, plain.target.to_owned(), lines.collect::<Vec<_>>())
         });
         let expected = expected.map(|(is_head, target, lines)| {
