@@ -100,7 +100,7 @@ impl Carried for Patient {
     }
 }
 
-impl Carried for TlsStream<Patient> {
+impl Carried for Box<TlsStream<Patient>> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0.socket()
     }

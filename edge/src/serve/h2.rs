@@ -1,29 +1,35 @@
 //! HTTP/2 as a transport (RFC 9113), over TLS.
 //!
 //! ```text
-//! TlsStream ─▶ guard (a client that makes work and asks for nothing) ─▶ h2 ─▶ exchange ─▶ Arrival
+//! TLS ─▶ guard (a client that makes work and asks for nothing) ─▶ h2 ─┬─▶ exchange ─▶ Arrival
+//!                                                                     └─▶ direct: a usual hit, without a task of its own
 //! ```
 //!
 //! h2 frames, and resets what breaks the protocol; it bounds heads, streams, and streams opened and reset
 //! (CVE-2023-44487, CVE-2025-8671). The other bounds are here: each answer must be taken in time, whatever else goes on;
 //! a connection ends if it asks for nothing for `idle_timeout`, or, costing more than it brings, at once.
 
+mod direct;
 mod exchange;
 mod frames;
 mod guard;
 mod wire;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
-use tokio_rustls::server::TlsStream;
 
 use super::arrival::Peer;
 use super::ending::{Ending, farewell};
-use super::h1::patient_stream::Patient;
+use super::h1::Carried;
 use super::limits::Limits;
 use super::room::Seat;
 use super::service::Service;
@@ -31,6 +37,7 @@ use super::stream::Client;
 use super::tls::Terms;
 use crate::clock::monotonic;
 use crate::tls::Identity;
+use direct::{Direct, Turn};
 use guard::{Counts, Guard};
 
 /// One client's connection.
@@ -43,8 +50,8 @@ struct Connection {
 pub(super) async fn carry(
     service: &Arc<Service>,
     limits: &Limits,
-    stream: TlsStream<Patient>,
-    (peer, identity): (Peer, Option<Arc<Identity>>),
+    stream: impl Carried,
+    (peer, identity, server_name): (Peer, Option<Arc<Identity>>, Option<String>),
     seat: &Seat,
     ending: &Ending,
     terms: &Terms,
@@ -57,8 +64,8 @@ pub(super) async fn carry(
         limits: *limits,
         peer,
         identity,
-        server_name: stream.get_ref().1.server_name().map(str::to_ascii_lowercase),
         unconfirmed: stream.unconfirmed(),
+        server_name,
         terms: terms.clone(),
         aborted: ending.aborted.clone(),
     };
@@ -92,7 +99,7 @@ fn builder(limits: &Limits) -> h2::server::Builder {
 /// Requests until the connection ends.
 async fn converse(
     own: &Arc<Connection>,
-    mut connection: h2::server::Connection<Guard<TlsStream<Patient>>, Bytes>,
+    mut connection: h2::server::Connection<Guard<impl Carried>, Bytes>,
     seat: &Seat,
     ending: &Ending,
 ) {
@@ -100,16 +107,25 @@ async fn converse(
     let mut idle_since = monotonic();
     let idle_timeout = own.client.limits.idle_timeout;
     let mut asked_to_end = false;
+    let (mut direct, mut accepted) = (Direct::new(own, seat), Vec::new());
     loop {
         let is_idle = streams.is_empty();
         tokio::select! {
-            accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => {
-                    let own = Arc::clone(own);
-                    streams.spawn(async move { exchange::carry(&own, request, respond).await });
-                }
+            is_there = poll_fn(|cx| poll_accept(&mut connection, &mut accepted, cx)) => {
                 // The client is gone, or has broken the protocol.
-                Some(Err(_)) | None => return,
+                if !is_there {
+                    return;
+                }
+                for (request, respond) in accepted.drain(..) {
+                    let own = Arc::clone(own);
+                    match direct.answer(request, respond) {
+                        Turn::Given => idle_since = monotonic(),
+                        Turn::Begun(begun) => drop(streams.spawn(async move { exchange::go_on(&own, begun).await })),
+                        Turn::Left(request, respond) => {
+                            streams.spawn(async move { exchange::carry(&own, request, respond).await });
+                        }
+                    }
+                }
             },
             Some(_) = streams.join_next() => idle_since = monotonic(),
             () = ending.aborted.cancelled() => return,
@@ -127,6 +143,27 @@ async fn converse(
         }
     }
 }
+
+/// Ready when requests were accepted, or, with false, when there will be none: all that have come, so that their answers go
+/// out by one write.
+fn poll_accept(
+    connection: &mut h2::server::Connection<Guard<impl Carried>, Bytes>,
+    accepted: &mut Vec<Accepted>,
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
+    while accepted.len() < MAX_STREAMS as usize {
+        match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok(request))) => accepted.push(request),
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
+            Poll::Pending if accepted.is_empty() => return Poll::Pending,
+            Poll::Pending => break,
+        }
+    }
+    Poll::Ready(true)
+}
+
+/// A request, and the way for its answer.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Browsers open up to a hundred at once.
 const MAX_STREAMS: u32 = 100;

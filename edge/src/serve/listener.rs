@@ -305,23 +305,8 @@ impl Listeners {
         let stream = Patient::new(stream, watch, service.cache.metrics.clone(), wide);
         // Each way is boxed: else every connection, idle ones included, would take as much memory as the largest way.
         match door {
-            Door::Plain => h1::carry(service, limits, stream, (peer, None), &seat, ending).await,
-            Door::Tls(terms) => {
-                let Some(place) = self.handshake(peer.client) else { return };
-                let shaken = terms.handshake(stream, limits.head_timeout, &seat, ending, place).await;
-                match shaken {
-                    Ok((stream, identity)) => {
-                        let (session, who) = (stream.get_ref().1, (peer, identity));
-                        let (version, is_resumed) = tls::agreed(session);
-                        self.metrics().handshake_done(version, is_resumed);
-                        match session.alpn_protocol() == Some(HTTP_2) {
-                            true => h2::carry(service, limits, stream, who, &seat, ending, &terms).await,
-                            false => h1::carry(service, limits, stream, who, &seat, ending).await,
-                        }
-                    }
-                    Err(fault) => service.cache.metrics.handshake_failed(fault.as_str()),
-                }
-            }
+            Door::Plain => Box::pin(h1::carry(service, limits, stream, (peer, None), &seat, ending)).await,
+            Door::Tls(terms) => Box::pin(self.encrypted(stream, peer, &terms, &seat)).await,
         }
         drop(seat);
         self.count();

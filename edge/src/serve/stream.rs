@@ -108,7 +108,7 @@ impl Client {
 }
 
 /// RFC 9113 §8.2.2, RFC 9114 §4.2: these are about a connection of HTTP/1.1.
-fn without_connection(headers: &mut HeaderMap) {
+pub(super) fn without_connection(headers: &mut HeaderMap) {
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
         headers.remove(name);
     }

@@ -13,10 +13,10 @@ use super::origin::Asked;
 use super::rig::{Origin, Rig, soon};
 
 const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 5\r\n\r\nhello";
-const END_STREAM: u8 = 1;
+pub const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -34,10 +34,10 @@ fn block(method: u8, path: &str) -> Vec<u8> {
     block
 }
 
-const GET: u8 = 0x82;
+pub const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
-fn request(stream: u32, flags: u8, method: u8, path: &str) -> Vec<u8> {
+pub fn request(stream: u32, flags: u8, method: u8, path: &str) -> Vec<u8> {
     frame(1, END_HEADERS | flags, stream, &block(method, path))
 }
 

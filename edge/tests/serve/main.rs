@@ -25,6 +25,7 @@ mod encoding;
 mod encrypted;
 mod endings;
 mod explaining;
+mod farewells;
 mod faults;
 mod floods;
 mod forwarding;

@@ -2,6 +2,9 @@
 //!
 //! `VERGE_SHORTCUT_STEPS` and `VERGE_SHORTCUT_SEED` choose how many connections and which; a failure prints both.
 
+mod streams;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

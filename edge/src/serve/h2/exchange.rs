@@ -20,6 +20,8 @@ use crate::http::head::RequestHead;
 use crate::http::upgrade;
 use crate::origin::RequestBody;
 use crate::serve::answer::Answer;
+use crate::serve::body::Body as ResponseBody;
+use crate::serve::room::Busy;
 use crate::serve::stream::exchange::{self, Interim, Lost, Sink};
 use crate::serve::stream::{Asked, patiently, waits_to_go_on};
 use crate::serve::tunnel::Ended;
@@ -50,16 +52,26 @@ pub(super) async fn carry(own: &Connection, request: Request<RecvStream>, respon
     let asked = Asked { head, version: Version::HTTP_2, body, protocol };
     // If there is none, the client has said that it does not want it.
     let Some(answer) = exchange::respond(client, &mut sent, asked, (tell, told)).await else { return };
-    match give(own, &mut sent, &method, answer, to_come).await {
-        Ok(()) => own.counts.answered(),
-        Err(Lost::Unwanted) => {}
-        Err(Lost::Slow(slow)) => {
-            cache.metrics.client_dropped(slow.as_str());
-            sent.reset(Reason::ENHANCE_YOUR_CALM);
-        }
-        // The client must not take what it has for all.
-        Err(Lost::Broken) => sent.reset(Reason::INTERNAL_ERROR),
-    }
+    let given = give(own, &mut sent, &method, answer, to_come).await;
+    sent.conclude(own, given);
+}
+
+/// Sends the body of an answer whose head is sent to its end.
+pub(super) async fn go_on(own: &Connection, Begun { respond, stream, body, busy }: Begun) {
+    let _busy = busy;
+    let watch = Watch::new(own.client.limits.pace, own.client.service.cache.clock.clone());
+    let counts = Arc::clone(&own.counts);
+    let mut sent = Sent { respond, stream: Some(stream), is_over: false, watch, counts };
+    let given = exchange::send_body(&mut sent, body).await;
+    sent.conclude(own, given);
+}
+
+/// An answer whose head is sent.
+pub(super) struct Begun {
+    pub(super) respond: SendResponse<Bytes>,
+    pub(super) stream: SendStream<Bytes>,
+    pub(super) body: ResponseBody,
+    pub(super) busy: Busy,
 }
 
 /// Sends an answer to its end; `to_come` are the client's bytes of another protocol, if its stream is asked to carry one.
@@ -93,6 +105,20 @@ struct Sent {
 }
 
 impl Sent {
+    /// Counts what became of the answer, and lets the client know.
+    fn conclude(&mut self, own: &Connection, given: Result<(), Lost>) {
+        match given {
+            Ok(()) => own.counts.answered(),
+            Err(Lost::Unwanted) => {}
+            Err(Lost::Slow(slow)) => {
+                own.client.service.cache.metrics.client_dropped(slow.as_str());
+                self.reset(Reason::ENHANCE_YOUR_CALM);
+            }
+            // The client must not take what it has for all.
+            Err(Lost::Broken) => self.reset(Reason::INTERNAL_ERROR),
+        }
+    }
+
     fn reset(&mut self, reason: Reason) {
         match &mut self.stream {
             Some(stream) => stream.send_reset(reason),
@@ -158,7 +184,7 @@ impl Sink for Sent {
     }
 }
 
-fn response(status: StatusCode, headers: HeaderMap) -> Response<()> {
+pub(super) fn response(status: StatusCode, headers: HeaderMap) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;

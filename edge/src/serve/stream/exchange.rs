@@ -125,8 +125,13 @@ pub(in crate::serve) async fn send<S: Sink>(
     mut answer: Answer,
 ) -> Result<(), Lost> {
     let has_body = complete(&mut answer, method, client.service.cache.clock.now());
-    let mut body = if has_body { answer.body } else { Body::empty() };
+    let body = if has_body { answer.body } else { Body::empty() };
     sink.head(answer.head.status, answer.head.headers, body.is_end_stream()).await?;
+    send_body(sink, body).await
+}
+
+/// Sends what follows a head to its end.
+pub(in crate::serve) async fn send_body<S: Sink>(sink: &mut S, mut body: Body) -> Result<(), Lost> {
     while !body.is_end_stream() {
         let frame = tokio::select! {
             frame = body.frame() => frame,

@@ -63,7 +63,8 @@ pub(super) fn read(
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<RequestHead, (Unfit, Box<RequestHead>)> {
-    match judge(&head, limits, server_name, is_covered) {
+    let RequestHead { method, uri, headers } = &head;
+    match judge((method, uri, headers), limits, server_name, is_covered) {
         Err(unfit) => Err((unfit, Box::new(head))),
         Ok(spelled) => {
             head.uri = spelled.unwrap_or(head.uri);
@@ -73,15 +74,24 @@ pub(super) fn read(
     }
 }
 
+/// Whether [`read`] would leave such a head as it is, but for its cookies.
+pub(in crate::serve) fn is_sound(
+    parts: (&Method, &Uri, &HeaderMap),
+    limits: &HeadLimits,
+    server_name: Option<&str>,
+    is_covered: impl Fn(&str) -> bool,
+) -> bool {
+    judge(parts, limits, server_name, is_covered) == Ok(None)
+}
+
 /// The URI with its target in the one spelling that it has in HTTP/1.1, if it has another: a key does not depend on the version, and an
 /// origin gets what it would get.
 fn judge(
-    head: &RequestHead,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
     limits: &HeadLimits,
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<Option<Uri>, Unfit> {
-    let RequestHead { method, uri, headers } = head;
     if headers.len() > limits.fields {
         return Err(Unfit::ManyFields);
     }
@@ -92,7 +102,7 @@ fn judge(
         return Ok(None);
     }
     let host = host(uri.authority().map(http::uri::Authority::as_str), headers)?;
-    let name = name(&host);
+    let name = name(host);
     if server_name.is_some_and(|asked| !asked.eq_ignore_ascii_case(name) && !is_covered(name)) {
         return Err(Unfit::NotCovered);
     }
@@ -107,7 +117,7 @@ fn judge(
     }
 }
 
-fn host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Unfit> {
+fn host<'a>(authority: Option<&'a str>, headers: &'a HeaderMap) -> Result<&'a str, Unfit> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (written, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -123,7 +133,7 @@ fn host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Unfit> {
         (None, Some(written)) => written,
         (None, None) => return Err(Unfit::NoHost),
     };
-    if is_valid_authority(host.as_bytes()) { Ok(host.to_owned()) } else { Err(Unfit::BadHost) }
+    if is_valid_authority(host.as_bytes()) { Ok(host) } else { Err(Unfit::BadHost) }
 }
 
 /// Without the port.
@@ -136,13 +146,23 @@ fn name(host: &str) -> &str {
 
 /// RFC 9113 §8.2.3: a client may split Cookie, and it is one field again for whoever does not speak HTTP/2.
 fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if crumbs.len() > 1 {
-        let joined = crumbs.join(&b"; "[..]);
+    if let Some(joined) = joined_cookies(headers) {
         let joined =
             HeaderValue::from_bytes(&joined).expect("values that are allowed, joined by what is allowed");
         headers.insert(header::COOKIE, joined);
     }
+}
+
+/// The cookies of several lines as one; none if there are not several.
+pub(in crate::serve) fn joined_cookies(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut crumbs = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let (first, second) = (crumbs.next()?, crumbs.next()?);
+    let mut joined = [first, second].join(&b"; "[..]);
+    for crumb in crumbs {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb);
+    }
+    Some(joined)
 }
 
 #[cfg(test)]
