@@ -1,4 +1,4 @@
-"""Asks the Prometheus of .ci/operate: `dashboards FILE`, `fires ALERT...`."""
+"""Asks the Prometheus and the servers of .ci/operate: `dashboards FILE`, `documented FILE`, `api UNIT FILE TOKEN`."""
 import json
 import pathlib
 import re
@@ -47,14 +47,6 @@ def dashboards(file):
         return left
 
     report(until(unanswered), f"{len(lines)} expressions of dashboards are answered")
-
-
-def fires(alerts):
-    def silent():
-        firing = {one["labels"]["alertname"] for one in ask("alerts")["data"]["alerts"] if one["state"] == "firing"}
-        return sorted(set(alerts) - firing)
-
-    report(until(silent), f"fires: {' '.join(alerts)}")
 
 
 def report(left, done):
@@ -149,4 +141,4 @@ def request(method, url, body, headers):
         return error.code, error.headers.get_content_type(), error.read()
 
 
-{"api": lambda arguments: api(*arguments), "documented": lambda arguments: documented(arguments[0]), "dashboards": lambda arguments: dashboards(arguments[0]), "fires": fires}[sys.argv[1]](sys.argv[2:])
+{"api": lambda arguments: api(*arguments), "documented": lambda arguments: documented(arguments[0]), "dashboards": lambda arguments: dashboards(arguments[0])}[sys.argv[1]](sys.argv[2:])
