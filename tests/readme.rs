@@ -38,25 +38,111 @@ fn its_test_command_is_the_one_that_ci_runs() {
     assert!(ci.lines().any(|line| line.starts_with(&format!("step {command}"))));
 }
 
+/// A block of toml is a whole config, which its first line says, or a part of one, which is completed with as little as is needed.
 #[test]
 fn configurations_of_the_pages_are_accepted() {
-    let mut seen = 0;
+    let (mut whole, mut parts) = (0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let ann = "ann:$2y$05$TJysGwJAo977pCPOoUKRheG03MWAjcBnjbxO64BYgah6sEbRLiROq";
+    std::fs::write(folder.path().join("users"), ann).unwrap();
+    std::fs::write(folder.path().join("sorry.html"), "sorry").unwrap();
     for (name, text) in pages() {
         for block in text.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)) {
-            let error = match block.lines().next() {
-                Some("# dns.toml") => verge_dns::config::parse(block, &root(), Path::new("dns.toml"))
-                    .err()
-                    .map(|e| e.to_string()),
-                Some("# edge.toml") => verge_edge::config::parse(block, &root(), Path::new("edge.toml"))
-                    .err()
-                    .map(|e| e.to_string()),
-                _ => continue,
+            let first = block.lines().next().unwrap_or_default();
+            if first.starts_with("{{#include") {
+                continue;
+            }
+            let is_of = |program: &str| {
+                ["", "/etc/verge/"].iter().any(|folder| first == format!("# {folder}{program}.toml"))
             };
-            seen += 1;
+            let is_whole = is_of("dns") || is_of("edge");
+            let is_dns = is_of("dns")
+                || !is_whole
+                    && ["secondaries.md", "steering.md", "updates.md", "privacy.md"].contains(&&*name);
+            let config = if is_whole { block.to_owned() } else { completed(block, is_dns) };
+            let error = if is_dns {
+                verge_dns::config::parse(&config, folder.path(), Path::new("dns.toml"))
+                    .err()
+                    .map(|e| e.to_string())
+            } else {
+                verge_edge::config::parse(&config, folder.path(), Path::new("edge.toml"))
+                    .err()
+                    .map(|e| e.to_string())
+            };
             assert_eq!(error, None, "docs/{name}: {block}");
+            *if is_whole { &mut whole } else { &mut parts } += 1;
         }
     }
-    assert!(seen >= 4, "{seen}");
+    assert!(whole >= 10 && parts >= 20, "{whole} whole ones and {parts} parts");
+}
+
+/// A part of a config with what every config must have, and with the key and the certificate that it speaks of.
+fn completed(part: &str, is_dns: bool) -> String {
+    let is_of_a_site = part.trim_start_matches('[').starts_with("site.");
+    let site = "[[site]]\nhosts = [\"a.example\"]\norigins = [\"http://192.0.2.80\"]\n";
+    let text = format!("{}{part}", if is_of_a_site { site } else { "" });
+    let mut config: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}: {part}"));
+    let needed = if is_dns {
+        "zones = \"zones\"\nlisten = [\"192.0.2.53:53\"]\n[keys.mirror]\nalgorithm = \"hmac-sha256\"\nsecret_file = \"mirror.key\"\n".to_owned()
+    } else {
+        format!("listen = [\"192.0.2.1:80\"]\n{site}")
+    };
+    for (name, value) in needed.parse::<toml::Table>().unwrap() {
+        config.entry(name).or_insert(value);
+    }
+    if config.contains_key("listen_tls") {
+        let tls: toml::Table = "certificate = \"chain.pem\"\nkey = \"key.pem\"".parse().unwrap();
+        config.entry("tls").or_insert(tls.into());
+    }
+    let sites = config.get_mut("site").and_then(|sites| sites.as_array_mut());
+    for one in sites.into_iter().flatten().filter_map(|one| one.as_table_mut()) {
+        for (name, value) in ["hosts = [\"a.example\"]", "origins = [\"http://192.0.2.80\"]"]
+            .map(|line| line.parse::<toml::Table>().unwrap())
+            .into_iter()
+            .flatten()
+        {
+            one.entry(name).or_insert(value);
+        }
+    }
+    config.to_string()
+}
+
+#[test]
+fn settings_for_those_who_come_from_other_caches_exist() {
+    let reference = std::fs::read_to_string(root().join("edge/reference.toml")).unwrap();
+    let commands = std::fs::read_to_string(root().join("edge/src/command.rs")).unwrap();
+    let is_setting =
+        |word: &str| reference.contains(&format!("{word} = ")) || reference.contains(&format!("`{word}`"));
+    let is_known = |token: &str| match token.strip_prefix("verge-edge ") {
+        Some(command) => {
+            let name = command.split(' ').next().unwrap();
+            commands.contains(&format!("{}{}", name[..1].to_uppercase(), &name[1..]))
+        }
+        None if token.starts_with('[') => {
+            let (section, key) = token.split_once("] ").unwrap_or((token.trim_end_matches(']'), ""));
+            let section = format!("{section}]");
+            reference.lines().any(|line| line.trim_start_matches("# ").starts_with(&section))
+                && (key.is_empty() || is_setting(key))
+        }
+        None => is_setting(token.split(' ').next().unwrap()),
+    };
+    // Fields, words of the log, values.
+    let others =
+        ["Cache-Status", "Client-Cert", "cache", "why", "https://", "POST /reload", "\"0s\"", "{ url"];
+    let pages = [readme(), std::fs::read_to_string(root().join("docs/from-nginx-varnish-caddy.md")).unwrap()];
+    let mut seen = 0;
+    for page in pages {
+        let (_, table) = page.split_once("| nginx | Varnish | Caddy | verge-edge |").unwrap();
+        for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+            let last = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+            for token in last.split('`').skip(1).step_by(2) {
+                let is_other = others.iter().any(|other| token.starts_with(other));
+                assert!(is_other || is_known(token), "nothing is called {token}: {row}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 130, "{seen}");
 }
 
 #[test]

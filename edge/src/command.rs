@@ -167,3 +167,6 @@ impl Failed {
         ExitCode::FAILURE
     }
 }
+
+#[cfg(test)]
+mod tests;

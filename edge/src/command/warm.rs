@@ -123,11 +123,10 @@ impl Warm {
     }
 
     async fn warm(&self, url: &str) -> Result<Warmed, Failed> {
-        let uri: Uri = url.parse().map_err(Failed::because)?;
+        let absolute = || Failed::because("write http://host/path, or https://host/path");
+        let uri: Uri = url.parse().map_err(|_| absolute())?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
-        let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
-            return Err(Failed::because("write http://host/path, or https://host/path"));
-        };
+        let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else { return Err(absolute()) };
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let mut request = Request::get(target).body(Empty::<Bytes>::new()).map_err(Failed::because)?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(Failed::because)?;

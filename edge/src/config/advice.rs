@@ -137,7 +137,10 @@ fn of_syntax(message: &str) -> Option<String> {
         "write it once; a list of sections has two brackets, such as [[site]]"
     } else if message.contains("string values must be quoted") {
         "write texts in quotes: name = \"edge-1\", memory = \"512MiB\", ttl = \"5m\""
-    } else if message.contains("unclosed array") || message.contains("invalid array") {
+    } else if ["unclosed array", "invalid array", "between array elements"]
+        .iter()
+        .any(|part| message.contains(part))
+    {
         "a list is written [\"one\", \"two\"]"
     } else if message.contains("key with no value") {
         "a setting is written name = value"
