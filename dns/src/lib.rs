@@ -27,6 +27,9 @@ pub mod limit;
 mod log;
 pub mod metrics;
 pub mod name;
+#[cfg(test)]
+#[path = "../../tests/ports.rs"]
+mod ports;
 pub mod rcode;
 pub mod rdata;
 pub mod rtype;

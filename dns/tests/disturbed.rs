@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 #![expect(clippy::disallowed_methods, reason = "a test that would hang ends at a time")]
 
-#[path = "program/ports.rs"]
+#[path = "../../tests/ports.rs"]
 mod ports;
 
 use std::fs::{self, File};
@@ -14,8 +14,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-
-use self::ports::free_for_both;
 
 const CONFIG: &str = "\
 zones = \"zones\"
@@ -198,7 +196,7 @@ fn nothing_that_is_printed_decides_whether_the_program_starts() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("zones")).unwrap();
     let config = CONFIG.replace("[admin]\nlisten = \"127.0.0.1:0\"\n", "");
-    let (_, port) = free_for_both();
+    let port = ports::address();
     fs::write(folder.path().join("dns.toml"), config.replace("127.0.0.1:0", &port.to_string())).unwrap();
     write(folder.path(), &zone("203.0.113.1"));
     let mut child = command(folder.path()).stdout(full_disk()).stderr(full_disk()).spawn().unwrap();

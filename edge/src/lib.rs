@@ -34,6 +34,9 @@ pub mod metrics;
 pub mod origin;
 pub mod pace;
 pub mod policy;
+#[cfg(test)]
+#[path = "../../tests/ports.rs"]
+mod ports;
 pub mod reload;
 pub mod run;
 pub mod serve;

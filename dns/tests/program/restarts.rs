@@ -4,7 +4,7 @@
 
 #[path = "knocked.rs"]
 mod knocked;
-#[path = "ports.rs"]
+#[path = "../../../tests/ports.rs"]
 mod ports;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
@@ -24,7 +24,6 @@ use hickory_proto::rr::{Name, RData, Record, RecordSet, RecordType};
 use verge_dns::tsig::{Algorithm, Key, SignedError, Signer};
 use verge_dns::view::Which;
 
-use self::ports::free_for_both;
 use super::load::{Carrier, Load};
 use super::program;
 
@@ -383,7 +382,8 @@ fn ends_while_it_loads(signal: &str) {
 #[test]
 fn queries_wait_in_a_socket_that_systemd_keeps_while_the_program_is_killed() {
     let folder = site();
-    let (kept, address) = free_for_both();
+    let address = ports::address();
+    let kept = UdpSocket::bind(address).unwrap();
     let text =
         CONFIG.replacen("127.0.0.1:0", &address.to_string(), 1).replacen("run_folder", "# run_folder", 1);
     std::fs::write(folder.path().join("dns.toml"), text).unwrap();

@@ -157,10 +157,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_dead_does_not_keep_the_next_from_its_turn() {
         let living = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dead = {
-            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            gone.local_addr().unwrap()
-        };
+        let dead = crate::ports::address();
         let address = living.local_addr().unwrap();
         assert_eq!(race(vec![dead, address]).await.unwrap().peer_addr().unwrap(), address);
         assert_eq!(race(vec![address, dead]).await.unwrap().peer_addr().unwrap(), address);

@@ -223,8 +223,8 @@ fn origin_by_path(is_broken: bool) -> String {
 fn a_line_tells_what_happened_between_the_edge_and_its_origins() {
     let folder = tempfile::tempdir().unwrap();
     let (broken, good) = (origin_by_path(true), origin_by_path(false));
-    // Nobody listens there any more.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody listens there.
+    let gone = crate::ports::address();
     let text = format!(
         "name = \"edge\"\nlisten = [\"127.0.0.1:0\"]\n\
          [[site]]\nhosts = [\"site.test\"]\norigins = [\"http://{broken}\", \"http://{good}\"]\n\

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+#[path = "../../../tests/ports.rs"]
+mod ports;
+
 mod access_log;
 mod docs;
 mod encrypted;

@@ -205,7 +205,7 @@ async fn an_origin_that_flaps_costs_no_client_an_answer() {
 /// All are down for a minute while clients go on asking: none hangs, and the origin that is back meets no herd.
 #[tokio::test]
 async fn an_origin_that_is_back_meets_no_herd() {
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let place = crate::ports::address();
     let rig = Rig::at(standing(), "\"*\"", &[place], "", SITE).await;
     for second in 0..60 {
         for path in 0..3 {

@@ -3,6 +3,9 @@
 #![allow(unreachable_pub, reason = "modules of one test program")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+#[path = "../../../tests/ports.rs"]
+mod ports;
+
 mod access;
 mod attacks;
 mod balancing;

@@ -1,13 +1,6 @@
 //! Which origin is asked, and what happens when none answers.
 
-use std::net::SocketAddr;
-
 use super::rig::{Origin, Rig, response};
-
-/// An address where nobody listens.
-async fn dead() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
 
 #[tokio::test]
 async fn origins_take_turns() {
@@ -25,7 +18,7 @@ async fn origins_take_turns() {
 #[tokio::test]
 async fn a_dead_origin_is_skipped() {
     let living = Origin::answering(|_| response("200 OK", "", "alive")).await;
-    let rig = Rig::start(&[dead().await, living.address]).await;
+    let rig = Rig::start(&[crate::ports::address(), living.address]).await;
     for asked in 1..=6 {
         let got = rig.get("/").await;
         assert_eq!((got.status, got.text().as_str()), (200, "alive"));
@@ -35,7 +28,7 @@ async fn a_dead_origin_is_skipped() {
 
 #[tokio::test]
 async fn an_origin_that_comes_back_is_found() {
-    let place = dead().await;
+    let place = crate::ports::address();
     let living = Origin::answering(|_| response("200 OK", "", "old")).await;
     let rig = Rig::start(&[place, living.address]).await;
     for _ in 0..4 {
@@ -51,7 +44,7 @@ async fn an_origin_that_comes_back_is_found() {
 
 #[tokio::test]
 async fn when_all_origins_are_down_the_client_is_told_so() {
-    let rig = Rig::start(&[dead().await, dead().await]).await;
+    let rig = Rig::start(&[crate::ports::address(), crate::ports::address()]).await;
     let got = rig.get("/").await;
     assert_eq!(got.status, 502);
     assert!(got.text().contains("no origin"), "{got:?}");

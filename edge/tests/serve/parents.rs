@@ -219,7 +219,7 @@ async fn a_purge_reaches_the_parents_first() {
 #[tokio::test]
 async fn a_purge_tells_the_parents_that_it_did_not_reach() {
     let origin = origin_of_objects().await;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = crate::ports::address();
     let child = edge("child", origin.address, "", &parents(&[gone])).await;
     let told = child.ask("/purge", "{\"all\": true}").await.text();
     assert!(told.contains(&format!("\"parents_missed\":[\"{gone} (connection_refused)\"]")), "{told}");
@@ -317,7 +317,7 @@ async fn a_parent_knows_a_path_as_clients_do_and_its_origin_as_it_wants() {
     .await;
     let route = "[[site.route]]\npaths = [\"/api/*\"]\norigin_path = \"/*\"\n";
     let (parent, child) = family(origin.address, route).await;
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = crate::ports::address();
     let orphan = edge("orphan", origin.address, "", &format!("{}\n{route}", parents(&[gone]))).await;
     for edge in [&child, &orphan] {
         let got = edge.get("/api/api/x").await;

@@ -118,8 +118,8 @@ async fn a_listener_over_quic_comes_back_while_connections_of_before_are_open() 
     let origin = Origin::start().await;
     let edge = Edge::start(&origin).await;
     let tls = certificate(edge.rig.folder.path(), &["site.test"]);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let with = format!("{PLAIN}\nlisten_quic = [\"127.0.0.1:{port}\"]\n[tls]\n{tls}");
+    let at = crate::ports::address();
+    let with = format!("{PLAIN}\nlisten_quic = [\"{at}\"]\n[tls]\n{tls}");
     assert_eq!(edge.relisten(&with).await.status, 200);
     let address = edge.listening().quic[0];
     let mut old = Http3::open(address).await;
@@ -257,7 +257,7 @@ async fn a_listener_whose_address_is_another_settings_now_keeps_its_socket_and_i
     })
     .await;
     let edge = Edge::start(&one).await;
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = crate::ports::address();
     let tls = certificate(edge.rig.folder.path(), &["site.test"]);
     let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
     let lines = |more: &str| edge.text.replace(PLAIN, &format!("{PLAIN}{more}"));
@@ -296,7 +296,7 @@ async fn a_listener_whose_address_is_another_settings_now_keeps_its_socket_and_i
 async fn operators_that_wait_for_a_listener_with_tls_are_answered_when_its_address_is_anothers_now() {
     let one = Origin::answering(|_| "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none".to_owned()).await;
     let edge = Edge::start(&one).await;
-    let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = crate::ports::address();
     let tls = certificate(edge.rig.folder.path(), &["localhost"]);
     let text = |admin: &str| {
         let line = "[admin]\nlisten = \"127.0.0.1:0\"\n";

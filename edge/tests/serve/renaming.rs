@@ -85,7 +85,7 @@ async fn an_origins_own_name_is_not_told_to_the_one_that_is_asked_in_its_place()
     })
     .await;
     // Nobody listens there.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = crate::ports::address();
     for scheme in ["http", "h2c"] {
         let text = format!(
             "listen = [\"127.0.0.1:0\"]\n[[site]]\nhosts = [\"*\"]\norigins = [{{ url = \"{scheme}://{gone}\", host = \"app.internal\" }}, \

@@ -225,7 +225,7 @@ async fn a_site_has_one_budget_for_all_its_groups() {
 /// A parent that says that it is not the one to ask has had the request for the rest, also where no origin is up then.
 #[tokio::test]
 async fn the_rest_that_a_parent_was_asked_for_is_paid_for_where_no_origin_is_up() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = crate::ports::address();
     let parent = Origin::start().await;
     let rig = Rig::with(&[gone], "", &format!("parents = [\"http://{}\"]", parent.address)).await;
     let (mut rests, asked) = (0, 40);

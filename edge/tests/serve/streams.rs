@@ -54,11 +54,6 @@ fn at(rig: &Rig, place: usize) -> SocketAddr {
     rig.running.as_ref().unwrap().streams()[place]
 }
 
-/// An address that nobody has at the moment: two streams share it, so it cannot be port 0.
-async fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 /// Sends this, and reads to the end.
 async fn talk(address: SocketAddr, parts: &[&[u8]]) -> String {
     let mut client = TcpStream::connect(address).await.unwrap();
@@ -127,7 +122,7 @@ async fn connections_are_passed_on_in_turn_and_each_side_may_end_first() {
 #[tokio::test]
 async fn tls_is_passed_on_by_the_name_that_the_client_asks_for_unended() {
     let (mut db, web, rest) = (echo("db").await, echo("web").await, echo("rest").await);
-    let address = free().await;
+    let address = crate::ports::address();
     let stream = |sni: &str, origin: &Echo| {
         let sni = if sni.is_empty() { String::new() } else { format!("sni = [\"{sni}\"]\n") };
         format!("[[stream]]\nlisten = [\"{address}\"]\n{sni}origins = [\"tcp://{}\"]\n", origin.address)
@@ -169,7 +164,7 @@ async fn an_origin_that_takes_no_connection_is_passed_by() {
     let living = echo("living").await;
     let rig = rig(&format!(
         "[[stream]]\nlisten = [\"127.0.0.1:0\"]\norigins = [\"tcp://{}\", \"tcp://{}\"]",
-        free().await,
+        crate::ports::address(),
         living.address
     ))
     .await;
@@ -233,7 +228,7 @@ async fn a_reload_changes_streams_and_drops_no_connection() {
     let stream = |listen: SocketAddr, to: &Echo| {
         format!("[[stream]]\nlisten = [\"{listen}\"]\norigins = [\"tcp://{}\"]\n", to.address)
     };
-    let (first, second) = (free().await, free().await);
+    let (first, second) = (crate::ports::address(), crate::ports::address());
     let reload = async |streams: &str| {
         let told = edge.reload(&format!("{}{streams}", edge.text)).await;
         assert!(told.status == 200 && told.text().contains("\"needs_restart\":[]"), "{told:?}");
@@ -294,7 +289,7 @@ async fn connections_that_the_kernel_has_made_are_carried_when_their_listener_cl
     let one = echo("one").await;
     let origin = super::rig::Origin::start().await;
     let edge = super::reloading::Edge::start(&origin).await;
-    let address = free().await;
+    let address = crate::ports::address();
     let stream = format!("[[stream]]\nlisten = [\"{address}\"]\norigins = [\"tcp://{}\"]\n", one.address);
     assert_eq!(edge.reload(&format!("{}{stream}", edge.text)).await.status, 200);
     assert_eq!(talk(address, &[b"abc"]).await, "one 3 bytes");
@@ -369,7 +364,7 @@ async fn the_connections_of_a_stream_count_on_all_its_listeners_and_through_relo
     let one = echo("o").await;
     let origin = super::rig::Origin::start().await;
     let edge = super::reloading::Edge::start(&origin).await;
-    let (first, second) = (free().await, free().await);
+    let (first, second) = (crate::ports::address(), crate::ports::address());
     let reload = async |connections: usize| {
         let stream = format!(
             "[[stream]]\nlisten = [\"{first}\", \"{second}\"]\norigins = [\"tcp://{}\"]\nconnections = {connections}\n",

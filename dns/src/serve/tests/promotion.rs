@@ -5,20 +5,13 @@ use super::*;
 use crate::command::Cli;
 
 /// A server whose zone the other one may take, and that takes it from the other.
-fn peer(own: u16, other: u16) -> (Site, String) {
-    let (own, other) = (format!("127.0.0.1:{own}"), format!("127.0.0.1:{other}"));
+fn peer(own: SocketAddr, other: SocketAddr) -> (Site, String) {
     let rules = format!(
         "[[transfer]]\nkeys = [\"outer\"]\nnotify = [\"{other}\"]\n\
          [[secondary]]\nzone = \"example.com\"\nprimaries = [\"{other}\"]\nkey = \"outer\"\n"
     );
     let (site, config) = site(&keys(&rules));
     (site, config.replacen("listen = [\"127.0.0.1:0\"]", &format!("listen = [\"{own}\"]"), 1))
-}
-
-/// Two ports that were free a moment ago.
-fn free() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn promote(site: &Site, force: bool) -> bool {
@@ -33,7 +26,7 @@ fn promote(site: &Site, force: bool) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secondary_is_promoted_and_the_old_primary_follows_it() {
-    let [one, two] = free();
+    let (one, two) = (crate::ports::address(), crate::ports::address());
     let (first, config) = peer(one, two);
     let (second, settings) = peer(two, one);
     fs::remove_file(second.path("zones/example.com.zone")).unwrap();
@@ -85,7 +78,7 @@ async fn a_secondary_is_promoted_and_the_old_primary_follows_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_behind_is_promoted_by_force_alone() {
-    let [one, two] = free();
+    let (one, two) = (crate::ports::address(), crate::ports::address());
     let (first, config) = peer(one, two);
     let (second, settings) = peer(two, one);
     fs::remove_file(second.path("zones/example.com.zone")).unwrap();

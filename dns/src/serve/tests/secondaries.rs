@@ -120,9 +120,9 @@ fn notify(server: SocketAddr, from: &str, zone: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_are_heard_of_primaries_alone_and_refused_alike() {
-    // Nobody is there: a port that was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
-    let (second, settings) = secondary(free, "inner");
+    // Nobody is there.
+    let gone = SocketAddr::from(([127, 0, 0, 2], crate::ports::address().port()));
+    let (second, settings) = secondary(gone, "inner");
     let running = second.start(&settings).await;
     let server = running.listening().outside[0];
     let rcode = |answer: Vec<u8>| answer[3] & 0x0f;

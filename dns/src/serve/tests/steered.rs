@@ -26,17 +26,6 @@ async fn edge(address: SocketAddr) -> JoinHandle<()> {
     })
 }
 
-/// A port that is free on both addresses.
-async fn port() -> u16 {
-    loop {
-        let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = one.local_addr().unwrap().port();
-        if TcpListener::bind((EDGES[1], port)).await.is_ok() {
-            return port;
-        }
-    }
-}
-
 fn config(port: u16, pace: &str) -> String {
     let check = format!("http://{{address}}:{port}/health");
     format!("{CONFIG}[admin]\nlisten = \"127.0.0.1:0\"\n[steer]\ncheck = \"{check}\"\n{pace}")
@@ -75,7 +64,7 @@ pub(super) async fn until(server: SocketAddr, expected: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_down_leaves_the_answers_and_comes_back_and_the_first_answer_knows() {
-    let (site, port) = (Site::new(), port().await);
+    let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
     let one = edge((Ipv4Addr::LOCALHOST, port).into()).await;
     let server = site.start(&config(port, "interval = \"100ms\"\nrise = 1\n")).await;
@@ -92,7 +81,7 @@ async fn who_is_down_leaves_the_answers_and_comes_back_and_the_first_answer_know
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_remembers_who_was_down_and_who_was_drained() {
-    let (site, port) = (Site::new(), port().await);
+    let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
     let one = edge((Ipv4Addr::LOCALHOST, port).into()).await;
     let server = site.start(&config(port, "interval = \"100ms\"\n")).await;
@@ -111,7 +100,7 @@ async fn a_restart_remembers_who_was_down_and_who_was_drained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_drained_is_given_to_nobody_and_told_when_it_may_stop() {
-    let (site, port) = (Site::new(), port().await);
+    let (site, port) = (Site::new(), crate::ports::address().port());
     site.write("zones/example.com.zone", POOL);
     let _edges = (
         edge((Ipv4Addr::LOCALHOST, port).into()).await,

@@ -189,7 +189,7 @@ fn a_parent_that_cannot_tell_is_a_note() {
     let (refusing, _) = server(|_, _, message| message.metadata.response_code = ResponseCode::Refused);
     assert!(note(refusing).contains("answers"), "{}", note(refusing));
     let (other, _) = server(|_, _, message| message.metadata.id ^= 1);
-    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = crate::ports::address();
     for silent in [other, gone] {
         assert!(note(silent).contains("does not answer"), "{}", note(silent));
     }
