@@ -63,6 +63,7 @@ fn round(world: &World, questions: &[Vec<u8>], limits: &mut Limits) -> Duration 
         listener: Listener::Outside,
         transport: Transport::Udp,
         proved: Proved::default(),
+        is_to_close: false,
     };
     let mut out = Vec::with_capacity(1500);
     let begin = now();

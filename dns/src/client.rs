@@ -18,6 +18,8 @@ pub struct Client {
     pub transport: Transport,
     /// The demands that its certificate meets; none if it showed none.
     pub proved: Proved,
+    /// It is to close its connection, since the server is about to do so: it ends, or another one takes its place.
+    pub is_to_close: bool,
 }
 
 /// The demands of `[[transfer]]` that the certificate of a client meets (mutual TLS, RFC 9103 §9.3.3).

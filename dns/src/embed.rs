@@ -138,7 +138,7 @@ impl Handler {
 fn client(from: SocketAddr, protocol: Protocol, listener: Listener) -> Client {
     let transport = if protocol.is_datagram() { Transport::Udp } else { Transport::Tcp };
     let (address, port, proved) = (from.ip(), from.port(), Proved::default());
-    Client { address, port, listener, transport, proved }
+    Client { address, port, listener, transport, proved, is_to_close: false }
 }
 
 #[async_trait::async_trait]

@@ -165,7 +165,7 @@ pub(crate) fn steered(explained: &Explained, world: &World, live: Option<&[PoolS
 fn view(from: IpAddr, world: &World, has_inside: bool) -> (Which, String) {
     let listener = if has_inside { Listener::Inside } else { Listener::Outside };
     let (transport, proved) = (Transport::Tcp, Proved::default());
-    let client = Client { address: from, port: 0, listener, transport, proved };
+    let client = Client { address: from, port: 0, listener, transport, proved, is_to_close: false };
     let view = choose(&world.access, &client);
     let prefix = world.access.clients.iter().find(|net| net.contains(&client.real_address()));
     let because = match (view, has_inside, prefix) {

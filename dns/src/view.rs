@@ -82,7 +82,7 @@ mod tests {
         ] {
             for transport in [Transport::Udp, Transport::Tcp] {
                 let (address, proved) = (address.parse().unwrap(), Proved::default());
-                let client = Client { address, port: 4000, listener, transport, proved };
+                let client = Client { address, port: 4000, listener, transport, proved, is_to_close: false };
                 assert_eq!(choose(&access, &client), expected, "{address} {listener:?}");
             }
         }
@@ -96,6 +96,7 @@ mod tests {
             listener: Listener::Inside,
             transport: Transport::Tcp,
             proved: Proved::default(),
+            is_to_close: false,
         };
         assert_eq!(choose(&Access::default(), &client), Which::Public);
     }

@@ -460,25 +460,18 @@ impl<'w: 'm, 'm> Exchange<'w, 'm> {
     fn opt(&self, edns: &Edns<'_>, error: Option<ExtendedError>) -> Opt<'w> {
         let protocol = &self.world.protocol;
         let opt = Opt { error, ..Opt::bare(protocol.udp_limit_bytes, edns.dnssec_ok) };
-        // Each option answers one of the client's.
-        if !edns.has_options {
+        // Each option answers one of the client's, but for the word that it is to close.
+        if !edns.has_options && !self.client.is_to_close {
             return opt;
         }
         Opt {
             nsid: protocol.nsid.as_deref().filter(|_| edns.wants_nsid && edns.version == 0),
             cookie: self.cookie.map(|(_, cookie)| cookie).filter(|_| edns.version == 0),
-            keepalive: self.keepalive(edns),
+            keepalive: opt::keepalive(edns, self.client, protocol.idle_timeout),
             expire: self.expire(edns),
             subnet: self.subnet.map(|subnet| (subnet, 0)),
             ..opt
         }
-    }
-
-    /// RFC 7828 §3.3.2: told to clients that ask, where a connection can be kept; ignored on UDP (§3.2.1).
-    fn keepalive(&self, edns: &Edns<'_>) -> Option<u16> {
-        let wanted = edns.keepalive && edns.version == 0 && self.client.transport.is_stream();
-        let tenths = self.world.protocol.idle_timeout.as_millis() / 100;
-        wanted.then(|| u16::try_from(tenths).unwrap_or(u16::MAX))
     }
 
     /// RFC 1035 §4.2, RFC 6891 §6.2.3: what transport, client and operator all allow.

@@ -112,6 +112,7 @@ fn client(who: u8) -> Client {
         listener: if who & 2 == 0 { Listener::Outside } else { Listener::Inside },
         transport: if who & 4 == 0 { Transport::Udp } else { Transport::Tcp },
         proved: Proved::default(),
+        is_to_close: who & 8 != 0,
     }
 }
 

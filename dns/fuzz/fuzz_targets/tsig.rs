@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn answer(packet: &[u8]) -> Vec<u8> {
     let client =
-        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp, proved: Proved::default() };
+        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp, proved: Proved::default(), is_to_close: false };
     let now = Moment { instant: Instant::now(), unix_seconds: NOW };
     let mut out = Vec::new();
     if let Outcome::Sent(_) = respond(&WORLD, &mut Limits::default(), packet, &client, now, &mut out) {

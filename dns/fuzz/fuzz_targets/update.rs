@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
     let mut packet = input.to_vec();
     Signer::of_request(key).sign(&mut packet, SignedError::None, NOW);
     let client =
-        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp, proved: Proved::default() };
+        Client { address: [192, 0, 2, 1].into(), port: 4000, listener: Listener::Outside, transport: Transport::Tcp, proved: Proved::default(), is_to_close: false };
     let now = Moment { instant: Instant::now(), unix_seconds: NOW };
     let Some(submitted) = submitted(&WORLD, &packet, &client, now) else { return };
     let Some(Served::Zone(tree)) = WORLD.public.zones.get(&submitted.apex) else { panic!("no such zone is here") };

@@ -96,7 +96,8 @@ impl Shared {
 
     fn client(&self, peer: &Peer) -> Client {
         let (address, port, proved) = (peer.address.ip(), peer.address.port(), peer.proved.clone());
-        Client { address, port, listener: self.listener, transport: self.transport, proved }
+        let is_to_close = self.departures.close(self.transport);
+        Client { address, port, listener: self.listener, transport: self.transport, proved, is_to_close }
     }
 
     /// The world that this message is judged by.

@@ -126,7 +126,8 @@ impl Heir {
 
     /// Ends connections, and waits until they have ended, but no longer than this.
     pub(super) async fn end_connections(&self, limit: Duration) {
-        let Parts { drain, tasks, .. } = &*self.parts;
+        let Parts { departures, drain, tasks, .. } = &*self.parts;
+        departures.end();
         drain.cancel();
         tasks.close();
         if timeout(limit, tasks.wait()).await.is_err() {
@@ -226,7 +227,7 @@ impl Offer for Heir {
     fn leave(&self) -> Vec<Moved> {
         let Parts { stop, loops, departures, drain, tasks, acceptors, runtime, .. } = &*self.parts;
         stop.leave();
-        departures.leaving.cancel();
+        departures.begin();
         drain.cancel();
         acceptors.close();
         sys::end(std::mem::take(&mut *lock(loops)));

@@ -239,6 +239,7 @@ mod tests {
                 listener: Listener::Outside,
                 transport: Transport::Udp,
                 proved: Proved::default(),
+                is_to_close: false,
             };
             let sent = Sent {
                 view,

@@ -156,8 +156,9 @@ fn take(passed: Passed, responder: &Responder) -> Option<Vec<u8>> {
     let Passed { message, address, port, inside, transport } = passed;
     let transport = Transport::ALL.into_iter().find(|it| it.as_str() == transport)?;
     let listener = if inside { Listener::Inside } else { Listener::Outside };
-    // Certificates open transfers alone.
-    let client = Client { address, port, listener, transport, proved: Proved::default() };
+    // Certificates open transfers alone. The connection is of a process that ends.
+    let proved = Proved::default();
+    let client = Client { address, port, listener, transport, proved, is_to_close: true };
     let (world, now) = (responder.world(), clock::moment());
     if let Some(submitted) = responder.submitted(&world, &message, &client, now) {
         // Held on to, it could not be released.

@@ -160,14 +160,7 @@ impl Servers {
     }
 
     fn trust(&self, alpn: &[&[u8]]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config =
-            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        config
+        trust(&self.root, alpn)
     }
 
     pub(super) async fn try_tls(
@@ -226,14 +219,27 @@ impl Servers {
     }
 
     pub(super) async fn end(self) {
-        let Workers { loops, stop, drain, tasks, .. } = self.workers;
+        let Workers { loops, stop, departures, drain, tasks, .. } = self.workers;
         stop.end();
+        departures.end();
         drain.cancel();
         tasks.close();
         timeout(PATIENCE, tasks.wait()).await.expect("connections end");
         let ended = tokio::task::spawn_blocking(|| super::sys::end(loops));
         ended.await.unwrap();
     }
+}
+
+/// The terms of a client that believes this certificate.
+pub(super) fn trust(root: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
 }
 
 /// A zone whose name `big` has so much text that two answers of it may wait for a client.

@@ -6,6 +6,7 @@ mod matrix;
 mod mutual;
 mod promotion;
 mod quorum;
+mod restarts;
 mod secondaries;
 mod steered;
 mod transfers;

@@ -105,7 +105,7 @@ fn answer(
 
 fn client(from: SocketAddr, listener: Listener) -> Client {
     let (address, port, proved) = (from.ip(), from.port(), Proved::default());
-    Client { address, port, listener, transport: Transport::Udp, proved }
+    Client { address, port, listener, transport: Transport::Udp, proved, is_to_close: false }
 }
 
 /// Nothing is wrong: no packet came within the timeout, or a signal did.

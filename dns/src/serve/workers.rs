@@ -157,7 +157,8 @@ impl Workers {
     /// Ends beside a process that goes on: what was read is answered.
     pub(super) async fn give_way(self) {
         self.stop.leave();
-        self.departures.leaving.cancel();
+        self.departures.begin();
+        self.departures.end();
         self.drain.cancel();
         self.tasks.close();
         let loops = self.loops;

@@ -1,7 +1,10 @@
 //! The OPT record of an answer (RFC 6891 §6.1) and the error TSIG: what comes behind the RRsets.
 
+use std::time::Duration;
+
 use super::query::Edns;
 use super::subnet::{Subnet, Told};
+use crate::client::Client;
 use crate::cookie::Full;
 use crate::rcode::Rcode;
 
@@ -146,6 +149,19 @@ impl Data<'_> {
     fn len(&self) -> usize {
         self.as_slice().len()
     }
+}
+
+/// How long a connection may be idle, in units of 100 milliseconds (RFC 7828 §3.3.2). Clients that ask are told, where a connection can
+/// be kept; those that are to close it are told 0, whether they ask or not. UDP has no such option (§3.2.1), and in QUIC it is an
+/// error (RFC 9250 §5.5.2).
+pub(super) fn keepalive(edns: &Edns<'_>, client: &Client, idle_timeout: Duration) -> Option<u16> {
+    if edns.version != 0 || !client.transport.is_stream() {
+        return None;
+    }
+    if client.is_to_close {
+        return Some(0);
+    }
+    edns.keepalive.then(|| u16::try_from(idle_timeout.as_millis() / 100).unwrap_or(u16::MAX))
 }
 
 /// Whether a COOKIE option has a length that one can have (RFC 7873 §5.2.2).

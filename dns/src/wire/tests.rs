@@ -67,7 +67,8 @@ fn world(public: &[(&str, &str)]) -> World {
 
 fn client(transport: Transport) -> Client {
     let address: IpAddr = "198.51.100.7".parse().unwrap();
-    Client { address, port: 4000, listener: Listener::Outside, transport, proved: Proved::default() }
+    let proved = Proved::default();
+    Client { address, port: 4000, listener: Listener::Outside, transport, proved, is_to_close: false }
 }
 
 /// The tests' own clock: any instant will do, and the second is fixed.

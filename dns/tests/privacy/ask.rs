@@ -64,6 +64,7 @@ pub(crate) fn ask(world: &World, question: &Question) -> Vec<u8> {
         listener: Listener::Outside,
         transport: Transport::Tcp,
         proved: Proved::default(),
+        is_to_close: false,
     };
     let mut out = Vec::new();
     let outcome = wire::respond(world, &mut Limits::default(), &packet(question), &client, now(), &mut out);

@@ -32,7 +32,7 @@ fn fit(packet: &[u8], transport: Transport) -> Vec<u8> {
 
 fn direct(world: &World, packet: &[u8], transport: Transport, listener: Listener) -> Vec<u8> {
     let (address, proved) = ([127, 0, 0, 1].into(), Proved::default());
-    let client = Client { address, port: 4000, listener, transport, proved };
+    let client = Client { address, port: 4000, listener, transport, proved, is_to_close: false };
     let mut out = Vec::new();
     wire::respond(world, &mut Limits::default(), packet, &client, clock::moment(), &mut out);
     out

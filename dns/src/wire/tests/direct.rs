@@ -84,7 +84,7 @@ proptest! {
         (apex, soa) in (prop_oneof![Just("ex."), Just("a.ex."), Just("b.")], prop_oneof![Just("ns"), Just("a"), Just("X.other.")]),
         qname in relative(5), qtype in prop_oneof![20 => qtype(), 1 => any::<u16>().prop_map(Type)], upper in any::<u64>(),
         (edns, options) in (proptest::option::of((0..1400_u16, any::<bool>())), options()),
-        (transport, internal, flags) in (transport(), any::<bool>(), any::<u8>()),
+        (transport, internal, flags, is_to_close) in (transport(), any::<bool>(), any::<u8>(), any::<bool>()),
         (count, down) in (0..3_usize, any::<bool>()),
     ) {
         let mended = |text: &str| text.replacen("SOA ns", &format!("SOA {soa}"), 1);
@@ -102,7 +102,7 @@ proptest! {
             ask = ask.edns(0, u16::from(dnssec_ok) << 15, bytes, &options);
         }
         let view = if internal { Which::Internal } else { Which::Public };
-        let client = client(transport);
+        let client = Client { is_to_close, ..client(transport) };
         if let (Some(direct), plain) = both(&world, view, &ask.bytes(), &client) {
             prop_assert_eq!(direct, plain);
         }

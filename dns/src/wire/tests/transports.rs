@@ -41,6 +41,38 @@ fn the_idle_timeout_is_told_on_streams_to_who_asks() {
 }
 
 #[test]
+fn who_is_to_close_is_told_so_with_every_opt_record_on_a_stream() {
+    const CLOSE: &[u8] = &[0, 6, 0, 11, 0, 2, 0, 0];
+    let mut world = world(&[("ex.", EX)]);
+    world.protocol.idle_timeout = Duration::from_secs(10);
+    let without = with_id_0(&ask("ex.", Type::SOA));
+    let later = with_id_0(&ask("ex.", Type::SOA).edns(1, 0, 1232, b""));
+    let chaos = with_id_0(&ask("ex.", Type::SOA).class(3).edns(0, 0, 1232, b""));
+    for transport in Transport::ALL {
+        let answer = |packet: &[u8], is_to_close| {
+            let (client, mut out) = (Client { is_to_close, ..client(transport) }, Vec::new());
+            let outcome = respond(&world, &mut Limits::default(), packet, &client, moment(), &mut out);
+            assert!(matches!(outcome, Outcome::Sent(_)), "{transport:?} {outcome:?}");
+            out
+        };
+        let told = matches!(transport, Transport::Tcp | Transport::Tls);
+        // In QUIC a client must not ask (RFC 9250 §5.5.2).
+        let asking = if transport == Transport::Quic { soa(b"") } else { soa(KEEPALIVE) };
+        for packet in [soa(b""), asking] {
+            assert_eq!(answer(&packet, true).ends_with(CLOSE), told, "{transport:?}");
+            assert!(!answer(&packet, false).ends_with(CLOSE), "{transport:?}: it may stay");
+        }
+        // A refusal, too, says so, beside its extended error.
+        let refused = answer(&chaos, true);
+        assert_eq!(refused.windows(6).any(|bytes| bytes == &CLOSE[2..]), told, "{transport:?}");
+        // RFC 6891 §6.1.1, §6.1.3: no OPT record without one, and no options of a version that is not the client's.
+        for packet in [&without, &later] {
+            assert_eq!(answer(packet, true), answer(packet, false), "{transport:?}");
+        }
+    }
+}
+
+#[test]
 fn who_pads_is_padded_for_where_nobody_else_can_read() {
     let mut text = EX.to_owned();
     for (name, bytes) in [("short", 1), ("long", 250)] {
