@@ -47,7 +47,7 @@ pub(crate) const DNS: Unit = Unit {
         "admin", "catalog", "clock", "command", "config", "embed", "explain", "lib", "log", "main",
         "metrics", "serve",
     ],
-    inner: &[],
+    inner: &["serve/quic/forwarded", "serve/quic/generation"],
     keyed: &["zone/hash"],
     knows_config: &["admin", "command", "config", "embed", "log", "serve"],
     too_long: &[],

@@ -15,6 +15,7 @@ use super::memory::Pool;
 use super::responder::{Answered, Responder};
 use super::table::{Place, Table};
 use super::transfer::slots::Slots;
+use super::update::Asked;
 use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::config::Tcp;
@@ -160,23 +161,39 @@ impl Shared {
         }
     }
 
+    /// Has the process that has taken over answer one message of `peer`; empty if nothing is to be said. None if it does not, so that
+    /// the client is to come again.
+    pub(super) async fn answer_elsewhere(&self, message: &[u8], peer: &Peer) -> Option<Vec<u8>> {
+        let (send, answer) = oneshot::channel();
+        // A client that has gone meanwhile gets no answer.
+        let reply = Box::new(move |answer| drop(send.send(answer)));
+        self.responder.pass_on(Asked { message: message.into(), client: self.client(peer), reply });
+        answer.await.ok()
+    }
+
     /// How long a connection may be idle, as the world in service has it: what clients are told (RFC 7828) holds.
     pub(super) fn idle_timeout(&self) -> Duration {
         self.responder.world().protocol.idle_timeout
     }
 
-    /// Waits until a connection that carries many questions at once has been idle for too long, or the drain begins.
+    /// Waits until a connection that carries many questions at once has been idle for too long.
     /// Nothing below has a limit of its own for an HTTP/2 connection that is idle or whose answers are not read.
-    pub(super) async fn over(&self, place: &Place) -> Ended {
+    pub(super) async fn idle(&self, place: &Place) {
         loop {
             let idle = place.idle(clock::now());
-            let Some(left) = self.idle_timeout().checked_sub(idle).filter(|left| !left.is_zero()) else {
-                return Ended::Idle;
-            };
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                () = self.drain.cancelled() => return Ended::Draining,
+            match self.idle_timeout().checked_sub(idle).filter(|left| !left.is_zero()) {
+                Some(left) => tokio::time::sleep(left).await,
+                None => return,
             }
+        }
+    }
+
+    /// As [`Shared::idle`], or until the drain begins.
+    pub(super) async fn over(&self, place: &Place) -> Ended {
+        tokio::select! {
+            biased;
+            () = self.idle(place) => Ended::Idle,
+            () = self.drain.cancelled() => Ended::Draining,
         }
     }
 

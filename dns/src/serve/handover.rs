@@ -11,7 +11,8 @@
 //!
 //! systemd, too, hands sockets to a process: those of socket units, and those that it keeps for the next one.
 //!
-//! Invariant: at no time do two processes write. At all times one reads each socket, and both may: each packet reaches one.
+//! Invariant: at no time do two processes write. At all times one reads each socket, and both may: each packet reaches one. A socket of
+//! QUIC is read by one alone, which sends on what is for a connection of the other.
 
 mod door;
 mod folder;
@@ -25,7 +26,7 @@ pub(crate) mod systemd;
 pub(super) use self::door::{Door, Loaded, Offer, Threshold};
 pub use self::folder::HandoverError;
 pub(super) use self::folder::run_folder;
-pub(super) use self::handed::{Handed, Moved, PATH, Pool};
+pub(super) use self::handed::{Channels, Handed, Moved, PATH, Pool};
 pub(super) use self::message::{Passed, Secrets};
 pub(super) use self::passing::{Passes, Passing};
 pub(super) use self::predecessor::{Left, Predecessor};

@@ -1,10 +1,11 @@
 //! A running server as another process takes it over: its sockets, its pause, and its end.
 
 use std::io;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::departures::Departures;
 use super::handover::{Handed, Loaded, Moved, Offer, Passing, Secrets};
 use super::pen::{Pen, Writing};
+use super::quic::SharedSocket;
 use super::signal::{Over, Pause, Signal};
 use super::steer::board::Board;
 use super::sys;
@@ -33,7 +35,7 @@ use crate::zone::set::Served;
 const LOADER_LIMIT: Duration = Duration::from_secs(600);
 /// Others may have a copy to write.
 const PEN_LIMIT: Duration = Duration::from_secs(25);
-/// Listeners end at once; connections of QUIC have a second.
+/// Listeners end at once.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Connections on which nothing is under way have closed by then.
@@ -43,6 +45,8 @@ const IDLE_LIMIT: Duration = Duration::from_millis(250);
 pub(super) struct Kept {
     /// Of all sockets.
     pub(super) copies: Vec<Handed>,
+    /// Of QUIC, while they are read.
+    pub(super) quic: Vec<Weak<SharedSocket>>,
     pub(super) secrets: Secrets,
     pub(super) loader: Sender<Signal>,
     pub(super) pen: Pen,
@@ -58,6 +62,7 @@ pub(super) struct Kept {
 struct Parts {
     /// None once the server ends.
     copies: Mutex<Vec<Handed>>,
+    quic: Vec<Weak<SharedSocket>>,
     secrets: Secrets,
     loader: Sender<Signal>,
     pen: Pen,
@@ -74,6 +79,7 @@ struct Parts {
     departures: Departures,
     drain: CancellationToken,
     tasks: TaskTracker,
+    lasting: TaskTracker,
     acceptors: TaskTracker,
     /// The number of the process that has taken over.
     superseded: watch::Sender<Option<u32>>,
@@ -97,11 +103,12 @@ struct Paused {
 impl Heir {
     /// Inside a runtime. The number of the process that has taken over is told by what this returns beside it.
     pub(super) fn new(workers: Workers, kept: Kept) -> (Self, watch::Receiver<Option<u32>>) {
-        let Workers { world, loops, stop, departures, drain, tasks, acceptors, .. } = workers;
-        let Kept { copies, secrets, loader, pen, board, unsettled, shown, reloads } = kept;
+        let Workers { world, loops, stop, departures, drain, tasks, lasting, acceptors, .. } = workers;
+        let Kept { copies, quic, secrets, loader, pen, board, unsettled, shown, reloads } = kept;
         let (superseded, supersedes) = watch::channel(None);
         let parts = Parts {
             copies: Mutex::new(copies),
+            quic,
             secrets,
             loader,
             pen,
@@ -117,6 +124,7 @@ impl Heir {
             departures,
             drain,
             tasks,
+            lasting,
             acceptors,
             superseded,
             runtime: Handle::current(),
@@ -126,12 +134,15 @@ impl Heir {
 
     /// Ends connections, and waits until they have ended, but no longer than this.
     pub(super) async fn end_connections(&self, limit: Duration) {
-        let Parts { departures, drain, tasks, .. } = &*self.parts;
+        let Parts { departures, drain, tasks, lasting, .. } = &*self.parts;
         departures.end();
         drain.cancel();
         tasks.close();
-        if timeout(limit, tasks.wait()).await.is_err() {
-            tracing::warn!(connections = tasks.len(), "connections were cut after {limit:?}");
+        lasting.close();
+        let ended = async { tokio::join!(tasks.wait(), lasting.wait()) };
+        if timeout(limit, ended).await.is_err() {
+            let connections = tasks.len() + lasting.len();
+            tracing::warn!(connections, "connections were cut after {limit:?}");
         }
     }
 
@@ -197,13 +208,28 @@ impl Heir {
     }
 }
 
+impl Parts {
+    /// Copies of sockets, and the ways to processes that still have connections of them.
+    fn copy(&self, of: &Handed) -> io::Result<Handed> {
+        let mut copy = of.try_clone()?;
+        let address = copy.udp.first().map(UdpSocket::local_addr).transpose()?;
+        let mut sockets = self.quic.iter().filter_map(Weak::upgrade);
+        if let Some(shared) = sockets.find(|shared| address.is_some_and(|it| shared.is_at(it))) {
+            copy.channels = shared.channels()?;
+        }
+        Ok(copy)
+    }
+}
+
 impl Offer for Heir {
     fn sockets(&self) -> io::Result<(Vec<Handed>, Secrets)> {
         let copies = lock(&self.parts.copies);
         if copies.is_empty() {
             return Err(io::Error::other("it is about to end; start again when it has"));
         }
-        let copies = copies.iter().map(Handed::try_clone).collect::<io::Result<_>>()?;
+        // The ways between processes are the runtime's.
+        let _inside = self.parts.runtime.enter();
+        let copies = copies.iter().map(|of| self.parts.copy(of)).collect::<io::Result<_>>()?;
         // The new process reads its config after this.
         let reloads = self.parts.reloads.load(Ordering::Acquire);
         self.parts.reloads_before.store(reloads, Ordering::Release);
@@ -235,7 +261,8 @@ impl Offer for Heir {
         if runtime.block_on(ended).is_err() {
             tracing::warn!("a listener did not end within {LEAVE_LIMIT:?}");
         }
-        // Connections without a question end at once, so that what comes from now on is asked of the other process.
+        // Connections without a question end at once, so that what comes from now on is asked of the other process. Those of QUIC
+        // ask it themselves.
         tasks.close();
         let _ = runtime.block_on(async { timeout(IDLE_LIMIT, tasks.wait()).await });
         lock(&self.parts.copies).clear();

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 use super::bind::{self, BindError, Bound};
-use super::handover::{Handed, PATH, Pool};
+use super::handover::{Channels, Handed, PATH, Pool};
 use super::local::Local;
 use crate::client::{Listener, Transport};
 use crate::config::{self, AdminAddress, Config};
@@ -78,7 +78,8 @@ impl Operator {
             Self::Tcp(listener) => (Some(listener.try_clone()?), None),
             Self::Unix(local) => (None, Some(local.listener.try_clone()?)),
         };
-        Ok(Handed { setting: ADMIN.to_owned(), address, udp: Vec::new(), tcp, local })
+        let (setting, udp, channels) = (ADMIN.to_owned(), Vec::new(), Channels::new());
+        Ok(Handed { setting, address, udp, tcp, local, channels })
     }
 }
 
@@ -101,6 +102,8 @@ pub(super) struct Datagrams {
     pub(super) socket: UdpSocket,
     /// By the process before, or by systemd: what has come is still to be answered.
     is_handed: bool,
+    /// The ways to processes before that still have connections.
+    pub(super) before: Channels,
 }
 
 /// How the config names the listeners of a side.
@@ -173,7 +176,8 @@ impl Listeners {
         let one = |setting: &str, address: &SocketAddr, udp: &[UdpSocket], tcp: Option<&TcpListener>| {
             let udp = udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
             let tcp = tcp.map(TcpListener::try_clone).transpose()?;
-            io::Result::Ok(Handed { setting: setting.to_owned(), address: *address, udp, tcp, local: None })
+            let (setting, address, channels) = (setting.to_owned(), *address, Channels::new());
+            io::Result::Ok(Handed { setting, address, udp, tcp, local: None, channels })
         };
         let outside = (&self.outside, &config.listen, &config.encrypted, OUTSIDE);
         let inside = (&self.inside, &config.internal.listen, &config.internal.encrypted, INSIDE);
@@ -252,14 +256,14 @@ impl Sealed {
             addresses.iter().map(|address| stream(setting, *address, handed)).collect::<Result<_, _>>()
         };
         let (tls, https) = (streams(settings.tls, &config.tls)?, streams(settings.https, &config.https)?);
-        let quic = config.quic.iter().map(|address| match handed.take_udp(settings.quic, *address) {
-            Some(socket) => {
+        let quic = config.quic.iter().map(|address| match handed.take_quic(settings.quic, *address) {
+            Some((socket, before)) => {
                 let socket = bind::adopt_quic(settings.quic, socket, udp)?;
-                Ok(Datagrams { socket, is_handed: true })
+                Ok(Datagrams { socket, is_handed: true, before })
             }
             None => {
                 let socket = bind::bind_udp(settings.quic, *address, udp)?;
-                Ok(Datagrams { socket, is_handed: false })
+                Ok(Datagrams { socket, is_handed: false, before: Channels::new() })
             }
         });
         Ok(Self { tls, https, quic: quic.collect::<Result<_, _>>()? })

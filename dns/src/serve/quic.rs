@@ -4,30 +4,37 @@
 //! connection. Few handshakes run at once, and under load the server makes a client prove its address before it does any
 //! other work (RFC 9000 §8.1.2).
 //!
+//! A process that is taken over goes on with its connections for a moment: the one that reads the socket then sends their packets
+//! on to it, and answers their questions, since it alone knows the zones of now.
+//!
 //! Invariant: a connection keeps the address of its handshake; migration is off. Otherwise an outsider could forge a
 //! packet from an internal address: the server would answer it from the internal view, and when the new address fails
 //! validation it would retransmit that answer to the outsider's old address (RFC 9000 §9.3.2).
 
-mod gate;
+mod forwarded;
+mod generation;
+mod shared_socket;
 
 use std::io;
-use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, Runtime as _,
-    SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout,
+    Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-pub(super) use self::gate::Gate;
+pub(super) use self::generation::Generation;
+use self::generation::ID_BYTES;
+pub(super) use self::shared_socket::SharedSocket;
 use super::connection::{Peer, Shared};
 use super::handover::Secrets;
 use super::memory::{Full, Pool, Question, What};
@@ -59,10 +66,9 @@ const MAX_INCOMING: usize = 1024;
 /// Packets kept for connections that are not yet looked at, for one and for all of a listener.
 const INCOMING_BYTES: u64 = 8 * 1024;
 const ALL_INCOMING_BYTES: u64 = 4 * 1024 * 1024;
-/// A process that takes over reads the socket next, and waits for that: connections here answer what was asked within this
-/// time, and then have this long to say that they close.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// Connections of a process that was taken over answer what comes within this time, so that no client is turned away that has
+/// just asked or is about to. DNS over QUIC has no word for "ask elsewhere" but the end of a connection.
+const LAST_QUESTIONS: Duration = Duration::from_secs(3);
 /// The two bytes before each message (RFC 9250 §4.2).
 const LENGTH_BYTES: usize = 2;
 /// A message with its length.
@@ -129,27 +135,25 @@ fn transport(idle: Duration) -> TransportConfig {
 /// An endpoint, and its socket.
 pub(super) struct Listening {
     endpoint: Endpoint,
-    socket: Arc<Gate>,
+    socket: Arc<SharedSocket>,
     /// Cancelled before the drain if another process reads the socket next.
     leaving: CancellationToken,
 }
 
-/// Has the runtime know a socket, of which nothing is read yet.
-pub(super) fn register(socket: UdpSocket) -> io::Result<Arc<Gate>> {
-    Ok(Arc::new(Gate::new(TokioRuntime.wrap_udp_socket(socket)?)))
-}
-
 /// Starts an endpoint on a socket.
 pub(super) fn endpoint(
-    socket: Arc<Gate>,
+    socket: Arc<SharedSocket>,
     terms: &Terms,
     secrets: &Secrets,
     leaving: CancellationToken,
 ) -> io::Result<Listening> {
     let terms = ServerConfig::clone(&terms.config);
     let resets = hmac::Key::new(hmac::HMAC_SHA256, &secrets.reset);
+    let mut config = EndpointConfig::new(Arc::new(resets));
+    let generation = secrets.generation;
+    config.cid_generator(move || Box::new(generation));
     let endpoint = Endpoint::new_with_abstract_socket(
-        EndpointConfig::new(Arc::new(resets)),
+        config,
         Some(terms),
         Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>,
         Arc::new(TokioRuntime),
@@ -157,60 +161,116 @@ pub(super) fn endpoint(
     Ok(Listening { endpoint, socket, leaving })
 }
 
-impl Listening {
-    /// Connections close on their own; what they still say must get out.
-    async fn end(self, connections: TaskTracker) {
-        self.endpoint.set_server_config(None);
-        if !self.leaving.is_cancelled() {
-            return self.endpoint.wait_idle().await;
-        }
-        connections.close();
-        let _ = timeout(LAST_ANSWERS, connections.wait()).await;
-        self.endpoint.close(DOQ_NO_ERROR, b"");
-        let _ = timeout(LAST_WORDS, self.endpoint.wait_idle()).await;
-        self.socket.shut();
+impl ConnectionIdGenerator for Generation {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.id(rand::random()))
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
-/// Takes connections until the drain begins; handshakes do not wait for each other.
+/// Takes connections until the drain begins, and waits until they have ended. `reading` is dropped as soon as the socket is no
+/// longer read, or the server ends.
 pub(super) async fn accept(
     listening: Listening,
-    mut terms: Terms,
+    terms: Terms,
     shared: Arc<Shared>,
     handshake_timeout: Duration,
+    reading: TaskTrackerToken,
 ) {
-    let unproved = Arc::new(Semaphore::new(UNPROVED_HANDSHAKES));
-    let most = (PROVED_HANDSHAKES, PROVED_HANDSHAKES_PER_CLIENT);
-    let proved = Table::new(most, Pool::new(0), Arc::default(), clock::now());
-    let connections = TaskTracker::new();
-    loop {
-        let incoming = tokio::select! {
-            () = shared.drain.cancelled() => break,
-            incoming = listening.endpoint.accept() => incoming,
+    let Listening { endpoint, socket, leaving } = listening;
+    let drain = shared.drain.clone();
+    let mut porter = Porter::new(terms, shared, handshake_timeout);
+    porter.take_until(&endpoint, drain.cancelled()).await;
+    if leaving.is_cancelled() {
+        socket.hand_over();
+        drop(reading);
+        porter.take_waiting(&endpoint).await;
+        // Clients that this process has told to prove their address come here with their proof.
+        let last = async {
+            let _ = timeout(LAST_QUESTIONS, endpoint.wait_idle()).await;
         };
-        let Some(incoming) = incoming else { break };
+        porter.take_until(&endpoint, last).await;
+    }
+    endpoint.set_server_config(None);
+    porter.over.cancel();
+    // Connections close on their own; what they still say must get out.
+    endpoint.wait_idle().await;
+}
+
+/// Lets the connections of a listener in; handshakes do not wait for each other.
+struct Porter {
+    terms: Terms,
+    shared: Arc<Shared>,
+    handshake_timeout: Duration,
+    unproved: Arc<Semaphore>,
+    proved: Arc<Table>,
+    /// Cancelled when connections take no more questions.
+    over: CancellationToken,
+}
+
+impl Porter {
+    fn new(terms: Terms, shared: Arc<Shared>, handshake_timeout: Duration) -> Self {
+        let most = (PROVED_HANDSHAKES, PROVED_HANDSHAKES_PER_CLIENT);
+        Self {
+            terms,
+            shared,
+            handshake_timeout,
+            unproved: Arc::new(Semaphore::new(UNPROVED_HANDSHAKES)),
+            proved: Table::new(most, Pool::new(0), Arc::default(), clock::now()),
+            over: CancellationToken::new(),
+        }
+    }
+
+    async fn take_until(&mut self, endpoint: &Endpoint, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                incoming = endpoint.accept() => match incoming {
+                    Some(incoming) => self.take(incoming),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Those that have been read already.
+    async fn take_waiting(&mut self, endpoint: &Endpoint) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(incoming) = endpoint.accept() => self.take(incoming),
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming) {
         let place = if incoming.remote_address_validated() {
             let client = incoming.remote_address().ip();
-            match proved.try_admit(client, clock::now(), HANDSHAKE_PATIENCE) {
+            match self.proved.try_admit(client, clock::now(), HANDSHAKE_PATIENCE) {
                 Some(place) => HandshakePlace::Proved(place),
-                None => {
-                    incoming.ignore();
-                    continue;
-                }
+                None => return incoming.ignore(),
             }
-        } else if let Ok(place) = Arc::clone(&unproved).try_acquire_owned() {
+        } else if let Ok(place) = Arc::clone(&self.unproved).try_acquire_owned() {
             HandshakePlace::Unproved(place)
         } else {
             // Costs one packet and keeps nothing. It cannot fail for a client that has no token yet.
             let _ = incoming.retry();
-            continue;
+            return;
         };
-        let (shared, terms) = (Arc::clone(&shared), terms.with(shared.idle_timeout()));
+        let (shared, over, limit) = (Arc::clone(&self.shared), self.over.clone(), self.handshake_timeout);
+        let terms = self.terms.with(shared.idle_timeout());
         let tasks = shared.tasks.clone();
-        let greet = async move { greet(incoming, terms, place, shared, handshake_timeout).await };
-        tasks.spawn(connections.track_future(greet));
+        tasks.spawn(async move { greet(incoming, terms, place, shared, (over, limit)).await });
     }
-    listening.end(connections).await;
 }
 
 /// The place that a handshake takes up.
@@ -226,7 +286,7 @@ async fn greet(
     terms: Arc<ServerConfig>,
     place: HandshakePlace,
     shared: Arc<Shared>,
-    limit: Duration,
+    (over, limit): (CancellationToken, Duration),
 ) {
     let peer = incoming.remote_address();
     let shaken = async { incoming.accept_with(terms)?.await };
@@ -247,7 +307,7 @@ async fn greet(
     let known = Arc::new(Peer { address: peer, proved });
     let ended = tokio::select! {
         () = place.evicted() => Ended::Evicted,
-        ended = converse(&connection, &known, &place, &shared) => ended,
+        ended = converse(&connection, &known, &place, (&shared, &over)) => ended,
     };
     connection.close(code(ended), b"");
     shared.note(peer, ended);
@@ -269,13 +329,13 @@ async fn converse(
     connection: &Connection,
     peer: &Arc<Peer>,
     place: &Arc<Place>,
-    shared: &Arc<Shared>,
+    (shared, over): (&Arc<Shared>, &CancellationToken),
 ) -> Ended {
     let mut streams = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
-            () = shared.drain.cancelled() => break,
-            ended = shared.over(place), if streams.is_empty() => return ended,
+            () = over.cancelled() => break,
+            () = shared.idle(place), if streams.is_empty() => return Ended::Idle,
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
                     let (peer, place, shared) = (Arc::clone(peer), Arc::clone(place), Arc::clone(shared));
@@ -284,12 +344,13 @@ async fn converse(
                 Err(quinn::ConnectionError::TimedOut) => return Ended::Idle,
                 Err(_) => return Ended::Closed,
             },
-            Some(ended) = streams.join_next() => {
+            Some(ended) = streams.join_next() => match ended {
                 // RFC 9250 §4.3.3: what breaks the protocol on one stream is fatal to the connection.
-                if let Ok(Err(ended @ Ended::Garbage)) = ended {
-                    return ended;
-                }
-            }
+                Ok(Err(ended @ Ended::Garbage)) => return ended,
+                // Another process is to be asked.
+                Ok(Err(Ended::Draining)) => break,
+                _ => {}
+            },
         }
     }
     while streams.join_next().await.is_some() {}
@@ -333,6 +394,10 @@ async fn exchange(
     place.active(clock::now());
     if let Some(transfer) = shared.transfer(&question, peer) {
         drop(question);
+        if shared.departures.have_begun() {
+            // A client that comes again gets the version of now.
+            return Err(Ended::Draining);
+        }
         transfer::send(send, transfer, peer.address, (place, shared)).await?;
         return finish(send, shared).await;
     }
@@ -369,10 +434,16 @@ async fn finish(send: &mut SendStream, shared: &Shared) -> Result<(), Ended> {
 /// The answer behind its length, and no byte more; the question is let go of, since the answer may have to wait.
 async fn answer(question: Question, peer: &Peer, shared: &Shared) -> Result<Vec<u8>, Ended> {
     let mut answer = Vec::new();
-    if shared.answer_when_done(&question, peer, &mut answer).await == Answered::Not {
+    let is_answered = if shared.departures.have_begun() {
+        answer = shared.answer_elsewhere(&question, peer).await.ok_or(Ended::Draining)?;
+        !answer.is_empty()
+    } else {
+        shared.answer_when_done(&question, peer, &mut answer).await != Answered::Not
+    };
+    drop(question);
+    if !is_answered {
         return Err(Ended::Garbage);
     }
-    drop(question);
     let bytes = u16::try_from(answer.len()).expect("an answer over QUIC has at most 65,535 bytes");
     Ok([&bytes.to_be_bytes()[..], &answer].concat())
 }

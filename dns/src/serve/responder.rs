@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc::Sender;
 
 use super::sys;
-use super::update::{Reply as Back, Submission, Updates};
+use super::update::{Asked, Reply as Back, Submission, Updates};
 use crate::answer::{Class, Kind, Query, answer};
 use crate::client::Client;
 use crate::limit::Limits;
@@ -147,6 +147,11 @@ impl Responder {
     /// Has an update made; its answer goes by `reply`.
     pub(super) fn submit(&self, submitted: Submitted, (message, client): (Box<[u8]>, Client), reply: Back) {
         self.ways.updates.submit(Submission { submitted, message, client, reply });
+    }
+
+    /// Has the process that has taken over answer.
+    pub(super) fn pass_on(&self, asked: Asked) {
+        self.ways.updates.pass_on(asked);
     }
 
     /// Counts a message of a transfer that the egress guard stopped.

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::net::UnixListener;
@@ -13,13 +13,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::handover::systemd::{self, Passed};
-use super::handover::{Door, Handed, Passes};
+use super::handover::{Door, Handed, Passes, Secrets};
 use super::heir::{Heir, Kept};
 use super::listeners::{Datagrams, Listeners, Listening, Operator, SETTINGS};
 use super::local::{Local, SocketFile};
 use super::notify::Order;
 use super::pen::Pen;
-use super::quic::{self, Gate};
+use super::quic::SharedSocket;
 use super::reload::{self, Idle, Loads, Service};
 use super::responder::Ways;
 use super::secondary::plan::{Context, Plans};
@@ -34,7 +34,7 @@ use super::{Running, StartError, notify, secondary, steer, tls, update};
 use crate::admin::{self, Arrivals, SharedTerms};
 use crate::catalog::report::Report;
 use crate::catalog::{Catalog, FolderError, Unsettled};
-use crate::client::{Listener, Transport};
+use crate::client::Listener;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::log;
@@ -190,7 +190,7 @@ struct Answering {
     unsettled: Unsettled,
     listening: Listening,
     copies: Vec<Handed>,
-    quic: [(Vec<Arc<Gate>>, Listener); 2],
+    quic: [(Vec<Arc<SharedSocket>>, Listener); 2],
     admin: Option<Operator>,
     quorum: Option<TcpListener>,
     /// Updates that come to the process before.
@@ -236,7 +236,7 @@ impl Known {
                 let streams = (side.encrypted.tls, side.encrypted.https);
                 workers.serve_encrypted(streams, *listener, certificates);
             }
-            *later = registered(side.encrypted.quic).map_err(StartError::Thread)?;
+            *later = registered(side.encrypted.quic, &meeting.secrets).map_err(StartError::Thread)?;
         }
         let left = match meeting.dismiss().await {
             Ok(left) => left,
@@ -279,7 +279,7 @@ impl Answering {
         mut self,
         (targeted, mesh): (mpsc::UnboundedReceiver<Vec<Target>>, Option<Mesh>),
     ) -> Result<Running, StartError> {
-        self.serve_quic().map_err(StartError::Thread)?;
+        let quic = self.serve_quic().map_err(StartError::Thread)?;
         self.meeting.unwanted.iter().for_each(|name| systemd::forget(name));
         self.copies.iter().for_each(Handed::keep);
         let Self { known, meeting, workers, service, inboxes, unsettled, copies, .. } = self;
@@ -306,6 +306,7 @@ impl Answering {
         let secrets = meeting.secrets.clone();
         let kept = Kept {
             copies,
+            quic,
             secrets,
             loader: signals.clone(),
             pen,
@@ -320,7 +321,7 @@ impl Answering {
         let certificates: Vec<_> = certificates.into_iter().chain(own).collect();
         if let Some(passes) = self.passes {
             let reload = reload_of((signals.clone(), certificates.clone()));
-            takeover::make_passed(passes, workers.responder(Transport::Udp), reload);
+            takeover::make_passed(passes, workers.deputy(), reload);
         }
         let (heir, supersedes) = Heir::new(workers, kept);
         let admin = operator.zip(terms).map(|((arrivals, file), terms)| {
@@ -341,21 +342,23 @@ impl Answering {
     }
 
     /// The process before has let go of these sockets.
-    fn serve_quic(&mut self) -> io::Result<()> {
-        let Some(certificates) = &self.known.certificates else { return Ok(()) };
+    fn serve_quic(&mut self) -> io::Result<Vec<Weak<SharedSocket>>> {
+        let mut all = Vec::new();
+        let Some(certificates) = &self.known.certificates else { return Ok(all) };
         for (sockets, side) in &mut self.quic {
             let sockets = std::mem::take(sockets);
+            all.extend(sockets.iter().map(Arc::downgrade));
             self.workers.serve_quic(sockets, *side, certificates, &self.meeting.secrets)?;
         }
         let (metrics, drain) = (Arc::clone(&self.workers.metrics), self.workers.drain.clone());
         self.workers.tasks.spawn(Arc::clone(certificates).follow(Some(metrics), drain));
-        Ok(())
+        Ok(all)
     }
 }
 
 /// Does all that may fail of the start of QUIC while the process before still answers.
-pub(super) fn registered(sockets: Vec<Datagrams>) -> io::Result<Vec<Arc<Gate>>> {
-    sockets.into_iter().map(|it| quic::register(it.socket)).collect()
+pub(super) fn registered(sockets: Vec<Datagrams>, secrets: &Secrets) -> io::Result<Vec<Arc<SharedSocket>>> {
+    sockets.into_iter().map(|it| SharedSocket::new(it.socket, secrets.generation, it.before)).collect()
 }
 
 /// The operator's socket as the admin listener takes it, and the file to remove when it ends.

@@ -10,17 +10,21 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::departures::Departures;
 use super::handover::systemd;
 use super::handover::{
     Handed, HandoverError, Left, Passed, Passes, Pool, Predecessor, Secrets, Threshold, run_folder,
 };
 use super::responder::{Reply, Responder};
+use super::update::Asked;
 use crate::catalog::report::{Report, State};
 use crate::client::{Client, Listener, Proved, Transport};
 use crate::clock;
 use crate::config::{Config, Cookies};
 use crate::cookie;
 use crate::limit::Limits;
+use crate::wire::Moment;
+use crate::world::World;
 
 /// The meeting with the process before, if there is one.
 pub(super) struct Meeting {
@@ -36,6 +40,13 @@ pub(super) struct Meeting {
     stop: CancellationToken,
 }
 
+/// Answers for the process before, what came there.
+pub(super) struct Deputy {
+    /// In the order of [`Transport::ALL`].
+    responders: [Responder; Transport::ALL.len()],
+    departures: Departures,
+}
+
 /// A process that does not leave within this time is stuck, and is told of.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,7 +58,8 @@ impl Meeting {
         blocking(move || {
             let mut predecessor = folder.as_deref().map(Predecessor::find).transpose()?.flatten();
             let handed = predecessor.as_mut().map(Predecessor::take).unwrap_or_default();
-            let secrets = predecessor.as_ref().map_or_else(Secrets::new, |before| before.secrets().clone());
+            let before = predecessor.as_ref().map(|before| before.secrets().clone());
+            let secrets = before.map_or_else(Secrets::new, Secrets::next);
             let threshold = folder.as_deref().map(Threshold::prepare).transpose()?;
             Ok(Self { folder, predecessor, handed, threshold, secrets, unwanted: Vec::new(), stop })
         })
@@ -139,10 +151,10 @@ async fn blocking<T: Send + 'static>(
     talked.expect("talking does not panic").map_err(StartError::Handover)
 }
 
-/// Makes the updates that come to the process before, and obeys its reloads, until it ends.
-pub(super) fn make_passed(passes: Passes, responder: Responder, reload: impl Fn() + Send + 'static) {
+/// Makes the updates that come to the process before, answers questions there, and obeys its reloads, until it ends.
+pub(super) fn make_passed(passes: Passes, deputy: Deputy, reload: impl Fn() + Send + 'static) {
     let make = move || {
-        if let Err(error) = passes.run(|passed| take(passed, &responder), reload) {
+        if let Err(error) = passes.run(|passed| deputy.take(passed), reload) {
             tracing::warn!(%error, "updates that came to the process before may be unanswered");
         }
     };
@@ -151,25 +163,46 @@ pub(super) fn make_passed(passes: Passes, responder: Responder, reload: impl Fn(
     }
 }
 
-/// Makes an update that came to another process: its answer, as that process is to send it.
-fn take(passed: Passed, responder: &Responder) -> Option<Vec<u8>> {
-    let Passed { message, address, port, inside, transport } = passed;
-    let transport = Transport::ALL.into_iter().find(|it| it.as_str() == transport)?;
-    let listener = if inside { Listener::Inside } else { Listener::Outside };
-    // Certificates open transfers alone. The connection is of a process that ends.
-    let proved = Proved::default();
-    let client = Client { address, port, listener, transport, proved, is_to_close: true };
-    let (world, now) = (responder.world(), clock::moment());
-    if let Some(submitted) = responder.submitted(&world, &message, &client, now) {
-        // Held on to, it could not be released.
-        drop(world);
-        let (send, answer) = channel();
+impl Deputy {
+    pub(super) fn new(responder: impl Fn(Transport) -> Responder, departures: Departures) -> Self {
+        Self { responders: Transport::ALL.map(responder), departures }
+    }
+
+    /// Makes an update that came to another process, or answers a question: the answer, as that process is to send it.
+    fn take(&self, passed: Passed) -> Option<Vec<u8>> {
+        let Passed { message, address, port, inside, transport } = passed;
+        let mut known = Transport::ALL.into_iter().zip(&self.responders);
+        let (transport, responder) = known.find(|(it, _)| it.as_str() == transport)?;
+        let listener = if inside { Listener::Inside } else { Listener::Outside };
+        // Certificates open transfers alone. The connection is of a process that ends.
+        let proved = Proved::default();
+        let client = Client { address, port, listener, transport, proved, is_to_close: true };
+        let (send, answer) = channel::<Vec<u8>>();
         // The receiver below waits for it.
         let reply = Box::new(move |made| drop(send.send(made)));
-        responder.submit(submitted, (message.into(), client), reply);
-        return answer.recv().ok();
+        let (world, now) = (responder.world(), clock::moment());
+        if let Some(submitted) = responder.submitted(&world, &message, &client, now) {
+            // Held on to, it could not be released.
+            drop(world);
+            responder.submit(submitted, (message.into(), client), reply);
+            return answer.recv().ok();
+        }
+        if self.departures.have_begun() {
+            drop(world);
+            responder.pass_on(Asked { message: message.into(), client, reply });
+            return answer.recv().ok().filter(|answer| !answer.is_empty());
+        }
+        answer_at_once(responder, (message.as_slice(), &client), &world, now)
     }
+}
+
+fn answer_at_once(
+    responder: &Responder,
+    (message, client): (&[u8], &Client),
+    world: &World,
+    now: Moment,
+) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
-    let outcome = responder.answer(&mut Limits::default(), &world, &message, &client, now, &mut answer);
+    let outcome = responder.answer(&mut Limits::default(), world, message, client, now, &mut answer);
     (outcome == Reply::Send).then_some(answer)
 }

@@ -116,7 +116,9 @@ impl Servers {
             workers.serve(sockets.plain, side).unwrap();
             let Sealed { tls, https, quic } = sockets.encrypted;
             workers.serve_encrypted((tls, https), side, &certificates);
-            workers.serve_quic(registered(quic).unwrap(), side, &certificates, &Secrets::new()).unwrap();
+            let secrets = Secrets::new();
+            let quic = registered(quic, &secrets).unwrap();
+            workers.serve_quic(quic, side, &certificates, &secrets).unwrap();
         }
         Self { listening, root: made.cert.der().clone(), workers }
     }
@@ -219,12 +221,14 @@ impl Servers {
     }
 
     pub(super) async fn end(self) {
-        let Workers { loops, stop, departures, drain, tasks, .. } = self.workers;
+        let Workers { loops, stop, departures, drain, tasks, lasting, .. } = self.workers;
         stop.end();
         departures.end();
         drain.cancel();
         tasks.close();
-        timeout(PATIENCE, tasks.wait()).await.expect("connections end");
+        lasting.close();
+        let ended = async { tokio::join!(tasks.wait(), lasting.wait()) };
+        timeout(PATIENCE, ended).await.expect("connections end");
         let ended = tokio::task::spawn_blocking(|| super::sys::end(loops));
         ended.await.unwrap();
     }
@@ -235,8 +239,7 @@ pub(super) fn trust(root: &CertificateDer<'static>, alpn: &[&[u8]]) -> ClientCon
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config

@@ -3,11 +3,13 @@
 //! ```text
 //! transport ─▶ wire::submitted (key, policy) ─▶ Updates ─▶ reload ─▶ evaluate ─▶ journal, catalog ─▶ commit ─▶ world ─▶ answer
 //! ```
+//!
+//! Once another process has taken over, the loader has that one make them. Questions that still come here take the same way.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use super::handover::Passed;
 use super::signal::Signal;
@@ -27,6 +29,8 @@ use crate::zone::{Record, Severity};
 
 /// Updates that wait for the loader; one more is to come again.
 const MOST_WAITING: usize = 256;
+/// Questions that wait for another process; the client of one more is to come again, and then asks that process itself.
+const MOST_QUESTIONS: usize = 256;
 /// Records that may lie over one zone file: each update looks at all of them. A zone that has more wants another primary.
 const MOST_RECORDS: usize = 10_000;
 
@@ -42,10 +46,20 @@ pub(super) struct Submission {
     pub(super) reply: Reply,
 }
 
+/// A message that the process which has taken over is to answer.
+pub(super) struct Asked {
+    /// As it came.
+    pub(super) message: Box<[u8]>,
+    pub(super) client: Client,
+    /// Gets an empty answer if nothing is to be said. It is dropped if that process does not answer.
+    pub(super) reply: Reply,
+}
+
 /// The way of updates to the loader.
 #[derive(Clone)]
 pub(super) struct Updates {
     submissions: Sender<Submission>,
+    questions: SyncSender<Asked>,
     signals: Sender<Signal>,
     waiting: Arc<AtomicUsize>,
 }
@@ -53,14 +67,17 @@ pub(super) struct Updates {
 /// The loader's end of it.
 pub(super) struct Submissions {
     inbox: Receiver<Submission>,
+    questions: Receiver<Asked>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// A way for updates; `signals` wake the loader.
 pub(super) fn way(signals: Sender<Signal>) -> (Updates, Submissions) {
     let (submissions, inbox) = channel();
+    let (asking, questions) = sync_channel(MOST_QUESTIONS);
     let waiting = Arc::<AtomicUsize>::default();
-    (Updates { submissions, signals, waiting: Arc::clone(&waiting) }, Submissions { inbox, waiting })
+    let updates = Updates { submissions, questions: asking, signals, waiting: Arc::clone(&waiting) };
+    (updates, Submissions { inbox, questions, waiting })
 }
 
 impl Updates {
@@ -72,6 +89,14 @@ impl Updates {
         // The loader is gone only when the server ends; then nothing is made and nothing answered.
         let _ = self.submissions.send(submission);
         let _ = self.signals.send(Signal::Update);
+    }
+
+    /// Has the process that has taken over answer.
+    pub(super) fn pass_on(&self, asked: Asked) {
+        if self.questions.try_send(asked).is_ok() {
+            // The loader is gone only when the server ends.
+            let _ = self.signals.send(Signal::Update);
+        }
     }
 }
 
@@ -86,18 +111,17 @@ impl Submissions {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Some(submission)
     }
+
+    /// There are some only once another process has taken over.
+    pub(super) fn next_question(&self) -> Option<Asked> {
+        self.questions.try_recv().ok()
+    }
 }
 
 impl Submission {
     /// As another process is told of it.
     pub(super) fn passed(&self) -> Passed {
-        Passed {
-            message: self.message.to_vec(),
-            address: self.client.address,
-            port: self.client.port,
-            inside: self.client.listener == Listener::Inside,
-            transport: self.client.transport.as_str().to_owned(),
-        }
+        passed(&self.message, &self.client)
     }
 
     pub(super) fn answer(self, rcode: Rcode) {
@@ -115,6 +139,23 @@ impl Submission {
                 tracing::warn!(%zone, %key, %from, rcode = rcode.as_str(), why = made.why, "an update was not made")
             }
         }
+    }
+}
+
+impl Asked {
+    /// As another process is told of it.
+    pub(super) fn passed(&self) -> Passed {
+        passed(&self.message, &self.client)
+    }
+}
+
+fn passed(message: &[u8], client: &Client) -> Passed {
+    Passed {
+        message: message.to_vec(),
+        address: client.address,
+        port: client.port,
+        inside: client.listener == Listener::Inside,
+        transport: client.transport.as_str().to_owned(),
     }
 }
 

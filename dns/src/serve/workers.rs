@@ -20,8 +20,9 @@ use super::departures::Departures;
 use super::descriptors::Tables;
 use super::handover::{Moved, Secrets};
 use super::https::Path;
-use super::quic::Gate;
+use super::quic::SharedSocket;
 use super::responder::{Responder, Ways};
+use super::takeover::Deputy;
 use super::tls::{self, Acceptor, Asks, Certificates};
 use super::transfer::slots::Slots;
 use super::udp::Stop;
@@ -53,7 +54,9 @@ pub(super) struct Workers {
     pub(super) drain: CancellationToken,
     pub(super) departures: Departures,
     pub(super) tasks: TaskTracker,
-    /// Those of `tasks` that read listening sockets.
+    /// Endpoints of QUIC and their connections, which go on for a moment behind the process that takes over.
+    pub(super) lasting: TaskTracker,
+    /// Those that read listening sockets.
     pub(super) acceptors: TaskTracker,
 }
 
@@ -80,6 +83,7 @@ impl Workers {
             departures: Departures::default(),
             plain: Vec::new(),
             tasks: TaskTracker::new(),
+            lasting: TaskTracker::new(),
             acceptors: TaskTracker::new(),
         }
     }
@@ -139,7 +143,7 @@ impl Workers {
     /// Connections of QUIC share a socket, so that the process before must have let go of it.
     pub(super) fn serve_quic(
         &self,
-        sockets: Vec<Arc<Gate>>,
+        sockets: Vec<Arc<SharedSocket>>,
         side: Listener,
         certificates: &Arc<Certificates>,
         secrets: &Secrets,
@@ -149,7 +153,8 @@ impl Workers {
         for socket in sockets {
             let terms = quic::Terms::new(certificates, shared.idle_timeout(), self.asks(), secrets);
             let endpoint = quic::endpoint(socket, &terms, secrets, self.departures.leaving.clone())?;
-            self.accept(quic::accept(endpoint, terms, Arc::clone(&shared), deadline));
+            let reading = self.acceptors.token();
+            self.lasting.spawn(quic::accept(endpoint, terms, Arc::clone(&shared), deadline, reading));
         }
         Ok(())
     }
@@ -177,7 +182,8 @@ impl Workers {
     }
 
     fn shared(&self, side: Listener, transport: Transport) -> Arc<Shared> {
-        let until = (self.tasks.clone(), self.drain.clone(), self.departures.clone());
+        let tasks = if transport == Transport::Quic { &self.lasting } else { &self.tasks };
+        let until = (tasks.clone(), self.drain.clone(), self.departures.clone());
         let responder = self.responder(transport);
         Arc::new(Shared::new(
             self.tcp,
@@ -187,6 +193,11 @@ impl Workers {
             (&self.tables, &self.slots),
             responder,
         ))
+    }
+
+    /// The one who answers for the process before.
+    pub(super) fn deputy(&self) -> Deputy {
+        Deputy::new(|transport| self.responder(transport), self.departures.clone())
     }
 
     fn spawn_loop(&mut self, address: SocketAddr, socket: UdpSocket, side: Listener) -> io::Result<()> {

@@ -36,7 +36,7 @@ fn an_update_waits_while_a_process_takes_over_and_is_made_here_if_that_one_dies(
     let folder = site();
     let process = Process::start(folder.path());
     let mut next = Knock::at(folder.path());
-    next.say(&json!({ "hello": { "version": 2, "pid": 7 } }));
+    next.say(&json!({ "hello": { "version": 3, "pid": 7 } }));
     assert_eq!(next.hear()["sockets"]["sockets"][1]["udp"], 2);
     next.say(&json!({ "zones": ["example.com.", "example.org."] }));
     next.say(&json!({ "hold": { "broken": [] } }));
@@ -62,8 +62,8 @@ fn a_process_of_another_version_is_refused() {
     let folder = site();
     let process = Process::start(folder.path());
     let mut next = Knock::at(folder.path());
-    next.say(&json!({ "hello": { "version": 3, "pid": 7 } }));
-    let why = "it speaks version 2 of the hand-over, the new process 3: stop it first";
+    next.say(&json!({ "hello": { "version": 4, "pid": 7 } }));
+    let why = "it speaks version 3 of the hand-over, the new process 4: stop it first";
     assert_eq!(next.hear(), json!({ "refused": { "why": why } }));
     assert_eq!(asked(process.plain(), "v.example.com.", RecordType::A), ["203.0.113.1"]);
 }
@@ -74,7 +74,7 @@ fn a_process_that_does_not_know_of_a_reload_does_not_take_over() {
     let mut process = Process::wait_for(&mut command(folder.path()));
     let mut log = process.log();
     let mut next = Knock::at(folder.path());
-    next.say(&json!({ "hello": { "version": 2, "pid": 7 } }));
+    next.say(&json!({ "hello": { "version": 3, "pid": 7 } }));
     assert!(!next.hear()["sockets"].is_null());
     process.signal("HUP");
     log.wait_for("nothing has changed");

@@ -225,10 +225,10 @@ type Piece<'h> = (Described, Vec<BorrowedFd<'h>>);
 
 /// The sockets of one address, as many together as a message can take.
 fn pieces(one: &Handed) -> impl Iterator<Item = Piece<'_>> {
-    let Handed { setting, address, udp, tcp, local } = one;
+    let Handed { setting, address, udp, tcp, local, channels } = one;
     let described = move |udp, tcp, more| {
         let (setting, address) = (setting.clone(), *address);
-        Described { setting, address, udp, tcp, local: false, more }
+        Described { setting, address, udp, tcp, local: false, channels: Vec::new(), more }
     };
     let listener = tcp.iter().map(move |tcp| (described(0, true, false), vec![tcp.as_fd()]));
     let local = local
@@ -237,8 +237,12 @@ fn pieces(one: &Handed) -> impl Iterator<Item = Piece<'_>> {
     let has_tcp = tcp.is_some();
     let udp = udp.chunks(MAX_DESCRIPTORS).enumerate();
     listener.chain(local).chain(udp.map(move |(at, udp)| {
-        let described = described(udp.len(), false, has_tcp || at > 0);
-        (described, udp.iter().map(|socket| socket.as_fd()).collect())
+        // A socket of QUIC is one, and few processes were before.
+        let channels = if at == 0 { channels.as_slice() } else { &[] };
+        let numbers = channels.iter().map(|(number, _)| *number).collect();
+        let described = Described { channels: numbers, ..described(udp.len(), false, has_tcp || at > 0) };
+        let channels = channels.iter().map(|(_, channel)| channel.as_fd());
+        (described, udp.iter().map(|socket| socket.as_fd()).chain(channels).collect())
     }))
 }
 
@@ -355,7 +359,7 @@ mod tests {
         let mut line = Line::new(stream).unwrap();
         line.send(&Message::Hello { version: VERSION + 1, pid: 7 }, &[]).unwrap();
         let Message::Refused { why } = line.receive().unwrap().0 else { panic!("not refused") };
-        assert!(why.ends_with("version 2 of the hand-over, the new process 3: stop it first"), "{why}");
+        assert!(why.ends_with("version 3 of the hand-over, the new process 4: stop it first"), "{why}");
         assert!(given_up.join().unwrap().is_err());
         assert!(noted.0.lock().unwrap().is_empty());
     }

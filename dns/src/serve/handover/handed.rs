@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -18,7 +18,12 @@ pub(in crate::serve) struct Handed {
     pub(in crate::serve) tcp: Option<TcpListener>,
     /// A socket in the file system, which knows its path; [`PATH`] stands for the address.
     pub(in crate::serve) local: Option<UnixListener>,
+    /// For QUIC alone.
+    pub(in crate::serve) channels: Channels,
 }
+
+/// The ways to processes that still have connections of a socket, by the places of these in their row.
+pub(in crate::serve) type Channels = Vec<(u8, OwnedFd)>;
 
 /// The address of sockets that have a path instead.
 pub(in crate::serve) const PATH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -31,6 +36,7 @@ impl Handed {
         systemd::keep(&self.setting, self.address, &all);
     }
 
+    /// Copies of the sockets; none of the ways.
     pub(in crate::serve) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             setting: self.setting.clone(),
@@ -38,6 +44,7 @@ impl Handed {
             udp: self.udp.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?,
             tcp: self.tcp.as_ref().map(TcpListener::try_clone).transpose()?,
             local: self.local.as_ref().map(UnixListener::try_clone).transpose()?,
+            channels: Channels::new(),
         })
     }
 }
@@ -121,9 +128,15 @@ impl Pool {
         self.all.remove(at).local
     }
 
-    pub(in crate::serve) fn take_udp(&mut self, setting: &str, address: SocketAddr) -> Option<UdpSocket> {
-        let handed = self.take(setting, address).and_then(|mut handed| handed.udp.pop());
-        handed.or_else(|| self.passed_udp(address).pop())
+    /// The socket of an address, and the ways to processes before that still have connections of it.
+    pub(in crate::serve) fn take_quic(
+        &mut self,
+        setting: &str,
+        address: SocketAddr,
+    ) -> Option<(UdpSocket, Channels)> {
+        let handed = self.take(setting, address);
+        let handed = handed.and_then(|mut handed| Some((handed.udp.pop()?, handed.channels)));
+        handed.or_else(|| Some((self.passed_udp(address).pop()?, Channels::new())))
     }
 
     fn passed_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
@@ -180,6 +193,7 @@ mod tests {
             udp: vec![UdpSocket::bind(any).unwrap()],
             tcp: Some(TcpListener::bind(any).unwrap()),
             local: None,
+            channels: Channels::new(),
         };
         let ports = |it: &Handed| it.tcp.as_ref().unwrap().local_addr().unwrap().port();
         let all = vec![handed("listen"), handed("internal.listen"), handed("listen")];

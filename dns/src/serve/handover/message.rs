@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::serve::quic::Generation;
+
 /// Both sides must speak the same: another version has another meaning.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +36,15 @@ pub(super) enum Message {
     Connections(Vec<(SocketAddr, bool)>),
     /// The old process reads no more.
     Left,
-    /// An update that came to the old process, which has not made it.
-    Update(Passed),
+    /// An update that came to the old process, which has not made it, or a question on a connection of QUIC there.
+    Asked(Passed),
     /// The operator has told the old process to read all anew.
     Reload,
-    /// The answer to an update; none where nothing is to be said.
+    /// The answer to that; none where nothing is to be said.
     Answer { message: Option<Vec<u8>> },
 }
 
-/// The sockets of one address, UDP first.
+/// The sockets of one address: UDP first, channels last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Described {
     /// As the config has both.
@@ -52,11 +54,13 @@ pub(super) struct Described {
     pub(super) tcp: bool,
     /// A socket in the file system, which knows its path.
     pub(super) local: bool,
+    /// The places of processes before in their row, to which the channels lead.
+    pub(super) channels: Vec<u8>,
     /// They are more of those before them.
     pub(super) more: bool,
 }
 
-/// An update as it came, and from where.
+/// A message as it came, and from where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::serve) struct Passed {
     pub(in crate::serve) message: Vec<u8>,
@@ -77,6 +81,8 @@ pub(in crate::serve) struct Secrets {
     pub(in crate::serve) reset: [u8; SECRET_BYTES],
     /// Seals the tokens by which clients of QUIC prove their address (RFC 9000 §8.1).
     pub(in crate::serve) tokens: [u8; SECRET_BYTES],
+    /// Of the connection IDs of the process that tells it.
+    pub(in crate::serve) generation: Generation,
 }
 
 const SECRET_BYTES: usize = 16;
@@ -84,7 +90,13 @@ const SECRET_BYTES: usize = 16;
 impl Secrets {
     /// New ones.
     pub(in crate::serve) fn new() -> Self {
-        Self { cookies: None, reset: rand::random(), tokens: rand::random() }
+        let generation = Generation::first(rand::random());
+        Self { cookies: None, reset: rand::random(), tokens: rand::random(), generation }
+    }
+
+    /// Those of the process that takes over.
+    pub(in crate::serve) fn next(self) -> Self {
+        Self { generation: self.generation.next(), ..self }
     }
 }
 
@@ -104,7 +116,7 @@ mod tests {
             assert_eq!(serde_json::to_string(message).unwrap(), expected);
             assert_eq!(serde_json::from_str::<Message>(expected).unwrap(), *message);
         };
-        check(&Message::Hello { version: 2, pid: 7 }, r#"{"hello":{"version":2,"pid":7}}"#);
+        check(&Message::Hello { version: 3, pid: 7 }, r#"{"hello":{"version":3,"pid":7}}"#);
         check(&Message::Refused { why: "no".to_owned() }, r#"{"refused":{"why":"no"}}"#);
         check(&Message::Hold { broken: vec!["ex.".to_owned()] }, r#"{"hold":{"broken":["ex."]}}"#);
         check(&Message::Zones(vec!["ex.".to_owned()]), r#"{"zones":["ex."]}"#);
@@ -123,12 +135,14 @@ mod tests {
             udp: 2,
             tcp: true,
             local: false,
+            channels: vec![0, 1],
             more: false,
         }];
-        let secrets = Secrets { cookies: None, reset: [1; 16], tokens: [2; 16] };
+        let generation = Generation::first((3, 4)).next();
+        let secrets = Secrets { cookies: None, reset: [1; 16], tokens: [2; 16], generation };
         check(
             &Message::Sockets { sockets, secrets, more: false },
-            r#"{"sockets":{"sockets":[{"setting":"listen","address":"192.0.2.1:53","udp":2,"tcp":true,"local":false,"more":false}],"secrets":{"cookies":null,"reset":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"tokens":[2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2]},"more":false}}"#,
+            r#"{"sockets":{"sockets":[{"setting":"listen","address":"192.0.2.1:53","udp":2,"tcp":true,"local":false,"channels":[0,1],"more":false}],"secrets":{"cookies":null,"reset":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"tokens":[2,2,2,2,2,2,2,2,2,2,2,2,2,2,2,2],"generation":{"number":1,"key":[3,4]}},"more":false}}"#,
         );
         let passed = Passed {
             message: vec![0, 7],
@@ -138,8 +152,8 @@ mod tests {
             transport: "tcp".to_owned(),
         };
         check(
-            &Message::Update(passed),
-            r#"{"update":{"message":[0,7],"address":"192.0.2.9","port":5,"inside":false,"transport":"tcp"}}"#,
+            &Message::Asked(passed),
+            r#"{"asked":{"message":[0,7],"address":"192.0.2.9","port":5,"inside":false,"transport":"tcp"}}"#,
         );
     }
 }

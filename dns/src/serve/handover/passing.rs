@@ -1,4 +1,5 @@
-//! Updates and reloads that came to a process which writes no more: the one that took over makes them, and its answers go back.
+//! Updates, questions and reloads that came to a process which writes no more: the one that took over makes and answers them, and
+//! its answers go back.
 
 use std::io;
 use std::time::Duration;
@@ -22,10 +23,10 @@ impl Passing {
         Self(line)
     }
 
-    /// Has an update made, and brings its answer.
+    /// Has an update made or a question answered, and brings the answer.
     pub(in crate::serve) fn pass(&mut self, passed: Passed) -> io::Result<Option<Vec<u8>>> {
         self.0.wait_for(ANSWER_LIMIT)?;
-        self.0.send(&Message::Update(passed), &[])?;
+        self.0.send(&Message::Asked(passed), &[])?;
         match self.0.receive()?.0 {
             Message::Answer { message } => Ok(message),
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it did not answer")),
@@ -43,7 +44,8 @@ impl Passes {
         Self(line)
     }
 
-    /// Has `make` make the updates that are passed on, one after the other, and reloads, until the old process ends.
+    /// Has `make` make the updates and answer the questions that are passed on, one after the other, and reloads, until the old process
+    /// ends.
     pub(in crate::serve) fn run(
         mut self,
         make: impl Fn(Passed) -> Option<Vec<u8>>,
@@ -52,12 +54,12 @@ impl Passes {
         self.0.wait_for_ever()?;
         loop {
             match self.0.receive() {
-                Ok((Message::Update(passed), _)) => {
+                Ok((Message::Asked(passed), _)) => {
                     self.0.send(&Message::Answer { message: make(passed) }, &[])?;
                 }
                 Ok((Message::Reload, _)) => reload(),
                 Ok(_) => {
-                    let what = "it passed on what is neither an update nor a reload";
+                    let what = "it passed on what is neither a message nor a reload";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, what));
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),

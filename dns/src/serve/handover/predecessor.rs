@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::folder::{HandoverError, SOCKET, prepare};
-use super::handed::{Handed, Moved};
+use super::handed::{Channels, Handed, Moved};
 use super::line::Line;
 use super::message::{Described, Message, Secrets, VERSION};
 use super::passing::Passes;
@@ -164,14 +164,16 @@ fn add(
     one: Described,
     descriptors: &mut impl Iterator<Item = OwnedFd>,
 ) -> Result<(), HandoverError> {
-    let Described { setting, address, udp, tcp, local, more } = one;
+    let Described { setting, address, udp, tcp, local, channels, more } = one;
     let mut next = || descriptors.next().ok_or_else(missing);
     let udp = (0..udp).map(|_| next().map(Into::into)).collect::<Result<Vec<_>, _>>()?;
     let tcp = if tcp { Some(next()?.into()) } else { None };
     let local = if local { Some(next()?.into()) } else { None };
+    let channels = channels.into_iter().map(|number| next().map(|channel| (number, channel)));
+    let channels = channels.collect::<Result<Channels, HandoverError>>()?;
     match all.last_mut().filter(|_| more) {
         Some(before) => before.udp.extend(udp),
-        None => all.push(Handed { setting, address, udp, tcp, local }),
+        None => all.push(Handed { setting, address, udp, tcp, local, channels }),
     }
     Ok(())
 }

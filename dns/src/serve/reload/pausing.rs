@@ -1,5 +1,6 @@
 //! The loader while another process takes over: it changes nothing, and if that process has taken over, never again.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
 
@@ -27,17 +28,12 @@ impl Follow {
         }
     }
 
-    /// Has the other process make the updates that wait here, and those that come on connections which are about to end. It
-    /// knows nothing of a reload that came here since it read its config.
+    /// Has the other process make the updates that wait here, and those that come on connections which are about to end; and
+    /// answer questions there. It knows nothing of a reload that came here since it read its config.
     fn pass_on(&mut self, mut passing: Passing, inbox: &Receiver<Signal>) {
         loop {
-            while let Some(submission) = self.submissions.next() {
-                match passing.pass(submission.passed()) {
-                    Ok(Some(answer)) => (submission.reply)(answer),
-                    Ok(None) => {}
-                    // Whether it was made is not known: its sender asks again.
-                    Err(error) => return tracing::warn!(%error, "updates are not passed on"),
-                }
+            if let Err(error) = self.pass_waiting(&mut passing) {
+                return tracing::warn!(%error, "updates and questions are not passed on");
             }
             match inbox.recv() {
                 Ok(Signal::Stop) | Err(_) => return,
@@ -48,6 +44,23 @@ impl Follow {
                     }
                 }
                 Ok(_) => {}
+            }
+        }
+    }
+
+    /// Updates first: questions that have to wait may as well be asked again.
+    fn pass_waiting(&mut self, passing: &mut Passing) -> io::Result<()> {
+        loop {
+            if let Some(submission) = self.submissions.next() {
+                // If this fails, it is not known whether the update was made: its sender asks again.
+                if let Some(answer) = passing.pass(submission.passed())? {
+                    (submission.reply)(answer);
+                }
+            } else if let Some(asked) = self.submissions.next_question() {
+                let answer = passing.pass(asked.passed())?;
+                (asked.reply)(answer.unwrap_or_default());
+            } else {
+                return Ok(());
             }
         }
     }

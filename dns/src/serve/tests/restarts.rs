@@ -1,5 +1,7 @@
-//! Restarts within one program: the word to close that clients hear.
+//! Restarts within one program: the word to close that clients hear, and the way of packets and questions over QUIC.
 
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, ConnectionError, Endpoint, ReadToEndError, VarInt};
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
@@ -7,16 +9,18 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::client::Transport;
-use crate::serve::testing::{Duplex, framed, trust};
+use crate::serve::testing::{Duplex, framed, over_quic, trust};
 
-const LISTEN: &str = "run_folder = \"run\"\nlisten_tls = [\"127.0.0.1:0\"]\n";
-const TABLES: &str = "[tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n";
+const LISTEN: &str =
+    "run_folder = \"run\"\nlisten_tls = [\"127.0.0.1:0\"]\nlisten_quic = [\"127.0.0.1:0\"]\n";
+const TABLES: &str =
+    "[tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"\n[[transfer]]\nclients = [\"127.0.0.1\"]\n";
 
 /// The end of an OPT record: no options; TIMEOUT 0 (RFC 7828).
 const STAY: &[u8] = &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
 const CLOSE: &[u8] = &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 11, 0, 2, 0, 0];
 
-/// A site whose server speaks TLS, and hands over.
+/// A site whose server speaks TLS and QUIC, and hands over.
 struct Row {
     site: Site,
     config: String,
@@ -55,12 +59,23 @@ impl Row {
         let connector = TlsConnector::from(Arc::new(trust(&self.root, tls::DOT)));
         Box::new(connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap())
     }
+
+    async fn quic(&self, endpoint: &Endpoint, running: &Running) -> Connection {
+        let crypto = QuicClientConfig::try_from(trust(&self.root, tls::DOQ)).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let server = address_of(running, Transport::Quic);
+        endpoint.connect_with(config, server, "localhost").unwrap().await.unwrap()
+    }
 }
 
 fn address_of(running: &Running, transport: Transport) -> SocketAddr {
     let listening = running.listening();
     let encrypted = listening.encrypted.iter().find(|it| it.transport == transport);
     encrypted.map_or(listening.outside[0], |it| it.address)
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
 /// A question with an OPT record that has no options.
@@ -139,6 +154,123 @@ async fn who_is_answered_by_a_process_that_has_left_is_told_to_close_and_who_goe
         assert!(is_closed(&mut **stream).await, "{transport:?}");
     }
     assert!(answer(&mut *idle, &framed(&with_opt())).await.ends_with(STAY), "it is the next process's");
+    timeout(LIMIT, left).await.expect("the first ends").unwrap();
+    second.drain().await;
+}
+
+/// The address of `www.example.com`, asked over QUIC, where IDs are 0 and no connection is told to close (RFC 9250 §4.2.1, §5.5.2).
+async fn asked(connection: &Connection) -> Said {
+    let mut message = with_opt();
+    message[..2].fill(0);
+    let answer = timeout(LIMIT, over_quic(connection, &framed(&message))).await.expect("an answer").unwrap();
+    assert!(answer.ends_with(STAY), "{answer:x?}");
+    let mut plain = question("www.example.com");
+    plain[..2].fill(0);
+    said(&answer, &plain)
+}
+
+async fn end(connection: &Connection) -> ConnectionError {
+    timeout(LIMIT, connection.closed()).await.expect("it ends")
+}
+
+fn is_without_error(ended: &ConnectionError) -> bool {
+    matches!(ended, ConnectionError::ApplicationClosed(closed) if closed.error_code == VarInt::from_u32(0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_quic_goes_on_until_its_process_ends_and_gets_answers_of_now() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let old = row.quic(&endpoint, &first).await;
+    assert_eq!(asked(&old).await, address("203.0.113.1"));
+    let (second, left) = row.restart(first, 2).await;
+    let new = row.quic(&endpoint, &second).await;
+    for _ in 0..3 {
+        assert_eq!(asked(&old).await, address("203.0.113.2"));
+        assert_eq!(asked(&new).await, address("203.0.113.2"));
+    }
+    let ended = end(&old).await;
+    assert!(is_without_error(&ended), "{ended}");
+    timeout(LIMIT, left).await.expect("the first ends").unwrap();
+    assert_eq!(asked(&new).await, address("203.0.113.2"));
+    second.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_over_quic_of_several_processes_go_on_side_by_side() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let oldest = row.quic(&endpoint, &first).await;
+    let (second, first_left) = row.restart(first, 2).await;
+    let old = row.quic(&endpoint, &second).await;
+    let (third, second_left) = row.restart(second, 3).await;
+    let new = row.quic(&endpoint, &third).await;
+    for connection in [&oldest, &old, &new] {
+        assert_eq!(asked(connection).await, address("203.0.113.3"));
+    }
+    // A process whose clients have all gone ends at once.
+    oldest.close(VarInt::from_u32(0), b"");
+    old.close(VarInt::from_u32(0), b"");
+    timeout(LIMIT, first_left).await.expect("the first ends").unwrap();
+    timeout(LIMIT, second_left).await.expect("the second ends").unwrap();
+    assert_eq!(asked(&new).await, address("203.0.113.3"));
+    third.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_zone_of_before_is_given_over_quic_once_another_process_answers() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let old = row.quic(&endpoint, &first).await;
+    let mut all = question("example.com");
+    all[..2].fill(0);
+    let at = all.len() - 3;
+    all[at] = 252;
+    let all = framed(&all);
+    assert_eq!(over_quic(&old, &all).await.unwrap()[3] & 15, 0);
+    let (second, left) = row.restart(first, 2).await;
+    // Not a byte of it; the client is to come again.
+    let refused = timeout(LIMIT, over_quic(&old, &all)).await.expect("an end");
+    assert!(matches!(refused, Err(ReadToEndError::Read(_))), "{refused:?}");
+    let ended = end(&old).await;
+    assert!(is_without_error(&ended), "{ended}");
+    let new = row.quic(&endpoint, &second).await;
+    assert_eq!(over_quic(&new, &all).await.unwrap()[3] & 15, 0);
+    timeout(LIMIT, left).await.expect("the first ends").unwrap();
+    second.drain().await;
+}
+
+/// RFC 9250 §4.3.3 holds there as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_the_protocol_is_fatal_to_a_connection_of_a_process_that_has_left() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let old = row.quic(&endpoint, &first).await;
+    let (second, left) = row.restart(first, 2).await;
+    // An ID that is not 0.
+    assert!(over_quic(&old, &framed(&question("www.example.com"))).await.is_err());
+    let ended = end(&old).await;
+    let is_fatal =
+        matches!(&ended, ConnectionError::ApplicationClosed(it) if it.error_code == VarInt::from_u32(2));
+    assert!(is_fatal, "{ended}");
+    timeout(LIMIT, left).await.expect("the first ends").unwrap();
+    second.drain().await;
+}
+
+/// A process that fails before it is ready has had the ways between processes, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_fails_leaves_connections_over_quic_as_they_are() {
+    let (row, endpoint) = (Row::new(), endpoint());
+    let first = row.start().await;
+    let old = row.quic(&endpoint, &first).await;
+    for _ in 0..2 {
+        let bad = row.config.replace("zones = \"zones\"", "zones = \"nowhere\"");
+        assert!(start(row.site.config(&bad)).await.is_err());
+        assert_eq!(asked(&old).await, address("203.0.113.1"));
+    }
+    let (second, left) = row.restart(first, 2).await;
+    assert_eq!(asked(&old).await, address("203.0.113.2"));
+    old.close(VarInt::from_u32(0), b"");
     timeout(LIMIT, left).await.expect("the first ends").unwrap();
     second.drain().await;
 }
