@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The events of one fetch; clones share them. In the extensions of the requests to the origins.
 #[derive(Debug, Clone, Default)]
@@ -11,8 +11,8 @@ pub struct Course(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     events: AtomicU8,
-    /// The place of the origin that answered last, from 1.
-    answered: AtomicUsize,
+    /// The number of the server that answered last; 0: none did.
+    answered: AtomicU64,
 }
 
 /// The events up to a moment.
@@ -80,15 +80,15 @@ impl Course {
         Events(self.0.events.load(Ordering::Relaxed))
     }
 
-    /// The origin at this place of its group gave a response.
-    pub(crate) fn answered(&self, place: usize) {
-        self.0.answered.store(place + 1, Ordering::Relaxed);
+    /// The server of this number gave a response.
+    pub(crate) fn answered(&self, id: u64) {
+        self.0.answered.store(id, Ordering::Relaxed);
     }
 
-    /// The place of the origin that gave its last response, if one did.
+    /// The number of the server that gave its last response, be it an origin, a parent or a canary, if one did.
     #[must_use]
-    pub fn answered_by(&self) -> Option<usize> {
-        self.0.answered.load(Ordering::Relaxed).checked_sub(1)
+    pub fn answered_by(&self) -> Option<u64> {
+        Some(self.0.answered.load(Ordering::Relaxed)).filter(|id| *id != 0)
     }
 }
 

@@ -305,7 +305,7 @@ impl Origins {
                     let body = |body: OriginBody| body.counted(in_flight).until(deadline);
                     let mut response = response.map(body);
                     response.extensions_mut().insert(AnsweredBy(index));
-                    course.answered(index);
+                    course.answered(origin.id);
                     return Ok(Answered { response, asked, received });
                 }
                 Exchange::Unsent(back, error) => (error, Some(back)),

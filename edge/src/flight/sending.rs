@@ -62,7 +62,7 @@ impl FetchSite {
         }
         let place = self.origins.place_of(|| key(request, &self.site.key));
         let had = self.site.sticky.as_deref().and_then(|name| cookies::value(&request.headers, name));
-        let avoid = asked.extensions().get::<BrokeOff>().map(|by| by.0.0);
+        let avoid = asked.extensions().get::<BrokeOff>().map(|by| by.0);
         let wish = Wish { place, before: had.and_then(|had| had.parse().ok()), avoid, until };
         let mut answered =
             match self.ask_canary(asked, retry, Wish { before: None, avoid: None, ..wish }).await {

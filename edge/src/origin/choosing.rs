@@ -79,9 +79,11 @@ impl Origins {
         let may = |slot: &&Slot| {
             slot.member.health.standing().stands(now) == Stands::Up && slot.member.in_flight() < self.most()
         };
-        let is_other = |index: usize| Some(index) != wish.avoid && !tried.contains(&index);
+        let is_avoided = |index: &usize| wish.avoid == Some(self.all[*index].member.id);
+        let is_other = |index: usize| !is_avoided(&index) && !tried.contains(&index);
         let has_other = || self.all.iter().enumerate().any(|(index, slot)| is_other(index) && may(&slot));
-        let barred: Vec<usize> = tried.iter().copied().chain(wish.avoid.filter(|_| has_other())).collect();
+        let avoided = (0..self.all.len()).filter(|index| is_avoided(index) && has_other());
+        let barred: Vec<usize> = tried.iter().copied().chain(avoided).collect();
         let tried = barred.as_slice();
         let known = wish.before.filter(|before| !tried.contains(before));
         if let Some(known) = known.filter(|known| self.all.get(*known).filter(may).is_some()) {

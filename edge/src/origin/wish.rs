@@ -9,8 +9,8 @@ pub struct Wish {
     pub place: Option<u64>,
     /// The place among its group of the origin that the client had before.
     pub before: Option<usize>,
-    /// The place of one that is to have it only where no other is up.
-    pub avoid: Option<usize>,
+    /// The `Member::id` of one that is to have it only where no other is up.
+    pub avoid: Option<u64>,
     /// When the response is to have ended, if it began to count before; none: as the patience of its origins says.
     pub until: Option<Instant>,
 }
@@ -19,6 +19,7 @@ pub struct Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnsweredBy(pub usize);
 
-/// The origin that broke off the response with which a request goes on. In the request's extensions.
+/// The `Member::id` of the server that broke off the response with which a request goes on, of whatever group it is. In the
+/// request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokeOff(pub AnsweredBy);
+pub struct BrokeOff(pub u64);

@@ -247,3 +247,23 @@ async fn the_rest_that_a_parent_was_asked_for_is_paid_for_where_no_origin_is_up(
     assert!((10..=10 + asked / 5).contains(&rests), "{rests}");
     assert_eq!(rig.metric(RETRIES).await, (asked - rests) as u64);
 }
+
+/// The place of a parent among the parents is no origin's.
+#[tokio::test]
+async fn the_rest_of_what_a_parent_broke_off_goes_to_the_origin_whose_turn_it_is() {
+    let (first, second, parent) = (Origin::start().await, Origin::start().await, Origin::start().await);
+    let site = format!("balance = \"round-robin\"\nparents = [\"http://{}\"]", parent.address);
+    let rig = Rig::with(&[first.address, second.address], "", &site).await;
+    let mut client = ask(&rig, "/a").await;
+    let mut asked = soon("the request", asked_for(&parent, "/a")).await;
+    asked.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n{FIELDS}\r\nfirst").as_bytes()).await;
+    let head = client.head().await;
+    parent.die().await;
+    drop(asked);
+    let rest = first.next().await;
+    assert!(rest.head.contains("range: bytes=5-\r\n"), "{}", rest.head);
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5";
+    rest.respond(&format!("{part}\r\n{FIELDS}\r\n-last")).await;
+    assert_eq!(client.body(&head).await.as_deref(), Some(b"first-last".as_slice()));
+    assert_eq!((first.count(), second.count()), (1, 0));
+}

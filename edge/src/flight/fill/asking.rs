@@ -15,7 +15,7 @@ use crate::decide::{Plan, StandIn, Why};
 use crate::flight::verdict::{Cut, Filling, Own, Verdict};
 use crate::flight::{Fetch, query};
 use crate::http::head::ResponseHead;
-use crate::origin::{Answered, AnsweredBy, BrokeOff, Paid, RequestBody, Retry, Unanswered};
+use crate::origin::{Answered, BrokeOff, Paid, RequestBody, Retry, Unanswered};
 use crate::policy::headers::origin::{Ask, Hop, Undeliverable, fields};
 use crate::policy::{self, Entry, Failure, Lifetime, Unstorable, encoding, transient, worse};
 use crate::store::{Mode, Object, Put};
@@ -146,7 +146,7 @@ impl Task {
         *asked.headers_mut() = headers;
         site.site.tell_prefix(&request.uri, asked.headers_mut());
         asked.extensions_mut().insert(self.fill.course.clone());
-        if let (Ask::Rest { .. }, Some(by)) = (ask, self.fill.course.answered_by().map(AnsweredBy)) {
+        if let (Ask::Rest { .. }, Some(by)) = (ask, self.fill.course.answered_by()) {
             asked.extensions_mut().insert(BrokeOff(by));
         }
         if paid.is_some() {
