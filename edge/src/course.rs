@@ -28,7 +28,7 @@ pub enum Event {
     PastParents,
     /// The canary answered.
     Canary,
-    /// An origin gave no response, and another one was asked.
+    /// An origin gave no response, and another one was asked; or it refused the request, and was asked again.
     Retried,
     /// An origin took long, and another one was asked as well.
     Hedged,

@@ -6,8 +6,9 @@
 //!            └────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariant: the same origin gets a request again only when the connection hands it back unsent, or when a connection
-//! that served others ends before any byte of an answer; then once, on a new connection, and only what may be repeated.
+//! Invariant: the same origin gets a request again only when the connection hands it back unsent; when the origin says that
+//! it has not processed the request, then once; or when a connection that served others, or of which it said that it ends,
+//! ends before any byte of an answer, then once, on a new connection, and only what may be repeated.
 
 mod balance;
 mod binding;
@@ -33,6 +34,7 @@ mod queue;
 mod resolving;
 mod retries;
 pub mod secure;
+mod sending;
 mod shape;
 mod standing;
 mod stream;
@@ -46,14 +48,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 pub use body::{Exceeded, Gathered, Held, OriginBody, RequestBody};
 pub use early::Early;
 
 use crate::clock::{Clock, monotonic};
-use crate::course::{Course, Event};
+use crate::course::Course;
 use crate::metrics::{Limit, Metrics};
 use crate::policy::Failure;
 use crate::policy::headers::status::ProxyError;
@@ -63,8 +65,6 @@ use crate::site::relay::Relay;
 use crate::site::{Balance, OriginAddress, Patience, Sharing, Site};
 use balance::{Choice, Turns};
 use checks::Checks;
-use connection::{Exchange, copy_of, is_repeatable};
-use hedging::{Begun, is_read};
 use in_flight::InFlight;
 use member::Member;
 use queue::Queue;
@@ -127,6 +127,8 @@ pub struct Unanswered {
 pub enum Retry {
     /// If the method is idempotent, no body was sent and the budget allows.
     Another,
+    /// No origin gets what one may have processed. The budget may allow to send on what one has refused.
+    Refused,
     /// Something stale can be served instead, which costs the origins nothing.
     Never,
 }
@@ -241,103 +243,6 @@ impl Origins {
         self.patience.whole.map(|limit| monotonic() + limit)
     }
 
-    /// Sends a request to an origin and waits for the head of its final response.
-    ///
-    /// # Errors
-    /// When no origin gave one; the last origin's failure.
-    pub async fn send(
-        &self,
-        request: Request<RequestBody>,
-        retry: Retry,
-        wish: Wish,
-    ) -> Result<Answered, Unanswered> {
-        // One origin alone gets no request twice, so nobody needs a copy.
-        let retry = if self.all.len() == 1 { Retry::Never } else { retry };
-        self.send_or_return(request, retry, wish).await.map_err(|(unanswered, back)| {
-            if back.is_some_and(|back| back.extensions().get::<Paid>().is_some()) {
-                self.retries.give_back();
-            }
-            unanswered
-        })
-    }
-
-    /// A copy of a request that may be sent twice.
-    #[must_use]
-    pub fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-        is_repeatable(request).then(|| copy_of(request))
-    }
-
-    /// As [`Self::send`].
-    ///
-    /// # Errors
-    /// As [`Self::send`], with the request if it may still be sent elsewhere: another group may have it.
-    pub async fn send_or_return(
-        &self,
-        mut request: Request<RequestBody>,
-        retry: Retry,
-        wish: Wish,
-    ) -> Result<Answered, (Unanswered, Option<Box<Request<RequestBody>>>)> {
-        let may_see_twice = retry == Retry::Another && is_repeatable(&request);
-        let deadline = wish.until.or_else(|| self.deadline());
-        let wish = Wish { until: deadline, ..wish };
-        let course = request.extensions().get::<Course>().cloned().unwrap_or_default();
-        let (mut tried, mut last) = (Vec::with_capacity(1), None);
-        loop {
-            let (index, in_flight) = match self.next(&mut tried, wish, last, &course).await {
-                Ok(next) => next,
-                Err(unanswered) => return Err((unanswered, Some(request.into()))),
-            };
-            if last.is_some() {
-                course.note(Event::Retried);
-            }
-            let spare = may_see_twice.then(|| copy_of(&request));
-            let may_hedge = |spare: &&Request<_>| self.sharing.hedge.is_some() && is_read(spare.method());
-            let hedge = spare.as_ref().filter(may_hedge).map(copy_of);
-            let first = Begun { index, in_flight: Some(in_flight), asked: self.clock.now() };
-            let (Begun { index, in_flight, asked }, outcome) =
-                self.exchange(first, request, (hedge, wish), &mut tried).await;
-            let origin = &self.all[index].member;
-            let received = self.clock.now();
-            let (error, again) = match outcome {
-                Exchange::Answered(response) => {
-                    origin.answered(response.status(), asked, received);
-                    self.look(received);
-                    let body = |body: OriginBody| body.counted(in_flight).until(deadline);
-                    let mut response = response.map(body);
-                    response.extensions_mut().insert(AnsweredBy(index));
-                    course.answered(origin.id);
-                    return Ok(Answered { response, asked, received });
-                }
-                Exchange::Unsent(back, error) => (error, Some(back)),
-                // The client's own body broke off: no origin is to blame.
-                Exchange::Lost(error @ (ProxyError::HttpRequestError | ProxyError::HttpRequestTimeout)) => {
-                    return Err((Unanswered { failure: Failure::Unreachable, error }, None));
-                }
-                // It is up and has answered, and would answer so again: a client that asks for what is framed wrongly
-                // must not put it out of service.
-                Exchange::Lost(error @ ProxyError::HttpResponseTransferCoding) => {
-                    origin.succeeded(received);
-                    return Err((Unanswered { failure: failure(error), error }, None));
-                }
-                // An idle connection that closes is no sign of illness, nor is a deadline that had nearly come.
-                Exchange::Dropped(error) => {
-                    origin.unanswered(error);
-                    return Err((Unanswered { failure: failure(error), error }, None));
-                }
-                Exchange::Lost(error) => {
-                    (error, spare.filter(|_| !is_over(deadline) && self.spend_retry()).map(Paid::mark))
-                }
-            };
-            self.blame(index, error, received);
-            let unanswered = Unanswered { failure: failure(error), error };
-            last = Some(unanswered);
-            match again {
-                Some(back) if tried.len() < self.all.len().min(MAX_ORIGINS_TRIED) => request = back,
-                again => return Err((unanswered, again.map(Box::new))),
-            }
-        }
-    }
-
     /// A connection to an origin for this client, its name, and the sign that the origin is at it. With `hash`, a client
     /// stays at its origin.
     ///
@@ -369,15 +274,6 @@ impl Origins {
             }
         }
         Err(last)
-    }
-
-    /// The origin of this place failed.
-    fn blame(&self, index: usize, error: ProxyError, now: SystemTime) {
-        let Slot { member, address } = &self.all[index];
-        member.failed(error, fault(error), now);
-        member.unanswered(error);
-        let origin = &address.authority;
-        tracing::warn!(target: "verge_edge::origin", origin, error = error.as_str(), "origin failed");
     }
 
     /// The budget that all requests of their site draw from.
@@ -462,12 +358,5 @@ fn fault(error: ProxyError) -> Fault {
         | ProxyError::TlsProtocolError
         | ProxyError::DnsError => Fault::NoConnection,
         _ => Fault::NoResponse,
-    }
-}
-
-fn failure(error: ProxyError) -> Failure {
-    match error {
-        ProxyError::ConnectionTimeout | ProxyError::HttpResponseTimeout => Failure::Timeout,
-        _ => Failure::Unreachable,
     }
 }

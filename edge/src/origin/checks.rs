@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
-use super::connection::Exchange;
+use super::connection::{Exchange, REFUSED};
 use super::member::Member;
 use crate::clock::Clock;
 use crate::site::Patience;
@@ -72,9 +72,10 @@ async fn answers(member: &Member, rules: &Ask, limit: Duration) -> Result<(), St
     };
     let response = match member.probe(request, patience).await {
         Exchange::Answered(response) => response,
-        Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {
+        Exchange::Unsent(_, error) | Exchange::Dropped(error, _) | Exchange::Lost(error) => {
             return Err(error.as_str().to_owned());
         }
+        Exchange::Refused(..) => return Err(REFUSED.as_str().to_owned()),
     };
     if !is_expected(response.status(), &rules.statuses) {
         return Err(format!("status {}", response.status().as_u16()));

@@ -1,9 +1,11 @@
 //! One request over one connection: an idle one if there is one, else a new one.
 //!
 //! A connection that served others may be closed by the origin just when the next request is on its way. If no byte of
-//! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1).
+//! an answer came, a request that may be sent twice is sent again once, on a new connection (RFC 9112 §9.3.1). So is any
+//! request that an origin says not to have processed as it ends a connection with HTTP/2 (RFC 9113 §6.8), and one for which
+//! it requires HTTP/1.1 (RFC 9113 §7), by that.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +16,17 @@ use tokio::time::timeout;
 use super::binding;
 use super::body::{Coming, OriginBody, Progress, RequestBody};
 use super::coding::{Coding, coding, is_identity};
-use super::dial::{Protocols, dial};
+use super::dial::dial;
 use super::http2::Http2;
-use super::line::Line;
+use super::line::{Line, Protocols};
 use super::pool::{Pool, Reuse};
 use super::resolving::Names;
 use super::secure::Terms;
 use super::shape;
-use super::unheaded::Unheaded;
+use super::unheaded::{Refusal, Unheaded};
 use crate::http::{range, upgrade};
 use crate::policy::headers::status::ProxyError;
+use crate::site::origin::Way;
 use crate::site::{OriginAddress, Patience};
 
 /// The result of an exchange with one origin.
@@ -33,11 +36,25 @@ pub(super) enum Exchange {
     Answered(Response<OriginBody>),
     /// It never saw the request.
     Unsent(Request<RequestBody>, ProxyError),
+    /// It says that it has not processed the request, which is here, unless some of its content is gone.
+    Refused(Refusal, Option<Box<Request<RequestBody>>>),
     /// It closed a connection that had served others before it gave any byte of an answer, or had hardly any time for one.
-    /// It is not to blame.
-    Dropped(ProxyError),
+    /// It is not to blame. The request is here where HTTP/2 gives it back and it may be sent twice.
+    Dropped(ProxyError, Option<Box<Request<RequestBody>>>),
     /// It may have seen the request, and gave no response.
     Lost(ProxyError),
+}
+
+/// The error of a request that an origin refused.
+pub(super) const REFUSED: ProxyError = ProxyError::ConnectionTerminated;
+
+/// Which connections a request may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// One that is there, else a new one.
+    Any,
+    /// A new one: another refused it.
+    New,
 }
 
 /// An origin, and the connections to it.
@@ -52,17 +69,77 @@ pub(super) struct Place<'a> {
 
 pub(super) async fn exchange(
     place: Place<'_>,
+    request: Request<RequestBody>,
+    patience: Patience,
+    lines: Lines,
+) -> Exchange {
+    match attempt(place, request, patience, lines).await {
+        Exchange::Refused(Refusal::Http1Required, back) => Box::pin(by_http1(place, back, patience)).await,
+        outcome => settled(outcome),
+    }
+}
+
+/// A refusal of the stream alone is left to those who know other origins.
+fn settled(outcome: Exchange) -> Exchange {
+    match outcome {
+        Exchange::Refused(Refusal::Connection, Some(back)) => Exchange::Unsent(*back, REFUSED),
+        Exchange::Refused(Refusal::Connection, None) => Exchange::Dropped(REFUSED, None),
+        Exchange::Refused(Refusal::Http1Required, _) => Exchange::Lost(ProxyError::HttpProtocolError),
+        outcome => outcome,
+    }
+}
+
+/// The same by HTTP/1.1, which the origin requires (RFC 9113 §7). TLS offers a choice; where HTTP/2 is prior knowledge, the
+/// knowledge is wrong.
+async fn by_http1(place: Place<'_>, back: Option<Box<Request<RequestBody>>>, patience: Patience) -> Exchange {
+    let is_news = place.pool.require_http1();
+    let origin = &place.address.authority;
+    if !may_choose(place.address) {
+        if is_news {
+            tracing::warn!(target: "verge_edge::origin", origin, "the origin requires HTTP/1.1: write http:// in the place of h2c://");
+        }
+        return Exchange::Lost(ProxyError::HttpProtocolError);
+    }
+    if is_news {
+        tracing::info!(target: "verge_edge::origin", origin, "the origin requires HTTP/1.1, and gets it for a while");
+    }
+    let Some(back) = back else { return Exchange::Dropped(ProxyError::HttpProtocolError, None) };
+    match settled(attempt(place, *back, patience, Lines::Any).await) {
+        // It has HTTP/2 alone, and will not have that for this request: others may go on.
+        Exchange::Unsent(_, ProxyError::TlsProtocolError) => {
+            place.pool.allow_http2();
+            Exchange::Lost(ProxyError::HttpProtocolError)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether the protocol is agreed on with each connection (ALPN).
+fn may_choose(address: &OriginAddress) -> bool {
+    matches!(address.way, Way::Tls(_))
+}
+
+/// A connection on its way. The compiler does not find out by itself that so deep a future is `Send`.
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Line, ProxyError>> + Send + 'a>>;
+
+async fn attempt(
+    place: Place<'_>,
     mut request: Request<RequestBody>,
     patience: Patience,
+    lines: Lines,
 ) -> Exchange {
-    let reuse = if is_repeatable(&request) { Reuse::Any } else { Reuse::JustUsed };
-    // An idle connection may turn out closed before the request is on it: then hyper gives the request back.
+    let reuse = reuse_of(&request);
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
-    let protocols = if is_upgrade { Protocols::Http1 } else { Protocols::Any };
+    let is_http1 = is_upgrade || may_choose(place.address) && place.pool.requires_http1();
+    let protocols = if is_http1 { Protocols::Http1 } else { Protocols::Any };
     // A request for another protocol gets a connection of its own, which serves nothing else afterwards.
-    while let Some(line) = if is_upgrade { None } else { place.pool.take(reuse) } {
-        let spare = (reuse == Reuse::Any).then(|| copy_of(&request));
+    let is_new = is_upgrade || lines == Lines::New;
+    let mut has_been_sent = false;
+    // An idle connection may turn out closed before the request is on it: then the connection gives the request back.
+    while let Some(line) = if is_new { None } else { place.pool.take(reuse, protocols) } {
         let is_shared = line.is_shared();
+        // HTTP/2 gives it back itself.
+        let spare = (reuse == Reuse::Any && !is_shared).then(|| copy_of(&request));
         match (send(line, request, place, patience).await, spare) {
             (Exchange::Unsent(back, _), _) => {
                 request = back;
@@ -71,37 +148,60 @@ pub(super) async fn exchange(
                     break;
                 }
             }
-            (Exchange::Dropped(_), Some(spare)) => {
-                request = spare;
+            (Exchange::Refused(Refusal::Connection, Some(back)) | Exchange::Dropped(_, Some(back)), _) => {
+                (request, has_been_sent) = (*back, true);
+                break;
+            }
+            (Exchange::Dropped(_, None), Some(spare)) => {
+                (request, has_been_sent) = (spare, true);
                 break;
             }
             (outcome, _) => return outcome,
         }
     }
-    // Most find a connection: what few need has its room elsewhere.
-    match timeout(patience.connect, Box::pin(connect(place, protocols, reuse))).await {
-        Ok(Ok(Connected::New(line))) => send(line, request, place, patience).await,
-        Ok(Ok(Connected::Others(line))) => match send(line, request, place, patience).await {
-            Exchange::Unsent(back, error) => Box::pin(anew(place, back, error, patience)).await,
-            outcome => outcome,
-        },
-        Ok(Err(error)) => Exchange::Unsent(request, error),
-        Err(_) => Exchange::Unsent(request, ProxyError::ConnectionTimeout),
+    // Most find a connection: the room for what few need is elsewhere.
+    Box::pin(anew(place, request, patience, (lines, protocols), has_been_sent)).await
+}
+
+/// Sends it on a new connection, or on one that another request has just made.
+async fn anew(
+    place: Place<'_>,
+    mut request: Request<RequestBody>,
+    patience: Patience,
+    (lines, protocols): (Lines, Protocols),
+    mut has_been_sent: bool,
+) -> Exchange {
+    let mut came_back = false;
+    loop {
+        let connecting: Connecting<'_> = match lines {
+            Lines::Any => Box::pin(connect(place, protocols, reuse_of(&request))),
+            Lines::New => Box::pin(new_line(place, protocols)),
+        };
+        let line = match timeout(patience.connect, connecting).await {
+            Ok(Ok(line)) => line,
+            Ok(Err(error)) => return Exchange::Unsent(request, error),
+            Err(_) => return Exchange::Unsent(request, ProxyError::ConnectionTimeout),
+        };
+        let is_shared = line.is_shared();
+        request = match send(line, request, place, patience).await {
+            // Another request made that connection, and it is gone already.
+            Exchange::Unsent(back, _) if is_shared && !came_back => {
+                came_back = true;
+                back
+            }
+            Exchange::Refused(Refusal::Connection, Some(back)) | Exchange::Dropped(_, Some(back))
+                if !has_been_sent =>
+            {
+                has_been_sent = true;
+                *back
+            }
+            outcome => return outcome,
+        };
     }
 }
 
-/// Sends what came back from a connection that another request had made, and that is gone already.
-async fn anew(
-    place: Place<'_>,
-    request: Request<RequestBody>,
-    error: ProxyError,
-    patience: Patience,
-) -> Exchange {
-    match timeout(patience.connect, new_line(place, Protocols::Any)).await {
-        Ok(Ok(line)) => send(line, request, place, patience).await,
-        Ok(Err(error)) => Exchange::Unsent(request, error),
-        Err(_) => Exchange::Unsent(request, error),
-    }
+fn reuse_of(request: &Request<RequestBody>) -> Reuse {
+    if is_repeatable(request) { Reuse::Any } else { Reuse::JustUsed }
 }
 
 /// Whether an origin may see it twice: RFC 9110 §9.2.2, and no byte of a body was taken from the client.
@@ -122,23 +222,15 @@ pub(super) fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-/// A connection for a request that found none.
-enum Connected {
-    /// Nothing was sent on it.
-    New(Line),
-    /// Another request made it meanwhile.
-    Others(Line),
-}
-
-/// Where one connection serves many requests, all but the first wait for that.
-async fn connect(place: Place<'_>, protocols: Protocols, reuse: Reuse) -> Result<Connected, ProxyError> {
+/// A connection for a request that found none. Where one connection serves many requests, all but the first wait for that.
+async fn connect(place: Place<'_>, protocols: Protocols, reuse: Reuse) -> Result<Line, ProxyError> {
     let turn = if protocols == Protocols::Any { place.pool.turn_to_dial().await } else { None };
     if turn.is_some()
-        && let Some(line) = place.pool.take(reuse)
+        && let Some(line) = place.pool.take(reuse, protocols)
     {
-        return Ok(Connected::Others(line));
+        return Ok(line);
     }
-    new_line(place, protocols).await.map(Connected::New)
+    new_line(place, protocols).await
 }
 
 async fn new_line(place: Place<'_>, protocols: Protocols) -> Result<Line, ProxyError> {
@@ -199,15 +291,17 @@ async fn send(
             }))
         }
         Ok(Err(Unheaded::Unsent(request))) => Exchange::Unsent(*request, ProxyError::ConnectionTerminated),
-        Ok(Err(Unheaded::LeftBehind | Unheaded::Refused)) => {
-            Exchange::Dropped(ProxyError::ConnectionTerminated)
+        Ok(Err(Unheaded::Refused(refusal, back))) => Exchange::Refused(refusal, back),
+        Ok(Err(Unheaded::Ended(back))) => {
+            Exchange::Dropped(ProxyError::ConnectionTerminated, back.filter(|back| is_repeatable(back)))
         }
+        Ok(Err(Unheaded::LeftBehind)) => Exchange::Dropped(ProxyError::ConnectionTerminated, None),
         Ok(Err(Unheaded::Failed(error))) => match error {
             ProxyError::HttpRequestError if upload.is_some_and(|upload| upload.is_too_slow()) => {
                 Exchange::Lost(ProxyError::HttpRequestTimeout)
             }
             ProxyError::ConnectionTerminated if before > 0 && line.bytes() == before => {
-                Exchange::Dropped(error)
+                Exchange::Dropped(error, None)
             }
             error => Exchange::Lost(error),
         },

@@ -10,21 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::line::Protocols;
 use super::resolving::Names;
 use super::secure::{HTTP_2, Terms};
 use super::stream::Stream;
 use crate::policy::headers::status::ProxyError;
 use crate::site::OriginAddress;
 use crate::site::origin::Way;
-
-/// The protocols that a request can go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocols {
-    /// Any protocol that the origin speaks.
-    Any,
-    /// HTTP/2 has no form for it.
-    Http1,
-}
 
 /// A connection and whether HTTP/2 is spoken on it. `terms` are there for an origin that is asked over TLS.
 pub(super) async fn dial(

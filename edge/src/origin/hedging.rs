@@ -7,7 +7,7 @@ use http::{Method, Request};
 use tokio::time::timeout_at;
 
 use super::body::RequestBody;
-use super::connection::Exchange;
+use super::connection::{Exchange, Lines};
 use super::in_flight::InFlight;
 use super::{Origins, ProxyError, Wish};
 use crate::clock::monotonic;
@@ -21,6 +21,8 @@ pub(super) struct Begun {
     /// It counts there, as long as it is under way.
     pub(super) in_flight: Option<InFlight>,
     pub(super) asked: SystemTime,
+    /// The connections that it may have there.
+    pub(super) lines: Lines,
 }
 
 /// Whether it asks for content and for nothing else: what it costs an origin to be asked twice is known of these.
@@ -38,7 +40,7 @@ impl Origins {
         (hedge, wish): (Option<Request<RequestBody>>, Wish),
         tried: &mut Vec<usize>,
     ) -> (Begun, Exchange) {
-        let (index, asked, began) = (first.index, first.asked, monotonic());
+        let (index, asked, lines, began) = (first.index, first.asked, first.lines, monotonic());
         let upload = request.body().progress();
         // It stays in its place: it is large, and every miss has one.
         let hedged = pin!(self.hedged(first, request, (hedge, wish), tried));
@@ -52,11 +54,11 @@ impl Origins {
                 let outcome = match self.patience.whole {
                     _ if awaits_client => Exchange::Lost(ProxyError::HttpRequestTimeout),
                     // The origins that were asked before had most of the time.
-                    Some(whole) if had < whole / 2 => Exchange::Dropped(error),
+                    Some(whole) if had < whole / 2 => Exchange::Dropped(error, None),
                     _ => Exchange::Lost(error),
                 };
                 // All that was begun is dropped.
-                (Begun { index, in_flight: None, asked }, outcome)
+                (Begun { index, in_flight: None, asked, lines }, outcome)
             }
         }
     }
@@ -68,7 +70,7 @@ impl Origins {
         (hedge, wish): (Option<Request<RequestBody>>, Wish),
         tried: &mut Vec<usize>,
     ) -> (Begun, Exchange) {
-        let mut one = pin!(self.all[first.index].member.exchange(request, self.patience));
+        let mut one = pin!(self.all[first.index].member.exchange(request, self.patience, first.lines));
         let Some((hedge, after)) = hedge.zip(self.sharing.hedge) else { return (first, one.await) };
         tokio::select! {
             biased;
@@ -83,7 +85,7 @@ impl Origins {
         let other = &self.all[second.index].member;
         other.hedged();
         // Few requests have a second one; room for it would make the future of each twice as large.
-        let mut two = Box::pin(other.exchange(hedge, self.patience));
+        let mut two = Box::pin(other.exchange(hedge, self.patience, second.lines));
         // One that fails leaves the answer to the other.
         tokio::select! {
             biased;
@@ -116,7 +118,8 @@ impl Origins {
     fn another(&self, tried: &[usize], wish: Wish) -> Option<Begun> {
         let index = self.pick(tried, Wish { before: None, ..wish })?;
         let in_flight = Some(self.all[index].member.begin(self.most(), &self.queue)?);
-        self.spend_retry().then(|| Begun { index, in_flight, asked: self.clock.now() })
+        let asked = self.clock.now();
+        self.spend_retry().then_some(Begun { index, in_flight, asked, lines: Lines::Any })
     }
 
     /// The same as of a request that goes to one origin only.
@@ -125,7 +128,8 @@ impl Origins {
         match outcome {
             Exchange::Lost(ProxyError::HttpResponseTransferCoding) => origin.succeeded(now),
             Exchange::Unsent(_, error) | Exchange::Lost(error) => self.blame(index, *error, now),
-            Exchange::Dropped(error) => origin.unanswered(*error),
+            Exchange::Refused(..) => origin.refused(),
+            Exchange::Dropped(error, _) => origin.unanswered(*error),
             Exchange::Answered(_) => {}
         }
     }

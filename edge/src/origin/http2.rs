@@ -27,11 +27,11 @@ pub(super) use received::Received;
 use super::Early;
 use super::body::RequestBody;
 use super::stream::Stream;
-use super::unheaded::Unheaded;
+use super::unheaded::{Refusal, Unheaded};
 use super::wire::{Heard, MAX_HEAD_BYTES, Wire};
 use crate::clock::monotonic;
 use crate::policy::headers::status::ProxyError;
-use upload::Upload;
+use upload::Content;
 
 /// A connection with HTTP/2; clones share it.
 #[derive(Debug, Clone)]
@@ -97,6 +97,12 @@ impl Http2 {
         matches!(polled, Poll::Ready(Err(_)))
     }
 
+    /// Whether the origin has said that it ends it (GOAWAY).
+    fn is_leaving(&self) -> bool {
+        let polled = self.sender.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        matches!(polled, Poll::Ready(Err(error)) if error.is_go_away() && error.is_remote())
+    }
+
     /// When it was used last; none if it is in use.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (!self.used.is_so()).then(|| *self.used.last.lock().unwrap_or_else(PoisonError::into_inner))
@@ -138,29 +144,38 @@ impl Share {
     /// Sends a request and waits for the head of its response; 1xx heads go to the [`Early`] of the request.
     pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Received>, Unheaded> {
         let mut sender = self.connection.sender.clone();
-        if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
-            return Err(Unheaded::Unsent(request.into()));
+        if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
+            return Err(unsent(&error, request));
         }
         let early = request.extensions().get::<Early>().cloned();
-        let (head, body) = parts(request);
-        let sent = sender.send_request(head, body.is_end_stream());
-        // It is never on the wire when this fails.
-        let (mut answer, stream) = sent.map_err(|error| match error.is_go_away() || error.is_io() {
-            true => Unheaded::Refused,
-            false => unheaded(&error),
-        })?;
+        let (mut answer, stream) = match sender.send_request(head(&request), request.body().is_end_stream()) {
+            Ok(sent) => sent,
+            // It is never on the wire when this fails.
+            Err(error) if error.is_go_away() || error.is_io() => return Err(unsent(&error, request)),
+            Err(error) => return Err(Unheaded::Failed(failure(&error))),
+        };
         drop(sender);
-        let upload = (!body.is_end_stream()).then(|| Upload::begin(body, stream));
+        let (parts, body) = request.into_parts();
+        let content = Content::begin(body, stream);
         match poll_fn(|cx| poll_head(&mut answer, early.as_ref(), cx)).await {
             Ok(response) => {
                 let length = response.headers().get(header::CONTENT_LENGTH);
                 let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+                let upload = content.of_answered();
                 Ok(response.map(|stream| Received::new(stream, length, upload)))
             }
-            Err(_) if upload.as_ref().is_some_and(Upload::has_broken_off) => {
-                Err(Unheaded::Failed(ProxyError::HttpRequestError))
+            Err(_) if content.has_broken_off() => Err(Unheaded::Failed(ProxyError::HttpRequestError)),
+            Err(error) => {
+                let refusal = refusal(&error);
+                if refusal.is_none() && !(error.is_io() && self.connection.is_leaving()) {
+                    return Err(Unheaded::Failed(failure(&error)));
+                }
+                let back = content.back().await.map(|body| Box::new(Request::from_parts(parts, body)));
+                Err(match refusal {
+                    Some(refusal) => Unheaded::Refused(refusal, back),
+                    None => Unheaded::Ended(back),
+                })
             }
-            Err(error) => Err(unheaded(&error)),
         }
     }
 }
@@ -180,29 +195,43 @@ fn poll_head(
     Pin::new(answer).poll(cx)
 }
 
-/// A request as h2 takes it.
-fn parts(request: Request<RequestBody>) -> (Request<()>, RequestBody) {
-    let (parts, body) = request.into_parts();
+/// A request's head as h2 takes it.
+fn head(request: &Request<RequestBody>) -> Request<()> {
     let mut head = Request::new(());
-    (*head.method_mut(), *head.uri_mut(), *head.headers_mut()) = (parts.method, parts.uri, parts.headers);
+    head.method_mut().clone_from(request.method());
+    head.uri_mut().clone_from(request.uri());
+    head.headers_mut().clone_from(request.headers());
     // RFC 9110 §8.6: content that is not there has a length with methods that expect some.
     let has_content_by_custom = [Method::POST, Method::PUT, Method::PATCH].contains(head.method());
-    let length = body.size_hint().exact().filter(|&length| length > 0 || has_content_by_custom);
+    let length = request.body().size_hint().exact().filter(|&length| length > 0 || has_content_by_custom);
     if let Some(length) = length {
         head.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    (head, body)
+    head
 }
 
-fn unheaded(error: &h2::Error) -> Unheaded {
-    // RFC 9113 §8.7: the origin says that it has not looked at the request.
-    let is_gone = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
-    match error.reason() {
-        Some(Reason::REFUSED_STREAM) => Unheaded::Refused,
-        _ if is_gone => Unheaded::Refused,
-        _ if error.is_library() => Unheaded::Failed(ProxyError::HttpProtocolError),
-        _ => Unheaded::Failed(ProxyError::ConnectionTerminated),
+/// The origin says that it has not processed the request. h2 gives the error of a GOAWAY that has come to no stream but
+/// those beyond the last one that it names.
+fn refusal(error: &h2::Error) -> Option<Refusal> {
+    let reason = error.reason().filter(|_| error.is_remote())?;
+    match reason {
+        Reason::HTTP_1_1_REQUIRED => Some(Refusal::Http1Required),
+        _ if error.is_go_away() => Some(Refusal::Connection),
+        Reason::REFUSED_STREAM => Some(Refusal::Stream),
+        _ => None,
     }
+}
+
+/// Of a request that no connection has.
+fn unsent(error: &h2::Error, request: Request<RequestBody>) -> Unheaded {
+    match refusal(error) {
+        Some(Refusal::Http1Required) => Unheaded::Refused(Refusal::Http1Required, Some(request.into())),
+        _ => Unheaded::Unsent(request.into()),
+    }
+}
+
+fn failure(error: &h2::Error) -> ProxyError {
+    if error.is_library() { ProxyError::HttpProtocolError } else { ProxyError::ConnectionTerminated }
 }
 
 impl Drop for Share {

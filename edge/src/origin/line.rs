@@ -28,6 +28,15 @@ pub(super) enum Line {
     Shared(Share),
 }
 
+/// The protocols that a request can go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// Any protocol that the origin speaks.
+    Any,
+    /// HTTP/2 has no form for it, or the origin requires HTTP/1.1.
+    Http1,
+}
+
 /// Fields in a response's head; real ones have some tens.
 const MAX_FIELDS: usize = 256;
 

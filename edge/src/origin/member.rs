@@ -9,10 +9,11 @@ use siphasher::sip::SipHasher13;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
-use super::connection::{self, Exchange, Place};
-use super::dial::{Protocols, dial};
+use super::connection::{self, Exchange, Lines, Place, REFUSED};
+use super::dial::dial;
 use super::health::{Change, Health};
 use super::in_flight::{InFlight, Requests};
+use super::line::Protocols;
 use super::load::Latency;
 use super::outliers::{Seen, Why};
 use super::pool::Pool;
@@ -87,14 +88,24 @@ impl Member {
     }
 
     /// A request that comes back unsent has the host that it came with: the next origin may have none of its own.
-    pub(super) async fn exchange(&self, mut request: Request<RequestBody>, patience: Patience) -> Exchange {
+    pub(super) async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+        patience: Patience,
+        lines: Lines,
+    ) -> Exchange {
         let asked_for = request.headers().get(HOST).cloned();
         if let Some(host) = self.address.host.as_deref().and_then(|host| host.parse().ok()) {
             request.headers_mut().insert(HOST, host);
         }
         self.names.look();
-        let mut outcome = connection::exchange(self.place(&self.pool), request, patience).await;
-        if let Exchange::Unsent(back, _) = &mut outcome {
+        let mut outcome = connection::exchange(self.place(&self.pool), request, patience, lines).await;
+        let back = match &mut outcome {
+            Exchange::Unsent(back, _) => Some(back),
+            Exchange::Refused(_, back) => back.as_deref_mut(),
+            Exchange::Answered(_) | Exchange::Dropped(..) | Exchange::Lost(_) => None,
+        };
+        if let Some(back) = back {
             shape::as_own(back);
             match asked_for {
                 Some(host) => back.headers_mut().insert(HOST, host),
@@ -107,7 +118,7 @@ impl Member {
     /// As [`Self::exchange`], on a connection that nothing else uses.
     pub(super) async fn probe(&self, request: Request<RequestBody>, patience: Patience) -> Exchange {
         let pool = Pool::new(Duration::ZERO, self.address.way == Way::H2c);
-        connection::exchange(self.place(&pool), request, patience).await
+        connection::exchange(self.place(&pool), request, patience, Lines::Any).await
     }
 
     /// A connection for whatever its protocol is.
@@ -174,6 +185,14 @@ impl Member {
     /// A request got no response.
     pub(super) fn unanswered(&self, error: ProxyError) {
         self.metrics.failed(error);
+    }
+
+    /// It refused a request that it has not processed: it is up, and does worse than others that take theirs.
+    pub(super) fn refused(&self) {
+        self.unanswered(REFUSED);
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        load.seen.answers = load.seen.answers.saturating_add(1);
+        load.seen.errors = load.seen.errors.saturating_add(1);
     }
 
     /// That is its fault.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::http2::Http2;
-use super::line::Line;
+use super::line::{Line, Protocols};
 use crate::clock::monotonic;
 
 /// Connections to one origin; clones share them.
@@ -27,6 +27,8 @@ struct Held {
     moved: Option<tokio::time::Instant>,
     /// The last new connection was HTTP/2.
     speaks_http2: bool,
+    /// The origin has said that it requires HTTP/1.1, which is remembered until then.
+    http1_until: Option<tokio::time::Instant>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,9 @@ const MAX_IDLE: usize = 128;
 const HTTP2_IDLE: Duration = Duration::from_secs(55);
 /// Of 100 requests each.
 const MAX_HTTP2: usize = 64;
+/// The time in which nobody asks an origin again for HTTP/2 that required HTTP/1.1: it costs a request once in as long, and
+/// an origin that was changed gets HTTP/2 within it.
+const HTTP1_MEMORY: Duration = Duration::from_secs(600);
 
 impl Pool {
     /// None yet. A connection that has been idle for `idle_timeout` is closed. Where `speaks_http2`, one serves many.
@@ -65,8 +70,8 @@ impl Pool {
         self.idle_timeout
     }
 
-    /// A connection that is ready for a request now.
-    pub(super) fn take(&self, reuse: Reuse) -> Option<Line> {
+    /// A connection that is ready for a request now, by one of these protocols.
+    pub(super) fn take(&self, reuse: Reuse, protocols: Protocols) -> Option<Line> {
         let now = monotonic();
         let max_idle = match reuse {
             Reuse::Any => self.idle_timeout,
@@ -76,7 +81,9 @@ impl Pool {
         held.http2
             .retain(|one| !one.is_closed() && one.idle_since().is_none_or(|since| now < since + HTTP2_IDLE));
         let usable = |one: &&Http2| {
-            reuse == Reuse::Any || one.idle_since().is_none_or(|since| now < since + self.idle_timeout)
+            protocols == Protocols::Any
+                && (reuse == Reuse::Any
+                    || one.idle_since().is_none_or(|since| now < since + self.idle_timeout))
         };
         if let Some(share) = held.http2.iter().filter(usable).find_map(Http2::share) {
             return Some(Line::Shared(share));
@@ -108,6 +115,28 @@ impl Pool {
         held.idle.clear();
         held.http2.clear();
         held.moved = Some(monotonic());
+        held.http1_until = None;
+    }
+
+    /// The origin requires HTTP/1.1 (RFC 9113 §7): for a while it is asked by no connection with HTTP/2. Whether that is news.
+    pub(super) fn require_http1(&self) -> bool {
+        let now = monotonic();
+        let mut held = self.lock();
+        let is_news = held.http1_until.is_none_or(|until| until <= now);
+        if is_news {
+            held.http1_until = Some(now + HTTP1_MEMORY);
+        }
+        is_news
+    }
+
+    /// It has no HTTP/1.1.
+    pub(super) fn allow_http2(&self) {
+        self.lock().http1_until = None;
+    }
+
+    /// Whether it requires HTTP/1.1, as far as is known.
+    pub(super) fn requires_http1(&self) -> bool {
+        self.lock().http1_until.is_some_and(|until| monotonic() < until)
     }
 
     /// Keeps a new connection with HTTP/2 for others, too.
@@ -132,5 +161,24 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_requires_http1_is_asked_for_http2_again_after_a_while() {
+        let pool = Pool::new(Duration::from_secs(1), false);
+        assert!(!pool.requires_http1());
+        assert!(pool.require_http1() && !pool.require_http1(), "it is told once");
+        tokio::time::advance(HTTP1_MEMORY - Duration::from_secs(1)).await;
+        assert!(pool.requires_http1() && !pool.require_http1());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!pool.requires_http1());
+        assert!(pool.require_http1() && pool.requires_http1());
+        pool.forget();
+        assert!(!pool.requires_http1(), "there may be another server now");
     }
 }

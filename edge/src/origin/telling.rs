@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Origins;
 use super::body::RequestBody;
-use super::connection::Exchange;
+use super::connection::{Exchange, REFUSED};
 use crate::pace::Rule;
 use crate::policy::headers::status::ProxyError;
 use crate::watch::Watch;
@@ -53,9 +53,10 @@ impl Origins {
                         let content = content.ok().and_then(Result::ok).map(|content| content.to_bytes());
                         Ok(Said { status, content: content.unwrap_or_default() })
                     }
-                    Exchange::Unsent(_, error) | Exchange::Dropped(error) | Exchange::Lost(error) => {
+                    Exchange::Unsent(_, error) | Exchange::Dropped(error, _) | Exchange::Lost(error) => {
                         Err(error)
                     }
+                    Exchange::Refused(..) => Err(REFUSED),
                 };
                 (authority, outcome)
             });

@@ -15,7 +15,7 @@ const GOAWAY: u8 = 7;
 const ACK: u8 = 1;
 
 /// A frame: its kind, its flags, its stream and what is in it; none at the end of the connection.
-async fn next(from: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
+pub async fn next(from: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     soon("a frame", from.read_exact(&mut head)).await.ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);

@@ -53,6 +53,7 @@ mod purging;
 mod pushing;
 mod quic;
 mod refreshing;
+mod refusing;
 mod relistening;
 mod reloading;
 mod renaming;

@@ -28,26 +28,26 @@ use verge_edge::clock::Clock;
 use super::rig::{Rig, soon};
 
 /// An authority of a test's own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
-struct Issued {
+pub struct Issued {
     chain: String,
     key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.as_ref().pem()
     }
 
-    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+    pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         change(&mut params);
         let key = KeyPair::generate().unwrap();
@@ -73,7 +73,7 @@ struct Speaker {
     permits: Arc<Semaphore>,
 }
 
-fn server(issued: &Issued, alpn: &[&str], clients: Option<&Authority>) -> ServerConfig {
+pub fn server(issued: &Issued, alpn: &[&str], clients: Option<&Authority>) -> ServerConfig {
     use rustls::pki_types::pem::PemObject as _;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder =
@@ -159,7 +159,7 @@ impl Speaker {
 const ANY: usize = 1 << 20;
 
 /// An edge in front of this origin, with these files in its folder.
-async fn rig(origin: &str, site: &str, files: &[(&str, &str)]) -> Rig {
+pub async fn rig(origin: &str, site: &str, files: &[(&str, &str)]) -> Rig {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();

@@ -57,6 +57,10 @@ pub struct Upload {
     limit: Option<Limit>,
     /// The bytes that have come already, which go first.
     before: Option<Held>,
+    /// The bytes that were sent to no avail, which go before those.
+    again: Option<Bytes>,
+    /// Nothing more comes from the client.
+    is_over: bool,
     /// It does not begin before the origin says so.
     turn: Option<Turn>,
 }
@@ -142,6 +146,8 @@ impl RequestBody {
                 progress,
                 limit: None,
                 before: None,
+                again: None,
+                is_over: false,
                 turn: None,
             }))
         }
@@ -215,6 +221,18 @@ impl RequestBody {
         }
     }
 
+    /// Begins anew: `taken` is all that was read of it so far, and nobody has that any more.
+    pub(in crate::origin) fn begin_again(&mut self, taken: Bytes) {
+        match self {
+            Self::Empty => {}
+            Self::Held(_, whether) => *whether = Whether::Unsent,
+            Self::Upload(upload) => {
+                upload.again = Some(taken).filter(|taken| !taken.is_empty());
+                upload.progress.has_ended.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Its progress while it is sent.
     pub(in crate::origin) fn progress(&self) -> Option<Arc<Progress>> {
         match self {
@@ -252,7 +270,10 @@ impl Body for RequestBody {
         match self {
             Self::Empty | Self::Held(_, Whether::Sent) => true,
             Self::Held(..) => false,
-            Self::Upload(upload) => upload.before.is_none() && upload.body.is_end_stream(),
+            Self::Upload(upload) => {
+                let is_over = upload.is_over || upload.body.is_end_stream();
+                is_over && upload.before.is_none() && upload.again.is_none()
+            }
         }
     }
 
@@ -262,6 +283,7 @@ impl Body for RequestBody {
             Self::Held(content, _) => SizeHint::with_exact(content.bytes().len() as u64),
             Self::Upload(upload) => {
                 let before = upload.before.as_ref().map_or(0, |before| before.bytes().len() as u64);
+                let before = before + upload.again.as_ref().map_or(0, |again| again.len() as u64);
                 match upload.body.size_hint().exact() {
                     Some(left) => SizeHint::with_exact(before + left),
                     None => SizeHint::default(),
@@ -277,8 +299,16 @@ impl Upload {
             ready!(turn.poll(cx));
             self.turn = None;
         }
+        if let Some(again) = self.again.take() {
+            self.progress.has_ended.store(self.is_over, Ordering::Relaxed);
+            return Poll::Ready(Some(Ok(Frame::data(again))));
+        }
         if let Some(before) = self.before.take() {
             return Poll::Ready(Some(Ok(Frame::data(before.bytes().clone()))));
+        }
+        if self.is_over {
+            self.progress.has_ended.store(true, Ordering::Relaxed);
+            return Poll::Ready(None);
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match polled {
@@ -286,6 +316,7 @@ impl Upload {
             Poll::Pending => self.progress.awaits_client.store(true, Ordering::Relaxed),
         }
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.is_over = true;
             self.progress.has_ended.store(true, Ordering::Relaxed);
         }
         let bytes = |frame: &Option<Result<Frame<Bytes>, Cause>>| match frame {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -20,6 +21,54 @@ use crate::origin::body::RequestBody;
 /// An origin that has answered and takes nothing of the content for so long gets no more of it. Before, its response is
 /// waited for, which has limits of its own.
 const LONGEST_WITHOUT_WINDOW: Duration = Duration::from_secs(30);
+
+/// A client's content is kept while no answer is here, until there is so much of it. h2 holds as much of a stream that
+/// waits for its window.
+const MOST_KEPT_BYTES: usize = 64 << 10;
+
+/// The content of a request that waits for its answer.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// None is left to be sent.
+    Whole(RequestBody),
+    /// It is on its way. The task gives it back when nothing of it is gone.
+    Coming(Upload, JoinHandle<Option<RequestBody>>),
+}
+
+impl Content {
+    pub(super) fn begin(body: RequestBody, stream: SendStream<Bytes>) -> Self {
+        if body.is_end_stream() {
+            return Self::Whole(body);
+        }
+        let fate = Arc::<Fate>::default();
+        let task = tokio::spawn(carry(body, stream, Arc::clone(&fate)));
+        Self::Coming(Upload { abandons: fate.abandoned.clone().drop_guard(), fate }, task)
+    }
+
+    /// Whether its client did not give it whole.
+    pub(super) fn has_broken_off(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Coming(upload, _) => upload.fate.has_broken_off.load(Ordering::Acquire),
+        }
+    }
+
+    /// An answer is here: nobody needs it a second time.
+    pub(super) fn of_answered(self) -> Option<Upload> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Coming(upload, _) => Some(upload),
+        }
+    }
+
+    /// The same from its beginning, once its stream is over; none where some of it is gone.
+    pub(super) async fn back(self) -> Option<RequestBody> {
+        match self {
+            Self::Whole(body) => Some(body),
+            Self::Coming(_upload, task) => task.await.ok().flatten(),
+        }
+    }
+}
 
 /// The content, seen from the response. It ends with it.
 #[derive(Debug)]
@@ -37,17 +86,6 @@ struct Fate {
 }
 
 impl Upload {
-    pub(super) fn begin(body: RequestBody, stream: SendStream<Bytes>) -> Self {
-        let fate = Arc::<Fate>::default();
-        tokio::spawn(carry(body, stream, Arc::clone(&fate)));
-        Self { abandons: fate.abandoned.clone().drop_guard(), fate }
-    }
-
-    /// Whether its client did not give it whole.
-    pub(super) fn has_broken_off(&self) -> bool {
-        self.fate.has_broken_off.load(Ordering::Acquire)
-    }
-
     /// The whole response is here.
     pub(super) fn goes_on_alone(self) {
         self.fate.has_answer.store(true, Ordering::Release);
@@ -55,34 +93,63 @@ impl Upload {
     }
 }
 
-async fn carry(mut body: RequestBody, mut stream: SendStream<Bytes>, fate: Arc<Fate>) {
+/// All that was taken of a client's content, as long as that is little.
+struct Taken(Option<Vec<u8>>);
+
+impl Taken {
+    fn note(&mut self, bytes: &Bytes) {
+        let taken = self.0.take().filter(|taken| taken.len() + bytes.len() <= MOST_KEPT_BYTES);
+        self.0 = taken.map(|mut taken| {
+            taken.extend_from_slice(bytes);
+            taken
+        });
+    }
+}
+
+/// The same content from its beginning, if nothing of it is gone.
+async fn carry(mut body: RequestBody, mut stream: SendStream<Bytes>, fate: Arc<Fate>) -> Option<RequestBody> {
+    let is_held = matches!(body, RequestBody::Held(..));
+    let mut taken = Taken(Some(Vec::new()));
     loop {
         let frame = tokio::select! {
             biased;
-            () = fate.abandoned.cancelled() => return stream.send_reset(Reason::CANCEL),
-            _ = poll_fn(|cx| stream.poll_reset(cx)) => return,
+            () = fate.abandoned.cancelled() => {
+                stream.send_reset(Reason::CANCEL);
+                return None;
+            }
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => break,
             frame = body.frame() => frame,
         };
-        // Sending fails only on a stream that has ended.
-        let Some(frame) = frame else { return drop(stream.send_data(Bytes::new(), true)) };
+        let Some(frame) = frame else {
+            // Sending fails only on a stream that has ended.
+            let _ = stream.send_data(Bytes::new(), true);
+            break;
+        };
         let Ok(frame) = frame else {
             fate.has_broken_off.store(true, Ordering::Release);
-            return stream.send_reset(Reason::CANCEL);
+            stream.send_reset(Reason::CANCEL);
+            return None;
         };
         match frame.into_data() {
             Ok(bytes) => {
+                if !is_held {
+                    taken.note(&bytes);
+                }
                 // A piece of nothing is not sent, so the end is not either.
                 let is_last = !bytes.is_empty() && body.is_end_stream();
                 if !give(bytes, is_last, &mut stream, &fate).await || is_last {
-                    return;
+                    break;
                 }
             }
             Err(frame) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                return drop(stream.send_trailers(trailers));
+                let _ = stream.send_trailers(trailers);
+                return None;
             }
         }
     }
+    body.begin_again(taken.0?.into());
+    Some(body)
 }
 
 /// Sends a piece as the window opens. Whether more may follow.
