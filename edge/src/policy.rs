@@ -40,6 +40,8 @@ pub mod worse;
 
 use std::time::SystemTime;
 
+use http::header;
+
 pub use admit::{Admit, Unstorable, admit};
 pub use complete::complete;
 pub use freshen::{Freshened, HeadEffect, freshen, freshen_by_head, personal};
@@ -135,13 +137,17 @@ impl Entry {
     }
 
     /// The entry for a body that came to `length` bytes. A part's may have ended before its `Content-Range` said; none
-    /// if nothing of it came.
+    /// if nothing of it came. A `Content-Length` that says otherwise goes.
     pub fn completed(self, length: u64) -> Option<Self> {
         let content = match self.content {
             Content::Whole { .. } => Content::Whole { length: Some(length) },
             Content::Part(held) => Content::Part(held.cut(length)?),
         };
-        Some(Self { content, ..self })
+        let mut head = self.head;
+        if !headers::tells_length(&head.headers, length) {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        Some(Self { head, content, ..self })
     }
 
     /// The entry with its freshness ended at `at`, unless it ended before: as if its lifetime had been its age then.

@@ -49,13 +49,15 @@ fn without_hops(mut headers: HeaderMap) -> HeaderMap {
     if !headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str())) {
         return headers;
     }
+    // Before `Connection` is obeyed: it may name this one.
+    let has_coding = headers.contains_key(header::TRANSFER_ENCODING);
     let named = |element| HeaderName::from_bytes(element).ok();
     let named: Vec<HeaderName> =
         list::elements(&headers, &header::CONNECTION).filter_map(named).filter(is_option).collect();
     for name in named {
         headers.remove(name);
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if has_coding {
         // RFC 9112 §6.3: it overrides a length, which must not be forwarded.
         headers.remove(header::CONTENT_LENGTH);
     }
@@ -63,6 +65,13 @@ fn without_hops(mut headers: HeaderMap) -> HeaderMap {
         headers.remove(*name);
     }
     headers
+}
+
+/// Whether these have one `Content-Length`, which is `length`.
+pub fn tells_length(headers: &HeaderMap, length: u64) -> bool {
+    let mut told = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_it = told.next().is_some_and(|told| *told == HeaderValue::from(length));
+    is_it && told.next().is_none()
 }
 
 /// Whether a `Connection` may name it.
@@ -118,8 +127,23 @@ const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// A `Connection` may not take these away: what they guard against is what would make a client try (RFC 9110 §7.6.1
-/// forbids naming fields that are meant for all recipients).
-const NOT_OPTIONS: &[&str] = &["cdn-loop", "via", "host", "content-length", "date", "age", "early-data"];
+/// forbids naming fields that are meant for all recipients). Without the last six a response would be read, shared or kept
+/// behind here as its origin has not said.
+const NOT_OPTIONS: &[&str] = &[
+    "age",
+    "cdn-loop",
+    "content-length",
+    "date",
+    "early-data",
+    "host",
+    "via",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "expires",
+    "vary",
+];
 
 /// `1.1 name` for `Via` (RFC 9110 §7.6.3).
 fn via(version: Version, name: &str) -> Option<HeaderValue> {
@@ -184,6 +208,18 @@ mod tests {
         let headers = fields(&[("transfer-encoding", "chunked"), ("content-length", "50"), ("d", "4")]);
         assert_eq!(names(&end_to_end(&headers)), ["d"]);
         assert_eq!(names(&end_to_end(&fields(&[("content-length", "50")]))), ["content-length"]);
+        for named in ["transfer-encoding", "content-length, Transfer-Encoding", "close, transfer-encoding"] {
+            let coded = [("connection", named), ("transfer-encoding", "chunked"), ("content-length", "5")];
+            assert!(names(&end_to_end(&fields(&coded))).is_empty(), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_connection_takes_nothing_away_that_is_for_all_who_get_the_message() {
+        for name in NOT_OPTIONS {
+            let headers = fields(&[("connection", *name), (*name, "1")]);
+            assert_eq!(names(&end_to_end(&headers)), [*name]);
+        }
     }
 
     #[test]

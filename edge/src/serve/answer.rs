@@ -2,6 +2,7 @@
 
 use http::header::Entry;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Body as _;
 
 use super::body::Body;
 use crate::cache::Cache;
@@ -12,6 +13,7 @@ use crate::metrics::Outcome;
 use crate::origin::Unanswered;
 use crate::policy::headers::origin::Undeliverable;
 use crate::policy::headers::status::{self, CacheStatus, Kept, ProxyError, Verdict};
+use crate::policy::headers::tells_length;
 use crate::policy::{Forward, Freshness};
 
 /// One answer, and how it came about.
@@ -84,6 +86,25 @@ impl Answer {
             *own = HeaderValue::from_bytes(&text).unwrap_or_else(|_| own.clone());
         }
         self
+    }
+
+    /// Has `Content-Length` say what the body has, or nothing where nobody knows. It is what ends the answer on a connection
+    /// of HTTP/1.1: bytes behind that end would be the next answer. What is said without a body (RFC 9110 §8.6) stays.
+    pub(super) fn frame(&mut self, method: &Method) {
+        let headers = &mut self.head.headers;
+        if !headers.contains_key(header::CONTENT_LENGTH) {
+            return;
+        }
+        let has_content = method != Method::HEAD && self.head.status != StatusCode::NOT_MODIFIED;
+        match self.body.size_hint().exact() {
+            Some(length) if (has_content || length > 0) && !tells_length(headers, length) => {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            None if has_content => {
+                headers.remove(header::CONTENT_LENGTH);
+            }
+            _ => {}
+        }
     }
 
     /// With fields that are for this client, in the place of those that are for all.
@@ -189,5 +210,39 @@ pub(super) fn whose(role: Role) -> status::Fetch {
     match role {
         Role::Leader => status::Fetch::Own,
         Role::Follower => status::Fetch::Joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_that_of_the_body_or_is_not_told() {
+        let check =
+            |method: &Method, status: u16, body: Body, told: &[&'static str], expected: Option<&str>| {
+                let mut answer = Answer::empty(StatusCode::from_u16(status).unwrap(), "fresh");
+                answer.body = body;
+                for line in told {
+                    answer.head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(*line));
+                }
+                answer.frame(method);
+                let lines = answer.head.headers.get_all(header::CONTENT_LENGTH).iter();
+                let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap()).collect();
+                assert_eq!(lines, expected.into_iter().collect::<Vec<_>>(), "{method} {status} {told:?}");
+            };
+        let five = || Body::whole("hello");
+        check(&Method::GET, 200, five(), &["5"], Some("5"));
+        check(&Method::GET, 200, five(), &["50"], Some("5"));
+        check(&Method::GET, 200, five(), &["05"], Some("5"));
+        check(&Method::GET, 200, five(), &["5", "5"], Some("5"));
+        check(&Method::GET, 200, five(), &["x"], Some("5"));
+        check(&Method::GET, 200, five(), &[], None);
+        check(&Method::GET, 200, Body::empty(), &["5"], Some("0"));
+        check(&Method::GET, 200, five().unpacked(), &["5"], None);
+        // What a stored response's GET would have.
+        check(&Method::HEAD, 200, five(), &["50"], Some("5"));
+        check(&Method::HEAD, 200, Body::empty(), &["50"], Some("50"));
+        check(&Method::GET, 304, Body::empty(), &["50"], Some("50"));
     }
 }

@@ -95,9 +95,14 @@ const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 /// Gives an answer what does not depend on where it comes from; `alternative` is its `Alt-Svc`.
 pub(super) fn complete(exchange: &Exchange<'_>, alternative: Option<HeaderValue>, answer: &mut Answer) {
     exchange.look_for_circle(answer);
-    if exchange.is_childs {
-        return;
+    if !exchange.is_childs {
+        dress(exchange, alternative, answer);
     }
+    answer.frame(&exchange.request.method);
+}
+
+/// Gives an answer to a client what its site adds to it.
+fn dress(exchange: &Exchange<'_>, alternative: Option<HeaderValue>, answer: &mut Answer) {
     pages::dress(exchange, answer);
     if let Some(field) = alternative {
         answer.head.headers.insert(header::ALT_SVC, field);

@@ -131,6 +131,37 @@ async fn a_get_with_a_body_neither_fills_nor_reads_the_store() {
     assert_eq!(origin.count(), 3);
 }
 
+/// A length that is not the body's ends an answer somewhere else: what is behind that end would be the next answer.
+#[tokio::test]
+async fn no_origin_has_a_stored_answer_end_where_its_body_does_not() {
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let body = format!("hello{smuggled:.<100}");
+    for named in ["transfer-encoding", "content-length, Transfer-Encoding", "keep-alive, transfer-encoding"] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: {named}\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n{FRESH}\r\n"
+        );
+        let answer = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let origin = Origin::answering(move |_| answer.clone()).await;
+        let rig = Rig::start(&[origin.address]).await;
+        let mut client = rig.client().await;
+        let first = client.get("/a").await;
+        assert_eq!(first.text(), body, "{named}: {first:?}");
+        for _ in 0..2 {
+            let hit = client.get("/a").await;
+            hit.assert_hit();
+            assert_eq!((hit.field("content-length"), hit.text()), (body.len().to_string(), body.clone()));
+        }
+        let part = client.get_with("/a", "Range: bytes=2-6\r\n").await;
+        assert_eq!((part.status, part.text().as_str()), (206, "lloHT"));
+        client.write(b"HEAD /a HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.field("content-length")), (200, body.len().to_string()), "{named}");
+        // What follows is the next answer, and nothing before it.
+        let last = client.get("/a").await;
+        assert_eq!((last.status, last.text(), origin.count()), (200, body.clone(), 1), "{named}: {last:?}");
+    }
+}
+
 /// Class 3: cache deception, with the rule that invites it.
 #[tokio::test]
 async fn a_private_page_under_a_files_name_is_not_kept_by_the_sites_rules() {

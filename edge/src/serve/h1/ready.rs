@@ -43,6 +43,9 @@ pub(super) fn ready_head(
         text.extend_from_slice(b": ");
         if name == header::AGE {
             gap(text.len(), Gap::Age);
+        } else if name == header::CONTENT_LENGTH && has_content {
+            // Of the body, whatever is said of it: the bytes behind its end would be the next answer.
+            text.extend_from_slice(length.to_string().as_bytes());
         } else if last_status.is_some_and(|last| std::ptr::eq(last, value)) && *value == own {
             let digits = own
                 .as_bytes()
