@@ -338,13 +338,30 @@ impl Waited<'_> {
         }
     }
 
-    /// No origin answered. A connection that was lost says little of the next one, as its origin may just have closed
-    /// it, or failed over the request; an origin that cannot be reached or is too slow is not tried again by each.
+    /// No origin answered. What an origin did once it had the request may be the request's own doing: to hang up, to
+    /// answer with what is no response, to take too long. An origin that cannot be reached never saw it, and is not tried
+    /// again by each.
     #[must_use]
     pub fn unanswered(&self, error: ProxyError) -> Share {
         match error {
-            ProxyError::ConnectionTerminated | ProxyError::ProxyInternalError => self.error(),
-            _ => Share::Answers,
+            ProxyError::ConnectionTerminated
+            | ProxyError::HttpProtocolError
+            | ProxyError::HttpRequestDenied
+            | ProxyError::HttpRequestError
+            | ProxyError::HttpRequestTimeout
+            | ProxyError::HttpResponseIncomplete
+            | ProxyError::HttpResponseTimeout
+            | ProxyError::HttpResponseTransferCoding
+            | ProxyError::ProxyInternalError
+            | ProxyError::ProxyLoopDetected => self.error(),
+            ProxyError::ConnectionLimitReached
+            | ProxyError::ConnectionRefused
+            | ProxyError::ConnectionTimeout
+            | ProxyError::DestinationIpProhibited
+            | ProxyError::DestinationUnavailable
+            | ProxyError::DnsError
+            | ProxyError::TlsCertificateError
+            | ProxyError::TlsProtocolError => Share::Answers,
         }
     }
 

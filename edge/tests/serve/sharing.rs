@@ -377,6 +377,42 @@ async fn an_error_is_told_to_requests_that_are_the_same_and_the_others_get_their
     }
 }
 
+/// A request can have an origin answer with what is no response, or not answer at all.
+#[tokio::test]
+async fn a_failure_that_a_request_may_have_caused_is_not_told_to_others() {
+    for broken in ["NO HTTP\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", ""] {
+        let origin = Origin::start().await;
+        let rig = Rig::with(&[origin.address], "", "first_byte_timeout = \"2s\"").await;
+        let mut attacker = waiting(&rig, 0, &times(1, "X-Bad: 1\r\n")).await;
+        let mut first = origin.next().await;
+        let mut others = waiting(&rig, 1, &["Cookie: a\r\n".to_owned(), String::new()]).await;
+        first.write(broken.as_bytes()).await;
+        // They wait, or are over.
+        let mut bad = vec![first];
+        let answering = async {
+            loop {
+                let mut asked = origin.next_or_end().await;
+                match field(&asked.head, "x-bad") {
+                    Some(_) => {
+                        asked.write(broken.as_bytes()).await;
+                        bad.push(asked);
+                    }
+                    None => asked.respond(&response("200 OK", "Cache-Control: no-cache\r\n", "good")).await,
+                }
+            }
+        };
+        let getting = async {
+            all_get(&mut others, 200, "good").await;
+            attacker[0].response().await.status
+        };
+        let status = tokio::select! {
+            status = getting => status,
+            () = answering => unreachable!("it answers as long as it is asked"),
+        };
+        assert_eq!(status, if broken.is_empty() { 504 } else { 502 }, "{broken}");
+    }
+}
+
 /// A response to a request with credentials is likely to be for its user alone (RFC 9111 §3.5).
 #[tokio::test]
 async fn users_do_not_wait_for_each_other_where_nothing_is_known_of_the_key() {
