@@ -13,6 +13,7 @@ pub mod list;
 pub mod path;
 pub mod range;
 pub mod seconds;
+pub mod spelling;
 pub mod structured;
 #[cfg(test)]
 pub(crate) mod testing;

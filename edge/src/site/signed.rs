@@ -4,6 +4,9 @@
 //! path and the query before `&signature=`. `/video/a.mp4?expires=1900000000` is signed so:
 //! `printf %s '/video/a.mp4?expires=1900000000' | openssl dgst -sha256 -hmac "$(cat url.key)"`.
 //!
+//! The path may be signed in any spelling that the client's request may have: in the normal form of RFC 3986 §6.2.2, as it
+//! stands in the link, or without percent-encodings of characters that every client has to encode (`Ü`, `|`).
+//!
 //! Both parameters are checked before the key is made and taken out of the request, so that all holders of links share
 //! one stored response.
 
@@ -15,7 +18,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use super::pattern::PathPattern;
-use crate::http::path;
+use crate::http::{path, spelling};
 
 /// Which paths need a signature, and by which keys.
 #[derive(Clone, Debug, Default)]
@@ -71,10 +74,11 @@ impl Signed {
             return Ok(uri);
         }
         let Parts { signed, end, signature } = Parts::of(&uri).ok_or(Rejected::Unsigned)?;
-        let target = format!("{}?{signed}", path::normal(uri.path()));
         let signature = bytes(signature).ok_or(Rejected::Wrong)?;
         // In constant time each.
-        if !self.keys.iter().any(|key| hmac::verify(&key.0, target.as_bytes(), &signature).is_ok()) {
+        let is_of =
+            |target: &Vec<u8>| self.keys.iter().any(|key| hmac::verify(&key.0, target, &signature).is_ok());
+        if !spellings(uri.path(), signed).iter().any(is_of) {
             return Err(Rejected::Wrong);
         }
         let now_secs = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -125,6 +129,27 @@ impl<'a> Parts<'a> {
         let (Some(end), None) = (ends.next(), ends.next()) else { return None };
         Some(Self { signed, end, signature })
     }
+}
+
+/// The targets of this path and query, up to the signature, that an application may have signed. They mean one resource:
+/// the path in normal form, as it was sent, or with what the client or the edge alone has percent-encoded in it; the query
+/// as it was sent or likewise.
+fn spellings(path: &str, query: &str) -> Vec<Vec<u8>> {
+    let normal = path::normal(path);
+    let as_is = |text: &str| text.as_bytes().to_vec();
+    let raw = |text: &str| spelling::raw(text).into_owned();
+    let paths = [as_is(&normal), as_is(path), raw(path), raw(&normal)];
+    let queries = [as_is(query), raw(query)];
+    let mut targets: Vec<Vec<u8>> = Vec::with_capacity(1);
+    for path in &paths {
+        for query in &queries {
+            let target = [&path[..], b"?", &query[..]].concat();
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
+    }
+    targets
 }
 
 /// The URI with what of its signed query is for the origin.
@@ -195,6 +220,40 @@ mod tests {
             Ok("/video/a.mp4"),
         );
         check("/other?signature=x", Ok("/other?signature=x"));
+    }
+
+    #[test]
+    fn an_address_is_signed_in_the_spelling_that_its_application_has() {
+        let check_sent = |signed: &str, sent: &str, expected: &str| {
+            let signature = SigningKey::new(NEW).unwrap().sign(signed);
+            check(&format!("{sent}&signature={signature}"), Ok(expected));
+        };
+        let normal = "/video/%C3%9C%7C-a.mp4?q=%7Bx%7D&expires=1001";
+        let (path, lower) = ("/video/%C3%9C%7C-a.mp4?q=%7Bx%7D", "/video/%c3%9c%7c-a.mp4?q=%7Bx%7D");
+        check_sent(normal, normal, path);
+        // The gate has encoded what was raw.
+        check_sent("/video/\u{dc}|-a.mp4?q={x}&expires=1001", normal, path);
+        check_sent("/video/%C3%9C%7C-a.mp4?q={x}&expires=1001", normal, path);
+        check_sent("/video/\u{dc}|-a.mp4?q=%7Bx%7D&expires=1001", normal, path);
+        let sent = "/video/%c3%9c%7c-a.mp4?q=%7Bx%7D&expires=1001";
+        check_sent(sent, sent, lower);
+        check_sent(normal, sent, lower);
+        let dashed = "/video/%C3%9C%7C%2Da.mp4?q=%7Bx%7D&expires=1001";
+        check_sent(dashed, dashed, "/video/%C3%9C%7C%2Da.mp4?q=%7Bx%7D");
+        check_sent("/video/\u{dc}|-a.mp4?q={x}&expires=1001", dashed, "/video/%C3%9C%7C%2Da.mp4?q=%7Bx%7D");
+    }
+
+    #[test]
+    fn another_address_is_no_other_spelling() {
+        let check_sent = |signed: &str, sent: &str| {
+            let signature = SigningKey::new(NEW).unwrap().sign(signed);
+            check(&format!("{sent}&signature={signature}"), Err(Rejected::Wrong));
+        };
+        check_sent("/video/a/b.mp4?expires=1001", "/video/a%2Fb.mp4?expires=1001");
+        check_sent("/video/a&b.mp4?expires=1001", "/video/a%26b.mp4?expires=1001");
+        check_sent("/video/a.mp4?q=1&r=2&expires=1001", "/video/a.mp4?q=1%26r=2&expires=1001");
+        check_sent("/video/a.mp4?q=-&expires=1001", "/video/a.mp4?q=%2D&expires=1001");
+        check_sent("/video/a%.mp4?expires=1001", "/video/a%25.mp4?expires=1001");
     }
 
     #[test]

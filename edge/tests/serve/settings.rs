@@ -195,6 +195,33 @@ async fn a_clock_that_is_behind_is_named() {
     assert!(explained.contains("the origin's clock is ") && explained.contains("s behind"), "{explained}");
 }
 
+/// An application signs the address as it writes it, and clients encode what they must.
+#[tokio::test]
+async fn a_link_is_good_in_the_spelling_that_was_signed() {
+    let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url.key");
+    std::fs::write(&file, "a new secret of 25 bytes\n").unwrap();
+    let rules = format!("signed_paths = [\"/video/*\"]\nsigning_keys = [\"{}\"]", file.display());
+    let rig = Rig::with(&[origin.address], "", &rules).await;
+    let key = verge_edge::site::signed::SigningKey::new(b"a new secret of 25 bytes").unwrap();
+    for (signed, sent) in [
+        ("/video/a|b?expires=9000000000", "/video/a|b?expires=9000000000"),
+        ("/video/a|b?expires=9000000000", "/video/a%7Cb?expires=9000000000"),
+        ("/video/\u{dc}?q={x}&expires=9000000000", "/video/\u{dc}?q={x}&expires=9000000000"),
+        ("/video/\u{dc}?q={x}&expires=9000000000", "/video/%C3%9C?q=%7Bx%7D&expires=9000000000"),
+        ("/video/%c3%9c?expires=9000000000", "/video/%c3%9c?expires=9000000000"),
+        ("/video/a%2Db?expires=9000000000", "/video/a%2Db?expires=9000000000"),
+    ] {
+        let got = rig.get(&format!("{sent}&signature={}", key.sign(signed))).await;
+        assert_eq!(got.status, 200, "{signed} as {sent}: {got:?}");
+        let other = rig.get(&format!("{sent}x&signature={}", key.sign(signed))).await;
+        assert_eq!(other.status, 403, "{signed} as {sent}x: {other:?}");
+    }
+    // One address is kept once, in whatever spelling it was signed.
+    assert_eq!(origin.count(), 4);
+}
+
 #[tokio::test]
 async fn holders_of_signed_links_share_what_is_stored() {
     let origin = Origin::answering(|head| response("200 OK", FRESH, head)).await;

@@ -13,8 +13,9 @@ mod target;
 use std::borrow::Cow;
 
 use super::refusal::Refusal;
-use super::text::{self, RAW, TOKEN};
+use super::text::{self, TOKEN};
 use crate::http::head::HeadLimits;
+use crate::http::spelling;
 use fields::Fields;
 pub(super) use fields::is_forbidden_in_trailer;
 pub use plain::{Lines, Plain, plain};
@@ -98,7 +99,7 @@ pub fn encoded(head: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&head[..first]);
     match is_server_as_a_whole(&head[..first], &head[first..end]) {
         true => out.push(b'*'),
-        false => encode(&head[first..end], &mut out),
+        false => spelling::encode(&head[first..end], &mut out),
     }
     let minor = out.len() + b" HTTP/1.".len();
     out.extend_from_slice(&head[end..]);
@@ -114,16 +115,6 @@ fn is_server_as_a_whole(method: &[u8], target: &[u8]) -> bool {
     method.trim_ascii() == b"OPTIONS" && target::is_host_alone(target)
 }
 
-fn encode(target: &[u8], out: &mut Vec<u8>) {
-    for &byte in target {
-        if text::all(&[byte], RAW) {
-            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        } else {
-            out.push(byte);
-        }
-    }
-}
-
 /// A target in origin form, as a pseudo-field has it, in the one spelling that it has behind the gate; none if it would
 /// not pass.
 #[must_use]
@@ -135,13 +126,11 @@ pub fn one_spelling<'a>(method: &[u8], target: &'a [u8]) -> Option<Cow<'a, [u8]>
         false => Some(Cow::Borrowed(target)),
         true => {
             let mut encoded = Vec::with_capacity(target.len() + 64);
-            encode(target, &mut encoded);
+            spelling::encode(target, &mut encoded);
             Some(Cow::Owned(encoded))
         }
     }
 }
-
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Whether reading again can tell more than `Partial`, when nothing was wrong in the first `seen` bytes: only the end
 /// of a head or of a line can be wrong behind them. Keeps a head that comes byte by byte from costing its square.

@@ -1,5 +1,7 @@
 //! Which bytes may stand where, and how far a run of them goes.
 
+use crate::http::spelling::is_raw;
+
 /// RFC 9110 §5.6.2: `tchar`.
 pub(super) const TOKEN: u8 = 1;
 /// The characters of a path: RFC 3986's, and brackets, which browsers send as they are. No backslash:
@@ -90,7 +92,7 @@ const fn class(byte: u8) -> u8 {
     {
         class |= TOKEN;
     }
-    if matches!(byte, b'"' | b'<' | b'>' | b'{' | b'}' | b'|' | b'^' | b'`' | 0x80..) {
+    if is_raw(byte) {
         class |= RAW;
     } else if byte.is_ascii_graphic() && byte != b'#' {
         class |= QUERY;
