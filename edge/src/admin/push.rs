@@ -63,7 +63,7 @@ pub(super) async fn push(
     stall_timeout: Duration,
 ) -> Result<Pushed, Refused> {
     let (parts, body) = request.into_parts();
-    let url = parts.headers.get(&URL).and_then(|url| url.to_str().ok());
+    let url = parts.headers.get(&URL).and_then(|url| std::str::from_utf8(url.as_bytes()).ok());
     let url =
         url.ok_or_else(|| Refused::bad("write where it belongs: Verge-URL: http://host/path".into()))?;
     let Found { request, site, others, key, .. } = found(cache, url, HeaderMap::new())?;

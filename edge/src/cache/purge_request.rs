@@ -4,6 +4,7 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{Cache, NotPurged};
+use crate::http::spelling;
 use crate::site::{HostPattern, SiteName, tags};
 use crate::store::{Mode, Scope};
 
@@ -86,8 +87,29 @@ impl Cache {
     }
 }
 
-/// A URL as clients ask for it.
+/// A URL as people write it, in the spelling in which it comes from clients.
 pub(crate) fn absolute(url: &str) -> Result<Uri, NotPurged> {
     let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
-    url.parse().ok().filter(is_web).ok_or(NotPurged::NotAbsolute)
+    Uri::try_from(&*spelling::of_reference(url.as_bytes())).ok().filter(is_web).ok_or(NotPurged::NotAbsolute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_written_as_people_write_it() {
+        let check = |url: &str, expected: Option<&str>| {
+            assert_eq!(absolute(url).ok().map(|uri| uri.to_string()).as_deref(), expected, "{url}");
+        };
+        check(
+            "http://a.test/\u{dc}ber uns.pdf?q={a|b}",
+            Some("http://a.test/%C3%9Cber%20uns.pdf?q=%7Ba%7Cb%7D"),
+        );
+        check("http://a.test/%C3%9Cber*?x", Some("http://a.test/%C3%9Cber*?x"));
+        check("http://a.test/a#b", Some("http://a.test/a"));
+        check("/a", None);
+        check("ftp://a.test/a", None);
+        check("http://\u{fc}.test/a", None);
+    }
 }

@@ -164,7 +164,7 @@ impl Push {
             headers.remove(name);
         }
         headers.extend(self.header.iter().cloned().map(|(name, value)| (Some(name), value)));
-        headers.insert(URL, HeaderValue::from_str(url).map_err(Failed::because)?);
+        headers.insert(URL, HeaderValue::from_bytes(url.as_bytes()).map_err(Failed::because)?);
         headers.insert(TTL, HeaderValue::from(self.ttl));
         headers.insert(BROWSER_TTL, HeaderValue::from(self.browser_ttl));
         Ok(headers)

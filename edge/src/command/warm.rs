@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use verge_edge::config::{self, Listen};
+use verge_edge::http::spelling;
 
 use super::batch::{Done, Pace};
 use super::{Failed, own_tls};
@@ -124,7 +125,7 @@ impl Warm {
 
     async fn warm(&self, url: &str) -> Result<Warmed, Failed> {
         let absolute = || Failed::because("write http://host/path, or https://host/path");
-        let uri: Uri = url.parse().map_err(|_| absolute())?;
+        let uri = Uri::try_from(&*spelling::of_reference(url.as_bytes())).map_err(|_| absolute())?;
         let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
         let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else { return Err(absolute()) };
         let target = uri.path_and_query().map_or("/", |target| target.as_str());

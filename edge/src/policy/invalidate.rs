@@ -4,6 +4,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::http::spelling;
 use crate::site::tags;
 
 /// The URIs whose stored responses must be dropped after this exchange: none for safe methods and error responses,
@@ -52,8 +53,9 @@ pub fn same_origin(a: &Uri, b: &Uri) -> bool {
 
 /// `reference` against an absolute `base` (RFC 3986 §5.2); none if it is not one that HTTP can ask for.
 pub fn resolve(base: &Uri, reference: &[u8]) -> Option<Uri> {
-    let reference = std::str::from_utf8(reference).ok()?.trim();
-    let reference = reference.split('#').next()?;
+    // Applications write what they were asked for, or mean, and clients ask for it in this spelling.
+    let reference = spelling::of_reference(reference.trim_ascii());
+    let reference = std::str::from_utf8(&reference).ok()?.split('#').next()?;
     if has_scheme(reference) {
         return reference.parse().ok().filter(|uri: &Uri| uri.authority().is_some());
     }
@@ -165,6 +167,11 @@ mod tests {
             ("../g", "http://a.example/b/g"),
             ("../../../g", "http://a.example/g"),
             ("g:80/x", ""),
+            ("/\u{dc}ber uns?{a|b}", "http://a.example/%C3%9Cber%20uns?%7Ba%7Cb%7D"),
+            ("\u{dc}", "http://a.example/b/c/%C3%9C"),
+            ("http://a.example/\u{dc}", "http://a.example/%C3%9C"),
+            ("//a.example/\u{dc}", "http://a.example/%C3%9C"),
+            ("http://\u{fc}.example/", ""),
             ("g/x:y", "http://a.example/b/c/g/x:y"),
         ] {
             let found = resolve(&base, reference.as_bytes()).map(|uri| uri.to_string()).unwrap_or_default();

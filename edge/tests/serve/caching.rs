@@ -172,6 +172,29 @@ async fn an_unsafe_request_drops_what_is_stored() {
 }
 
 #[tokio::test]
+async fn a_change_takes_what_its_response_names_as_applications_write_it() {
+    for (name, told) in [
+        ("Location", "/\u{dc}ber uns?q={x}"),
+        ("Content-Location", "http://site.test/\u{dc}ber%20uns?q={x}"),
+        ("Location", "/%C3%9Cber%20uns?q=%7Bx%7D"),
+    ] {
+        let origin = Origin::answering(move |head| match head.starts_with("POST") {
+            true => response("201 Created", &format!("{name}: {told}\r\n"), ""),
+            false => response("200 OK", FRESH, "hello"),
+        })
+        .await;
+        let rig = Rig::start(&[origin.address]).await;
+        let page = "/%C3%9Cber%20uns?q=%7Bx%7D";
+        rig.get(page).await;
+        rig.get(page).await.assert_hit();
+        let post = b"POST /pages HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(rig.client().await.raw(post).await.status, 201);
+        let after = rig.get(page).await;
+        assert!(after.cache_status().contains("fwd="), "{name}: {told}: {after:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_response_to_a_post_answers_a_later_get_if_it_says_so() {
     let origin = Origin::answering(|head| {
         let location = if head.starts_with("POST /own") { "Content-Location: /own\r\n" } else { "" };

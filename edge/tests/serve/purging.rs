@@ -51,6 +51,18 @@ async fn every_scope_takes_what_it_names_and_no_more() {
     check(r#"{"all": true}"#, &of(false, false, false)).await;
 }
 
+/// Clients encode what stands in an address, people and applications write it as it is.
+#[tokio::test]
+async fn a_purge_names_an_address_as_people_write_it() {
+    let of = |one, other| [("/%C3%9Cber%20uns.pdf", one), ("/a?q=%7Bx%7D", other)];
+    check(r#"{"url": "http://site.test/\u00dcber uns.pdf"}"#, &of(false, true)).await;
+    check(r#"{"url": "http://site.test/%c3%9cber%20uns.pdf"}"#, &of(false, true)).await;
+    check(r#"{"url": "http://site.test/\u00dcb*"}"#, &of(false, true)).await;
+    check(r#"{"prefix": "http://site.test/\u00dcb"}"#, &of(false, true)).await;
+    check(r#"{"url": "http://site.test/a?q={x}"}"#, &of(true, false)).await;
+    check(r#"{"prefix": "http://site.test/a?q={"}"#, &of(true, false)).await;
+}
+
 #[tokio::test]
 async fn what_is_not_one_purge_is_refused_with_what_to_write() {
     let origin = Origin::answering(|_| response("200 OK", TAGGED, "hello")).await;

@@ -35,6 +35,8 @@ async fn what_is_pushed_is_a_hit_with_its_fields_and_a_tag_of_its_content() {
     assert_eq!(rig.client().await.get_with("/a", &format!("If-None-Match: {tag}\r\n")).await.status, 304);
     let part = rig.client().await.get_with("/a", "Range: bytes=1-2\r\n").await;
     assert_eq!((part.status, part.text().as_str()), (206, "el"));
+    assert_eq!(push(&rig, "/\u{dc}ber?{x}", "Verge-TTL: 60\r\n", "over").await.status, 200);
+    rig.get("/%C3%9Cber?%7Bx%7D").await.assert_hit();
     push(&rig, "/a", "Verge-TTL: 60\r\nVerge-Browser-TTL: 5\r\n", "other").await;
     let other = rig.get("/a").await;
     assert_eq!(other.field("cache-control"), "max-age=5");
