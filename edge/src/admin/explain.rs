@@ -268,6 +268,7 @@ fn reason(why: Forward) -> &'static str {
         Forward::Method => "its method is not answered from a cache",
         Forward::Bypass => "the site bypasses it",
         Forward::Body => "it has a body",
+        Forward::RangeUnit => "its range is in another unit than bytes, and the origin's to cut",
         Forward::Partial => "the stored part has not all that is asked for",
         Forward::Condition => "its precondition is the origin's to judge",
         Forward::OnlyIfCached => "only-if-cached, and nothing that may be used is stored",

@@ -11,7 +11,7 @@
 
 mod wanted;
 
-pub use wanted::{Sent, Wanted, sent, wanted};
+pub use wanted::{Sent, Wanted, is_in_another_unit, sent, wanted};
 
 use super::Content;
 use crate::http::head::ResponseHead;

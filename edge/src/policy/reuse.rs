@@ -8,7 +8,7 @@ use super::control::{self, RequestControl};
 use super::freshness::{Reload, Source, WhenStale};
 use super::select::{self, Fit};
 use super::validate::{Validators, strong_tag};
-use super::{Content, Entry, Freshness, transient, vary};
+use super::{Content, Entry, Freshness, range, transient, vary};
 use crate::http::head::RequestHead;
 use crate::http::range::Part;
 use crate::http::range::asked;
@@ -89,6 +89,8 @@ pub enum Forward {
     Bypass,
     /// The request has a body, which may decide the answer.
     Body,
+    /// It asks for a range in another unit than bytes, which only the origin can cut.
+    RangeUnit,
     /// A stored part does not cover what is asked.
     Partial,
     /// A precondition that only the origin may judge.
@@ -173,6 +175,8 @@ fn passed_by(request: &RequestHead, rules: &Rules) -> Option<Forward> {
         Some(Forward::Bypass)
     } else if has_body(request) {
         Some(Forward::Body)
+    } else if range::is_in_another_unit(request) {
+        Some(Forward::RangeUnit)
     } else {
         None
     }
@@ -370,7 +374,7 @@ impl Forward {
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Stale | Self::NoCache | Self::Failure => "stale",
-            Self::Request | Self::Condition | Self::OnlyIfCached => "request",
+            Self::Request | Self::RangeUnit | Self::Condition | Self::OnlyIfCached => "request",
             Self::Method => "method",
             Self::Bypass | Self::Body => "bypass",
             Self::Partial => "partial",
@@ -388,6 +392,7 @@ impl Forward {
             Self::Method => "method",
             Self::Bypass => "bypass",
             Self::Body => "body",
+            Self::RangeUnit => "range-unit",
             Self::Partial => "partial",
             Self::Condition => "condition",
             Self::OnlyIfCached => "only-if-cached",

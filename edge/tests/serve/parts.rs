@@ -358,3 +358,32 @@ async fn many_overlapping_ranges_get_no_more_than_the_whole() {
     }
     assert_eq!(object.sent_bytes.load(Ordering::Relaxed), 100_000);
 }
+
+/// RFC 9110 §14.1: a unit may be any, and what it counts only its origin knows. PostgREST has pages of its lists so.
+#[tokio::test]
+async fn a_page_in_a_unit_of_the_origins_own_is_the_origins_to_give() {
+    let origin = Origin::answering(|head| match field(head, "range") {
+        Some(range) => {
+            let range = range.trim_start_matches("items=");
+            response("206 Partial Content", &format!("{FRESH}Content-Range: {range}/30\r\n"), range)
+        }
+        None => response("200 OK", FRESH, "all"),
+    })
+    .await;
+    let rig = Rig::start(&[origin.address]).await;
+    for range in ["items=0-9", "items=10-19", "20-29"] {
+        let got =
+            rig.client().await.get_with("/list", &format!("Range: {range}\r\nRange-Unit: items\r\n")).await;
+        let page = range.trim_start_matches("items=");
+        assert_eq!((got.status, got.text().as_str()), (206, page), "{got:?}");
+        assert_eq!(got.field("content-range"), format!("{page}/30"));
+        assert!(got.cache_status().contains("fwd=request; fwd-status=206"), "{got:?}");
+        assert_eq!(field(origin.seen().last().unwrap(), "range").as_deref(), Some(range));
+    }
+    // The list as a whole is kept, and is no page.
+    assert_eq!(rig.get("/list").await.text(), "all");
+    rig.get("/list").await.assert_hit();
+    let page = rig.client().await.get_with("/list", "Range: items=0-9\r\n").await;
+    assert_eq!((page.status, page.text().as_str()), (206, "0-9"), "{page:?}");
+    assert_eq!(rig.client().await.get_with("/list", "Range: bytes=0-0\r\n").await.text(), "a");
+}

@@ -40,6 +40,14 @@ pub fn wanted(request: &RequestHead) -> Wanted {
     }
 }
 
+/// Whether a GET asks for a range in a unit of its origin's own (RFC 9110 §14.1): pages of a list are asked for so, by
+/// `items=0-9`, and by `0-9` without a unit.
+pub fn is_in_another_unit(request: &RequestHead) -> bool {
+    request.method == Method::GET
+        && request.headers.contains_key(header::RANGE)
+        && !is_in_bytes(&request.headers)
+}
+
 /// The `Range` to send with a request that is not for the store.
 pub fn sent(request: &RequestHead) -> Sent {
     if request.method != Method::GET || !is_in_bytes(&request.headers) {

@@ -229,6 +229,24 @@ fn parts_are_used_completed_or_left() {
     check(&[middle, ("etag", "\"a\"")], None, "fetch partial");
 }
 
+#[test]
+fn a_range_in_another_unit_is_the_origins_to_cut() {
+    let entry = stored(&[("cache-control", "max-age=10")]);
+    let check = |method: &str, range: &str, expected: &str| {
+        let asking = request(method, "http://a.example/", &[("range", range)]);
+        let found = reuse(&asking, &[&entry], &Rules::default(), at(1000));
+        assert_eq!(words(&found), expected, "{method} {range}");
+    };
+    for range in ["items=0-9", "0-9", "ITEMS=5-", "bites=0-1"] {
+        check("GET", range, "pass range-unit");
+        // RFC 9110 §14.2: it is defined for GET only.
+        check("HEAD", range, "fresh");
+    }
+    for range in ["bytes=0-9", "Bytes=0-9", "bytes=x", "bytes"] {
+        check("GET", range, "fresh");
+    }
+}
+
 /// A request with this wish, `secs` after a response with these directives, when the origin failed so.
 fn check_failure(
     client_control: ClientControl,
