@@ -73,10 +73,12 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     nearest
 }
 
-/// The scheme that the nearest proxy wrote.
+/// The scheme that the nearest proxy wrote. Some write that of a WebSocket's URL (RFC 6455 §3), which is asked for over the
+/// HTTP of the same security.
 fn told_scheme(headers: &HeaderMap) -> Option<Scheme> {
-    let https = list::elements(headers, &FORWARDED_PROTO).last()?.eq_ignore_ascii_case(b"https");
-    Some(if https { Scheme::Https } else { Scheme::Http })
+    let told = list::elements(headers, &FORWARDED_PROTO).last()?;
+    let is_secure = [&b"https"[..], b"wss"].iter().any(|secure| told.eq_ignore_ascii_case(secure));
+    Some(if is_secure { Scheme::Https } else { Scheme::Http })
 }
 
 /// An address, in brackets and with a port as some proxies write it.
@@ -128,6 +130,9 @@ mod tests {
         }
         check("10.0.0.1", &[("x-forwarded-proto", "HTTPS")], "10.0.0.1", Scheme::Https);
         check("10.0.0.1", &[("x-forwarded-proto", "ftp")], "10.0.0.1", Scheme::Http);
+        check("10.0.0.1", &[("x-forwarded-proto", "wss")], "10.0.0.1", Scheme::Https);
+        check("10.0.0.1", &[("x-forwarded-proto", "http, WSS")], "10.0.0.1", Scheme::Https);
+        check("10.0.0.1", &[("x-forwarded-proto", "https, ws")], "10.0.0.1", Scheme::Http);
         check("10.0.0.1", &[], "10.0.0.1", Scheme::Http);
     }
 

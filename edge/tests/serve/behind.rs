@@ -48,6 +48,19 @@ async fn a_trusted_proxys_word_reaches_the_origin_and_the_key() {
     assert_eq!(origin.count(), 4);
 }
 
+/// RFC 6455 §3: some proxies write the scheme of a WebSocket's URL.
+#[tokio::test]
+async fn what_a_proxy_calls_secure_for_a_websocket_is_https() {
+    let origin = application().await;
+    let rig = Rig::with(&[origin.address], TRUSTED, "").await;
+    for (written, status, told) in [("wss", 200, "https"), ("WSS", 200, "https"), ("ws", 301, "http")] {
+        let got = rig.client().await.get_with("/a", &format!("X-Forwarded-Proto: {written}\r\n")).await;
+        let told = format!("127.0.0.1 {told} for=127.0.0.1;host=\"site.test\";proto={told}");
+        assert_eq!((got.status, got.text()), (status, told), "{written}");
+    }
+    assert_eq!(origin.count(), 2);
+}
+
 #[tokio::test]
 async fn what_others_say_of_themselves_reaches_nobody() {
     for trusted in ["", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"] {
