@@ -128,12 +128,17 @@ fn name_pattern(written: &Spanned<String>, text: &str) -> Result<NamePattern, Fa
 
 fn allowed_field(written: &Spanned<String>) -> Result<NamePattern, Fault> {
     let text = written.get_ref().to_ascii_lowercase();
-    let ours = HeaderName::from_bytes(text.as_bytes()).is_ok_and(|name| rewrite::is_ours(&name));
-    if ours || text.starts_with("x-forwarded-") {
-        return Err(Fault::new(written.span(), format!("only the edge itself says `{text}`"))
-            .help("write the gateway that sends it into `trusted_proxies`"));
+    let pattern = name_pattern(written, &text)?;
+    let is_ours = HeaderName::from_bytes(text.as_bytes()).is_ok_and(|name| rewrite::is_ours(&name));
+    // One that also means others is for those others: these four are overwritten all the same.
+    let means_ours =
+        text.starts_with("x-forwarded-") && rewrite::FORWARDED.iter().any(|ours| pattern.matches(ours));
+    if is_ours || means_ours {
+        return Err(Fault::new(written.span(), format!("only the edge itself says `{text}`")).help(
+            "write the gateway that sends it into `trusted_proxies`; of X-Forwarded-* for, host, prefix and proto are the edge's",
+        ));
     }
-    name_pattern(written, &text)
+    Ok(pattern)
 }
 
 fn targeted(written: &Spanned<String>) -> Result<HeaderName, Fault> {

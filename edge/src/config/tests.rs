@@ -320,6 +320,11 @@ fn a_sites_rules_are_read_or_pointed_at() {
     check("[site.response]\nset = { x = \"a\\r\\nset-cookie: b\" }", "10:13", "visible ASCII");
     check("[site.response]\nset = { Content-Length = \"1\" }", "10:9", "only the edge itself");
     check("[site.request]\nremove = [\"cdn-loop\"]", "10:11", "only the edge itself");
+    for ours in
+        ["X-Forwarded-For", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-*"]
+    {
+        check(&format!("allow_fields = [\"x-forwarded-port\", \"{ours}\"]"), "9:37", "only the edge itself");
+    }
     let redirect = |to: &str, place: &str, message: &str| {
         check(&format!("[[site.redirect]]\nfrom = \"/a/*\"\n{to}"), place, message);
     };

@@ -54,8 +54,13 @@ impl FieldRules {
 pub fn is_ours(name: &HeaderName) -> bool {
     // To an origin behind CGI the one is the other.
     let name = name.as_str().replace('_', "-");
-    OURS.contains(&name.as_str()) || name.starts_with("x-forwarded-")
+    OURS.contains(&name.as_str()) || FORWARDED.contains(&name.as_str())
 }
+
+/// The fields by which the edge tells an origin who asks and for what, beside [`Forwarded`](header::FORWARDED), and the one
+/// that would move an application's paths.
+pub const FORWARDED: [&str; 4] =
+    ["x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto"];
 
 const OURS: &[&str] = &[
     "age",

@@ -89,6 +89,24 @@ async fn a_field_that_origins_take_for_more_than_the_key_holds_does_not_reach_th
     assert!(seen.contains("x-http-method-override: delete") && !seen.contains("evil"), "{seen}");
 }
 
+/// An authenticating proxy in front tells the application who asks in fields of this kind.
+#[tokio::test]
+async fn a_site_lets_in_who_its_gateway_says_asks_and_no_other_address() {
+    let names = ["User", "Groups", "Email", "Port", "Client-Cert", "Preferred-Username", "Access-Token"];
+    let allowed: Vec<String> = names.iter().map(|name| format!("\"X-Forwarded-{name}\"")).collect();
+    let sent: String = names.iter().map(|name| format!("X-Forwarded-{name}: own\r\n")).collect();
+    let sent = format!(
+        "{sent}X-Forwarded-For: evil\r\nX-Forwarded-Proto: evil\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Prefix: evil\r\nX-Forwarded-Server: evil\r\n"
+    );
+    for (rules, own) in
+        [(format!("allow_fields = [{}]", allowed.join(", ")), names.len()), (String::new(), 0)]
+    {
+        let (_origin, rig) = echo(&rules, FRESH).await;
+        let seen = rig.client().await.get_with("/a", &sent).await.text();
+        assert_eq!((seen.matches("own").count(), seen.contains("evil")), (own, false), "{seen}");
+    }
+}
+
 /// RFC 9213 names the list of targeted fields a cache's configuration.
 #[tokio::test]
 async fn the_first_targeted_field_that_is_there_rules_and_ends_here() {
