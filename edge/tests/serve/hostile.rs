@@ -36,6 +36,7 @@ async fn no_unkeyed_field_of_one_client_reaches_another_through_the_origin() {
 /// Fields that frameworks and gateways take for the request's own host, scheme, path, method or client, and
 /// that scripts of old take for their environment's.
 const POISONS: &[&str] = &[
+    "X-Astro-Path",
     "Forwarded",
     "Forwarded-For",
     "Forwarded-Host",
@@ -75,6 +76,8 @@ const POISONS: &[&str] = &[
     "X-Override-URL",
     "X-Proxy-Host",
     "X-Proxy-URL",
+    "X-React-Router-Prerender-Data",
+    "X-React-Router-SPA-Mode",
     "X-Request-URI",
     "X-Rewrite-URI",
     "X-Rewrite-URL",

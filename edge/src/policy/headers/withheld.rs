@@ -155,6 +155,7 @@ mod tests {
             (User, "X-Userinfo X-ID-Token X-Token-Subject X-Shib-User Shib-Identity-Provider"),
             (Internal, "X-Middleware-Subrequest X-Now-Route-Matches X-Invoke-Path X-Sendfile-Type"),
             (Internal, "X-Accel-Mapping X-Envoy-Original-Path Proxy X-Php-Ob-Level"),
+            (Internal, "X-React-Router-SPA-Mode X-React-Router-Prerender-Data X-Astro-Path X-Nuxt-No-SSR"),
             (Cache, "X-Prerender-Revalidate Surrogate-Capability X-Purge"),
             (Method, "X-Method X-HTTP-Method-Override X-Purge-Method"),
         ] {
