@@ -6,39 +6,33 @@ use super::answer::Answer;
 use super::exchange::Exchange;
 use crate::cache::{Cache, PurgeRequest};
 use crate::metrics::{Asked, Outcome};
-use crate::site::cms::{self, Wanted};
+use crate::site::cms::{Purge, Wanted};
 use crate::store::{Mode, Scope};
 
 /// The answer, if the request is such a purge and the site takes any. From another address it is refused: at the origin
 /// it would do nothing, or what the sender means to do here.
 pub(super) async fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answer> {
-    let Exchange { request, peer, site, .. } = exchange;
-    if site.site.purge_from.is_empty() || !cms::is_purge(&request.method) {
-        return None;
-    }
+    let Exchange { request, peer, site, purge, .. } = exchange;
+    let asked = purge.as_ref().filter(|_| !site.site.purge_from.is_empty())?;
     let refused = |status, sentence: &str| Some(Answer::plain(status, sentence, Outcome::Refused, "purge"));
     if !site.site.purge_from.iter().any(|network| network.contains(&peer.client)) {
         cache.metrics.asked(Asked::Unauthorized);
         return refused(StatusCode::FORBIDDEN, "this address is not in the site's purge_from");
     }
-    let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    let wanted = match cms::wanted(target, &request.headers) {
-        Ok(wanted) => wanted,
-        Err(why) => return refused(StatusCode::BAD_REQUEST, why.as_str()),
+    let Purge { wanted, is_soft } = match asked {
+        Ok(purge) => purge,
+        Err(why) => return refused(StatusCode::BAD_REQUEST, &why.sentence()),
     };
-    let of_site = || Some(site.site.name.as_str().to_owned());
-    let purges = match &wanted {
-        Wanted::Site => vec![PurgeRequest { site: of_site(), ..PurgeRequest::default() }],
+    let soft = *is_soft;
+    let of_site =
+        || PurgeRequest { site: Some(site.site.name.as_str().to_owned()), soft, ..PurgeRequest::default() };
+    let purges = match wanted {
+        Wanted::Site => vec![of_site()],
         Wanted::Tags(tags) => {
-            let of_tag = |tag: &String| PurgeRequest {
-                tag: Some(tag.clone()),
-                site: of_site(),
-                ..PurgeRequest::default()
-            };
-            tags.iter().map(of_tag).collect()
+            tags.iter().map(|tag| PurgeRequest { tag: Some(tag.clone()), ..of_site() }).collect()
         }
         Wanted::Target(target) => match with_target(&request.uri, target) {
-            Some(uri) => vec![PurgeRequest { url: Some(uri.to_string()), ..PurgeRequest::default() }],
+            Some(uri) => vec![PurgeRequest { url: Some(uri.to_string()), soft, ..PurgeRequest::default() }],
             None => return refused(StatusCode::BAD_REQUEST, "this is no path"),
         },
     };
@@ -48,10 +42,11 @@ pub(super) async fn purge(cache: &Cache, exchange: &Exchange<'_>) -> Option<Answ
         Err(why) => return refused(StatusCode::BAD_REQUEST, &why.sentence()),
     };
     let missed = cache.purge_above(&purges, &[]).await;
-    let purged = cache.purge(&scopes, Mode::Hard);
+    let mode = if soft { Mode::Soft } else { Mode::Hard };
+    let purged = cache.purge(&scopes, mode);
     cache.purges_last().await;
     cache.metrics.asked(Asked::Purged);
-    tracing::info!(target: "verge_edge::purge", client = %peer.client, uri = %request.uri, wanted = ?wanted, purged, "purged");
+    tracing::info!(target: "verge_edge::purge", client = %peer.client, uri = %request.uri, wanted = ?wanted, soft, purged, "purged");
     let sentence = purged.map_or_else(|| "purged".to_owned(), |number| format!("purged {number}"));
     if !missed.is_empty() {
         let sentence = format!("{sentence} here, and nothing at {}", missed.join(", "));

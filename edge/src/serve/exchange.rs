@@ -17,6 +17,7 @@ use crate::origin::Held;
 use crate::policy::dictionary::Had;
 use crate::policy::headers::origin::Hop;
 use crate::site::access::Credentials;
+use crate::site::cms::{NotUnderstood, Purge};
 use crate::site::key::Key;
 use crate::site::rewrite;
 
@@ -39,6 +40,8 @@ pub(super) struct Exchange<'a> {
     pub(super) content: Option<Option<Held>>,
     /// The protocols that the client asks for, if the site passes that on.
     pub(super) upgrade: Option<HeaderValue>,
+    /// What is to go, where it is a PURGE or BAN.
+    pub(super) purge: Option<Result<Purge, NotUnderstood>>,
     /// It comes from a child, which has judged it and dresses its answer.
     pub(super) is_childs: bool,
     pub(super) now: SystemTime,

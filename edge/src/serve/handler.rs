@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::time::Instant;
 
 use super::access::{self, Admitted};
@@ -29,6 +29,7 @@ use crate::policy::headers::origin::CDN_LOOP;
 use crate::policy::headers::status::Verdict;
 use crate::policy::{Forward, Freshness};
 use crate::site::access::Credentials;
+use crate::site::cms::{NotUnderstood, Purge, is_purge, purge};
 pub use crate::site::parents::HEALTH_PATH;
 use crate::site::parents::PURGE_PATH;
 use crate::site::rewrite;
@@ -233,6 +234,21 @@ async fn admitted_to(service: &Service, exchange: &Exchange<'_>, upload: Request
     placed(cache, exchange, upload).await
 }
 
+/// Who sends it, and over what. A stranger that speaks as a proxy is told of.
+fn sent_by(service: &Service, peer: Peer, headers: &HeaderMap) -> Sender {
+    let trusted = service.trusted_proxies.load();
+    if !is_trusted(peer.client, &trusted) {
+        service.strangers.look(peer.client.to_canonical(), headers);
+    }
+    sender(peer.client, peer.scheme, headers, &trusted)
+}
+
+/// The target of a PURGE or BAN, by its fields as they came: some of those that choose are withheld from origins.
+fn asked_to_purge(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Result<Purge, NotUnderstood>> {
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    is_purge(method).then(|| purge(target, headers))
+}
+
 /// Finds the site and the key, or gives the request back with the answer to it.
 pub(super) fn open<'a>(
     service: &Service,
@@ -248,12 +264,8 @@ pub(super) fn open<'a>(
         return Err(refused_for("method", head, StatusCode::NOT_IMPLEMENTED, "CONNECT is not for a cache"));
     }
     let RequestHead { method, uri: target, mut headers } = head;
-    let trusted = service.trusted_proxies.load();
-    if !is_trusted(peer.client, &trusted) {
-        service.strangers.look(peer.client.to_canonical(), &headers);
-    }
     let is_childs = service.is_child(peer.client);
-    let Sender { client, scheme } = sender(peer.client, peer.scheme, &headers, &trusted);
+    let Sender { client, scheme } = sent_by(service, peer, &headers);
     let peer = Peer { client, ..peer };
     let uri = match target::absolute(&target, &mut headers, peer.local, scheme) {
         Ok(uri) => uri,
@@ -273,6 +285,7 @@ pub(super) fn open<'a>(
         }
     };
     let upgrade = transport.protocol().or_else(|| upgrade::asked(version, &headers));
+    let purge = asked_to_purge(&method, &uri, &headers);
     let Found { request, site, others, key, credentials, takes_gzip, dictionary } =
         service.cache.find(RequestHead { method, uri, headers }).map_err(|head| {
             // RFC 9110 §15.5.20: this server does not speak for that host.
@@ -294,6 +307,7 @@ pub(super) fn open<'a>(
         dictionary,
         content: None,
         upgrade,
+        purge,
         is_childs,
         now,
         course: OnceLock::new(),

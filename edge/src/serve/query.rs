@@ -71,6 +71,7 @@ fn as_get<'a>(exchange: &Exchange<'a>, content: Option<Held>) -> Exchange<'a> {
         dictionary: None,
         content: Some(content),
         upgrade: None,
+        purge: None,
         is_childs: exchange.is_childs,
         now: exchange.now,
         course: OnceLock::new(),

@@ -6,14 +6,26 @@
 //! | WordPress | `PURGE /path/.*` with `X-Purge-Method: regex` | the URLs that match |
 //! | Drupal (Purge, Varnish Purger) | `BAN /` with `Cache-Tags`, `Purge-Cache-Tags` or `X-Drupal-Cache-Tags` | what has one of the tags |
 //! | Magento | `PURGE /` with `X-Magento-Tags-Pattern: ((^|,)cat_p_7(,|$))\|…`, or `.*` | what has one of the tags, or the site |
-//! | Fastly's and others' | `PURGE /` with `Surrogate-Key` or `xkey-purge` | what has one of the tags |
+//! | FOSHttpCache (Symfony) | `BAN /` with `X-Cache-Tags`, beside `X-Host`, `X-Url` and `X-Content-Type` that are `.*` | what has one of the tags, or the site |
+//! | Fastly's and others' | `PURGE /` with `Surrogate-Key`, `xkey` or `xkey-purge` | what has one of the tags |
+//! | the same | … with `xkey-softpurge`, or with `Fastly-Soft-Purge: 1` | the same, which becomes stale |
 //! | any | `BAN /path*`, `PURGE /path*` | the URLs that match; `*` stands for any run of characters |
 //!
-//! Of regular expressions only `.*` and `.+`, `^`, `$`, `\` and alternatives of tags are understood. Others are refused, not guessed.
+//! Of regular expressions only `.*` and `.+`, `^`, `$`, `\` and alternatives of tags are understood. Others are refused, not
+//! guessed, and so is a field that selects in another way: the URL of such a request stands for nothing.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::tags;
+
+/// Such a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purge {
+    /// What is to go.
+    pub wanted: Wanted,
+    /// It becomes stale instead.
+    pub is_soft: bool,
+}
 
 /// The target of such a request, on its own site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,14 +45,23 @@ pub enum NotUnderstood {
     Expression,
     /// Something that is no tag.
     Tag,
+    /// This field, by which other caches choose.
+    Selector(&'static str),
 }
 
 impl NotUnderstood {
     /// In a sentence.
-    pub fn as_str(self) -> &'static str {
+    pub fn sentence(self) -> String {
         match self {
-            Self::Expression => "of regular expressions only .* is understood here, as in /blog/.*",
-            Self::Tag => "what this names is no list of tags",
+            Self::Expression => {
+                "of regular expressions only .* is understood here, as in /blog/.*".to_owned()
+            }
+            Self::Tag => "what this names is no list of tags".to_owned(),
+            Self::Selector(name) => {
+                format!(
+                    "`{name}` selects nothing here: purge /path, /path/*, or tags by Cache-Tags or xkey-purge"
+                )
+            }
         }
     }
 }
@@ -50,42 +71,125 @@ pub fn is_purge(method: &Method) -> bool {
     ["PURGE", "BAN"].contains(&method.as_str())
 }
 
-/// The target of a request [that is one](is_purge); `target` is its path and query.
-pub fn wanted(target: &str, headers: &HeaderMap) -> Result<Wanted, NotUnderstood> {
-    if let Some(named) = TAG_FIELDS.iter().find_map(|name| headers.get(*name)) {
-        return of_tags(&String::from_utf8_lossy(named.as_bytes()));
-    }
-    let says_regex =
-        |name| headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"regex"));
-    if says_regex("x-purge-method") || target.contains(".*") {
-        return of_expression(target).map(Wanted::Target);
-    }
-    Ok(Wanted::Target(target.to_owned()))
+/// Reads a request [that is one](is_purge); `target` is its path and query, `headers` are its fields as they came.
+pub fn purge(target: &str, headers: &HeaderMap) -> Result<Purge, NotUnderstood> {
+    let is_everything = chosen_otherwise(headers)?;
+    let named: Vec<&TagField> = TAG_FIELDS.iter().filter(|field| headers.contains_key(field.name)).collect();
+    let says_soft = headers.get("fastly-soft-purge").is_some_and(|value| value == "1");
+    let is_soft = says_soft || !named.is_empty() && named.iter().all(|field| field.is_soft);
+    let wanted = if !named.is_empty() {
+        let lines = named.iter().flat_map(|field| headers.get_all(field.name));
+        of_tags(lines.map(|line| String::from_utf8_lossy(line.as_bytes())))?
+    } else if is_everything {
+        Wanted::Site
+    } else if says_regex(headers) || target.contains(".*") {
+        Wanted::Target(of_expression(target)?)
+    } else {
+        Wanted::Target(target.to_owned())
+    };
+    Ok(Purge { wanted, is_soft })
 }
 
-/// The fields that name tags, and what sends them: Magento, Drupal, Drupal, Drupal, Fastly's API, Varnish's xkey.
-const TAG_FIELDS: &[&str] = &[
-    "x-magento-tags-pattern",
-    "cache-tags",
-    "purge-cache-tags",
-    "x-drupal-cache-tags",
-    "surrogate-key",
-    "xkey-purge",
-    "cache-tag",
+/// A field that names tags.
+struct TagField {
+    name: &'static str,
+    /// What has the tags becomes stale.
+    is_soft: bool,
+}
+
+const fn hard(name: &'static str) -> TagField {
+    TagField { name, is_soft: false }
+}
+
+/// The fields that name tags, and what sends them: Magento, Drupal, Drupal, Drupal, Symfony, Fastly's API, Varnish's xkey.
+const TAG_FIELDS: &[TagField] = &[
+    hard("x-magento-tags-pattern"),
+    hard("cache-tags"),
+    hard("purge-cache-tags"),
+    hard("x-drupal-cache-tags"),
+    hard("x-cache-tags"),
+    hard("surrogate-key"),
+    hard("xkey"),
+    hard("xkey-purge"),
+    hard("cache-tag"),
+    TagField { name: "xkey-softpurge", is_soft: true },
 ];
 
-/// Tags with spaces, commas or `|` between them, each perhaps between `(^|,)` and `(,|$)`.
-fn of_tags(text: &str) -> Result<Wanted, NotUnderstood> {
-    let mut bare = text.trim().to_owned();
-    for anchor in ["(^|,)", "(,|$)", "(^|\\s)", "(\\s|$)", "(^| )", "( |$)"] {
-        bare = bare.replace(anchor, "");
+/// Fields by which other caches choose what goes, as their configs have them; a `*` at the end stands for any rest.
+const SELECTORS: &[&str] = &[
+    "ban-*",
+    "varnish-ban-*",
+    "x-ban*",
+    "x-cache-invalidate*",
+    "x-content-type",
+    "x-host",
+    "x-invalidate*",
+    "x-key",
+    "x-purge-*",
+    "x-shopware-*",
+    "x-surrogate-key",
+    "x-tag",
+    "x-tags",
+    "x-url",
+    "x-varnish-*",
+    "x-vc-purge-*",
+    "xkey-*",
+];
+
+/// Those of them that only say how the target is meant.
+const METHODS: [&str; 2] = ["x-purge-method", "x-vc-purge-method"];
+
+fn says_regex(headers: &HeaderMap) -> bool {
+    let says = |name| headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"regex"));
+    METHODS.into_iter().any(says)
+}
+
+/// Whether fields of that kind choose everything; an error if one chooses less. The host of the request may be named again.
+fn chosen_otherwise(headers: &HeaderMap) -> Result<bool, NotUnderstood> {
+    let mut chooses_all = false;
+    for (name, value) in headers {
+        let Some(selector) = selector(name) else { continue };
+        let names_host = selector.ends_with("host") || name.as_str().ends_with("-host");
+        if matches!(value.as_bytes(), b".*" | b"^.*$" | b"*") {
+            chooses_all = true;
+        } else if !(names_host && is_host(headers, value)) {
+            return Err(NotUnderstood::Selector(selector));
+        }
     }
-    if bare == ".*" {
-        return Ok(Wanted::Site);
+    Ok(chooses_all)
+}
+
+fn selector(name: &HeaderName) -> Option<&'static str> {
+    let name = name.as_str();
+    if METHODS.contains(&name) || TAG_FIELDS.iter().any(|field| field.name == name) {
+        return None;
     }
-    let separators = |c: char| c.is_whitespace() || c == ',' || c == '|';
-    let named = bare.split(separators).map(|tag| tag.trim_matches(['(', ')', '^', '$']).replace('\\', ""));
-    let named: Vec<String> = named.filter(|tag| !tag.is_empty()).collect();
+    let is_it = |selector: &&&'static str| match selector.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == **selector,
+    };
+    SELECTORS.iter().find(is_it).copied()
+}
+
+fn is_host(headers: &HeaderMap, value: &HeaderValue) -> bool {
+    headers.get(header::HOST).is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+}
+
+/// Tags of all these lines, with spaces, commas or `|` between them, each perhaps between `(^|,)` and `(,|$)`.
+fn of_tags(lines: impl Iterator<Item = impl AsRef<str>>) -> Result<Wanted, NotUnderstood> {
+    let mut named = Vec::new();
+    for line in lines {
+        let mut bare = line.as_ref().trim().to_owned();
+        for anchor in ["(^|,)", "(,|$)", "(^|\\s)", "(\\s|$)", "(^| )", "( |$)"] {
+            bare = bare.replace(anchor, "");
+        }
+        if bare == ".*" {
+            return Ok(Wanted::Site);
+        }
+        let separates = |c: char| c.is_whitespace() || c == ',' || c == '|';
+        let tags = bare.split(separates).map(|tag| tag.trim_matches(['(', ')', '^', '$']).replace('\\', ""));
+        named.extend(tags.filter(|tag| !tag.is_empty()));
+    }
     let sound = |tag: &String| {
         tags::is_tag(tag.as_bytes()) && !tag.contains(['*', '+', '?', '[', ']', '{', '}', '(', ')'])
     };
@@ -128,7 +232,8 @@ mod tests {
     use crate::http::testing::fields;
 
     fn check(target: &str, sent: &[(&str, &str)], expected: Result<Wanted, NotUnderstood>) {
-        assert_eq!(wanted(target, &fields(sent)), expected, "{target} {sent:?}");
+        let found = purge(target, &fields(sent)).map(|purge| purge.wanted);
+        assert_eq!(found, expected, "{target} {sent:?}");
     }
 
     fn target(text: &str) -> Result<Wanted, NotUnderstood> {
@@ -167,5 +272,52 @@ mod tests {
         for none in ["", "(,|$)", "a.*b", "[ab]"] {
             check("/", &[("cache-tags", none)], Err(NotUnderstood::Tag));
         }
+        for name in ["xkey", "xkey-purge", "xkey-softpurge", "x-cache-tags", "cache-tag"] {
+            check("/", &[(name, "a b")], tags(&["a", "b"]));
+        }
+        check("/", &[("xkey", "a"), ("xkey", "b, c"), ("cache-tags", "d")], tags(&["d", "a", "b", "c"]));
+        check("/", &[("cache-tags", "a"), ("cache-tags", ".*")], Ok(Wanted::Site));
+        check("/", &[("cache-tags", "a"), ("cache-tags", "[b]")], Err(NotUnderstood::Tag));
+    }
+
+    #[test]
+    fn what_chooses_in_a_way_that_is_not_understood_is_refused() {
+        let any = [("x-host", ".*"), ("x-url", ".*"), ("x-content-type", ".*")];
+        for (name, selector) in [
+            ("x-url", "x-url"),
+            ("x-host", "x-host"),
+            ("x-content-type", "x-content-type"),
+            ("x-ban", "x-ban*"),
+            ("x-ban-url", "x-ban*"),
+            ("varnish-ban-all", "varnish-ban-*"),
+            ("varnish-ban-typo3-pid", "varnish-ban-*"),
+            ("x-purge-regex", "x-purge-*"),
+            ("x-vc-purge-host", "x-vc-purge-*"),
+            ("xkey-more", "xkey-*"),
+            ("x-tags", "x-tags"),
+        ] {
+            check("/", &[(name, "^/blog"), ("host", "a.test")], Err(NotUnderstood::Selector(selector)));
+            check("/", &[(name, "1"), ("cache-tags", "a")], Err(NotUnderstood::Selector(selector)));
+        }
+        check("/", &any, Ok(Wanted::Site));
+        let tagged = [&any[..], &[("x-cache-tags", "((^|,)a(,|$))|((^|,)b(,|$))")]].concat();
+        check("/", &tagged, Ok(Wanted::Tags(vec!["a".into(), "b".into()])));
+        check("/a", &[("x-purge-host", "A.test"), ("host", "a.test")], target("/a"));
+        let regex = [("x-vc-purge-method", "regex"), ("x-vc-purge-host", "a.test"), ("host", "a.test")];
+        check("/a/.*", &regex, target("/a/*"));
+        check("/a", &[("x-requested-with", "x"), ("accept", "*/*"), ("x-cache", "1")], target("/a"));
+    }
+
+    #[test]
+    fn a_purge_is_soft_if_all_of_it_is_meant_so() {
+        let check = |sent: &[(&str, &str)], expected: bool| {
+            assert_eq!(purge("/a", &fields(sent)).map(|purge| purge.is_soft), Ok(expected), "{sent:?}");
+        };
+        check(&[], false);
+        check(&[("fastly-soft-purge", "1")], true);
+        check(&[("fastly-soft-purge", "0")], false);
+        check(&[("xkey-softpurge", "a")], true);
+        check(&[("xkey-softpurge", "a"), ("xkey-purge", "b")], false);
+        check(&[("surrogate-key", "a"), ("fastly-soft-purge", "1")], true);
     }
 }

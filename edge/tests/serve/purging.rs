@@ -287,6 +287,53 @@ async fn a_cms_purges_what_it_names_over_both_schemes() {
     check(tags, &["/a/1", "/a/2?x"], &["/b/1"]).await;
     let all = "PURGE / HTTP/1.1\r\nX-Magento-Tags-Pattern: .*\r\n";
     check(all, &["/a/1", "/a/2?x", "/b/1"], &[]).await;
+    // Varnish's xkey, also in several lines and as FOSHttpCache sends it.
+    for name in ["xkey", "xkey-purge", "xkey-softpurge", "X-Cache-Tags"] {
+        check(&format!("BAN / HTTP/1.1\r\n{name}: other\r\n{name}: b\r\n"), &["/b/1"], &["/a/1"]).await;
+    }
+    let symfony = "BAN / HTTP/1.1\r\nX-Host: .*\r\nX-Url: .*\r\nX-Cache-Tags: (^|,)(a|c)(,|$)\r\n";
+    check(symfony, &["/a/1", "/a/2?x"], &["/b/1"]).await;
+}
+
+/// A soft purge leaves what it takes for when the origin fails.
+#[tokio::test]
+async fn a_cms_may_have_what_it_purges_become_stale() {
+    for (fields, stays) in
+        [("Fastly-Soft-Purge: 1\r\n", true), ("xkey-softpurge: a\r\n", true), ("xkey: a\r\n", false)]
+    {
+        let (origin, rig) = holding(&["/a/1"], FROM_HERE).await;
+        let head = format!("PURGE /a/1 HTTP/1.1\r\nHost: site.test\r\n{fields}\r\n");
+        assert_eq!(rig.client().await.raw(head.as_bytes()).await.status, 200, "{fields}");
+        origin.die().await;
+        assert_eq!(rig.get("/a/1").await.status == 200, stays, "{fields}");
+    }
+}
+
+/// The URL of such a request stands for nothing: to purge that, and say so, would leave what is meant where it is.
+#[tokio::test]
+async fn a_cms_that_selects_in_another_way_is_told_so_and_purges_nothing() {
+    let (origin, rig) = holding(&["/a/1", "/b/1"], FROM_HERE).await;
+    let before = origin.count();
+    for field in [
+        "X-Url: ^/a",
+        "X-Host: other.test",
+        "X-Ban-Url: /a",
+        "X-Purge-Regex: ^/a",
+        "Varnish-Ban-All: 1",
+        "X-Content-Type: text/css",
+    ] {
+        for method in ["PURGE", "BAN"] {
+            let head = format!("{method} / HTTP/1.1\r\nHost: site.test\r\n{field}\r\n\r\n");
+            let got = rig.client().await.raw(head.as_bytes()).await;
+            assert_eq!(
+                (got.status, got.text().contains("selects nothing here")),
+                (400, true),
+                "{field}: {got:?}"
+            );
+        }
+    }
+    assert!(is_hit(&rig, "/b/1", "http").await && is_hit(&rig, "/a/1", "https").await);
+    assert_eq!(origin.count(), before);
 }
 
 #[tokio::test]
