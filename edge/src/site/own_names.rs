@@ -59,10 +59,10 @@ impl OwnNames {
         // A redirect from a URL to itself never ends, but for one that leads from a form's POST to its page.
         let never_ends = |url: &str| request.method.is_safe() && is_same(url, asked.uri);
         let next = |value: &str| self.public(value, asked).filter(|url| !never_ends(url));
-        replace(headers, &header::LOCATION, next);
-        replace(headers, &header::REFRESH, |value| refreshed(value, next));
-        replace(headers, &header::CONTENT_LOCATION, |value| self.public(value, asked));
-        replace(headers, &header::SET_COOKIE, |value| self.cookie(value, asked));
+        replace(headers, &header::LOCATION, |value| next(&encoded(value)));
+        replace(headers, &header::REFRESH, |value| refreshed(&encoded(value), next));
+        replace(headers, &header::CONTENT_LOCATION, |value| self.public(&encoded(value), asked));
+        replace(headers, &header::SET_COOKIE, |value| self.cookie(&each_byte(value), asked));
     }
 
     /// The same URL as the client would ask for it; none if it is not the origin's own.
@@ -229,10 +229,25 @@ fn is_same(url: &str, asked: &Uri) -> bool {
     url.parse::<Uri>().is_ok_and(|url| url == *asked)
 }
 
-fn replace(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) -> Option<String>) {
+/// A value with URLs, each byte beyond ASCII percent-encoded (RFC 3986 §2.1), as a client reads it.
+fn encoded(value: &HeaderValue) -> String {
+    let mut text = String::with_capacity(value.len());
+    for &byte in value.as_bytes() {
+        if byte.is_ascii() { text.push(char::from(byte)) } else { text.push_str(&format!("%{byte:02X}")) }
+    }
+    text
+}
+
+/// A value as text with a character for each byte, whatever it is written in.
+fn each_byte(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+/// `change` gives a new value with a character for each byte.
+fn replace(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&HeaderValue) -> Option<String>) {
     let changed = |value: &HeaderValue| {
-        let changed = value.to_str().ok().and_then(&change)?;
-        HeaderValue::try_from(changed).ok()
+        let bytes: Option<Vec<u8>> = change(value)?.chars().map(|c| u8::try_from(c).ok()).collect();
+        HeaderValue::try_from(bytes?).ok()
     };
     if !headers.get_all(name).iter().any(|value| changed(value).is_some()) {
         return;
@@ -256,6 +271,27 @@ mod tests {
             parse(&["app.internal:8000", "[fd00::1]:8000"]),
             parse(&["shop.local", "admin.local:81"]),
         )
+    }
+
+    #[test]
+    fn names_are_put_right_beside_any_bytes() {
+        let asked = "https://www.test/x";
+        location(asked, "http://shop.local/\u{fc}ber?q=\u{e9}", "https://www.test/%C3%BCber?q=%C3%A9");
+        check(asked, "refresh", "5; url=\"http://shop.local/\u{fc}\"", "5; url=\"https://www.test/%C3%BC\"");
+        // Of what has no such name nothing changes, and of a cookie only the name.
+        let kept = |name: &str, value: &str| {
+            let mut headers = fields(&[(name, value)]);
+            names().apply(&mut headers, &request("GET", asked, &[]), None);
+            assert_eq!(headers[name].as_bytes(), value.as_bytes());
+        };
+        kept("location", "/\u{fc}ber");
+        kept("location", "http://elsewhere.test/\u{fc}");
+        kept("set-cookie", "a=\u{fc}\u{a0}; Path=/");
+        let mut headers = HeaderMap::new();
+        let cookie = b"a=\xfc\xff \xc3\xa0; domain=shop.local; Path=/";
+        headers.insert("set-cookie", HeaderValue::from_bytes(cookie).unwrap());
+        names().apply(&mut headers, &request("GET", asked, &[]), None);
+        assert_eq!(headers["set-cookie"].as_bytes(), b"a=\xfc\xff \xc3\xa0; Domain=www.test; Path=/");
     }
 
     #[track_caller]

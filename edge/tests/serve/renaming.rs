@@ -96,3 +96,22 @@ async fn an_origins_own_name_is_not_told_to_the_one_that_is_asked_in_its_place()
         assert_eq!(rig.client().await.get("/").await.text(), "site.test", "{scheme}");
     }
 }
+
+/// Many frameworks write a title into a redirect's path as it is.
+#[tokio::test]
+async fn an_origins_name_goes_whatever_stands_beside_it() {
+    let fields = "Location: http://own.test:81/\u{fc}ber\r\nSet-Cookie: a=\u{fc}; Domain=own.test\r\n\
+                  Refresh: 1; url=http://own.test:81/\u{fc}\r\nContent-Location: /\u{fc}\r\n";
+    let origin = origin_that_names_itself("201 Created", fields).await;
+    let rig = Rig::with(&[origin.address], "", "origin_names = [\"own.test:81\"]").await;
+    let ask = b"POST /a HTTP/1.1\r\nHost: site.test\r\nContent-Length: 0\r\n\r\n";
+    let got = rig.client().await.raw(ask).await;
+    let found = ["location", "set-cookie", "refresh", "content-location"].map(|name| got.field(name));
+    let expected = [
+        "http://site.test/%C3%BCber",
+        "a=\u{fc}; Domain=site.test",
+        "1; url=http://site.test/%C3%BC",
+        "/\u{fc}",
+    ];
+    assert_eq!(found, expected);
+}
