@@ -71,6 +71,30 @@ async fn a_head_that_common_origins_refuse_is_refused_here() {
     assert_eq!((edge.ask("GET", "/", long, "").await.status().as_u16(), origin.count()), (431, 1));
 }
 
+/// RFC 9113 §8.2.3: browsers send each cookie as a field of its own, and mean one field.
+#[tokio::test]
+async fn cookies_are_one_field_however_many_they_are() {
+    let origin = Origin::answering(|_| response("200 OK", "Cache-Control: no-store\r\n", "page")).await;
+    let edge = Edge::with(&origin, "", "").await;
+    let crumbs = |count: usize, value: &str| {
+        let all: Vec<String> = (0..count).map(|n| format!("c{n}={value}")).collect();
+        let mut headers = HeaderMap::new();
+        for crumb in &all {
+            headers.append("cookie", crumb.parse().unwrap());
+        }
+        (headers, all.join("; "))
+    };
+    let (sent, joined) = crumbs(150, "1");
+    assert_eq!(edge.ask("GET", "/", sent, "").await.status(), 200);
+    let seen = origin.seen();
+    let lines =
+        |head: &str| head.lines().filter(|line| line.to_ascii_lowercase().starts_with("cookie: ")).count();
+    assert!(seen[0].contains(&joined) && lines(&seen[0]) == 1, "{}", seen[0]);
+    // What origins take in bytes bounds them all the same.
+    let (sent, _) = crumbs(150, &"1".repeat(52));
+    assert_eq!((edge.ask("GET", "/", sent, "").await.status().as_u16(), origin.count()), (431, 1));
+}
+
 #[tokio::test]
 async fn a_redirect_to_the_origins_own_name_leads_to_the_site_over_tls() {
     let fields = "Location: http://app.internal:81/next\r\nSet-Cookie: a=1; Domain=app.internal\r\n";

@@ -92,7 +92,9 @@ fn judge(
     server_name: Option<&str>,
     is_covered: impl Fn(&str) -> bool,
 ) -> Result<Option<Uri>, Unfit> {
-    if headers.len() > limits.fields {
+    // RFC 9113 §8.2.3: the crumbs of a Cookie are one field. What a head may have in bytes bounds them.
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
+    if headers.len() - crumbs.saturating_sub(1) > limits.fields {
         return Err(Unfit::ManyFields);
     }
     if uri.path_and_query().is_some_and(|path| path.as_str().len() > limits.target_bytes) {
@@ -226,6 +228,10 @@ mod tests {
         let many = vec![("x", "y"); FIELDS];
         check("https://a.example/", &many, Ok(()));
         check("https://a.example/", &[&many[..], &[("x", "y")]].concat(), Err(Unfit::ManyFields));
+        let crumbs = vec![("cookie", "a=1"); 2 * FIELDS];
+        check("https://a.example/", &crumbs, Ok(()));
+        check("https://a.example/", &[&many[1..], &crumbs].concat(), Ok(()));
+        check("https://a.example/", &[&many[..], &crumbs].concat(), Err(Unfit::ManyFields));
         check(&format!("https://a.example/{}", "p".repeat(TARGET_BYTES)), &[], Err(Unfit::LongTarget));
     }
 
