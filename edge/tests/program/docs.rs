@@ -133,3 +133,18 @@ fn every_word_about_what_became_of_a_request_stands_in_one_table() {
     assert_eq!(words.difference(&told).collect::<Vec<_>>(), [""; 0], "docs/cache-status.md does not tell");
     assert_eq!(told.difference(&words).collect::<Vec<_>>(), [""; 0], "the edge does not say");
 }
+
+const IN_FRONT: &str = include_str!("../../../docs/tls-in-front.md");
+
+/// RFC 9110 §7.8: a proxy passes on both fields that ask for another protocol, or neither counts.
+#[test]
+fn the_proxy_in_front_that_the_docs_set_up_lets_websockets_pass() {
+    let example = IN_FRONT.split("```nginx").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let says = |line: &str| example.lines().any(|one| one.trim() == line);
+    assert!(says("proxy_http_version 1.1;") && says("proxy_set_header Upgrade $http_upgrade;"), "{example}");
+    let connection =
+        example.lines().find_map(|line| line.trim().strip_prefix("proxy_set_header Connection "));
+    let variable = connection.and_then(|value| value.strip_suffix(';')).unwrap();
+    let map = example.split(&format!("map $http_upgrade {variable} {{")).nth(1).expect(variable);
+    assert!(map.split('}').next().unwrap().contains("default upgrade;"), "{example}");
+}
