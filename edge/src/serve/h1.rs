@@ -217,6 +217,8 @@ impl Connection<'_> {
         };
         if is_stream(&answer) {
             self.turns.live();
+        } else if answer.body.size_hint().exact().is_none() {
+            self.turns.without_length();
         }
         let mut response = answer.into_response();
         if self.leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -313,6 +313,27 @@ async fn the_origin_hears_at_once_of_a_client_that_leaves_a_stream_of_events() {
     }
 }
 
+/// Of what nobody knows to be a stream, too, the origin hears before its own limit, which keeps its place for so long.
+#[tokio::test]
+async fn the_origin_hears_of_a_client_that_leaves_while_nothing_comes_for_it() {
+    for head in [
+        "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        "Content-Type: application/grpc-web+proto\r\nConnection: close\r\n\r\nfirst",
+        "Cache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+    ] {
+        let origin = Origin::start().await;
+        let rig = Rig::with(&[origin.address], "", "between_bytes_timeout = \"10m\"").await;
+        let mut client = rig.client().await;
+        client.send_get("/a", "").await;
+        let mut asked = origin.next().await;
+        asked.write(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).await;
+        client.head().await;
+        client.say_no_more().await;
+        asked.hung_up().await;
+        rig.until("verge_edge_connections", 0).await;
+    }
+}
+
 /// A log of JSON lines has an end: half of a connection suffices to read it, as with `nc -N`.
 #[tokio::test]
 async fn who_has_ended_its_side_gets_json_lines_that_have_a_length_or_are_stored() {

@@ -86,6 +86,8 @@ pub struct Gate<T, D: Direct = Never> {
     waker: Option<Waker>,
     /// Whether a write did not take all since then.
     write_blocked: bool,
+    /// Whether the stream still holds some of what was written.
+    flush_blocked: bool,
     linger: Option<Linger>,
     /// For a client that sends no request.
     late: Late,
@@ -142,6 +144,7 @@ impl<T, D: Direct> Gate<T, D> {
             idle_since: None,
             waker: None,
             write_blocked: false,
+            flush_blocked: false,
             linger: None,
             late: Late::default(),
             wait: Wait::default(),
@@ -401,7 +404,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             ready!(self.wait.poll_look(cx));
-            if self.wait.look(self.shared.is_awaited()) == Found::Silence {
+            if self.wait.look(self.shared.is_awaited() || self.is_silent()) == Found::Silence {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             // Nothing more can be read, so a reset shows in writing only; writing nothing shows it as well.
@@ -409,6 +412,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> Gate<T, D> {
                 return Poll::Ready(Err(gone));
             }
         }
+    }
+
+    /// Whether all is sent that there is of an answer which may have no end: a client that has left would not be found out by
+    /// what is written before the origin says something.
+    fn is_silent(&self) -> bool {
+        self.shared.is_open_ended() && self.idle_since.is_some() && !self.flush_blocked
     }
 
     fn poll_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -73,6 +73,11 @@ impl Turns {
         self.0.live.store(true, Ordering::Release);
     }
 
+    /// The answer on its way has no length: it may go on for as long as its client is there, or not.
+    pub fn without_length(&self) {
+        self.0.open_ended.store(true, Ordering::Release);
+    }
+
     /// The head that was refused, if one was, as far as it can be told. The service has seen another in its place.
     #[must_use]
     pub fn refused(&self) -> Option<RequestHead> {
@@ -135,6 +140,7 @@ impl Drop for Turn {
 impl Drop for Sending {
     fn drop(&mut self) {
         self.0.live.store(false, Ordering::Release);
+        self.0.open_ended.store(false, Ordering::Release);
         self.0.sending.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -184,6 +190,8 @@ pub(super) struct Shared {
     sending: AtomicU64,
     /// Whether what is on its way goes on for as long as its client is there.
     live: AtomicBool,
+    /// Whether nobody can tell if it does.
+    open_ended: AtomicBool,
     /// The head that was refused. There is one at most: it is the last.
     refused: OnceLock<Refused>,
     /// Why a body broke off. There is one at most: it is the last.
@@ -249,6 +257,10 @@ impl Shared {
 
     pub(super) fn is_live(&self) -> bool {
         self.live.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_open_ended(&self) -> bool {
+        self.open_ended.load(Ordering::Acquire)
     }
 
     /// Whether an answer to what passed is still to be sent, or part of one.

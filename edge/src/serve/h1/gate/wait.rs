@@ -1,8 +1,9 @@
 //! How long a client is waited for that has sent all it will: it may read on, or have left, and nothing tells which.
 //!
 //! A client that has left answers what is written with a reset. So while its answer is being sent the next write tells,
-//! and the limits on origins and on slow clients hold as always. While nothing of it is there to be sent nothing tells:
-//! then it is taken for gone after [`MAX_SILENCE`]. HAProxy takes it so only with `abortonclose`, nginx at once; most
+//! and the limits on origins and on slow clients hold as always. While nothing of it is there to be sent nothing tells, nor
+//! while all is sent that is there of one without a length, which may be a stream of events whose type nobody knows: then it
+//! is taken for gone after [`MAX_SILENCE`]. HAProxy takes it so only with `abortonclose`, nginx at once; most
 //! of those that end their side have left, and their fetches are not to go on for a minute for nobody.
 
 use std::pin::Pin;
@@ -42,7 +43,7 @@ impl Wait {
         Poll::Ready(())
     }
 
-    /// `is_awaited`: whether there is nothing of the answer yet.
+    /// `is_awaited`: whether there is nothing of the answer to be sent.
     pub(super) fn look(&mut self, is_awaited: bool) -> Found {
         self.silence = if is_awaited { self.silence + LOOK_EVERY } else { Duration::ZERO };
         if self.silence < MAX_SILENCE { Found::Nothing } else { Found::Silence }

@@ -45,6 +45,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, D: Direct> AsyncWrite for Gate<T, D> {
         me.interim = me.shared.take_queue();
         ready!(me.poll_interim(cx))?;
         let flushed = Pin::new(&mut me.io).poll_flush(cx);
+        me.flush_blocked = flushed.is_pending();
         if flushed.is_ready() && me.end == End::Open {
             // hyper need not read again: this task is woken when the next request is late, and then it does.
             let stage = me.stage();
