@@ -64,16 +64,21 @@ pub fn chosen(
     length: Option<u64>,
 ) -> Option<Coding> {
     let worth_it = length.is_none_or(|length| length >= offer.least_bytes);
-    let plain = response.status == StatusCode::OK && !response.headers.contains_key(header::CONTENT_ENCODING);
+    let plain = is_page(response.status) && !response.headers.contains_key(header::CONTENT_ENCODING);
     let may = !offer.codings.is_empty() && plain && worth_it && has(offer, &response.headers);
     if may { preferred(asked, &offer.codings) } else { None }
+}
+
+/// Whether a response of this status is as long as a page may be: applications answer with whole pages to these as well.
+fn is_page(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
 }
 
 /// Says that a response depends on `Accept-Encoding`, if the site gives its like in several codings. Its like is: also
 /// what stayed as it came, because a client wanted it so or it was short.
 pub fn mark(response: &mut ResponseHead, offer: &Offer) {
-    let whole = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    if !offer.codings.is_empty() && whole && has(offer, &response.headers) {
+    let is_like = is_page(response.status) || response.status == StatusCode::PARTIAL_CONTENT;
+    if !offer.codings.is_empty() && is_like && has(offer, &response.headers) {
         vary(&mut response.headers);
     }
 }
@@ -323,7 +328,11 @@ mod tests {
         check(200, &[html], None, Some(Coding::Gzip));
         check(200, &[html], Some(100), None);
         check(206, &[html], None, None);
-        check(404, &[html], None, None);
+        check(403, &[html], None, Some(Coding::Gzip));
+        check(404, &[html], None, Some(Coding::Gzip));
+        check(404, &[html], Some(100), None);
+        check(201, &[html], None, None);
+        check(500, &[html], None, None);
         check(200, &[html, ("content-encoding", "br")], None, None);
         check(200, &[html, ("cache-control", "max-age=9, No-Transform")], None, None);
         check(200, &[("content-type", "image/svg+xml")], None, Some(Coding::Gzip));

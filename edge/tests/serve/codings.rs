@@ -66,6 +66,28 @@ async fn what_is_passed_is_encoded_for_each_client() {
     }
 }
 
+/// Frameworks answer with whole pages to these, too, and APIs with whole documents.
+#[tokio::test]
+async fn a_page_that_is_forbidden_or_not_found_is_encoded_as_any() {
+    let origin = Origin::answering(|head| {
+        let path = head.split(' ').nth(1).unwrap();
+        let control = if path.starts_with("/kept") { "max-age=60" } else { "no-store" };
+        let status = path.rsplit('/').next().unwrap();
+        response(&format!("{status} Status"), &format!("{HTML}Cache-Control: {control}\r\n"), &page())
+    })
+    .await;
+    let rig = Rig::with(&[origin.address], "", ALL).await;
+    for (status, is_encoded) in [(200, true), (403, true), (404, true), (201, false), (500, false)] {
+        for path in ["/passed", "/kept"] {
+            let got = get(&rig, &format!("{path}/{status}"), "gzip").await;
+            let (coding, vary) = if is_encoded { ("gzip", "Accept-Encoding") } else { ("", "") };
+            let found = (got.status, got.field("content-encoding"), got.field("vary"));
+            assert_eq!(found, (status, coding.to_owned(), vary.to_owned()), "{path}/{status}");
+            assert_eq!(if is_encoded { decoded(&got) } else { got.text() }, page(), "{path}/{status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_site_chooses_types_and_sizes() {
     let origin = dynamic().await;
