@@ -117,6 +117,7 @@ fn every_word_about_what_became_of_a_request_stands_in_one_table() {
         "Outcome::Failed,",
         "Outcome::Hit,",
         "(Outcome::Redirect,",
+        "Outcome::Redirect, why:",
         ".with_detail(",
     ] {
         literals_after(before, &folder, &mut words);
