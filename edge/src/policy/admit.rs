@@ -30,7 +30,7 @@ pub enum Unstorable {
     Bypass,
     /// The request said `no-store`.
     RequestNoStore,
-    /// 304, 412, 416, 417: it answers this request's conditions, ranges and expectations only.
+    /// 304, 412, 416, 417, 425, 426: it answers this request's conditions, ranges, expectations and connection only.
     ForThisRequest,
     /// A 206 that the site does not store, or with several ranges or a wrong `Content-Range`.
     Part,
@@ -129,7 +129,9 @@ fn of_status(response: &ResponseHead, control: &ResponseControl, rules: &Rules) 
         | StatusCode::RANGE_NOT_SATISFIABLE
         | StatusCode::EXPECTATION_FAILED
         // RFC 8470 §5.2: about the way that this request came; no other one may be told to try again.
-        | StatusCode::TOO_EARLY => Some(Unstorable::ForThisRequest),
+        | StatusCode::TOO_EARLY
+        // RFC 9110 §15.5.22: what it asks for is a matter of this connection.
+        | StatusCode::UPGRADE_REQUIRED => Some(Unstorable::ForThisRequest),
         StatusCode::PARTIAL_CONTENT if rules.parts == Parts::Leave || part(response).is_none() => {
             Some(Unstorable::Part)
         }
@@ -276,10 +278,10 @@ mod tests {
 
     #[test]
     fn any_final_status_is_kept_with_explicit_freshness() {
-        for status in (200..=999).filter(|status| ![206, 304, 412, 416, 417, 425].contains(status)) {
+        for status in (200..=999).filter(|status| ![206, 304, 412, 416, 417, 425, 426].contains(status)) {
             check(status, &[FRESH], None);
         }
-        for status in [304, 412, 416, 417, 425] {
+        for status in [304, 412, 416, 417, 425, 426] {
             check(status, &[FRESH], Some(Unstorable::ForThisRequest));
         }
     }

@@ -222,7 +222,13 @@ impl Connection<'_> {
         }
         let mut response = answer.into_response();
         if self.leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let close = HeaderValue::from_static("close");
+            if response.status() == StatusCode::UPGRADE_REQUIRED {
+                // It names its `Upgrade` there.
+                response.headers_mut().append(header::CONNECTION, close);
+            } else {
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
         }
         self.handover.leave(response.body_mut().take_tunnel());
         if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {

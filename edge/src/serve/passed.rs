@@ -1,6 +1,7 @@
 //! Responses that pass the cache by: they are for one client, and are not stored.
 
-use http::header::SET_COOKIE;
+use http::header::{self, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
@@ -89,12 +90,28 @@ fn plain(
     let verdict =
         Verdict::Forwarded { why, status, kept: Kept::NotStored, fetch: status::Fetch::Own, freshness: None };
     let cache_status = CacheStatus { verdict, detail, key: None };
+    let wanted = wanted(parts.status, &parts.headers);
     let head = ResponseHead { status: parts.status, headers: parts.headers };
     let sticks = parts.extensions.get::<Sticks>().map(|Sticks(cookie)| cookie.clone());
     let mut head = client::passed(head, &cache.name, parts.version, &cache_status, received);
+    if !wanted.is_empty() {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocol in wanted {
+            head.headers.append(header::UPGRADE, protocol);
+        }
+    }
     if let Some(cookie) = sticks {
         head.headers.append(SET_COOKIE, cookie);
     }
     let why = detail.unwrap_or(why.as_str());
     (Answer { head, body: Body::empty(), outcome: Outcome::Pass, why, freshness: None }, body)
+}
+
+/// The protocols that a 426 asks for. It is of no use without them (RFC 9110 §15.5.22), and they are the client's to ask for on
+/// this connection; others than HTTP/1.1 take them off again.
+fn wanted(status: StatusCode, headers: &HeaderMap) -> Vec<HeaderValue> {
+    match status {
+        StatusCode::UPGRADE_REQUIRED => headers.get_all(header::UPGRADE).iter().cloned().collect(),
+        _ => Vec::new(),
+    }
 }

@@ -31,6 +31,32 @@ pub async fn open_at(public: SocketAddr, origin: &Origin) -> (Client, Asked) {
     (client, asked)
 }
 
+/// RFC 9110 §15.5.22: it MUST say to what; and what it says is about this connection, so nobody else gets it.
+#[tokio::test]
+async fn an_answer_that_wants_another_protocol_says_which() {
+    let fields =
+        "Connection: Upgrade, X-Own\r\nUpgrade: websocket\r\nX-Own: 1\r\nCache-Control: max-age=60\r\n";
+    let origin =
+        Origin::answering(move |_| response("426 Upgrade Required", fields, "use a WebSocket")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let mut client = rig.client().await;
+    for asked in ["", ASKED, "", "Connection: Upgrade\r\nUpgrade: irc\r\n"] {
+        let got = client.get_with("/chat", asked).await;
+        let told = ["connection", "upgrade", "x-own"].map(|name| got.field(name));
+        assert_eq!((got.status, told), (426, ["upgrade", "websocket", ""].map(str::to_owned)), "{got:?}");
+        assert_eq!(got.text(), "use a WebSocket");
+    }
+    assert_eq!(origin.count(), 4);
+    // Of another answer nothing of the kind goes on.
+    let origin = Origin::answering(move |_| response("400 Bad Request", fields, "")).await;
+    let rig = Rig::start(&[origin.address]).await;
+    let got = rig.client().await.get_with("/chat", "").await;
+    assert_eq!(
+        (got.status, got.field("upgrade"), got.field("connection")),
+        (400, String::new(), String::new())
+    );
+}
+
 #[tokio::test]
 async fn bytes_pass_both_ways_once_the_origin_has_agreed() {
     let origin = Origin::start().await;
