@@ -47,7 +47,9 @@ pub fn is_safe(method: &Method) -> bool {
 
 /// Whether two absolute URIs have the same scheme, host and port (RFC 9110 §4.3.1).
 pub fn same_origin(a: &Uri, b: &Uri) -> bool {
-    let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+    // The dot of the root at its end names the same host.
+    let bare = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = |uri: &Uri| uri.host().map(bare);
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
 
@@ -139,6 +141,7 @@ mod tests {
             &[target, "http://a.example/x", "http://a.example/d/y?z"],
         );
         check("POST", 201, &[("location", "http://A.example:80/x")], &[target, "http://A.example:80/x"]);
+        check("POST", 201, &[("location", "http://a.example./x")], &[target, "http://a.example./x"]);
         for foreign in [
             "http://b.example/x",
             "https://a.example/x",

@@ -78,12 +78,17 @@ pub(super) fn beside(uri: &Uri, target: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Lower case; the port in digits without leading zeros, and left out if it is the scheme's own or empty
-/// (RFC 9110 §4.2.3).
+/// Lower case, without the dot of the root at its end (RFC 3986 §3.2.2), which names the same host; the port in digits without
+/// leading zeros, and left out if it is the scheme's own or empty (RFC 9110 §4.2.3). Another port is another origin (§4.3.1),
+/// and its applications write it into what they answer: it stays.
 fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
         _ => (authority, ""),
+    };
+    let (host, has_root) = match host.strip_suffix('.') {
+        Some(rest) if !rest.is_empty() => (rest, true),
+        _ => (host, false),
     };
     let is_small = !host.bytes().any(|byte| byte.is_ascii_uppercase());
     let small = || if is_small { Cow::from(host) } else { host.to_ascii_lowercase().into() };
@@ -91,7 +96,7 @@ fn normal(authority: &str, scheme: Scheme) -> Cow<'_, str> {
         rest if rest == scheme.port() => small(),
         "" if port.is_empty() => small(),
         "" => format!("{}:0", small()).into(),
-        rest if rest == port && is_small => authority.into(),
+        rest if rest == port && is_small && !has_root => authority.into(),
         rest => format!("{}:{rest}", small()).into(),
     }
 }
@@ -147,11 +152,16 @@ mod tests {
 
     #[test]
     fn a_host_has_one_spelling() {
-        for host in ["x.test", "X.Test", "x.test:", "x.test:80", "x.test:080"] {
+        for host in
+            ["x.test", "X.Test", "x.test:", "x.test:80", "x.test:080", "x.test.", "X.Test.:80", "x.test.:"]
+        {
             check("/", Some(host), Ok("http://x.test/"));
         }
         check("http://X.test:80/a", None, Ok("http://x.test/a"));
         check("/", Some("x.test:0443"), Ok("http://x.test:443/"));
+        check("/", Some("x.test.:443"), Ok("http://x.test:443/"));
+        check("/", Some("x.test.."), Ok("http://x.test./"));
+        check("http://x.test./a", None, Ok("http://x.test/a"));
         check("/", Some("x.test:00"), Ok("http://x.test:0/"));
         check("/", Some("[2001:DB8::1]"), Ok("http://[2001:db8::1]/"));
         check("/", Some("[2001:DB8::1]:080"), Ok("http://[2001:db8::1]/"));

@@ -142,7 +142,8 @@ impl Parts {
     }
 }
 
-/// Host in lower case, and the port unless it is the scheme's own (RFC 9110 §4.2.3). User information is left out.
+/// Host in lower case and without the dot of the root at its end, and the port unless it is the scheme's own (RFC 9110
+/// §4.2.3). User information is left out.
 fn authority(uri: &Uri) -> Cow<'_, str> {
     let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     // As nearly all are.
@@ -150,7 +151,7 @@ fn authority(uri: &Uri) -> Cow<'_, str> {
     let is_small =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    if host.bytes().all(is_small) {
+    if host.bytes().all(is_small) && !host.ends_with('.') {
         match port.map(str::parse::<u16>) {
             None => return host.into(),
             Some(Ok(port)) if port == default => return host.into(),
@@ -158,7 +159,10 @@ fn authority(uri: &Uri) -> Cow<'_, str> {
             Some(_) => {}
         }
     }
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let mut host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    if host.len() > 1 && host.ends_with('.') {
+        host.pop();
+    }
     match uri.port_u16() {
         Some(port) if port != default => format!("{host}:{port}").into(),
         _ => host.into(),
@@ -322,6 +326,9 @@ mod tests {
     fn equal_urls_share_a_key_and_others_do_not() {
         check("http://A.Example:80/x?q", "http://a.example/x?q");
         check("https://a.example:443/", "https://a.example/");
+        check("http://a.example./", "http://a.example/");
+        check("http://A.example.:81/", "http://a.example:81/");
+        check("http://./", "http://./");
         check("http://a.example:443/", "http://a.example:443/");
         check("http://a.example:1337/", "http://a.example:1337/");
         check("http://a.example", "http://a.example/");

@@ -59,6 +59,10 @@ async fn a_host_that_differs_from_the_target_by_the_default_port_alone_shares_it
         ("http://site.test:80/a", "site.test"),
         ("http://site.test/a", "site.test:80"),
         ("http://SITE.test:/a", "site.test:080"),
+        // The dot of the root names the same host.
+        ("/a", "site.test."),
+        ("/a", "Site.Test.:80"),
+        ("http://site.test./a", "site.test."),
     ] {
         let request = format!("GET {target} HTTP/1.2\r\nHost: {host}\r\n\r\n");
         let got = rig.client().await.raw(request.as_bytes()).await;
@@ -66,6 +70,15 @@ async fn a_host_that_differs_from_the_target_by_the_default_port_alone_shares_it
         assert_eq!(got.text(), first, "{target}");
     }
     assert_eq!(origin.count(), 1);
+    // Another port is another origin (RFC 9110 §4.3.1), and an application writes it into its links.
+    for _ in 0..2 {
+        let got = rig.client().await.raw(b"GET /a HTTP/1.1\r\nHost: site.test.:4711\r\n\r\n").await;
+        assert!(got.text().to_ascii_lowercase().contains("\r\nhost: site.test:4711\r\n"), "{got:?}");
+    }
+    assert_eq!(origin.count(), 2);
+    // Whoever purges may write it, too.
+    assert_eq!(rig.ask("/purge", "{\"url\": \"http://site.test./a\"}").await.status, 200);
+    rig.get("/a").await.assert_forwarded();
 }
 
 /// RFC 9112 §3.2.4: OPTIONS of a host without a path asks for `*`, which is about this server; with a path, about a resource.

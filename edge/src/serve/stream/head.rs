@@ -138,12 +138,13 @@ fn host<'a>(authority: Option<&'a str>, headers: &'a HeaderMap) -> Result<&'a st
     if is_valid_authority(host.as_bytes()) { Ok(host) } else { Err(Unfit::BadHost) }
 }
 
-/// Without the port.
+/// Without the port, and without the dot of the root, which no certificate and no SNI has (RFC 6066 §3).
 fn name(host: &str) -> &str {
-    match host.rsplit_once(':') {
+    let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// RFC 9113 §8.2.3: a client may split Cookie, and it is one field again for whoever does not speak HTTP/2.
@@ -194,6 +195,9 @@ mod tests {
     fn a_request_is_for_one_host_that_the_connection_is_for() {
         check("https://a.example/", &[], Ok(()));
         check("https://A.example:8443/", &[], Ok(()));
+        check("https://a.example./", &[], Ok(()));
+        check("https://b.example.:8443/", &[], Ok(()));
+        check("https://c.example./", &[], Err(Unfit::NotCovered));
         check("https://b.example/", &[], Ok(()));
         check("https://a.example/", &[("host", "A.EXAMPLE")], Ok(()));
         check("/", &[("host", "a.example")], Ok(()));
