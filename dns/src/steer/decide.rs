@@ -83,7 +83,7 @@ impl Fate {
 pub enum Mode {
     /// Members that are down are left out.
     Normal,
-    /// Too few are up: all are given.
+    /// Too few are up: those whose turn it is are given whether they are up or not, and all that are up.
     Panic,
     /// Nobody is up: `all_down` says who is given.
     AllDown,
@@ -116,14 +116,24 @@ pub struct Decision {
 pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decision {
     let all_weightless = members.iter().all(|member| member.weight == 0);
     let weighs = |member: &Known| member.weight > 0 || all_weightless;
-    let (mode, believed, fit) = fit(rules, members);
-    let is_fit = |at: usize| fit[at];
+    let Fit { mode, serving, mut fit } = fit(rules, members);
     let weight = |member: &Known| member.weight.max(u32::from(all_weightless));
-    let groups =
-        groups(members, near, &is_fit, &|at| (weight(&members[at]), kept(rules.shed, members[at].load)));
+    let bears = |at: usize| (weight(&members[at]), kept(rules.shed, members[at].load));
+    let mut groups = groups(members, near, &|at| fit[at], &bears);
+    let others = others(mode, rules.all_down, &groups, members, &serving);
+    let is_blind = others != Others::Wait;
+    if is_blind {
+        groups.truncate(1);
+        groups.iter_mut().for_each(|group| group.others = others);
+        fit = serving;
+    }
     let group = |at: usize| groups.iter().position(|group| group.has(&members[at]));
-    let is_in = |at: usize| is_fit(at) && group(at).is_some();
-    let kept = |at: usize| if is_in(at) { kept(rules.shed, members[at].load) } else { 0 };
+    let is_in = |at: usize| fit[at] && group(at).is_some();
+    let kept = |at: usize| match is_in(at) {
+        true if is_blind => WHOLE,
+        true => kept(rules.shed, members[at].load),
+        false => 0,
+    };
     // Where all are overloaded, nobody is better off.
     let all_overloaded = (0..members.len()).all(|at| kept(at) == 0);
     let kept = |at: usize| if is_in(at) && all_overloaded { WHOLE } else { kept(at) };
@@ -142,7 +152,7 @@ pub fn decide(rules: &Rules, members: &[Known], ttl: u32, near: &[u16]) -> Decis
         WHOLE => Fate::Given,
         1.. => Fate::Shed,
         0 if member.drained => Fate::Drained,
-        0 if !believed[at] => Fate::Down,
+        0 if member.state == State::Down => Fate::Down,
         0 if !is_near(member) => Fate::Elsewhere,
         0 if group(at).is_none() => Fate::Spare,
         0 => Fate::Overloaded,
@@ -161,8 +171,36 @@ struct Group {
     place: Option<u16>,
     /// The lowest priority that has a fit member.
     tier: Option<u32>,
+    /// Members of other places and priorities.
+    others: Others,
     /// Weights of its members count by this beside those of the other groups.
     scale: f64,
+}
+
+/// Members whose place or priority says that it is not their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// They are not given.
+    Wait,
+    /// Those that are up are given.
+    Up,
+    /// All of them are given.
+    All,
+}
+
+/// Place and priority go by who is up. Where members that are down are given all the same, those that are up are given beside
+/// them, whatever their place and priority; where nobody is up, everybody is.
+fn others(mode: Mode, all_down: AllDown, groups: &[Group], members: &[Known], serving: &[bool]) -> Others {
+    let is_its_turn = |member: &Known| groups.first().is_some_and(|group| group.has(member));
+    let mut serving = members.iter().zip(serving).filter(|(_, serves)| **serves).map(|(member, _)| member);
+    match (mode, all_down) {
+        (Mode::Normal, _) | (Mode::AllDown, AllDown::Last) => Others::Wait,
+        (Mode::AllDown, AllDown::All) => Others::All,
+        (Mode::Panic, _) => match serving.any(|member| member.state == State::Down && is_its_turn(member)) {
+            true => Others::Up,
+            false => Others::Wait,
+        },
+    }
 }
 
 /// Parts of a weight of 1 that a group's weights are told apart by.
@@ -176,7 +214,13 @@ impl Group {
     }
 
     fn has(&self, member: &Known) -> bool {
-        self.is_near(member) && Some(member.priority) == self.tier
+        let is_its_turn = self.is_near(member) && Some(member.priority) == self.tier;
+        is_its_turn
+            || match self.others {
+                Others::Wait => false,
+                Others::Up => member.state != State::Down,
+                Others::All => true,
+            }
     }
 
     fn scaled(&self, weight: u32) -> u32 {
@@ -193,7 +237,7 @@ fn groups(
     bears: &dyn Fn(usize) -> (u32, u16),
 ) -> Vec<Group> {
     let group = |place: Option<u16>| {
-        let group = Group { place, tier: None, scale: 1.0 };
+        let group = Group { place, tier: None, others: Others::Wait, scale: 1.0 };
         let fit = (0..members.len()).filter(|at| is_fit(*at) && group.is_near(&members[*at]));
         Group { tier: fit.map(|at| members[at].priority).min(), ..group }
     };
@@ -226,32 +270,40 @@ fn groups(
     groups
 }
 
-/// How far health is believed, the members that are taken to be up, and those of them that clients may be sent to.
-pub(super) fn fit(rules: &Rules, members: &[Known]) -> (Mode, Vec<bool>, Vec<bool>) {
+/// The members that clients may be sent to.
+pub(super) struct Fit {
+    /// How far health is believed.
+    pub(super) mode: Mode,
+    /// Whether each of them is in service, up or not.
+    serving: Vec<bool>,
+    /// Whether each of them is in service and up; where nobody is, whether `all_down` gives it.
+    pub(super) fit: Vec<bool>,
+}
+
+/// Finds the members that are in service, and those of them that place and priority go by.
+pub(super) fn fit(rules: &Rules, members: &[Known]) -> Fit {
     // An operator who drains everything gets no answer without addresses.
     let all_weightless = members.iter().all(|member| member.weight == 0);
     let weighs = |member: &Known| member.weight > 0 || all_weightless;
     let all_drained = members.iter().all(|member| member.drained || !weighs(member));
     let may_serve = |member: &Known| weighs(member) && (!member.drained || all_drained);
-    let (mode, believed) = believed(rules, members, &may_serve);
-    let fit = members.iter().zip(&believed).map(|(member, believed)| may_serve(member) && *believed);
-    let fit = fit.collect();
-    (mode, believed, fit)
-}
-
-/// The members that are taken to be up.
-fn believed(rules: &Rules, members: &[Known], may_serve: &dyn Fn(&Known) -> bool) -> (Mode, Vec<bool>) {
-    let able = members.iter().filter(|member| may_serve(member)).count();
-    let up = members.iter().filter(|member| may_serve(member) && member.state != State::Down).count();
-    if up == 0 {
-        let last = members.iter().filter(|member| may_serve(member)).map(|member| member.since).max();
-        let is_last = |member: &Known| rules.all_down == AllDown::All || Some(member.since) == last;
-        return (Mode::AllDown, members.iter().map(is_last).collect());
-    }
-    if up * 100 < able * usize::from(rules.panic) {
-        return (Mode::Panic, vec![true; members.len()]);
-    }
-    (Mode::Normal, members.iter().map(|member| member.state != State::Down).collect())
+    let serving: Vec<bool> = members.iter().map(may_serve).collect();
+    let able: Vec<&Known> = members.iter().filter(|member| may_serve(member)).collect();
+    let is_up = |member: &Known| member.state != State::Down;
+    let up = able.iter().filter(|member| is_up(member)).count();
+    let last = able.iter().map(|member| member.since).max();
+    let is_given = |member: &Known| match rules.all_down {
+        _ if up > 0 => is_up(member),
+        AllDown::All => true,
+        AllDown::Last => Some(member.since) == last,
+    };
+    let mode = match up {
+        0 => Mode::AllDown,
+        _ if up * 100 < able.len() * usize::from(rules.panic) => Mode::Panic,
+        _ => Mode::Normal,
+    };
+    let fit = members.iter().map(|member| may_serve(member) && is_given(member)).collect();
+    Fit { mode, serving, fit }
 }
 
 /// The part of its share that a member of this load keeps.
@@ -268,155 +320,4 @@ fn kept(shed: Shed, load: Option<u16>) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Members as `up`, `down`, `?`, `drained`, with `*weight`, `/priority`, `@load`, `#place` behind them.
-    fn members(text: &str) -> Vec<Known> {
-        let member = |(at, word): (usize, &str)| {
-            let number = |sign: char, usual: u32| {
-                let digits = word
-                    .split_once(sign)
-                    .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-                digits.map_or(usual, |digits| digits.parse().unwrap())
-            };
-            let is = |state: &str| word.starts_with(state);
-            Known {
-                address: [192, 0, 2, u8::try_from(at).unwrap()].into(),
-                weight: number('*', 1),
-                priority: number('/', 0),
-                state: match () {
-                    () if is("up") => State::Up,
-                    () if is("down") => State::Down,
-                    () => State::Unknown,
-                },
-                since: at as u64,
-                load: word.contains('@').then(|| u16::try_from(number('@', 0)).unwrap()),
-                drained: is("drained"),
-                rtt: None,
-                awaited: false,
-                place: word.contains('#').then(|| u16::try_from(number('#', 0)).unwrap()),
-            }
-        };
-        text.split(' ').enumerate().map(member).collect()
-    }
-
-    /// The share of each member in thousandths.
-    fn check(rules: &Rules, text: &str, expected: &[u32]) {
-        let decision = decide(rules, &members(text), 300, &[]);
-        let shares: Vec<u32> = (0..expected.len()).map(|at| decision.plan.share(at)).collect();
-        let near = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 1);
-        assert!(near, "{text}: {shares:?} instead of {expected:?}; {:?}", decision.fates);
-    }
-
-    #[test]
-    fn health_priority_load_and_weight_decide_in_this_order() {
-        let plain = Rules::default();
-        for (text, expected) in [
-            ("up up", &[500, 500][..]),
-            ("up down", &[1000, 0]),
-            ("? down", &[1000, 0]),
-            ("down down", &[500, 500]),
-            ("up*3 up", &[750, 250]),
-            ("up*3 up*0", &[1000, 0]),
-            ("up*0 up*0", &[500, 500]),
-            ("down*0 up*0", &[0, 1000]),
-            ("drained*0 up*0", &[0, 1000]),
-            ("drained*0 drained*0", &[500, 500]),
-            ("down*0 down*0", &[500, 500]),
-            ("up*0/1 up*0/2", &[1000, 0]),
-            ("down*3 up up", &[0, 500, 500]),
-            ("up/1 up/2", &[1000, 0]),
-            ("down/1 up/2 up/2", &[0, 500, 500]),
-            ("down/1 down/2", &[1000, 0]),
-            ("drained up", &[0, 1000]),
-            ("drained down", &[0, 1000]),
-            ("drained drained", &[500, 500]),
-            ("up@700 up", &[500, 500]),
-            ("up@825 up", &[333, 667]),
-            ("up@950 up", &[0, 1000]),
-            ("up@950 up@990", &[500, 500]),
-            ("up@950 down", &[1000, 0]),
-            ("up@950/1 up/2", &[1000, 0]),
-        ] {
-            check(&plain, text, expected);
-        }
-        let last = Rules { all_down: AllDown::Last, ..Rules::default() };
-        check(&last, "down down down", &[0, 0, 1000]);
-        check(&last, "down up down", &[0, 1000, 0]);
-        check(&last, "up*0 up*0", &[500, 500]);
-        check(&last, "down*0 up*0", &[0, 1000]);
-        check(&last, "down*0 down*0", &[0, 1000]);
-        let half = Rules { panic: 50, ..Rules::default() };
-        check(&half, "up up down down", &[500, 500, 0, 0]);
-        check(&half, "up down down down", &[250, 250, 250, 250]);
-    }
-
-    #[test]
-    fn the_nearest_place_with_a_fit_member_serves_and_else_all_do() {
-        for (text, near, expected) in [
-            ("up#1 up#2", &[1, 2][..], &[1000, 0][..]),
-            ("up#1 up#2", &[2, 1], &[0, 1000]),
-            ("up#1 up#2", &[], &[500, 500]),
-            ("down#1 up#2 up#3", &[1, 2], &[0, 1000, 0]),
-            ("drained#1 up#2 up#3", &[1, 2], &[0, 1000, 0]),
-            ("up#1@990 up#2", &[1, 2], &[0, 1000]),
-            ("down#1 up#3 up", &[1, 2], &[0, 500, 500]),
-            ("up#1/2 up#1/1 up#2/0", &[1], &[0, 1000, 0]),
-            // Half of the share of a loaded place goes to the next one, and of its loss to the one behind it.
-            ("up#1@825 up#2", &[1, 2], &[500, 500]),
-            ("up#1@825 up#2", &[1], &[1000, 0]),
-            ("up#1@825 up#1 up#2 up#2", &[1, 2], &[250, 500, 125, 125]),
-            ("up#1@825 up#2@825 up#3", &[1, 2, 3], &[500, 250, 250]),
-            ("up#1@825 up#2@990 up#3", &[1, 2, 3], &[500, 0, 500]),
-            ("up#1@825*4 up#2*2 up#2", &[1, 2], &[500, 333, 167]),
-            ("up#1@825 down#1 up#2", &[1, 2], &[500, 0, 500]),
-            ("down#1 down#2", &[2], &[0, 1000]),
-        ] {
-            let plan = decide(&Rules::default(), &members(text), 300, near).plan;
-            let shares: Vec<u32> = (0..expected.len()).map(|at| plan.share(at)).collect();
-            let near_by = shares.iter().zip(expected).all(|(share, expected)| share.abs_diff(*expected) <= 1);
-            assert!(near_by, "{text} for {near:?}: {shares:?} instead of {expected:?}");
-        }
-        let fates = decide(&Rules::default(), &members("up#1 up#2"), 300, &[1]).fates;
-        assert_eq!(fates, [Fate::Given, Fate::Elsewhere]);
-        let fates = decide(&Rules::default(), &members("up#1@825 up#2 up#3"), 300, &[1, 2]).fates;
-        assert_eq!(fates, [Fate::Shed, Fate::Helps, Fate::Elsewhere]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn whatever_is_known_an_answer_has_a_member_that_the_decision_gives(
-            words in proptest::collection::vec("(up|down|[?]|drained)([*][0-2])?(/[0-2])?(@[0-9]{3})?(#[1-2])?", 1..6),
-            (all, panic, count) in (proptest::bool::ANY, 0_u8..=100, proptest::option::of(1_usize..4)),
-            near in proptest::collection::vec(1_u16..3, 0..3),
-            network in 0_u32..1 << 24,
-        ) {
-            let all_down = if all { AllDown::All } else { AllDown::Last };
-            let rules = Rules { all_down, panic, count, ..Rules::default() };
-            let plan = decide(&rules, &members(&words.join(" ")), 300, &near).plan;
-            let asker = crate::steer::Asker::at(std::net::Ipv4Addr::from_bits(network << 8).into());
-            let mut given = Vec::new();
-            plan.choose(asker, 7, |member| given.push(member));
-            proptest::prop_assert!(!given.is_empty() && given.iter().all(|member| plan.gives(*member)));
-        }
-    }
-
-    #[test]
-    fn every_member_is_told_why_it_is_given_or_not() {
-        let of = |rules: &Rules, text: &str| decide(rules, &members(text), 300, &[]).fates;
-        let plain = Rules::default();
-        let expected = [Fate::Given, Fate::Down, Fate::Drained, Fate::Shed, Fate::Overloaded, Fate::Spare];
-        assert_eq!(of(&plain, "up down drained up@800 up@1000 up/1"), expected);
-        assert_eq!(of(&plain, "down down"), [Fate::GivenAnyway; 2]);
-        assert_eq!(of(&plain, "up*0 up"), [Fate::Weightless, Fate::Given]);
-    }
-
-    #[test]
-    fn a_steered_answer_is_never_kept_longer_than_its_author_says() {
-        for (ttl, expected) in [(None, 300), (Some(30), 30), (Some(900), 300)] {
-            let rules = Rules { ttl, ..Rules::default() };
-            assert_eq!(decide(&rules, &members("up"), 300, &[]).plan.ttl(), expected);
-        }
-    }
-}
+mod tests;

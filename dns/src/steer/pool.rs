@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::Asker;
 use super::choose::{MOST_MEMBERS, Plan, mix};
-use super::decide::{Decision, Known, decide, fit};
+use super::decide::{Decision, Fit, Known, Mode, decide, fit};
 use super::health::State;
 use super::place::{Place, Places};
 use super::rtt::bands;
@@ -103,9 +103,10 @@ impl Pool {
 
     /// The decision for clients that are taken to be near this name server: those members go first that are near it.
     fn decide_by_rtt(&self, known: &[Known]) -> Decision {
-        let (.., fit) = fit(&self.rules, known);
-        // The first one that is measured is not the nearest because of that.
-        if known.iter().zip(&fit).any(|(member, fit)| *fit && member.awaited) {
+        let Fit { mode, fit, .. } = fit(&self.rules, known);
+        // The first one that is measured is not the nearest because of that; and how near those are that are down, nobody knows.
+        let is_awaited = known.iter().zip(&fit).any(|(member, fit)| *fit && member.awaited);
+        if is_awaited || mode == Mode::Panic {
             return decide(&self.rules, known, self.ttl, &[]);
         }
         let bands = bands(&known.iter().map(|member| member.rtt).collect::<Vec<_>>(), &fit);
@@ -406,7 +407,7 @@ mod tests {
             // Nobody is near one that serves nobody.
             ("10! 14 16", "203.0.113.1", &[0, 500, 500]),
             ("10- 14 16", "203.0.113.1", &[0, 500, 500]),
-            ("10! 14! 80!", "203.0.113.1", &[500, 500, 0]),
+            ("10! 14! 80!", "203.0.113.1", &[333, 333, 333]),
             // Until all are measured nobody knows who is near.
             ("10 . .", "203.0.113.1", &[333, 333, 333]),
             ("10 .! 80", "203.0.113.1", &[1000, 0, 0]),
@@ -418,6 +419,10 @@ mod tests {
             assert_eq!(shares(&of(true), members, from), expected, "{members} from {from}");
         }
         assert_eq!(shares(&of(false), "10 90 80", "203.0.113.1"), [333, 333, 333]);
+        let half = Rules { by_rtt: true, panic: 50, ..Rules::default() };
+        let half = Settings { defaults: Arc::new(half), ..Settings::default() };
+        assert_eq!(shares(&half, "10 ! !", "203.0.113.1"), [333, 333, 333], "too few are up");
+        assert_eq!(shares(&half, "10 80 !", "203.0.113.1"), [1000, 0, 0]);
         let mut nowhere = of(true);
         nowhere.defaults = Arc::new(Rules { by_rtt: true, ..Rules::default() });
         assert_eq!(

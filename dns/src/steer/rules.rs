@@ -50,7 +50,7 @@ pub struct Rules {
     pub ttl: Option<u32>,
     /// The members that are given when nobody is up.
     pub all_down: AllDown,
-    /// Percent: when fewer members are up, health is not believed, and all are given.
+    /// Percent: when fewer members are up, health is not believed.
     pub panic: u8,
     /// Between these loads a member's share is reduced.
     pub shed: Shed,
