@@ -76,7 +76,7 @@ pub(crate) async fn start_with(
     meeting.share(&config, &mut secrets.cookies);
     let mut first = first_load(&config, &secrets).await.map_err(StartError::Folder)?;
 
-    board.adopt(&first.world);
+    board.adopt(&World::default(), &first.world);
     steer::first_round(&board).await;
     if !meeting.is_alone() {
         let settled = meeting.hold(&first.report).await?;

@@ -97,7 +97,7 @@ impl Service {
         world.iter_mut().for_each(|world| world.list(now));
         let moved = world.as_mut().map(|world| self.numbers.number(world, today())).unwrap_or_default();
         // The state of members that is known holds from the first answer on.
-        world.iter().for_each(|world| self.board.adopt(world));
+        world.iter().for_each(|world| self.board.adopt(&self.world.load(), world));
         let old = world.map(|world| self.world.swap(Arc::new(world)));
         if served {
             self.metrics.replication.serials(self.numbers.serials());

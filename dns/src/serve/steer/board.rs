@@ -2,11 +2,12 @@
 
 mod agree;
 mod drains;
+mod ends;
 mod gone;
 mod show;
 mod time;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 use self::agree::{Entry, Node};
+use self::ends::{Ends, given_until};
 use self::time::Time;
 use super::kept::{self, Kept};
 use crate::steer::Pool;
@@ -30,8 +32,6 @@ use crate::world::World;
 
 /// Targets of which something is known although no pool has them now.
 const MOST_BEFORE: usize = 100_000;
-/// An answer may be on its way for as long as this after the plan that it was chosen from is gone.
-const LAST_ANSWER_MS: u64 = 1000;
 
 /// Shared by the loader, the checks, the other name servers and the admin listener.
 pub(crate) struct Board {
@@ -64,12 +64,12 @@ struct Inner {
     orders: Orders,
     /// The members that they take out of service: number of the address, pool, place in the pool.
     drained: Vec<(u64, usize, usize)>,
-    /// Until when answers that name a member may be kept which is given no more, in ticks.
-    given_until: HashMap<(Which, u64), u64>,
+    /// Until when answers may be kept that are given no more.
+    ends: Ends,
     /// Another process takes over: an order would be lost.
     is_held: bool,
-    /// Until when answers may be kept that name members which no pool has any more, in ticks.
-    left_behind: HashMap<IpAddr, u64>,
+    /// Members that no pool has any more, while answers that name them are kept.
+    left_behind: HashSet<IpAddr>,
     /// Something changed that is not on disk yet.
     is_new: bool,
     /// The disk was at fault, and it was told.
@@ -128,8 +128,8 @@ impl Board {
         Time::of(self.begun)
     }
 
-    /// Takes over the pools of a world that is about to be in service.
-    pub(in crate::serve) fn adopt(&self, world: &World) {
+    /// Takes over the pools of a world that is about to be in service in the place of the one of before.
+    pub(in crate::serve) fn adopt(&self, before: &World, world: &World) {
         let ticks = self.ticks();
         let mut inner = self.lock();
         let of = |which| world.view(which).pools.iter().map(move |pool| Held::of(which, pool));
@@ -139,7 +139,7 @@ impl Board {
         for at in 0..inner.pools.len() {
             inner.pools[at].replan(&inner);
         }
-        inner.note_given(&old, ticks);
+        inner.note_given(&old, before, ticks);
         inner.note_gone(&old, world, ticks);
         inner.find_drained();
         // The checker is gone only when the server ends.
@@ -195,8 +195,7 @@ impl Board {
     pub(super) fn keep(&self) {
         let now = self.time();
         let mut inner = self.lock();
-        inner.given_until.retain(|_, until| *until > now.ticks);
-        inner.left_behind.retain(|_, until| *until > now.ticks);
+        inner.forget_ended(now.ticks);
         if !std::mem::take(&mut inner.is_new) {
             return;
         }
@@ -228,6 +227,10 @@ impl Held {
     fn of(which: Which, pool: &Arc<Pool>) -> Self {
         let ids = pool.members.iter().map(|member| member_id(&pool.owner, member.address)).collect();
         Self { which, pool: Arc::clone(pool), ids }
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        self.pool.members.iter().any(|member| member.address == address)
     }
 
     fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
@@ -359,44 +362,19 @@ impl Inner {
         let held = &self.pools[at];
         let (before, until) = (held.given(), given_until(ticks, held.pool.answer_ttl()));
         held.replan(self);
-        let gone = before.into_iter().zip(held.given()).zip(&held.ids);
-        let gone: Vec<u64> =
-            gone.filter(|((before, after), _)| *before && !after).map(|(_, id)| *id).collect();
-        let which = held.which;
-        self.given_until.extend(gone.into_iter().map(|id| ((which, id), until)));
+        let gone = before.into_iter().zip(held.given()).zip(&held.pool.members);
+        let gone = gone.filter(|((before, after), _)| *before && !after).map(|(_, member)| member.address);
+        for address in gone.collect::<Vec<_>>() {
+            self.ends.note(address, until);
+        }
     }
 
-    /// Notes until when answers from the pools of before may be kept that name members which are given no more.
-    fn note_given(&mut self, old: &[Held], ticks: u64) {
-        let mut before: HashMap<(Which, u64), Option<u64>> = HashMap::new();
-        for held in old {
-            let until = given_until(ticks, held.pool.answer_ttl());
-            let given = held.ids.iter().zip(held.given());
-            before.extend(given.map(|(id, is_given)| ((held.which, *id), is_given.then_some(until))));
-        }
-        let mut noted = std::mem::take(&mut self.given_until);
-        for held in &self.pools {
-            let (given, ttl) = (held.given(), held.pool.answer_ttl());
-            for ((id, member), _) in held.members().zip(given).filter(|(_, is_given)| !is_given) {
-                let key = (held.which, id);
-                let until = match before.get(&key) {
-                    Some(until) => *until,
-                    // The run before this one may have given it until a moment ago.
-                    None => self.is_drained(member).then(|| given_until(ticks, ttl)),
-                };
-                until.into_iter().for_each(|until| {
-                    noted.insert(key, until);
-                });
-            }
-        }
-        noted.retain(|_, until| *until > ticks);
-        self.given_until = noted;
+    /// Forgets answers that nobody keeps any more.
+    fn forget_ended(&mut self, ticks: u64) {
+        let Self { ends, left_behind, .. } = self;
+        ends.tidy(ticks);
+        left_behind.retain(|address| ends.left(address, ticks) > 0);
     }
-}
-
-/// The end of all answers of this moment.
-fn given_until(ticks: u64, ttl: u32) -> u64 {
-    ticks + u64::from(ttl) * 1000 + LAST_ANSWER_MS
 }
 
 #[cfg(test)]

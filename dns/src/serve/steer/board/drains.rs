@@ -18,7 +18,7 @@ impl Board {
         }
         if is_out && !inner.has(address) {
             // Nobody is sent there any more, and its countdown goes on.
-            let is_leaving = inner.left_behind.get(&address).is_some_and(|until| *until > now.ticks);
+            let is_leaving = inner.left_behind.contains(&address) && inner.ends.left(&address, now.ticks) > 0;
             return if is_leaving { Ok(()) } else { Err(NotDrained::NoMember) };
         }
         // Another name server may know of a drain that this one has not heard of.
@@ -37,7 +37,7 @@ impl Board {
 
 impl Inner {
     fn has(&self, address: IpAddr) -> bool {
-        self.pools.iter().any(|held| held.pool.members.iter().any(|member| member.address == address))
+        self.pools.iter().any(|held| held.has(address))
     }
 
     /// Takes in an order. Where there is no room, one for an address of a pool counts more than one for an address of none.
@@ -130,9 +130,8 @@ impl Inner {
 
     /// Milliseconds until no answer of this server that names a member is kept any more; none while it is given.
     pub(super) fn left(&self, pool: usize, member: usize, ticks: u64) -> Option<u64> {
-        let held = &self.pools[pool];
-        let until = self.given_until.get(&(held.which, held.ids[member]));
-        (!held.pool.gives(member)).then(|| until.map_or(0, |until| until.saturating_sub(ticks)))
+        let pool = &self.pools[pool].pool;
+        (!pool.gives(member)).then(|| self.ends.left(&pool.members[member].address, ticks))
     }
 
     /// The order that takes a member out of service, and the name servers that may still send users there: with the milliseconds
